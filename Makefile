@@ -1,0 +1,51 @@
+# Everything sets itself up: `make test` and `make demo` work on a fresh clone with Python 3.11+, git and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export UV_PROJECT_ENVIRONMENT := $(VENV)
+
+.PHONY: setup check lint types imports test test-slow demo clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo       real card transactions: a better model promoted, two bad ones stopped (4 minutes)"
+	@echo "make test       all tests but whole rollouts under load"
+	@echo "make test-slow  whole rollouts by real processes, under load"
+	@echo "make check      what CI runs"
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; 'make PYTHON=/path/to/python3.11 ...' takes another one"; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { echo "python3 cannot make virtual environments (Debian: apt-get install python3-venv)"; exit 1; }
+	$(BIN)/python -m pip install --quiet uv
+
+$(VENV)/.synced: $(BIN)/uv uv.lock pyproject.toml runtime/pyproject.toml
+	$(BIN)/uv sync --quiet --locked --all-extras --all-groups
+	@touch $@
+
+setup: $(VENV)/.synced
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports
+
+test: setup
+	$(BIN)/pytest -m "not slow and not browser"
+
+test-slow: setup
+	$(BIN)/pytest -m "slow or browser"
+
+demo: setup
+	$(BIN)/python -m demo
+
+check: lint types imports test test-slow
+	DEMO_EXIT=1 $(MAKE) demo
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,255 @@
+"""What Serinus needs of the world. One contract suite for each port, `tests/contracts/`, runs on every implementation.
+
+Every method is safe to repeat. Errors: `Unavailable` (temporary) where the other side does not answer; what else a
+method may raise is said with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from serinus.core.rollout import ModelState, Order, Rollout
+from serinus.core.values import (
+    Access,
+    Actor,
+    ArmCounts,
+    Artifact,
+    AuditEntry,
+    Environment,
+    Event,
+    Label,
+    Placement,
+    Release,
+    Requirements,
+    Routing,
+    Traffic,
+    VersionRef,
+    Watch,
+)
+
+
+class Clock(Protocol):
+    """Tells the time, so that tests can."""
+
+    def now(self) -> datetime:
+        """Aware, UTC."""
+        ...
+
+
+class Registry(Protocol):
+    """Where versions are registered. Implementations: backends/mlflow."""
+
+    def find(self, model: str, version_or_alias: str) -> VersionRef:
+        """`7`, `@challenger` or `challenger`. NotFound names the versions or aliases that there are."""
+        ...
+
+    def aliases(self) -> Mapping[str, Mapping[str, str]]:
+        """Every model -> alias -> version. One cheap call: it is polled."""
+        ...
+
+    def set_alias(self, model: str, alias: str, version: str) -> None: ...
+
+    def drop_alias(self, model: str, alias: str) -> None:
+        """Nothing happens where there is none."""
+        ...
+
+    def fetch(self, ref: VersionRef) -> Artifact:
+        """The version's files on this machine, kept by digest, and what they say, without loading anything.
+
+        Raises Unbuildable: missing files, a Git LFS pointer in place of a file, no python_function flavour, no
+        environment declared. A second call for the same version downloads nothing.
+        """
+        ...
+
+    def run_file(self, ref: VersionRef, name: str) -> Path | None:
+        """A file that was logged with the version's run or its model (`evaluation.parquet`), or None."""
+        ...
+
+
+class Environments(Protocol):
+    """Builds what a model runs in. Implementations: backends/uv."""
+
+    def prepare(
+        self,
+        requirements: Requirements,
+        loads: Callable[[Environment], str | None],
+        say: Callable[[str], None],
+    ) -> Environment:
+        """The environment for `requirements`, built at most once for one lock, whoever asks at the same time.
+
+        `loads` is asked of a built environment and answers None, or the reason why the model does not load in it:
+        then the undated lock is tried. `say` gets progress, a line each. Raises Unbuildable with the reason in words.
+        """
+        ...
+
+
+class Target(Protocol):
+    """Where releases run. Implementations: backends/host."""
+
+    def place(self, release: Release) -> None:
+        """Have it running, from now on and after a restart. Returns at once; `observe` tells what became of it."""
+        ...
+
+    def remove(self, release_id: str) -> None:
+        """Drains and stops it. Nothing happens where it is not."""
+        ...
+
+    def observe(self) -> Mapping[str, Placement]:
+        """Every placed release."""
+        ...
+
+
+class Router(Protocol):
+    """Sends each request to a release. Implementations: backends/envoy."""
+
+    def apply(self, routing: Routing) -> None:
+        """Makes `routing` the one in force for new requests; returns once it is. Idempotent; no request in flight
+        fails. Raises Unavailable: the old one stays in force."""
+        ...
+
+    def in_force(self, model: str) -> Routing | None:
+        """Read back from the router, not remembered; None: the model is not routed. Raises Unavailable."""
+        ...
+
+    def remove(self, model: str) -> None:
+        """Stops routing the model."""
+        ...
+
+
+class PredictionLog(Protocol):
+    """Every answered request, and what is counted of them. Implementations: backends/delta."""
+
+    def watch(self, watch: Watch) -> None:
+        """Counts from now on under `watch.split`. To be called before the split is in force. Repeating changes
+        nothing; another watch for the same split is Refused."""
+        ...
+
+    def counts(self, split: str) -> Mapping[str, ArmCounts] | None:
+        """Release -> counts; None: not known (no such watch, or the log is not there)."""
+        ...
+
+    def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
+        """Release -> what it answered in the last `seconds` (rounded up to whole minutes, an hour at most)."""
+        ...
+
+    def label(self, labels: Iterable[Label]) -> int:
+        """Attaches outcomes, durable on return; how many were new or corrected an earlier one."""
+        ...
+
+
+class Fleet(Protocol):
+    """The Git repository that says what should run. Implementations: backends/git."""
+
+    def read(self, model: str) -> str | None:
+        """The model's ModelDeployment as YAML text, or None."""
+        ...
+
+    def write(self, model: str, text: str, *, who: str, why: str) -> str:
+        """Commits, if that changes anything; the commit's id."""
+        ...
+
+
+class Scorer(Protocol):
+    """Asks a placed release, past the router. Implementations: backends/host."""
+
+    def score(self, endpoint: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], timeout: float) -> Scored:
+        """One request with all `rows`. Raises TemporaryError where there was no answer, InvalidInput where the
+        release refused the rows (its words, without values)."""
+        ...
+
+
+class Scored(Protocol):
+    """An answer: one score a row (None for what is not a finite number), and how long it took."""
+
+    @property
+    def scores(self) -> Sequence[float | None]: ...
+    @property
+    def seconds(self) -> float: ...
+
+
+class Store(Protocol):
+    """The state that must not be lost. Implementations: backends/sql. Every write is one transaction."""
+
+    # rollouts
+    def create(self, rollout: Rollout, events: Sequence[Event] = ()) -> None:
+        """Refused where one of the same model is in flight (checked in the same transaction)."""
+        ...
+
+    def save(self, rollout: Rollout, state: ModelState | None = None, events: Sequence[Event] = ()) -> None:
+        """Rollout, the model's state and the events together."""
+        ...
+
+    def rollout(self, rollout_id: str) -> Rollout:
+        """NotFound names near ones."""
+        ...
+
+    def in_flight(self) -> Sequence[Rollout]: ...
+
+    def rollouts(self, model: str | None = None, limit: int = 50) -> Sequence[Rollout]:
+        """Newest first."""
+        ...
+
+    def next_number(self, model: str) -> int:
+        """For rollout ids; never the same twice."""
+        ...
+
+    def order(self, rollout_id: str, order: Order) -> None: ...
+
+    def orders(self, rollout_id: str) -> Sequence[Order]: ...
+
+    # models and releases
+    def models(self) -> Sequence[ModelState]: ...
+
+    def model(self, model: str) -> ModelState:
+        """An empty state where there is none yet."""
+        ...
+
+    def save_model(self, state: ModelState, events: Sequence[Event] = ()) -> None: ...
+
+    def add_release(self, release: Release) -> None:
+        """Nothing happens where it is there."""
+        ...
+
+    def releases(self, model: str | None = None) -> Sequence[Release]:
+        """Newest first."""
+        ...
+
+    # events
+    def events(self, after: int = 0, model: str | None = None, limit: int = 200) -> Sequence[Event]:
+        """With number > `after`, oldest first; with `after` 0 the last `limit`."""
+        ...
+
+    def emit(self, events: Sequence[Event]) -> None: ...
+
+    # audit
+    def audit(self, actor: Actor, what: str, subject: str, why: str, details: Mapping[str, Any], at: datetime) -> None:
+        """Appends to the hash chain."""
+        ...
+
+    def audit_trail(self, after: int = 0, limit: int = 1000) -> Sequence[AuditEntry]: ...
+
+    def audit_broken_at(self) -> int | None:
+        """Number of the first entry that does not fit the chain, or None: the whole chain holds."""
+        ...
+
+    # tokens
+    def issue_token(self, name: str, access: Access, at: datetime, *, plane: str = "control") -> str:
+        """A new token, returned once and stored hashed. Refused: the name is taken by one that is not revoked.
+        `plane`: `control` for the API, `data` for callers of models."""
+        ...
+
+    def whose_token(self, secret: str, *, plane: str = "control") -> Actor | None: ...
+
+    def revoke_token(self, name: str, at: datetime) -> None: ...
+
+    def tokens(self) -> Sequence[Mapping[str, Any]]:
+        """name, access, plane, issued_at, revoked_at; never the secret or its hash."""
+        ...
+
+    # orderly small things
+    def setting(self, key: str) -> str | None: ...
+
+    def set_setting(self, key: str, value: str) -> None: ...

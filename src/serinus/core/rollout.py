@@ -1,0 +1,213 @@
+"""The rollout as a value: what was asked, the plan, where it stands, what was seen. Stored whole, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from serinus.core.values import Actor, Artifact, GateResult, Release, ServingSettings, Verdict
+
+
+class Phase(StrEnum):
+    RESOLVE = "resolve"
+    BUILD = "build"
+    PLACE = "place"
+    GATES = "gates"
+    APPROVAL = "approval"
+    CANARY = "canary"
+    PROMOTING = "promoting"
+    PROMOTED = "promoted"
+    ABORTING = "aborting"
+    ABORTED = "aborted"
+
+    @property
+    def ended(self) -> bool:
+        return self in (Phase.PROMOTED, Phase.ABORTED)
+
+
+class Cause(StrEnum):
+    """Why a rollout ended or is ending otherwise than by promotion."""
+
+    NONE = ""
+    ARTIFACT = "artifact"
+    ENVIRONMENT = "environment"
+    LOAD = "load"
+    GATE = "gate"
+    JUDGE = "judge"
+    PATIENCE = "patience"
+    """Held for so long that the plan's patience ran out."""
+    OPERATOR = "operator"
+    SUPERSEDED = "superseded"
+
+
+class Kind(StrEnum):
+    DEPLOY = "deploy"
+    ROLLBACK = "rollback"
+
+
+# --- the plan ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """Of one metric. Ratios are of the canary's rate to the champion's; `budget` is an absolute share of requests.
+
+    `rho_ok`: a ratio up to it is tolerated; `E_bad` tests against it. `rho_bad`: a ratio from it on is unacceptable;
+    `E_good` tests against it where the metric is frequent. Where `budget` is set, the metric is rare and is cleared by
+    a Bernoulli e-process against the budget instead, so that a release without a single error can be promoted.
+    """
+
+    rho_ok: float
+    rho_bad: float
+    budget: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the judge goes by."""
+
+    errors: Tolerance = Tolerance(1.5, 3.0, budget=0.001)
+    fallbacks: Tolerance = Tolerance(1.5, 3.0, budget=0.001)
+    missing: Tolerance = Tolerance(1.5, 3.0, budget=0.001)
+    slow: Tolerance = Tolerance(1.5, 2.0)
+    alerts: Tolerance | None = Tolerance(1.5, 2.0)
+    """None: no threshold is known, so alerts are not judged, and the verdict says so."""
+    alpha: float = 0.01
+    """False aborts, over the whole rollout."""
+    beta: float = 0.05
+    """False promotion of a stage, per metric."""
+    metrics_for_alpha: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    weight: int
+    """Of the candidate, out of `WHOLE`."""
+    minimum_requests: int
+    """Answered by the candidate, within the step, before it may be passed."""
+    minimum_seconds: float
+    maximum_seconds: float
+    """When this has passed without a verdict the step is extended once by as much, then the rollout is aborted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    champion: str | None
+    """Release id of what is live; None: the model's first deployment, which goes from the gates to full traffic."""
+    champion_version: str | None
+    steps: tuple[Step, ...]
+    policy: Policy
+    approval_required: bool
+    settings: ServingSettings
+    slow_ms: float | None = None
+    """Fixed when the canary starts: the champion's p99 then, or what the spec says."""
+    accepts: frozenset[str] = frozenset()
+    """Names of what the spec accepts although a gate would refuse it (`one-at-a-time`, `inconclusive-quality`)."""
+
+
+# --- where it stands --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    phase: Phase
+    since: datetime
+    step: int = 0
+    """Index into `plan.steps`; in CANARY only."""
+    extended: bool = False
+    reason: str = ""
+    """Of the present phase, in words, with numbers."""
+    cause: Cause = Cause.NONE
+    hold: str = ""
+    """What a canary is waiting for; empty when nothing is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """The judge's answer for one look at a step, with all that it was computed from."""
+
+    verdict: Verdict
+    reason: str
+    metrics: tuple[Mapping[str, Any], ...] = ()
+    """One a metric: name, canary and champion counts, e_bad, e_good, bounds, state
+    (`cleared|open|bad|not judged`), summary. JSON values."""
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    """What the judge must be given again at the next look (restarting e-CUSUM, counts seen). JSON values."""
+    needs: str = ""
+    """What is still missing, in words, with the number of requests."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A canary step, as it stands or as it ended."""
+
+    index: int
+    weight: int
+    split: str
+    started_at: datetime
+    assessment: Assessment | None = None
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a person has asked of a rollout in flight."""
+
+    kind: str
+    """`promote`, `abort`, `approve`, `supersede`."""
+    actor: Actor
+    why: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    id: str
+    """`<model>-r<number>`"""
+    model: str
+    kind: Kind
+    version: str
+    asked_as: str
+    """`card-fraud@challenger`, as it was written."""
+    actor: Actor
+    why: str
+    created_at: datetime
+    spec: str
+    """The ModelDeployment that it goes by, as YAML text."""
+    salt: str
+    plan: Plan | None
+    """None until resolved."""
+    status: Status
+    artifact: Artifact | None = None
+    candidate: Release | None = None
+    threshold: float | None = None
+    """The candidate's alert threshold, fixed by the gates."""
+    champion_threshold: float | None = None
+    gates: tuple[GateResult, ...] = ()
+    steps: tuple[StepRecord, ...] = ()
+    approved_by: str = ""
+    notes: tuple[str, ...] = ()
+    """What was tried and what the person should know: warnings of the artifact, the environment's attempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """What holds when nothing is in flight. `champion` is the truth that routing, aliases and Git follow."""
+
+    model: str
+    champion: Release | None = None
+    champion_threshold: float | None = None
+    previous: Release | None = None
+    """The champion before; stays warm for a rollback."""
+    since: datetime | None = None
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """The aliases `champion` and `challenger` as Serinus last saw or set them: only a difference is a command."""
+    aborted: Mapping[str, str] = field(default_factory=dict)
+    """Version -> the rollout that was aborted: never deployed again by an alias."""
+    who: str = ""
+    why: str = ""
+    """Of the last promotion or rollback, for the commit that tells of it."""
+    notes: tuple[str, ...] = ()

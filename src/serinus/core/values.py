@@ -1,0 +1,315 @@
+"""Frozen values. Times are aware UTC datetimes, durations are seconds unless the name says `_ms`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+WHOLE = 10_000
+"""All of a model's traffic, in the unit of `Arm.weight`."""
+
+
+class Verdict(StrEnum):
+    """What the judge says of a stage. `PROMOTE` means: this stage has shown what it must."""
+
+    PROMOTE = "promote"
+    CONTINUE = "continue"
+    HOLD = "hold"
+    ABORT = "abort"
+
+
+class Outcome(StrEnum):
+    """Of a gate."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+class Role(StrEnum):
+    """Of a release in a split."""
+
+    CHAMPION = "champion"
+    CANARY = "canary"
+
+
+class PlacementState(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    FAILED = "failed"
+    """Does not come up, or died and is waiting to be started again; `reason` says which."""
+
+
+# --- what is registered -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRef:
+    """One version of a registered model, as the registry knows it."""
+
+    model: str
+    version: str
+    status: str
+    """READY, PENDING_REGISTRATION or FAILED_REGISTRATION."""
+    run_id: str | None = None
+    source: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One input of a model: `type` in MLflow's words (double, float, long, integer, string, boolean, datetime,
+    binary) or `tensor(<dtype>)`."""
+
+    name: str
+    type: str
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What an artifact says that it needs."""
+
+    packages: tuple[str, ...]
+    """Requirement lines as pip reads them, comments and blanks removed."""
+    python: str | None
+    """`3.9.18` or `3.9`; None where the artifact does not say."""
+    logged_at: datetime | None = None
+    """What is unpinned is resolved as of this day."""
+    source: str = ""
+    """The file that they were read from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A model's files, on this machine, read but never loaded."""
+
+    path: Path
+    digest: str
+    """sha256 over the sorted relative paths and contents."""
+    requirements: Requirements
+    inputs: tuple[Column, ...] | None
+    """None: logged without a signature."""
+    outputs: tuple[Column, ...] | None
+    input_example: Path | None
+    """`serving_input_example.json`, or None."""
+    flavor: str
+    """`loader_module` of the python_function flavour."""
+    size_bytes: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+# --- what can be served -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """A built environment: content-addressed by its full lock."""
+
+    digest: str
+    python: Path
+    """The interpreter inside it."""
+    python_version: str
+    lock: Path
+    tried: tuple[str, ...] = ()
+    """What was tried to get here, in order, in words (dated lock, undated lock)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServingSettings:
+    """How a release answers. Part of its identity."""
+
+    timeout_ms: int = 250
+    fallback_score: float | None = None
+    """None: an error. A number: that score, marked as a fallback in the answer and in the log."""
+    max_body_bytes: int = 1_048_576
+    one_at_a_time: bool = False
+    """For a model that answers differently when concurrent or batched: each row by itself."""
+    score_output: str | None = None
+    """Name of the output, or of the column, that is the score; None: the last column of the first output."""
+    memory_limit_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Immutable. `id` is `<model>-<version>-<6 hex digits>` over the digests and the settings."""
+
+    id: str
+    model: str
+    version: str
+    artifact_path: Path
+    artifact_digest: str
+    environment_digest: str
+    python: Path
+    settings: ServingSettings
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What a target knows of one release."""
+
+    release: str
+    state: PlacementState
+    reason: str = ""
+    endpoint: str = ""
+    """Where its worker answers; a Unix socket's path locally."""
+    pid: int | None = None
+    memory_bytes: int | None = None
+    """PSS, where it could be read."""
+    restarts: int = 0
+    load_seconds: float | None = None
+
+
+# --- traffic ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    release: str
+    weight: int
+    """Out of `WHOLE`. An arm of weight 0 gets no traffic but is there to be reached by its release id."""
+    role: Role
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """All that the router needs for one model. Weights sum up to `WHOLE`; more than two arms are allowed."""
+
+    model: str
+    arms: tuple[Arm, ...]
+    split: str
+    """A token, `[A-Za-z0-9._:-]+`, which the router adds to every request, and the prediction log keeps: it says
+    under which split a request was answered. Changes with every step of a rollout."""
+    salt: str
+    """Of the entity hash: fixed for one rollout, so that growing a canary keeps those that were in it."""
+    timeout_ms: int = 250
+    fallback_score: float | None = None
+
+
+# --- evidence ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    gate: str
+    outcome: Outcome
+    summary: str
+    """One sentence, with the numbers."""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What the prediction log counts, from now on, for the requests answered under one split."""
+
+    split: str
+    rollout: str
+    model: str
+    thresholds: Mapping[str, float]
+    """Release -> score from which on a row is an alert. A release that is missing has no alerts counted."""
+    slow_ms: float
+    """An answer that took longer is slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArmCounts:
+    """What one release did under one split. `first_*` count entities: an entity's first event of that kind,
+    within this split (`step`) or within the whole rollout (`rollout`); requests without an entity count singly."""
+
+    release: str
+    requests: int = 0
+    """Answered, by the release or for it by the router."""
+    answered: int = 0
+    """Answered by the release itself, without an error and without a fallback."""
+    rows: int = 0
+    errors: int = 0
+    slow: int = 0
+    fallbacks: int = 0
+    alerts: int = 0
+    missing: int = 0
+    """Answers that held NaN or no score."""
+    first_in_step: Mapping[str, int] = field(default_factory=dict)
+    """errors, slow, fallbacks, alerts, missing, entities -> count."""
+    first_in_rollout: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """A release's recent traffic."""
+
+    release: str
+    requests: int
+    seconds: float
+    errors: int
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """An outcome as it arrives: late, repeated, corrected. The one with the latest `observed_at` holds."""
+
+    request_id: str
+    label: float
+    observed_at: datetime
+    source: str = ""
+
+
+# --- people and what they did -----------------------------------------------------------------------------
+
+
+class Access(StrEnum):
+    """Roles of a token, each including the ones before it."""
+
+    VIEW = "view"
+    DEPLOY = "deploy"
+    APPROVE = "approve"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts. `origin`: an address, `cli`, `alias`, or `engine`."""
+
+    name: str
+    access: Access
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One act. `digest` is sha256 over the entry's canonical JSON together with `previous`."""
+
+    number: int
+    at: datetime
+    who: str
+    what: str
+    subject: str
+    why: str
+    origin: str
+    details: Mapping[str, Any]
+    previous: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that has become true. `kind` is kebab-case: `gates-passed`, `canary-2500`, `aborted`."""
+
+    at: datetime
+    model: str
+    rollout: str | None
+    kind: str
+    text: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+    number: int = 0
+
+
+Rows = Sequence[Mapping[str, Any]]
