@@ -170,6 +170,30 @@ class Scored(Protocol):
     def seconds(self) -> float: ...
 
 
+class Trials(Protocol):
+    """Looks at a model in a confined process of its own. Implementations: backends/host."""
+
+    def scan(self, artifact: Path) -> Mapping[str, Any]:
+        """What its pickles would import, without loading anything: `{"pickles": [{"file", "imports"}], "other"}`."""
+        ...
+
+    def loads(self, environment: Environment, artifact: Path) -> str | None:
+        """None: it loads in that environment; else why not, in words."""
+        ...
+
+    def reference(
+        self,
+        python: Path,
+        artifact: Path,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        score_output: str | None,
+    ) -> Sequence[float | None]:
+        """The scores that the model's own `predict` gives for a frame of these rows: the training path.
+        Raises Unbuildable with the reason."""
+        ...
+
+
 class Store(Protocol):
     """The state that must not be lost. Implementations: backends/sql. Every write is one transaction."""
 

@@ -1,0 +1,39 @@
+"""The rollout as named transitions. Pure: observations and the time come in, the next status comes out.
+
+`advance` is the whole decision; `routing_of` and `read_aliases` say what the world must look like for a status. The
+engine makes it so, and a rollback is nothing more than a status whose routing has the old champion in it.
+"""
+
+from serinus.delivery.aliases import AliasReading, read_aliases
+from serinus.delivery.transitions import (
+    TRANSITIONS,
+    Built,
+    Examined,
+    Failure,
+    Observed,
+    Resolved,
+    Transition,
+    advance,
+    may_approve,
+)
+from serinus.delivery.world import after_abort, after_promotion, routing_of, split_token, steady_token, step_watch
+
+__all__ = [
+    "TRANSITIONS",
+    "AliasReading",
+    "Built",
+    "Examined",
+    "Failure",
+    "Observed",
+    "Resolved",
+    "Transition",
+    "advance",
+    "after_abort",
+    "after_promotion",
+    "may_approve",
+    "read_aliases",
+    "routing_of",
+    "split_token",
+    "steady_token",
+    "step_watch",
+]

@@ -1,0 +1,116 @@
+"""Where everything of one installation lives on disk. Paths only: nothing is read or written here."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+FORMAT = 1
+"""Of the home's layout; another number is another version's home."""
+
+# sockaddr_un holds 108 bytes with the closing zero; the longest name in `sockets` is `r/<12 hex>.sock.new`.
+_LONGEST_SOCKET_DIRECTORY = 107 - len("/r/0123456789ab.sock.new")
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    path: Path
+
+    @property
+    def settings(self) -> Path:
+        return self.path / "settings.json"
+
+    @property
+    def secret(self) -> Path:
+        """Random hex, 0600: authenticates host control and derives the collector's tokens."""
+        return self.path / "secret"
+
+    @property
+    def token(self) -> Path:
+        """The CLI's own token, 0600."""
+        return self.path / "token"
+
+    @property
+    def store(self) -> Path:
+        return self.path / "store.db"
+
+    @property
+    def sockets(self) -> Path:
+        """Short enough for a Unix address, however deep the home lies; different for every home."""
+        inside = self.path / "s"
+        if len(str(inside).encode()) <= _LONGEST_SOCKET_DIRECTORY:
+            return inside
+        digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"serinus-{digest}"
+
+    @property
+    def host_socket(self) -> Path:
+        return self.sockets / "host.sock"
+
+    @property
+    def log_socket(self) -> Path:
+        return self.sockets / "log.sock"
+
+    def release_socket(self, release_id: str) -> Path:
+        return self.sockets / "r" / f"{hashlib.sha256(release_id.encode()).hexdigest()[:12]}.sock"
+
+    @property
+    def run(self) -> Path:
+        """One JSON file a process."""
+        return self.path / "run"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.path / "artifacts"
+
+    @property
+    def environments(self) -> Path:
+        return self.path / "environments"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions"
+
+    @property
+    def envoy(self) -> Path:
+        return self.path / "envoy"
+
+    @property
+    def host(self) -> Path:
+        return self.path / "host"
+
+    @property
+    def scratch(self) -> Path:
+        return self.path / "scratch"
+
+    @property
+    def fleet(self) -> Path:
+        return self.path / "fleet"
+
+    @property
+    def mlflow(self) -> Path:
+        return self.path / "mlflow"
+
+    @property
+    def directories(self) -> tuple[Path, ...]:
+        """What must be there, 0700, before anything starts."""
+        return (
+            self.path,
+            self.sockets,
+            self.sockets / "r",
+            self.run,
+            self.logs,
+            self.artifacts,
+            self.environments,
+            self.predictions,
+            self.envoy,
+            self.host,
+            self.scratch,
+            self.mlflow,
+        )

@@ -1,0 +1,123 @@
+"""The aliases that Serinus both obeys and moves. Pure.
+
+A person's command is a *difference* from what Serinus last saw or set. Before Serinus writes an alias it stores the new
+value as seen and the old one as `<alias>.before`, so that a crash between storing and writing is not misread: neither
+value is a command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from serinus.core.rollout import Kind, ModelState, Phase, Rollout
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+
+
+@dataclass(frozen=True, slots=True)
+class AliasReading:
+    """What the registry's aliases of one model mean, and what is to be done about them."""
+
+    state: ModelState
+    """With what has been seen; to be stored before `writes` are carried out."""
+    deploy: str | None = None
+    """A person has set `challenger` to this version: a command."""
+    writes: Mapping[str, str | None] = field(default_factory=dict)
+    """Alias -> the version that it is to have; None: it is to go."""
+    notices: tuple[tuple[str, str], ...] = ()
+    """(event kind, text) of what a person should know."""
+
+
+def read_aliases(state: ModelState, rollout: Rollout | None, actual: Mapping[str, str]) -> AliasReading:
+    """`actual`: alias -> version, as the registry has them now."""
+    return _challenger(_champion(AliasReading(state), actual), rollout, actual)
+
+
+def _champion(reading: AliasReading, actual: Mapping[str, str]) -> AliasReading:
+    live = reading.state.champion
+    now = actual.get(CHAMPION)
+    if live is None:
+        return _seen(reading, CHAMPION, now)
+    if now == live.version:
+        return _seen(reading, CHAMPION, now)
+    moved_by_hand = now not in _expected(reading.state, CHAMPION)
+    written = _write(reading, CHAMPION, now, live.version)
+    if not moved_by_hand:
+        return written
+    text = (
+        f"the alias champion was moved to {now or 'nothing'} by hand and is put back to {live.version}, which is live; "
+        f"use `serinus deploy` or `serinus rollback` to change what is live"
+    )
+    return replace(written, notices=(*written.notices, ("champion-put-back", text)))
+
+
+def _challenger(reading: AliasReading, rollout: Rollout | None, actual: Mapping[str, str]) -> AliasReading:
+    now = actual.get(CHALLENGER)
+    by_hand = now not in _expected(reading.state, CHALLENGER)
+    if rollout is None or rollout.kind is Kind.ROLLBACK:
+        return _command(reading, now) if by_hand and rollout is None else _confirm(reading, now)
+    if rollout.status.phase in (Phase.PROMOTING, Phase.ABORTING):
+        return _write(reading, CHALLENGER, now, None) if now == rollout.version else reading
+    if now == rollout.version:
+        return _seen(reading, CHALLENGER, now)
+    if by_hand and now is not None:
+        return _wait(reading, rollout, now)
+    return _write(reading, CHALLENGER, now, rollout.version)
+
+
+def _command(reading: AliasReading, version: str | None) -> AliasReading:
+    """Nothing is in flight and a person has moved `challenger`."""
+    state = reading.state
+    seen = _seen(reading, CHALLENGER, version)
+    if version is None:
+        return seen
+    if state.champion is not None and state.champion.version == version:
+        text = f"challenger was set to {version}, which is live already: nothing to do"
+        return replace(seen, notices=(*seen.notices, ("challenger-is-live", text)))
+    if version in state.aborted:
+        text = (
+            f"challenger was set to {version}, which was stopped in {state.aborted[version]}: an alias does not deploy "
+            f'it again; `serinus deploy {state.model}@{version} --reason "..."` does'
+        )
+        return replace(seen, notices=(*seen.notices, ("challenger-was-aborted", text)))
+    return replace(seen, deploy=version)
+
+
+def _wait(reading: AliasReading, rollout: Rollout, version: str) -> AliasReading:
+    """Another version while one is in flight: said once, and a command as soon as the rollout has ended."""
+    if reading.state.aliases.get("challenger.waiting") == version:
+        return reading
+    text = (
+        f"challenger was set to {version} while {rollout.id} ({rollout.version}) is in flight: it is deployed when "
+        f"that has ended; `serinus abort {rollout.model}` ends it now"
+    )
+    state = replace(reading.state, aliases={**reading.state.aliases, "challenger.waiting": version})
+    return replace(reading, state=state, notices=(*reading.notices, ("challenger-waits", text)))
+
+
+def _expected(state: ModelState, alias: str) -> set[str | None]:
+    """The values that are no command."""
+    expected: set[str | None] = {state.aliases.get(alias)}
+    if f"{alias}.before" in state.aliases:
+        expected.add(state.aliases[f"{alias}.before"] or None)
+    return expected
+
+
+def _confirm(reading: AliasReading, now: str | None) -> AliasReading:
+    """Forgets the value before, once the one that was written is there."""
+    return _seen(reading, CHALLENGER, now) if now == reading.state.aliases.get(CHALLENGER) else reading
+
+
+def _seen(reading: AliasReading, alias: str, version: str | None) -> AliasReading:
+    kept = {k: v for k, v in reading.state.aliases.items() if not k.startswith(alias)}
+    if version is not None:
+        kept[alias] = version
+    return replace(reading, state=replace(reading.state, aliases=kept))
+
+
+def _write(reading: AliasReading, alias: str, now: str | None, wanted: str | None) -> AliasReading:
+    seen = _seen(reading, alias, wanted)
+    aliases = {**seen.state.aliases, f"{alias}.before": now or ""}
+    return replace(seen, state=replace(seen.state, aliases=aliases), writes={**seen.writes, alias: wanted})

@@ -1,0 +1,106 @@
+"""What the world must look like for a status: derived, never remembered beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from serinus.core.rollout import Cause, Kind, ModelState, Phase, Rollout
+from serinus.core.values import WHOLE, Arm, Release, Role, Routing, Watch
+
+
+def split_token(rollout_id: str, step: int) -> str:
+    return f"{rollout_id}.{step}"
+
+
+def steady_token(release_id: str) -> str:
+    """Of the split in which `release_id` has all the traffic."""
+    return f"steady.{release_id}"
+
+
+def canary_weight(rollout: Rollout | None) -> int:
+    """Of the candidate, out of `WHOLE`: 0 in every phase but the canary."""
+    if rollout is None or rollout.status.phase is not Phase.CANARY or rollout.plan is None:
+        return 0
+    return rollout.plan.steps[rollout.status.step].weight
+
+
+def routing_of(state: ModelState, rollout: Rollout | None, endpoints: Mapping[str, str]) -> Routing | None:
+    """The traffic of a model. `endpoints`: release id -> where it answers. None: nothing of it is live, or the champion
+    has no endpoint yet (what is in force then stays in force).
+
+    When a rollout enters PROMOTING the state's champion is the candidate already, saved in one transaction with it:
+    so the same line serves before, during and after every rollout.
+    """
+    champion = state.champion
+    if champion is None or champion.id not in endpoints:
+        return None
+    weight = canary_weight(rollout)
+    candidate = rollout.candidate if rollout else None
+    if weight == 0 or rollout is None or candidate is None or candidate.id not in endpoints:
+        return _routing(champion, (Arm(champion.id, WHOLE, Role.CHAMPION, endpoints[champion.id]),), "", None)
+    arms = (
+        Arm(champion.id, WHOLE - weight, Role.CHAMPION, endpoints[champion.id]),
+        Arm(candidate.id, weight, Role.CANARY, endpoints[candidate.id]),
+    )
+    return _routing(champion, arms, rollout.salt, split_token(rollout.id, rollout.status.step))
+
+
+def _routing(champion: Release, arms: tuple[Arm, ...], salt: str, split: str | None) -> Routing:
+    return Routing(
+        model=champion.model,
+        arms=arms,
+        split=split or steady_token(champion.id),
+        salt=salt,
+        timeout_ms=champion.settings.timeout_ms,
+        fallback_score=champion.settings.fallback_score,
+    )
+
+
+def step_watch(rollout: Rollout) -> Watch | None:
+    """What the prediction log is to count for the present step; None outside the canary."""
+    if rollout.status.phase is not Phase.CANARY or rollout.plan is None or rollout.candidate is None:
+        return None
+    thresholds = {}
+    if rollout.plan.champion is not None and rollout.champion_threshold is not None:
+        thresholds[rollout.plan.champion] = rollout.champion_threshold
+    if rollout.threshold is not None:
+        thresholds[rollout.candidate.id] = rollout.threshold
+    if len(thresholds) < 2:  # alerts are compared or not counted at all
+        thresholds = {}
+    return Watch(
+        split=split_token(rollout.id, rollout.status.step),
+        rollout=rollout.id,
+        model=rollout.model,
+        thresholds=thresholds,
+        slow_ms=rollout.plan.slow_ms or float(rollout.plan.settings.timeout_ms),
+    )
+
+
+def after_promotion(state: ModelState, rollout: Rollout) -> ModelState:
+    """The model's state once `rollout` is being promoted. Repeating it changes nothing."""
+    assert rollout.candidate is not None
+    if state.champion is not None and state.champion.id == rollout.candidate.id:
+        return state
+    aborted = {v: r for v, r in state.aborted.items() if v != rollout.version}
+    if rollout.kind is Kind.ROLLBACK and state.champion is not None:
+        aborted[state.champion.version] = rollout.id
+    return replace(
+        state,
+        champion=rollout.candidate,
+        champion_threshold=rollout.threshold,
+        previous=state.champion,
+        since=rollout.status.since,
+        aborted=aborted,
+        who=rollout.actor.name,
+        why=rollout.why or rollout.status.reason,
+    )
+
+
+def after_abort(state: ModelState, rollout: Rollout) -> ModelState:
+    """The model's state once `rollout` is being aborted: the version stays out until somebody gives a reason."""
+    if state.aborted.get(rollout.version) == rollout.id or rollout.status.cause is Cause.SUPERSEDED:
+        return state
+    if state.champion is not None and state.champion.version == rollout.version:
+        return state  # a rollback or a change of settings that did not come up says nothing about the version
+    return replace(state, aborted={**state.aborted, rollout.version: rollout.id})
