@@ -151,6 +151,15 @@ class Fleet(Protocol):
         """Commits, if that changes anything; the commit's id."""
         ...
 
+    def publish(self, model: str, live: Mapping[str, Any], *, who: str, why: str) -> str:
+        """Commits what is live of the model (version, release, digests, threshold), if that changes anything; the
+        commit's id."""
+        ...
+
+    def live(self, model: str) -> Mapping[str, Any] | None:
+        """What was last published, or None."""
+        ...
+
 
 class Scorer(Protocol):
     """Asks a placed release, past the router. Implementations: backends/host."""

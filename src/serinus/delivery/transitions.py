@@ -198,7 +198,19 @@ def _begin_traffic(rollout: Rollout, seen: Observed, now: datetime) -> Rollout:
         )
         return _enter(rollout, Phase.PROMOTING, now, why)
     known = replace(rollout, plan=replace(rollout.plan, slow_ms=seen.slow_ms))
-    return _begin_step(known, 0, now)
+    return _begin_step(_without_alerts(known) if _threshold_missing(known) else known, 0, now)
+
+
+def _threshold_missing(rollout: Rollout) -> bool:
+    return rollout.threshold is None or rollout.champion_threshold is None
+
+
+def _without_alerts(rollout: Rollout) -> Rollout:
+    """Alerts that nobody counts must not look like none: they are not judged, and the verdict says so."""
+    assert rollout.plan is not None
+    plan = replace(rollout.plan, policy=replace(rollout.plan.policy, alerts=None))
+    note = "alerts are not compared: there is no alert threshold (no evaluation set, and none in the spec)"
+    return replace(rollout, plan=plan, notes=(*rollout.notes, note))
 
 
 # --- canary -----------------------------------------------------------------------------------------------

@@ -1,0 +1,10 @@
+"""Reconcilers: load, observe, decide, act, persist once, then emit. Level-triggered: a crash at any line is repaired by
+the next tick, because every tick starts from what is stored and from what the world says."""
+
+from serinus.engine.desk import Deployed, Desk
+from serinus.engine.happenings import ENGINE
+from serinus.engine.reconciler import Engine
+from serinus.engine.report import Report
+from serinus.engine.world import World
+
+__all__ = ["ENGINE", "Deployed", "Desk", "Engine", "Report", "World"]

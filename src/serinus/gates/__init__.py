@@ -1,0 +1,84 @@
+"""Checks before any traffic: evidence in, `GateResult` out. Pure: what is asked of the world is gathered elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from serinus.core.values import GateResult
+from serinus.gates.evidence import (
+    AnyEvidence,
+    ExampleEvidence,
+    GoldenEvidence,
+    LatencyEvidence,
+    LoadEvidence,
+    MemoryEvidence,
+    MetamorphicEvidence,
+    PickleImports,
+    QualityEvidence,
+    ScanEvidence,
+    Scores,
+    SignatureEvidence,
+    Transformation,
+    TransformationCheck,
+)
+from serinus.gates.example import example
+from serinus.gates.golden import golden
+from serinus.gates.latency import latency
+from serinus.gates.load import load
+from serinus.gates.memory import memory
+from serinus.gates.metamorphic import compare, metamorphic
+from serinus.gates.quality import quality
+from serinus.gates.results import decide
+from serinus.gates.scan import scan
+from serinus.gates.signature import signature
+from serinus.gates.threshold import alert_threshold
+
+GATES: Mapping[type, Callable[[Any], GateResult]] = {
+    ScanEvidence: scan,
+    SignatureEvidence: signature,
+    LoadEvidence: load,
+    ExampleEvidence: example,
+    GoldenEvidence: golden,
+    MetamorphicEvidence: metamorphic,
+    LatencyEvidence: latency,
+    MemoryEvidence: memory,
+    QualityEvidence: quality,
+}
+"""Evidence -> its gate, in the order in which they are asked: the cheap and the dangerous first."""
+
+
+def judge(evidence: AnyEvidence) -> GateResult:
+    """The result of the gate that this evidence is for."""
+    return GATES[type(evidence)](evidence)
+
+
+__all__ = [
+    "GATES",
+    "ExampleEvidence",
+    "GoldenEvidence",
+    "LatencyEvidence",
+    "LoadEvidence",
+    "MemoryEvidence",
+    "MetamorphicEvidence",
+    "PickleImports",
+    "QualityEvidence",
+    "ScanEvidence",
+    "Scores",
+    "SignatureEvidence",
+    "Transformation",
+    "TransformationCheck",
+    "alert_threshold",
+    "compare",
+    "decide",
+    "example",
+    "golden",
+    "judge",
+    "latency",
+    "load",
+    "memory",
+    "metamorphic",
+    "quality",
+    "scan",
+    "signature",
+]

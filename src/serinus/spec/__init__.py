@@ -1,0 +1,22 @@
+"""The ModelDeployment: schema, defaults, and errors that name file, line, field and the nearest right word."""
+
+from serinus.spec.loading import load
+from serinus.spec.planning import accepts, policy, settings, slow_ms, steps
+from serinus.spec.reference import reference, schema
+from serinus.spec.schema import ModelDeployment
+from serinus.spec.writing import Facts, dump, initial
+
+__all__ = [
+    "Facts",
+    "ModelDeployment",
+    "accepts",
+    "dump",
+    "initial",
+    "load",
+    "policy",
+    "reference",
+    "schema",
+    "settings",
+    "slow_ms",
+    "steps",
+]

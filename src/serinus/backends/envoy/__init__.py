@@ -1,0 +1,15 @@
+"""Envoy as the router: configured by files, confirmed and read back by its admin interface.
+
+    prepare(home, port=18080)                     bootstrap and the xDS files, before Envoy starts
+    command(home)                                 what the supervisor runs
+    router = EnvoyRouter(home, admin_socket(home))
+    router.apply(routing)
+
+Files under `Home.envoy`: `bootstrap.json`, `xds/clusters.json`, `xds/routes.json` (what comes up after a restart) and
+`local.jsonl` (requests that Envoy itself had to answer for a model).
+"""
+
+from serinus.backends.envoy.bootstrap import admin_socket, bootstrap, command, prepare
+from serinus.backends.envoy.router import EnvoyRouter
+
+__all__ = ["EnvoyRouter", "admin_socket", "bootstrap", "command", "prepare"]

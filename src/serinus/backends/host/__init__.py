@@ -1,0 +1,13 @@
+"""The model host: releases as confined processes of this machine, each behind a Unix socket of its own.
+
+    HostTarget, SocketScorer, Trials     what the control plane uses: clients, and trials of a model
+    python -m serinus.backends.host      the host itself, a process of its own (`__main__`)
+
+Inside the host: `control` (HTTP) -> `host` (all releases) -> `keeper` (one release) -> `worker` (one process).
+"""
+
+from serinus.backends.host.scorer import SocketScorer
+from serinus.backends.host.target import HostTarget
+from serinus.backends.host.trials import Trials
+
+__all__ = ["HostTarget", "SocketScorer", "Trials"]

@@ -1,0 +1,1 @@
+"""A data scientist's side of it: real card transactions, four models, ordinary MLflow code."""

@@ -1,0 +1,54 @@
+"""The application, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+
+from serinus.api import failures
+from serinus.api.guard import Guard
+from serinus.api.ports import Desk, Report, World
+from serinus.api.routes import acts, fleet, happenings, operations, people
+from serinus.api.services import Services
+from serinus.api.sessions import Sessions
+from serinus.core.home import Home
+
+PAGE = Path(__file__).parent / "page"
+
+
+def create_app(*, home: Home, world: World, desk: Desk, report: Report, allowed_hosts: Iterable[str]) -> FastAPI:
+    """`allowed_hosts`: what the Host header may say, with and without a port. The home's secret must be there."""
+    app = FastAPI(
+        title="Serinus",
+        version=version("serinus"),
+        openapi_url="/v1/openapi.json",
+        docs_url=None,  # FastAPI's own pages load scripts from elsewhere
+        redoc_url=None,
+    )
+    app.state.services = Services(home, world, desk, report, Sessions(home, world.store, world.clock))
+    app.add_middleware(Guard, hosts=tuple(allowed_hosts))
+    failures.install(app)
+    for module in (fleet, acts, happenings, people):
+        app.include_router(module.router, prefix="/v1")
+    app.include_router(operations.router)
+    _add_page(app)
+    return app
+
+
+def _add_page(app: FastAPI) -> None:
+    """Files only, for everybody: what they show comes from the API, which asks who asks."""
+
+    @app.get("/", include_in_schema=False)
+    def index() -> FileResponse:
+        return FileResponse(PAGE / "index.html")
+
+    @app.get("/login", include_in_schema=False)
+    def login() -> FileResponse:
+        return FileResponse(PAGE / "login.html")
+
+    app.mount("/page", StaticFiles(directory=PAGE), name="page")

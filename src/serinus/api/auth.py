@@ -1,0 +1,84 @@
+"""Who asks, and whether they may."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from serinus.api.services import Services, services_of
+from serinus.core.errors import Forbidden
+from serinus.core.values import Access, Actor
+
+LADDER = tuple(Access)
+"""Each role includes the ones before it."""
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Unauthenticated(Forbidden):
+    """Nobody that Serinus knows asks (401)."""
+
+
+def allows(actor: Actor, access: Access) -> bool:
+    return LADDER.index(actor.access) >= LADDER.index(access)
+
+
+def origin_of(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def whoever(request: Request) -> Actor:
+    """Who asks, by a bearer token or by the page's cookie; the actor's origin is the address that they ask from."""
+    services = services_of(request)
+    actor = _by_token(services, request) or _by_cookie(services, request)
+    if actor is None:
+        raise Unauthenticated(
+            "a valid token is needed",
+            hint="Send `Authorization: Bearer TOKEN`, or open the link that `serinus up` prints.",
+        )
+    return replace(actor, origin=origin_of(request))
+
+
+def _by_token(services: Services, request: Request) -> Actor | None:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return services.world.store.whose_token(token.strip()) if scheme.lower() == "bearer" else None
+
+
+def _by_cookie(services: Services, request: Request) -> Actor | None:
+    value = request.cookies.get(services.sessions.cookie)
+    if value is None or "authorization" in request.headers:
+        return None
+    # The guard refuses a wrong Origin; a browser that sends a cookie to change something also sends its Origin.
+    if request.method not in SAFE_METHODS and "origin" not in request.headers:
+        raise Forbidden("a request by cookie must say its Origin", hint="Use the status page, or a bearer token.")
+    return services.sessions.whose(value)
+
+
+def check(request: Request, actor: Actor, access: Access) -> None:
+    """Raises Forbidden, and notes a refused attempt to change something in the audit record."""
+    if allows(actor, access):
+        return
+    reason = f"the token {actor.name} has the role {actor.access.value}; this needs {access.value}"
+    if request.method not in SAFE_METHODS:
+        world = services_of(request).world
+        details = {"method": request.method, "reason": reason}
+        world.store.audit(actor, "refused", request.url.path, "", details, world.clock.now())
+    raise Forbidden(reason, hint="Ask somebody who holds that role, or an admin for another token.")
+
+
+def needs(access: Access) -> Callable[[Request, Actor], Actor]:
+    """A dependency: who asks, if their role is `access` or more."""
+
+    def dependency(request: Request, actor: Annotated[Actor, Depends(whoever)]) -> Actor:
+        check(request, actor, access)
+        return actor
+
+    return dependency
+
+
+Viewer = Annotated[Actor, Depends(needs(Access.VIEW))]
+Deployer = Annotated[Actor, Depends(needs(Access.DEPLOY))]
+Admin = Annotated[Actor, Depends(needs(Access.ADMIN))]

@@ -1,0 +1,68 @@
+"""Errors as answers: `{"error": what, "hint": what to do next}`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from math import ceil
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from serinus.api.auth import Unauthenticated
+from serinus.core.errors import Forbidden, InvalidInput, NotFound, Refused, SerinusError, TemporaryError, Unbuildable
+
+log = logging.getLogger(__name__)
+
+# The first that an error is an instance of holds.
+STATUSES: tuple[tuple[type[SerinusError], int], ...] = (
+    (Unauthenticated, 401),
+    (Forbidden, 403),
+    (NotFound, 404),
+    (Refused, 409),
+    (InvalidInput, 422),
+    (Unbuildable, 422),
+    (TemporaryError, 503),
+)
+
+
+def answer(status: int, error: str, hint: str = "", headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"error": error, "hint": hint}, status, dict(headers or {}))
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(SerinusError, _serinus)
+    app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _serinus(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, SerinusError)
+    status = next((status for kind, status in STATUSES if isinstance(error, kind)), 500)
+    headers = {}
+    if isinstance(error, Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, TemporaryError):
+        headers["Retry-After"] = str(ceil(error.delay))
+    return answer(status, error.message, error.hint, headers)
+
+
+def _validation(_request: Request, error: Exception) -> JSONResponse:
+    """Where and what, never the value: it may be a card's."""
+    assert isinstance(error, RequestValidationError)
+    found = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()]
+    more = f" (and {len(found) - 5} more)" if len(found) > 5 else ""
+    return answer(422, "; ".join(found[:5]) + more, "`GET /v1/openapi.json` describes every route.")
+
+
+def _http(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return answer(error.status_code, str(error.detail).lower(), headers=error.headers)
+
+
+def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return answer(500, "an error inside Serinus", "See logs/control.log in the home.")

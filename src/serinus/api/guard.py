@@ -1,0 +1,90 @@
+"""Stands before every route: which Host, which Origin, how large a body; and the headers that browsers obey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serinus.api.auth import SAFE_METHODS
+from serinus.api.failures import answer
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+
+HEADERS = {
+    "content-security-policy": "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; "
+    "frame-ancestors 'none'",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+
+class Guard:
+    """`hosts`: what the Host header may be, with and without a port. Anything else may be a name that somebody has
+    pointed at this machine (DNS rebinding), and is refused before a token is even looked at."""
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        send = _with_headers(scope["path"], send)
+        headers = Headers(scope=scope)
+        refusal = self._refusal(scope["method"], headers)
+        if refusal is not None:
+            status, error, hint = refusal
+            await answer(status, error, hint)(scope, receive, send)
+            return
+        await self._app(scope, self._bounded(receive), send)
+
+    def _refusal(self, method: str, headers: Headers) -> tuple[int, str, str] | None:
+        host = headers.get("host", "").lower()
+        if host not in self._hosts:
+            return 421, "this server does not answer to that Host", "Start it with `serinus up --allow-host NAME`."
+        origin = headers.get("origin")
+        if method not in SAFE_METHODS and origin is not None and urlsplit(origin).netloc.lower() != host:
+            return 403, "a page of another origin may not change anything here", ""
+        length = headers.get("content-length", "0")
+        if not (length.isascii() and length.isdigit()):
+            return 400, "Content-Length is not a number", ""
+        if int(length) > self._max_body_bytes:
+            return 413, f"the body is over the limit of {self._max_body_bytes} bytes", "Send it in parts."
+        return None
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """For bodies that do not say their length."""
+        seen = 0
+
+        async def bounded() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._max_body_bytes:
+                raise HTTPException(413, f"the body is over the limit of {self._max_body_bytes} bytes")
+            return message
+
+        return bounded
+
+
+def _with_headers(path: str, send: Send) -> Send:
+    # A page may be kept but must be asked for again; what the API says is never kept.
+    cache = "no-store" if path.startswith(("/v1", "/metrics")) else "no-cache"
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers.update(HEADERS)
+            headers["cache-control"] = cache
+        await send(message)
+
+    return sending

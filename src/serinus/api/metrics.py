@@ -1,0 +1,84 @@
+"""The status document as Prometheus metrics. Derived at each scrape; nothing is counted here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from serinus.core.rollout import Phase
+
+_PHASES = [phase.value for phase in Phase if not phase.ended]
+
+
+def exposition(status: Mapping[str, Any]) -> bytes:
+    """`status`: as `Report.status` answers it."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Status(status))
+    return generate_latest(registry)
+
+
+class _Status(Collector):
+    def __init__(self, status: Mapping[str, Any]) -> None:
+        self._status = status
+
+    def collect(self) -> Iterator[Metric]:
+        yield from _traffic(self._status["models"])
+        yield from _models(self._status["models"])
+        yield from _processes(self._status["processes"])
+        warnings = GaugeMetricFamily("serinus_warnings", "Warnings that the status shows.")
+        warnings.add_metric([], len(self._status["warnings"]))
+        yield warnings
+
+
+def _traffic(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+    """Gauges over a sliding window: the prediction log keeps minutes, not totals since a start."""
+    labels = ["model", "release", "role"]
+    requests = GaugeMetricFamily("serinus_recent_requests", "Requests answered within the window.", labels=labels)
+    errors = GaugeMetricFamily("serinus_recent_errors", "Those of them that failed.", labels=labels)
+    window = GaugeMetricFamily("serinus_recent_window_seconds", "Length of the window.", labels=labels)
+    latency = GaugeMetricFamily(
+        "serinus_recent_latency_seconds", "Latency within the window, by quantile.", labels=[*labels, "quantile"]
+    )
+    for model in models:
+        for traffic in model["traffic"]:
+            where = [model["model"], traffic["release"], _role(model, traffic["release"])]
+            requests.add_metric(where, traffic["requests"])
+            errors.add_metric(where, traffic["errors"])
+            window.add_metric(where, traffic["seconds"])
+            for quantile, key in (("0.5", "p50_ms"), ("0.99", "p99_ms")):
+                if traffic[key] is not None:
+                    latency.add_metric([*where, quantile], traffic[key] / 1000)
+    yield from (requests, errors, window, latency)
+
+
+def _role(model: Mapping[str, Any], release: str) -> str:
+    if model["champion"] and model["champion"]["release"] == release:
+        return "champion"
+    return "canary" if model["rollout"] and model["rollout"]["release"] == release else "former"
+
+
+def _models(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+    champion = GaugeMetricFamily("serinus_champion_info", "What is live.", labels=["model", "release", "version"])
+    trouble = GaugeMetricFamily("serinus_model_trouble", "1: something is not as it should be.", labels=["model"])
+    phases = GaugeMetricFamily("serinus_rollouts_in_flight", "Rollouts in flight, by phase.", labels=["model", "phase"])
+    for model in models:
+        trouble.add_metric([model["model"]], float(model["state"] == "trouble"))
+        if model["champion"]:
+            champion.add_metric([model["model"], model["champion"]["release"], model["champion"]["version"]], 1)
+        now = model["rollout"]["phase"] if model["rollout"] else None
+        for phase in _PHASES:
+            phases.add_metric([model["model"], phase], float(phase == now))
+    yield from (champion, trouble, phases)
+
+
+def _processes(processes: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+    up = GaugeMetricFamily("serinus_process_up", "1: the process runs.", labels=["process"])
+    restarts = CounterMetricFamily("serinus_process_restarts", "Starts after the first.", labels=["process"])
+    for process in processes:
+        up.add_metric([process["name"]], float(process["state"] == "running"))
+        restarts.add_metric([process["name"]], process["restarts"])
+    yield from (up, restarts)

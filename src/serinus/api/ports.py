@@ -1,0 +1,65 @@
+"""What the API needs of the engine and of the world. Satisfied by `engine.Desk`, `engine.Report` and `engine.World`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from serinus.core.ports import Clock, PredictionLog, Store
+from serinus.core.values import Actor
+
+
+class Deployed(Protocol):
+    """`done`: there was nothing to do."""
+
+    @property
+    def rollout(self) -> str | None: ...
+    @property
+    def done(self) -> bool: ...
+    @property
+    def message(self) -> str: ...
+
+
+class Desk(Protocol):
+    """Takes people's wishes. Raises InvalidInput, NotFound, Refused, or Unavailable."""
+
+    def deploy(
+        self, *, ref: str | None, spec: str | None, actor: Actor, why: str = "", supersede: bool = False
+    ) -> Deployed: ...
+
+    def order(self, rollout_id: str, kind: str, *, actor: Actor, why: str = "") -> str:
+        """`promote`, `abort` or `approve`; what was ordered, in words."""
+        ...
+
+    def rollback(self, model: str, *, to: str | None, actor: Actor, why: str = "") -> Deployed: ...
+
+    def initial_spec(self, model: str) -> str:
+        """YAML text."""
+        ...
+
+
+class Report(Protocol):
+    """What people read. Only reads; every value is JSON."""
+
+    def status(self) -> Mapping[str, Any]:
+        """`{"models", "processes", "warnings", "addresses", "now"}`."""
+        ...
+
+    def explain(self, wanted: str) -> Mapping[str, Any]:
+        """The whole rollout of a release id or a rollout id, with its events."""
+        ...
+
+    def releases(self, model: str | None) -> Sequence[Mapping[str, Any]]:
+        """Newest first."""
+        ...
+
+
+class World(Protocol):
+    """What is asked past the engine."""
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def log(self) -> PredictionLog: ...
+    @property
+    def clock(self) -> Clock: ...

@@ -1,0 +1,104 @@
+"""Doing: deploy, order, roll back, attach outcomes. Every act is in the audit record, and every refused one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Depends, Request
+from pydantic import BaseModel, ConfigDict, Field
+
+from serinus.api.auth import Deployer, check, whoever
+from serinus.api.ports import Deployed
+from serinus.api.record import audited
+from serinus.api.services import Given
+from serinus.core.values import Access, Actor, Label
+
+router = APIRouter(tags=["acts"])
+
+LABELS_A_REQUEST = 10_000
+
+Why = Annotated[str, Field(max_length=2000)]
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+class Wish(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    why: Why = ""
+
+
+class Deployment(Wish):
+    """A version by `ref` (`card-fraud@7`, `card-fraud@challenger`), a spec (YAML text), or both."""
+
+    ref: Name | None = None
+    spec: Annotated[str, Field(max_length=200_000)] | None = None
+    supersede: bool = False
+    """Take the place of a rollout of the same model that is in flight."""
+
+
+class OrderWish(Wish):
+    kind: Literal["promote", "abort", "approve"]
+
+
+class RollbackWish(Wish):
+    to: Name | None = None
+    """A release id or a version; without it the champion before."""
+
+
+class Outcome(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    request_id: Name
+    label: float
+    observed_at: datetime | None = None
+    """Without an offset it is UTC; without a time at all it is now."""
+    source: Annotated[str, Field(max_length=200)] = ""
+
+
+@router.post("/deployments", status_code=202)
+def deploy(wish: Deployment, services: Given, actor: Deployer) -> Mapping[str, Any]:
+    details = {"supersede": wish.supersede, "with_spec": wish.spec is not None}
+    with audited(services.world, actor, "deploy", wish.ref or "spec", wish.why, details):
+        return _as_json(
+            services.desk.deploy(ref=wish.ref, spec=wish.spec, actor=actor, why=wish.why, supersede=wish.supersede)
+        )
+
+
+@router.post("/rollouts/{rollout_id}/orders", status_code=202)
+def order(
+    rollout_id: str, wish: OrderWish, request: Request, services: Given, actor: Annotated[Actor, Depends(whoever)]
+) -> Mapping[str, str]:
+    """`rollout_id` may be the model's name: the rollout of it that is in flight."""
+    check(request, actor, Access.APPROVE if wish.kind == "approve" else Access.DEPLOY)
+    with audited(services.world, actor, wish.kind, rollout_id, wish.why):
+        return {"message": services.desk.order(rollout_id, wish.kind, actor=actor, why=wish.why)}
+
+
+@router.post("/models/{model}/rollback", status_code=202)
+def rollback(model: str, wish: RollbackWish, services: Given, actor: Deployer) -> Mapping[str, Any]:
+    with audited(services.world, actor, "rollback", model, wish.why, {"to": wish.to}):
+        return _as_json(services.desk.rollback(model, to=wish.to, actor=actor, why=wish.why))
+
+
+@router.post("/outcomes")
+def outcomes(
+    sent: Annotated[list[Outcome], Body(max_length=LABELS_A_REQUEST)], services: Given, actor: Deployer
+) -> Mapping[str, int]:
+    """Labels by request id: late, repeated or corrected. Durable when answered."""
+    now = services.world.clock.now()
+    labels = [
+        Label(o.request_id, o.label, _aware(o.observed_at) if o.observed_at else now, o.source or actor.name)
+        for o in sent
+    ]
+    with audited(services.world, actor, "outcomes", "predictions", "", {"received": len(labels)}):
+        return {"received": len(labels), "changed": services.world.log.label(labels)}
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _as_json(deployed: Deployed) -> Mapping[str, Any]:
+    return {"rollout": deployed.rollout, "done": deployed.done, "message": deployed.message}

@@ -1,0 +1,67 @@
+"""Reading: the fleet, models, rollouts, releases, specs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import TypeAdapter
+
+from serinus.api.auth import Viewer
+from serinus.api.services import Given
+from serinus.core.errors import NotFound
+from serinus.core.rollout import Rollout
+
+router = APIRouter(tags=["fleet"])
+
+_rollout = TypeAdapter(Rollout)
+
+
+@router.get("/status")
+def status(services: Given, _actor: Viewer) -> Mapping[str, Any]:
+    """The whole fleet: models, rollouts in flight, processes, warnings."""
+    return services.report.status()
+
+
+@router.get("/models/{model}")
+def model(model: str, services: Given, _actor: Viewer) -> Mapping[str, Any]:
+    """One model of the status."""
+    models = services.report.status()["models"]
+    for found in models:
+        if found["model"] == model:
+            return dict(found)
+    there = ", ".join(m["model"] for m in models) or "none yet"
+    raise NotFound(f"no model {model} is deployed", hint=f"There are: {there}. `serinus deploy {model}@1` begins.")
+
+
+@router.get("/rollouts")
+def rollouts(
+    services: Given, _actor: Viewer, model: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 20
+) -> Sequence[Mapping[str, Any]]:
+    """Newest first, whole."""
+    return [_rollout.dump_python(r, mode="json") for r in services.world.store.rollouts(model, limit)]
+
+
+@router.get("/rollouts/{rollout_id}")
+def rollout(rollout_id: str, services: Given, _actor: Viewer) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = _rollout.dump_python(services.world.store.rollout(rollout_id), mode="json")
+    return document
+
+
+@router.get("/releases")
+def releases(services: Given, _actor: Viewer, model: str | None = None) -> Sequence[Mapping[str, Any]]:
+    """Newest first, each with what became of it."""
+    return services.report.releases(model)
+
+
+@router.get("/releases/{wanted}/explain")
+def explain(wanted: str, services: Given, _actor: Viewer) -> Mapping[str, Any]:
+    """Why a release (or a rollout, by its id) is where it is: every gate, every step with its numbers."""
+    return services.report.explain(wanted)
+
+
+@router.get("/spec/{model}")
+def spec(model: str, services: Given, _actor: Viewer) -> Mapping[str, str]:
+    """The model's ModelDeployment, or a first one with comments from what the registry knows."""
+    return {"model": model, "spec": services.desk.initial_spec(model)}

@@ -1,0 +1,143 @@
+"""What has happened: events, as a list and as a stream, the audit record, and logs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import TypeAdapter
+from starlette.concurrency import run_in_threadpool
+
+from serinus.api.auth import Deployer, Viewer, whoever
+from serinus.api.services import Given, Services
+from serinus.core.errors import InvalidInput, NotFound, SerinusError
+from serinus.core.home import Home
+from serinus.core.values import AuditEntry, Event
+
+router = APIRouter(tags=["happenings"])
+
+POLL_SECONDS = 0.5
+HEARTBEAT_SECONDS = 10.0
+MOST_LOG_BYTES = 1_000_000
+
+_event = TypeAdapter(Event)
+_entry = TypeAdapter(AuditEntry)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,255}")
+
+Number = Annotated[int, Query(ge=0)]
+
+
+@router.get("/events")
+def events(
+    services: Given,
+    _actor: Viewer,
+    after: Number = 0,
+    model: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+) -> Sequence[Mapping[str, Any]]:
+    """Those with a number over `after`, oldest first; without `after` the last `limit`."""
+    return [_event.dump_python(e, mode="json") for e in services.world.store.events(after, model, limit)]
+
+
+@router.get("/events/stream")
+async def stream(request: Request, services: Given, _actor: Viewer, after: Number | None = None) -> StreamingResponse:
+    """Server-sent events from now on, or from `after` (or the header Last-Event-ID) on."""
+    seen = request.headers.get("last-event-id", "")
+    start = int(seen) if seen.isascii() and seen.isdigit() else after
+    headers = {"X-Accel-Buffering": "no"}
+    return StreamingResponse(_stream(request, services, start), media_type="text/event-stream", headers=headers)
+
+
+async def _stream(request: Request, services: Services, start: int | None) -> AsyncIterator[str]:
+    """Ends with the token's revocation, or when the store does not answer: a client comes back by itself."""
+    store = services.world.store
+    yield "retry: 1000\n\n"
+    try:
+        last = start if start is not None else _newest(await run_in_threadpool(store.events, limit=1))
+        quiet = 0.0
+        while True:
+            found = await run_in_threadpool(store.events, last)
+            for event in found:
+                last = event.number
+                text = json.dumps(_event.dump_python(event, mode="json"))
+                yield f"id: {event.number}\ndata: {text}\n\n"
+            quiet = 0.0 if found else quiet + POLL_SECONDS
+            if quiet >= HEARTBEAT_SECONDS:
+                quiet = 0.0
+                await run_in_threadpool(whoever, request)
+                yield ": still here\n\n"
+            await asyncio.sleep(POLL_SECONDS)
+    except SerinusError:
+        return
+
+
+def _newest(found: Sequence[Event]) -> int:
+    return found[-1].number if found else 0
+
+
+@router.get("/audit")
+def audit(
+    services: Given, _actor: Viewer, after: Number = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 1000
+) -> Sequence[Mapping[str, Any]]:
+    """Who did what, when, why and from where; oldest first."""
+    return [_entry.dump_python(e, mode="json") for e in services.world.store.audit_trail(after, limit)]
+
+
+@router.get("/audit/verify")
+def verify(services: Given, _actor: Viewer) -> Mapping[str, Any]:
+    """Whether the chain holds; `broken_at` is the number of the first entry that does not fit."""
+    broken = services.world.store.audit_broken_at()
+    return {"holds": broken is None, "broken_at": broken}
+
+
+@router.get("/logs")
+def logs(
+    services: Given,
+    _actor: Deployer,
+    release: str | None = None,
+    process: str | None = None,
+    lines: Annotated[int, Query(ge=1, le=10_000)] = 200,
+    after: Number | None = None,
+) -> Mapping[str, Any]:
+    """The end of a release's or a process's log; with `after` (an earlier answer's `offset`) what came since."""
+    path = _log_path(services.home, release, process)
+    try:
+        text, offset = _read_end(path, after)
+    except FileNotFoundError:
+        raise NotFound(f"there is no log of {release or process}", hint=_there_are(services.home)) from None
+    found = text.splitlines()
+    return {"lines": found if after is not None else found[-lines:], "offset": offset}
+
+
+def _log_path(home: Home, release: str | None, process: str | None) -> Path:
+    name = release or process
+    if name is None or (release and process):
+        raise InvalidInput("name a release or a process", hint="`?release=ID` or `?process=NAME`.")
+    if not _NAME.fullmatch(name):
+        raise InvalidInput("that is no name of a release or a process")
+    return home.logs / (f"release-{name}.log" if release else f"{name}.log")
+
+
+def _read_end(path: Path, after: int | None) -> tuple[str, int]:
+    """(whole lines, offset behind them). A file that is shorter than `after` was begun anew and is read from there."""
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        start = 0 if after is None or after > size else after
+        file.seek(max(start, size - MOST_LOG_BYTES))
+        content = file.read()
+        end = file.tell()
+    if after is None:
+        return content.decode(errors="replace"), end
+    whole = content[: content.rfind(b"\n") + 1]
+    return whole.decode(errors="replace"), end - len(content) + len(whole)
+
+
+def _there_are(home: Home) -> str:
+    names = sorted(path.stem.removeprefix("release-") for path in home.logs.glob("*.log"))
+    return f"There are: {', '.join(names[:20]) or 'none yet'}."

@@ -1,0 +1,27 @@
+"""For those who keep it running: health and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from serinus.api.auth import Viewer
+from serinus.api.metrics import exposition
+from serinus.api.services import Given
+
+router = APIRouter(tags=["operations"])
+
+
+@router.get("/healthz")
+def healthz(services: Given) -> Mapping[str, bool]:
+    """Answers where the API runs and the store can be read; for everybody, and tells nothing else."""
+    services.world.store.setting("health")
+    return {"ok": True}
+
+
+@router.get("/metrics")
+def metrics(services: Given, _actor: Viewer) -> Response:
+    """Prometheus' text format; scrape it with a token of the role view (`authorization` in the scrape config)."""
+    return Response(exposition(services.report.status()), media_type=CONTENT_TYPE_LATEST)

@@ -1,0 +1,85 @@
+"""Tokens, and the page's session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from serinus.api.auth import Admin, Unauthenticated, Viewer
+from serinus.api.record import audited
+from serinus.api.services import Given
+from serinus.api.sessions import LASTS
+from serinus.core.values import Access
+
+router = APIRouter(tags=["people"])
+
+
+class NewToken(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    access: Access = Access.VIEW
+    plane: Literal["control", "data"] = "control"
+    """`control`: this API. `data`: callers of models, where Envoy listens beyond loopback."""
+
+
+class Login(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    token: Annotated[str, Field(max_length=200)]
+
+
+@router.get("/me")
+def me(actor: Viewer) -> Mapping[str, str]:
+    return {"name": actor.name, "access": actor.access.value}
+
+
+@router.post("/session")
+def login(sent: Login, request: Request, response: Response, services: Given) -> Mapping[str, bool]:
+    """Exchanges a token for a cookie that only the browser's requests to this server carry."""
+    value = services.sessions.open(sent.token)
+    if value is None:
+        raise Unauthenticated(
+            "that token is not known, or revoked", hint="`serinus up` prints a link with a valid one."
+        )
+    response.set_cookie(
+        services.sessions.cookie,
+        value,
+        max_age=int(LASTS.total_seconds()),
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    return {"ok": True}
+
+
+@router.delete("/session")
+def logout(response: Response, services: Given) -> Mapping[str, bool]:
+    response.delete_cookie(services.sessions.cookie, httponly=True, samesite="strict")
+    return {"ok": True}
+
+
+@router.get("/tokens")
+def tokens(services: Given, _actor: Admin) -> Sequence[Mapping[str, Any]]:
+    return services.world.store.tokens()
+
+
+@router.post("/tokens", status_code=201)
+def issue(sent: NewToken, services: Given, actor: Admin) -> Mapping[str, str]:
+    """The token itself is in this answer and nowhere else: only its hash is kept."""
+    world = services.world
+    details = {"access": sent.access.value, "plane": sent.plane}
+    with audited(world, actor, "issue-token", sent.name, "", details):
+        token = world.store.issue_token(sent.name, sent.access, world.clock.now(), plane=sent.plane)
+    return {"name": sent.name, "access": sent.access.value, "plane": sent.plane, "token": token}
+
+
+@router.delete("/tokens/{name}")
+def revoke(name: str, services: Given, actor: Admin) -> Mapping[str, str]:
+    """At once, sessions that were opened with it included."""
+    with audited(services.world, actor, "revoke-token", name, ""):
+        services.world.store.revoke_token(name, services.world.clock.now())
+    return {"name": name, "message": f"the token {name} is revoked"}

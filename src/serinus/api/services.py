@@ -1,0 +1,29 @@
+"""What every route may use, found on the application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from serinus.api.ports import Desk, Report, World
+from serinus.api.sessions import Sessions
+from serinus.core.home import Home
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    home: Home
+    world: World
+    desk: Desk
+    report: Report
+    sessions: Sessions
+
+
+def services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Given = Annotated[Services, Depends(services_of)]

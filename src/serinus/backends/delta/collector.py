@@ -1,0 +1,216 @@
+"""The collector: takes records in, makes them durable, counts them, rolls them up. One a home.
+
+Each loop below does one thing for ever. What can pass (a full disk, a locked database) is said in the status and
+tried again; anything else ends the process, whose successor goes on from what is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deltalake.exceptions import DeltaError
+from sqlalchemy.exc import SQLAlchemyError
+
+from serinus.backends.delta import database
+from serinus.backends.delta.commit import GroupCommit
+from serinus.backends.delta.counts import CountStore
+from serinus.backends.delta.database import Database
+from serinus.backends.delta.intake import Intake
+from serinus.backends.delta.keeper import CountKeeper
+from serinus.backends.delta.ledger import Ledger, Recovered, RouterOffset
+from serinus.backends.delta.paths import counts_path, local_replies_path, segments_path, table_path
+from serinus.backends.delta.rollup import RollUp, Schedule
+from serinus.backends.delta.router_log import TURN_OVER_BYTES, RouterLog
+from serinus.backends.delta.segments import SegmentWriter, numbers, read_frames, repair
+from serinus.backends.delta.sources import ROUTER
+from serinus.backends.delta.status import write_status
+from serinus.backends.delta.table import PredictionTable
+from serinus.core.home import Home
+
+log = logging.getLogger(__name__)
+
+_PASSING = (OSError, SQLAlchemyError, DeltaError)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    envoy_admin: str | None = None
+    roll_seconds: float = 30.0
+    """Age at which a segment is rolled up."""
+    roll_bytes: int = 32 * 1024 * 1024
+    """Size at which it is rolled up earlier: a roll-up holds one segment in memory."""
+    turn_over_bytes: int = TURN_OVER_BYTES
+    """Size at which Envoy's file of local replies is turned over."""
+    drain_seconds: float = 8.0
+    """Longest wait, when told to stop, for workers that are still writing."""
+    schedule: Schedule = field(default_factory=Schedule)
+
+
+class Collector:
+    """`run` until `stop`. The directories of the home must be there."""
+
+    def __init__(self, home: Home, settings: Settings, now: Callable[[], float] = time.time) -> None:
+        self._home, self._settings, self._now = home, settings, now
+        self._segments = segments_path(home)
+        self._segments.mkdir(mode=0o700, exist_ok=True)
+        repair(self._segments)
+        counts = Database(counts_path(home), database.metadata)
+        self._ledger, store = Ledger(counts), CountStore(counts)
+        table = PredictionTable(table_path(home))
+        recovered = _recover(self._segments, self._ledger)
+        # Never a number that was used before: the table would take its records for those that it has.
+        last = max([*numbers(self._segments), table.taken, recovered.position.segment])
+        self._commit = GroupCommit(SegmentWriter(self._segments, last + 1), recovered.seqs, now)
+        secret = home.secret.read_text()
+        self._intake = Intake(home.log_socket, secret, self._commit, time.monotonic)
+        replies = local_replies_path(home)
+        self._router = RouterLog(
+            replies, recovered.router, self._commit, settings.envoy_admin, settings.turn_over_bytes
+        )
+        self._keeper = CountKeeper(self._segments, self._ledger, store, now)
+        self._roll_up = RollUp(self._segments, table, self._ledger, store, now, settings.schedule)
+        self._rolled_at = now()
+        self._stopping = asyncio.Event()
+        self._troubles: dict[str, str] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Raises what a loop could not deal with."""
+        await self._intake.open()
+        self._say("running")
+        writing = asyncio.create_task(self._commit.run())
+        steps = ((0.2, self._follow_router), (0.5, self._count), (1.0, self._roll), (2.0, self._say_running))
+        loops = [asyncio.create_task(self._every(seconds, step)) for seconds, step in steps]
+        stopping = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([stopping, writing, *loops], return_when=asyncio.FIRST_COMPLETED)
+        if stopping not in done:
+            done.pop().result()  # raises
+        self._say("draining")
+        await self._drain()
+        self._stopping.set()
+        await asyncio.wait(loops, timeout=self._settings.drain_seconds)
+        await self._finish()
+        writing.cancel()
+
+    # --- the loops' steps
+
+    async def _follow_router(self) -> None:
+        async def follow() -> None:
+            while await self._router.step():
+                pass
+
+        await self._try("router", follow())
+
+    async def _count(self) -> None:
+        async def count() -> None:
+            while await asyncio.to_thread(self._keeper.step, self._commit.durable):
+                pass
+
+        await self._try("counts", count())
+
+    async def _roll(self) -> None:
+        old = self._now() - self._rolled_at >= self._settings.roll_seconds
+        if (old or self._commit.durable.offset >= self._settings.roll_bytes) and not self._commit.trouble:
+            await self._commit.seal()
+            self._rolled_at = self._now()
+        await self._try("table", self._roll_sealed())
+
+    async def _roll_sealed(self) -> None:
+        if await asyncio.to_thread(self._roll_up.step, self._keeper.position, self._commit.durable.segment):
+            self._keeper.forget()
+
+    async def _say_running(self) -> None:
+        self._say("running")
+
+    async def _every(self, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
+        """Ends between two steps, so that no thread is left at work."""
+        while not self._stopping.is_set():
+            await step()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    async def _try(self, what: str, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except _PASSING as error:
+            if what not in self._troubles:
+                log.exception("%s: failed; trying again", what)
+            self._troubles[what] = f"{what}: {type(error).__name__}"
+        else:
+            self._troubles.pop(what, None)
+
+    # --- the end
+
+    async def _drain(self) -> None:
+        """Until every worker has closed or has been silent for a second, and all that was taken is durable."""
+        until = time.monotonic() + self._settings.drain_seconds
+        while time.monotonic() < until:
+            quiet = not self._intake.connections or time.monotonic() - self._intake.heard_at > 1
+            if quiet and not self._commit.pending_bytes:
+                return
+            await asyncio.sleep(0.05)
+        log.warning("workers were still writing after %g s", self._settings.drain_seconds)
+
+    async def _finish(self) -> None:
+        await self._intake.close()
+        try:
+            async with asyncio.timeout(self._settings.drain_seconds):
+                await self._follow_router()
+                await self._commit.flush()
+                await self._commit.seal()
+        except TimeoutError:
+            log.error("stopped with %d bytes that were not acknowledged", self._commit.pending_bytes)
+        await self._try("counts", asyncio.to_thread(self._count_all))
+        await self._try("table", self._roll_sealed())
+        self._say("stopped")
+
+    def _count_all(self) -> None:
+        while self._keeper.step(self._commit.durable, settle=0):
+            pass
+
+    # --- the status
+
+    def _say(self, state: str) -> None:
+        try:
+            write_status(self._home, self._status(state))
+        except OSError as error:
+            log.warning("the status cannot be written: %s", error.strerror)
+
+    def _status(self, state: str) -> dict[str, Any]:
+        return {
+            "at": self._now(),
+            "state": state,
+            "warnings": self._warnings(),
+            "workers": self._intake.connections,
+            "received": self._intake.received,
+            "local_replies": self._router.received,
+            "counted": self._keeper.records,
+            "unacknowledged_bytes": self._commit.pending_bytes,
+            "segments": len(numbers(self._segments)),
+            "refused_connections": self._intake.refused,
+        }
+
+    def _warnings(self) -> list[str]:
+        found = [text for text in (self._commit.trouble, self._router.trouble, *self._troubles.values()) if text]
+        found += [f"{release} dropped {count} records" for release, count in self._intake.dropped.items()]
+        if self._router.malformed:
+            found.append(f"{self._router.malformed} lines of Envoy's local replies are malformed")
+        return found
+
+
+def _recover(directory: Path, ledger: Ledger) -> Recovered:
+    """What the ledger knows, and what the segments say beyond it."""
+    known = ledger.recovered()
+    seqs, router = dict(known.seqs), known.router
+    for frame in read_frames(directory, known.position):
+        if frame.meta["source"] == ROUTER:
+            router = RouterOffset(frame.meta["inode"], frame.meta["offset"])
+        else:
+            seqs[frame.meta["release"], frame.meta["boot"]] = frame.meta["seq"]
+    return Recovered(known.position, router, seqs)

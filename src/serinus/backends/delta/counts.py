@@ -1,0 +1,109 @@
+"""The engine's side of counts.db: says what to watch and how long to keep, reads what was counted."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select
+
+from serinus.backends.delta import database as db
+from serinus.backends.delta.counting import arm_counts, quantile
+from serinus.backends.delta.database import Database
+from serinus.core.errors import InvalidInput, Refused
+from serinus.core.values import ArmCounts, Traffic, Watch
+
+DEFAULT_DAYS = 90
+"""That predictions of a model are kept, where nobody said otherwise."""
+
+
+class CountStore:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def watch(self, watch: Watch) -> None:
+        """Repeating changes nothing. Raises Refused where the split is watched otherwise."""
+        with self._database.write() as connection:
+            row = connection.execute(select(db.watches).where(db.watches.c.split == watch.split)).one_or_none()
+            if row is None:
+                connection.execute(insert(db.watches).values(_columns(watch)))
+            elif _watch(row) != watch:
+                raise Refused(
+                    f"split {watch.split} is watched already, with other thresholds or for another rollout.",
+                    hint="Give the step a split of its own.",
+                )
+
+    def watches(self, splits: Iterable[str]) -> Mapping[str, Watch]:
+        """Those of `splits` that are watched."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(db.watches).where(db.watches.c.split.in_(list(splits))))
+            return {row.split: _watch(row) for row in rows}
+
+    def counts(self, split: str) -> Mapping[str, ArmCounts] | None:
+        """Release -> counts, of the releases that have answered; None: the split is not watched."""
+        with self._database.read() as connection:
+            watched = select(db.watches.c.split).where(db.watches.c.split == split)
+            if connection.execute(watched).one_or_none() is None:
+                return None
+            named: dict[str, dict[str, int]] = defaultdict(dict)
+            for row in connection.execute(select(db.counts).where(db.counts.c.split == split)):
+                named[row.release][row.name] = row.value
+        return {release: arm_counts(release, names) for release, names in named.items()}
+
+    def traffic(self, model: str, seconds: float, now: float) -> Mapping[str, Traffic]:
+        """The last whole minutes and the one that has begun, which together cover `seconds`; an hour at most."""
+        first = int(now // 60) - min(max(math.ceil(seconds / 60), 1), 60)
+        at, named = db.minutes.c, defaultdict[str, dict[str, int]](dict)
+        query = (
+            select(at.release, at.name, func.sum(at.value).label("total"))
+            .where(at.model == model, at.minute >= first)
+            .group_by(at.release, at.name)
+        )
+        with self._database.read() as connection:
+            for row in connection.execute(query):
+                named[row.release][row.name] = int(row.total)
+        return {release: _traffic(release, names, now - first * 60) for release, names in named.items()}
+
+    def retain(self, model: str, days: int) -> None:
+        """How long predictions of `model` are kept. Raises InvalidInput for less than a day."""
+        if days < 1:
+            raise InvalidInput(f"retention of {model}: {days} days.", hint="Give one day or more.")
+        db_days = db.retention.c
+        with self._database.write() as connection:
+            changed = connection.execute(db.retention.update().where(db_days.model == model).values(days=days))
+            if not changed.rowcount:
+                connection.execute(insert(db.retention).values(model=model, days=days))
+
+    def retentions(self) -> Mapping[str, int]:
+        """Model -> days, of those for which something was said; the others have `DEFAULT_DAYS`."""
+        with self._database.read() as connection:
+            return {row.model: row.days for row in connection.execute(select(db.retention))}
+
+
+def _traffic(release: str, named: Mapping[str, int], seconds: float) -> Traffic:
+    histogram = {int(name[3:]): count for name, count in named.items() if name.startswith("ms.")}
+    return Traffic(
+        release=release,
+        requests=named.get("requests", 0),
+        seconds=seconds,
+        errors=named.get("errors", 0),
+        p50_ms=quantile(histogram, 0.50),
+        p99_ms=quantile(histogram, 0.99),
+    )
+
+
+def _columns(watch: Watch) -> dict[str, Any]:
+    return {
+        "split": watch.split,
+        "rollout": watch.rollout,
+        "model": watch.model,
+        "thresholds": json.dumps(dict(watch.thresholds), sort_keys=True),
+        "slow_ms": watch.slow_ms,
+    }
+
+
+def _watch(row: Row[Any]) -> Watch:
+    return Watch(row.split, row.rollout, row.model, json.loads(row.thresholds), row.slow_ms)

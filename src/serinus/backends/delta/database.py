@@ -1,0 +1,141 @@
+"""counts.db: what is watched, what was counted, and how far. Written by the collector; the engine adds what to watch.
+
+The collector is the only writer of all tables but `watches` and `retention`, so its read-then-write needs no
+conflict clause, which keeps the SQL portable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    create_engine,
+    event,
+)
+
+metadata = MetaData()
+
+watches = Table(
+    "watches",
+    metadata,
+    Column("split", String, primary_key=True),
+    Column("rollout", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("thresholds", String, nullable=False),  # JSON: release -> score
+    Column("slow_ms", Float, nullable=False),
+)
+counts = Table(
+    "counts",
+    metadata,
+    Column("split", String, primary_key=True),
+    Column("release", String, primary_key=True),
+    Column("name", String, primary_key=True),  # requests, alerts, ..., step.alerts, rollout.alerts, ...
+    Column("value", BigInteger, nullable=False),
+)
+minutes = Table(
+    "minutes",
+    metadata,
+    Column("minute", BigInteger, primary_key=True),  # unix time / 60
+    Column("model", String, primary_key=True),
+    Column("release", String, primary_key=True),
+    Column("name", String, primary_key=True),  # requests, errors, ms.<bucket of the latency histogram>
+    Column("value", BigInteger, nullable=False),
+)
+entity_sets = Table(
+    "entity_sets",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("scope", String, nullable=False),  # split:<split> or rollout:<rollout>
+    Column("kind", String, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("used_at", Float, nullable=False),  # unix seconds
+    UniqueConstraint("scope", "kind"),
+)
+entities = Table(
+    "entities",
+    metadata,
+    Column("set_id", Integer, primary_key=True),
+    Column("hash", BigInteger, primary_key=True),
+    sqlite_with_rowid=False,
+)
+router_replies = Table(  # requests that the router answered although a release may still do so, too late
+    "router_replies",
+    metadata,
+    Column("request_id", String, primary_key=True),
+    Column("release", String, primary_key=True),
+    Column("start", Float, primary_key=True),  # unix seconds
+)
+writers = Table(
+    "writers",
+    metadata,
+    Column("release", String, primary_key=True),
+    Column("boot", String, primary_key=True),
+    Column("seq", BigInteger, nullable=False),  # the last one that is in the log
+    Column("at", Float, nullable=False),
+)
+progress = Table(
+    "progress",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("one", BigInteger, nullable=False),
+    Column("two", BigInteger, nullable=False),
+)
+retention = Table(
+    "retention",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("days", Integer, nullable=False),
+)
+
+
+class Database:
+    """One SQLite file in WAL mode: any number of readers beside one writer, each commit durable."""
+
+    def __init__(self, path: Path, tables: MetaData) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._engine: Engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 10})
+        event.listen(self._engine, "connect", _configure)
+        event.listen(self._engine, "begin", _begin)
+        with self.write() as connection:
+            tables.create_all(connection)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One consistent view."""
+        with self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One transaction, committed on leaving, rolled back by an exception."""
+        with self._engine.execution_options(writes=True).begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def _configure(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # SQLAlchemy begins transactions, not the driver
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that reads first and writes later fails at once where another has written in between: a writer
+    # takes the lock when it begins, and waits for it.
+    writes = connection.get_execution_options().get("writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

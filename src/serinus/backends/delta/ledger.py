@@ -1,0 +1,198 @@
+"""The collector's side of counts.db: counts and how far the log was counted, in one transaction.
+
+So a kill at any moment counts nothing twice and forgets nothing: what the position does not cover is counted again
+from the segments, which are removed only after they were counted and rolled up.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
+
+from serinus.backends.delta import database as db
+from serinus.backends.delta.counting import CountKey, Tally
+from serinus.backends.delta.database import Database
+from serinus.backends.delta.records import Record
+from serinus.backends.delta.segments import Position
+
+MOST_ENTITIES = 500_000
+"""That one set remembers; events of further entities are counted singly, and the status says so."""
+_SAME_REQUEST = 0.02
+"""Seconds by which the router's and the worker's word on a request's start may differ."""
+_CHUNK = 500
+
+
+class RouterOffset(NamedTuple):
+    """How far Envoy's file of local replies is in the log."""
+
+    inode: int
+    offset: int
+
+
+class RouterReply(NamedTuple):
+    """A request that the router answered although its release may still do so."""
+
+    request_id: str
+    release: str
+    start: float
+
+
+class RouterReplies:
+    """Tells which of a release's records come too late: the caller has had the router's answer.
+
+    Joined by request id, release and start, because callers may use a request id twice.
+    """
+
+    def __init__(self, replies: Sequence[RouterReply] = ()) -> None:
+        self._starts: dict[tuple[str, str], list[float]] = {}
+        for reply in replies:
+            self.add(reply)
+
+    def add(self, reply: RouterReply) -> None:
+        self._starts.setdefault((reply.request_id, reply.release), []).append(reply.start)
+
+    def overtook(self, record: Record) -> bool:
+        if record.by_router:
+            return False
+        starts = self._starts.get((record.request_id, record.release))
+        return starts is not None and any(abs(start - record.start) <= _SAME_REQUEST for start in starts)
+
+
+@dataclass(slots=True)
+class Advance:
+    """How much further the log was read, and what must be remembered of it."""
+
+    position: Position
+    at: float
+    """Unix seconds."""
+    router: RouterOffset | None = None
+    seqs: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(release, boot) -> the last batch."""
+    replies: list[RouterReply] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    position: Position
+    router: RouterOffset | None
+    seqs: Mapping[tuple[str, str], int]
+
+
+class Ledger:
+    def __init__(self, database: Database, most_entities: int = MOST_ENTITIES) -> None:
+        self._database = database
+        self._most_entities = most_entities
+
+    def recovered(self) -> Recovered:
+        with self._database.read() as connection:
+            marks = {row.name: (row.one, row.two) for row in connection.execute(select(db.progress))}
+            seqs = {(row.release, row.boot): row.seq for row in connection.execute(select(db.writers))}
+        router = RouterOffset(*marks["router"]) if "router" in marks else None
+        return Recovered(Position(*marks.get("counted", (0, 0))), router, seqs)
+
+    def replies(self) -> list[RouterReply]:
+        with self._database.read() as connection:
+            return [RouterReply(*row) for row in connection.execute(select(db.router_replies))]
+
+    def commit(self, tally: Tally, advance: Advance) -> None:
+        """All of it or nothing."""
+        with self._database.write() as connection:
+            counts = tally.counts + _firsts(connection, tally, advance.at, self._most_entities)
+            _add(connection, db.counts, counts)
+            _add(connection, db.minutes, tally.minutes)
+            _put(connection, db.progress, {"name": "counted"}, _mark(advance.position))
+            if advance.router:
+                _put(connection, db.progress, {"name": "router"}, _mark(advance.router))
+            for (release, boot), seq in advance.seqs.items():
+                _put(connection, db.writers, {"release": release, "boot": boot}, {"seq": seq, "at": advance.at})
+            for reply in advance.replies:
+                _put(connection, db.router_replies, reply._asdict(), {})
+
+    def saturated(self) -> list[str]:
+        """`scope kind` of the sets that remember as many entities as they may."""
+        full = select(db.entity_sets).where(db.entity_sets.c.size >= self._most_entities)
+        with self._database.read() as connection:
+            return [f"{row.scope} {row.kind}" for row in connection.execute(full)]
+
+    def prune(self, now: float, oldest_pending: float) -> None:
+        """Forgets what no longer matters: minutes after two hours; writers that were silent and entities of scopes
+        that were quiet for a week; router replies from ten minutes before what still waits to be rolled up."""
+        week = now - 7 * 86_400
+        quiet = select(db.entity_sets.c.id).where(db.entity_sets.c.used_at < week)
+        with self._database.write() as connection:
+            connection.execute(delete(db.minutes).where(db.minutes.c.minute < now // 60 - 120))
+            connection.execute(delete(db.writers).where(db.writers.c.at < week))
+            connection.execute(delete(db.router_replies).where(db.router_replies.c.start < oldest_pending - 600))
+            connection.execute(delete(db.entities).where(db.entities.c.set_id.in_(quiet)))
+
+
+def _mark(pair: tuple[int, int]) -> dict[str, int]:
+    return {"one": pair[0], "two": pair[1]}
+
+
+def _put(connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Inserts the row or updates it."""
+    where = [table.c[name] == value for name, value in key.items()]
+    if connection.execute(select(*table.primary_key.columns).where(*where)).one_or_none() is None:
+        connection.execute(insert(table).values({**key, **values}))
+    elif values:
+        connection.execute(update(table).where(*where).values(values))
+
+
+def _add(connection: Connection, table: Table, deltas: Mapping[tuple[Any, ...], int]) -> None:
+    """Adds to `value` under each primary key; one statement for the new ones, one for the others."""
+    if not deltas:
+        return
+    columns = list(table.primary_key.columns)
+    known = select(*columns).where(columns[0].in_({key[0] for key in deltas}))
+    there = {tuple(row) for row in connection.execute(known)}
+    rows = [
+        (key, {f"key_{column.name}": part for column, part in zip(columns, key, strict=True)} | {"delta": delta})
+        for key, delta in deltas.items()
+    ]
+    new = [row for key, row in rows if key not in there]
+    old = [row for key, row in rows if key in there]
+    parts: dict[str, Any] = {column.name: bindparam(f"key_{column.name}") for column in columns}
+    if new:
+        connection.execute(insert(table).values(**parts, value=bindparam("delta")), new)
+    if old:
+        same = [table.c[name] == part for name, part in parts.items()]
+        connection.execute(update(table).where(*same).values(value=table.c.value + bindparam("delta")), old)
+
+
+def _firsts(connection: Connection, tally: Tally, now: float, most: int) -> Counter[CountKey]:
+    """Remembers the entities that are new to their sets; what they add to the counts."""
+    found: Counter[CountKey] = Counter()
+    for (scope, kind), keys in tally.firsts.items():
+        set_id, size = _entity_set(connection, scope, kind, now)
+        fresh = _unknown(connection, set_id, list(keys))
+        kept = fresh[: max(most - size, 0)]
+        if kept:
+            connection.execute(insert(db.entities), [{"set_id": set_id, "hash": one} for one in kept])
+        values = {"size": size + len(kept), "used_at": now}
+        connection.execute(update(db.entity_sets).where(db.entity_sets.c.id == set_id).values(values))
+        found.update(keys[one] for one in fresh)
+    return found
+
+
+def _entity_set(connection: Connection, scope: str, kind: str, now: float) -> tuple[int, int]:
+    same = (db.entity_sets.c.scope == scope, db.entity_sets.c.kind == kind)
+    row = connection.execute(select(db.entity_sets.c.id, db.entity_sets.c.size).where(*same)).one_or_none()
+    if row is not None:
+        return row.id, row.size
+    created = connection.execute(insert(db.entity_sets).values(scope=scope, kind=kind, size=0, used_at=now))
+    assert created.inserted_primary_key is not None
+    return int(created.inserted_primary_key[0]), 0
+
+
+def _unknown(connection: Connection, set_id: int, hashes: list[int]) -> list[int]:
+    known: set[int] = set()
+    at = db.entities.c
+    for start in range(0, len(hashes), _CHUNK):
+        chunk = hashes[start : start + _CHUNK]
+        known.update(connection.scalars(select(at.hash).where(at.set_id == set_id, at.hash.in_(chunk))))
+    return [one for one in hashes if one not in known]

@@ -1,0 +1,109 @@
+"""The PredictionLog port on one machine, for the engine and the API; the collector writes what it reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+
+import polars as pl
+from sqlalchemy.exc import OperationalError
+
+from serinus.backends.delta import database, outcomes
+from serinus.backends.delta.counts import CountStore
+from serinus.backends.delta.database import Database
+from serinus.backends.delta.ledger import Ledger, RouterReplies
+from serinus.backends.delta.outcomes import OutcomeStore
+from serinus.backends.delta.paths import counts_path, outcomes_path, segments_path, table_path
+from serinus.backends.delta.reading import read_predictions, within
+from serinus.backends.delta.status import STALE_SECONDS, read_status
+from serinus.core.errors import Unavailable
+from serinus.core.home import Home
+from serinus.core.values import ArmCounts, Label, Traffic, Watch
+
+
+class DeltaPredictionLog:
+    """Thread-safe. Opening it creates the two databases where they are not there yet."""
+
+    def __init__(self, home: Home, now: Callable[[], float] = time.time) -> None:
+        self._home, self._now = home, now
+        try:
+            self._counts_database = Database(counts_path(home), database.metadata)
+            self._outcomes_database = Database(outcomes_path(home), outcomes.metadata)
+        except OperationalError as error:
+            raise _unavailable(error) from error
+        self._counts = CountStore(self._counts_database)
+        self._ledger = Ledger(self._counts_database)
+        self._outcomes = OutcomeStore(self._outcomes_database)
+
+    def watch(self, watch: Watch) -> None:
+        try:
+            self._counts.watch(watch)
+        except OperationalError as error:
+            raise _unavailable(error) from error
+
+    def counts(self, split: str) -> Mapping[str, ArmCounts] | None:
+        """Release -> counts, of the releases that have answered. None also while the collector is not running:
+        counts that nobody keeps must not promote anything."""
+        status = read_status(self._home)
+        if status is None or self._now() - float(status.get("at", 0)) > STALE_SECONDS:
+            return None
+        try:
+            return self._counts.counts(split)
+        except OperationalError:
+            return None
+
+    def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
+        try:
+            return self._counts.traffic(model, seconds, self._now())
+        except OperationalError as error:
+            raise _unavailable(error) from error
+
+    def label(self, labels: Iterable[Label]) -> int:
+        try:
+            return self._outcomes.add(labels)
+        except OperationalError as error:
+            raise _unavailable(error) from error
+
+    def retain(self, model: str, days: int) -> None:
+        """Keeps predictions of `model` for so many days. Raises InvalidInput for less than one."""
+        try:
+            self._counts.retain(model, days)
+        except OperationalError as error:
+            raise _unavailable(error) from error
+
+    def read(
+        self, model: str | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> pl.LazyFrame:
+        """Predictions with `since` <= time < `until`, the newest seconds included, each once; a row a request,
+        columns as in `table.COLUMNS`. To be collected within the hour for which replaced files are kept."""
+        replies = RouterReplies(self._ledger.replies())
+        return within(read_predictions(table_path(self._home), segments_path(self._home), replies), model, since, until)
+
+    def outcomes(self) -> pl.DataFrame:
+        """request_id, label, observed_at, source."""
+        return self._outcomes.frame()
+
+    def labelled(
+        self, model: str | None = None, since: datetime | None = None, until: datetime | None = None
+    ) -> pl.LazyFrame:
+        """The predictions that have an outcome, with label, observed_at and source."""
+        return self.read(model, since, until).join(self._outcomes.frame().lazy(), on="request_id", how="inner")
+
+    def unmatched(self) -> int:
+        """Outcomes whose request is not in the log: not yet, no longer, or never."""
+        known = self.read().select("request_id")
+        missing = self._outcomes.frame().lazy().join(known, on="request_id", how="anti")
+        return int(missing.select(pl.len()).collect().item())
+
+    def status(self) -> Mapping[str, object] | None:
+        """What the collector last said of itself (`warnings` above all); None: it has not started."""
+        return read_status(self._home)
+
+    def close(self) -> None:
+        self._counts_database.close()
+        self._outcomes_database.close()
+
+
+def _unavailable(error: OperationalError) -> Unavailable:
+    return Unavailable(f"The prediction log's database does not answer: {error.orig}.", hint="Is the disk full?")

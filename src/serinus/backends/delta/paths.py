@@ -1,0 +1,32 @@
+"""Where the prediction log lies in a home."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from serinus.core.home import Home
+
+
+def segments_path(home: Home) -> Path:
+    return home.predictions / "segments"
+
+
+def table_path(home: Home) -> Path:
+    return home.predictions / "delta"
+
+
+def counts_path(home: Home) -> Path:
+    return home.predictions / "counts.db"
+
+
+def outcomes_path(home: Home) -> Path:
+    return home.predictions / "outcomes.db"
+
+
+def lock_path(home: Home) -> Path:
+    return home.predictions / "collector.lock"
+
+
+def local_replies_path(home: Home) -> Path:
+    """Envoy's access log of what it answered itself."""
+    return home.envoy / "local.jsonl"

@@ -1,0 +1,146 @@
+"""Append-only files of frames: what the prediction log holds first, and the queue that counting and roll-ups read.
+
+A frame is `length, crc32` (big-endian, 32 bits each), then a JSON object (`meta`), a newline and the body as it came.
+A write that was cut short leaves a torn tail, which `repair` cuts off: nobody was told that it was durable.
+Segments are numbered without gaps; the one with the highest number is being written.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+log = logging.getLogger(__name__)
+
+_HEADER = struct.Struct(">II")
+_SUFFIX = ".segment"
+
+
+class Position(NamedTuple):
+    """Where a frame ends, or, with offset 0, where a segment begins."""
+
+    segment: int
+    offset: int
+
+
+class Frame(NamedTuple):
+    meta: Mapping[str, Any]
+    body: bytes
+    end: Position
+
+
+def encode(meta: Mapping[str, Any], body: bytes) -> bytes:
+    payload = json.dumps(meta, separators=(",", ":")).encode() + b"\n" + body
+    return _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
+
+
+def path_of(directory: Path, number: int) -> Path:
+    return directory / f"{number:012d}{_SUFFIX}"
+
+
+def numbers(directory: Path) -> list[int]:
+    """Of the segments that are there, ascending."""
+    return sorted(int(path.stem) for path in directory.glob(f"*{_SUFFIX}"))
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes the creation, renaming or removal of files in it durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_frames(directory: Path, start: Position, until: Position | None = None) -> Iterator[Frame]:
+    """Frames after `start`, up to `until` or the end, in the order of writing; a torn tail is left out.
+
+    Raises FileNotFoundError where a segment has been rolled up in the meantime.
+    """
+    for number in numbers(directory):
+        if number < start.segment or (until and number > until.segment):
+            continue
+        end = until.offset if until and number == until.segment else None
+        yield from _frames_of(directory, number, start.offset if number == start.segment else 0, end)
+
+
+def _frames_of(directory: Path, number: int, offset: int, end: int | None) -> Iterator[Frame]:
+    with path_of(directory, number).open("rb") as file:
+        file.seek(offset)
+        while end is None or offset < end:
+            header = file.read(_HEADER.size)
+            if len(header) < _HEADER.size:
+                return
+            length, checksum = _HEADER.unpack(header)
+            payload = file.read(length)
+            if len(payload) < length or zlib.crc32(payload) != checksum:
+                return
+            offset += _HEADER.size + length
+            meta, _, body = payload.partition(b"\n")
+            yield Frame(json.loads(meta), body, Position(number, offset))
+
+
+def repair(directory: Path) -> None:
+    """Cuts the torn tail off every segment and removes those that hold nothing. Before writing starts."""
+    for number in numbers(directory):
+        path, good = path_of(directory, number), 0
+        for frame in _frames_of(directory, number, 0, None):
+            good = frame.end.offset
+        torn = path.stat().st_size - good
+        if torn:
+            log.warning("segment %d: cut off a torn tail of %d bytes that was never acknowledged", number, torn)
+            os.truncate(path, good)
+        if not good:
+            path.unlink()
+    sync_directory(directory)
+
+
+class SegmentWriter:
+    """Appends to one segment after another. One writer a directory; not thread-safe."""
+
+    def __init__(self, directory: Path, first: int) -> None:
+        self._directory = directory
+        self._number = first
+        self._file: int | None = None
+        self._good = 0
+
+    @property
+    def durable(self) -> Position:
+        """The end of the last frame that is on disk."""
+        return Position(self._number, self._good)
+
+    def append(self, frames: Sequence[bytes]) -> None:
+        """All of `frames`, durable on return. Raises OSError: none of them is; the same call may be repeated."""
+        if self._file is None:
+            self._open()
+        assert self._file is not None
+        os.ftruncate(self._file, self._good)  # what a failed attempt left behind
+        blob = memoryview(b"".join(frames))
+        written = 0
+        while written < len(blob):
+            written += os.pwrite(self._file, blob[written:], self._good + written)
+        os.fdatasync(self._file)
+        self._good += written
+
+    def seal(self) -> None:
+        """What is appended from now on goes to the next segment."""
+        if not self._good:
+            return
+        self.close()
+        self._number, self._good = self._number + 1, 0
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        self._file = os.open(path_of(self._directory, self._number), flags, 0o600)
+        sync_directory(self._directory)

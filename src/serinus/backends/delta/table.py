@@ -1,0 +1,217 @@
+"""The Delta table of predictions: one row a request, partitioned by model and day."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import polars as pl
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    Field,
+    PostCommitHookProperties,
+    Schema,
+    Transaction,
+    write_deltalake,
+)
+from deltalake.schema import ArrayType, PrimitiveType
+
+from serinus.backends.delta.ledger import RouterReplies
+from serinus.backends.delta.records import LATE, Record, inputs_json
+from serinus.backends.delta.segments import sync_directory
+
+COLUMNS: Mapping[str, pl.DataType] = {
+    "time": pl.Datetime("us", "UTC"),
+    "day": pl.Date(),
+    "model": pl.String(),
+    "release": pl.String(),
+    "role": pl.String(),
+    "split": pl.String(),
+    "request_id": pl.String(),
+    "entity": pl.String(),
+    "status": pl.Int16(),
+    "latency_ms": pl.Float64(),
+    "rows": pl.Int32(),
+    "inputs": pl.String(),
+    "scores": pl.List(pl.Float64()),
+    "answers": pl.List(pl.Float64()),
+    "fallback": pl.Boolean(),
+    "error": pl.String(),
+}
+PARTITIONS = ("model", "day")
+
+_APPLICATION = "serinus-prediction-log"
+"""Under which the table remembers the last segment that it holds."""
+_DELTA_TYPES = {
+    pl.Datetime("us", "UTC"): "timestamp",
+    pl.Date(): "date",
+    pl.String(): "string",
+    pl.Int16(): "short",
+    pl.Int32(): "integer",
+    pl.Float64(): "double",
+    pl.Boolean(): "boolean",
+}
+_QUIET = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+_TARGET_BYTES = 64 * 1024 * 1024
+_SMALL_BYTES = _TARGET_BYTES // 2
+
+
+class Partition(NamedTuple):
+    model: str
+    day: str
+    """ISO 8601."""
+
+
+def frame_of(records: Iterable[Record], replies: RouterReplies) -> pl.DataFrame:
+    """Records as rows of the table. What came too late has status 0 and the error `late`: it answered nobody."""
+    rows = [_row(record, replies.overtook(record)) for record in records]
+    # The columns one by one: polars takes lists of Python values a column faster than row by row.
+    columns: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else ([] for _ in COLUMNS)
+    made = [name for name in COLUMNS if name != "day"]
+    frame = pl.DataFrame(
+        [pl.Series(name, list(values), _raw_type(name)) for name, values in zip(made, columns, strict=False)]
+    )
+    return (
+        frame.with_columns(pl.col("time").cast(COLUMNS["time"]))
+        .with_columns(pl.col("time").dt.date().alias("day"))
+        .select(*COLUMNS)
+    )
+
+
+def _raw_type(name: str) -> pl.DataType:
+    return pl.Int64() if name == "time" else COLUMNS[name]
+
+
+def _row(record: Record, late: bool) -> tuple[Any, ...]:
+    return (
+        round(record.time * 1_000_000),
+        record.model,
+        record.release or None,
+        record.role or None,
+        record.split or None,
+        record.request_id,
+        record.entity,
+        0 if late else record.status,
+        record.ms,
+        record.rows,
+        inputs_json(record),
+        record.scores,
+        record.answers,
+        record.fallback,
+        LATE if late else record.error,
+    )
+
+
+class PredictionTable:
+    """One writer. Logs and files that are no longer referred to are kept for an hour, for readers that still do."""
+
+    def __init__(self, path: Path, keep_hours: float = 1) -> None:
+        self.path = path
+        self._keep_hours = keep_hours
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._table = DeltaTable.create(
+            path,
+            _schema(),
+            mode="ignore",
+            name="predictions",
+            partition_by=list(PARTITIONS),
+            configuration={
+                "delta.logRetentionDuration": f"interval {round(keep_hours * 3600)} seconds",
+                "delta.deletedFileRetentionDuration": f"interval {round(keep_hours * 3600)} seconds",
+            },
+        )
+
+    @property
+    def taken(self) -> int:
+        """Number of the last segment that is in the table; 0 at first."""
+        return taken_by(self._table)
+
+    @property
+    def version(self) -> int:
+        return int(self._table.version())
+
+    def append(self, frame: pl.DataFrame, segment: int) -> None:
+        """Commits the records of `segment`, durable on return. Nothing happens where they are in the table."""
+        if segment <= self.taken:
+            return
+        write_deltalake(
+            self._table,
+            frame,
+            mode="append",
+            commit_properties=CommitProperties(app_transactions=[Transaction(_APPLICATION, segment)]),
+            post_commithook_properties=_QUIET,
+        )
+        self._sync_last_commit()
+
+    def compact(self, today: date, least_files: int) -> None:
+        """Merges the small files of partitions that have `least_files` of them; of days that are over, any two."""
+        for partition, files in self._small_files().items():
+            if files >= (2 if partition.day < today.isoformat() else least_files):
+                self._table.optimize.compact(
+                    partition_filters=[("model", "=", partition.model), ("day", "=", partition.day)],
+                    target_size=_TARGET_BYTES,
+                    post_commithook_properties=_QUIET,
+                )
+                self._sync_last_commit()
+
+    def clean(self) -> None:
+        """Checkpoint; then removes what neither the table nor a reader of the last hour needs."""
+        self._table.create_checkpoint()
+        self._table.cleanup_metadata()
+        self._table.vacuum(
+            retention_hours=int(self._keep_hours),
+            dry_run=False,
+            enforce_retention_duration=False,
+            post_commithook_properties=_QUIET,
+        )
+
+    def expire(self, before: Mapping[str, date], otherwise: date) -> list[Partition]:
+        """Drops the days before the model's, or `otherwise`'s, first one to keep; which partitions those were."""
+        there = [Partition(each["model"], each["day"]) for each in self._table.partitions()]
+        gone = [each for each in there if each.day < before.get(each.model, otherwise).isoformat()]
+        for model, day in gone:
+            quoted = model.replace("'", "''")
+            self._table.delete(f"model = '{quoted}' AND day = '{day}'", post_commithook_properties=_QUIET)
+        return gone
+
+    def _small_files(self) -> dict[Partition, int]:
+        files = pl.DataFrame(self._table.get_add_actions(flatten=True))
+        small = files.filter(pl.col("size_bytes") < _SMALL_BYTES)
+        counted = small.group_by(pl.col("partition.model"), pl.col("partition.day").cast(pl.String)).len()
+        return {Partition(model, day): count for model, day, count in counted.iter_rows()}
+
+    def _sync_last_commit(self) -> None:
+        """deltalake leaves files in the page cache; a segment may only go once its rows are on disk."""
+        commit = self.path / "_delta_log" / f"{self.version:020d}.json"
+        for line in commit.read_text().splitlines():
+            added = json.loads(line).get("add")
+            if added:
+                _sync(self.path / unquote(added["path"]))
+        _sync(commit)
+
+
+def taken_by(table: DeltaTable) -> int:
+    """Number of the last segment that this version of the table holds."""
+    return table.transaction_version(_APPLICATION) or 0
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    sync_directory(path.parent)
+
+
+def _schema() -> Schema:
+    double = ArrayType(PrimitiveType("double"), contains_null=True)
+    return Schema(
+        [
+            Field(name, double if isinstance(kind, pl.List) else PrimitiveType(_DELTA_TYPES[kind]))
+            for name, kind in COLUMNS.items()
+        ]
+    )

@@ -1,0 +1,68 @@
+"""Envoy's admin interface: what is in force, as Envoy says it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from serinus.backends.envoy.names import ROUTES, STAT_PREFIX, Json
+from serinus.core.errors import Unavailable
+
+CLUSTERS = "cluster_manager.cds"
+"""Statistics of the subscription to clusters."""
+ROUTE_TABLE = f"http.{STAT_PREFIX}.rds.{ROUTES}"
+"""Statistics of the subscription to routes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """How far Envoy has come with one of its files."""
+
+    version: str
+    """In force."""
+    refused: int
+    """Files that could not be read or were rejected since Envoy started."""
+
+
+class Admin:
+    """`address` is a Unix socket's path or `http://127.0.0.1:<port>`. Every method raises Unavailable."""
+
+    def __init__(self, address: str) -> None:
+        over_tcp = address.startswith("http://")
+        transport = httpx.HTTPTransport(uds=None if over_tcp else address)
+        base = address if over_tcp else "http://envoy"
+        self._client = httpx.Client(transport=transport, base_url=base, timeout=5.0, trust_env=False)
+        self._address = address
+
+    def subscription(self, prefix: str) -> Subscription:
+        """Of `CLUSTERS` or `ROUTE_TABLE`."""
+        escaped = prefix.replace(".", r"\.")
+        wanted = rf"^{escaped}\.(version_text|update_rejected|update_failure)$"
+        lines = self._get("/stats", filter=wanted).text.splitlines()
+        values = dict(line.removeprefix(prefix + ".").split(": ", 1) for line in lines if ": " in line)
+        refused = int(values.get("update_rejected", 0)) + int(values.get("update_failure", 0))
+        return Subscription(values.get("version_text", "").strip('"'), refused)
+
+    def route_configuration(self) -> Json:
+        """The one in force; empty before the first."""
+        return self._dumped("dynamic_route_configs", "route_config")
+
+    def _dumped(self, resource: str, key: str) -> Json:
+        configs: list[dict[str, Any]] = self._get("/config_dump", resource=resource).json().get("configs", [])
+        found: Json = configs[0].get(key, {}) if configs else {}
+        return found
+
+    def _get(self, path: str, **query: str) -> httpx.Response:
+        try:
+            return self._client.get(path, params=query).raise_for_status()
+        except httpx.HTTPError as error:
+            raise Unavailable(
+                f"Envoy's admin interface at {self._address} does not answer: {type(error).__name__}.",
+                hint="'serinus status' says whether Envoy runs.",
+                delay=1.0,
+            ) from error
+
+    def close(self) -> None:
+        self._client.close()

@@ -1,0 +1,199 @@
+"""How Envoy starts: one static listener whose routes and clusters are files that it watches."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from serinus.backends.envoy import names, xds
+from serinus.backends.envoy.files import write
+from serinus.backends.envoy.local_replies import access_log, local_reply_config
+from serinus.backends.envoy.names import API_KEY_FILTER, API_KEY_HEADER, Json, typed
+from serinus.core.errors import NotFound
+from serinus.core.home import Home
+
+_MAX_CALLERS = 10_000
+"""Connections of callers at the same time."""
+_LOG_FLUSH_MS = 200
+
+
+def admin_socket(home: Home) -> str:
+    """Where Envoy's admin interface listens: a Unix socket, since whoever reaches it can stop the proxy."""
+    return str(home.sockets / "envoy.sock")
+
+
+def command(home: Home, binary: Path | None = None, *, concurrency: int = 1) -> list[str]:
+    """The process to supervise. `binary` defaults to the one beside this interpreter; NotFound where it is missing."""
+    envoy = binary or Path(sys.executable).parent / "envoy"
+    if not envoy.is_file():
+        raise NotFound(
+            f"There is no Envoy at {envoy}.", hint="Install the extra 'local', or name a build: --envoy PATH"
+        )
+    return [
+        str(envoy),
+        *("-c", str(names.bootstrap_file(home))),
+        *("--concurrency", str(concurrency)),
+        *("--log-level", "warning"),
+        *("--file-flush-interval-msec", str(_LOG_FLUSH_MS)),
+        "--disable-hot-restart",  # its shared memory id would tie two homes together
+    ]
+
+
+def prepare(
+    home: Home,
+    *,
+    port: int,
+    admin_port: int | None = None,
+    address: str = "127.0.0.1",
+    api_keys_required: bool = False,
+) -> None:
+    """Writes what Envoy reads at its start. Routings and keys that are there stay, rendered as this version does."""
+    names.xds_directory(home).mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings = bootstrap(home, port=port, admin_port=admin_port, address=address, api_keys_required=api_keys_required)
+    write(names.bootstrap_file(home), json.dumps(settings, indent=1))
+    write(names.clusters_file(home), xds.render_clusters(xds.read_clusters(names.clusters_file(home))))
+    write(names.routes_file(home), xds.render_routes(xds.read_routes(names.routes_file(home))))
+
+
+def bootstrap(
+    home: Home,
+    *,
+    port: int,
+    admin_port: int | None = None,
+    address: str = "127.0.0.1",
+    api_keys_required: bool = False,
+) -> Json:
+    """Envoy's bootstrap. Admin on `admin_socket(home)`, or on loopback where `admin_port` is given."""
+    admin: Json = {"pipe": {"path": admin_socket(home), "mode": 0o600}}
+    if admin_port is not None:
+        admin = _tcp("127.0.0.1", admin_port)
+    listener = {
+        "name": "requests",
+        "address": _tcp(address, port),
+        "per_connection_buffer_limit_bytes": 1 << 20,
+        "filter_chains": [
+            {
+                "filters": [
+                    {
+                        "name": "envoy.filters.network.http_connection_manager",
+                        "typed_config": _connection_manager(home, api_keys_required),
+                    }
+                ]
+            }
+        ],
+    }
+    return {
+        "node": {"id": "serinus", "cluster": "serinus"},
+        "admin": {"address": admin},
+        "dynamic_resources": {"cds_config": _watched(home, names.clusters_file(home))},
+        "static_resources": {"listeners": [listener]},
+        "overload_manager": {"resource_monitors": [_limit_of_callers()]},
+    }
+
+
+def _tcp(address: str, port: int) -> Json:
+    return {"socket_address": {"address": address, "port_value": port}}
+
+
+def _watched(home: Home, path: Path) -> Json:
+    directory = {"path": str(names.xds_directory(home))}
+    return {"path_config_source": {"path": str(path), "watched_directory": directory}, "resource_api_version": "V3"}
+
+
+def _limit_of_callers() -> Json:
+    name = "envoy.resource_monitors.global_downstream_max_connections"
+    config = typed(
+        "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+        max_active_downstream_connections=_MAX_CALLERS,
+    )
+    return {"name": name, "typed_config": config}
+
+
+def _connection_manager(home: Home, api_keys_required: bool) -> Json:
+    return typed(
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix=names.STAT_PREFIX,
+        server_name="serinus",
+        rds={"route_config_name": names.ROUTES, "config_source": _watched(home, names.routes_file(home))},
+        http_filters=_filters(api_keys_required),
+        access_log=[access_log(names.local_answers_file(home))],
+        local_reply_config=local_reply_config(),
+        early_header_mutation_extensions=[_clean_headers()],
+        preserve_external_request_id=True,
+        always_set_request_id_in_response=True,
+        **_EDGE,
+    )
+
+
+# What a proxy in front of strangers wants, even while it is on loopback.
+_EDGE: Json = {
+    "use_remote_address": True,
+    "skip_xff_append": True,
+    "normalize_path": True,
+    "merge_slashes": True,
+    "path_with_escaped_slashes_action": "REJECT_REQUEST",
+    "max_request_headers_kb": 32,
+    "request_headers_timeout": "10s",
+    "request_timeout": "30s",
+    "stream_idle_timeout": "300s",
+    "common_http_protocol_options": {
+        "idle_timeout": "900s",
+        "max_headers_count": 100,
+        "headers_with_underscores_action": "REJECT_REQUEST",
+    },
+    "http2_protocol_options": {
+        "max_concurrent_streams": 100,
+        "initial_stream_window_size": 1 << 16,
+        "initial_connection_window_size": 1 << 20,
+    },
+}
+
+
+def _filters(api_keys_required: bool) -> list[Json]:
+    router = {
+        "name": "envoy.filters.http.router",
+        "typed_config": typed("extensions.filters.http.router.v3.Router"),
+    }
+    if not api_keys_required:
+        return [router]
+    # No key is known here, so nobody gets in until the routes file names some.
+    keys = typed("extensions.filters.http.api_key_auth.v3.ApiKeyAuth", key_sources=[{"header": API_KEY_HEADER}])
+    return [{"name": API_KEY_FILTER, "typed_config": keys}, router]
+
+
+def _clean_headers() -> Json:
+    """Before anything looks at a request: no header that steers Serinus or Envoy comes from a caller, and a request
+    id or an entity that is not one is as good as none (Envoy then makes an id, and splits at random)."""
+    # The size is checked apart: CEL limits a pattern's compiled size, and {1,128} is past it.
+    well_formed = f"size({_cel(names.REQUEST_ID_HEADER)}) <= 128 && {_cel(names.REQUEST_ID_HEADER)}.matches('{_ID}')"
+    mutations = [
+        {"remove_on_match": {"key_matcher": {"prefix": "x-serinus-"}}},
+        {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
+        *_replace(names.REQUEST_ID_HEADER, f"%CEL({well_formed} ? {_cel(names.REQUEST_ID_HEADER)} : '')%"),
+        *_replace(names.ENTITY_HEADER, f"%REQ({names.ENTITY_HEADER})%"),
+    ]
+    return {
+        "name": "envoy.http.early_header_mutation.header_mutation",
+        "typed_config": typed(
+            "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation", mutations=mutations
+        ),
+    }
+
+
+_ID = "^[A-Za-z0-9._:-]+$"
+
+
+def _cel(header: str) -> str:
+    return f"request.headers['{header}']"
+
+
+def _replace(header: str, value: str) -> list[Json]:
+    """An empty value adds no header but does not remove one either: so by way of a second header."""
+    aside = "x-serinus-aside"
+    return [
+        {"append": names.overwrite(aside, value)},
+        {"remove": header},
+        {"append": names.overwrite(header, f"%REQ({aside})%")},
+        {"remove": aside},
+    ]

@@ -1,0 +1,98 @@
+"""What Envoy says itself when a release does not answer: JSON errors, fallback answers, and a log of both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from serinus.backends.envoy.names import METADATA, Json, typed
+
+_TIMEOUT = ("UT", "UMSDR")
+_OVERFLOW = ("UO", "OM")
+_NO_ANSWER = ("UH", "UF", "URX", "NC", "LR", "UR", "UC", "UPE")
+UNANSWERED = (*_TIMEOUT, *_OVERFLOW, *_NO_ANSWER)
+"""Response flags of a request that a release should have answered and did not. The caller's own faults (a malformed
+request, a body that does not arrive, a missing key) are not among them."""
+
+# A path matches with its query, which may hold anything.
+_INFER = r"^[^?]*/infer(\?.*)?$"
+_INVOCATIONS = r"^[^?]*/invocations(\?.*)?$"
+
+_TEXTS = (
+    (_TIMEOUT, "the model did not answer within its time limit"),
+    (_OVERFLOW, "too many requests are waiting for this model"),
+    (_NO_ANSWER, "the model is not answering"),
+)
+
+
+def local_reply_config() -> Json:
+    """Static: what differs from model to model (the fallback bodies) is read from the route's metadata, because a
+    change of the listener would drain its connections."""
+    return {
+        "mappers": [
+            _fallback(_INFER, "fallback_infer"),
+            _fallback(_INVOCATIONS, "fallback_invocations"),
+            *(_error(flags, text) for flags, text in _TEXTS),
+            _any_other_error(),
+        ]
+    }
+
+
+def access_log(path: Path) -> Json:
+    """One JSON line for each request that Envoy answered in a release's place."""
+    # A format operator alone keeps its type; TYPED_CEL because START_TIME is always rendered as a string.
+    started = "%TYPED_CEL(double(int(request.time)) + double(request.time.getMilliseconds()) / 1000.0)%"
+    fields = {
+        "t": started,
+        "id": "%REQ(x-request-id)%",
+        "entity": "%REQ(x-entity-id)%",
+        "model": f"%METADATA(ROUTE:{METADATA}:model)%",
+        "release": "%UPSTREAM_CLUSTER_RAW%",
+        "role": "%REQ(x-serinus-role)%",
+        "split": f"%METADATA(ROUTE:{METADATA}:split)%",
+        "status": "%RESPONSE_CODE%",
+        "flags": "%RESPONSE_FLAGS%",
+        "ms": "%DURATION%",
+    }
+    return {
+        "name": "local-answers",
+        "filter": {"response_flag_filter": {"flags": list(UNANSWERED)}},
+        "typed_config": typed(
+            "extensions.access_loggers.file.v3.FileAccessLog", path=str(path), log_format={"json_format": fields}
+        ),
+    }
+
+
+def _fallback(path: str, body: str) -> Json:
+    has_body = typed(
+        "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+        expression=f"'{body}' in xds.route_metadata.filter_metadata['{METADATA}']",
+    )
+    filters = [
+        {"response_flag_filter": {"flags": list(UNANSWERED)}},
+        {"header_filter": {"header": {"name": ":path", "string_match": {"safe_regex": {"regex": path}}}}},
+        {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": has_body}},
+    ]
+    return {
+        "filter": {"and_filter": {"filters": filters}},
+        "status_code": 200,
+        "headers_to_add": [{"header": {"key": "x-serinus-fallback", "value": "true"}}],
+        "body_format_override": {
+            "content_type": "application/json",
+            "text_format_source": {"inline_string": f"%METADATA(ROUTE:{METADATA}:{body})%"},
+        },
+    }
+
+
+def _error(flags: tuple[str, ...], text: str) -> Json:
+    return {
+        "filter": {"response_flag_filter": {"flags": list(flags)}},
+        "body_format_override": {"json_format": {"error": text}},
+    }
+
+
+def _any_other_error() -> Json:
+    at_least_400 = {"comparison": {"op": "GE", "value": {"default_value": 400, "runtime_key": "serinus.error_from"}}}
+    return {
+        "filter": {"status_code_filter": at_least_400},
+        "body_format_override": {"json_format": {"error": "%LOCAL_REPLY_BODY%"}},
+    }

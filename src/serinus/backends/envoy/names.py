@@ -1,0 +1,53 @@
+"""Names and limits that the bootstrap and the xDS files must agree on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from serinus.core.home import Home
+
+Json = dict[str, Any]
+
+ROUTES = "serinus"
+"""Name of the one route configuration."""
+STAT_PREFIX = "serinus"
+METADATA = "serinus"
+"""Namespace of what is kept with a route: model, split, the whole routing, ready fallback bodies."""
+API_KEY_FILTER = "envoy.filters.http.api_key_auth"
+API_KEY_HEADER = "x-api-key"
+ENTITY_HEADER = "x-entity-id"
+REQUEST_ID_HEADER = "x-request-id"
+
+_TYPE = "type.googleapis.com/envoy."
+
+
+def typed(message: str, /, **fields: Any) -> Json:
+    """A protobuf Any in JSON: `typed("config.cluster.v3.Cluster", name=...)`."""
+    return {"@type": _TYPE + message, **fields}
+
+
+def overwrite(header: str, value: str) -> Json:
+    """A HeaderValueOption that leaves nothing of what a caller may have sent under that name."""
+    return {"header": {"key": header, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def bootstrap_file(home: Home) -> Path:
+    return home.envoy / "bootstrap.json"
+
+
+def xds_directory(home: Home) -> Path:
+    """A directory of its own: Envoy reads both files again whenever anything is moved into it."""
+    return home.envoy / "xds"
+
+
+def clusters_file(home: Home) -> Path:
+    return xds_directory(home) / "clusters.json"
+
+
+def routes_file(home: Home) -> Path:
+    return xds_directory(home) / "routes.json"
+
+
+def local_answers_file(home: Home) -> Path:
+    return home.envoy / "local.jsonl"

@@ -1,0 +1,165 @@
+"""The Router port on Envoy: files are moved into place, Envoy confirms each, and is asked what is in force.
+
+    adding      clusters, confirmed, then routes, confirmed
+    removing    routes, confirmed, then clusters, once what was under way has had its time
+
+A crash between the two leaves clusters that no route names: harmless, and swept by the next `apply`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from serinus.backends.envoy import names, xds
+from serinus.backends.envoy.admin import CLUSTERS, ROUTE_TABLE, Admin
+from serinus.backends.envoy.files import write
+from serinus.backends.envoy.xds import Routes
+from serinus.core.errors import InvalidInput, Unavailable
+from serinus.core.home import Home
+from serinus.core.values import WHOLE, Routing
+
+_SPLIT = re.compile(r"[A-Za-z0-9._:-]+")
+_POLL = 0.003
+
+
+class EnvoyRouter:
+    """One instance a home writes; safe to use from several threads.
+
+    `admin`: `admin_socket(home)`, or `http://127.0.0.1:<port>`. `patience`: seconds until Envoy must have confirmed a
+    file. `drain`: seconds that a cluster outlives its last route, so that what is under way ends well (default: as
+    long as a request may take to arrive).
+    """
+
+    def __init__(self, home: Home, admin: str, *, patience: float = 10.0, drain: float = 30.0) -> None:
+        self._clusters = names.clusters_file(home)
+        self._routes = names.routes_file(home)
+        self._admin = Admin(admin)
+        self._patience = patience
+        self._drain = drain
+        self._lock = threading.RLock()
+        self._expiry: dict[str, float] = {}
+        self._sweeper: threading.Timer | None = None
+        self._closed = False
+
+    # --- the port -----------------------------------------------------------------------------------------
+
+    def apply(self, routing: Routing) -> None:
+        """See `Router.apply`. InvalidInput where the routing contradicts itself."""
+        _check(routing)
+        with self._lock:
+            routes = xds.read_routes(self._routes)
+            # Both: what is in force, and what Envoy would come up with.
+            if not self.in_force(routing.model) == routing == routes.routings.get(routing.model):
+                added = {arm.release: arm.endpoint for arm in routing.arms}
+                self._put_clusters(xds.read_clusters(self._clusters) | added)
+                self._put_routes(replace(routes, routings={**routes.routings, routing.model: routing}))
+            self._sweep_when_due()
+
+    def in_force(self, model: str) -> Routing | None:
+        """See `Router.in_force`."""
+        return xds.routings_of(self._admin.route_configuration()).get(model)
+
+    def remove(self, model: str) -> None:
+        """See `Router.remove`."""
+        with self._lock:
+            routes = xds.read_routes(self._routes)
+            if model in routes.routings or self.in_force(model) is not None:
+                self._put_routes(replace(routes, routings={m: r for m, r in routes.routings.items() if m != model}))
+            self._sweep_when_due()
+
+    # --- beyond the port ----------------------------------------------------------------------------------
+
+    def set_api_keys(self, keys: Mapping[str, str]) -> None:
+        """Caller's name -> key: who may call, from now on, where `prepare` was told that keys are required."""
+        with self._lock:
+            self._put_routes(replace(xds.read_routes(self._routes), api_keys=dict(keys)))
+
+    def close(self) -> None:
+        """Nothing is written any more. What is in force stays."""
+        with self._lock:
+            self._closed = True
+            if self._sweeper is not None:
+                self._sweeper.cancel()
+            self._admin.close()
+
+    # --- writing and confirming ---------------------------------------------------------------------------
+
+    def _put_clusters(self, endpoints: Mapping[str, str]) -> None:
+        self._put(self._clusters, xds.render_clusters(endpoints), CLUSTERS)
+
+    def _put_routes(self, routes: Routes) -> None:
+        self._put(self._routes, xds.render_routes(routes), ROUTE_TABLE)
+
+    def _put(self, path: Path, text: str, subscription: str) -> None:
+        """Has Envoy take `text`, or leaves everything as it was and raises Unavailable."""
+        version = xds.version_of(text)
+        before = self._admin.subscription(subscription)
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        if before.version == version and old == text:
+            return
+        write(path, text)
+        try:
+            self._wait(subscription, version, before.refused)
+        except Unavailable:
+            if old:
+                write(path, old)
+            raise
+
+    def _wait(self, subscription: str, version: str, refused: int) -> None:
+        deadline = time.monotonic() + self._patience
+        while (now := self._admin.subscription(subscription)).version != version:
+            if now.refused > refused:
+                raise Unavailable("Envoy refused the new routing.", hint="The reason is in its log: logs/envoy.log.")
+            if time.monotonic() > deadline:
+                raise Unavailable(f"Envoy did not take the new routing within {self._patience:g} s.")
+            time.sleep(_POLL)
+
+    # --- clusters that no route names any more ------------------------------------------------------------
+
+    def _sweep_when_due(self) -> None:
+        """Removes the clusters whose time is over, and comes back for those whose time is not."""
+        clusters = xds.read_clusters(self._clusters)
+        routes = xds.read_routes(self._routes)
+        unused = clusters.keys() - routes.releases
+        now = time.monotonic()
+        self._expiry = {release: self._expiry.get(release, now + self._drain) for release in unused}
+        due = {release for release, expiry in self._expiry.items() if expiry <= now}
+        if due:
+            self._put_clusters({release: where for release, where in clusters.items() if release not in due})
+            self._expiry = {release: expiry for release, expiry in self._expiry.items() if release not in due}
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        if self._expiry:
+            self._sweeper = threading.Timer(max(0.0, min(self._expiry.values()) - now), self._sweep_later)
+            self._sweeper.daemon = True
+            self._sweeper.start()
+
+    def _sweep_later(self) -> None:
+        # Where Envoy is away, it comes up from the files, and the next `apply` sweeps.
+        with self._lock, contextlib.suppress(Unavailable):
+            if not self._closed:
+                self._sweep_when_due()
+
+
+def _check(routing: Routing) -> None:
+    where = f"routing of {routing.model!r}"
+    releases = [arm.release for arm in routing.arms]
+    if sum(arm.weight for arm in routing.arms) != WHOLE or any(arm.weight < 0 for arm in routing.arms):
+        raise InvalidInput(f"{where}: the weights do not sum up to {WHOLE}.")
+    if len(set(releases)) != len(releases):
+        raise InvalidInput(f"{where}: a release is named twice.")
+    if not _SPLIT.fullmatch(routing.split):
+        raise InvalidInput(f"{where}: the split {routing.split!r} is not of the form {_SPLIT.pattern}.")
+    if routing.timeout_ms <= 0:
+        raise InvalidInput(f"{where}: a time limit of {routing.timeout_ms} ms leaves no time to answer.")
+    for arm in routing.arms:
+        if not arm.endpoint.startswith("/") or len(arm.endpoint.encode()) > 107:
+            raise InvalidInput(
+                f"{where}: the endpoint of {arm.release} is not a Unix socket's path of at most 107 bytes."
+            )

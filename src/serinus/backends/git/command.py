@@ -1,0 +1,96 @@
+"""The git command line, deaf to whatever the user, the system or a surrounding repository has configured."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from serinus.core.errors import SerinusError, Unavailable
+
+TIMEOUT_SECONDS = 60
+
+_SETTINGS = (
+    "core.fsync=committed,reference",  # a commit that was reported survives a loss of power
+    "core.hooksPath=/dev/null",
+    "commit.gpgSign=false",
+    # Git holds a ref's lock for milliseconds; somebody's push may hold it for a moment.
+    "core.filesRefLockTimeout=2000",
+    "gc.autoDetach=false",
+)
+
+
+class GitFailed(Exception):
+    """git said no; `words` is what it said."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(words)
+        self.words = words
+
+
+class Git:
+    """Runs git on the bare repository at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def run(self, *arguments: str, given: bytes = b"") -> bytes:
+        """Its output. Raises GitFailed, or Unavailable where git is not there or hangs."""
+        # An explicit --git-dir: a repository further up must never be taken for this one.
+        return self._run(f"--git-dir={self._path}", *arguments, given=given)
+
+    @classmethod
+    def create(cls, path: Path) -> None:
+        """An empty bare repository at `path`, which must not be there yet."""
+        cls._run("init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(path))
+
+    @staticmethod
+    def _run(*arguments: str, given: bytes = b"") -> bytes:
+        options = [part for setting in _SETTINGS for part in ("-c", setting)]
+        try:
+            done = subprocess.run(
+                ["git", *options, *arguments],
+                input=given,
+                capture_output=True,
+                env=_environment(),
+                timeout=TIMEOUT_SECONDS,
+                check=False,
+            )
+        except FileNotFoundError as error:
+            raise Unavailable("The git command is not on the PATH.", hint="Install git.", delay=60) from error
+        except subprocess.TimeoutExpired as error:
+            raise Unavailable(f"git {_verb(arguments)} took more than {TIMEOUT_SECONDS} s.") from error
+        if done.returncode != 0:
+            raise GitFailed(done.stderr.decode(errors="replace").strip())
+        return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    # GIT_DIR and the like are set where Serinus is started from a hook, and would point elsewhere.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return inherited | {
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C",
+    }
+
+
+def _verb(arguments: Sequence[str]) -> str:
+    return next((argument for argument in arguments if not argument.startswith("-")), "")
+
+
+def explain(failure: GitFailed, path: Path) -> SerinusError:
+    """What a failure of git means for a person."""
+    last = failure.words.splitlines()[-1] if failure.words else "no reason given"
+    if "No space left on device" in failure.words:
+        return Unavailable(
+            f"The disk that holds the fleet repository {path} is full: nothing was committed.",
+            hint="Free some space; serving goes on meanwhile.",
+            delay=30,
+        )
+    return Unavailable(
+        f"git cannot use the fleet repository {path}: {last}",
+        hint=f"`git -C {path} fsck` tells what is wrong with it.",
+    )

@@ -1,0 +1,212 @@
+"""The Fleet port over git.
+
+The repository is bare: it has no work tree that could be left half-written, and no index whose lock could stay behind.
+People clone it, and may push to it. One commit is one run of `git fast-import`, which writes the objects and then moves
+`main` in one step, and refuses to if somebody else moved it meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from serinus.backends.git.command import Git, GitFailed, explain
+from serinus.core.errors import InvalidInput, Refused, Unavailable
+
+BRANCH = "refs/heads/main"
+
+STALE_SECONDS = 2.0
+"""Git holds a lock file for milliseconds. While this process holds the repository's own lock, one that is older was
+left behind by a process that was killed."""
+
+_MODEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._ -]{0,126}[A-Za-z0-9_-])?")
+_COMMITTER = "Serinus <serinus@serinus.local>"
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One commit that touched a model."""
+
+    commit: str
+    at: datetime
+    who: str
+    summary: str
+    why: str
+
+
+class GitFleet:
+    """`models/<model>.yaml` is the data scientist's ModelDeployment, `live/<model>.yaml` what Serinus has made live.
+
+    Makes the repository at `path` where there is none. Safe to use from many threads and processes. Raises Refused
+    where `path` is something else, InvalidInput for a model name that cannot be a file's.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._git = Git(path)
+        self._create()
+
+    def read(self, model: str) -> str | None:
+        return self._show(_spec_path(model))
+
+    def write(self, model: str, text: str, *, who: str, why: str) -> str:
+        return self._commit(_spec_path(model), text, f"Set the ModelDeployment of {model}", who, why)
+
+    def publish(self, model: str, live: Mapping[str, Any], *, who: str, why: str) -> str:
+        text = yaml.safe_dump(dict(live), sort_keys=False, allow_unicode=True)
+        version = f" {live['version']}" if "version" in live else ""
+        return self._commit(_live_path(model), text, f"Make {model}{version} live", who, why)
+
+    def live(self, model: str) -> Mapping[str, Any] | None:
+        text = self._show(_live_path(model))
+        if text is None:
+            return None
+        try:
+            found = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise Refused(
+                f"{_live_path(model)} in {self._path} is not YAML.", hint="Revert its last commit."
+            ) from error
+        return found if isinstance(found, dict) else None
+
+    def history(self, model: str, limit: int = 50) -> Sequence[Change]:
+        """Of the model's two files, newest first."""
+        if self._head() is None:
+            return []
+        form = "--format=%H%x00%aI%x00%an%x00%s%x00%b"
+        paths = (_spec_path(model), _live_path(model))
+        out = self._ask("log", "-z", form, f"--max-count={limit}", BRANCH, "--", *paths)
+        fields = out.decode(errors="replace").split("\0")
+        rows = [fields[start : start + 5] for start in range(0, len(fields) - 4, 5)]
+        return [
+            Change(commit, datetime.fromisoformat(at), who, summary, why.strip())
+            for commit, at, who, summary, why in rows
+        ]
+
+    # --- how ----------------------------------------------------------------------------------------------
+
+    def _create(self) -> None:
+        if (self._path / "HEAD").is_file():
+            return
+        if self._path.exists() and any(self._path.iterdir()):
+            raise Refused(
+                f"{self._path} is there, but is not a bare Git repository.",
+                hint="Move it away: Serinus makes its own fleet repository there.",
+            )
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # Made aside and moved into place: a kill in between leaves nothing that looks like a repository.
+        with tempfile.TemporaryDirectory(prefix=".fleet-", dir=self._path.parent) as aside:
+            made = Path(aside) / "repository"
+            try:
+                Git.create(made)
+            except GitFailed as failure:
+                raise explain(failure, self._path) from failure
+            with contextlib.suppress(OSError):  # another process was first, and what it made is as good
+                made.rename(self._path)
+        if not (self._path / "HEAD").is_file():
+            raise Unavailable(f"The fleet repository could not be made at {self._path}.")
+
+    def _show(self, path: str) -> str | None:
+        if self._head() is None or not self._ask("ls-tree", BRANCH, "--", path):
+            return None
+        return self._ask("cat-file", "blob", f"{BRANCH}:{path}").decode(errors="replace")
+
+    def _head(self) -> str | None:
+        return self._ask("for-each-ref", "--format=%(objectname)", BRANCH).decode().strip() or None
+
+    def _ask(self, *arguments: str) -> bytes:
+        try:
+            return self._git.run(*arguments)
+        except GitFailed as failure:
+            raise explain(failure, self._path) from failure
+
+    def _commit(self, path: str, text: str, summary: str, who: str, why: str) -> str:
+        with self._locked():
+            for attempt in range(1, _ATTEMPTS + 1):
+                head = self._head()
+                if head is not None and self._show(path) == text:
+                    return head
+                stream = _fast_import(path, text, _message(summary, why), who, head)
+                try:
+                    self._git.run("fast-import", "--quiet", "--date-format=now", given=stream)
+                except GitFailed as failure:
+                    # Somebody pushed in between, or a killed process left its lock: both are worth another try.
+                    self._remove_stale_locks()
+                    if attempt == _ATTEMPTS:
+                        raise explain(failure, self._path) from failure
+                else:
+                    return self._head() or ""
+        raise AssertionError("every attempt returns or raises")
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time among all that use this class; the kernel frees it when a process dies."""
+        with (self._path / "serinus.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _remove_stale_locks(self) -> None:
+        for lock in (self._path / f"{BRANCH}.lock", self._path / "packed-refs.lock", self._path / "HEAD.lock"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - lock.stat().st_mtime > STALE_SECONDS:
+                    lock.unlink()
+        for left in self._path.glob("objects/pack/tmp_*"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > 3600:
+                    left.unlink()
+
+
+def _fast_import(path: str, text: str, message: str, who: str, head: str | None) -> bytes:
+    """One commit on top of `head` that puts `text` at `path`, in the format of git-fast-import(1)."""
+    body = text.encode()
+    words = message.encode()
+    parts = [
+        f"commit {BRANCH}\nauthor {_author(who)} now\ncommitter {_COMMITTER} now\ndata {len(words)}\n".encode(),
+        words,
+        f"\nfrom {head}\n".encode() if head else b"\n",
+        f'M 100644 inline "{path}"\ndata {len(body)}\n'.encode(),
+        body,
+        b"\n",
+    ]
+    return b"".join(parts)
+
+
+def _message(summary: str, why: str) -> str:
+    why = why.replace("\0", "").strip()
+    return f"{summary}\n\n{why}\n" if why else f"{summary}\n"
+
+
+def _author(who: str) -> str:
+    name = re.sub(r"[<>\x00-\x1f\x7f]", "", who).strip() or "unknown"
+    mailbox = re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-.") or "unknown"
+    return f"{name} <{mailbox}@serinus.local>"
+
+
+def _spec_path(model: str) -> str:
+    return f"models/{_checked(model)}.yaml"
+
+
+def _live_path(model: str) -> str:
+    return f"live/{_checked(model)}.yaml"
+
+
+def _checked(model: str) -> str:
+    if not _MODEL.fullmatch(model) or ".." in model:
+        raise InvalidInput(
+            "A model's name has to be a file's name too: letters, digits, '.', '_', '-' and spaces, 128 at most, "
+            "no '..', beginning and ending with a letter, a digit, '_' or '-'.",
+            hint="Register the model under another name.",
+        )
+    return model

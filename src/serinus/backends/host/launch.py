@@ -1,0 +1,97 @@
+"""How a process with a model's code in it is started: by the model's interpreter, with nothing of ours at hand."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import tempfile
+from pathlib import Path
+
+import serinus_runtime
+
+from serinus.core.home import Home
+
+# First on the path: it holds nothing but the one package, which the environment may hold in another version.
+_ENTRY = "import sys; sys.path.insert(0, {runtime!r}); from serinus_runtime.{module} import main; main()"
+
+_ONE_THREAD = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "RAYON_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+)
+
+_PASSED_ON = ("TZ", "OPENBLAS_CORETYPE")
+"""Old builds of OpenBLAS crash on processors that are newer than they, unless told which one to take it for."""
+
+
+def command(python: Path, runtime: Path, module: str, *arguments: str) -> list[str]:
+    """Runs `serinus_runtime.<module>` from the staged `runtime` in `python`, whatever is installed there.
+
+    Isolated (`-I`); unbuffered (`-u`) and with `faulthandler`, so that the log has a model's last words.
+    """
+    entry = _ENTRY.format(runtime=str(runtime), module=module)
+    return [str(python), "-I", "-u", "-X", "faulthandler", "-c", entry, *arguments]
+
+
+def environment(python: Path, scratch: Path) -> dict[str, str]:
+    """Variables of a model's process: none of ours, and one thread, as many models share the processors."""
+    variables = {
+        "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
+        "USER": "model",  # so that nobody needs /etc/passwd to learn it
+    }
+    variables |= dict.fromkeys(_ONE_THREAD, "1")
+    return variables | {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+
+
+def limit(pid: int, *, memory_bytes: int | None = None, file_bytes: int | None = None) -> None:
+    """Puts a process that has just been started under limits, which its children inherit.
+
+    Never a core dump, which would hold the callers' data. `memory_bytes` counts what it allocates for itself.
+    """
+    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_DATA: memory_bytes, resource.RLIMIT_FSIZE: file_bytes}
+    with contextlib.suppress(ProcessLookupError):  # it has exited already, which the caller will see
+        for kind, most in limits.items():
+            if most is not None:
+                resource.prlimit(pid, kind, (most, most))
+
+
+def runtime_source() -> Path:
+    """The directory from which this process would import `serinus_runtime`."""
+    return Path(str(serinus_runtime.__file__)).parent.parent
+
+
+def stage(home: Home, source: Path) -> Path:
+    """A directory with `serinus_runtime` from `source` in it and nothing else: where both distributions are installed,
+    `source` is a whole site-packages, which must not come into a model's sight."""
+    staged = home.host / "runtime"
+    staged.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Made aside and moved: host and control plane may do this at the same time.
+    with tempfile.TemporaryDirectory(dir=staged) as aside:
+        link = Path(aside) / "serinus_runtime"
+        link.symlink_to(source.resolve() / "serinus_runtime", target_is_directory=True)
+        link.replace(staged / "serinus_runtime")
+    return staged
+
+
+def code(runtime: Path) -> tuple[Path, Path]:
+    """What of a staged `runtime` must be readable: the directory to look into, and the package that it leads to."""
+    return runtime, (runtime / "serinus_runtime").resolve()
+
+
+def confined(home: Home) -> bool:
+    """Whether models are to be confined: always, unless the home's settings say otherwise."""
+    try:
+        return json.loads(home.settings.read_text()).get("confined") is not False
+    except FileNotFoundError:
+        return True

@@ -1,0 +1,121 @@
+"""Asks a placed release, past the router, by the Open Inference Protocol v2 over its socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from serinus.backends.host.records import Records
+from serinus.backends.host.unix_http import Answer, call
+from serinus.core.errors import InvalidInput, NotFound, TemporaryError, Unavailable
+from serinus.core.home import Home
+from serinus.core.values import Release
+
+_METADATA_TIMEOUT = 2.0
+"""Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Implements `core.ports.Scored`."""
+
+    scores: Sequence[float | None]
+    seconds: float
+
+
+class SocketScorer:
+    """Implements `core.ports.Scorer` for the sockets of `home`."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._releases: dict[str, Release] = {}
+        self._datatypes: dict[str, Mapping[str, str]] = {}
+
+    def score(self, endpoint: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], timeout: float) -> Answered:
+        """NotFound: no placed release has this endpoint. TemporaryError also where the release answered with its
+        fallback or with something else than a score a row: then it has not answered."""
+        release = self._release(endpoint)
+        inputs = [self._tensor(release, endpoint, name, [row[i] for row in rows]) for i, name in enumerate(columns)]
+        answer = _call(release, endpoint, "POST", f"{_target(release)}/infer", {"inputs": inputs}, timeout)
+        if answer.headers.get("x-serinus-fallback") == "true":
+            raise TemporaryError(f"Release {release.id} answered with its fallback score, not with its own.")
+        scores = _scores(answer.body, release.settings.score_output)
+        if len(scores) != len(rows):
+            raise TemporaryError(f"Release {release.id} gave {len(scores)} scores for {len(rows)} rows.")
+        return Answered(scores, answer.seconds)
+
+    def _tensor(self, release: Release, endpoint: str, name: str, values: Sequence[Any]) -> Mapping[str, Any]:
+        """A column as an input of the protocol: one value a row, None and what is not finite as null."""
+        data = [None if _missing(value) else value for value in values]
+        datatype = _datatype(data) or self._declared(release, endpoint).get(name, "FP64")
+        return {"name": name, "shape": [len(data)], "datatype": datatype, "data": data}
+
+    def _declared(self, release: Release, endpoint: str) -> Mapping[str, str]:
+        """Datatypes as the release itself gives them; asked for once, when a column has no value to tell it by."""
+        if endpoint not in self._datatypes:
+            answer = _call(release, endpoint, "GET", _target(release), None, _METADATA_TIMEOUT)
+            try:
+                self._datatypes[endpoint] = {one["name"]: one["datatype"] for one in answer.body["inputs"]}
+            except (KeyError, TypeError) as error:
+                raise TemporaryError(f"Release {release.id} does not describe its inputs.") from error
+        return self._datatypes[endpoint]
+
+    def _release(self, endpoint: str) -> Release:
+        if endpoint not in self._releases:
+            placed = Records(self._home).releases().values()
+            self._releases = {str(self._home.release_socket(release.id)): release for release in placed}
+        try:
+            return self._releases[endpoint]
+        except KeyError:
+            raise NotFound("No release is placed at this endpoint.", hint="Place it first.") from None
+
+
+def _target(release: Release) -> str:
+    return f"/v2/models/{quote(release.model, safe='')}"
+
+
+def _call(release: Release, endpoint: str, method: str, target: str, content: Any, timeout: float) -> Answer:
+    body = None if content is None else json.dumps(content, default=str).encode()
+    try:
+        answer = call(Path(endpoint), method, target, body, {}, timeout)
+    except (OSError, http.client.HTTPException) as error:
+        raise Unavailable(f"Release {release.id} does not answer: {type(error).__name__}.", delay=1.0) from error
+    if 400 <= answer.status < 500:
+        raise InvalidInput(f"Release {release.id} refused the rows: {answer.error}")
+    if answer.status != 200:
+        raise TemporaryError(f"Release {release.id} failed on the rows: {answer.error}")
+    return answer
+
+
+def _datatype(values: Sequence[Any]) -> str | None:
+    """That all values have, leaving out None; None where there is no other. Times are sent as text."""
+    kinds = {type(value) for value in values if value is not None}
+    if not kinds:
+        return None
+    if kinds <= {int, float}:
+        return "INT64" if kinds == {int} else "FP64"
+    return "BOOL" if kinds == {bool} else "BYTES"
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def _scores(body: Any, score_output: str | None) -> Sequence[float | None]:
+    """The last column of the output that is called `score_output`, or of the first one; the worker's own rule."""
+    try:
+        output = next(one for one in body["outputs"] if score_output in (None, one["name"]))
+        width = math.prod(output["shape"][1:])
+        return [_score(value) for value in output["data"][width - 1 :: width]]
+    except (KeyError, StopIteration, TypeError, ValueError) as error:
+        raise TemporaryError("The release's answer holds no scores by the Open Inference Protocol.") from error
+
+
+def _score(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None

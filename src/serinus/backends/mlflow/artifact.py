@@ -1,0 +1,57 @@
+"""From a directory of model files to an Artifact. Reads; loads nothing, imports nothing of the model's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from serinus.backends.mlflow.files import Inventory
+from serinus.backends.mlflow.mlmodel import MLmodel
+from serinus.backends.mlflow.requirements import read_requirements
+from serinus.core.errors import Unbuildable
+from serinus.core.values import Artifact
+
+SERVING_EXAMPLE = "serving_input_example.json"
+
+
+def read_artifact(root: Path, inventory: Inventory) -> Artifact:
+    """Raises Unbuildable, naming what is missing and how to mend it."""
+    model = MLmodel.read(root)
+    flavor = model.python_function
+    if missing := model.missing_files():
+        raise Unbuildable(
+            f"MLmodel names files that the artifact lacks ({'; '.join(missing)}).",
+            hint="Were they lost in the artifact store, or left out of a copy? Log the model again.",
+        )
+    requirements, warnings = read_requirements(model)
+    inputs, outputs = model.columns("inputs"), model.columns("outputs")
+    example = root / SERVING_EXAMPLE
+    return Artifact(
+        path=root,
+        digest=inventory.digest,
+        requirements=requirements,
+        inputs=inputs,
+        outputs=outputs,
+        input_example=example if example.is_file() else None,
+        flavor=flavor["loader_module"],
+        size_bytes=inventory.size_bytes,
+        warnings=(*_shortcomings(model, inputs is not None, example.is_file()), *warnings),
+    )
+
+
+def _shortcomings(model: MLmodel, signature: bool, serving_example: bool) -> list[str]:
+    found = []
+    if not signature:
+        found.append("logged without a signature: inputs are passed on as they come, unchecked")
+    if not serving_example:
+        found.append(
+            f"its input example is of an MLflow before 2.13, without {SERVING_EXAMPLE}"
+            if model.has_example
+            else "logged without an input example: nothing to warm it up with or to compare answers on"
+        )
+    if model.logged_at is None:
+        found.append("MLmodel does not say when it was logged: unpinned requirements are resolved as of today")
+    version = model.mlflow_version
+    if version is None or re.match(r"[01]\.", version):
+        found.append(f"logged by MLflow {version or 'of an unknown version'}: its format is no longer maintained")
+    return found

@@ -1,0 +1,106 @@
+"""Model files on this machine, by digest. Only whole, checked artifacts are ever visible under their digest.
+
+<digest>/            an artifact; its files are read-only
+.versions/<key>      what a version's digest was, as JSON
+.incoming/<key>/     being downloaded
+.locks/<key>         held while that goes on; the kernel frees it when its holder dies
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from serinus.backends.mlflow.artifact import read_artifact
+from serinus.backends.mlflow.client import disk_full
+from serinus.backends.mlflow.files import Inventory, take_inventory, walk
+from serinus.core.values import Artifact
+
+
+class ArtifactCache:
+    """Safe to use from many threads and processes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def artifact(self, key: str, download: Callable[[Path], Path]) -> Artifact:
+        """The artifact known as `key`. Where it is not known yet, `download` puts it below the directory that it is
+        given and returns where; two that ask at once download once. Raises Unbuildable, and then keeps nothing."""
+        known = self._known(key)
+        if known is not None:
+            return known
+        with self._locked(key):
+            return self._known(key) or self._add(key, download)
+
+    def _known(self, key: str) -> Artifact | None:
+        try:
+            record = json.loads((self._path / ".versions" / key).read_text())
+        except FileNotFoundError:
+            return None
+        root = self._path / record["digest"]
+        if not root.is_dir():  # somebody made room
+            return None
+        return read_artifact(root, Inventory(record["digest"], record["size_bytes"]))
+
+    def _add(self, key: str, download: Callable[[Path], Path]) -> Artifact:
+        incoming = self._path / ".incoming" / key
+        shutil.rmtree(incoming, ignore_errors=True)  # of a process that was killed: its lock is ours now
+        incoming.mkdir(parents=True)
+        try:
+            root = download(incoming)
+            inventory = take_inventory(root)
+            read_artifact(root, inventory)
+            final = self._path / inventory.digest
+            if not final.is_dir():
+                _seal(root)
+                _move(root, final)
+            artifact = read_artifact(final, inventory)
+            self._remember(key, inventory)
+            return artifact
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise disk_full() from error
+            raise
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
+
+    def _remember(self, key: str, inventory: Inventory) -> None:
+        directory = self._path / ".versions"
+        directory.mkdir(exist_ok=True)
+        record = {"digest": inventory.digest, "size_bytes": inventory.size_bytes}
+        with tempfile.NamedTemporaryFile("w", dir=directory, prefix=".", delete=False) as file:
+            file.write(json.dumps(record))
+            file.flush()
+            os.fsync(file.fileno())
+        Path(file.name).rename(directory / key)
+
+    @contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        directory = self._path / ".locks"
+        directory.mkdir(parents=True, exist_ok=True)
+        with (directory / key).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _move(root: Path, final: Path) -> None:
+    try:
+        root.rename(final)
+    except OSError:
+        if not final.is_dir():  # else another version with the same content was first
+            raise
+
+
+def _seal(root: Path) -> None:
+    """On the disk before the name is, so that no loss of power leaves an empty file under a digest; then read-only."""
+    for path in walk(root):
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        path.chmod(0o444)

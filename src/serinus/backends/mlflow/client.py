@@ -1,0 +1,99 @@
+"""MLflow's client library, imported when it is first needed (a second, and a hundred megabytes), and its errors."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from serinus.core.errors import InvalidInput, NotFound, SerinusError, Unavailable
+
+_SETTINGS = {
+    # MLflow's own, 120 s with 7 retries, would hold the engine for minutes. Whoever sets them is obeyed.
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+}
+
+
+def connect(uri: str) -> Any:
+    """An `mlflow.MlflowClient` for `uri`. MLflow's global tracking URI is neither read nor changed."""
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def download(uri: str, artifact_uri: str, into: str) -> str:
+    """Where the file or directory at `artifact_uri` lies afterwards, below `into`."""
+    from mlflow.artifacts import download_artifacts
+
+    return str(download_artifacts(artifact_uri=artifact_uri, dst_path=into, tracking_uri=uri, registry_uri=uri))
+
+
+@contextmanager
+def explained(uri: str) -> Iterator[None]:
+    """Raises NotFound, InvalidInput or Unavailable for what MLflow, or the way to it, says."""
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
+    try:
+        yield
+    except MlflowException as error:
+        raise _meaning(error.error_code, str(error), uri) from error
+    except RequestException as error:
+        raise _meaning("", str(error), uri) from error
+
+
+def disk_full() -> Unavailable:
+    return Unavailable(
+        "The disk that holds the model files is full: nothing half-downloaded was kept.",
+        hint="Free some space; serving goes on meanwhile.",
+        delay=30,
+    )
+
+
+def _meaning(code: str, words: str, uri: str) -> SerinusError:
+    where = f"The MLflow registry at {_shown(uri)}"
+    if "No space left on device" in words:
+        return disk_full()
+    if code == "RESOURCE_DOES_NOT_EXIST":
+        return NotFound(_first_sentence(words))
+    if code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
+        return InvalidInput(f"{where} refuses this: {_first_sentence(words)}")
+    if code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"):
+        return Unavailable(
+            f"{where} does not let Serinus in.",
+            hint="Set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and _PASSWORD, where Serinus is started.",
+            delay=30,
+        )
+    return Unavailable(
+        f"{where} does not answer ({_reason(words)}).",
+        hint="What is served goes on; new versions wait until it is back.",
+    )
+
+
+def _reason(words: str) -> str:
+    if re.search(r"timed? ?out", words, re.IGNORECASE):
+        return "no answer in time; MLFLOW_HTTP_REQUEST_TIMEOUT sets how long that is"
+    for known in ("Connection refused", "Name or service not known", "Connection reset", "Max retries exceeded"):
+        if known in words:
+            return known.lower()
+    return _first_sentence(words)
+
+
+def _first_sentence(words: str) -> str:
+    first = words.strip().splitlines()[0] if words.strip() else "no reason given"
+    return re.sub(r"^[A-Z_]+: ", "", first)[:200].rstrip(".")
+
+
+def _shown(uri: str) -> str:
+    """Without a password."""
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -1,0 +1,70 @@
+"""A model's files as files: whole, inside their directory, and named by what they contain."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from serinus.core.errors import Unbuildable
+
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    digest: str
+    """sha256 over every file in the order of its relative path: the path, the size, the content."""
+    size_bytes: int
+
+
+def take_inventory(root: Path) -> Inventory:
+    """Reads every file once. Raises Unbuildable: a symbolic link, a device, or a Git LFS pointer in place of a file."""
+    digest = hashlib.sha256()
+    total = 0
+    for path in sorted(walk(root), key=lambda found: found.relative_to(root).as_posix().encode()):
+        name = path.relative_to(root).as_posix()
+        size = path.stat().st_size
+        # Path and size first, so that no two different trees can run together into the same bytes.
+        digest.update(f"{name}\0{size}\0".encode())
+        with path.open("rb") as file:
+            first = file.read(_CHUNK)
+            if first.startswith(_LFS_POINTER):
+                raise Unbuildable(
+                    f"{name} is a Git LFS pointer, not the file itself.",
+                    hint="Run `git lfs pull` where the model was logged from, then log and register it again.",
+                )
+            digest.update(first)
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+        total += size
+    return Inventory(digest.hexdigest(), total)
+
+
+def walk(root: Path) -> Iterator[Path]:
+    """Every regular file below `root`. Raises Unbuildable for anything else that is neither file nor directory."""
+    for directory, names, files in os.walk(root, followlinks=False):
+        for path in (Path(directory, name) for name in (*names, *files)):
+            if path.is_symlink():
+                raise Unbuildable(
+                    f"{path.relative_to(root).as_posix()} in the artifact is a symbolic link.",
+                    hint="Log the file itself: a link may lead anywhere on another machine.",
+                )
+            if path.is_file():
+                yield path
+            elif not path.is_dir():
+                raise Unbuildable(f"{path.relative_to(root).as_posix()} in the artifact is not an ordinary file.")
+
+
+def inside(root: Path, relative: str, named_by: str) -> Path:
+    """`relative` as a path below `root`, there or not. Raises Unbuildable where it leads out of it."""
+    posix, windows = PurePosixPath(relative), PureWindowsPath(relative)
+    if posix.is_absolute() or windows.drive or windows.root or ".." in posix.parts or ".." in windows.parts:
+        raise Unbuildable(
+            f"{named_by} names {relative!r}, which is outside of the artifact.",
+            hint="Log the model again with all that it needs inside it.",
+        )
+    return root / posix

@@ -1,0 +1,126 @@
+"""The MLmodel file (MLflow's description of a model), read without MLflow and without loading anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from serinus.backends.mlflow.files import inside
+from serinus.core.errors import Unbuildable
+from serinus.core.values import Column
+
+NAME = "MLmodel"
+
+_FILE_FIELDS = ("data", "model_path", "python_model", "code")
+"""Of the python_function flavour; MLflow joins them to the artifact's directory without a look."""
+
+_LOG_AGAIN = "Log the model again and register that version."
+
+
+def parse_yaml(path: Path) -> Any:
+    """Every scalar stays a string: `python: 3.10` must not become 3.1. Raises Unbuildable where it is not YAML."""
+    try:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 - makes strings only
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", None)
+        where = path.name if line is None else f"{path.name}:{line + 1}"
+        raise Unbuildable(f"{where} in the artifact is not YAML.", hint=_LOG_AGAIN) from error
+
+
+@dataclass(frozen=True, slots=True)
+class MLmodel:
+    root: Path
+    content: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, root: Path) -> MLmodel:
+        path = root / NAME
+        if not path.is_file():
+            there = ", ".join(sorted(child.name for child in root.iterdir())[:10]) or "nothing"
+            raise Unbuildable(
+                f"The artifact has no MLmodel file; it holds {there}.",
+                hint="Log the model with `mlflow.<flavour>.log_model`; an artifact store that lost files looks like "
+                "this, too.",
+            )
+        content = parse_yaml(path)
+        if not isinstance(content, dict) or not isinstance(content.get("flavors"), dict):
+            raise Unbuildable("MLmodel in the artifact does not list flavors.", hint=_LOG_AGAIN)
+        return cls(root, content)
+
+    @property
+    def python_function(self) -> Mapping[str, Any]:
+        """The flavour that can be served. Raises Unbuildable, naming the flavours that there are."""
+        flavors = self.content["flavors"]
+        found = flavors.get("python_function")
+        if not isinstance(found, dict) or not text(found, "loader_module"):
+            raise Unbuildable(
+                f"The model has no python_function flavour; it has {', '.join(sorted(flavors)) or 'none'}.",
+                hint="Log it with `mlflow.<flavour>.log_model` (which adds python_function), or wrap it in an "
+                "`mlflow.pyfunc.PythonModel` and log that.",
+            )
+        return found
+
+    def missing_files(self) -> tuple[str, ...]:
+        """What the python_function flavour names and the artifact does not hold, as `field: path`."""
+        return tuple(f"{field}: {name}" for field, name in self._named() if not inside(self.root, name, NAME).exists())
+
+    def _named(self) -> Iterator[tuple[str, str]]:
+        flavor = self.python_function
+        for field in _FILE_FIELDS:
+            if value := text(flavor, field):
+                yield field, value
+        # MLflow keeps the path on the machine where it was logged, and itself looks for the last part only.
+        if value := text(flavor, "model_code_path"):
+            yield "model_code_path", PurePosixPath(value).name
+        artifacts = flavor.get("artifacts")
+        for name, entry in artifacts.items() if isinstance(artifacts, dict) else ():
+            if isinstance(entry, dict) and (value := text(entry, "path")):
+                yield f"artifacts.{name}", value
+
+    def columns(self, side: str) -> tuple[Column, ...] | None:
+        """`inputs` or `outputs` of the signature; None where it has none. What has no name is named by its position."""
+        signature = self.content.get("signature")
+        raw = text(signature, side) if isinstance(signature, dict) else None
+        if raw is None:
+            return None
+        try:
+            return tuple(_column(entry, index) for index, entry in enumerate(json.loads(raw)))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Unbuildable(f"The signature in MLmodel cannot be read: its {side}.", hint=_LOG_AGAIN) from error
+
+    @property
+    def logged_at(self) -> datetime | None:
+        """None where it is not said, or not in a way that can be read."""
+        try:
+            at = datetime.fromisoformat(text(self.content, "utc_time_created") or "")
+        except ValueError:
+            return None
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+
+    @property
+    def mlflow_version(self) -> str | None:
+        return text(self.content, "mlflow_version")
+
+    @property
+    def has_example(self) -> bool:
+        info = self.content.get("saved_input_example_info")
+        return isinstance(info, dict) and text(info, "artifact_path") is not None
+
+
+def text(mapping: Mapping[str, Any], key: str) -> str | None:
+    """A scalar that says something: YAML's ways to write nothing are None."""
+    value = mapping.get(key)
+    return value if isinstance(value, str) and value.lower() not in ("", "null", "~") else None
+
+
+def _column(entry: Mapping[str, Any], index: int) -> Column:
+    name = entry.get("name")
+    required = bool(entry.get("required", not entry.get("optional", False)))
+    kind = f"tensor({entry['tensor-spec']['dtype']})" if entry["type"] == "tensor" else str(entry["type"])
+    return Column(str(index) if name is None else str(name), kind, required)

@@ -1,0 +1,170 @@
+"""The Registry port over an MLflow server (or any other tracking URI that MLflow's client knows)."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from serinus.backends.mlflow import client as mlflow_client
+from serinus.backends.mlflow.cache import ArtifactCache
+from serinus.core.errors import InvalidInput, NotFound, Refused, Unbuildable
+from serinus.core.values import Artifact, VersionRef
+
+_PAGE = 1000
+"""The most that MLflow gives at once."""
+
+
+class MlflowRegistry:
+    """`uri` is MLflow's tracking URI, `cache` the directory that keeps model files. Safe to use from many threads.
+
+    MLflow's client reads its settings from the environment: credentials (MLFLOW_TRACKING_TOKEN, ...), and timeouts,
+    which are set to 10 s without a retry where they are not set.
+    """
+
+    def __init__(self, uri: str, cache: Path) -> None:
+        self._uri = uri
+        self._cache = ArtifactCache(cache)
+        self._run_files = cache / ".runs"
+        self._lock = threading.Lock()
+        self._connected: Any = None
+
+    def find(self, model: str, version_or_alias: str) -> VersionRef:
+        """Refused as well: a version that is still PENDING or whose registration FAILED, and the alias `latest`."""
+        wanted = version_or_alias.removeprefix("@")
+        _refuse_reserved(model, wanted)
+        try:
+            with self._client() as client:
+                by = client.get_model_version if wanted.isdecimal() else client.get_model_version_by_alias
+                found = by(model, wanted)
+        except (NotFound, InvalidInput) as error:
+            raise self._not_found(model, wanted) from error
+        ref = VersionRef(
+            model=found.name,
+            version=str(found.version),
+            status=found.status,
+            run_id=found.run_id or None,
+            source=found.source or "",
+            tags=dict(found.tags),
+        )
+        _refuse_unready(ref)
+        return ref
+
+    def aliases(self) -> Mapping[str, Mapping[str, str]]:
+        """One request for every thousand models."""
+        return {
+            model.name: {alias: str(version) for alias, version in model.aliases.items()} for model in self._models()
+        }
+
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        with self._client() as client:
+            client.set_registered_model_alias(model, alias, version)
+
+    def drop_alias(self, model: str, alias: str) -> None:
+        with contextlib.suppress(NotFound), self._client() as client:
+            client.delete_registered_model_alias(model, alias)
+
+    def fetch(self, ref: VersionRef) -> Artifact:
+        # Source and run belong to the key: MLflow gives the number of a deleted version to the next one.
+        parts = (self._uri, ref.model, ref.version, ref.source, ref.run_id or "")
+        key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
+        return self._cache.artifact(key, lambda directory: self._download(ref, directory))
+
+    def run_file(self, ref: VersionRef, name: str) -> Path | None:
+        """The model's own file comes before the run's, which other models may share."""
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or not path.parts:
+            raise InvalidInput(f"{name!r} is not a path below a run's artifacts.")
+        of_model = self.fetch(ref).path / path
+        if of_model.is_file():
+            return of_model
+        return self._run_file(ref.run_id, path) if ref.run_id else None
+
+    # --- how ----------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _client(self) -> Iterator[Any]:
+        with self._lock:
+            if self._connected is None:
+                self._connected = mlflow_client.connect(self._uri)
+        with mlflow_client.explained(self._uri):
+            yield self._connected
+
+    def _models(self) -> Iterator[Any]:
+        token: str | None = None
+        while token != "":
+            with self._client() as client:
+                page = client.search_registered_models(max_results=_PAGE, page_token=token)
+            yield from page
+            token = page.token or ""
+
+    def _download(self, ref: VersionRef, directory: Path) -> Path:
+        try:
+            with self._client() as client:
+                # Where the files really are: the `models:/m-...` of a logged model is looked up by the server.
+                source = client.get_model_version_download_uri(ref.model, ref.version)
+                return Path(mlflow_client.download(self._uri, source, str(directory)))
+        except NotFound as error:
+            raise Unbuildable(
+                f"The files of {ref.model}@{ref.version} are not in MLflow's artifact store.",
+                hint="Log the model again and register that version.",
+            ) from error
+
+    def _run_file(self, run_id: str, path: PurePosixPath) -> Path | None:
+        folder = "" if path.parent == PurePosixPath(".") else str(path.parent)
+        try:
+            with self._client() as client:
+                listed = client.list_artifacts(run_id, folder or None)
+                if not any(entry.path == str(path) and not entry.is_dir for entry in listed):
+                    return None
+                self._run_files.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryDirectory(prefix=".incoming-", dir=self._run_files) as incoming:
+                    got = Path(client.download_artifacts(run_id, str(path), incoming))
+                    final = self._run_files / run_id / path
+                    final.parent.mkdir(parents=True, exist_ok=True)
+                    return got.replace(final)
+        except NotFound:  # the run has been deleted
+            return None
+
+    def _not_found(self, model: str, wanted: str) -> NotFound:
+        """Names what there is instead."""
+        named = {found.name: found for found in self._models()}
+        if model not in named:
+            near = get_close_matches(model, named, n=3) or sorted(named)[:5]
+            hint = f"There is {', '.join(near)}." if near else "Nothing is registered there yet."
+            return NotFound(f"MLflow has no registered model {model!r}.", hint=hint)
+        if not wanted.isdecimal():
+            aliases = ", ".join(f"@{alias}" for alias in sorted(named[model].aliases)) or "none"
+            return NotFound(f"{model} has no alias {wanted!r}.", hint=f"Its aliases: {aliases}.")
+        with self._client() as client:
+            quote = '"' if "'" in model else "'"
+            found = client.search_model_versions(f"name = {quote}{model}{quote}", max_results=_PAGE)
+        versions = ", ".join(str(number) for number in sorted(int(one.version) for one in found)[-20:]) or "none"
+        return NotFound(f"{model} has no version {wanted}.", hint=f"Its versions: {versions}.")
+
+
+def _refuse_reserved(model: str, wanted: str) -> None:
+    if wanted.lower() == "latest":
+        raise Refused(
+            "`latest` is whatever was registered last, which nobody has chosen.",
+            hint=f"Name a version (`{model}@7`) or an alias (`{model}@challenger`).",
+        )
+    if wanted[:1] in ("v", "V") and wanted[1:].isdecimal():
+        raise InvalidInput(f"A version is written as its number: `{model}@{wanted[1:]}`.")
+    if not wanted:
+        raise InvalidInput(f"Which version? Write `{model}@7` or `{model}@challenger`.")
+
+
+def _refuse_unready(ref: VersionRef) -> None:
+    if ref.status == "PENDING_REGISTRATION":
+        raise Refused(
+            f"{ref.model}@{ref.version} is still being registered (PENDING_REGISTRATION).",
+            hint="Deploy it once MLflow shows it as READY; register it again where that never happens.",
+        )
+    if ref.status != "READY":
+        raise Refused(f"{ref.model}@{ref.version} is not READY but {ref.status}.", hint="Register the version again.")

@@ -1,0 +1,78 @@
+"""An MLflow server for one machine: SQLite and a directory of artifacts, on loopback.
+
+It runs in one process. `mlflow server` imports MLflow twice, in a parent and in the uvicorn that this starts: 7 s of CPU
+instead of 3, and a parent that is killed leaves the other behind, on the port. MLflow's own checks of Host and Origin
+stay on; they let loopback in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+SHUTDOWN_SECONDS = 5
+
+
+def command(directory: Path, port: int) -> list[str]:
+    """How to start it. `directory` (`Home.mlflow`) holds its database and artifacts. It answers `/health` once it is
+    ready, keeps running until SIGTERM, and exits with 1 where the port is taken."""
+    module = "serinus.backends.mlflow.server"
+    return [sys.executable, "-m", module, "--directory", str(directory), "--port", str(port)]
+
+
+def environment() -> dict[str, str]:
+    """To be added to the process's environment."""
+    return {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        # Seven more processes, for evaluation jobs of language models.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        # Where bytecode is switched off, each start compiles all of MLflow again: 10 s instead of 3.
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="serinus.backends.mlflow.server", description=__doc__)
+    parser.add_argument("--directory", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    options = parser.parse_args(arguments)
+    os.environ.update(environment())
+    serve(options.directory, options.port)
+
+
+def serve(directory: Path, port: int) -> None:
+    """Returns after SIGTERM."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    database = f"sqlite:///{directory.resolve() / 'mlflow.db'}"
+    artifacts = directory.resolve() / "artifacts"
+
+    from mlflow.server import constants
+
+    # What `mlflow server --serve-artifacts` hands to its workers, before they import the application.
+    os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = database
+    os.environ[constants.REGISTRY_STORE_URI_ENV_VAR] = database
+    os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = "mlflow-artifacts:/"
+    os.environ[constants.ARTIFACTS_DESTINATION_ENV_VAR] = str(artifacts)
+    os.environ[constants.SERVE_ARTIFACTS_ENV_VAR] = "true"
+
+    import uvicorn
+    from mlflow.server.fastapi_app import app
+    from mlflow.server.handlers import initialize_backend_stores
+
+    initialize_backend_stores(database, database, "mlflow-artifacts:/")
+    uvicorn.run(
+        app,
+        host="127.0.0.1",
+        port=port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+
+
+if __name__ == "__main__":
+    main()

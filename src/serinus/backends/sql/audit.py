@@ -1,0 +1,89 @@
+"""The audit record: append-only and hash-chained, so that a changed, removed or inserted entry shows.
+
+An entry's digest is sha256 over the canonical JSON of all its other fields, its predecessor's digest among them. The
+number of entries and the last digest are kept in a row of their own, so that cutting off the end shows too. Whoever
+can rewrite the whole database can forge the whole chain: to notice that, keep a digest somewhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from serinus.backends.sql.documents import canonical
+from serinus.backends.sql.tables import audit, audit_head
+from serinus.core.values import Actor, AuditEntry
+
+
+def append(
+    connection: Connection,
+    actor: Actor,
+    what: str,
+    subject: str,
+    why: str,
+    details: Mapping[str, Any],
+    at: datetime,
+) -> None:
+    """To be called in a transaction that writes."""
+    # FOR UPDATE: where several may write at once, the chain still grows by one at a time.
+    head = connection.execute(select(audit_head.c.entries, audit_head.c.digest).with_for_update()).one()
+    fields = {
+        "number": head.entries + 1,
+        "at": at.isoformat(),
+        "who": actor.name,
+        "what": what,
+        "subject": subject,
+        "why": why,
+        "origin": actor.origin,
+        "details": canonical(details),
+        "previous": head.digest,
+    }
+    digest = _digest(fields)
+    connection.execute(insert(audit).values(**fields, digest=digest))
+    connection.execute(update(audit_head).values(entries=fields["number"], digest=digest))
+
+
+def trail(connection: Connection, after: int, limit: int) -> list[AuditEntry]:
+    query = select(audit).where(audit.c.number > after).order_by(audit.c.number).limit(limit)
+    return [_entry(row) for row in connection.execute(query)]
+
+
+def broken_at(connection: Connection) -> int | None:
+    """Number of the first entry that does not fit, or None."""
+    entries, digest = 0, ""
+    for row in connection.execute(select(audit).order_by(audit.c.number)):
+        fields = dict(row._mapping)
+        kept = fields.pop("digest")
+        if row.number != entries + 1 or row.previous != digest or kept != _digest(fields):
+            return entries + 1
+        entries, digest = row.number, kept
+    head = connection.execute(select(audit_head.c.entries, audit_head.c.digest)).one_or_none()
+    if head is None or head.entries > entries:
+        return entries + 1  # the end was cut off
+    if head.entries < entries:
+        return int(head.entries) + 1  # something was appended past the head
+    return None if head.digest == digest else max(entries, 1)
+
+
+def _digest(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical(fields).encode()).hexdigest()
+
+
+def _entry(row: Row[Any]) -> AuditEntry:
+    return AuditEntry(
+        number=row.number,
+        at=datetime.fromisoformat(row.at),
+        who=row.who,
+        what=row.what,
+        subject=row.subject,
+        why=row.why,
+        origin=row.origin,
+        details=json.loads(row.details),
+        previous=row.previous,
+        digest=row.digest,
+    )

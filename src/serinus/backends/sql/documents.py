@@ -1,0 +1,56 @@
+"""Frozen values as JSON text and back. What a value says of itself is all there is: no second schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Set
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter
+
+from serinus.core.rollout import ModelState, Order, Rollout
+from serinus.core.values import Event, Release
+
+T = TypeVar("T")
+
+
+class Document(Generic[T]):
+    """Both ways for one type; `load(dump(value)) == value`, infinite numbers in evidence included."""
+
+    def __init__(self, kind: type[T]) -> None:
+        self._adapter = TypeAdapter(kind)
+
+    def dump(self, value: T) -> str:
+        # pydantic's own JSON mode writes null for an infinite number, which the judge must get back as it was.
+        plain = self._adapter.dump_python(value)
+        return json.dumps(plain, default=_plain, ensure_ascii=False, separators=(",", ":"))
+
+    def load(self, text: str) -> T:
+        return self._adapter.validate_python(json.loads(text))
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case datetime():
+            return value.isoformat()
+        case Path():
+            return str(value)
+        case Set():
+            return sorted(value)  # one text for equal values
+        case Mapping():
+            return dict(value)
+    raise TypeError(f"a {type(value).__name__} is not a JSON value")
+
+
+ROLLOUT = Document(Rollout)
+MODEL_STATE = Document(ModelState)
+RELEASE = Document(Release)
+ORDER = Document(Order)
+EVENT = Document(Event)
+
+
+def canonical(value: Any) -> str:
+    """The one JSON text of a value, for digests: sorted keys, no spaces."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

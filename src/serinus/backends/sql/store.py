@@ -1,0 +1,248 @@
+"""The Store port over SQLAlchemy Core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any
+
+from sqlalchemy import Connection, Table, insert, select, update
+
+from serinus.backends.sql import audit, tokens
+from serinus.backends.sql.database import Database
+from serinus.backends.sql.documents import EVENT, MODEL_STATE, ORDER, RELEASE, ROLLOUT
+from serinus.backends.sql.tables import events as events_table
+from serinus.backends.sql.tables import models, numbers, orders, releases, rollouts, settings
+from serinus.core.errors import NotFound, Refused
+from serinus.core.rollout import ModelState, Order, Rollout
+from serinus.core.values import Access, Actor, AuditEntry, Event, Release
+
+
+class SqlStore:
+    """`url` is SQLAlchemy's: `sqlite:////home/me/.serinus/store.db`. Made ready at the first use.
+
+    Safe to use from many threads and processes. Raises Refused where the database was written by another version.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._database = Database(url)
+
+    def close(self) -> None:
+        self._database.close()
+
+    # --- rollouts -----------------------------------------------------------------------------------------
+
+    def create(self, rollout: Rollout, events: Sequence[Event] = ()) -> None:
+        document = ROLLOUT.dump(rollout)
+        row = {"id": rollout.id, "model": rollout.model, "in_flight": _in_flight(rollout), "document": document}
+        with self._database.write() as connection:
+            there = connection.execute(select(rollouts.c.document).where(rollouts.c.id == rollout.id)).scalar()
+            if there == document:
+                return
+            if there is not None:
+                raise Refused(f"There is another rollout with the id {rollout.id} already.")
+            _refuse_a_second(connection, rollout)
+            connection.execute(insert(rollouts).values(row))
+            _emit(connection, events)
+
+    def save(self, rollout: Rollout, state: ModelState | None = None, events: Sequence[Event] = ()) -> None:
+        change = update(rollouts).where(rollouts.c.id == rollout.id)
+        with self._database.write() as connection:
+            if _in_flight(rollout):
+                _refuse_a_second(connection, rollout)
+            changed = connection.execute(change.values(in_flight=_in_flight(rollout), document=ROLLOUT.dump(rollout)))
+            if changed.rowcount == 0:
+                raise _no_rollout(connection, rollout.id)
+            if state is not None:
+                _save_model(connection, state)
+            _emit(connection, events)
+
+    def rollout(self, rollout_id: str) -> Rollout:
+        with self._database.read() as connection:
+            return ROLLOUT.load(_rollout_row(connection, rollout_id).document)
+
+    def in_flight(self) -> Sequence[Rollout]:
+        query = select(rollouts.c.document).where(rollouts.c.in_flight).order_by(rollouts.c.number)
+        with self._database.read() as connection:
+            return [ROLLOUT.load(text) for text in connection.execute(query).scalars()]
+
+    def rollouts(self, model: str | None = None, limit: int = 50) -> Sequence[Rollout]:
+        query = select(rollouts.c.document).order_by(rollouts.c.number.desc()).limit(limit)
+        if model is not None:
+            query = query.where(rollouts.c.model == model)
+        with self._database.read() as connection:
+            return [ROLLOUT.load(text) for text in connection.execute(query).scalars()]
+
+    def next_number(self, model: str) -> int:
+        with self._database.write() as connection:
+            query = select(numbers.c.last).where(numbers.c.model == model).with_for_update()
+            number = (connection.execute(query).scalar() or 0) + 1
+            _put(connection, numbers, {"model": model}, {"last": number})
+            return number
+
+    def order(self, rollout_id: str, order: Order) -> None:
+        """Refused where the rollout has ended. The same order twice is one."""
+        document = ORDER.dump(order)
+        with self._database.write() as connection:
+            row = _rollout_row(connection, rollout_id)
+            there = connection.execute(select(orders.c.document).where(orders.c.rollout == rollout_id)).scalars().all()
+            if document in there:
+                return
+            if not row.in_flight:
+                phase = ROLLOUT.load(row.document).status.phase
+                raise Refused(
+                    f"The rollout {rollout_id} has ended: it is {phase}.",
+                    hint=f"`serinus explain {rollout_id}` says how; `serinus rollback` goes to an earlier release.",
+                )
+            connection.execute(insert(orders).values(rollout=rollout_id, document=document))
+
+    def orders(self, rollout_id: str) -> Sequence[Order]:
+        """Oldest first."""
+        query = select(orders.c.document).where(orders.c.rollout == rollout_id).order_by(orders.c.number)
+        with self._database.read() as connection:
+            return [ORDER.load(text) for text in connection.execute(query).scalars()]
+
+    # --- models and releases ------------------------------------------------------------------------------
+
+    def models(self) -> Sequence[ModelState]:
+        """By name."""
+        with self._database.read() as connection:
+            documents = connection.execute(select(models.c.document).order_by(models.c.model)).scalars()
+            return [MODEL_STATE.load(text) for text in documents]
+
+    def model(self, model: str) -> ModelState:
+        with self._database.read() as connection:
+            text = connection.execute(select(models.c.document).where(models.c.model == model)).scalar()
+        return ModelState(model) if text is None else MODEL_STATE.load(text)
+
+    def save_model(self, state: ModelState, events: Sequence[Event] = ()) -> None:
+        with self._database.write() as connection:
+            _save_model(connection, state)
+            _emit(connection, events)
+
+    def add_release(self, release: Release) -> None:
+        row = {"id": release.id, "model": release.model, "document": RELEASE.dump(release)}
+        with self._database.write() as connection:
+            if connection.execute(select(releases.c.number).where(releases.c.id == release.id)).first() is None:
+                connection.execute(insert(releases).values(row))
+
+    def releases(self, model: str | None = None) -> Sequence[Release]:
+        query = select(releases.c.document).order_by(releases.c.number.desc())
+        if model is not None:
+            query = query.where(releases.c.model == model)
+        with self._database.read() as connection:
+            return [RELEASE.load(text) for text in connection.execute(query).scalars()]
+
+    # --- events -------------------------------------------------------------------------------------------
+
+    def events(self, after: int = 0, model: str | None = None, limit: int = 200) -> Sequence[Event]:
+        query = select(events_table.c.number, events_table.c.document).limit(limit)
+        if model is not None:
+            query = query.where(events_table.c.model == model)
+        if after > 0:
+            query = query.where(events_table.c.number > after).order_by(events_table.c.number)
+        else:
+            query = query.order_by(events_table.c.number.desc())
+        with self._database.read() as connection:
+            found = [replace(EVENT.load(row.document), number=row.number) for row in connection.execute(query)]
+        return found if after > 0 else found[::-1]
+
+    def emit(self, events: Sequence[Event]) -> None:
+        with self._database.write() as connection:
+            _emit(connection, events)
+
+    # --- audit --------------------------------------------------------------------------------------------
+
+    def audit(self, actor: Actor, what: str, subject: str, why: str, details: Mapping[str, Any], at: datetime) -> None:
+        with self._database.write() as connection:
+            audit.append(connection, actor, what, subject, why, details, at)
+
+    def audit_trail(self, after: int = 0, limit: int = 1000) -> Sequence[AuditEntry]:
+        with self._database.read() as connection:
+            return audit.trail(connection, after, limit)
+
+    def audit_broken_at(self) -> int | None:
+        with self._database.read() as connection:
+            return audit.broken_at(connection)
+
+    # --- tokens -------------------------------------------------------------------------------------------
+
+    def issue_token(self, name: str, access: Access, at: datetime, *, plane: str = "control") -> str:
+        with self._database.write() as connection:
+            return tokens.issue(connection, name, access, at, plane)
+
+    def whose_token(self, secret: str, *, plane: str = "control") -> Actor | None:
+        """None for what is unknown, revoked, or of the other plane."""
+        with self._database.read() as connection:
+            return tokens.owner(connection, secret, plane)
+
+    def revoke_token(self, name: str, at: datetime) -> None:
+        """Nothing happens where it is revoked already; NotFound where there never was one."""
+        with self._database.write() as connection:
+            tokens.revoke(connection, name, at)
+
+    def tokens(self) -> Sequence[Mapping[str, Any]]:
+        with self._database.read() as connection:
+            return tokens.listing(connection)
+
+    # --- settings -----------------------------------------------------------------------------------------
+
+    def setting(self, key: str) -> str | None:
+        with self._database.read() as connection:
+            return connection.execute(select(settings.c.value).where(settings.c.key == key)).scalar()
+
+    def set_setting(self, key: str, value: str) -> None:
+        with self._database.write() as connection:
+            _put(connection, settings, {"key": key}, {"value": value})
+
+
+def _in_flight(rollout: Rollout) -> bool:
+    return not rollout.status.phase.ended
+
+
+def _put(connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """The row of `key` has `values` afterwards. Two statements, because no upsert is portable."""
+    matches = [table.c[name] == value for name, value in key.items()]
+    if connection.execute(update(table).where(*matches).values(**values)).rowcount == 0:
+        connection.execute(insert(table).values(**key, **values))
+
+
+def _save_model(connection: Connection, state: ModelState) -> None:
+    _put(connection, models, {"model": state.model}, {"document": MODEL_STATE.dump(state)})
+
+
+def _emit(connection: Connection, events: Iterable[Event]) -> None:
+    for one in events:
+        connection.execute(insert(events_table).values(model=one.model, document=EVENT.dump(one)))
+
+
+def _rollout_row(connection: Connection, rollout_id: str) -> Any:
+    query = select(rollouts.c.document, rollouts.c.in_flight).where(rollouts.c.id == rollout_id)
+    row = connection.execute(query).first()
+    if row is None:
+        raise _no_rollout(connection, rollout_id)
+    return row
+
+
+def _no_rollout(connection: Connection, rollout_id: str) -> NotFound:
+    ids = connection.execute(select(rollouts.c.id).order_by(rollouts.c.number.desc()).limit(1000)).scalars().all()
+    near = get_close_matches(rollout_id, ids, n=3)
+    hint = f"Near ones: {', '.join(near)}." if near else "`serinus status` lists what there is."
+    return NotFound(f"There is no rollout {rollout_id!r}.", hint=hint)
+
+
+def _refuse_a_second(connection: Connection, rollout: Rollout) -> None:
+    query = select(rollouts.c.document).where(
+        rollouts.c.model == rollout.model, rollouts.c.in_flight, rollouts.c.id != rollout.id
+    )
+    text = connection.execute(query).scalar()
+    if text is not None:
+        other = ROLLOUT.load(text)
+        raise Refused(
+            f"A rollout of {rollout.model} is in flight already: {other.id} "
+            f"(version {other.version}, {other.status.phase}, asked for by {other.actor.name}).",
+            hint=f"Watch it with `serinus status {rollout.model}`, end it with `serinus abort {rollout.model}`, "
+            "or deploy with `--supersede` to put this one in its place.",
+        )

@@ -1,0 +1,73 @@
+"""Tokens of people and callers: shown once, kept as a hash, revoked by name.
+
+A token is 256 random bits, so a plain sha256 keeps it: there is nothing to guess that a slow hash would slow down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from difflib import get_close_matches
+from typing import Any
+
+from sqlalchemy import Connection, insert, select, update
+
+from serinus.backends.sql.tables import tokens
+from serinus.core.errors import InvalidInput, NotFound, Refused
+from serinus.core.values import Access, Actor
+
+PREFIX = "srn_"
+"""Lets people and secret scanners recognise a token that lies where it should not."""
+
+PLANES = ("control", "data")
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+
+
+def issue(connection: Connection, name: str, access: Access, at: datetime, plane: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise InvalidInput(
+            "A token's name has 1 to 64 letters, digits, '.', '_', '@' or '-', and begins with a letter or digit."
+        )
+    if plane not in PLANES:
+        raise InvalidInput(f"A token's plane is one of {', '.join(PLANES)}.")
+    taken = select(tokens.c.number).where(tokens.c.name == name, tokens.c.revoked_at.is_(None))
+    if connection.execute(taken).first():
+        raise Refused(f"There is a token named {name} already.", hint="Revoke it first, or take another name.")
+    secret = PREFIX + secrets.token_urlsafe(32)
+    row = {"name": name, "access": access.value, "plane": plane, "hash": _hash(secret), "issued_at": at.isoformat()}
+    connection.execute(insert(tokens).values(row))
+    return secret
+
+
+def owner(connection: Connection, secret: str, plane: str) -> Actor | None:
+    wanted = _hash(secret)
+    query = select(tokens.c.name, tokens.c.access, tokens.c.hash).where(
+        tokens.c.hash == wanted, tokens.c.plane == plane, tokens.c.revoked_at.is_(None)
+    )
+    row = connection.execute(query).first()
+    if row is None or not hmac.compare_digest(row.hash, wanted):
+        return None
+    return Actor(row.name, Access(row.access))
+
+
+def revoke(connection: Connection, name: str, at: datetime) -> None:
+    names = connection.execute(select(tokens.c.name).distinct()).scalars().all()
+    if name not in names:
+        near = get_close_matches(name, names, n=3)
+        raise NotFound(f"There is no token named {name!r}.", hint=f"Near names: {', '.join(near)}." if near else "")
+    valid = (tokens.c.name == name, tokens.c.revoked_at.is_(None))
+    connection.execute(update(tokens).where(*valid).values(revoked_at=at.isoformat()))
+
+
+def listing(connection: Connection) -> list[Mapping[str, Any]]:
+    query = select(tokens.c.name, tokens.c.access, tokens.c.plane, tokens.c.issued_at, tokens.c.revoked_at)
+    return [dict(row) for row in connection.execute(query.order_by(tokens.c.number)).mappings()]
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

@@ -1,0 +1,140 @@
+"""Locks into virtual environments: built once, whoever asks at the same time; whole or not there at all."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from serinus.backends.uv.command import Uv
+from serinus.backends.uv.locking import Lock, Wanted
+from serinus.core.errors import Unavailable, Unbuildable
+from serinus.core.values import Environment
+
+MARKER = "environment.json"
+"""Written last, so an environment that has it is whole."""
+_BUILDING = ".building"
+
+
+class Builder:
+    """Keeps environments below `directory`, each by the digest of its lock.
+
+    An environment is built beside its place and moved there when it is whole. Who builds holds a file lock on its
+    digest, which uv inherits: after a kill the next builder waits until also an orphaned uv is gone, then starts over.
+    """
+
+    def __init__(self, uv: Uv, directory: Path) -> None:
+        self._uv = uv
+        self._directory = directory
+
+    def build(self, lock: Lock, wanted: Wanted, say: Callable[[str], None]) -> Environment:
+        """The environment of `lock`. Raises Unbuildable (a package does not install) or Unavailable."""
+        place = self._directory / lock.digest
+        with self._locked(lock.digest, say) as descriptor:
+            if not _whole(place):
+                started = time.monotonic()
+                what = f"Python {lock.interpreter.text}, {len(lock.packages)} packages"
+                say(f"building environment {lock.digest[:12]}: {what}")
+                self._make(place, lock, wanted, say, descriptor)
+                say(f"environment {lock.digest[:12]} is built, in {time.monotonic() - started:.1f} s")
+        return Environment(
+            digest=lock.digest,
+            python=place / "bin" / "python",
+            python_version=lock.interpreter.text,
+            lock=place / "requirements.lock",
+        )
+
+    def sweep(self) -> None:
+        """Removes what a killed builder left behind."""
+        for left in self._directory.glob(f"*{_BUILDING}"):
+            with self._try_locked(left.name.removesuffix(_BUILDING)) as mine:
+                if mine:
+                    shutil.rmtree(left, ignore_errors=True)
+
+    def _make(self, place: Path, lock: Lock, wanted: Wanted, say: Callable[[str], None], descriptor: int) -> None:
+        temporary = place.with_name(place.name + _BUILDING)
+        python = temporary / "bin" / "python"
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            self._uv.run(
+                "venv", temporary, "--python", lock.interpreter.path, "--relocatable", "--no-project",
+                "--no-python-downloads", keep_open=(descriptor,),
+            )  # fmt: skip
+            locked = temporary / "requirements.lock"
+            locked.write_text(lock.text)
+            with tempfile.NamedTemporaryFile("w", suffix=".txt") as options:  # 0600: it may hold credentials
+                options.write("\n".join(wanted.options))
+                options.flush()
+                hashes = "--verify-hashes" if lock.unhashed else "--require-hashes"
+                self._uv.run(
+                    "pip", "sync", options.name, locked, "--python", python, hashes, "--compile-bytecode",
+                    "--no-python-downloads", *wanted.building, say=say, keep_open=(descriptor,),
+                )  # fmt: skip
+            _mark(temporary / MARKER, lock)
+            shutil.rmtree(place, ignore_errors=True)  # one whose interpreter is gone
+            temporary.rename(place)
+        except OSError as error:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise Unavailable(f"the environment cannot be written: {error.strerror}.", delay=30) from error
+        except (Unbuildable, Unavailable):
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+    @contextmanager
+    def _locked(self, digest: str, say: Callable[[str], None]) -> Iterator[int]:
+        with self._try_locked(digest) as mine:
+            if mine:
+                yield mine
+                return
+        say(f"environment {digest[:12]} is being built by somebody else: waiting for it")
+        with self._lock_file(digest) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield descriptor
+
+    @contextmanager
+    def _try_locked(self, digest: str) -> Iterator[int | None]:
+        """The lock's file descriptor, or None where somebody else holds it."""
+        with self._lock_file(digest) as descriptor:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                mine = True
+            except BlockingIOError:
+                mine = False
+            yield descriptor if mine else None
+
+    @contextmanager
+    def _lock_file(self, digest: str) -> Iterator[int]:
+        locks = self._directory / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(locks / f"{digest}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def _whole(place: Path) -> bool:
+    """Its marker is there, and the interpreter that it points to still is."""
+    return (place / MARKER).exists() and (place / "bin" / "python").exists()
+
+
+def _mark(marker: Path, lock: Lock) -> None:
+    facts: dict[str, Any] = {
+        "digest": lock.digest,
+        "python": lock.interpreter.text,
+        "platform": lock.interpreter.platform,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "packages": lock.packages,
+    }
+    with marker.open("w") as file:
+        json.dump(facts, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,74 @@
+"""Running uv: nothing of the surrounding project or virtual environment leaks in, and a failure is told in words."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import uv
+
+from serinus.backends.uv.words import explain
+
+LONGEST_SECONDS = 3600.0
+"""For one call: the largest wheels over a slow line, or a build from source."""
+
+# Of the process that runs Serinus, and wrong for a model's environment.
+_NOT_INHERITED = frozenset(
+    {
+        "CONDA_PREFIX", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "UV_BUILD_CONSTRAINT", "UV_CONSTRAINT",
+        "UV_EXCLUDE", "UV_EXCLUDE_NEWER", "UV_OVERRIDE", "UV_PRERELEASE", "UV_PROJECT", "UV_PROJECT_ENVIRONMENT",
+        "UV_PYTHON", "UV_RESOLUTION", "UV_WORKING_DIR", "VIRTUAL_ENV",
+    }
+)  # fmt: skip
+_PROGRESS = ("Downloading", "Building", "Prepared", "Installed", "Bytecode compiled")
+
+
+class Uv:
+    """The uv binary. Index settings (`UV_INDEX_URL`, the user's `uv.toml`, credentials) stay as the user has them."""
+
+    def __init__(self, binary: Path | None = None) -> None:
+        self.binary = binary or Path(uv.find_uv_bin())
+
+    def run(
+        self, *arguments: str | Path, say: Callable[[str], None] = lambda _: None, keep_open: Sequence[int] = ()
+    ) -> None:
+        """Runs to the end; `say` gets uv's own lines of progress. `keep_open`: file descriptors that uv inherits.
+
+        Raises Unbuildable or, where another try may help, Unavailable, both in words.
+        """
+        # The root directory, so that no uv.toml or pyproject.toml of a project around the home has a say.
+        with subprocess.Popen(
+            [self.binary, *arguments, "--color", "never", "--no-progress"],
+            cwd=self.binary.anchor or "/",
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            pass_fds=keep_open,
+        ) as process:
+            limit = threading.Timer(LONGEST_SECONDS, process.kill)
+            limit.start()
+            try:
+                lines = [_told(line, say) for line in process.stderr or ()]
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                limit.cancel()
+        if process.returncode:
+            raise explain("".join(lines), process.returncode)
+
+
+def _told(line: str, say: Callable[[str], None]) -> str:
+    if line.strip().startswith(_PROGRESS):
+        say(line.strip())
+    return line
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}

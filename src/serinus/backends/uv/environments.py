@@ -1,0 +1,136 @@
+"""The Environments port on uv: first as of the day the model was logged, then the newest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+
+from serinus.backends.uv.building import Builder
+from serinus.backends.uv.command import Uv
+from serinus.backends.uv.interpreters import Interpreters
+from serinus.backends.uv.locking import Locks, Wanted
+from serinus.backends.uv.words import NoWheel
+from serinus.core.errors import Unbuildable
+from serinus.core.values import Environment, Requirements
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    wanted: Wanted
+    as_of: date | None
+    extra: str = ""
+
+    @property
+    def label(self) -> str:
+        parts = [f"versions as of {self.as_of}, when it was logged" if self.as_of else "newest versions"]
+        if self.extra:
+            parts.append(f"with {self.extra}")
+        if self.wanted.build:
+            parts.append("building from source what has no wheel")
+        return ", ".join(parts)
+
+
+class UvEnvironments:
+    """Environments below `directory`, by the digest of their lock.
+
+    `interpreters`: more Python interpreters than are found by themselves. `always`: packages that every environment
+    must have, added where the requirements do not name them or a slimmer variant (`mlflow-skinny`).
+    `build_from_source`: whether a package without a wheel may be built, which runs its code unconfined, as pip does.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        interpreters: Sequence[Path] = (),
+        uv: Path | None = None,
+        always: Sequence[str] = ("mlflow",),
+        build_from_source: bool = True,
+    ) -> None:
+        command = Uv(uv)
+        self._interpreters = Interpreters(command, directory / "interpreters.json", interpreters)
+        self._locks = Locks(command, directory / "resolved")
+        self._builder = Builder(command, directory)
+        self._always = tuple(always)
+        self._build_from_source = build_from_source
+
+    def prepare(
+        self,
+        requirements: Requirements,
+        loads: Callable[[Environment], str | None],
+        say: Callable[[str], None],
+    ) -> Environment:
+        """As the port says. Raises Unbuildable with what was tried, Unavailable where the index does not answer."""
+        self._builder.sweep()
+        choice = self._interpreters.choose(requirements.python, say)
+        wanted, added = self._completed(Wanted.of(requirements.packages))
+        tried = [note for note in (choice.note, added) if note]
+        for note in tried:
+            say(note)
+        trial = _Trial(requirements, tried)
+        for attempt in trial.attempts(wanted, build_from_source=self._build_from_source):
+            try:
+                lock = self._locks.resolve(attempt.wanted, choice.interpreter, attempt.as_of, say)
+                if lock.digest in trial.refused:
+                    tried.append(f"{attempt.label}: the same lock")
+                    continue
+                environment = self._builder.build(lock, attempt.wanted, say)
+            except Unbuildable as error:
+                trial.failures.append(error)
+                tried.append(f"{attempt.label}: {error.message}")
+                say(tried[-1])
+                continue
+            reason = loads(environment)
+            tried.append(f"{attempt.label}: {reason or 'it loads'}")
+            if reason is None:
+                return replace(environment, tried=tuple(tried))
+            say(tried[-1])
+            trial.refused[lock.digest] = reason
+        raise trial.hopeless()
+
+    def _completed(self, wanted: Wanted) -> tuple[Wanted, str]:
+        missing = [name for name in self._always if not wanted.names & {name, f"{name}-skinny"}]
+        if not missing:
+            return wanted, ""
+        return wanted.also(*missing), f"added what is needed to load a model and was not required: {', '.join(missing)}"
+
+
+@dataclass(slots=True)
+class _Trial:
+    """What was tried for one model, and therefore what is to be tried next."""
+
+    requirements: Requirements
+    tried: list[str]
+    failures: list[Unbuildable] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    """Lock digest -> why the model did not load in it."""
+
+    def attempts(self, wanted: Wanted, *, build_from_source: bool) -> Iterator[_Attempt]:
+        """As of the day of logging before the newest; wheels before building from source."""
+        logged_at = self.requirements.logged_at
+        dates = [logged_at.date(), None] if logged_at else [None]
+        for building in (False, True):
+            if building and not (build_from_source and any(isinstance(one, NoWheel) for one in self.failures)):
+                return
+            for as_of in dates:
+                attempt = _Attempt(replace(wanted, build=building), as_of)
+                yield attempt
+                # Before Python 3.12 every environment came with setuptools, so packages use it without requiring it.
+                if re.search(r"pkg_resources|setuptools|distutils", next(reversed(self.refused.values()), "")):
+                    yield _Attempt(attempt.wanted.also("setuptools<81"), as_of, extra="setuptools")
+
+    def hopeless(self) -> Unbuildable:
+        source = f" (from {self.requirements.source})" if self.requirements.source else ""
+        # What became of building from source says more than that there was no wheel.
+        failures = [one for one in self.failures if not isinstance(one, NoWheel)] or self.failures
+        messages = list(dict.fromkeys(failure.message for failure in failures))
+        hint = self.failures[-1].hint if self.failures else "Pin the versions that it was trained with; log it again."
+        if self.refused:
+            what = f"the model loads in no environment from its requirements{source}"
+        else:
+            what = f"no environment can be built from the requirements{source}"
+        told = messages[0] if len(messages) == 1 and not self.refused else f"tried: {'; '.join(self.tried)}"
+        return Unbuildable(f"{what}: {told}.", hint=hint)

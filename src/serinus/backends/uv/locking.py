@@ -1,0 +1,134 @@
+"""Requirements into a full lock with hashes, as of a day; resolved once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+
+from serinus.backends.uv.command import Uv
+from serinus.backends.uv.interpreters import Interpreter
+from serinus.backends.uv.words import redacted
+from serinus.core.errors import Unbuildable
+
+_LOCAL = re.compile(r"^([./~]|file:)|@ *file:")
+_WHEEL = re.compile(r"\.whl($|[\s;#])")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Requirement lines, apart from the options among them."""
+
+    packages: tuple[str, ...]
+    options: tuple[str, ...]
+    """`--index-url ...` and the like: needed to resolve and to install, but no part of what is installed. They may
+    hold credentials, so they are kept out of locks, command lines and messages."""
+    build: bool = False
+    """Whether what has no wheel may be built from source."""
+
+    @classmethod
+    def of(cls, lines: Sequence[str]) -> Wanted:
+        """Raises Unbuildable: a folder or source archive, whose build would run code that came with the model, and
+        run it unconfined."""
+        for line in lines:
+            if re.match(r"(-e|--editable)\b", line) or (_LOCAL.search(line) and not _WHEEL.search(line)):
+                raise Unbuildable(
+                    f"the requirement '{redacted(line)}' is source code on the machine where the model was logged.",
+                    hint="Log the code with the model (code_paths), or build a wheel and require that.",
+                )
+        options = tuple(line for line in lines if line.startswith("-"))
+        return cls(tuple(line for line in lines if not line.startswith("-")), options)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Normalised as PEP 503 says."""
+        found = (re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line) for line in self.packages)
+        return frozenset(re.sub(r"[-_.]+", "-", name[0]).lower().rstrip("-") for name in found if name)
+
+    @property
+    def building(self) -> tuple[str, ...]:
+        """As uv is told."""
+        return () if self.build else ("--no-build",)
+
+    def also(self, *packages: str) -> Wanted:
+        return replace(self, packages=(*self.packages, *packages))
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    text: str
+    """A requirements file: every package, pinned, with its hashes; no comments, no options."""
+    interpreter: Interpreter
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the lock, the Python version and the platform: what an environment is addressed by."""
+        parts = (self.text, self.interpreter.text, self.interpreter.platform)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """`name==version`, or `name @ address`."""
+        return tuple(re.sub(r"\s*(\\|;.*)?$", "", line) for line in self.text.splitlines() if line[:1].strip())
+
+    @property
+    def unhashed(self) -> tuple[str, ...]:
+        """Packages that no hash can vouch for: a Git commit or a local file."""
+        entries = re.split(r"\n(?=\S)", self.text.strip())
+        return tuple(re.split(r"[\s=@]", entry)[0] for entry in entries if "--hash=" not in entry)
+
+
+class Locks:
+    """Resolves, and remembers what it resolved in `directory`: the same question never goes to the network twice."""
+
+    def __init__(self, uv: Uv, directory: Path) -> None:
+        self._uv = uv
+        self._directory = directory
+
+    def resolve(self, wanted: Wanted, interpreter: Interpreter, as_of: date | None, say: Callable[[str], None]) -> Lock:
+        """What `wanted` means for `interpreter`, with nothing published after the day `as_of`.
+
+        Raises Unbuildable (no solution) or Unavailable (the index does not answer).
+        """
+        kept = self._directory / f"{_question(wanted, interpreter, as_of)}.txt"
+        if kept.exists():
+            return Lock(kept.read_text(), interpreter)
+        say(redacted(f"resolving {', '.join(wanted.packages)}"[:200]) + (f", as of {as_of}" if as_of else ""))
+        with tempfile.TemporaryDirectory(prefix="serinus-") as scratch:  # 0700: the options may hold credentials
+            source, target = Path(scratch, "requirements.txt"), Path(scratch, "lock.txt")
+            source.write_text("\n".join((*wanted.options, *wanted.packages)) + "\n")
+            dated = ("--exclude-newer", _end_of(as_of)) if as_of else ()
+            self._uv.run(
+                "pip", "compile", source, "--output-file", target, "--python", interpreter.path, "--generate-hashes",
+                "--no-python-downloads", "--no-header", "--no-annotate", *dated, *wanted.building,
+            )  # fmt: skip
+            lock = Lock(_normalised(target.read_text()), interpreter)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        new = kept.with_suffix(f".{os.getpid()}.{threading.get_ident()}.new")
+        new.write_text(lock.text)
+        new.replace(kept)
+        return lock
+
+
+def _normalised(text: str) -> str:
+    """Only what is to be installed: comments and options say how it was found."""
+    lines = (line.rstrip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not re.match(r"\s*#|-", line)) + "\n"
+
+
+def _end_of(day: date) -> str:
+    return datetime.combine(day + timedelta(days=1), time(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _question(wanted: Wanted, interpreter: Interpreter, as_of: date | None) -> str:
+    """Everything that the answer depends on, but for what is published meanwhile: that is the point of keeping it."""
+    indexes = sorted((name, value) for name, value in os.environ.items() if re.match(r"UV_.*(INDEX|FIND_LINKS)", name))
+    asked = [wanted.packages, wanted.options, wanted.build, interpreter.text, interpreter.platform, str(as_of), indexes]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()

@@ -1,0 +1,139 @@
+"""uv's failures, shortened to what a data scientist can act on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from serinus.core.errors import SerinusError, Unavailable, Unbuildable
+
+_LONGEST = 400
+
+
+class NoWheel(Unbuildable):
+    """A package would have to be built from source, and that was not allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    pattern: re.Pattern[str]
+    message: str
+    """With the pattern's groups as {0}, {1}, ..."""
+    hint: str = ""
+    error: type[SerinusError] = Unbuildable
+
+
+def _rule(pattern: str, message: str, hint: str = "", error: type[SerinusError] = Unbuildable) -> _Rule:
+    return _Rule(re.compile(pattern, re.DOTALL), message, hint, error)
+
+
+_INDEX = "A package of your own index needs an --index-url line in the model's requirements.txt, or UV_INDEX_URL here."
+
+# The first that fits is told.
+_RULES = (
+    _rule(r"No space left on device", "the disk is full", "Free some space.", Unavailable),
+    _rule(
+        r"(?:status client error|HTTP status) ?\(?(401|403)[^)]*\)?.*?https?://([^/\s)]+)",
+        "the package index {1} refuses access (HTTP {0})",
+        "Check the credentials that uv has for it.",
+    ),
+    _rule(
+        r"Git operation failed.*?(?:clone|fetch)[^'`]*['`][^'`]*?(\w+://[^'`\s]+)",
+        "the Git requirement {0} could not be fetched",
+        "Publish it to a package index, or see that this machine reaches the repository.",
+    ),
+    _rule(
+        r"(?:error sending request|Failed to fetch|dns error|operation timed out|server error).*?https?://([^/\s`)]+)",
+        "{0}, where packages come from, does not answer",
+        "Check the network and the index settings of uv.",
+        Unavailable,
+    ),
+    _rule(
+        r"Couldn't parse requirement.*?\n(?:cause: )?(.*?)\n(.*?)\n",
+        "a line of the requirements is none: '{1}'",
+        "{0}",
+    ),
+    _rule(
+        r"(\S+) was not found in the (?:package registry|provided package locations)",
+        "the package index has no package {0}",
+        f"Is it spelled right? {_INDEX}",
+    ),
+    _rule(
+        r"current Python version \(([\d.]+)\) does not satisfy Python(\S+?),? .*?and (\S+) depends on Python",
+        "{2} needs Python{1}, and the model says {0}",
+        "Log the model again with versions that go together, or correct its python_env.yaml.",
+    ),
+    _rule(
+        r"Because there (?:is|are) no versions? of (\S+) and you require \S+, we can conclude that your req"
+        r".*published at (\d{4}-\d\d-\d\d)",
+        "{0} was published on {1}, after the day that the model says it was logged",
+    ),
+    _rule(
+        r"Because there (?:is|are) no versions? of (\S+) and you require \S+, we can conclude that your req",
+        "the package index has no {0}",
+        f"Pin a version that there is. {_INDEX}",
+    ),
+    _rule(
+        r"(\S+) ha(?:s|ve) no (?:usable )?wheels",
+        "{0} has no wheel for this Python and platform",
+        "Pin a version that has one.",
+        NoWheel,
+    ),
+    _rule(
+        r"Failed to (?:build|download and build) `([^`]+)`(.*)",
+        "{0} has no wheel for this Python and platform, and building it from source failed: {1}",
+        "Pin a version that has a wheel, or install what its build needs on this machine.",
+    ),
+    _rule(
+        r"Hash mismatch for `([^`]+)`",
+        "{0} in the package index is not the file that was locked",
+        "Somebody replaced it: find out who before you deploy.",
+    ),
+    _rule(
+        r"(Because .*)",
+        "the requirements contradict each other: {0}",
+        "Log the model again with versions that go together.",
+    ),
+)
+
+
+def explain(stderr: str, code: int = 1) -> SerinusError:
+    """What went wrong, without a full stop: Unavailable where another try may help, else Unbuildable."""
+    text = _plain(stderr)
+    for rule in _RULES:
+        if found := rule.pattern.search(text):
+            groups = [_shortened(group or "") for group in found.groups()]
+            message, hint = rule.message.format(*groups), rule.hint.format(*groups)
+            return rule.error(message, hint=hint)
+    return Unbuildable(f"uv failed ({code}): {_shortened(text) or 'it said nothing, so it was probably killed'}")
+
+
+def _plain(stderr: str) -> str:
+    """Without uv's drawing, its warnings, credentials in addresses, and the environment markers in `{}`."""
+    lines = (re.sub(r"^[\s×╰─▶├│]*(?:error: )?(?:cause: )?", "", line).rstrip() for line in stderr.splitlines())
+    text = "\n".join(line for line in lines if line and not line.startswith("warning:"))
+    return re.sub(r"\{[^}]*\}", "", redacted(text))
+
+
+def redacted(text: str) -> str:
+    """Without the user name and password of addresses."""
+    return re.sub(r"://[^/@\s]+@", "://", text)
+
+
+# What uv concludes follows from what it found, and goes.
+_CUTS = (
+    (r"\s*hint:.*", ""),
+    (r", we can conclude that [^.]*(\.[^\s.][^.]*)*\.?(?=\s|$)", ";"),
+    (r"\b(And b|B)ecause ", ""),
+    (r"\byou require\b", "the model requires"),
+    (r"The build backend returned an error |Call to `[^`]*` failed \([^)]*\) ?|\[std(out|err)\] ?", ""),
+)
+
+
+def _shortened(text: str) -> str:
+    """One line, of few sentences."""
+    text = " ".join(text.split())
+    for pattern, replacement in _CUTS:
+        text = re.sub(pattern, replacement, text)
+    text = text.strip(" ;.:")
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 2 :]}"

@@ -1,0 +1,52 @@
+"""BUILD: the version's own environment, and with it the release."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from datetime import datetime
+
+from serinus.core.rollout import Rollout
+from serinus.core.values import Artifact, Environment, Event, Release, ServingSettings
+from serinus.delivery import Built
+from serinus.engine.world import World
+
+
+def build(world: World, rollout: Rollout) -> Built:
+    """Raises Unbuildable with the reason in words, Unavailable."""
+    assert rollout.artifact is not None
+    assert rollout.plan is not None
+    artifact = rollout.artifact
+
+    def say(line: str) -> None:
+        world.store.emit([Event(world.clock.now(), rollout.model, rollout.id, "progress", line)])
+
+    environment = world.environments.prepare(
+        artifact.requirements, lambda built: world.trials.loads(built, artifact.path), say
+    )
+    release = release_of(rollout, artifact, environment, rollout.plan.settings, world.clock.now())
+    world.store.add_release(release)
+    return Built(candidate=release, notes=environment.tried)
+
+
+def release_of(
+    rollout: Rollout, artifact: Artifact, environment: Environment, settings: ServingSettings, now: datetime
+) -> Release:
+    return Release(
+        id=release_id(rollout.model, rollout.version, artifact.digest, environment.digest, settings),
+        model=rollout.model,
+        version=rollout.version,
+        artifact_path=artifact.path,
+        artifact_digest=artifact.digest,
+        environment_digest=environment.digest,
+        python=environment.python,
+        settings=settings,
+        created_at=now,
+    )
+
+
+def release_id(model: str, version: str, artifact: str, environment: str, settings: ServingSettings) -> str:
+    """Content-addressed: the same files, environment and settings have the same id, on every machine."""
+    content = json.dumps([artifact, environment, asdict(settings)], sort_keys=True)
+    return f"{model}-{version}-{hashlib.sha256(content.encode()).hexdigest()[:6]}"

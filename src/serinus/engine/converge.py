@@ -1,0 +1,130 @@
+"""Makes the world as the status says. Idempotent; each part by itself: one that is away does not hold the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from serinus.core.errors import SerinusError, TemporaryError
+from serinus.core.rollout import ModelState, Phase, Rollout
+from serinus.core.values import Placement, PlacementState, Release, Routing
+from serinus.delivery import AliasReading, routing_of, step_watch
+from serinus.engine.world import World
+
+# How long a routing that was read back is believed before it is read back again.
+ROUTING_CHECKED = timedelta(seconds=10)
+
+
+class Converger:
+    """Remembers nothing that matters: only what was verified lately, to spare the router and Git from being asked."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._routing: dict[str, tuple[Routing, datetime]] = {}
+        self._published: dict[str, Mapping[str, object]] = {}
+
+    def converge(
+        self,
+        state: ModelState,
+        rollout: Rollout | None,
+        placements: Mapping[str, Placement] | None,
+        reading: AliasReading | None,
+    ) -> Sequence[str]:
+        """What is not yet as it should be, in words; empty: routing, aliases and Git are as the status says."""
+        parts: tuple[tuple[str, Callable[[], str]], ...] = (
+            ("routing", lambda: self._route(state, rollout, placements)),
+            ("aliases", lambda: self._alias(state.model, reading)),
+            ("fleet repository", lambda: self._publish(state)),
+        )
+        unsettled = []
+        for name, make in parts:
+            try:
+                missing = make()
+            except TemporaryError as error:
+                missing = str(error)
+            if missing:
+                unsettled.append(f"{name}: {missing}")
+        return unsettled
+
+    def _route(self, state: ModelState, rollout: Rollout | None, placements: Mapping[str, Placement] | None) -> str:
+        if placements is None:
+            return "the model host does not answer"
+        if state.champion is None:
+            return ""
+        ready = {r: p.endpoint for r, p in placements.items() if p.endpoint}
+        live = placements.get(state.champion.id)
+        promoting = rollout is not None and rollout.status.phase is Phase.PROMOTING
+        if live is None or (promoting and live.state is not PlacementState.READY):
+            return f"{state.champion.id} is not ready" + (f": {live.reason}" if live and live.reason else "")
+        wanted = routing_of(state, rollout, ready)
+        if wanted is None:
+            return f"{state.champion.id} has no endpoint"
+        if rollout is not None and (watch := step_watch(rollout)) is not None:
+            self._world.log.watch(watch)
+        self._apply(wanted)
+        return ""
+
+    def _apply(self, wanted: Routing) -> None:
+        now = self._world.clock.now()
+        known = self._routing.get(wanted.model)
+        if known is not None and known[0] == wanted and now - known[1] < ROUTING_CHECKED:
+            return
+        self._routing.pop(wanted.model, None)
+        if self._world.router.in_force(wanted.model) != wanted:
+            self._world.router.apply(wanted)
+        self._routing[wanted.model] = (wanted, now)
+
+    def _alias(self, model: str, reading: AliasReading | None) -> str:
+        if reading is None:
+            return "the registry does not answer"
+        for alias, version in reading.writes.items():
+            if version is None:
+                self._world.registry.drop_alias(model, alias)
+            else:
+                self._world.registry.set_alias(model, alias, version)
+        return ""
+
+    def _publish(self, state: ModelState) -> str:
+        if state.champion is None:
+            return ""
+        live = {
+            "version": state.champion.version,
+            "release": state.champion.id,
+            "artifact": state.champion.artifact_digest,
+            "environment": state.champion.environment_digest,
+            "threshold": state.champion_threshold,
+        }
+        if self._published.get(state.model) == live:
+            return ""
+        self._world.fleet.publish(state.model, live, who=state.who, why=state.why)
+        self._published[state.model] = live
+        return ""
+
+
+def wanted_releases(states: Sequence[ModelState], rollouts: Sequence[Rollout]) -> Mapping[str, Release]:
+    """What has to be running: every champion, the release before it, and what is being tried."""
+    wanted = {}
+    for state in states:
+        for release in (state.champion, state.previous):
+            if release is not None:
+                wanted[release.id] = release
+    for rollout in rollouts:
+        if rollout.candidate is not None and rollout.status.phase is not Phase.ABORTED:
+            wanted[rollout.candidate.id] = rollout.candidate
+    return wanted
+
+
+def place(world: World, states: Sequence[ModelState], rollouts: Sequence[Rollout]) -> Mapping[str, Placement] | None:
+    """Has the target run just what is wanted; what it runs, or None where it does not answer."""
+    wanted = wanted_releases(states, rollouts)
+    try:
+        there = world.target.observe()
+        for release in wanted.values():
+            if release.id not in there:
+                world.target.place(release)
+        for release_id in there:
+            if release_id not in wanted:
+                world.target.remove(release_id)
+    except SerinusError:
+        return None
+    return there

@@ -1,0 +1,252 @@
+"""Where people's wishes come in. The desk checks and stores them; the engine's next tick acts."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter
+
+from serinus import spec as specs
+from serinus.core.errors import InvalidInput, NotFound, Refused
+from serinus.core.rollout import Kind, ModelState, Order, Phase, Plan, Policy, Rollout, Status
+from serinus.core.values import Access, Actor, Release, VersionRef
+from serinus.delivery import may_approve
+from serinus.engine.facts import facts_of
+from serinus.engine.happenings import event_of
+from serinus.engine.world import World
+
+# Below this much free disk no new deployment is taken: an environment may need as much, and the log needs the rest.
+FREE_BYTES_NEEDED = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """`done`: there was nothing to do."""
+
+    rollout: str | None
+    done: bool
+    message: str
+
+
+class Desk:
+    """Every method raises what a person can mend: InvalidInput, NotFound, Refused; or Unavailable."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    # --- deploy ------------------------------------------------------------------------------------------
+
+    def deploy(
+        self, *, ref: str | None, spec: str | None, actor: Actor, why: str = "", supersede: bool = False
+    ) -> Deployed:
+        """Of `ref` (`model@7`, `model@challenger`) by the model's spec in the fleet repository, or by `spec`."""
+        model, wanted, text = self._what(ref, spec)
+        self._check_disk()
+        found = self._world.registry.find(model, wanted)
+        state = self._world.store.model(model)
+        if (done := self._already_there(state, found, text)) is not None:
+            self._keep_spec(model, text, actor, why)
+            return done
+        if found.version in state.aborted and not why:
+            raise Refused(
+                f"{model}@{found.version} was stopped in {state.aborted[found.version]}",
+                hint=f"`serinus explain {state.aborted[found.version]}` says why. "
+                f'To try it again: `serinus deploy {model}@{found.version} --reason "..."`.',
+            )
+        in_flight = self._in_flight(model)
+        if in_flight is not None and not supersede:
+            raise Refused(*_choices(in_flight))
+        self._keep_spec(model, text, actor, why)
+        rollout = self._new(model, Kind.DEPLOY, found.version, ref or f"{model}@{wanted}", actor, why, text)
+        self._begin(rollout, in_flight)
+        return Deployed(rollout.id, False, f"{model}@{found.version} is on its way as {rollout.id}")
+
+    def _what(self, ref: str | None, spec: str | None) -> tuple[str, str, str]:
+        """(model, version or alias, spec text). A spec by itself is for the version that has the alias `challenger`."""
+        if ref is None and spec is None:
+            raise InvalidInput("nothing to deploy", hint="Name a version, `card-fraud@7`, or give a spec file.")
+        model, _, wanted = (ref or "").partition("@")
+        if spec is not None:
+            parsed = specs.load(spec, model=model or None)
+            if model and parsed.model != model:
+                raise InvalidInput(f"the spec is of {parsed.model}, the version of {model}")
+            return parsed.model, wanted or "challenger", spec
+        if not wanted:
+            raise InvalidInput(f"'{ref}' names no version", hint=f"Write `{model}@7` or `{model}@challenger`.")
+        return model, wanted, self.initial_spec(model)
+
+    def _already_there(self, state: ModelState, found: VersionRef, text: str) -> Deployed | None:
+        champion = state.champion
+        if champion is None or champion.version != found.version:
+            return None
+        settings = specs.settings(specs.load(text, model=found.model))
+        if champion.settings != settings and not champion.settings.one_at_a_time:
+            return None
+        return Deployed(
+            None, True, f"{found.model}@{found.version} is champion already, as {champion.id}: nothing to do"
+        )
+
+    def _keep_spec(self, model: str, text: str, actor: Actor, why: str) -> None:
+        self._world.fleet.write(model, text, who=actor.name, why=why or f"Deploy {model}")
+
+    def deploy_by_alias(self, model: str, version: str) -> None:
+        """A person has set `challenger` in the registry. Nothing happens where that version is in flight already."""
+        in_flight = self._in_flight(model)
+        if in_flight is not None and in_flight.version == version:
+            return
+        actor = Actor(name="alias challenger", access=Access.DEPLOY, origin="alias")
+        self._world.store.audit(
+            actor, "deploy", f"{model}@{version}", "the alias challenger was set", {}, self._world.clock.now()
+        )
+        self.deploy(ref=f"{model}@{version}", spec=None, actor=actor)
+
+    # --- orders ------------------------------------------------------------------------------------------
+
+    def order(self, rollout_id: str, kind: str, *, actor: Actor, why: str = "") -> str:
+        """`promote`, `abort` or `approve` a rollout in flight; `rollout_id` may be the model's name."""
+        rollout = self._in_flight(rollout_id) or self._world.store.rollout(rollout_id)
+        if rollout.status.phase.ended:
+            raise Refused(f"{rollout.id} has ended: {rollout.status.phase.value}. {rollout.status.reason}")
+        order = Order(kind, actor, why, self._world.clock.now())
+        _check_order(rollout, order)
+        self._world.store.order(rollout.id, order)
+        return f"{kind} of {rollout.id} ({rollout.model}@{rollout.version}) is ordered"
+
+    # --- rollback ----------------------------------------------------------------------------------------
+
+    def rollback(self, model: str, *, to: str | None, actor: Actor, why: str = "") -> Deployed:
+        """To the champion before, or to any earlier release that is still on disk. Ends what is in flight."""
+        state = self._world.store.model(model)
+        if state.champion is None:
+            raise NotFound(f"{model} has no champion", hint="Deploy a version first: `serinus deploy MODEL@VERSION`.")
+        release = self._release_to(state, to)
+        if release.id == state.champion.id:
+            return Deployed(None, True, f"{release.id} is champion already: nothing to do")
+        in_flight = self._in_flight(model)
+        spec = self._world.fleet.read(model) or ""
+        reason = why or f"rolled back by {actor.name}"
+        rollout = self._new(model, Kind.ROLLBACK, release.version, release.id, actor, reason, spec, release, state)
+        self._begin(rollout, in_flight)
+        return Deployed(rollout.id, False, f"{model} goes back to {release.id} as {rollout.id}")
+
+    def _release_to(self, state: ModelState, to: str | None) -> Release:
+        if to is None:
+            if state.previous is None:
+                raise Refused(f"{state.model} has no earlier champion", hint="Name a release: `--to RELEASE`.")
+            return state.previous
+        known = {r.id: r for r in self._world.store.releases(state.model)}
+        served = [r for r in known.values() if r.version == to]
+        release = known.get(to) or (served[0] if served else None)
+        if release is None:
+            raise NotFound(f"{state.model} has no release {to}", hint=f"There are: {', '.join(known) or 'none'}.")
+        if not (release.artifact_path.exists() and release.python.exists()):
+            raise Refused(f"the files of {release.id} are gone", hint=f"Deploy {state.model}@{release.version} again.")
+        return release
+
+    # --- helpers -----------------------------------------------------------------------------------------
+
+    def _in_flight(self, model: str) -> Rollout | None:
+        return next((r for r in self._world.store.in_flight() if r.model == model), None)
+
+    def _check_disk(self) -> None:
+        free = shutil.disk_usage(self._world.disk).free
+        if free < FREE_BYTES_NEEDED:
+            raise Refused(
+                f"only {free // 1_000_000} MB are free on the disk of {self._world.disk}; serving goes on, "
+                f"new deployments need {FREE_BYTES_NEEDED // 1_000_000} MB",
+                hint="Free some, then deploy again.",
+            )
+
+    def _new(
+        self,
+        model: str,
+        kind: Kind,
+        version: str,
+        asked_as: str,
+        actor: Actor,
+        why: str,
+        spec: str,
+        release: Release | None = None,
+        state: ModelState | None = None,
+    ) -> Rollout:
+        now = self._world.clock.now()
+        number = self._world.store.next_number(model)
+        return Rollout(
+            id=f"{model}-r{number}",
+            model=model,
+            kind=kind,
+            version=version,
+            asked_as=asked_as,
+            actor=actor,
+            why=why,
+            created_at=now,
+            spec=spec,
+            salt=secrets.token_hex(4),
+            plan=_rollback_plan(state, release) if release and state else None,
+            status=Status(Phase.PLACE if kind is Kind.ROLLBACK else Phase.RESOLVE, now),
+            candidate=release,
+            threshold=self._threshold_of(release) if release else None,
+            champion_threshold=self._world.store.model(model).champion_threshold,
+        )
+
+    def _threshold_of(self, release: Release) -> float | None:
+        for rollout in self._world.store.rollouts(release.model, limit=1000):
+            if rollout.candidate is not None and rollout.candidate.id == release.id:
+                return rollout.threshold
+        return None
+
+    def _begin(self, rollout: Rollout, in_flight: Rollout | None) -> None:
+        store = self._world.store
+        now = self._world.clock.now()
+        if in_flight is None:
+            store.create(rollout, [event_of("created", rollout, rollout, now)])
+            return
+        pending = json.loads(store.setting("pending") or "[]")
+        if rollout.model not in pending:
+            store.set_setting("pending", json.dumps([*pending, rollout.model]))
+        store.set_setting(f"pending.{rollout.model}", TypeAdapter(Rollout).dump_json(rollout).decode())
+        store.order(in_flight.id, Order("supersede", rollout.actor, f"{rollout.asked_as} takes its place", now))
+
+    def initial_spec(self, model: str) -> str:
+        """What `serinus init` writes: the spec in the fleet repository, or a first one."""
+        return self._world.fleet.read(model) or specs.initial(model, facts_of(self._world, model))
+
+
+def _rollback_plan(state: ModelState, release: Release) -> Plan:
+    champion = state.champion
+    return Plan(
+        champion=champion.id if champion else None,
+        champion_version=champion.version if champion else None,
+        steps=(),
+        policy=Policy(),
+        approval_required=False,
+        settings=release.settings,
+    )
+
+
+def _choices(in_flight: Rollout) -> tuple[str]:
+    return (
+        f"{in_flight.id} ({in_flight.model}@{in_flight.version}, {in_flight.status.phase.value}) is in flight. "
+        f"Wait for it (`serinus status {in_flight.model}`), end it (`serinus abort {in_flight.model}`), "
+        f"or take its place (`--supersede`).",
+    )
+
+
+def _check_order(rollout: Rollout, order: Order) -> None:
+    phase = rollout.status.phase
+    if order.kind == "promote" and phase is not Phase.CANARY:
+        raise Refused(f"{rollout.id} is in {phase.value}: only a canary can be promoted before its time")
+    if order.kind == "approve":
+        if phase is not Phase.APPROVAL:
+            raise Refused(f"{rollout.id} is in {phase.value}: it does not wait for an approval")
+        if not may_approve(rollout, order):
+            asked = f"{rollout.id} was asked for by {rollout.actor.name}"
+            raise Refused(f"{asked}: who approves is somebody else, with the role approve")
+    if order.kind == "abort" and phase in (Phase.PROMOTING, Phase.ABORTING):
+        hint = f"`serinus rollback {rollout.model}` takes it back." if phase is Phase.PROMOTING else ""
+        raise Refused(f"{rollout.id} is in {phase.value} already", hint=hint)
+    if order.kind not in ("promote", "approve", "abort"):
+        raise InvalidInput(f"no order '{order.kind}'", hint="There are promote, abort and approve.")

@@ -1,0 +1,327 @@
+"""GATES: asks the placed release, past the router, and lets the gates judge what it answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlparse
+
+from serinus import gates
+from serinus import spec as specs
+from serinus.core.errors import InvalidInput, SerinusError, Unbuildable
+from serinus.core.rollout import Rollout
+from serinus.core.values import Artifact, Column, GateResult, Placement, Release, VersionRef
+from serinus.delivery import Examined
+from serinus.engine.build import release_id
+from serinus.engine.rows import Table, integers_for_whole_floats, read_evaluation, read_example, read_golden
+from serinus.engine.world import World
+from serinus.gates import Transformation, TransformationCheck
+from serinus.spec import ModelDeployment
+
+PROBED_ROWS = 50
+GOLDEN_ROWS = 1_000
+TIMED_REQUESTS = 200
+CELLS_A_REQUEST = 20_000
+"""Keeps a request of many rows well below the body limit, whatever the number of columns."""
+SECONDS_A_REQUEST = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is being examined, and all that is needed for it."""
+
+    world: World
+    rollout: Rollout
+    spec: ModelDeployment
+    ref: VersionRef
+    artifact: Artifact
+    release: Release
+    placement: Placement
+    champion: Placement | None
+
+    def score(self, placement: Placement, table: Table) -> Sequence[float | None]:
+        """One score a row, asked in as many requests as it takes."""
+        size = max(1, CELLS_A_REQUEST // max(1, len(table.columns)))
+        scores: list[float | None] = []
+        for start in range(0, len(table.rows), size):
+            rows = table.rows[start : start + size]
+            answer = self.world.scorer.score(placement.endpoint, table.columns, rows, SECONDS_A_REQUEST)
+            scores.extend(answer.scores)
+        return scores
+
+
+def examine(world: World, rollout: Rollout, placements: Mapping[str, Placement]) -> Examined:
+    """Every gate after the scan. Raises Unavailable where the host or the registry does not answer."""
+    subject = _subject(world, rollout, placements)
+    golden, evaluation = _golden_rows(subject), _evaluation_rows(subject)
+    example = read_example(subject.artifact)
+    probe = next((t.head(PROBED_ROWS) for t in (golden.table, evaluation.table, example) if t is not None), None)
+    candidate_scores = _scores(subject, subject.placement, evaluation)
+    threshold = _threshold(subject, candidate_scores)
+    results = [
+        gates.signature(_signature(subject)),
+        gates.load(gates.LoadEvidence(True, seconds=subject.placement.load_seconds)),
+        gates.example(_example(subject, example)),
+        gates.golden(_golden(subject, golden, probe, threshold)),
+        gates.metamorphic(_metamorphic(subject, probe)),
+        gates.latency(_latency(subject, probe)),
+        gates.memory(_memory(subject)),
+        gates.quality(_quality(subject, evaluation, candidate_scores)),
+    ]
+    return _together(subject, results, threshold)
+
+
+def _together(subject: Subject, results: Sequence[GateResult], threshold: float | None) -> Examined:
+    assert subject.rollout.plan is not None
+    passed, reason = gates.decide(results, subject.rollout.plan.accepts)
+    marked = any(result.evidence.get("one_at_a_time") for result in results)
+    if passed and marked and not subject.release.settings.one_at_a_time:
+        return Examined(tuple(results), passed, reason, threshold, instead=_one_at_a_time(subject))
+    return Examined(tuple(results), passed, reason, threshold)
+
+
+def _one_at_a_time(subject: Subject) -> Release:
+    settings = replace(subject.release.settings, one_at_a_time=True)
+    release = subject.release
+    digests = (release.artifact_digest, release.environment_digest)
+    changed = replace(release, id=release_id(release.model, release.version, *digests, settings), settings=settings)
+    subject.world.store.add_release(changed)
+    return changed
+
+
+def _subject(world: World, rollout: Rollout, placements: Mapping[str, Placement]) -> Subject:
+    assert rollout.candidate is not None
+    assert rollout.artifact is not None
+    assert rollout.plan is not None
+    return Subject(
+        world=world,
+        rollout=rollout,
+        spec=specs.load(rollout.spec, source=f"models/{rollout.model}.yaml", model=rollout.model),
+        ref=world.registry.find(rollout.model, rollout.version),
+        artifact=rollout.artifact,
+        release=rollout.candidate,
+        placement=placements[rollout.candidate.id],
+        champion=placements.get(rollout.plan.champion or ""),
+    )
+
+
+# --- rows -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A table, or why there is none: `error` where one was named and could not be had."""
+
+    table: Table | None = None
+    source: str = ""
+    error: str = ""
+
+
+def _golden_rows(subject: Subject) -> _Found:
+    return _found(subject, subject.spec.gates.golden, "golden.json", read_golden)
+
+
+def _evaluation_rows(subject: Subject) -> _Found:
+    inputs = [column.name for column in subject.artifact.inputs] if subject.artifact.inputs else None
+    label = subject.spec.gates.label
+    named = subject.spec.gates.evaluation
+    return _found(subject, named, "evaluation.parquet", lambda path: read_evaluation(path, label, inputs))
+
+
+def _found(subject: Subject, named: str | None, default: str, read: Callable[[Path], Table]) -> _Found:
+    """The default name may be missing; a name that somebody wrote may not."""
+    if named is None:
+        return _Found()
+    try:
+        path = _file(subject, named)
+        if path is None:
+            missing = f"{named} was not logged with the run and is no file here"
+            return _Found(error="" if named == default else missing)
+        return _Found(read(path), source=named)
+    except InvalidInput as error:
+        return _Found(error=str(error))
+
+
+def _file(subject: Subject, named: str) -> Path | None:
+    url = urlparse(named)
+    if url.scheme == "file":
+        return Path(url.path)
+    if url.scheme:
+        raise InvalidInput(f"{named}: only artifacts of the run and files can be read", hint="Log it with the run.")
+    logged = subject.world.registry.run_file(subject.ref, named)
+    if logged is not None:
+        return logged
+    return Path(named) if Path(named).is_absolute() and Path(named).exists() else None
+
+
+# --- evidence, gate by gate -------------------------------------------------------------------------------
+
+
+def _signature(subject: Subject) -> gates.SignatureEvidence:
+    declared = subject.spec.caller.columns
+    if declared:
+        sent = tuple(Column(name, type_) for name, type_ in declared.items())
+        return gates.SignatureEvidence(subject.artifact.inputs, sent, "the spec")
+    champion = _champion_artifact(subject)
+    return gates.SignatureEvidence(
+        subject.artifact.inputs, champion.inputs if champion else None, "the champion's signature"
+    )
+
+
+def _champion_artifact(subject: Subject) -> Artifact | None:
+    state = subject.world.store.model(subject.rollout.model)
+    for rollout in subject.world.store.rollouts(subject.rollout.model, limit=1000):
+        if state.champion and rollout.candidate and rollout.candidate.id == state.champion.id and rollout.artifact:
+            return rollout.artifact
+    return None
+
+
+def _example(subject: Subject, example: Table | None) -> gates.ExampleEvidence:
+    if example is None:
+        return gates.ExampleEvidence(rows=None)
+    try:
+        scores = subject.score(subject.placement, example)
+    except SerinusError as error:
+        return gates.ExampleEvidence(len(example.rows), error=str(error))
+    return gates.ExampleEvidence(len(example.rows), scores)
+
+
+def _golden(subject: Subject, golden: _Found, probe: Table | None, threshold: float | None) -> gates.GoldenEvidence:
+    """Against the recorded scores; without any, against the model's own `predict` on the same rows."""
+    if golden.error:
+        return gates.GoldenEvidence(None, error=golden.error, unavailable=True)
+    table = golden.table or probe
+    if table is None:
+        return gates.GoldenEvidence(None)
+    table = replace(table, rows=table.rows[:GOLDEN_ROWS], scores=table.scores[:GOLDEN_ROWS] if table.scores else None)
+    try:
+        reference = table.scores or subject.world.trials.reference(
+            subject.release.python,
+            subject.artifact.path,
+            table.columns,
+            table.rows,
+            subject.release.settings.score_output,
+        )
+    except (InvalidInput, Unbuildable) as error:
+        return gates.GoldenEvidence(None, threshold=threshold, error=str(error), unavailable=True)
+    try:
+        served = subject.score(subject.placement, table)
+    except SerinusError as error:
+        return gates.GoldenEvidence(reference, threshold=threshold, error=str(error))
+    return gates.GoldenEvidence(reference, served, threshold)
+
+
+def _metamorphic(subject: Subject, probe: Table | None) -> gates.MetamorphicEvidence:
+    accepted = subject.rollout.plan is not None and "one-at-a-time" in subject.rollout.plan.accepts
+    one_at_a_time = subject.release.settings.one_at_a_time
+    if probe is None or not probe.rows:
+        return gates.MetamorphicEvidence((), accepted, one_at_a_time)
+    ask = _Asker(subject, probe.columns)
+    try:
+        alone = ask.alone(probe.rows)
+    except SerinusError as error:
+        failed = TransformationCheck(Transformation.ALONE, len(probe.rows), error=str(error))
+        return gates.MetamorphicEvidence((failed,), accepted, one_at_a_time)
+    backwards = list(reversed(range(len(probe.rows))))
+    checks = [
+        ask.check(Transformation.TWICE, alone, lambda: ask.alone(probe.rows)),
+        ask.check(Transformation.BATCH, alone, lambda: ask.together(probe.rows)),
+        ask.check(
+            Transformation.ORDER,
+            [alone[i] for i in backwards],
+            lambda: ask.together([probe.rows[i] for i in backwards]),
+        ),
+    ]
+    whole = [(i, row) for i, row in enumerate(probe.rows) if integers_for_whole_floats([row])]
+    if whole:
+        rows = integers_for_whole_floats([row for _, row in whole])
+        checks.append(ask.check(Transformation.INTEGERS, [alone[i] for i, _ in whole], lambda: ask.alone(rows)))
+    return gates.MetamorphicEvidence(tuple(checks), accepted, one_at_a_time)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    subject: Subject
+    columns: tuple[str, ...]
+
+    def together(self, rows: Sequence[Sequence[object]]) -> Sequence[float | None]:
+        return self.subject.score(self.subject.placement, Table(self.columns, rows))
+
+    def alone(self, rows: Sequence[Sequence[object]]) -> Sequence[float | None]:
+        return [self.together([row])[0] for row in rows]
+
+    def check(
+        self,
+        transformation: Transformation,
+        expected: Sequence[float | None],
+        ask: Callable[[], Sequence[float | None]],
+    ) -> TransformationCheck:
+        try:
+            return gates.compare(transformation, expected, ask())
+        except SerinusError as error:
+            return TransformationCheck(transformation, len(expected), error=str(error))
+
+
+def _latency(subject: Subject, probe: Table | None) -> gates.LatencyEvidence:
+    """Seconds as the caller of one row sees them, one request after the other."""
+    budget = subject.spec.gates.latency_p99.total_seconds() * 1000
+    timeout = float(subject.release.settings.timeout_ms)
+    if probe is None or not probe.rows:
+        return gates.LatencyEvidence((), budget, timeout)
+    seconds = [_seconds(subject, probe, probe.rows[n % len(probe.rows)]) for n in range(TIMED_REQUESTS)]
+    return gates.LatencyEvidence(seconds, budget, timeout)
+
+
+def _seconds(subject: Subject, probe: Table, row: Sequence[object]) -> float:
+    try:
+        return subject.world.scorer.score(subject.placement.endpoint, probe.columns, [row], SECONDS_A_REQUEST).seconds
+    except SerinusError:
+        return SECONDS_A_REQUEST  # no answer is no fast answer; the other gates tell of the error
+
+
+def _memory(subject: Subject) -> gates.MemoryEvidence:
+    placed = subject.world.target.observe().get(subject.release.id)
+    return gates.MemoryEvidence(placed.memory_bytes if placed else None, subject.spec.gates.memory)
+
+
+def _scores(subject: Subject, placement: Placement | None, found: _Found) -> Sequence[float | None] | SerinusError:
+    if found.table is None or placement is None:
+        return ()
+    try:
+        return subject.score(placement, found.table)
+    except SerinusError as error:
+        return error
+
+
+def _threshold(subject: Subject, scores: Sequence[float | None] | SerinusError) -> float | None:
+    """Of alerts: the spec's, or the one at which the candidate spends the budget on the evaluation rows."""
+    if subject.spec.alerts.threshold is not None:
+        return subject.spec.alerts.threshold
+    if isinstance(scores, SerinusError) or not scores:
+        return None
+    try:
+        return gates.alert_threshold(scores, subject.spec.alerts.budget)
+    except InvalidInput:
+        return None  # not one finite score: the quality gate says so
+
+
+def _quality(
+    subject: Subject, evaluation: _Found, candidate: Sequence[float | None] | SerinusError
+) -> gates.QualityEvidence:
+    if evaluation.table is None:
+        return gates.QualityEvidence(None, error=evaluation.error)
+    champion = _scores(subject, subject.champion, evaluation) if subject.champion is not None else None
+    for scores in (candidate, champion):
+        if isinstance(scores, SerinusError):
+            return gates.QualityEvidence(evaluation.table.labels, error=str(scores))
+    assert not isinstance(candidate, SerinusError)
+    assert not isinstance(champion, SerinusError)
+    return gates.QualityEvidence(
+        labels=evaluation.table.labels,
+        candidate=candidate,
+        champion=champion,
+        budget=subject.spec.alerts.budget,
+        margin=subject.spec.gates.recall_margin,
+        source=evaluation.source,
+    )

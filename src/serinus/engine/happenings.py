@@ -1,0 +1,59 @@
+"""What is told of a transition: the event for people, the entry for the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from serinus.core.rollout import Kind, Phase, Rollout
+from serinus.core.values import WHOLE, Access, Actor, Event
+
+ENGINE = Actor(name="serinus", access=Access.ADMIN, origin="engine")
+
+
+def event_of(name: str, before: Rollout, after: Rollout, now: datetime) -> Event:
+    kind, text = _words(name, before, after)
+    return Event(now, after.model, after.id, kind, text, {"transition": name, "phase": after.status.phase.value})
+
+
+def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
+    status = after.status
+    asked = f"{after.model}@{after.version}"
+    if name == "created":
+        verb = "rollback to" if after.kind is Kind.ROLLBACK else "deployment of"
+        return "created", f"{verb} {asked} asked for by {after.actor.name}" + (f": {after.why}" if after.why else "")
+    if status.phase is Phase.CANARY and name != "out-of-patience":
+        weight = after.plan.steps[status.step].weight if after.plan else 0
+        passed = (
+            f"step {before.status.step + 1} passed" if before.status.phase is Phase.CANARY else "the gates are passed"
+        )
+        return f"canary-{weight}", f"{passed}: {asked} gets {100 * weight / WHOLE:g} % of the traffic"
+    if name == "out-of-patience":
+        return "extended", f"no verdict yet, the step is extended once: {status.hold}"
+    if status.phase is Phase.ABORTING:
+        return "aborting", f"{asked} is stopped: {status.reason}"
+    if status.phase is Phase.ABORTED:
+        return "aborted", f"{asked} is out ({status.cause.value}): {status.reason}"
+    if status.phase is Phase.PROMOTING:
+        return "promoting", f"{asked}: {status.reason}"
+    if status.phase is Phase.PROMOTED:
+        done = "rolled-back" if after.kind is Kind.ROLLBACK else "promoted"
+        return done, f"{asked} is champion as {after.candidate.id if after.candidate else after.version}"
+    return name, f"{asked}: {name.replace('-', ' ')}" + (f" ({status.reason})" if status.reason else "")
+
+
+def audit_of(name: str, after: Rollout) -> tuple[Actor, str, str, str, Mapping[str, Any]] | None:
+    """(who, what, subject, why, details) of what Serinus itself decided; None where a person's act is told already."""
+    if after.status.phase not in (Phase.PROMOTING, Phase.ABORTING) and name != "approved":
+        return None
+    what = {Phase.PROMOTING: "promote", Phase.ABORTING: "abort"}.get(after.status.phase, "begin-canary")
+    details: dict[str, Any] = {
+        "rollout": after.id,
+        "release": after.candidate.id if after.candidate else None,
+        "asked_by": after.actor.name,
+        "approved_by": after.approved_by or None,
+        "cause": after.status.cause.value,
+        "gates": {g.gate: g.outcome.value for g in after.gates},
+    }
+    return ENGINE, what, f"{after.model}@{after.version}", after.status.reason, details

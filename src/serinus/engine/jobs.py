@@ -1,0 +1,52 @@
+"""Long work beside the loop: one job a key, run once, its result kept until it is asked for another key.
+
+Jobs are idempotent, so that one which died with the process is simply started again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from serinus.core.errors import TemporaryError
+
+T = TypeVar("T")
+
+
+class Jobs:
+    """`executor` is given in tests, to run jobs at once."""
+
+    def __init__(self, executor: Executor | None = None) -> None:
+        self._executor = executor or ThreadPoolExecutor(max_workers=4, thread_name_prefix="job")
+        self._running: dict[str, Future[Any]] = {}
+        self._errors: dict[str, str] = {}
+
+    def result(self, key: str, work: Callable[[], T]) -> T | None:
+        """What `work` answered, or None while it runs. A TemporaryError has it tried again; other errors are raised."""
+        future = self._running.get(key)
+        if future is None:
+            future = self._running[key] = self._executor.submit(work)
+        if not future.done():
+            return None
+        try:
+            result: T = future.result()
+        except TemporaryError as error:
+            del self._running[key]
+            self._errors[key] = str(error)
+            raise
+        self._errors.pop(key, None)
+        return result
+
+    def trouble(self, key: str) -> str:
+        """The reason why the last try of `key` did not succeed, while it is being tried again."""
+        return self._errors.get(key, "")
+
+    def forget(self, prefix: str) -> None:
+        """Drops what has ended with keys that begin with `prefix`; what still runs ends by itself, unheard."""
+        for key in [k for k in self._running if k.startswith(prefix)]:
+            del self._running[key]
+            self._errors.pop(key, None)
+
+    def stop(self) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,27 @@
+"""RESOLVE: from a registered version to files that were read and scanned, and a plan."""
+
+from __future__ import annotations
+
+from serinus import spec as specs
+from serinus.core.rollout import Plan, Rollout
+from serinus.delivery import Resolved
+from serinus.engine.world import World
+from serinus.gates import scan
+
+
+def resolve(world: World, rollout: Rollout) -> Resolved:
+    """Raises what the registry raises: NotFound, Refused (not READY), Unbuildable, Unavailable."""
+    spec = specs.load(rollout.spec, source=f"models/{rollout.model}.yaml", model=rollout.model)
+    artifact = world.registry.fetch(world.registry.find(rollout.model, rollout.version))
+    champion = world.store.model(rollout.model).champion
+    plan = Plan(
+        champion=champion.id if champion else None,
+        champion_version=champion.version if champion else None,
+        steps=specs.steps(spec) if champion else (),
+        policy=specs.policy(spec),
+        approval_required=spec.rollout.approval == "required",
+        settings=specs.settings(spec),
+        slow_ms=specs.slow_ms(spec),
+        accepts=specs.accepts(spec),
+    )
+    return Resolved(artifact=artifact, plan=plan, scan=scan(world.trials.scan(artifact.path)))

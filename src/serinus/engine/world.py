@@ -1,0 +1,35 @@
+"""What the engine works with: every port, bundled once by `wiring`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from serinus.core.ports import (
+    Clock,
+    Environments,
+    Fleet,
+    PredictionLog,
+    Registry,
+    Router,
+    Scorer,
+    Store,
+    Target,
+    Trials,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    registry: Registry
+    environments: Environments
+    target: Target
+    router: Router
+    log: PredictionLog
+    fleet: Fleet
+    trials: Trials
+    scorer: Scorer
+    store: Store
+    clock: Clock
+    disk: Path
+    """Where the home is: its free space decides whether new deployments are taken."""

@@ -1,0 +1,166 @@
+"""What the gates are given. Gathered elsewhere; the gates themselves touch nothing.
+
+Scores are floats; `None` stands for an answer that holds no finite number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from serinus.core.values import Column
+
+Scores = Sequence[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class PickleImports:
+    file: str
+    imports: tuple[str, ...]
+    """`module.name`, each once."""
+    error: str = ""
+    """Why the pickle could not be read to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanEvidence:
+    pickles: tuple[PickleImports, ...]
+    other: tuple[str, ...] = ()
+    """Further files that are code or hold it."""
+
+    @staticmethod
+    def from_json(found: Mapping[str, Any]) -> ScanEvidence:
+        """From what `serinus_runtime.scan` prints."""
+        pickles = tuple(
+            PickleImports(one["file"], tuple(one.get("imports", ())), one.get("error") or "")
+            for one in found.get("pickles", ())
+        )
+        return ScanEvidence(pickles, tuple(str(item) for item in found.get("other", ())))
+
+
+@dataclass(frozen=True, slots=True)
+class LoadEvidence:
+    """Of the release, placed in its own environment."""
+
+    ready: bool
+    reason: str = ""
+    """Why it is not ready."""
+    seconds: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureEvidence:
+    inputs: tuple[Column, ...] | None
+    """Of the candidate; None: logged without a signature."""
+    sent: tuple[Column, ...] | None
+    """What callers send; None: not known."""
+    sent_by: str = "the callers"
+    """Where `sent` comes from: `the spec`, `the champion's signature`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleEvidence:
+    """The model's own input example, sent to the placed release."""
+
+    rows: int | None
+    """None: logged without an example."""
+    scores: Scores = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenEvidence:
+    """Rows scored twice: by the served release and on the training path."""
+
+    reference: Scores | None
+    """None: there are no golden rows."""
+    served: Scores = ()
+    threshold: float | None = None
+    """Of alerts, where one is known."""
+    error: str = ""
+    """Why one of the two could not be had."""
+    unavailable: bool = False
+    """True: `error` is of the reference, which says nothing of the release."""
+
+
+class Transformation(StrEnum):
+    """What is done to rows without changing what they mean."""
+
+    TWICE = "the same row twice"
+    ALONE = "a row alone"
+    BATCH = "within a batch"
+    ORDER = "in another order"
+    INTEGERS = "whole numbers as integers"
+
+
+@dataclass(frozen=True, slots=True)
+class TransformationCheck:
+    transformation: Transformation
+    rows: int
+    max_difference: float = 0.0
+    """Largest absolute difference of a score to the one it should equal."""
+    failures: tuple[int, ...] = ()
+    """Indices of the rows whose score differs or is missing."""
+    error: str = ""
+    """Why there was no answer; never with values."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetamorphicEvidence:
+    checks: tuple[TransformationCheck, ...]
+    accepted: bool = False
+    """The spec accepts a model that must be served one row at a time."""
+    one_at_a_time: bool = False
+    """The release is served so already."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyEvidence:
+    """Requests of one row each, one after the other, on a warm release."""
+
+    seconds: Sequence[float]
+    budget_ms: float
+    """Of the 99th percentile."""
+    timeout_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEvidence:
+    used_bytes: int | None
+    """PSS of the worker after the other gates' requests; None: could not be read."""
+    budget_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class QualityEvidence:
+    """Labelled rows with the scores of both releases, row by row."""
+
+    labels: Sequence[float | None] | None
+    """1 fraud, 0 none, None not known; None as a whole: there is no evaluation set."""
+    candidate: Scores = ()
+    champion: Scores | None = None
+    """None: nothing is live to compare with."""
+    budget: float = 0.005
+    """Share of the rows that may alert."""
+    margin: float = 0.05
+    """How much recall may be lost, as a share of the frauds."""
+    source: str = ""
+    """Where the set comes from."""
+    error: str = ""
+    """Why the set, or the scores on it, could not be had."""
+
+
+AnyEvidence = (
+    ScanEvidence
+    | LoadEvidence
+    | SignatureEvidence
+    | ExampleEvidence
+    | GoldenEvidence
+    | MetamorphicEvidence
+    | LatencyEvidence
+    | MemoryEvidence
+    | QualityEvidence
+)

@@ -1,0 +1,23 @@
+"""Input example: the model answers what it was logged with."""
+
+from __future__ import annotations
+
+from serinus.core.values import GateResult
+from serinus.gates.evidence import ExampleEvidence
+from serinus.gates.results import SHOWN, failed, passed, undecided
+
+
+def example(evidence: ExampleEvidence) -> GateResult:
+    """Fails without an answer, with too few scores, or with one that is not a finite number."""
+    if evidence.rows is None:
+        return undecided("example", "Logged without an input example.", blocking=False)
+    if evidence.error:
+        return failed("example", f"The input example was not answered: {evidence.error}", rows=evidence.rows)
+    if len(evidence.scores) != evidence.rows:
+        text = f"{len(evidence.scores)} scores for {evidence.rows} rows of the input example."
+        return failed("example", text, rows=evidence.rows)
+    missing = [row for row, score in enumerate(evidence.scores) if score is None]
+    if missing:
+        text = f"{len(missing)} of {evidence.rows} rows of the input example got no finite score."
+        return failed("example", text, rows=evidence.rows, missing=missing[:SHOWN])
+    return passed("example", f"{evidence.rows} rows of the input example answered.", rows=evidence.rows)

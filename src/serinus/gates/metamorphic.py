@@ -1,0 +1,74 @@
+"""Metamorphic checks: what does not change a row's meaning does not change its score.
+
+Chen, Cheung and Yiu (1998) named the method. It needs no labels, and finds state between requests, effects of the
+batch, and types that are taken for something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from serinus.core.values import GateResult
+from serinus.gates.evidence import MetamorphicEvidence, Transformation, TransformationCheck
+from serinus.gates.golden import max_difference, same
+from serinus.gates.results import SHOWN, failed, passed, undecided
+
+CURED = frozenset({Transformation.TWICE, Transformation.ALONE, Transformation.BATCH, Transformation.ORDER})
+"""What serving one row at a time, uncached, makes harmless or at least honest. Integers are not: callers send them."""
+TOGETHER = frozenset({Transformation.BATCH, Transformation.ORDER})
+"""Asked in one request: only here no answer at all is cured, too."""
+
+
+def metamorphic(evidence: MetamorphicEvidence) -> GateResult:
+    """Fails where an answer changes. Where one-at-a-time serving would do and the spec accepts it: passes with the mark
+    `one_at_a_time`, which the release must then be served with."""
+    if not evidence.checks:
+        return undecided("metamorphic", "There are no rows to check with.", blocking=False, one_at_a_time=False)
+    bad = [check for check in evidence.checks if check.failures or check.error]
+    details = {"checks": [_as_json(check) for check in evidence.checks]}
+    if not bad:
+        names = ", ".join(check.transformation.value for check in evidence.checks)
+        text = f"One answer a row ({names})" + (", served one row at a time." if evidence.one_at_a_time else ".")
+        return passed("metamorphic", text, one_at_a_time=evidence.one_at_a_time, **details)
+    curable = all(_curable(check) for check in bad)
+    said = "; ".join(_said(check) for check in bad)
+    if curable and evidence.accepted:
+        text = f"Accepted, and served one row at a time: {said}."
+        return passed("metamorphic", text, one_at_a_time=True, **details)
+    hint = " Serving it one row at a time may do: gates.accept: [one-at-a-time]." if curable else ""
+    return failed("metamorphic", f"{said}.{hint}", one_at_a_time=evidence.one_at_a_time, curable=curable, **details)
+
+
+def _curable(check: TransformationCheck) -> bool:
+    return check.transformation in (TOGETHER if check.error else CURED)
+
+
+def compare(
+    transformation: Transformation, expected: Sequence[float | None], got: Sequence[float | None]
+) -> TransformationCheck:
+    """One check from the scores that were expected and those that came."""
+    if len(expected) != len(got):
+        error = f"{len(got)} scores for {len(expected)} rows"
+        return TransformationCheck(transformation, len(expected), error=error)
+    failures = tuple(i for i, (a, b) in enumerate(zip(expected, got, strict=True)) if not same(a, b))
+    return TransformationCheck(transformation, len(expected), max_difference(expected, got), failures)
+
+
+def _said(check: TransformationCheck) -> str:
+    if check.error:
+        return f"{check.transformation.value}: {check.error}"
+    return (
+        f"{check.transformation.value}: {len(check.failures)} of {check.rows} rows got another score "
+        f"(by up to {check.max_difference:.3g})"
+    )
+
+
+def _as_json(check: TransformationCheck) -> dict[str, object]:
+    return {
+        "transformation": check.transformation.value,
+        "rows": check.rows,
+        "max_difference": check.max_difference,
+        "failures": list(check.failures[:SHOWN]),
+        "failing": len(check.failures),
+        "error": check.error,
+    }

@@ -1,0 +1,42 @@
+"""The three outcomes of a gate, and what several of them mean together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from serinus.core.values import GateResult, Outcome
+
+SHOWN = 20
+"""Row indices that are kept as evidence; the count is always whole."""
+
+
+def passed(gate: str, summary: str, **evidence: Any) -> GateResult:
+    return GateResult(gate, Outcome.PASS, summary, evidence)
+
+
+def failed(gate: str, summary: str, **evidence: Any) -> GateResult:
+    return GateResult(gate, Outcome.FAIL, summary, evidence)
+
+
+def undecided(gate: str, summary: str, *, blocking: bool, **evidence: Any) -> GateResult:
+    """`blocking`: the rollout goes on only where the spec accepts it. False where there was nothing to judge by, so
+    that a model without an evaluation set or golden rows can be deployed, and it is said."""
+    return GateResult(gate, Outcome.INCONCLUSIVE, summary, {**evidence, "blocking": blocking})
+
+
+def decide(results: Iterable[GateResult], accepts: Collection[str] = ()) -> tuple[bool, str]:
+    """Whether the release may have traffic, and why. `accepts`: of the plan; `inconclusive-<gate>` lets a gate be
+    undecided. A gate that failed is never accepted here."""
+    results = tuple(results)
+    for result in results:
+        if result.outcome is Outcome.FAIL:
+            return False, f"gate {result.gate} failed: {result.summary}"
+    for result in results:
+        word = f"inconclusive-{result.gate}"
+        if result.outcome is Outcome.INCONCLUSIVE and result.evidence.get("blocking", True) and word not in accepts:
+            hint = f"Give it what it needs, or accept it: gates.accept: [{word}]."
+            return False, f"gate {result.gate} could not decide: {result.summary} {hint}"
+    open_ones = [result.gate for result in results if result.outcome is Outcome.INCONCLUSIVE]
+    text = f"{sum(result.outcome is Outcome.PASS for result in results)} gates passed"
+    return True, text + (f"; not judged: {', '.join(open_ones)}" if open_ones else "")

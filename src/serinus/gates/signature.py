@@ -1,0 +1,59 @@
+"""Signature: what callers send is what the model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from serinus.core.values import Column, GateResult
+from serinus.gates.evidence import SignatureEvidence
+from serinus.gates.results import failed, passed
+
+WIDER: Mapping[str, frozenset[str]] = {
+    "integer": frozenset({"long", "float", "double"}),
+    "long": frozenset({"float", "double"}),
+    "float": frozenset({"double"}),
+    "double": frozenset({"float"}),
+}
+"""Type that is sent -> types that a model may ask for instead: a JSON number reads as any of them without harm. A
+double that is read as a float has the precision that the model chose."""
+
+_OF_DTYPE = {
+    "bool": "boolean", "int32": "integer", "int64": "long", "float32": "float", "float64": "double", "str": "string",
+    "object": "string",
+}  # fmt: skip
+
+
+def signature(evidence: SignatureEvidence) -> GateResult:
+    """Fails where the model needs a column that callers do not send, or another type of it."""
+    if evidence.inputs is None:
+        return passed("signature", "Logged without a signature: inputs are passed on unchecked.", raw_protocol=True)
+    inputs = [{"name": c.name, "type": c.type, "required": c.required} for c in evidence.inputs]
+    if evidence.sent is None:
+        return passed("signature", f"{len(inputs)} inputs; what callers send is not known.", inputs=inputs)
+    sent = {column.name: column for column in evidence.sent}
+    wrong = [problem for column in evidence.inputs if (problem := _problem(column, sent.get(column.name)))]
+    unused = sorted(sent.keys() - {column.name for column in evidence.inputs})
+    if wrong:
+        more = f" ({len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        text = f"{wrong[0]}, by {evidence.sent_by}{more}."
+        return failed("signature", text, problems=wrong, unused=unused, inputs=inputs)
+    text = f"{len(inputs)} inputs fit what {evidence.sent_by} says is sent"
+    text += f"; sent but not used: {', '.join(unused)}." if unused else "."
+    return passed("signature", text, unused=unused, inputs=inputs)
+
+
+def _problem(wanted: Column, sent: Column | None) -> str | None:
+    if sent is None:
+        return f"needs column {wanted.name!r} ({wanted.type}), which is not sent" if wanted.required else None
+    wants, gets = _plain(wanted.type), _plain(sent.type)
+    if wants != gets and wants not in WIDER.get(gets, frozenset()):
+        return f"needs column {wanted.name!r} as {wanted.type}, which is sent as {sent.type}"
+    if wanted.required and not sent.required:
+        return f"needs column {wanted.name!r} always, which is sent only sometimes"
+    return None
+
+
+def _plain(name: str) -> str:
+    """`tensor(float64)` and `double` are the same to a caller."""
+    dtype = name.removeprefix("tensor(").removesuffix(")") if name.startswith("tensor(") else name
+    return _OF_DTYPE.get(dtype, dtype)

@@ -1,0 +1,211 @@
+"""The three-way rule: promote, continue or hold, abort. Pure: no clock, no I/O, the same evidence the same verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from serinus.core.rollout import Assessment, Policy, Step
+from serinus.core.values import ArmCounts, Verdict
+from serinus.judge.evidence import StepEvidence, first_in_step, problem_with, refused
+from serinus.judge.metrics import METRICS, Case, Evidence, Metric, MetricMemory, arms, tolerance_of, weigh
+from serinus.judge.mixture import log_mismatch, worse
+from serinus.judge.wording import about, as_json, not_judged, verdict_against
+
+MISMATCH = 0.001
+"""Error probability of the check that the split in force is the split that was asked for."""
+REFUSED_RATIO, REFUSED_SHARE = 3.0, 0.01
+"""A canary that turns away so many times the champion's share of requests, and at least this share, is looked at."""
+SHORT_LOOK = 5.0
+"""Seconds. What happens between two looks this near may have one cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    step: int
+    elapsed: float
+    metrics: Mapping[str, MetricMemory]
+
+    def of(self, name: str) -> MetricMemory:
+        return self.metrics.get(name, MetricMemory())
+
+    def as_json(self) -> dict[str, Any]:
+        metrics = {name: memory.as_json() for name, memory in self.metrics.items()}
+        return {"step": self.step, "elapsed": self.elapsed, "metrics": metrics}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any], step: int) -> _Memory:
+        metrics = {name: MetricMemory.from_json(one) for name, one in value.get("metrics", {}).items()}
+        if value.get("step") == step:
+            return _Memory(step, value["elapsed"], metrics)
+        return _Memory(step, 0.0, {name: memory.for_next_step() for name, memory in metrics.items()})
+
+
+def assess(
+    policy: Policy,
+    steps: Sequence[Step],
+    index: int,
+    history: Sequence[StepEvidence],
+    now: StepEvidence,
+    memory: Mapping[str, Any],
+    elapsed: float,
+) -> Assessment:
+    """What the evidence says of step `index`.
+
+    `history`: the steps before it, as they ended. `memory`: of the last assessment, this step's or the one before;
+    `{}` at the very first look. `elapsed`: seconds since the step's split has been in force.
+
+    The answer's `metrics` has one mapping a metric; its `memory` goes into the next call and also holds, under `look`,
+    all that this one was computed from: see `reproduce`.
+    """
+    before = _Memory.from_json(memory, index)
+    look = {
+        "index": index,
+        "elapsed": elapsed,
+        "history": [step.as_json() for step in history],
+        "now": now.as_json(),
+        "before": before.as_json(),
+    }
+    problem = _problem(now, before)
+    if problem is not None:
+        wait = f"about {steps[index].minimum_requests:,} canary requests, once they are counted"
+        return Assessment(Verdict.HOLD, problem, memory={**before.as_json(), "look": look}, needs=wait)
+    weighed = _weigh(policy, len(steps), history, now, before, short_look=elapsed - before.elapsed <= SHORT_LOOK)
+    after = _Memory(index, elapsed, {**before.metrics, **{e.name: e.memory for e in weighed}})
+    metrics = _metrics(policy, weighed)
+    verdict, reason, needs = _decide(steps[index], now, elapsed, weighed, metrics)
+    return Assessment(verdict, reason, metrics, {**after.as_json(), "look": look}, needs)
+
+
+def reproduce(policy: Policy, steps: Sequence[Step], stored: Assessment) -> Assessment:
+    """The assessment once more, from what was stored with it."""
+    look = stored.memory["look"]
+    history = [StepEvidence.from_json(step) for step in look["history"]]
+    now = StepEvidence.from_json(look["now"])
+    return assess(policy, steps, look["index"], history, now, look["before"], look["elapsed"])
+
+
+def _weigh(
+    policy: Policy,
+    stages: int,
+    history: Sequence[StepEvidence],
+    now: StepEvidence,
+    before: _Memory,
+    *,
+    short_look: bool,
+) -> list[Evidence]:
+    weighed = []
+    for metric in METRICS:
+        tolerance = tolerance_of(metric, policy)
+        if tolerance is not None:
+            case = Case(metric, tolerance, policy, stages, history, now)
+            weighed.append(weigh(case, before.of(metric.name), short_look=short_look))
+    return weighed
+
+
+def _metrics(policy: Policy, weighed: Sequence[Evidence]) -> tuple[Mapping[str, Any], ...]:
+    judged = tuple(as_json(evidence) for evidence in weighed)
+    absent = [metric.name for metric in METRICS if tolerance_of(metric, policy) is None]
+    return judged + tuple(not_judged(name, "no alert threshold is known") for name in absent)
+
+
+def _decide(
+    step: Step,
+    now: StepEvidence,
+    elapsed: float,
+    weighed: Sequence[Evidence],
+    metrics: Sequence[Mapping[str, Any]],
+) -> tuple[Verdict, str, str]:
+    """Verdict, reason, needs. Bad news comes first, then what makes every comparison void."""
+    mismatch = _mismatch(now)
+    if mismatch is not None:
+        return Verdict.HOLD, mismatch, "a split that is in force as it was asked for"
+    if bad := [evidence for evidence in weighed if evidence.abort]:
+        worst = max(bad, key=lambda evidence: evidence.log_bad)
+        return Verdict.ABORT, verdict_against(worst), ""
+    still_open = {
+        e.name: metric["needs"] for e, metric in zip(weighed, metrics[: len(weighed)], strict=True) if e.state == "open"
+    }
+    if (turned_away := _turns_away(now, weighed)) is not None:
+        return Verdict.HOLD, turned_away, "a person to look at why the canary refuses them"
+    missing = _minimums(step, now, elapsed)
+    needs = "; ".join([*missing, *(_need(name, number) for name, number in still_open.items())])
+    if missing:
+        return Verdict.CONTINUE, f"gathering evidence: {missing[0]}", needs
+    if still_open:
+        names = ", ".join(still_open)
+        return Verdict.HOLD, f"nothing speaks against it, but not yet shown: {names}", needs
+    shown = ", ".join(evidence.name for evidence in weighed if evidence.state == "cleared")
+    return Verdict.PROMOTE, f"within tolerance after {_answered(now):,} canary requests: {shown}", ""
+
+
+def _need(name: str, number: int | None) -> str:
+    return f"{name}: {about(math.inf if number is None else number)} canary requests"
+
+
+def _answered(now: StepEvidence) -> int:
+    return 0 if now.canary is None else now.canary.answered
+
+
+def _minimums(step: Step, now: StepEvidence, elapsed: float) -> list[str]:
+    missing = []
+    if (short := step.minimum_requests - _answered(now)) > 0:
+        missing.append(f"{short:,} of at least {step.minimum_requests:,} requests answered by the canary are to come")
+    if (short_by := step.minimum_seconds - elapsed) > 0:
+        missing.append(f"{math.ceil(short_by):,} of at least {step.minimum_seconds:,.0f} seconds are to pass")
+    return missing
+
+
+def _problem(now: StepEvidence, before: _Memory) -> str | None:
+    """Why there is nothing to judge, or None."""
+    canary, champion = now.canary, now.champion
+    if canary is None:
+        return "no counts of the canary"
+    if champion is None and now.q < 1.0:
+        return "no counts of the champion"
+    for arm in (canary, champion):
+        if arm is not None and (wrong := problem_with(arm)):
+            return f"the counts cannot be true: {wrong}"
+    if canary.requests == 0:
+        return "the canary has had no requests"
+    if champion is not None and champion.requests == 0 and now.q < 1.0:
+        return "the champion has had no requests to compare with"
+    if any(_went_back(arms(metric, now), metric, before) for metric in METRICS):
+        return "the counts cannot be true: they were higher at the last look"
+    return None
+
+
+def _went_back(arms: tuple[ArmCounts, ArmCounts, float] | None, metric: Metric, before: _Memory) -> bool:
+    if arms is None:
+        return False
+    counted = [first_in_step(arm, metric.event) for arm in arms[:2]]
+    return any(new < old for new, old in zip(counted, before.of(metric.name).seen, strict=True))
+
+
+def _mismatch(now: StepEvidence) -> str | None:
+    """The sample-ratio check, by distinct entities: every comparison rests on the share that was asked for."""
+    if now.canary is None or now.champion is None or not 0.0 < now.q < 1.0:
+        return None
+    canary = now.canary.first_in_step.get("entities", 0)
+    champion = now.champion.first_in_step.get("entities", 0)
+    if log_mismatch(canary, champion, now.q) < math.log(1.0 / MISMATCH):
+        return None
+    seen = canary / (canary + champion)
+    return f"the canary has {canary:,} of {canary + champion:,} entities, {seen:.2%}, where {now.q:.2%} were asked for"
+
+
+def _turns_away(now: StepEvidence, weighed: Sequence[Evidence]) -> str | None:
+    """A canary that takes the callers' ordinary requests for mistakes. These are not counted by entity, so that one
+    caller's broken client could look like this: therefore a hold, and never an abort."""
+    if now.canary is None or now.champion is None or not 0.0 < now.q < 1.0:
+        return None
+    canary, champion = refused(now.canary), refused(now.champion)
+    share = canary / now.canary.requests
+    if share < REFUSED_SHARE or worse(now.q, REFUSED_RATIO).log_e(canary, champion) < math.log(weighed[0].bound_bad):
+        return None
+    return (
+        f"the canary refuses {canary:,} of {now.canary.requests:,} requests as the caller's mistake, "
+        f"the champion {champion:,} of {now.champion.requests:,}"
+    )

@@ -1,0 +1,114 @@
+"""Kept connections, one request at a time on each; no task and no coroutine a request."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import NamedTuple, Protocol
+
+from serinus.replay.answers import Answer, Malformed, parse
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
+
+
+class Sent(NamedTuple):
+    """A request that is under way."""
+
+    due: float
+    at: float
+    """When it was written; both in the event loop's time."""
+    id: str
+    label: float | None
+
+
+class Owner(Protocol):
+    """Who is told what becomes of requests."""
+
+    def answered(self, connection: Connection, sent: Sent, answer: Answer) -> None: ...
+    def failed(self, sent: Sent, kind: str) -> None: ...
+    def opened(self, connection: Connection) -> None: ...
+    def lost(self, connection: Connection) -> None: ...
+    def refused(self) -> None:
+        """No connection could be opened."""
+
+
+class Connection(asyncio.Protocol):
+    """Opens itself, and again with growing pauses whenever it is lost, until it is closed."""
+
+    def __init__(self, owner: Owner, host: str, port: int) -> None:
+        self._owner, self._host, self._port = owner, host, port
+        self._transport: asyncio.Transport | None = None
+        self._buffer = b""
+        self._keeper: asyncio.Task[None] | None = None
+        self._lost = asyncio.Event()
+        self.sent: Sent | None = None
+        self.free_since = 0.0
+
+    def start(self) -> None:
+        self._keeper = asyncio.get_running_loop().create_task(self._keep_open())
+
+    async def _keep_open(self) -> None:
+        loop, pause = asyncio.get_running_loop(), _FIRST_PAUSE
+        while True:
+            self._lost.clear()
+            try:
+                await loop.create_connection(lambda: self, self._host, self._port)
+            except OSError:
+                self._owner.refused()
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            else:
+                pause = _FIRST_PAUSE
+                await self._lost.wait()
+            await asyncio.sleep(pause)
+
+    def send(self, request: bytes, sent: Sent) -> None:
+        """Only while it is free."""
+        assert self._transport is not None
+        self.sent = sent
+        self._transport.write(request)
+
+    def give_up(self, kind: str) -> None:
+        """Ends the request that is under way, and the connection with it."""
+        sent, self.sent = self.sent, None
+        if sent is not None:
+            self._owner.failed(sent, kind)
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def close(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- asyncio.Protocol ---------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport, self._buffer = transport, b""
+        self.free_since = asyncio.get_running_loop().time()
+        self._owner.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer = data = self._buffer + data if self._buffer else data
+        try:
+            answer = parse(data)
+        except Malformed:
+            return self.give_up("malformed")
+        if answer is None:
+            return None
+        if self.sent is None or len(data) > answer.size:  # more than was asked for
+            return self.give_up("malformed")
+        sent, self.sent, self._buffer = self.sent, None, b""
+        if answer.close and self._transport is not None:
+            self._transport.close()
+        self._owner.answered(self, sent, answer)
+        return None
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - any loss is a reset
+        self._transport = None
+        sent, self.sent = self.sent, None
+        if sent is not None:
+            self._owner.failed(sent, "reset")
+        self._owner.lost(self)
+        self._lost.set()

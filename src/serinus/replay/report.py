@@ -1,0 +1,76 @@
+"""What became of a replay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+_KEPT_UP_MS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`sent == answered + sum(failed.values()) + unanswered`, always; while it runs, `unanswered` is in flight."""
+
+    model: str
+    rate: float
+    """Asked for, requests a second."""
+    seconds: float
+    """From the first request's time to the last answer, or to now."""
+    sent: int
+    """Requests whose time had come and that were tried."""
+    answered: int
+    """With a status of 2xx, fallbacks included."""
+    failed: Mapping[str, int]
+    """Kind -> count: `http 503`, `refused` (no connection), `reset` (closed before an answer), `timeout`,
+    `malformed`."""
+    unanswered: int
+    overdue: int
+    """Requests whose time had come but that were not tried when it ended: every connection was waiting."""
+    fallbacks: int
+    releases: Mapping[str, int]
+    """Release -> answered requests, by the answer's own word; `router` where no release is named."""
+    latency_ms: Mapping[str, float]
+    """p50, p90, p99, p99.9, max of the answered, from the moment each request was due."""
+    lag_ms: Mapping[str, float]
+    """The same of how late the generator itself was, though a connection was free."""
+    waited: int
+    """Requests that were sent late because every connection was waiting for an answer."""
+
+    @property
+    def kept_up(self) -> bool:
+        """Whether the generator was on time, so that latencies are the server's."""
+        return self.lag_ms.get("p99", 0.0) <= _KEPT_UP_MS
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {**asdict(self), "kept_up": self.kept_up}
+
+    def text(self) -> str:
+        """For a terminal."""
+        achieved = self.sent / self.seconds if self.seconds else 0.0
+        pace = f"{achieved:,.0f}/s of {self.rate:,.0f}/s asked"
+        lines = [
+            f"{self.sent:,} requests to {self.model} in {self.seconds:.1f} s: {pace}",
+            f"answered   {self.answered:,}{_listed(self.releases)}",
+        ]
+        if self.fallbacks:
+            lines.append(f"fallbacks  {self.fallbacks:,}")
+        lines.append(f"failed     {sum(self.failed.values()):,}{_listed(self.failed)}")
+        if self.unanswered or self.overdue:
+            lines.append(f"open       {self.unanswered:,} without an answer, {self.overdue:,} overdue")
+        lines.append(f"latency    {_quantiles(self.latency_ms)} (ms, from the moment each was due)")
+        late = "" if self.kept_up else "; it did not keep up: latencies are partly its own"
+        lines.append(f"own lag    {_quantiles(self.lag_ms)} (ms){late}")
+        if self.waited:
+            lines.append(f"waited     {self.waited:,} were sent late: every connection was waiting")
+        return "\n".join(lines)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return f"  ({', '.join(f'{name} {count:,}' for name, count in sorted(counts.items()))})" if counts else ""
+
+
+def _quantiles(summary: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {value:.1f}" for name, value in summary.items()) or "none"

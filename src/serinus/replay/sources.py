@@ -1,0 +1,132 @@
+"""Where replayed rows come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from serinus.core.errors import InvalidInput
+
+CHUNK = 2_000
+"""Rows prepared at a time."""
+_SCANS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive rows. `inputs` are the model's columns; the others, where there are any, are as long."""
+
+    inputs: pl.DataFrame
+    entities: pl.Series | None = None
+    ids: pl.Series | None = None
+    labels: pl.Series | None = None
+
+
+class Source(Protocol):
+    def chunks(self) -> Iterator[Chunk]:
+        """All rows from the beginning, in order, some thousand at a time. Raises InvalidInput."""
+        ...
+
+
+def open_source(
+    path: Path,
+    *,
+    model: str | None = None,
+    columns: Sequence[str] | None = None,
+    entity: str | None = None,
+    id: str | None = None,
+    label: str | None = None,
+) -> Source:
+    """A CSV or Parquet file, or the directory of a prediction log (of which `model` is replayed)."""
+    if (path / "_delta_log").is_dir():
+        if model is None:
+            raise InvalidInput(f"{path} is a prediction log: name the model whose requests are to be replayed.")
+        return LogSource(path, model)
+    return FileSource(path, columns=columns, entity=entity, id=id, label=label)
+
+
+class FileSource:
+    """A row a request. `columns` defaults to all that are not the entity, the id or the label."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        columns: Sequence[str] | None = None,
+        entity: str | None = None,
+        id: str | None = None,
+        label: str | None = None,
+    ) -> None:
+        kind = _SCANS.get(path.suffix.lower())
+        if kind is None or not path.is_file():
+            known = ", ".join(sorted(_SCANS))
+            raise InvalidInput(
+                f"{path}: not a file that can be replayed.", hint=f"Name one ending in {known}, or a log."
+            )
+        # The whole CSV is looked at for its types: a column may hold whole numbers for its first thousand rows.
+        self._rows = pl.scan_csv(path, infer_schema_length=None) if kind == "csv" else pl.scan_parquet(path)
+        self._entity, self._id, self._label = entity, id, label
+        with _named(path):
+            there = self._rows.collect_schema().names()
+        special = {name for name in (entity, id, label) if name is not None}
+        self._columns = list(columns) if columns is not None else [name for name in there if name not in special]
+        self._path = path
+        missing = sorted({*self._columns, *special} - set(there))
+        if missing:
+            raise InvalidInput(f"{path}: no column {', '.join(missing)}; there are: {', '.join(there)}.")
+
+    def chunks(self) -> Iterator[Chunk]:
+        with _named(self._path):
+            for frame in self._rows.collect_batches(chunk_size=CHUNK, maintain_order=True):
+                for part in frame.iter_slices(CHUNK):
+                    yield Chunk(
+                        part.select(self._columns),
+                        part[self._entity] if self._entity else None,
+                        part[self._id] if self._id else None,
+                        part[self._label].cast(pl.Float64) if self._label else None,
+                    )
+
+
+class LogSource:
+    """The requests that a model was sent, in the order of time within each day. One of several rows becomes as many
+    requests; one that was refused before it was read, or that named no columns, is left out."""
+
+    def __init__(self, path: Path, model: str) -> None:
+        self._path, self._model = path, model
+
+    def chunks(self) -> Iterator[Chunk]:
+        with _named(self._path):
+            wanted = (pl.col("model") == self._model) & pl.col("inputs").str.starts_with("[{")
+            log = pl.scan_delta(str(self._path)).filter(wanted)
+            days = log.select(pl.col("day").unique().sort()).collect()["day"].to_list()
+            if not days:
+                raise InvalidInput(f"{self._path}: no requests of {self._model!r} that could be sent again.")
+            for day in days:
+                frame = log.filter(pl.col("day") == day).select("time", "entity", "inputs").sort("time").collect()
+                yield from map(_of_log, frame.iter_slices(CHUNK))
+
+
+def _of_log(part: pl.DataFrame) -> Chunk:
+    """`inputs` are JSON lists of objects, a row each, whose columns are known only now."""
+    lines = "\n".join(f'{{"row":{inputs}}}' for inputs in part["inputs"])
+    rows = pl.read_ndjson(lines.encode(), infer_schema_length=None)
+    rows = rows.with_columns(part["entity"].alias("entity")).explode("row")
+    return Chunk(rows.select("row").unnest("row"), rows["entity"])
+
+
+class _named:  # noqa: N801 - reads as what it does: errors within are named by their file
+    """polars' errors may quote values, so only their kind is passed on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, PolarsError):
+            raise InvalidInput(f"{self._path}: cannot be read ({type(error).__name__}).") from None

@@ -1,0 +1,74 @@
+"""What a deployment means for the rollout and for serving, in core's values."""
+
+from __future__ import annotations
+
+from serinus.core.rollout import Policy, Step, Tolerance
+from serinus.core.values import WHOLE, ServingSettings
+from serinus.spec.schema import ModelDeployment, Rare, Ratio, RolloutStep
+
+LEAST_OF_CANDIDATE = 5_000
+"""Just under the 5,100 clean requests that clear an error budget of 0.1%, so that the minimum seldom adds a wait."""
+LEAST_OF_MODEL = 40_000
+"""Of the model as a whole, within a step: a larger share must also have been seen over more of the day's mix."""
+
+
+def policy(spec: ModelDeployment) -> Policy:
+    """What the judge goes by."""
+    watch = spec.watch
+    return Policy(
+        errors=_rare(watch.errors),
+        fallbacks=_rare(watch.fallbacks),
+        missing=_rare(watch.missing),
+        slow=_ratio(watch.slow),
+        alerts=_ratio(watch.alerts) if watch.alerts else None,
+        alpha=watch.alpha,
+        beta=watch.beta,
+    )
+
+
+def steps(spec: ModelDeployment) -> tuple[Step, ...]:
+    """The canary's steps, growing; promotion follows the last."""
+    return tuple(
+        Step(
+            weight=round(step.traffic * WHOLE),
+            minimum_requests=_minimum(step),
+            minimum_seconds=step.for_.total_seconds(),
+            maximum_seconds=step.at_most.total_seconds(),
+        )
+        for step in spec.rollout.steps
+    )
+
+
+def settings(spec: ModelDeployment) -> ServingSettings:
+    """How a release of it answers. `one_at_a_time` follows from what the gates find, and is not set here."""
+    serving = spec.serving
+    return ServingSettings(
+        timeout_ms=round(serving.timeout.total_seconds() * 1000),
+        fallback_score=serving.fallback.score if serving.fallback else None,
+        max_body_bytes=serving.max_body,
+        score_output=serving.score,
+        memory_limit_bytes=serving.memory,
+    )
+
+
+def slow_ms(spec: ModelDeployment) -> float | None:
+    """From how many milliseconds on an answer is slow; None: the champion's p99 when the canary starts."""
+    over = spec.watch.slow.over
+    return over.total_seconds() * 1000 if over else None
+
+
+def accepts(spec: ModelDeployment) -> frozenset[str]:
+    """For `Plan.accepts`."""
+    return frozenset(spec.gates.accept)
+
+
+def _minimum(step: RolloutStep) -> int:
+    return step.requests or max(LEAST_OF_CANDIDATE, round(LEAST_OF_MODEL * step.traffic))
+
+
+def _rare(rare: Rare) -> Tolerance:
+    return Tolerance(rare.ok, rare.bad, rare.budget)
+
+
+def _ratio(ratio: Ratio) -> Tolerance:
+    return Tolerance(ratio.ok, ratio.bad)

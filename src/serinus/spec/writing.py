@@ -1,0 +1,121 @@
+"""A ModelDeployment as YAML text: the least that says it, and the first one of a model, with comments."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from serinus.core.values import Column
+from serinus.spec.document import NUMBERS
+from serinus.spec.schema import ModelDeployment
+
+
+class _Writer(yaml.SafeDumper):
+    """Quotes what YAML 1.1 or 1.2 would read as something else than text, and never writes an alias."""
+
+    def ignore_aliases(self, _: Any) -> bool:
+        return True
+
+
+for _name, (_pattern, _first) in NUMBERS.items():
+    _Writer.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, list(_first))
+
+
+def as_yaml(value: Any, *, flow: bool = False) -> str:
+    text = yaml.dump(
+        value,
+        Dumper=_Writer,
+        sort_keys=False,
+        allow_unicode=True,
+        width=math.inf,
+        default_flow_style=flow,
+    )
+    return str(text).removesuffix("...\n").strip() if flow else str(text)
+
+
+def dump(spec: ModelDeployment) -> str:
+    """What differs from the defaults, and the model. `load` reads it back as an equal deployment."""
+    fields = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return as_yaml({"model": spec.model, **fields})
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the registry knows of a model's version, for its first spec."""
+
+    version: str = ""
+    flavor: str = ""
+    columns: tuple[Column, ...] | None = None
+    """None: logged without a signature."""
+    evaluation: str | None = None
+    """Name of a labelled evaluation set that was logged with the run, or None."""
+    golden: str | None = None
+
+
+def initial(model: str, facts: Facts = Facts()) -> str:
+    """The first spec of `model`: YAML with short comments, every value the default or what `facts` say."""
+    of = f" version {facts.version}" if facts.version else ""
+    flavor = f" ({facts.flavor})" if facts.flavor else ""
+    return _INITIAL.format(
+        origin=f"{model}{of}{flavor}",
+        model=as_yaml(model, flow=True),
+        caller=_caller(facts.columns),
+        evaluation=_file("evaluation", facts.evaluation, "evaluation.parquet", "labelled rows"),
+        golden=_file("golden", facts.golden, "golden.json", "rows with the scores of training time"),
+    )
+
+
+def _caller(columns: tuple[Column, ...] | None) -> str:
+    if not columns:
+        return "# caller:             # logged without a signature: what callers send\n#   columns: {amount: double}"
+    types = textwrap.indent(as_yaml({column.name: column.type for column in columns}), "    ")
+    return (
+        f"caller:\n  columns:              # what callers send; a version that needs more is stopped\n{types}".rstrip()
+    )
+
+
+def _file(field: str, found: str | None, default: str, meaning: str) -> str:
+    text = f"  {field}: {as_yaml(found or default, flow=True)}"
+    return f"{text:<32} # {meaning}" + ("" if found else "; not logged with this version")
+
+
+_INITIAL = """\
+# How {origin} is served, rolled out and watched.
+# What is left out has its default; every field: docs/model-deployment.md
+model: {model}
+
+{caller}
+
+serving:
+  timeout: 250ms         # a payment waits: after it the fallback answers
+  fallback: error        # or {{score: 0.0}}, marked as a fallback in the answer and in the log
+
+alerts:
+  budget: 0.5%           # the share of rows that analysts can look at
+  threshold: null        # null: each release's own, such that `budget` of the evaluation rows alert
+
+gates:
+{evaluation}
+  label: label                   # its column that is 1 for fraud
+{golden}
+  recall_margin: 5%              # points of recall, at the alert budget, that a version may lose to the champion
+  latency_p99: 100ms
+  memory: 2GiB
+
+rollout:
+  steps: [5%, 25%, 50%]  # then everything; or {{traffic: 5%, requests: 5000, for: 10m, at_most: 24h}}
+  approval: none         # required: somebody else approves before the first step
+
+watch:                   # ok: tolerated ratio to the champion; bad: unacceptable; budget: share of requests
+  errors: {{ok: 1.5, bad: 3.0, budget: 0.1%}}
+  slow: {{ok: 1.5, bad: 2.0, over: null}}    # null: slower than the champion's p99
+  alerts: {{ok: 1.5, bad: 2.0}}              # off: for a version that is meant to change the alert rate
+
+retention:
+  predictions: 90d
+  releases: 5
+"""

@@ -1,0 +1,38 @@
+"""`python -m serinus.wiring supervisor|control --home DIR`: the processes that know every backend."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from serinus.core.errors import SerinusError
+from serinus.core.home import Home
+from serinus.supervisor import settings as chosen
+from serinus.supervisor.process import supervise
+from serinus.wiring.control import run_control
+from serinus.wiring.processes import processes_of
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="serinus.wiring")
+    parser.add_argument("process", choices=["supervisor", "control"])
+    parser.add_argument("--home", type=Path, required=True)
+    arguments = parser.parse_args()
+    home = Home(arguments.home.absolute())
+    os.umask(0o077)
+    try:
+        settings = chosen.load(home)
+        if settings is None:
+            raise SerinusError(f"{home.path} is no home of Serinus", hint="`serinus up` makes one.")
+        if arguments.process == "control":
+            return run_control(home, settings)
+        return supervise(home, processes_of(home, settings))
+    except SerinusError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""The control process: the engine's loop in a thread beside the API."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Mapping, Sequence
+
+import uvicorn
+
+from serinus.api import create_app
+from serinus.core.home import Home
+from serinus.core.values import Access
+from serinus.engine import ENGINE, Desk, Engine, Report, World
+from serinus.supervisor import processes
+from serinus.supervisor.settings import Settings
+from serinus.wiring.local import build_local
+
+FIRST_TOKEN = "admin"  # the name of one, not a secret
+
+
+def run_control(home: Home, settings: Settings) -> int:
+    """Until SIGTERM or SIGINT; the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    world = build_local(home, settings)
+    _make_first_token(home, world)
+    desk = Desk(world)
+    engine = Engine(world, deploy_by_alias=desk.deploy_by_alias)
+    report = Report(
+        world,
+        trouble=lambda: dict(engine.trouble),
+        processes=lambda: processes(home),
+        addresses=_addresses(settings),
+        warnings=lambda: _warnings(home, settings),
+    )
+    app = create_app(home=home, world=world, desk=desk, report=report, allowed_hosts=_allowed_hosts(settings))
+    stop = threading.Event()
+    loop = threading.Thread(target=engine.run, args=(stop,), name="engine", daemon=True)
+    loop.start()
+    port = settings.ports["api"]
+    config = uvicorn.Config(app, host=settings.listen, port=port, access_log=False, server_header=False)
+    try:
+        uvicorn.Server(config).run()
+    finally:
+        stop.set()
+        loop.join(timeout=10)
+    return 0
+
+
+def _make_first_token(home: Home, world: World) -> None:
+    """The CLI's own, made once. Where its file is gone a new one takes its place."""
+    store = world.store
+    now = world.clock.now()
+    if home.token.exists() and store.whose_token(home.token.read_text().strip()) is not None:
+        return
+    if any(token["name"] == FIRST_TOKEN and token["revoked_at"] is None for token in store.tokens()):
+        store.revoke_token(FIRST_TOKEN, now)
+    secret = store.issue_token(FIRST_TOKEN, Access.ADMIN, now)
+    temporary = home.token.with_suffix(".new")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(secret)
+    temporary.replace(home.token)
+    store.audit(ENGINE, "issue-token", FIRST_TOKEN, "made at `serinus up`", {"access": Access.ADMIN.value}, now)
+
+
+def _addresses(settings: Settings) -> Mapping[str, str]:
+    host = f"[{settings.listen}]" if ":" in settings.listen else settings.listen
+    return {
+        "api": f"http://{host}:{settings.ports['api']}",
+        "envoy": f"http://{host}:{settings.ports['envoy']}",
+        "mlflow": settings.registry,
+    }
+
+
+def _allowed_hosts(settings: Settings) -> Sequence[str]:
+    port = settings.ports["api"]
+    names = {settings.listen, *settings.allowed_hosts}
+    if settings.loopback:
+        names |= {"127.0.0.1", "localhost", "[::1]"}
+    return sorted({*names, *(f"{name}:{port}" for name in names)})
+
+
+def _warnings(home: Home, settings: Settings) -> Sequence[str]:
+    found = []
+    if not settings.confined:
+        found.append("models are not confined on this machine: their code can read and write all that Serinus can")
+    if not any(p["name"] == "supervisor" and p["state"] == "running" for p in processes(home)):
+        found.append("the supervisor does not run: what dies is not restarted; `serinus up` starts it again")
+    return found

@@ -1,0 +1,39 @@
+"""One machine: models as processes, Envoy in front, everything in the home."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from serinus.backends.delta import DeltaPredictionLog
+from serinus.backends.envoy import EnvoyRouter, admin_socket
+from serinus.backends.git import GitFleet
+from serinus.backends.host import HostTarget, SocketScorer, Trials
+from serinus.backends.mlflow import MlflowRegistry
+from serinus.backends.sql import SqlStore
+from serinus.backends.uv import UvEnvironments
+from serinus.core.home import Home
+from serinus.engine import World
+from serinus.supervisor.settings import Settings
+
+
+class SystemClock:
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+def build_local(home: Home, settings: Settings) -> World:
+    """Every port on its backend of one machine. Nothing is started here."""
+    return World(
+        registry=MlflowRegistry(settings.registry, home.artifacts),
+        environments=UvEnvironments(home.environments, interpreters=[Path(p) for p in settings.interpreters]),
+        target=HostTarget(home),
+        router=EnvoyRouter(home, admin_socket(home)),
+        log=DeltaPredictionLog(home),
+        fleet=GitFleet(home.fleet),
+        trials=Trials(home),
+        scorer=SocketScorer(home),
+        store=SqlStore(f"sqlite:///{home.store}"),
+        clock=SystemClock(),
+        disk=home.path,
+    )

@@ -1,0 +1,42 @@
+"""What runs on one machine, in the order of starting; it is stopped the other way round."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from serinus.backends.envoy import admin_socket, prepare
+from serinus.backends.envoy import command as envoy_command
+from serinus.backends.mlflow import server as mlflow_server
+from serinus.core.home import Home
+from serinus.supervisor.keeper import ProcessSpec
+from serinus.supervisor.settings import Settings
+
+
+def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
+    """Writes what Envoy reads at its start, and answers what is to be run."""
+    prepare(
+        home,
+        port=settings.ports["envoy"],
+        address=settings.listen,
+        api_keys_required=not settings.loopback,
+    )
+    binary = Path(settings.envoy_binary) if settings.envoy_binary else None
+    found = [
+        ProcessSpec(
+            "collector", _module("serinus.backends.delta", home, "--envoy-admin", admin_socket(home)), {}, 30.0
+        ),
+        ProcessSpec("host", _module("serinus.backends.host", home), {}, 30.0),
+        ProcessSpec("envoy", envoy_command(home, binary), {}, 10.0),
+        ProcessSpec("control", _module("serinus.wiring", home, first="control"), {}, 15.0),
+    ]
+    if settings.mlflow_uri is None:
+        command = mlflow_server.command(home, settings.ports["mlflow"])
+        found.insert(0, ProcessSpec("mlflow", command, mlflow_server.environment(), 10.0))
+    return found
+
+
+def _module(name: str, home: Home, *more: str, first: str = "") -> list[str]:
+    words = [first] if first else []
+    return [sys.executable, "-m", name, *words, "--home", str(home.path), *more]

@@ -1,0 +1,140 @@
+"""Gates that compare a release's answers: with the training path, with itself, and what all of them mean together."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from serinus.core.values import GateResult, Outcome
+from serinus.gates import (
+    GATES,
+    GoldenEvidence,
+    LoadEvidence,
+    MetamorphicEvidence,
+    Transformation,
+    TransformationCheck,
+    compare,
+    decide,
+    golden,
+    judge,
+    metamorphic,
+)
+
+
+def test_golden_rows_pass_within_rounding() -> None:
+    result = golden(GoldenEvidence((0.1, 0.5, 1e6), (0.1 + 5e-7, 0.5, 1e6 + 0.5), threshold=0.3))
+    assert (result.outcome, result.evidence["rows"]) == (Outcome.PASS, 3)
+
+
+def test_golden_rows_that_differ_are_named_by_index_and_never_by_value() -> None:
+    result = golden(GoldenEvidence((0.1234, 0.5678, 0.9), (0.1234, 0.4321, 0.9)))
+    assert (result.outcome, result.evidence["differ"]) == (Outcome.FAIL, [1])
+    assert "0.5678" not in json.dumps([result.summary, dict(result.evidence)])
+    assert result.evidence["max_difference"] == pytest.approx(0.1357)
+
+
+def test_a_decision_that_flips_at_the_threshold_fails_however_small_the_difference() -> None:
+    result = golden(GoldenEvidence((0.5,), (0.5 - 1e-9,), threshold=0.5))
+    assert (result.outcome, result.evidence["flipped"]) == (Outcome.FAIL, [0])
+
+
+def test_a_missing_score_never_equals_one_that_is_there() -> None:
+    assert golden(GoldenEvidence((0.5,), (None,))).outcome is Outcome.FAIL
+    assert golden(GoldenEvidence((None,), (0.5,))).outcome is Outcome.FAIL
+    both = golden(GoldenEvidence((None, 0.1), (None, 0.1), threshold=0.3))
+    assert (both.outcome, both.evidence["without_score"]) == (Outcome.PASS, 1)
+
+
+def test_golden_rows_without_answers_fail_and_without_reference_decide_nothing() -> None:
+    assert golden(GoldenEvidence((0.1, 0.2), (0.1,))).outcome is Outcome.FAIL
+    assert golden(GoldenEvidence((0.1,), error="no answer within 250 ms")).outcome is Outcome.FAIL
+    unknown = golden(GoldenEvidence(None, error="frame refused", unavailable=True))
+    assert (unknown.outcome, unknown.evidence["blocking"]) == (Outcome.INCONCLUSIVE, True)
+    for none in (None, ()):
+        assert golden(GoldenEvidence(none)).evidence["blocking"] is False
+
+
+GOOD = tuple(TransformationCheck(kind, 50) for kind in Transformation)
+
+
+def with_bad(kind: Transformation, **changes: object) -> tuple[TransformationCheck, ...]:
+    bad = {"max_difference": 0.2, "failures": (3, 7), **changes}
+    return tuple(TransformationCheck(kind, 50, **bad) if c.transformation is kind else c for c in GOOD)
+
+
+def test_one_answer_a_row_passes() -> None:
+    result = metamorphic(MetamorphicEvidence(GOOD))
+    assert (result.outcome, result.evidence["one_at_a_time"]) == (Outcome.PASS, False)
+    assert result.summary.startswith("One answer a row")
+
+
+@pytest.mark.parametrize("kind", [Transformation.TWICE, Transformation.BATCH, Transformation.ORDER])
+def test_an_answer_that_depends_on_its_neighbours_fails_unless_one_at_a_time_is_accepted(kind: Transformation) -> None:
+    refused = metamorphic(MetamorphicEvidence(with_bad(kind)))
+    assert refused.outcome is Outcome.FAIL
+    assert f"{kind.value}: 2 of 50 rows got another score (by up to 0.2)" in refused.summary
+    assert "one-at-a-time" in refused.summary
+    marked = metamorphic(MetamorphicEvidence(with_bad(kind), accepted=True))
+    assert (marked.outcome, marked.evidence["one_at_a_time"]) == (Outcome.PASS, True)
+
+
+@pytest.mark.parametrize("kind", [Transformation.INTEGERS, Transformation.ALONE])
+def test_serving_one_at_a_time_excuses_no_row_that_gets_no_answer_by_itself(kind: Transformation) -> None:
+    refused = metamorphic(MetamorphicEvidence(with_bad(kind, error="refused", failures=()), accepted=True))
+    assert (refused.outcome, refused.evidence["curable"]) == (Outcome.FAIL, False)
+    assert "one-at-a-time" not in refused.summary
+
+
+def test_a_release_that_is_served_one_at_a_time_keeps_the_mark() -> None:
+    for checks in (GOOD, with_bad(Transformation.TWICE)):
+        result = metamorphic(MetamorphicEvidence(checks, accepted=True, one_at_a_time=True))
+        assert (result.outcome, result.evidence["one_at_a_time"]) == (Outcome.PASS, True)
+
+
+def test_a_batch_that_gets_no_answer_is_cured_by_serving_one_at_a_time() -> None:
+    checks = with_bad(Transformation.BATCH, error="one row only", failures=())
+    assert metamorphic(MetamorphicEvidence(checks, accepted=True)).outcome is Outcome.PASS
+
+
+def test_a_check_is_made_from_expected_and_given_scores() -> None:
+    check = compare(Transformation.ORDER, (0.1, 0.2, None), (0.1, 0.3, None))
+    assert (check.failures, check.rows) == ((1,), 3)
+    assert check.max_difference == pytest.approx(0.1)
+    assert compare(Transformation.BATCH, (0.1, 0.2), (0.1,)).error == "1 scores for 2 rows"
+
+
+def test_nothing_to_transform_decides_nothing() -> None:
+    assert metamorphic(MetamorphicEvidence(())).outcome is Outcome.INCONCLUSIVE
+
+
+def of(gate: str, outcome: Outcome, **evidence: object) -> GateResult:
+    return GateResult(gate, outcome, f"{gate} says", evidence)
+
+
+def test_a_failed_gate_is_never_accepted() -> None:
+    ok, reason = decide([of("load", Outcome.PASS), of("golden", Outcome.FAIL)], {"inconclusive-golden"})
+    assert (ok, reason) == (False, "gate golden failed: golden says")
+
+
+def test_an_undecided_gate_stops_the_rollout_unless_it_is_accepted_or_had_nothing_to_judge() -> None:
+    undecided = of("quality", Outcome.INCONCLUSIVE, blocking=True)
+    ok, reason = decide([undecided])
+    assert not ok
+    assert "gates.accept: [inconclusive-quality]" in reason
+    assert decide([undecided], {"inconclusive-quality"})[0]
+    assert not decide([of("quality", Outcome.INCONCLUSIVE)])[0]
+    ok, reason = decide([of("load", Outcome.PASS), of("quality", Outcome.INCONCLUSIVE, blocking=False)])
+    assert (ok, reason) == (True, "1 gates passed; not judged: quality")
+
+
+def test_a_failure_is_told_before_what_is_undecided() -> None:
+    results = [of("golden", Outcome.INCONCLUSIVE, blocking=True), of("latency", Outcome.FAIL)]
+    assert decide(results)[1].startswith("gate latency failed")
+
+
+def test_evidence_finds_its_gate() -> None:
+    assert judge(LoadEvidence(True)).gate == "load"
+    names = [gate.__name__ for gate in GATES.values()]
+    assert names[0] == "scan"
+    assert names[-1] == "quality"

@@ -1,0 +1,165 @@
+"""Gates that look at the artifact and at how the release comes up."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from serinus.core.values import Column, Outcome
+from serinus.gates import (
+    ExampleEvidence,
+    LatencyEvidence,
+    LoadEvidence,
+    MemoryEvidence,
+    PickleImports,
+    ScanEvidence,
+    SignatureEvidence,
+    example,
+    latency,
+    load,
+    memory,
+    scan,
+    signature,
+)
+
+SKLEARN = (
+    "_codecs.encode", "builtins.slice", "copyreg._reconstructor", "joblib.numpy_pickle.NumpyArrayWrapper",
+    "numpy._core.multiarray._reconstruct", "numpy.dtype", "numpy.ndarray", "sklearn.pipeline.Pipeline",
+    "pandas.core.frame.DataFrame", "collections.OrderedDict", "functools.partial", "scipy.sparse._csr.csr_matrix",
+)  # fmt: skip
+
+
+def of_one(*imports: str, error: str = "") -> ScanEvidence:
+    return ScanEvidence((PickleImports("model.pkl", imports, error),))
+
+
+def test_an_ordinary_model_is_not_suspected() -> None:
+    result = scan(of_one(*SKLEARN))
+    assert result.outcome is Outcome.PASS
+    assert result.evidence["forbidden"] == result.evidence["noted"] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "os.system", "posix.system", "nt.system", "subprocess.Popen", "builtins.eval", "__builtin__.exec",
+        "builtins.__import__", "socket.socket", "shutil.rmtree", "ctypes.CDLL", "importlib.import_module",
+        "runpy.run_path", "pty.spawn", "sys.modules", "webbrowser.open", "urllib.request.urlopen", "requests.api.get",
+        "pip.main", "io.open", "_pickle.loads", "numpy.testing._private.utils.runstring", "torch.hub.load", "?.system",
+        "builtins.?",
+    ],
+)  # fmt: skip
+def test_what_no_model_needs_to_import_fails_and_says_where(name: str) -> None:
+    result = scan(of_one(*SKLEARN, name))
+    assert result.outcome is Outcome.FAIL
+    assert name in result.summary
+    assert result.evidence["forbidden"] == [{"file": "model.pkl", "import": name}]
+
+
+@pytest.mark.parametrize("name", ["osmodel.Model", "systems.X", "codecs.lookup", "httpmodel.Y", "scipy.signal.Z"])
+def test_a_name_that_only_begins_alike_is_not_forbidden(name: str) -> None:
+    assert scan(of_one(name)).outcome is Outcome.PASS
+
+
+def test_a_python_model_by_cloudpickle_passes_and_is_noted() -> None:
+    found = scan(of_one("cloudpickle.cloudpickle._make_function", "types.CodeType", "builtins.getattr"))
+    assert found.outcome is Outcome.PASS
+    assert len(found.evidence["noted"]) == 3
+    assert "can hold code of their own" in found.summary
+
+
+def test_a_scan_is_read_as_the_runtime_prints_it() -> None:
+    printed = {"pickles": [{"file": "m.pkl", "imports": ["os.system", "numpy.dtype"]}], "other": ["code/x.py"]}
+    result = scan(json.loads(json.dumps(printed)))
+    assert result.outcome is Outcome.FAIL
+    assert result.evidence["other"] == ["code/x.py"]
+    assert scan({"pickles": [], "other": []}).summary == "No pickles in the artifact."
+
+
+def test_a_pickle_that_cannot_be_read_to_its_end_fails() -> None:
+    result = scan(of_one("numpy.dtype", error="pickle data was truncated"))
+    assert (result.outcome, result.evidence["unread"][0]["file"]) == (Outcome.FAIL, "model.pkl")
+
+
+def test_load_says_why_a_worker_did_not_come_up() -> None:
+    assert load(LoadEvidence(True, seconds=1.24)).summary == "Loaded and warmed up in 1.2 s."
+    result = load(LoadEvidence(False, "No module named 'lightgbm'"))
+    assert (result.outcome, result.summary) == (Outcome.FAIL, "No module named 'lightgbm'")
+    assert load(LoadEvidence(False)).summary
+
+
+AMOUNT, COUNTRY = Column("amount", "double"), Column("country", "string")
+
+
+def fit(inputs, sent, by: str = "the spec"):
+    return signature(SignatureEvidence(inputs, sent, by))
+
+
+def test_a_new_required_column_fails_and_an_optional_one_does_not() -> None:
+    result = fit((AMOUNT, COUNTRY), (AMOUNT,), "the champion's signature")
+    assert result.outcome is Outcome.FAIL
+    assert "needs column 'country' (string), which is not sent, by the champion's signature" in result.summary
+    assert fit((AMOUNT, Column("country", "string", required=False)), (AMOUNT,)).outcome is Outcome.PASS
+
+
+def test_a_column_that_is_sent_only_sometimes_cannot_be_required() -> None:
+    assert fit((AMOUNT,), (Column("amount", "double", required=False),)).outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize(
+    ("sent", "wanted", "fits"),
+    [
+        ("long", "double", True), ("integer", "long", True), ("double", "float", True),
+        ("float", "tensor(float64)", True), ("tensor(float32)", "float", True), ("string", "string", True),
+        ("double", "long", False), ("string", "double", False), ("double", "string", False),
+        ("long", "integer", False), ("boolean", "long", False),
+    ],
+)  # fmt: skip
+def test_a_changed_type_fails_unless_every_value_still_reads_the_same(sent: str, wanted: str, fits: bool) -> None:
+    result = fit((Column("x", wanted),), (Column("x", sent),))
+    assert (result.outcome is Outcome.PASS) is fits
+    if not fits:
+        assert result.summary.startswith(f"needs column 'x' as {wanted}, which is sent as {sent}")
+
+
+def test_what_is_sent_but_not_used_is_said() -> None:
+    result = fit((AMOUNT,), (AMOUNT, COUNTRY))
+    assert (result.outcome, result.evidence["unused"]) == (Outcome.PASS, ["country"])
+    assert "country" in result.summary
+
+
+def test_a_model_without_signature_passes_with_a_warning() -> None:
+    result = fit(None, (AMOUNT,))
+    assert (result.outcome, result.evidence["raw_protocol"]) == (Outcome.PASS, True)
+    assert fit((AMOUNT,), None).outcome is Outcome.PASS
+
+
+def test_the_input_example_must_be_answered_whole() -> None:
+    assert example(ExampleEvidence(2, (0.1, 0.2))).outcome is Outcome.PASS
+    assert example(ExampleEvidence(2, (0.1, None))).evidence["missing"] == [1]
+    assert example(ExampleEvidence(2, (0.1,))).outcome is Outcome.FAIL
+    assert "timeout" in example(ExampleEvidence(2, error="timeout")).summary
+    absent = example(ExampleEvidence(None))
+    assert (absent.outcome, absent.evidence["blocking"]) == (Outcome.INCONCLUSIVE, False)
+
+
+def test_latency_is_judged_by_the_99th_percentile() -> None:
+    quick = [0.002] * 99
+    assert latency(LatencyEvidence([*quick, 5.0], 100, 250)).outcome is Outcome.PASS
+    slow = latency(LatencyEvidence([*quick, 0.15, 0.15], 100, 250))
+    assert (slow.outcome, slow.evidence["p99_ms"]) == (Outcome.FAIL, 150.0)
+    assert "over the budget of 100 ms" in slow.summary
+    assert "over the timeout" in latency(LatencyEvidence([*quick, 0.3, 0.3], 400, 250)).summary
+
+
+def test_too_few_timed_requests_decide_nothing() -> None:
+    assert latency(LatencyEvidence([0.001] * 29, 100, 250)).evidence["blocking"] is True
+    assert latency(LatencyEvidence([], 100, 250)).evidence["blocking"] is False
+
+
+def test_memory_is_held_against_its_budget() -> None:
+    assert memory(MemoryEvidence(2**28, 2**31)).outcome is Outcome.PASS
+    assert memory(MemoryEvidence(2**32, 2**31)).summary == "4,096 MiB, over the budget of 2,048 MiB."
+    assert memory(MemoryEvidence(2**32, None)).outcome is Outcome.PASS
+    assert memory(MemoryEvidence(None, 2**31)).outcome is Outcome.INCONCLUSIVE

@@ -1,0 +1,176 @@
+"""Recall at the alert budget, and the threshold that spends the budget."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serinus.core.errors import InvalidInput
+from serinus.core.values import Outcome
+from serinus.gates import QualityEvidence, alert_threshold, quality
+from serinus.gates.intervals import Z, cases_needed, paired_difference, wilson
+
+ROWS, FRAUDS = 20_000, 300
+
+
+def sets(caught: int):
+    """Scores whose top percent holds the first `caught` of the frauds."""
+    scores = np.linspace(0.0, 0.5, ROWS)
+    scores[-FRAUDS:] = 0.01
+    scores[ROWS - FRAUDS : ROWS - FRAUDS + caught] = 0.9
+    return scores.tolist()
+
+
+LABELS = [0.0] * (ROWS - FRAUDS) + [1.0] * FRAUDS
+
+
+def judged(caught: int, caught_by_champion: int | None, **changes):
+    given = {
+        "labels": LABELS,
+        "candidate": sets(caught),
+        "champion": None if caught_by_champion is None else sets(caught_by_champion),
+        "budget": 0.01,
+        **changes,
+    }
+    return quality(QualityEvidence(**given))
+
+
+def test_a_model_that_catches_the_same_frauds_passes() -> None:
+    result = judged(180, 180)
+    assert result.outcome is Outcome.PASS
+    assert result.evidence["recall"] == result.evidence["champion_recall"] == pytest.approx(0.6)
+    assert result.evidence["difference_low"] > -0.05
+    json.dumps(dict(result.evidence))
+
+
+def test_a_clearly_worse_model_fails_and_a_better_one_passes() -> None:
+    worse = judged(120, 180)
+    assert (worse.outcome, worse.evidence["only_champion"]) == (Outcome.FAIL, 60)
+    assert "-20.0 points" in worse.summary
+    assert judged(195, 180).outcome is Outcome.PASS
+
+
+def test_in_between_the_gate_cannot_decide_and_says_how_many_frauds_it_takes() -> None:
+    result = judged(168, 180)
+    assert (result.outcome, result.evidence["blocking"]) == (Outcome.INCONCLUSIVE, True)
+    assert result.evidence["frauds_needed"] > FRAUDS
+    assert "frauds" in result.summary
+
+
+def test_what_is_too_good_is_suspected_of_a_leak() -> None:
+    result = judged(199, 160)
+    assert (result.outcome, result.evidence["suspect"]) == (Outcome.INCONCLUSIVE, "leakage")
+
+
+def test_the_paired_interval_is_narrower_than_that_of_two_samples() -> None:
+    low, high = paired_difference(9, 9, 281)
+    independent = 2 * Z * math.sqrt(2 * 0.8 * 0.2 / 281)
+    assert high - low < 0.5 * independent
+    assert low < 0 < high
+
+
+def test_intervals_match_published_examples() -> None:
+    # Wilson, 81 of 263: Newcombe 1998, table I. Paired: Bonett and Price's formula by hand for 14 and 2 of 100.
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    d, n = (15 - 3) / 102, 102
+    half = Z * math.sqrt((18 / 102 - d * d) / n)
+    assert paired_difference(14, 2, 100) == pytest.approx((d - half, d + half))
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_the_paired_interval_covers_the_truth() -> None:
+    rng = np.random.default_rng(2)
+    draws = rng.multinomial(281, [0.08, 0.05, 0.87], size=2000)
+    ends = [paired_difference(int(gained), int(lost), 281) for gained, lost, _ in draws]
+    covered = np.mean([low <= 0.03 <= high for low, high in ends])
+    assert 0.935 <= covered <= 0.98
+
+
+def test_the_number_of_frauds_needed_grows_with_disagreement_and_nearness() -> None:
+    assert cases_needed(10, 10, 300, 0.05) < cases_needed(30, 30, 300, 0.05)
+    assert cases_needed(10, 10, 300, 0.05) < cases_needed(10, 22, 300, 0.05)
+
+
+def test_a_first_deployment_passes_with_its_interval_shown() -> None:
+    result = judged(180, None)
+    assert result.outcome is Outcome.PASS
+    assert result.evidence["recall_low"] < 0.6 < result.evidence["recall_high"]
+    assert "nothing is live" in result.summary
+
+
+def test_without_labels_the_gate_does_not_block() -> None:
+    result = quality(QualityEvidence(None))
+    assert (result.outcome, result.evidence["blocking"]) == (Outcome.INCONCLUSIVE, False)
+    assert quality(QualityEvidence(None, error="no column 'label'")).evidence["blocking"] is True
+
+
+@pytest.mark.parametrize("labels", [[0.0] * 10, [1.0] * 10, [None] * 10, []])
+def test_a_set_of_one_class_decides_nothing(labels) -> None:
+    result = quality(QualityEvidence(labels, [0.5] * len(labels), [0.5] * len(labels)))
+    assert (result.outcome, result.evidence["blocking"]) == (Outcome.INCONCLUSIVE, True)
+
+
+@pytest.mark.parametrize("missing", [None, math.nan, math.inf])
+def test_a_candidate_without_a_score_for_every_row_fails(missing) -> None:
+    scores = sets(180)
+    scores[5] = missing
+    result = judged(180, 180, candidate=scores)
+    assert (result.outcome, result.evidence["missing"]) == (Outcome.FAIL, 1)
+    assert judged(180, 180, candidate=scores[:-1]).outcome is Outcome.FAIL
+
+
+def test_a_champion_without_a_score_for_a_row_has_not_caught_it() -> None:
+    champion = sets(180)
+    champion[-FRAUDS] = math.nan
+    assert judged(180, 180, champion=champion).evidence["only_candidate"] == 1
+    none = judged(180, 180, champion=[None] * ROWS)
+    assert none.outcome is Outcome.INCONCLUSIVE
+
+
+def test_rows_whose_label_is_not_known_take_no_part() -> None:
+    labels = [*LABELS[:-1], None]
+    assert judged(180, 180, labels=labels).evidence["frauds"] == FRAUDS - 1
+
+
+def test_a_model_that_cannot_rank_its_top_catches_nothing() -> None:
+    constant = judged(180, 180, candidate=[0.5] * ROWS)
+    assert (constant.outcome, constant.evidence["recall"]) == (Outcome.FAIL, 0.0)
+
+
+def test_the_threshold_spends_the_budget() -> None:
+    scores = [i / 1000 for i in range(1000)]
+    assert alert_threshold(scores, 0.005) == 0.995
+    assert alert_threshold(scores, 1.0) == 0.0
+
+
+def test_rows_with_one_score_alert_together_or_not_at_all() -> None:
+    assert alert_threshold([0.9, 0.8, 0.8, 0.1], 0.5) == 0.9
+    assert alert_threshold([0.9, 0.8, 0.8, 0.1], 0.75) == 0.8
+    assert alert_threshold([0.5, 0.5], 0.5) == math.nextafter(0.5, 1.0)
+    assert alert_threshold([0.5, 0.4], 0.0) == math.nextafter(0.5, 1.0)
+
+
+def test_rows_without_a_score_count_but_never_alert() -> None:
+    assert alert_threshold([None, math.nan, 0.2, 0.9], 0.25) == 0.9
+    for empty in ([], [None], [math.nan]):
+        with pytest.raises(InvalidInput):
+            alert_threshold(empty, 0.1)
+    with pytest.raises(InvalidInput):
+        alert_threshold([0.5], 1.5)
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0])), min_size=1, max_size=60),
+    st.floats(0, 1),
+)
+def test_the_budget_is_never_exceeded(scores: list[float | None], budget: float) -> None:
+    if all(score is None for score in scores):
+        return
+    threshold = alert_threshold(scores, budget)
+    alerts = sum(score is not None and score >= threshold for score in scores)
+    assert alerts <= budget * len(scores) + 1e-6

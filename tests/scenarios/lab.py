@@ -1,0 +1,492 @@
+"""A whole world in memory, in virtual time, around the real engine, desk, judge, gates, spec and SQL store.
+
+What is simulated is only what lies behind the ports of traffic and files: requests, releases, the registry, Git.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from serinus.backends.sql import SqlStore
+from serinus.core.errors import NotFound, Refused, Unavailable
+from serinus.core.rollout import Phase, Rollout
+from serinus.core.values import (
+    WHOLE,
+    Access,
+    Actor,
+    ArmCounts,
+    Artifact,
+    Column,
+    Environment,
+    Label,
+    Placement,
+    PlacementState,
+    Release,
+    Requirements,
+    Routing,
+    Traffic,
+    VersionRef,
+    Watch,
+)
+from serinus.engine import Desk, Engine, World
+from serinus.engine.jobs import Jobs
+
+MODEL = "fraud"
+TICK = 4.0
+
+
+class Killed(BaseException):
+    """`kill -9`: nothing catches it."""
+
+
+@dataclass
+class Behaviour:
+    """How a version behaves under traffic. Shares of its requests."""
+
+    errors: float = 0.0
+    slow: float = 0.0
+    alerts: float = 0.005
+    missing: float = 0.0
+    loads: bool = True
+    pickles: tuple[str, ...] = ()
+    recall: float = 0.9
+
+
+class VirtualClock:
+    def __init__(self) -> None:
+        self.time = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.time
+
+
+class Inline(Executor):
+    """Runs a job when it is submitted: virtual time does not wait for threads."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001  as an executor does
+            future.set_exception(error)
+        return future
+
+
+@dataclass
+class FakeRegistry:
+    files: Path
+    behaviours: dict[str, Behaviour] = field(default_factory=dict)
+    alias: dict[str, dict[str, str]] = field(default_factory=dict)
+    away: bool = False
+
+    def register(self, version: str, behaviour: Behaviour) -> None:
+        self.behaviours[version] = behaviour
+        directory = self.files / version
+        directory.mkdir(parents=True, exist_ok=True)
+        (self.files / "python").touch()
+        rows = [[float(n), n / 7] for n in range(400)]
+        labels = [1 if n % 4 == 0 else 0 for n in range(400)]
+        lines = ["a,b,label", *(f"{a},{b},{label}" for (a, b), label in zip(rows, labels, strict=True))]
+        (directory / "evaluation.csv").write_text("\n".join(lines))
+        golden = {"columns": ["a", "b"], "rows": rows[:20], "scores": [score_of(behaviour, row) for row in rows[:20]]}
+        (directory / "golden.json").write_text(json.dumps(golden))
+
+    def _answer(self) -> None:
+        if self.away:
+            raise Unavailable("the registry does not answer")
+
+    def find(self, model: str, version_or_alias: str) -> VersionRef:
+        self._answer()
+        name = version_or_alias.lstrip("@")
+        version = name if name.isdigit() else self.alias.get(model, {}).get(name, "")
+        if model != MODEL or version not in self.behaviours:
+            raise NotFound(f"{model} has no version or alias {version_or_alias}")
+        return VersionRef(model, version, "READY", run_id=version)
+
+    def aliases(self) -> Mapping[str, Mapping[str, str]]:
+        self._answer()
+        return {model: dict(found) for model, found in self.alias.items()}
+
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        self._answer()
+        self.alias.setdefault(model, {})[alias] = version
+
+    def drop_alias(self, model: str, alias: str) -> None:
+        self._answer()
+        self.alias.setdefault(model, {}).pop(alias, None)
+
+    def fetch(self, ref: VersionRef) -> Artifact:
+        self._answer()
+        return Artifact(
+            path=self.files / ref.version,
+            digest=f"artifact-{ref.version}",
+            requirements=Requirements(("mlflow",), "3.11"),
+            inputs=(Column("a", "double"), Column("b", "double")),
+            outputs=None,
+            input_example=None,
+            flavor="fake",
+        )
+
+    def run_file(self, ref: VersionRef, name: str) -> Path | None:
+        path = self.files / ref.version / name
+        return path if path.exists() else None
+
+
+def score_of(behaviour: Behaviour, row: Sequence[Any]) -> float:
+    """Frauds (every fourth row) score high, but for the share that this version misses."""
+    number = int(row[0])
+    fraud = number % 4 == 0
+    caught = (number // 4) % 100 < 100 * behaviour.recall
+    return (0.9 if fraud and caught else 0.1) + number * 1e-5
+
+
+@dataclass
+class FakeEnvironments:
+    files: Path
+
+    def prepare(
+        self, requirements: Requirements, loads: Callable[[Environment], str | None], say: Callable[[str], None]
+    ) -> Environment:
+        environment = Environment("environment-1", self.files / "python", "3.11.7", self.files / "lock")
+        say("built")
+        loads(environment)
+        return environment
+
+
+@dataclass
+class FakeTarget:
+    behaviours: Mapping[str, Behaviour]
+    placed: dict[str, Release] = field(default_factory=dict)
+    away: bool = False
+    history: list[str] = field(default_factory=list)
+
+    def place(self, release: Release) -> None:
+        self.placed[release.id] = release
+        self.history.append(f"place {release.id}")
+
+    def remove(self, release_id: str) -> None:
+        self.placed.pop(release_id, None)
+        self.history.append(f"remove {release_id}")
+
+    def observe(self) -> Mapping[str, Placement]:
+        if self.away:
+            raise Unavailable("the host does not answer")
+        return {r.id: self._placement(r) for r in self.placed.values()}
+
+    def _placement(self, release: Release) -> Placement:
+        loads = self.behaviours[release.version].loads
+        state = PlacementState.READY if loads else PlacementState.FAILED
+        reason = "" if loads else "exited with 1: ImportError"
+        return Placement(release.id, state, reason, f"/sockets/{release.id}", 1, 100_000_000, load_seconds=0.1)
+
+
+@dataclass
+class FakeRouter:
+    routings: dict[str, Routing] = field(default_factory=dict)
+    history: list[Routing] = field(default_factory=list)
+    away: bool = False
+
+    def apply(self, routing: Routing) -> None:
+        if self.away:
+            raise Unavailable("the router does not answer")
+        self.routings[routing.model] = routing
+        self.history.append(routing)
+
+    def in_force(self, model: str) -> Routing | None:
+        if self.away:
+            raise Unavailable("the router does not answer")
+        return self.routings.get(model)
+
+    def remove(self, model: str) -> None:
+        self.routings.pop(model, None)
+
+
+@dataclass
+class FakeLog:
+    """Counts what a seeded simulation of callers gives; every request is another entity's."""
+
+    watches: dict[str, Watch] = field(default_factory=dict)
+    counted: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    away: bool = False
+    blind: bool = False
+    random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
+
+    def watch(self, watch: Watch) -> None:
+        known = self.watches.get(watch.split)
+        if known is not None and known != watch:
+            raise Refused(f"{watch.split} is watched in another way already")
+        self.watches[watch.split] = watch
+
+    def counts(self, split: str) -> Mapping[str, ArmCounts] | None:
+        if self.away:
+            raise Unavailable("the prediction log does not answer")
+        if self.blind or split not in self.watches:
+            return None
+        return {release: _arm_counts(release, c) for release, c in self.counted.get(split, {}).items()}
+
+    def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
+        return {}
+
+    def label(self, labels: Iterable[Label]) -> int:
+        return len(list(labels))
+
+    def serve(self, routing: Routing, requests: int, behaviours: Mapping[str, Behaviour]) -> None:
+        for arm in routing.arms:
+            n = int(self.random.binomial(requests, arm.weight / WHOLE))
+            how = behaviours[arm.release.rsplit("-", 2)[1]]
+            counts = self.counted.setdefault(routing.split, {}).setdefault(arm.release, {})
+            drawn = {"errors": how.errors, "slow": how.slow, "alerts": how.alerts, "missing": how.missing}
+            counts["requests"] = counts.get("requests", 0) + n
+            for kind, share in drawn.items():
+                counts[kind] = counts.get(kind, 0) + int(self.random.binomial(n, share))
+
+
+def _arm_counts(release: str, c: Mapping[str, int]) -> ArmCounts:
+    first = {kind: c.get(kind, 0) for kind in ("errors", "slow", "alerts", "missing")}
+    first |= {"fallbacks": 0, "entities": c.get("requests", 0)}
+    requests = c.get("requests", 0)
+    return ArmCounts(
+        release=release,
+        requests=requests,
+        answered=requests - c.get("errors", 0),
+        rows=requests,
+        errors=c.get("errors", 0),
+        slow=c.get("slow", 0),
+        alerts=c.get("alerts", 0),
+        missing=c.get("missing", 0),
+        first_in_step=first,
+        first_in_rollout=first,
+    )
+
+
+@dataclass
+class FakeFleet:
+    specs: dict[str, str] = field(default_factory=dict)
+    published: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    commits: list[tuple[str, str, str]] = field(default_factory=list)
+    """(model, who, why)"""
+
+    def read(self, model: str) -> str | None:
+        return self.specs.get(model)
+
+    def write(self, model: str, text: str, *, who: str, why: str) -> str:
+        self.specs[model] = text
+        return "c0"
+
+    def publish(self, model: str, live: Mapping[str, Any], *, who: str, why: str) -> str:
+        if self.published.get(model) != live:
+            self.published[model] = dict(live)
+            self.commits.append((model, who, why))
+        return f"c{len(self.commits)}"
+
+    def live(self, model: str) -> Mapping[str, Any] | None:
+        return self.published.get(model)
+
+
+@dataclass
+class FakeTrials:
+    behaviours: Mapping[str, Behaviour]
+
+    def scan(self, artifact: Path) -> Mapping[str, Any]:
+        imports = list(self.behaviours[artifact.name].pickles)
+        return {"pickles": [{"file": "model.pkl", "imports": imports}], "other": []}
+
+    def loads(self, environment: Environment, artifact: Path) -> str | None:
+        return None
+
+    def reference(self, python: Path, artifact: Path, columns: Any, rows: Any, score_output: Any) -> list[float]:
+        return [score_of(self.behaviours[artifact.name], row) for row in rows]
+
+
+@dataclass(frozen=True)
+class Answer:
+    scores: Sequence[float | None]
+    seconds: float = 0.002
+
+
+@dataclass
+class FakeScorer:
+    behaviours: Mapping[str, Behaviour]
+
+    def score(self, endpoint: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], timeout: float) -> Answer:
+        how = self.behaviours[endpoint.rsplit("-", 2)[1]]
+        return Answer([score_of(how, row) for row in rows])
+
+
+SPEC = """
+model: fraud
+alerts: {budget: 25%}
+gates: {evaluation: evaluation.csv}
+rollout:
+  steps:
+    - {traffic: 5%, requests: 3000, for: 1m, at_most: 1h}
+    - {traffic: 50%, requests: 10000, for: 1m, at_most: 1h}
+"""
+
+ADA = Actor("ada", Access.DEPLOY, "test")
+GRACE = Actor("grace", Access.APPROVE, "test")
+
+
+class Lab:
+    """The world, and the engine in it. `restart` is what a new process sees after the old one died."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self.clock = VirtualClock()
+        self.behaviours: dict[str, Behaviour] = {}
+        self.registry = FakeRegistry(directory / "files", self.behaviours)
+        self.target = FakeTarget(self.behaviours)
+        self.router = FakeRouter()
+        self.log = FakeLog()
+        self.fleet = FakeFleet({MODEL: SPEC})
+        self.store = SqlStore(f"sqlite:///{directory / 'store.db'}")
+        self.per_second = 0
+        self.world = World(
+            registry=self.registry,
+            environments=FakeEnvironments(directory / "files"),
+            target=self.target,
+            router=self.router,
+            log=self.log,
+            fleet=self.fleet,
+            trials=FakeTrials(self.behaviours),
+            scorer=FakeScorer(self.behaviours),
+            store=self.store,
+            clock=self.clock,
+            disk=directory,
+        )
+        self.restart()
+
+    def restart(self, world: World | None = None) -> None:
+        """A new engine with nothing but what is stored."""
+        self.desk = Desk(world or self.world)
+        self.engine = Engine(world or self.world, Jobs(Inline()), deploy_by_alias=self.desk.deploy_by_alias)
+
+    def register(self, version: str, **behaviour: Any) -> None:
+        self.registry.register(version, Behaviour(**behaviour))
+
+    def live(self, version: str, **behaviour: Any) -> None:
+        """Brings `version` to full traffic, as a first deployment."""
+        self.register(version, **behaviour)
+        self.desk.deploy(ref=f"{MODEL}@{version}", spec=None, actor=ADA)
+        self.run(seconds=10)
+        assert self.champion == version, self.store.rollouts()[0].status
+
+    def run(self, seconds: float, until: Callable[[], bool] = lambda: False) -> float:
+        """Ticks, with traffic, until it is so or the time has passed; the seconds that passed."""
+        passed = 0.0
+        while passed < seconds and not until():
+            self.step()
+            passed += TICK
+        return passed
+
+    def step(self) -> None:
+        routing = self.router.routings.get(MODEL)
+        if routing is not None and self.per_second:
+            self.log.serve(routing, int(self.per_second * TICK), self.behaviours)
+        self.clock.time += timedelta(seconds=TICK)
+        self.engine.tick()
+
+    @property
+    def rollout(self) -> Rollout:
+        return self.store.rollouts(MODEL)[0]
+
+    @property
+    def phase(self) -> Phase:
+        return self.rollout.status.phase
+
+    @property
+    def champion(self) -> str | None:
+        champion = self.store.model(MODEL).champion
+        return champion.version if champion else None
+
+    def weights(self) -> dict[str, int]:
+        """Version -> weight in force."""
+        return {arm.release.rsplit("-", 2)[1]: arm.weight for arm in self.router.routings[MODEL].arms if arm.weight}
+
+    def kinds(self) -> list[str]:
+        """Of the events of the newest rollout, in order."""
+        return [e.kind for e in self.store.events(model=MODEL, limit=1000) if e.rollout == self.rollout.id]
+
+    def everything_agrees_on(self, version: str) -> None:
+        """Routing, alias, Git and status say the same."""
+        assert self.champion == version
+        assert self.weights() == {version: WHOLE}
+        assert self.registry.alias[MODEL].get("champion") == version
+        assert self.fleet.published[MODEL]["version"] == version
+
+
+READS = frozenset(
+    {
+        "now",
+        "observe",
+        "in_force",
+        "aliases",
+        "read",
+        "live",
+        "find",
+        "run_file",
+        "counts",
+        "traffic",
+        "orders",
+        "setting",
+        "models",
+        "model",
+        "in_flight",
+        "rollout",
+        "rollouts",
+        "releases",
+        "events",
+    }
+)
+"""These change nothing: dying there is dying before the next act."""
+
+
+class Breaking:
+    """A port whose `at`-th call kills the process, before the call or after it."""
+
+    def __init__(self, port: Any, counter: Counter) -> None:
+        self._port, self._counter = port, counter
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._port, name)
+        if not callable(found):
+            return found
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self._counter.call(name, lambda: found(*args, **kwargs))
+
+        return call
+
+
+@dataclass
+class Counter:
+    at: int
+    after: bool
+    seen: int = 0
+    calls: list[str] = field(default_factory=list)
+
+    def call(self, name: str, act: Callable[[], Any]) -> Any:
+        if name in READS:
+            return act()
+        self.seen += 1
+        self.calls.append(name)
+        if self.seen == self.at and not self.after:
+            raise Killed
+        result = act()
+        if self.seen == self.at and self.after:
+            raise Killed
+        return result
+
+
+def breaking(world: World, counter: Counter) -> World:
+    ports = ("registry", "environments", "target", "router", "log", "fleet", "trials", "store")
+    return replace(world, **{name: Breaking(getattr(world, name), counter) for name in ports})

@@ -1,0 +1,101 @@
+"""`kill -9` before and after every single act of the engine, and what the next process makes of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lab import ADA, MODEL, Counter, Killed, Lab, breaking
+
+from serinus.core.rollout import Phase
+
+QUICK = """
+model: fraud
+alerts: {budget: 25%}
+gates: {evaluation: evaluation.csv}
+rollout:
+  steps:
+    - {traffic: 20%, requests: 1000, for: 4s, at_most: 1h}
+    - {traffic: 50%, requests: 5000, for: 4s, at_most: 1h}
+"""
+
+Story = Callable[[Lab], None]
+
+
+def promotion(lab: Lab) -> None:
+    lab.desk.deploy(ref=f"{MODEL}@7", spec=None, actor=ADA, why="again")
+    lab.run(400, until=lambda: lab.phase.ended and lab.rollout.version == "7")
+
+
+def abortion(lab: Lab) -> None:
+    lab.behaviours["7"].errors = 0.05
+    promotion(lab)
+
+
+def rollback(lab: Lab) -> None:
+    lab.desk.rollback(MODEL, to="5", actor=ADA, why="again")
+    lab.run(400, until=lambda: lab.phase.ended and lab.rollout.version == "5")
+
+
+def prepared(directory: Path) -> Lab:
+    """fraud@5, then fraud@6 live, under 4,000 requests a second."""
+    lab = Lab(directory)
+    lab.fleet.specs[MODEL] = QUICK
+    lab.register("7")
+    lab.live("5")
+    lab.per_second = 4000
+    lab.register("6")
+    lab.desk.deploy(ref=f"{MODEL}@6", spec=None, actor=ADA)
+    lab.run(400, until=lambda: lab.phase.ended)
+    assert lab.champion == "6"
+    return lab
+
+
+def killed_at(directory: Path, story: Story, counter: Counter) -> Lab:
+    """The story, its process killed once, and everything after that by new processes."""
+    lab = prepared(directory)
+    lab.restart(breaking(lab.world, counter))
+    try:
+        story(lab)
+        lab.run(20)
+    except Killed:
+        lab.restart()
+        if not lab.store.in_flight() and lab.rollout.version == "6":
+            story(lab)  # died before the wish was stored: the person was told so, and asks again
+        lab.run(400, until=lambda: lab.phase.ended)
+    lab.run(20)
+    return lab
+
+
+def acts_of(directory: Path, story: Story) -> int:
+    counter = Counter(at=0, after=False)
+    killed_at(directory, story, counter)
+    return counter.seen
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("story", "live", "phase"),
+    [(promotion, "7", Phase.PROMOTED), (abortion, "6", Phase.ABORTED), (rollback, "5", Phase.PROMOTED)],
+    ids=["promotion", "abortion", "rollback"],
+)
+@pytest.mark.timeout(400)
+def test_killed_at_every_act_the_rollout_goes_on_in_the_same_direction(
+    directory: Path, story: Story, live: str, phase: Phase, after: bool
+) -> None:
+    acts = acts_of(directory / "whole", story)
+    assert acts > 10
+    for at in range(1, acts + 1):
+        counter = Counter(at, after)
+        here = directory / str(at)
+        here.mkdir()
+        lab = killed_at(here, story, counter)
+        when = f"killed {'after' if after else 'before'} act {at}, {counter.calls[-1:]}"
+        assert lab.phase is phase, f"{when}: {lab.rollout.status}"
+        lab.everything_agrees_on(live)
+        assert lab.store.audit_broken_at() is None, when
+        assert lab.store.in_flight() == [], when
+        lab.store.close()
+        shutil.rmtree(here)

@@ -1,0 +1,310 @@
+"""Whole rollouts in virtual time."""
+
+from __future__ import annotations
+
+import pytest
+from lab import ADA, GRACE, MODEL, SPEC, Lab
+
+from serinus.core.errors import Refused
+from serinus.core.rollout import Cause, Phase
+from serinus.core.values import WHOLE, Access, Actor, Outcome
+from serinus.judge import reproduce
+
+
+@pytest.fixture
+def serving(lab: Lab) -> Lab:
+    """fraud@6 is live with 500 requests a second."""
+    lab.live("6")
+    lab.per_second = 500
+    return lab
+
+
+def deploy(lab: Lab, version: str, **options) -> None:
+    lab.desk.deploy(ref=f"{MODEL}@{version}", spec=None, actor=options.pop("actor", ADA), **options)
+
+
+def run_to_the_end(lab: Lab, seconds: float = 4 * 3600) -> float:
+    return lab.run(seconds, until=lambda: lab.phase.ended)
+
+
+# --- promoted ---------------------------------------------------------------------------------------------
+
+
+def test_the_first_version_goes_from_the_gates_to_full_traffic(lab: Lab) -> None:
+    lab.live("6")
+    lab.everything_agrees_on("6")
+    assert [g.outcome for g in lab.rollout.gates].count(Outcome.FAIL) == 0
+
+
+def test_a_healthy_release_is_promoted_step_by_step_and_everything_agrees(serving: Lab) -> None:
+    serving.register("7")
+    deploy(serving, "7", why="new window")
+    run_to_the_end(serving)
+    assert serving.phase is Phase.PROMOTED, serving.rollout.status
+    kinds = serving.kinds()
+    order = ["created", "resolved", "built", "canary-500", "canary-5000", "promoting", "promoted"]
+    assert [k for k in kinds if k in order] == order
+    serving.everything_agrees_on("7")
+    assert "challenger" not in serving.registry.alias[MODEL]
+    assert serving.fleet.commits[-1] == (MODEL, "ada", "new window")
+
+
+def test_a_release_without_a_single_error_is_promoted_soon_after_its_minimums(serving: Lab) -> None:
+    serving.register("7")
+    deploy(serving, "7")
+    seconds = run_to_the_end(serving)
+    assert serving.phase is Phase.PROMOTED
+    # 5,100 clean requests clear an error budget of 0.1 %: at 5 % of 500 a second that is 204 s.
+    assert seconds < 60 * 60
+
+
+def test_the_champion_before_stays_placed_for_a_rollback(serving: Lab) -> None:
+    serving.register("7")
+    deploy(serving, "7")
+    run_to_the_end(serving)
+    serving.run(5)
+    assert sorted(r.version for r in serving.target.placed.values()) == ["6", "7"]
+
+
+# --- aborted ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "metric"),
+    [
+        ({"errors": 0.02}, "errors"),
+        ({"errors": 1.0}, "errors"),
+        ({"slow": 0.08}, "slow"),
+        ({"alerts": 0.03}, "alerts"),
+        ({"missing": 0.05}, "missing"),
+    ],
+)
+def test_a_release_that_does_worse_is_rolled_back_and_stays_out(serving: Lab, fault: dict, metric: str) -> None:
+    serving.register("7", **fault)
+    deploy(serving, "7")
+    run_to_the_end(serving)
+    status = serving.rollout.status
+    assert (status.phase, status.cause) == (Phase.ABORTED, Cause.JUDGE)
+    assert metric in status.reason
+    serving.run(5)
+    serving.everything_agrees_on("6")
+    assert "challenger" not in serving.registry.alias[MODEL]
+    assert [r.version for r in serving.target.placed.values()] == ["6"]
+
+
+def test_a_verdict_can_be_computed_again_from_what_was_stored(serving: Lab) -> None:
+    serving.register("7", errors=0.02)
+    deploy(serving, "7")
+    run_to_the_end(serving)
+    rollout = serving.rollout
+    assert rollout.plan is not None
+    stored = rollout.steps[-1].assessment
+    assert stored is not None
+    again = reproduce(rollout.plan.policy, rollout.plan.steps, stored)
+    assert (again.verdict, again.reason) == (stored.verdict, stored.reason)
+
+
+def test_a_version_whose_pickle_imports_a_shell_is_stopped_before_anything_is_loaded(serving: Lab) -> None:
+    serving.register("7", pickles=("posix.system",))
+    deploy(serving, "7")
+    run_to_the_end(serving)
+    assert serving.rollout.status.cause is Cause.GATE
+    assert serving.rollout.candidate is None
+    assert "posix.system" in serving.rollout.status.reason
+
+
+def test_a_version_of_worse_quality_is_stopped_at_the_gate(serving: Lab) -> None:
+    serving.register("7", recall=0.4)
+    deploy(serving, "7")
+    run_to_the_end(serving)
+    status = serving.rollout.status
+    assert (status.phase, status.cause) == (Phase.ABORTED, Cause.GATE)
+    assert "quality" in status.reason
+    serving.everything_agrees_on("6")
+
+
+def test_a_version_that_does_not_load_is_stopped_with_the_reason(serving: Lab) -> None:
+    serving.register("7", loads=False)
+    deploy(serving, "7")
+    run_to_the_end(serving)
+    assert serving.rollout.status.cause is Cause.LOAD
+    assert "ImportError" in serving.rollout.status.reason
+
+
+# --- held -------------------------------------------------------------------------------------------------
+
+
+def test_a_canary_without_traffic_holds_and_is_never_promoted(lab: Lab) -> None:
+    lab.live("6")
+    lab.register("7")
+    deploy(lab, "7")
+    lab.run(1800)
+    assert lab.phase is Phase.CANARY
+    assert lab.rollout.status.hold
+    assert lab.weights() == {"6": 9500, "7": 500}
+    run_to_the_end(lab)
+    assert lab.rollout.status.cause is Cause.PATIENCE
+    lab.run(5)
+    lab.everything_agrees_on("6")
+
+
+def test_a_prediction_log_that_is_away_holds_the_canary(serving: Lab) -> None:
+    serving.register("7")
+    deploy(serving, "7")
+    serving.run(20)
+    serving.log.blind = True
+    serving.run(600)
+    assert serving.phase is Phase.CANARY
+    assert serving.rollout.status.hold
+    serving.log.blind = False
+    run_to_the_end(serving)
+    assert serving.phase is Phase.PROMOTED
+
+
+def test_a_registry_that_is_away_neither_stops_serving_nor_a_canary(serving: Lab) -> None:
+    serving.register("7")
+    deploy(serving, "7")
+    serving.run(20)
+    serving.registry.away = True
+    run_to_the_end(serving, 1200)
+    assert serving.weights() == {"7": WHOLE}
+    assert serving.phase is Phase.PROMOTING
+    serving.registry.away = False
+    run_to_the_end(serving)
+    serving.everything_agrees_on("7")
+
+
+# --- orders -----------------------------------------------------------------------------------------------
+
+
+def test_an_abort_by_a_person_brings_the_champion_back(serving: Lab) -> None:
+    serving.register("7")
+    deploy(serving, "7")
+    serving.run(20)
+    assert serving.phase is Phase.CANARY
+    serving.desk.order(serving.rollout.id, "abort", actor=ADA, why="wrong file")
+    run_to_the_end(serving)
+    assert serving.rollout.status.cause is Cause.OPERATOR
+    assert "wrong file" in serving.rollout.status.reason
+    serving.everything_agrees_on("6")
+
+
+def test_a_second_deployment_is_refused_with_the_choices(serving: Lab) -> None:
+    serving.register("7")
+    serving.register("8")
+    deploy(serving, "7")
+    serving.run(20)
+    with pytest.raises(Refused, match=r"abort.*--supersede"):
+        deploy(serving, "8")
+
+
+def test_a_deployment_that_supersedes_takes_the_place_of_the_one_in_flight(serving: Lab) -> None:
+    serving.register("7")
+    serving.register("8")
+    deploy(serving, "7")
+    serving.run(20)
+    deploy(serving, "8", supersede=True)
+    serving.run(10)
+    ended = serving.store.rollouts(MODEL)[1]
+    assert (ended.version, ended.status.cause) == ("7", Cause.SUPERSEDED)
+    assert serving.rollout.version == "8"
+    run_to_the_end(serving)
+    serving.everything_agrees_on("8")
+
+
+def test_an_approval_is_waited_for_and_who_asked_cannot_give_it(serving: Lab) -> None:
+    serving.register("7")
+    spec = SPEC.replace("rollout:", "rollout:\n  approval: required")
+    serving.desk.deploy(ref=f"{MODEL}@7", spec=spec, actor=Actor("grace", Access.APPROVE))
+    serving.run(30)
+    assert serving.phase is Phase.APPROVAL
+    assert serving.weights() == {"6": WHOLE}
+    with pytest.raises(Refused, match="somebody else"):
+        serving.desk.order(serving.rollout.id, "approve", actor=GRACE)
+    with pytest.raises(Refused, match="role approve"):
+        serving.desk.order(serving.rollout.id, "approve", actor=ADA)
+    serving.desk.order(serving.rollout.id, "approve", actor=Actor("linus", Access.APPROVE))
+    serving.run(10)
+    assert serving.phase is Phase.CANARY
+    assert serving.rollout.approved_by == "linus"
+
+
+def test_a_deployment_of_what_is_live_does_nothing_and_says_so(serving: Lab) -> None:
+    done = serving.desk.deploy(ref=f"{MODEL}@6", spec=None, actor=ADA)
+    assert done.done
+    assert "nothing to do" in done.message
+    assert serving.store.in_flight() == []
+
+
+# --- rolled back ------------------------------------------------------------------------------------------
+
+
+def test_a_rollback_goes_to_the_champion_before_at_once(serving: Lab) -> None:
+    serving.register("7")
+    deploy(serving, "7")
+    run_to_the_end(serving)
+    serving.desk.rollback(MODEL, to=None, actor=ADA, why="chargebacks rise")
+    assert serving.run(10, until=lambda: serving.phase.ended) <= 10
+    serving.everything_agrees_on("6")
+    assert serving.fleet.commits[-1] == (MODEL, "ada", "chargebacks rise")
+
+
+def test_a_rollback_ends_the_canary_that_is_in_flight(serving: Lab) -> None:
+    serving.register("7")
+    deploy(serving, "7")
+    run_to_the_end(serving)
+    serving.register("8")
+    deploy(serving, "8")
+    serving.run(20)
+    serving.desk.rollback(MODEL, to=None, actor=ADA, why="emergency")
+    assert serving.run(10, until=lambda: serving.champion == "6" and serving.phase.ended) <= 10
+    serving.everything_agrees_on("6")
+
+
+def test_a_version_that_was_rolled_back_needs_a_reason_to_be_deployed_again(serving: Lab) -> None:
+    serving.register("7")
+    deploy(serving, "7")
+    run_to_the_end(serving)
+    serving.desk.rollback(MODEL, to=None, actor=ADA, why="chargebacks rise")
+    serving.run(10)
+    with pytest.raises(Refused, match="--reason"):
+        deploy(serving, "7")
+    deploy(serving, "7", why="the feed is mended")
+    run_to_the_end(serving)
+    serving.everything_agrees_on("7")
+
+
+# --- aliases ----------------------------------------------------------------------------------------------
+
+
+def test_setting_the_alias_challenger_deploys_by_itself(serving: Lab) -> None:
+    serving.register("7")
+    serving.registry.alias[MODEL]["challenger"] = "7"
+    run_to_the_end(serving)
+    serving.run(10, until=lambda: serving.rollout.version == "7")
+    run_to_the_end(serving)
+    serving.everything_agrees_on("7")
+
+
+def test_an_aborted_version_stays_out_through_restarts_polls_and_its_alias(serving: Lab) -> None:
+    serving.register("7", errors=0.05)
+    serving.registry.alias[MODEL]["challenger"] = "7"
+    serving.run(1200, until=lambda: serving.rollout.version == "7" and serving.phase.ended)
+    assert serving.phase is Phase.ABORTED
+    serving.restart()
+    serving.run(30)
+    serving.registry.alias[MODEL]["challenger"] = "7"
+    serving.run(30)
+    assert len([r for r in serving.store.rollouts(MODEL) if r.version == "7"]) == 1
+    assert "challenger-was-aborted" in [e.kind for e in serving.store.events(model=MODEL, limit=1000)]
+    serving.behaviours["7"].errors = 0.0
+    deploy(serving, "7", why="the fault was in the network")
+    run_to_the_end(serving)
+    serving.everything_agrees_on("7")
+
+
+def test_aliases_that_a_registry_held_before_are_no_commands(lab: Lab) -> None:
+    lab.register("5")
+    lab.registry.alias[MODEL] = {"challenger": "5"}
+    lab.run(30)
+    assert lab.store.rollouts(MODEL) == []

@@ -1,0 +1,121 @@
+"""What a spec's text means, and what is said of a wrong one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from serinus.core.errors import InvalidInput
+from serinus.spec import load
+
+
+def problems(text: str, *, model: str | None = None) -> list[str]:
+    with pytest.raises(InvalidInput) as caught:
+        load(text, source="fraud.yaml", model=model)
+    return caught.value.message.splitlines()
+
+
+def test_an_empty_spec_works_where_the_model_is_known() -> None:
+    spec = load("", model="card-fraud")
+    assert spec == load("model: card-fraud")
+    assert spec.serving.timeout == timedelta(milliseconds=250)
+    assert [step.traffic for step in spec.rollout.steps] == [0.05, 0.25, 0.5]
+
+
+def test_a_heading_with_only_comments_below_it_means_the_defaults() -> None:
+    assert load("model: m\nserving:\n  # timeout: 1s\nrollout:\n") == load("model: m")
+
+
+def test_the_header_of_a_kubernetes_file_is_allowed() -> None:
+    assert load("apiVersion: serinus/v1\nkind: ModelDeployment\nmodel: m") == load("model: m")
+    assert problems("kind: Deployment\nmodel: m") == [
+        "fraud.yaml:1: kind: expected one of ModelDeployment, got 'Deployment'; did you mean ModelDeployment?"
+    ]
+
+
+def test_the_spec_of_another_model_is_refused() -> None:
+    assert problems("\nmodel: a", model="b") == ["fraud.yaml:2: model: expected 'b', got 'a'"]
+
+
+def test_without_a_model_its_name_is_asked_for() -> None:
+    assert problems("serving: {timeout: 1s}")[0].startswith("fraud.yaml:1: model: is missing; expected a name")
+
+
+def test_every_problem_is_told_at_once_in_the_order_of_the_file() -> None:
+    text = """\
+model: card-fraud
+serving:
+  timout: 250ms
+  max_body: 1M
+alerts:
+  budget: 5
+rollout:
+  approval: requird
+  steps: [5%, {traffic: 25%, requests: 0}]
+"""
+    assert problems(text) == [
+        "fraud.yaml:3: serving.timout: is not a field; did you mean 'timeout'?",
+        "fraud.yaml:4: serving.max_body: expected a size such as 512KiB, 1MiB or 2GiB, got '1M'; did you mean 1MiB?",
+        "fraud.yaml:6: alerts.budget: expected a percentage such as 5% or 0.1%, above 0% and below 100%, got 5; "
+        "did you mean 5%?",
+        "fraud.yaml:8: rollout.approval: expected one of none, required, got 'requird'; did you mean required?",
+        "fraud.yaml:9: rollout.steps[1].requests: expected at least 1, got 0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("timeout: 1s", "timeout: is not a field; did you mean 'serving.timeout'?"),
+        ("watch: {alerts: no}", "watch.alerts: expected 'off' or {ok: RATIO, bad: RATIO}, got 'no'; did you mean off?"),
+        ("serving: {fallback: eror}", "did you mean error?"),
+        ("serving: {fallback: {score: high}}", "serving.fallback.score: expected a number, got 'high'"),
+        ("serving: {timeout: 250}", "got 250; did you mean 250ms?"),
+        ("serving: {timeout: 10 minutes}", "got '10 minutes'; did you mean 10m?"),
+        ("serving: {timeout: 0s}", "serving.timeout: expected more than 0 seconds, got '0s'"),
+        ("serving: {score: 3}", 'serving.score: expected a string (in quotes), got 3; did you mean "3"?'),
+        ("alerts: {threshold: .nan}", "alerts.threshold: expected a number, got '.nan'"),
+        ("caller: {columns: {amount: float64}}", "caller.columns.amount: expected one of double"),
+        ("caller: {columns: {amount: float64}}", "did you mean double?"),
+        ("gates: {accept: [one-at-time]}", "did you mean one-at-a-time?"),
+        ("gates: {evaluation: [a]}", "gates.evaluation: expected a string, got a list"),
+        ("rollout: {steps: 5%}", "rollout.steps: expected a list, each item a step such as 5%"),
+        ("rollout: {steps: [25%, 5%]}", "rollout.steps[1].traffic: expected more than the step before it, got '5%'"),
+        ("rollout: {steps: [0.001%]}", "rollout.steps[0].traffic: expected a multiple of 0.01%, got '0.001%'"),
+        ("rollout: {steps: [{traffic: 5%, for: 2h, at_most: 1h}]}", "at_most: expected at least as long as 'for'"),
+        ("watch: {slow: {ok: 2}}", "watch.slow.bad: expected more than 'ok', got 2.0"),
+        ("watch: {errors: true}", "watch.errors: expected a mapping of ok, bad, budget, got true"),
+        ("retention: {predictions: 1h}", "retention.predictions: expected at least 1 day, got '1h'"),
+    ],
+)
+def test_a_mistake_is_answered_with_what_was_meant(line: str, said: str) -> None:
+    (problem,) = problems(f"model: m\n{line}")
+    assert problem.startswith("fraud.yaml:2: ")
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("model: [", "1: is not YAML"),
+        ("- m", "1: expected a mapping such as 'model: card-fraud', got a list"),
+        ("model: m\n---\nmodel: n", "2: expected one document, got a second one after '---'"),
+        ("model: m\ncaller: &a {}\nserving: *a", "2: is not YAML: anchors (&) and aliases (*) are not read here"),
+        ("model: m\nmodel: n", "2: model: is there twice, first in line 1"),
+        ("model: !!python/name:os.system x", "1: model: expected a plain value"),
+        ("model: m\n\x00", "2: holds a character that YAML does not allow"),
+        ("model: " + "[" * 100_000, "is"),
+        ("model: m\nserving: " + "{a: " * 40 + "}" * 40, "2: serving.a.a: is nested too deeply"),
+        ("#" * 300_000, "1: is longer than 262144 characters"),
+    ],
+)
+def test_text_that_is_no_plain_yaml_is_refused_with_its_line(text: str, said: str) -> None:
+    assert problems(text)[0].startswith(f"fraud.yaml:{said}" if said[0].isdigit() else "fraud.yaml:1: is")
+
+
+def test_words_that_old_yaml_takes_for_booleans_and_times_stay_words() -> None:
+    spec = load("model: on\ngates: {label: yes, golden: 12:30}\nalerts: {threshold: 1e-3}\nwatch: {alerts: off}")
+    assert (spec.model, spec.gates.label, spec.gates.golden) == ("on", "yes", "12:30")
+    assert spec.alerts.threshold == 0.001
+    assert spec.watch.alerts is None

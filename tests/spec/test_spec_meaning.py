@@ -1,0 +1,65 @@
+"""What a deployment means to the judge, the rollout and the worker; and that its reference is up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from serinus.core.rollout import Policy, Step, Tolerance
+from serinus.core.values import ServingSettings
+from serinus.spec import accepts, load, policy, reference, schema, settings, slow_ms, steps
+from serinus.spec.fields import described
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "model-deployment.md"
+
+
+def test_an_empty_spec_means_the_defaults_of_judge_and_worker() -> None:
+    spec = load("model: m")
+    assert policy(spec) == Policy()
+    assert settings(spec) == ServingSettings()
+    assert slow_ms(spec) is None
+    assert accepts(spec) == frozenset()
+
+
+def test_each_default_step_asks_for_enough_of_the_candidate_and_of_the_model() -> None:
+    assert steps(load("model: m")) == (
+        Step(500, 5_000, 600, 86_400),
+        Step(2_500, 10_000, 600, 86_400),
+        Step(5_000, 20_000, 600, 86_400),
+    )
+
+
+def test_a_step_is_what_was_written() -> None:
+    spec = load("model: m\nrollout: {steps: [0.01%, {traffic: 12.5%, requests: 7, for: 0s, at_most: 90s}]}")
+    assert steps(spec) == (Step(1, 5_000, 600, 86_400), Step(1_250, 7, 0, 90))
+
+
+def test_tolerances_are_what_was_written() -> None:
+    watch = "{errors: {ok: 2, bad: 5, budget: 1%}, slow: {over: 120ms}, alerts: off, alpha: 0.5%, beta: 0.1}"
+    spec = load(f"model: m\nwatch: {watch}")
+    assert policy(spec) == Policy(errors=Tolerance(2, 5, 0.01), alerts=None, alpha=0.005, beta=0.1)
+    assert slow_ms(spec) == 120
+
+
+def test_serving_settings_are_what_was_written() -> None:
+    serving = "{timeout: 1s, fallback: {score: 0.5}, max_body: 2KiB, score: p, memory: 1GiB}"
+    spec = load(f"model: m\nserving: {serving}\ngates: {{accept: [one-at-a-time]}}")
+    assert settings(spec) == ServingSettings(1000, 0.5, 2048, False, "p", 2**30)
+    assert accepts(spec) == {"one-at-a-time"}
+
+
+def test_the_reference_is_up_to_date() -> None:
+    assert DOCUMENT.read_text() == reference(), "run: python -m serinus.spec > docs/model-deployment.md"
+
+
+def test_every_field_is_described_in_the_reference() -> None:
+    text = reference()
+    for field in described():
+        assert field.info.description, field.path
+        assert f"`{field.path}`" in text
+
+
+def test_editors_get_a_schema_that_knows_every_section() -> None:
+    properties = schema()["properties"]
+    assert set(properties) == {field.path for field in described() if "." not in field.path}
+    assert schema()["required"] == ["model"]
+    assert schema()["additionalProperties"] is False

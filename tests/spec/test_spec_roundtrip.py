@@ -1,0 +1,167 @@
+"""A deployment survives its own text."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serinus.core.values import Column
+from serinus.spec import Facts, ModelDeployment, dump, initial, load
+from serinus.spec.quantities import (
+    format_duration,
+    format_share,
+    format_size,
+    parse_duration,
+    parse_share,
+    parse_size,
+)
+from serinus.spec.schema import (
+    Alerts,
+    Caller,
+    Fallback,
+    Gates,
+    Rare,
+    Ratio,
+    Retention,
+    Rollout,
+    RolloutStep,
+    Serving,
+    Slow,
+    Watch,
+)
+
+durations = st.integers(1, 10**12).map(lambda ms: timedelta(milliseconds=ms))
+shares = st.floats(1e-9, 1, exclude_max=True)
+sizes = st.integers(1, 2**40)
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", fullmatch=True)
+texts = st.text(
+    st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"), exclude_characters="\ufeff\ufffe\uffff"), min_size=1
+)
+types = st.sampled_from(["double", "long", "string", "tensor(float32)"])
+
+
+@st.composite
+def ratios(draw: st.DrawFn, kind: type[Ratio] = Ratio, **more: st.SearchStrategy[Any]) -> Ratio:
+    ok = draw(st.floats(0.01, 100))
+    return kind(ok=ok, bad=ok + draw(st.floats(0.01, 100)), **{name: draw(value) for name, value in more.items()})
+
+
+@st.composite
+def rollouts(draw: st.DrawFn) -> Rollout:
+    weights = sorted(draw(st.sets(st.integers(1, 9_999), max_size=5)))
+    lasts = draw(durations)
+    steps = tuple(
+        RolloutStep(
+            traffic=weight / 10_000,
+            requests=draw(st.none() | st.integers(1, 10**9)),
+            for_=lasts,
+            at_most=lasts + draw(durations),
+        )
+        for weight in weights
+    )
+    return Rollout(steps=steps, approval=draw(st.sampled_from(["none", "required"])))
+
+
+rare = ratios(Rare, budget=shares)
+deployments = st.builds(
+    ModelDeployment,
+    model=names,
+    caller=st.builds(Caller, columns=st.dictionaries(texts, types, max_size=4)),
+    serving=st.builds(
+        Serving,
+        timeout=durations,
+        fallback=st.just("error") | st.builds(Fallback, score=numbers),
+        max_body=sizes,
+        score=st.none() | texts,
+        memory=st.none() | sizes,
+    ),
+    alerts=st.builds(Alerts, budget=shares, threshold=st.none() | numbers),
+    gates=st.builds(
+        Gates,
+        evaluation=st.none() | texts,
+        label=texts,
+        golden=st.none() | texts,
+        recall_margin=shares,
+        latency_p99=durations,
+        memory=sizes,
+        accept=st.just(("one-at-a-time", "inconclusive-golden")),
+    ),
+    rollout=rollouts(),
+    watch=st.builds(
+        Watch,
+        errors=rare,
+        slow=ratios(Slow, over=st.none() | durations),
+        fallbacks=rare,
+        missing=rare,
+        alerts=st.just("off") | ratios(),
+        alpha=shares,
+        beta=shares,
+    ),
+    retention=st.builds(
+        Retention, predictions=st.integers(1, 9999).map(lambda n: timedelta(days=n)), releases=st.integers(1, 99)
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(deployments)
+def test_what_is_written_is_read_back_as_the_same_deployment(spec: ModelDeployment) -> None:
+    assert load(dump(spec)) == spec
+
+
+@given(durations)
+def test_a_duration_survives_its_text(value: timedelta) -> None:
+    assert parse_duration(format_duration(value)) == value
+
+
+@given(shares)
+def test_a_share_survives_its_text(value: float) -> None:
+    assert parse_share(format_share(value)) == value
+
+
+@given(sizes)
+def test_a_size_survives_its_text(value: int) -> None:
+    assert parse_size(format_size(value)) == value
+
+
+def test_only_what_differs_from_the_defaults_is_written() -> None:
+    assert dump(load("model: m\nserving: {timeout: 250ms}")) == "model: m\n"
+    text = dump(load("model: m\nwatch: {alerts: off}\nrollout: {steps: [10%]}"))
+    assert yaml.safe_load(text) == {
+        "model": "m",
+        "watch": {"alerts": "off"},
+        "rollout": {"steps": [{"traffic": "10%"}]},
+    }
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    names,
+    st.builds(
+        Facts,
+        version=st.just("7"),
+        flavor=st.just("sklearn"),
+        columns=st.none()
+        | st.lists(st.builds(Column, texts, types), max_size=4, unique_by=lambda c: c.name).map(tuple),
+        evaluation=st.none() | texts,
+        golden=st.none() | texts,
+    ),
+)
+def test_the_first_spec_of_a_model_holds_what_is_known_and_else_the_defaults(model: str, facts: Facts) -> None:
+    spec = load(initial(model, facts))
+    gates = Gates(evaluation=facts.evaluation or "evaluation.parquet", golden=facts.golden or "golden.json")
+    caller = Caller(columns={column.name: column.type for column in facts.columns or ()})
+    assert spec == ModelDeployment(model=model, caller=caller, gates=gates)
+
+
+def test_the_first_spec_says_what_was_not_found() -> None:
+    text = initial("card-fraud", Facts(version="7", flavor="sklearn", evaluation="held-out.parquet"))
+    assert "card-fraud version 7 (sklearn)" in text
+    assert [line.split("#")[1] for line in text.splitlines() if "not logged with this version" in line] == [
+        " rows with the scores of training time; not logged with this version"
+    ]
