@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 
 from serinus.api import failures
 from serinus.api.guard import Guard
-from serinus.api.ports import Desk, Report, World
+from serinus.api.ports import Callers, Desk, Report, World
 from serinus.api.routes import acts, fleet, happenings, operations, people
 from serinus.api.services import Services
 from serinus.api.sessions import Sessions
@@ -21,8 +21,17 @@ from serinus.core.home import Home
 PAGE = Path(__file__).parent / "page"
 
 
-def create_app(*, home: Home, world: World, desk: Desk, report: Report, allowed_hosts: Iterable[str]) -> FastAPI:
-    """`allowed_hosts`: what the Host header may say, with and without a port. The home's secret must be there."""
+def create_app(
+    *,
+    home: Home,
+    world: World,
+    desk: Desk,
+    report: Report,
+    allowed_hosts: Iterable[str],
+    callers: Callers | None = None,
+) -> FastAPI:
+    """`allowed_hosts`: what the Host header may say, with and without a port. `callers`: takes the API keys of those
+    who call models, where Envoy asks for one. The home's secret must be there."""
     app = FastAPI(
         title="Serinus",
         version=version("serinus"),
@@ -30,7 +39,8 @@ def create_app(*, home: Home, world: World, desk: Desk, report: Report, allowed_
         docs_url=None,  # FastAPI's own pages load scripts from elsewhere
         redoc_url=None,
     )
-    app.state.services = Services(home, world, desk, report, Sessions(home, world.store, world.clock))
+    sessions = Sessions(home, world.store, world.clock)
+    app.state.services = Services(home, world, desk, report, sessions, callers)
     app.add_middleware(Guard, hosts=tuple(allowed_hosts))
     failures.install(app)
     for module in (fleet, acts, happenings, people):

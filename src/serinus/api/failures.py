@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from math import ceil
 
@@ -13,8 +12,6 @@ from starlette.exceptions import HTTPException
 
 from serinus.api.auth import Unauthenticated
 from serinus.core.errors import Forbidden, InvalidInput, NotFound, Refused, SerinusError, TemporaryError, Unbuildable
-
-log = logging.getLogger(__name__)
 
 # The first that an error is an instance of holds.
 STATUSES: tuple[tuple[type[SerinusError], int], ...] = (
@@ -36,7 +33,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(SerinusError, _serinus)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def _serinus(_request: Request, error: Exception) -> JSONResponse:
@@ -61,8 +57,3 @@ def _validation(_request: Request, error: Exception) -> JSONResponse:
 def _http(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     return answer(error.status_code, str(error.detail).lower(), headers=error.headers)
-
-
-def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return answer(500, "an error inside Serinus", "See logs/control.log in the home.")

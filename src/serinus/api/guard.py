@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -11,6 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serinus.api.auth import SAFE_METHODS
 from serinus.api.failures import answer
+
+log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 
@@ -45,7 +48,24 @@ class Guard:
             status, error, hint = refusal
             await answer(status, error, hint)(scope, receive, send)
             return
-        await self._app(scope, self._bounded(receive), send)
+        await self._answered(scope, self._bounded(receive), send)
+
+    async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An error of ours is told as one, with the same headers as everything else; its inside is for the log."""
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except Exception:
+            log.exception("%s %s failed", scope["method"], scope["path"])
+            if begun:
+                raise
+            await answer(500, "an error inside Serinus", "See logs/control.log in the home.")(scope, receive, send)
 
     def _refusal(self, method: str, headers: Headers) -> tuple[int, str, str] | None:
         host = headers.get("host", "").lower()

@@ -54,6 +54,16 @@ class Report(Protocol):
         ...
 
 
+class Callers(Protocol):
+    """Who may call models, where Envoy asks for an API key. Raises Unavailable: nothing has changed."""
+
+    def admit(self, name: str, key: str) -> None: ...
+
+    def dismiss(self, name: str) -> None:
+        """Nothing happens where there is none of that name."""
+        ...
+
+
 class World(Protocol):
     """What is asked past the engine."""
 

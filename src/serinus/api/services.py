@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from serinus.api.ports import Desk, Report, World
+from serinus.api.ports import Callers, Desk, Report, World
 from serinus.api.sessions import Sessions
 from serinus.core.home import Home
 
@@ -19,6 +19,8 @@ class Services:
     desk: Desk
     report: Report
     sessions: Sessions
+    callers: Callers | None
+    """None: Envoy asks nobody for a key."""
 
 
 def services_of(request: Request) -> Services:

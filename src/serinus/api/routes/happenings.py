@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
@@ -119,9 +120,10 @@ def _log_path(home: Home, release: str | None, process: str | None) -> Path:
     name = release or process
     if name is None or (release and process):
         raise InvalidInput("name a release or a process", hint="`?release=ID` or `?process=NAME`.")
-    if not _NAME.fullmatch(name):
-        raise InvalidInput("that is no name of a release or a process")
-    return home.logs / (f"release-{name}.log" if release else f"{name}.log")
+    if release is None and not _NAME.fullmatch(name):
+        raise InvalidInput("that is no name of a process", hint="There are control, host, collector, envoy, mlflow.")
+    # Quoted as the host does it: a release's name may hold what a file's name may not, and never leads elsewhere.
+    return home.logs / (f"release-{quote(release, safe='')}.log" if release else f"{name}.log")
 
 
 def _read_end(path: Path, after: int | None) -> tuple[str, int]:

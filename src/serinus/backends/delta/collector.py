@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deltalake.exceptions import DeltaError
 from sqlalchemy.exc import SQLAlchemyError
 
 from serinus.backends.delta import database
@@ -26,17 +25,20 @@ from serinus.backends.delta.intake import Intake
 from serinus.backends.delta.keeper import CountKeeper
 from serinus.backends.delta.ledger import Ledger, Recovered, RouterOffset
 from serinus.backends.delta.paths import counts_path, local_replies_path, segments_path, table_path
-from serinus.backends.delta.rollup import RollUp, Schedule
+from serinus.backends.delta.roller import Roller, RollerError
+from serinus.backends.delta.rollup import Schedule
 from serinus.backends.delta.router_log import TURN_OVER_BYTES, RouterLog
 from serinus.backends.delta.segments import SegmentWriter, numbers, read_frames, repair
 from serinus.backends.delta.sources import ROUTER
 from serinus.backends.delta.status import write_status
-from serinus.backends.delta.table import PredictionTable
+from serinus.backends.delta.table import last_segment
 from serinus.core.home import Home
 
 log = logging.getLogger(__name__)
 
-_PASSING = (OSError, SQLAlchemyError, DeltaError)
+_END_SECONDS = 3.0
+_IDLE_SECONDS = 3600.0
+_PASSING = (OSError, SQLAlchemyError, RollerError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,8 @@ class Settings:
     envoy_admin: str | None = None
     roll_seconds: float = 30.0
     """Age at which a segment is rolled up."""
-    roll_bytes: int = 32 * 1024 * 1024
-    """Size at which it is rolled up earlier: a roll-up holds one segment in memory."""
+    roll_bytes: int = 16 * 1024 * 1024
+    """Size at which it is rolled up earlier: a reader parses what was not rolled up, a roll-up holds it in memory."""
     turn_over_bytes: int = TURN_OVER_BYTES
     """Size at which Envoy's file of local replies is turned over."""
     drain_seconds: float = 8.0
@@ -54,20 +56,19 @@ class Settings:
 
 
 class Collector:
-    """`run` until `stop`. The directories of the home must be there."""
+    """`run` until `stop`. The directories of the home must be there; `lock` is the descriptor that holds the home."""
 
-    def __init__(self, home: Home, settings: Settings, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, home: Home, settings: Settings, lock: int, now: Callable[[], float] = time.time) -> None:
         self._home, self._settings, self._now = home, settings, now
         self._segments = segments_path(home)
         self._segments.mkdir(mode=0o700, exist_ok=True)
         repair(self._segments)
         counts = Database(counts_path(home), database.metadata)
         self._ledger, store = Ledger(counts), CountStore(counts)
-        table = PredictionTable(table_path(home))
         recovered = _recover(self._segments, self._ledger)
         # Never a number that was used before: the table would take its records for those that it has.
-        last = max([*numbers(self._segments), table.taken, recovered.position.segment])
-        self._commit = GroupCommit(SegmentWriter(self._segments, last + 1), recovered.seqs, now)
+        last = max([*numbers(self._segments), last_segment(table_path(home)), recovered.position.segment])
+        self._commit = GroupCommit(SegmentWriter(self._segments, last + 1, settings.roll_bytes), recovered.seqs, now)
         secret = home.secret.read_text()
         self._intake = Intake(home.log_socket, secret, self._commit, time.monotonic)
         replies = local_replies_path(home)
@@ -75,17 +76,19 @@ class Collector:
             replies, recovered.router, self._commit, settings.envoy_admin, settings.turn_over_bytes
         )
         self._keeper = CountKeeper(self._segments, self._ledger, store, now)
-        self._roll_up = RollUp(self._segments, table, self._ledger, store, now, settings.schedule)
-        self._rolled_at = now()
+        self._roller = Roller(home, settings.schedule, lock)
+        self._rolled_at = self._asked_at = now()
         self._stopping = asyncio.Event()
+        self._state = "starting"
         self._troubles: dict[str, str] = {}
+        self._full_sets: list[str] = []
 
     async def run(self, stop: asyncio.Event) -> None:
         """Raises what a loop could not deal with."""
         await self._intake.open()
         self._say("running")
         writing = asyncio.create_task(self._commit.run())
-        steps = ((0.2, self._follow_router), (0.5, self._count), (1.0, self._roll), (2.0, self._say_running))
+        steps = ((0.2, self._follow_router), (0.5, self._count), (1.0, self._roll), (2.0, self._report))
         loops = [asyncio.create_task(self._every(seconds, step)) for seconds, step in steps]
         stopping = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([stopping, writing, *loops], return_when=asyncio.FIRST_COMPLETED)
@@ -94,7 +97,7 @@ class Collector:
         self._say("draining")
         await self._drain()
         self._stopping.set()
-        await asyncio.wait(loops, timeout=self._settings.drain_seconds)
+        await asyncio.wait(loops, timeout=_END_SECONDS)
         await self._finish()
         writing.cancel()
 
@@ -115,18 +118,25 @@ class Collector:
         await self._try("counts", count())
 
     async def _roll(self) -> None:
-        old = self._now() - self._rolled_at >= self._settings.roll_seconds
-        if (old or self._commit.durable.offset >= self._settings.roll_bytes) and not self._commit.trouble:
+        if self._now() - self._rolled_at >= self._settings.roll_seconds and not self._commit.trouble:
             await self._commit.seal()
             self._rolled_at = self._now()
         await self._try("table", self._roll_sealed())
 
     async def _roll_sealed(self) -> None:
-        if await asyncio.to_thread(self._roll_up.step, self._keeper.position, self._commit.durable.segment):
-            self._keeper.forget()
+        writing, now = self._commit.durable.segment, self._now()
+        # An idle collector does without the roll-up's process, but for a look at the retention now and then.
+        if min(numbers(self._segments), default=writing) < writing or now - self._asked_at >= _IDLE_SECONDS:
+            self._asked_at = now
+            if await self._roller.step(self._keeper.position, writing):
+                self._keeper.forget()
 
-    async def _say_running(self) -> None:
-        self._say("running")
+    async def _report(self) -> None:
+        async def look() -> None:
+            self._full_sets = await asyncio.to_thread(self._ledger.saturated)
+
+        await self._try("counts database", look())
+        self._say()
 
     async def _every(self, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
         """Ends between two steps, so that no thread is left at work."""
@@ -141,7 +151,7 @@ class Collector:
         except _PASSING as error:
             if what not in self._troubles:
                 log.exception("%s: failed; trying again", what)
-            self._troubles[what] = f"{what}: {type(error).__name__}"
+            self._troubles[what] = f"{what}: {error if isinstance(error, RollerError) else type(error).__name__}"
         else:
             self._troubles.pop(what, None)
 
@@ -160,7 +170,7 @@ class Collector:
     async def _finish(self) -> None:
         await self._intake.close()
         try:
-            async with asyncio.timeout(self._settings.drain_seconds):
+            async with asyncio.timeout(_END_SECONDS):
                 await self._follow_router()
                 await self._commit.flush()
                 await self._commit.seal()
@@ -168,6 +178,7 @@ class Collector:
             log.error("stopped with %d bytes that were not acknowledged", self._commit.pending_bytes)
         await self._try("counts", asyncio.to_thread(self._count_all))
         await self._try("table", self._roll_sealed())
+        await self._roller.close()
         self._say("stopped")
 
     def _count_all(self) -> None:
@@ -176,16 +187,17 @@ class Collector:
 
     # --- the status
 
-    def _say(self, state: str) -> None:
+    def _say(self, state: str | None = None) -> None:
+        self._state = state or self._state
         try:
-            write_status(self._home, self._status(state))
+            write_status(self._home, self._status())
         except OSError as error:
             log.warning("the status cannot be written: %s", error.strerror)
 
-    def _status(self, state: str) -> dict[str, Any]:
+    def _status(self) -> dict[str, Any]:
         return {
             "at": self._now(),
-            "state": state,
+            "state": self._state,
             "warnings": self._warnings(),
             "workers": self._intake.connections,
             "received": self._intake.received,
@@ -199,6 +211,7 @@ class Collector:
     def _warnings(self) -> list[str]:
         found = [text for text in (self._commit.trouble, self._router.trouble, *self._troubles.values()) if text]
         found += [f"{release} dropped {count} records" for release, count in self._intake.dropped.items()]
+        found += [f"{name}: so many entities that further events are counted singly" for name in self._full_sets]
         if self._router.malformed:
             found.append(f"{self._router.malformed} lines of Envoy's local replies are malformed")
         return found

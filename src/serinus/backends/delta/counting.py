@@ -40,20 +40,20 @@ class Tally:
         if watch is None or watch.model != record.model:
             return
         found = happenings(record, watch)
+        entity = None if record.entity is None else entity_hash(record.entity)
+        split, release = watch.split, record.release
         for name, count in found.items():
             if name != "entities":
-                self.counts[watch.split, record.release, name] += count
-        for kind in KINDS:
-            if kind in found:
-                self._add_first("step", f"split:{watch.split}", kind, record, watch)
-                self._add_first("rollout", f"rollout:{watch.rollout}", kind, record, watch)
+                self.counts[split, release, name] += count
+            if name in KINDS:
+                self._add_first((f"split:{split}", name), entity, (split, release, f"step.{name}"))
+                self._add_first((f"rollout:{watch.rollout}", name), entity, (split, release, f"rollout.{name}"))
 
-    def _add_first(self, level: str, scope: str, kind: str, record: Record, watch: Watch) -> None:
-        key = (watch.split, record.release, f"{level}.{kind}")
-        if record.entity is None:
+    def _add_first(self, entity_set: tuple[str, str], entity: int | None, key: CountKey) -> None:
+        if entity is None:
             self.counts[key] += 1
         else:
-            self.firsts.setdefault((scope, kind), {}).setdefault(entity_hash(record.entity), key)
+            self.firsts.setdefault(entity_set, {}).setdefault(entity, key)
 
     def _add_minute(self, record: Record, now: float) -> None:
         at = record.time if now - 3600 <= record.time <= now + 60 else now

@@ -11,19 +11,18 @@ from deltalake import DeltaTable
 from serinus.backends.delta.ledger import RouterReplies
 from serinus.backends.delta.segments import Position, read_frames
 from serinus.backends.delta.sources import records_of
-from serinus.backends.delta.table import COLUMNS, frame_of, taken_by
-from serinus.core.errors import Unavailable
-
-_ATTEMPTS = 10
+from serinus.backends.delta.table import COLUMNS, frame_of, last_segment, taken_by
 
 
 def read_predictions(table: Path, segments: Path, replies: RouterReplies) -> pl.LazyFrame:
-    """Every prediction once. Raises Unavailable where segments keep moving into the table while they are read."""
-    for _ in range(_ATTEMPTS):
-        whole = _read_once(table, segments, replies)
-        if whole is not None:
-            return whole
-    raise Unavailable("The prediction log is being rolled up faster than it can be read.", hint="Try again.", delay=1)
+    """Every prediction once, also while segments move into the table: one is removed only after it was committed, so
+    what is read of them before the table is opened, less what that version of the table holds, is all of the rest."""
+    frames = list(read_frames(segments, Position(last_segment(table) + 1, 0)))
+    rolled = DeltaTable(table) if DeltaTable.is_deltatable(str(table)) else None
+    taken = taken_by(rolled) if rolled else 0
+    rest = (record for frame in frames if frame.end.segment > taken for record in records_of(frame))
+    tail = frame_of(rest, replies).lazy()
+    return pl.concat([pl.scan_delta(rolled).select(*COLUMNS), tail]) if rolled else tail
 
 
 def within(frame: pl.LazyFrame, model: str | None, since: datetime | None, until: datetime | None) -> pl.LazyFrame:
@@ -35,22 +34,3 @@ def within(frame: pl.LazyFrame, model: str | None, since: datetime | None, until
     if until is not None:
         frame = frame.filter(pl.col("day") <= until.date(), pl.col("time") < until)
     return frame
-
-
-def _read_once(table: Path, segments: Path, replies: RouterReplies) -> pl.LazyFrame | None:
-    """None: a segment was rolled up in between. It may be gone, and this version of the table does not hold it."""
-    rolled = _open(table)
-    taken = taken_by(rolled) if rolled else 0
-    try:
-        frames = list(read_frames(segments, Position(taken + 1, 0)))
-    except FileNotFoundError:
-        return None
-    now = _open(table)
-    if now is not None and taken_by(now) != taken:
-        return None
-    tail = frame_of((record for frame in frames for record in records_of(frame)), replies).lazy()
-    return pl.concat([pl.scan_delta(rolled).select(*COLUMNS), tail]) if rolled else tail
-
-
-def _open(table: Path) -> DeltaTable | None:
-    return DeltaTable(table) if DeltaTable.is_deltatable(str(table)) else None

@@ -40,9 +40,14 @@ class RouterLog:
         self.received = 0
         self.malformed = 0
         self.trouble = ""
+        self._lock = asyncio.Lock()
 
     async def step(self) -> bool:
-        """Reads the next stretch; whether there was one."""
+        """Reads the next stretch; whether there was one. Returns once it is durable."""
+        async with self._lock:
+            return await self._step()
+
+    async def _step(self) -> bool:
         path = self._current()
         if path is None:
             return False

@@ -59,10 +59,8 @@ def sync_directory(directory: Path) -> None:
 
 
 def read_frames(directory: Path, start: Position, until: Position | None = None) -> Iterator[Frame]:
-    """Frames after `start`, up to `until` or the end, in the order of writing; a torn tail is left out.
-
-    Raises FileNotFoundError where a segment has been rolled up in the meantime.
-    """
+    """Frames after `start`, up to `until` or the end, in the order of writing. A torn tail is left out, and so are
+    segments that are rolled up and removed in the meantime."""
     for number in numbers(directory):
         if number < start.segment or (until and number > until.segment):
             continue
@@ -71,7 +69,11 @@ def read_frames(directory: Path, start: Position, until: Position | None = None)
 
 
 def _frames_of(directory: Path, number: int, offset: int, end: int | None) -> Iterator[Frame]:
-    with path_of(directory, number).open("rb") as file:
+    try:
+        file = path_of(directory, number).open("rb")
+    except FileNotFoundError:
+        return
+    with file:
         file.seek(offset)
         while end is None or offset < end:
             header = file.read(_HEADER.size)
@@ -102,10 +104,11 @@ def repair(directory: Path) -> None:
 
 
 class SegmentWriter:
-    """Appends to one segment after another. One writer a directory; not thread-safe."""
+    """Appends to one segment after another, each of at most `most_bytes` and one append. One writer a directory; not
+    thread-safe."""
 
-    def __init__(self, directory: Path, first: int) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, first: int, most_bytes: int = 16 * 1024 * 1024) -> None:
+        self._directory, self._most_bytes = directory, most_bytes
         self._number = first
         self._file: int | None = None
         self._good = 0
@@ -117,6 +120,8 @@ class SegmentWriter:
 
     def append(self, frames: Sequence[bytes]) -> None:
         """All of `frames`, durable on return. Raises OSError: none of them is; the same call may be repeated."""
+        if self._good >= self._most_bytes:
+            self.seal()
         if self._file is None:
             self._open()
         assert self._file is not None

@@ -162,6 +162,7 @@ class Keeper:
             state=PlacementState.READY,
             reason="; ".join(report.notes)[:_LONGEST_REASON],
             load_seconds=report.load_seconds,
+            memory_bytes=report.memory_bytes,
         )
         log.info("%s is ready, pid %d", self.release.id, worker.record.pid)
         self._take_over()

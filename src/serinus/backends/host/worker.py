@@ -40,6 +40,7 @@ class Report(BaseModel):
     state: Literal["loading", "ready", "failed"]
     reason: _Words = ""
     load_seconds: FiniteFloat | None = None
+    memory_bytes: int | None = None
     confined: bool = False
     notes: list[_Words] = []
 

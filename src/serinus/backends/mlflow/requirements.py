@@ -53,7 +53,7 @@ def read_requirements(model: MLmodel) -> tuple[Requirements, tuple[str, ...]]:
     why = f"MLmodel names {' and '.join(lost)}, which the artifact lacks" if lost else "it declares none"
     raise Unbuildable(
         f"The environment of the model is not known: {why}.",
-        hint="Log it again with `pip_requirements=[...]`, or put a requirements.txt with pinned versions beside MLmodel.",
+        hint="Log it again with `pip_requirements=[...]`, or put a requirements.txt with pinned versions in it.",
     )
 
 
@@ -135,7 +135,10 @@ def _pip_version(version: str) -> str:
 def _lines(root: Path, path: Path, seen: set[Path]) -> Iterator[str]:
     if path in seen:
         return
-    joined = re.sub(r"\\\r?\n", " ", path.read_text(encoding="utf-8-sig"))
+    try:
+        joined = re.sub(r"\\\r?\n", " ", path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise Unbuildable(f"{path.name} in the artifact is not UTF-8 text.", hint="Log the model again.") from error
     for line in joined.splitlines():
         stripped = re.sub(r"(^|\s)#.*$", "", line).strip()
         if stripped:

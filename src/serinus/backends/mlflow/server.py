@@ -1,14 +1,15 @@
 """An MLflow server for one machine: SQLite and a directory of artifacts, on loopback.
 
-It runs in one process. `mlflow server` imports MLflow twice, in a parent and in the uvicorn that this starts: 7 s of CPU
-instead of 3, and a parent that is killed leaves the other behind, on the port. MLflow's own checks of Host and Origin
-stay on; they let loopback in.
+It runs in one process. `mlflow server` imports MLflow twice, in a parent and in the uvicorn that this starts: 7 s of
+CPU instead of 3, and a parent that is killed leaves the other behind, on the port. MLflow's own checks of Host and
+Origin stay on; they let loopback in.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def serve(directory: Path, port: int) -> None:
     """Returns after SIGTERM."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    listener = _bound(port)
     database = f"sqlite:///{directory.resolve() / 'mlflow.db'}"
     artifacts = directory.resolve() / "artifacts"
 
@@ -64,14 +66,19 @@ def serve(directory: Path, port: int) -> None:
     from mlflow.server.handlers import initialize_backend_stores
 
     initialize_backend_stores(database, database, "mlflow-artifacts:/")
-    uvicorn.run(
-        app,
-        host="127.0.0.1",
-        port=port,
-        log_level="warning",
-        access_log=False,
-        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-    )
+    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def _bound(port: int) -> socket.socket:
+    """Before MLflow is imported, so that a port that is taken is said at once; it listens when MLflow is ready."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(("127.0.0.1", port))
+    except OSError as error:
+        sys.exit(f"MLflow cannot listen on 127.0.0.1:{port}, which is taken by another process ({error.strerror}).")
+    return listener
 
 
 if __name__ == "__main__":

@@ -1,0 +1,67 @@
+"""What the host tells a worker, as values. One JSON file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Mapping
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a release answers; the fields are those of the control plane's ServingSettings."""
+
+    timeout_ms: int = 250
+    fallback_score: float | None = None
+    max_body_bytes: int = 1_048_576
+    one_at_a_time: bool = False
+    score_output: str | None = None
+    memory_limit_bytes: int | None = None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Settings:
+        known = {item.name for item in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+
+@dataclass(frozen=True)
+class LogTarget:
+    """Where prediction records go; `token` proves which release sends them."""
+
+    socket: str
+    token: str
+
+
+@dataclass(frozen=True)
+class Config:
+    release: str
+    model: str
+    version: str
+    artifact: Path
+    listen_fd: int
+    report_fd: int
+    scratch: Path
+    """The only place that the worker may write."""
+    settings: Settings = field(default_factory=Settings)
+    log: LogTarget | None = None
+    readable: tuple[Path, ...] = ()
+    confine: bool = True
+
+    @classmethod
+    def read(cls, path: str | Path) -> Config:
+        """Raises OSError, ValueError or KeyError: the file is the host's own, so its mistakes are not explained."""
+        raw = json.loads(Path(path).read_text(encoding="utf-8"))
+        return cls(
+            release=raw["release"],
+            model=raw["model"],
+            version=str(raw["version"]),
+            artifact=Path(raw["artifact"]),
+            listen_fd=raw["listen_fd"],
+            report_fd=raw["report_fd"],
+            scratch=Path(raw["scratch"]),
+            settings=Settings.of(raw.get("settings") or {}),
+            log=LogTarget(**raw["log"]) if raw.get("log") else None,
+            readable=tuple(Path(entry) for entry in raw.get("readable") or ()),
+            confine=raw.get("confine", True),
+        )

@@ -1,0 +1,113 @@
+"""Confinement of this process, before any of a model's code is read. Nothing of it can be taken back.
+
+A model is code from somewhere else that runs as the same user as the control plane: file modes alone would let it
+read the token and write the store. After `confine` it can read its own files and libraries, write its own scratch
+directory, and open Unix sockets; it has no TCP or UDP, cannot signal, trace or read other processes.
+
+RLIMIT_NPROC is left alone: it counts all threads of the user, so one model's limit would depend on all the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import Iterable, Sequence
+
+from serinus_runtime import landlock, seccomp
+from serinus_runtime.errors import StartFailure
+
+_PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
+_LARGEST_FILE = 1 << 30
+
+_SYSTEM = (
+    "/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/localtime", "/etc/nsswitch.conf", "/etc/passwd",
+    "/etc/group", "/etc/mime.types", "/etc/os-release", "/sys/devices/system", "/sys/fs/cgroup", "/proc/cpuinfo",
+    "/proc/meminfo", "/proc/stat", "/proc/filesystems", "/proc/self", "/dev/urandom", "/dev/random", "/dev/zero",
+)  # fmt: skip
+_KEPT = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+# One thread a worker: a second one only makes neighbours wait, and p99 with them.
+_ONE_THREAD = (
+    "OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS", "LOKY_MAX_CPU_COUNT",
+    "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
+)  # fmt: skip
+_QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def prepare(scratch: Path) -> None:
+    """A clean environment, with `scratch` as home, temporary and current directory. Before any library is imported."""
+    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("LC_")}
+    os.environ.clear()
+    os.environ.update(kept)
+    os.environ.update(dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME", "MPLCONFIGDIR"), str(scratch)))
+    os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
+    os.environ.update(_QUIET)
+    os.environ["MLFLOW_TRACKING_URI"] = (scratch / "mlruns").as_uri()
+    os.chdir(scratch)
+
+
+def confine(
+    readable: Iterable[Path], scratch: Path | None, keep: Sequence[int], memory: int | None = None
+) -> list[str]:
+    """Confines this process for good; the notes say what this machine cannot do.
+
+    `keep`: descriptors that stay open beside the standard ones. `memory`: bytes of private memory. StartFailure where
+    there is no Landlock.
+    """
+    version = landlock.abi()
+    if version < 1:
+        raise StartFailure("this kernel has no Landlock, so the model cannot be confined; Linux 5.13 or newer has it")
+    _close_others(keep)
+    _limit(memory)
+    _process_control(_PR_SET_NO_NEW_PRIVS, 1)
+    _process_control(_PR_SET_DUMPABLE, 0)
+    allowed = [(path, landlock.READ) for path in (*readable, *map(Path, _SYSTEM))]
+    allowed.append((Path("/dev/null"), landlock.DEVICE))
+    if scratch is not None:
+        allowed.append((scratch, landlock.WRITE))
+    landlock.restrict(allowed)
+    notes = []
+    if version < 6:
+        notes.append(f"Landlock ABI {version} does not cover signals to other processes; 6 does (Linux 6.12)")
+    if not seccomp.restrict():
+        notes.append("UDP is not denied on this architecture")
+    return notes
+
+
+def own_directories() -> tuple[Path, ...]:
+    """What this interpreter and this package themselves are read from."""
+    return (Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parent.parent)
+
+
+def _limit(memory: int | None) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _lower(resource.RLIMIT_FSIZE, _LARGEST_FILE)
+    if memory is not None:
+        # Not RLIMIT_AS: libraries reserve gigabytes of address space that they never touch.
+        _lower(resource.RLIMIT_DATA, memory)
+
+
+def _lower(which: int, value: int) -> None:
+    _, hard = resource.getrlimit(which)
+    bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(which, (bound, bound))
+
+
+def _close_others(keep: Sequence[int]) -> None:
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        descriptor = int(entry.name)
+        if descriptor > 2 and descriptor not in keep:
+            with contextlib.suppress(OSError):  # the listing's own, closed by now
+                os.close(descriptor)
+
+
+def _process_control(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

@@ -1,0 +1,153 @@
+"""JSON values to the typed column that a signature asks for. Errors name the column and the type, never the value."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any, Callable, Sequence
+
+from serinus_runtime.errors import RequestError
+from serinus_runtime.libraries import library
+from serinus_runtime.signature import Column
+
+NOTHING = type(None)
+FLOATS: frozenset[type] = frozenset({int, float, NOTHING})
+_KIND_NAMES = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", NOTHING: "null",
+               list: "an array", dict: "an object"}  # fmt: skip
+_RANGES = {"integer": (-(1 << 31), (1 << 31) - 1), "long": (-(1 << 63), (1 << 63) - 1)}
+
+Convert = Callable[[Sequence[Any], Column], Any]
+
+
+def column_error(column: Column, what: str) -> RequestError:
+    label = f"column '{column.name}'" if column.name is not None else "an unnamed column"
+    return RequestError(f"{label} takes {column.type}: {what}")
+
+
+def check_types(values: Sequence[Any], column: Column, allowed: frozenset[type]) -> None:
+    if allowed.issuperset(map(type, values)):
+        return
+    wrong = next(value for value in values if type(value) not in allowed)
+    if wrong is None:
+        raise column_error(column, "null was sent, which it does not allow")
+    raise column_error(column, f"{_KIND_NAMES.get(type(wrong), 'something else')} was sent")
+
+
+def to_floats(values: Sequence[Any], column: Column) -> Any:
+    """null is NaN."""
+    numpy = library("numpy")
+    check_types(values, column, FLOATS)
+    try:
+        array = numpy.array(values, dtype="float64")
+    except OverflowError as error:
+        raise column_error(column, "a number is out of range") from error
+    if numpy.isinf(array).any():
+        raise column_error(column, "a number is out of range")
+    return array if column.type == "double" else array.astype("float32")
+
+
+_WHOLE: frozenset[type] = frozenset({int, float})
+
+
+def whole(values: Sequence[Any], column: Column) -> Sequence[int]:
+    """Integers within the column's range; 3.0 counts as one."""
+    check_types(values, column, _WHOLE)
+    if float in map(type, values):
+        if not all(type(value) is int or value.is_integer() for value in values):
+            raise column_error(column, "a number with a fraction was sent")
+        values = [int(value) for value in values]
+    low, high = _RANGES[column.type]
+    if values and (min(values) < low or max(values) > high):
+        raise column_error(column, "a number is out of range")
+    return values
+
+
+def to_integers(values: Sequence[Any], column: Column) -> Any:
+    return library("numpy").array(whole(values, column), dtype="int32" if column.type == "integer" else "int64")
+
+
+def _optional(kind: type, column: Column) -> frozenset[type]:
+    return frozenset({kind}) if column.required else frozenset({kind, NOTHING})
+
+
+def to_booleans(values: Sequence[Any], column: Column) -> Any:
+    check_types(values, column, _optional(bool, column))
+    # As MLflow does: with a null among them they stay objects, since null is not false.
+    return library("numpy").array(values, dtype=object if None in values else bool)
+
+
+def to_strings(values: Sequence[Any], column: Column) -> Any:
+    check_types(values, column, _optional(str, column))
+    try:
+        "".join(value for value in values if value is not None).encode()
+    except UnicodeEncodeError as error:
+        raise column_error(column, "a string is not valid Unicode") from error
+    return to_objects(values, column)
+
+
+def to_objects(values: Sequence[Any], column: Column) -> Any:  # noqa: ARG001
+    array = library("numpy").empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def to_binaries(values: Sequence[Any], column: Column) -> Any:
+    check_types(values, column, _optional(str, column))
+    try:
+        decoded = [None if value is None else base64.b64decode(value, validate=True) for value in values]
+    except (binascii.Error, ValueError) as error:
+        raise column_error(column, "a string is not base64") from error
+    return to_objects(decoded, column)
+
+
+def to_datetimes(values: Sequence[Any], column: Column) -> Any:
+    check_types(values, column, _optional(str, column))
+    pandas = library("pandas")
+    try:
+        times = pandas.to_datetime(pandas.Series(list(values), dtype=object))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise column_error(column, "a string is not an ISO 8601 time") from error
+    if getattr(times.dtype, "tz", None) is not None or times.dtype == object:
+        raise column_error(column, "times are sent without a time zone")
+    return times.to_numpy().astype("datetime64[ns]")
+
+
+CONVERSIONS: dict[str, Convert] = {
+    "double": to_floats,
+    "float": to_floats,
+    "integer": to_integers,
+    "long": to_integers,
+    "boolean": to_booleans,
+    "string": to_strings,
+    "binary": to_binaries,
+    "datetime": to_datetimes,
+    "any": to_objects,
+}
+
+
+def from_text(values: Sequence[str], column: Column) -> list[Any]:
+    """A CSV column's texts as the JSON values that they stand for; empty is null."""
+    if column.type in ("string", "binary", "datetime", "any"):
+        return [value or None for value in values]
+    return [_scalar(value, column) for value in values]
+
+
+_BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+
+
+def _scalar(text: str, column: Column) -> Any:
+    text = text.strip()
+    if text in ("", "NaN", "nan", "null", "NULL", "NA"):
+        return None
+    if column.type == "boolean":
+        if text not in _BOOLEANS:
+            raise column_error(column, "text was sent that is neither true nor false")
+        return _BOOLEANS[text]
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError as error:
+        raise column_error(column, "text was sent that is not a number") from error

@@ -1,0 +1,117 @@
+"""A signature compiled at load: what turns rows of JSON values into what the model takes, once a request."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Sequence
+
+from serinus_runtime.convert import CONVERSIONS, FLOATS, check_types, column_error, whole
+from serinus_runtime.errors import RequestError
+from serinus_runtime.libraries import library
+from serinus_runtime.payload import Rows, transpose
+from serinus_runtime.signature import Column
+
+_EXACT = 1 << 53
+"""Whole numbers beyond it are not exact as float64."""
+
+
+class Frames:
+    """Builds DataFrames, and where all columns are numbers matrices, for a fixed sequence of columns."""
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = tuple(columns)
+        kinds = {column.type for column in columns}
+        self._uniform = {frozenset({"double"}): "float64", frozenset({"float"}): "float32"}.get(frozenset(kinds))
+        self.has_matrix = bool(kinds) and (self._uniform is not None or kinds <= {"double", "integer", "long"})
+        """A matrix can hold the columns exactly."""
+        self._whole = [(i, column) for i, column in enumerate(columns) if column.type in ("integer", "long")]
+        names = [column.name if column.name is not None else i for i, column in enumerate(columns)]
+        self._names = library("pandas").Index(names)
+        self._pandas = library("pandas")
+        self._numpy = library("numpy")
+
+    def frame(self, rows: Rows) -> Any:
+        """The DataFrame that MLflow's schema enforcement would hand to the model. RequestError names a column."""
+        if self._uniform is not None:
+            return self._pandas.DataFrame(self._floats(rows), columns=self._names, copy=False)
+        values = transpose(rows) if rows else [[] for _ in self.columns]
+        arrays = [CONVERSIONS[column.type](given, column) for column, given in zip(self.columns, values)]
+        frame = self._pandas.DataFrame(dict(enumerate(arrays)), copy=False)
+        frame.columns = self._names
+        return frame
+
+    def matrix(self, rows: Rows) -> Any | None:
+        """float64 (float32 where all columns are `float`), one row a row; None where it would not be exact."""
+        for i, column in self._whole:
+            numbers = whole([row[i] for row in rows], column)
+            if numbers and not -_EXACT <= min(numbers) <= max(numbers) <= _EXACT:
+                return None
+        return self._floats(rows)
+
+    def _floats(self, rows: Rows) -> Any:
+        for row in rows:
+            if not FLOATS.issuperset(map(type, row)):
+                self._blame(rows)
+        try:
+            array = self._numpy.array(rows, dtype="float64").reshape(len(rows), len(self.columns))
+        except OverflowError as error:
+            raise RequestError("a number is out of the range of float64") from error
+        if self._numpy.isinf(array).any():
+            raise RequestError("a number is out of the range of float64")
+        return array if self._uniform != "float32" else array.astype("float32")
+
+    def _blame(self, rows: Rows) -> None:
+        for column, values in zip(self.columns, transpose(rows)):
+            check_types(values, column, FLOATS)
+
+
+class Arrangement(NamedTuple):
+    """How one order of sent columns becomes the model's. `pick`: index of each, None: they are in order already."""
+
+    pick: Sequence[int] | None
+    frames: Frames
+
+    def rows(self, sent: list[list[Any]]) -> list[list[Any]]:
+        pick = self.pick
+        return sent if pick is None else [[row[i] for i in pick] for row in sent]
+
+
+class Arranger:
+    """Arrangements by the names that were sent, compiled at first sight and kept."""
+
+    _MOST = 64
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self.columns = tuple(columns)
+        self.frames = Frames(columns)
+        self._known: dict[tuple[str, ...], Arrangement] = {}
+
+    def arrange(self, names: tuple[str, ...] | None, width: int, *, exact: bool) -> Arrangement:
+        """RequestError: a required column is missing, given twice, or (`exact`) one that the model has not was sent."""
+        if names is None:
+            if width != len(self.columns):
+                raise RequestError(f"the model takes {len(self.columns)} columns, {width} were sent")
+            return Arrangement(None, self.frames)
+        arrangement = self._known.get(names)
+        if arrangement is None:
+            arrangement = self._compile(names)
+            if len(self._known) < self._MOST:
+                self._known[names] = arrangement
+        if exact and len(arrangement.frames.columns) < len(names):
+            takes = ", ".join(str(column.name) for column in self.columns)
+            raise RequestError(f"an input was sent that the model does not have; it takes: {takes}")
+        return arrangement
+
+    def _compile(self, names: tuple[str, ...]) -> Arrangement:
+        position = {name: i for i, name in enumerate(names)}
+        if len(position) < len(names):
+            raise RequestError("a column was sent twice")
+        if self.columns[0].name is None:
+            return self.arrange(None, len(names), exact=False)
+        missing = [column for column in self.columns if column.name not in position]
+        for column in missing:
+            if column.required:
+                raise column_error(column, "it is required and was not sent")
+        present = [column for column in self.columns if column.name in position]
+        pick = [position[str(column.name)] for column in present]
+        frames = Frames(present) if missing else self.frames
+        return Arrangement(None if pick == list(range(len(names))) else pick, frames)

@@ -1,0 +1,115 @@
+"""MLflow's scoring protocol: `POST /invocations`."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any, Mapping, Sequence
+
+from serinus_runtime.convert import from_text
+from serinus_runtime.errors import RequestError
+from serinus_runtime.http1 import Request
+from serinus_runtime.oip import Asked
+from serinus_runtime.outputs import Output, encode, predictions_of
+from serinus_runtime.payload import Payload, Table, Tensor, Tensors, read_object, transpose
+from serinus_runtime.signature import Column, Signature
+
+_FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
+
+
+class Invocations:
+    exact = False
+    """MLflow ignores columns that the model does not have."""
+
+    def __init__(self, signature: Signature) -> None:
+        self._columns = {column.name: column for column in signature.columns}
+        self._takes_params = signature.has_params
+
+    def parse(self, request: Request) -> Asked:
+        """RequestError with 415: neither JSON nor CSV; with 400: not one of MLflow's formats."""
+        kind, _, options = request.header(b"content-type").lower().partition(";")
+        charset = options.replace(" ", "").replace('"', "").partition("charset=")[2]
+        if charset not in ("", "utf-8", "utf8"):
+            raise RequestError("the only character set understood is UTF-8", 415, "unsupported-type")
+        if kind.strip() == "text/csv":
+            return Asked(self._csv(request.body))
+        if kind.strip() != "application/json":
+            raise RequestError("Content-Type must be application/json or text/csv", 415, "unsupported-type")
+        return self.parse_object(read_object(request.body))
+
+    def parse_object(self, content: Mapping[str, Any]) -> Asked:
+        given = [name for name in _FORMATS if name in content]
+        if len(given) != 1:
+            raise RequestError(f"the body must hold exactly one of {', '.join(_FORMATS)}")
+        params = content.get("params")
+        if params is not None and not isinstance(params, dict):
+            raise RequestError("`params` must be an object")
+        read = {"dataframe_split": _split, "dataframe_records": _records, "instances": _array, "inputs": _array}
+        # As MLflow does, params are passed over where the model declares none.
+        return Asked(read[given[0]](content[given[0]]), params if self._takes_params else None)
+
+    def reply(self, result: Any, outputs: Sequence[Output], asked: Asked) -> bytes:  # noqa: ARG002
+        return encode({"predictions": predictions_of(result)})
+
+    def fallback(self, score: float, rows: int, name: str, reason: str, asked: Asked) -> bytes:  # noqa: ARG002
+        return encode({"predictions": [score] * rows, "fallback": True, "fallback_reason": reason})
+
+    def _csv(self, body: bytes) -> Table:
+        try:
+            lines = list(csv.reader(io.StringIO(body.decode("utf-8"), newline=""), strict=True))
+        except UnicodeDecodeError as error:
+            raise RequestError("the body is not UTF-8") from error
+        except csv.Error as error:
+            raise RequestError("the body is not CSV") from error
+        lines = [line for line in lines if line]
+        if len(lines) < 2:
+            raise RequestError("the CSV must have a header and at least one row")
+        names, rows = lines[0], lines[1:]
+        if any(len(row) != len(names) for row in rows):
+            raise RequestError("the rows of the CSV are not all as long as its header")
+        columns = []
+        for name, values in zip(names, transpose(rows)):
+            column = self._columns.get(name)
+            columns.append(from_text(values, column) if column is not None else _guessed(values))
+        return Table(tuple(names), transpose(columns))
+
+
+def _guessed(values: list[Any]) -> list[Any]:
+    """Without a signature: numbers where all are numbers."""
+    try:
+        return from_text(values, Column(None, "double"))
+    except RequestError:
+        return [value or None for value in values]
+
+
+def _split(content: Any) -> Table:
+    data = content.get("data") if isinstance(content, dict) else None
+    if not isinstance(data, list) or not all(isinstance(row, list) for row in data):
+        raise RequestError("`dataframe_split` must be an object with `columns` and `data`, a list of rows")
+    names = content.get("columns")
+    if names is None:
+        return Table(None, data)
+    if not isinstance(names, list):
+        raise RequestError("`columns` must be a list of names")
+    return Table(tuple(map(str, names)), data)
+
+
+def _records(content: Any) -> Table:
+    if not isinstance(content, list) or not all(isinstance(record, dict) for record in content):
+        raise RequestError("`dataframe_records` must be a list of objects")
+    names = tuple({name: None for record in content for name in record})
+    return Table(names, [[record.get(name) for name in names] for record in content])
+
+
+def _array(content: Any) -> Payload:
+    """`instances` and `inputs`: rows as arrays or objects, or an object of columns."""
+    if isinstance(content, dict):
+        if not content:
+            raise RequestError("`inputs` holds nothing")
+        columns = {name: value if isinstance(value, list) else [value] for name, value in content.items()}
+        return Tensors(tuple(Tensor(name, value) for name, value in columns.items()))
+    if not isinstance(content, list):
+        raise RequestError("`instances` and `inputs` must be an array, or an object of columns")
+    if content and all(isinstance(row, dict) for row in content):
+        return _records(content)
+    return Tensors((Tensor(None, content),))

@@ -1,0 +1,132 @@
+"""One loaded model: binds what callers send, predicts, and says what its answers look like."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Mapping, NamedTuple
+
+from serinus_runtime.errors import ModelFailure, RequestError, StartFailure
+from serinus_runtime.inputs import Bound, ColumnInputs, TableBound, inputs_of
+from serinus_runtime.invocations import Invocations
+from serinus_runtime.libraries import library
+from serinus_runtime.loading import Loaded, example_of, load
+from serinus_runtime.outputs import Output, check_rows, joined, outputs_of, score_index
+from serinus_runtime.paths import Way, choose
+from serinus_runtime.payload import Payload
+from serinus_runtime.signature import Signature, read_mlmodel, signature_of
+
+
+class Answer(NamedTuple):
+    """`result`: as the model gave it; `outputs`: the same as tensors, one row for each row asked."""
+
+    result: Any
+    outputs: list[Output]
+
+
+class Model:
+    """Not for several threads: a worker has one."""
+
+    def __init__(self, loaded: Loaded, signature: Signature, *, one_at_a_time: bool = False) -> None:
+        self.signature = signature
+        self.notes: list[str] = []
+        self.warm_up_ms: float | None = None
+        self.seen: list[Output] = []
+        """The outputs of the warm-up."""
+        self._loaded = loaded
+        self._one_at_a_time = one_at_a_time
+        self._inputs = inputs_of(signature)
+        self._frames = self._inputs.frames if isinstance(self._inputs, ColumnInputs) else None
+        self._output_names = [spec.name for spec in signature.outputs]
+        self._way = Way()
+        if not signature.inputs:
+            self.notes.append("logged without a signature: callers' columns are not checked")
+
+    @classmethod
+    def read(cls, artifact: Path, *, one_at_a_time: bool = False, score_output: str | None = None) -> Model:
+        """Loads, proves the shorter ways and warms up. StartFailure says in words what does not work."""
+        mlmodel = read_mlmodel(artifact)
+        signature = signature_of(mlmodel)
+        loaded = load(artifact, mlmodel)
+        model = cls(loaded, signature, one_at_a_time=one_at_a_time)
+        example = example_of(artifact, mlmodel)
+        if example is None:
+            model.notes.append("no input example that can be sent: not warmed up, no shorter way to predict proven")
+        else:
+            model.warm_up(example, score_output)
+        return model
+
+    def warm_up(self, example: Mapping[str, Any], score_output: str | None = None) -> None:
+        """StartFailure: the model does not answer its own example, or not with `score_output`."""
+        try:
+            bound = self.bind(Invocations(self.signature).parse_object(example).payload)
+            whole = not isinstance(bound, TableBound) or bound.frames is self._frames
+            if whole and not self.signature.has_params:
+                self._way = choose(self._loaded, bound)
+            began = time.perf_counter()
+            self.seen = self.predict(bound).outputs
+            self.warm_up_ms = round((time.perf_counter() - began) * 1000, 3)
+        except (RequestError, ModelFailure) as error:
+            reason = error.__cause__ or error
+            raise StartFailure(f"the model does not answer its own input example: {_brief(reason)}") from error
+        if self._way.note:
+            self.notes.append(self._way.note)
+        try:
+            score_index(self.seen, score_output)
+        except KeyError as error:
+            raise StartFailure(f"`score_output`: {error.args[0]}") from error
+
+    @property
+    def way(self) -> str:
+        """How requests are predicted: `matrix`, `direct` or `mlflow`."""
+        return "matrix" if self._way.by_matrix else "direct" if self._way.by_data else "mlflow"
+
+    def bind(self, payload: Payload, *, exact: bool = False) -> Bound:
+        """RequestError: it does not fit the signature."""
+        return self._inputs.bind(payload, exact=exact)
+
+    def predict(self, bound: Bound, params: Mapping[str, Any] | None = None) -> Answer:
+        """RequestError: a value does not fit; ModelFailure: the model raised, or answered what is no answer."""
+        if self._one_at_a_time and len(bound.rows) > 1:
+            result = joined([self._call(bound.row(i), params) for i in range(len(bound.rows))])
+        else:
+            result = self._call(bound, params)
+        outputs = outputs_of(result, self._output_names)
+        check_rows(outputs, len(bound.rows))
+        return Answer(result, outputs)
+
+    def _call(self, bound: Bound, params: Mapping[str, Any] | None) -> Any:
+        way = self._way
+        partial = isinstance(bound, TableBound) and bound.frames is not self._frames
+        if params or partial:
+            data = bound.data()
+            return _guarded(lambda given: self._public(given, params), data)
+        if way.by_matrix is not None and isinstance(bound, TableBound):
+            matrix = bound.frames.matrix(bound.rows)
+            if matrix is not None:
+                return _guarded(way.by_matrix, matrix)
+        return _guarded(way.by_data or self._loaded.public, bound.data())
+
+    def _public(self, data: Any, params: Mapping[str, Any] | None) -> Any:
+        if not params:
+            return self._loaded.public(data)
+        try:
+            return self._loaded.public(data, params=dict(params))
+        except library("mlflow.exceptions").MlflowException as error:
+            raise RequestError("`params` are not what the model declares") from error
+
+
+def _guarded(call: Any, data: Any) -> Any:
+    try:
+        return call(data)
+    except RequestError:
+        raise
+    except (Exception, SystemExit) as error:
+        # Of the type only: the message of a model's exception may hold the caller's values.
+        raise ModelFailure(f"the model failed: {type(error).__name__}") from error
+
+
+def _brief(error: BaseException) -> str:
+    """The example's values are the artifact's own, so here the message may be shown."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

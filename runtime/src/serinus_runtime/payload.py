@@ -1,0 +1,66 @@
+"""What a caller sent, whichever protocol it came by: a table of rows, or named tensors. Values as JSON gave them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple, Sequence, Union
+
+from serinus_runtime.errors import RequestError
+
+Rows = Sequence[Sequence[Any]]
+
+
+class Table(NamedTuple):
+    """`columns`: None where the caller gave no names. Every row is as long as `columns`."""
+
+    columns: tuple[str, ...] | None
+    rows: list[list[Any]]
+
+
+class Tensor(NamedTuple):
+    """`data`: nested lists, or flat where `shape` is given. `datatype`: as declared, or None."""
+
+    name: str | None
+    data: Any
+    shape: tuple[int, ...] | None = None
+    datatype: str | None = None
+
+
+class Tensors(NamedTuple):
+    tensors: tuple[Tensor, ...]
+
+
+Payload = Union[Table, Tensors]
+
+
+def _no_constant(_: str) -> Any:
+    raise ValueError
+
+
+_decode = json.JSONDecoder(parse_constant=_no_constant).decode
+
+
+def read_json(body: bytes) -> Any:
+    """The body's value. RequestError: it is not UTF-8, not JSON, nested too deeply, or holds NaN or Infinity."""
+    try:
+        return _decode(body.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise RequestError("the body is not UTF-8") from error
+    except json.JSONDecodeError as error:
+        raise RequestError(f"the body is not JSON: {error.msg} at byte {error.pos}") from error
+    except (ValueError, RecursionError) as error:
+        raise RequestError("the body is not JSON that can be read: NaN, Infinity, endless digits or nesting") from error
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    value = read_json(body)
+    if not isinstance(value, dict):
+        raise RequestError("the body must be a JSON object")
+    return value
+
+
+def transpose(columns: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    """Columns of equal length to rows, or back."""
+    if columns and len(columns[0]) == 1:
+        return [[column[0] for column in columns]]
+    return [list(row) for row in zip(*columns)]

@@ -1,0 +1,77 @@
+"""The scores of the training path: MLflow's own predict on an ordinary DataFrame, for the gates to compare with.
+
+    python -I -c "... from serinus_runtime.reference import main; main()" config.json
+
+config: {"artifact", "rows": file or null, "readable", "scratch", "confine", "score_output", "memory_limit_bytes"?};
+the file of rows holds {"columns": [..], "rows": [[..]]}. Prints {"scores": [..]}, or {"loaded": true} where no rows are
+given; {"error": reason} with exit status 1 where that fails. Shares only the loading with the serving path, on purpose.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, Mapping
+
+from serinus_runtime import confine
+from serinus_runtime.errors import RuntimeFailure, StartFailure
+from serinus_runtime.libraries import library
+from serinus_runtime.loading import Loaded, load
+from serinus_runtime.outputs import check_rows, outputs_of, score_index, scores_of
+from serinus_runtime.signature import Signature, read_mlmodel, signature_of
+
+_PANDAS_TYPES = {
+    "double": "float64", "float": "float32", "integer": "int32", "long": "int64", "boolean": "bool",
+    "datetime": "datetime64[ns]",
+}  # fmt: skip
+
+
+def main() -> None:
+    config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    answers = _own_stdout()
+    try:
+        print(json.dumps(_run(config)), file=answers, flush=True)
+    except (RuntimeFailure, OSError) as error:
+        print(json.dumps({"error": str(error)}), file=answers, flush=True)
+        sys.exit(1)
+
+
+def _own_stdout() -> Any:
+    """What the model prints goes to stderr: standard output is the answer alone."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+def _run(config: Mapping[str, Any]) -> dict[str, Any]:
+    artifact, scratch = Path(config["artifact"]), Path(config["scratch"])
+    sent = json.loads(Path(config["rows"]).read_text(encoding="utf-8")) if config.get("rows") else None
+    confine.prepare(scratch)
+    if config.get("confine", True):
+        readable = (artifact, *map(Path, config.get("readable") or ()), *confine.own_directories())
+        # Not its own standard streams: the answer's descriptor is the third.
+        confine.confine(readable, scratch, (3,), config.get("memory_limit_bytes"))
+    mlmodel = read_mlmodel(artifact)
+    loaded = load(artifact, mlmodel)
+    if sent is None:
+        return {"loaded": True}
+    return {"scores": _scores(loaded, signature_of(mlmodel), sent, config.get("score_output"))}
+
+
+def _scores(loaded: Loaded, signature: Signature, sent: Mapping[str, Any], wanted: str | None) -> list[float | None]:
+    frame = library("pandas").DataFrame(sent["rows"], columns=sent["columns"])
+    types = {column.name: _PANDAS_TYPES.get(column.type) for column in signature.columns}
+    try:
+        frame = frame.astype({name: kind for name, kind in types.items() if kind and name in frame.columns})
+        data = frame.to_numpy() if signature.tensors else frame
+        outputs = outputs_of(loaded.public(data), [spec.name for spec in signature.outputs])
+        check_rows(outputs, len(frame))
+        return scores_of(outputs[score_index(outputs, wanted)])
+    except KeyError as error:
+        raise StartFailure(f"`score_output`: {error.args[0]}") from error
+    except RuntimeFailure:
+        raise
+    except (Exception, SystemExit) as error:
+        raise StartFailure(f"the model failed on the rows: {type(error).__name__}") from error

@@ -1,0 +1,219 @@
+"""The server on a real Unix socket, in this process, with a handler that needs no model."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from serinus_runtime.http1 import Request
+from serinus_runtime.server import Response, Server
+
+
+def echo_length(request: Request) -> Response:
+    if request.target == b"/bug":
+        raise RuntimeError("a bug of the handler")
+    if request.refusal is not None:
+        return Response(request.refusal.status, b"{}")
+    return Response(200, b'{"length":%d}' % len(request.body))
+
+
+@contextlib.asynccontextmanager
+async def serving(path: Path, **limits: float) -> AsyncIterator[Server]:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    server = Server(listener, echo_length, 1000, **limits)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.drain(patience=0.0)
+
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def talk(path: Path, conversation: Talk, **limits: float) -> None:
+    """Runs a server and one caller's conversation with it."""
+
+    async def run() -> None:
+        async with serving(path / "s.sock", **limits):
+            reader, writer = await asyncio.open_unix_connection(str(path / "s.sock"))
+            await asyncio.wait_for(conversation(reader, writer), 10)
+            writer.close()
+
+    asyncio.run(run())
+
+
+async def answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, str], bytes]:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    first, *lines = head.strip().split("\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in lines)
+    return int(first.split()[1]), headers, await reader.readexactly(int(headers["content-length"]))
+
+
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s"
+
+
+def test_a_kept_connection_answers_one_request_after_another(short_path: Path) -> None:
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for size in (0, 5, 1000):
+            writer.write(POST % (size, b"a" * size))
+            status, headers, body = await answer(reader)
+            assert (status, body) == (200, b'{"length":%d}' % size)
+            assert "connection" not in headers
+
+    talk(short_path, conversation)
+
+
+def test_many_pipelined_requests_are_all_answered_in_order(short_path: Path) -> None:
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"".join(POST % (i, b"a" * i) for i in range(300)))
+        for i in range(300):
+            assert (await answer(reader))[2] == b'{"length":%d}' % i
+
+    talk(short_path, conversation)
+
+
+def test_a_caller_that_does_not_read_is_not_buffered_without_end(short_path: Path) -> None:
+    async def run() -> None:
+        async with serving(short_path / "s.sock") as server:
+            reader, writer = await asyncio.open_unix_connection(str(short_path / "s.sock"), limit=1 << 12)
+            request, sent = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * 1000, 0
+            with contextlib.suppress(asyncio.TimeoutError):
+                while sent < 400:
+                    writer.write(request)
+                    await asyncio.wait_for(writer.drain(), 0.3)
+                    sent += 1
+            assert sent < 400, "the server must stop reading when nobody reads its answers"
+            (connection,) = server.connections
+            assert connection._parser.buffered < 1 << 20
+            for _ in range(1000 * sent):
+                assert (await answer(reader))[0] == 200
+            writer.close()
+
+    asyncio.run(run())
+
+
+def test_a_mistake_in_a_request_does_not_cost_the_connection(short_path: Path) -> None:
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(POST % (2000, b"a" * 2000) + POST % (1, b"a"))
+        assert (await answer(reader))[0] == 413
+        assert (await answer(reader))[0] == 200
+
+    talk(short_path, conversation)
+
+
+def test_bytes_that_are_not_http_are_answered_and_the_connection_closed(short_path: Path) -> None:
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(POST % (1, b"a") + b"nonsense\r\n\r\n" + POST % (1, b"a"))
+        assert (await answer(reader))[0] == 200
+        status, headers, body = await answer(reader)
+        assert (status, headers["connection"]) == (400, "close")
+        assert b"nonsense" not in body
+        assert await reader.read() == b""
+
+    talk(short_path, conversation)
+
+
+def test_a_bug_in_the_handler_is_a_500_and_the_connection_lives(
+    short_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"GET /bug HTTP/1.1\r\nHost: x\r\n\r\n" + POST % (1, b"a"))
+        assert (await answer(reader))[0] == 500
+        assert (await answer(reader))[0] == 200
+
+    talk(short_path, conversation)
+    assert "a bug of the handler" in capsys.readouterr().err
+
+
+def test_a_half_closed_connection_gets_all_its_answers(short_path: Path) -> None:
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write((POST % (1, b"a")) * 40)
+        writer.write_eof()
+        for _ in range(40):
+            assert (await answer(reader))[0] == 200
+        assert await reader.read() == b""
+
+    talk(short_path, conversation)
+
+
+def test_a_request_that_ends_in_the_middle_is_told_so(short_path: Path) -> None:
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(POST % (10, b"a"))
+        writer.write_eof()
+        assert (await answer(reader))[0] == 400
+
+    talk(short_path, conversation)
+
+
+def test_the_body_is_asked_for_where_the_caller_waits_to_be_asked(short_path: Path) -> None:
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"abc")
+        assert (await answer(reader))[2] == b'{"length":3}'
+
+    talk(short_path, conversation)
+
+
+@pytest.mark.parametrize("start", [b"POST / HTTP/1.1\r\nHo", POST % (10, b"a")])
+def test_a_slow_sender_is_cut_off_and_a_silent_one_is_not(short_path: Path, start: bytes) -> None:
+    async def run() -> None:
+        async with serving(short_path / "s.sock", slow=0.2):
+            idle_reader, idle_writer = await asyncio.open_unix_connection(str(short_path / "s.sock"))
+            reader, writer = await asyncio.open_unix_connection(str(short_path / "s.sock"))
+            writer.write(start)
+            status, headers, _ = await asyncio.wait_for(answer(reader), 5)
+            assert (status, headers["connection"]) == (408, "close")
+            idle_writer.write(POST % (1, b"a"))
+            assert (await asyncio.wait_for(answer(idle_reader), 5))[0] == 200
+            idle_writer.close()
+            writer.close()
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_is_silent_for_too_long_is_closed(short_path: Path) -> None:
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.read() == b""
+
+    talk(short_path, conversation, slow=0.2, idle=0.2)
+
+
+def test_draining_answers_what_still_comes_and_says_close(short_path: Path) -> None:
+    async def run() -> None:
+        async with serving(short_path / "s.sock") as server:
+            path = str(short_path / "s.sock")
+            kept, (reader, writer) = await asyncio.open_unix_connection(path), await asyncio.open_unix_connection(path)
+            writer.write(POST % (1, b"a"))
+            await answer(reader)
+            draining = asyncio.ensure_future(server.drain(patience=5.0, quiet=0.5))
+            while not server.draining:
+                await asyncio.sleep(0)
+            writer.write(POST % (1, b"a"))
+            status, headers, _ = await answer(reader)
+            assert (status, headers["connection"]) == (200, "close")
+            assert await reader.read() == b""
+            assert not draining.done()
+            await asyncio.wait_for(draining, 5)
+            assert await kept[0].read() == b"", "the idle one is closed when all have been quiet"
+            kept[1].close()
+            writer.close()
+
+    asyncio.run(run())
+
+
+def test_head_has_the_length_and_no_body(short_path: Path) -> None:
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HEAD / HTTP/1.1\r\nHost: x\r\n\r\n" + POST % (1, b"a"))
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"content-length: 12" in head
+        assert (await answer(reader))[0] == 200
+
+    talk(short_path, conversation)

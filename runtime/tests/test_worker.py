@@ -1,0 +1,245 @@
+"""A real worker process, as the host starts it: reports, answers, drains, and sends its records."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROW = {"dataframe_split": {"columns": ["amount", "hour", "country"], "data": [[12.5, 3, "FR"]]}}
+ROUTED = {"x-serinus-split": "s1", "x-serinus-role": "champion"}
+
+
+class Collector:
+    """The other end of the log socket: keeps batches by (boot, seq), acknowledges when told to."""
+
+    def __init__(self, path: Path) -> None:
+        self.batches: dict[tuple[str, int], dict[str, Any]] = {}
+        self.hellos: list[dict[str, Any]] = []
+        self.repeated = 0
+        self.acknowledges = True
+        self._path = path
+        self._streams: list[socket.socket] = []
+        self._listener: socket.socket | None = None
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [record for batch in list(self.batches.values()) for record in batch["records"]]
+
+    def start(self) -> None:
+        self._path.unlink(missing_ok=True)
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self._path))
+        self._listener.listen()
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def stop(self) -> None:
+        for stream in [self._listener, *self._streams]:
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.shutdown(socket.SHUT_RDWR)
+                stream.close()
+        self._streams.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                stream, _ = listener.accept()
+                self._streams.append(stream)
+                threading.Thread(target=self._read, args=(stream,), daemon=True).start()
+
+    def _read(self, stream: socket.socket) -> None:
+        with contextlib.suppress(OSError, ValueError), stream.makefile("rb") as lines:
+            hello = json.loads(lines.readline())
+            self.hellos.append(hello)
+            for line in lines:
+                batch = json.loads(line)
+                key = (hello["boot"], batch["seq"])
+                self.repeated += key in self.batches
+                self.batches[key] = batch
+                if self.acknowledges:
+                    stream.sendall(b'{"ack":%d}\n' % batch["seq"])
+
+
+@pytest.fixture
+def collector(short_path: Path) -> Iterator[Collector]:
+    collector = Collector(short_path / "log.sock")
+    collector.start()
+    yield collector
+    collector.stop()
+
+
+def log_to(short_path: Path) -> dict[str, str]:
+    return {"socket": str(short_path / "log.sock"), "token": "70ce"}
+
+
+def test_it_reports_ready_after_a_warm_up_and_answers(start_worker: Callable[..., Any], adds_up: Path) -> None:
+    worker = start_worker(adds_up)
+    report = worker.wait_ready()
+    assert report["confined"] is True
+    assert report["warm_up_ms"] > 0
+    assert report["load_seconds"] > 0
+    assert report["memory_bytes"] > 1 << 20
+    assert worker.client.get("/v2/health/live").json == {"live": True}
+    answer = worker.client.invoke(ROW, {"x-request-id": "r-1"})
+    assert answer.json == {"predictions": [15.5]}
+    assert answer.headers["x-serinus-release"] == "fraud-1-abc123"
+    assert answer.headers["x-request-id"] == "r-1"
+    assert worker.client.get("/version").body.decode().count(".") == 2
+    assert worker.stop() == 0
+
+
+def test_a_body_over_the_releases_limit_is_a_413(start_worker: Callable[..., Any], adds_up: Path) -> None:
+    worker = start_worker(adds_up, settings={"max_body_bytes": 500})
+    worker.wait_ready()
+    assert worker.client.invoke(b"x" * 501).status == 413
+    assert worker.client.invoke(ROW).status == 200
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import a_library_that_is_not_there\n", "cannot import a_library_that_is_not_there"),
+        ("raise RuntimeError('wrong at import')\n", "RuntimeError: wrong at import"),
+        ("import sys; sys.exit(3)\n", "SystemExit"),
+        (('data["amount"]', 'data["absent"]'), "does not answer its own input example: KeyError"),
+        (("return data", "return 1 or data"), "one value instead of one for each row"),
+    ],
+)
+def test_a_model_that_does_not_come_up_says_why(
+    make_artifact: Callable[..., Path],
+    adds_up_code: str,
+    start_worker: Callable[..., Any],
+    tmp_path: Path,
+    code: str | tuple[str, str],
+    reason: str,
+) -> None:
+    """`code`: a module, or what to change in one that works."""
+    text = code if isinstance(code, str) else adds_up_code.replace(*code)
+    worker = start_worker(make_artifact(tmp_path / "m", text))
+    assert worker.report() == {"state": "loading"}
+    report = worker.report()
+    assert report["state"] == "failed"
+    assert reason in report["reason"]
+    assert worker.process.wait(10) == 1
+
+
+def test_a_score_output_that_the_model_does_not_have_is_refused_at_load(
+    start_worker: Callable[..., Any], adds_up: Path
+) -> None:
+    worker = start_worker(adds_up, settings={"score_output": "probability"})
+    worker.report()
+    assert "no output 'probability'; the model answers: output-0" in worker.report()["reason"]
+
+
+def test_a_model_without_example_or_signature_is_served_with_notes(
+    adds_up_code: str, make_artifact: Callable[..., Path], start_worker: Callable[..., Any], tmp_path: Path
+) -> None:
+    worker = start_worker(make_artifact(tmp_path / "m", adds_up_code, example=None, signature=False))
+    report = worker.wait_ready()
+    assert report["warm_up_ms"] is None
+    assert any("without a signature" in note for note in report["notes"])
+    assert any("no input example" in note for note in report["notes"])
+    assert worker.client.invoke(ROW).json == {"predictions": [15.5]}
+
+
+def test_a_model_that_exits_in_the_middle_of_a_request_takes_only_its_own_process(
+    adds_up_code: str, make_artifact: Callable[..., Path], start_worker: Callable[..., Any], tmp_path: Path
+) -> None:
+    code = adds_up_code.replace(
+        "        return", "        import os\n        if data['amount'][0] < 0: os._exit(7)\n        return"
+    )
+    worker = start_worker(make_artifact(tmp_path / "m", code))
+    worker.wait_ready()
+    body = json.dumps({"instances": [[-1.0, 3, "FR"]]}).encode()
+    request = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+    assert worker.client.raw(request % (len(body), body)) == b""
+    assert worker.process.wait(10) == 7
+
+
+def test_every_answered_request_leaves_one_record_also_across_a_drain(
+    start_worker: Callable[..., Any], adds_up: Path, collector: Collector, short_path: Path
+) -> None:
+    worker = start_worker(adds_up, log=log_to(short_path))
+    worker.wait_ready()
+    for i in range(120):
+        assert worker.client.invoke(ROW, {**ROUTED, "x-request-id": f"r-{i}"}).status == 200
+    assert worker.stop() == 0
+    assert sorted(record["id"] for record in collector.records) == sorted(f"r-{i}" for i in range(120))
+    assert collector.hellos[0]["release"] == "fraud-1-abc123"
+    assert collector.hellos[0]["token"] == "70ce"
+    assert collector.records[0]["scores"] == [15.5]
+
+
+def test_records_that_nobody_acknowledged_are_sent_again_under_their_numbers(
+    wait_until: Callable[..., Any],
+    start_worker: Callable[..., Any],
+    adds_up: Path,
+    collector: Collector,
+    short_path: Path,
+) -> None:
+    collector.acknowledges = False
+    worker = start_worker(adds_up, log=log_to(short_path))
+    worker.wait_ready()
+    worker.client.invoke(ROW, {**ROUTED, "x-request-id": "first"})
+    wait_until(lambda: collector.records)
+    collector.stop()
+    worker.client.invoke(ROW, {**ROUTED, "x-request-id": "while-away"})
+    collector.acknowledges = True
+    collector.start()
+    wait_until(lambda: {record["id"] for record in collector.records} == {"first", "while-away"})
+    assert collector.repeated == 1
+    assert len({boot for boot, _ in collector.batches}) == 1
+    assert worker.stop() == 0
+
+
+def test_serving_goes_on_without_a_collector_and_without_a_host(
+    start_worker: Callable[..., Any], adds_up: Path, short_path: Path
+) -> None:
+    worker = start_worker(adds_up, log=log_to(short_path))
+    worker.wait_ready()
+    worker._reports.close()
+    for _ in range(5):
+        assert worker.client.invoke(ROW, ROUTED).status == 200
+    worker.client.close()
+    assert worker.stop() == 0
+    assert "were not acknowledged" in worker.log.read_text()
+
+
+def test_sigterm_lets_a_kept_connection_have_its_last_answer(
+    wait_until: Callable[..., Any], start_worker: Callable[..., Any], adds_up: Path
+) -> None:
+    worker = start_worker(adds_up)
+    worker.wait_ready()
+    assert worker.client.invoke(ROW).headers.get("connection") is None
+    os.kill(worker.process.pid, signal.SIGTERM)
+    answer = wait_until(lambda: worker.client.invoke(ROW))
+    assert answer.status == 200
+    wait_until(lambda: worker.process.poll() is not None)
+    assert worker.process.returncode == 0
+
+
+def test_an_environment_without_mlflow_is_told_what_to_add(
+    adds_up_code: str,
+    make_artifact: Callable[..., Path],
+    start_worker: Callable[..., Any],
+    tmp_path: Path,
+    bare_python: str,
+) -> None:
+    artifact = make_artifact(tmp_path / "m", adds_up_code)
+    mlmodel = json.loads((artifact / "MLmodel").read_text())
+    mlmodel["flavors"]["python_function"]["loader_module"] = "mlflow.sklearn"
+    (artifact / "MLmodel").write_text(json.dumps(mlmodel))
+    worker = start_worker(artifact, python=bare_python)
+    assert worker.report() == {"state": "loading"}
+    report = worker.report()
+    assert report["state"] == "failed"
+    assert "add mlflow to the model's requirements" in report["reason"], report

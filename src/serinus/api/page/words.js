@@ -1,0 +1,108 @@
+// What the documents mean, in words. No element is made here.
+
+export const count = (n) => Math.round(n).toLocaleString("en");
+export const percent = (share) => `${+(100 * share).toFixed(2)} %`;
+export const ms = (value) => (value === null ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
+export const bytes = (value) => (value === null ? "–" : `${Math.round(value / 1e6)} MB`);
+
+function number(value) {
+  if (value === null || value === undefined) return "unknown";
+  if (value >= 1e6) return "over a million";
+  return value >= 100 ? count(value) : String(+value.toPrecision(2));
+}
+
+const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+
+// Is anything wrong? {level, sentence, points}.
+export function verdict(status) {
+  const models = status.models.filter((m) => m.state === "trouble");
+  const processes = status.processes.filter((p) => p.state !== "running");
+  const points = [
+    ...models.map((m) => `${m.model}: ${m.notes.join("; ") || "something is not as it should be"}`),
+    ...processes.map((p) => `${p.name} is ${p.state.replaceAll("-", " ")}${p.reason ? `: ${p.reason}` : ""}`),
+  ];
+  const wrong = points.length;
+  points.push(...status.warnings);
+  if (wrong) return { level: "bad", sentence: `Something is wrong: ${subjects(models, processes)}.`, points };
+  if (points.length) return { level: "warn", sentence: `${serving(status)}, with ${plural(points.length, "warning")}.`, points };
+  if (!status.models.length) return { level: "still", sentence: "All is well; nothing is deployed yet.", points };
+  return { level: "good", sentence: `All is well: ${serving(status).toLowerCase()}.`, points };
+}
+
+function subjects(models, processes) {
+  return [
+    models.length ? `${plural(models.length, "model")} in trouble` : "",
+    processes.length ? `${plural(processes.length, "process").replace("processs", "processes")} not running` : "",
+  ]
+    .filter(Boolean)
+    .join(", ");
+}
+
+function serving(status) {
+  const live = status.models.filter((m) => m.champion).length;
+  const flying = status.models.filter((m) => m.rollout).length;
+  const models = live === 1 ? "One model is serving" : `${live} models are serving`;
+  return flying ? `${models}, ${plural(flying, "rollout")} in flight` : models;
+}
+
+const CAUSES = {
+  artifact: "its files could not be used",
+  environment: "its environment could not be built",
+  load: "it does not load",
+  gate: "a gate refused it",
+  judge: "the judge found it worse than the champion",
+  patience: "no verdict came in time",
+  operator: "a person stopped it",
+  superseded: "another deployment took its place",
+};
+
+export const cause = (rollout) => CAUSES[rollout.status.cause] ?? "it was stopped";
+
+// The way of a rollout, and where it stands on it.
+export function way(rollout) {
+  const early = rollout.kind === "rollback" ? ["place"] : ["resolve", "build", "place", "gates"];
+  const approval = rollout.plan?.approval_required ? ["approval"] : [];
+  const steps = (rollout.plan?.steps ?? []).map((s) => `canary ${percent(s.weight / 10000)}`);
+  const names = [...early, ...approval, ...steps, "promoted"];
+  const { phase, step } = rollout.status;
+  let at = names.indexOf(phase);
+  if (phase === "canary") at = early.length + approval.length + step;
+  if (phase === "promoting") at = names.length - 1;
+  return names.map((name, i) => ({ name, state: i < at ? "done" : i === at ? "now" : "later" }));
+}
+
+// How far a canary step is towards its minimums: [{label, value, of}].
+export function progress(rollout, now) {
+  if (rollout.status.phase !== "canary" || !rollout.steps.length) return [];
+  const record = rollout.steps.at(-1);
+  const plan = rollout.plan.steps[record.index];
+  const answered = Math.max(0, ...(record.assessment?.metrics ?? []).map((m) => m.canary?.of ?? 0));
+  const seconds = Math.max(0, (now - new Date(record.started_at)) / 1000);
+  return [
+    { label: `${count(answered)} of at least ${count(plan.minimum_requests)} requests`, value: answered, of: plan.minimum_requests },
+    { label: `${count(seconds)} s of at least ${count(plan.minimum_seconds)} s`, value: seconds, of: plan.minimum_seconds },
+  ];
+}
+
+// What a canary waits for.
+export function waiting(rollout) {
+  const assessment = rollout.steps.at(-1)?.assessment;
+  if (rollout.status.hold) return `Held: ${rollout.status.hold}`;
+  if (assessment?.needs) return `Needs ${assessment.needs}.`;
+  return assessment?.reason || rollout.status.reason || "";
+}
+
+export function evidence(metric) {
+  if (metric.e_bad === undefined) return metric.summary;
+  const against = `against it ${number(metric.e_bad)} (stops at ${number(metric.bound_bad)})`;
+  const more = metric.state === "open" && metric.needs ? `; about ${count(metric.needs)} more requests` : "";
+  return `${against}, for it ${number(metric.e_good)} (clears at ${number(metric.bound_good)})${more}`;
+}
+
+export function ratio(metric) {
+  if (metric.ratio === null || metric.ratio === undefined) return "–";
+  const range = metric.ratio_high === null ? `from ${number(metric.ratio_low)}` : `${number(metric.ratio_low)} to ${number(metric.ratio_high)}`;
+  return `${number(metric.ratio)} (${range})`;
+}
+
+export const events = (arm) => (arm ? `${count(arm.events)} of ${count(arm.of)}` : "–");

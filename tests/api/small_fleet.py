@@ -1,0 +1,208 @@
+"""A small installation: the real store, desk, report and API; a registry, a log and a target that a test fills."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import uvicorn
+from fastapi import FastAPI
+
+from serinus.api import create_app
+from serinus.backends.sql import SqlStore
+from serinus.core.errors import NotFound, Unavailable
+from serinus.core.home import Home
+from serinus.core.values import Access, Artifact, Column, Label, Placement, Requirements, Traffic, VersionRef
+from serinus.engine import Desk, Report, World
+
+NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+PROCESSES = ("collector", "control", "envoy", "host", "mlflow", "supervisor")
+
+
+class SetClock:
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def now(self) -> datetime:
+        return self.time
+
+
+class Registry:
+    """Models -> their versions; the alias `challenger` is the last one."""
+
+    def __init__(self) -> None:
+        self.versions: dict[str, list[str]] = {"card-fraud": ["5", "6", "7"], "merchant-risk": ["1", "2"]}
+        self.away = False
+
+    def find(self, model: str, wanted: str) -> VersionRef:
+        if self.away:
+            raise Unavailable("MLflow does not answer", hint="Serving goes on.")
+        there = self.versions.get(model, [])
+        version = there[-1] if there and wanted.lstrip("@") == "challenger" else wanted
+        if version not in there:
+            raise NotFound(f"{model} has no version {wanted}", hint=f"There are: {', '.join(there) or 'none'}.")
+        return VersionRef(model, version, "READY")
+
+    def run_file(self, ref: VersionRef, name: str) -> None:
+        return None
+
+    def fetch(self, ref: VersionRef) -> Artifact:
+        inputs = (Column("amount", "double"), Column("country", "string"))
+        return Artifact(Path("/nowhere"), "a" * 64, Requirements((), "3.11"), inputs, None, None, "mlflow.sklearn")
+
+    def aliases(self) -> Mapping[str, Mapping[str, str]]:
+        return {model: {"challenger": versions[-1]} for model, versions in self.versions.items()}
+
+
+class Fleet:
+    def __init__(self) -> None:
+        self.specs: dict[str, str] = {}
+
+    def read(self, model: str) -> str | None:
+        return self.specs.get(model)
+
+    def write(self, model: str, text: str, *, who: str, why: str) -> str:
+        self.specs[model] = text
+        return "0" * 40
+
+
+class Target:
+    def __init__(self) -> None:
+        self.placements: dict[str, Placement] = {}
+
+    def observe(self) -> Mapping[str, Placement]:
+        return self.placements
+
+
+class Log:
+    def __init__(self) -> None:
+        self.traffics: dict[str, list[Traffic]] = {}
+        self.labels: dict[str, Label] = {}
+
+    def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
+        return {t.release: t for t in self.traffics.get(model, [])}
+
+    def label(self, labels: Iterable[Label]) -> int:
+        before = dict(self.labels)
+        self.labels.update({label.request_id: label for label in labels})
+        return sum(before.get(key) != label for key, label in self.labels.items())
+
+
+class Callers:
+    def __init__(self) -> None:
+        self.keys: dict[str, str] = {}
+
+    def admit(self, name: str, key: str) -> None:
+        self.keys[name] = key
+
+    def dismiss(self, name: str) -> None:
+        self.keys.pop(name, None)
+
+
+@dataclass
+class Installation:
+    home: Home
+    registry: Registry = field(default_factory=Registry)
+    fleet: Fleet = field(default_factory=Fleet)
+    target: Target = field(default_factory=Target)
+    log: Log = field(default_factory=Log)
+    clock: SetClock = field(default_factory=SetClock)
+    callers: Callers = field(default_factory=Callers)
+    trouble: dict[str, Sequence[str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    addresses: dict[str, str] = field(default_factory=dict)
+    processes: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.home.logs.mkdir(parents=True, exist_ok=True)
+        self.home.secret.write_text(secrets.token_hex(32))
+        self.store = SqlStore(f"sqlite:///{self.home.store}")
+        self.processes = [process(name) for name in PROCESSES]
+        unused = cast(Any, None)
+        self.world = World(
+            registry=cast(Any, self.registry),
+            environments=unused,
+            target=cast(Any, self.target),
+            router=unused,
+            log=cast(Any, self.log),
+            fleet=cast(Any, self.fleet),
+            trials=unused,
+            scorer=unused,
+            store=self.store,
+            clock=self.clock,
+            disk=self.home.path,
+        )
+        self.desk = Desk(self.world)
+        self.report = Report(
+            self.world,
+            trouble=lambda: self.trouble,
+            processes=lambda: self.processes,
+            addresses=self.addresses,
+            warnings=lambda: self.warnings,
+        )
+
+    def app(self, *hosts: str, callers: bool = True) -> FastAPI:
+        return create_app(
+            home=self.home,
+            world=self.world,
+            desk=self.desk,
+            report=self.report,
+            allowed_hosts=hosts,
+            callers=self.callers if callers else None,
+        )
+
+    def token(self, name: str = "anna", access: Access = Access.ADMIN) -> str:
+        return self.store.issue_token(name, access, self.clock.now())
+
+    def close(self) -> None:
+        self.store.close()
+
+
+def process(name: str, state: str = "running", restarts: int = 0, reason: str = "") -> Mapping[str, Any]:
+    since = NOW.timestamp() - 3600
+    return {"name": name, "state": state, "pid": 4242, "restarts": restarts, "since": since, "reason": reason}
+
+
+def wait_until(predicate: Callable[[], Any], timeout: float = 10.0) -> Any:
+    """Its first true answer; an AssertionError after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while not (answer := predicate()):
+        assert time.monotonic() < end, f"did not become true within {timeout:g} s"
+        time.sleep(0.01)
+    return answer
+
+
+@contextmanager
+def serving(installation: Installation) -> Iterator[str]:
+    """The API on a port of its own, by a real server in a thread; its address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(64)
+        host = f"127.0.0.1:{listener.getsockname()[1]}"
+        installation.addresses.update(api=f"http://{host}", mlflow="http://127.0.0.1:5000")
+        config = uvicorn.Config(
+            installation.app(host), log_level="warning", access_log=False, timeout_graceful_shutdown=1
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        wait_until(lambda: server.started)
+        try:
+            yield f"http://{host}"
+        finally:
+            server.should_exit = True
+            thread.join(timeout=10)
+
+
+def make_home(path: Path) -> Home:
+    home = Home(path)
+    home.path.mkdir(parents=True, exist_ok=True)
+    return home

@@ -1,0 +1,187 @@
+"""Who gets in, and what each role may do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from scenes import busy, rollout
+from small_fleet import Installation
+from starlette.testclient import TestClient
+
+from serinus.api.sessions import LASTS
+from serinus.core.rollout import Phase
+from serinus.core.values import Access
+
+ORIGIN = {"Origin": "http://serinus.test"}
+ROUTES = (
+    ("GET", "/v1/status", Access.VIEW),
+    ("GET", "/v1/models/card-fraud", Access.VIEW),
+    ("GET", "/v1/rollouts", Access.VIEW),
+    ("GET", "/v1/rollouts/card-fraud-r3", Access.VIEW),
+    ("GET", "/v1/releases", Access.VIEW),
+    ("GET", "/v1/releases/card-fraud-r1/explain", Access.VIEW),
+    ("GET", "/v1/events", Access.VIEW),
+    ("GET", "/v1/audit", Access.VIEW),
+    ("GET", "/v1/audit/verify", Access.VIEW),
+    ("GET", "/v1/me", Access.VIEW),
+    ("GET", "/metrics", Access.VIEW),
+    ("GET", "/v1/logs?process=control", Access.DEPLOY),
+    ("POST", "/v1/deployments", Access.DEPLOY),
+    ("POST", "/v1/models/card-fraud/rollback", Access.DEPLOY),
+    ("POST", "/v1/outcomes", Access.DEPLOY),
+    ("POST", "/v1/rollouts/card-fraud-r3/orders?promote", Access.DEPLOY),
+    ("POST", "/v1/rollouts/card-fraud-r3/orders?abort", Access.DEPLOY),
+    ("POST", "/v1/rollouts/card-fraud-r3/orders?approve", Access.APPROVE),
+    ("GET", "/v1/tokens", Access.ADMIN),
+    ("POST", "/v1/tokens", Access.ADMIN),
+    ("DELETE", "/v1/tokens/anna", Access.ADMIN),
+)
+BODIES = {
+    "/v1/deployments": {"ref": "card-fraud@7"},
+    "/v1/models/card-fraud/rollback": {},
+    "/v1/outcomes": [],
+    "/v1/tokens": {"name": "new"},
+}
+
+
+def call(client: TestClient, method: str, path: str) -> int:
+    kind = path.partition("?")[2]
+    body = {"kind": kind} if "/orders" in path else BODIES.get(path)
+    return client.request(method, path, json=body).status_code
+
+
+@pytest.mark.parametrize(("method", "path", "access"), ROUTES)
+def test_a_route_is_open_to_its_role_and_above_and_to_nobody_below(
+    method: str,
+    path: str,
+    access: Access,
+    installation: Installation,
+    anonymous: TestClient,
+    as_role: Callable[[Access], TestClient],
+) -> None:
+    busy(installation)
+    ladder = list(Access)
+    assert call(anonymous, method, path) == 401
+    for role in ladder[: ladder.index(access)]:
+        assert call(as_role(role), method, path) == 403
+    assert call(as_role(access), method, path) not in (401, 403)
+
+
+def test_every_route_under_v1_is_in_the_table_of_roles(installation: Installation) -> None:
+    documented = installation.app("serinus.test").openapi()["paths"]
+    known = {path.partition("?")[0].replace("card-fraud-r3", "{}") for _, path, _ in ROUTES}
+    open_to_all = {"/v1/session", "/healthz"}
+    known = {p.replace("/releases/card-fraud-r1/", "/releases/{}/").replace("tokens/anna", "tokens/{}") for p in known}
+    known = {p.replace("models/card-fraud", "models/{}") for p in known} | {"/v1/events/stream", "/v1/spec/{}"}
+    names = ("rollout_id", "model", "wanted", "name")
+    for name in names:
+        documented = {path.replace("{" + name + "}", "{}"): value for path, value in documented.items()}
+    assert set(documented) == known | open_to_all
+
+
+def test_a_revoked_token_is_worth_nothing(installation: Installation, client: TestClient) -> None:
+    assert client.get("/v1/me").json() == {"name": "admin", "access": "admin"}
+    installation.store.revoke_token("admin", installation.clock.now())
+    answer = client.get("/v1/me")
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert "serinus up" in answer.json()["hint"]
+
+
+def test_a_key_of_the_data_plane_opens_nothing_here(installation: Installation, anonymous: TestClient) -> None:
+    key = installation.store.issue_token("shop", Access.ADMIN, installation.clock.now(), plane="data")
+    assert anonymous.get("/v1/status", headers={"Authorization": f"Bearer {key}"}).status_code == 401
+
+
+def test_who_approves_is_not_who_asked_whatever_the_role(
+    installation: Installation, as_role: Callable[[Access], TestClient]
+) -> None:
+    asked = as_role(Access.ADMIN)
+    other = as_role(Access.APPROVE)
+    waiting = rollout(1, Phase.APPROVAL, actor=installation.store.whose_token(asked.headers["authorization"][7:]))
+    installation.store.create(waiting)
+    refused = asked.post("/v1/rollouts/card-fraud-r1/orders", json={"kind": "approve"})
+    assert refused.status_code == 409
+    assert "somebody else" in refused.json()["error"]
+    assert other.post("/v1/rollouts/card-fraud-r1/orders", json={"kind": "approve"}).status_code == 202
+    (order,) = installation.store.orders("card-fraud-r1")
+    assert (order.kind, order.actor.name, order.actor.origin) == ("approve", "approve", "testclient")
+
+
+# --- the page's session -----------------------------------------------------------------------------------
+
+
+def test_the_page_exchanges_a_token_for_a_cookie_that_scripts_and_other_sites_cannot_use(
+    installation: Installation, anonymous: TestClient
+) -> None:
+    answer = anonymous.post("/v1/session", json={"token": installation.token("anna", Access.VIEW)}, headers=ORIGIN)
+    cookie = answer.headers["set-cookie"]
+    assert answer.status_code == 200
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert anonymous.get("/v1/me").json() == {"name": "anna", "access": "view"}
+
+
+def test_a_wrong_token_opens_no_session(anonymous: TestClient) -> None:
+    answer = anonymous.post("/v1/session", json={"token": "srn_wrong"}, headers=ORIGIN)
+    assert answer.status_code == 401
+    assert "set-cookie" not in answer.headers
+
+
+def test_a_session_ends_with_its_token_with_its_time_and_by_signing_out(
+    installation: Installation, anonymous: TestClient
+) -> None:
+    token = installation.token("anna", Access.VIEW)
+    assert anonymous.post("/v1/session", json={"token": token}).status_code == 200
+    installation.clock.time += LASTS - timedelta(seconds=1)
+    assert anonymous.get("/v1/me").status_code == 200
+    installation.clock.time += timedelta(seconds=1)
+    assert anonymous.get("/v1/me").status_code == 401
+    anonymous.post("/v1/session", json={"token": token})
+    installation.store.revoke_token("anna", installation.clock.now())
+    assert anonymous.get("/v1/me").status_code == 401
+    second = installation.token("anna", Access.ADMIN)  # the same name again is another token
+    assert anonymous.get("/v1/me").status_code == 401
+    anonymous.post("/v1/session", json={"token": second})
+    assert anonymous.get("/v1/me").status_code == 200
+    anonymous.delete("/v1/session", headers=ORIGIN)
+    assert anonymous.get("/v1/me").status_code == 401
+
+
+def test_a_forged_cookie_is_refused(installation: Installation, anonymous: TestClient) -> None:
+    anonymous.post("/v1/session", json={"token": installation.token("anna", Access.VIEW)})
+    (name, value), *_ = anonymous.cookies.items()
+    content, _, signature = value.partition(".")
+    for forged in (f"{content}x.{signature}", f"{content}.{signature[:-2]}xx", content, "", ".", "ü.ü"):
+        headers = {"Cookie": f"{name}={forged}".encode()}
+        assert anonymous.get("/v1/me", headers=headers).status_code == 401, forged
+
+
+def test_a_session_outlives_a_restart_of_the_api_and_is_of_one_home(
+    installation: Installation, anonymous: TestClient
+) -> None:
+    anonymous.post("/v1/session", json={"token": installation.token("anna", Access.VIEW)})
+    with TestClient(installation.app("serinus.test"), base_url="http://serinus.test") as restarted:
+        restarted.cookies.update(dict(anonymous.cookies))
+        assert restarted.get("/v1/me").status_code == 200
+    installation.home.secret.write_text("another home's")
+    with TestClient(installation.app("serinus.test"), base_url="http://serinus.test") as elsewhere:
+        elsewhere.cookies.update(dict(anonymous.cookies))
+        assert elsewhere.get("/v1/me").status_code == 401
+
+
+def test_a_cookie_changes_something_only_from_the_pages_own_origin(
+    installation: Installation, anonymous: TestClient
+) -> None:
+    anonymous.post("/v1/session", json={"token": installation.token("anna", Access.ADMIN)})
+    for headers, status in (
+        ({}, 403),
+        ({"Origin": "http://evil.test"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://serinus.test:81"}, 403),
+        (ORIGIN, 201),
+    ):
+        answer = anonymous.post("/v1/tokens", json={"name": "new"}, headers=headers)
+        assert answer.status_code == status, headers

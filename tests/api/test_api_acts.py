@@ -1,0 +1,176 @@
+"""Acts over HTTP: what they do, how refusals are mapped, and that the audit has all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from scenes import busy, in_canary
+from small_fleet import NOW, Installation
+from starlette.testclient import TestClient
+
+from serinus.core.errors import Unavailable
+from serinus.core.values import Access
+
+
+def audited(installation: Installation) -> list[tuple[str, str, str]]:
+    return [(e.who, e.what, e.subject) for e in installation.store.audit_trail()]
+
+
+def test_a_deployment_is_begun_and_its_audit_names_who_what_why_and_from_where(
+    installation: Installation, client: TestClient
+) -> None:
+    answer = client.post("/v1/deployments", json={"ref": "card-fraud@7", "why": "more trees"})
+    assert answer.status_code == 202
+    assert answer.json()["rollout"] == "card-fraud-r1"
+    assert installation.store.rollout("card-fraud-r1").actor.name == "admin"
+    (entry,) = installation.store.audit_trail()
+    assert (entry.who, entry.what, entry.subject, entry.why) == ("admin", "deploy", "card-fraud@7", "more trees")
+    assert (entry.origin, entry.at) == ("testclient", NOW)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ({}, 422, "nothing to deploy"),
+        ({"ref": "card-fraud"}, 422, "names no version"),
+        ({"ref": "card-fraud@99"}, 404, "no version 99"),
+        ({"spec": "model: card-fraud\nrolout: {}\n"}, 422, "rolout"),
+        ({"ref": "card-fraud@6"}, 409, "in flight"),
+    ],
+)
+def test_what_the_desk_refuses_has_its_status_its_words_and_its_audit(
+    body: dict[str, str], status: int, words: str, installation: Installation, client: TestClient
+) -> None:
+    installation.store.create(in_canary(1))
+    answer = client.post("/v1/deployments", json=body)
+    assert answer.status_code == status
+    assert words in answer.json()["error"]
+    assert [what for _, what, _ in audited(installation)] == ["deploy", "deploy-refused"]
+
+
+def test_a_part_that_does_not_answer_is_503_and_says_when_to_come_back(
+    installation: Installation, client: TestClient
+) -> None:
+    installation.registry.away = True
+    answer = client.post("/v1/deployments", json={"ref": "card-fraud@7"})
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"] == "5"
+    assert answer.json() == {"error": "MLflow does not answer", "hint": "Serving goes on."}
+
+
+def test_a_version_that_was_stopped_needs_a_reason(installation: Installation, client: TestClient) -> None:
+    busy(installation)
+    refused = client.post("/v1/deployments", json={"ref": "card-fraud@5", "supersede": True})
+    assert refused.status_code == 409
+    assert "serinus explain card-fraud-r1" in refused.json()["hint"]
+    again = client.post("/v1/deployments", json={"ref": "card-fraud@5", "supersede": True, "why": "the feed is mended"})
+    assert again.status_code == 202
+
+
+@pytest.mark.parametrize("kind", ["promote", "abort"])
+def test_an_order_reaches_the_rollout_with_its_author(
+    kind: str, installation: Installation, as_role: Callable[[Access], TestClient]
+) -> None:
+    installation.store.create(in_canary(1))
+    answer = as_role(Access.DEPLOY).post("/v1/rollouts/card-fraud/orders", json={"kind": kind, "why": "seen enough"})
+    assert answer.status_code == 202
+    (order,) = installation.store.orders("card-fraud-r1")
+    assert (order.kind, order.actor.name, order.why) == (kind, "deploy", "seen enough")
+    assert audited(installation) == [("deploy", kind, "card-fraud")]
+
+
+def test_an_order_that_the_role_does_not_allow_is_in_the_audit_as_refused(
+    installation: Installation, as_role: Callable[[Access], TestClient]
+) -> None:
+    installation.store.create(in_canary(1))
+    assert as_role(Access.VIEW).post("/v1/rollouts/card-fraud/orders", json={"kind": "abort"}).status_code == 403
+    assert installation.store.orders("card-fraud-r1") == []
+    assert audited(installation) == [("view", "refused", "/v1/rollouts/card-fraud/orders")]
+
+
+@pytest.mark.parametrize("body", [{"kind": "supersede"}, {"kind": "abort", "wy": ""}, {}, []])
+def test_an_order_of_another_shape_is_422(body: object, installation: Installation, client: TestClient) -> None:
+    installation.store.create(in_canary(1))
+    assert client.post("/v1/rollouts/card-fraud/orders", json=body).status_code == 422
+    assert installation.store.orders("card-fraud-r1") == []
+
+
+def test_a_rollback_begins_a_rollout_to_an_earlier_release(installation: Installation, client: TestClient) -> None:
+    assert client.post("/v1/models/card-fraud/rollback", json={}).status_code == 404
+    busy(installation)
+    answer = client.post("/v1/models/card-fraud/rollback", json={"to": "card-fraud-6-1c04be", "why": "complaints"})
+    assert answer.status_code == 409
+    assert "files of card-fraud-6-1c04be are gone" in answer.json()["error"]
+
+
+def test_outcomes_are_attached_by_request_id_with_their_time(installation: Installation, client: TestClient) -> None:
+    sent = [
+        {"request_id": "a", "label": 1, "observed_at": "2026-01-31T12:00:00+02:00", "source": "chargeback"},
+        {"request_id": "b", "label": 0, "observed_at": "2026-01-31T12:00:00"},
+        {"request_id": "c", "label": True},
+    ]
+    assert client.post("/v1/outcomes", json=sent).json() == {"received": 3, "changed": 3}
+    labels = installation.log.labels
+    assert labels["a"].observed_at == datetime(2026, 1, 31, 10, tzinfo=UTC)
+    assert labels["b"].observed_at == datetime(2026, 1, 31, 12, tzinfo=UTC)
+    assert (labels["c"].observed_at, labels["c"].label, labels["c"].source) == (NOW, 1.0, "admin")
+    assert client.post("/v1/outcomes", json=sent).json() == {"received": 3, "changed": 0}
+
+
+@pytest.mark.parametrize("label", ["NaN", "Infinity", "null", '"fraud"'])
+def test_a_label_that_is_no_number_is_refused(label: str, installation: Installation, client: TestClient) -> None:
+    answer = client.post("/v1/outcomes", content=f'[{{"request_id": "a", "label": {label}}}]')
+    assert answer.status_code == 422
+    assert installation.log.labels == {}
+
+
+def test_a_token_is_told_once_listed_without_its_secret_and_revoked(
+    installation: Installation, client: TestClient, anonymous: TestClient
+) -> None:
+    made = client.post("/v1/tokens", json={"name": "ci", "access": "deploy"})
+    assert made.status_code == 201
+    token = made.json()["token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    assert anonymous.get("/v1/me", headers=headers).json() == {"name": "ci", "access": "deploy"}
+    listed = client.get("/v1/tokens")
+    assert [t["name"] for t in listed.json()] == ["admin", "ci"]
+    assert token not in listed.text
+    assert client.post("/v1/tokens", json={"name": "ci"}).status_code == 409
+    assert client.delete("/v1/tokens/ci").status_code == 200
+    assert anonymous.get("/v1/me", headers=headers).status_code == 401
+    assert client.delete("/v1/tokens/nobody").status_code == 404
+    told = audited(installation)
+    assert ("admin", "issue-token", "ci") in told
+    assert ("admin", "issue-token-refused", "ci") in told
+    assert ("admin", "revoke-token", "ci") in told
+    assert token not in str(installation.store.audit_trail())
+
+
+def test_a_callers_key_is_handed_to_the_proxy_and_taken_back(installation: Installation, client: TestClient) -> None:
+    key = client.post("/v1/tokens", json={"name": "shop", "plane": "data"}).json()["token"]
+    assert installation.callers.keys == {"shop": key}
+    client.delete("/v1/tokens/shop")
+    assert installation.callers.keys == {}
+
+
+def test_a_key_that_the_proxy_did_not_take_is_not_left_valid(
+    installation: Installation, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(name: str, key: str) -> None:
+        raise Unavailable("Envoy does not answer")
+
+    monkeypatch.setattr(installation.callers, "admit", away)
+    assert client.post("/v1/tokens", json={"name": "shop", "plane": "data"}).status_code == 503
+    (token,) = [t for t in installation.store.tokens() if t["name"] == "shop"]
+    assert token["revoked_at"] is not None
+
+
+def test_a_callers_key_is_refused_where_no_key_is_asked_for(installation: Installation) -> None:
+    app = installation.app("serinus.test", callers=False)
+    headers = {"Authorization": f"Bearer {installation.token()}"}
+    with TestClient(app, base_url="http://serinus.test", headers=headers) as client:
+        answer = client.post("/v1/tokens", json={"name": "shop", "plane": "data"})
+    assert answer.status_code == 409
+    assert "--listen" in answer.json()["hint"]

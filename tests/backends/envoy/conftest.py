@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+from envoy_harness import Proxy, routing
+
+CHAMPION = "fraud-1-aaaaaa"
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[Proxy]:
+    """A running Envoy that routes nothing yet."""
+    proxy = Proxy(tmp_path / "home")
+    yield proxy.start()
+    proxy.close()
+
+
+@pytest.fixture
+def served(proxy: Proxy) -> Proxy:
+    """One release has all of the traffic of the model `fraud`."""
+    proxy.releases.start(CHAMPION)
+    proxy.router.apply(routing(proxy.arm(CHAMPION, 10_000)))
+    return proxy

@@ -1,0 +1,164 @@
+"""A real Envoy on a home of its own, and releases to route to: small HTTP servers on Unix sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from serinus.backends.envoy import EnvoyRouter, admin_socket, command, prepare
+from serinus.core.home import Home
+from serinus.core.values import Arm, Role, Routing
+
+
+def wait_until(predicate: Callable[[], Any], timeout: float = 10.0) -> Any:
+    deadline = time.monotonic() + timeout
+    while not (value := predicate()):
+        assert time.monotonic() < deadline, f"not within {timeout:g} s"
+        time.sleep(0.01)
+    return value
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return int(listening.getsockname()[1])
+
+
+class Releases:
+    """Answers as a worker would, and echoes what it was sent: `{"release", "path", "headers", "body"}`.
+
+    A request's `x-do` header has it `hang`, `die` (close without an answer) or `refuse` (answer 413 at once)."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._servers: dict[str, asyncio.Server] = {}
+        self.served: dict[str, int] = {}
+
+    def start(self, release: str) -> str:
+        """The endpoint of a release that is now listening."""
+        path = str(self._home.release_socket(release))
+
+        async def listen() -> asyncio.Server:
+            return await asyncio.start_unix_server(lambda r, w: self._serve(release, r, w), path, backlog=4096)
+
+        self._servers[release] = asyncio.run_coroutine_threadsafe(listen(), self._loop).result(5)
+        return path
+
+    def stop(self, release: str) -> None:
+        server = self._servers.pop(release)
+        self._loop.call_soon_threadsafe(server.close)
+        self._home.release_socket(release).unlink()
+
+    def close(self) -> None:
+        for release in tuple(self._servers):
+            self.stop(release)
+        asyncio.run_coroutine_threadsafe(self._end_connections(), self._loop).result(5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    async def _end_connections(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _serve(self, release: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+                start, *lines = head.strip().split("\r\n")
+                headers = dict(line.split(": ", 1) for line in lines)
+                if headers.get("x-do") == "refuse":
+                    writer.write(b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                    # Closing over unread bytes would reset the connection, and the answer with it.
+                    await reader.read(-1)
+                    return
+                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                self.served[release] = self.served.get(release, 0) + 1
+                if headers.get("x-do") == "die":
+                    return
+                if headers.get("x-do") == "hang":
+                    await asyncio.sleep(2)
+                echo = {"release": release, "path": start.split()[1], "headers": headers, "body": body.decode()}
+                answer = json.dumps(echo).encode()
+                fields = f"x-serinus-release: {release}\r\ncontent-length: {len(answer)}\r\n\r\n"
+                writer.write(b"HTTP/1.1 200 OK\r\n" + fields.encode() + answer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        finally:
+            writer.close()
+
+
+class Proxy:
+    def __init__(self, directory: Path, **settings: Any) -> None:
+        self.home = Home(directory)
+        for needed in self.home.directories:
+            needed.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.releases = Releases(self.home)
+        self.settings = settings
+        prepare(self.home, port=self.port, **settings)
+        self.router = EnvoyRouter(self.home, admin_socket(self.home), drain=0.3)
+        self.client = httpx.Client(base_url=self.url, timeout=10)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Proxy:
+        log = (self.home.logs / "envoy.log").open("ab")
+        self._process = subprocess.Popen(command(self.home), stdout=log, stderr=log)
+        log.close()
+        wait_until(self._answers)
+        return self
+
+    def kill(self) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGKILL)
+        self._process.wait(5)
+
+    def close(self) -> None:
+        self.router.close()
+        self.client.close()
+        if self._process is not None and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(10)
+        self.releases.close()
+
+    def arm(self, release: str, weight: int, role: Role = Role.CHAMPION) -> Arm:
+        return Arm(release, weight, role, str(self.home.release_socket(release)))
+
+    def ask(self, model: str = "fraud", path: str = "infer", **headers: str) -> httpx.Response:
+        names = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.post(f"/v2/models/{model}/{path}", json={"inputs": []}, headers=names)
+
+    def sides(self, entities: Mapping[str, Any] | list[str]) -> dict[str, str]:
+        """Entity -> the release that answered it."""
+        return {entity: self.ask(x_entity_id=entity).json()["release"] for entity in entities}
+
+    def local_answers(self) -> list[dict[str, Any]]:
+        file = self.home.envoy / "local.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def _answers(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/v2/health/live").status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+def routing(*arms: Arm, **changes: Any) -> Routing:
+    return Routing(**{"model": "fraud", "arms": arms, "split": "s1", "salt": "r1", "timeout_ms": 1000, **changes})

@@ -1,0 +1,227 @@
+"""What Envoy does to a request on its way to a release, and what it answers itself."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+
+import httpx
+import pytest
+from envoy_harness import Proxy, free_port, routing, wait_until
+
+from serinus.core.values import Role
+
+CHAMPION = "fraud-1-aaaaaa"
+CANARY = "fraud-2-bbbbbb"
+
+
+def test_a_release_is_told_split_role_start_and_time_limit(served: Proxy) -> None:
+    before = time.time()
+    headers = served.ask().json()["headers"]
+    assert headers["x-serinus-split"] == "s1"
+    assert headers["x-serinus-role"] == "champion"
+    assert before - 0.01 <= float(headers["x-serinus-start"]) <= time.time()
+    assert headers["x-envoy-expected-rq-timeout-ms"] == "1000"
+
+
+def test_the_canary_is_told_that_it_is_one(served: Proxy) -> None:
+    served.releases.start(CANARY)
+    served.router.apply(routing(served.arm(CHAMPION, 0), served.arm(CANARY, 10_000, Role.CANARY), split="s2"))
+    headers = served.ask().json()["headers"]
+    assert (headers["x-serinus-role"], headers["x-serinus-split"]) == ("canary", "s2")
+
+
+def test_a_caller_cannot_steer_serinus_or_envoy(served: Proxy) -> None:
+    sent = {
+        "x_serinus_split": "mine",
+        "x_serinus_role": "mine",
+        "x_serinus_start": "0",
+        "x_serinus_release": "mine",
+        "x_serinus_fallback": "true",
+        "x_envoy_upstream_rq_timeout_ms": "60000",
+        "x_envoy_max_retries": "9",
+        "x_api_key": "a secret that is none of the model's business",
+    }
+    headers = served.ask(**sent).json()["headers"]
+    assert not {"mine", "60000", "9"} & set(headers.values())
+    assert not {"x-serinus-release", "x-serinus-fallback", "x-api-key"} & headers.keys()
+    assert headers["x-envoy-expected-rq-timeout-ms"] == "1000"
+
+
+@pytest.mark.parametrize("sent", ["7", "a.b_c:d-e", "x" * 128])
+def test_a_well_formed_request_id_is_kept(served: Proxy, sent: str) -> None:
+    answer = served.ask(x_request_id=sent)
+    assert answer.json()["headers"]["x-request-id"] == sent
+    assert answer.headers["x-request-id"] == sent
+
+
+@pytest.mark.parametrize("sent", ["", "two words", 'quote"', "x" * 129, "a,b", "%REQ(host)%"])
+def test_a_malformed_request_id_is_replaced(served: Proxy, sent: str) -> None:
+    answer = served.ask(x_request_id=sent)
+    given = answer.json()["headers"]["x-request-id"]
+    assert given != sent
+    assert len(given) == 36
+    assert answer.headers["x-request-id"] == given
+
+
+def test_a_missing_request_id_is_made(served: Proxy) -> None:
+    first, second = (served.ask().headers["x-request-id"] for _ in range(2))
+    assert first != second
+
+
+def test_an_entity_passes_untouched(served: Proxy) -> None:
+    entity = r'card "7" \1 %20 %REQ(host)% ü'
+    answer = served.client.post("/v2/models/fraud/infer", headers={b"x-entity-id": entity.encode("latin-1")}, json={})
+    assert answer.json()["headers"]["x-entity-id"] == entity
+
+
+@pytest.mark.parametrize("path", ["/v2/models/fraud", "/v2/models/fraud/infer?x=1", "/models/fraud/invocations"])
+def test_both_protocols_reach_the_release_with_their_own_paths(served: Proxy, path: str) -> None:
+    assert served.client.post(path, json={}).json()["path"] == path
+
+
+@pytest.mark.parametrize("path", ["/v2/models/fraudulent/infer", "/v2/models", "/", "/models/other/invocations"])
+def test_an_unknown_model_is_a_404_in_json(served: Proxy, path: str) -> None:
+    answer = served.client.post(path, json={})
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {"error": "no such model is served here"}
+
+
+def test_an_escaped_slash_is_refused(served: Proxy) -> None:
+    assert served.client.get("/v2%2Fmodels/fraud").status_code == 400
+
+
+def test_health_and_server_metadata_need_no_release(proxy: Proxy) -> None:
+    assert proxy.client.get("/v2/health/live").json() == {"live": True}
+    assert proxy.client.get("/v2/health/ready").json() == {"ready": True}
+    assert proxy.client.get("/v2").json()["name"] == "serinus"
+
+
+def test_a_release_may_refuse_a_body_while_it_is_still_arriving(served: Proxy) -> None:
+    headers = {"x-do": "refuse"}
+    answer = served.client.post("/v2/models/fraud/infer", content=b"x" * (4 << 20), headers=headers)
+    assert answer.status_code == 413
+
+
+def test_length_and_chunks_together_are_refused(served: Proxy) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=5) as raw:
+        raw.sendall(
+            b"POST /v2/models/fraud/infer HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n"
+            b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n"
+        )
+        assert raw.recv(100).startswith(b"HTTP/1.1 400")
+    assert CHAMPION not in served.releases.served
+
+
+# --- answers in a release's place -------------------------------------------------------------------------
+
+
+def test_a_release_that_hangs_is_a_504_after_the_time_limit_and_is_logged(served: Proxy) -> None:
+    served.router.apply(routing(served.arm(CHAMPION, 10_000), timeout_ms=150, split="s2"))
+    before = time.time()
+    answer = served.ask(x_do="hang", x_request_id="r-1", x_entity_id='card "7"')
+    assert 0.14 < time.time() - before < 1
+    assert answer.status_code == 504
+    assert answer.json() == {"error": "the model did not answer within its time limit"}
+    [line] = wait_until(served.local_answers, 2)
+    assert before - 0.01 <= line.pop("t") <= time.time()
+    assert 140 < line.pop("ms") < 1_000
+    assert line == {
+        "id": "r-1",
+        "entity": 'card "7"',
+        "model": "fraud",
+        "release": CHAMPION,
+        "role": "champion",
+        "split": "s2",
+        "status": 504,
+        "flags": "UT",
+    }
+
+
+def test_a_release_that_dies_under_a_request_is_a_503_and_sees_it_once(served: Proxy) -> None:
+    answer = served.ask(x_do="die")
+    assert answer.status_code == 503
+    assert answer.json() == {"error": "the model is not answering"}
+    assert served.releases.served[CHAMPION] == 1
+
+
+def test_a_release_that_is_not_there_is_a_503_and_is_logged_without_an_entity(served: Proxy) -> None:
+    served.releases.stop(CHAMPION)
+    wait_until(lambda: served.ask().status_code == 503)
+    lines = wait_until(served.local_answers, 2)
+    assert {(line["status"], line["entity"], line["release"]) for line in lines} == {(503, None, CHAMPION)}
+
+
+def test_answers_of_a_release_and_of_an_unknown_model_are_not_logged_as_local(served: Proxy) -> None:
+    served.ask()
+    served.ask("unknown")
+    served.ask(x_do="refuse")
+    served.ask(x_do="die", x_request_id="last")
+    assert [line["id"] for line in wait_until(served.local_answers, 2)] == ["last"]
+
+
+def test_where_a_fallback_is_declared_it_answers_and_says_so(served: Proxy) -> None:
+    served.router.apply(routing(served.arm(CHAMPION, 10_000), fallback_score=0.25))
+    infer = served.ask(x_do="die", x_request_id="r-1")
+    assert infer.status_code == 200
+    assert infer.headers["x-serinus-fallback"] == "true"
+    assert infer.headers["x-request-id"] == "r-1"
+    assert infer.json()["model_name"] == "fraud"
+    assert infer.json()["outputs"] == [{"name": "output-0", "shape": [1], "datatype": "FP64", "data": [0.25]}]
+    invoked = served.client.post("/models/fraud/invocations?x=/infer", headers={"x-do": "die"}, json={})
+    assert invoked.status_code == 200
+    assert invoked.json() == {"predictions": [0.25], "fallback": True, "fallback_reason": "no-answer"}
+    lines = wait_until(lambda: len(served.local_answers()) == 2 and served.local_answers(), 2)
+    assert {line["status"] for line in lines} == {200}
+
+
+def test_a_fallback_is_no_answer_to_anything_but_a_prediction(served: Proxy) -> None:
+    served.router.apply(routing(served.arm(CHAMPION, 10_000), fallback_score=0.25))
+    answer = served.client.get("/v2/models/fraud/ready", headers={"x-do": "die"})
+    assert answer.status_code == 503
+    assert "x-serinus-fallback" not in answer.headers
+
+
+def test_a_fallback_of_one_model_is_not_one_of_another(served: Proxy) -> None:
+    served.router.apply(routing(served.arm(CHAMPION, 10_000), fallback_score=0.25))
+    served.releases.start("other-1-cccccc")
+    served.router.apply(routing(served.arm("other-1-cccccc", 10_000), model="other"))
+    assert served.ask("other", x_do="die").status_code == 503
+    assert served.ask("fraud", x_do="die").status_code == 200
+
+
+# --- API keys ---------------------------------------------------------------------------------------------
+
+
+def test_where_keys_are_required_only_their_holders_are_served(tmp_path_factory: pytest.TempPathFactory) -> None:
+    proxy = Proxy(tmp_path_factory.mktemp("keys"), api_keys_required=True).start()
+    try:
+        proxy.releases.start(CHAMPION)
+        proxy.router.apply(routing(proxy.arm(CHAMPION, 10_000)))
+        assert proxy.ask(x_api_key="k1").status_code == 401
+        proxy.router.set_api_keys({"payments": "k1", "batch": "k2"})
+        answer = proxy.ask(x_api_key="k1")
+        assert answer.status_code == 200
+        assert "k1" not in json.dumps(answer.json())
+        assert proxy.ask(x_api_key="wrong").status_code == 401
+        assert "error" in proxy.ask().json()
+        assert proxy.client.get("/v2/health/live").status_code == 200
+        # They survive other changes, and can be taken back.
+        proxy.router.apply(routing(proxy.arm(CHAMPION, 10_000), split="s2"))
+        assert proxy.ask(x_api_key="k2").status_code == 200
+        proxy.router.set_api_keys({"payments": "k1"})
+        assert proxy.ask(x_api_key="k2").status_code == 401
+        assert (proxy.home.envoy / "xds" / "routes.json").stat().st_mode & 0o777 == 0o600
+    finally:
+        proxy.close()
+
+
+def test_the_admin_interface_can_listen_on_loopback(tmp_path_factory: pytest.TempPathFactory) -> None:
+    port = free_port()
+    proxy = Proxy(tmp_path_factory.mktemp("tcp"), admin_port=port).start()
+    try:
+        assert httpx.get(f"http://127.0.0.1:{port}/ready").text == "LIVE\n"
+    finally:
+        proxy.close()

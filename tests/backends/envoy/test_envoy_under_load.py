@@ -1,0 +1,96 @@
+"""No request fails and no entity changes side, whatever is done to the routing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import defaultdict
+from typing import NamedTuple
+
+from envoy_harness import Proxy, routing
+
+from serinus.core.values import Role
+
+RATE = 1_200
+SECONDS = 10.0
+CONNECTIONS = 16
+BODY = b'{"inputs":[{"name":"amount","shape":[1],"datatype":"FP64","data":[12.5]}]}'
+
+
+class Seen(NamedTuple):
+    status: int
+    entity: str
+    split: str
+    release: str
+
+
+class Load(threading.Thread):
+    """Requests at a fixed rate, each with a body and one of 2,000 entities, until told to stop."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self._port, self.stopping, self.seen = port, threading.Event(), list[Seen]()
+
+    def run(self) -> None:
+        asyncio.run(self._all())
+
+    async def _all(self) -> None:
+        await asyncio.gather(*(self._caller(number) for number in range(CONNECTIONS)))
+
+    async def _caller(self, number: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        turn = 0
+        start = time.monotonic()
+        while not self.stopping.is_set():
+            entity = f"card-{(number + turn * CONNECTIONS) % 2_000}"
+            head = f"POST /v2/models/fraud/infer HTTP/1.1\r\nhost: x\r\nx-entity-id: {entity}\r\n"
+            writer.write(f"{head}content-length: {len(BODY)}\r\n\r\n".encode() + BODY)
+            answer = (await reader.readuntil(b"\r\n\r\n")).decode()
+            fields = dict(line.split(": ", 1) for line in answer.strip().split("\r\n")[1:])
+            body = await reader.readexactly(int(fields["content-length"]))
+            split = body.partition(b'"x-serinus-split": "')[2].partition(b'"')[0].decode()
+            status = int(answer.split()[1])
+            self.seen.append(Seen(status, entity, split, fields.get("x-serinus-release", "")))
+            turn += 1
+            await asyncio.sleep(max(0.0, start + turn * CONNECTIONS / RATE - time.monotonic()))
+        writer.close()
+
+
+def test_a_hundred_changes_under_load_fail_no_request_and_move_no_entity_within_a_split(proxy: Proxy) -> None:
+    """Canaries come, grow, are promoted or dropped, and their processes end as soon as they are not routed."""
+    champion = "fraud-0-000000"
+    proxy.releases.start(champion)
+    proxy.router.apply(routing(proxy.arm(champion, 10_000), split="start"))
+    load = Load(proxy.port)
+    load.start()
+    changes, generation, started = 0, 0, time.monotonic()
+    try:
+        while changes < 100 or time.monotonic() - started < SECONDS:
+            generation += 1
+            canary = f"fraud-{generation}-{generation:06d}"
+            proxy.releases.start(canary)
+            for weight in (500, 2_500, 5_000, 10_000 if generation % 2 else 0):
+                arms = (proxy.arm(champion, 10_000 - weight), proxy.arm(canary, weight, Role.CANARY))
+                proxy.router.apply(routing(*arms, split=f"g{generation}-{weight}", salt=f"g{generation}"))
+                load.stopping.wait(0.06)
+                changes += 1
+            champion, gone = (canary, champion) if generation % 2 else (champion, canary)
+            proxy.router.apply(routing(proxy.arm(champion, 10_000), split=f"g{generation}-end"))
+            load.stopping.wait(0.02)
+            proxy.releases.stop(gone)
+            changes += 1
+    finally:
+        load.stopping.set()
+        load.join(10)
+    seconds = time.monotonic() - started
+
+    assert {seen.status for seen in load.seen} == {200}
+    assert len(load.seen) > RATE * seconds * 0.5, "the load was not there"
+    sides: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for seen in load.seen:
+        sides[seen.entity, seen.split].add(seen.release)
+    assert len(sides) > 2_000
+    assert {key: releases for key, releases in sides.items() if len(releases) > 1} == {}
+    assert len({seen.split for seen in load.seen}) > 80
+    assert proxy.local_answers() == []

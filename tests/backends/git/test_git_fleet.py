@@ -1,0 +1,177 @@
+"""What is git's own: commits that name who, what and why; locks left behind; odd surroundings; death while writing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from serinus.backends.git import GitFleet
+from serinus.backends.git.fleet import BRANCH, STALE_SECONDS
+from serinus.core.errors import Refused, Unavailable
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "fleet"
+
+
+@pytest.fixture
+def fleet(path: Path) -> GitFleet:
+    return GitFleet(path)
+
+
+def git(path: Path, *arguments: str) -> str:
+    """As a person at a terminal would ask, with an identity of their own."""
+    identity = ["-c", "user.name=Carla", "-c", "user.email=carla@example.org"]
+    command = ["git", "-C", str(path), *identity, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_commit_names_who_what_and_why(fleet: GitFleet, path: Path) -> None:
+    commit = fleet.write("card-fraud", "a: 1\n", who="anna", why="Alert budget halved.\n\nAsked for by operations.")
+    assert git(path, "log", "-1", "--format=%an|%ae|%cn|%s", "main") == (
+        "anna|anna@serinus.local|Serinus|Set the ModelDeployment of card-fraud"
+    )
+    assert git(path, "log", "-1", "--format=%b", "main") == "Alert budget halved.\n\nAsked for by operations."
+    assert git(path, "rev-parse", "main") == commit
+    fleet.publish("card-fraud", {"version": "7"}, who="alias challenger", why="")
+    assert git(path, "log", "-1", "--format=%an|%ae|%s", "main") == (
+        "alias challenger|alias-challenger@serinus.local|Make card-fraud 7 live"
+    )
+
+
+def test_the_history_of_a_model_is_its_own_newest_first(fleet: GitFleet) -> None:
+    assert fleet.history("card-fraud") == []
+    fleet.write("card-fraud", "a: 1\n", who="anna", why="first\nof all")
+    fleet.write("other", "b: 1\n", who="bert", why="not this one")
+    last = fleet.publish("card-fraud", {"version": "7"}, who="bert", why="")
+    newest, oldest = fleet.history("card-fraud")
+    assert (newest.commit, newest.who, newest.why) == (last, "bert", "")
+    assert newest.summary == "Make card-fraud 7 live"
+    assert (oldest.who, oldest.why) == ("anna", "first\nof all")
+    assert newest.at >= oldest.at
+    assert newest.at.tzinfo is not None
+    assert fleet.history("card-fraud", limit=1) == [newest]
+
+
+def test_a_name_cannot_forge_a_commits_header(fleet: GitFleet, path: Path) -> None:
+    fleet.write(
+        "m", "a: 1\n", who="eve <root@x>\ncommitter Mallory <m@x> 1 +0000", why="data 3\nfrom 0000\n\0deleteall"
+    )
+    assert git(path, "log", "-1", "--format=%cn|%ae", "main").startswith("Serinus|eve")
+    assert "Mallory <m@x>" not in git(path, "cat-file", "-p", "main")
+    assert fleet.read("m") == "a: 1\n"
+    git(path, "fsck", "--strict")
+
+
+def test_people_clone_it_push_to_it_and_are_read(fleet: GitFleet, path: Path, tmp_path: Path) -> None:
+    fleet.write("card-fraud", "a: 1\n", who="anna", why="first")
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", str(path), str(clone))
+    (clone / "models" / "card-fraud.yaml").write_text("a: 2\n")
+    git(clone, "commit", "--quiet", "-am", "By hand")
+    git(clone, "push", "--quiet", "origin", "main")
+    assert fleet.read("card-fraud") == "a: 2\n"
+    fleet.write("card-fraud", "a: 3\n", who="anna", why="third")
+    assert [change.who for change in fleet.history("card-fraud")] == ["anna", "Carla", "anna"]
+
+
+def test_the_users_git_settings_and_surroundings_change_nothing(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".gitconfig").write_text(
+        "[user]\nname = Wrong\n[commit]\ngpgSign = true\n[init]\ndefaultBranch = trunk\n[core]\nautocrlf = true\n"
+    )
+    elsewhere = tmp_path / "elsewhere"
+    git(tmp_path, "init", "--quiet", str(elsewhere))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("GIT_DIR", str(elsewhere / ".git"))
+    monkeypatch.setenv("GIT_AUTHOR_NAME", "Wrong")
+    fleet = GitFleet(path)
+    fleet.write("card-fraud", "a: 1\r\n", who="anna", why="x")
+    assert fleet.read("card-fraud") == "a: 1\r\n"
+    assert [change.who for change in fleet.history("card-fraud")] == ["anna"]
+    assert (path / "refs/heads/main").is_file()
+    assert not (elsewhere / ".git/refs/heads/main").exists()
+
+
+def test_a_lock_that_a_killed_process_left_behind_is_removed(fleet: GitFleet, path: Path) -> None:
+    fleet.write("card-fraud", "a: 1\n", who="anna", why="first")
+    lock = path / f"{BRANCH}.lock"
+    lock.touch()
+    os.utime(lock, (time.time() - STALE_SECONDS - 1,) * 2)
+    fleet.write("card-fraud", "a: 2\n", who="anna", why="second")
+    assert fleet.read("card-fraud") == "a: 2\n"
+    assert not lock.exists()
+
+
+def test_a_lock_that_is_held_just_now_is_waited_for(fleet: GitFleet, path: Path) -> None:
+    fleet.write("card-fraud", "a: 1\n", who="anna", why="first")
+    lock = path / f"{BRANCH}.lock"
+    lock.touch()
+    release = threading.Timer(0.5, lock.unlink)
+    release.start()
+    fleet.write("card-fraud", "a: 2\n", who="anna", why="second")
+    release.join()
+    assert fleet.read("card-fraud") == "a: 2\n"
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from serinus.backends.git import GitFleet
+
+fleet = GitFleet(Path(sys.argv[1]))
+for turn in range(10_000):
+    fleet.write("card-fraud", f"turn: {turn}\\n" * 200, who="anna", why=str(turn))
+    print(turn, flush=True)
+"""
+
+
+@pytest.mark.parametrize("acknowledged", [1, 4])
+def test_a_writer_killed_in_the_middle_leaves_a_whole_repository(path: Path, acknowledged: int) -> None:
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        for _ in range(acknowledged):
+            seen = int(writer.stdout.readline())
+        writer.kill()
+    fleet = GitFleet(path)
+    turn, rest = (fleet.read("card-fraud") or "").split("\n", 1)
+    assert int(turn.removeprefix("turn: ")) >= seen
+    assert rest == f"{turn}\n" * 199
+    fleet.write("card-fraud", "a: 1\n", who="anna", why="after")
+    assert fleet.read("card-fraud") == "a: 1\n"
+    git(path, "fsck", "--strict")
+
+
+def test_a_directory_with_something_else_in_it_is_left_alone(path: Path) -> None:
+    path.mkdir(parents=True)
+    (path / "notes.txt").write_text("mine")
+    with pytest.raises(Refused, match="not a bare Git repository"):
+        GitFleet(path)
+    assert [child.name for child in path.iterdir()] == ["notes.txt"]
+
+
+def test_an_empty_directory_becomes_the_repository(path: Path) -> None:
+    path.mkdir(parents=True)
+    assert GitFleet(path).read("card-fraud") is None
+    assert [child.name for child in path.parent.iterdir()] == ["fleet"], "nothing is left beside it"
+
+
+def test_a_damaged_repository_is_unavailable_in_words(fleet: GitFleet, path: Path) -> None:
+    fleet.write("card-fraud", "a: 1\n", who="anna", why="first")
+    (path / "refs/heads/main").write_text("0" * 39 + "1\n")
+    with pytest.raises(Unavailable, match="cannot use the fleet repository"):
+        fleet.write("card-fraud", "a: 2\n", who="anna", why="second")
+
+
+def test_without_git_the_error_says_so(fleet: GitFleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(Unavailable, match="not on the PATH"):
+        fleet.read("card-fraud")

@@ -1,0 +1,122 @@
+"""A worker that keeps the host's side of the contract without any model: the artifact's `behaviour.json` says what it
+does. One thread a connection; it answers everything that waits before it goes.
+"""
+
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.answer(self.behaviour.get("metadata", {"name": self.config["model"], "inputs": []}))
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
+        if "exit" in body:
+            os._exit(body["exit"])
+        if "eat_bytes" in body:
+            HELD.append(bytearray(os.urandom(1) * body["eat_bytes"]))
+        if "seconds" in body:
+            print("answering", flush=True)
+            time.sleep(body["seconds"])
+        if "answers" in self.behaviour:
+            self.answer(**self.behaviour["answers"])
+        else:
+            self.answer(
+                {
+                    "pid": os.getpid(),
+                    "config": self.config,
+                    "environ": dict(os.environ),
+                    "cwd": str(Path.cwd()),
+                    "got": body,
+                }
+            )
+
+    def answer(self, body, status=200, headers=()):
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        for name, value in dict(headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def address_string(self):
+        return "unix"
+
+    def log_message(self, *_):
+        pass
+
+
+HELD = []
+
+
+def report(config, **words):
+    os.write(config["report_fd"], json.dumps(words).encode() + b"\n")
+
+
+def load(config, behaviour):
+    report(config, state="loading")
+    how = behaviour.get("load", "ok")
+    print("loading", how, flush=True)
+    if how == "hang":
+        time.sleep(3600)
+    if how == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "exit":
+        sys.exit(3)
+    if how == "babble":
+        os.write(config["report_fd"], b"\xff not a report\n")
+        time.sleep(3600)
+    if how == "fail":
+        report(config, state="failed", reason="ModuleNotFoundError: No module named 'xgboost'")
+        sys.exit(1)
+    time.sleep(behaviour.get("load_seconds", 0))
+    confined = behaviour.get("confined", config["confine"])
+    report(
+        config, state="ready", load_seconds=0.25, warm_up_ms=1.0, confined=confined, notes=behaviour.get("notes", [])
+    )
+
+
+def main():
+    config = json.loads(Path(sys.argv[1]).read_text())
+    behaviour = json.loads((Path(config["artifact"]) / "behaviour.json").read_text())
+    stopping = threading.Event()
+    Handler.config, Handler.behaviour = config, behaviour
+    load(config, behaviour)
+    if not behaviour.get("ignores_sigterm"):
+        signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    else:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    listener = socket.socket(fileno=config["listen_fd"])
+    listener.setblocking(False)
+    threads = []
+    while True:
+        if not select.select([listener], [], [], 0 if stopping.is_set() else 0.02)[0]:
+            if stopping.is_set():
+                break
+            continue
+        try:
+            connection, _ = listener.accept()
+        except BlockingIOError:  # another worker of this release was quicker
+            continue
+        connection.setblocking(True)
+        thread = threading.Thread(target=serve, args=(connection,))
+        thread.start()
+        threads.append(thread)
+    for thread in threads:
+        thread.join()
+    sys.exit(0)
+
+
+def serve(connection):
+    with connection:
+        Handler(connection, ("unix", 0), None)

@@ -1,0 +1,152 @@
+"""The host as a process: what becomes of its workers when it dies, stops, or meets another host."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+from serinus.backends.host.processes import identity
+from serinus.backends.host.records import Records
+from serinus.backends.host.unix_http import call
+from serinus.core.values import PlacementState
+
+
+class Callers:
+    """Ask again and again, each request on a connection of its own, and keep who answered and what went wrong."""
+
+    def __init__(self, endpoint: str, threads: int = 4) -> None:
+        self.path = Path(endpoint)
+        self.pids: list[int] = []
+        self.failures: list[Any] = []
+        self.stopping = threading.Event()
+        self.threads = [threading.Thread(target=self.run) for _ in range(threads)]
+
+    def run(self) -> None:
+        while not self.stopping.is_set():
+            try:
+                self.pids.append(call(self.path, "POST", "/", b'{"seconds": 0.005}', {}, 10.0).body["pid"])
+            except (OSError, TypeError, KeyError) as error:
+                self.failures.append(error)
+
+    def __enter__(self) -> Callers:
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def gone(pid):
+    return lambda: identity(pid) is None
+
+
+def test_a_killed_host_leaves_the_workers_answering(host):
+    placement = host.placed()
+    host.kill()
+    assert host.ask(placement).body["pid"] == placement.pid
+
+
+def test_the_next_host_replaces_the_workers_and_no_request_fails(host, wait_until):
+    first = host.placed(load_seconds=0.5)
+    with Callers(first.endpoint) as callers:
+        wait_until(lambda: callers.pids)
+        host.kill()
+        host.start()
+        taken_over = host.target.observe()[first.release]
+        assert (taken_over.state, taken_over.pid) == (PlacementState.READY, first.pid)
+        second = host.until(first.release, PlacementState.READY, but=first.pid)
+        wait_until(lambda: second.pid in callers.pids[-4:])
+        wait_until(gone(first.pid))
+    assert callers.failures == []
+    assert set(callers.pids) == {first.pid, second.pid}
+    assert wait_until(lambda: [worker.pid for worker in Records(host.home).workers()] == [second.pid])
+
+
+def test_a_worker_that_died_while_there_was_no_host_is_replaced_at_once(host):
+    first = host.placed()
+    host.kill()
+    os.kill(first.pid, signal.SIGKILL)
+    host.start()
+    second = host.until(first.release, PlacementState.READY)
+    assert second.pid != first.pid
+    assert host.ask(second).body["pid"] == second.pid
+
+
+def test_callers_wait_where_the_old_worker_dies_before_the_new_one_is_ready(host, wait_until):
+    first = host.placed(load_seconds=1.0)
+    host.kill()
+    host.start()
+    os.kill(first.pid, signal.SIGKILL)
+    wait_until(gone(first.pid))
+    wait_until(lambda: host.target.observe()[first.release].state is PlacementState.STARTING)
+    answer = host.ask(first)
+    assert answer.body["pid"] != first.pid
+
+
+def test_a_worker_of_what_is_no_longer_placed_is_stopped_by_the_next_host(host, wait_until):
+    first = host.placed()
+    host.kill()
+    Records(host.home).forget(first.release)
+    host.start()
+    wait_until(gone(first.pid))
+    assert host.target.observe() == {}
+
+
+def test_a_process_that_got_a_dead_workers_pid_is_left_alone(host):
+    first = host.placed()
+    host.kill()
+    os.kill(first.pid, signal.SIGKILL)
+    bystander = subprocess.Popen(["sleep", "60"])
+    try:
+        record = Records(host.home).workers()[0]
+        Records(host.home).drop(record.pid)
+        Records(host.home).note(type(record)(record.release, bystander.pid, record.identity, ready=True))
+        host.start()
+        host.until(first.release, PlacementState.READY)
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_a_stopped_host_stops_its_workers_and_places_them_again_when_it_returns(host):
+    first = host.placed()
+    host.stop()
+    assert identity(first.pid) is None
+    assert not Path(first.endpoint).exists()
+    host.start()
+    assert host.until(first.release, PlacementState.READY).pid != first.pid
+
+
+def test_a_worker_that_ignores_being_told_to_stop_is_killed(hosted, wait_until):
+    hosted.start("--grace", "0.3")
+    first = hosted.placed(ignores_sigterm=True)
+    hosted.target.remove(first.release)
+    wait_until(gone(first.pid))
+
+
+def test_a_release_is_placed_again_while_it_is_still_leaving(host, wait_until):
+    first = host.placed()
+    caller = threading.Thread(target=lambda: host.ask(first, seconds=0.5))
+    caller.start()
+    wait_until(lambda: b"answering" in (host.home.logs / f"release-{first.release}.log").read_bytes())
+    host.target.remove(first.release)
+    second = host.placed()
+    caller.join()
+    assert second.pid != first.pid
+    assert host.ask(second).status == 200
+
+
+def test_a_second_host_on_the_same_home_refuses_and_harms_nothing(host):
+    placement = host.placed()
+    second = subprocess.run(host.command(), capture_output=True, text=True, timeout=20)
+    assert second.returncode == 1
+    assert f"already (pid {host.process.pid})" in second.stderr
+    assert host.ask(placement).status == 200

@@ -1,0 +1,118 @@
+"""How a worker is started: what it is told, what it can see, where its output goes."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from serinus.backends.host.logs import rotate
+from serinus.backends.host.reach import readable
+from serinus.backends.host.unix_http import call
+from serinus.core.values import ServingSettings
+
+
+@pytest.fixture
+def told(shared):
+    """What a worker of a running host was told and sees."""
+    return shared.ask(shared.placed(settings=ServingSettings(timeout_ms=100, fallback_score=0.5))).body
+
+
+def test_the_notes_of_a_ready_worker_are_its_reason(shared):
+    assert shared.placed(notes=["no input example", "slow disk"]).reason == "no input example; slow disk"
+
+
+def test_a_worker_is_told_the_releases_settings_and_its_own_log_token(told, shared):
+    config = told["config"]
+    assert (config["release"], config["model"], config["confine"]) == ("fraud-1-aaaaaa", "card fraud", True)
+    assert (config["settings"]["timeout_ms"], config["settings"]["fallback_score"]) == (100, 0.5)
+    secret = shared.home.secret.read_text().encode()
+    token = hmac.new(secret, b"log:fraud-1-aaaaaa", hashlib.sha256).hexdigest()
+    assert config["log"] == {"socket": str(shared.home.log_socket), "token": token}
+
+
+def test_a_worker_sees_no_variable_of_the_host_but_the_processor_type(told):
+    environ = told["environ"]
+    assert not {"SERINUS_TOKEN", "AWS_SECRET_ACCESS_KEY", "PYTHONDONTWRITEBYTECODE"} & set(environ)
+    assert (environ["OPENBLAS_CORETYPE"], environ["OMP_NUM_THREADS"]) == ("Haswell", "1")
+
+
+def test_a_worker_lives_in_a_scratch_directory_of_its_own(told, shared):
+    scratch = shared.home.scratch / "fraud-1-aaaaaa"
+    assert {told["cwd"], told["environ"]["HOME"], told["environ"]["TMPDIR"]} == {str(scratch)}
+    assert scratch.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_worker_holds_no_descriptor_of_the_host_and_leads_its_own_session(told):
+    opened = {str(entry.readlink()) for entry in Path(f"/proc/{told['pid']}/fd").iterdir()}
+    assert not {name for name in opened if name.endswith(("lock", "host.log"))}
+    assert os.getsid(told["pid"]) == told["pid"]
+
+
+def test_no_core_dump_of_a_worker_is_written(told):
+    limits = Path(f"/proc/{told['pid']}/limits").read_text().splitlines()
+    assert next(line for line in limits if line.startswith("Max core file size")).split()[4:6] == ["0", "0"]
+
+
+def test_what_a_worker_prints_is_in_the_log_of_its_release(shared):
+    shared.placed()
+    assert "loading ok" in (shared.home.logs / "release-fraud-1-aaaaaa.log").read_text()
+
+
+def test_unconfined_is_only_what_the_settings_say(hosted):
+    hosted.home.settings.write_text('{"confined": false}')
+    hosted.start()
+    assert hosted.ask(hosted.placed()).body["config"]["confine"] is False
+
+
+def test_a_log_is_copied_and_emptied_when_it_is_large(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text("old lines")
+    with log.open("a") as writer:
+        rotate(log, largest=100)
+        assert log.read_text() == "old lines"
+        rotate(log, largest=5)
+        writer.write("new lines")
+    assert (log.read_text(), (tmp_path / "a.log.1").read_text()) == ("new lines", "old lines")
+
+
+def make(root: Path, *directories: str) -> None:
+    for directory in directories:
+        (root / directory).mkdir(parents=True)
+
+
+def test_a_model_may_read_its_environment_its_files_and_the_system_and_nothing_else_of_the_home(tmp_path):
+    make(tmp_path, "home/environments/a/bin", "home/environments/b", "home/artifacts/m", "python/bin", "python/lib")
+    home, env = tmp_path / "home", tmp_path / "home/environments/a"
+    (env / "bin/python").symlink_to(sys.executable)
+    (env / "pyvenv.cfg").write_text(f"home = {tmp_path / 'python/bin'}\nversion = 3.11\n")
+    listed = readable(home, env / "bin/python", home / "artifacts/m")
+    assert {path for path in listed if path.startswith(str(tmp_path))} == {
+        str(tmp_path / part) for part in ("home/environments/a", "home/artifacts/m", "python/bin", "python/lib")
+    }
+    assert "/usr" in listed
+    assert "/proc/self" in listed
+
+
+def test_a_home_within_a_readable_tree_is_left_out_of_it(tmp_path):
+    make(tmp_path, "tree/a", "tree/b/c", "tree/b/home/s")
+    (tmp_path / "tree/link").symlink_to("/")
+    listed = readable(tmp_path / "tree/b/home", Path(sys.executable), tmp_path / "tree")
+    assert [path for path in listed if path.startswith(str(tmp_path))] == [
+        str(tmp_path / "tree/a"),
+        str(tmp_path / "tree/b/c"),
+    ]
+
+
+def test_the_control_refuses_whoever_does_not_know_the_secret(shared):
+    placement = shared.placed()
+    for headers in ({}, {"Authorization": "Bearer guess"}):
+        for method, target in (("GET", "/releases"), ("DELETE", f"/releases/{placement.release}")):
+            answer = call(shared.home.host_socket, method, target, None, headers, 5.0)
+            assert answer.status == 401
+            assert "secret" in answer.error
+    assert shared.ask(placement).status == 200

@@ -1,0 +1,269 @@
+"""Environments by real uv from an index of the test's own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serinus.backends.uv import UvEnvironments
+from serinus.core.errors import Unavailable, Unbuildable
+from serinus.core.values import Environment
+
+
+def run(environment: Environment, code: str) -> str:
+    answer = subprocess.run([environment.python, "-I", "-c", code], capture_output=True, text=True, check=False)
+    return answer.stdout.strip() or answer.stderr.strip().splitlines()[-1]
+
+
+def wait_until(predicate: Callable[[], bool], timeout: float = 20) -> None:
+    deadline = time.monotonic() + timeout
+    while not predicate():
+        assert time.monotonic() < deadline, "it did not become true in time"
+        time.sleep(0.02)
+
+
+def test_an_environment_holds_what_was_required_and_says_so(index: Any, prepare: Any, home: Path) -> None:
+    index.add("scorer", "1.0", "2023-01-01", "numbers2>=1")
+    index.add("numbers2", "1.5", "2023-01-01")
+    environment = prepare("scorer==1.0")
+    assert environment.python.is_relative_to(home / environment.digest)
+    assert run(environment, "import scorer, numbers2; print(scorer.version, numbers2.version)") == "1.0 1.5"
+    lock = environment.lock.read_text()
+    assert [line.split(" ")[0] for line in lock.splitlines() if line[0] != " "] == ["numbers2==1.5", "scorer==1.0"]
+    assert lock.count("--hash=sha256:") == 2
+    facts = json.loads((home / environment.digest / "environment.json").read_text())
+    assert facts["packages"] == ["numbers2==1.5", "scorer==1.0"]
+    assert facts["python"] == environment.python_version
+    assert environment.tried[-1] == "newest versions: it loads"
+
+
+def test_what_is_unpinned_is_resolved_as_of_the_day_the_model_was_logged(index: Any, prepare: Any) -> None:
+    index.add("scorer", "1.0", "2023-01-01", "numbers2")
+    index.add("numbers2", "1.24", "2023-01-15")
+    index.add("numbers2", "1.26", "2023-01-16")
+    environment = prepare("scorer==1.0", at="2023-01-15")
+    assert run(environment, "import numbers2; print(numbers2.version)") == "1.24"
+    assert environment.tried[-1] == "versions as of 2023-01-15, when it was logged: it loads"
+    assert run(prepare("scorer==1.0"), "import numbers2; print(numbers2.version)") == "1.26"
+
+
+def test_the_newest_versions_are_tried_where_the_dated_lock_does_not_load(index: Any, prepare: Any) -> None:
+    index.add("scorer", "1.0", "2023-01-01", "numbers2")
+    index.add("numbers2", "1.24", "2023-01-10", code="raise ImportError('built for another libc')")
+    index.add("numbers2", "1.26", "2023-02-01")
+
+    def loads(environment: Environment) -> str | None:
+        answer = run(environment, "import numbers2; print('fine')")
+        return None if answer == "fine" else answer
+
+    environment = prepare("scorer", at="2023-01-15", loads=loads)
+    assert environment.tried[-2:] == (
+        "versions as of 2023-01-15, when it was logged: ImportError: built for another libc",
+        "newest versions: it loads",
+    )
+
+
+def test_an_index_without_dates_is_used_without_dates_and_that_is_said(index: Any, prepare: Any) -> None:
+    index.dates = False
+    index.add("scorer", "1.0", "2023-01-01")
+    environment = prepare("scorer", at="2023-01-15")
+    dated, undated = environment.tried[-2:]
+    assert dated.startswith("versions as of 2023-01-15, when it was logged: ")
+    assert undated == "newest versions: it loads"
+
+
+def test_a_model_that_loads_in_no_environment_is_unbuildable_with_what_was_tried(index: Any, prepare: Any) -> None:
+    index.add("scorer", "1.0", "2023-01-01")
+    with pytest.raises(Unbuildable, match="loads in no environment") as caught:
+        prepare("scorer", at="2023-01-15", loads=lambda _: "AttributeError: no such tree")
+    assert "when it was logged: AttributeError: no such tree; newest versions: the same lock" in caught.value.message
+
+
+def test_setuptools_is_added_for_a_package_that_uses_it_without_requiring_it(index: Any, prepare: Any) -> None:
+    index.add("scorer", "1.0", "2023-01-01", code="import pkg_resources")
+    index.add("setuptools", "65.0", "2022-01-01", code="")
+
+    def loads(environment: Environment) -> str | None:
+        return None if "setuptools" in environment.lock.read_text() else run(environment, "import scorer")
+
+    environment = prepare("scorer", at="2023-01-15", loads=loads)
+    assert environment.tried[-1] == "versions as of 2023-01-15, when it was logged, with setuptools: it loads"
+
+
+def test_mlflow_is_added_where_the_requirements_do_not_name_it(index: Any, prepare: Any, home: Path) -> None:
+    index.add("mlflow", "2.9", "2023-01-01")
+    index.add("mlflow_skinny", "2.9", "2023-01-01")
+    index.add("scorer", "1.0", "2023-01-01")
+    adding = UvEnvironments(home)
+    environment = prepare("scorer", using=adding)
+    assert "mlflow==2.9" in environment.lock.read_text()
+    assert "added what is needed to load a model and was not required: mlflow" in environment.tried
+    for named in ("mlflow<3,>=2.1", "MLflow_Skinny==2.9"):
+        assert not [one for one in prepare("scorer", named, using=adding).tried if one.startswith("added")]
+
+
+def test_a_second_prepare_asks_neither_the_network_nor_uv(index: Any, prepare: Any, said: list[str]) -> None:
+    index.add("scorer", "1.0", "2023-01-01")
+    first = prepare("scorer", at="2023-01-15")
+    requests, lines = index.requests, len(said)
+    assert prepare("scorer", at="2023-01-15") == first
+    assert index.requests == requests
+    assert [line for line in said[lines:] if "resolving" in line or "building" in line] == []
+
+
+def test_models_with_the_same_lock_share_one_environment(index: Any, prepare: Any, home: Path) -> None:
+    index.add("scorer", "1.0", "2023-01-01", "numbers2")
+    index.add("numbers2", "1.24", "2023-01-01")
+    one = prepare("scorer", at="2023-01-15")
+    other = prepare("numbers2==1.24", "scorer>=0.9", at="2023-03-01")
+    assert one.digest == other.digest
+    assert len(list(home.glob("*/environment.json"))) == 1
+
+
+def test_credentials_of_an_index_are_neither_said_nor_kept(
+    index: Any, prepare: Any, home: Path, said: list[str]
+) -> None:
+    index.add("scorer", "1.0", "2023-01-01")
+    environment = prepare("scorer")
+    with pytest.raises(Unbuildable) as caught:
+        prepare("absent")
+    texts = [*said, str(caught.value), *environment.tried]
+    texts += [path.read_text() for path in home.rglob("*") if path.suffix in (".txt", ".json", ".lock", ".cfg")]
+    assert not [text for text in texts if "secret-token" in text]
+
+
+@pytest.mark.parametrize(
+    ("packages", "words"),
+    [
+        (["absent"], "the package index has no package absent"),
+        (["scorer==9"], "the package index has no scorer==9"),
+        (
+            ["scorer==1.0", "numbers2==1"],
+            "the requirements contradict each other: all versions of scorer depend on numbers2>=2 and the model",
+        ),
+        (["foo bar"], "a line of the requirements is none: 'foo bar'"),
+        (["-e ."], "the requirement '-e .' is source code on the machine where the model was logged"),
+        (["./code"], "the requirement './code' is source code"),
+    ],
+)
+def test_requirements_that_cannot_be_met_are_explained_in_words(
+    index: Any, prepare: Any, packages: list[str], words: str
+) -> None:
+    index.add("scorer", "1.0", "2023-01-01", "numbers2>=2")
+    index.add("numbers2", "1", "2023-01-01")
+    index.add("numbers2", "2", "2023-01-01")
+    with pytest.raises(Unbuildable) as caught:
+        prepare(*packages)
+    assert words in caught.value.message
+    assert caught.value.hint
+
+
+def test_an_index_that_does_not_answer_is_worth_another_try(index: Any, prepare: Any) -> None:
+    index.close()
+    with pytest.raises(Unavailable, match="does not answer") as caught:
+        prepare("scorer")
+    assert index.host in caught.value.message
+    assert "secret-token" not in str(caught.value)
+
+
+def test_an_environment_whose_interpreter_is_gone_is_built_again(index: Any, prepare: Any) -> None:
+    index.add("scorer", "1.0", "2023-01-01")
+    environment = prepare("scorer")
+    environment.python.unlink()
+    environment.python.symlink_to("/nonexistent/python")
+    assert run(prepare("scorer"), "import scorer; print(scorer.version)") == "1.0"
+
+
+def test_the_bytecode_is_compiled_so_that_no_start_has_to(index: Any, prepare: Any, monkeypatch: Any) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    index.add("scorer", "1.0", "2023-01-01")
+    environment = prepare("scorer")
+    cached = run(environment, "import scorer; print(scorer.__cached__)")
+    assert Path(cached).exists()
+
+
+ELSEWHERE = """
+import sys
+from pathlib import Path
+from serinus.backends.uv import UvEnvironments
+from serinus.core.values import Requirements
+
+home, option = sys.argv[1:]
+requirements = Requirements((option, "scorer"), None, None, "requirements.txt")
+environments = UvEnvironments(Path(home), always=())
+print(environments.prepare(requirements, lambda _: None, lambda line: print(line, flush=True)).digest)
+"""
+
+
+@pytest.fixture
+def elsewhere(home: Path, index: Any) -> Iterator[Callable[[], subprocess.Popen[str]]]:
+    """Starts another process that prepares the requirement `scorer` and prints what it is told, then the digest."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start() -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", ELSEWHERE, str(home), index.option]
+        started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(10)
+        assert process.stdout
+        process.stdout.close()
+
+
+def test_two_processes_that_ask_at_once_build_once(index: Any, elsewhere: Any) -> None:
+    index.add("scorer", "1.0", "2023-01-01")
+    index.open.clear()
+    first = elsewhere()
+    assert index.asked.wait(30)
+    second = elsewhere()
+    heard = [next(second.stdout)]
+    while "by somebody else" not in heard[-1]:
+        heard.append(next(second.stdout))
+    index.open.set()
+    built, waited = first.stdout.read(), "".join(heard) + second.stdout.read()
+    assert "building environment" in built
+    assert "building environment" not in waited
+    assert built.splitlines()[-1] == waited.splitlines()[-1]
+    assert len(index.downloads) == 1
+
+
+def test_a_kill_in_the_middle_of_a_build_leaves_nothing_half_built(
+    index: Any, home: Path, prepare: Any, elsewhere: Any, said: list[str]
+) -> None:
+    index.add("scorer", "1.0", "2023-01-01")
+    index.open.clear()
+    process = elsewhere()
+    assert index.asked.wait(30)
+    process.kill()
+    process.wait(10)
+    assert len(list(home.glob("*.building"))) == 1
+    assert list(home.glob("*/environment.json")) == []
+
+    # The orphaned uv still downloads; whoever asks next waits for it, then starts over.
+    results: list[Environment] = []
+    again = threading.Thread(target=lambda: results.append(prepare("scorer")))
+    again.start()
+    wait_until(lambda: any("by somebody else" in line for line in said))
+    index.open.set()
+    again.join(60)
+    assert run(results[0], "import scorer; print(scorer.version)") == "1.0"
+    assert list(home.glob("*.building")) == []
+
+
+def test_what_a_kill_left_behind_goes_with_the_next_prepare_of_anything(index: Any, home: Path, prepare: Any) -> None:
+    left = home / f"{'0' * 64}.building"
+    left.mkdir(parents=True)
+    index.add("scorer", "1.0", "2023-01-01")
+    prepare("scorer")
+    assert not left.exists()

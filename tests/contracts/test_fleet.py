@@ -1,0 +1,86 @@
+"""What every Fleet must do. Another implementation joins by a line in `FLEETS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from serinus.backends.git import GitFleet
+from serinus.core.errors import InvalidInput
+from serinus.core.ports import Fleet
+
+FLEETS: dict[str, Callable[[Path], Fleet]] = {"git": lambda path: GitFleet(path / "fleet")}
+
+LIVE = {"version": "7", "release": "card-fraud-7-3f9a2c", "threshold": 0.93, "artifact": "a" * 64}
+
+
+@pytest.fixture(params=sorted(FLEETS))
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Fleet]:
+    """Opens the fleet of this test, again at each call, as another process would."""
+    return lambda: FLEETS[request.param](tmp_path)
+
+
+@pytest.fixture
+def fleet(reopen: Callable[[], Fleet]) -> Fleet:
+    return reopen()
+
+
+def test_nothing_is_known_of_a_model_that_was_never_written(fleet: Fleet) -> None:
+    assert fleet.read("card-fraud") is None
+    assert fleet.live("card-fraud") is None
+
+
+def test_what_was_written_is_read_back_to_the_byte_also_after_a_restart(reopen: Callable[[], Fleet]) -> None:
+    text = "model: card-fraud\n# für 50 %\nrollout: {steps: [5]}\n\n"
+    reopen().write("card-fraud", text, who="anna", why="first")
+    reopen().write("other", "", who="anna", why="empty")
+    assert reopen().read("card-fraud") == text
+    assert reopen().read("other") == ""
+
+
+def test_what_was_published_is_live_beside_the_deployment(fleet: Fleet) -> None:
+    fleet.write("card-fraud", "model: card-fraud\n", who="anna", why="first")
+    fleet.publish("card-fraud", LIVE, who="anna", why="it is better")
+    assert fleet.live("card-fraud") == LIVE
+    assert list(fleet.live("card-fraud") or ()) == list(LIVE), "in the order given"
+    assert fleet.read("card-fraud") == "model: card-fraud\n"
+    fleet.publish("card-fraud", LIVE | {"threshold": None}, who="anna", why="no threshold")
+    assert fleet.live("card-fraud") == LIVE | {"threshold": None}
+
+
+def test_repeating_a_write_or_a_publication_makes_no_commit(fleet: Fleet) -> None:
+    first = fleet.write("card-fraud", "a: 1\n", who="anna", why="first")
+    assert fleet.write("card-fraud", "a: 1\n", who="bert", why="again") == first
+    second = fleet.publish("card-fraud", LIVE, who="anna", why="live")
+    assert second != first
+    assert fleet.publish("card-fraud", LIVE, who="anna", why="live") == second
+    assert fleet.write("card-fraud", "a: 1\n", who="anna", why="once more") == second
+
+
+def test_many_writers_at_once_lose_nothing(reopen: Callable[[], Fleet]) -> None:
+    fleets = [reopen(), reopen()]
+
+    def write(turn: int) -> str:
+        return fleets[turn % 2].write(f"model-{turn}", f"turn: {turn}\n", who="anna", why=str(turn))
+
+    with ThreadPoolExecutor(4) as pool:
+        commits = list(pool.map(write, range(12)))
+    assert len(set(commits)) == 12
+    assert [fleets[0].read(f"model-{turn}") for turn in range(12)] == [f"turn: {turn}\n" for turn in range(12)]
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "../x", "a/b", "a\\b", "/etc/passwd", "a\nb", 'a"b', "a..b", ".git", "x" * 200]
+)
+def test_a_name_that_could_leave_its_folder_is_refused(fleet: Fleet, name: str) -> None:
+    for act in (
+        lambda: fleet.read(name),
+        lambda: fleet.write(name, "a: 1\n", who="anna", why="x"),
+        lambda: fleet.publish(name, LIVE, who="anna", why="x"),
+        lambda: fleet.live(name),
+    ):
+        with pytest.raises(InvalidInput):
+            act()

@@ -1,0 +1,171 @@
+"""What every Router owes. Runs on a real Envoy."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from serinus.core.errors import InvalidInput, Unavailable
+from serinus.core.values import Role
+
+sys.path.append(str(Path(__file__).parents[1] / "backends" / "envoy"))
+
+from envoy_harness import Proxy, routing
+
+
+@pytest.fixture(scope="module")
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    proxy = Proxy(tmp_path_factory.mktemp("router"))
+    for release in ("a", "b", "c"):
+        proxy.releases.start(release)
+    yield proxy.start()
+    proxy.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_routed(proxy: Proxy) -> None:
+    proxy.router.remove("fraud")
+    proxy.router.remove("other")
+
+
+def test_a_model_that_was_never_routed_has_no_routing(proxy: Proxy) -> None:
+    assert proxy.router.in_force("fraud") is None
+    assert proxy.ask().status_code == 404
+
+
+def test_what_is_in_force_is_read_back_exactly(proxy: Proxy) -> None:
+    canary = proxy.arm("b", 1_234, Role.CANARY)
+    asked = routing(canary, proxy.arm("a", 8_766), salt=r"\1 odd", fallback_score=0.125, timeout_ms=321)
+    proxy.router.apply(asked)
+    assert proxy.router.in_force("fraud") == asked
+
+
+def test_requests_are_answered_by_the_new_release_once_apply_returns(proxy: Proxy) -> None:
+    for turn in range(20):
+        release = "ab"[turn % 2]
+        proxy.router.apply(routing(proxy.arm(release, 10_000), split=f"s{turn}"))
+        answer = proxy.ask().json()
+        assert (answer["release"], answer["headers"]["x-serinus-split"]) == (release, f"s{turn}")
+
+
+def test_applying_the_same_again_changes_nothing(proxy: Proxy) -> None:
+    asked = routing(proxy.arm("a", 10_000))
+    proxy.router.apply(asked)
+    files = sorted((proxy.home.envoy / "xds").iterdir())
+    before = [file.stat().st_ino for file in files]
+    proxy.router.apply(asked)
+    assert [file.stat().st_ino for file in files] == before
+
+
+def test_models_do_not_disturb_each_other(proxy: Proxy) -> None:
+    proxy.router.apply(routing(proxy.arm("a", 10_000)))
+    proxy.router.apply(routing(proxy.arm("b", 10_000), model="other"))
+    assert proxy.ask("fraud").json()["release"] == "a"
+    assert proxy.ask("other").json()["release"] == "b"
+    proxy.router.remove("fraud")
+    assert proxy.ask("fraud").status_code == 404
+    assert proxy.ask("other").json()["release"] == "b"
+    assert proxy.router.in_force("fraud") is None
+
+
+def test_several_threads_lose_none_of_each_others_changes(proxy: Proxy) -> None:
+    models = [f"other-{number}" for number in range(8)]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda model: proxy.router.apply(routing(proxy.arm("a", 10_000), model=model)), models))
+        assert [proxy.ask(model).status_code for model in models] == [200] * 8
+        list(threads.map(proxy.router.remove, models))
+    assert [proxy.router.in_force(model) for model in models] == [None] * 8
+
+
+def test_removing_what_is_not_routed_does_nothing(proxy: Proxy) -> None:
+    proxy.router.remove("fraud")
+    proxy.router.remove("fraud")
+
+
+def test_an_entity_stays_with_one_release(proxy: Proxy) -> None:
+    proxy.router.apply(routing(proxy.arm("a", 9_000), proxy.arm("b", 1_000, Role.CANARY)))
+    entities = [f"card-{number}" for number in range(1_000)]
+    first, second, third = (proxy.sides(entities) for _ in range(3))
+    assert first == second == third
+    assert 60 <= list(first.values()).count("b") <= 140
+
+
+def test_a_growing_canary_keeps_those_that_were_in_it(proxy: Proxy) -> None:
+    entities = [f"card-{number}" for number in range(400)]
+    met: list[set[str]] = []
+    for weight in (0, 500, 2_500, 5_000, 10_000):
+        arms = [proxy.arm("b", weight, Role.CANARY), proxy.arm("a", 10_000 - weight)]
+        # The order in which the arms are named does not matter.
+        proxy.router.apply(routing(*(arms if weight == 2_500 else arms[::-1]), split=f"s{weight}"))
+        met.append({entity for entity, release in proxy.sides(entities).items() if release == "b"})
+    assert all(smaller < larger for smaller, larger in pairwise(met))
+    assert met[0] == set()
+    assert met[-1] == set(entities)
+
+
+def test_another_salt_sends_other_entities_to_the_canary(proxy: Proxy) -> None:
+    entities = [f"card-{number}" for number in range(400)]
+    met = []
+    for salt in ("rollout-1", "rollout-2"):
+        arms = (proxy.arm("a", 7_500), proxy.arm("b", 2_500, Role.CANARY))
+        proxy.router.apply(routing(*arms, salt=salt, split=salt))
+        met.append({entity for entity, release in proxy.sides(entities).items() if release == "b"})
+    both = len(met[0] & met[1])
+    assert both / len(met[0]) < 0.4  # 0.25 if independent
+
+
+def test_requests_without_an_entity_are_split_at_random(proxy: Proxy) -> None:
+    proxy.router.apply(routing(proxy.arm("a", 5_000), proxy.arm("b", 5_000, Role.CANARY)))
+    without = [proxy.ask().json()["release"] for _ in range(200)]
+    empty = [proxy.ask(x_entity_id="").json()["release"] for _ in range(200)]
+    assert 60 <= without.count("a") <= 140
+    assert 60 <= empty.count("a") <= 140
+
+
+def test_more_than_two_arms_work(proxy: Proxy) -> None:
+    arms = (proxy.arm("a", 5_000), proxy.arm("b", 3_000, Role.CANARY), proxy.arm("c", 2_000, Role.CANARY))
+    proxy.router.apply(routing(*arms))
+    sides = list(proxy.sides([f"card-{number}" for number in range(600)]).values())
+    assert 240 <= sides.count("a") <= 360
+    assert 130 <= sides.count("b") <= 230
+    assert 75 <= sides.count("c") <= 165
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"split": "with space"},
+        {"arms": ()},
+        {"timeout_ms": 0},
+    ],
+)
+def test_a_routing_that_contradicts_itself_is_invalid(proxy: Proxy, change: dict[str, object]) -> None:
+    valid = routing(proxy.arm("a", 10_000))
+    proxy.router.apply(valid)
+    with pytest.raises(InvalidInput):
+        proxy.router.apply(replace(valid, **change))
+    assert proxy.router.in_force("fraud") == valid
+
+
+def test_weights_that_are_not_the_whole_are_invalid(proxy: Proxy) -> None:
+    with pytest.raises(InvalidInput, match="10000"):
+        proxy.router.apply(routing(proxy.arm("a", 9_999)))
+
+
+def test_a_router_that_is_away_is_unavailable(tmp_path: Path) -> None:
+    away = Proxy(tmp_path)
+    try:
+        with pytest.raises(Unavailable):
+            away.router.in_force("fraud")
+        with pytest.raises(Unavailable):
+            away.router.apply(routing(away.arm("a", 10_000)))
+        with pytest.raises(Unavailable):
+            away.router.remove("fraud")
+    finally:
+        away.close()

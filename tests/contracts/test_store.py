@@ -1,0 +1,361 @@
+"""What every Store must do. Another implementation joins by a line in `STORES`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from serinus.backends.sql import SqlStore
+from serinus.core.errors import InvalidInput, NotFound, Refused
+from serinus.core.ports import Store
+from serinus.core.rollout import (
+    Assessment,
+    Cause,
+    Kind,
+    ModelState,
+    Order,
+    Phase,
+    Plan,
+    Policy,
+    Rollout,
+    Status,
+    Step,
+    StepRecord,
+)
+from serinus.core.values import (
+    Access,
+    Actor,
+    Artifact,
+    Column,
+    Event,
+    GateResult,
+    Outcome,
+    Release,
+    Requirements,
+    ServingSettings,
+    Verdict,
+)
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+ANNA = Actor("anna", Access.DEPLOY, "cli")
+
+STORES: dict[str, Callable[[Path], Store]] = {"sqlite": lambda path: SqlStore(f"sqlite:///{path / 'store.db'}")}
+
+
+@pytest.fixture(params=sorted(STORES))
+def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Store]]:
+    """Opens the store of this test, again at each call, as another process would."""
+    opened: list[Store] = []
+
+    def opener() -> Store:
+        opened.append(STORES[request.param](tmp_path))
+        return opened[-1]
+
+    yield opener
+    for store in opened:
+        store.close()  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def store(reopen: Callable[[], Store]) -> Store:
+    return reopen()
+
+
+def release(version: str = "7", model: str = "card-fraud") -> Release:
+    return Release(
+        id=f"{model}-{version}-3f9a2c",
+        model=model,
+        version=version,
+        artifact_path=Path("/artifacts/aa"),
+        artifact_digest="a" * 64,
+        environment_digest="e" * 64,
+        python=Path("/environments/ee/bin/python"),
+        settings=ServingSettings(timeout_ms=100, fallback_score=0.5),
+        created_at=NOW,
+    )
+
+
+def rollout(number: int = 1, model: str = "card-fraud", phase: Phase = Phase.RESOLVE) -> Rollout:
+    return Rollout(
+        id=f"{model}-r{number}",
+        model=model,
+        kind=Kind.DEPLOY,
+        version="7",
+        asked_as=f"{model}@7",
+        actor=ANNA,
+        why="better recall",
+        created_at=NOW,
+        spec="model: card-fraud\n",
+        salt="5a17",
+        plan=None,
+        status=Status(phase, NOW),
+    )
+
+
+def full_rollout() -> Rollout:
+    """Every field in use, with what JSON has no word for: paths, sets, times, infinite bounds."""
+    artifact = Artifact(
+        path=Path("/artifacts/aa"),
+        digest="a" * 64,
+        requirements=Requirements(("scikit-learn==1.7.2",), "3.11.7", NOW, "requirements.txt"),
+        inputs=(Column("amount", "double"), Column("country", "string", required=False)),
+        outputs=None,
+        input_example=Path("/artifacts/aa/serving_input_example.json"),
+        flavor="mlflow.sklearn",
+        warnings=("logged without outputs",),
+    )
+    plan = Plan(
+        champion="card-fraud-6-000000",
+        champion_version="6",
+        steps=(Step(500, 1000, 60.0, 3600.0), Step(2500, 1000, 60.0, 3600.0)),
+        policy=Policy(alerts=None),
+        approval_required=True,
+        settings=ServingSettings(),
+        accepts=frozenset({"one-at-a-time"}),
+    )
+    assessment = Assessment(
+        Verdict.CONTINUE, "not enough", ({"name": "errors", "e_bad": float("inf"), "bounds": [0.0, 0.1]},), {"seen": 12}
+    )
+    return replace(
+        rollout(),
+        plan=plan,
+        status=Status(Phase.CANARY, NOW, 1, reason="at 25 %", cause=Cause.NONE),
+        artifact=artifact,
+        candidate=release(),
+        threshold=0.93,
+        gates=(GateResult("load", Outcome.PASS, "loads in 1.2 s", {"seconds": 1.2, "notes": ["ä", None]}),),
+        steps=(StepRecord(0, 500, "card-fraud-r1.0", NOW, assessment, NOW + timedelta(minutes=5)),),
+        approved_by="bert",
+        notes=("dated lock",),
+    )
+
+
+def event(kind: str, model: str = "card-fraud") -> Event:
+    return Event(NOW, model, f"{model}-r1", kind, f"{kind} happened", {"weight": 500})
+
+
+# --- rollouts ---------------------------------------------------------------------------------------------
+
+
+def test_a_rollout_comes_back_as_it_was_saved_after_a_restart(reopen: Callable[[], Store]) -> None:
+    first = reopen()
+    first.create(rollout())
+    first.save(full_rollout())
+    assert reopen().rollout("card-fraud-r1") == full_rollout()
+
+
+def test_a_model_has_at_most_one_rollout_in_flight(store: Store) -> None:
+    store.create(rollout(1))
+    with pytest.raises(Refused, match="card-fraud-r1") as refusal:
+        store.create(rollout(2))
+    assert "--supersede" in refusal.value.hint
+    store.create(rollout(1, model="account-takeover"))
+    store.save(rollout(1, phase=Phase.ABORTED))
+    store.create(rollout(2))
+    assert {one.id for one in store.in_flight()} == {"account-takeover-r1", "card-fraud-r2"}
+    with pytest.raises(Refused, match="card-fraud-r2"):
+        store.save(rollout(1, phase=Phase.CANARY))
+
+
+def test_of_many_deploys_at_once_exactly_one_is_created(reopen: Callable[[], Store]) -> None:
+    stores = [reopen(), reopen()]
+
+    def deploy(number: int) -> bool:
+        try:
+            stores[number % 2].create(rollout(number), [event("created")])
+        except Refused:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(deploy, range(1, 17))) == 1
+    assert len(stores[0].in_flight()) == 1
+    assert len(stores[0].events()) == 1, "what was refused must leave no event"
+
+
+def test_creating_the_same_rollout_twice_is_creating_it_once(store: Store) -> None:
+    store.create(rollout(), [event("created")])
+    store.create(rollout(), [event("created")])
+    assert len(store.events()) == 1
+    with pytest.raises(Refused):
+        store.create(replace(rollout(), why="something else"))
+
+
+def test_rollout_state_and_events_are_saved_together_or_not_at_all(store: Store) -> None:
+    store.create(rollout(phase=Phase.PROMOTING))
+    state = ModelState("card-fraud", champion=release(), aborted={"6": "card-fraud-r0"})
+    with pytest.raises(NotFound):
+        store.save(rollout(9, phase=Phase.PROMOTED), state, [event("promoted")])
+    assert store.model("card-fraud") == ModelState("card-fraud")
+    assert store.events() == []
+    store.save(rollout(phase=Phase.PROMOTED), state, [event("promoted")])
+    assert store.model("card-fraud") == state
+    assert [one.kind for one in store.events()] == ["promoted"]
+
+
+def test_an_unknown_rollout_is_answered_with_near_ones(store: Store) -> None:
+    store.create(rollout())
+    with pytest.raises(NotFound, match="card-fraud-r1"):
+        store.rollout("card-fruad-r1")
+
+
+def test_rollouts_come_newest_first_by_model(store: Store) -> None:
+    for number in (1, 2, 3):
+        store.create(rollout(number, phase=Phase.ABORTED))
+    store.create(rollout(1, model="other"))
+    assert [one.id for one in store.rollouts("card-fraud", limit=2)] == ["card-fraud-r3", "card-fraud-r2"]
+    assert store.rollouts()[0].id == "other-r1"
+
+
+def test_a_number_is_never_given_twice(reopen: Callable[[], Store]) -> None:
+    stores = [reopen(), reopen()]
+    with ThreadPoolExecutor(8) as pool:
+        numbers = list(pool.map(lambda turn: stores[turn % 2].next_number("card-fraud"), range(40)))
+    assert sorted(numbers) == list(range(1, 41))
+    assert reopen().next_number("card-fraud") == 41
+    assert stores[0].next_number("other") == 1
+
+
+def test_orders_are_kept_in_turn_once_each_and_only_while_in_flight(store: Store) -> None:
+    store.create(rollout())
+    approve, abort = Order("approve", ANNA, "fine", NOW), Order("abort", ANNA, "not fine", NOW)
+    for order in (approve, abort, approve):
+        store.order("card-fraud-r1", order)
+    assert store.orders("card-fraud-r1") == [approve, abort]
+    store.save(rollout(phase=Phase.ABORTED))
+    store.order("card-fraud-r1", approve)
+    with pytest.raises(Refused, match="aborted"):
+        store.order("card-fraud-r1", Order("promote", ANNA, "late", NOW))
+    with pytest.raises(NotFound):
+        store.order("card-fraud-r9", approve)
+
+
+# --- models, releases, settings ---------------------------------------------------------------------------
+
+
+def test_a_model_without_state_is_empty_and_with_state_as_saved(store: Store) -> None:
+    assert store.model("card-fraud") == ModelState("card-fraud")
+    assert store.models() == []
+    state = ModelState("card-fraud", release(), 0.9, release("6"), NOW, {"champion": "7"}, {"5": "r2"}, "anna", "why")
+    store.save_model(state, [event("promoted")])
+    store.save_model(state)
+    assert store.models() == [state]
+
+
+def test_a_release_is_added_once_and_listed_newest_first(store: Store) -> None:
+    for version in ("6", "7", "6"):
+        store.add_release(release(version))
+    store.add_release(release("1", "other"))
+    assert [one.version for one in store.releases("card-fraud")] == ["7", "6"]
+    assert store.releases("card-fraud")[0] == release("7")
+    assert len(store.releases()) == 3
+
+
+def test_a_setting_is_what_it_was_last_set_to(store: Store) -> None:
+    assert store.setting("paused") is None
+    store.set_setting("paused", "yes")
+    store.set_setting("paused", "no")
+    assert store.setting("paused") == "no"
+
+
+# --- events -----------------------------------------------------------------------------------------------
+
+
+def test_events_are_numbered_and_read_on_from_any_number(store: Store) -> None:
+    store.emit([event(f"step-{index}") for index in range(5)])
+    store.emit([event("elsewhere", "other")])
+    everything = store.events()
+    assert [one.kind for one in everything] == ["step-0", "step-1", "step-2", "step-3", "step-4", "elsewhere"]
+    assert everything[0] == replace(event("step-0"), number=everything[0].number)
+    assert [one.kind for one in store.events(after=everything[1].number, limit=2)] == ["step-2", "step-3"]
+    assert [one.kind for one in store.events(limit=2)] == ["step-4", "elsewhere"], "after 0: the last ones"
+    assert [one.kind for one in store.events(model="other")] == ["elsewhere"]
+    assert store.events(after=everything[-1].number) == []
+
+
+def test_events_of_many_threads_all_arrive_with_numbers_of_their_own(store: Store) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda index: store.emit([event(f"e{index}"), event(f"f{index}")]), range(20)))
+    numbers = [one.number for one in store.events()]
+    assert len(set(numbers)) == 40
+    assert numbers == sorted(numbers)
+
+
+# --- audit ------------------------------------------------------------------------------------------------
+
+
+def test_the_audit_trail_tells_who_did_what_and_the_chain_holds(reopen: Callable[[], Store]) -> None:
+    store = reopen()
+    assert store.audit_broken_at() is None
+    for index in range(3):
+        store.audit(ANNA, "deploy", f"card-fraud@{index}", "better", {"supersede": False, "ä": [1.5, None]}, NOW)
+    trail = reopen().audit_trail()
+    assert [entry.subject for entry in trail] == ["card-fraud@0", "card-fraud@1", "card-fraud@2"]
+    assert trail[2].previous == trail[1].digest
+    assert trail[0].details == {"supersede": False, "ä": [1.5, None]}
+    assert (trail[0].who, trail[0].origin, trail[0].at) == ("anna", "cli", NOW)
+    assert [entry.number for entry in store.audit_trail(after=1, limit=1)] == [2]
+    assert store.audit_broken_at() is None
+
+
+def test_the_chain_holds_when_many_write_it_at_once(reopen: Callable[[], Store]) -> None:
+    stores = [reopen(), reopen()]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda turn: stores[turn % 2].audit(ANNA, "act", str(turn), "", {}, NOW), range(40)))
+    assert stores[0].audit_broken_at() is None
+    assert [entry.number for entry in stores[0].audit_trail()] == list(range(1, 41))
+
+
+# --- tokens -----------------------------------------------------------------------------------------------
+
+
+def test_a_token_tells_its_owner_until_it_is_revoked(store: Store) -> None:
+    secret = store.issue_token("anna", Access.DEPLOY, NOW)
+    assert secret.startswith("srn_")
+    assert store.whose_token(secret) == Actor("anna", Access.DEPLOY)
+    assert store.whose_token(secret + "x") is None
+    assert store.whose_token("") is None
+    store.revoke_token("anna", NOW)
+    store.revoke_token("anna", NOW)
+    assert store.whose_token(secret) is None
+    again = store.issue_token("anna", Access.VIEW, NOW)
+    assert store.whose_token(again) == Actor("anna", Access.VIEW)
+    assert store.whose_token(secret) is None, "the old one stays revoked"
+
+
+def test_a_token_of_one_plane_is_nobody_on_the_other(store: Store) -> None:
+    caller = store.issue_token("payments", Access.VIEW, NOW, plane="data")
+    person = store.issue_token("anna", Access.ADMIN, NOW)
+    assert store.whose_token(caller) is None
+    assert store.whose_token(caller, plane="data") == Actor("payments", Access.VIEW)
+    assert store.whose_token(person, plane="data") is None
+
+
+def test_tokens_are_listed_without_anything_secret(store: Store) -> None:
+    secret = store.issue_token("payments", Access.VIEW, NOW, plane="data")
+    store.issue_token("anna", Access.ADMIN, NOW)
+    store.revoke_token("payments", NOW)
+    first, second = store.tokens()
+    assert (first["name"], first["plane"], first["access"]) == ("payments", "data", "view")
+    assert datetime.fromisoformat(first["revoked_at"]) == NOW
+    assert second["revoked_at"] is None
+    assert set(first) == {"name", "access", "plane", "issued_at", "revoked_at"}
+    assert secret not in str(store.tokens())
+
+
+def test_bad_token_names_planes_and_taken_names_are_refused(store: Store) -> None:
+    store.issue_token("anna", Access.VIEW, NOW)
+    with pytest.raises(Refused, match="anna"):
+        store.issue_token("anna", Access.VIEW, NOW)
+    for name in ("", "a b", "<script>", "x" * 65, "-x", "a\n"):
+        with pytest.raises(InvalidInput):
+            store.issue_token(name, Access.VIEW, NOW)
+    with pytest.raises(InvalidInput):
+        store.issue_token("bert", Access.VIEW, NOW, plane="moon")
+    with pytest.raises(NotFound, match="anna"):
+        store.revoke_token("anne", NOW)

@@ -1,0 +1,111 @@
+"""What every Target must do, see `core.ports.Target`."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from serinus.backends.host import HostTarget
+from serinus.core.errors import InvalidInput, Refused, Unavailable
+from serinus.core.home import Home
+from serinus.core.ports import Target
+from serinus.core.values import Placement, PlacementState, Release, ServingSettings
+
+STANDIN = Path(__file__).parents[1] / "backends" / "host" / "standin"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "h")
+    for directory in home.directories:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.secret.write_text(secrets.token_hex(16))
+    return home
+
+
+@pytest.fixture
+def target(home: Home) -> Iterator[Target]:
+    command = [sys.executable, "-m", "serinus.backends.host", "--home", str(home.path), "--runtime", str(STANDIN)]
+    host = subprocess.Popen(command)
+    try:
+        made = HostTarget(home)
+        until(lambda: home.host_socket.exists())
+        yield made
+    finally:
+        host.terminate()
+        host.wait(20)
+
+
+@pytest.fixture
+def release(home: Home) -> Release:
+    artifact = home.artifacts / "m"
+    artifact.mkdir()
+    (artifact / "behaviour.json").write_text(json.dumps({}))
+    settings, made = ServingSettings(), datetime(2026, 1, 1, tzinfo=UTC)
+    return Release("fraud 1-1-abcdef", "fraud", "1", artifact, "a", "e", Path(sys.executable), settings, made)
+
+
+def until(predicate: Callable[[], bool], timeout: float = 60.0) -> None:
+    end = time.monotonic() + timeout
+    while not predicate():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def ready(target: Target, release: Release) -> Placement:
+    until(lambda: target.observe()[release.id].state is PlacementState.READY)
+    return target.observe()[release.id]
+
+
+def test_a_placed_release_is_observed_until_it_is_ready(target: Target, release: Release) -> None:
+    target.place(release)
+    assert target.observe()[release.id].state in (PlacementState.STARTING, PlacementState.READY)
+    placement = ready(target, release)
+    assert placement.endpoint
+    assert placement.pid
+
+
+def test_placing_twice_is_placing_once(target: Target, release: Release) -> None:
+    target.place(release)
+    placement = ready(target, release)
+    target.place(replace(release, created_at=datetime(2026, 2, 2, tzinfo=UTC)))
+    assert target.observe()[release.id].pid == placement.pid
+
+
+def test_another_release_under_the_same_id_is_refused(target: Target, release: Release) -> None:
+    target.place(release)
+    with pytest.raises(Refused, match=release.id):
+        target.place(replace(release, version="2"))
+
+
+def test_a_removed_release_is_not_observed_any_more(target: Target, release: Release) -> None:
+    target.place(release)
+    ready(target, release)
+    target.remove(release.id)
+    assert release.id not in target.observe()
+
+
+def test_removing_what_is_not_there_does_nothing(target: Target) -> None:
+    target.remove("never-1-abcdef")
+    assert target.observe() == {}
+
+
+def test_an_id_that_would_lead_out_of_the_home_is_invalid(target: Target, release: Release) -> None:
+    with pytest.raises(InvalidInput):
+        target.place(replace(release, id=".hidden"))
+
+
+def test_without_a_host_the_target_is_unavailable(home: Home, release: Release) -> None:
+    target = HostTarget(home)
+    for act in (target.observe, lambda: target.place(release), lambda: target.remove(release.id)):
+        with pytest.raises(Unavailable, match="does not answer"):
+            act()
