@@ -21,6 +21,8 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 START = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.worker import main; main()"
+# MLflow takes seconds to import and a hand-made model does without: so most workers of the tests have none.
+HIDE_MLFLOW = "import sys; sys.modules['mlflow'] = None; "
 
 
 def _wait_until(predicate: Callable[[], Any], timeout: float = 10.0) -> Any:
@@ -98,7 +100,7 @@ class Client:
 class RunningWorker:
     """A worker process with its report pipe and its listening socket."""
 
-    def __init__(self, directory: Path, artifact: Path, config: Mapping[str, Any], python: str) -> None:
+    def __init__(self, directory: Path, artifact: Path, config: Mapping[str, Any], start: list[str]) -> None:
         self.socket = directory / "w.sock"
         self.scratch = directory / "scratch"
         self.log = directory / "worker.log"
@@ -115,7 +117,7 @@ class RunningWorker:
         file.write_text(json.dumps(content))
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [python, "-I", "-c", START, str(file)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [*start, str(file)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 pass_fds=(listener.fileno(), writer), cwd=directory,
             )  # fmt: skip
         listener.close()
@@ -161,12 +163,15 @@ StartWorker = Callable[..., RunningWorker]
 
 @pytest.fixture
 def start_worker(short_path: Path) -> Iterator[StartWorker]:
-    """`start_worker(artifact, python=..., **config)`; stopped when the test ends."""
+    """`start_worker(artifact, python=.., with_mlflow=.., **config)`; stopped when the test ends."""
     with contextlib.ExitStack() as stack:
 
-        def start(artifact: Path, python: str = sys.executable, **config: Any) -> RunningWorker:
+        def start(
+            artifact: Path, python: str = sys.executable, with_mlflow: bool = False, **config: Any
+        ) -> RunningWorker:
+            command = [python, "-I", "-c", START if with_mlflow else HIDE_MLFLOW + START]
             directory = Path(tempfile.mkdtemp(dir=short_path))
-            worker = RunningWorker(directory, artifact, config, python)
+            worker = RunningWorker(directory, artifact, config, command)
             stack.callback(worker.close)
             return worker
 

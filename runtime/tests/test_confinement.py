@@ -32,6 +32,11 @@ def connect(family, kind, address):
     with socket.socket(family, kind) as stream:
         stream.connect(address)
 
+def run_written():
+    pathlib.Path("x").write_text("#!/bin/sh")
+    os.chmod("x", 0o700)
+    os.execv("x", ["x"])
+
 def listen():
     with socket.socket() as stream:
         stream.bind(("127.0.0.1", 0))
@@ -61,7 +66,7 @@ ATTACKS = {
     "send by IPv6": lambda: connect(socket.AF_INET6, socket.SOCK_DGRAM, ("::1", PORT)),
     "reach an abstract socket": lambda: connect(socket.AF_UNIX, socket.SOCK_STREAM, TARGET["abstract"]),
     "have another program read it": lambda: subprocess.run(["cat", HOME / "token"], check=True, capture_output=True),
-    "run what it wrote": lambda: (pathlib.Path("x").write_text("#!/bin/sh"), os.chmod("x", 0o700), os.execv("x", "x")),
+    "run what it wrote": run_written,
     "dump core": lambda: __import__("resource").setrlimit(4, (1, 1)),
     "take more descriptors": lambda: os.fstat(TARGET["descriptor"]),
     "find a secret in its environment": lambda: os.environ["SERINUS_SECRET"],
@@ -166,7 +171,7 @@ def test_the_same_attacks_succeed_unconfined_so_the_test_means_something(
 
 
 def test_a_model_may_write_in_its_scratch_directory_up_to_its_memory_limit(
-    start_worker: Callable[..., Any], tmp_path: Path
+    make_artifact: Callable[..., Path], start_worker: Callable[..., Any], tmp_path: Path
 ) -> None:
     code = """
 import os, tempfile, pathlib

@@ -82,7 +82,7 @@ def log_to(short_path: Path) -> dict[str, str]:
 
 
 def test_it_reports_ready_after_a_warm_up_and_answers(start_worker: Callable[..., Any], adds_up: Path) -> None:
-    worker = start_worker(adds_up)
+    worker = start_worker(adds_up, with_mlflow=True)
     report = worker.wait_ready()
     assert report["confined"] is True
     assert report["warm_up_ms"] > 0
@@ -111,7 +111,7 @@ def test_a_body_over_the_releases_limit_is_a_413(start_worker: Callable[..., Any
         ("raise RuntimeError('wrong at import')\n", "RuntimeError: wrong at import"),
         ("import sys; sys.exit(3)\n", "SystemExit"),
         (('data["amount"]', 'data["absent"]'), "does not answer its own input example: KeyError"),
-        (("return data", "return 1 or data"), "one value instead of one for each row"),
+        (("return data", "return numpy.float64(1) or data"), "one value instead of one for each row"),
     ],
 )
 def test_a_model_that_does_not_come_up_says_why(

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from serinus.core.home import Home
-from serinus.supervisor import state
+from serinus.supervisor import kernel, logs, state
 from serinus.supervisor.state import ProcessRecord
+
+log = logging.getLogger(__name__)
 
 FIRST_DELAY = 0.2
 LONGEST_DELAY = 30.0
 HEALTHY_AFTER = 60.0
-LOG_LIMIT = 20_000_000
+"""Seconds of running after which an earlier death no longer counts against a process."""
+LOGS_EVERY = 30.0
+_KILL_SECONDS = 5.0
+_LEAST_GRACE = 1.0
+"""Between SIGTERM and SIGKILL, also where `pre_stop` has used up the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +36,51 @@ class ProcessSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to the supervisor's own."""
     stop_seconds: float = 15.0
-    """How long it may take to end by itself after SIGTERM."""
+    """How long it may take to end by itself, `pre_stop` included, before it is killed."""
+    pre_stop: Sequence[str] = ()
+    """A command to be run before SIGTERM, so that what is in flight is finished (Kubernetes' `preStop`)."""
 
 
 @dataclass(slots=True)
 class _Watched:
     spec: ProcessSpec
-    record: ProcessRecord | None = None
+    record: ProcessRecord
     child: subprocess.Popen[bytes] | None = None
+    """None: not ours, but adopted."""
+    started: float = 0.0
     delay: float = 0.0
     next_try: float = 0.0
+    log_from: int = 0
 
 
 class Keeper:
-    """`specs`: in the order of starting; they are stopped the other way round."""
+    """`specs`: in the order of starting; they are stopped the other way round. `now`: seconds that never go back.
 
-    def __init__(self, home: Home, specs: Sequence[ProcessSpec], now: Callable[[], float] = time.time) -> None:
+    What runs already, by its record or its mark, is adopted as it is.
+    """
+
+    def __init__(self, home: Home, specs: Sequence[ProcessSpec], now: Callable[[], float] = time.monotonic) -> None:
         self._home = home
         self._now = now
-        self._watched = [_Watched(spec, record=state.read(home, spec.name)) for spec in specs]
+        self._logs_seen = now()
+        there = {record.name: record for record in state.running(home)}
+        self._watched = [self._watch(order, spec, there.get(spec.name)) for order, spec in enumerate(specs, start=1)]
+
+    @classmethod
+    def of_what_runs(cls, home: Home) -> Keeper:
+        """To stop it: from the records alone, whatever the settings say by now."""
+        return cls(home, [ProcessSpec(r.name, (), {}, r.stop_seconds, r.pre_stop) for r in state.running(home)])
+
+    def _watch(self, order: int, spec: ProcessSpec, there: ProcessRecord | None) -> _Watched:
+        before = there or state.read(self._home, spec.name) or ProcessRecord(spec.name, state.STOPPED)
+        record = replace(before, order=order, stop_seconds=spec.stop_seconds, pre_stop=tuple(spec.pre_stop))
+        watched = _Watched(spec, record, started=self._now())
+        if there is not None:
+            log.info("%s runs already, pid %d", spec.name, record.pid)
+            self._remember(watched, replace(record, state=state.RUNNING))
+        elif not record.identity.startswith(kernel.boot()):
+            watched.record = replace(record, state=state.STOPPED)  # a restart of the machine is no fault of its own
+        return watched
 
     def round(self) -> None:
         """Starts what should run and does not, unless it is backing off."""
@@ -56,108 +88,165 @@ class Keeper:
             if watched.child is not None:
                 watched.child.poll()  # reaps, so that a dead child is seen as dead
             if state.alive(watched.record):
-                self._note_health(watched)
+                if self._now() - watched.started > HEALTHY_AFTER:
+                    watched.delay = 0.0
             else:
                 self._revive(watched)
+        self._look_after_logs()
 
-    def _note_health(self, watched: _Watched) -> None:
-        assert watched.record is not None
-        if watched.delay and self._now() - watched.record.since > HEALTHY_AFTER:
-            watched.delay = 0.0
+    # --- starting -----------------------------------------------------------------------------------------
 
     def _revive(self, watched: _Watched) -> None:
-        now = self._now()
-        died = watched.record is not None and watched.record.state == "running"
-        if died:
-            self._back_off(watched, now)
-        if now >= watched.next_try:
-            self._start(watched, now)
+        if watched.record.state == state.RUNNING:
+            self._back_off(watched, self._end_in_words(watched))
+        if self._now() >= watched.next_try:
+            self._start(watched)
 
-    def _back_off(self, watched: _Watched, now: float) -> None:
+    def _back_off(self, watched: _Watched, reason: str) -> None:
         """The first restart is at once; one that dies again soon waits twice as long each time."""
-        assert watched.record is not None
-        watched.next_try = now + watched.delay
+        log.warning("%s %s; starting it again in %.1f s", watched.spec.name, reason, watched.delay)
+        watched.next_try = self._now() + watched.delay
         watched.delay = min(max(2 * watched.delay, FIRST_DELAY), LONGEST_DELAY)
-        reason = _end_in_words(watched.child)
-        self._remember(watched, replace(watched.record, state="backing-off", reason=reason))
+        self._remember(watched, replace(watched.record, state=state.BACKING_OFF, reason=reason))
 
-    def _start(self, watched: _Watched, now: float) -> None:
-        if watched.record is not None:
-            _sweep_group(watched.record.pid)
-        restarts = watched.record.restarts + 1 if watched.record and watched.record.state == "backing-off" else 0
-        reason = watched.record.reason if watched.record and restarts else ""
+    def _start(self, watched: _Watched) -> None:
+        before = watched.record
+        self._sweep(before)  # a dead server's workers would still hold its port
+        again = before.state == state.BACKING_OFF
+        attempt = replace(before, restarts=before.restarts + 1 if again else 0, reason=before.reason if again else "")
         try:
-            watched.child = self._spawn(watched.spec)
+            watched.child, trouble = self._spawn(watched)
         except OSError as error:
-            watched.delay = min(max(2 * watched.delay, FIRST_DELAY), LONGEST_DELAY)
-            watched.next_try = now + watched.delay
-            failed = ProcessRecord(watched.spec.name, "backing-off", 0, 0, now, restarts, f"cannot be started: {error}")
-            self._remember(watched, failed)
+            failed = replace(attempt, pid=0, identity="", since=time.time())
+            watched.record = failed
+            self._back_off(watched, f"cannot be started: {error.strerror}")
             return
+        watched.started = self._now()
         pid = watched.child.pid
-        started = state.start_ticks(pid) or 0
-        self._remember(watched, ProcessRecord(watched.spec.name, "running", pid, started, now, restarts, reason))
+        seen = kernel.look(pid)
+        running = replace(attempt, state=state.RUNNING, pid=pid, identity=seen.identity if seen else "")
+        self._remember(watched, replace(running, since=time.time(), reason=trouble or running.reason))
 
-    def _spawn(self, spec: ProcessSpec) -> subprocess.Popen[bytes]:
-        log = self._home.logs / f"{spec.name}.log"
-        _turn_over(log)
-        with log.open("ab") as output:
-            return subprocess.Popen(
+    def _spawn(self, watched: _Watched) -> tuple[subprocess.Popen[bytes], str]:
+        spec = watched.spec
+        path = logs.path(self._home, spec.name)
+        logs.turn_over(path)
+        watched.log_from = logs.size(path)
+        output, trouble = logs.open_log(path)
+        try:
+            child = subprocess.Popen(
                 list(spec.command),
-                env={**os.environ, **spec.environment},
+                env={**os.environ, **spec.environment, kernel.MARK: spec.name},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a Ctrl-C in the terminal of `up` is not meant for it
                 cwd=self._home.path,
             )
+        finally:
+            os.close(output)
+        return child, trouble
+
+    def _end_in_words(self, watched: _Watched) -> str:
+        code = None if watched.child is None else watched.child.returncode
+        if code is None:
+            return "died"
+        if code < 0:
+            return f"killed by {_signal_name(-code)}"
+        words = logs.last_words(logs.path(self._home, watched.spec.name), watched.log_from) if code else ""
+        return f"exited with {code}" + (f": {words}" if words else "")
 
     def _remember(self, watched: _Watched, record: ProcessRecord) -> None:
         watched.record = record
-        # A full disk must not stop the one that keeps the others running; what is in memory goes on.
+        # A full disk must not stop the one that keeps the others running: what is in memory goes on, and after its
+        # death its processes are found by their marks.
         with contextlib.suppress(OSError):
             state.write(self._home, record)
 
-    def stop(self) -> None:
-        """Ends everything, in the order of the specs, each with its time to finish what is in flight."""
-        for watched in reversed(self._watched):
-            if not state.alive(watched.record) or watched.record is None:
-                continue
-            self._end(watched, watched.record)
-            self._remember(watched, replace(watched.record, state="stopped", reason="stopped by `serinus down`"))
+    def _look_after_logs(self) -> None:
+        if self._now() - self._logs_seen < LOGS_EVERY:
+            return
+        self._logs_seen = self._now()
+        for name in (state.SUPERVISOR, *(watched.spec.name for watched in self._watched)):
+            logs.turn_over(logs.path(self._home, name))
 
-    def _end(self, watched: _Watched, record: ProcessRecord) -> None:
-        for sent, patience in ((signal.SIGTERM, watched.spec.stop_seconds), (signal.SIGKILL, 5.0)):
+    # --- stopping -----------------------------------------------------------------------------------------
+
+    def stop(self) -> Sequence[str]:
+        """Ends everything, the last started first, each with its time to finish what is in flight.
+
+        The names of what does not even end when it is killed.
+        """
+        return [watched.spec.name for watched in reversed(self._watched) if not self._stop(watched)]
+
+    def _stop(self, watched: _Watched) -> bool:
+        if state.alive(watched.record):
+            self._remember(watched, replace(watched.record, state=state.STOPPING))
+            how = self._end(watched)
+            if state.alive(watched.record):
+                log.error("%s (pid %d) does not end", watched.spec.name, watched.record.pid)
+                return False
+            log.info("%s %s", watched.spec.name, how)
+            self._remember(watched, replace(watched.record, state=state.STOPPED, reason=how))
+        elif watched.record.state != state.STOPPED:
+            self._remember(watched, replace(watched.record, state=state.STOPPED))
+        self._sweep(watched.record)
+        return True
+
+    def _end(self, watched: _Watched) -> str:
+        """What ended it, in words."""
+        deadline = time.monotonic() + watched.spec.stop_seconds
+        self._run_pre_stop(watched.spec)
+        patience = max(deadline - time.monotonic(), _LEAST_GRACE)
+        if self._signal(watched, signal.SIGTERM, patience):
+            return "stopped"
+        self._signal(watched, signal.SIGKILL, _KILL_SECONDS)
+        return f"killed, as it did not stop within {watched.spec.stop_seconds:g} s"
+
+    def _run_pre_stop(self, spec: ProcessSpec) -> None:
+        if not spec.pre_stop:
+            return
+        try:
+            done = subprocess.run(
+                list(spec.pre_stop),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                timeout=spec.stop_seconds,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            log.warning("what is to be done before %s stops was not done: %s", spec.name, type(error).__name__)
+            return
+        if done.returncode != 0:
+            words = done.stderr.decode(errors="replace").strip()[-300:]
+            log.warning("what is to be done before %s stops failed: %s", spec.name, words)
+
+    def _signal(self, watched: _Watched, number: signal.Signals, patience: float) -> bool:
+        """Whether it has ended within `patience` seconds."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(watched.record.pid, number)
+        deadline = time.monotonic() + patience
+        while True:
+            if watched.child is not None:
+                watched.child.poll()
+            if not state.alive(watched.record):
+                return True
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.02)
+
+    def _sweep(self, record: ProcessRecord) -> None:
+        """Ends what a dead process has left behind, and nobody else's, whoever has its pid by now."""
+        if record.pid <= 0 or state.alive(record):
+            return
+        for left in kernel.followers(record.pid, record.name):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(record.pid, sent)
-            deadline = time.monotonic() + patience
-            while time.monotonic() < deadline:
-                if watched.child is not None:
-                    watched.child.poll()
-                if not state.alive(record):
-                    return
-                time.sleep(0.05)
+                os.kill(left.pid, signal.SIGKILL)
 
 
-def _sweep_group(leader: int) -> None:
-    """Ends what a dead process left behind in its group (a server's workers that still hold its port).
-
-    While no process has the number of the group, the group is the dead one's: numbers of living groups are not reused.
-    """
-    if leader > 0 and state.start_ticks(leader) is None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(leader, signal.SIGKILL)
-
-
-def _end_in_words(child: subprocess.Popen[bytes] | None) -> str:
-    if child is None or child.returncode is None:
-        return "died"
-    if child.returncode < 0:
-        return f"killed by {signal.Signals(-child.returncode).name}"
-    return f"exited with {child.returncode}"
-
-
-def _turn_over(log: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        if log.stat().st_size > LOG_LIMIT:
-            log.replace(log.with_suffix(".log.1"))
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # the real-time ones have no names
+        return f"signal {number}"

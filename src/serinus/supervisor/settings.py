@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
-import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
 
 from serinus.core.errors import InvalidInput, Refused
 from serinus.core.home import FORMAT, Home
-
-PORTS = ("api", "envoy", "mlflow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,65 @@ class Settings:
 
     @property
     def loopback(self) -> bool:
-        return self.listen in ("127.0.0.1", "::1", "localhost")
+        return ipaddress.ip_address(self.listen).is_loopback
+
+    def url(self, port: str) -> str:
+        """Of what listens on `listen`: `api` or `envoy`."""
+        host = f"[{self.listen}]" if ":" in self.listen else self.listen
+        return f"http://{host}:{self.ports[port]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Of `serinus up`. What is None or empty stays as it was at the last `up`."""
+
+    ports: Mapping[str, int] = field(default_factory=dict)
+    listen: str | None = None
+    mlflow_uri: str | None = None
+    envoy_binary: str | None = None
+    unconfined: bool | None = None
+    interpreters: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
+
+    def applied_to(self, settings: Settings) -> Settings:
+        """Ports apart. Raises InvalidInput."""
+        if self.envoy_binary and not os.access(self.envoy_binary, os.X_OK):
+            raise InvalidInput(
+                f"--envoy {self.envoy_binary} is not a program", hint="Give the path of an Envoy binary."
+            )
+        return replace(
+            settings,
+            listen=_address(self.listen) if self.listen else settings.listen,
+            mlflow_uri=self.mlflow_uri or settings.mlflow_uri,
+            envoy_binary=os.path.abspath(self.envoy_binary) if self.envoy_binary else settings.envoy_binary,
+            confined=settings.confined if self.unconfined is None else not self.unconfined,
+            interpreters=self.interpreters or settings.interpreters,
+            allowed_hosts=self.allowed_hosts or settings.allowed_hosts,
+        )
+
+    def ignored_by(self, settings: Settings) -> Sequence[str]:
+        """What would have to change in `settings`, in words: the names of these options."""
+        wanted = self.applied_to(settings)
+        names = {
+            "listen": "--listen",
+            "mlflow_uri": "--mlflow-uri",
+            "envoy_binary": "--envoy",
+            "confined": "--unconfined",
+            "interpreters": "--python",
+            "allowed_hosts": "--allowed-host",
+        }
+        changed = [option for name, option in names.items() if getattr(wanted, name) != getattr(settings, name)]
+        return [*changed, *(f"--{name}-port" for name, port in self.ports.items() if settings.ports.get(name) != port)]
+
+
+def _address(listen: str) -> str:
+    """As Envoy wants it: by number."""
+    try:
+        return str(ipaddress.ip_address("127.0.0.1" if listen == "localhost" else listen))
+    except ValueError as error:
+        raise InvalidInput(
+            f"--listen {listen} is no IP address", hint="Give one of this machine's, or 0.0.0.0 for all of them."
+        ) from error
 
 
 def load(home: Home) -> Settings | None:
@@ -44,78 +101,30 @@ def load(home: Home) -> Settings | None:
         found = json.loads(home.settings.read_text())
     except FileNotFoundError:
         return None
-    except ValueError as error:
-        raise InvalidInput(
-            f"{home.settings} is not JSON: {error}", hint="Restore it, or begin with another --home."
-        ) from error
-    if found.get("format") != FORMAT:
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{home.settings} cannot be read: {error}", hint=_RESTORE) from error
+    written_by = found.get("format") if isinstance(found, dict) else None
+    if written_by != FORMAT:
         raise Refused(
-            f"{home.path} is another version's home: format {found.get('format')}, this one reads {FORMAT}",
-            hint="Use that version, or begin with another --home.",
+            f"{home.path} is another version's home: its format is {written_by}, this version reads {FORMAT}",
+            hint="Use the version that made it, or begin with another --home.",
         )
-    known = {k: v for k, v in found.items() if k in Settings.__dataclass_fields__}
-    known["interpreters"] = tuple(known.get("interpreters", ()))
-    known["allowed_hosts"] = tuple(known.get("allowed_hosts", ()))
-    return Settings(**known)
+    known = {name: value for name, value in found.items() if name in Settings.__dataclass_fields__}
+    try:
+        return TypeAdapter(Settings).validate_python(known)
+    except ValidationError as error:
+        wrong = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors()}))
+        raise InvalidInput(f"{home.settings} does not hold what it should in: {wrong}", hint=_RESTORE) from error
+
+
+_RESTORE = "Restore it, or begin with another --home."
 
 
 def save(home: Home, settings: Settings) -> None:
+    """Whole or not at all. Raises OSError."""
     temporary = home.settings.with_suffix(".tmp")
     with temporary.open("w") as file:
         json.dump(asdict(settings), file, indent=2)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(home.settings)
-
-
-def with_ports(settings: Settings, asked: Mapping[str, int], running: bool = False) -> Settings:
-    """Settings with a port for everything: asked for, remembered, or found free.
-
-    Raises Refused where a port that was asked for or remembered is taken: callers know it, so it is not changed
-    silently.
-    """
-    ports = dict(settings.ports)
-    for name in PORTS:
-        if name == "mlflow" and settings.mlflow_uri:
-            continue
-        wanted = asked.get(name, ports.get(name))
-        if wanted is None:
-            ports[name] = free_port(settings.listen, set(ports.values()))
-        elif running or is_free(settings.listen, wanted):
-            ports[name] = wanted
-        else:
-            raise Refused(
-                f"port {wanted} for {name} is taken by another process",
-                hint=f"Stop that one, or choose another: `serinus up --{name}-port N`.",
-            )
-    return replace(settings, ports=ports)
-
-
-def is_free(address: str, port: int) -> bool:
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-        # Without it a port would look taken for a minute after `down`, because of connections in TIME_WAIT.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return False
-        return True
-
-
-def free_port(address: str, taken: set[int]) -> int:
-    while True:
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-            probe.bind((address, 0))
-            port: int = probe.getsockname()[1]
-        if port not in taken:
-            return port
-
-
-def make_directories(home: Home) -> None:
-    """Makes the home's directories, 0700, and refuses one that is somebody else's."""
-    for directory in home.directories:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = directory.lstat()
-        if Path(directory).is_symlink() or found.st_uid != os.getuid():
-            raise Refused(f"{directory} belongs to somebody else", hint="Choose another --home.")
-        directory.chmod(0o700)

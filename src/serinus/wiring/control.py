@@ -15,7 +15,7 @@ from serinus.core.values import Access
 from serinus.engine import ENGINE, Desk, Engine, Report, World
 from serinus.supervisor import processes
 from serinus.supervisor.settings import Settings
-from serinus.wiring.local import build_local
+from serinus.wiring.local import build_local, build_router
 
 FIRST_TOKEN = "admin"  # the name of one, not a secret
 
@@ -24,7 +24,8 @@ def run_control(home: Home, settings: Settings) -> int:
     """Until SIGTERM or SIGINT; the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    world = build_local(home, settings)
+    router = build_router(home)
+    world = build_local(home, settings, router)
     _make_first_token(home, world)
     desk = Desk(world)
     engine = Engine(world, deploy_by_alias=desk.deploy_by_alias)
@@ -35,7 +36,14 @@ def run_control(home: Home, settings: Settings) -> int:
         addresses=_addresses(settings),
         warnings=lambda: _warnings(home, settings),
     )
-    app = create_app(home=home, world=world, desk=desk, report=report, allowed_hosts=_allowed_hosts(settings))
+    app = create_app(
+        home=home,
+        world=world,
+        desk=desk,
+        report=report,
+        allowed_hosts=_allowed_hosts(settings),
+        callers=None if settings.loopback else router,
+    )
     stop = threading.Event()
     loop = threading.Thread(target=engine.run, args=(stop,), name="engine", daemon=True)
     loop.start()

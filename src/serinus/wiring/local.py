@@ -22,13 +22,18 @@ class SystemClock:
         return datetime.now(UTC)
 
 
-def build_local(home: Home, settings: Settings) -> World:
+def build_router(home: Home) -> EnvoyRouter:
+    """One a home: it is also who lets callers in."""
+    return EnvoyRouter(home, admin_socket(home))
+
+
+def build_local(home: Home, settings: Settings, router: EnvoyRouter | None = None) -> World:
     """Every port on its backend of one machine. Nothing is started here."""
     return World(
         registry=MlflowRegistry(settings.registry, home.artifacts),
         environments=UvEnvironments(home.environments, interpreters=[Path(p) for p in settings.interpreters]),
         target=HostTarget(home),
-        router=EnvoyRouter(home, admin_socket(home)),
+        router=router or build_router(home),
         log=DeltaPredictionLog(home),
         fleet=GitFleet(home.fleet),
         trials=Trials(home),

@@ -32,7 +32,7 @@ def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
         ProcessSpec("control", _module("serinus.wiring", home, first="control"), {}, 15.0),
     ]
     if settings.mlflow_uri is None:
-        command = mlflow_server.command(home, settings.ports["mlflow"])
+        command = mlflow_server.command(home.mlflow, settings.ports["mlflow"])
         found.insert(0, ProcessSpec("mlflow", command, mlflow_server.environment(), 10.0))
     return found
 

@@ -60,7 +60,7 @@ def test_after_kill_9_the_same_routing_comes_up(served: Proxy) -> None:
 
 
 def test_preparing_again_keeps_routings_and_keys(served: Proxy) -> None:
-    served.router.set_api_keys({"payments": "k1"})
+    served.router.admit("payments", "k1")
     asked = served.router.in_force("fraud")
     before = names.routes_file(served.home).read_text()
     prepare(served.home, port=served.port)

@@ -69,6 +69,17 @@ def test_the_next_host_replaces_the_workers_and_no_request_fails(host, wait_unti
     assert wait_until(lambda: [worker.pid for worker in Records(host.home).workers()] == [second.pid])
 
 
+def test_an_old_worker_goes_on_answering_where_a_new_one_does_not_come_up_and_the_reason_is_seen(host, wait_until):
+    first = host.placed()
+    host.kill()
+    host.release(load="exit")
+    host.start()
+    wait_until(lambda: "a new one exited with 3 while loading" in host.target.observe()[first.release].reason)
+    assert host.ask(first).body["pid"] == first.pid
+    host.release(load="ok")
+    assert host.until(first.release, PlacementState.READY, but=first.pid).reason == ""
+
+
 def test_a_worker_that_died_while_there_was_no_host_is_replaced_at_once(host):
     first = host.placed()
     host.kill()

@@ -15,7 +15,7 @@ export function table(caption, columns, rows) {
   const kind = (i) => (columns[i][1] ? "number" : null);
   const head = columns.map(([title], i) => h("th", { scope: "col", class: kind(i) }, title));
   const cell = (content, i) =>
-    h(i === 0 ? "th" : "td", { scope: i === 0 ? "row" : null, class: kind(i), "data-title": columns[i][0] }, content);
+    h(i === 0 ? "th" : "td", { scope: i === 0 ? "row" : null, class: kind(i), "data-title": columns[i][0] }, i === 0 ? content : h("div", {}, content));
   return h(
     "table",
     {},
@@ -63,6 +63,15 @@ export function state(word) {
   return h("span", { class: `state ${level}` }, word.replaceAll("-", " "));
 }
 
+// The server's time less ours: what is told is told by the server's clock.
+let ahead = 0;
+
+export function setNow(moment) {
+  ahead = Date.parse(moment) - Date.now();
+}
+
+export const now = () => Date.now() + ahead;
+
 export function when(moment) {
   const date = new Date(moment);
   return h("time", { datetime: date.toISOString(), title: date.toLocaleString() }, ago(date));
@@ -73,7 +82,7 @@ export function tick() {
 }
 
 function ago(date) {
-  const seconds = Math.max(0, (Date.now() - date.getTime()) / 1000);
+  const seconds = Math.max(0, (now() - date.getTime()) / 1000);
   if (seconds < 10) return "just now";
   if (seconds < 90) return `${Math.round(seconds)} s ago`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min ago`;

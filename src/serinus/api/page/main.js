@@ -1,6 +1,6 @@
 // Asks, shows, and asks again: at every event, and every few seconds for what changes without one.
 
-import { tick } from "./dom.js";
+import { setNow, tick } from "./dom.js";
 import { showEvents, showFleet, showFlight, showProcesses, showReleases, showStopped, showVerdict } from "./view.js";
 
 const EVERY_MS = 2000;
@@ -22,9 +22,10 @@ async function refresh() {
     ask("/v1/releases"),
     ask("/v1/events?limit=25"),
   ]);
-  showVerdict(status);
+  setNow(status.now);
+  showVerdict(status, rollouts);
   showFleet(status);
-  showFlight(rollouts, Date.parse(status.now));
+  showFlight(rollouts);
   showStopped(rollouts);
   showReleases(releases);
   showEvents(events);
@@ -49,8 +50,8 @@ async function round() {
 }
 
 function lost() {
-  const models = { models: [], processes: [], warnings: [], now: new Date().toISOString() };
-  showVerdict({ ...models, processes: [{ name: "The API", state: "gone", reason: "what is below is as it was last seen" }] });
+  const api = { name: "the API", state: "not answering", reason: "what is below is as it was last seen" };
+  showVerdict({ models: [], processes: [api], warnings: [] }, []);
 }
 
 async function begin() {

@@ -1,14 +1,14 @@
 // From documents to elements, a function a section.
 
-import { details, h, show, state, table, when } from "./dom.js";
+import { details, h, now, show, state, table, when } from "./dom.js";
 import { bytes, cause, count, events, evidence, ms, percent, progress, ratio, verdict, waiting, way } from "./words.js";
 
 const key = JSON.stringify;
 const code = (text) => h("code", {}, text);
 const empty = (...content) => h("p", { class: "empty" }, content);
 
-export function showVerdict(status) {
-  const { level, sentence, points } = verdict(status);
+export function showVerdict(status, rollouts) {
+  const { level, sentence, points } = verdict(status, rollouts, now());
   document.title = level === "bad" ? "(!) Serinus" : "Serinus";
   document.getElementById("verdict").className = `verdict ${level}`;
   show("verdict", key([sentence, points]), () => [
@@ -39,14 +39,14 @@ export function showFleet(status) {
   );
 }
 
-export function showFlight(rollouts, now) {
+export function showFlight(rollouts) {
   const flying = rollouts.filter((r) => !["promoted", "aborted"].includes(r.status.phase));
   document.getElementById("flight-section").hidden = !flying.length;
-  const second = flying.some((r) => r.status.phase === "canary") ? Math.floor(now / 1000) : 0;
-  show("flight", key([flying, second]), () => flying.map((r) => card(r, now)));
+  const second = flying.some((r) => r.status.phase === "canary") ? Math.floor(now() / 1000) : 0;
+  show("flight", key([flying, second]), () => flying.map(card));
 }
 
-function card(rollout, now) {
+function card(rollout) {
   const steps = way(rollout).map(({ name, state: where }) =>
     h("li", { class: where, "aria-current": where === "now" ? "step" : null }, name),
   );
@@ -57,7 +57,7 @@ function card(rollout, now) {
     { class: "card", "aria-label": `Rollout ${rollout.id}` },
     title(rollout),
     stopping ? h("p", { class: "why" }, `Being stopped: ${rollout.status.reason}`) : h("ol", { class: "way" }, steps),
-    progress(rollout, now).map(({ label, value, of }) =>
+    progress(rollout, now()).map(({ label, value, of }) =>
       h("div", { class: "progress" }, h("progress", { max: of || 1, value: Math.min(value, of || 1), "aria-label": label }), h("span", {}, label)),
     ),
     h("p", {}, waiting(rollout)),

@@ -13,20 +13,31 @@ function number(value) {
 
 const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 
-// Is anything wrong? {level, sentence, points}.
-export function verdict(status) {
+const DAY_MS = 86_400_000;
+
+// Is anything wrong? {level, sentence, points}. `now`: milliseconds.
+export function verdict(status, rollouts, now) {
   const models = status.models.filter((m) => m.state === "trouble");
   const processes = status.processes.filter((p) => p.state !== "running");
-  const points = [
+  const wrong = [
     ...models.map((m) => `${m.model}: ${m.notes.join("; ") || "something is not as it should be"}`),
     ...processes.map((p) => `${p.name} is ${p.state.replaceAll("-", " ")}${p.reason ? `: ${p.reason}` : ""}`),
   ];
-  const wrong = points.length;
-  points.push(...status.warnings);
-  if (wrong) return { level: "bad", sentence: `Something is wrong: ${subjects(models, processes)}.`, points };
-  if (points.length) return { level: "warn", sentence: `${serving(status)}, with ${plural(points.length, "warning")}.`, points };
+  const points = [...wrong, ...status.warnings, ...lately(rollouts, now)];
+  if (wrong.length) return { level: "bad", sentence: `Something is wrong: ${subjects(models, processes)}.`, points };
+  if (status.warnings.length) {
+    return { level: "warn", sentence: `${serving(status)}, with ${plural(status.warnings.length, "warning")}.`, points };
+  }
   if (!status.models.length) return { level: "still", sentence: "All is well; nothing is deployed yet.", points };
   return { level: "good", sentence: `All is well: ${serving(status).toLowerCase()}.`, points };
+}
+
+// What Serinus itself stopped within a day: no trouble, because what was live stayed live, but somebody wonders.
+function lately(rollouts, now) {
+  return rollouts
+    .filter((r) => r.status.phase === "aborted" && now - Date.parse(r.status.since) < DAY_MS)
+    .filter((r) => !["operator", "superseded"].includes(r.status.cause))
+    .map((r) => `${r.model} ${r.version} was stopped, because ${cause(r)}; the champion stayed. See below.`);
 }
 
 function subjects(models, processes) {

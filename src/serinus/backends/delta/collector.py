@@ -25,13 +25,12 @@ from serinus.backends.delta.intake import Intake
 from serinus.backends.delta.keeper import CountKeeper
 from serinus.backends.delta.ledger import Ledger, Recovered, RouterOffset
 from serinus.backends.delta.paths import counts_path, local_replies_path, segments_path, table_path
-from serinus.backends.delta.roller import Roller, RollerError
-from serinus.backends.delta.rollup import Schedule
+from serinus.backends.delta.roller import Roller, RollerError, Schedule
 from serinus.backends.delta.router_log import TURN_OVER_BYTES, RouterLog
 from serinus.backends.delta.segments import SegmentWriter, numbers, read_frames, repair
 from serinus.backends.delta.sources import ROUTER
 from serinus.backends.delta.status import write_status
-from serinus.backends.delta.table import last_segment
+from serinus.backends.delta.taken import last_segment
 from serinus.core.home import Home
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from deltalake import DeltaTable
 from serinus.backends.delta.ledger import RouterReplies
 from serinus.backends.delta.segments import Position, read_frames
 from serinus.backends.delta.sources import records_of
-from serinus.backends.delta.table import COLUMNS, frame_of, last_segment, taken_by
+from serinus.backends.delta.table import COLUMNS, frame_of
+from serinus.backends.delta.taken import last_segment, taken_by
 
 
 def read_predictions(table: Path, segments: Path, replies: RouterReplies) -> pl.LazyFrame:

@@ -1,41 +1,34 @@
-"""Rolls up in a process of its own, beside the collector: taking records in never waits for it, and its memory is
-not the collector's.
+"""The collector's end of the roll-up, which runs in a process of its own (`rolling`): taking records in never waits
+for it, and its memory is not the collector's.
 
     collector  {"counted": [segment, offset], "writing": segment}     a line of JSON on stdin
-    roller     {"rolled": count} or {"error": name}                   one in answer, on stdout
+    roll-up    {"rolled": count} or {"error": name}                   one in answer, on stdout
 
 It ends with its stdin. It inherits the home's lock, so that no other collector begins while it is still at work.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
-import logging
-import os
-import signal
 import sys
-import time
-from pathlib import Path
+from dataclasses import dataclass
 
-from deltalake.exceptions import DeltaError
-from sqlalchemy.exc import SQLAlchemyError
-
-from serinus.backends.delta import database
-from serinus.backends.delta.counts import CountStore
-from serinus.backends.delta.database import Database
-from serinus.backends.delta.ledger import Ledger
-from serinus.backends.delta.paths import counts_path, segments_path, table_path
-from serinus.backends.delta.rollup import RollUp, Schedule
 from serinus.backends.delta.segments import Position
-from serinus.backends.delta.table import PredictionTable
 from serinus.core.home import Home
 
-log = logging.getLogger(__name__)
-
+_PROCESS = "serinus.backends.delta.rolling"
 _SECONDS = 600.0
 """After which one answer is no longer waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When the table is tended to: after so many roll-ups, and at least so often."""
+
+    commits: int = 20
+    """Also: the small files of one partition that are worth a compaction."""
+    seconds: float = 3600
 
 
 class RollerError(Exception):
@@ -79,43 +72,10 @@ class Roller:
     async def _running(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", __name__, "--home", str(self._home.path)),
+                *(sys.executable, "-m", _PROCESS, "--home", str(self._home.path)),
                 *("--commits", str(self._schedule.commits), "--seconds", str(self._schedule.seconds)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 pass_fds=(self._lock,),
             )
         return self._process
-
-
-def main() -> int:
-    """The process."""
-    parser = argparse.ArgumentParser(description="Rolls segments of the prediction log up into its Delta table.")
-    parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--commits", type=int, required=True)
-    parser.add_argument("--seconds", type=float, required=True)
-    given = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    for number in (signal.SIGTERM, signal.SIGINT):  # the collector says when it is over, by closing stdin
-        signal.signal(number, signal.SIG_IGN)
-    os.nice(5)
-    roll_up = _roll_up(Home(given.home), Schedule(given.commits, given.seconds))
-    for line in sys.stdin:
-        asked = json.loads(line)
-        try:
-            answer: dict[str, int | str] = {"rolled": roll_up.step(Position(*asked["counted"]), asked["writing"])}
-        except (OSError, DeltaError, SQLAlchemyError) as error:
-            log.exception("rolling up failed; the segments stay where they are")
-            answer = {"error": type(error).__name__}
-        print(json.dumps(answer), flush=True)
-    return 0
-
-
-def _roll_up(home: Home, schedule: Schedule) -> RollUp:
-    counts = Database(counts_path(home), database.metadata)
-    table = PredictionTable(table_path(home))
-    return RollUp(segments_path(home), table, Ledger(counts), CountStore(counts), time.time, schedule)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -4,26 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from serinus.backends.delta.counts import DEFAULT_DAYS, CountStore
 from serinus.backends.delta.ledger import Ledger, RouterReplies
+from serinus.backends.delta.roller import Schedule
 from serinus.backends.delta.segments import Position, numbers, path_of, read_frames, sync_directory
 from serinus.backends.delta.sources import records_of
 from serinus.backends.delta.table import PredictionTable, frame_of
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """When the table is tended to: after so many roll-ups, and at least so often."""
-
-    commits: int = 20
-    """Also: the small files of one partition that are worth a compaction."""
-    seconds: float = 3600
 
 
 class RollUp:

@@ -11,8 +11,6 @@ import logging
 import os
 from pathlib import Path
 
-import httpx
-
 from serinus.backends.delta.commit import GroupCommit
 from serinus.backends.delta.ledger import RouterOffset
 from serinus.backends.delta.sources import router_meta, router_records
@@ -96,6 +94,8 @@ class RouterLog:
         self.malformed += malformed
 
     async def _ask_to_reopen(self, admin: str) -> None:
+        import httpx  # takes as long to import as all of the rest, for something that is rarely needed
+
         uds = admin if admin.startswith("/") else None
         base = "http://envoy" if uds else admin if "://" in admin else f"http://{admin}"
         try:

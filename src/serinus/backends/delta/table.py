@@ -26,6 +26,7 @@ from pydantic_core import to_json
 from serinus.backends.delta.ledger import RouterReplies
 from serinus.backends.delta.records import LATE, Record, inputs_json
 from serinus.backends.delta.segments import sync_directory
+from serinus.backends.delta.taken import APPLICATION, taken_by
 
 COLUMNS: Mapping[str, pl.DataType] = {
     "time": pl.Datetime("us", "UTC"),
@@ -53,8 +54,6 @@ _RAW = {
     if name != "day"
 }
 
-_APPLICATION = "serinus-prediction-log"
-"""Under which the table remembers the last segment that it holds."""
 _DELTA_TYPES = {
     pl.Datetime("us", "UTC"): "timestamp",
     pl.Date(): "date",
@@ -142,7 +141,7 @@ class PredictionTable:
             self._table,
             frame,
             mode="append",
-            commit_properties=CommitProperties(app_transactions=[Transaction(_APPLICATION, segment)]),
+            commit_properties=CommitProperties(app_transactions=[Transaction(APPLICATION, segment)]),
             post_commithook_properties=_QUIET,
         )
         self._sync_last_commit()
@@ -159,15 +158,18 @@ class PredictionTable:
                 self._sync_last_commit()
 
     def clean(self) -> None:
-        """Checkpoint; then removes what neither the table nor a reader of the last hour needs."""
-        self._table.create_checkpoint()
-        self._table.cleanup_metadata()
+        """Removes what neither the table nor a reader of the last hour needs, and writes a checkpoint."""
+        # In this order: a checkpoint forgets which files were replaced, and `full` finds also those that a killed
+        # process has left behind.
         self._table.vacuum(
             retention_hours=int(self._keep_hours),
             dry_run=False,
             enforce_retention_duration=False,
             post_commithook_properties=_QUIET,
+            full=True,
         )
+        self._table.create_checkpoint()
+        self._table.cleanup_metadata()
 
     def expire(self, before: Mapping[str, date], otherwise: date) -> list[Partition]:
         """Drops the days before the model's, or `otherwise`'s, first one to keep; which partitions those were."""
@@ -192,16 +194,6 @@ class PredictionTable:
             if added:
                 _sync(self.path / unquote(added["path"]))
         _sync(commit)
-
-
-def last_segment(path: Path) -> int:
-    """Number of the last segment that the table at `path` holds; 0 where there is none."""
-    return taken_by(DeltaTable(path)) if DeltaTable.is_deltatable(str(path)) else 0
-
-
-def taken_by(table: DeltaTable) -> int:
-    """Number of the last segment that this version of the table holds."""
-    return table.transaction_version(_APPLICATION) or 0
 
 
 def _sync(path: Path) -> None:

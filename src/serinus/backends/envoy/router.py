@@ -75,10 +75,18 @@ class EnvoyRouter:
 
     # --- beyond the port ----------------------------------------------------------------------------------
 
-    def set_api_keys(self, keys: Mapping[str, str]) -> None:
-        """Caller's name -> key: who may call, from now on, where `prepare` was told that keys are required."""
+    def admit(self, name: str, key: str) -> None:
+        """Lets the caller `name` in by `key`, from now on, where `prepare` was told that keys are required."""
         with self._lock:
-            self._put_routes(replace(xds.read_routes(self._routes), api_keys=dict(keys)))
+            routes = xds.read_routes(self._routes)
+            self._put_routes(replace(routes, api_keys={**routes.api_keys, name: key}))
+
+    def dismiss(self, name: str) -> None:
+        """Takes the caller's key back. Nothing happens where there is none of that name."""
+        with self._lock:
+            routes = xds.read_routes(self._routes)
+            kept = {caller: key for caller, key in routes.api_keys.items() if caller != name}
+            self._put_routes(replace(routes, api_keys=kept))
 
     def close(self) -> None:
         """Nothing is written any more. What is in force stays."""

@@ -76,9 +76,10 @@ class Keeper:
     def placement(self) -> Placement:
         old = self._old
         if old is not None and old.record.ready and self._placement.state is not PlacementState.READY:
-            return replace(
-                self._placement, state=PlacementState.READY, pid=old.record.pid, reason="is being taken over"
-            )
+            # What keeps a new worker from coming up must be seen before the old one is gone.
+            trouble = self._placement.reason and f"; a new one {self._placement.reason}"
+            reason = f"answered by an earlier host's worker{trouble}"
+            return replace(self._placement, state=PlacementState.READY, pid=old.record.pid, reason=reason)
         return self._placement
 
     async def run(self) -> None:

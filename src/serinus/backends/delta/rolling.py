@@ -1,0 +1,61 @@
+"""The process that rolls up; `roller` says what it is asked and what it answers."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from deltalake.exceptions import DeltaError
+from sqlalchemy.exc import SQLAlchemyError
+
+from serinus.backends.delta import database
+from serinus.backends.delta.counts import CountStore
+from serinus.backends.delta.database import Database
+from serinus.backends.delta.ledger import Ledger
+from serinus.backends.delta.paths import counts_path, segments_path, table_path
+from serinus.backends.delta.roller import Schedule
+from serinus.backends.delta.rollup import RollUp
+from serinus.backends.delta.segments import Position
+from serinus.backends.delta.table import PredictionTable
+from serinus.core.home import Home
+
+log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Answers until stdin ends."""
+    parser = argparse.ArgumentParser(description="Rolls segments of the prediction log up into its Delta table.")
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--commits", type=int, required=True)
+    parser.add_argument("--seconds", type=float, required=True)
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for number in (signal.SIGTERM, signal.SIGINT):  # the collector says when it is over, by closing stdin
+        signal.signal(number, signal.SIG_IGN)
+    os.nice(5)
+    roll_up = _roll_up(Home(given.home), Schedule(given.commits, given.seconds))
+    for line in sys.stdin:
+        asked = json.loads(line)
+        try:
+            answer: dict[str, int | str] = {"rolled": roll_up.step(Position(*asked["counted"]), asked["writing"])}
+        except (OSError, DeltaError, SQLAlchemyError) as error:
+            log.exception("rolling up failed; the segments stay where they are")
+            answer = {"error": type(error).__name__}
+        print(json.dumps(answer), flush=True)
+    return 0
+
+
+def _roll_up(home: Home, schedule: Schedule) -> RollUp:
+    counts = Database(counts_path(home), database.metadata)
+    table = PredictionTable(table_path(home))
+    return RollUp(segments_path(home), table, Ledger(counts), CountStore(counts), time.time, schedule)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

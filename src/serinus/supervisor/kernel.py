@@ -1,0 +1,79 @@
+"""Processes as the kernel knows them. A pid alone names nobody: it is used again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+MARK = "SERINUS_PROCESS"
+"""Environment variable that every supervised process, and what it starts, carries: the process's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    pid: int
+    session: int
+    """Pid of the session's leader. It is not given to another process while the session has members."""
+    ticks: int
+    """When it began, in clock ticks since the machine did."""
+
+    @property
+    def identity(self) -> str:
+        """What no other process has had or will have: boot and start time."""
+        return f"{boot()}/{self.ticks}"
+
+
+@cache
+def boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def look(pid: int) -> Seen | None:
+    """None: it is not there, or only waits to be reaped."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # The name stands in parentheses and may hold blanks and parentheses itself. See proc_pid_stat(5): state is
+    # field 3, session is field 6, start time is field 22.
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else Seen(pid, int(fields[3]), int(fields[19]))
+
+
+def leaders(directory: Path) -> Mapping[str, Seen]:
+    """Mark -> the oldest process that was started in `directory` under it, known without any record.
+
+    A directory that was removed and made anew is another one: what runs in the old one is not found.
+    """
+    found = sorted((p for p in _everything() if p.session == p.pid), key=lambda p: p.ticks, reverse=True)
+    return {mark: p for p in found if (mark := _mark(p.pid)) and _works_in(p.pid, directory)}
+
+
+def followers(leader_pid: int, name: str) -> Sequence[Seen]:
+    """What the process with the mark `name` has started, and what has outlived it."""
+    return [p for p in _everything() if p.session == leader_pid != p.pid and _mark(p.pid) == name]
+
+
+def _everything() -> Iterator[Seen]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and (seen := look(int(entry.name))) is not None:
+            yield seen
+
+
+def _mark(pid: int) -> str | None:
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:  # another user's, or gone by now
+        return None
+    prefix = f"{MARK}=".encode()
+    return next((os.fsdecode(v[len(prefix) :]) for v in environment.split(b"\0") if v.startswith(prefix)), None)
+
+
+def _works_in(pid: int, directory: Path) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cwd").samefile(directory)
+    except OSError:
+        return False

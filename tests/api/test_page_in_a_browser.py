@@ -1,0 +1,164 @@
+"""The status page, looked at with a real browser."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scenes import V7, busy, troubled
+from small_fleet import NOW, Installation, serving
+
+from serinus.core.rollout import Cause, Phase
+from serinus.core.values import Access, Event
+
+CHROMIUM = next((p for p in ("/usr/bin/chromium", shutil.which("google-chrome") or "") if p and Path(p).exists()), None)
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def address(installation: Installation) -> Iterator[str]:
+    with serving(installation) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """Fails the test on any error of a script, and on any request to elsewhere."""
+    context = browser.new_context()
+    page = context.new_page()
+    errors: list[str] = []
+    elsewhere: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda said: errors.append(said.text) if "Content Security Policy" in said.text else None)
+    page.on("request", lambda r: None if r.url.startswith(address) else elsewhere.append(r.url))
+    yield page
+    context.close()
+    assert errors == []
+    assert elsewhere == []
+
+
+def sign_in(page: Any, address: str, token: str) -> None:
+    page.goto(f"{address}/login#token={token}")
+    page.wait_for_url(f"{address}/")
+    page.wait_for_selector("#processes table, #processes p")
+
+
+def test_the_link_signs_in_and_leaves_no_token_in_the_address_or_in_reach_of_a_script(
+    installation: Installation, page: Any, address: str
+) -> None:
+    token = installation.token("anna", Access.VIEW)
+    page.goto(f"{address}/")
+    page.wait_for_url(f"{address}/login")
+    sign_in(page, address, token)
+    assert page.inner_text("#who") == "anna (view)"
+    page.go_back()
+    assert token not in page.url
+    assert page.evaluate("document.cookie") == ""
+    page.goto(f"{address}/")
+    page.click("#leave")
+    page.wait_for_url(f"{address}/login")
+
+
+def test_a_wrong_token_says_so(page: Any, address: str) -> None:
+    page.goto(f"{address}/login")
+    page.fill("#token", "srn_wrong")
+    page.press("#token", "Enter")
+    page.wait_for_selector("#said:has-text('Not signed in')")
+
+
+def test_an_empty_fleet_says_what_to_do_next(installation: Installation, page: Any, address: str) -> None:
+    sign_in(page, address, installation.token())
+    assert "nothing is deployed yet" in page.inner_text("#verdict")
+    assert "serinus deploy MODEL@VERSION" in page.inner_text("#fleet")
+
+
+def test_one_look_tells_that_all_is_well_how_far_the_canary_is_and_why_another_was_stopped(
+    installation: Installation, page: Any, address: str
+) -> None:
+    busy(installation)
+    sign_in(page, address, installation.token())
+    assert page.inner_text("h1") == "All is well: 2 models are serving, 1 rollout in flight."
+    flight = page.inner_text("#flight")
+    assert "3,612 of at least 5,000 requests" in flight
+    assert "about 1,400 more requests" in flight
+    assert page.inner_text("#flight [aria-current=step]") == "canary 25 %"
+    stopped = page.inner_text("#stopped")
+    assert "the judge found it worse than the champion" in stopped
+    assert "errors: 37 of 2,104 canary requests against 3 of 40,201" in stopped
+    assert "recall .58 against .80" in stopped
+
+
+def test_trouble_is_the_first_thing_it_says(installation: Installation, page: Any, address: str) -> None:
+    troubled(installation)
+    sign_in(page, address, installation.token())
+    verdict = page.inner_text("#verdict")
+    assert verdict.startswith("Something is wrong: 1 model in trouble, 1 process not running.")
+    assert "envoy is backing off: exited with status 1 after 0.3 s" in verdict
+    assert page.title() == "(!) Serinus"
+
+
+def test_what_happens_appears_by_itself_and_what_was_opened_stays_open(
+    installation: Installation, page: Any, address: str
+) -> None:
+    busy(installation)
+    sign_in(page, address, installation.token())
+    page.click("#stopped summary")
+    flying = installation.store.rollout("card-fraud-r3")
+    status = replace(flying.status, phase=Phase.ABORTED, reason="aborted by berta", cause=Cause.OPERATOR)
+    event = Event(NOW, "card-fraud", flying.id, "aborted", "card-fraud@7 is out (operator)")
+    installation.store.save(replace(flying, status=status), events=[event])
+    page.wait_for_selector("#flight-section", state="hidden")
+    assert "aborted by berta" in page.inner_text("#stopped")
+    assert "card-fraud@7 is out" in page.inner_text("#events")
+    assert page.locator("#stopped details[open]").count() == 1
+
+
+def test_text_from_people_and_models_is_text(installation: Installation, page: Any, address: str) -> None:
+    busy(installation)
+    hostile = "<img src=x onerror=document.title='owned'><b>"
+    flying = installation.store.rollout("card-fraud-r3")
+    event = Event(NOW, hostile, None, "x", hostile)
+    installation.store.save(replace(flying, why=hostile, notes=(hostile,)), events=[event])
+    installation.warnings.append(hostile)
+    sign_in(page, address, installation.token())
+    assert hostile in page.inner_text("#verdict")
+    assert hostile in page.inner_text("#flight")
+    assert page.locator("main img").count() == 0
+    assert page.title() == "Serinus"
+
+
+def test_it_fits_a_phone_and_is_used_by_keyboard(installation: Installation, page: Any, address: str) -> None:
+    troubled(installation)
+    page.set_viewport_size({"width": 360, "height": 740})
+    sign_in(page, address, installation.token())
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert V7.id in page.inner_text("#releases")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
+
+
+def test_it_says_when_the_server_is_gone(installation: Installation, page: Any, address: str) -> None:
+    sign_in(page, address, installation.token())
+    page.context.set_offline(True)
+    page.wait_for_selector("h1:has-text('Something is wrong')")
+    assert "the API is not answering" in page.inner_text("#verdict")

@@ -1,0 +1,181 @@
+"""What counts as what, and what is remembered of entities."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serinus.backends.delta import database as db
+from serinus.backends.delta.counting import Tally, bucket, quantile
+from serinus.backends.delta.counts import CountStore
+from serinus.backends.delta.database import Database
+from serinus.backends.delta.ledger import Advance, Ledger
+from serinus.backends.delta.records import Hello, Record, parse_batch
+from serinus.backends.delta.segments import Position
+from serinus.core.values import ArmCounts, Watch
+
+RELEASE, MODEL = "card-fraud-7-3f9a2c", "card-fraud"
+WATCH = Watch("s1", "r1", MODEL, {RELEASE: 0.9}, slow_ms=50.0)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    return Database(tmp_path / "counts.db", db.metadata)
+
+
+@pytest.fixture
+def of(record) -> Callable[..., Record]:
+    """The record as it is after its way through the socket."""
+    import json
+
+    def make(number: int = 0, **changes: Any) -> Record:
+        line = json.dumps({"seq": 1, "records": [record(number, **changes)]}).encode()
+        return parse_batch(line, Hello(RELEASE, MODEL, "00000000")).records[0]
+
+    return make
+
+
+def count(database: Database, records: list[Record], watch: Watch = WATCH, most_entities: int = 1000) -> ArmCounts:
+    """Counts `records` on top of what is counted already."""
+    CountStore(database).watch(watch)
+    tally = Tally()
+    for record in records:
+        tally.add(record, watch, time.time())
+    Ledger(database, most_entities).commit(tally, Advance(Position(1, 1), time.time()))
+    counts = CountStore(database).counts(watch.split)
+    assert counts is not None
+    return counts[RELEASE]
+
+
+def test_a_good_answer_is_answered_and_nothing_else(database, of) -> None:
+    counts = count(database, [of(rows=3, scores=[0.1, 0.2, 0.3])])
+    assert (counts.requests, counts.answered, counts.rows) == (1, 1, 3)
+    assert (counts.errors, counts.slow, counts.fallbacks, counts.alerts, counts.missing) == (0, 0, 0, 0, 0)
+    assert counts.first_in_step["entities"] == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 422, 429])
+def test_the_callers_own_mistake_is_a_request_but_neither_an_error_nor_an_answer(database, of, status) -> None:
+    counts = count(database, [of(status=status, scores=None, ms=900.0, error="invalid")])
+    assert counts == ArmCounts(
+        RELEASE, requests=1, first_in_step=counts.first_in_step, first_in_rollout=counts.first_in_rollout
+    )
+    assert set(counts.first_in_step.values()) == {0}
+
+
+def test_a_fallback_is_a_fallback_and_the_error_that_it_hides_but_no_alert(database, of) -> None:
+    counts = count(database, [of(fallback=True, error="exception", scores=[0.99])])
+    assert (counts.requests, counts.answered, counts.errors, counts.fallbacks, counts.alerts) == (1, 0, 1, 1, 0)
+
+
+def test_a_timeout_is_slow_even_where_the_router_gave_up_before_the_slow_limit(database, of) -> None:
+    assert count(database, [of(status=504, ms=10.0, error="timeout", scores=None)]).slow == 1
+
+
+def test_alerts_are_rows_from_the_releases_own_threshold_on(database, of) -> None:
+    assert count(database, [of(rows=3, scores=[0.9, 0.89, 0.95])]).alerts == 2
+    assert count(database, [of(scores=[0.99])], Watch("s2", "r1", MODEL, {}, 50.0)).alerts == 0
+
+
+@pytest.mark.parametrize("scores", [None, [], [None], [0.1, None]])
+def test_an_answer_without_a_score_for_every_row_is_missing_and_still_an_answer(database, of, scores) -> None:
+    counts = count(database, [of(scores=scores)])
+    assert (counts.missing, counts.answered, counts.errors) == (1, 1, 0)
+
+
+def test_an_entitys_first_event_of_a_kind_is_counted_once_however_often_it_happens(database, of) -> None:
+    errors = [of(entity="card-1", status=500) for _ in range(3)]
+    count(database, errors)
+    counts = count(database, [*errors, of(entity="card-2", status=500)])
+    assert (counts.errors, counts.first_in_step["errors"], counts.first_in_rollout["errors"]) == (7, 2, 2)
+
+
+def test_the_next_step_of_a_rollout_counts_an_entity_anew_but_the_rollout_does_not(database, of) -> None:
+    count(database, [of(entity="card-1", status=500)])
+    counts = count(database, [of(entity="card-1", status=500)], Watch("s2", "r1", MODEL, {}, 50.0))
+    assert (counts.first_in_step["errors"], counts.first_in_rollout["errors"]) == (1, 0)
+
+
+def test_requests_without_an_entity_count_singly(database, of) -> None:
+    counts = count(database, [of(entity=None, status=500), of(entity="", status=500)])
+    assert counts.first_in_step["errors"] == 2
+
+
+def test_beyond_what_a_set_may_remember_events_count_singly_and_that_is_said(database, of) -> None:
+    known = [of(entity=f"card-{number}") for number in range(3)]
+    count(database, known, most_entities=2)
+    counts = count(database, known, most_entities=2)
+    assert counts.first_in_step["entities"] == 4  # the first two once, the third at each look
+    assert "split:s1 entities" in Ledger(database, 2).saturated()
+
+
+def test_a_release_of_another_model_cannot_count_under_the_split(database, of) -> None:
+    CountStore(database).watch(WATCH)
+    tally = Tally()
+    tally.add(of()._replace(model="another"), WATCH, time.time())
+    Ledger(database).commit(tally, Advance(Position(1, 1), time.time()))
+    assert CountStore(database).counts("s1") == {}
+
+
+def test_counts_and_the_position_they_reach_are_one_transaction(database, of, monkeypatch) -> None:
+    from serinus.backends.delta import ledger
+
+    count(database, [of()])
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(ledger, "_put", fail)
+    tally = Tally()
+    tally.add(of(), WATCH, time.time())
+    with pytest.raises(OSError, match="no space"):
+        Ledger(database).commit(tally, Advance(Position(9, 9), time.time()))
+    counts = CountStore(database).counts("s1")
+    assert counts is not None
+    assert counts[RELEASE].requests == 1
+    assert Ledger(database).recovered().position == Position(1, 1)
+
+
+def test_traffic_covers_the_last_minutes_with_quantiles_within_a_tenth(database, of) -> None:
+    now = time.time()
+    tally = Tally()
+    for number in range(1000):
+        tally.add(of(number, t=now, ms=1.0 + number / 10), None, now)
+    tally.add(of(t=now - 600, ms=5000.0), None, now)
+    tally.add(of(t=now, status=500), None, now)
+    Ledger(database).commit(tally, Advance(Position(1, 1), now))
+    traffic = CountStore(database).traffic(MODEL, 60, now)[RELEASE]
+    assert (traffic.requests, traffic.errors) == (1001, 1)
+    assert 60 <= traffic.seconds < 120
+    assert traffic.p50_ms == pytest.approx(51, rel=0.1)
+    assert traffic.p99_ms == pytest.approx(100, rel=0.1)
+    assert CountStore(database).traffic(MODEL, 900, now)[RELEASE].requests == 1002
+    assert CountStore(database).traffic("another", 60, now) == {}
+
+
+def test_a_worker_that_lies_about_the_time_is_counted_now(database, of) -> None:
+    now = time.time()
+    tally = Tally()
+    tally.add(of(t=1.0), None, now)
+    tally.add(of(t=3.9e9), None, now)
+    assert {minute for minute, *_ in tally.minutes} == {int(now // 60)}
+
+
+def test_a_quantile_of_nothing_is_unknown() -> None:
+    assert quantile({}, 0.5) is None
+    assert quantile({bucket(0.01): 4}, 0.99) == pytest.approx(0.1)
+
+
+def test_what_is_old_is_forgotten_but_counts_are_kept(database, of) -> None:
+    count(database, [of(status=500)])
+    Ledger(database).prune(time.time() + 8 * 86_400, time.time() + 8 * 86_400)
+    with database.read() as connection:
+        assert connection.execute(db.minutes.select()).all() == []
+        assert connection.execute(db.entities.select()).all() == []
+    counts = CountStore(database).counts("s1")
+    assert counts is not None
+    assert counts[RELEASE].errors == 1

@@ -1,0 +1,205 @@
+"""From segments into the table, exactly once; and the table stays small by itself."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from serinus.backends.delta import database as db
+from serinus.backends.delta.counts import CountStore
+from serinus.backends.delta.database import Database
+from serinus.backends.delta.ledger import Ledger, RouterReplies
+from serinus.backends.delta.reading import read_predictions
+from serinus.backends.delta.records import Hello
+from serinus.backends.delta.roller import Schedule
+from serinus.backends.delta.rollup import RollUp
+from serinus.backends.delta.segments import Position, SegmentWriter, encode, numbers, path_of
+from serinus.backends.delta.sources import batch_meta
+from serinus.backends.delta.table import PredictionTable
+
+ALL = Position(2**40, 0)
+"""As if everything was counted."""
+
+
+class Place:
+    """A log without its collector: segments are written, rolled up and read by hand, at a time of the test's own."""
+
+    def __init__(self, path: Path, record: Callable[..., dict[str, Any]], keep_hours: float = 1) -> None:
+        self.path, self.segments, self.table = path, path / "segments", path / "delta"
+        self.segments.mkdir(parents=True, exist_ok=True)
+        self.now = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
+        self.database = Database(path / "counts.db", db.metadata)
+        self.store = CountStore(self.database)
+        self.writer = SegmentWriter(self.segments, 1)
+        self.keep_hours = keep_hours
+        self._record = record
+        self._seq = 0
+        self.roll_up = self.new_roll_up()
+
+    def new_roll_up(self, schedule: Schedule | None = None) -> RollUp:
+        """As after a restart."""
+        table = PredictionTable(self.table, self.keep_hours)
+        return RollUp(self.segments, table, Ledger(self.database), self.store, lambda: self.now, schedule or Schedule())
+
+    def write(self, count: int = 1, model: str = "card-fraud", seal: bool = True) -> None:
+        self._seq += 1
+        records = [self._record(t=self.now, id=f"{self._seq}-{number}") for number in range(count)]
+        body = json.dumps({"seq": self._seq, "records": records}).encode()
+        meta = {"at": self.now, **batch_meta(Hello(f"{model}-7-3f9a2c", model, "00000000"), self._seq)}
+        self.writer.append([encode(meta, body)])
+        if seal:
+            self.writer.seal()
+
+    def roll(self) -> int:
+        return self.roll_up.step(ALL, self.writer.durable.segment)
+
+    def read(self) -> pl.DataFrame:
+        return read_predictions(self.table, self.segments, RouterReplies()).collect()
+
+    def files(self) -> int:
+        return sum(1 for each in self.table.rglob("*") if each.is_file())
+
+
+@pytest.fixture
+def place(tmp_path: Path, record) -> Place:
+    return Place(tmp_path, record)
+
+
+def test_sealed_segments_move_into_the_table_and_the_open_one_is_read_where_it_is(place: Place) -> None:
+    place.write(3)
+    place.write(2)
+    place.write(4, seal=False)
+    assert place.roll() == 2
+    assert numbers(place.segments) == [3]
+    assert place.read().height == 9
+    assert pl.scan_delta(str(place.table)).collect().height == 5
+
+
+def test_a_segment_that_was_not_counted_to_its_end_stays(place: Place) -> None:
+    place.write(1)
+    assert place.roll_up.step(Position(1, 10), 2) == 0
+    assert place.roll_up.step(Position(1, path_of(place.segments, 1).stat().st_size), 2) == 1
+
+
+def test_a_kill_between_the_commit_and_the_removal_of_a_segment_writes_nothing_twice(place: Place) -> None:
+    place.write(3)
+    copy = place.path / "copy"
+    shutil.copy(path_of(place.segments, 1), copy)
+    place.roll()
+    shutil.copy(copy, path_of(place.segments, 1))  # as it was before the kill
+    assert place.read().height == 3
+    place.roll_up = place.new_roll_up()
+    assert place.roll() == 1
+    assert place.read().height == 3
+    assert numbers(place.segments) == []
+
+
+def test_a_reader_sees_every_row_once_while_segments_are_rolled_up(place: Place) -> None:
+    seen: list[tuple[int, int, int]] = []
+    stop = threading.Event()
+    written = [0]
+
+    def read() -> None:
+        while not stop.is_set():
+            before = written[0]
+            ids = place.read()["request_id"]
+            seen.append((before, ids.len(), ids.n_unique()))
+
+    reader = threading.Thread(target=read)
+    place.write()
+    reader.start()
+    for number in range(40):
+        written[0] = number + 1
+        place.write()
+        place.roll()
+    stop.set()
+    reader.join()
+    assert len(seen) > 3
+    for before, rows, different in seen:
+        assert rows == different
+        assert rows >= before
+
+
+def test_a_torn_tail_is_left_out_by_readers_and_cut_off_before_writing_goes_on(place: Place) -> None:
+    from serinus.backends.delta.segments import read_frames, repair
+
+    place.write(1, seal=False)
+    place.write(2, seal=False)
+    segment = path_of(place.segments, 1)
+    whole = segment.read_bytes()
+    segment.write_bytes(whole[:-5])
+    assert place.read().height == 1
+    repair(place.segments)
+    assert [frame.meta["seq"] for frame in read_frames(place.segments, Position(1, 0))] == [1]
+    assert segment.stat().st_size < len(whole) - 5
+
+
+def test_values_come_back_as_they_went_in(place: Place, record) -> None:
+    place._record = lambda **changes: record(
+        **changes,
+        columns=["amount", "country", "flag", "gap"],
+        inputs=[[0.1 + 0.2, "Österreich \ud800", True, float("nan")], [1e308, None, False, 2**70]],
+        rows=2,
+        scores=[0.1 + 0.2, float("nan")],
+        answers=[1, "high"],
+        entity="Zürich \udfff",
+    )
+    place.write()
+    place.roll()
+    row = place.read().row(0, named=True)
+    first, second = json.loads(row["inputs"])
+    assert (first["amount"], first["flag"], first["gap"]) == (0.1 + 0.2, True, None)
+    assert first["country"].startswith("Österreich")
+    assert second == {"amount": 1e308, "country": None, "flag": False, "gap": 2**70}
+    assert row["scores"] == [0.1 + 0.2, None]
+    assert row["answers"] == [1.0, None]
+    assert row["entity"].startswith("Zürich")
+    assert row["day"] == date(2026, 3, 1)
+
+
+def test_a_worker_that_lies_about_the_time_makes_no_partitions_of_other_days(place: Place, record) -> None:
+    place._record = lambda **changes: record(**{**changes, "t": 1.0})
+    place.write()
+    assert place.read()["day"].to_list() == [date(2026, 3, 1)]
+
+
+def test_predictions_are_removed_after_the_models_own_retention(place: Place) -> None:
+    place.store.retain("o'brien", 2)
+    for model in ("o'brien", "card-fraud"):
+        place.write(model=model)
+    place.roll()
+    place.now += 3 * 86_400
+    place.roll_up.tend()
+    assert place.read()["model"].to_list() == ["card-fraud"]
+    place.now += 90 * 86_400
+    place.roll_up.tend()
+    assert place.read().height == 0
+
+
+@pytest.mark.parametrize(
+    "commits", [200, pytest.param(2880, marks=[pytest.mark.slow, pytest.mark.timeout(600)])], ids=["hours", "a day"]
+)
+def test_over_a_day_of_roll_ups_files_and_append_latency_stay_bounded(tmp_path: Path, record, commits: int) -> None:
+    place = Place(tmp_path, record, keep_hours=0)  # as if every hour of the day was over
+    latencies, most_files = [], 0
+    for _ in range(commits):
+        place.now += 30
+        place.write()
+        before = time.process_time()
+        place.roll()
+        latencies.append(time.process_time() - before)
+        most_files = max(most_files, place.files())
+    assert most_files < 100
+    # CPU time, because other work on the machine is none of this test's business.
+    middle = sorted(latencies[-50:])[25]
+    assert middle < 3 * sorted(latencies[:50])[25] + 0.005
+    assert place.read().height == commits
