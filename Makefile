@@ -20,7 +20,7 @@ $(BIN)/uv:
 	$(BIN)/python -m pip install --quiet uv
 
 $(VENV)/.synced: $(BIN)/uv uv.lock pyproject.toml runtime/pyproject.toml
-	$(BIN)/uv sync --quiet --locked --all-extras --all-groups
+	$(BIN)/uv sync --quiet --locked --compile-bytecode --all-extras --all-groups
 	@touch $@
 
 setup: $(VENV)/.synced

@@ -20,7 +20,8 @@ async def main(path):
     server = Server(listener, lambda request: Response(200, b"%d" % len(request.body)), 1000)
     await server.start()
     reader, writer = await asyncio.open_unix_connection(path)
-    writer.write(b"POST / HTTP/1.1\\r\\nHost: x\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n3\\r\\nabc\\r\\n0\\r\\n\\r\\n" * 2)
+    head = b"POST / HTTP/1.1\\r\\nHost: x\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n"
+    writer.write((head + b"3\\r\\nabc\\r\\n0\\r\\n\\r\\n") * 2)
     answers = [await reader.readuntil(b"\\r\\n\\r\\n3") for _ in range(2)]
     await server.drain(patience=0.0)
     return [answer.split(b"\\r\\n")[0].decode() for answer in answers]

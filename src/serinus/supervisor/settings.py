@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -55,7 +56,7 @@ class Options:
     allowed_hosts: tuple[str, ...] = ()
 
     def applied_to(self, settings: Settings) -> Settings:
-        """Ports apart. Raises InvalidInput."""
+        """Ports apart; paths made absolute, since the processes have another directory. Raises InvalidInput."""
         if self.envoy_binary and not os.access(self.envoy_binary, os.X_OK):
             raise InvalidInput(
                 f"--envoy {self.envoy_binary} is not a program", hint="Give the path of an Envoy binary."
@@ -64,25 +65,27 @@ class Options:
             settings,
             listen=_address(self.listen) if self.listen else settings.listen,
             mlflow_uri=self.mlflow_uri or settings.mlflow_uri,
-            envoy_binary=os.path.abspath(self.envoy_binary) if self.envoy_binary else settings.envoy_binary,
+            envoy_binary=str(Path(self.envoy_binary).absolute()) if self.envoy_binary else settings.envoy_binary,
             confined=settings.confined if self.unconfined is None else not self.unconfined,
-            interpreters=self.interpreters or settings.interpreters,
+            interpreters=tuple(str(Path(p).absolute()) for p in self.interpreters) or settings.interpreters,
             allowed_hosts=self.allowed_hosts or settings.allowed_hosts,
         )
 
     def ignored_by(self, settings: Settings) -> Sequence[str]:
-        """What would have to change in `settings`, in words: the names of these options."""
+        """In words, what is wanted otherwise than `settings` have it."""
         wanted = self.applied_to(settings)
-        names = {
-            "listen": "--listen",
-            "mlflow_uri": "--mlflow-uri",
-            "envoy_binary": "--envoy",
-            "confined": "--unconfined",
-            "interpreters": "--python",
-            "allowed_hosts": "--allowed-host",
-        }
-        changed = [option for name, option in names.items() if getattr(wanted, name) != getattr(settings, name)]
-        return [*changed, *(f"--{name}-port" for name, port in self.ports.items() if settings.ports.get(name) != port)]
+        changed = [words for name, words in _WORDS.items() if getattr(wanted, name) != getattr(settings, name)]
+        return [*changed, *(f"port of {name}" for name, port in self.ports.items() if settings.ports.get(name) != port)]
+
+
+_WORDS = {
+    "listen": "address to listen on",
+    "mlflow_uri": "MLflow server",
+    "envoy_binary": "Envoy binary",
+    "confined": "confinement of models",
+    "interpreters": "Python interpreters",
+    "allowed_hosts": "allowed hosts",
+}
 
 
 def _address(listen: str) -> str:
@@ -99,7 +102,7 @@ def load(home: Home) -> Settings | None:
     """None: a new home. Refused: a home of another version."""
     try:
         found = json.loads(home.settings.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise InvalidInput(f"{home.settings} cannot be read: {error}", hint=_RESTORE) from error

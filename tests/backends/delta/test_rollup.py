@@ -33,7 +33,7 @@ ALL = Position(2**40, 0)
 class Place:
     """A log without its collector: segments are written, rolled up and read by hand, at a time of the test's own."""
 
-    def __init__(self, path: Path, record: Callable[..., dict[str, Any]], keep_hours: float = 1) -> None:
+    def __init__(self, path: Path, record: Callable[..., dict[str, Any]], keep_hours: int = 1) -> None:
         self.path, self.segments, self.table = path, path / "segments", path / "delta"
         self.segments.mkdir(parents=True, exist_ok=True)
         self.now = datetime(2026, 3, 1, tzinfo=UTC).timestamp()

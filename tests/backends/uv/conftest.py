@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,12 +17,13 @@ from serinus.backends.uv import UvEnvironments
 from serinus.core.values import Environment, Requirements
 
 
-def make_wheel(folder: Path, name: str, version: str, requires: tuple[str, ...], code: str) -> Path:
+def make_wheel(folder: Path, name: str, version: str, requires: tuple[str, ...], files: Mapping[str, str]) -> Path:
     path = folder / f"{name}-{version}-py3-none-any.whl"
     about = f"{name}-{version}.dist-info"
     metadata = "".join(f"Requires-Dist: {one}\n" for one in requires)
     with zipfile.ZipFile(path, "w") as wheel:
-        wheel.writestr(f"{name}.py", code)
+        for file, text in files.items():
+            wheel.writestr(file, text)
         wheel.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{metadata}")
         wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         wheel.writestr(f"{about}/RECORD", "")
@@ -57,8 +58,12 @@ class Index:
     def option(self) -> str:
         return f"--index-url http://user:secret-token@{self.host}/simple"
 
-    def add(self, name: str, version: str, day: str, *requires: str, code: str = "") -> None:
-        path = make_wheel(self.folder, name, version, requires, code or f"version = {version!r}\n")
+    def add(
+        self, name: str, version: str, day: str, *requires: str, code: str = "", more: Mapping[str, str] | None = None
+    ) -> None:
+        """A package of one module, with `code` or its version in it; `more` files beside it."""
+        files = {f"{name}.py": code or f"version = {version!r}\n", **(more or {})}
+        path = make_wheel(self.folder, name, version, requires, files)
         self.uploaded[path.name] = f"{day}T12:00:00Z"
 
     def page(self, name: str) -> bytes | None:

@@ -23,6 +23,10 @@ def run(environment: Environment, code: str) -> str:
     return answer.stdout.strip() or answer.stderr.strip().splitlines()[-1]
 
 
+def compiled(environment: Environment, module: str) -> Path:
+    return Path(run(environment, f"import {module}; print({module}.__cached__)"))
+
+
 def wait_until(predicate: Callable[[], bool], timeout: float = 20) -> None:
     deadline = time.monotonic() + timeout
     while not predicate():
@@ -186,8 +190,34 @@ def test_the_bytecode_is_compiled_so_that_no_start_has_to(index: Any, prepare: A
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     index.add("scorer", "1.0", "2023-01-01")
     environment = prepare("scorer")
-    cached = run(environment, "import scorer; print(scorer.__cached__)")
-    assert Path(cached).exists()
+    assert compiled(environment, "scorer").exists()
+
+
+def test_what_is_compiled_for_one_environment_is_shared_with_the_next(
+    index: Any, prepare: Any, home: Path, said: list[str]
+) -> None:
+    index.add("scorer", "1.0", "2023-01-01")
+    index.add("numbers2", "1.0", "2023-01-01")
+    one, other = prepare("scorer"), prepare("scorer", "numbers2")
+    assert compiled(one, "scorer").samefile(compiled(other, "scorer"))
+    told = [line for line in said if line.startswith("bytecode of ")]
+    assert "2 files: 1 compiled" in told[1]
+    assert run(other, "import scorer, numbers2; print(scorer.__file__)").startswith(str(home / other.digest))
+
+
+def test_a_file_that_does_not_compile_is_left_to_whoever_imports_it(index: Any, prepare: Any) -> None:
+    index.add("scorer", "1.0", "2023-01-01", more={"template.py": "{{ not python }}"})
+    assert run(prepare("scorer"), "import scorer; print(scorer.version)") == "1.0"
+
+
+def test_no_code_of_a_package_runs_while_its_environment_is_built(index: Any, prepare: Any, tmp_path: Path) -> None:
+    proof = tmp_path / "ran"
+    pth = f"import pathlib; pathlib.Path({str(proof)!r}).touch()\n"
+    index.add("scorer", "1.0", "2023-01-01", code=pth, more={"scorer.pth": pth})
+    environment = prepare("scorer")
+    assert not proof.exists()
+    run(environment, "print('started')")
+    assert proof.exists()  # so it would have told
 
 
 ELSEWHERE = """
@@ -267,3 +297,11 @@ def test_what_a_kill_left_behind_goes_with_the_next_prepare_of_anything(index: A
     index.add("scorer", "1.0", "2023-01-01")
     prepare("scorer")
     assert not left.exists()
+
+
+def test_a_home_that_cannot_be_written_is_worth_another_try(index: Any, home: Path, prepare: Any) -> None:
+    index.add("scorer", "1.0", "2023-01-01")
+    home.mkdir()
+    (home / "resolved").write_text("a file where a directory belongs")
+    with pytest.raises(Unavailable, match="no environment can be written: "):
+        prepare("scorer")

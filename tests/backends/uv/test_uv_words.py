@@ -88,10 +88,10 @@ error: Failed to read `six==1.16.0`
             "pysqlite==2.8.3 has no wheel for this Python and platform, and building it from source failed: pysqlite is not "
             "supported on Python 3",
         ),
-        (NO_NETWORK, Unavailable, "packages.example.org, where packages come from, does not answer"),
+        (NO_NETWORK, Unavailable, "packages.example.org, where packages come from, does not answer."),
         (FORBIDDEN, Unbuildable, "the package index packages.example.org refuses access (HTTP 403)"),
         (GIT, Unbuildable, "the Git requirement https://example.org/x/y could not be fetched"),
-        (FULL, Unavailable, "the disk is full"),
+        (FULL, Unavailable, "the disk is full."),
         (CHANGED, Unbuildable, "six==1.16.0 in the package index is not the file that was locked"),
         ("", Unbuildable, "uv failed (1): it said nothing, so it was probably killed"),
         ("warning: odd\nerror: Something new\n  cause: of which nobody knows\n", Unbuildable, "uv failed (1): Something new of which nobody knows"),

@@ -108,7 +108,7 @@ def _row(record: Record, late: bool) -> tuple[Any, ...]:
 class PredictionTable:
     """One writer. Logs and files that are no longer referred to are kept for an hour, for readers that still do."""
 
-    def __init__(self, path: Path, keep_hours: float = 1) -> None:
+    def __init__(self, path: Path, keep_hours: int = 1) -> None:
         self.path = path
         self._keep_hours = keep_hours
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -119,8 +119,8 @@ class PredictionTable:
             name="predictions",
             partition_by=list(PARTITIONS),
             configuration={
-                "delta.logRetentionDuration": f"interval {round(keep_hours * 3600)} seconds",
-                "delta.deletedFileRetentionDuration": f"interval {round(keep_hours * 3600)} seconds",
+                "delta.logRetentionDuration": f"interval {keep_hours} hours",
+                "delta.deletedFileRetentionDuration": f"interval {keep_hours} hours",
             },
         )
 
@@ -162,7 +162,7 @@ class PredictionTable:
         # In this order: a checkpoint forgets which files were replaced, and `full` finds also those that a killed
         # process has left behind.
         self._table.vacuum(
-            retention_hours=int(self._keep_hours),
+            retention_hours=self._keep_hours,
             dry_run=False,
             enforce_retention_duration=False,
             post_commithook_properties=_QUIET,

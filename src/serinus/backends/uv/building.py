@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -14,13 +15,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from serinus.backends.uv import bytecode
 from serinus.backends.uv.command import Uv
 from serinus.backends.uv.locking import Lock, Wanted
-from serinus.core.errors import Unavailable, Unbuildable
+from serinus.core.errors import Unavailable
 from serinus.core.values import Environment
 
 MARKER = "environment.json"
 """Written last, so an environment that has it is whole."""
+LOCK = "requirements.lock"
 _BUILDING = ".building"
 
 
@@ -36,7 +39,7 @@ class Builder:
         self._directory = directory
 
     def build(self, lock: Lock, wanted: Wanted, say: Callable[[str], None]) -> Environment:
-        """The environment of `lock`. Raises Unbuildable (a package does not install) or Unavailable."""
+        """The environment of `lock`. Raises Unbuildable (a package does not install), Unavailable, or OSError."""
         place = self._directory / lock.digest
         with self._locked(lock.digest, say) as descriptor:
             if not _whole(place):
@@ -49,7 +52,7 @@ class Builder:
             digest=lock.digest,
             python=place / "bin" / "python",
             python_version=lock.interpreter.text,
-            lock=place / "requirements.lock",
+            lock=place / LOCK,
         )
 
     def sweep(self) -> None:
@@ -61,32 +64,45 @@ class Builder:
 
     def _make(self, place: Path, lock: Lock, wanted: Wanted, say: Callable[[str], None], descriptor: int) -> None:
         temporary = place.with_name(place.name + _BUILDING)
-        python = temporary / "bin" / "python"
+        shutil.rmtree(temporary, ignore_errors=True)
         try:
-            shutil.rmtree(temporary, ignore_errors=True)
-            self._uv.run(
-                "venv", temporary, "--python", lock.interpreter.path, "--relocatable", "--no-project",
-                "--no-python-downloads", keep_open=(descriptor,),
-            )  # fmt: skip
-            locked = temporary / "requirements.lock"
-            locked.write_text(lock.text)
-            with tempfile.NamedTemporaryFile("w", suffix=".txt") as options:  # 0600: it may hold credentials
-                options.write("\n".join(wanted.options))
-                options.flush()
-                hashes = "--verify-hashes" if lock.unhashed else "--require-hashes"
-                self._uv.run(
-                    "pip", "sync", options.name, locked, "--python", python, hashes, "--compile-bytecode",
-                    "--no-python-downloads", *wanted.building, say=say, keep_open=(descriptor,),
-                )  # fmt: skip
+            self._install(temporary, lock, wanted, say, descriptor)
+            self._compile(temporary, say, descriptor)
             _mark(temporary / MARKER, lock)
             shutil.rmtree(place, ignore_errors=True)  # one whose interpreter is gone
             temporary.rename(place)
-        except OSError as error:
+        finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            raise Unavailable(f"the environment cannot be written: {error.strerror}.", delay=30) from error
-        except (Unbuildable, Unavailable):
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+
+    def _install(
+        self, temporary: Path, lock: Lock, wanted: Wanted, say: Callable[[str], None], descriptor: int
+    ) -> None:
+        self._uv.run(
+            "venv", temporary, "--python", lock.interpreter.path, "--relocatable", "--no-project",
+            "--no-python-downloads", keep_open=(descriptor,),
+        )  # fmt: skip
+        locked = temporary / LOCK
+        locked.write_text(lock.text)
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as options:  # 0600: it may hold credentials
+            options.write("\n".join(wanted.options))
+            options.flush()
+            hashes = "--verify-hashes" if lock.unhashed else "--require-hashes"
+            self._uv.run(
+                "pip", "sync", options.name, locked, "--python", temporary / "bin" / "python", hashes,
+                "--no-python-downloads", *wanted.building, say=say, keep_open=(descriptor,),
+            )  # fmt: skip
+
+    def _compile(self, temporary: Path, say: Callable[[str], None], descriptor: int) -> None:
+        """A confined worker cannot write bytecode, so what is not compiled now is compiled at every start."""
+        python = temporary / "bin" / "python"
+        (packages,) = temporary.glob("lib/python*/site-packages")
+        command: list[str | Path] = [python, "-I", "-S", bytecode.__file__, packages, self._directory / "bytecode"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, pass_fds=(descriptor,))
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
+            raise Unavailable(f"the environment's bytecode could not be compiled: {last}.", delay=30)
+        files, compiled = done.stdout.split()
+        say(f"bytecode of {files} files: {compiled} compiled, the others shared with other environments")
 
     @contextmanager
     def _locked(self, digest: str, say: Callable[[str], None]) -> Iterator[int]:

@@ -23,7 +23,7 @@ _NOT_INHERITED = frozenset(
         "UV_PYTHON", "UV_RESOLUTION", "UV_WORKING_DIR", "VIRTUAL_ENV",
     }
 )  # fmt: skip
-_PROGRESS = ("Downloading", "Building", "Prepared", "Installed", "Bytecode compiled")
+_PROGRESS = ("Downloading", "Building", "Prepared", "Installed")
 
 
 class Uv:

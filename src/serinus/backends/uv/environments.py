@@ -13,7 +13,7 @@ from serinus.backends.uv.command import Uv
 from serinus.backends.uv.interpreters import Interpreters
 from serinus.backends.uv.locking import Locks, Wanted
 from serinus.backends.uv.words import NoWheel
-from serinus.core.errors import Unbuildable
+from serinus.core.errors import Unavailable, Unbuildable
 from serinus.core.values import Environment, Requirements
 
 
@@ -63,7 +63,8 @@ class UvEnvironments:
         loads: Callable[[Environment], str | None],
         say: Callable[[str], None],
     ) -> Environment:
-        """As the port says. Raises Unbuildable with what was tried, Unavailable where the index does not answer."""
+        """As the port says. Raises Unbuildable with what was tried; Unavailable where the index does not answer or the
+        disk is full."""
         self._builder.sweep()
         choice = self._interpreters.choose(requirements.python, say)
         wanted, added = self._completed(Wanted.of(requirements.packages))
@@ -78,6 +79,8 @@ class UvEnvironments:
                     tried.append(f"{attempt.label}: the same lock")
                     continue
                 environment = self._builder.build(lock, attempt.wanted, say)
+            except OSError as error:
+                raise Unavailable(f"no environment can be written: {error.strerror}.", delay=30) from error
             except Unbuildable as error:
                 trial.failures.append(error)
                 tried.append(f"{attempt.label}: {error.message}")

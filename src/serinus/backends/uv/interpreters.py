@@ -127,7 +127,7 @@ class Interpreters:
 
     def _missing(self, text: str, error: SerinusError | None) -> Unbuildable:
         here = ", ".join(sorted({one.text for one in self.found() if one.version >= OLDEST}, key=_parsed_key))
-        why = f" and could not be fetched ({error.message})" if error else ""
+        why = f" and could not be fetched ({error.message.rstrip('.')})" if error else ""
         return Unbuildable(
             f"Python {text} is not on this machine{why}. Here are: {here}.",
             hint=f"Install it (pyenv install {text}, or a package of your system), or name its path in the settings.",

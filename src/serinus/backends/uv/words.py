@@ -31,7 +31,7 @@ _INDEX = "A package of your own index needs an --index-url line in the model's r
 
 # The first that fits is told.
 _RULES = (
-    _rule(r"No space left on device", "the disk is full", "Free some space.", Unavailable),
+    _rule(r"No space left on device", "the disk is full.", "Free some space.", Unavailable),
     _rule(
         r"(?:status client error|HTTP status) ?\(?(401|403)[^)]*\)?.*?https?://([^/\s)]+)",
         "the package index {1} refuses access (HTTP {0})",
@@ -44,7 +44,7 @@ _RULES = (
     ),
     _rule(
         r"(?:error sending request|Failed to fetch|dns error|operation timed out|server error).*?https?://([^/\s`)]+)",
-        "{0}, where packages come from, does not answer",
+        "{0}, where packages come from, does not answer.",
         "Check the network and the index settings of uv.",
         Unavailable,
     ),
@@ -98,7 +98,8 @@ _RULES = (
 
 
 def explain(stderr: str, code: int = 1) -> SerinusError:
-    """What went wrong, without a full stop: Unavailable where another try may help, else Unbuildable."""
+    """What went wrong: Unavailable where another try may help; else Unbuildable, without a full stop, to be told with
+    what else was tried."""
     text = _plain(stderr)
     for rule in _RULES:
         if found := rule.pattern.search(text):

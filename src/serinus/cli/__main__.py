@@ -1,0 +1,3 @@
+from serinus.cli import main
+
+main()

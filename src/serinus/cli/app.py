@@ -1,0 +1,117 @@
+"""All verbs together, and what an error becomes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from serinus.cli.session import AsJson, HomePath, Server, Shared, Verb, add_verb
+from serinus.cli.verbs import (
+    audit,
+    deploy,
+    down,
+    events,
+    explain,
+    init,
+    logs,
+    orders,
+    outcomes,
+    predict,
+    releases,
+    replay,
+    rollback,
+    status,
+    token,
+    up,
+)
+from serinus.core.errors import InvalidInput, SerinusError
+
+app = typer.Typer(
+    name="serinus",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain help starts faster, and reads the same in a pipe
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def root(context: typer.Context, home: HomePath = None, server: Server = None, as_json: AsJson = False) -> None:
+    """Puts models that are registered in MLflow into production: gates, canary, promotion, rollback.
+
+    \b
+      serinus up                                 start everything on this machine
+      serinus deploy card-fraud@7                take a version through gates and canary to full traffic
+      serinus status                             is anything wrong?
+      serinus explain card-fraud-r12             why was it stopped?
+
+    Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 130 interrupted. Colour obeys NO_COLOR.
+    """
+    context.obj = Shared(home, server, as_json)
+
+
+outcomes_app = typer.Typer(no_args_is_help=True, help="Labels of predictions, attached by request id.")
+token_app = typer.Typer(no_args_is_help=True, help="Named tokens: who may view, deploy, approve, or administer.")
+
+_verbs: tuple[Verb, ...] = (
+    up.up,
+    down.down,
+    init.init,
+    deploy.deploy,
+    status.status,
+    releases.releases,
+    explain.explain,
+    orders.promote,
+    orders.abort,
+    orders.approve,
+    rollback.rollback,
+    logs.logs,
+    predict.predict,
+    events.events,
+    audit.audit,
+    replay.replay,
+)
+for _verb in _verbs:
+    add_verb(app, _verb)
+
+add_verb(outcomes_app, outcomes.import_, "import")
+add_verb(token_app, token.create)
+add_verb(token_app, token.list_, "list")
+add_verb(token_app, token.revoke)
+app.add_typer(outcomes_app, name="outcomes")
+app.add_typer(token_app, name="token")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code."""
+    as_json = "--json" in arguments
+    try:
+        return int(app(list(arguments), prog_name="serinus", standalone_mode=False) or 0)
+    except typer.Abort:
+        return _fail("stopped: no answer", "", 1, as_json)
+    except typer.TyperException as error:
+        if not as_json:
+            error.show()  # type: ignore[attr-defined]  # every one of them has it; the base class does not say so
+            return 2
+        return _fail(error.format_message(), "`serinus VERB --help` shows how.", 2, as_json)
+    except SerinusError as error:
+        return _fail(error.message, error.hint, 2 if isinstance(error, InvalidInput) else 1, as_json)
+    except BrokenPipeError:
+        # Whoever read our output has gone: nothing is wrong, and the interpreter must not try to flush again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _fail(error: str, hint: str, code: int, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"error": error, "hint": hint}), file=sys.stderr)
+        return code
+    from serinus.cli.terminal import complain
+
+    complain(error, hint)
+    return code

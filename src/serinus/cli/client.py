@@ -1,0 +1,69 @@
+"""HTTP to the API: JSON in, JSON out, errors as the errors they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from serinus.core.errors import Forbidden, InvalidInput, NotFound, Refused, SerinusError, Unavailable
+
+_ERRORS: Mapping[int, type[SerinusError]] = {
+    HTTPStatus.UNAUTHORIZED: Forbidden,
+    HTTPStatus.FORBIDDEN: Forbidden,
+    HTTPStatus.NOT_FOUND: NotFound,
+    HTTPStatus.CONFLICT: Refused,
+    HTTPStatus.UNPROCESSABLE_ENTITY: InvalidInput,
+    HTTPStatus.SERVICE_UNAVAILABLE: Unavailable,
+}
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Client:
+    """`base`: `http://host:port`. Every method raises what the API answers, or Unavailable where nothing does."""
+
+    def __init__(self, base: str, token: str) -> None:
+        self.base = base.rstrip("/")
+        host = urlsplit(self.base)
+        if host.scheme not in ("http", "https") or not host.hostname:
+            raise InvalidInput(f"{base} is no address of a server", hint="Write it as http://HOST:PORT.")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        # A proxy for the world outside has no business with this machine's own addresses.
+        outside = host.hostname not in _LOOPBACK
+        self._http = httpx.Client(base_url=self.base, headers=headers, timeout=60, trust_env=outside)
+
+    def get(self, path: str, **query: Any) -> Any:
+        return self._ask("GET", path, params={k: v for k, v in query.items() if v is not None})
+
+    def post(self, path: str, body: Any) -> Any:
+        return self._ask("POST", path, json=body)
+
+    def delete(self, path: str) -> Any:
+        return self._ask("DELETE", path)
+
+    def _ask(self, method: str, path: str, **request: Any) -> Any:
+        try:
+            answer = self._http.request(method, path, **request)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            raise Unavailable(f"no Serinus answers at {self.base}", hint="Start it with `serinus up`.") from None
+        except httpx.HTTPError as error:
+            raise Unavailable(
+                f"{self.base} did not answer: {type(error).__name__}", hint="See logs/control.log in its home."
+            ) from None
+        if answer.is_success:
+            return answer.json()
+        raise _error(answer)
+
+
+def _error(answer: httpx.Response) -> SerinusError:
+    kind = _ERRORS.get(answer.status_code, SerinusError)
+    try:
+        said = answer.json()
+        return kind(said["error"], hint=said.get("hint", ""))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return kind(
+            f"{answer.request.url.host} answered {answer.status_code} and is perhaps no Serinus", hint="Check --server."
+        )

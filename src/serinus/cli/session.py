@@ -1,0 +1,124 @@
+"""What every verb has: where Serinus is, how to say things, and three options.
+
+A verb is a function whose first parameter is a `Session`; `add_verb` gives it `--home`, `--server` and `--json`, which
+may also stand before the verb.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from serinus.cli.terminal import Terminal
+from serinus.core.errors import Unavailable
+from serinus.core.home import Home
+
+if TYPE_CHECKING:
+    from serinus.cli.client import Client
+
+HomePath = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        metavar="DIR",
+        envvar="SERINUS_HOME",
+        show_default=False,
+        help="Directory that holds all state. Default: .serinus in the current directory.",
+    ),
+]
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="URL",
+        envvar="SERINUS_SERVER",
+        show_default=False,
+        help="API of a Serinus elsewhere; its token comes from SERINUS_TOKEN.",
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON; errors too, on stderr.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Why = Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; kept in the audit record.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The options that stood before the verb."""
+
+    home: Path | None = None
+    server: str | None = None
+    as_json: bool = False
+
+
+class Session:
+    def __init__(self, home: Home, server: str | None, terminal: Terminal) -> None:
+        self.home = home
+        self.server = server
+        self.out = terminal
+
+    @cached_property
+    def client(self) -> Client:
+        """Raises Unavailable: this home has never been started."""
+        from serinus.cli.client import Client
+
+        if self.server:
+            # The local home's token is not for other servers.
+            return Client(self.server, os.environ.get("SERINUS_TOKEN", ""))
+        return Client(self._local("api"), os.environ.get("SERINUS_TOKEN") or self._token())
+
+    def envoy(self) -> str:
+        """Where models answer."""
+        return str(self.client.get("/v1/status")["addresses"]["envoy"]) if self.server else self._local("envoy")
+
+    def _local(self, name: str) -> str:
+        from serinus.supervisor import settings as chosen
+
+        settings = chosen.load(self.home)
+        if settings is None or name not in settings.ports:
+            raise Unavailable(f"no Serinus in {self.home.path}", hint="Start it with `serinus up`, or name its --home.")
+        host = f"[{settings.listen}]" if ":" in settings.listen else settings.listen
+        return f"http://{host}:{settings.ports[name]}"
+
+    def _token(self) -> str:
+        return self.home.token.read_text().strip() if self.home.token.exists() else ""
+
+
+Verb = Callable[..., None]
+
+
+def add_verb(app: typer.Typer, verb: Verb, name: str | None = None) -> None:
+    """Typer reads a function's signature: the verb's own is shown with the common options behind it."""
+
+    @wraps(verb)
+    def wrapped(context: typer.Context, home: Path | None, server: str | None, as_json: bool, **given: Any) -> None:
+        before: Shared = context.find_root().obj
+        shared = replace(
+            before, home=home or before.home, server=server or before.server, as_json=as_json or before.as_json
+        )
+        path = (shared.home or Path(".serinus")).absolute()
+        verb(Session(Home(path), shared.server, Terminal(as_json=shared.as_json)), **given)
+
+    own = list(inspect.signature(verb, eval_str=True).parameters.values())[1:]
+    common = [_option("home", HomePath, None), _option("server", Server, None), _option("as_json", AsJson, False)]
+    context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+    parameters = [context, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *common))]
+    wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapped.__annotations__ = {p.name: p.annotation for p in parameters}
+    app.command(name or verb.__name__)(wrapped)
+
+
+def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+
+def part(name: str) -> str:
+    """`name` as one part of a path of the API."""
+    return quote(name, safe="")

@@ -1,0 +1,93 @@
+"""How things are said: to a person at a terminal, to a pipe in plain lines, or to a machine in JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from serinus.core.errors import Refused
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_WIDTH = 10_000
+"""Columns, where nobody looks: a line is never folded for the next program."""
+
+STYLES = {
+    "serving": "green",
+    "running": "green",
+    "pass": "green",
+    "cleared": "green",
+    "promoted": "green",
+    "champion": "green",
+    "ready": "green",
+    "trouble": "red",
+    "fail": "red",
+    "bad": "red",
+    "aborted": "red",
+    "failed": "red",
+    "inconclusive": "yellow",
+    "open": "yellow",
+    "backing-off": "red",
+    "gone": "red",
+    "rolling-out": "cyan",
+}
+
+
+class Terminal:
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+
+    @cached_property
+    def console(self) -> Console:
+        from rich.console import Console
+
+        there = Console(markup=False, highlight=False, emoji=False)
+        return there if there.is_terminal else Console(markup=False, highlight=False, emoji=False, width=PIPE_WIDTH)
+
+    @property
+    def live(self) -> bool:
+        """Somebody looks, and the terminal can be drawn on."""
+        return not self.as_json and self.console.is_terminal and not self.console.is_dumb_terminal
+
+    def json(self, document: Any, *, lines: bool = False) -> None:
+        """One document; with `lines` on one line, for a stream."""
+        print(json.dumps(document, indent=None if lines else 2, ensure_ascii=False), flush=lines)
+
+    def line(self, text: str = "", style: str = "") -> None:
+        self.console.print(text, style=style or None, soft_wrap=True)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(str(cell), style=STYLES.get(str(cell), "")) for cell in row))
+        self.console.print(table)
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Raises Refused where nobody can be asked, and Abort where the answer is no."""
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise Refused(f"{question} Nobody can be asked here", hint="Say --yes.")
+        typer.confirm(question, abort=True, err=True)
+
+
+def complain(error: str, hint: str) -> None:
+    """On stderr."""
+    from rich.console import Console
+    from rich.text import Text
+
+    there = Console(stderr=True, markup=False, highlight=False, emoji=False)
+    there.print(Text("error: ", style="bold red").append(error, style="default"), soft_wrap=True)
+    if hint:
+        there.print(hint, soft_wrap=True)

@@ -1,0 +1,1 @@
+"""One file a verb (`orders` has three that are one)."""

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from serinus.cli.session import Session
+
+PAGE = 1000
+
+
+def audit(
+    at: Session,
+    after: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="Only entries after this one.")] = 0,
+    verify: Annotated[bool, typer.Option("--verify", help="Check the whole chain instead.")] = False,
+) -> None:
+    """Who did what, when, why and from where; with --json a line each.
+
+    --verify checks that no entry was changed, removed or inserted: exit code 1 if the chain is broken.
+
+    \b
+      serinus audit
+      serinus audit --verify
+    """
+    if verify:
+        _verify(at)
+        return
+    for entry in _entries(at, after):
+        if at.out.as_json:
+            at.out.json(entry, lines=True)
+            continue
+        why = f"  ({entry['why']})" if entry["why"] else ""
+        head = f"{entry['number']:>5}  {entry['at'][:19]}Z  {entry['who']}"
+        at.out.line(f"{head}  {entry['what']}  {entry['subject']}  from {entry['origin'] or 'unknown'}{why}")
+
+
+def _entries(at: Session, after: int) -> Iterator[Mapping[str, Any]]:
+    while page := at.client.get("/v1/audit", after=after, limit=PAGE):
+        yield from page
+        after = page[-1]["number"]
+        if len(page) < PAGE:
+            return
+
+
+def _verify(at: Session) -> None:
+    found = at.client.get("/v1/audit/verify")
+    if at.out.as_json:
+        at.out.json(found)
+    elif found["holds"]:
+        at.out.line("The chain holds: no entry was changed, removed or inserted.", style="green")
+    else:
+        at.out.line(f"The chain is broken at entry {found['broken_at']}.", style="bold red")
+    raise typer.Exit(0 if found["holds"] else 1)

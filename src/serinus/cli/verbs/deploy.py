@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serinus.cli import words
+from serinus.cli.session import Session, Why
+from serinus.cli.watch import watch
+from serinus.cli.words import Document
+from serinus.core.errors import InvalidInput
+
+
+def deploy(
+    at: Session,
+    what: Annotated[
+        str, typer.Argument(metavar="REF|SPEC", help="MODEL@VERSION, MODEL@ALIAS, or a ModelDeployment's file.")
+    ],
+    spec: Annotated[
+        Path | None, typer.Option(metavar="FILE", show_default=False, help="Deploy REF by this ModelDeployment.")
+    ] = None,
+    reason: Why = "",
+    detach: Annotated[bool, typer.Option("--detach", help="Begin it and return at once.")] = False,
+    supersede: Annotated[bool, typer.Option("--supersede", help="Take the place of one that is in flight.")] = False,
+) -> None:
+    """Take a version through environment, gates and canary to full traffic, or stop it.
+
+    Ctrl-C leaves the rollout running (exit code 130). Exit code 0: promoted, or nothing was to be done; 1: stopped,
+    refused or failed. A version that was stopped before needs a --reason. A spec file alone is for the version that
+    has the alias challenger.
+
+    \b
+      serinus deploy card-fraud@7
+      serinus deploy card-fraud@challenger --detach
+      serinus deploy card-fraud.yaml
+      serinus deploy card-fraud@7 --spec card-fraud.yaml --reason "the feed is mended"
+    """
+    ref, text = _what(what, spec)
+    begun = at.client.post("/v1/deployments", {"ref": ref, "spec": text, "why": reason, "supersede": supersede})
+    follow(at, begun, detach=detach)
+
+
+def follow(at: Session, begun: Document, *, detach: bool) -> None:
+    """Looks at what was begun until it has ended. Raises Exit."""
+    if not at.out.as_json:
+        at.out.line(begun["message"], style="bold")
+    if begun["done"] or detach or begun["rollout"] is None:
+        if at.out.as_json:
+            at.out.json(begun)
+        elif detach and not begun["done"]:
+            at.out.line(_look_again(begun["rollout"]))
+        return
+    try:
+        rollout = watch(at.client, begun["rollout"], at.out)
+    except KeyboardInterrupt:
+        if not at.out.as_json:
+            at.out.line(f"\n{begun['rollout']} goes on without you. {_look_again(begun['rollout'])}")
+        raise typer.Exit(130) from None
+    if at.out.as_json:
+        at.out.json(rollout)
+    elif not words.promoted(rollout):
+        at.out.line(f"`serinus explain {rollout['id']}` shows every gate and number.")
+    raise typer.Exit(0 if words.promoted(rollout) else 1)
+
+
+def _what(what: str, spec: Path | None) -> tuple[str | None, str | None]:
+    """(ref, spec text)."""
+    path = Path(what)
+    if spec is None and (path.suffix in (".yaml", ".yml") or path.is_file()):
+        return None, _read(path)
+    return what, _read(spec) if spec is not None else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise InvalidInput(
+            f"{path} cannot be read: {reason}", hint="`serinus init MODEL` writes a first one."
+        ) from None
+
+
+def _look_again(rollout: str) -> str:
+    more = f"`serinus explain {rollout}` all of it, `serinus abort {rollout}` ends it."
+    return f"`serinus status` shows how far it is, {more}"

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from serinus.cli.session import Session
+from serinus.core.errors import Unavailable
+
+EVERY = 1.0
+
+
+def events(
+    at: Session,
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", show_default=False, help="Only of this one.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--lines", "-n", min=1, max=1000, help="How many of the last.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+) -> None:
+    """What has happened, oldest first; with --json a line each.
+
+    \b
+      serinus events card-fraud
+      serinus events -f --json
+    """
+    after, asked = 0, False
+    while True:
+        try:
+            found = at.client.get("/v1/events", after=after, model=model, limit=1000 if asked else limit)
+            asked = True
+        except Unavailable:
+            if not asked:
+                raise
+            found = []  # it is being restarted: nothing is missed, because the number is kept
+        for event in found:
+            after = event["number"]
+            if at.out.as_json:
+                at.out.json(event, lines=True)
+            else:
+                at.out.line(f"{event['at'][:19]}Z  {event['model']}  {event['kind']}  {event['text']}")
+        if not follow:
+            return
+        time.sleep(EVERY)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from serinus.cli import words
+from serinus.cli.session import Session, part
+from serinus.cli.words import Document
+
+
+def explain(
+    at: Session,
+    wanted: Annotated[str, typer.Argument(metavar="RELEASE|ROLLOUT", help="As `releases` and `status` name them.")],
+) -> None:
+    """Why a release is where it is: every gate, every step, with the numbers.
+
+    \b
+      serinus explain card-fraud-7-3f9a2c
+      serinus explain card-fraud-r12 --json
+    """
+    rollout = at.client.get(f"/v1/releases/{part(wanted)}/explain")
+    if at.out.as_json:
+        at.out.json(rollout)
+        return
+    _head(at, rollout)
+    for gate in rollout["gates"]:
+        line = words.gate_line(gate)
+        at.out.line(line, style="red" if gate["outcome"] == "fail" else "")
+    for step in rollout["steps"]:
+        _step(at, step)
+    for note in rollout["notes"]:
+        at.out.line(f"note: {note}")
+    if rollout["events"]:
+        at.out.line()
+        at.out.table(["when", "event", ""], [[e["at"][:19] + "Z", e["kind"], e["text"]] for e in rollout["events"]])
+
+
+def _head(at: Session, rollout: Document) -> None:
+    status = rollout["status"]
+    good = words.promoted(rollout)
+    at.out.line(f"{rollout['id']}: {rollout['model']}@{rollout['version']}, {rollout['kind']}", style="bold")
+    if words.ended(rollout):
+        at.out.line(words.end_line(rollout), style="green" if good else "red")
+    else:
+        at.out.line(f"{status['phase']}: {status['reason'] or status['hold'] or 'under way'}", style="cyan")
+    why = f": {rollout['why']}" if rollout["why"] else ""
+    at.out.line(f"asked for as {rollout['asked_as']} by {rollout['actor']['name']}{why}")
+    if rollout["approved_by"]:
+        at.out.line(f"approved by {rollout['approved_by']}")
+    if rollout["candidate"]:
+        at.out.line(f"release {rollout['candidate']['id']}")
+
+
+def _step(at: Session, step: Document) -> None:
+    assessment = step["assessment"]
+    said = f"{assessment['verdict']}: {assessment['reason']}" if assessment else "no figures yet"
+    at.out.line(f"canary {words.share(step['weight'])}: {said}")
+    for metric in assessment["metrics"] if assessment else ():
+        name, state, _, _, evidence = words.metric_row(metric)
+        more = f"; {evidence}" if "e_bad" in metric else ""
+        at.out.line(f"  {state}: {metric.get('summary', name)}{more}")

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serinus.cli.session import Session, part
+from serinus.core.errors import Refused
+
+
+def init(
+    at: Session,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model that is registered in MLflow.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Default: MODEL.yaml; - is stdout."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> None:
+    """Write a ModelDeployment with sensible values and short comments, from what MLflow knows of the model.
+
+    \b
+      serinus init card-fraud
+      serinus init card-fraud -o deployments/card-fraud.yaml
+    """
+    found = at.client.get(f"/v1/spec/{part(model)}")
+    path = output or Path(f"{model}.yaml")
+    if str(path) == "-":
+        at.out.json(found) if at.out.as_json else print(found["spec"], end="")
+        return
+    if path.exists() and not force:
+        raise Refused(f"{path} is there already", hint="Say --force to write over it, or choose another with -o.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(found["spec"], encoding="utf-8")
+    if at.out.as_json:
+        at.out.json({**found, "file": str(path)})
+        return
+    at.out.line(f"{path} is written. Change what you like, then `serinus deploy {path}`.")

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from serinus.cli.session import Session
+from serinus.core.errors import InvalidInput, Unavailable
+
+EVERY = 1.0
+
+
+def logs(
+    at: Session,
+    release: Annotated[
+        str | None, typer.Argument(metavar="[RELEASE]", show_default=False, help="A release, as `releases` names it.")
+    ] = None,
+    process: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", show_default=False, help="control, host, collector, envoy, mlflow or supervisor."),
+    ] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=10_000, help="How many of the last.")] = 200,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+) -> None:
+    """What a release's worker, or a process of Serinus, has written.
+
+    \b
+      serinus logs card-fraud-7-3f9a2c -f
+      serinus logs --process envoy -n 50
+    """
+    if (release is None) == (process is None):
+        raise InvalidInput("name a release or a --process", hint="`serinus releases` lists the releases.")
+    offset: int | None = None
+    while True:
+        try:
+            found = at.client.get("/v1/logs", release=release, process=process, lines=lines, after=offset)
+        except Unavailable:
+            if offset is None:
+                raise
+            found = {"lines": [], "offset": offset}  # it is being restarted: the same place is asked for again
+        if at.out.as_json:
+            for line in found["lines"]:
+                at.out.json({"line": line}, lines=True)
+        elif found["lines"]:
+            print("\n".join(found["lines"]), flush=True)
+        if not follow:
+            return
+        offset = found["offset"]
+        time.sleep(EVERY)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from serinus.cli.session import Session, part
+from serinus.core.errors import InvalidInput, SerinusError, Unavailable
+
+Row = Mapping[str, Any]
+
+
+def predict(
+    at: Session,
+    model: Annotated[str, typer.Argument(metavar="MODEL")],
+    row: Annotated[
+        str, typer.Option("--row", "-r", metavar="JSON|FILE", help="An object, a list of them, or a file; - is stdin.")
+    ],
+    entity: Annotated[
+        str | None,
+        typer.Option(metavar="ID", show_default=False, help="Keeps one card with one release (x-entity-id)."),
+    ] = None,
+    request_id: Annotated[
+        str | None, typer.Option(metavar="ID", show_default=False, help="By which an outcome is attached later.")
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", envvar="SERINUS_API_KEY", show_default=False, help="Where Envoy asks for one."),
+    ] = None,
+) -> None:
+    """Ask a model, the way every caller does: through Envoy, by the Open Inference Protocol.
+
+    \b
+      serinus predict card-fraud --row '{"amount": 12.5, "country": "DE"}'
+      serinus predict card-fraud --row rows.json --entity card-42 --request-id r-1
+    """
+    headers = {"x-entity-id": entity, "x-request-id": request_id, "x-api-key": api_key}
+    body = tensors(_rows(row))
+    answer = _ask(at.envoy(), model, body, {k: v for k, v in headers.items() if v is not None})
+    if at.out.as_json:
+        at.out.json(answer)
+        return
+    for output in answer["outputs"]:
+        at.out.line(f"{output['name']}: {', '.join(str(value) for value in output['data'])}")
+    fallback = ", a fallback" if answer["fallback"] else ""
+    at.out.line(
+        f"answered by {answer['release'] or 'the proxy'}{fallback}, request {answer['request_id']}", style="dim"
+    )
+
+
+def _ask(envoy: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Mapping[str, Any]:
+    import httpx
+
+    url = f"{envoy}/v2/models/{part(model)}/infer"
+    try:
+        answer = httpx.post(url, json=body, headers=dict(headers), timeout=60, trust_env=False)
+    except httpx.HTTPError:
+        raise Unavailable(f"no model answers at {envoy}", hint="Start Serinus with `serinus up`.") from None
+    try:
+        said = answer.json()
+    except ValueError:
+        raise SerinusError(f"{envoy} answered {answer.status_code} without JSON", hint="Is it Envoy?") from None
+    if not answer.is_success:
+        kind = InvalidInput if answer.status_code in (400, 415, 422) else SerinusError
+        raise kind(f"{answer.status_code}: {said.get('error', 'no reason given')}", hint="`serinus status` shows why.")
+    return {
+        **said,
+        "release": answer.headers.get("x-serinus-release"),
+        "request_id": answer.headers.get("x-request-id"),
+        "fallback": answer.headers.get("x-serinus-fallback") == "true",
+    }
+
+
+def _rows(given: str) -> Sequence[Row]:
+    text = given.strip()
+    if not text.startswith(("{", "[")):
+        text = sys.stdin.read() if text == "-" else _read(Path(text))
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise InvalidInput(f"--row is not JSON: {error}", hint="For instance: --row '{\"amount\": 12.5}'.") from None
+    rows = found if isinstance(found, list) else [found]
+    if not rows or not all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows):
+        raise InvalidInput("--row is one object, or a list of objects with the same names")
+    return rows
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}", hint="Give JSON, or a file of it.") from None
+
+
+def tensors(rows: Sequence[Row]) -> Mapping[str, Any]:
+    """The rows as a request of the Open Inference Protocol, one input a column."""
+    return {"inputs": [_tensor(name, [row[name] for row in rows]) for name in rows[0]]}
+
+
+def _tensor(name: str, data: list[Any]) -> Mapping[str, Any]:
+    return {"name": name, "shape": [len(data)], "datatype": _datatype(name, data), "data": data}
+
+
+def _datatype(name: str, data: Sequence[Any]) -> str:
+    """Of what is there; nulls fit every type."""
+    kinds = {type(value) for value in data if value is not None}
+    if kinds <= {bool} and kinds:
+        return "BOOL"
+    if kinds <= {int} and kinds:
+        return "INT64"
+    if kinds <= {int, float}:
+        return "FP64"
+    if kinds <= {str}:
+        return "BYTES"
+    raise InvalidInput(f"--row: '{name}' is neither numbers, texts nor true/false throughout")

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from serinus.cli.session import Session
+
+if TYPE_CHECKING:
+    from serinus.replay import Report
+
+
+def replay(
+    at: Session,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE|LOG", help="CSV, Parquet, or the directory of a prediction log.")
+    ],
+    model: Annotated[str, typer.Option(metavar="MODEL", help="Who is asked.")],
+    rate: Annotated[float, typer.Option(metavar="N", help="Requests a second, whatever the answers do.")],
+    entity: Annotated[
+        str | None, typer.Option(metavar="COLUMN", show_default=False, help="The entity's column.")
+    ] = None,
+    id_column: Annotated[
+        str | None, typer.Option("--id", metavar="COLUMN", show_default=False, help="Part of the request ids.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="COLUMN", show_default=False, help="The outcome; it is not sent.")
+    ] = None,
+    outcomes: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", show_default=False, help="Write labels here, for `serinus outcomes import`."),
+    ] = None,
+    passes: Annotated[int, typer.Option(min=1, help="How often the whole file.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, show_default=False, help="Requests in all.")] = None,
+    connections: Annotated[int, typer.Option(min=1, max=1024)] = 32,
+    protocol: Annotated[Literal["oip", "invocations"], typer.Option()] = "oip",
+    fresh_entities: Annotated[bool, typer.Option("--fresh-entities", help="Other entities in every pass.")] = False,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="After which a request is given up.")] = 5.0,
+    api_key: Annotated[str | None, typer.Option(metavar="KEY", envvar="SERINUS_API_KEY", show_default=False)] = None,
+) -> None:
+    """Send the rows of a file, or the requests of a prediction log, at a fixed rate.
+
+    An open loop: a request is due at its time whatever the answers do, and its latency counts from then. How late the
+    generator itself was is told apart. Ctrl-C ends it with the account so far. Exit code 1 if a request failed.
+
+    \b
+      serinus replay transactions.csv --model card-fraud --rate 2000 --entity card_id --label is_fraud
+      serinus replay .serinus/predictions/delta --model card-fraud --rate 500
+    """
+    from serinus.replay import OutcomesFile, open_source, run
+
+    source = open_source(file, model=model, entity=entity, id=id_column, label=label)
+    with ExitStack() as stack:
+        report = run(
+            source,
+            at.envoy(),
+            model,
+            rate=rate,
+            connections=connections,
+            limit=limit,
+            passes=passes,
+            protocol=protocol,
+            api_key=api_key,
+            fresh_entities=fresh_entities,
+            timeout=timeout,
+            on_progress=_progress(at),
+            outcomes=stack.enter_context(OutcomesFile(outcomes)) if outcomes else None,
+        )
+    if at.out.as_json:
+        at.out.json(report.as_dict())
+    else:
+        at.out.line(report.text())
+    raise typer.Exit(1 if report.failed or report.unanswered else 0)
+
+
+class _progress:  # noqa: N801 - reads as what it does
+    def __init__(self, at: Session) -> None:
+        self._at = at
+        self._said = 0
+
+    def __call__(self, report: Report) -> None:
+        """Once a second on a terminal, every ten seconds in a pipe."""
+        if self._at.out.as_json:
+            return
+        if not self._at.out.live and report.seconds < self._said + 10:
+            return
+        self._said = int(report.seconds)
+        failed = sum(report.failed.values())
+        self._at.out.line(f"{report.seconds:4.0f} s: {report.answered:,} answered, {failed:,} failed", style="dim")

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+
+from serinus.cli import words
+from serinus.cli.session import Session, part
+from serinus.core.values import WHOLE
+
+
+def status(
+    at: Session,
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", show_default=False, help="Only this one.")] = None,
+) -> None:
+    """Is anything wrong? What is live, what is in flight, which processes run.
+
+    \b
+      serinus status
+      serinus status card-fraud --json
+    """
+    if model is not None and at.out.as_json:
+        at.out.json(at.client.get(f"/v1/models/{part(model)}"))
+        return
+    fleet = at.client.get("/v1/status")
+    if at.out.as_json:
+        at.out.json(fleet)
+        return
+    if model is not None:
+        fleet = {**fleet, "models": [at.client.get(f"/v1/models/{part(model)}")]}
+    _show(at, fleet, whole=model is None)
+
+
+def _show(at: Session, fleet: Mapping[str, Any], *, whole: bool) -> None:
+    now = datetime.fromisoformat(fleet["now"])
+    models = fleet["models"]
+    if models:
+        columns = ["model", "state", "champion", "since", "requests", "errors", "p99"]
+        at.out.table(columns, [_row(m, now) for m in models])
+    else:
+        at.out.line("Nothing is deployed yet. Register a model in MLflow, then `serinus deploy MODEL@1`.")
+    for one in models:
+        if one["rollout"]:
+            _show_rollout(at, one["rollout"], now)
+        for note in one["notes"]:
+            at.out.line(f"{one['model']}: {note}", style="yellow")
+    ill = [p for p in fleet["processes"] if p["state"] != "running"]
+    for process in ill if whole else ():
+        at.out.line(f"{process['name']} is {process['state']}: {process['reason'] or 'no reason known'}", style="red")
+    for warning in fleet["warnings"] if whole else ():
+        at.out.line(f"warning: {warning}", style="yellow")
+    if not ill and not fleet["warnings"] and not any(m["state"] == "trouble" for m in models):
+        at.out.line("All is well.", style="green")
+
+
+def _row(model: Mapping[str, Any], now: datetime) -> list[str]:
+    champion = model["champion"]
+    live = next((t for t in model["traffic"] if champion and t["release"] == champion["release"]), None)
+    return [
+        model["model"],
+        model["state"],
+        champion["release"] if champion else "none",
+        words.ago(champion["since"], now) if champion and champion["since"] else "",
+        f"{sum(t['requests'] for t in model['traffic']):,}",
+        f"{sum(t['errors'] for t in model['traffic']):,}",
+        f"{live['p99_ms']:.1f} ms" if live and live["p99_ms"] is not None else "",
+    ]
+
+
+def _show_rollout(at: Session, rollout: Mapping[str, Any], now: datetime) -> None:
+    """`rollout`: a summary, as the status holds it."""
+    phase = rollout["phase"]
+    where = f"canary {words.share(int(rollout['steps'][rollout['step']] * WHOLE))}" if phase == "canary" else phase
+    asked = f"{rollout['model']}@{rollout['version']}"
+    at.out.line(f"{rollout['id']}: {asked}, {where} since {words.ago(rollout['since'], now)}", style="cyan")
+    waits = rollout["hold"] or (f"needs {rollout['needs']}" if rollout["needs"] else rollout["reason"])
+    if waits:
+        at.out.line(f"  {waits}")
+    for metric in rollout["metrics"]:
+        at.out.line(f"  {metric['state']}: {metric['summary']}")

@@ -1,0 +1,119 @@
+"""A rollout's document in words: what has changed, how far it is, why it ended. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from serinus.core.rollout import Phase
+from serinus.core.values import WHOLE
+
+Document = Mapping[str, Any]
+
+DOING = {
+    "resolve": "resolve: reading the version's files",
+    "build": "build: preparing the environment",
+    "place": "place: starting a worker",
+    "gates": "gates: checking before any traffic",
+    "approval": "approval: waiting for somebody other than who asked: `serinus approve {id}`",
+    "promoting": "promoting: {reason}",
+    "aborting": "stopping: {reason}",
+}
+
+
+def ended(rollout: Document) -> bool:
+    return Phase(rollout["status"]["phase"]).ended
+
+
+def promoted(rollout: Document) -> bool:
+    return Phase(rollout["status"]["phase"]) is Phase.PROMOTED
+
+
+def share(weight: int) -> str:
+    return f"{100 * weight / WHOLE:g} %"
+
+
+def news(before: Document | None, after: Document) -> Iterator[str]:
+    """What has become true between two looks, a line each."""
+    known: Document = before or {"status": {"phase": "", "hold": ""}, "gates": [], "steps": [], "notes": []}
+    yield from (f"note: {note}" for note in after["notes"][len(known["notes"]) :])
+    yield from (gate_line(gate) for gate in after["gates"] if gate not in known["gates"])
+    yield from _step_news(known["steps"], after)
+    status = after["status"]
+    if status["phase"] != known["status"]["phase"] and status["phase"] in DOING:
+        yield DOING[status["phase"]].format(id=after["id"], reason=status["reason"])
+    if status["hold"] and status["hold"] != known["status"]["hold"]:
+        yield f"held: {status['hold']}"
+    if ended(after) and status["phase"] != known["status"]["phase"]:
+        yield end_line(after)
+
+
+def gate_line(gate: Document) -> str:
+    return f"gate {gate['gate']}: {gate['outcome']}: {gate['summary']}"
+
+
+def _step_news(known: Sequence[Document], after: Document) -> Iterator[str]:
+    for step in after["steps"]:
+        was = next((k for k in known if k["index"] == step["index"]), None)
+        name = f"canary {share(step['weight'])}"
+        if was is None:
+            plan = after["plan"]["steps"][step["index"]]
+            yield f"{name}: at least {plan['minimum_requests']:,} requests and {plan['minimum_seconds']:g} s"
+        closed = step["ended_at"] is not None and (was is None or was["ended_at"] is None)
+        if closed and step["assessment"]:
+            yield f"{name}: {step['assessment']['verdict']}: {step['assessment']['reason']}"
+
+
+def end_line(rollout: Document) -> str:
+    status = rollout["status"]
+    asked = f"{rollout['model']}@{rollout['version']}"
+    if promoted(rollout):
+        release = f" as {rollout['candidate']['id']}" if rollout["candidate"] else ""
+        return f"promoted: {asked} is champion{release}"
+    return f"stopped ({status['cause'] or 'unknown'}): {status['reason']}"
+
+
+def answered(rollout: Document) -> int:
+    """Requests that the canary has answered in its present step."""
+    assessment = rollout["steps"][-1]["assessment"] if rollout["steps"] else None
+    metrics = assessment["metrics"] if assessment else []
+    return max((m["canary"]["of"] for m in metrics if m.get("canary")), default=0)
+
+
+def progress_line(rollout: Document, now: datetime) -> str:
+    """Of a canary step: `canary 5 %: 1,200 of at least 2,000 requests, 22 of at least 30 s; needs ...`."""
+    step = rollout["steps"][-1]
+    plan = rollout["plan"]["steps"][step["index"]]
+    seconds = (now - datetime.fromisoformat(step["started_at"])).total_seconds()
+    line = (
+        f"canary {share(step['weight'])}: {answered(rollout):,} of at least {plan['minimum_requests']:,} requests, "
+        f"{max(seconds, 0):.0f} of at least {plan['minimum_seconds']:g} s"
+    )
+    needs = step["assessment"]["needs"] if step["assessment"] else ""
+    return f"{line}; needs {needs}" if needs else line
+
+
+def metric_row(metric: Document) -> tuple[str, str, str, str, str]:
+    """Name, state, canary, champion, evidence."""
+    if "e_bad" not in metric:
+        return metric["name"], metric["state"], "", "", metric["summary"]
+    evidence = (
+        f"against it {metric['e_bad']:,.3g} of {metric['bound_bad']:,.0f}, "
+        f"for it {metric['e_good']:,.3g} of {metric['bound_good']:,.0f}"
+    )
+    return metric["name"], metric["state"], _counts(metric["canary"]), _counts(metric["champion"]), evidence
+
+
+def _counts(arm: Document | None) -> str:
+    return f"{arm['events']:,} of {arm['of']:,}" if arm else ""
+
+
+def ago(moment: str | float, now: datetime) -> str:
+    """`moment`: ISO 8601, or seconds since the epoch."""
+    then = datetime.fromtimestamp(moment, now.tzinfo) if isinstance(moment, float) else datetime.fromisoformat(moment)
+    seconds = max((now - then).total_seconds(), 0)
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"

@@ -1,0 +1,60 @@
+"""Whether what was started also answers."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx
+
+from serinus.core.home import Home
+from serinus.supervisor.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    process: str
+    """Which one must run for it."""
+    label: str
+    answers: Callable[[], bool]
+
+
+def local_checks(home: Home, settings: Settings) -> Sequence[Check]:
+    """Of everything that runs on this machine."""
+    client = httpx.Client(timeout=2, trust_env=False)
+    found = [
+        Check("host", "model host", partial(_accepts, home.host_socket)),
+        Check("collector", "prediction log", partial(_accepts, home.log_socket)),
+        Check("envoy", "envoy", partial(_ok, client, f"{settings.url('envoy')}/v2/health/live")),
+        Check("control", "api", lambda: home.token.exists() and _ok(client, f"{settings.url('api')}/healthz")),
+    ]
+    if settings.mlflow_uri is None:
+        found.append(Check("mlflow", "mlflow", partial(_ok, client, f"{settings.registry}/health")))
+    return found
+
+
+def registry_trouble(settings: Settings) -> str:
+    """Of a registry that is not ours and therefore not waited for: serving goes on without it. Empty: it answers."""
+    uri = settings.mlflow_uri
+    if uri is None or not uri.startswith(("http://", "https://")):
+        return ""  # ours; or a database, a directory or a name, where nothing answers HTTP
+    with httpx.Client(timeout=3) as client:
+        if _ok(client, f"{uri.rstrip('/')}/health"):
+            return ""
+    return "the MLflow server does not answer: what is live is served, nothing new can be deployed until it does"
+
+
+def _accepts(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(str(path)) == 0
+
+
+def _ok(client: httpx.Client, url: str) -> bool:
+    try:
+        return client.get(url).status_code < 500
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False

@@ -1,0 +1,70 @@
+"""Labels come late, twice, and corrected."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from serinus.backends.delta import DeltaPredictionLog
+from serinus.core.errors import InvalidInput
+from serinus.core.values import Label
+
+DAY = datetime(2026, 3, 1, 12, 30, 0, 123456, tzinfo=UTC)
+
+
+@pytest.fixture
+def log(home) -> DeltaPredictionLog:
+    return DeltaPredictionLog(home)
+
+
+def test_an_outcome_is_kept_with_its_time_and_source_over_a_restart(home, log) -> None:
+    assert log.label([Label("a", 1.0, DAY, "chargeback")]) == 1
+    log.close()
+    again = DeltaPredictionLog(home).outcomes()
+    assert again.rows() == [("a", 1.0, DAY, "chargeback")]
+
+
+def test_the_same_again_changes_nothing(log) -> None:
+    labels = [Label("a", 1.0, DAY), Label("b", 0.0, DAY)]
+    assert log.label(labels) == 2
+    assert log.label(labels) == 0
+
+
+def test_what_was_observed_last_holds_in_whatever_order_it_arrives(log) -> None:
+    first, correction = Label("a", 1.0, DAY), Label("a", 0.0, DAY + timedelta(days=9), "analyst")
+    assert log.label([correction]) == 1
+    assert log.label([first]) == 0
+    assert log.outcomes()["label"].to_list() == [0.0]
+    assert log.label([Label("a", 1.0, DAY + timedelta(days=10))]) == 1
+    assert log.outcomes()["label"].to_list() == [1.0]
+
+
+def test_of_two_at_the_same_time_the_one_that_arrives_last_holds(log) -> None:
+    assert log.label([Label("a", 1.0, DAY), Label("a", 0.0, DAY)]) == 2
+    assert log.outcomes()["label"].to_list() == [0.0]
+
+
+def test_thousands_at_once_are_new_once(log) -> None:
+    labels = [Label(f"request-{number % 1500}", float(number % 2), DAY) for number in range(3000)]
+    assert log.label(iter(labels)) == 1500
+    assert log.outcomes().height == 1500
+
+
+def test_an_outcome_without_a_prediction_is_kept_and_meets_it_when_it_comes(collector, worker, record, log) -> None:
+    sender = worker()
+    sender.submit([record(1), record(2)])
+    sender.settle()
+    log.label([Label("request-1", 1.0, DAY), Label("request-3", 0.0, DAY)])
+    assert log.labelled("card-fraud").collect().select("request_id", "label").rows() == [("request-1", 1.0)]
+    assert log.unmatched() == 1
+    sender.submit([record(3)])
+    sender.settle()
+    assert log.unmatched() == 0
+    assert log.labelled().collect().height == 2
+    assert log.labelled("another-model").collect().height == 0
+
+
+def test_retention_of_less_than_a_day_is_refused(log) -> None:
+    with pytest.raises(InvalidInput, match="0 days"):
+        log.retain("card-fraud", 0)

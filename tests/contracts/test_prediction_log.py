@@ -1,0 +1,145 @@
+"""What every PredictionLog must do. Another implementation joins by a line in `LOGS`.
+
+A log comes with a way to make it hear of an answered request, because the port only reads.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from serinus.backends.delta import DeltaPredictionLog
+from serinus.backends.delta.records import log_token
+from serinus.core.errors import Refused
+from serinus.core.home import Home
+from serinus.core.ports import PredictionLog
+from serinus.core.values import ArmCounts, Label, Watch
+
+CHAMPION, CANARY = "card-fraud-7-3f9a2c", "card-fraud-8-aaaaaa"
+DAY = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class Subject(NamedTuple):
+    log: PredictionLog
+    answer: Callable[..., None]
+    """Has `release` answer one request; further fields of the record by name."""
+
+
+@contextmanager
+def delta(path: Path) -> Iterator[Subject]:
+    home = Home(path / "h")
+    for directory in home.directories:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.secret.write_text(secrets.token_hex(32))
+    command = [sys.executable, "-m", "serinus.backends.delta", "--home", str(home.path)]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+    def answer(release: str, split: str, **changes: Any) -> None:
+        said = {"release": release, "token": log_token(home.secret.read_text(), release), "boot": secrets.token_hex(8)}
+        record = {"t": time.time(), "id": secrets.token_hex(8), "role": "champion", "split": split, "status": 200}
+        record |= {"ms": 2.0, "rows": 1, "scores": [0.5], "answers": [0.5], **changes}
+        with socket.socket(socket.AF_UNIX) as connection:
+            wait_until(lambda: connection.connect_ex(str(home.log_socket)) == 0)
+            connection.sendall(json.dumps(said).encode() + b"\n")
+            connection.sendall(json.dumps({"seq": 1, "records": [record]}).encode() + b"\n")
+            assert connection.recv(100)
+
+    try:
+        wait_until(home.log_socket.exists)
+        yield Subject(DeltaPredictionLog(home), answer)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+LOGS = {"delta": delta}
+
+
+@pytest.fixture(scope="module", params=sorted(LOGS))
+def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
+    """One for all: each test has a split of its own."""
+    with LOGS[request.param](tmp_path_factory.mktemp("log")) as made:
+        yield made
+
+
+def wait_until(predicate: Callable[[], Any], timeout: float = 20.0) -> Any:
+    deadline = time.monotonic() + timeout
+    while not (answer := predicate()):
+        assert time.monotonic() < deadline, "it did not become true in time"
+        time.sleep(0.02)
+    return answer
+
+
+def watch(split: str, **changes: Any) -> Watch:
+    return Watch(
+        **{"split": split, "rollout": split, "model": "card-fraud", "thresholds": {}, "slow_ms": 9.0, **changes}
+    )
+
+
+def test_a_split_that_is_not_watched_has_no_counts(subject: Subject) -> None:
+    assert subject.log.counts("never-watched") is None
+
+
+def test_a_watched_split_without_requests_has_counts_without_releases(subject: Subject) -> None:
+    subject.log.watch(watch("quiet"))
+    assert subject.log.counts("quiet") == {}
+
+
+def test_repeating_a_watch_changes_nothing_and_another_one_for_its_split_is_refused(subject: Subject) -> None:
+    subject.log.watch(watch("twice", thresholds={CANARY: 0.5, CHAMPION: 0.25}))
+    subject.log.watch(watch("twice", thresholds={CHAMPION: 0.25, CANARY: 0.5}))
+    with pytest.raises(Refused, match="twice is watched already"):
+        subject.log.watch(watch("twice", slow_ms=10.0))
+
+
+def test_each_release_is_counted_by_itself_and_only_under_the_split_of_its_requests(subject: Subject) -> None:
+    subject.log.watch(watch("both", thresholds={CANARY: 0.4}))
+    subject.log.watch(watch("neither"))
+    subject.answer(CHAMPION, "both", entity="card-1")
+    subject.answer(CANARY, "both", entity="card-2", ms=10.0)
+    subject.answer(CANARY, "both", entity="card-2", status=500, scores=None, error="exception")
+    wait_until(lambda: sum(arm.requests for arm in (subject.log.counts("both") or {}).values()) == 3)
+    counts = subject.log.counts("both")
+    assert counts is not None
+    nothing = {"errors": 0, "slow": 0, "fallbacks": 0, "alerts": 0, "missing": 0, "entities": 1}
+    once = {**nothing, "errors": 1, "slow": 1, "alerts": 1}
+    assert counts[CHAMPION] == ArmCounts(
+        CHAMPION, requests=1, answered=1, rows=1, first_in_step=nothing, first_in_rollout=nothing
+    )
+    assert counts[CANARY] == ArmCounts(
+        CANARY, requests=2, answered=1, rows=1, errors=1, slow=1, alerts=1, first_in_step=once, first_in_rollout=once
+    )
+    assert subject.log.counts("neither") == {}
+
+
+def test_traffic_is_by_release_with_its_errors_and_latency(subject: Subject) -> None:
+    release = "other-model-1-bbbbbb"
+    for ms, status in ((2.0, 200), (4.0, 200), (8.0, 503)):
+        subject.answer(release, "", ms=ms, status=status)
+    traffic = wait_until(lambda: [one for one in subject.log.traffic("other-model", 60).values() if one.requests == 3])[
+        0
+    ]
+    assert (traffic.release, traffic.errors) == (release, 1)
+    assert traffic.seconds >= 60
+    assert traffic.p50_ms == pytest.approx(4.0, rel=0.1)
+    assert traffic.p99_ms == pytest.approx(8.0, rel=0.1)
+
+
+def test_labels_are_counted_where_they_are_new_or_correct_an_earlier_one(subject: Subject) -> None:
+    first = Label("request", 0.0, DAY)
+    assert subject.log.label([first, Label("another", 1.0, DAY)]) == 2
+    assert subject.log.label([first]) == 0
+    assert subject.log.label([Label("request", 1.0, DAY - timedelta(days=1))]) == 0
+    assert subject.log.label([Label("request", 1.0, DAY + timedelta(days=1), "analyst")]) == 1

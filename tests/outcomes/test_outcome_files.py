@@ -1,0 +1,86 @@
+"""Files of outcomes, and what is said of those that cannot be read."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from serinus.core.errors import InvalidInput
+from serinus.core.values import Label
+from serinus.outcomes import read_labels
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+def read(path: Path) -> list[Label]:
+    return list(read_labels(path, NOW))
+
+
+def test_csv_is_read_with_its_times_in_utc_and_other_columns_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "o.csv"
+    path.write_text(
+        "\ufeffnote,request_id,label,observed_at,source\n"
+        "x,a,1,2026-02-03T04:05:06+02:00,chargeback\n"
+        'x,"b,c",0.5,2026-02-03,\n'
+        "x,d,TRUE,,\n",
+        encoding="utf-8",
+    )
+    assert read(path) == [
+        Label("a", 1.0, datetime(2026, 2, 3, 2, 5, 6, tzinfo=UTC), "chargeback"),
+        Label("b,c", 0.5, datetime(2026, 2, 3, tzinfo=UTC)),
+        Label("d", 1.0, NOW),
+    ]
+
+
+def test_json_lines_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "o.jsonl"
+    path.write_text('{"request_id": "a", "label": true}\n\n{"request_id": "b", "label": 0, "source": "x"}\n')
+    assert read(path) == [Label("a", 1.0, NOW), Label("b", 0.0, NOW, "x")]
+
+
+@pytest.mark.parametrize("observed", [datetime(2026, 2, 3), datetime(2026, 2, 3, tzinfo=UTC), date(2026, 2, 3)])
+def test_parquet_is_read(tmp_path: Path, observed: date) -> None:
+    path = tmp_path / "o.parquet"
+    pl.DataFrame({"request_id": ["a"], "label": [1], "observed_at": [observed], "more": [None]}).write_parquet(path)
+    assert read(path) == [Label("a", 1.0, datetime(2026, 2, 3, tzinfo=UTC))]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("o.csv", "id,label\na,1\n", r"o.csv:1: no column request_id. There are: id, label"),
+        ("o.csv", "", r"o.csv:1: no column request_id. There are: none"),
+        ("o.csv", "request_id,label\na,1\nb,high\n", r"o.csv:3: column label is not a number"),
+        ("o.csv", "request_id,label\na\n", r"o.csv:2: column label"),
+        ("o.csv", "request_id,label\n,1\n", r"o.csv:2: column request_id"),
+        ("o.csv", "request_id,label,observed_at\na,1,soon\n", r"o.csv:2: column observed_at is not a date or a time"),
+        ("o.jsonl", '{"request_id": "a", "label": 1}\n{"request_id"\n', r"o.jsonl:2: not a line of JSON"),
+        ("o.jsonl", "[1]\n", r"o.jsonl:1: not a JSON object"),
+        ("o.jsonl", '{"request_id": "a", "label": NaN}\n', r"o.jsonl:1: column label"),
+        ("o.jsonl", '{"request_id": 7, "label": 1}\n', r"o.jsonl:1: column request_id"),
+        ("o.parquet", "no parquet", r"o.parquet: not a Parquet file"),
+        ("o.xlsx", "x", r"o.xlsx: not a file of outcomes. Its name must end in one of .csv, .jsonl"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place_and_without_its_value(tmp_path: Path, name, text, said) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(InvalidInput, match=said) as caught:
+        read(path)
+    assert "high" not in str(caught.value)
+    assert "soon" not in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_said_to_be_so(tmp_path: Path) -> None:
+    path = tmp_path / "o.csv"
+    path.write_bytes(b"request_id,label\n\xff\xfe,1\n")
+    with pytest.raises(InvalidInput, match="not CSV in UTF-8"):
+        read(path)
+
+
+def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="there is no such file"):
+        read(tmp_path / "o.csv")

@@ -1,0 +1,131 @@
+"""Homes with small real processes in them, and a supervisor's process that keeps what a test names."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from serinus.core.home import Home
+from serinus.supervisor import kernel, state
+from serinus.supervisor.checks import Check
+from serinus.supervisor.keeper import ProcessSpec
+from serinus.supervisor.lifecycle import Launch
+from serinus.supervisor.settings import Settings
+
+FOR_EVER = "import time; time.sleep(600)"
+
+SUPERVISOR = """
+import json, sys
+from serinus.core.home import Home
+from serinus.supervisor.keeper import ProcessSpec
+from serinus.supervisor.process import supervise
+specs = [ProcessSpec(**spec) for spec in json.load(open(sys.argv[1]))]
+sys.exit(supervise(Home(__import__("pathlib").Path(sys.argv[3])), specs))
+"""
+
+
+def python(code: str, *arguments: str) -> Sequence[str]:
+    return (sys.executable, "-I", "-S", "-c", code, *arguments)
+
+
+def listener(settings_file: Path) -> str:
+    """Code of a process that listens on the home's port `api`, or exits with 7 where that is taken."""
+    return f"""
+import json, socket, sys
+port = json.load(open({str(settings_file)!r}))["ports"]["api"]
+server = socket.socket()
+server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+try:
+    server.bind(("127.0.0.1", port))
+except OSError:
+    sys.exit(7)
+server.listen()
+while True:
+    server.accept()[0].close()
+"""
+
+
+def on_sigterm(then: str, ready: Path) -> str:
+    """Code of a process that says in the file `ready` that it is up, and does `then` at SIGTERM."""
+    return f"""
+import os, signal, sys, time
+def stop(*_):
+    {then}
+signal.signal(signal.SIGTERM, stop)
+open({str(ready)!r}, "w").write(str(os.getpid()))
+while True:
+    time.sleep(0.05)
+"""
+
+
+def wait_until(holds: Callable[[], Any], timeout: float = 10.0) -> Any:
+    """What `holds` answers as soon as that is true; fails after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f"not within {timeout:g} s"
+        time.sleep(0.01)
+    return found
+
+
+@dataclass
+class Clock:
+    """Seconds that go on when the test says so."""
+
+    now: float = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@dataclass
+class Stage:
+    """A home, and the processes that `up` is to keep there."""
+
+    home: Home
+    specs: list[ProcessSpec] = field(default_factory=list)
+
+    def add(self, name: str, code: str, **more: Any) -> None:
+        self.specs.append(ProcessSpec(name, python(code), **more))
+
+    def listens(self, name: str = "control") -> None:
+        self.add(name, listener(self.home.settings))
+
+    @property
+    def launch(self) -> Launch:
+        script, specs = self.home.path.parent / "supervisor.py", self.home.path.parent / "specs.json"
+        script.write_text(SUPERVISOR)
+        fields = ("name", "command", "stop_seconds", "pre_stop")
+        specs.write_text(json.dumps([{f: getattr(spec, f) for f in fields} for spec in self.specs]))
+        return Launch((sys.executable, str(script), str(specs)), self.checks)
+
+    def checks(self, _home: Home, settings: Settings) -> Sequence[Check]:
+        def answers() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", settings.ports["api"])) == 0
+
+        return [Check("control", "api", answers)]
+
+    def pid(self, name: str) -> int | None:
+        record = state.find(self.home, name)
+        return None if record is None else record.pid
+
+    def pids(self) -> dict[str, int]:
+        return {record.name: record.pid for record in state.running(self.home)}
+
+    def shown(self, name: str) -> Any:
+        return next(p for p in state.processes(self.home) if p["name"] == name)
+
+
+def end_everything(home: Home) -> None:
+    for seen in kernel.leaders(home.path).values():
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(seen.pid, signal.SIGKILL)
