@@ -132,6 +132,20 @@ def test_a_model_that_does_not_come_up_says_why(
     assert worker.process.wait(10) == 1
 
 
+def test_a_signature_of_columns_without_pandas_is_told_what_to_add(
+    start_worker: Callable[..., Any], make_artifact: Callable[..., Path], tmp_path: Path, bare_python: str
+) -> None:
+    worker = start_worker(
+        make_artifact(tmp_path / "m", "def _load_pyfunc(path): return type('M', (), {'predict': 1})"),
+        python=bare_python,
+    )
+    worker.report()
+    assert worker.report() == {
+        "state": "failed",
+        "reason": "the model's signature needs pandas; add it to the model's requirements",
+    }
+
+
 def test_a_score_output_that_the_model_does_not_have_is_refused_at_load(
     start_worker: Callable[..., Any], adds_up: Path
 ) -> None:

@@ -215,6 +215,7 @@ class FakeLog:
 
     watches: dict[str, Watch] = field(default_factory=dict)
     counted: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
     away: bool = False
     blind: bool = False
     random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
@@ -234,6 +235,9 @@ class FakeLog:
 
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
         return {}
+
+    def retain(self, model: str, days: int) -> None:
+        self.kept[model] = days
 
     def label(self, labels: Iterable[Label]) -> int:
         return len(list(labels))

@@ -308,3 +308,9 @@ def test_aliases_that_a_registry_held_before_are_no_commands(lab: Lab) -> None:
     lab.registry.alias[MODEL] = {"challenger": "5"}
     lab.run(30)
     assert lab.store.rollouts(MODEL) == []
+
+
+def test_the_spec_says_how_long_predictions_are_kept(lab: Lab) -> None:
+    lab.register("6")
+    lab.desk.deploy(ref=f"{MODEL}@6", spec=SPEC + "\nretention: {predictions: 30d}\n", actor=ADA)
+    assert lab.log.kept == {MODEL: 30}

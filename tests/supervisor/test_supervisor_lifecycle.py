@@ -143,7 +143,7 @@ def _is_supervisor(process: Path, home: Home) -> bool:
 def test_an_up_during_a_down_waits_and_then_starts_anew(stage: Stage) -> None:
     stage.listens()
     ready = stage.home.path.parent / "ready"
-    stage.add("host", on_sigterm("time.sleep(1); sys.exit(0)", ready))
+    stage.add("host", on_sigterm("time.sleep(0.5); sys.exit(0)", ready))
     begin(stage)
     wait_until(ready.exists)
     stopping = threading.Thread(target=down, args=(stage.home,))
@@ -157,7 +157,10 @@ def test_an_up_during_a_down_waits_and_then_starts_anew(stage: Stage) -> None:
     assert stage.pids().keys() == {"control", "host"}
 
 
-def test_an_up_without_a_process_that_answers_says_so_and_leaves_nothing_running(stage: Stage) -> None:
+def test_an_up_without_a_process_that_answers_says_so_and_leaves_nothing_running(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "GIVE_UP_AFTER", 2)
     stage.add("control", "import sys; sys.exit('the store is of another version')")
     with pytest.raises(Unavailable, match="api did not come up: it exited with 1: the store is of another version"):
         begin(stage)

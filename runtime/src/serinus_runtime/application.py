@@ -82,7 +82,6 @@ class Application:
         self._model = model
         self._record = record
         self._release_line = b"x-serinus-release: " + config.release.encode() + b"\r\n"
-        self._names = [column.name for column in model.signature.inputs] or None
         self._said: dict[str, float] = {}
         self._posts = self._scoring_paths(config.model, config.version)
         self._gets = self._plain_paths(config.model, config.version)
@@ -143,28 +142,34 @@ class Application:
 
     def _score(self, request: Request, scoring: Scoring) -> Response:
         call = _Call(request.headers, self._release_line, self._settings.timeout_ms / 1000)
-        asked, bound = None, None
         try:
-            if request.refusal is not None:
-                raise request.refusal
-            if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
-                raise RequestError("compressed bodies are not understood; send them as they are", 415)
-            asked = scoring.parse(request)
+            asked = self._read(request, scoring)
             bound = self._model.bind(asked.payload, exact=scoring.exact)
-            if call.deadline is not None and time.time() > call.deadline:
-                return self._failed(call, scoring, asked, bound, 504, "timeout", "too late: the caller's time is up")
+        except RequestError as error:
+            return self._refused(call, error)
+        if call.deadline is not None and time.time() > call.deadline:
+            return self._failed(call, scoring, asked, bound, 504, "timeout", "too late: the caller's time is up")
+        try:
             answer = self._model.predict(bound, asked.params)
             body = scoring.reply(answer.result, answer.outputs, asked)
         except RequestError as error:
-            self._keep(call, error.status, None, code=error.code)
-            return error_response(error.status, str(error), call.head)
+            return self._refused(call, error)
         except ModelFailure as error:
             self._say(error)
-            if asked is None or bound is None:
-                raise
             return self._failed(call, scoring, asked, bound, 500, error.code, str(error))
         self._keep(call, 200, bound, scores=self._scores(answer.outputs))
         return Response(200, body, call.head)
+
+    def _read(self, request: Request, scoring: Scoring) -> Asked:
+        if request.refusal is not None:
+            raise request.refusal
+        if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise RequestError("compressed bodies are not understood; send them as they are", 415, "unsupported-type")
+        return scoring.parse(request)
+
+    def _refused(self, call: _Call, error: RequestError) -> Response:
+        self._keep(call, error.status, None, code=error.code)
+        return error_response(error.status, str(error), call.head)
 
     def _failed(
         self, call: _Call, scoring: Scoring, asked: Asked, bound: Bound, status: int, code: str, message: str
@@ -190,7 +195,7 @@ class Application:
     def _scores(self, outputs: Sequence[Output]) -> list[float | None]:
         try:
             return scores_of(outputs[score_index(outputs, self._settings.score_output)])
-        except KeyError:  # This once the model left out the output that holds the score.
+        except KeyError:  # this once the model left out the output that holds the score
             return [None] * outputs[0].shape[0]
 
     def _keep(

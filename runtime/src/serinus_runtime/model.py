@@ -48,7 +48,12 @@ class Model:
         mlmodel = read_mlmodel(artifact)
         signature = signature_of(mlmodel)
         loaded = load(artifact, mlmodel)
-        model = cls(loaded, signature, one_at_a_time=one_at_a_time)
+        try:
+            model = cls(loaded, signature, one_at_a_time=one_at_a_time)
+        except ImportError as error:
+            raise StartFailure(
+                f"the model's signature needs {error.name}; add it to the model's requirements"
+            ) from error
         example = example_of(artifact, mlmodel)
         if example is None:
             model.notes.append("no input example that can be sent: not warmed up, no shorter way to predict proven")

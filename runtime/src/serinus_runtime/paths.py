@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any, Callable, NamedTuple, Sequence
 
+from serinus_runtime.boosting import dense_predict
 from serinus_runtime.errors import ModelFailure
 from serinus_runtime.frames import Frames
 from serinus_runtime.inputs import Bound, TableBound
@@ -65,8 +66,10 @@ def _matrix_calls(loaded: Loaded) -> list[Predict]:
     if xgboost is None or loaded.flavor != "mlflow.xgboost":
         return [loaded.direct]
     if isinstance(loaded.raw, xgboost.Booster):
-        return [loaded.raw.inplace_predict]
-    margins = loaded.raw.get_booster().inplace_predict
+        native = dense_predict(loaded.raw)
+        return [native, loaded.raw.inplace_predict] if native else [loaded.raw.inplace_predict]
+    booster = loaded.raw.get_booster()
+    margins = dense_predict(booster) or booster.inplace_predict
     # Past MLflow's wrapper, which inspects a signature each time, and scikit-learn's, which checks what a matrix is.
     return [margins, lambda matrix: (margins(matrix) > 0.5).astype("int64"), loaded.raw.predict, loaded.direct]
 

@@ -51,6 +51,9 @@ def main() -> None:
     except (StartFailure, OSError) as error:
         reporter.say("failed", reason=str(error))
         sys.exit(1)
+    except BaseException as error:
+        reporter.say("failed", reason=f"the worker failed while it loaded the model: {type(error).__name__}")
+        raise
     # What is there now stays: the collector of garbage need not look at it again.
     gc.collect()
     gc.freeze()

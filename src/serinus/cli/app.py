@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from serinus.cli.session import AsJson, HomePath, Server, Shared, Verb, add_verb
+from serinus.cli.session import AsJson, RootHome, RootServer, Shared, Verb, add_verb
 from serinus.cli.verbs import (
     audit,
     deploy,
@@ -41,7 +41,7 @@ app = typer.Typer(
 
 
 @app.callback()
-def root(context: typer.Context, home: HomePath = None, server: Server = None, as_json: AsJson = False) -> None:
+def root(context: typer.Context, home: RootHome = None, server: RootServer = None, as_json: AsJson = False) -> None:
     """Puts models that are registered in MLflow into production: gates, canary, promotion, rollback.
 
     \b

@@ -24,26 +24,18 @@ from serinus.core.home import Home
 if TYPE_CHECKING:
     from serinus.cli.client import Client
 
-HomePath = Annotated[
-    Path | None,
-    typer.Option(
-        "--home",
-        metavar="DIR",
-        envvar="SERINUS_HOME",
-        show_default=False,
-        help="Directory that holds all state. Default: .serinus in the current directory.",
-    ),
+_HOME_HELP = "Directory that holds all state. Default: .serinus in the current directory."
+_SERVER_HELP = "API of a Serinus elsewhere; its token comes from SERINUS_TOKEN."
+
+RootHome = Annotated[
+    Path | None, typer.Option("--home", metavar="DIR", envvar="SERINUS_HOME", show_default=False, help=_HOME_HELP)
 ]
-Server = Annotated[
-    str | None,
-    typer.Option(
-        "--server",
-        metavar="URL",
-        envvar="SERINUS_SERVER",
-        show_default=False,
-        help="API of a Serinus elsewhere; its token comes from SERINUS_TOKEN.",
-    ),
+RootServer = Annotated[
+    str | None, typer.Option("--server", metavar="URL", envvar="SERINUS_SERVER", show_default=False, help=_SERVER_HELP)
 ]
+# Behind a verb they do not read the environment: what was said before the verb would lose against it.
+HomePath = Annotated[Path | None, typer.Option("--home", metavar="DIR", show_default=False, help=_HOME_HELP)]
+Server = Annotated[str | None, typer.Option("--server", metavar="URL", show_default=False, help=_SERVER_HELP)]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON; errors too, on stderr.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Why = Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; kept in the audit record.")]

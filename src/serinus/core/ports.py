@@ -135,6 +135,10 @@ class PredictionLog(Protocol):
         """Release -> what it answered in the last `seconds` (rounded up to whole minutes, an hour at most)."""
         ...
 
+    def retain(self, model: str, days: int) -> None:
+        """How long the model's records are kept, from now on."""
+        ...
+
     def label(self, labels: Iterable[Label]) -> int:
         """Attaches outcomes, durable on return; how many were new or corrected an earlier one."""
         ...

@@ -91,6 +91,7 @@ class Desk:
 
     def _keep_spec(self, model: str, text: str, actor: Actor, why: str) -> None:
         self._world.fleet.write(model, text, who=actor.name, why=why or f"Deploy {model}")
+        self._world.log.retain(model, specs.load(text, model=model).retention.predictions.days)
 
     def deploy_by_alias(self, model: str, version: str) -> None:
         """A person has set `challenger` in the registry. Nothing happens where that version is in flight already."""

@@ -24,7 +24,8 @@ def claim(home: Home) -> None:
     """
     if home.path.is_dir() and not home.settings.exists():
         ours = {path.name for path in (*home.directories, home.secret, home.token, home.store)}
-        ours |= {name + ".new" for name in ours} | {_GITIGNORE, _UP_LOCK, "settings.tmp"}
+        ours |= {name + suffix for name in ours for suffix in (".new", "-wal", "-shm")}
+        ours |= {_GITIGNORE, _UP_LOCK, "settings.tmp"}
         strange = [entry.name for entry in home.path.iterdir() if entry.name not in ours]
         if strange:
             raise Refused(
@@ -111,3 +112,19 @@ def lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds it; to find out takes it for a moment where nobody does."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def supervisor_lock(home: Home) -> Path:
+    return home.run / "supervisor.lock"

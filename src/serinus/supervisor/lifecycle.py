@@ -217,12 +217,13 @@ def _wait(
             say(f"{check.label} answers")
         if supervisor.poll() is not None:
             raise _supervisor_ended(home, supervisor.returncode, began)
-        if not waiting:
-            return
+        if not waiting and directories.is_locked(directories.supervisor_lock(home)):
+            return  # what an earlier one has left answers before the new one has taken over
         ended = {name: count - began.restarts.get(name, 0) for name, count in _restarts(home).items()}
         hopeless = [check for check in waiting if ended.get(check.process, 0) >= GIVE_UP_AFTER]
         if hopeless or time.monotonic() > deadline:
-            what = "; ".join(f"{check.label} did not come up{_reason(home, check)}" for check in hopeless or waiting)
+            silent = [f"{check.label} did not come up{_reason(home, check)}" for check in hopeless or waiting]
+            what = "; ".join(silent) or "the supervisor did not take over"
             raise Unavailable(what, hint=f"See the logs in {home.logs}.")
         time.sleep(0.1)
 

@@ -18,6 +18,7 @@ from serinus.supervisor.state import ProcessRecord
 log = logging.getLogger(__name__)
 
 ROUND = 0.2
+_LOCK_SECONDS = 0.5
 
 
 @dataclass(slots=True)
@@ -34,8 +35,8 @@ def supervise(home: Home, specs: Sequence[ProcessSpec]) -> int:
     """Keeps `specs` running until SIGTERM or SIGINT, or until the home is removed; the exit code. One a home."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.raiseExceptions = False  # a log that cannot be written is no reason to end
-    lock = os.open(home.run / "supervisor.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if not directories.lock(lock):
+    lock = os.open(directories.supervisor_lock(home), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if not _taken(lock):
         log.error("another supervisor keeps %s", home.path)
         return 1
     stop = _Stop()
@@ -51,6 +52,16 @@ def supervise(home: Home, specs: Sequence[ProcessSpec]) -> int:
     with contextlib.suppress(OSError):
         (home.run / f"{state.SUPERVISOR}.json").unlink()
     return 1 if left else 0
+
+
+def _taken(lock: int) -> bool:
+    """Tried for a moment: who only wants to know whether it is held holds it, too."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while not directories.lock(lock):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
 
 
 def _keep(keeper: Keeper, stop: _Stop, home: Home) -> None:

@@ -49,6 +49,7 @@ def run_control(home: Home, settings: Settings) -> int:
     loop.start()
     port = settings.ports["api"]
     config = uvicorn.Config(app, host=settings.listen, port=port, access_log=False, server_header=False)
+    config.timeout_graceful_shutdown = 2  # an open page holds its event stream for ever
     try:
         uvicorn.Server(config).run()
     finally:

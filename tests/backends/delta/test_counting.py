@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from serinus.backends.delta import database as db
+from serinus.backends.delta import ledger
 from serinus.backends.delta.counting import Tally, bucket, quantile
 from serinus.backends.delta.counts import CountStore
 from serinus.backends.delta.database import Database
@@ -30,7 +32,6 @@ def database(tmp_path: Path) -> Database:
 @pytest.fixture
 def of(record) -> Callable[..., Record]:
     """The record as it is after its way through the socket."""
-    import json
 
     def make(number: int = 0, **changes: Any) -> Record:
         line = json.dumps({"seq": 1, "records": [record(number, **changes)]}).encode()
@@ -122,8 +123,6 @@ def test_a_release_of_another_model_cannot_count_under_the_split(database, of) -
 
 
 def test_counts_and_the_position_they_reach_are_one_transaction(database, of, monkeypatch) -> None:
-    from serinus.backends.delta import ledger
-
     count(database, [of()])
 
     def fail(*_: object) -> None:

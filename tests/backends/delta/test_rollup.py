@@ -22,7 +22,7 @@ from serinus.backends.delta.reading import read_predictions
 from serinus.backends.delta.records import Hello
 from serinus.backends.delta.roller import Schedule
 from serinus.backends.delta.rollup import RollUp
-from serinus.backends.delta.segments import Position, SegmentWriter, encode, numbers, path_of
+from serinus.backends.delta.segments import Position, SegmentWriter, encode, numbers, path_of, read_frames, repair
 from serinus.backends.delta.sources import batch_meta
 from serinus.backends.delta.table import PredictionTable
 
@@ -130,8 +130,6 @@ def test_a_reader_sees_every_row_once_while_segments_are_rolled_up(place: Place)
 
 
 def test_a_torn_tail_is_left_out_by_readers_and_cut_off_before_writing_goes_on(place: Place) -> None:
-    from serinus.backends.delta.segments import read_frames, repair
-
     place.write(1, seal=False)
     place.write(2, seal=False)
     segment = path_of(place.segments, 1)

@@ -132,6 +132,25 @@ def test_models_with_the_same_lock_share_one_environment(index: Any, prepare: An
     assert len(list(home.glob("*/environment.json"))) == 1
 
 
+def test_a_constraints_file_is_obeyed(index: Any, prepare: Any, tmp_path: Path) -> None:
+    for version in ("1.0", "2.0"):
+        index.add("scorer", version, "2023-01-01")
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("scorer<2\n")
+    assert run(prepare("scorer", f"-c {constraints}"), "import scorer; print(scorer.version)") == "1.0"
+
+
+def test_a_wheel_that_was_logged_with_the_model_is_installed_under_its_hash(
+    index: Any, prepare: Any, tmp_path: Path
+) -> None:
+    index.add("scorer", "1.0", "2023-01-01")
+    (wheel,) = index.folder.glob("scorer-*.whl")
+    moved = wheel.rename(tmp_path / wheel.name)
+    environment = prepare(str(moved))
+    assert run(environment, "import scorer; print(scorer.version)") == "1.0"
+    assert "--hash=sha256:" in environment.lock.read_text()
+
+
 def test_credentials_of_an_index_are_neither_said_nor_kept(
     index: Any, prepare: Any, home: Path, said: list[str]
 ) -> None:
@@ -154,7 +173,7 @@ def test_credentials_of_an_index_are_neither_said_nor_kept(
             "the requirements contradict each other: all versions of scorer depend on numbers2>=2 and the model",
         ),
         (["foo bar"], "a line of the requirements is none: 'foo bar'"),
-        (["-e ."], "the requirement '-e .' is source code on the machine where the model was logged"),
+        (["-e ."], "the requirement '-e .' is source code, and building it would run it unconfined"),
         (["./code"], "the requirement './code' is source code"),
     ],
 )

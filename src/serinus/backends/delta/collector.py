@@ -176,8 +176,9 @@ class Collector:
         except TimeoutError:
             log.error("stopped with %d bytes that were not acknowledged", self._commit.pending_bytes)
         await self._try("counts", asyncio.to_thread(self._count_all))
-        await self._try("table", self._roll_sealed())
-        await self._roller.close()
+        # What is not rolled up by then is durable where it is.
+        await self._try("table", asyncio.wait_for(self._roll_sealed(), self._settings.drain_seconds))
+        await self._roller.close(_END_SECONDS)
         self._say("stopped")
 
     def _count_all(self) -> None:

@@ -10,6 +10,7 @@ It ends with its stdin. It inherits the home's lock, so that no other collector 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from dataclasses import dataclass
@@ -63,11 +64,12 @@ class Roller:
             raise RollerError(f"the roll-up failed ({said['error']})")
         return int(said["rolled"])
 
-    async def close(self) -> None:
-        """Returns once it has ended."""
+    async def close(self, patience: float) -> None:
+        """Has it end after what it is at; returns once it has, or after `patience` seconds."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
-            await self._process.wait()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), patience)
 
     async def _running(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:

@@ -84,7 +84,7 @@ class Builder:
         locked = temporary / LOCK
         locked.write_text(lock.text)
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as options:  # 0600: it may hold credentials
-            options.write("\n".join(wanted.options))
+            options.write("\n".join(wanted.sources))
             options.flush()
             hashes = "--verify-hashes" if lock.unhashed else "--require-hashes"
             self._uv.run(

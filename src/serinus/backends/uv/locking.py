@@ -40,7 +40,7 @@ class Wanted:
         for line in lines:
             if re.match(r"(-e|--editable)\b", line) or (_LOCAL.search(line) and not _WHEEL.search(line)):
                 raise Unbuildable(
-                    f"the requirement '{redacted(line)}' is source code on the machine where the model was logged.",
+                    f"the requirement '{redacted(line)}' is source code, and building it would run it unconfined.",
                     hint="Log the code with the model (code_paths), or build a wheel and require that.",
                 )
         options = tuple(line for line in lines if line.startswith("-"))
@@ -51,6 +51,11 @@ class Wanted:
         """Normalised as PEP 503 says."""
         found = (re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line) for line in self.packages)
         return frozenset(re.sub(r"[-_.]+", "-", name[0]).lower().rstrip("-") for name in found if name)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The options that say where packages come from: all but constraints, which a lock already obeys."""
+        return tuple(line for line in self.options if not re.match(r"(-c|--constraint)\b", line))
 
     @property
     def building(self) -> tuple[str, ...]:

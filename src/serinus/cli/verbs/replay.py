@@ -11,6 +11,8 @@ from serinus.cli.session import Session
 if TYPE_CHECKING:
     from serinus.replay import Report
 
+Column = Annotated[str | None, typer.Option(metavar="COLUMN", show_default=False)]
+
 
 def replay(
     at: Session,
@@ -19,15 +21,9 @@ def replay(
     ],
     model: Annotated[str, typer.Option(metavar="MODEL", help="Who is asked.")],
     rate: Annotated[float, typer.Option(metavar="N", help="Requests a second, whatever the answers do.")],
-    entity: Annotated[
-        str | None, typer.Option(metavar="COLUMN", show_default=False, help="The entity's column.")
-    ] = None,
-    id_column: Annotated[
-        str | None, typer.Option("--id", metavar="COLUMN", show_default=False, help="Part of the request ids.")
-    ] = None,
-    label: Annotated[
-        str | None, typer.Option(metavar="COLUMN", show_default=False, help="The outcome; it is not sent.")
-    ] = None,
+    entity: Column = None,
+    id_column: Annotated[str | None, typer.Option("--id", metavar="COLUMN", show_default=False)] = None,
+    label: Column = None,
     outcomes: Annotated[
         Path | None,
         typer.Option(metavar="FILE", show_default=False, help="Write labels here, for `serinus outcomes import`."),
@@ -43,7 +39,9 @@ def replay(
     """Send the rows of a file, or the requests of a prediction log, at a fixed rate.
 
     An open loop: a request is due at its time whatever the answers do, and its latency counts from then. How late the
-    generator itself was is told apart. Ctrl-C ends it with the account so far. Exit code 1 if a request failed.
+    generator itself was is told apart. The columns of --entity (sent as x-entity-id), --id (part of the request ids)
+    and --label (the outcome) are no inputs of the model. Ctrl-C ends it with the account so far. Exit code 1 if a
+    request failed.
 
     \b
       serinus replay transactions.csv --model card-fraud --rate 2000 --entity card_id --label is_fraud

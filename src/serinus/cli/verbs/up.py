@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from serinus.cli.session import Session
+
+if TYPE_CHECKING:
+    from serinus.supervisor import Addresses
 
 Port = Annotated[int | None, typer.Option(min=1, max=65535, show_default=False)]
 
@@ -63,6 +66,10 @@ def up(
     )
     say = (lambda _line: None) if at.out.as_json else at.out.line
     addresses = start(at.home, options, say)
+    _tell(at, addresses)
+
+
+def _tell(at: Session, addresses: Addresses) -> None:
     if at.out.as_json:
         at.out.json({**asdict(addresses), "home": str(addresses.home)})
         return

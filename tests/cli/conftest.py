@@ -1,0 +1,60 @@
+"""A home whose API is served by a real server in this process, and the command line as a person has it."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.extend([str(Path(__file__).parent), str(Path(__file__).parents[1] / "api")])
+
+from cli_harness import Proxy, Said, Serinus
+from small_fleet import Installation, make_home, serving
+
+from serinus.cli.app import run
+from serinus.supervisor import settings as chosen
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("SERINUS_HOME", "SERINUS_SERVER", "SERINUS_TOKEN", "SERINUS_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    server = Proxy()
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def installation(tmp_path: Path, proxy: Proxy) -> Iterator[Installation]:
+    """Served, with its settings and its token in the home."""
+    made = Installation(make_home(tmp_path / ".serinus"))
+    made.home.token.write_text(made.token("admin"))
+    made.addresses["envoy"] = f"http://127.0.0.1:{proxy.server_port}"
+    with serving(made) as address:
+        ports = {"api": int(address.rpartition(":")[2]), "envoy": proxy.server_port, "mlflow": 5000}
+        chosen.save(made.home, chosen.Settings(ports=ports))
+        yield made
+    made.close()
+
+
+@pytest.fixture
+def serinus(capfd: pytest.CaptureFixture[str]) -> Serinus:
+    """`serinus("status", "--json")`, in this process and in a pipe."""
+
+    def call(*arguments: str) -> Said:
+        code = run(arguments)
+        out, err = capfd.readouterr()
+        return Said(code, out, err)
+
+    return call

@@ -1,0 +1,92 @@
+"""Progress in words, and drawn on a terminal."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from datetime import timedelta
+
+from pydantic import TypeAdapter
+from rich.console import Console
+from scenes import in_canary, rollout, stopped_by_the_judge
+from small_fleet import NOW
+
+from serinus.cli import words
+from serinus.cli.terminal import Terminal
+from serinus.cli.watch import looks, panel, watch
+from serinus.core.errors import NotFound, Unavailable
+from serinus.core.rollout import Phase, Rollout
+
+_rollout = TypeAdapter(Rollout)
+
+
+def document(value: Rollout) -> words.Document:
+    made: words.Document = _rollout.dump_python(value, mode="json")
+    return made
+
+
+class Answers:
+    """A server that gives these answers, one a look."""
+
+    def __init__(self, *answers: Rollout | Exception) -> None:
+        self._answers = list(answers)
+
+    def get(self, path: str) -> words.Document:
+        assert path.startswith("/v1/rollouts/card-fraud-r")
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return document(answer)
+
+
+def test_news_are_told_once() -> None:
+    gates = document(rollout(1, Phase.GATES, gates=()))
+    canary = document(in_canary(1))
+    assert list(words.news(None, gates)) == ["gates: checking before any traffic"]
+    told = list(words.news(gates, canary))
+    assert told[0] == "gate scan: pass: 3 pickles import only numpy and scikit-learn"
+    assert told[-2:] == [
+        "canary 5 %: promote: every metric is cleared",
+        "canary 25 %: at least 5,000 requests and 60 s",
+    ]
+    assert list(words.news(canary, canary)) == []
+    held = in_canary(1)
+    held = replace(held, status=replace(held.status, hold="no figures from the prediction log"))
+    assert list(words.news(canary, document(held))) == ["held: no figures from the prediction log"]
+
+
+def test_a_canarys_line_tells_how_far_it_is_and_what_it_needs() -> None:
+    line = words.progress_line(document(in_canary(1)), NOW)
+    assert line.startswith("canary 25 %: 3,612 of at least 5,000 requests, 120 of at least 60 s; needs about 1,400")
+
+
+def test_times_are_told_roughly() -> None:
+    told = [words.ago((NOW - timedelta(seconds=s)).isoformat(), NOW) for s in (5, 120, 7200, 200_000)]
+    assert told == ["5 s ago", "2 min ago", "2 h ago", "2 days ago"]
+    assert words.ago(NOW.timestamp() - 300, NOW) == "5 min ago"
+
+
+def test_a_terminal_is_drawn_with_the_canarys_bar_and_metrics() -> None:
+    terminal = Terminal(as_json=False)
+    screen = io.StringIO()
+    terminal.console = Console(file=screen, force_terminal=True, width=140, markup=False, highlight=False)
+    stopped = replace(stopped_by_the_judge(1), id="card-fraud-r1")
+    ended = watch(Answers(in_canary(1), stopped), "card-fraud-r1", terminal)  # type: ignore[arg-type]
+    drawn = screen.getvalue()
+    assert words.ended(ended)
+    assert "3,612 of at least 5,000 requests" in drawn
+    assert "━" in drawn
+    assert "41 of 3,612" in drawn
+    assert "stopped (judge): errors: 37 of 2,104" in drawn.replace("\n", " ")
+
+
+def test_before_the_canary_the_phase_is_drawn() -> None:
+    screen = io.StringIO()
+    Console(file=screen, width=80).print(panel(document(rollout(1, Phase.BUILD)), NOW))
+    assert "build since 2 min ago" in screen.getvalue()
+
+
+def test_a_restart_of_the_server_and_a_rollout_that_is_still_to_come_are_waited_for() -> None:
+    server = Answers(NotFound("not yet"), in_canary(1), Unavailable("restarting"), rollout(1, Phase.PROMOTED))
+    seen = list(looks(server, "card-fraud-r1"))  # type: ignore[arg-type]
+    assert [one and one["status"]["phase"] for one in seen] == [None, "canary", None, "promoted"]

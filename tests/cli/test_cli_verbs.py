@@ -1,0 +1,345 @@
+"""Each verb against a real server."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_harness import Proxy, Serinus
+from scenes import GATES, V6, V7, busy, in_canary, rollout, troubled
+from small_fleet import NOW, Installation, wait_until
+
+from serinus.core.rollout import Cause, ModelState, Phase, Rollout
+from serinus.core.values import Access, Actor, Event
+
+
+def advance(installation: Installation, *phases: Rollout) -> threading.Thread:
+    """Saves what comes after the rollout that a `deploy` begins, one after another, as the engine would."""
+
+    def save() -> None:
+        (begun,) = wait_until(installation.store.in_flight)
+        for phase in phases:
+            installation.store.save(replace(phase, id=begun.id, actor=begun.actor))
+            seen.wait(0.6)  # a look's length, so that each is seen
+
+    seen = threading.Event()
+    thread = threading.Thread(target=save, daemon=True)
+    thread.start()
+    return thread
+
+
+# --- deploy -----------------------------------------------------------------------------------------------
+
+
+def test_a_deployment_tells_each_gate_and_step_and_ends_with_0_when_promoted(
+    installation: Installation, serinus: Serinus
+) -> None:
+    canary = in_canary(1)
+    done = rollout(1, Phase.PROMOTED, steps=canary.steps, reason="every step passed")
+    advance(installation, rollout(1, Phase.GATES, gates=GATES[:2]), canary, done)
+    said = serinus("deploy", "card-fraud@7", "--reason", "more trees")
+    assert said.code == 0
+    lines = said.out.splitlines()
+    assert lines[0] == "card-fraud@7 is on its way as card-fraud-r1"
+    assert "gate load: pass: loaded in 2.1 s" in lines
+    assert "canary 25 %: at least 5,000 requests and 60 s" in lines
+    assert lines[-1] == "promoted: card-fraud@7 is champion as card-fraud-7-3f9a2c"
+    assert installation.store.rollout("card-fraud-r1").why == "more trees"
+
+
+def test_a_deployment_that_is_stopped_ends_with_1_and_its_reason(installation: Installation, serinus: Serinus) -> None:
+    advance(installation, rollout(1, Phase.ABORTED, reason="recall .58 against .80", cause=Cause.GATE))
+    said = serinus("deploy", "card-fraud@7")
+    assert said.code == 1
+    assert "stopped (gate): recall .58 against .80" in said.out
+    assert "serinus explain card-fraud-r1" in said.out
+
+
+def test_deploy_with_json_is_one_document_of_how_it_ended(installation: Installation, serinus: Serinus) -> None:
+    advance(installation, rollout(1, Phase.PROMOTED))
+    said = serinus("deploy", "card-fraud@7", "--json")
+    assert (said.code, said.json["status"]["phase"]) == (0, "promoted")
+
+
+def test_a_detached_deployment_returns_at_once_and_says_how_to_look_again(
+    installation: Installation, serinus: Serinus
+) -> None:
+    said = serinus("deploy", "card-fraud@7", "--detach")
+    assert said.code == 0
+    assert "serinus explain card-fraud-r1" in said.out
+    refused = serinus("deploy", "card-fraud@6", "--detach")
+    assert refused.code == 1
+    assert "--supersede" in refused.err
+
+
+def test_deploying_what_is_there_already_does_nothing_and_says_so(installation: Installation, serinus: Serinus) -> None:
+    installation.store.save_model(ModelState("card-fraud", V6, 0.7))
+    said = serinus("deploy", "card-fraud@6")
+    assert said.code == 0
+    assert "nothing to do" in said.out
+    assert installation.store.rollouts() == []
+
+
+def test_a_spec_file_is_sent_and_its_mistakes_come_back(
+    installation: Installation, serinus: Serinus, tmp_path: Path
+) -> None:
+    (tmp_path / "good.yaml").write_text("model: card-fraud\n")
+    (tmp_path / "bad.yaml").write_text("model: card-fraud\nrolout: {}\n")
+    said = serinus("deploy", "good.yaml", "--detach", "--json")
+    assert installation.store.rollout(said.json["rollout"]).spec == "model: card-fraud\n"
+    bad = serinus("deploy", "card-fraud@7", "--spec", "bad.yaml", "--supersede")
+    assert bad.code == 2
+    assert "rolout" in bad.err
+    missing = serinus("deploy", "missing.yaml")
+    assert missing.code == 2
+    assert "missing.yaml cannot be read" in missing.err
+
+
+def test_ctrl_c_leaves_the_rollout_running_says_how_to_look_again_and_ends_with_130(
+    installation: Installation,
+) -> None:
+    command = [sys.executable, "-u", "-m", "serinus.cli", "deploy", "card-fraud@7"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while "resolve: " not in (line := process.stdout.readline()):
+            assert line, process.stderr.read() if process.stderr else ""
+        process.send_signal(2)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "card-fraud-r1 goes on without you" in out
+    assert "serinus status" in out
+    assert err == ""
+    assert [r.id for r in installation.store.in_flight()] == ["card-fraud-r1"]
+    assert installation.store.orders("card-fraud-r1") == []
+
+
+# --- reading ----------------------------------------------------------------------------------------------
+
+
+def test_status_says_what_is_live_what_is_in_flight_and_what_is_wrong(
+    installation: Installation, serinus: Serinus
+) -> None:
+    empty = serinus("status").out
+    assert "Nothing is deployed yet" in empty
+    troubled(installation)
+    out = serinus("status").out
+    assert "card-fraud-r3: card-fraud@7, canary 25 % since 2 min ago" in out
+    assert "needs about 1,400 more requests of the canary" in out
+    assert "envoy is backing-off: exited with status 1 after 0.3 s" in out
+    assert "merchant-risk: the champion is failed" in out
+    assert "All is well" not in out
+    assert serinus("status", "--json").json["models"][0]["model"] == "card-fraud"
+    assert serinus("status", "card-fraud", "--json").json["champion"]["release"] == V6.id
+    assert "merchant" not in serinus("status", "card-fraud").out
+    assert serinus("status", "card-frod").code == 1
+
+
+def test_releases_and_explain_tell_what_became_of_each_with_the_numbers(
+    installation: Installation, serinus: Serinus
+) -> None:
+    assert "No releases yet" in serinus("releases").out
+    busy(installation)
+    rows = serinus("releases", "card-fraud").out.splitlines()
+    assert any(V6.id in row and "champion" in row for row in rows)
+    out = serinus("explain", V7.id).out
+    assert "gate quality: inconclusive: recall .81" in out
+    assert "canary 5 %: promote: every metric is cleared" in out
+    assert "slow: 41 of 3,612" in out
+    stopped = serinus("explain", "card-fraud-r1").out
+    assert "stopped (judge): errors: 37 of 2,104 canary requests" in stopped
+    assert "against it 4.1e+03 of 1,000" in stopped
+    assert serinus("explain", "card-fraud-r1", "--json").json["status"]["cause"] == "judge"
+
+
+def test_init_writes_a_spec_once(installation: Installation, serinus: Serinus, tmp_path: Path) -> None:
+    installation.fleet.specs["card-fraud"] = "model: card-fraud\n"
+    assert serinus("init", "card-fraud").code == 0
+    assert (tmp_path / "card-fraud.yaml").read_text() == "model: card-fraud\n"
+    again = serinus("init", "card-fraud")
+    assert again.code == 1
+    assert "--force" in again.err
+    assert serinus("init", "card-fraud", "--force").code == 0
+    assert serinus("init", "card-fraud", "-o", "-").out == "model: card-fraud\n"
+
+
+def test_events_and_the_audit_are_lines(installation: Installation, serinus: Serinus) -> None:
+    busy(installation)
+    lines = serinus("events", "--json", "-n", "2").out.splitlines()
+    assert [json.loads(line)["kind"] for line in lines] == ["canary-500", "canary-2500"]
+    assert "step 1 passed" in serinus("events", "card-fraud").out
+    installation.store.audit(Actor("anna", Access.DEPLOY, "10.0.0.7"), "deploy", "card-fraud@7", "why not", {}, NOW)
+    assert "anna  deploy  card-fraud@7  from 10.0.0.7  (why not)" in serinus("audit").out
+    assert json.loads(serinus("audit", "--json").out)["who"] == "anna"
+    assert serinus("audit", "--after", "1").out == ""
+
+
+def test_a_broken_audit_chain_ends_with_1(
+    installation: Installation, serinus: Serinus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert serinus("audit", "--verify").code == 0
+    monkeypatch.setattr(installation.store, "audit_broken_at", lambda: 17)
+    said = serinus("audit", "--verify")
+    assert said.code == 1
+    assert "broken at entry 17" in said.out
+
+
+def test_events_are_followed(installation: Installation) -> None:
+    command = [sys.executable, "-u", "-m", "serinus.cli", "events", "-f", "--json"]
+    installation.store.emit([Event(NOW, "card-fraud", None, "first", "one")])
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["kind"] == "first"
+        installation.store.emit([Event(NOW, "card-fraud", None, "second", "two")])
+        assert json.loads(process.stdout.readline())["kind"] == "second"
+        process.send_signal(2)
+        assert process.wait(timeout=30) == 130
+
+
+def test_logs_of_a_release_and_of_a_process(installation: Installation, serinus: Serinus) -> None:
+    (installation.home.logs / f"release-{V6.id}.log").write_text("one\ntwo\n")
+    (installation.home.logs / "envoy.log").write_text("starting\n")
+    assert serinus("logs", V6.id, "-n", "1").out == "two\n"
+    assert serinus("logs", "--process", "envoy", "--json").json == {"line": "starting"}
+    assert "envoy" in serinus("logs", "nothing").err
+
+
+# --- acting -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["promote", "abort"])
+def test_orders_reach_the_rollout(kind: str, installation: Installation, serinus: Serinus) -> None:
+    installation.store.create(in_canary(1))
+    yes = ["--yes"] if kind == "abort" else []
+    assert serinus(kind, "card-fraud", *yes).code == 0
+    assert [o.kind for o in installation.store.orders("card-fraud-r1")] == [kind]
+
+
+def test_an_approval_of_ones_own_is_refused(installation: Installation, serinus: Serinus) -> None:
+    waiting = rollout(1, Phase.APPROVAL, actor=Actor("admin", Access.ADMIN, "127.0.0.1"))
+    installation.store.create(waiting)
+    said = serinus("approve", "card-fraud-r1")
+    assert said.code == 1
+    assert "somebody else" in said.err
+
+
+def test_tokens_are_made_listed_and_revoked(installation: Installation, serinus: Serinus) -> None:
+    secret = serinus("token", "create", "ci", "--access", "deploy").out.strip()
+    actor = installation.store.whose_token(secret)
+    assert actor is not None
+    assert (actor.name, actor.access) == ("ci", Access.DEPLOY)
+    listed = serinus("token", "list").out
+    assert "ci" in listed
+    assert secret not in listed
+    assert serinus("token", "revoke", "ci", "--yes").code == 0
+    assert installation.store.whose_token(secret) is None
+    assert serinus("token", "create", "ci", "--access", "king").code == 2
+
+
+def test_outcomes_are_imported_in_batches_and_again_without_a_change(
+    installation: Installation, serinus: Serinus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serinus.cli.verbs.outcomes.BATCH", 2)
+    rows = "".join(f"r{n},{n % 2},2026-01-31T12:00:00Z\n" for n in range(5))
+    (tmp_path / "labels.csv").write_text("request_id,label,observed_at\n" + rows)
+    assert serinus("outcomes", "import", "labels.csv", "--json").json == {"received": 5, "changed": 5}
+    assert serinus("outcomes", "import", "labels.csv").out == "5 outcomes imported, 0 of them new or corrected\n"
+    assert serinus("outcomes", "import", "labels.txt").code == 2
+
+
+# --- asking a model ---------------------------------------------------------------------------------------
+
+
+def test_predict_asks_through_the_proxy_by_the_protocol(
+    installation: Installation, proxy: Proxy, serinus: Serinus
+) -> None:
+    first, second = (12.5, 3, "DE", True), (3, None, "AT", False)
+    row = json.dumps([dict(zip(("amount", "n", "country", "new"), one, strict=True)) for one in (first, second)])
+    said = serinus("predict", "card-fraud", "--row", row, "--entity", "card-42", "--request-id", "r-1")
+    assert said.code == 0
+    assert said.out.splitlines()[0] == "score: 0.25, 0.25"
+    assert "answered by card-fraud-6-1c04be, request r-1" in said.out
+    ((path, headers, body),) = proxy.asked
+    assert path == "/v2/models/card-fraud/infer"
+    assert (headers["x-entity-id"], headers["x-request-id"]) == ("card-42", "r-1")
+    assert body["inputs"] == [
+        {"name": "amount", "shape": [2], "datatype": "FP64", "data": [12.5, 3]},
+        {"name": "n", "shape": [2], "datatype": "INT64", "data": [3, None]},
+        {"name": "country", "shape": [2], "datatype": "BYTES", "data": ["DE", "AT"]},
+        {"name": "new", "shape": [2], "datatype": "BOOL", "data": [True, False]},
+    ]
+
+
+def test_predict_reads_a_file_and_says_what_the_model_refused(
+    installation: Installation, proxy: Proxy, serinus: Serinus, tmp_path: Path
+) -> None:
+    (tmp_path / "row.json").write_text('{"amount": 1}')
+    said = serinus("predict", "card-fraud", "--row", "row.json", "--json")
+    assert said.json["outputs"][0]["data"] == [0.25]
+    assert said.json["release"] == "card-fraud-6-1c04be"
+    proxy.status = 400
+    refused = serinus("predict", "card-fraud", "--row", "row.json")
+    assert refused.code == 2
+    assert "400: input 'amount' is missing" in refused.err
+
+
+@pytest.mark.parametrize("row", ["{", "[]", '[{"a": 1}, {"b": 1}]', '{"a": {}}', "missing.json", "[1]"])
+def test_a_row_that_is_none_is_wrong_usage(row: str, installation: Installation, serinus: Serinus) -> None:
+    assert serinus("predict", "card-fraud", "--row", row).code == 2
+
+
+def test_replay_sends_a_file_and_gives_an_honest_account(
+    installation: Installation, proxy: Proxy, serinus: Serinus, tmp_path: Path
+) -> None:
+    lines = "".join(f"{n}.5,c{n % 3},{n % 2}\n" for n in range(20))
+    (tmp_path / "cards.csv").write_text("amount,card,fraud\n" + lines)
+    options = ["--rate", "200", "--entity", "card", "--label", "fraud", "--outcomes", "labels.csv"]
+    said = serinus("replay", "cards.csv", "--model", "card-fraud", *options, "--json")
+    assert said.code == 0
+    assert (said.json["sent"], said.json["answered"]) == (20, 20)
+    assert all([i["name"] for i in body["inputs"]] == ["amount"] for _, _, body in proxy.asked)
+    assert len((tmp_path / "labels.csv").read_text().splitlines()) == 21
+    proxy.status = 500
+    failed = serinus("replay", "cards.csv", "--model", "card-fraud", "--rate", "200", "--limit", "3")
+    assert failed.code == 1
+    assert "failed     3" in failed.out
+
+
+# --- up and down ------------------------------------------------------------------------------------------
+
+
+def test_up_hands_its_options_to_the_supervisor_and_prints_where_everything_is(
+    serinus: Serinus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from serinus import supervisor
+
+    asked: list[Any] = []
+
+    def start(home: Any, options: Any, say: Any) -> Any:
+        asked.append((home.path, options))
+        say("envoy answers")
+        return supervisor.Addresses(
+            home.path,
+            "http://127.0.0.1:1",
+            "http://127.0.0.1:2",
+            "http://127.0.0.1:3",
+            "http://127.0.0.1:1/login#token=x",
+        )
+
+    monkeypatch.setattr(supervisor, "up", start)
+    monkeypatch.setattr(supervisor, "down", lambda home, say: False)
+    said = serinus("up", "--api-port", "8000", "--unconfined", "--allow-host", "serinus.example.org")
+    assert said.code == 0
+    assert "http://127.0.0.1:1/login#token=x" in said.out
+    ((home, options),) = asked
+    assert home == tmp_path / ".serinus"
+    assert (dict(options.ports), options.unconfined) == ({"api": 8000}, True)
+    assert options.allowed_hosts == ("serinus.example.org",)
+    assert serinus("up", "--json").json["envoy"] == "http://127.0.0.1:2"
+    assert asked[1][1].unconfined is None
+    assert serinus("down", "--json").json == {"stopped": False}
