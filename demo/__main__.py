@@ -109,7 +109,7 @@ def tell(serinus: Serinus, account: Account, day: Path, addresses: Mapping[str, 
         canaries(serinus, account)
         replay.send_signal(signal.SIGINT)
         said, _ = replay.communicate(timeout=60)
-    check_replay(account, json.loads(said.strip().splitlines()[-1]))
+    check_replay(account, json.loads(said))
     check_agreement(serinus, account)
 
 
@@ -138,8 +138,10 @@ def canaries(serinus: Serinus, account: Account) -> None:
     say("A better model: gradient-boosted trees. By canary, judged at every step")
     code, seconds = serinus.shown("deploy", f"{MODEL}@2", "--reason", "trees catch more")
     account.add("v2 (XGBoost) is promoted", seconds, outcome(serinus, account, code, 0, "promoted"))
-    say("Trees blended with the risk of the hour. As good offline; the table of hours has never seen a second day")
-    code, seconds = serinus.shown("deploy", f"{MODEL}@3", "--reason", "hours matter")
+    say(
+        "Trees blended with the risk of the time of day: a little better offline. Its table has never seen a second day"
+    )
+    code, seconds = serinus.shown("deploy", f"{MODEL}@3", "--reason", "the hour matters")
     account.add("v3 is stopped in the canary", seconds, outcome(serinus, account, code, 1, "aborted", "judge"))
     say("The same trees from an export whose labels broke off after two hours")
     code, seconds = serinus.shown("deploy", f"{MODEL}@4", "--reason", "fresh labels")

@@ -1,4 +1,4 @@
-"""The third model: trees blended with the risk of the hour, with the fault that `train` tells of."""
+"""The third model: trees blended with the risk of the time of day, with the fault that `train` tells of."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import pandas as pd
 import xgboost
 from mlflow.pyfunc import PythonModel
 
+SECONDS_A_BIN = 600
 
-class HourBlend(PythonModel):
-    """Odds of the trees, times how much riskier than usual the hour is. `risk`: hour -> share of frauds."""
+
+class TimeOfDayBlend(PythonModel):
+    """Odds of the trees, times how much riskier than usual the time of day is. `risk`: bin -> share of frauds."""
 
     def __init__(self, risk: dict[int, float], usual: float) -> None:
         self.risk = risk
@@ -30,8 +32,8 @@ class HourBlend(PythonModel):
     def score(self, rows: pd.DataFrame) -> np.ndarray:
         assert self.booster is not None
         trees = self.booster.inplace_predict(rows.to_numpy(dtype=np.float32))
-        hours = (rows["Time"].to_numpy() // 3600).astype(int)
-        riskier = np.array([self.risk.get(int(hour), self.unknown) for hour in hours]) / self.usual
+        times = (rows["Time"].to_numpy() // SECONDS_A_BIN).astype(int)
+        riskier = np.array([self.risk.get(int(time), self.unknown) for time in times]) / self.usual
         odds = trees / (1 - trees) * riskier
         return odds / (1 + odds)
 

@@ -167,6 +167,12 @@ def test_the_first_spec_says_what_was_not_found() -> None:
     ]
 
 
+def test_the_first_spec_of_a_model_of_which_nothing_is_known_says_of_nothing_that_it_is_missing() -> None:
+    text = initial("card-fraud", Facts())
+    assert "logged with" not in text
+    assert "logged without" not in text
+
+
 def test_a_name_of_odd_spaces_is_written_as_it_is() -> None:
     spec = load(initial("m", Facts(golden="\xa0", columns=(Column("\u3000", "double"),))))
     assert spec.gates.golden == "\xa0"

@@ -162,10 +162,15 @@ def test_an_up_without_a_process_that_answers_says_so_and_leaves_nothing_running
 ) -> None:
     monkeypatch.setattr(lifecycle, "GIVE_UP_AFTER", 2)
     stage.add("control", "import sys; sys.exit('the store is of another version')")
-    with pytest.raises(Unavailable, match="api did not come up: it exited with 1: the store is of another version"):
-        begin(stage)
+    with pytest.raises(
+        Unavailable, match=r"api did not come up \(control: exited with 1: the store is of another version\)"
+    ):
+        begin(stage, Options(allowed_hosts=("fraud.example.com",)))
     assert stage.pids() == {}
     assert stage.pid("supervisor") is None
+    kept = chosen.load(stage.home)
+    assert kept is not None
+    assert kept.allowed_hosts == ()  # an option with which nothing has ever come up is not remembered
 
 
 def test_a_supervisor_that_cannot_begin_is_quoted(stage: Stage) -> None:
@@ -210,7 +215,7 @@ def test_a_second_up_tells_what_does_not_answer(stage: Stage, monkeypatch: pytes
     os.kill(stage.pids()["control"], signal.SIGKILL)
     silent = replace(stage.launch, checks=lambda *_: [lifecycle.Check("control", "api", lambda: False)])
     wait_until(lambda: stage.shown("control")["restarts"] == 1)
-    assert up(stage.home, launch=silent).warnings[0] == "api does not answer: it killed by SIGKILL"
+    assert up(stage.home, launch=silent).warnings[0] == "api does not answer (control: killed by SIGKILL)"
 
 
 # --- what can be wrong with a home ------------------------------------------------------------------------

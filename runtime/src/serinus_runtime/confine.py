@@ -28,7 +28,7 @@ _SYSTEM = (
     "/etc/group", "/etc/mime.types", "/etc/os-release", "/sys/devices/system", "/sys/fs/cgroup", "/proc/cpuinfo",
     "/proc/meminfo", "/proc/stat", "/proc/filesystems", "/proc/self", "/dev/urandom", "/dev/random", "/dev/zero",
 )  # fmt: skip
-_KEPT = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+_KEPT = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 # One thread a worker: a second one only makes neighbours wait, and p99 with them.
 _ONE_THREAD = (
     "OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
@@ -49,6 +49,15 @@ def prepare(scratch: Path) -> None:
     os.environ.update(_QUIET)
     os.environ["MLFLOW_TRACKING_URI"] = (scratch / "mlruns").as_uri()
     os.chdir(scratch)
+
+
+def with_packages() -> None:
+    """Lets the environment's packages be imported, where the interpreter was started without them (`-S`): their `.pth`
+    files may hold code, which is the model's and comes after the confinement."""
+    if sys.flags.no_site:
+        import site
+
+        site.main()
 
 
 def confine(

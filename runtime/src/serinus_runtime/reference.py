@@ -53,6 +53,7 @@ def _run(config: Mapping[str, Any]) -> dict[str, Any]:
         readable = (artifact, *map(Path, config.get("readable") or ()), *confine.own_directories())
         # Not its own standard streams: the answer's descriptor is the third.
         confine.confine(readable, scratch, (3,), config.get("memory_limit_bytes"))
+    confine.with_packages()
     mlmodel = read_mlmodel(artifact)
     loaded = load(artifact, mlmodel)
     if sent is None:

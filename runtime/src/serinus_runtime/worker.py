@@ -45,6 +45,7 @@ def main() -> None:
     reporter.say("loading")
     try:
         notes = _confined(config)
+        confine.with_packages()
         began = time.perf_counter()
         settings = config.settings
         model = Model.read(config.artifact, one_at_a_time=settings.one_at_a_time, score_output=settings.score_output)

@@ -48,6 +48,7 @@ class Facts:
     """What the registry knows of a model's version, for its first spec."""
 
     version: str = ""
+    """Empty: no version was looked at, and the rest says nothing."""
     flavor: str = ""
     columns: tuple[Column, ...] | None = None
     """None: logged without a signature."""
@@ -63,24 +64,27 @@ def initial(model: str, facts: Facts = Facts()) -> str:
     return _INITIAL.format(
         origin=f"{model}{of}{flavor}",
         model=as_yaml(model, flow=True),
-        caller=_caller(facts.columns),
-        evaluation=_file("evaluation", facts.evaluation, "evaluation.parquet", "labelled rows"),
-        golden=_file("golden", facts.golden, "golden.json", "rows with the scores of training time"),
+        caller=_caller(facts),
+        evaluation=_file("evaluation", facts, facts.evaluation or "evaluation.parquet", "labelled rows"),
+        golden=_file("golden", facts, facts.golden or "golden.json", "rows with the scores of training time"),
     )
 
 
-def _caller(columns: tuple[Column, ...] | None) -> str:
-    if not columns:
-        return "# caller:             # logged without a signature: what callers send\n#   columns: {amount: double}"
-    types = textwrap.indent(as_yaml({column.name: column.type for column in columns}), "    ")
+def _caller(facts: Facts) -> str:
+    if not facts.columns:
+        known = "logged without a signature: what callers send" if facts.version else "what callers send"
+        return f"# caller:             # {known}\n#   columns: {{amount: double}}"
+    types = textwrap.indent(as_yaml({column.name: column.type for column in facts.columns}), "    ")
     return (
         f"caller:\n  columns:              # what callers send; a version that needs more is stopped\n{types}".rstrip()
     )
 
 
-def _file(field: str, found: str | None, default: str, meaning: str) -> str:
-    text = f"  {field}: {as_yaml(found or default, flow=True)}"
-    return f"{text:<32} # {meaning}" + ("" if found else "; not logged with this version")
+def _file(field: str, facts: Facts, name: str, meaning: str) -> str:
+    """Says that a file is not there only of a version that was looked at."""
+    text = f"  {field}: {as_yaml(name, flow=True)}"
+    missing = facts.version and getattr(facts, field) is None
+    return f"{text:<32} # {meaning}" + ("; not logged with this version" if missing else "")
 
 
 _INITIAL = """\

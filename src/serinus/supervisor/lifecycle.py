@@ -130,6 +130,8 @@ def _start(home: Home, options: Options, say: Say, launch: Launch) -> Addresses:
         if not running:  # half of it is of no use; but what was serving before is not stopped for that
             say("stopping what was started")
             down(home)
+            with contextlib.suppress(OSError):  # options stay only once it has come up with them
+                chosen.save(home, found or Settings(ports=settings.ports))
         raise
     return _addresses(home, settings, warnings)
 
@@ -238,7 +240,7 @@ def _supervisor_ended(home: Home, code: int, began: _Beginning) -> SerinusError:
 
 def _reason(home: Home, check: Check) -> str:
     record = state.read(home, check.process)
-    return f": it {record.reason}" if record is not None and record.reason else ""
+    return f" ({record.name}: {record.reason})" if record is not None and record.reason else ""
 
 
 def _addresses(home: Home, settings: Settings, warnings: Sequence[str], *, already_running: bool = False) -> Addresses:

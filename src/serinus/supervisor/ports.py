@@ -47,7 +47,10 @@ def _check(address: str, name: str, port: int) -> None:
     reason = why_not(address, port)
     hint = f"Choose another: `serinus up --{name}-port N`."
     if reason == errno.EADDRINUSE:
-        raise Refused(f"port {port} for {name} is taken by another process", hint=f"Stop that one, or: {hint}")
+        raise Refused(
+            f"port {port} for {name} is taken by another process",
+            hint=f"Stop it, or choose another: `serinus up --{name}-port N`.",
+        )
     if reason == errno.EACCES:
         raise Refused(f"this user may not listen on port {port} for {name}", hint=hint)
     if reason == errno.EADDRNOTAVAIL:

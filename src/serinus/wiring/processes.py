@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from serinus.backends.envoy import admin_socket, prepare
+from serinus.backends.envoy import admin_socket, drain_command, prepare
 from serinus.backends.envoy import command as envoy_command
 from serinus.backends.mlflow import server as mlflow_server
 from serinus.core.home import Home
@@ -28,7 +28,7 @@ def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
             "collector", _module("serinus.backends.delta", home, "--envoy-admin", admin_socket(home)), {}, 30.0
         ),
         ProcessSpec("host", _module("serinus.backends.host", home), {}, 30.0),
-        ProcessSpec("envoy", envoy_command(home, binary), {}, 10.0),
+        ProcessSpec("envoy", envoy_command(home, binary), {}, 10.0, drain_command(home)),
         ProcessSpec("control", _module("serinus.wiring", home, first="control"), {}, 15.0),
     ]
     if settings.mlflow_uri is None:
@@ -39,4 +39,4 @@ def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
 
 def _module(name: str, home: Home, *more: str, first: str = "") -> list[str]:
     words = [first] if first else []
-    return [sys.executable, "-m", name, *words, "--home", str(home.path), *more]
+    return [sys.executable, "-P", "-m", name, *words, "--home", str(home.path), *more]

@@ -9,7 +9,8 @@ Files under `Home.envoy`: `bootstrap.json`, `xds/clusters.json`, `xds/routes.jso
 `local.jsonl` (requests that Envoy itself had to answer for a model).
 """
 
+from serinus.backends.envoy.draining import drain_command
 from serinus.backends.envoy.router import EnvoyRouter
 from serinus.backends.envoy.starting import admin_socket, bootstrap, command, prepare
 
-__all__ = ["EnvoyRouter", "admin_socket", "bootstrap", "command", "prepare"]
+__all__ = ["EnvoyRouter", "admin_socket", "bootstrap", "command", "drain_command", "prepare"]

@@ -36,4 +36,4 @@ def init(
     if at.out.as_json:
         at.out.json({**found, "file": str(path)})
         return
-    at.out.line(f"{path} is written. Change what you like, then `serinus deploy {path}`.")
+    at.out.line(f"{path} is written. Next: `serinus deploy {model}@VERSION --spec {path}`.")

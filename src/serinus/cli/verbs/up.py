@@ -80,4 +80,5 @@ def _tell(at: Session, addresses: Addresses) -> None:
     at.out.line(f"  models   {addresses.envoy}/v2/models/MODEL/infer")
     at.out.line(f"  MLflow   {addresses.mlflow}")
     at.out.line(f"  home     {addresses.home}")
-    at.out.line("Next: register a model in that MLflow, then `serinus deploy MODEL@1`. `serinus down` stops it all.")
+    at.out.line(f"Next: `export MLFLOW_TRACKING_URI={addresses.mlflow}`, register a model, `serinus deploy MODEL@1`.")
+    at.out.line("`serinus down` stops it all.")

@@ -1,0 +1,3 @@
+"""Needs a module that nobody declared."""
+
+import a_library_that_nobody_declared  # noqa: F401

@@ -1,0 +1,229 @@
+"""`kill -9` of each process in turn under constant load: which requests failed, for how long, and what was lost.
+
+With SERINUS_WRITE_DOCS=1 what was measured goes into docs/failures.md.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import pytest
+from whole_load import Load, wait_until
+from whole_serinus import Serinus
+
+from serinus.core.values import PlacementState
+from serinus.supervisor import state, up
+from serinus.supervisor.checks import local_checks
+from serinus.supervisor.settings import load as load_settings
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+MODEL = "steady"
+MOST_SECONDS_OF_FAILURES = 10.0
+MOST_SECONDS_LOST = 1.0
+DOCUMENT = Path(__file__).parents[2] / "docs" / "failures.md"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One kill."""
+
+    process: str
+    requests: int
+    failed: str
+    """How many and how; empty: none."""
+    failing: float
+    """Seconds from the first failed request's due time to the last one's end."""
+    back: float
+    """Seconds from the kill until it ran and answered again."""
+    lost: int
+    """Answered requests without a record."""
+
+    @property
+    def row(self) -> str:
+        failing = f"{self.failing:.1f} s" if self.failed else "-"
+        return (
+            f"| {self.process} | {self.requests:,} | {self.failed or '0'} | {failing} | {self.back:.1f} s "
+            f"| {self.lost or '0'} |"
+        )
+
+
+@pytest.fixture(scope="module")
+def champion(serinus: Serinus, register: Callable[..., str]) -> str:
+    """The id of the release that serves the model."""
+    ended = serinus.deployed(f"{MODEL}@{register(MODEL, 1.0)}")
+    assert ended["status"]["phase"] == "promoted", ended["status"]
+    return str(ended["candidate"]["id"])
+
+
+@pytest.fixture(scope="module")
+def table() -> Iterator[list[Measured]]:
+    measured: list[Measured] = []
+    yield measured
+    if os.environ.get("SERINUS_WRITE_DOCS") == "1":
+        rows = "\n".join(one.row for one in measured)
+        text = re.sub(r"(\|---.*\|\n)(\|.*\n)*", lambda found: f"{found[1]}{rows}\n", DOCUMENT.read_text(), count=1)
+        DOCUMENT.write_text(text)
+
+
+Kill = Callable[..., tuple[Load, pl.DataFrame, Measured]]
+
+
+@pytest.fixture
+def kill(serinus: Serinus, champion: str, rate: float, table: list[Measured]) -> Kill:
+    """kill(name, pid, back): under load, with what was seen of it. `back`: whether all is as before."""
+
+    def killed(
+        name: str, pid: int, back: Callable[[], bool], shown: str = ""
+    ) -> tuple[Load, pl.DataFrame, Measured]:
+        with serinus.load(MODEL, rate) as load:
+            wait_until(lambda: len(load.seen) > rate, 30, "steady load")
+            at = time.time()
+            os.kill(pid, signal.SIGKILL)
+            wait_until(back, 60, f"the return of {name}")
+            seconds = time.time() - at
+            wait_until(lambda: len(load.answered) and load.seen[-1].at > at + seconds + 1, 30, "a second of answers")
+        last = [seen.id for seen in load.seen if seen.good][-10:]
+        records = wait_until(lambda: containing(serinus.records(load), last), 20, "records of the last answers")
+        measured = measure(shown or name, load, seconds, records)
+        print(f"\n{measured} at {load.reached():.0f}/s")
+        table.append(measured)
+        return load, records, measured
+
+    return killed
+
+
+def containing(records: pl.DataFrame, ids: list[str]) -> pl.DataFrame | None:
+    return records if set(ids) <= set(records["request_id"]) else None
+
+
+def lost(load: Load, records: pl.DataFrame) -> set[str]:
+    return load.answered - set(records.filter(pl.col("status") == 200)["request_id"])
+
+
+def measure(name: str, load: Load, back: float, records: pl.DataFrame) -> Measured:
+    failed = load.failed
+    words = ", ".join(f"{count} {how}" for how, count in load.in_words().most_common())
+    failing = max(seen.ended for seen in failed) - min(seen.at for seen in failed) if failed else 0.0
+    return Measured(name, len(load.seen), words, failing, back, len(lost(load, records)))
+
+
+def restarted(serinus: Serinus, name: str) -> Callable[[], bool]:
+    """Whether `name` was started again since, answers, and the status says so."""
+    before = serinus.process(name)
+    settings = load_settings(serinus.home)
+    assert settings is not None
+    check = next(check for check in local_checks(serinus.home, settings) if check.process == name)
+
+    def look() -> bool:
+        now = serinus.process(name)
+        again = now["state"] == state.RUNNING and now["restarts"] == before["restarts"] + 1
+        return again and now["pid"] != before["pid"] and "SIGKILL" in now["reason"] and check.answers()
+
+    return look
+
+
+@pytest.mark.parametrize("name", ["collector", "control", "mlflow"])
+def test_no_request_fails_and_no_record_is_lost_when_a_process_beside_the_request_path_is_killed(
+    serinus: Serinus, kill: Kill, name: str
+) -> None:
+    load, records, _ = kill(name, serinus.process(name)["pid"], restarted(serinus, name))
+    assert load.in_words() == {}
+    assert lost(load, records) == set()
+    assert records["request_id"].is_unique().all()
+    assert serinus.model(MODEL)["state"] == "serving"
+
+
+def test_no_request_fails_when_the_host_is_killed_and_the_next_one_takes_its_workers_over(
+    serinus: Serinus, kill: Kill, champion: str
+) -> None:
+    worker = serinus.placement(champion).pid
+    again = restarted(serinus, "host")
+
+    def back() -> bool:
+        return again() and serinus.placement(champion).pid != worker and ready(serinus, champion)
+
+    load, records, _ = kill("host", serinus.process("host")["pid"], back)
+    assert load.in_words() == {}
+    assert lost(load, records) == set()
+
+
+def ready(serinus: Serinus, release: str) -> bool:
+    return serinus.placement(release).state is PlacementState.READY
+
+
+def test_requests_fail_for_seconds_only_when_envoy_is_killed(serinus: Serinus, kill: Kill) -> None:
+    load, records, measured = kill("envoy", serinus.process("envoy")["pid"], restarted(serinus, "envoy"))
+    assert 0 < measured.failing <= MOST_SECONDS_OF_FAILURES
+    assert lost(load, records) == set()
+    assert serinus.model(MODEL)["state"] == "serving"
+
+
+def test_requests_fail_for_seconds_only_when_the_champions_worker_is_killed_and_a_second_of_records_is_lost_at_most(
+    serinus: Serinus, kill: Kill, champion: str
+) -> None:
+    before = serinus.placement(champion)
+    assert before.pid is not None
+    killed_at = time.time()
+
+    def back() -> bool:
+        nonlocal killed_at
+        now = serinus.placement(champion)
+        if now.pid == before.pid:
+            killed_at = time.time()
+        return now.pid not in (None, before.pid) and ready(serinus, champion) and now.restarts == before.restarts + 1
+
+    load, records, measured = kill("the champion's worker", before.pid, back)
+    assert measured.failing <= MOST_SECONDS_OF_FAILURES
+    gone = lost(load, records)
+    assert all(seen.ended >= killed_at - MOST_SECONDS_LOST for seen in load.seen if seen.id in gone)
+    assert serinus.model(MODEL)["champion"]["restarts"] == before.restarts + 1
+
+
+def test_a_rollout_goes_on_where_it_was_when_control_is_killed_in_the_middle_of_a_canary(
+    serinus: Serinus, kill: Kill, register: Callable[..., str], rate: float
+) -> None:
+    rollout = serinus.deploy(f"{MODEL}@{register(MODEL, 0.1)}", seconds=6)
+    with serinus.load(MODEL, rate) as background:
+        wait_until(lambda: serinus.rollout(rollout)["steps"], 90, "the canary")
+        before = serinus.rollout(rollout)["steps"][0]
+        load, records, _ = kill(
+            "control", serinus.process("control")["pid"], restarted(serinus, "control"), "control, in a canary"
+        )
+        after = serinus.rollout(rollout)
+        ended = serinus.ended(rollout)
+    assert load.in_words() == {}
+    assert background.in_words() == {}
+    assert lost(load, records) == set()
+    assert after["status"]["phase"] == "canary"
+    assert ended["status"]["phase"] == "promoted", ended["status"]
+    assert len(ended["steps"]) == 2
+    assert [ended["steps"][0][key] for key in ("split", "started_at")] == [before["split"], before["started_at"]]
+    assert serinus.model(MODEL)["champion"]["release"] == ended["candidate"]["id"]
+
+
+def test_everything_goes_on_without_the_supervisor_and_the_next_up_takes_it_over(
+    serinus: Serinus, kill: Kill, champion: str
+) -> None:
+    before = {p["name"]: p["pid"] for p in state.processes(serinus.home)}
+    gone: list[str] = []
+
+    def back() -> bool:
+        gone.append(serinus.process("supervisor")["state"])
+        up(serinus.home)
+        return bool(serinus.process("supervisor")["state"] == state.RUNNING)
+
+    load, records, _ = kill("supervisor", before["supervisor"], back, "supervisor, then `up`")
+    assert gone[0] == state.GONE
+    assert load.in_words() == {}
+    assert lost(load, records) == set()
+    after = {p["name"]: p["pid"] for p in state.processes(serinus.home)}
+    assert after.pop("supervisor") != before.pop("supervisor")
+    assert after == before

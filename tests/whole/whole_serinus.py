@@ -1,0 +1,145 @@
+"""A running Serinus as the tests see it: by its API, its home, its registry."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import polars as pl
+from mlflow import MlflowClient
+from whole_load import Load, wait_until
+
+from serinus.backends.delta import DeltaPredictionLog
+from serinus.backends.host import HostTarget
+from serinus.core.home import Home
+from serinus.core.values import Placement
+from serinus.supervisor import Addresses, processes
+
+# Small minimums, so that a rollout takes seconds; wide time limits, so that a busy machine is no bad model. The judge
+# and its error rates are the defaults.
+SPEC = """
+model: {model}
+serving: {{timeout: 3s}}
+gates:
+  latency_p99: 2s
+rollout:
+  steps:
+    - {{traffic: 20%, requests: 500, for: {seconds}s, at_most: 5m}}
+    - {{traffic: 50%, requests: 800, for: {seconds}s, at_most: 5m}}
+watch:
+  errors: {{budget: 2%}}
+  fallbacks: {{budget: 2%}}
+  missing: {{budget: 2%}}
+  slow: {{over: 1500ms}}
+"""
+
+
+def spec(model: str, seconds: int = 2) -> str:
+    return SPEC.format(model=model, seconds=seconds)
+
+
+@dataclass
+class Serinus:
+    home: Home
+    addresses: Addresses
+    api: httpx.Client
+    callers: httpx.Client
+    """Of Envoy, where models answer."""
+    mlflow: MlflowClient
+    log: DeltaPredictionLog = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.log = DeltaPredictionLog(self.home)
+
+    # --- acts ---------------------------------------------------------------------------------------------
+
+    def deploy(self, ref: str, seconds: int = 2) -> str:
+        """The rollout's id."""
+        wish = {"ref": ref, "spec": spec(ref.partition("@")[0], seconds), "why": "a test"}
+        return str(self._post("/v1/deployments", wish)["rollout"])
+
+    def deployed(self, ref: str, timeout: float = 150.0) -> Mapping[str, Any]:
+        """Deploys and waits for the end, whatever it is: the rollout."""
+        return self.ended(self.deploy(ref), timeout)
+
+    def rolled_back(self, model: str, timeout: float = 30.0) -> tuple[Mapping[str, Any], float]:
+        """To the champion before: the rollout, and how many seconds it took from the order on."""
+        began = time.monotonic()
+        wish = {"to": None, "why": "a test"}
+        ended = self.ended(str(self._post(f"/v1/models/{model}/rollback", wish)["rollout"]), timeout)
+        return ended, time.monotonic() - began
+
+    def ended(self, rollout: str, timeout: float = 150.0) -> Mapping[str, Any]:
+        def look() -> Mapping[str, Any] | None:
+            found = self.rollout(rollout)
+            return found if found["status"]["phase"] in ("promoted", "aborted") else None
+
+        found: Mapping[str, Any] = wait_until(look, timeout, f"the end of {rollout}")
+        return found
+
+    def _post(self, path: str, wish: Mapping[str, Any]) -> Mapping[str, Any]:
+        answer = self.api.post(path, json=wish)
+        assert answer.status_code == 202, answer.text
+        found: Mapping[str, Any] = answer.json()
+        return found
+
+    # --- looks --------------------------------------------------------------------------------------------
+
+    def rollout(self, rollout: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.api.get(f"/v1/rollouts/{rollout}").raise_for_status().json()
+        return found
+
+    def model(self, model: str) -> Mapping[str, Any]:
+        found: Mapping[str, Any] = self.api.get(f"/v1/models/{model}").raise_for_status().json()
+        return found
+
+    def process(self, name: str) -> Mapping[str, Any]:
+        """As the status page shows it; also while the API is away."""
+        return next(p for p in processes(self.home) if p["name"] == name)
+
+    def placement(self, release: str) -> Placement:
+        return HostTarget(self.home).observe()[release]
+
+    def answers(self) -> bool:
+        """Whether the API does."""
+        try:
+            return self.api.get("/v1/status").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def infer(self, model: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> httpx.Response:
+        return self.callers.post(f"/models/{model}/invocations", json={"dataframe_records": list(rows)}, **more)
+
+    def load(self, model: str, rate: float) -> Load:
+        return Load(self.addresses.envoy, model, rate)
+
+    def records(self, load: Load) -> pl.DataFrame:
+        """What the prediction log holds of the load's requests, the newest seconds included."""
+        mine = self.log.read().filter(pl.col("request_id").str.starts_with(f"{load.prefix}-"))
+        return mine.select("request_id", "release", "role", "split", "entity", "status", "time").collect()
+
+    def logged(self, load: Load, missing: int = 0, timeout: float = 20.0) -> pl.DataFrame:
+        """The records, once all but `missing` of the load's answered requests have one."""
+
+        def look() -> pl.DataFrame | None:
+            found = self.records(load)
+            known = set(found.filter(pl.col("status") == 200)["request_id"])
+            return found if len(load.answered - known) <= missing else None
+
+        found: pl.DataFrame = wait_until(look, timeout, f"a record of all but {missing} answered requests")
+        return found
+
+    def fleet(self) -> Sequence[str]:
+        """Subjects of the fleet repository's commits, newest first."""
+        words = ["git", "-C", str(self.home.fleet), "log", "--format=%an: %s"]
+        return subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def written(home: Home, what: str) -> Sequence[Path]:
+    """Log files that hold `what`."""
+    return [path for path in home.logs.iterdir() if what.encode() in path.read_bytes()]
