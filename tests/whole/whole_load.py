@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from serinus.replay.answers import Answer
 from serinus.replay.connections import Connection, Sent
 
-_CONNECTIONS = 24
+_CONNECTIONS = 64
 _TIMEOUT = 5.0
 _TICK = 0.002
 

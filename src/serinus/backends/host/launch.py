@@ -35,7 +35,8 @@ def command(python: Path, runtime: Path, module: str, *arguments: str) -> list[s
     """Runs `serinus_runtime.<module>` from the staged `runtime` in `python`, whatever is installed there.
 
     Isolated (`-I`) and without `site` (`-S`): the `.pth` files of the model's packages are code, which the runtime
-    lets run only after it has confined itself; unbuffered (`-u`) and with `faulthandler`, so that the log has a model's last words.
+    lets run only after it has confined itself; unbuffered (`-u`) and with `faulthandler`, so that the log has a
+    model's last words.
     """
     entry = _ENTRY.format(runtime=str(runtime), module=module)
     return [str(python), "-I", "-S", "-u", "-X", "faulthandler", "-c", entry, *arguments]
