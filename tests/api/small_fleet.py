@@ -86,6 +86,10 @@ class Log:
     def __init__(self) -> None:
         self.traffics: dict[str, list[Traffic]] = {}
         self.labels: dict[str, Label] = {}
+        self.kept: dict[str, int] = {}
+
+    def retain(self, model: str, days: int) -> None:
+        self.kept[model] = days
 
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
         return {t.release: t for t in self.traffics.get(model, [])}

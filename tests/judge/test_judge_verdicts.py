@@ -65,7 +65,7 @@ def test_missing_counts_hold(counts, missing: str) -> None:
     canary = None if missing in ("canary", "both") else counts("v2", 10_000)
     seen = look(champion, canary)
     assert seen.verdict is Verdict.HOLD
-    assert "no counts of the" in seen.reason
+    assert "waiting for counts of the" in seen.reason
     assert seen.needs
 
 

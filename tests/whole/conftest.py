@@ -44,12 +44,15 @@ def serinus() -> Iterator[Serinus]:
     home = Home(directory / "home")
     try:
         addresses = up(home)
-        mlflow.set_tracking_uri(addresses.mlflow)
         headers = {"Authorization": f"Bearer {home.token.read_text().strip()}"}
         with (
+            pytest.MonkeyPatch.context() as environment,
             httpx.Client(base_url=addresses.api, headers=headers, timeout=20, trust_env=False) as api,
             httpx.Client(base_url=addresses.envoy, timeout=20, trust_env=False) as callers,
         ):
+            environment.setenv("MLFLOW_TRACKING_URI", addresses.mlflow)
+            environment.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+            environment.setenv("MLFLOW_UV_AUTO_DETECT", "false")  # this project's own lock is no part of a model
             yield Serinus(home, addresses, api, callers, mlflow.MlflowClient(addresses.mlflow))
     finally:
         down(home)

@@ -5,11 +5,20 @@ A model that hangs while it loads is left to the host's own tests: the limit tha
 
 from __future__ import annotations
 
+import gzip
 import json
+import runpy
+import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from serinus_runtime import landlock
 from whole_load import wait_until
 from whole_serinus import Serinus, written
 
@@ -17,6 +26,7 @@ from serinus.supervisor import state
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
+MODELS = Path(__file__).parent / "models"
 GOOD = "bystander"
 MARK = 918273645.25
 """An amount that no example has and no log may ever hold."""
@@ -88,6 +98,7 @@ def test_a_model_that_ends_in_the_middle_of_a_request_fails_that_one_and_is_back
     assert [written(serinus.home, mark) for mark in MARKS] == [[], []]
 
 
+@pytest.mark.skipif(landlock.abi() < 6, reason="this kernel's Landlock does not cover signals")
 def test_nothing_that_a_hostile_model_tries_through_a_real_deployment_succeeds(
     serinus: Serinus, bystander: str, register_code: Callable[..., str]
 ) -> None:
@@ -113,6 +124,27 @@ def test_nothing_that_a_hostile_model_tries_through_a_real_deployment_succeeds(
     assert [serinus.process(name)["pid"] for name in ("control", "host")] == [control, host]
     assert all(p["state"] == state.RUNNING for p in state.processes(serinus.home))
     assert serinus.api.get("/v1/audit/verify").json() == {"holds": True, "broken_at": None}
+
+
+def test_the_same_attempts_succeed_where_nothing_confines_them_so_that_their_failure_means_something(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    for directory in ("scratch/other", "predictions", "fleet"):
+        (home / directory).mkdir(parents=True)
+    for file in ("token", "secret", "store.db"):
+        (home / file).write_text("secret")
+    code = shutil.copy(MODELS / "hostile.py", tmp_path)  # it overwrites itself
+    monkeypatch.chdir(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as peer, socket.socket() as api:
+        api.bind(("127.0.0.1", 0))
+        api.listen()
+        target = {"home": str(home), "sockets": "/none", "peers": {"other": peer.pid}, "port": api.getsockname()[1]}
+        attacks = runpy.run_path(code)["Attacks"](target)
+        tried = {name for name in dir(attacks) if name.startswith("try_")}
+        succeeded = set(attacks.succeeded())
+    assert tried - succeeded == {"try_command_the_host", "try_write_predictions_of_others"}  # nobody listens here
+    assert len(succeeded) > 10
 
 
 def tensor(name: str, value: Any, shape: tuple[int, ...] = (1,), datatype: str = "FP64") -> dict[str, Any]:
@@ -145,6 +177,17 @@ def test_a_bad_request_is_answered_with_its_own_4xx_and_nothing_of_its_values_is
 ) -> None:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
     answer = serinus.callers.post(path, content=body, headers={"content-type": "application/json"})
+    check_refused(serinus, answer, status)
+
+
+def test_a_compressed_request_is_refused_as_such(serinus: Serinus, bystander: str) -> None:
+    body = gzip.compress(json.dumps({"dataframe_records": [{"amount": MARK, "hour": 1.0}]}).encode())
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    check_refused(serinus, serinus.callers.post(INVOKE, content=body, headers=headers), 415)
+
+
+def check_refused(serinus: Serinus, answer: httpx.Response, status: int) -> None:
+    """In words and without values, which no log has either; the next one is answered."""
     assert answer.status_code == status, answer.text
     assert list(answer.json()) == ["error"]
     assert not any(mark in answer.text for mark in MARKS)

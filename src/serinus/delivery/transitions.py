@@ -35,6 +35,8 @@ class Examined:
     passed: bool
     reason: str
     threshold: float | None = None
+    champion_threshold: float | None = None
+    """Of the champion, by the same rule on the same rows; None: as it was."""
     instead: Release | None = None
     """The same version with other serving settings, to be placed and examined in its place."""
 
@@ -168,7 +170,12 @@ def examined(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
     if not isinstance(seen.examined, Examined):
         return None
     scan = rollout.gates[:1]
-    known = replace(rollout, gates=(*scan, *seen.examined.gates), threshold=seen.examined.threshold)
+    known = replace(
+        rollout,
+        gates=(*scan, *seen.examined.gates),
+        threshold=seen.examined.threshold,
+        champion_threshold=seen.examined.champion_threshold or rollout.champion_threshold,
+    )
     if not seen.examined.passed:
         return _abort(known, Cause.GATE, seen.examined.reason, now)
     assert rollout.plan is not None

@@ -45,7 +45,7 @@ class Desk:
         """Of `ref` (`model@7`, `model@challenger`) by the model's spec in the fleet repository, or by `spec`."""
         model, wanted, text = self._what(ref, spec)
         self._check_disk()
-        found = self._world.registry.find(model, wanted)
+        found = self._find(model, wanted, named=ref is not None)
         state = self._world.store.model(model)
         if (done := self._already_there(state, found, text)) is not None:
             self._keep_spec(model, text, actor, why)
@@ -77,6 +77,17 @@ class Desk:
         if not wanted:
             raise InvalidInput(f"'{ref}' names no version", hint=f"Write `{model}@7` or `{model}@challenger`.")
         return model, wanted, self.initial_spec(model)
+
+    def _find(self, model: str, wanted: str, *, named: bool) -> VersionRef:
+        try:
+            return self._world.registry.find(model, wanted)
+        except NotFound as error:
+            if named:
+                raise
+            hint = (
+                f"Say which one: `serinus deploy {model}@VERSION --spec FILE`, or set the alias challenger in MLflow."
+            )
+            raise NotFound(f"The spec names no version, and {error.message}", hint=hint) from error
 
     def _already_there(self, state: ModelState, found: VersionRef, text: str) -> Deployed | None:
         champion = state.champion

@@ -61,6 +61,7 @@ def examine(world: World, rollout: Rollout, placements: Mapping[str, Placement])
     example = read_example(subject.artifact)
     probe = next((t.head(PROBED_ROWS) for t in (golden.table, evaluation.table, example) if t is not None), None)
     candidate_scores = _scores(subject, subject.placement, evaluation)
+    champion_scores = _scores(subject, subject.champion, evaluation) if subject.champion is not None else None
     threshold = _threshold(subject, candidate_scores)
     results = [
         gates.signature(_signature(subject)),
@@ -70,18 +71,21 @@ def examine(world: World, rollout: Rollout, placements: Mapping[str, Placement])
         gates.metamorphic(_metamorphic(subject, probe)),
         gates.latency(_latency(subject, probe)),
         gates.memory(_memory(subject)),
-        gates.quality(_quality(subject, evaluation, candidate_scores)),
+        gates.quality(_quality(evaluation, candidate_scores, champion_scores, subject.spec)),
     ]
-    return _together(subject, results, threshold)
+    champion_threshold = None if champion_scores is None else _threshold(subject, champion_scores)
+    return _together(subject, results, threshold, champion_threshold)
 
 
-def _together(subject: Subject, results: Sequence[GateResult], threshold: float | None) -> Examined:
+def _together(
+    subject: Subject, results: Sequence[GateResult], threshold: float | None, champion_threshold: float | None
+) -> Examined:
     assert subject.rollout.plan is not None
     passed, reason = gates.decide(results, subject.rollout.plan.accepts)
     marked = any(result.evidence.get("one_at_a_time") for result in results)
-    if passed and marked and not subject.release.settings.one_at_a_time:
-        return Examined(tuple(results), passed, reason, threshold, instead=_one_at_a_time(subject))
-    return Examined(tuple(results), passed, reason, threshold)
+    changed = passed and marked and not subject.release.settings.one_at_a_time
+    instead = _one_at_a_time(subject) if changed else None
+    return Examined(tuple(results), passed, reason, threshold, champion_threshold, instead)
 
 
 def _one_at_a_time(subject: Subject) -> Release:
@@ -298,7 +302,8 @@ def _scores(subject: Subject, placement: Placement | None, found: _Found) -> Seq
 
 
 def _threshold(subject: Subject, scores: Sequence[float | None] | SerinusError) -> float | None:
-    """Of alerts: the spec's, or the one at which the candidate spends the budget on the evaluation rows."""
+    """Of alerts: the spec's, or the one at which the release spends the budget on the evaluation rows. The same rule on
+    the same rows for both releases, so that a changed budget is no changed alert rate."""
     if subject.spec.alerts.threshold is not None:
         return subject.spec.alerts.threshold
     if isinstance(scores, SerinusError) or not scores:
@@ -310,21 +315,22 @@ def _threshold(subject: Subject, scores: Sequence[float | None] | SerinusError) 
 
 
 def _quality(
-    subject: Subject, evaluation: _Found, candidate: Sequence[float | None] | SerinusError
+    evaluation: _Found,
+    candidate: Sequence[float | None] | SerinusError,
+    champion: Sequence[float | None] | SerinusError | None,
+    spec: ModelDeployment,
 ) -> gates.QualityEvidence:
     if evaluation.table is None:
         return gates.QualityEvidence(None, error=evaluation.error)
-    champion = _scores(subject, subject.champion, evaluation) if subject.champion is not None else None
-    for scores in (candidate, champion):
-        if isinstance(scores, SerinusError):
-            return gates.QualityEvidence(evaluation.table.labels, error=str(scores))
-    assert not isinstance(candidate, SerinusError)
-    assert not isinstance(champion, SerinusError)
+    if isinstance(candidate, SerinusError):
+        return gates.QualityEvidence(evaluation.table.labels, error=str(candidate))
+    if isinstance(champion, SerinusError):
+        return gates.QualityEvidence(evaluation.table.labels, error=str(champion))
     return gates.QualityEvidence(
         labels=evaluation.table.labels,
         candidate=candidate,
         champion=champion,
-        budget=subject.spec.alerts.budget,
-        margin=subject.spec.gates.recall_margin,
+        budget=spec.alerts.budget,
+        margin=spec.gates.recall_margin,
         source=evaluation.source,
     )

@@ -142,7 +142,9 @@ def _decide(
 
 
 def _need(name: str, number: int | None) -> str:
-    return f"{name}: {about(math.inf if number is None else number)} canary requests"
+    if number is None:
+        return f"{name}: how many more canary requests cannot be told yet"
+    return f"{name}: {about(number)} canary requests"
 
 
 def _answered(now: StepEvidence) -> int:
@@ -162,9 +164,9 @@ def _problem(now: StepEvidence, before: _Memory) -> str | None:
     """Why there is nothing to judge, or None."""
     canary, champion = now.canary, now.champion
     if canary is None:
-        return "no counts of the canary"
+        return "waiting for counts of the canary"
     if champion is None and now.q < 1.0:
-        return "no counts of the champion"
+        return "waiting for counts of the champion"
     for arm in (canary, champion):
         if arm is not None and (wrong := problem_with(arm)):
             return f"the counts cannot be true: {wrong}"

@@ -148,7 +148,7 @@ class Keeper:
         return child, trouble
 
     def _end_in_words(self, watched: _Watched) -> str:
-        code = None if watched.child is None else watched.child.returncode
+        code = None if watched.child is None else watched.child.poll()  # it may have ended since the round began
         if code is None:
             return "died"
         if code < 0:

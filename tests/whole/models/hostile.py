@@ -37,7 +37,7 @@ class Attacks:
         (self.home / "secret").read_text()
 
     def try_list_the_home(self):
-        os.listdir(self.home)
+        list(self.home.iterdir())
 
     def try_write_the_store(self):
         with (self.home / "store.db").open("r+b") as store:
@@ -47,18 +47,20 @@ class Attacks:
         os.truncate(self.home / "store.db", 0)
 
     def try_link_the_token(self):
-        os.symlink(self.home / "token", "stolen")
-        pathlib.Path("stolen").read_text()
+        link = pathlib.Path("stolen")
+        link.unlink(missing_ok=True)
+        link.symlink_to(self.home / "token")
+        link.read_text()
 
     def try_look_into_the_scratch_of_others(self):
-        os.listdir(self.home / "scratch")
+        list((self.home / "scratch").iterdir())
 
     def try_write_into_the_scratch_of_others(self):
         for release in self.peers:
             (self.home / "scratch" / release / "planted").write_text("x")
 
     def try_read_the_predictions_of_others(self):
-        os.listdir(self.home / "predictions")
+        list((self.home / "predictions").iterdir())
 
     def try_change_the_fleet(self):
         (self.home / "fleet" / "planted").write_text("x")
