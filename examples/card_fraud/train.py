@@ -152,6 +152,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="where creditcard.csv is kept")
     arguments = parser.parse_args()
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_UV_AUTO_DETECT", "false")  # else MLflow logs the lock of the directory it runs in
     frame = transactions(arguments.data)
     for name in arguments.variants:
         print(json.dumps({"variant": name, "model": MODEL, "version": train(name, frame)}), flush=True)

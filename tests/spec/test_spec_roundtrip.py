@@ -102,9 +102,7 @@ deployments = st.builds(
         alpha=shares,
         beta=shares,
     ),
-    retention=st.builds(
-        Retention, predictions=st.integers(1, 9999).map(lambda n: timedelta(days=n)), releases=st.integers(1, 99)
-    ),
+    retention=st.builds(),
 )
 
 

@@ -82,8 +82,10 @@ Kill = Callable[..., tuple[Load, pl.DataFrame, Measured]]
 def kill(serinus: Serinus, champion: str, rate: float, table: list[Measured]) -> Kill:
     """kill(name, pid, back): under load, with what was seen of it. `back`: whether all is as before."""
 
-    def killed(name: str, pid: int, back: Callable[[], bool], shown: str = "") -> tuple[Load, pl.DataFrame, Measured]:
-        with serinus.load(MODEL, rate) as load:
+    def killed(
+        name: str, pid: int, back: Callable[[], bool], shown: str = "", model: str = MODEL
+    ) -> tuple[Load, pl.DataFrame, Measured]:
+        with serinus.load(model, rate) as load:
             wait_until(lambda: len(load.seen) > rate, 30, "steady load")
             at = time.time()
             os.kill(pid, signal.SIGKILL)
@@ -166,9 +168,13 @@ def test_requests_fail_for_seconds_only_when_envoy_is_killed(serinus: Serinus, k
     assert serinus.model(MODEL)["state"] == "serving"
 
 
+@pytest.mark.parametrize(("model", "timeout"), [("prompt", "250ms"), ("patient", "3s")])
 def test_requests_fail_for_seconds_only_when_the_champions_worker_is_killed_and_a_second_of_records_is_lost_at_most(
-    serinus: Serinus, kill: Kill, champion: str
+    serinus: Serinus, kill: Kill, register: Callable[..., str], model: str, timeout: str
 ) -> None:
+    ended = serinus.deployed(f"{model}@{register(model, 1.0)}", timeout=timeout)
+    assert ended["status"]["phase"] == "promoted", ended["status"]
+    champion = ended["candidate"]["id"]
     before = serinus.placement(champion)
     assert before.pid is not None
     killed_at = time.time()
@@ -180,11 +186,12 @@ def test_requests_fail_for_seconds_only_when_the_champions_worker_is_killed_and_
             killed_at = time.time()
         return now.pid not in (None, before.pid) and ready(serinus, champion) and now.restarts == before.restarts + 1
 
-    load, records, measured = kill("the champion's worker", before.pid, back)
+    shown = f"the champion's worker, `timeout: {timeout}`"
+    load, records, measured = kill("its worker", before.pid, back, shown, model)
     assert measured.failing <= MOST_SECONDS_OF_FAILURES
     gone = lost(load, records)
     assert all(seen.ended >= killed_at - MOST_SECONDS_LOST for seen in load.seen if seen.id in gone)
-    assert serinus.model(MODEL)["champion"]["restarts"] == before.restarts + 1
+    assert serinus.model(model)["champion"]["restarts"] == before.restarts + 1
 
 
 def test_a_rollout_goes_on_where_it_was_when_control_is_killed_in_the_middle_of_a_canary(

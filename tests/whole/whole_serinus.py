@@ -24,7 +24,7 @@ from serinus.supervisor import Addresses, processes
 # and its error rates are the defaults.
 SPEC = """
 model: {model}
-serving: {{timeout: 3s}}
+serving: {{timeout: {timeout}}}
 gates:
   latency_p99: 2s
 rollout:
@@ -39,8 +39,8 @@ watch:
 """
 
 
-def spec(model: str, seconds: int = 2) -> str:
-    return SPEC.format(model=model, seconds=seconds)
+def spec(model: str, seconds: int, timeout: str) -> str:
+    return SPEC.format(model=model, seconds=seconds, timeout=timeout)
 
 
 @dataclass
@@ -58,14 +58,14 @@ class Serinus:
 
     # --- acts ---------------------------------------------------------------------------------------------
 
-    def deploy(self, ref: str, seconds: int = 2) -> str:
-        """The rollout's id."""
-        wish = {"ref": ref, "spec": spec(ref.partition("@")[0], seconds), "why": "a test"}
+    def deploy(self, ref: str, seconds: int = 2, timeout: str = "3s") -> str:
+        """The rollout's id. `seconds`: how long each step lasts at least. `timeout`: of a request."""
+        wish = {"ref": ref, "spec": spec(ref.partition("@")[0], seconds, timeout), "why": "a test"}
         return str(self._post("/v1/deployments", wish)["rollout"])
 
-    def deployed(self, ref: str, timeout: float = 150.0) -> Mapping[str, Any]:
+    def deployed(self, ref: str, **how: Any) -> Mapping[str, Any]:
         """Deploys and waits for the end, whatever it is: the rollout."""
-        return self.ended(self.deploy(ref), timeout)
+        return self.ended(self.deploy(ref, **how))
 
     def rolled_back(self, model: str, timeout: float = 30.0) -> tuple[Mapping[str, Any], float]:
         """To the champion before: the rollout, and how many seconds it took from the order on."""

@@ -15,6 +15,7 @@ from serinus.engine.desk import FREE_BYTES_NEEDED
 from serinus.engine.world import World
 
 TRAFFIC_SECONDS = 300.0
+FAILURES_TOLD, SHARE_TOLD = 10, 0.01
 
 _rollout = TypeAdapter(Rollout)
 _release = TypeAdapter(Release)
@@ -63,7 +64,9 @@ class Report:
     ) -> Mapping[str, Any]:
         placed = placements.get(state.champion.id) if state.champion else None
         broken = state.champion is not None and (placed is None or placed.state.value != "ready")
-        notes = [*trouble, *state.notes]
+        traffic = self._traffic(state.model)
+        failing = [note for t in traffic if (note := _failing(t))]
+        notes = [*trouble, *failing, *state.notes]
         if broken:
             notes.append(f"the champion is {placed.state.value if placed else 'not placed'}" + _because(placed))
         if state.champion is not None and state.champion.settings.one_at_a_time:
@@ -73,10 +76,10 @@ class Report:
             "champion": _live(state.champion, state, placed),
             "previous": {"release": state.previous.id, "version": state.previous.version} if state.previous else None,
             "rollout": summary(rollout) if rollout else None,
-            "traffic": [_traffic(t) for t in self._traffic(state.model)],
+            "traffic": [_traffic(t) for t in traffic],
             "aborted": dict(state.aborted),
             "notes": notes,
-            "state": _state(state, rollout, bool(trouble) or broken),
+            "state": _state(state, rollout, bool(trouble or failing) or broken),
         }
 
     def explain(self, wanted: str) -> Mapping[str, Any]:
@@ -194,6 +197,14 @@ def _traffic(traffic: Traffic) -> Mapping[str, Any]:
         "p50_ms": traffic.p50_ms,
         "p99_ms": traffic.p99_ms,
     }
+
+
+def _failing(traffic: Traffic) -> str:
+    """Said when more than noise fails; empty otherwise."""
+    if traffic.errors < FAILURES_TOLD or traffic.errors < SHARE_TOLD * traffic.requests:
+        return ""
+    share = f"{traffic.errors:,} of {traffic.requests:,} requests ({traffic.errors / traffic.requests:.1%})"
+    return f"{share} to {traffic.release} failed, or got the fallback, in the last {traffic.seconds / 60:.0f} minutes"
 
 
 def _because(placed: Placement | None) -> str:

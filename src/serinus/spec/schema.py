@@ -312,9 +312,6 @@ class Retention(Section):
         ge=timedelta(days=1),
         description="Age at which records of the prediction log are deleted.",
     )
-    releases: int = Field(
-        default=5, ge=1, description="How many releases of the model stay on disk to be rolled back to."
-    )
 
 
 class ModelDeployment(Section):

@@ -121,5 +121,4 @@ watch:                   # ok: tolerated ratio to the champion; bad: unacceptabl
 
 retention:
   predictions: 90d
-  releases: 5
 """
