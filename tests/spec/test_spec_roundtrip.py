@@ -102,7 +102,7 @@ deployments = st.builds(
         alpha=shares,
         beta=shares,
     ),
-    retention=st.builds(),
+    retention=st.builds(Retention, predictions=st.integers(1, 9999).map(lambda n: timedelta(days=n))),
 )
 
 
