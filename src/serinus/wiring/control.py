@@ -75,12 +75,7 @@ def _make_first_token(home: Home, world: World) -> None:
 
 
 def _addresses(settings: Settings) -> Mapping[str, str]:
-    host = f"[{settings.listen}]" if ":" in settings.listen else settings.listen
-    return {
-        "api": f"http://{host}:{settings.ports['api']}",
-        "envoy": f"http://{host}:{settings.ports['envoy']}",
-        "mlflow": settings.registry,
-    }
+    return {"api": settings.url("api"), "envoy": settings.url("envoy"), "mlflow": settings.registry}
 
 
 def _allowed_hosts(settings: Settings) -> Sequence[str]:

@@ -65,7 +65,7 @@ def test_a_model_that_does_not_load_says_why(home, trials):
         trials.loads(ENVIRONMENT, artifact(home, "fails"))
         == "exited with 1: AttributeError: Can't get attribute 'Clean'"
     )
-    assert str(trials.loads(ENVIRONMENT, artifact(home, "crashes"))).startswith("killed by SIGABRT")
+    assert trials.loads(ENVIRONMENT, artifact(home, "crashes")) == "killed by SIGABRT: Fatal Python error: Aborted"
     assert str(trials.loads(ENVIRONMENT, artifact(home, "babbles"))) == "exited with 0"
 
 

@@ -156,7 +156,9 @@ def _last_line(file: IO[bytes]) -> str:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _LONGEST_ANSWER))
     lines = file.read().decode(errors="replace").rstrip().splitlines()
-    return lines[-1] if lines else ""
+    # Of a crash faulthandler writes many lines: the first of them says what it was.
+    fatal = [line for line in lines if line.startswith("Fatal Python error")]
+    return (fatal or lines or [""])[-1]
 
 
 def _answer(code: int, said: str, complained: str) -> dict[str, Any]:
