@@ -310,6 +310,16 @@ def test_aliases_that_a_registry_held_before_are_no_commands(lab: Lab) -> None:
     assert lab.store.rollouts(MODEL) == []
 
 
+def test_a_registry_that_is_away_is_told_for_the_fleet_and_troubles_no_model_at_rest(serving: Lab) -> None:
+    serving.registry.away = True
+    serving.run(12)
+    assert "registry" in serving.engine.trouble
+    assert MODEL not in serving.engine.trouble
+    serving.registry.away = False
+    serving.run(12)
+    assert serving.engine.trouble == {}
+
+
 def test_the_spec_says_how_long_predictions_are_kept(lab: Lab) -> None:
     lab.register("6")
     lab.desk.deploy(ref=f"{MODEL}@6", spec=SPEC + "\nretention: {predictions: 30d}\n", actor=ADA)

@@ -33,7 +33,7 @@ class Converger:
         """What is not yet as it should be, in words; empty: routing, aliases and Git are as the status says."""
         parts: tuple[tuple[str, Callable[[], str]], ...] = (
             ("routing", lambda: self._route(state, rollout, placements)),
-            ("aliases", lambda: self._alias(state.model, reading)),
+            ("aliases", lambda: self._alias(state.model, rollout, reading)),
             ("fleet repository", lambda: self._publish(state)),
         )
         unsettled = []
@@ -74,9 +74,9 @@ class Converger:
             self._world.router.apply(wanted)
         self._routing[wanted.model] = (wanted, now)
 
-    def _alias(self, model: str, reading: AliasReading | None) -> str:
-        if reading is None:
-            return "the registry does not answer"
+    def _alias(self, model: str, rollout: Rollout | None, reading: AliasReading | None) -> str:
+        if reading is None:  # of a model at rest nothing is amiss: it is told once, for the whole fleet
+            return "" if rollout is None else "the registry does not answer"
         for alias, version in reading.writes.items():
             if version is None:
                 self._world.registry.drop_alias(model, alias)

@@ -132,7 +132,7 @@ class Engine:
             self._aliases = self._world.registry.aliases()
         except TemporaryError as error:
             self._aliases = None
-            self.trouble["registry"] = (f"{error} Serving goes on; aliases are not read until it answers.",)
+            self.trouble["registry"] = (f"{error} Aliases are not read until it answers.",)
         else:
             self.trouble.pop("registry", None)
             self._take_baseline(self._aliases)
