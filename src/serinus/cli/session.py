@@ -76,8 +76,7 @@ class Session:
         settings = chosen.load(self.home)
         if settings is None or name not in settings.ports:
             raise Unavailable(f"no Serinus in {self.home.path}", hint="Start it with `serinus up`, or name its --home.")
-        host = f"[{settings.listen}]" if ":" in settings.listen else settings.listen
-        return f"http://{host}:{settings.ports[name]}"
+        return settings.url(name)
 
     def _token(self) -> str:
         return self.home.token.read_text().strip() if self.home.token.exists() else ""

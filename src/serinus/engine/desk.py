@@ -60,7 +60,7 @@ class Desk:
         if in_flight is not None and not supersede:
             raise Refused(*_choices(in_flight))
         self._keep_spec(model, text, actor, why)
-        rollout = self._new(model, Kind.DEPLOY, found.version, ref or f"{model}@{wanted}", actor, why, text)
+        rollout = self._new(model, Kind.DEPLOY, found.version, ref or f"{model}@{wanted}", actor, why, text, state)
         self._begin(rollout, in_flight)
         return Deployed(rollout.id, False, f"{model}@{found.version} is on its way as {rollout.id}")
 
@@ -140,7 +140,7 @@ class Desk:
         in_flight = self._in_flight(model)
         spec = self._world.fleet.read(model) or ""
         reason = why or f"rolled back by {actor.name}"
-        rollout = self._new(model, Kind.ROLLBACK, release.version, release.id, actor, reason, spec, release, state)
+        rollout = self._new(model, Kind.ROLLBACK, release.version, release.id, actor, reason, spec, state, release)
         self._begin(rollout, in_flight)
         return Deployed(rollout.id, False, f"{model} goes back to {release.id} as {rollout.id}")
 
@@ -181,8 +181,8 @@ class Desk:
         actor: Actor,
         why: str,
         spec: str,
+        state: ModelState,
         release: Release | None = None,
-        state: ModelState | None = None,
     ) -> Rollout:
         now = self._world.clock.now()
         number = self._world.store.next_number(model)
@@ -197,11 +197,11 @@ class Desk:
             created_at=now,
             spec=spec,
             salt=secrets.token_hex(4),
-            plan=_rollback_plan(state, release) if release and state else None,
+            plan=_rollback_plan(state, release) if release else None,
             status=Status(Phase.PLACE if kind is Kind.ROLLBACK else Phase.RESOLVE, now),
             candidate=release,
             threshold=self._threshold_of(release) if release else None,
-            champion_threshold=self._world.store.model(model).champion_threshold,
+            champion_threshold=state.champion_threshold,
         )
 
     def _threshold_of(self, release: Release) -> float | None:

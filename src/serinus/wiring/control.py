@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import uvicorn
 
@@ -33,7 +33,7 @@ def run_control(home: Home, settings: Settings) -> int:
         world,
         trouble=lambda: dict(engine.trouble),
         processes=lambda: processes(home),
-        addresses=_addresses(settings),
+        addresses={"api": settings.url("api"), "envoy": settings.url("envoy"), "mlflow": settings.registry},
         warnings=lambda: _warnings(home, settings),
     )
     app = create_app(
@@ -72,10 +72,6 @@ def _make_first_token(home: Home, world: World) -> None:
         file.write(secret)
     temporary.replace(home.token)
     store.audit(ENGINE, "issue-token", FIRST_TOKEN, "made at `serinus up`", {"access": Access.ADMIN.value}, now)
-
-
-def _addresses(settings: Settings) -> Mapping[str, str]:
-    return {"api": settings.url("api"), "envoy": settings.url("envoy"), "mlflow": settings.registry}
 
 
 def _allowed_hosts(settings: Settings) -> Sequence[str]:
