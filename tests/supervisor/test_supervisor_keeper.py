@@ -56,6 +56,39 @@ def test_the_status_says_why_a_process_ended_in_its_own_last_words(home: Home, c
     }
 
 
+FIRST_THREAD_ENDS = python(
+    """
+import ctypes, threading, time
+
+threading.Thread(target=time.sleep, args=(60,)).start()
+print("alone", flush=True)
+ctypes.CDLL(None).pthread_exit(None)
+"""
+)
+"""The kernel shows such a process as ended while its other threads go on, as it does for a moment in every kill."""
+
+
+def test_a_process_has_not_ended_before_the_last_of_its_threads_has(home: Home, clock: Clock) -> None:
+    keeper = Keeper(home, [ProcessSpec("control", FIRST_THREAD_ENDS)], clock)
+    keeper.round()
+    before = state.read(home, "control")
+    assert before is not None
+    wait_until(lambda: dead(home, "control"))
+    keeper.round()
+    assert state.read(home, "control") == before
+    os.kill(before.pid, signal.SIGKILL)
+    clock.now += 1.0
+
+    def again() -> bool:
+        keeper.round()
+        return state.read(home, "control") != before
+
+    wait_until(again)
+    after = state.read(home, "control")
+    assert after is not None
+    assert (after.restarts, after.reason) == (1, "killed by SIGKILL")
+
+
 def test_the_back_off_never_grows_beyond_its_limit_and_is_forgotten_by_health(
     home: Home, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

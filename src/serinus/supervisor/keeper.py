@@ -85,9 +85,7 @@ class Keeper:
     def round(self) -> None:
         """Starts what should run and does not, unless it is backing off."""
         for watched in self._watched:
-            if watched.child is not None:
-                watched.child.poll()  # reaps, so that a dead child is seen as dead
-            if state.alive(watched.record):
+            if _alive(watched):
                 if self._now() - watched.started > HEALTHY_AFTER:
                     watched.delay = 0.0
             else:
@@ -148,7 +146,7 @@ class Keeper:
         return child, trouble
 
     def _end_in_words(self, watched: _Watched) -> str:
-        code = None if watched.child is None else watched.child.poll()  # it may have ended since the round began
+        code = None if watched.child is None else watched.child.poll()
         if code is None:
             return "died"
         if code < 0:
@@ -180,10 +178,10 @@ class Keeper:
         return [watched.spec.name for watched in reversed(self._watched) if not self._stop(watched)]
 
     def _stop(self, watched: _Watched) -> bool:
-        if state.alive(watched.record):
+        if _alive(watched):
             self._remember(watched, replace(watched.record, state=state.STOPPING))
             how = self._end(watched)
-            if state.alive(watched.record):
+            if _alive(watched):
                 log.error("%s (pid %d) does not end", watched.spec.name, watched.record.pid)
                 return False
             log.info("%s %s", watched.spec.name, how)
@@ -228,9 +226,7 @@ class Keeper:
             os.kill(watched.record.pid, number)
         deadline = time.monotonic() + patience
         while True:
-            if watched.child is not None:
-                watched.child.poll()
-            if not state.alive(watched.record):
+            if not _alive(watched):
                 return True
             if time.monotonic() >= deadline:
                 return False
@@ -243,6 +239,17 @@ class Keeper:
         for left in kernel.followers(record.pid, record.name):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(left.pid, signal.SIGKILL)
+
+
+def _alive(watched: _Watched) -> bool:
+    """A child is asked for by waiting for it, which also reaps it.
+
+    Of a process with threads the kernel shows the first thread's end before the others have ended: until they have, it
+    still holds its ports, and how it ended is not known.
+    """
+    if watched.child is not None:
+        return watched.child.poll() is None
+    return state.alive(watched.record)
 
 
 def _signal_name(number: int) -> str:
