@@ -9,6 +9,12 @@ from typing import Any, Mapping
 
 
 @dataclass(frozen=True)
+class CacheSettings:
+    max_bytes: int
+    ttl_seconds: float
+
+
+@dataclass(frozen=True)
 class Settings:
     """How a release answers; the fields are those of the control plane's ServingSettings."""
 
@@ -18,11 +24,19 @@ class Settings:
     one_at_a_time: bool = False
     score_output: str | None = None
     memory_limit_bytes: int | None = None
+    cache: CacheSettings | None = None
+    batch_delay_ms: float = 0.0
+    batch_rows: int = 64
+    max_waiting: int = 256
+    unlogged: str = "answer"
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
         known = {item.name for item in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in known})
+        given = {name: value for name, value in values.items() if name in known}
+        if given.get("cache") is not None:
+            given["cache"] = CacheSettings(**given["cache"])
+        return cls(**given)
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,9 @@ class Config:
     log: LogTarget | None = None
     readable: tuple[Path, ...] = ()
     confine: bool = True
+    compiled: Path | None = None
+    """Directory of the compiled model, which is served in place of the artifact; this process is then in the compiled
+    environment."""
 
     @classmethod
     def read(cls, path: str | Path) -> Config:
@@ -64,4 +81,5 @@ class Config:
             log=LogTarget(**raw["log"]) if raw.get("log") else None,
             readable=tuple(Path(entry) for entry in raw.get("readable") or ()),
             confine=raw.get("confine", True),
+            compiled=Path(raw["compiled"]) if raw.get("compiled") else None,
         )

@@ -5,24 +5,18 @@ python -I -c "import sys; sys.path.append(<runtime>); from serinus_runtime.worke
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import json
 import os
-import signal
-import socket
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from serinus_runtime import confine
-from serinus_runtime.application import Application
+from serinus_runtime import confine, serving
 from serinus_runtime.config import Config
 from serinus_runtime.errors import StartFailure
 from serinus_runtime.model import Model
-from serinus_runtime.records import Records
-from serinus_runtime.server import Server
 
 
 class Reporter:
@@ -66,7 +60,7 @@ def main() -> None:
         "way": model.way,
         "memory_bytes": memory_bytes(),
     }
-    asyncio.run(_serve(config, model, reporter, ready))
+    serving.run(config, model, lambda: reporter.say("ready", **ready))
 
 
 def _confined(config: Config) -> list[str]:
@@ -86,27 +80,3 @@ def memory_bytes() -> int | None:
         return None
     sizes = [int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")]
     return sizes[0] * 1024 if sizes else None
-
-
-async def _serve(config: Config, model: Model, reporter: Reporter, ready: dict[str, Any]) -> None:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    # A model's library may have set handlers of its own: what the host counts on is set last.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    records = None
-    if config.log is not None:
-        records = Records(config.log.socket, config.release, config.log.token)
-        records.start()
-    application = Application(config, model, records.append if records is not None else None)
-    listener = socket.socket(fileno=config.listen_fd)
-    listener.setblocking(False)
-    server = Server(listener, application.handle, config.settings.max_body_bytes)
-    await server.start()
-    reporter.say("ready", **ready)
-    await stop.wait()
-    await server.drain()
-    if records is not None:
-        left = await records.close()
-        if left:
-            sys.stderr.write(f"{left} batches of prediction records were not acknowledged in time\n")

@@ -40,6 +40,8 @@ class Role(StrEnum):
 class PlacementState(StrEnum):
     STARTING = "starting"
     READY = "ready"
+    ASLEEP = "asleep"
+    """No process: the first request wakes it. As good as ready to the router."""
     FAILED = "failed"
     """Does not come up, or died and is waiting to be started again; `reason` says which."""
 
@@ -120,6 +122,14 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """Of the prediction cache of one worker."""
+
+    max_bytes: int = 16 * 1024 * 1024
+    ttl_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
 class ServingSettings:
     """How a release answers. Part of its identity."""
 
@@ -132,6 +142,31 @@ class ServingSettings:
     score_output: str | None = None
     """Name of the output, or of the column, that is the score; None: the last column of the first output."""
     memory_limit_bytes: int | None = None
+    cache: CacheSettings | None = None
+    """None: every request is predicted."""
+    batch_delay_ms: float = 0.0
+    """How long a request may wait for others to be predicted together; 0: none waits."""
+    batch_rows: int = 64
+    """Most rows that are predicted together."""
+    max_waiting: int = 256
+    """Requests that may wait in one worker; a further one is answered 503 at once."""
+    max_workers: int | None = None
+    """Processes, as load asks for them; None: as many as there are processors."""
+    keep_warm: bool = False
+    """Never put to sleep."""
+    unlogged: str = "answer"
+    """What becomes of a request whose record there is no room for: `answer` (and count the loss) or `refuse` (503)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A model and its preprocessing as one ONNX graph, proven to decide as the model does."""
+
+    path: Path
+    """Directory with `model.onnx` and `plan.json`."""
+    digest: str
+    python: Path
+    """Of the compiled environment, which holds none of the model's libraries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +182,8 @@ class Release:
     python: Path
     settings: ServingSettings
     created_at: datetime
+    compiled: Compiled | None = None
+    """None: served by the model's own libraries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +200,9 @@ class Placement:
     """PSS, where it could be read."""
     restarts: int = 0
     load_seconds: float | None = None
+    workers: int = 1
+    way: str = ""
+    """How it predicts: `onnx`, `matrix`, `direct` or `mlflow`."""
 
 
 # --- traffic ----------------------------------------------------------------------------------------------
