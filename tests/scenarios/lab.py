@@ -166,6 +166,8 @@ class FakeTarget:
     behaviours: Mapping[str, Behaviour]
     placed: dict[str, Release] = field(default_factory=dict)
     away: bool = False
+    asleep: set[str] = field(default_factory=set)
+    """Versions."""
     history: list[str] = field(default_factory=list)
 
     def place(self, release: Release) -> None:
@@ -183,7 +185,8 @@ class FakeTarget:
 
     def _placement(self, release: Release) -> Placement:
         loads = self.behaviours[release.version].loads
-        state = PlacementState.READY if loads else PlacementState.FAILED
+        awake = PlacementState.ASLEEP if release.version in self.asleep else PlacementState.READY
+        state = awake if loads else PlacementState.FAILED
         reason = "" if loads else "exited with 1: ImportError"
         return Placement(release.id, state, reason, f"/sockets/{release.id}", 1, 100_000_000, load_seconds=0.1)
 

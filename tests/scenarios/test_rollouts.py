@@ -249,6 +249,16 @@ def test_a_rollback_goes_to_the_champion_before_at_once(serving: Lab) -> None:
     assert serving.fleet.commits[-1] == (MODEL, "ada", "chargebacks rise")
 
 
+def test_a_rollback_goes_to_a_champion_that_is_asleep_by_now(serving: Lab) -> None:
+    serving.register("7")
+    deploy(serving, "7")
+    run_to_the_end(serving)
+    serving.target.asleep.add("6")
+    serving.desk.rollback(MODEL, to=None, actor=ADA, why="chargebacks rise")
+    assert serving.run(10, until=lambda: serving.phase.ended) <= 10
+    serving.everything_agrees_on("6")
+
+
 def test_a_rollback_ends_the_canary_that_is_in_flight(serving: Lab) -> None:
     serving.register("7")
     deploy(serving, "7")

@@ -204,6 +204,11 @@ class Placement:
     way: str = ""
     """How it predicts: `onnx`, `matrix`, `direct` or `mlflow`."""
 
+    @property
+    def answers(self) -> bool:
+        """Whether traffic may be sent to it; one that is asleep wakes."""
+        return self.state in (PlacementState.READY, PlacementState.ASLEEP)
+
 
 # --- traffic ----------------------------------------------------------------------------------------------
 

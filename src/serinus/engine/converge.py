@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from serinus.core.errors import SerinusError, TemporaryError
 from serinus.core.rollout import ModelState, Phase, Rollout
-from serinus.core.values import Placement, PlacementState, Release, Routing
+from serinus.core.values import Placement, Release, Routing
 from serinus.delivery import AliasReading, routing_of, step_watch
 from serinus.engine.world import World
 
@@ -54,7 +54,7 @@ class Converger:
         ready = {r: p.endpoint for r, p in placements.items() if p.endpoint}
         live = placements.get(state.champion.id)
         promoting = rollout is not None and rollout.status.phase is Phase.PROMOTING
-        if live is None or (promoting and live.state is not PlacementState.READY):
+        if live is None or (promoting and not live.answers):
             return f"{state.champion.id} is not ready" + (f": {live.reason}" if live and live.reason else "")
         wanted = routing_of(state, rollout, ready)
         if wanted is None:
