@@ -161,7 +161,8 @@ def check_replay(account: Account, report: Mapping[str, Any]) -> None:
     failed = sum(report["failed"].values())
     rate = report["answered"] / report["seconds"]
     account.add("transactions answered", report["seconds"], f"{report['answered']:,} at {rate:,.0f}/s, {failed} failed")
-    account.must(failed == 0, f"{failed} requests failed")
+    kinds = ", ".join(f"{count} {kind}" for kind, count in report["failed"].items() if count)
+    account.must(failed == 0, f"{failed} requests failed: {kinds}")
 
 
 def check_agreement(serinus: Serinus, account: Account) -> None:

@@ -134,6 +134,7 @@ class Installation:
         self.world = World(
             registry=cast(Any, self.registry),
             environments=unused,
+            compiler=unused,
             target=cast(Any, self.target),
             router=unused,
             log=cast(Any, self.log),

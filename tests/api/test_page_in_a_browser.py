@@ -152,6 +152,8 @@ def test_it_fits_a_phone_and_is_used_by_keyboard(installation: Installation, pag
     sign_in(page, address, installation.token())
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert V7.id in page.inner_text("#releases")
+    assert "ready × 2" in page.inner_text("#releases")
+    assert "onnx" in page.inner_text("#releases")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"

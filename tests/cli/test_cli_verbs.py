@@ -146,7 +146,7 @@ def test_releases_and_explain_tell_what_became_of_each_with_the_numbers(
     assert "No releases yet" in serinus("releases").out
     busy(installation)
     rows = serinus("releases", "card-fraud").out.splitlines()
-    assert any(V6.id in row and "champion" in row for row in rows)
+    assert any(V6.id in row and "champion" in row and "ready × 2" in row and "onnx" in row for row in rows)
     out = serinus("explain", V7.id).out
     assert "gate quality: inconclusive: recall .81" in out
     assert "canary 5 %: promote: every metric is cleared" in out

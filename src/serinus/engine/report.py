@@ -63,7 +63,7 @@ class Report:
         trouble: Sequence[str],
     ) -> Mapping[str, Any]:
         placed = placements.get(state.champion.id) if state.champion else None
-        broken = state.champion is not None and (placed is None or placed.state.value != "ready")
+        broken = state.champion is not None and (placed is None or not placed.answers)
         traffic = self._traffic(state.model)
         failing = [note for t in traffic if (note := _failing(t))]
         notes = [*trouble, *failing, *state.notes]
@@ -120,7 +120,7 @@ class Report:
                     "phase": last.status.phase.value if last else None,
                     "reason": last.status.reason if last else "",
                     "placement": placed.state.value if placed else "not running",
-                    "memory_bytes": placed.memory_bytes if placed else None,
+                    **_process(placed),
                 }
             )
         return rows
@@ -183,8 +183,17 @@ def _live(release: Release | None, state: ModelState, placed: Placement | None) 
         "since": state.since.isoformat() if state.since else None,
         "threshold": state.champion_threshold,
         "placement": placed.state.value if placed else "not placed",
+        **_process(placed),
+    }
+
+
+def _process(placed: Placement | None) -> Mapping[str, Any]:
+    """How it runs."""
+    return {
         "memory_bytes": placed.memory_bytes if placed else None,
         "restarts": placed.restarts if placed else 0,
+        "workers": placed.workers if placed else 0,
+        "way": placed.way if placed else "",
     }
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -25,8 +26,11 @@ def releases(
     if not found:
         at.out.line("No releases yet. `serinus deploy MODEL@VERSION` makes the first.")
         return
-    rows = [
-        [r["id"], "champion" if r["champion"] else r["phase"] or "", r["placement"], r["rollout"] or "", r["reason"]]
-        for r in found
-    ]
-    at.out.table(["release", "state", "runs", "rollout", "reason"], rows)
+    at.out.table(["release", "state", "runs", "way", "rollout", "reason"], [_row(release) for release in found])
+
+
+def _row(release: Mapping[str, Any]) -> list[str]:
+    state = "champion" if release["champion"] else release["phase"] or ""
+    more = f" × {release['workers']}" if release["workers"] > 1 else ""
+    runs = f"{release['placement']}{more}"
+    return [release["id"], state, runs, release["way"], release["rollout"] or "", release["reason"]]
