@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: setup check lint types imports test test-slow demo clean
+.PHONY: setup check lint types imports test test-slow demo bench soak clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,8 @@ help:
 	@echo "make test       all tests but whole rollouts under load"
 	@echo "make test-slow  whole rollouts by real processes, under load"
 	@echo "make check      what CI runs"
+	@echo "make bench      other servers, bounds and Serinus side by side (half an hour; needs wrk)"
+	@echo "make soak       200 models for ten minutes, with deployments, kills and rollbacks"
 
 $(BIN)/uv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -43,6 +45,12 @@ test-slow: setup
 
 demo: setup
 	$(BIN)/python -m demo
+
+bench: setup
+	$(BIN)/python -m bench
+
+soak: setup
+	$(BIN)/python -m bench.soak --minutes 10
 
 check: lint types imports test test-slow
 	DEMO_EXIT=1 $(MAKE) demo

@@ -7,7 +7,7 @@ import json
 import re
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from serinus_runtime import accelerators
 from serinus_runtime.application import Application
 from serinus_runtime.config import Config, Settings
 from serinus_runtime.http1 import Request
 from serinus_runtime.loading import Loaded
 from serinus_runtime.model import Model
+from serinus_runtime.records import FIELDS, Record
 from serinus_runtime.server import Response
 from serinus_runtime.signature import Column, Signature, TensorSpec
 
@@ -34,13 +36,29 @@ def adds(frame: pd.DataFrame) -> Any:
 class Served:
     """An application around one predict function, and the records that it kept."""
 
-    def __init__(self, predict: Callable[[Any], Any], signature: Signature, **settings: Any) -> None:
+    def __init__(
+        self,
+        predict: Callable[[Any], Any],
+        signature: Signature,
+        *,
+        kind: Callable[..., Model] | None = None,
+        **settings: Any,
+    ) -> None:
         config = Config("fraud-1-abc123", "fraud", "1", Path("/none"), -1, -1, Path("/none"), Settings.of(settings))
-        self.model = Model(
+        self.model = (kind or Model)(
             Loaded(predict, predict, predict, "tests"), signature, one_at_a_time=config.settings.one_at_a_time
         )
         self.records: list[dict[str, Any]] = []
-        self._application = Application(config, self.model, self.records.append)
+        self._application = Application(config, self.model, self._keep, lambda: self.full)
+        self.full = False
+
+    def _keep(self, record: Record) -> None:
+        kept = dict(zip(FIELDS, record, strict=True))
+        kept["inputs"] = json.loads(kept["inputs"]) if isinstance(kept["inputs"], bytes) else kept["inputs"]
+        kept["columns"] = kept["columns"] and list(kept["columns"])
+        if kept["answers"] is None and kept["status"] < 400:  # as whoever reads them has it
+            kept["answers"] = kept["scores"]
+        self.records.append(kept)
 
     def request(self, method: bytes, path: bytes, body: bytes, headers: dict[bytes, bytes]) -> Response:
         request = Request(method, path, headers, True)
@@ -68,6 +86,17 @@ def tensor(name: str, datatype: str, data: list[Any], shape: list[int] | None = 
 def row(amount: Any = 1.5, hour: Any = 2, country: Any = "FR") -> dict[str, Any]:
     inputs = [tensor("amount", "FP64", [amount]), tensor("hour", "INT64", [hour])]
     return {"inputs": [*inputs, tensor("country", "BYTES", [country])]}
+
+
+@pytest.fixture(autouse=True, params=["accelerated", "plain"])
+def both_ways(request: pytest.FixtureRequest) -> Iterator[None]:
+    """With the accelerators of this environment, and with the standard library alone."""
+    accelerators.forget()
+    if request.param == "accelerated":
+        accelerators.find()
+        assert accelerators.orjson is not None
+    yield
+    accelerators.forget()
 
 
 @pytest.fixture
@@ -461,7 +490,7 @@ def test_a_record_holds_what_the_judge_and_the_log_need(served: Served) -> None:
     assert record == {
         "id": "req-1", "entity": "card-9", "role": "canary", "split": "s1", "status": 200, "rows": 1,
         "columns": ["amount", "hour", "country"], "inputs": [[1.5, 2, "FR"]], "scores": [3.5], "answers": [3.5],
-        "fallback": False, "error": None,
+        "fallback": False, "error": None, "cached": False,
     }  # fmt: skip
 
 
@@ -481,3 +510,26 @@ def test_a_request_id_becomes_a_header_only_when_it_is_clean(served: Served, ide
     assert len(lines[1]) == len(b"x-request-id: ") + 32
     clean = served.request(b"POST", b"/v2/models/fraud/infer", body, {b"x-request-id": b"ok:1"})
     assert b"x-request-id: ok:1\r\n" in clean.headers
+
+
+def test_where_the_release_asks_for_it_nothing_is_predicted_whose_record_would_be_lost() -> None:
+    calls: list[int] = []
+
+    def counted(frame: pd.DataFrame) -> Any:
+        calls.append(1)
+        return adds(frame)
+
+    strict = Served(counted, Signature(COLUMNS), unlogged="refuse")
+    assert strict.infer(row())[0] == 200
+    strict.full = True
+    body = json.dumps(row()).encode()
+    response = strict.request(b"POST", b"/v2/models/fraud/infer", body, {b"x-serinus-split": b"s1"})
+    assert response.status == 503
+    assert "error" in json.loads(response.body)
+    assert b"retry-after: 1\r\n" in response.headers
+    assert len(calls) == 1
+    gate = strict.request(b"POST", b"/v2/models/fraud/infer", body, {})
+    assert gate.status == 200, "what is not recorded needs no room"
+    lenient = Served(adds, Signature(COLUMNS))
+    lenient.full = True
+    assert lenient.infer(row())[0] == 200

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serinus_runtime.errors import ProtocolError
+from serinus_runtime.heads import Head, Heads
 from serinus_runtime.http1 import Parser
 
 HEAD = b"POST /p HTTP/1.1\r\nHost: x\r\n"
@@ -163,3 +164,53 @@ def test_an_expectation_of_a_body_that_is_too_large_is_refused_before_it_is_sent
     (outcome,) = outcomes([HEAD + b"Expect: 100-continue\r\nContent-Length: 100\r\n\r\n"])
     assert isinstance(outcome, tuple)
     assert outcome[0] == 413
+
+
+USUAL = (
+    b"POST /p HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nx-request-id: %b\r\n"
+    b"x-serinus-start: 1.5\r\ncontent-length: %d\r\n\r\n%b"
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_head_like_one_before_is_read_as_if_it_had_come_in_pieces(data: st.DataObject) -> None:
+    outcomes([USUAL % (b"id", 2, b"{}")])
+    changed = bytearray(USUAL % (data.draw(st.binary(max_size=5)), data.draw(st.integers(0, 9)), b"{}1234"))
+    for _ in range(data.draw(st.integers(0, 2))):
+        at = data.draw(st.integers(0, len(changed) - 1))
+        changed[at : at + data.draw(st.integers(0, 2))] = data.draw(
+            st.sampled_from([b"", b"\r", b"\n", b"\r\n", b" ", b":", b"a", b"1", b"\x00", b"\x7f", b"\xe9"])
+        )
+    stream = bytes(changed)
+    assert outcomes([stream]) == outcomes([stream[i : i + 1] for i in range(len(stream))])
+
+
+def test_a_head_like_one_before_is_still_bounded() -> None:
+    outcomes([USUAL % (b"id", 2, b"{}")])
+    (outcome,) = outcomes([USUAL % (b"i" * 600, 2, b"{}")], most_head=512)
+    assert isinstance(outcome, tuple)
+    assert outcome[0] == 431
+
+
+def test_what_differs_from_request_to_request_is_not_kept() -> None:
+    head = b"POST /p HTTP/1.1\r\nhost: x\r\nauthorization: Bearer one\r\nx-entity-id: card-1"
+    heads = Heads()
+    lines = head.split(b"\r\n")[1:]
+    names = [line.split(b":")[0] for line in lines]
+    headers = dict(line.split(b": ") for line in lines)
+    heads.learn(head, lines, names, Head(b"POST", b"/p", headers, 0))
+    assert b"one" not in repr(heads._patterns).encode()
+    found = heads.find(head.replace(b"one", b"two") + b"\r\n\r\nbody")
+    assert found is not None
+    assert (found.headers[b"authorization"], found.end) == (b"Bearer two", len(head) + 4)
+
+
+def test_callers_that_are_no_more_make_room_for_others() -> None:
+    heads = Heads()
+    for i in range(2000):
+        head = b"GET /%d HTTP/1.1\r\nhost: x" % i
+        if heads.find(head + b"\r\n\r\n") is None:
+            heads.learn(head, [b"host: x"], [b"host"], Head(b"GET", b"/%d" % i, {b"host": b"x"}, len(head) + 4))
+        assert len(heads._patterns) <= 8
+    assert heads._patterns[0].target != b"/0"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from serinus_runtime.http1 import Request
-from serinus_runtime.server import Response, Server
+from serinus_runtime.server import Handler, Pending, Response, Server
 
 
 def echo_length(request: Request) -> Response:
@@ -23,10 +24,10 @@ def echo_length(request: Request) -> Response:
 
 
 @contextlib.asynccontextmanager
-async def serving(path: Path, **limits: float) -> AsyncIterator[Server]:
+async def serving(path: Path, handler: Handler = echo_length, **limits: float) -> AsyncIterator[Server]:
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
-    server = Server(listener, echo_length, 1000, **limits)
+    server = Server(listener, handler, 1000, **limits)
     await server.start()
     try:
         yield server
@@ -217,3 +218,178 @@ def test_head_has_the_length_and_no_body(short_path: Path) -> None:
         assert (await answer(reader))[0] == 200
 
     talk(short_path, conversation)
+
+
+# --- answers that come later, and turns
+
+
+Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def opened(path: Path, count: int) -> list[Opened]:
+    return [await asyncio.open_unix_connection(str(path / "s.sock")) for _ in range(count)]
+
+
+async def soon(predicate: Callable[[], bool]) -> None:
+    async def wait() -> None:
+        while not predicate():
+            await asyncio.sleep(0.001)
+
+    await asyncio.wait_for(wait(), 10)
+
+
+def test_an_answer_that_comes_later_keeps_its_place_among_the_pipelined_ones(short_path: Path) -> None:
+    pending: list[Pending] = []
+
+    def handler(request: Request) -> Response | Pending:
+        if request.body == b"a":
+            pending.append(Pending())
+            return pending[-1]
+        return echo_length(request)
+
+    async def run() -> None:
+        async with serving(short_path / "s.sock", handler) as server:
+            ((reader, writer), (other, others)) = await opened(short_path, 2)
+            writer.write(POST % (1, b"a") + POST % (2, b"bb") + POST % (1, b"a") + POST % (3, b"ccc"))
+            await soon(lambda: len(pending) == 1)
+            assert (server.waiting, server.answered) == (1, 0)
+            others.write(POST % (4, b"dddd"))
+            assert (await answer(other))[2] == b'{"length":4}', "others need not wait"
+            pending[0].complete(Response(200, b"first"))
+            assert [(await answer(reader))[2] for _ in range(2)] == [b"first", b'{"length":2}']
+            await soon(lambda: len(pending) == 2)
+            pending[1].complete(Response(200, b"third"))
+            assert [(await answer(reader))[2] for _ in range(2)] == [b"third", b'{"length":3}']
+            assert (server.waiting, server.answered) == (0, 5)
+            writer.close()
+            others.close()
+
+    asyncio.run(run())
+
+
+def test_an_answer_that_comes_after_its_caller_has_gone_harms_nobody(short_path: Path) -> None:
+    pending = Pending()
+
+    async def run() -> None:
+        async with serving(short_path / "s.sock", lambda _: pending) as server:
+            ((_, writer),) = await opened(short_path, 1)
+            writer.write(POST % (1, b"a"))
+            await soon(lambda: server.waiting == 1)
+            writer.transport.abort()
+            await asyncio.sleep(0.05)
+            pending.complete(Response(200, b"nobody"))
+            assert server.waiting in (0, 1), "it may have to look whether there is more to answer"
+            await soon(lambda: not server.connections and server.waiting == 0)
+
+    asyncio.run(run())
+
+
+def test_an_answer_that_is_there_already_is_sent_at_once(short_path: Path) -> None:
+    def handler(_: Request) -> Pending:
+        pending = Pending()
+        pending.complete(Response(200, b"now"))
+        return pending
+
+    async def run() -> None:
+        async with serving(short_path / "s.sock", handler):
+            ((reader, writer),) = await opened(short_path, 1)
+            for _ in range(3):
+                writer.write(POST % (1, b"a"))
+                assert (await asyncio.wait_for(answer(reader), 5))[2] == b"now"
+            writer.close()
+
+    asyncio.run(run())
+
+
+def test_a_drain_waits_for_answers_that_come_later(short_path: Path) -> None:
+    pending = Pending()
+
+    async def run() -> None:
+        async with serving(short_path / "s.sock", lambda _: pending) as server:
+            ((reader, writer),) = await opened(short_path, 1)
+            writer.write(POST % (1, b"a"))
+            await soon(lambda: server.waiting == 1)
+            draining = asyncio.ensure_future(server.drain(patience=5.0, quiet=0.05))
+            await asyncio.sleep(0.3)
+            assert not draining.done()
+            pending.complete(Response(200, b"at last"))
+            status, headers, body = await answer(reader)
+            assert (status, headers["connection"], body) == (200, "close", b"at last")
+            await asyncio.wait_for(draining, 5)
+            writer.close()
+
+    asyncio.run(run())
+
+
+def test_while_answers_are_slow_what_arrives_is_read_and_all_have_their_turn(short_path: Path) -> None:
+    waited: list[int] = []
+    served: list[bytes] = []
+
+    async def run() -> None:
+        def slow(request: Request) -> Response:
+            waited.append(server.waiting)
+            served.append(request.body)
+            end = time.perf_counter() + 0.01
+            while time.perf_counter() < end:
+                pass
+            return echo_length(request)
+
+        async with serving(short_path / "s.sock", slow) as server:
+            callers = await opened(short_path, 6)
+            greedy = callers[0][1]
+            greedy.write((POST % (1, b"a")) * 20)
+            for reader, _ in callers[:1]:
+                await answer(reader)
+            for _, writer in callers[1:]:
+                writer.write(POST % (2, b"bb"))
+            for reader, _ in callers[1:]:
+                assert (await asyncio.wait_for(answer(reader), 10))[2] == b'{"length":2}'
+            assert max(waited) >= 4, "those who wait are known"
+            for _ in range(19):
+                await answer(callers[0][0])
+            assert served[-1] == b"a", "one who pipelines is not served before all others"
+            assert server.waiting == 0
+            for _, writer in callers:
+                writer.close()
+
+    asyncio.run(run())
+
+
+def test_a_connection_that_is_to_leave_is_closed_with_its_next_answer(short_path: Path) -> None:
+    async def run() -> None:
+        async with serving(short_path / "s.sock") as server:
+            ((reader, writer),) = await opened(short_path, 1)
+            writer.write(POST % (1, b"a"))
+            assert "connection" not in (await answer(reader))[1]
+            for connection in server.connections:
+                connection.leaving = True
+            writer.write(POST % (1, b"a"))
+            assert (await answer(reader))[1]["connection"] == "close"
+            assert await reader.read() == b""
+            writer.close()
+
+    asyncio.run(run())
+
+
+def test_a_server_that_accepts_nobody_any_more_leaves_that_to_the_other_holders_of_the_socket(short_path: Path) -> None:
+    async def run() -> None:
+        async with serving(short_path / "s.sock") as server:
+            shared = server._listener.dup()
+            ((reader, writer),) = await opened(short_path, 1)
+            writer.write(POST % (1, b"a"))
+            await answer(reader)
+            server.stop_accepting()
+            ((_, late),) = await opened(short_path, 1)
+            writer.write(POST % (1, b"a"))
+            assert (await answer(reader))[0] == 200, "connections live on"
+            assert len(server.connections) == 1
+            shared.setblocking(False)
+            stream, _ = await asyncio.get_running_loop().sock_accept(shared)
+            for one in (stream, shared, late, writer):
+                one.close()
+            await soon(lambda: not server.connections)
+            began = time.perf_counter()
+            await server.drain()
+            assert time.perf_counter() - began < 0.03, "there is nobody to wait for"
+
+    asyncio.run(run())

@@ -32,7 +32,12 @@ class Collector:
 
     @property
     def records(self) -> list[dict[str, Any]]:
-        return [record for batch in list(self.batches.values()) for record in batch["records"]]
+        """Of what is asked for here."""
+        return [
+            {"id": identity, "scores": scores, "inputs": json.loads(inputs)}
+            for batch in list(self.batches.values())
+            for identity, scores, inputs in zip(batch["id"], batch["scores"], batch["inputs"], strict=True)
+        ]
 
     def start(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -60,13 +65,14 @@ class Collector:
         with contextlib.suppress(OSError, ValueError), stream.makefile("rb") as lines:
             hello = json.loads(lines.readline())
             self.hellos.append(hello)
-            for line in lines:
-                batch = json.loads(line)
-                key = (hello["boot"], batch["seq"])
+            while line := lines.readline():
+                head = json.loads(line)
+                batch = json.loads(lines.read(head["bytes"]))
+                key = (hello["boot"], head["seq"])
                 self.repeated += key in self.batches
                 self.batches[key] = batch
                 if self.acknowledges:
-                    stream.sendall(b'{"ack":%d}\n' % batch["seq"])
+                    stream.sendall(b'{"ack":%d}\n' % head["seq"])
 
 
 @pytest.fixture
@@ -190,7 +196,9 @@ def test_every_answered_request_leaves_one_record_also_across_a_drain(
     assert sorted(record["id"] for record in collector.records) == sorted(f"r-{i}" for i in range(120))
     assert collector.hellos[0]["release"] == "fraud-1-abc123"
     assert collector.hellos[0]["token"] == "70ce"
+    assert collector.hellos[0]["format"] == 2
     assert collector.records[0]["scores"] == [15.5]
+    assert collector.records[0]["inputs"] == [[12.5, 3, "FR"]]
 
 
 def test_records_that_nobody_acknowledged_are_sent_again_under_their_numbers(

@@ -20,7 +20,7 @@ from serinus.api import create_app
 from serinus.backends.sql import SqlStore
 from serinus.core.errors import NotFound, Unavailable
 from serinus.core.home import Home
-from serinus.core.values import Access, Artifact, Column, Label, Placement, Requirements, Traffic, VersionRef
+from serinus.core.values import Access, Artifact, Column, Label, Placement, Requirements, Totals, Traffic, VersionRef
 from serinus.engine import Desk, Report, World
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
@@ -85,11 +85,15 @@ class Target:
 class Log:
     def __init__(self) -> None:
         self.traffics: dict[str, list[Traffic]] = {}
+        self.counters: list[Totals] = []
         self.labels: dict[str, Label] = {}
         self.kept: dict[str, int] = {}
 
     def retain(self, model: str, days: int) -> None:
         self.kept[model] = days
+
+    def totals(self) -> Mapping[str, Totals]:
+        return {totals.release: totals for totals in self.counters}
 
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
         return {t.release: t for t in self.traffics.get(model, [])}

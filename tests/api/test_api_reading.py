@@ -13,7 +13,7 @@ from scenes import V6, V7, busy, troubled
 from small_fleet import NOW, Installation, serving
 from starlette.testclient import TestClient
 
-from serinus.core.values import Access, Actor, Event
+from serinus.core.values import Access, Actor, Event, Totals
 
 
 def test_the_status_is_the_reports_whole_document(installation: Installation, client: TestClient) -> None:
@@ -152,6 +152,7 @@ def test_a_log_that_is_not_there_names_those_that_are(installation: Installation
 
 
 def test_metrics_speak_prometheus_and_say_what_the_status_says(installation: Installation, client: TestClient) -> None:
+    installation.log.counters = [Totals(V6.id, "card-fraud", 10_840, errors=3, cached=17)]
     troubled(installation)
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
@@ -167,6 +168,10 @@ def test_metrics_speak_prometheus_and_say_what_the_status_says(installation: Ins
     assert samples["serinus_recent_requests", *canary] == 3612
     assert samples["serinus_recent_errors", *champion] == 3
     assert samples["serinus_recent_latency_seconds", champion[0], ("quantile", "0.99"), *champion[1:]] == 0.0089
+    assert samples["serinus_requests_total", *champion[:2]] == 10_840
+    assert samples["serinus_errors_total", *champion[:2]] == 3
+    assert samples["serinus_cached_total", *champion[:2]] == 17
+    assert samples["serinus_dropped_total", *champion[:2]] == 0
     assert samples["serinus_rollouts_in_flight", ("model", "card-fraud"), ("phase", "canary")] == 1
     assert samples["serinus_rollouts_in_flight", ("model", "card-fraud"), ("phase", "gates")] == 0
     assert samples["serinus_process_up", ("process", "envoy")] == 0

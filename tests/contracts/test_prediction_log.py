@@ -48,12 +48,15 @@ def delta(path: Path) -> Iterator[Subject]:
 
     def answer(release: str, split: str, **changes: Any) -> None:
         said = {"release": release, "token": log_token(home.secret.read_text(), release), "boot": secrets.token_hex(8)}
+        said["format"] = 2
         record = {"t": time.time(), "id": secrets.token_hex(8), "role": "champion", "split": split, "status": 200}
-        record |= {"ms": 2.0, "rows": 1, "scores": [0.5], "answers": [0.5], **changes}
+        record |= {"ms": 2.0, "rows": 1, "scores": [0.5], "answers": None, "entity": None, "error": None}
+        record |= {"fallback": 0, "cached": 0, "columns": None, "inputs": None, **changes}
+        body = json.dumps({**{name: [value] for name, value in record.items()}, "headers": []}).encode()
         with socket.socket(socket.AF_UNIX) as connection:
             wait_until(lambda: connection.connect_ex(str(home.log_socket)) == 0)
             connection.sendall(json.dumps(said).encode() + b"\n")
-            connection.sendall(json.dumps({"seq": 1, "records": [record]}).encode() + b"\n")
+            connection.sendall(json.dumps({"seq": 1, "bytes": len(body)}).encode() + b"\n" + body)
             assert connection.recv(100)
 
     try:

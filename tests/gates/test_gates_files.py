@@ -153,6 +153,21 @@ def test_latency_is_judged_by_the_99th_percentile() -> None:
     assert "over the timeout" in latency(LatencyEvidence([*quick, 0.3, 0.3], 400, 250)).summary
 
 
+@pytest.mark.parametrize(
+    ("alone", "eight", "many", "said"),
+    [
+        (0.005, 0.0052, 0.0065, "would help where many ask at once: 1 rows 5 ms, 8 rows 5.2 ms, 64 rows 6.5 ms; 64"),
+        (0.005, 0.008, 0.300, "would help where many ask at once: 1 rows 5 ms, 8 rows 8 ms, 64 rows 300 ms; 8"),
+        (0.005, 0.040, 0.320, "batching would not help"),
+        (0.0001, 0.0001, 0.0001, "batching would not help"),
+    ],
+)
+def test_a_slow_model_is_told_whether_batching_would_help(alone: float, eight: float, many: float, said: str) -> None:
+    found = latency(LatencyEvidence([alone] * 100, 100, 250, {8: [eight] * 3, 64: [many] * 3}))
+    assert said in found.evidence["batching"]
+    assert "batching" not in latency(LatencyEvidence([alone] * 100, 100, 250)).evidence
+
+
 def test_too_few_timed_requests_decide_nothing() -> None:
     assert latency(LatencyEvidence([0.001] * 29, 100, 250)).evidence["blocking"] is True
     assert latency(LatencyEvidence([], 100, 250)).evidence["blocking"] is False

@@ -88,7 +88,7 @@ def test_a_log_gives_back_the_requests_of_one_model_in_the_order_of_time(tmp_pat
         tmp_path / "log",
         [
             {**moment(2, 1), "model": "m", "entity": "c3", "inputs": '[{"x":3.0,"s":"c"}]'},
-            {**moment(1, 9), "model": "m", "entity": None, "inputs": '[{"x":2.0,"s":null}]'},
+            {**moment(1, 9), "model": "m", "entity": None, "inputs": '{"columns":["x","s"],"rows":[[2.0,null]]}'},
             {**moment(1, 1), "model": "m", "entity": "c1", "inputs": '[{"x":1.0,"s":"a"},{"x":1.5,"s":"b"}]'},
             {**moment(1, 2), "model": "other", "entity": "c9", "inputs": '[{"x":9.0}]'},
             {**moment(1, 3), "model": "m", "entity": "c9", "inputs": None},

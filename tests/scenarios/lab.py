@@ -25,6 +25,7 @@ from serinus.core.values import (
     ArmCounts,
     Artifact,
     Column,
+    Compiled,
     Environment,
     Label,
     Placement,
@@ -32,6 +33,7 @@ from serinus.core.values import (
     Release,
     Requirements,
     Routing,
+    Totals,
     Traffic,
     VersionRef,
     Watch,
@@ -161,6 +163,42 @@ class FakeEnvironments:
         return environment
 
 
+@dataclass(frozen=True)
+class Compilation:
+    compiled: Compiled | None = None
+    reason: str = ""
+    proof: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class FakeCompiler:
+    """Compiles the versions in `differing`: each differs from its model in so many rows."""
+
+    files: Path
+    differing: dict[str, int] = field(default_factory=dict)
+    asked: list[tuple[Sequence[str], int]] = field(default_factory=list)
+    """Columns and number of rows."""
+
+    def prepare(self) -> None: ...
+
+    def compile(
+        self,
+        artifact: Artifact,
+        environment: Environment,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        say: Callable[[str], None],
+    ) -> Compilation:
+        self.asked.append((list(columns), len(rows)))
+        differing = self.differing.get(artifact.path.name)
+        if differing is None:
+            return Compilation(reason="custom Python models cannot be compiled")
+        proof = {"rows": 100, "own": 3, "differing": list(range(differing)), "largest": 0.01 * differing}
+        scores: dict[str, Any] = {"original": [0.1, 0.2, 0.9], "compiled": [0.1, 0.2, 0.9]}
+        compiled = Compiled(self.files / "compiled", f"graph-{artifact.path.name}", self.files / "python")
+        return Compilation(compiled, proof={**proof, "refusals": [], "alone": [], **scores})
+
+
 @dataclass
 class FakeTarget:
     behaviours: Mapping[str, Behaviour]
@@ -237,6 +275,9 @@ class FakeLog:
         return {release: _arm_counts(release, c) for release, c in self.counted.get(split, {}).items()}
 
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
+        return {}
+
+    def totals(self) -> Mapping[str, Totals]:
         return {}
 
     def retain(self, model: str, days: int) -> None:
@@ -352,6 +393,7 @@ class Lab:
         self.behaviours: dict[str, Behaviour] = {}
         self.registry = FakeRegistry(directory / "files", self.behaviours)
         self.target = FakeTarget(self.behaviours)
+        self.compiler = FakeCompiler(directory / "files")
         self.router = FakeRouter()
         self.log = FakeLog()
         self.fleet = FakeFleet({MODEL: SPEC})
@@ -360,6 +402,7 @@ class Lab:
         self.world = World(
             registry=self.registry,
             environments=FakeEnvironments(directory / "files"),
+            compiler=self.compiler,
             target=self.target,
             router=self.router,
             log=self.log,

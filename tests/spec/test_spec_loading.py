@@ -86,6 +86,24 @@ rollout:
         ("rollout: {steps: [{traffic: 5%, for: 2h, at_most: 1h}]}", "at_most: expected at least as long as 'for'"),
         ("watch: {slow: {ok: 2}}", "watch.slow.bad: expected more than 'ok', got 2.0"),
         ("watch: {errors: true}", "watch.errors: expected a mapping of ok, bad, budget, got true"),
+        ("serving: {cache: true}", "serving.cache: expected 'off' or 'on' or {size: SIZE, ttl: DURATION}, got true"),
+        ("serving: {cache: true}", "did you mean on?"),
+        ("serving: {cache: yes}", "serving.cache: expected 'off' or 'on'"),
+        ("serving: {cache: false}", "did you mean off?"),
+        ("serving: {cache: {size: 1KiB}}", "serving.cache.size: expected at least 65536, got '1KiB'"),
+        ("serving: {cache: {tll: 1m}}", "serving.cache.tll: is not a field; did you mean 'ttl'?"),
+        ("serving: {batch: on}", "serving.batch: expected 'off' or {delay: DURATION, rows: NUMBER}, got 'on'"),
+        ("serving: {batch: {rows: 1}}", "serving.batch.rows: expected at least 2, got 1"),
+        (
+            "serving: {timeout: 2ms, batch: {delay: 2ms}}",
+            "serving.batch.delay: expected less than 'timeout', got '2ms'",
+        ),
+        ("serving: {workers: 0}", "serving.workers: expected at least 1, got 0"),
+        ("serving: {workers: many}", "serving.workers: expected 'auto' or a number, got 'many'"),
+        ("serving: {workers: true}", "serving.workers: expected 'auto' or a number, got true"),
+        ("serving: {max_waiting: 0}", "serving.max_waiting: expected at least 1, got 0"),
+        ("serving: {unlogged: refused}", "did you mean refuse?"),
+        ("serving: {compile: on}", "serving.compile: expected one of auto, off, got 'on'"),
         ("retention: {predictions: 1h}", "retention.predictions: expected at least 1 day, got '1h'"),
     ],
 )
@@ -93,6 +111,15 @@ def test_a_mistake_is_answered_with_what_was_meant(line: str, said: str) -> None
     (problem,) = problems(f"model: m\n{line}")
     assert problem.startswith("fraud.yaml:2: ")
     assert said in problem
+
+
+@pytest.mark.parametrize("asked", ["cache: on", "batch: {delay: 1ms}"])
+def test_answers_of_a_model_that_must_be_asked_one_at_a_time_are_neither_kept_nor_given_together(asked: str) -> None:
+    (problem,) = problems(f"model: m\nserving:\n  {asked}\ngates: {{accept: [one-at-a-time]}}")
+    name = asked.partition(":")[0]
+    assert problem.startswith(
+        f"fraud.yaml:3: serving.{name}: expected 'off' where gates.accept has one-at-a-time, got "
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from serinus.core.rollout import Policy, Step, Tolerance
-from serinus.core.values import ServingSettings
-from serinus.spec import accepts, load, policy, reference, schema, settings, slow_ms, steps
+from serinus.core.values import CacheSettings, ServingSettings
+from serinus.spec import accepts, compiles, load, policy, reference, schema, settings, slow_ms, steps
 from serinus.spec.fields import described
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "model-deployment.md"
@@ -45,6 +49,33 @@ def test_serving_settings_are_what_was_written() -> None:
     spec = load(f"model: m\nserving: {serving}\ngates: {{accept: [one-at-a-time]}}")
     assert settings(spec) == ServingSettings(1000, 0.5, 2048, False, "p", 2**30)
     assert accepts(spec) == {"one-at-a-time"}
+
+
+def test_speed_settings_are_what_was_written() -> None:
+    serving = (
+        "{cache: {size: 1MiB, ttl: 90s}, batch: {delay: 3ms, rows: 16}, max_waiting: 9, workers: 2, warm: true, "
+        "unlogged: refuse}"
+    )
+    assert settings(load(f"model: m\nserving: {serving}")) == ServingSettings(
+        cache=CacheSettings(2**20, 90.0), batch_delay_ms=3.0, batch_rows=16, max_waiting=9, max_workers=2,
+        keep_warm=True, unlogged="refuse",
+    )  # fmt: skip
+    assert settings(load("model: m\nserving: {cache: on}")) == ServingSettings(cache=CacheSettings())
+
+
+def test_a_model_is_compiled_unless_its_spec_says_off_and_that_is_no_part_of_how_it_answers() -> None:
+    without = load("model: m\nserving: {compile: off}")
+    assert compiles(load("model: m"))
+    assert not compiles(without)
+    assert settings(without) == ServingSettings()
+
+
+def test_plans_and_releases_that_were_stored_before_there_was_a_cache_are_read() -> None:
+    kept = TypeAdapter(ServingSettings)
+    old = '{"timeout_ms":100,"fallback_score":0.5,"max_body_bytes":2048,"one_at_a_time":false,"score_output":null}'
+    assert kept.validate_json(old) == ServingSettings(100, 0.5, 2048)
+    new = ServingSettings(cache=CacheSettings(2**20, 5.0))
+    assert kept.validate_python(json.loads(json.dumps(asdict(new)))) == new
 
 
 def test_the_reference_is_up_to_date() -> None:

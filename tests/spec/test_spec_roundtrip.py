@@ -22,18 +22,18 @@ from serinus.spec.quantities import (
 from serinus.spec.schema import (
     Alerts,
     Caller,
-    Fallback,
     Gates,
     Rare,
     Ratio,
     Retention,
     Rollout,
     RolloutStep,
-    Serving,
     Slow,
     Watch,
 )
+from serinus.spec.serving import Batch, Cache, Fallback, Serving
 
+milliseconds = st.integers(1, 200).map(lambda ms: timedelta(milliseconds=ms))
 durations = st.integers(1, 10**12).map(lambda ms: timedelta(milliseconds=ms))
 shares = st.floats(1e-9, 1, exclude_max=True)
 sizes = st.integers(1, 2**40)
@@ -74,11 +74,18 @@ deployments = st.builds(
     caller=st.builds(Caller, columns=st.dictionaries(texts, types, max_size=4)),
     serving=st.builds(
         Serving,
-        timeout=durations,
+        timeout=durations.filter(lambda timeout: timeout > timedelta(milliseconds=200)),
         fallback=st.just("error") | st.builds(Fallback, score=numbers),
         max_body=sizes,
         score=st.none() | texts,
         memory=st.none() | sizes,
+        compile=st.sampled_from(["auto", "off"]),
+        cache=st.sampled_from(["off", "on"]) | st.builds(Cache, size=st.integers(2**16, 2**40), ttl=durations),
+        batch=st.just("off") | st.builds(Batch, delay=milliseconds, rows=st.integers(2, 65_536)),
+        max_waiting=st.integers(1, 65_536),
+        workers=st.just("auto") | st.integers(1, 1_024),
+        warm=st.booleans(),
+        unlogged=st.sampled_from(["answer", "refuse"]),
     ),
     alerts=st.builds(Alerts, budget=shares, threshold=st.none() | numbers),
     gates=st.builds(
@@ -89,7 +96,7 @@ deployments = st.builds(
         recall_margin=shares,
         latency_p99=durations,
         memory=sizes,
-        accept=st.just(("one-at-a-time", "inconclusive-golden")),
+        accept=st.just(("inconclusive-quality", "inconclusive-golden")),
     ),
     rollout=rollouts(),
     watch=st.builds(
@@ -135,6 +142,8 @@ def test_only_what_differs_from_the_defaults_is_written() -> None:
         "watch": {"alerts": "off"},
         "rollout": {"steps": [{"traffic": "10%"}]},
     }
+    text = dump(load("model: m\nserving: {cache: {size: 16MiB}, workers: 2}"))
+    assert yaml.safe_load(text) == {"model": "m", "serving": {"cache": "on", "workers": 2}}
 
 
 @settings(max_examples=40, deadline=None)

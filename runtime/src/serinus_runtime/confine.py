@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Iterable, Sequence
 
-from serinus_runtime import landlock, seccomp
+from serinus_runtime import accelerators, landlock, seccomp
 from serinus_runtime.errors import StartFailure
 
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
@@ -36,6 +36,13 @@ _ONE_THREAD = (
     "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "TOKENIZERS_PARALLELISM": "false"}
+# Libraries that start a thread when they are imported, which keeps a zygote from forking: telemetry of ONNX Runtime,
+# and the purging threads of the jemalloc in Arrow and in libraries written in Rust.
+_NO_THREADS = {
+    "ORT_DISABLE_TELEMETRY": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "_RJEM_MALLOC_CONF": "background_thread:false",
+}
 
 
 def prepare(scratch: Path) -> None:
@@ -47,31 +54,39 @@ def prepare(scratch: Path) -> None:
     os.environ.update(dict.fromkeys(("HOME", "TMPDIR", "XDG_CACHE_HOME", "MPLCONFIGDIR"), str(scratch)))
     os.environ.update(dict.fromkeys(_ONE_THREAD, "1"))
     os.environ.update(_QUIET)
+    os.environ.update(_NO_THREADS)
     os.environ["MLFLOW_TRACKING_URI"] = (scratch / "mlruns").as_uri()
     os.chdir(scratch)
 
 
+_with_packages = False
+
+
 def with_packages() -> None:
     """Lets the environment's packages be imported, where the interpreter was started without them (`-S`): their `.pth`
-    files may hold code, which is the model's and comes after the confinement."""
-    if sys.flags.no_site:
+    files may hold code, which is the model's and comes after the confinement. A forked worker has them already."""
+    global _with_packages
+    if sys.flags.no_site and not _with_packages:
         import site
 
         site.main()
+    _with_packages = True
 
 
 def confine(
-    readable: Iterable[Path], scratch: Path | None, keep: Sequence[int], memory: int | None = None
+    readable: Iterable[Path], scratch: Path | None, keep: Sequence[int] | None, memory: int | None = None
 ) -> list[str]:
-    """Confines this process for good; the notes say what this machine cannot do.
+    """Confines this process for good; the notes say what this machine cannot do. Again: what is allowed now and was
+    allowed before.
 
-    `keep`: descriptors that stay open beside the standard ones. `memory`: bytes of private memory. StartFailure where
-    there is no Landlock.
+    `keep`: descriptors that stay open beside the standard ones; None: all, as libraries that are imported may hold
+    some. `memory`: bytes of private memory. StartFailure where there is no Landlock.
     """
     version = landlock.abi()
     if version < 1:
         raise StartFailure("this kernel has no Landlock, so the model cannot be confined; Linux 5.13 or newer has it")
-    _close_others(keep)
+    if keep is not None:
+        _close_others(keep)
     _limit(memory)
     _process_control(_PR_SET_NO_NEW_PRIVS, 1)
     _process_control(_PR_SET_DUMPABLE, 0)
@@ -90,7 +105,8 @@ def confine(
 
 def own_directories() -> tuple[Path, ...]:
     """What this interpreter and this package themselves are read from."""
-    return (Path(sys.prefix), Path(sys.base_prefix), Path(__file__).resolve().parent.parent)
+    own = Path(__file__).resolve().parent.parent
+    return (Path(sys.prefix), Path(sys.base_prefix), own, accelerators.directory())
 
 
 def _limit(memory: int | None) -> None:

@@ -24,19 +24,22 @@ class Frames:
         self.has_matrix = bool(kinds) and (self._uniform is not None or kinds <= {"double", "integer", "long"})
         """A matrix can hold the columns exactly."""
         self._whole = [(i, column) for i, column in enumerate(columns) if column.type in ("integer", "long")]
-        names = [column.name if column.name is not None else i for i, column in enumerate(columns)]
-        self._names = library("pandas").Index(names)
-        self._pandas = library("pandas")
+        self._labels = [column.name if column.name is not None else i for i, column in enumerate(columns)]
+        self._index: Any = None
         self._numpy = library("numpy")
 
     def frame(self, rows: Rows) -> Any:
         """The DataFrame that MLflow's schema enforcement would hand to the model. RequestError names a column."""
+        # Imported where it is needed: a compiled model has none.
+        pandas = library("pandas")
+        if self._index is None:
+            self._index = pandas.Index(self._labels)
         if self._uniform is not None:
-            return self._pandas.DataFrame(self._floats(rows), columns=self._names, copy=False)
+            return pandas.DataFrame(self._floats(rows), columns=self._index, copy=False)
         values = transpose(rows) if rows else [[] for _ in self.columns]
         arrays = [CONVERSIONS[column.type](given, column) for column, given in zip(self.columns, values)]
-        frame = self._pandas.DataFrame(dict(enumerate(arrays)), copy=False)
-        frame.columns = self._names
+        frame = pandas.DataFrame(dict(enumerate(arrays)), copy=False)
+        frame.columns = self._index
         return frame
 
     def matrix(self, rows: Rows) -> Any | None:

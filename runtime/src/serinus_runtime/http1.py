@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 
 from serinus_runtime.errors import ProtocolError, RequestError
+from serinus_runtime.heads import Head, Heads
 
 _REQUEST_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32}) ([!-~]+) HTTP/([0-9])\.([0-9])")
 _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
@@ -18,6 +19,7 @@ _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(;[^\x00-\x08\x0a-\x1f\x7f]
 _MOST_HEADERS = 100
 _LONGEST_CHUNK_LINE = 1024
 _SINGLE = (b"content-length", b"transfer-encoding", b"host")
+_UNUSUAL = (b"transfer-encoding", b"expect", b"connection")
 
 # A body that is too large is read to its end and thrown away, so that the connection lives on; up to this size.
 _MOST_DISCARDED = 64 << 20
@@ -54,23 +56,36 @@ class Parser:
         """Bytes of the body, or of the chunk, that are still to come."""
         self._size = 0
         self._trailers = 0
-        self._parts: list[bytes] = []
+        self._chunked = bytearray()
+        """Of a body in chunks. Not kept as parts: an object for each tiny chunk would cost many times its bytes."""
         self._continue = False
+        self._whole: Request | None = None
+        """A request that came as one piece, ready to be taken."""
 
     @property
     def idle(self) -> bool:
         """Between two requests, with nothing received of the next."""
-        return not self._buffer and self._request is None
+        return not self._buffer and self._request is None and self._whole is None
 
     @property
     def buffered(self) -> int:
         return len(self._buffer)
 
     def feed(self, data: bytes) -> None:
+        if self.idle:
+            self._whole = _usual(data, self._most_body, self._most_head)
+            if self._whole is not None:
+                return
         self._buffer += data
 
     def next_request(self) -> Request | None:
         """The next complete request, or None: more bytes are needed. Raises ProtocolError."""
+        whole = self._whole
+        if whole is not None:
+            self._whole = None
+            return whole
+        if not self._buffer:
+            return None
         while self._advance():
             if self._complete:
                 return self._take()
@@ -117,7 +132,7 @@ class Parser:
                 raise ProtocolError("Content-Length and Transfer-Encoding together are refused")
             if coding.lower() != b"chunked":
                 raise ProtocolError("the only transfer coding understood is chunked", 501)
-            self._size, self._parts, self._advance = 0, [], self._read_chunk_size
+            self._size, self._chunked, self._advance = 0, bytearray(), self._read_chunk_size
         elif length is not None:
             if not _LENGTH.fullmatch(length):
                 raise ProtocolError("Content-Length is not a number of bytes")
@@ -163,7 +178,7 @@ class Parser:
     def _finish(self, body: bytes) -> None:
         if self._request is not None:
             self._request.body = body
-        self._parts = []
+        self._chunked = bytearray()
         self._advance = self._read_head
 
     def _read_line(self) -> bytes | None:
@@ -192,7 +207,7 @@ class Parser:
         self._size += self._left
         if self._size > self._most_body and self._request is not None:
             self._request.refusal = RequestError(f"the body is larger than {self._most_body} bytes", 413, "too-large")
-            self._parts = []
+            self._chunked = bytearray()
         if self._size > max(_MOST_DISCARDED, self._most_body):
             raise ProtocolError(f"the body is larger than {self._most_body} bytes", 413)
         self._advance = self._read_chunk
@@ -201,7 +216,7 @@ class Parser:
     def _read_chunk(self) -> bool:
         taken = min(len(self._buffer), self._left)
         if self._request is not None and self._request.refusal is None:
-            self._parts.append(bytes(self._buffer[:taken]))
+            self._chunked += self._buffer[:taken]
         del self._buffer[:taken]
         self._left -= taken
         if self._left:
@@ -227,8 +242,44 @@ class Parser:
             raise ProtocolError("there are too many trailer fields", 431)
         if line:
             return True
-        self._finish(b"".join(self._parts))
+        self._finish(bytes(self._chunked))
         return True
+
+
+_heads = Heads()
+
+
+def _usual(data: bytes, most_body: int, most_head: int) -> Request | None:
+    """`data`, if it is exactly one request of the usual kind; None: the parser looks at it piece by piece."""
+    head = _heads.find(data) or _new_head(data, most_head)
+    if head is None:
+        return None
+    method, target, headers, end = head
+    size = len(data) - end
+    if end > most_head or size > most_body or headers.get(b"content-length", b"0") != b"%d" % size:
+        return None
+    request = Request(method, target, headers, True)
+    request.body = data[end:]
+    return request
+
+
+def _new_head(data: bytes, most_head: int) -> Head | None:
+    end = data.find(b"\r\n\r\n", 0, most_head)
+    if end < 0:
+        return None
+    first, *lines = data[:end].split(b"\r\n")
+    asked = _REQUEST_LINE.fullmatch(first)
+    matches = [_HEADER.fullmatch(line) for line in lines]
+    if asked is None or asked[3] != b"1" or asked[4] == b"0" or len(lines) > _MOST_HEADERS or None in matches:
+        return None
+    names = [match[1].lower() for match in matches if match is not None]
+    values = [match[2].rstrip(b" \t") for match in matches if match is not None]
+    headers = dict(zip(names, values))
+    if len(headers) < len(names) or b"host" not in headers or not headers.keys().isdisjoint(_UNUSUAL):
+        return None
+    head = Head(asked[1], asked[2], headers, end + 4)
+    _heads.learn(data[:end], lines, names, head)
+    return head
 
 
 def _head(head: bytes) -> Request:

@@ -74,6 +74,7 @@ class ArrayBound:
 
 def inputs_of(signature: Signature) -> Inputs:
     if signature.columns:
+        library("pandas")  # so that it is known at the start where it is missing
         return ColumnInputs(signature)
     if signature.tensors:
         return TensorInputs(signature)
@@ -90,7 +91,7 @@ class ColumnInputs:
         named = signature.columns[0].name is not None
         self._headers: dict[_Header, tuple[str, ...]] = {}
         """Names and datatypes of inputs that were found right -> the names."""
-        self._names = [str(column.name) for column in signature.columns] if named else None
+        self.names = tuple([str(column.name) for column in signature.columns]) if named else None
 
     def bind(self, payload: Payload, *, exact: bool = False) -> TableBound:
         table = payload if isinstance(payload, Table) else self._table(payload.tensors)
@@ -101,7 +102,7 @@ class ColumnInputs:
             raise RequestError("the rows are not all as long as there are columns")
         arrangement = self._arranger.arrange(table.columns, width, exact=exact)
         frames = arrangement.frames
-        names = self._names if frames is self.frames else [str(column.name) for column in frames.columns]
+        names = self.names if frames is self.frames else tuple([str(column.name) for column in frames.columns])
         return TableBound(frames, names, arrangement.rows(table.rows))
 
     def _table(self, tensors: Sequence[Tensor]) -> Table:

@@ -12,6 +12,7 @@ from serinus_runtime.http1 import Request
 from serinus_runtime.oip import Asked
 from serinus_runtime.outputs import Output, encode, predictions_of
 from serinus_runtime.payload import Payload, Table, Tensor, Tensors, read_object, transpose
+from serinus_runtime.responses import Response, error_response
 from serinus_runtime.signature import Column, Signature
 
 _FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
@@ -48,11 +49,19 @@ class Invocations:
         # As MLflow does, params are passed over where the model declares none.
         return Asked(read[given[0]](content[given[0]]), params if self._takes_params else None)
 
-    def reply(self, result: Any, outputs: Sequence[Output], asked: Asked) -> bytes:  # noqa: ARG002
-        return encode({"predictions": predictions_of(result)})
+    def reply(self, result: Any, outputs: Sequence[Output], asked: Asked, head: bytes) -> Response:  # noqa: ARG002
+        return Response(200, encode({"predictions": predictions_of(result)}), head)
 
-    def fallback(self, score: float, rows: int, name: str, reason: str, asked: Asked) -> bytes:  # noqa: ARG002
-        return encode({"predictions": [score] * rows, "fallback": True, "fallback_reason": reason})
+    def around(self, output: Output, asked: Asked) -> tuple[bytes, bytes] | None:  # noqa: ARG002
+        """What stands before and after one row's values."""
+        return (b'{"predictions":', b"}") if len(output.shape) == 1 else (b'{"predictions":[', b"]}")
+
+    def fallback(self, score: float, rows: int, name: str, reason: str, asked: Asked, head: bytes) -> Response:  # noqa: ARG002
+        content = {"predictions": [score] * rows, "fallback": True, "fallback_reason": reason}
+        return Response(200, encode(content), head)
+
+    def error(self, status: int, message: str, head: bytes) -> Response:
+        return error_response(status, message, head)
 
     def _csv(self, body: bytes) -> Table:
         try:

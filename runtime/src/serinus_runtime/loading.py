@@ -93,9 +93,16 @@ def _without_mlflow(artifact: Path, function: Mapping[str, Any], flavor: str) ->
     return Loaded(implementation.predict, implementation.predict, implementation, flavor)
 
 
+# Where the wrappers of MLflow before 2.13 keep the model.
+_WRAPPED = ("sklearn_model", "xgb_model", "lgb_model", "cb_model")
+
+
 def _raw(implementation: Any) -> Any:
     getter = getattr(implementation, "get_raw_model", None)
-    return getter() if callable(getter) else implementation
+    if callable(getter):
+        return getter()
+    found = (getattr(implementation, name, None) for name in _WRAPPED)
+    return next((model for model in found if model is not None), implementation)
 
 
 def example_of(artifact: Path, mlmodel: Mapping[str, Any]) -> Mapping[str, Any] | None:

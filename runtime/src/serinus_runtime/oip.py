@@ -10,6 +10,8 @@ from serinus_runtime.errors import RequestError
 from serinus_runtime.http1 import Request
 from serinus_runtime.outputs import Output, encode
 from serinus_runtime.payload import Payload, Tensor, Tensors, read_object
+from serinus_runtime.responses import Response, error_response
+from serinus_runtime.shapes import check_shape
 from serinus_runtime.signature import Column, Signature, TensorSpec
 
 DATATYPES = frozenset(
@@ -17,13 +19,19 @@ DATATYPES = frozenset(
 )
 
 
+_ONE = (1,)
+
+
 class Asked(NamedTuple):
-    """One request for predictions. `wanted`: names of the outputs to answer with, empty: all."""
+    """One request for predictions. `wanted`: names of the outputs to answer with, empty: all. `raw`: outputs are
+    answered as bytes, but those in `otherwise` the other way."""
 
     payload: Payload
     params: Mapping[str, Any] | None = None
     id: str | None = None
     wanted: tuple[str, ...] = ()
+    raw: bool = False
+    otherwise: frozenset[str] = frozenset()
 
 
 class OpenInference:
@@ -49,22 +57,46 @@ class OpenInference:
         identity = content.get("id")
         if identity is not None and not isinstance(identity, str):
             raise RequestError("`id` must be a string")
-        wanted = content.get("outputs")
-        return Asked(Tensors(tensors), None, identity, _wanted(wanted) if wanted else ())
+        wanted, parameters = content.get("outputs"), content.get("parameters")
+        if wanted or parameters:
+            return Asked(Tensors(tensors), None, identity, *_wanted(wanted or [], parameters or {}))
+        return Asked(Tensors(tensors), None, identity)
 
-    def reply(self, result: Any, outputs: Sequence[Output], asked: Asked) -> bytes:  # noqa: ARG002
+    def reply(self, result: Any, outputs: Sequence[Output], asked: Asked, head: bytes) -> Response:  # noqa: ARG002
         """RequestError: an output was asked for that the model does not have."""
-        if asked.wanted:
-            by_name = {output.name: output for output in outputs}
-            if not by_name.keys() >= set(asked.wanted):
-                raise RequestError(f"an output was asked for that there is not; there are: {', '.join(by_name)}")
-            outputs = [by_name[name] for name in asked.wanted]
-        return encode(self._content(outputs, asked))
+        outputs = chosen(outputs, asked.wanted)
+        if asked.raw or asked.otherwise:
+            return self._with_bytes(outputs, asked, head)
+        return Response(200, encode(self._content(outputs, asked)), head)
 
-    def fallback(self, score: float, rows: int, name: str, reason: str, asked: Asked) -> bytes:
+    def _with_bytes(self, outputs: Sequence[Output], asked: Asked, head: bytes) -> Response:
+        """The outputs that are wanted so as bytes after the JSON."""
+        content, parts = self._content(outputs, asked), []
+        for output, entry in zip(outputs, content["outputs"]):
+            if asked.raw != (output.name in asked.otherwise):
+                parts.append(binary.pack(entry.pop("data"), output.datatype))
+                entry["parameters"] = {"binary_data_size": len(parts[-1])}
+        text = encode(content)
+        if not parts:
+            return Response(200, text, head)
+        length = b"inference-header-content-length: %d\r\n" % len(text)
+        return Response(200, b"".join([text, *parts]), head + length, b"application/octet-stream")
+
+    def around(self, output: Output, asked: Asked) -> tuple[bytes, bytes] | None:
+        """What stands before and after the values where the answer is this one output; None: it would be another."""
+        if asked.wanted not in ((), (output.name,)):
+            return None
+        text = encode(self._content([output._replace(data=[])], asked))
+        before, empty, after = text.rpartition(b"[]")
+        return (before, after) if empty else None
+
+    def fallback(self, score: float, rows: int, name: str, reason: str, asked: Asked, head: bytes) -> Response:
         content = self._content([Output(name, "FP64", [rows], [score] * rows)], asked)
         content["parameters"] = {"fallback": True, "fallback_reason": reason}
-        return encode(content)
+        return Response(200, encode(content), head)
+
+    def error(self, status: int, message: str, head: bytes) -> Response:
+        return error_response(status, message, head)
 
     def _content(self, outputs: Sequence[Output], asked: Asked) -> dict[str, Any]:
         content: dict[str, Any] = dict(self._head)
@@ -83,27 +115,48 @@ def _tensor(entry: Any, reader: binary.Reader | None) -> Tensor:
         raise RequestError("the name of an input must be a string")
     if type(datatype) is not str or datatype not in DATATYPES:
         raise RequestError(f"the datatype of an input must be one of {', '.join(sorted(DATATYPES))}")
-    if type(shape) is not list or not shape:
+    if type(shape) is not list:
         raise RequestError("the shape of an input must be a list of whole numbers")
-    for size in shape:
-        if type(size) is not int or size < 0:
-            raise RequestError("the shape of an input must be a list of whole numbers")
+    sizes = _ONE if shape == [1] and type(shape[0]) is int else check_shape(shape)
     data = entry.get("data")
     if type(data) is list:
-        return Tensor(name, data, tuple(shape), datatype)
+        return Tensor(name, data, sizes, datatype)
     if data is not None or reader is None:
         raise RequestError("the data of an input must be an array")
     parameters = entry.get("parameters")
     length = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
-    return Tensor(name, reader.take(datatype, prod(shape), length), tuple(shape), datatype)
+    return Tensor(name, reader.take(datatype, prod(sizes), length), sizes, datatype)
 
 
-def _wanted(outputs: Any) -> tuple[str, ...]:
+def _wanted(outputs: Any, parameters: Any) -> tuple[tuple[str, ...], bool, frozenset[str]]:
+    """`wanted`, `raw` and `otherwise` of Asked."""
     if not isinstance(outputs, list) or not all(
         isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in outputs
     ):
         raise RequestError("`outputs` must be a list of objects with a name")
-    return tuple(entry["name"] for entry in outputs)
+    raw = _flag(parameters, "binary_data_output", False)
+    flags = [_flag(entry.get("parameters") or {}, "binary_data", raw) for entry in outputs]
+    names = tuple(entry["name"] for entry in outputs)
+    return names, raw, frozenset(name for name, flag in zip(names, flags) if flag != raw)
+
+
+def _flag(parameters: Any, name: str, default: bool) -> bool:
+    if not isinstance(parameters, dict):
+        raise RequestError("`parameters` must be an object")
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise RequestError(f"`{name}` must be true or false")
+    return value
+
+
+def chosen(outputs: Sequence[Output], wanted: Sequence[str]) -> Sequence[Output]:
+    """RequestError: an output is wanted that there is not."""
+    if not wanted:
+        return outputs
+    by_name = {output.name: output for output in outputs}
+    if not by_name.keys() >= set(wanted):
+        raise RequestError(f"an output was asked for that there is not; there are: {', '.join(by_name)}")
+    return [by_name[name] for name in wanted]
 
 
 def metadata(model: str, version: str, signature: Signature, seen: Sequence[Output]) -> dict[str, Any]:

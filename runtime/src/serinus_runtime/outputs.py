@@ -12,6 +12,7 @@ import json
 import math
 from typing import Any, NamedTuple, Sequence
 
+from serinus_runtime import accelerators
 from serinus_runtime.errors import ModelFailure
 from serinus_runtime.libraries import loaded
 from serinus_runtime.signature import datatype_of
@@ -136,10 +137,11 @@ def scores_of(output: Output) -> list[float | None]:
     rows = output.shape[0]
     width = len(output.data) // rows if rows else 1
     values = output.data if width == 1 else output.data[width - 1 :: width]
-    return [_number(value) for value in values]
+    return [as_score(value) for value in values]
 
 
-def _number(value: Any) -> float | None:
+def as_score(value: Any) -> float | None:
+    """None: not a finite number."""
     if type(value) is float:
         return value if math.isfinite(value) else None
     return float(value) if isinstance(value, int) else None
@@ -164,6 +166,16 @@ _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_plai
 
 def encode(value: Any) -> bytes:
     """JSON. ModelFailure: a value that cannot be sent."""
+    if accelerators.orjson is not None:
+        try:
+            return accelerators.orjson.dumps(value, _plain)  # type: ignore[no-any-return]
+        except (TypeError, ValueError):
+            # The standard library may know it: whole numbers beyond 64 bits, lone surrogates, keys that are no strings.
+            return _write(value)
+    return _write(value)
+
+
+def _write(value: Any) -> bytes:
     try:
         return _encode(value).encode()
     except (ValueError, TypeError):

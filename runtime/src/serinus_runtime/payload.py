@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NamedTuple, Sequence, Union
 
+from serinus_runtime import accelerators
 from serinus_runtime.errors import RequestError
 
 Rows = Sequence[Sequence[Any]]
@@ -42,6 +43,16 @@ _decode = json.JSONDecoder(parse_constant=_no_constant).decode
 
 def read_json(body: bytes) -> Any:
     """The body's value. RequestError: it is not UTF-8, not JSON, nested too deeply, or holds NaN or Infinity."""
+    if accelerators.orjson is not None:
+        try:
+            return accelerators.orjson.loads(body)
+        except ValueError:
+            # The standard library refuses it too and says why, but for rare things that it reads: lone surrogates.
+            return _read(body)
+    return _read(body)
+
+
+def _read(body: bytes) -> Any:
     try:
         return _decode(body.decode("utf-8"))
     except UnicodeDecodeError as error:

@@ -1,8 +1,9 @@
 """Sends prediction records to the collector: off the request path, in batches, until each is acknowledged.
 
-JSON lines over a Unix socket. First `{"release", "token", "boot"}`, then `{"seq": n, "records": [..]}`, which the
-collector answers with `{"ack": n}` once it is durable. What is not acknowledged is sent again after a reconnect; the
-collector passes over a (boot, seq) that it has. Beyond `most_bytes` records are dropped and counted: `"dropped": k`.
+Over a Unix socket: first a line `{"release", "token", "boot", "format": 2}`, then batches (`serinus_runtime.batches`),
+each of which the collector answers with `{"ack": n}` once it is durable. What is not acknowledged is sent again after a
+reconnect; the collector passes over a (boot, seq) that it has. While the collector is away, batches are held in memory,
+then in a file, both bounded; what then comes is dropped and counted.
 """
 
 from __future__ import annotations
@@ -11,33 +12,49 @@ import asyncio
 import json
 import os
 from collections import OrderedDict
-from typing import Any, Dict
+from pathlib import Path
+from typing import Any, Tuple
 
+from serinus_runtime.batches import FIELDS, Batch
 from serinus_runtime.outputs import encode
+from serinus_runtime.spill import Spill
+
+__all__ = ["FIELDS", "Record", "Records"]
 
 ENCODE_EVERY = 0.025
-"""Seconds. Records are encoded in small lots, so that no answer waits for a large one."""
+"""Seconds, while there are any. Records are encoded in small lots, so that no answer waits for a large one."""
+_LOT = 64
 SEND_EVERY = 0.2
 _LARGEST_BATCH = 1 << 20
 _WINDOW = 8 << 20
 """Bytes sent but not acknowledged before more is sent."""
 _RETRY = (0.05, 2.0)
 
-Record = Dict[str, Any]
+Record = Tuple[Any, ...]
+"""In the order of `FIELDS`."""
 
 
 class Records:
     """One worker's records. `append` is all that a request pays for."""
 
-    def __init__(self, path: str, release: str, token: str, most_bytes: int = 64 << 20) -> None:
-        self.append = self._fresh_append
+    def __init__(
+        self,
+        path: str,
+        release: str,
+        token: str,
+        most_bytes: int = 64 << 20,
+        *,
+        scratch: Path | None = None,
+        most_spilled: int = 256 << 20,
+    ) -> None:
+        """`most_bytes`: of memory. `scratch`: a directory to write to where that is not enough; None: nowhere."""
         self._path = path
         boot = os.urandom(8).hex()
-        self._hello = encode({"release": release, "token": token, "boot": boot}) + b"\n"
+        self._hello = encode({"release": release, "token": token, "boot": boot, "format": 2}) + b"\n"
         self._most_bytes = most_bytes
+        self._spill = None if scratch is None else Spill(scratch, most_spilled)
         self._fresh: list[Record] = []
-        self._encoded: list[bytes] = []
-        self._encoded_bytes = 0
+        self._batch = Batch()
         self._waiting: OrderedDict[int, bytes] = OrderedDict()
         """Batches that are not on the wire."""
         self._sent: OrderedDict[int, bytes] = OrderedDict()
@@ -46,71 +63,128 @@ class Records:
         """Bytes of `_waiting` and `_sent`."""
         self._sequence = 0
         self._dropped = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._encoding: asyncio.TimerHandle | None = None
+        self._sending: asyncio.TimerHandle | None = None
         self._link: _Link | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._connecting: asyncio.Task[None] | None = None
 
-    def _fresh_append(self, record: Record) -> None:
-        self._fresh.append(record)
+    def append(self, record: Record) -> None:
+        fresh = self._fresh
+        fresh.append(record)
+        # A timer only while there is something to do: many workers are idle.
+        if len(fresh) == 1:
+            self._encode_later()
+        elif len(fresh) == _LOT and self._loop is not None:
+            self._loop.call_soon(self._encode)
+
+    def full(self) -> bool:
+        """Whether a further record may be lost: what is not in a batch yet must still find its place."""
+        if not self._spilled and self._held + self._batch.size + _reserve(self._most_bytes) <= self._most_bytes:
+            return False
+        return self._spill is None or self._spill.room < _reserve(self._spill.most_bytes)
 
     def start(self) -> None:
         """Within a running loop."""
-        self._tasks = [asyncio.ensure_future(self._encode_and_send()), asyncio.ensure_future(self._stay_connected())]
+        self._loop = asyncio.get_running_loop()
+        self._connecting = asyncio.ensure_future(self._stay_connected())
+        if self._fresh:
+            self._encode_later()
 
     async def close(self, patience: float = 5.0) -> int:
         """Sends all that is there and waits for its acknowledgement; how many batches had none in time."""
         loop = asyncio.get_running_loop()
         end = loop.time() + patience
-        while (self._fresh or self._encoded or self._held or self._dropped) and loop.time() < end:
+        while loop.time() < end:
             self._encode()
-            self._batch()
-            self._pump()
+            self._send()
+            if not (self._held or self._dropped or self._spilled):
+                break
             await asyncio.sleep(0.01)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        return len(self._waiting) + len(self._sent)
+        for timer in (self._encoding, self._sending):
+            if timer is not None:
+                timer.cancel()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            await asyncio.gather(self._connecting, return_exceptions=True)
+        left = len(self._waiting) + len(self._sent) + self._spilled
+        if self._spill is not None:
+            self._spill.close()
+        return left
 
-    async def _encode_and_send(self) -> None:
-        lots = 0
-        while True:
-            await asyncio.sleep(ENCODE_EVERY)
-            self._encode()
-            lots += 1
-            if lots * ENCODE_EVERY >= SEND_EVERY or self._encoded_bytes > _LARGEST_BATCH:
-                lots = 0
-                self._batch()
-                self._pump()
+    @property
+    def _spilled(self) -> int:
+        return 0 if self._spill is None else len(self._spill)
+
+    def _encode_later(self) -> None:
+        if self._loop is not None and self._encoding is None:
+            self._encoding = self._loop.call_later(ENCODE_EVERY, self._encode_in_time)
+
+    def _encode_in_time(self) -> None:
+        self._encoding = None
+        self._encode()
 
     def _encode(self) -> None:
-        fresh, self._fresh = self._fresh, []
-        for record in fresh:
-            line = encode(record)
-            if self._held + self._encoded_bytes + len(line) > self._most_bytes:
-                self._dropped += 1
-                continue
-            self._encoded.append(line)
-            self._encoded_bytes += len(line)
-
-    def _batch(self) -> None:
-        """All that is encoded becomes one batch with the next number."""
-        if not self._encoded and not self._dropped:
+        """One lot; what is more waits for its turn."""
+        lot, self._fresh = self._fresh[:_LOT], self._fresh[_LOT:]
+        if not lot:
             return
+        self._batch.add(lot)
+        if self._fresh and self._loop is not None:
+            self._loop.call_soon(self._encode)
+        if self._batch.size > _LARGEST_BATCH:
+            self._send()
+        elif self._sending is None and self._loop is not None:
+            self._sending = self._loop.call_later(SEND_EVERY, self._send)
+
+    def _send(self) -> None:
+        """All that is encoded becomes one batch with the next number."""
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
+        if self._batch.count or self._dropped:
+            self._hold(self._batch)
+            self._batch = Batch()
+        self._pump()
+
+    def _hold(self, batch: Batch) -> None:
+        """In memory, or behind those that are in the file already."""
+        data = batch.encoded(self._sequence + 1, self._dropped)
+        if self._spill is not None and (len(self._spill) or self._held + len(data) > self._most_bytes):
+            if not self._spill.put(self._sequence + 1, data):
+                self._dropped += batch.count
+                return
+        elif self._held + len(data) > self._most_bytes and batch.count:
+            self._dropped += batch.count
+            return
+        else:
+            self._waiting[self._sequence + 1] = data
+            self._held += len(data)
         self._sequence += 1
-        dropped = b',"dropped":%d' % self._dropped if self._dropped else b""
-        batch = b'{"seq":%d,"records":[%s]%s}\n' % (self._sequence, b",".join(self._encoded), dropped)
-        self._waiting[self._sequence] = batch
-        self._held += len(batch)
-        self._encoded, self._encoded_bytes, self._dropped = [], 0, 0
+        self._dropped = 0
 
     def _pump(self) -> None:
         if self._link is None:
             return
         in_flight = sum(map(len, self._sent.values()))
-        while self._waiting and (in_flight == 0 or in_flight < _WINDOW):
+        while in_flight == 0 or in_flight < _WINDOW:
+            if not self._waiting:
+                self._unspill()
+            if not self._waiting:
+                return
             number, batch = self._waiting.popitem(last=False)
             self._sent[number] = batch
             in_flight += len(batch)
             self._link.write(batch)
+
+    def _unspill(self) -> None:
+        """The next batch of the file comes back into memory."""
+        if self._spill is None or not len(self._spill):
+            return
+        taken = self._spill.take()
+        if taken is not None:
+            self._waiting[taken[0]] = taken[1]
+            self._held += len(taken[1])
 
     def acknowledged(self, number: int) -> None:
         batch = self._sent.pop(number, None)
@@ -140,6 +214,10 @@ class Records:
             pause = min(pause * 2, _RETRY[1])
 
 
+def _reserve(most: int) -> int:
+    return min(2 * _LARGEST_BATCH, most // 4)
+
+
 class _Link(asyncio.Protocol):
     """One connection to the collector. `lost` is done when it is gone: whether anything was acknowledged on it."""
 
@@ -151,8 +229,7 @@ class _Link(asyncio.Protocol):
         self.lost: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = transport  # type: ignore[assignment]  # uvloop's is of no class of asyncio's
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         if not self.lost.done():

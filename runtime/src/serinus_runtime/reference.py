@@ -10,17 +10,15 @@ given; {"error": reason} with exit status 1 where that fails. Shares only the lo
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any, Mapping
 
-from serinus_runtime import confine
-from serinus_runtime.errors import RuntimeFailure, StartFailure
+from serinus_runtime.errors import StartFailure
 from serinus_runtime.libraries import library
 from serinus_runtime.loading import Loaded, load
 from serinus_runtime.outputs import check_rows, outputs_of, score_index, scores_of
 from serinus_runtime.signature import Signature, read_mlmodel, signature_of
+from serinus_runtime.trial import confined, run
 
 _PANDAS_TYPES = {
     "double": "float64", "float": "float32", "integer": "int32", "long": "int64", "boolean": "bool",
@@ -29,31 +27,13 @@ _PANDAS_TYPES = {
 
 
 def main() -> None:
-    config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    answers = _own_stdout()
-    try:
-        print(json.dumps(_run(config)), file=answers, flush=True)
-    except (RuntimeFailure, OSError) as error:
-        print(json.dumps({"error": str(error)}), file=answers, flush=True)
-        sys.exit(1)
+    run(_answer)
 
 
-def _own_stdout() -> Any:
-    """What the model prints goes to stderr: standard output is the answer alone."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return answers
-
-
-def _run(config: Mapping[str, Any]) -> dict[str, Any]:
-    artifact, scratch = Path(config["artifact"]), Path(config["scratch"])
+def _answer(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    artifact = Path(config["artifact"])
     sent = json.loads(Path(config["rows"]).read_text(encoding="utf-8")) if config.get("rows") else None
-    confine.prepare(scratch)
-    if config.get("confine", True):
-        readable = (artifact, *map(Path, config.get("readable") or ()), *confine.own_directories())
-        # Not its own standard streams: the answer's descriptor is the third.
-        confine.confine(readable, scratch, (3,), config.get("memory_limit_bytes"))
-    confine.with_packages()
+    confined(config, artifact)
     mlmodel = read_mlmodel(artifact)
     loaded = load(artifact, mlmodel)
     if sent is None:

@@ -29,6 +29,10 @@ _DENY = 0x00050000 | errno.EPERM
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 
 
+_restricted = False
+"""Whether this process has the filter, by its own call or from the one that it was forked from."""
+
+
 class _Instruction(ctypes.Structure):
     _fields_ = (("code", ctypes.c_uint16), ("yes", ctypes.c_uint8), ("no", ctypes.c_uint8), ("value", ctypes.c_uint32))
 
@@ -62,8 +66,12 @@ def _program(machine: str) -> list[tuple[int, int, int, int]]:
 def restrict() -> bool:
     """Filters this thread and all that it starts from now on: sockets are Unix sockets, nobody is traced.
 
-    False where the architecture is not known here. Needs PR_SET_NO_NEW_PRIVS; raises OSError.
+    False where the architecture is not known here. Needs PR_SET_NO_NEW_PRIVS; raises OSError. Once: every further
+    filter would cost each system call again.
     """
+    global _restricted
+    if _restricted:
+        return True
     machine = platform.machine()
     if machine not in _ARCHITECTURE:
         return False
@@ -73,4 +81,5 @@ def restrict() -> bool:
     if libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_MODE_FILTER), ctypes.byref(program), 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
+    _restricted = True
     return True

@@ -3,24 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
-from typing import Callable
+from typing import Any, Callable, Coroutine
 
+from serinus_runtime import accelerators
 from serinus_runtime.application import Application
-from serinus_runtime.config import Config
-from serinus_runtime.model import Model
+from serinus_runtime.batching import Batcher
+from serinus_runtime.config import Config, Settings
+from serinus_runtime.memory import memory_of
+from serinus_runtime.predictor import Predictor
 from serinus_runtime.records import Records
+from serinus_runtime.rest import Rest
 from serinus_runtime.server import Server
 
 
-def run(config: Config, model: Model, ready: Callable[[], None]) -> None:
+def run(config: Config, model: Predictor, ready: Callable[[], None]) -> None:
     """Returns after SIGTERM, when what was in flight is answered. `ready` is called once requests are answered."""
-    asyncio.run(_serve(config, model, ready))
+    accelerators.find()
+    gc.collect()
+    gc.freeze()  # what is loaded stays: a collection is to look at what requests leave behind only
+    _run(_serve(config, model, ready))
 
 
-async def _serve(config: Config, model: Model, ready: Callable[[], None]) -> None:
+def _run(serve: Coroutine[Any, Any, None]) -> None:
+    """On uvloop where it is there."""
+    if accelerators.uvloop is None:
+        asyncio.run(serve)
+    elif sys.version_info >= (3, 11):
+        with asyncio.Runner(loop_factory=accelerators.uvloop.new_event_loop) as runner:
+            runner.run(serve)
+    else:
+        asyncio.set_event_loop_policy(accelerators.uvloop.EventLoopPolicy())
+        asyncio.run(serve)
+
+
+async def _serve(config: Config, model: Predictor, ready: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     # A model's library may have set handlers of its own: what the host counts on is set last.
@@ -28,17 +48,37 @@ async def _serve(config: Config, model: Model, ready: Callable[[], None]) -> Non
         loop.add_signal_handler(number, stop.set)
     records = None
     if config.log is not None:
-        records = Records(config.log.socket, config.release, config.log.token)
+        records = Records(config.log.socket, config.release, config.log.token, scratch=config.scratch)
         records.start()
-    application = Application(config, model, records.append if records is not None else None)
+    kept = (records.append, records.full) if records is not None else (None, None)
+    memory = memory_of(config, model.signature, _say)
+    batcher = batcher_of(config.settings, model, loop, lambda: len(server.connections))
+    application = Application(config, model, *kept, memory=memory, batcher=batcher)
     listener = socket.socket(fileno=config.listen_fd)
     listener.setblocking(False)
-    server = Server(listener, application.handle, config.settings.max_body_bytes)
+    server = Server(listener, application.handle, config.settings.max_body_bytes, refuse=application.refuse)
     await server.start()
+    rest = Rest(server, config.report_fd, stop.set)
+    rest.start()  # before anybody knows that it is there: from then on it may be asked to go
     ready()
     await stop.wait()
+    rest.stop()
     await server.drain()
     if records is not None:
         left = await records.close()
         if left:
             sys.stderr.write(f"{left} batches of prediction records were not acknowledged in time\n")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text)
+    sys.stderr.flush()
+
+
+def batcher_of(
+    settings: Settings, model: Predictor, loop: asyncio.AbstractEventLoop, callers: Callable[[], int]
+) -> Batcher | None:
+    """None: the release is not asked for one, or has a way to predict a row that is quicker than any waiting."""
+    if not settings.batch_delay_ms or settings.one_at_a_time or hasattr(model, "predict_row"):
+        return None
+    return Batcher(model, loop, settings.batch_delay_ms / 1000, settings.batch_rows, callers=callers)

@@ -29,7 +29,7 @@ def array_of(tensor: Tensor, spec: TensorSpec) -> Any:
     numpy = library("numpy")
     dtype = numpy.dtype(spec.dtype)
     if tensor.shape is not None:
-        array = _typed(flat(tensor), dtype, spec).reshape(tensor.shape)
+        array = _reshaped(_typed(flat(tensor), dtype, spec), tensor.shape)
     else:
         if not isinstance(tensor.data, list):
             raise RequestError(f"{_label(spec)} takes an array")
@@ -40,6 +40,13 @@ def array_of(tensor: Tensor, spec: TensorSpec) -> Any:
     if not len(array):
         raise RequestError("no rows were sent")
     return array
+
+
+def _reshaped(array: Any, shape: tuple[int, ...]) -> Any:
+    try:
+        return array.reshape(shape)
+    except ValueError as error:  # nothing, but of sizes whose product numpy cannot hold
+        raise RequestError(f"an input of shape {list(shape)} is too large") from error
 
 
 def _label(spec: TensorSpec) -> str:
@@ -62,6 +69,11 @@ def _typed(data: list[Any], dtype: Any, spec: TensorSpec) -> Any:
     elif dtype.kind not in "bf":
         raise error
     try:
-        return numpy.array(data, dtype=dtype)
+        with numpy.errstate(over="ignore"):
+            array = numpy.array(data, dtype=dtype)
     except (ValueError, TypeError, OverflowError) as cause:
         raise RequestError(f"the data of {_label(spec)} is nested unevenly or out of range") from cause
+    # An infinity may be sent, as raw bytes; a number may not become one.
+    if dtype.kind == "f" and numpy.isinf(array).any() and float("inf") not in map(abs, filter(None, values)):
+        raise RequestError(f"{_label(spec)} takes {spec.dtype}: a number out of range was sent")
+    return array

@@ -1,22 +1,28 @@
-"""One model, one process, one thread: confines itself, loads, warms up, reports, answers until SIGTERM.
+"""One model, one process, one thread: confines itself, loads, warms up, reports, answers until it is told to go.
 
 python -I -c "import sys; sys.path.append(<runtime>); from serinus_runtime.worker import main; main()" config.json
+
+A worker that a zygote has forked comes in by `serve_one` instead.
 """
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Sequence
 
-from serinus_runtime import confine, serving
+from serinus_runtime import compiled, confine, serving
 from serinus_runtime.config import Config
 from serinus_runtime.errors import StartFailure
 from serinus_runtime.model import Model
+
+_ANSWERS_FIRST = 0.005
+"""Seconds between the first answer that is possible and the report of it."""
 
 
 class Reporter:
@@ -35,14 +41,21 @@ class Reporter:
 
 def main() -> None:
     config = Config.read(sys.argv[1])
+    serve_one(config, keep=(config.listen_fd, config.report_fd))
+
+
+def serve_one(config: Config, keep: Sequence[int] | None) -> None:
+    """Returns when it has been told to go and nothing is left to be answered; SystemExit where it does not come up.
+
+    `keep`: the only descriptors that stay open; None: all.
+    """
     reporter = Reporter(config.report_fd)
     reporter.say("loading")
     try:
-        notes = _confined(config)
+        notes = _confined(config, keep)
         confine.with_packages()
         began = time.perf_counter()
-        settings = config.settings
-        model = Model.read(config.artifact, one_at_a_time=settings.one_at_a_time, score_output=settings.score_output)
+        model = _loaded(config)
     except (StartFailure, OSError) as error:
         reporter.say("failed", reason=str(error))
         sys.exit(1)
@@ -58,18 +71,52 @@ def main() -> None:
         "confined": config.confine,
         "notes": notes + model.notes,
         "way": model.way,
-        "memory_bytes": memory_bytes(),
     }
-    serving.run(config, model, lambda: reporter.say("ready", **ready))
+
+    def report() -> None:
+        modules = libraries_beside(config.artifact, config.scratch)
+        reporter.say("ready", **ready, memory_bytes=memory_bytes(), modules=modules)
+
+    # Whoever has woken the release is answered first: these two take as long as a dozen answers.
+    serving.run(config, model, lambda: _soon(report))
 
 
-def _confined(config: Config) -> list[str]:
+def _soon(report: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(_ANSWERS_FIRST, report)
+
+
+def _loaded(config: Config) -> Any:
+    how: dict[str, Any] = {
+        "one_at_a_time": config.settings.one_at_a_time,
+        "score_output": config.settings.score_output,
+    }
+    if config.compiled is not None:
+        return compiled.read(config.compiled, config.artifact, **how)
+    return Model.read(config.artifact, **how)
+
+
+def _confined(config: Config, keep: Sequence[int] | None) -> list[str]:
     confine.prepare(config.scratch)
     if not config.confine:
         return ["not confined: the model can read what this user can"]
     readable = (config.artifact, *config.readable, *confine.own_directories())
-    keep = (config.listen_fd, config.report_fd)
     return confine.confine(readable, config.scratch, keep, config.settings.memory_limit_bytes)
+
+
+def libraries_beside(*own: Path) -> list[str]:
+    """Names of the imported modules, in the order of their import, that are neither the standard library's, nor this
+    package's, nor files of the model's `own`: what the environment's zygote is to import."""
+    standard = f"{Path(os.__file__).parent}{os.sep}"
+    passed_over = tuple(f"{path}{os.sep}" for path in (*own, Path(__file__).parent))
+    found = []
+    for name, module in list(sys.modules.items()):
+        spec = getattr(module, "__spec__", None)
+        origin = str(getattr(spec, "origin", None))
+        if spec is None or spec.name != name or not origin.startswith(os.sep) or origin.startswith(passed_over):
+            continue
+        if (not origin.startswith(standard) or "-packages" in origin) and name.replace(".", "").isidentifier():
+            found.append(name)
+    return found
 
 
 def memory_bytes() -> int | None:

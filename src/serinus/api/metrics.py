@@ -26,6 +26,7 @@ class _Status(Collector):
         self._status = status
 
     def collect(self) -> Iterator[Metric]:
+        yield from _totals(self._status["totals"])
         yield from _traffic(self._status["models"])
         yield from _models(self._status["models"])
         yield from _processes(self._status["processes"])
@@ -34,8 +35,27 @@ class _Status(Collector):
         yield warnings
 
 
+_TOTALS = {
+    "requests": "Requests answered, by the release or for it by the router.",
+    "errors": "Requests that failed: HTTP 5xx, timeouts, and fallbacks after either.",
+    "fallbacks": "Requests answered by the fallback.",
+    "cached": "Requests answered by the prediction cache.",
+    "dropped": "Records of answered requests that there was no room for.",
+}
+
+
+def _totals(totals: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+    """Since each release was first heard of, over all restarts."""
+    labels = ["model", "release"]
+    families = {name: CounterMetricFamily(f"serinus_{name}", text, labels=labels) for name, text in _TOTALS.items()}
+    for one in totals:
+        for name, family in families.items():
+            family.add_metric([one["model"], one["release"]], one[name])
+    yield from families.values()
+
+
 def _traffic(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
-    """Gauges over a sliding window: the prediction log keeps minutes, not totals since a start."""
+    """Gauges over a sliding window."""
     labels = ["model", "release", "role"]
     requests = GaugeMetricFamily("serinus_recent_requests", "Requests answered within the window.", labels=labels)
     errors = GaugeMetricFamily("serinus_recent_errors", "Those of them that failed.", labels=labels)

@@ -73,6 +73,11 @@ class Home:
         return self.path / "environments"
 
     @property
+    def compiled(self) -> Path:
+        """Compiled models, by digest."""
+        return self.path / "compiled"
+
+    @property
     def predictions(self) -> Path:
         return self.path / "predictions"
 
@@ -107,6 +112,7 @@ class Home:
             self.logs,
             self.artifacts,
             self.environments,
+            self.compiled,
             self.predictions,
             self.envoy,
             self.host,

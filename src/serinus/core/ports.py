@@ -18,6 +18,7 @@ from serinus.core.values import (
     ArmCounts,
     Artifact,
     AuditEntry,
+    Compiled,
     Environment,
     Event,
     Label,
@@ -25,6 +26,7 @@ from serinus.core.values import (
     Release,
     Requirements,
     Routing,
+    Totals,
     Traffic,
     VersionRef,
     Watch,
@@ -86,6 +88,44 @@ class Environments(Protocol):
         ...
 
 
+class Compiler(Protocol):
+    """Turns a model and its preprocessing into one ONNX graph. Implementations: backends/onnx."""
+
+    def prepare(self) -> None:
+        """Has the compiled environment built, so that the first deployment need not wait for it. Raises Unbuildable,
+        Unavailable."""
+        ...
+
+    def compile(
+        self,
+        artifact: Artifact,
+        environment: Environment,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        say: Callable[[str], None],
+    ) -> Compilation:
+        """Written in the model's own environment and asked `rows`, beside rows at the edges, in the compiled one; once
+        for the same artifact, environment and rows, whoever asks at the same time. Never raises: a model that cannot
+        be compiled is served as it is."""
+        ...
+
+
+class Compilation(Protocol):
+    """What became of it. Row numbers are of the proof: first `rows` and the input example's, then the edges."""
+
+    @property
+    def compiled(self) -> Compiled | None: ...
+    @property
+    def reason(self) -> str:
+        """In words, why there is no graph."""
+        ...
+
+    @property
+    def proof(self) -> Mapping[str, Any]:
+        """As `serinus_runtime.compiling.prove` prints it; empty where there is no graph."""
+        ...
+
+
 class Target(Protocol):
     """Where releases run. Implementations: backends/host."""
 
@@ -133,6 +173,10 @@ class PredictionLog(Protocol):
 
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
         """Release -> what it answered in the last `seconds` (rounded up to whole minutes, an hour at most)."""
+        ...
+
+    def totals(self) -> Mapping[str, Totals]:
+        """Release -> its counters, also of releases that are gone."""
         ...
 
     def retain(self, model: str, days: int) -> None:

@@ -298,6 +298,22 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class Totals:
+    """What a release did since it was first heard of: counters that only grow. A late answer and what the caller got
+    wrong are no errors."""
+
+    release: str
+    model: str
+    requests: int = 0
+    errors: int = 0
+    fallbacks: int = 0
+    cached: int = 0
+    """Answered by the prediction cache."""
+    dropped: int = 0
+    """Records of answered requests that its workers had no room for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Label:
     """An outcome as it arrives: late, repeated, corrected. The one with the latest `observed_at` holds."""
 

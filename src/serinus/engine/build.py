@@ -8,8 +8,9 @@ from dataclasses import asdict
 from datetime import datetime
 
 from serinus.core.rollout import Rollout
-from serinus.core.values import Artifact, Environment, Event, Release, ServingSettings
+from serinus.core.values import Artifact, Compiled, Environment, Event, Release, ServingSettings
 from serinus.delivery import Built
+from serinus.engine.compile import compile_model
 from serinus.engine.world import World
 
 
@@ -25,16 +26,23 @@ def build(world: World, rollout: Rollout) -> Built:
     environment = world.environments.prepare(
         artifact.requirements, lambda built: world.trials.loads(built, artifact.path), say
     )
-    release = release_of(rollout, artifact, environment, rollout.plan.settings, world.clock.now())
+    compiled, note = compile_model(world, rollout, artifact, environment, say)
+    settings = rollout.plan.settings
+    release = release_of(rollout, artifact, environment, settings, compiled, world.clock.now())
     world.store.add_release(release)
-    return Built(candidate=release, notes=environment.tried)
+    return Built(candidate=release, notes=(*environment.tried, note))
 
 
 def release_of(
-    rollout: Rollout, artifact: Artifact, environment: Environment, settings: ServingSettings, now: datetime
+    rollout: Rollout,
+    artifact: Artifact,
+    environment: Environment,
+    settings: ServingSettings,
+    compiled: Compiled | None,
+    now: datetime,
 ) -> Release:
     return Release(
-        id=release_id(rollout.model, rollout.version, artifact.digest, environment.digest, settings),
+        id=release_id(rollout.model, rollout.version, artifact.digest, environment.digest, settings, compiled),
         model=rollout.model,
         version=rollout.version,
         artifact_path=artifact.path,
@@ -43,10 +51,14 @@ def release_of(
         python=environment.python,
         settings=settings,
         created_at=now,
+        compiled=compiled,
     )
 
 
-def release_id(model: str, version: str, artifact: str, environment: str, settings: ServingSettings) -> str:
-    """Content-addressed: the same files, environment and settings have the same id, on every machine."""
-    content = json.dumps([artifact, environment, asdict(settings)], sort_keys=True)
+def release_id(
+    model: str, version: str, artifact: str, environment: str, settings: ServingSettings, compiled: Compiled | None
+) -> str:
+    """Content-addressed: the same files, environment, settings and graph have the same id, on every machine."""
+    digests = [artifact, environment, *([compiled.digest] if compiled else ())]
+    content = json.dumps([*digests, asdict(settings)], sort_keys=True)
     return f"{model}-{version}-{hashlib.sha256(content.encode()).hexdigest()[:6]}"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from urllib.parse import urlparse
+from statistics import median
 
 from serinus import gates
 from serinus import spec as specs
@@ -14,7 +13,8 @@ from serinus.core.rollout import Rollout
 from serinus.core.values import Artifact, Column, GateResult, Placement, Release, VersionRef
 from serinus.delivery import Examined
 from serinus.engine.build import release_id
-from serinus.engine.rows import Table, integers_for_whole_floats, read_evaluation, read_example, read_golden
+from serinus.engine.finding import Found, evaluation_rows, golden_rows
+from serinus.engine.rows import Table, integers_for_whole_floats, read_example
 from serinus.engine.world import World
 from serinus.gates import Transformation, TransformationCheck
 from serinus.spec import ModelDeployment
@@ -22,6 +22,8 @@ from serinus.spec import ModelDeployment
 PROBED_ROWS = 50
 GOLDEN_ROWS = 1_000
 TIMED_REQUESTS = 200
+BATCHES, TIMED_BATCHES = (8, 64), 9
+"""Rows in a request, and how many requests, from which it is seen whether batching would help."""
 CELLS_A_REQUEST = 20_000
 """Keeps a request of many rows well below the body limit, whatever the number of columns."""
 CELLS_A_REQUEST_OF_THE_CHAMPION = 2_000
@@ -57,7 +59,8 @@ class Subject:
 def examine(world: World, rollout: Rollout, placements: Mapping[str, Placement]) -> Examined:
     """Every gate after the scan. Raises Unavailable where the host or the registry does not answer."""
     subject = _subject(world, rollout, placements)
-    golden, evaluation = _golden_rows(subject), _evaluation_rows(subject)
+    golden = golden_rows(world, subject.ref, subject.spec)
+    evaluation = evaluation_rows(world, subject.ref, subject.spec, subject.artifact)
     example = read_example(subject.artifact)
     probe = next((t.head(PROBED_ROWS) for t in (golden.table, evaluation.table, example) if t is not None), None)
     candidate_scores = _scores(subject, subject.placement, evaluation)
@@ -92,7 +95,8 @@ def _one_at_a_time(subject: Subject) -> Release:
     settings = replace(subject.release.settings, one_at_a_time=True)
     release = subject.release
     digests = (release.artifact_digest, release.environment_digest)
-    changed = replace(release, id=release_id(release.model, release.version, *digests, settings), settings=settings)
+    identity = release_id(release.model, release.version, *digests, settings, release.compiled)
+    changed = replace(release, id=identity, settings=settings)
     subject.world.store.add_release(changed)
     return changed
 
@@ -111,55 +115,6 @@ def _subject(world: World, rollout: Rollout, placements: Mapping[str, Placement]
         placement=placements[rollout.candidate.id],
         champion=placements.get(rollout.plan.champion or ""),
     )
-
-
-# --- rows -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A table, or why there is none: `error` where one was named and could not be had."""
-
-    table: Table | None = None
-    source: str = ""
-    error: str = ""
-
-
-def _golden_rows(subject: Subject) -> _Found:
-    return _found(subject, subject.spec.gates.golden, "golden.json", read_golden)
-
-
-def _evaluation_rows(subject: Subject) -> _Found:
-    inputs = [column.name for column in subject.artifact.inputs] if subject.artifact.inputs else None
-    label = subject.spec.gates.label
-    named = subject.spec.gates.evaluation
-    return _found(subject, named, "evaluation.parquet", lambda path: read_evaluation(path, label, inputs))
-
-
-def _found(subject: Subject, named: str | None, default: str, read: Callable[[Path], Table]) -> _Found:
-    """The default name may be missing; a name that somebody wrote may not."""
-    if named is None:
-        return _Found()
-    try:
-        path = _file(subject, named)
-        if path is None:
-            missing = f"{named} was not logged with the run and is no file here"
-            return _Found(error="" if named == default else missing)
-        return _Found(read(path), source=named)
-    except InvalidInput as error:
-        return _Found(error=str(error))
-
-
-def _file(subject: Subject, named: str) -> Path | None:
-    url = urlparse(named)
-    if url.scheme == "file":
-        return Path(url.path)
-    if url.scheme:
-        raise InvalidInput(f"{named}: only artifacts of the run and files can be read", hint="Log it with the run.")
-    logged = subject.world.registry.run_file(subject.ref, named)
-    if logged is not None:
-        return logged
-    return Path(named) if Path(named).is_absolute() and Path(named).exists() else None
 
 
 # --- evidence, gate by gate -------------------------------------------------------------------------------
@@ -194,7 +149,7 @@ def _example(subject: Subject, example: Table | None) -> gates.ExampleEvidence:
     return gates.ExampleEvidence(len(example.rows), scores)
 
 
-def _golden(subject: Subject, golden: _Found, probe: Table | None, threshold: float | None) -> gates.GoldenEvidence:
+def _golden(subject: Subject, golden: Found, probe: Table | None, threshold: float | None) -> gates.GoldenEvidence:
     """Against the recorded scores; without any, against the model's own `predict` on the same rows."""
     if golden.error:
         return gates.GoldenEvidence(None, error=golden.error, unavailable=True)
@@ -276,13 +231,20 @@ def _latency(subject: Subject, probe: Table | None) -> gates.LatencyEvidence:
     timeout = float(subject.release.settings.timeout_ms)
     if probe is None or not probe.rows:
         return gates.LatencyEvidence((), budget, timeout)
-    seconds = [_seconds(subject, probe, probe.rows[n % len(probe.rows)]) for n in range(TIMED_REQUESTS)]
-    return gates.LatencyEvidence(seconds, budget, timeout)
+    rows = probe.rows
+    seconds = [_seconds(subject, probe, [rows[n % len(rows)]]) for n in range(TIMED_REQUESTS)]
+    if 1000 * median(seconds) < gates.SLOW_MS:
+        return gates.LatencyEvidence(seconds, budget, timeout)
+    batches = {
+        size: [_seconds(subject, probe, [rows[n % len(rows)] for n in range(size)]) for _ in range(TIMED_BATCHES)]
+        for size in BATCHES
+    }
+    return gates.LatencyEvidence(seconds, budget, timeout, batches)
 
 
-def _seconds(subject: Subject, probe: Table, row: Sequence[object]) -> float:
+def _seconds(subject: Subject, probe: Table, rows: Sequence[Sequence[object]]) -> float:
     try:
-        return subject.world.scorer.score(subject.placement.endpoint, probe.columns, [row], SECONDS_A_REQUEST).seconds
+        return subject.world.scorer.score(subject.placement.endpoint, probe.columns, rows, SECONDS_A_REQUEST).seconds
     except SerinusError:
         return SECONDS_A_REQUEST  # no answer is no fast answer; the other gates tell of the error
 
@@ -292,7 +254,7 @@ def _memory(subject: Subject) -> gates.MemoryEvidence:
     return gates.MemoryEvidence(placed.memory_bytes if placed else None, subject.spec.gates.memory)
 
 
-def _scores(subject: Subject, placement: Placement | None, found: _Found) -> Sequence[float | None] | SerinusError:
+def _scores(subject: Subject, placement: Placement | None, found: Found) -> Sequence[float | None] | SerinusError:
     if found.table is None or placement is None:
         return ()
     try:
@@ -315,7 +277,7 @@ def _threshold(subject: Subject, scores: Sequence[float | None] | SerinusError) 
 
 
 def _quality(
-    evaluation: _Found,
+    evaluation: Found,
     candidate: Sequence[float | None] | SerinusError,
     champion: Sequence[float | None] | SerinusError | None,
     spec: ModelDeployment,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -49,6 +50,7 @@ class Report:
         shown = [s for s in states.values() if s.champion or s.model in flights or s.aborted]
         return {
             "models": [self._model(s, flights.get(s.model), placements, trouble.pop(s.model, ())) for s in shown],
+            "totals": self._totals(),
             "processes": list(self._processes()),
             "warnings": [*self._warnings(), *self._disk(), *(line for lines in trouble.values() for line in lines)],
             "addresses": dict(self._addresses),
@@ -134,6 +136,12 @@ class Report:
     def _traffic(self, model: str) -> Sequence[Traffic]:
         try:
             return list(self._world.log.traffic(model, TRAFFIC_SECONDS).values())
+        except SerinusError:
+            return []
+
+    def _totals(self) -> Sequence[Mapping[str, Any]]:
+        try:
+            return [asdict(totals) for totals in self._world.log.totals().values()]
         except SerinusError:
             return []
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from serinus.core.ports import (
     Clock,
+    Compiler,
     Environments,
     Fleet,
     PredictionLog,
@@ -23,6 +24,7 @@ from serinus.core.ports import (
 class World:
     registry: Registry
     environments: Environments
+    compiler: Compiler
     target: Target
     router: Router
     log: PredictionLog

@@ -14,6 +14,7 @@ from serinus.gates.evidence import (
     LoadEvidence,
     MemoryEvidence,
     MetamorphicEvidence,
+    ParityEvidence,
     PickleImports,
     QualityEvidence,
     ScanEvidence,
@@ -24,10 +25,11 @@ from serinus.gates.evidence import (
 )
 from serinus.gates.example import example
 from serinus.gates.golden import golden
-from serinus.gates.latency import latency
+from serinus.gates.latency import SLOW_MS, latency
 from serinus.gates.load import load
 from serinus.gates.memory import memory
 from serinus.gates.metamorphic import compare, metamorphic
+from serinus.gates.parity import parity
 from serinus.gates.quality import quality
 from serinus.gates.results import decide
 from serinus.gates.scan import scan
@@ -36,6 +38,7 @@ from serinus.gates.threshold import alert_threshold
 
 GATES: Mapping[type, Callable[[Any], GateResult]] = {
     ScanEvidence: scan,
+    ParityEvidence: parity,
     SignatureEvidence: signature,
     LoadEvidence: load,
     ExampleEvidence: example,
@@ -55,12 +58,14 @@ def judge(evidence: AnyEvidence) -> GateResult:
 
 __all__ = [
     "GATES",
+    "SLOW_MS",
     "ExampleEvidence",
     "GoldenEvidence",
     "LatencyEvidence",
     "LoadEvidence",
     "MemoryEvidence",
     "MetamorphicEvidence",
+    "ParityEvidence",
     "PickleImports",
     "QualityEvidence",
     "ScanEvidence",
@@ -78,6 +83,7 @@ __all__ = [
     "load",
     "memory",
     "metamorphic",
+    "parity",
     "quality",
     "scan",
     "signature",

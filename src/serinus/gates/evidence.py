@@ -6,7 +6,7 @@ Scores are floats; `None` stands for an answer that holds no finite number.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -38,6 +38,34 @@ class ScanEvidence:
             for one in found.get("pickles", ())
         )
         return ScanEvidence(pickles, tuple(str(item) for item in found.get("other", ())))
+
+
+@dataclass(frozen=True, slots=True)
+class ParityEvidence:
+    """Of a compiled model, asked before it is a release. Rows by number: first the model's own, then the edges."""
+
+    rows: int
+    own: int
+    differing: Sequence[int] = ()
+    """Answered by both, and not alike within the tolerance."""
+    largest: float = 0.0
+    """Difference of two answers to a row, relative where they are larger than 1."""
+    refusals: Sequence[int] = ()
+    """Answered by one of the two only, or refused with another status."""
+    alone: Sequence[int] = ()
+    """Answered otherwise together with others."""
+    original: Scores = ()
+    compiled: Scores = ()
+    """Of the model's own rows."""
+    threshold: float | None = None
+    """Of alerts, where the spec fixes one."""
+    budget: float = 0.0
+    """Share of the rows that alert, where it does not."""
+
+    @staticmethod
+    def from_json(found: Mapping[str, Any], *, threshold: float | None, budget: float) -> ParityEvidence:
+        """From what `serinus_runtime.compiling.prove` prints."""
+        return ParityEvidence(**found, threshold=threshold, budget=budget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +153,8 @@ class LatencyEvidence:
     budget_ms: float
     """Of the 99th percentile."""
     timeout_ms: float
+    batches: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    """Rows -> seconds of requests with so many, one after the other; where single rows are slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +185,7 @@ class QualityEvidence:
 
 AnyEvidence = (
     ScanEvidence
+    | ParityEvidence
     | LoadEvidence
     | SignatureEvidence
     | ExampleEvidence

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
 
 from serinus.core.values import GateResult
 from serinus.gates.evidence import LatencyEvidence
@@ -11,6 +13,10 @@ from serinus.gates.results import failed, passed, undecided
 
 LEAST = 30
 """Fewer requests say nothing of a 99th percentile."""
+SLOW_MS = 1.0
+"""A row that takes less is not worth waiting for others."""
+_WORTH = 2.0
+"""Times as many rows a second from which on waiting for others pays."""
 
 
 def latency(evidence: LatencyEvidence) -> GateResult:
@@ -19,7 +25,7 @@ def latency(evidence: LatencyEvidence) -> GateResult:
     if len(took) < LEAST:
         return undecided("latency", f"Only {len(took)} of at least {LEAST} requests were timed.", blocking=bool(took))
     p50, p99 = percentile(took, 0.50), percentile(took, 0.99)
-    details = {
+    details: dict[str, Any] = {
         "requests": len(took),
         "p50_ms": round(p50, 3),
         "p99_ms": round(p99, 3),
@@ -27,12 +33,24 @@ def latency(evidence: LatencyEvidence) -> GateResult:
         "budget_ms": evidence.budget_ms,
         "timeout_ms": evidence.timeout_ms,
     }
+    if evidence.batches:
+        details["batching"] = batching(p50, evidence.batches)
     seen = f"99 % of {len(took)} requests took at most {p99:.1f} ms (median {p50:.1f})"
     if p99 > evidence.timeout_ms:
         return failed("latency", f"{seen}, over the timeout of {evidence.timeout_ms:g} ms.", **details)
     if p99 > evidence.budget_ms:
         return failed("latency", f"{seen}, over the budget of {evidence.budget_ms:g} ms.", **details)
     return passed("latency", f"{seen}; the budget is {evidence.budget_ms:g} ms.", **details)
+
+
+def batching(alone_ms: float, batches: Mapping[int, Sequence[float]]) -> str:
+    """Whether `serving.batch` would help: in one request, the rows that it gathers take less than one by one."""
+    milliseconds = {rows: 1000 * median(seconds) for rows, seconds in batches.items()}
+    rows, gain = max(((rows, alone_ms * rows / took) for rows, took in milliseconds.items()), key=lambda pair: pair[1])
+    times = ", ".join(f"{count} rows {took:.3g} ms" for count, took in {1: alone_ms, **milliseconds}.items())
+    helps = gain >= _WORTH and alone_ms >= SLOW_MS
+    advice = "`serving.batch: {delay: 2ms}` would help where many ask at once" if helps else "batching would not help"
+    return f"{advice}: {times}; {rows} together are {gain:.1f} times as quick as one by one."
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

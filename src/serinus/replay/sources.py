@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,8 @@ class LogSource:
 
     def chunks(self) -> Iterator[Chunk]:
         with _named(self._path):
-            wanted = (pl.col("model") == self._model) & pl.col("inputs").str.starts_with("[{")
+            named = pl.col("inputs").str.starts_with("[{") | pl.col("inputs").str.starts_with('{"columns":')
+            wanted = (pl.col("model") == self._model) & named
             log = pl.scan_delta(str(self._path)).filter(wanted)
             days = log.select(pl.col("day").unique().sort()).collect()["day"].to_list()
             if not days:
@@ -112,11 +114,19 @@ class LogSource:
 
 
 def _of_log(part: pl.DataFrame) -> Chunk:
-    """`inputs` are JSON lists of objects, a row each, whose columns are known only now."""
-    lines = "\n".join(f'{{"row":{inputs}}}' for inputs in part["inputs"])
+    """The columns of a request are known only now."""
+    lines = "\n".join(f'{{"row":{_objects(inputs)}}}' for inputs in part["inputs"])
     rows = pl.read_ndjson(lines.encode(), infer_schema_length=None)
     rows = rows.with_columns(part["entity"].alias("entity")).explode("row")
     return Chunk(rows.select("row").unnest("row"), rows["entity"])
+
+
+def _objects(inputs: str) -> str:
+    """JSON of a list of objects, a row each, which is also what earlier versions of the log hold."""
+    if inputs.startswith("["):
+        return inputs
+    said = json.loads(inputs)
+    return json.dumps([dict(zip(said["columns"], row, strict=False)) for row in said["rows"]])
 
 
 class _named:  # noqa: N801 - reads as what it does: errors within are named by their file

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from serinus.core.rollout import Policy, Step, Tolerance
-from serinus.core.values import WHOLE, ServingSettings
+from serinus.core.values import WHOLE, CacheSettings, ServingSettings
 from serinus.spec.schema import ModelDeployment, Rare, Ratio, RolloutStep
+from serinus.spec.serving import Batch
 
 LEAST_OF_CANDIDATE = 5_000
 """Just under the 5,100 clean requests that clear an error budget of 0.1%, so that the minimum seldom adds a wait."""
@@ -48,7 +49,19 @@ def settings(spec: ModelDeployment) -> ServingSettings:
         max_body_bytes=serving.max_body,
         score_output=serving.score,
         memory_limit_bytes=serving.memory,
+        cache=CacheSettings(serving.cache.size, serving.cache.ttl.total_seconds()) if serving.cache else None,
+        batch_delay_ms=serving.batch.delay.total_seconds() * 1000 if serving.batch else 0.0,
+        batch_rows=(serving.batch or Batch()).rows,
+        max_waiting=serving.max_waiting,
+        max_workers=serving.workers,
+        keep_warm=serving.warm,
+        unlogged=serving.unlogged,
     )
+
+
+def compiles(spec: ModelDeployment) -> bool:
+    """Whether a release of it is to be compiled where that is proven to change nothing."""
+    return spec.serving.compile == "auto"
 
 
 def slow_ms(spec: ModelDeployment) -> float | None:

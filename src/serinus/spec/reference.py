@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from serinus.spec.fields import Described, described
+from serinus.spec.fields import FIELDS, Described, described
 from serinus.spec.schema import ModelDeployment
 from serinus.spec.writing import Facts, as_yaml, initial
 
@@ -46,13 +46,20 @@ def _default(field: Described) -> str:
     value = _defaults(field.path)
     if field.path == "rollout.steps":
         return f"`[{', '.join(step['traffic'] for step in value)}]`"
-    return f"`{as_yaml(value, flow=True)}`"
+    # `off` needs no quotes here, though the writer puts it in some for readers of YAML 1.1.
+    return f"`{value if value == 'off' else as_yaml(value, flow=True)}`"
 
 
 def _defaults(path: str) -> Any:
     """What an empty spec has at `path`, as it would be written; of the first item where it is within a list."""
     value: Any = ModelDeployment(model="m").model_dump(mode="json", by_alias=True)
+    around = ""
     for part in path.split("."):
+        if not isinstance(value, Mapping):  # a word stands for the section, which has defaults of its own
+            section = FIELDS[around].section
+            assert section is not None
+            value = section().model_dump(mode="json", by_alias=True)
+        around = f"{around}.{part}".lstrip(".")
         value = value[part.removesuffix("[]")]
         value = value[0] if part.endswith("[]") else value
     return value

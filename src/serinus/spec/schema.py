@@ -5,67 +5,22 @@ Every field has a default but `model`, and a description that becomes the refere
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    WrapSerializer,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from serinus.core.rollout import Policy
 from serinus.core.values import WHOLE
 from serinus.spec.quantities import Duration, Kind, Share, Size, format_duration, format_share, wrong
+from serinus.spec.section import Section, conflict, or_word
+from serinus.spec.serving import Serving
 
 API_VERSION = "serinus/v1"
 
 _POLICY = Policy()
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty(cls, value: object) -> object:
-        """A heading with nothing (or only comments) below it is null to YAML, and all defaults to its writer."""
-        return {} if value is None else value
-
-
-def conflict(at: str, expected: str, got: str | float) -> PydanticCustomError:
-    """A value that is well-formed but does not go with another one; `at` is its path within the section."""
-    context = {"at": at, "expected": expected, "meant": None, "got": got}
-    return PydanticCustomError("conflict", "expected {expected}", context)
-
-
-def _or_word(word: str, otherwise: str) -> tuple[Any, ...]:
-    """For `X | None` that is written as `word` where it is None; null itself is refused, since it says less."""
-    kind = Kind(f"`{word}` or {otherwise}", f"'{word}' or {otherwise}")
-
-    def read(value: object) -> object:
-        if value is None:
-            raise wrong(kind, word)
-        if isinstance(value, Mapping | Section):
-            return value
-        if value != word:
-            near = isinstance(value, bool) or difflib.get_close_matches(str(value), [word, "no", "none"], n=1)
-            raise wrong(kind, word if near else None)
-        return None
-
-    def write(value: Any, handler: SerializerFunctionWrapHandler) -> Any:
-        return word if value is None else handler(value)
-
-    return BeforeValidator(read), WrapSerializer(write), kind
 
 
 # --- names and types --------------------------------------------------------------------------------------
@@ -113,36 +68,6 @@ class Caller(Section):
         default_factory=dict,
         description="Name and type of every column that callers send, in MLflow's words. A version that needs "
         "another one is stopped at the gates. Left out: what the champion's signature says.",
-    )
-
-
-class Fallback(Section):
-    score: float = Field(description="The score that is answered in place of the model's.")
-
-
-class Serving(Section):
-    """How a release answers. A change of it makes another release."""
-
-    timeout: Duration = Field(
-        default=timedelta(milliseconds=250),
-        gt=timedelta(0),
-        description="How long a caller waits at most, queueing included; then the fallback answers.",
-    )
-    fallback: Annotated[Fallback | None, *_or_word("error", "{score: NUMBER}")] = Field(
-        default=None,
-        description="What callers get when the model fails or is too slow: `error` (HTTP 5xx), or `{score: 0.0}`, "
-        "which is marked as a fallback in the answer and in the prediction log.",
-    )
-    max_body: Size = Field(default=2**20, description="A longer request is refused with 413.")
-    score: str | None = Field(
-        default=None,
-        min_length=1,
-        description="The output, or the column of the output, that is the score. null: the last column of the first "
-        "output, which is the positive class of a binary classifier.",
-    )
-    memory: Size | None = Field(
-        default=None,
-        description="Hard limit of a worker's memory; past it the worker is stopped and started again. null: none.",
     )
 
 
@@ -293,7 +218,7 @@ class Watch(Section):
     slow: Slow = Field(default=Slow(), description="Answers that took too long, timeouts included.")
     fallbacks: Rare = Field(default=Rare(), description="Answers by the fallback.")
     missing: Rare = Field(default=Rare(), description="Answers without a finite score.")
-    alerts: Annotated[Ratio | None, *_or_word("off", "{ok: RATIO, bad: RATIO}")] = Field(
+    alerts: Annotated[Ratio | None, *or_word("off", "{ok: RATIO, bad: RATIO}")] = Field(
         default=Ratio(),
         description="Rows at or above the alert threshold. `off`: for a version that is meant to change the alert "
         "rate.",
@@ -329,3 +254,13 @@ class ModelDeployment(Section):
     rollout: Rollout = Field(default=Rollout(), description=Rollout.__doc__)
     watch: Watch = Field(default=Watch(), description=Watch.__doc__)
     retention: Retention = Field(default=Retention(), description=Retention.__doc__)
+
+    @model_validator(mode="after")
+    def _one_at_a_time(self) -> ModelDeployment:
+        """A model that answers differently in company has no one answer that could be kept or given together."""
+        if "one-at-a-time" in self.gates.accept:
+            for name in ("cache", "batch"):
+                if getattr(self.serving, name) is not None:
+                    expected = "'off' where gates.accept has one-at-a-time"
+                    raise conflict(f"serving.{name}", expected, "on" if name == "cache" else "a batch")
+        return self

@@ -10,12 +10,15 @@ from collections.abc import Sequence
 import uvicorn
 
 from serinus.api import create_app
+from serinus.core.errors import SerinusError
 from serinus.core.home import Home
 from serinus.core.values import Access
 from serinus.engine import ENGINE, Desk, Engine, Report, World
 from serinus.supervisor import processes
 from serinus.supervisor.settings import Settings
 from serinus.wiring.local import build_local, build_router
+
+log = logging.getLogger(__name__)
 
 FIRST_TOKEN = "admin"  # the name of one, not a secret
 
@@ -47,6 +50,7 @@ def run_control(home: Home, settings: Settings) -> int:
     stop = threading.Event()
     loop = threading.Thread(target=engine.run, args=(stop,), name="engine", daemon=True)
     loop.start()
+    threading.Thread(target=_prepare_to_compile, args=(world,), name="compiled-environment", daemon=True).start()
     port = settings.ports["api"]
     config = uvicorn.Config(app, host=settings.listen, port=port, access_log=False, server_header=False)
     config.timeout_graceful_shutdown = 2  # an open page holds its event stream for ever
@@ -56,6 +60,14 @@ def run_control(home: Home, settings: Settings) -> int:
         stop.set()
         loop.join(timeout=10)
     return 0
+
+
+def _prepare_to_compile(world: World) -> None:
+    """Before the first deployment asks for it; where that fails now, the deployment tries again and says why."""
+    try:
+        world.compiler.prepare()
+    except SerinusError as error:
+        log.warning("the compiled environment is not there yet: %s", error)
 
 
 def _make_first_token(home: Home, world: World) -> None:

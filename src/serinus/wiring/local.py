@@ -9,12 +9,17 @@ from serinus.backends.delta import DeltaPredictionLog
 from serinus.backends.envoy import EnvoyRouter, admin_socket
 from serinus.backends.git import GitFleet
 from serinus.backends.host import HostTarget, SocketScorer, Trials
+from serinus.backends.host.trials import TrialLimits
 from serinus.backends.mlflow import MlflowRegistry
+from serinus.backends.onnx import OnnxCompiler
 from serinus.backends.sql import SqlStore
 from serinus.backends.uv import UvEnvironments
 from serinus.core.home import Home
 from serinus.engine import World
 from serinus.supervisor.settings import Settings
+
+COMPILE_SECONDS = 60.0
+"""For writing a graph, and again for proving it; a model that takes longer is served as it is."""
 
 
 class SystemClock:
@@ -29,9 +34,15 @@ def build_router(home: Home) -> EnvoyRouter:
 
 def build_local(home: Home, settings: Settings, router: EnvoyRouter | None = None) -> World:
     """Every port on its backend of one machine. Nothing is started here."""
+    interpreters = [Path(path) for path in settings.interpreters]
     return World(
         registry=MlflowRegistry(settings.registry, home.artifacts),
-        environments=UvEnvironments(home.environments, interpreters=[Path(p) for p in settings.interpreters]),
+        environments=UvEnvironments(home.environments, interpreters=interpreters),
+        compiler=OnnxCompiler(
+            home.compiled,
+            UvEnvironments(home.environments, interpreters=interpreters, always=()),
+            Trials(home, limits=TrialLimits(seconds=COMPILE_SECONDS)).ask,
+        ),
         target=HostTarget(home),
         router=router or build_router(home),
         log=DeltaPredictionLog(home),

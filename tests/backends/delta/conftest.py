@@ -56,6 +56,36 @@ def make_record(number: int = 0, **changes: Any) -> dict[str, Any]:
     return {**record, **changes}
 
 
+def encode_batch(seq: int, records: Sequence[dict[str, Any]], dropped: int = 0) -> bytes:
+    """A batch as the runtime writes it, from one dict a record."""
+    body = encode_body(records)
+    head = {"seq": seq, "bytes": len(body), **({"dropped": dropped} if dropped else {})}
+    return json.dumps(head).encode() + b"\n" + body
+
+
+def encode_body(records: Sequence[dict[str, Any]]) -> bytes:
+    plain = ("t", "id", "entity", "role", "split", "status", "ms", "rows", "scores", "answers", "error")
+    headers = list(dict.fromkeys(tuple(one["columns"]) for one in records if one.get("columns") is not None))
+    inputs = [one.get("inputs") for one in records]
+    return json.dumps(
+        {
+            **{name: [one.get(name) for one in records] for name in plain},
+            "fallback": [int(one.get("fallback", False)) for one in records],
+            "cached": [int(one.get("cached", False)) for one in records],
+            "columns": [headers.index(tuple(one["columns"])) if one.get("columns") else None for one in records],
+            "headers": headers,
+            "inputs": [None if rows is None else json.dumps(_finite(rows)) for rows in inputs],
+        }
+    ).encode()
+
+
+def _finite(value: Any) -> Any:
+    """The runtime writes null for NaN."""
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if value != value else value
+
+
 class FakeWorker(threading.Thread):
     """Keeps what is not acknowledged and repeats it, in order, after every reconnect."""
 
@@ -72,8 +102,7 @@ class FakeWorker(threading.Thread):
     def submit(self, records: Sequence[dict[str, Any]], **more: Any) -> int:
         with self._lock:
             self._seq += 1
-            line = json.dumps({"seq": self._seq, "records": list(records), **more}).encode() + b"\n"
-            self.unacknowledged[self._seq] = line
+            self.unacknowledged[self._seq] = encode_batch(self._seq, records, **more)
             return self._seq
 
     def settle(self, timeout: float = 10.0) -> None:
@@ -121,6 +150,7 @@ def hello(home: Home, release: str, boot: str = "0123456789abcdef", **changes: A
         "model": release.rsplit("-", 2)[0],
         "token": log_token(home.secret.read_text(), release),
         "boot": boot,
+        "format": 2,
     }
     return json.dumps({**said, **changes}).encode() + b"\n"
 
@@ -217,6 +247,16 @@ def worker(home: Home) -> Iterator[Callable[..., FakeWorker]]:
 @pytest.fixture
 def record() -> Callable[..., dict[str, Any]]:
     return make_record
+
+
+@pytest.fixture
+def batch() -> Callable[..., bytes]:
+    return encode_batch
+
+
+@pytest.fixture
+def body() -> Callable[..., bytes]:
+    return encode_body
 
 
 @pytest.fixture

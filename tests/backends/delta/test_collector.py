@@ -11,7 +11,7 @@ import pytest
 
 from serinus.backends.delta import DeltaPredictionLog
 from serinus.core.home import Home
-from serinus.core.values import Watch
+from serinus.core.values import Totals, Watch
 
 RELEASE = "card-fraud-7-3f9a2c"
 OTHER = "card-fraud-8-aaaaaa"
@@ -83,19 +83,19 @@ def test_on_a_full_disk_nothing_is_acknowledged_or_lost_and_the_status_says_so(
     collector, worker, record, log, until
 ) -> None:
     sender = worker()
-    sender.submit([record(number) for number in range(20)])
+    sender.submit([record(number) for number in range(60)])
     sender.settle()
     # The kernel lets none of the process's files grow beyond this; the segment is larger already.
     unlimited = resource.prlimit(collector.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(collector.pid, resource.RLIMIT_FSIZE, (4096, unlimited[1]))
-    sender.submit([record(20)])
+    sender.submit([record(60)])
     until(lambda: any("cannot write" in warning for warning in collector.status()["warnings"]))
     assert sender.unacknowledged
     resource.prlimit(collector.pid, resource.RLIMIT_FSIZE, unlimited)
     sender.settle()
     until(lambda: collector.status()["warnings"] == [])
-    until(lambda: counted(log) == 21)
-    assert sorted(log.read().collect()["request_id"]) == sorted(f"request-{number}" for number in range(21))
+    until(lambda: counted(log) == 61)
+    assert sorted(log.read().collect()["request_id"]) == sorted(f"request-{number}" for number in range(61))
 
 
 def test_records_that_a_worker_had_to_drop_are_a_warning(collector, worker, until) -> None:
@@ -103,6 +103,26 @@ def test_records_that_a_worker_had_to_drop_are_a_warning(collector, worker, unti
     sender.submit([], dropped=17)
     sender.settle()
     until(lambda: collector.status()["warnings"] == [f"{RELEASE} dropped 17 records"])
+
+
+def test_totals_only_grow_over_restarts_and_count_what_was_dropped_once(collector, worker, record, log, until) -> None:
+    sender, other = worker(), worker(OTHER)
+    sender.submit([record(1), record(2, status=500, error="exception"), record(3, status=422)], dropped=5)
+    other.submit([record(4, cached=True), record(5, fallback=True, error="exception")])
+    for each in (sender, other):
+        each.settle()
+    collector.kill()
+    collector.start()
+    sender.submit([record(6)])
+    sender.settle()
+    expected = {
+        RELEASE: Totals(RELEASE, "card-fraud", requests=4, errors=1, dropped=5),
+        OTHER: Totals(OTHER, "card-fraud", requests=2, errors=1, fallbacks=1, cached=1),
+    }
+    until(lambda: log.totals() == expected)
+    collector.stop()
+    collector.start()
+    assert log.totals() == expected
 
 
 def test_without_a_collector_no_counts_are_known(home, log) -> None:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import time
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from serinus.backends.delta import database as db
 from serinus.backends.delta import ledger
-from serinus.backends.delta.counting import Tally, bucket, quantile
+from serinus.backends.delta.columns import Columns, parse_body
+from serinus.backends.delta.counting import KINDS, Tally, buckets, entity_hash, quantile
 from serinus.backends.delta.counts import CountStore
 from serinus.backends.delta.database import Database
 from serinus.backends.delta.ledger import Advance, Ledger
-from serinus.backends.delta.records import Hello, Record, parse_batch
+from serinus.backends.delta.records import Hello
 from serinus.backends.delta.segments import Position
-from serinus.core.values import ArmCounts, Watch
+from serinus.core.values import ArmCounts, Totals, Watch
 
-RELEASE, MODEL = "card-fraud-7-3f9a2c", "card-fraud"
+RELEASE, OTHER, MODEL = "card-fraud-7-3f9a2c", "card-fraud-8-aaaaaa", "card-fraud"
 WATCH = Watch("s1", "r1", MODEL, {RELEASE: 0.9}, slow_ms=50.0)
 
 
@@ -30,22 +35,27 @@ def database(tmp_path: Path) -> Database:
 
 
 @pytest.fixture
-def of(record) -> Callable[..., Record]:
-    """The record as it is after its way through the socket."""
+def of(record, body) -> Callable[..., Columns]:
+    """One record as it is after its way through the socket."""
 
-    def make(number: int = 0, **changes: Any) -> Record:
-        line = json.dumps({"seq": 1, "records": [record(number, **changes)]}).encode()
-        return parse_batch(line, Hello(RELEASE, MODEL, "00000000")).records[0]
+    def make(number: int = 0, release: str = RELEASE, **changes: Any) -> Columns:
+        return parse_body(body([record(number, **changes)]), Hello(release, MODEL, "00000000"))
 
     return make
 
 
-def count(database: Database, records: list[Record], watch: Watch = WATCH, most_entities: int = 1000) -> ArmCounts:
+def together(records: list[Columns]) -> Columns:
+    found = Columns()
+    for each in records:
+        found.extend(each)
+    return found
+
+
+def count(database: Database, records: list[Columns], watch: Watch = WATCH, most_entities: int = 1000) -> ArmCounts:
     """Counts `records` on top of what is counted already."""
     CountStore(database).watch(watch)
     tally = Tally()
-    for record in records:
-        tally.add(record, watch, time.time())
+    tally.add(together(records), {watch.split: watch}, time.time())
     Ledger(database, most_entities).commit(tally, Advance(Position(1, 1), time.time()))
     counts = CountStore(database).counts(watch.split)
     assert counts is not None
@@ -79,7 +89,7 @@ def test_a_timeout_is_slow_even_where_the_router_gave_up_before_the_slow_limit(d
 
 def test_alerts_are_rows_from_the_releases_own_threshold_on(database, of) -> None:
     assert count(database, [of(rows=3, scores=[0.9, 0.89, 0.95])]).alerts == 2
-    assert count(database, [of(scores=[0.99])], Watch("s2", "r1", MODEL, {}, 50.0)).alerts == 0
+    assert count(database, [of(scores=[0.99], split="s2")], Watch("s2", "r1", MODEL, {}, 50.0)).alerts == 0
 
 
 @pytest.mark.parametrize("scores", [None, [], [None], [0.1, None]])
@@ -97,7 +107,7 @@ def test_an_entitys_first_event_of_a_kind_is_counted_once_however_often_it_happe
 
 def test_the_next_step_of_a_rollout_counts_an_entity_anew_but_the_rollout_does_not(database, of) -> None:
     count(database, [of(entity="card-1", status=500)])
-    counts = count(database, [of(entity="card-1", status=500)], Watch("s2", "r1", MODEL, {}, 50.0))
+    counts = count(database, [of(entity="card-1", status=500, split="s2")], Watch("s2", "r1", MODEL, {}, 50.0))
     assert (counts.first_in_step["errors"], counts.first_in_rollout["errors"]) == (1, 0)
 
 
@@ -117,7 +127,7 @@ def test_beyond_what_a_set_may_remember_events_count_singly_and_that_is_said(dat
 def test_a_release_of_another_model_cannot_count_under_the_split(database, of) -> None:
     CountStore(database).watch(WATCH)
     tally = Tally()
-    tally.add(of()._replace(model="another"), WATCH, time.time())
+    tally.add(replace(of(), model=["another"]), {"s1": WATCH}, time.time())
     Ledger(database).commit(tally, Advance(Position(1, 1), time.time()))
     assert CountStore(database).counts("s1") == {}
 
@@ -130,7 +140,7 @@ def test_counts_and_the_position_they_reach_are_one_transaction(database, of, mo
 
     monkeypatch.setattr(ledger, "_put", fail)
     tally = Tally()
-    tally.add(of(), WATCH, time.time())
+    tally.add(of(), {"s1": WATCH}, time.time())
     with pytest.raises(OSError, match="no space"):
         Ledger(database).commit(tally, Advance(Position(9, 9), time.time()))
     counts = CountStore(database).counts("s1")
@@ -143,9 +153,9 @@ def test_traffic_covers_the_last_minutes_with_quantiles_within_a_tenth(database,
     now = time.time()
     tally = Tally()
     for number in range(1000):
-        tally.add(of(number, t=now, ms=1.0 + number / 10), None, now)
-    tally.add(of(t=now - 600, ms=5000.0), None, now)
-    tally.add(of(t=now, status=500), None, now)
+        tally.add(of(number, t=now, ms=1.0 + number / 10), {}, now)
+    tally.add(of(t=now - 600, ms=5000.0), {}, now)
+    tally.add(of(t=now, status=500), {}, now)
     Ledger(database).commit(tally, Advance(Position(1, 1), now))
     traffic = CountStore(database).traffic(MODEL, 60, now)[RELEASE]
     assert (traffic.requests, traffic.errors) == (1001, 1)
@@ -159,14 +169,14 @@ def test_traffic_covers_the_last_minutes_with_quantiles_within_a_tenth(database,
 def test_a_worker_that_lies_about_the_time_is_counted_now(database, of) -> None:
     now = time.time()
     tally = Tally()
-    tally.add(of(t=1.0), None, now)
-    tally.add(of(t=3.9e9), None, now)
+    tally.add(of(t=1.0), {}, now)
+    tally.add(of(t=3.9e9), {}, now)
     assert {minute for minute, *_ in tally.minutes} == {int(now // 60)}
 
 
 def test_a_quantile_of_nothing_is_unknown() -> None:
     assert quantile({}, 0.5) is None
-    assert quantile({bucket(0.01): 4}, 0.99) == pytest.approx(0.1)
+    assert quantile({int(buckets(np.array([0.01]))[0]): 4}, 0.99) == pytest.approx(0.1)
 
 
 def test_what_is_old_is_forgotten_but_counts_are_kept(database, of) -> None:
@@ -178,3 +188,106 @@ def test_what_is_old_is_forgotten_but_counts_are_kept(database, of) -> None:
     counts = CountStore(database).counts("s1")
     assert counts is not None
     assert counts[RELEASE].errors == 1
+
+
+def test_an_entity_that_changed_sides_within_a_stretch_counts_where_it_was_first(database, of) -> None:
+    CountStore(database).watch(WATCH)
+    sides = [of(entity="card-1", release=release, status=500) for release in (OTHER, RELEASE, OTHER)]
+    tally = Tally()
+    tally.add(together(sides), {"s1": WATCH}, time.time())
+    Ledger(database).commit(tally, Advance(Position(1, 1), time.time()))
+    counts = CountStore(database).counts("s1")
+    assert counts is not None
+    assert [(counts[one].errors, counts[one].first_in_rollout["errors"]) for one in (OTHER, RELEASE)] == [
+        (2, 1),
+        (1, 0),
+    ]
+
+
+def test_entities_that_a_failed_transaction_saw_are_new_to_the_next(database, of, monkeypatch) -> None:
+    CountStore(database).watch(WATCH)
+    kept = Ledger(database)
+    tally = Tally()
+    tally.add(of(entity="card-1"), {"s1": WATCH}, time.time())
+    with monkeypatch.context() as patched:
+        patched.setattr(ledger, "_put", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
+        with pytest.raises(OSError, match="no space"):
+            kept.commit(tally, Advance(Position(1, 1), time.time()))
+    for _ in range(2):
+        kept.commit(tally, Advance(Position(1, 1), time.time()))
+    counts = CountStore(database).counts("s1")
+    assert counts is not None
+    assert (counts[RELEASE].requests, counts[RELEASE].first_in_step["entities"]) == (2, 1)
+
+
+def test_totals_are_counted_without_a_watch(database, of) -> None:
+    tally = Tally()
+    records = [of(status=422, error="invalid"), of(status=500), of(fallback=True, error="timeout"), of(cached=True)]
+    tally.add(together(records), {}, time.time())
+    tally.add_dropped({"model": MODEL, "release": RELEASE, "dropped": 3})
+    Ledger(database).commit(tally, Advance(Position(1, 1), time.time()))
+    assert CountStore(database).totals() == {RELEASE: Totals(RELEASE, MODEL, 4, 2, 1, 1, 3)}
+
+
+RECORDS = st.fixed_dictionaries(
+    {
+        "release": st.sampled_from([RELEASE, OTHER]),
+        "split": st.sampled_from(["s1", "s2", "unwatched"]),
+        "entity": st.sampled_from([None, "card-1", "card-2", "card-3"]),
+        "status": st.sampled_from([200, 400, 422, 500, 503, 504]),
+        "ms": st.sampled_from([1.0, 50.0, 50.1, 900.0]),
+        "rows": st.integers(0, 3),
+        "scores": st.none() | st.lists(st.none() | st.sampled_from([0.1, 0.89, 0.9, 1.0]), max_size=3),
+        "fallback": st.booleans(),
+        "error": st.sampled_from([None, "timeout", "exception"]),
+    }
+)
+WATCHES = {"s1": WATCH, "s2": Watch("s2", "r1", MODEL, {OTHER: 0.5}, slow_ms=5.0)}
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(RECORDS, max_size=25))
+def test_counting_a_stretch_is_counting_record_by_record(of, said) -> None:
+    tally, expected, firsts = Tally(), Counter[tuple[str, str, str]](), {}
+    tally.add(together([of(**one) for one in said]), WATCHES, time.time())
+    for one in said:
+        watch = WATCHES.get(one["split"])
+        if watch is None:
+            continue
+        for name, count in happenings(one, watch).items():
+            key = (one["split"], one["release"])
+            if name != "entities":
+                expected[*key, name] += count
+            if name not in KINDS or not count:
+                continue
+            for scope, within in ((f"split:{watch.split}", "step"), (f"rollout:{watch.rollout}", "rollout")):
+                if one["entity"] is None:
+                    expected[*key, f"{within}.{name}"] += 1
+                else:
+                    firsts.setdefault((scope, name), {}).setdefault(
+                        entity_hash(one["entity"]), (*key, f"{within}.{name}")
+                    )
+    assert +tally.counts == +expected
+    assert tally.firsts == firsts
+
+
+def happenings(said: dict[str, Any], watch: Watch) -> dict[str, int]:
+    """What one answered request counts for, in words as plain as can be."""
+    status, fallback, error, scores = said["status"], said["fallback"], said["error"], said["scores"]
+    if 400 <= status < 500:
+        return {"requests": 1}
+    failed = status >= 500 or (fallback and error is not None)
+    answered = not failed and not fallback
+    threshold = watch.thresholds.get(said["release"])
+    alerts = [score for score in scores or [] if None not in (score, threshold) and score >= threshold]
+    return {
+        "requests": 1,
+        "entities": 1,
+        "answered": int(answered),
+        "rows": said["rows"] if answered else 0,
+        "errors": int(failed),
+        "slow": int(error == "timeout" or status == 504 or said["ms"] > watch.slow_ms),
+        "fallbacks": int(fallback),
+        "missing": int(answered and (not scores or None in scores)),
+        "alerts": len(alerts) if answered else 0,
+    }

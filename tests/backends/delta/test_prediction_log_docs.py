@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 import pytest
 
 from serinus.backends.delta import DeltaPredictionLog
+from serinus.backends.delta.columns import parse_body
 from serinus.backends.delta.ledger import RouterReplies
-from serinus.backends.delta.records import Hello, parse_batch
+from serinus.backends.delta.records import Hello
 from serinus.backends.delta.table import COLUMNS, PredictionTable, frame_of
 from serinus.core.home import Home
 from serinus.core.values import Label
@@ -27,15 +27,15 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture
-def names(tmp_path: Path, record, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def names(tmp_path: Path, record, body, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What the `python` blocks define, run in a directory whose home has three predictions and two outcomes."""
     monkeypatch.chdir(tmp_path)
     home = Home(tmp_path / ".serinus")
     for directory in home.directories:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     said = [record(number, scores=[score]) for number, score in enumerate((0.2, 0.95, 0.97))]
-    batch = parse_batch(json.dumps({"seq": 1, "records": said}).encode(), Hello(RELEASE, "card-fraud", "00000000"))
-    PredictionTable(home.predictions / "delta").append(frame_of(batch.records, RouterReplies()), 1)
+    records = parse_body(body(said), Hello(RELEASE, "card-fraud", "00000000"))
+    PredictionTable(home.predictions / "delta").append(frame_of(records, RouterReplies()), 1)
     now = datetime.now(UTC)
     DeltaPredictionLog(home).label([Label("request-0", 1.0, now), Label("request-1", 1.0, now), Label("x", 1.0, now)])
     scope: dict[str, Any] = {}

@@ -13,18 +13,28 @@ from typing import Any
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable, Schema, write_deltalake
 
 from serinus.backends.delta import database as db
 from serinus.backends.delta.counts import CountStore
 from serinus.backends.delta.database import Database
 from serinus.backends.delta.ledger import Ledger, RouterReplies
 from serinus.backends.delta.reading import read_predictions
-from serinus.backends.delta.records import Hello
+from serinus.backends.delta.records import BatchHead, Hello
 from serinus.backends.delta.roller import Schedule
 from serinus.backends.delta.rollup import RollUp
-from serinus.backends.delta.segments import Position, SegmentWriter, encode, numbers, path_of, read_frames, repair
-from serinus.backends.delta.sources import batch_meta
-from serinus.backends.delta.table import PredictionTable
+from serinus.backends.delta.segments import (
+    Frame,
+    Position,
+    SegmentWriter,
+    encode,
+    numbers,
+    path_of,
+    read_frames,
+    repair,
+)
+from serinus.backends.delta.sources import batch_meta, records_of
+from serinus.backends.delta.table import COLUMNS, PredictionTable, frame_of, table_schema
 
 ALL = Position(2**40, 0)
 """As if everything was counted."""
@@ -33,7 +43,9 @@ ALL = Position(2**40, 0)
 class Place:
     """A log without its collector: segments are written, rolled up and read by hand, at a time of the test's own."""
 
-    def __init__(self, path: Path, record: Callable[..., dict[str, Any]], keep_hours: int = 1) -> None:
+    def __init__(
+        self, path: Path, record: Callable[..., Any], encode: Callable[..., bytes], keep_hours: int = 1
+    ) -> None:
         self.path, self.segments, self.table = path, path / "segments", path / "delta"
         self.segments.mkdir(parents=True, exist_ok=True)
         self.now = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
@@ -41,7 +53,7 @@ class Place:
         self.store = CountStore(self.database)
         self.writer = SegmentWriter(self.segments, 1)
         self.keep_hours = keep_hours
-        self._record = record
+        self._record, self._encode = record, encode
         self._seq = 0
         self.roll_up = self.new_roll_up()
 
@@ -53,8 +65,9 @@ class Place:
     def write(self, count: int = 1, model: str = "card-fraud", seal: bool = True) -> None:
         self._seq += 1
         records = [self._record(t=self.now, id=f"{self._seq}-{number}") for number in range(count)]
-        body = json.dumps({"seq": self._seq, "records": records}).encode()
-        meta = {"at": self.now, **batch_meta(Hello(f"{model}-7-3f9a2c", model, "00000000"), self._seq)}
+        body = self._encode(records)
+        head = BatchHead(self._seq, len(body), 0)
+        meta = {"at": self.now, **batch_meta(Hello(f"{model}-7-3f9a2c", model, "00000000"), head)}
         self.writer.append([encode(meta, body)])
         if seal:
             self.writer.seal()
@@ -69,9 +82,16 @@ class Place:
         return sum(1 for each in self.table.rglob("*") if each.is_file())
 
 
+def frames(place: Place) -> list[Frame]:
+    return list(read_frames(place.segments, Position(0, 0)))
+
+
+COLUMN_NAMES = list(COLUMNS)
+
+
 @pytest.fixture
-def place(tmp_path: Path, record) -> Place:
-    return Place(tmp_path, record)
+def place(tmp_path: Path, record, body) -> Place:
+    return Place(tmp_path, record, body)
 
 
 def test_sealed_segments_move_into_the_table_and_the_open_one_is_read_where_it_is(place: Place) -> None:
@@ -164,6 +184,61 @@ def test_values_come_back_as_they_went_in(place: Place, record) -> None:
     assert row["day"] == date(2026, 3, 1)
 
 
+def test_the_table_holds_inputs_as_they_came_and_readers_get_a_list_of_objects(place: Place) -> None:
+    place.write()
+    place.roll()
+    assert json.loads(pl.scan_delta(str(place.table)).collect()["inputs"][0]) == {
+        "columns": ["amount", "hour"],
+        "rows": [[12.5, 3]],
+    }
+    assert place.read()["inputs"].to_list() == ['[{"amount":12.5,"hour":3}]']
+
+
+def test_what_the_cache_answered_is_marked(place: Place, record) -> None:
+    place._record = lambda **changes: record(**changes, cached=True)
+    place.write()
+    place.roll()
+    assert place.read()["cached"].to_list() == [True]
+
+
+def test_segments_of_the_first_format_are_rolled_up_as_those_of_this_one_are(place: Place, record) -> None:
+    place._record = lambda **changes: record(
+        **changes,
+        rows=2,
+        columns=["amount", "country"],
+        inputs=[[float("nan"), "Österreich \ud800"], [2**70, None]],
+        scores=[0.1 + 0.2, float("inf")],
+        answers=[1, "high"],
+        entity="Zürich \udfff",
+    )
+    place.write()
+    said = json.dumps({"seq": 2, "records": [place._record(t=place.now, id="1-0")]}).encode()
+    hello = {"release": "card-fraud-7-3f9a2c", "model": "card-fraud", "boot": "00000000"}
+    place.writer.append([encode({"at": place.now, "source": "release", **hello, "seq": 2}, said)])
+    place.writer.seal()
+    assert place.read().height == 2
+    assert place.roll() == 2
+    new, old = place.read().rows()
+    assert new == old
+    assert new[COLUMN_NAMES.index("scores")] == [0.1 + 0.2, None]
+
+
+def test_a_table_that_was_made_before_a_column_gets_it_and_keeps_its_rows(tmp_path: Path, record, body) -> None:
+    earlier = Schema([each for each in table_schema().fields if each.name != "cached"])
+    table = DeltaTable.create(tmp_path / "delta", earlier, partition_by=["model", "day"])
+    made_before = Place(tmp_path / "other", record, body)
+    made_before.write()
+    write_deltalake(table, frame_of(records_of(frames(made_before)), RouterReplies()).drop("cached"), mode="append")
+    read = read_predictions(tmp_path / "delta", tmp_path / "none", RouterReplies())  # before the collector has seen it
+    assert read.select("request_id", "cached").collect().rows() == [("1-0", None)]
+    place = Place(tmp_path, record, body)
+    place.write()
+    place.roll()
+    assert place.read().sort("cached")["cached"].to_list() == [None, False]
+    place.roll_up.tend()
+    assert place.read().sort("cached")["cached"].to_list() == [None, False]
+
+
 def test_a_worker_that_lies_about_the_time_makes_no_partitions_of_other_days(place: Place, record) -> None:
     place._record = lambda **changes: record(**{**changes, "t": 1.0})
     place.write()
@@ -186,8 +261,10 @@ def test_predictions_are_removed_after_the_models_own_retention(place: Place) ->
 @pytest.mark.parametrize(
     "commits", [200, pytest.param(2880, marks=[pytest.mark.slow, pytest.mark.timeout(600)])], ids=["hours", "a day"]
 )
-def test_over_a_day_of_roll_ups_files_and_append_latency_stay_bounded(tmp_path: Path, record, commits: int) -> None:
-    place = Place(tmp_path, record, keep_hours=0)  # as if every hour of the day was over
+def test_over_a_day_of_roll_ups_files_and_append_latency_stay_bounded(
+    tmp_path: Path, record, body, commits: int
+) -> None:
+    place = Place(tmp_path, record, body, keep_hours=0)  # as if every hour of the day was over
     latencies, most_files = [], 0
     for _ in range(commits):
         place.now += 30

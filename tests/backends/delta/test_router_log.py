@@ -48,7 +48,7 @@ class Follower:
 
         asyncio.run(run())
         frames = read_frames(self.segments, Position(0, 0))
-        return [record.request_id for frame in frames for record in records_of(frame)]
+        return records_of(frames).request_id
 
     def write(self, number: int, path: Path | None = None, **changes: Any) -> None:
         line = {"t": time.time(), "id": str(number), "model": "m", "release": "m-1-abcdef", "status": 503, "ms": 3}
@@ -152,3 +152,26 @@ def test_an_envoy_that_does_not_reopen_its_log_is_asked_again_and_said_to_be_so(
         follower.write(number)
     assert follower.follow() == ["0", "1", "2", "3"]
     assert "did not reopen" in follower.log.trouble
+
+
+@pytest.mark.parametrize(
+    ("flags", "error"),
+    [
+        ("UT", "timeout"),
+        ("UMSDR", "timeout"),
+        ("UO", "overflow"),
+        ("OM", "overflow"),
+        ("UPE", "protocol"),
+        ("UR", "reset"),
+        ("UC", "reset"),
+        ("LR", "reset"),
+        ("URX", "unavailable"),
+        ("UF", "unavailable"),
+        ("UF,URX", "unavailable"),
+        ("URX,UC", "reset"),
+    ],
+)
+def test_why_the_router_answered_is_told_from_its_flags(follower: Follower, flags: str, error: str) -> None:
+    follower.write(1, flags=flags)
+    follower.follow(2)
+    assert records_of(read_frames(follower.segments, Position(0, 0))).error == [error]

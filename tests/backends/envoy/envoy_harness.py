@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from tritonclient.grpc import service_pb2
 
 from serinus.backends.envoy import EnvoyRouter, admin_socket, command, prepare
 from serinus.core.home import Home
@@ -38,7 +39,8 @@ def free_port() -> int:
 class Releases:
     """Answers as a worker would, and echoes what it was sent: `{"release", "path", "headers", "body"}`.
 
-    A request's `x-do` header has it `hang`, `die` (close without an answer) or `refuse` (answer 413 at once)."""
+    A request's `x-do` header has it `hang`, `die` (close without an answer), `refuse` (answer 413 at once)
+    or, over gRPC, `object` (INVALID_ARGUMENT)."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -88,12 +90,15 @@ class Releases:
                     # Closing over unread bytes would reset the connection, and the answer with it.
                     await reader.read(-1)
                     return
-                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                body = await _body(reader, headers)
                 self.served[release] = self.served.get(release, 0) + 1
                 if headers.get("x-do") == "die":
                     return
                 if headers.get("x-do") == "hang":
                     await asyncio.sleep(2)
+                if headers.get("content-type") == "application/grpc":
+                    writer.write(_grpc_answer(release, start.split()[1], headers, len(body)))
+                    continue
                 echo = {"release": release, "path": start.split()[1], "headers": headers, "body": body.decode()}
                 answer = json.dumps(echo).encode()
                 fields = f"x-serinus-release: {release}\r\ncontent-length: {len(answer)}\r\n\r\n"
@@ -102,6 +107,35 @@ class Releases:
             return
         finally:
             writer.close()
+
+
+async def _body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes:
+    if headers.get("transfer-encoding") != "chunked":
+        return await reader.readexactly(int(headers.get("content-length", 0)))
+    body = b""
+    while size := int(await reader.readline(), 16):
+        body += (await reader.readexactly(size + 2))[:-2]
+    await reader.readline()
+    return body
+
+
+def _grpc_answer(release: str, path: str, headers: Mapping[str, str], length: int) -> bytes:
+    """To ModelInfer: the release as `model_version`, the headers as `id`, the request's size as an output's name."""
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\n"
+    if headers.get("x-do") == "object":
+        return (
+            head + b"content-length: 0\r\ngrpc-status: 3\r\ngrpc-message: input %C3%BC is not one of this model\r\n\r\n"
+        )
+    if path.endswith("/ModelReady"):
+        message = service_pb2.ModelReadyResponse(ready=True)
+    elif path.endswith("/ModelMetadata"):
+        message = service_pb2.ModelMetadataResponse(name=release)
+    else:
+        message = service_pb2.ModelInferResponse(model_version=release, id=json.dumps(dict(headers)))
+        message.outputs.add(name=str(length))
+    data = message.SerializeToString()
+    frame = b"\0" + len(data).to_bytes(4, "big") + data
+    return head + b"transfer-encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\ngrpc-status: 0\r\n\r\n" % (len(frame), frame)
 
 
 class Proxy:

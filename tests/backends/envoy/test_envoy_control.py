@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import threading
 from pathlib import Path
 
 import httpx
@@ -20,9 +22,9 @@ CANARY = "fraud-2-bbbbbb"
 
 
 def known_clusters(proxy: Proxy) -> set[str]:
-    """As Envoy says."""
+    """As Envoy says, beside the one by which it asks itself."""
     with httpx.Client(transport=httpx.HTTPTransport(uds=admin_socket(proxy.home))) as client:
-        return {line.split("::")[0] for line in client.get("http://envoy/clusters").text.splitlines()}
+        return {line.split("::")[0] for line in client.get("http://envoy/clusters").text.splitlines()} - {"own"}
 
 
 def test_the_bootstrap_is_valid_by_envoys_own_judgement(tmp_path: Path) -> None:
@@ -141,3 +143,36 @@ def test_a_release_whose_socket_is_replaced_is_served_from_the_new_one(served: P
     served.releases.stop(CHAMPION)
     served.releases.start(CHAMPION)
     assert [served.ask().status_code for _ in range(20)] == [200] * 20
+
+
+def test_what_is_in_force_is_asked_of_envoy_where_the_file_is_not_what_was_written(served: Proxy) -> None:
+    file = names.routes_file(served.home)
+    asked = served.router.in_force("fraud")
+    assert asked is not None
+    edited = file.read_text().replace("x-serinus-split", "x-serinus-other").replace('\\"s1\\"', '\\"by-hand\\"')
+    write(file, edited)
+    wait_until(lambda: served.router.in_force("fraud") != asked, 5)
+    served.router.apply(asked)
+    assert served.router.in_force("fraud") == asked
+    assert served.ask().json()["headers"]["x-serinus-split"] == "s1"
+
+
+def test_a_release_that_only_listens_yet_is_waited_for_within_the_time_limit(served: Proxy) -> None:
+    """As one that sleeps, until the host has woken it."""
+    served.releases.stop(CHAMPION)
+    waking = socket.socket(socket.AF_UNIX)
+    waking.bind(str(served.home.release_socket(CHAMPION)))
+    waking.listen(4096)
+    answers: list[int] = []
+    callers = [threading.Thread(target=lambda: answers.append(served.ask().status_code)) for _ in range(8)]
+    for caller in callers:
+        caller.start()
+    connections = [waking.accept()[0] for _ in callers]
+    for connection in connections:
+        assert connection.recv(65536).startswith(b"POST /v2/models/fraud/infer")
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+    for caller in callers:
+        caller.join(5)
+    for connection in (*connections, waking):
+        connection.close()
+    assert answers == [200] * 8

@@ -70,6 +70,38 @@ def test_a_missing_request_id_is_made(served: Proxy) -> None:
     assert first != second
 
 
+def test_an_empty_entity_is_none_and_is_split_at_random(served: Proxy) -> None:
+    served.releases.start(CANARY)
+    served.router.apply(routing(served.arm(CHAMPION, 5_000), served.arm(CANARY, 5_000, Role.CANARY), split="s2"))
+    answers = [served.ask(x_entity_id="", x_request_id=sent) for sent in ("good", "bad id") for _ in range(20)]
+    assert {answer.json()["release"] for answer in answers} == {CHAMPION, CANARY}
+    assert all("x-entity-id" not in answer.json()["headers"] for answer in answers)
+    assert [answer.headers["x-request-id"] == "good" for answer in answers] == [True] * 20 + [False] * 20
+
+
+def test_a_large_body_passes_though_its_request_id_was_malformed(served: Proxy) -> None:
+    answer = served.client.post(
+        "/models/fraud/invocations", content=b"x" * (2 << 20), headers={"x-request-id": "two words"}
+    )
+    assert answer.status_code == 200
+    assert len(answer.json()["body"]) == 2 << 20
+
+
+def test_a_malformed_request_id_never_comes_back_even_from_no_model(served: Proxy) -> None:
+    for path in ("/v2/models/unknown/infer", "/", "/v2/health/live"):
+        answer = served.client.get(path, headers={"x-request-id": "two words"})
+        assert answer.headers["x-request-id"] != "two words"
+
+
+def test_of_two_models_the_longer_name_is_not_taken_for_the_shorter(served: Proxy) -> None:
+    served.releases.start("fraud-eu-1-cccccc")
+    served.router.apply(routing(served.arm("fraud-eu-1-cccccc", 10_000), model="fraud-eu"))
+    assert served.ask("fraud").json()["release"] == CHAMPION
+    assert served.ask("fraud-eu").json()["release"] == "fraud-eu-1-cccccc"
+    assert [served.ask(model).status_code for model in ("fraud-", "fraud-e", "fraud-eu1", "frau")] == [404] * 4
+    assert served.client.get("/v2/models/fraud?x=/v2/models/fraud-eu").json()["release"] == CHAMPION
+
+
 def test_an_entity_passes_untouched(served: Proxy) -> None:
     entity = r'card "7" \1 %20 %REQ(host)% ü'
     answer = served.client.post("/v2/models/fraud/infer", headers={b"x-entity-id": entity.encode("latin-1")}, json={})

@@ -104,6 +104,12 @@ def test_a_worker_that_reports_nonsense_is_stopped(shared):
     assert "does not say" in shared.until(release.id, PlacementState.FAILED).reason
 
 
+def test_a_worker_may_speak_of_its_first_answers_before_it_says_that_it_is_ready(shared):
+    release = shared.release(load="answers first")
+    shared.target.place(release)
+    shared.until(release.id, PlacementState.READY)
+
+
 def test_a_worker_that_is_not_confined_is_not_used(shared):
     release = shared.release(confined=False)
     shared.target.place(release)
@@ -136,6 +142,6 @@ def test_removing_answers_what_is_in_flight_and_leaves_nothing(shared, wait_unti
     caller.join()
     assert answers[0].status == 200
     wait_until(gone(placement.pid))
-    wait_until(lambda: not (shared.home.scratch / placement.release).exists())
+    wait_until(lambda: not list(shared.home.scratch.glob(f"*/{placement.release}")))
     assert list(shared.home.host.glob("*.json")) == []
     shared.target.remove(placement.release)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from serinus.backends.host import launch
-from serinus.backends.host.keeper import BackOff, Limits
+from serinus.backends.host.keeper import BackOff
+from serinus.backends.host.limits import Limits
 from serinus.backends.host.processes import ending, identity, memory_bytes
 from serinus.backends.host.records import file_name
 from serinus.core.errors import InvalidInput
@@ -23,9 +24,9 @@ def test_the_delay_doubles_up_to_its_limit():
     assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30])
 
 
-def test_the_delay_starts_anew_after_a_minute_of_health():
+def test_after_a_minute_of_health_there_is_no_delay_and_the_next_one_is_short_again():
     back_off = BackOff(Limits())
-    assert [back_off.after(ready) for ready in (0, 0, 59, 60, 0)] == pytest.approx([0.1, 0.2, 0.4, 0.1, 0.2])
+    assert [back_off.after(ready) for ready in (0, 0, 59, 60, 0, 0)] == pytest.approx([0.1, 0.2, 0.4, 0.0, 0.1, 0.2])
 
 
 def test_an_ending_is_told_in_words():
@@ -67,7 +68,7 @@ if child == 0:
     hold, release = os.pipe()
     program = (
         program.format(write=say, hold=hold)
-        + f"os.read({ready}, 1); print(memory_bytes(child)); os.write({release}, b'x')"
+        + f"os.read({ready}, 1); print(memory_bytes(child), memory_bytes(child, 1_000_000)); os.write({release}, b'x')"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -76,7 +77,9 @@ if child == 0:
         check=True,
         pass_fds=(ready, say, hold, release),
     )
-    assert int(done.stdout) > 1_000_000
+    size, less = map(int, done.stdout.split())
+    assert size > 1_000_000
+    assert less == size - 1_000_000
 
 
 def test_a_release_id_cannot_name_a_file_elsewhere():

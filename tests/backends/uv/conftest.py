@@ -137,7 +137,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environments(home: Path) -> UvEnvironments:
-    return UvEnvironments(home, always=())
+    return UvEnvironments(home, always=(), accelerate=False)
 
 
 Prepare = Callable[..., Environment]

@@ -106,7 +106,7 @@ def test_mlflow_is_added_where_the_requirements_do_not_name_it(index: Any, prepa
     index.add("mlflow", "2.9", "2023-01-01")
     index.add("mlflow_skinny", "2.9", "2023-01-01")
     index.add("scorer", "1.0", "2023-01-01")
-    adding = UvEnvironments(home)
+    adding = UvEnvironments(home, accelerate=False)
     environment = prepare("scorer", using=adding)
     assert "mlflow==2.9" in environment.lock.read_text()
     assert "added what is needed to load a model and was not required: mlflow" in environment.tried
@@ -247,7 +247,7 @@ from serinus.core.values import Requirements
 
 home, option = sys.argv[1:]
 requirements = Requirements((option, "scorer"), None, None, "requirements.txt")
-environments = UvEnvironments(Path(home), always=())
+environments = UvEnvironments(Path(home), always=(), accelerate=False)
 print(environments.prepare(requirements, lambda _: None, lambda line: print(line, flush=True)).digest)
 """
 

@@ -24,6 +24,7 @@ from serinus.backends.delta.database import Database
 from serinus.backends.delta.intake import Intake
 from serinus.backends.delta.keeper import CountKeeper
 from serinus.backends.delta.ledger import Ledger, Recovered, RouterOffset
+from serinus.backends.delta.parsed import Parsed
 from serinus.backends.delta.paths import counts_path, local_replies_path, segments_path, table_path
 from serinus.backends.delta.roller import Roller, RollerError, Schedule
 from serinus.backends.delta.router_log import TURN_OVER_BYTES, RouterLog
@@ -68,13 +69,13 @@ class Collector:
         # Never a number that was used before: the table would take its records for those that it has.
         last = max([*numbers(self._segments), last_segment(table_path(home)), recovered.position.segment])
         self._commit = GroupCommit(SegmentWriter(self._segments, last + 1, settings.roll_bytes), recovered.seqs, now)
-        secret = home.secret.read_text()
-        self._intake = Intake(home.log_socket, secret, self._commit, time.monotonic)
+        secret, parsed = home.secret.read_text(), Parsed()
+        self._intake = Intake(home.log_socket, secret, self._commit, parsed, time.monotonic)
         replies = local_replies_path(home)
         self._router = RouterLog(
             replies, recovered.router, self._commit, settings.envoy_admin, settings.turn_over_bytes
         )
-        self._keeper = CountKeeper(self._segments, self._ledger, store, now)
+        self._keeper = CountKeeper(self._segments, self._ledger, store, parsed, now)
         self._roller = Roller(home, settings.schedule, lock)
         self._rolled_at = self._asked_at = now()
         self._stopping = asyncio.Event()
@@ -211,6 +212,10 @@ class Collector:
     def _warnings(self) -> list[str]:
         found = [text for text in (self._commit.trouble, self._router.trouble, *self._troubles.values()) if text]
         found += [f"{release} dropped {count} records" for release, count in self._intake.dropped.items()]
+        lost = self._intake.refused_batches
+        found += [
+            f"{release}: {count} batches were not as they should be and are lost" for release, count in lost.items()
+        ]
         found += [f"{name}: so many entities that further events are counted singly" for name in self._full_sets]
         if self._router.malformed:
             found.append(f"{self._router.malformed} lines of Envoy's local replies are malformed")

@@ -1,14 +1,19 @@
-"""What records add to the counts: pure numbers, aggregated before anything is written."""
+"""What records add to the counts: pure numbers, a stretch of the log at a time, before anything is written."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from serinus.backends.delta.records import Record
+import numpy as np
+import numpy.typing as npt
+
+from serinus.backends.delta.columns import Columns
+from serinus.backends.delta.facts import Arm, Booleans, Facts, Integers
 from serinus.core.values import ArmCounts, Watch
 
 KINDS = ("errors", "slow", "fallbacks", "alerts", "missing", "entities")
@@ -19,6 +24,8 @@ CountKey = tuple[str, str, str]
 """split, release, name"""
 MinuteKey = tuple[int, str, str, str]
 """minute, model, release, name"""
+TotalKey = tuple[str, str, str]
+"""model, release, name"""
 
 _LEAST_MS, _GROWTH = 0.1, 1.1
 
@@ -29,68 +36,99 @@ class Tally:
 
     counts: Counter[CountKey] = field(default_factory=Counter)
     minutes: Counter[MinuteKey] = field(default_factory=Counter)
+    totals: Counter[TotalKey] = field(default_factory=Counter)
     firsts: dict[tuple[str, str], dict[int, CountKey]] = field(default_factory=dict)
     """(scope, kind) -> entity's hash -> what to count one up, if the entity is new to the set."""
 
-    def add(self, record: Record, watch: Watch | None, now: float) -> None:
-        """`now`, unix seconds, bounds what a record may say of its time."""
-        if not record.release:
+    def add(self, records: Columns, watches: Mapping[str, Watch], now: float) -> None:
+        """`watches`: split -> watch. `now`, unix seconds, bounds what a record may say of its time."""
+        if not len(records):
             return
-        self._add_minute(record, now)
-        if watch is None or watch.model != record.model:
+        facts = Facts(records)
+        self._add_traffic(facts, now)
+        watch_of_arm = [_watch_of(arm, watches) for arm in facts.arms]
+        if any(watch_of_arm):
+            self._add_watched(records, facts, watch_of_arm)
+
+    def add_dropped(self, meta: Mapping[str, Any]) -> None:
+        """What the batch whose frame has this `meta` says of records that never came."""
+        if "dropped" in meta:
+            self.totals[meta["model"], meta["release"], "dropped"] += meta["dropped"]
+
+    def _add_traffic(self, facts: Facts, now: float) -> None:
+        asked = facts.of_arms([bool(release) for _, _, release in facts.arms])
+        for name, where in facts.totals().items():
+            for (arm,), count in _grouped(where & asked, facts.arm):
+                self.totals[facts.arms[arm].model, facts.arms[arm].release, name] += count
+        believed = (facts.time >= now - 3600) & (facts.time <= now + 60)
+        minute = (np.where(believed, facts.time, now) // 60).astype(np.int64)
+        first = int(minute.min())
+        for name, where in (("requests", asked), ("errors", asked & facts.errors)):
+            for (at, arm), count in _grouped(where, minute - first, facts.arm):
+                self.minutes[first + at, facts.arms[arm].model, facts.arms[arm].release, name] += count
+        for (at, arm, number), count in _grouped(asked & ~facts.fault, minute - first, facts.arm, buckets(facts.ms)):
+            self.minutes[first + at, facts.arms[arm].model, facts.arms[arm].release, f"ms.{number}"] += count
+
+    def _add_watched(self, records: Columns, facts: Facts, watch_of_arm: list[Watch | None]) -> None:
+        watched = facts.of_arms([watch is not None for watch in watch_of_arm])
+        slow_ms = [watch.slow_ms if watch else math.inf for watch in watch_of_arm]
+        thresholds = [
+            watch.thresholds.get(arm.release, math.inf) if watch else math.inf
+            for arm, watch in zip(facts.arms, watch_of_arm, strict=True)
+        ]
+        events = facts.events(records, facts.of_arms(slow_ms), facts.of_arms(thresholds))
+        for name in TOTALS:
+            added = np.bincount(facts.arm, events[name] * watched, len(facts.arms))
+            for arm in np.flatnonzero(added):
+                self.counts[facts.arms[arm].split, facts.arms[arm].release, name] += int(added[arm])
+        firsts = _Firsts(records, facts)
+        scopes = {
+            "step": [f"split:{watch.split}" if watch else "" for watch in watch_of_arm],
+            "rollout": [f"rollout:{watch.rollout}" if watch else "" for watch in watch_of_arm],
+        }
+        for kind in KINDS:
+            happened = watched & (events[kind] > 0)
+            for within, scope_of_arm in scopes.items():
+                for key, count in firsts.nameless(happened, f"{within}.{kind}"):
+                    self.counts[key] += count
+                for scope, entity, key in firsts.named(happened, scope_of_arm, f"{within}.{kind}"):
+                    self.firsts.setdefault((scope, kind), {}).setdefault(entity, key)
+
+
+class _Firsts:
+    """Who the events of a stretch happened to."""
+
+    def __init__(self, records: Columns, facts: Facts) -> None:
+        self._facts = facts
+        self._entities = list(dict.fromkeys(records.entity))
+        number = {entity: place for place, entity in enumerate(self._entities)}
+        self._entity = np.fromiter(map(number.__getitem__, records.entity), np.int64, len(records))
+        self._is_named = np.array([entity is not None for entity in self._entities])[self._entity]
+        self._hashes: dict[int, int] = {}
+
+    def nameless(self, happened: Booleans, name: str) -> Iterator[tuple[CountKey, int]]:
+        """What is counted singly."""
+        for (arm,), count in _grouped(happened & ~self._is_named, self._facts.arm):
+            yield self._key(arm, name), count
+
+    def named(self, happened: Booleans, scope_of_arm: list[str], name: str) -> Iterator[tuple[str, int, CountKey]]:
+        """Scope, hash and what to count up, of each entity once a scope: where it was first."""
+        places = np.flatnonzero(happened & self._is_named)
+        if not places.size:
             return
-        found = happenings(record, watch)
-        entity = None if record.entity is None else entity_hash(record.entity)
-        split, release = watch.split, record.release
-        for name, count in found.items():
-            if name != "entities":
-                self.counts[split, release, name] += count
-            if name in KINDS:
-                self._add_first((f"split:{split}", name), entity, (split, release, f"step.{name}"))
-                self._add_first((f"rollout:{watch.rollout}", name), entity, (split, release, f"rollout.{name}"))
+        scopes = list(dict.fromkeys(scope_of_arm))
+        scope = np.array([scopes.index(one) for one in scope_of_arm])[self._facts.arm[places]]
+        _, first = np.unique(scope * len(self._entities) + self._entity[places], return_index=True)
+        for at, place in zip(scope[first].tolist(), places[first].tolist(), strict=True):
+            yield scopes[at], self._hash(int(self._entity[place])), self._key(int(self._facts.arm[place]), name)
 
-    def _add_first(self, entity_set: tuple[str, str], entity: int | None, key: CountKey) -> None:
-        if entity is None:
-            self.counts[key] += 1
-        else:
-            self.firsts.setdefault(entity_set, {}).setdefault(entity, key)
+    def _key(self, arm: int, name: str) -> CountKey:
+        return self._facts.arms[arm].split, self._facts.arms[arm].release, name
 
-    def _add_minute(self, record: Record, now: float) -> None:
-        at = record.time if now - 3600 <= record.time <= now + 60 else now
-        key = (int(at // 60), record.model, record.release)
-        self.minutes[*key, "requests"] += 1
-        if record.callers_fault:
-            return
-        self.minutes[*key, f"ms.{bucket(record.ms)}"] += 1
-        if record.failed:
-            self.minutes[*key, "errors"] += 1
-
-
-def happenings(record: Record, watch: Watch) -> dict[str, int]:
-    """What one answered request counts for. The caller's own mistakes are requests and nothing else."""
-    found = {"requests": 1}
-    if record.callers_fault:
-        return found
-    found["entities"] = 1
-    if record.failed:
-        found["errors"] = 1
-    if record.fallback:
-        found["fallbacks"] = 1
-    if record.timed_out or record.ms > watch.slow_ms:
-        found["slow"] = 1
-    if not record.failed and not record.fallback:
-        found |= {"answered": 1, "rows": record.rows}
-        if not record.scores or None in record.scores:
-            found["missing"] = 1
-        threshold = watch.thresholds.get(record.release)
-        if threshold is not None and (alerts := alerting(record, threshold)):
-            found["alerts"] = alerts
-    return found
-
-
-def alerting(record: Record, threshold: float) -> int:
-    """Rows whose score reaches the threshold."""
-    return sum(1 for score in record.scores or () if score is not None and score >= threshold)
+    def _hash(self, number: int) -> int:
+        if number not in self._hashes:
+            self._hashes[number] = entity_hash(self._entities[number] or "")
+        return self._hashes[number]
 
 
 def entity_hash(entity: str) -> int:
@@ -108,11 +146,29 @@ def arm_counts(release: str, named: Mapping[str, int]) -> ArmCounts:
     )
 
 
+def _watch_of(arm: Arm, watches: Mapping[str, Watch]) -> Watch | None:
+    """A release can be counted under a split of its own model only."""
+    watch = watches.get(arm.split)
+    return watch if watch is not None and arm.release and watch.model == arm.model else None
+
+
+def _grouped(where: Booleans, *codes: Integers) -> Iterator[tuple[tuple[int, ...], int]]:
+    """How often each combination of `codes` (each from 0) occurs `where` that is true."""
+    chosen = [code[where] for code in codes]
+    if not chosen[0].size:
+        return
+    shape = [int(code.max()) + 1 for code in chosen]
+    found, counts = np.unique(np.ravel_multi_index(chosen, shape), return_counts=True)
+    combinations = zip(*(code.tolist() for code in np.unravel_index(found, shape)), strict=True)
+    yield from zip(combinations, counts.tolist(), strict=True)
+
+
 # --- latency histogram: buckets that are each a tenth wider than the one before -----------------------------
 
 
-def bucket(ms: float) -> int:
-    return 0 if ms <= _LEAST_MS else 1 + int(math.log(ms / _LEAST_MS) / math.log(_GROWTH))
+def buckets(ms: npt.NDArray[np.float64]) -> Integers:
+    beyond = np.log(np.maximum(ms, _LEAST_MS) / _LEAST_MS) / math.log(_GROWTH)
+    return np.where(ms <= _LEAST_MS, 0, 1 + beyond.astype(np.int64))
 
 
 def quantile(histogram: Mapping[int, int], q: float) -> float | None:

@@ -14,7 +14,7 @@ from serinus.backends.delta import database as db
 from serinus.backends.delta.counting import arm_counts, quantile
 from serinus.backends.delta.database import Database
 from serinus.core.errors import InvalidInput, Refused
-from serinus.core.values import ArmCounts, Traffic, Watch
+from serinus.core.values import ArmCounts, Totals, Traffic, Watch
 
 DEFAULT_DAYS = 90
 """That predictions of a model are kept, where nobody said otherwise."""
@@ -66,6 +66,14 @@ class CountStore:
             for row in connection.execute(query):
                 named[row.release][row.name] = int(row.total)
         return {release: _traffic(release, names, now - first * 60) for release, names in named.items()}
+
+    def totals(self) -> Mapping[str, Totals]:
+        """Release -> what it did since it was first heard of."""
+        named: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+        with self._database.read() as connection:
+            for row in connection.execute(select(db.totals)):
+                named[row.release, row.model][row.name] = row.value
+        return {release: Totals(release, model, **counts) for (release, model), counts in named.items()}
 
     def retain(self, model: str, days: int) -> None:
         """How long predictions of `model` are kept. Raises InvalidInput for less than a day."""

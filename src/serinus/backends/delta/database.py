@@ -54,6 +54,14 @@ minutes = Table(
     Column("name", String, primary_key=True),  # requests, errors, ms.<bucket of the latency histogram>
     Column("value", BigInteger, nullable=False),
 )
+totals = Table(  # of a release, since it was first heard of
+    "totals",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("release", String, primary_key=True),
+    Column("name", String, primary_key=True),  # requests, errors, fallbacks, cached, dropped
+    Column("value", BigInteger, nullable=False),
+)
 entity_sets = Table(
     "entity_sets",
     metadata,

@@ -1,37 +1,54 @@
 """The Unix socket on which workers hand in their records.
 
-    worker     {"release", "model", "token", "boot"}       once
-    worker     {"seq", "records": [...], "dropped"?}       any number
-    collector  {"ack": seq}                                once the batch is durable
+    worker     {"release", "model"?, "token", "boot", "format": 2}     once
+    worker     {"seq", "bytes", "dropped"?} and `bytes` of body         any number
+    collector  {"ack": seq}                                             once the batch is durable
+    collector  {"ack": seq, "refused": why}                             a body that can never be taken
 
-One line of JSON each. A worker numbers its batches upwards and repeats, in order, what was not acknowledged.
+One line of JSON each, but for the body (`columns` says what is in it). A worker numbers its batches upwards and
+repeats, in order, what was not acknowledged.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
+from serinus.backends.delta.columns import Columns, parse_body
 from serinus.backends.delta.commit import GroupCommit
-from serinus.backends.delta.records import MAX_LINE, Hello, Malformed, parse_batch, parse_hello
-from serinus.backends.delta.sources import batch_meta
+from serinus.backends.delta.parsed import Parsed
+from serinus.backends.delta.records import BatchHead, Hello, Malformed, parse_head, parse_hello
+from serinus.backends.delta.sources import batch_key, batch_meta
 
 log = logging.getLogger(__name__)
+
+_Answer = Callable[[Mapping[str, object]], None]
 
 _HELLO_SECONDS = 10.0
 _MOST_CONNECTIONS = 512
 _MOST_UNREAD_ACKS = 64 * 1024
+_LINE = 64 * 1024
+_BODY_SECONDS = 30.0
+_LARGE_BODY = 2 * 1024 * 1024
+"""Larger ones are taken one at a time, so that many of them are never in memory together."""
+MAX_BODY = 64 * 1024 * 1024
+"""Bytes. A worker whose batch is larger is told so and goes on without it."""
 
 
 class Intake:
-    """Serves connections until `close`. `received`, `refused` and `dropped` are for the status."""
+    """Serves connections until `close`. What it counts is for the status, and of this process."""
 
-    def __init__(self, path: Path, secret: str, commit: GroupCommit, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, path: Path, secret: str, commit: GroupCommit, parsed: Parsed, monotonic: Callable[[], float]
+    ) -> None:
         self._path, self._secret, self._commit, self._monotonic = path, secret, commit, monotonic
+        self._parsed = parsed
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
         self.heard_at = monotonic()
@@ -39,6 +56,10 @@ class Intake:
         self.received = 0
         self.refused = 0
         self.dropped: Counter[str] = Counter()
+        """Release -> records that its workers had no room for."""
+        self.refused_batches: Counter[str] = Counter()
+        """Release -> batches that are lost because they were not as they should be."""
+        self._large = asyncio.Lock()
 
     @property
     def connections(self) -> int:
@@ -48,7 +69,7 @@ class Intake:
         """Listens on a socket that is made under another name, so that it is never there with a wrong mode."""
         new = self._path.with_name(self._path.name + ".new")
         new.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, path=new, limit=MAX_LINE)
+        self._server = await asyncio.start_unix_server(self._serve, path=new, limit=_LINE)
         new.chmod(0o600)
         new.rename(self._path)
 
@@ -84,27 +105,38 @@ class Intake:
         if not first:
             return
         hello = parse_hello(first, self._secret)
+
+        def answer(said: Mapping[str, object]) -> None:
+            if not writer.is_closing():
+                writer.write(json.dumps(said).encode() + b"\n")
+
         while line := await _line(reader):
             if writer.transport.get_write_buffer_size() > _MOST_UNREAD_ACKS:
                 raise Malformed(f"{hello.release} does not read its acknowledgements")
-            await self._take(line, hello, writer)
+            head = parse_head(line)
+            await self._take(head, hello, reader, answer)
+            self.heard_at = self._monotonic()
 
-    async def _take(self, line: bytes, hello: Hello, writer: asyncio.StreamWriter) -> None:
-        try:
-            batch = parse_batch(line, hello)
-        except Malformed as problem:
-            raise Malformed(f"{hello.release}: {problem}") from None
-        self.heard_at = self._monotonic()
-
-        def acknowledge() -> None:
-            if not writer.is_closing():
-                writer.write(json.dumps({"ack": batch.seq}).encode() + b"\n")
-
-        key = (hello.release, hello.boot)
-        if await self._commit.offer(batch_meta(hello, batch.seq), line, acknowledge, writer=key, seq=batch.seq):
-            self.received += len(batch.records)
-            if batch.dropped:
-                self.dropped[hello.release] += batch.dropped
+    async def _take(self, head: BatchHead, hello: Hello, reader: asyncio.StreamReader, answer: _Answer) -> None:
+        async with self._large if head.length > _LARGE_BODY else contextlib.nullcontext():
+            said: dict[str, object] = {"ack": head.seq}
+            records = Columns()
+            try:
+                async with asyncio.timeout(_BODY_SECONDS):
+                    body = await _body(reader, head.length)
+                records = parse_body(body, hello)
+            except Malformed as problem:
+                # It would be the same when it is sent again. The log keeps an empty one in its place.
+                self.refused_batches[hello.release] += 1
+                log.error("a batch of %s is lost: %s", hello.release, problem)
+                body, said["refused"] = b"", str(problem)
+            meta, writer = batch_meta(hello, head), (hello.release, hello.boot)
+            new = await self._commit.offer(meta, body, partial(answer, said), writer=writer, seq=head.seq)
+        if new:
+            self._parsed.put(batch_key(meta), records, len(body))
+            self.received += len(records)
+            if head.dropped:
+                self.dropped[hello.release] += head.dropped
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
@@ -114,4 +146,16 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
     except asyncio.IncompleteReadError:
         return b""
     except asyncio.LimitOverrunError:
-        raise Malformed(f"a line is longer than {MAX_LINE} bytes") from None
+        raise Malformed(f"a line is longer than {_LINE} bytes") from None
+
+
+async def _body(reader: asyncio.StreamReader, length: int) -> bytes:
+    """The whole of it. Raises Malformed, after reading past it, where it is too long to be taken."""
+    if length <= MAX_BODY:
+        return await reader.readexactly(length)
+    while length:
+        read = len(await reader.read(min(length, _LINE)))
+        if not read:
+            raise asyncio.IncompleteReadError(b"", length)
+        length -= read
+    raise Malformed(f"its body is longer than {MAX_BODY} bytes")

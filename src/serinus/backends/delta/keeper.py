@@ -10,22 +10,27 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from serinus.backends.delta.columns import Columns
 from serinus.backends.delta.counting import Tally
 from serinus.backends.delta.counts import CountStore
 from serinus.backends.delta.ledger import Advance, Ledger, RouterOffset, RouterReplies, RouterReply
+from serinus.backends.delta.parsed import Parsed
 from serinus.backends.delta.records import Malformed, parse_router_line, reached_release
 from serinus.backends.delta.segments import Frame, Position, read_frames
 from serinus.backends.delta.sources import ROUTER, records_of
 
 SETTLE = 0.5
-_WINDOW_BYTES = 32 * 1024 * 1024
+_WINDOW_BYTES = 8 * 1024 * 1024
 
 
 class CountKeeper:
     """One call of `step` at a time, from whatever thread."""
 
-    def __init__(self, directory: Path, ledger: Ledger, store: CountStore, now: Callable[[], float]) -> None:
+    def __init__(
+        self, directory: Path, ledger: Ledger, store: CountStore, parsed: Parsed, now: Callable[[], float]
+    ) -> None:
         self._directory, self._ledger, self._store, self._now = directory, ledger, store, now
+        self._parsed = parsed
         self._scanned = self.position = ledger.recovered().position
         self._replies = RouterReplies(ledger.replies())
         self._new_replies: list[RouterReply] = []
@@ -46,19 +51,21 @@ class CountKeeper:
         ready = [frame for frame in self._window if frame.meta["at"] <= horizon or frame.meta["at"] > now]
         if not ready:
             return False
-        records = [record for frame in ready for record in records_of(frame)]
-        watches = self._store.watches({record.split for record in records})
-        tally, counted = Tally(), 0
-        for record in records:
-            if not self._replies.overtook(record):
-                tally.add(record, watches.get(record.split), now)
-                counted += 1
+        records = self._in_time(records_of(ready, self._parsed))
+        tally = Tally()
+        tally.add(records, self._store.watches(set(records.split)), now)
+        for frame in ready:
+            tally.add_dropped(frame.meta)
         self._ledger.commit(tally, self._advance(ready, now))
         self.position, self._new_replies = ready[-1].end, []
-        self.records += counted
+        self.records += len(records)
         for _ in ready:
             self._window.popleft()
         return not complete
+
+    def _in_time(self, records: Columns) -> Columns:
+        late = self._replies.overtook(records)
+        return records.where([not one for one in late]) if any(late) else records
 
     def forget(self) -> None:
         """Lets the next `step` forget the router's replies that the ledger has forgotten. From any thread."""
@@ -98,9 +105,9 @@ class CountKeeper:
 
 def _overtaken(line: bytes) -> RouterReply | None:
     try:
-        record = parse_router_line(line)
-        if record is None or not record.release or not reached_release(line):
+        reply = parse_router_line(line)
+        if reply is None or not reply.release or not reached_release(line):
             return None
     except Malformed:
         return None  # counted as malformed where the file was read
-    return RouterReply(record.request_id, record.release, record.start)
+    return RouterReply(reply.request_id, reply.release, reply.start)

@@ -6,7 +6,6 @@ from the segments, which are removed only after they were counted and rolled up.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,16 +13,14 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
 
 from serinus.backends.delta import database as db
-from serinus.backends.delta.counting import CountKey, Tally
+from serinus.backends.delta.columns import Columns
+from serinus.backends.delta.counting import Tally
 from serinus.backends.delta.database import Database
-from serinus.backends.delta.records import Record
+from serinus.backends.delta.entities import MOST_ENTITIES, EntitySets
 from serinus.backends.delta.segments import Position
 
-MOST_ENTITIES = 500_000
-"""That one set remembers; events of further entities are counted singly, and the status says so."""
 _SAME_REQUEST = 0.02
 """Seconds by which the router's and the worker's word on a request's start may differ."""
-_CHUNK = 500
 
 
 class RouterOffset(NamedTuple):
@@ -55,11 +52,16 @@ class RouterReplies:
     def add(self, reply: RouterReply) -> None:
         self._starts.setdefault((reply.request_id, reply.release), []).append(reply.start)
 
-    def overtook(self, record: Record) -> bool:
-        if record.by_router:
-            return False
-        starts = self._starts.get((record.request_id, record.release))
-        return starts is not None and any(abs(start - record.start) <= _SAME_REQUEST for start in starts)
+    def overtook(self, records: Columns) -> list[bool]:
+        """For each record."""
+        late = [False] * len(records)
+        if self._starts:
+            asked = zip(records.request_id, records.release, strict=True)
+            for place, key in enumerate(asked):
+                if key in self._starts and not records.by_router[place]:
+                    start = records.time[place] - records.ms[place] / 1000
+                    late[place] = any(abs(one - start) <= _SAME_REQUEST for one in self._starts[key])
+        return late
 
 
 @dataclass(slots=True)
@@ -85,7 +87,7 @@ class Recovered:
 class Ledger:
     def __init__(self, database: Database, most_entities: int = MOST_ENTITIES) -> None:
         self._database = database
-        self._most_entities = most_entities
+        self._entities = EntitySets(most_entities)
 
     def recovered(self) -> Recovered:
         with self._database.read() as connection:
@@ -101,9 +103,10 @@ class Ledger:
     def commit(self, tally: Tally, advance: Advance) -> None:
         """All of it or nothing."""
         with self._database.write() as connection:
-            counts = tally.counts + _firsts(connection, tally, advance.at, self._most_entities)
-            _add(connection, db.counts, counts)
+            firsts, remembered = self._entities.firsts(connection, tally, advance.at)
+            _add(connection, db.counts, tally.counts + firsts)
             _add(connection, db.minutes, tally.minutes)
+            _add(connection, db.totals, tally.totals)
             _put(connection, db.progress, {"name": "counted"}, _mark(advance.position))
             if advance.router:
                 _put(connection, db.progress, {"name": "router"}, _mark(advance.router))
@@ -111,12 +114,12 @@ class Ledger:
                 _put(connection, db.writers, {"release": release, "boot": boot}, {"seq": seq, "at": advance.at})
             for reply in advance.replies:
                 _put(connection, db.router_replies, reply._asdict(), {})
+        self._entities.remember(remembered)
 
     def saturated(self) -> list[str]:
         """`scope kind` of the sets that remember as many entities as they may."""
-        full = select(db.entity_sets).where(db.entity_sets.c.size >= self._most_entities)
         with self._database.read() as connection:
-            return [f"{row.scope} {row.kind}" for row in connection.execute(full)]
+            return self._entities.saturated(connection)
 
     def prune(self, now: float, oldest_pending: float) -> None:
         """Forgets what no longer matters: minutes after two hours; writers that were silent and entities of scopes
@@ -162,37 +165,3 @@ def _add(connection: Connection, table: Table, deltas: Mapping[tuple[Any, ...], 
     if old:
         same = [table.c[name] == part for name, part in parts.items()]
         connection.execute(update(table).where(*same).values(value=table.c.value + bindparam("delta")), old)
-
-
-def _firsts(connection: Connection, tally: Tally, now: float, most: int) -> Counter[CountKey]:
-    """Remembers the entities that are new to their sets; what they add to the counts."""
-    found: Counter[CountKey] = Counter()
-    for (scope, kind), keys in tally.firsts.items():
-        set_id, size = _entity_set(connection, scope, kind, now)
-        fresh = _unknown(connection, set_id, list(keys))
-        kept = fresh[: max(most - size, 0)]
-        if kept:
-            connection.execute(insert(db.entities), [{"set_id": set_id, "hash": one} for one in kept])
-        values = {"size": size + len(kept), "used_at": now}
-        connection.execute(update(db.entity_sets).where(db.entity_sets.c.id == set_id).values(values))
-        found.update(keys[one] for one in fresh)
-    return found
-
-
-def _entity_set(connection: Connection, scope: str, kind: str, now: float) -> tuple[int, int]:
-    same = (db.entity_sets.c.scope == scope, db.entity_sets.c.kind == kind)
-    row = connection.execute(select(db.entity_sets.c.id, db.entity_sets.c.size).where(*same)).one_or_none()
-    if row is not None:
-        return row.id, row.size
-    created = connection.execute(insert(db.entity_sets).values(scope=scope, kind=kind, size=0, used_at=now))
-    assert created.inserted_primary_key is not None
-    return int(created.inserted_primary_key[0]), 0
-
-
-def _unknown(connection: Connection, set_id: int, hashes: list[int]) -> list[int]:
-    known: set[int] = set()
-    at = db.entities.c
-    for start in range(0, len(hashes), _CHUNK):
-        chunk = hashes[start : start + _CHUNK]
-        known.update(connection.scalars(select(at.hash).where(at.set_id == set_id, at.hash.in_(chunk))))
-    return [one for one in hashes if one not in known]

@@ -19,7 +19,7 @@ from serinus.backends.delta.reading import read_predictions, within
 from serinus.backends.delta.status import STALE_SECONDS, read_status
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
-from serinus.core.values import ArmCounts, Label, Traffic, Watch
+from serinus.core.values import ArmCounts, Label, Totals, Traffic, Watch
 
 
 class DeltaPredictionLog:
@@ -56,6 +56,13 @@ class DeltaPredictionLog:
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
         try:
             return self._counts.traffic(model, seconds, self._now())
+        except OperationalError as error:
+            raise _unavailable(error) from error
+
+    def totals(self) -> Mapping[str, Totals]:
+        """Release -> what it did since it was first heard of, over all restarts: counters that only grow."""
+        try:
+            return self._counts.totals()
         except OperationalError as error:
             raise _unavailable(error) from error
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 from deltalake import DeltaTable
 
+from serinus.backends.delta.inputs import rows_as_objects
 from serinus.backends.delta.ledger import RouterReplies
 from serinus.backends.delta.segments import Position, read_frames
 from serinus.backends.delta.sources import records_of
@@ -21,9 +22,17 @@ def read_predictions(table: Path, segments: Path, replies: RouterReplies) -> pl.
     frames = list(read_frames(segments, Position(last_segment(table) + 1, 0)))
     rolled = DeltaTable(table) if DeltaTable.is_deltatable(str(table)) else None
     taken = taken_by(rolled) if rolled else 0
-    rest = (record for frame in frames if frame.end.segment > taken for record in records_of(frame))
+    rest = records_of(frame for frame in frames if frame.end.segment > taken)
     tail = frame_of(rest, replies).lazy()
-    return pl.concat([pl.scan_delta(rolled).select(*COLUMNS), tail]) if rolled else tail
+    whole = pl.concat([_scan(rolled), tail]) if rolled else tail
+    return whole.with_columns(rows_as_objects())
+
+
+def _scan(table: DeltaTable) -> pl.LazyFrame:
+    """Also where the collector has not yet given an older table its newest columns."""
+    there = {each.name for each in table.schema().fields}
+    lacking = [pl.lit(None, kind).alias(name) for name, kind in COLUMNS.items() if name not in there]
+    return pl.scan_delta(table).with_columns(lacking).select(*COLUMNS)
 
 
 def within(frame: pl.LazyFrame, model: str | None, since: datetime | None, until: datetime | None) -> pl.LazyFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -39,6 +40,8 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):  # the collector says when it is over, by closing stdin
         signal.signal(number, signal.SIG_IGN)
     os.nice(5)
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 20)  # a segment's lists of scores are many, and no cycles
     roll_up = _roll_up(Home(given.home), Schedule(given.commits, given.seconds))
     for line in sys.stdin:
         asked = json.loads(line)

@@ -63,8 +63,7 @@ class RollUp:
     def _roll(self, number: int) -> None:
         if number > self._table.taken:
             frames = read_frames(self._directory, Position(number, 0), Position(number, 2**62))
-            records = (record for frame in frames for record in records_of(frame))
-            self._table.append(frame_of(records, RouterReplies(self._ledger.replies())), number)
+            self._table.append(frame_of(records_of(frames), RouterReplies(self._ledger.replies())), number)
         path_of(self._directory, number).unlink()
         sync_directory(self._directory)
 

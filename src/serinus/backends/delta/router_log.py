@@ -13,7 +13,7 @@ from pathlib import Path
 
 from serinus.backends.delta.commit import GroupCommit
 from serinus.backends.delta.ledger import RouterOffset
-from serinus.backends.delta.sources import router_meta, router_records
+from serinus.backends.delta.sources import router_meta, router_replies
 
 log = logging.getLogger(__name__)
 
@@ -85,12 +85,12 @@ class RouterLog:
             await self._ask_to_reopen(self._admin)
 
     async def _take(self, lines: bytes, upto: RouterOffset) -> None:
-        records, malformed = router_records(lines)
+        replies, malformed = router_replies(lines)
         durable = asyncio.Event()
         await self._commit.offer(router_meta(*upto), lines, durable.set)
         await durable.wait()
         self._at = upto
-        self.received += len(records)
+        self.received += len(replies)
         self.malformed += malformed
 
     async def _ask_to_reopen(self, admin: str) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from serinus.backends.delta.records import Hello, Malformed, Record, parse_batch, parse_router_line
+from serinus.backends.delta.columns import Columns, of_replies, parse_body, timed_by
+from serinus.backends.delta.format1 import parse_format1
+from serinus.backends.delta.parsed import Key, Parsed
+from serinus.backends.delta.records import FORMAT, BatchHead, Hello, LocalReply, Malformed, parse_router_line
 from serinus.backends.delta.segments import Frame
 
 RELEASE = "release"
 ROUTER = "router"
-_DAY, _MINUTE = 86_400, 60
 
 
-def batch_meta(hello: Hello, seq: int) -> dict[str, Any]:
-    return {"source": RELEASE, "release": hello.release, "model": hello.model, "boot": hello.boot, "seq": seq}
+def batch_meta(hello: Hello, head: BatchHead) -> dict[str, Any]:
+    dropped = {"dropped": head.dropped} if head.dropped else {}
+    return {"source": RELEASE, "format": FORMAT, **hello._asdict(), "seq": head.seq, **dropped}
 
 
 def router_meta(inode: int, offset: int) -> dict[str, Any]:
@@ -21,29 +25,37 @@ def router_meta(inode: int, offset: int) -> dict[str, Any]:
     return {"source": ROUTER, "inode": inode, "offset": offset}
 
 
-def records_of(frame: Frame) -> list[Record]:
+def records_of(frames: Iterable[Frame], parsed: Parsed | None = None) -> Columns:
     """What was checked on its way in reads without an error; the router's lines that are malformed are left out.
-
-    A record from another day than its arrival is given the time of its arrival: a worker's clock is not to be trusted
-    with the table's partitions.
-    """
-    meta, at = frame.meta, frame.meta["at"]
-    if meta["source"] == RELEASE:
-        records = parse_batch(frame.body, Hello(meta["release"], meta["model"], meta["boot"])).records
-    else:
-        records = router_records(frame.body)[0]
-    return [record if at - _DAY <= record.time <= at + _MINUTE else record._replace(time=at) for record in records]
+    What is taken from `parsed` lacks its inputs."""
+    found = Columns()
+    for frame in frames:
+        known = parsed.take(batch_key(frame.meta)) if parsed and frame.meta["source"] == RELEASE else None
+        found.extend(timed_by(_records(frame) if known is None else known, frame.meta["at"]))
+    return found
 
 
-def router_records(lines: bytes) -> tuple[list[Record], int]:
-    """The records, and how many lines were malformed."""
-    records, malformed = [], 0
+def batch_key(meta: Mapping[str, Any]) -> Key:
+    return meta["release"], meta["boot"], meta["seq"]
+
+
+def _records(frame: Frame) -> Columns:
+    meta = frame.meta
+    if meta["source"] == ROUTER:
+        return of_replies(router_replies(frame.body)[0])
+    hello = Hello(meta["release"], meta["model"], meta["boot"])
+    return parse_body(frame.body, hello) if meta.get("format") == FORMAT else parse_format1(frame.body, hello)
+
+
+def router_replies(lines: bytes) -> tuple[list[LocalReply], int]:
+    """Those that were answered, and how many lines were malformed."""
+    replies, malformed = [], 0
     for line in lines.splitlines():
         try:
-            record = parse_router_line(line)
+            reply = parse_router_line(line)
         except Malformed:
             malformed += 1
             continue
-        if record is not None:
-            records.append(record)
-    return records, malformed
+        if reply is not None:
+            replies.append(reply)
+    return replies, malformed

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import polars as pl
@@ -23,8 +23,10 @@ from deltalake import (
 from deltalake.schema import ArrayType, PrimitiveType
 from pydantic_core import to_json
 
+from serinus.backends.delta.columns import Columns, Numbers
+from serinus.backends.delta.inputs import inputs_text
 from serinus.backends.delta.ledger import RouterReplies
-from serinus.backends.delta.records import LATE, Record, inputs_json
+from serinus.backends.delta.records import LATE
 from serinus.backends.delta.segments import sync_directory
 from serinus.backends.delta.taken import APPLICATION, taken_by
 
@@ -45,14 +47,9 @@ COLUMNS: Mapping[str, pl.DataType] = {
     "answers": pl.List(pl.Float64()),
     "fallback": pl.Boolean(),
     "error": pl.String(),
+    "cached": pl.Boolean(),
 }
 PARTITIONS = ("model", "day")
-
-_RAW = {
-    name: pl.Int64() if name == "time" else pl.String() if isinstance(kind, pl.List) else kind
-    for name, kind in COLUMNS.items()
-    if name != "day"
-}
 
 _DELTA_TYPES = {
     pl.Datetime("us", "UTC"): "timestamp",
@@ -74,35 +71,52 @@ class Partition(NamedTuple):
     """ISO 8601."""
 
 
-def frame_of(records: Iterable[Record], replies: RouterReplies) -> pl.DataFrame:
+_TAKEN: Mapping[str, pl.DataType] = {
+    **{name: pl.Float64() for name in ("time", "ms")},
+    **{name: pl.String() for name in ("model", "release", "role", "split", "request_id", "entity", "error")},
+    **{name: pl.String() for name in ("header", "inputs")},
+    **{name: pl.Boolean() for name in ("fallback", "cached")},
+    "status": pl.Int16(),
+    "rows": pl.Int32(),
+}
+
+
+def frame_of(records: Columns, replies: RouterReplies) -> pl.DataFrame:
     """Records as rows of the table. What came too late has status 0 and the error `late`: it answered nobody."""
-    rows = [_row(record, replies.overtook(record)) for record in records]
-    # Column by column, and lists as JSON: polars takes them ten times as fast as lists of Python floats.
-    columns = zip(*rows, strict=True) if rows else iter([()] * len(_RAW))
-    series = [pl.Series(name, values, kind) for (name, kind), values in zip(_RAW.items(), columns, strict=True)]
-    lists = [pl.col(name).str.json_decode(COLUMNS[name]) for name in ("scores", "answers")]
-    time = pl.col("time").cast(COLUMNS["time"])
-    return pl.DataFrame(series).with_columns(time, time.dt.date().alias("day"), *lists).select(*COLUMNS)
-
-
-def _row(record: Record, late: bool) -> tuple[Any, ...]:
-    return (
-        round(record.time * 1_000_000),
-        record.model,
-        record.release or None,
-        record.role or None,
-        record.split or None,
-        record.request_id,
-        record.entity,
-        0 if late else record.status,
-        record.ms,
-        record.rows,
-        inputs_json(record),
-        None if record.scores is None else to_json(record.scores).decode(),
-        None if record.answers is None else to_json(record.answers).decode(),
-        record.fallback,
-        LATE if late else record.error,
+    late = pl.Series(replies.overtook(records), dtype=pl.Boolean)
+    frame = pl.DataFrame([_series(records, name) for name in _TAKEN])
+    scores = _lists("scores", records.scores)
+    time = (pl.col("time") * 1_000_000).round().cast(pl.Int64).cast(COLUMNS["time"])
+    return frame.select(
+        time.alias("time"),
+        time.dt.date().alias("day"),
+        *("model", _or_null("release"), _or_null("role"), _or_null("split"), "request_id", "entity"),
+        pl.when(late).then(pl.lit(0, pl.Int16)).otherwise("status").alias("status"),
+        pl.col("ms").alias("latency_ms"),
+        "rows",
+        inputs_text(),
+        scores,
+        scores.alias("answers") if records.answers == records.scores else _lists("answers", records.answers),
+        "fallback",
+        pl.when(late).then(pl.lit(LATE)).otherwise("error").alias("error"),
+        "cached",
     )
+
+
+def _series(records: Columns, name: str) -> pl.Series:
+    return pl.Series(name, getattr(records, name), _TAKEN[name])
+
+
+def _or_null(name: str) -> pl.Expr:
+    return pl.when(pl.col(name) != "").then(name).alias(name)
+
+
+def _lists(name: str, lists: Sequence[Numbers]) -> pl.Series:
+    if not lists:
+        return pl.Series(name, [], COLUMNS[name])
+    # As one text of JSON: polars takes it forty times as fast as lists of Python floats.
+    text = pl.Series(name, [to_json(lists, inf_nan_mode="null").decode()])
+    return text.str.json_decode(pl.List(COLUMNS[name])).explode()
 
 
 class PredictionTable:
@@ -114,7 +128,7 @@ class PredictionTable:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._table = DeltaTable.create(
             path,
-            _schema(),
+            table_schema(),
             mode="ignore",
             name="predictions",
             partition_by=list(PARTITIONS),
@@ -123,6 +137,7 @@ class PredictionTable:
                 "delta.deletedFileRetentionDuration": f"interval {keep_hours} hours",
             },
         )
+        self._widen()
 
     @property
     def taken(self) -> int:
@@ -180,6 +195,14 @@ class PredictionTable:
             self._table.delete(f"model = '{quoted}' AND day = '{day}'", post_commithook_properties=_QUIET)
         return gone
 
+    def _widen(self) -> None:
+        """Gives a table that was made by an earlier Serinus the columns that it lacks: null in the rows it has."""
+        there = {each.name for each in self._table.schema().fields}
+        lacking = [each for each in table_schema().fields if each.name not in there]
+        if lacking:
+            self._table.alter.add_columns(lacking, post_commithook_properties=_QUIET)
+            self._sync_last_commit()
+
     def _small_files(self) -> dict[Partition, int]:
         files = pl.DataFrame(self._table.get_add_actions(flatten=True))
         small = files.filter(pl.col("size_bytes") < _SMALL_BYTES)
@@ -202,7 +225,8 @@ def _sync(path: Path) -> None:
     sync_directory(path.parent)
 
 
-def _schema() -> Schema:
+def table_schema() -> Schema:
+    """Of `COLUMNS`, in the words of Delta."""
     double = ArrayType(PrimitiveType("double"), contains_null=True)
     return Schema(
         [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serinus.backends.envoy.names import METADATA, Json, typed
+from serinus.backends.envoy.names import METADATA, Json, overwrite, typed
 
 _TIMEOUT = ("UT", "UMSDR")
 _OVERFLOW = ("UO", "OM")
@@ -17,8 +17,11 @@ request, a body that does not arrive, a missing key) are not among them."""
 _INFER = r"^[^?]*/infer(\?.*)?$"
 _INVOCATIONS = r"^[^?]*/invocations(\?.*)?$"
 
+_LATE = "the model did not answer within its time limit"
+_AS_ENVOY_SAYS = "%LOCAL_REPLY_BODY%"
 _TEXTS = (
-    (_TIMEOUT, "the model did not answer within its time limit"),
+    (_TIMEOUT, _LATE),
+    (("NR",), "no such model is served here"),
     (_OVERFLOW, "too many requests are waiting for this model"),
     (_NO_ANSWER, "the model is not answering"),
 )
@@ -31,6 +34,7 @@ def local_reply_config() -> Json:
         "mappers": [
             _fallback(_INFER, "fallback_infer"),
             _fallback(_INVOCATIONS, "fallback_invocations"),
+            *_errors_of_calls(),
             *(_error(flags, text) for flags, text in _TEXTS),
             _any_other_error(),
         ]
@@ -83,16 +87,41 @@ def _fallback(path: str, body: str) -> Json:
     }
 
 
+_GRPC = {"header_filter": {"header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}}}
+_DEADLINE_EXCEEDED, _RESOURCE_EXHAUSTED = "4", "8"
+
+
 def _error(flags: tuple[str, ...], text: str) -> Json:
-    return {
-        "filter": {"response_flag_filter": {"flags": list(flags)}},
-        "body_format_override": {"json_format": {"error": text}},
-    }
+    return {"filter": _flagged(flags), "body_format_override": {"json_format": {"error": text}}}
 
 
 def _any_other_error() -> Json:
-    at_least_400 = {"comparison": {"op": "GE", "value": {"default_value": 400, "runtime_key": "serinus.error_from"}}}
+    return {"filter": _status("GE", 400), "body_format_override": {"json_format": {"error": _AS_ENVOY_SAYS}}}
+
+
+def _errors_of_calls() -> list[Json]:
+    """For gRPC: what is the body elsewhere becomes `grpc-message`. HTTP's 504 alone would be UNAVAILABLE, which a
+    client may send again by itself; its 413 would be UNKNOWN."""
+    return [
+        _error_of_call(_flagged(_TIMEOUT), _LATE, _DEADLINE_EXCEEDED),
+        *(_error_of_call(_flagged(flags), text) for flags, text in _TEXTS),
+        _error_of_call(_status("EQ", 413), "the message is too large", _RESOURCE_EXHAUSTED),
+        _error_of_call(_status("GE", 400), _AS_ENVOY_SAYS),
+    ]
+
+
+def _error_of_call(condition: Json, text: str, status: str | None = None) -> Json:
     return {
-        "filter": {"status_code_filter": at_least_400},
-        "body_format_override": {"json_format": {"error": "%LOCAL_REPLY_BODY%"}},
+        "filter": {"and_filter": {"filters": [_GRPC, condition]}},
+        "body_format_override": {"text_format_source": {"inline_string": text}},
+        "headers_to_add": [] if status is None else [overwrite("grpc-status", status)],
     }
+
+
+def _flagged(flags: tuple[str, ...]) -> Json:
+    return {"response_flag_filter": {"flags": list(flags)}}
+
+
+def _status(compared: str, status: int) -> Json:
+    value = {"default_value": status, "runtime_key": f"serinus.status_{status}"}
+    return {"status_code_filter": {"comparison": {"op": compared, "value": value}}}

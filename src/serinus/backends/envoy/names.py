@@ -32,6 +32,26 @@ def overwrite(header: str, value: str) -> Json:
     return {"header": {"key": header, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
+def open_to_all() -> Json:
+    """A route's `typed_per_filter_config` that asks for no API key."""
+    return {API_KEY_FILTER: typed("config.route.v3.FilterConfig", disabled=True)}
+
+
+def http_upstream(**options: Any) -> Json:
+    """A cluster's `typed_extension_protocol_options`: HTTP/1.1, with the trailers in which a gRPC status comes."""
+    protocol = typed(
+        "extensions.upstreams.http.v3.HttpProtocolOptions",
+        explicit_http_config={"http_protocol_options": {"enable_trailers": True}},
+        **options,
+    )
+    return {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol}
+
+
+def own_socket(home: Home) -> Path:
+    """Where Envoy asks itself."""
+    return home.sockets / "own.sock"
+
+
 def bootstrap_file(home: Home) -> Path:
     return home.envoy / "bootstrap.json"
 

@@ -44,6 +44,8 @@ class EnvoyRouter:
         self._drain = drain
         self._lock = threading.RLock()
         self._expiry: dict[str, float] = {}
+        self._text = ""
+        self._parsed: tuple[Routes, str | None] = (Routes(), None)
         self._sweeper: threading.Timer | None = None
         self._closed = False
 
@@ -53,7 +55,7 @@ class EnvoyRouter:
         """See `Router.apply`. InvalidInput where the routing contradicts itself."""
         _check(routing)
         with self._lock:
-            routes = xds.read_routes(self._routes)
+            routes, _ = self._read()
             # Both: what is in force, and what Envoy would come up with.
             if not self.in_force(routing.model) == routing == routes.routings.get(routing.model):
                 added = {arm.release: arm.endpoint for arm in routing.arms}
@@ -63,12 +65,12 @@ class EnvoyRouter:
 
     def in_force(self, model: str) -> Routing | None:
         """See `Router.in_force`."""
-        return xds.routings_of(self._admin.route_configuration()).get(model)
+        return self._in_force().get(model)
 
     def remove(self, model: str) -> None:
         """See `Router.remove`."""
         with self._lock:
-            routes = xds.read_routes(self._routes)
+            routes, _ = self._read()
             if model in routes.routings or self.in_force(model) is not None:
                 self._put_routes(replace(routes, routings={m: r for m, r in routes.routings.items() if m != model}))
             self._sweep_when_due()
@@ -78,13 +80,13 @@ class EnvoyRouter:
     def admit(self, name: str, key: str) -> None:
         """Lets the caller `name` in by `key`, from now on, where `prepare` was told that keys are required."""
         with self._lock:
-            routes = xds.read_routes(self._routes)
+            routes, _ = self._read()
             self._put_routes(replace(routes, api_keys={**routes.api_keys, name: key}))
 
     def dismiss(self, name: str) -> None:
         """Takes the caller's key back. Nothing happens where there is none of that name."""
         with self._lock:
-            routes = xds.read_routes(self._routes)
+            routes, _ = self._read()
             kept = {caller: key for caller, key in routes.api_keys.items() if caller != name}
             self._put_routes(replace(routes, api_keys=kept))
 
@@ -96,6 +98,24 @@ class EnvoyRouter:
                 self._sweeper.cancel()
             self._admin.close()
 
+    # --- reading ------------------------------------------------------------------------------------------
+
+    def _in_force(self) -> Mapping[str, Routing]:
+        """Envoy names the version, which is the content's digest: where the file is of that version, it is what is in
+        force. Else Envoy says all of it, which takes it 0.5 s with 200 models."""
+        routes, version = self._read()
+        if version is not None and version == self._admin.subscription(ROUTE_TABLE).version:
+            return routes.routings
+        return xds.routings_of(self._admin.route_configuration())
+
+    def _read(self) -> tuple[Routes, str | None]:
+        """The routes file, and its version where it is whole; parsed when it has changed."""
+        with self._lock:
+            text = self._routes.read_text(encoding="utf-8") if self._routes.exists() else ""
+            if text != self._text:
+                self._text, self._parsed = text, (xds.parse_routes(text), xds.version_of(text))
+            return self._parsed
+
     # --- writing and confirming ---------------------------------------------------------------------------
 
     def _put_clusters(self, endpoints: Mapping[str, str]) -> None:
@@ -106,7 +126,7 @@ class EnvoyRouter:
 
     def _put(self, path: Path, text: str, subscription: str) -> None:
         """Has Envoy take `text`, or leaves everything as it was and raises Unavailable."""
-        version = xds.version_of(text)
+        version = xds.version_of(text) or ""
         before = self._admin.subscription(subscription)
         old = path.read_text(encoding="utf-8") if path.exists() else ""
         if before.version == version and old == text:
@@ -133,7 +153,7 @@ class EnvoyRouter:
     def _sweep_when_due(self) -> None:
         """Removes the clusters whose time is over, and comes back for those whose time is not."""
         clusters = xds.read_clusters(self._clusters)
-        routes = xds.read_routes(self._routes)
+        routes, _ = self._read()
         unused = clusters.keys() - routes.releases
         now = time.monotonic()
         self._expiry = {release: self._expiry.get(release, now + self._drain) for release in unused}

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from serinus.backends.envoy import names, xds
+from serinus.backends.envoy import cleaning, grpc, names, xds
 from serinus.backends.envoy.files import write
 from serinus.backends.envoy.local_replies import access_log, local_reply_config
 from serinus.backends.envoy.names import API_KEY_FILTER, API_KEY_HEADER, Json, typed
@@ -16,6 +16,18 @@ from serinus.core.home import Home
 _MAX_CALLERS = 10_000
 """Connections of callers at the same time."""
 _LOG_FLUSH_MS = 200
+_STATISTICS: list[Json] = [
+    {"prefix": "cluster_manager."},
+    {"prefix": f"http.{names.STAT_PREFIX}."},
+    {"prefix": "listener"},
+    {"prefix": "server."},
+    {"suffix": ".upstream_cx_active"},
+    {"suffix": ".upstream_cx_connect_fail"},
+    {"suffix": ".upstream_rq_pending_overflow"},
+    {"suffix": ".upstream_rq_timeout"},
+    {"suffix": ".upstream_rq_total"},
+]
+"""Kept, of the hundred that Envoy has of each release: all are searched whenever a change waits to be confirmed."""
 
 
 def admin_socket(home: Home) -> str:
@@ -87,8 +99,12 @@ def bootstrap(
         "node": {"id": "serinus", "cluster": "serinus"},
         "admin": {"address": admin},
         "dynamic_resources": {"cds_config": _watched(home, names.clusters_file(home))},
-        "static_resources": {"listeners": [listener]},
+        "static_resources": {
+            "listeners": [listener, grpc.own_listener(names.own_socket(home), _ROUTER)],
+            "clusters": [grpc.own_cluster(names.own_socket(home))],
+        },
         "overload_manager": {"resource_monitors": [_limit_of_callers()]},
+        "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": _STATISTICS}}},
     }
 
 
@@ -119,12 +135,18 @@ def _connection_manager(home: Home, api_keys_required: bool) -> Json:
         http_filters=_filters(api_keys_required),
         access_log=[access_log(names.local_answers_file(home))],
         local_reply_config=local_reply_config(),
-        early_header_mutation_extensions=[_clean_headers()],
+        early_header_mutation_extensions=[cleaning.early()],
         preserve_external_request_id=True,
         always_set_request_id_in_response=True,
         **_EDGE,
     )
 
+
+_ROUTER: Json = {
+    "name": "envoy.filters.http.router",
+    # Headers of its own in both directions would be made only to be removed again.
+    "typed_config": typed("extensions.filters.http.router.v3.Router", suppress_envoy_headers=True),
+}
 
 # What a proxy in front of strangers wants, even while it is on loopback.
 _EDGE: Json = {
@@ -151,49 +173,9 @@ _EDGE: Json = {
 
 
 def _filters(api_keys_required: bool) -> list[Json]:
-    router = {
-        "name": "envoy.filters.http.router",
-        "typed_config": typed("extensions.filters.http.router.v3.Router"),
-    }
+    others = [cleaning.mending_filter(), *grpc.filters(), _ROUTER]
     if not api_keys_required:
-        return [router]
+        return others
     # No key is known here, so nobody gets in until the routes file names some.
     keys = typed("extensions.filters.http.api_key_auth.v3.ApiKeyAuth", key_sources=[{"header": API_KEY_HEADER}])
-    return [{"name": API_KEY_FILTER, "typed_config": keys}, router]
-
-
-def _clean_headers() -> Json:
-    """Before anything looks at a request: no header that steers Serinus or Envoy comes from a caller, and a request
-    id or an entity that is not one is as good as none (Envoy then makes an id, and splits at random)."""
-    # The size is checked apart: CEL limits a pattern's compiled size, and {1,128} is past it.
-    well_formed = f"size({_cel(names.REQUEST_ID_HEADER)}) <= 128 && {_cel(names.REQUEST_ID_HEADER)}.matches('{_ID}')"
-    mutations = [
-        {"remove_on_match": {"key_matcher": {"prefix": "x-serinus-"}}},
-        {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
-        *_replace(names.REQUEST_ID_HEADER, f"%CEL({well_formed} ? {_cel(names.REQUEST_ID_HEADER)} : '')%"),
-        *_replace(names.ENTITY_HEADER, f"%REQ({names.ENTITY_HEADER})%"),
-    ]
-    return {
-        "name": "envoy.http.early_header_mutation.header_mutation",
-        "typed_config": typed(
-            "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation", mutations=mutations
-        ),
-    }
-
-
-_ID = "^[A-Za-z0-9._:-]+$"
-
-
-def _cel(header: str) -> str:
-    return f"request.headers['{header}']"
-
-
-def _replace(header: str, value: str) -> list[Json]:
-    """An empty value adds no header but does not remove one either: so by way of a second header."""
-    aside = "x-serinus-aside"
-    return [
-        {"append": names.overwrite(aside, value)},
-        {"remove": header},
-        {"append": names.overwrite(header, f"%REQ({aside})%")},
-        {"remove": aside},
-    ]
+    return [{"name": API_KEY_FILTER, "typed_config": keys}, *others]

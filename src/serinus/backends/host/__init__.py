@@ -4,6 +4,8 @@
     python -m serinus.backends.host      the host itself, a process of its own (`__main__`)
 
 Inside the host: `control` (HTTP) -> `host` (all releases) -> `keeper` (one release) -> `worker` (one process).
+`zygotes` fork the workers of an environment; `surveyor` decides who sleeps (`sleeping`) and who gets more workers
+(`scaling`).
 """
 
 from serinus.backends.host.scorer import SocketScorer

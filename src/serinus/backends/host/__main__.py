@@ -17,11 +17,21 @@ import uvicorn
 from serinus.backends.host import launch
 from serinus.backends.host.control import control
 from serinus.backends.host.host import Host
-from serinus.backends.host.keeper import Limits
+from serinus.backends.host.limits import Limits
 from serinus.backends.host.listener import Listener
 from serinus.backends.host.records import Records
 from serinus.backends.host.worker import Launcher
 from serinus.core.home import Home
+
+_LIMITS: tuple[tuple[str, str, type, str, str], ...] = (
+    ("--load-limit", "load", float, "SECONDS", "a worker that takes longer to get ready is killed"),
+    ("--grace", "grace", float, "SECONDS", "a worker that has been told to stop is killed after this long"),
+    ("--idle", "idle", float, "SECONDS", "a release may sleep that nobody has asked for this long"),
+    ("--young", "young", float, "SECONDS", "a release that was just placed, or woken on purpose, stays up this long"),
+    ("--busiest", "busiest", int, "N", "so many releases never sleep for want of requests"),
+    ("--memory", "memory_bytes", int, "BYTES", "beyond this the least recently used releases go to sleep"),
+    ("--survey", "survey", float, "SECONDS", "between two looks at what the workers do and use"),
+)
 
 
 def main() -> None:
@@ -34,7 +44,7 @@ def main() -> None:
     if lock is None:
         sys.exit(f"A host runs on {home.path} already (pid {(home.host / 'lock').read_text().strip()}).")
     with os.fdopen(lock):
-        serve(home, options.runtime, Limits(load=options.load_limit, grace=options.grace))
+        serve(home, options.runtime, _limits(options))
 
 
 def serve(home: Home, runtime: Path, limits: Limits) -> None:
@@ -57,21 +67,20 @@ def _options() -> argparse.Namespace:
         default=launch.runtime_source(),
         help="the directory that holds serinus_runtime (default: where it is installed)",
     )
-    parser.add_argument(
-        "--load-limit",
-        type=float,
-        metavar="SECONDS",
-        default=Limits().load,
-        help="a worker that takes longer to get ready is killed (default: %(default)g)",
-    )
-    parser.add_argument(
-        "--grace",
-        type=float,
-        metavar="SECONDS",
-        default=Limits().grace,
-        help="a worker that has been told to stop is killed after this long (default: %(default)g)",
-    )
+    for option, name, kind, unit, meaning in _LIMITS:
+        parser.add_argument(
+            option,
+            dest=name,
+            type=kind,
+            metavar=unit,
+            default=getattr(Limits(), name),
+            help=f"{meaning} (default: %(default)g)",
+        )
     return parser.parse_args()
+
+
+def _limits(options: argparse.Namespace) -> Limits:
+    return Limits(**{name: getattr(options, name) for _, name, *_ in _LIMITS})
 
 
 def _lock(path: Path) -> int | None:

@@ -2,10 +2,11 @@
 
     PUT    /releases/{id}    JSON of a Release    202
     DELETE /releases/{id}                         202
+    POST   /releases/{id}/wake                    202, though it may be up already
     GET    /releases                              200, a list of Placement
 
 Every call carries the home's secret as a bearer token: a model runs as the same user and could connect. Errors are
-`{"error", "hint"}` with 401, 409 (Refused), 422 (InvalidInput) or 503 (the disk is full).
+`{"error", "hint"}` with 401, 404 (NotFound), 409 (Refused), 422 (InvalidInput) or 503 (the disk is full).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from serinus.backends.host.host import Host
-from serinus.core.errors import InvalidInput, Refused, SerinusError
+from serinus.core.errors import InvalidInput, NotFound, Refused, SerinusError
 from serinus.core.values import Placement, Release
 
 
@@ -26,7 +27,7 @@ class _Unknown(SerinusError):
     """Did not present the secret."""
 
 
-_STATUS = {_Unknown: 401, Refused: 409, InvalidInput: 422}
+_STATUS = {_Unknown: 401, NotFound: 404, Refused: 409, InvalidInput: 422}
 
 
 def control(host: Host, secret: str) -> FastAPI:
@@ -54,6 +55,10 @@ def control(host: Host, secret: str) -> FastAPI:
     @app.delete("/releases/{release_id}", status_code=202)
     async def remove(release_id: str) -> None:
         host.remove(release_id)
+
+    @app.post("/releases/{release_id}/wake", status_code=202)
+    async def wake(release_id: str) -> None:
+        host.wake(release_id)
 
     @app.get("/releases")
     async def observe() -> Sequence[Placement]:

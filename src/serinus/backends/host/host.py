@@ -8,15 +8,16 @@ import shutil
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from serinus.backends.host.keeper import Keeper, Limits
-from serinus.backends.host.logs import log_path, rotate
-from serinus.backends.host.processes import Process, memory_bytes
+from serinus.backends.host.keeper import Gates, Keeper
+from serinus.backends.host.limits import Limits
+from serinus.backends.host.listener import backlog_warning
+from serinus.backends.host.processes import Process, become_subreaper
 from serinus.backends.host.records import file_name
-from serinus.backends.host.worker import Launcher, Worker
-from serinus.core.errors import Refused
+from serinus.backends.host.surveyor import Surveyor
+from serinus.backends.host.worker import Launcher, Worker, interpreter, roots
+from serinus.core.errors import NotFound, Refused
 from serinus.core.values import Placement, Release
 
 log = logging.getLogger(__name__)
@@ -29,23 +30,28 @@ class Host:
         self._launcher = launcher
         self._records = launcher.records
         self._limits = limits
+        self._gates = Gates(limits.cores)
         self._keepers: dict[str, Keeper] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
+        self._surveyor = Surveyor(launcher, limits, self._keepers)
 
     def start(self) -> None:
         """Puts everything back, beside the workers that an earlier host has left, of which each release's newest goes
-        on answering until it is replaced. The others are stopped."""
+        on answering until it is replaced. The others are stopped. The most asked for come first; what slept, sleeps."""
+        become_subreaper()
+        if warning := backlog_warning():
+            log.warning("%s", warning)
         left = list(self._left_by_another())
         newest = {worker.record.release: worker for worker in left}
         releases = self._records.releases()
-        for release in releases.values():
-            self._keep(release, newest.get(release.id))
+        for release in sorted(releases.values(), key=lambda one: -self._surveyor.popularity(one.id)):
+            self._keep(release, newest.get(release.id), asleep=self._sleeps_on(release, newest))
         for worker in left:
             if worker.record.release not in releases or worker is not newest[worker.record.release]:
                 self._spawn(self._see_off(worker))
-        self._surveying = asyncio.create_task(self._survey())
+        self._surveying = asyncio.create_task(self._surveyor.run())
 
     async def place(self, release: Release) -> None:
         """Durable on return. Refused: something else is placed under this id. OSError: it cannot be kept."""
@@ -56,7 +62,7 @@ class Host:
                 raise Refused(f"Another release is placed as {release.id}.", hint="Remove it first.")
             return
         self._records.keep(release)
-        self._keep(release, None)
+        self._keep(release, None).stay_warm()
 
     def remove(self, release_id: str) -> None:
         """Durable on return; its callers are still being answered."""
@@ -67,6 +73,13 @@ class Host:
             task = self._leaving[release_id] = self._spawn(self._leave(keeper))
             task.add_done_callback(lambda _: self._leaving.pop(release_id))
 
+    def wake(self, release_id: str) -> None:
+        """Before it is asked for; then it stays up for a while. NotFound: it is not placed."""
+        try:
+            self._keepers[release_id].wake()
+        except KeyError:
+            raise NotFound(f"{release_id} is not placed.", hint="Place it first.") from None
+
     def observe(self) -> Sequence[Placement]:
         return [keeper.placement for keeper in self._keepers.values()]
 
@@ -74,6 +87,8 @@ class Host:
         """Stops every worker; what is placed stays so for the next host."""
         for task in (self._surveying, *self._running.values()):
             task.cancel()
+        self._surveyor.keep()
+        await self._launcher.zygotes.close()
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()), *self._background)
 
     # ------------------------------------------------------------------------------------------------------
@@ -86,43 +101,32 @@ class Host:
             else:
                 yield Worker(process, record)
 
-    def _keep(self, release: Release, old: Worker | None) -> None:
-        keeper = self._keepers[release.id] = Keeper(release, self._launcher, self._limits, old)
+    def _sleeps_on(self, release: Release, newest: Mapping[str, Worker]) -> bool:
+        left = release.id in newest or release.settings.keep_warm
+        return not left and self._surveyor.was_asleep(release.id)
+
+    def _keep(self, release: Release, old: Worker | None, asleep: bool = False) -> Keeper:
+        where = interpreter(release)
+        self._launcher.zygotes.expect(where, roots(self._launcher.home, release), compiled=release.compiled is not None)
+        keeper = Keeper(release, self._launcher, self._limits, self._gates, old=old, asleep=asleep)
+        self._keepers[release.id] = keeper
         task = self._running[release.id] = asyncio.create_task(keeper.run())
         task.add_done_callback(partial(_tell, keeper))
+        return keeper
 
     async def _leave(self, keeper: Keeper) -> None:
         await keeper.stop()
-        await asyncio.to_thread(shutil.rmtree, self._launcher.scratch(keeper.release.id), ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self._launcher.scratch(keeper.release), ignore_errors=True)
 
     async def _see_off(self, worker: Worker) -> None:
         await worker.process.stop(self._limits.grace)
         self._records.drop(worker.record.pid)
-
-    async def _survey(self) -> None:
-        """Memory and log sizes, again and again."""
-        while True:
-            await asyncio.sleep(self._limits.survey)
-            pids = {keeper.release.id: pid for keeper in self._keepers.values() if (pid := keeper.placement.pid)}
-            logs = [log_path(self._launcher.home, release_id) for release_id in pids]
-            for release_id, (pid, used) in (await asyncio.to_thread(_look, pids, logs)).items():
-                if keeper := self._keepers.get(release_id):
-                    keeper.weigh(pid, used)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
-
-
-def _look(pids: Mapping[str, int], logs: Sequence[Path]) -> Mapping[str, tuple[int, int | None]]:
-    for path in logs:
-        try:
-            rotate(path)
-        except OSError as error:
-            log.warning("%s could not be rotated: %s", path, error)
-    return {release_id: (pid, memory_bytes(pid)) for release_id, pid in pids.items()}
 
 
 def _tell(keeper: Keeper, task: asyncio.Task[None]) -> None:

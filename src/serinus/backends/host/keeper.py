@@ -1,16 +1,21 @@
-"""Keeps one release running."""
+"""Keeps one release running, or asleep until somebody asks for it."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+import signal
+from collections.abc import Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from serinus.backends.host.apology import Apology
+from serinus.backends.host.limits import Limits
 from serinus.backends.host.listener import Listener
 from serinus.backends.host.processes import ending
-from serinus.backends.host.worker import Launcher, Report, Worker, note
+from serinus.backends.host.reports import Report
+from serinus.backends.host.worker import Launcher, Worker, interpreter, note
 from serinus.core.values import Placement, PlacementState, Release
 
 log = logging.getLogger(__name__)
@@ -19,24 +24,8 @@ _TIME_TO_EXIT = 1.0
 """Seconds that a worker has after it has reported a failure."""
 _LONGEST_REASON = 2000
 """Characters: a model may put anything into an exception."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Seconds."""
-
-    load: float = 120.0
-    """Until a worker must be ready."""
-    grace: float = 10.0
-    """To finish what is in flight after SIGTERM."""
-    first_delay: float = 0.1
-    """Before a worker that died is started again; doubles with every death ..."""
-    longest_delay: float = 30.0
-    """... up to this ..."""
-    healthy: float = 60.0
-    """... and starts anew after a worker that was ready for so long."""
-    survey: float = 2.0
-    """Between two looks at memory and log sizes."""
+_STARTS_ON_CALL = 4
+"""Times the cores: how many releases may be woken at a time."""
 
 
 class BackOff:
@@ -48,98 +37,257 @@ class BackOff:
         """Seconds to wait after the death of a worker that had been ready for so long."""
         if ready_for >= self._limits.healthy:
             self._next = self._limits.first_delay
+            return 0.0
         delay, self._next = self._next, min(self._next * 2, self._limits.longest_delay)
         return delay
 
 
+@dataclass(slots=True)
+class Gates:
+    """How many workers load at a time: those that somebody waits for are not held up by the others."""
+
+    cores: int
+    usual: asyncio.Semaphore = field(init=False)
+    on_call: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.usual = asyncio.Semaphore(self.cores)
+        self.on_call = asyncio.Semaphore(self.cores * _STARTS_ON_CALL)
+
+
 class Keeper:
-    """Owns the release's socket and worker. `old` is a worker that an earlier host left: it goes on answering, on a
+    """Owns the release's socket and workers. `old` is a worker that an earlier host left: it goes on answering, on a
     socket of its own, until a new one is ready to take over."""
 
-    def __init__(self, release: Release, launcher: Launcher, limits: Limits, old: Worker | None = None) -> None:
+    def __init__(
+        self,
+        release: Release,
+        launcher: Launcher,
+        limits: Limits,
+        gates: Gates,
+        *,
+        old: Worker | None = None,
+        asleep: bool = False,
+    ) -> None:
         self.release = release
+        self.warm_until = 0.0
+        """By the loop's clock: it is not to sleep before."""
+        self.ready_since = 0.0
+        """By the loop's clock."""
         self._launcher = launcher
         self._limits = limits
+        self._gates = gates
         self._old = old
         self._worker: Worker | None = None
+        self._helpers: list[Worker] = []
+        """Beside `_worker`, as load asks for them; those that are not ready included."""
+        self._leaving: list[Worker] = []
+        """Told to go when nobody is connected."""
         self._background: set[asyncio.Task[None]] = set()
-        self._why_stopped = ""
+        self._asleep = asleep
+        self._called = asyncio.Event()
+        self._rest = asyncio.Event()
         path = launcher.home.release_socket(release.id)
         self._listener = Listener(path)
-        self._placement = Placement(release.id, PlacementState.STARTING, endpoint=str(path))
+        self._apology = Apology(self._listener.socket)
+        state = PlacementState.ASLEEP if asleep else PlacementState.STARTING
+        self._placement = Placement(release.id, state, endpoint=str(path), workers=0)
         if old is None:
             self._listener.publish()
         else:
             old.process.exited.add_done_callback(lambda _: self._take_over() if self._old is old else None)
 
+    # --- what is seen -------------------------------------------------------------------------------------
+
     @property
     def placement(self) -> Placement:
+        """An old worker, or a helper, answers while there is no other."""
+        ready = self.ready_workers
+        shown = replace(self._placement, workers=len(ready))
         old = self._old
-        if old is not None and old.record.ready and self._placement.state is not PlacementState.READY:
+        if old is not None and old.record.ready and shown.state is not PlacementState.READY:
             # What keeps a new worker from coming up must be seen before the old one is gone.
-            trouble = self._placement.reason and f"; a new one {self._placement.reason}"
+            trouble = shown.reason and f"; a new one {shown.reason}"
             reason = f"answered by an earlier host's worker{trouble}"
-            return replace(self._placement, state=PlacementState.READY, pid=old.record.pid, reason=reason)
-        return self._placement
+            return replace(shown, state=PlacementState.READY, pid=old.record.pid, reason=reason, workers=1)
+        if ready and shown.state is not PlacementState.READY:
+            reason = shown.reason and f"answered by its other workers; one {shown.reason}"
+            return replace(shown, state=PlacementState.READY, pid=ready[0].record.pid, reason=reason)
+        return shown
+
+    @property
+    def ready_workers(self) -> Sequence[Worker]:
+        """This host's own that answer, the first one first; empty while it is asleep."""
+        return [worker for worker in (self._worker, *self._helpers) if worker is not None and worker.record.ready]
+
+    @property
+    def asleep(self) -> bool:
+        return self._asleep
+
+    # --- what it is told ----------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Until cancelled; `stop` then ends what is left."""
         back_off = BackOff(self._limits)
         while True:
-            reason, ready_for = await self._one_life()
+            gate: AbstractAsyncContextManager[None] = self._gates.usual
+            if self._asleep:
+                await self._until_called()
+                gate = self._gates.on_call
+            reason, ready_for = await self._one_life(gate)
+            if self._asleep:
+                continue
             delay = back_off.after(ready_for)
             log.warning("%s %s; starting it again in %.1f s", self.release.id, reason, delay)
             self._set(state=PlacementState.FAILED, reason=reason[:_LONGEST_REASON], pid=None, memory_bytes=None)
+            if not ready_for and not self._helpers:
+                self._apology.begin(delay)
             await asyncio.sleep(delay)
+            self._apology.end()
             self._set(restarts=self._placement.restarts + 1)
             if ready_for:  # what never came up stays FAILED until it does: another try is no news
                 self._set(state=PlacementState.STARTING)
 
     async def stop(self) -> None:
         """No new callers; those that are connected are answered, within the grace."""
+        self._apology.end()
         self._listener.withdraw()
-        for worker in (self._worker, self._old):
+        for worker in (self._worker, self._old, *self._helpers, *self._leaving):
             if worker is not None:
                 self._spawn(self._see_off(worker))
         self._worker = self._old = None
-        await asyncio.gather(*self._background)
+        self._helpers.clear()
+        while self._background:
+            await asyncio.gather(*self._background)
         self._listener.close()
 
     def give_up(self, reason: str) -> None:
         self._set(state=PlacementState.FAILED, reason=reason)
 
-    def weigh(self, pid: int, memory_bytes: int | None) -> None:
+    def sleep(self) -> None:
+        """Nothing happens where it is not up. Whoever is connected is still answered; the next one wakes it."""
+        if self._worker is not None and self._worker.record.ready and self._old is None:
+            self._rest.set()
+
+    def wake(self) -> None:
+        """As a caller would, and it stays up for a while."""
+        self.stay_warm()
+        if self._asleep:
+            self._called.set()
+
+    def stay_warm(self) -> None:
+        self.warm_until = asyncio.get_running_loop().time() + self._limits.young
+
+    def ask_for(self, workers: int) -> None:
+        """So many, of those that are up: helpers come or go."""
+        while len(self._helpers) < workers - 1 and self._worker is not None:
+            self._spawn(self._help())
+            return  # one at a time: the next look decides about another
+        while len(self._helpers) > max(workers - 1, 0):
+            self._let_go(self._helpers.pop())
+
+    def weigh(self, worker: Worker, memory_bytes: int | None) -> None:
         """Takes note of what the worker uses, and stops it beyond its limit: better a new one than a full machine."""
-        worker = self._worker
-        if worker is None or worker.record.pid != pid:
-            return
-        self._set(memory_bytes=memory_bytes)
+        worker.memory_bytes = memory_bytes
+        self._set(memory_bytes=sum(one.memory_bytes or 0 for one in self.ready_workers) or None)
         most = self.release.settings.memory_limit_bytes
-        if most is not None and memory_bytes is not None and memory_bytes > most and not self._why_stopped:
-            self._why_stopped = f"was stopped at {memory_bytes >> 20} MiB, beyond its limit of {most >> 20} MiB"
+        if most is not None and memory_bytes is not None and memory_bytes > most and not worker.why_stopped:
+            worker.why_stopped = f"was stopped at {memory_bytes >> 20} MiB, beyond its limit of {most >> 20} MiB"
             self._spawn(worker.process.stop(self._limits.grace))
 
     # --- one worker ---------------------------------------------------------------------------------------
 
-    async def _one_life(self) -> tuple[str, float]:
-        """Starts a worker and waits for its end: why it ended, and for how many seconds it was ready (0: never)."""
-        self._why_stopped = ""
+    async def _until_called(self) -> None:
+        """Watches the socket, where callers wait to be accepted by a worker."""
+        self._set(state=PlacementState.ASLEEP, reason="", pid=None, memory_bytes=None)
+        loop, listening = asyncio.get_running_loop(), self._listener.socket.fileno()
+        loop.add_reader(listening, self._called.set)
         try:
-            worker = self._worker = self._launcher.start(self.release, self._listener)
-        except OSError as error:
-            return f"cannot be started: {error}", 0.0
-        self._set(pid=worker.record.pid)
-        report = await worker.outcome(self._limits.load)
-        reason, ready_for = await self._why_not_ready(worker, report), 0.0
+            await self._called.wait()
+        finally:
+            loop.remove_reader(listening)
+        self._called.clear()
+        self._asleep = False
+
+    async def _one_life(self, gate: AbstractAsyncContextManager[None]) -> tuple[str, float]:
+        """Starts a worker and waits for its end, or until it is to sleep: why it ended, and for how many seconds it
+        was ready (0: never)."""
+        async with gate:
+            try:
+                worker = self._worker = await self._started()
+            except OSError as error:
+                return f"cannot be started: {error}", 0.0
+            self._set(pid=worker.record.pid)
+            report = await worker.outcome(self._limits.load)
+            reason, ready_for = await self._why_not_ready(worker, report), 0.0
         if report is not None and reason is None:
             clock = asyncio.get_running_loop().time
-            since = clock()
+            since = self.ready_since = clock()
             self._now_ready(worker, report)
-            await asyncio.wait({worker.process.exited})
+            if await self._to_rest(worker):
+                return "", clock() - since
             reason, ready_for = f"{ending(worker.process.exited.result())} while serving", clock() - since
         self._worker = None
         self._launcher.records.drop(worker.record.pid)
-        return self._why_stopped or reason or "", ready_for
+        return worker.why_stopped or reason or "", ready_for
+
+    async def _started(self) -> Worker:
+        """Not to be lost by a cancellation: it may have been forked already."""
+        starting = asyncio.ensure_future(self._launcher.start(self.release, self._listener))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            self._spawn(self._abandon(starting))
+            raise
+
+    async def _abandon(self, starting: asyncio.Future[Worker]) -> None:
+        with suppress(OSError):
+            worker = await starting
+            await worker.process.kill()
+            self._launcher.records.drop(worker.record.pid)
+
+    async def _to_rest(self, worker: Worker) -> bool:
+        """Waits until the worker has ended (False) or the release is to sleep, which it then does (True)."""
+        self._rest.clear()
+        resting = asyncio.create_task(self._rest.wait())
+        try:
+            either: set[asyncio.Future[Any]] = {worker.process.exited, resting}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            resting.cancel()
+        if worker.process.exited.done():
+            return False
+        self._asleep = True
+        self._worker = None
+        for one in (worker, *self._helpers):
+            self._let_go(one)
+        self._helpers.clear()
+        return True
+
+    async def _help(self) -> None:
+        """The life of one more worker, whose end is nobody's trouble: the next look decides whether it is missed."""
+        try:
+            worker = await self._launcher.start(self.release, self._listener)
+        except OSError as error:
+            log.warning("no further worker of %s: %s", self.release.id, error)
+            return
+        if self._worker is None:  # the release has been removed, or sleeps
+            self._let_go(worker)
+            return
+        self._helpers.append(worker)
+        report = await worker.outcome(self._limits.load)
+        reason = await self._why_not_ready(worker, report)
+        if report is not None and reason is None:
+            self._mark_ready(worker, report)
+            for other in self.ready_workers:
+                if other is not worker:  # its callers keep their connections, and would never come to the new one
+                    other.process.send(signal.SIGUSR2)
+            await asyncio.wait({worker.process.exited})
+            reason = ending(worker.process.exited.result())
+        if worker in self._helpers:
+            self._helpers.remove(worker)
+            log.warning("a further worker of %s %s", self.release.id, worker.why_stopped or reason)
+            self._launcher.records.drop(worker.record.pid)
 
     async def _why_not_ready(self, worker: Worker, report: Report | None) -> str | None:
         """In words, and then the worker is gone. None: it is ready."""
@@ -157,16 +305,25 @@ class Keeper:
         return None
 
     def _now_ready(self, worker: Worker, report: Report) -> None:
-        worker.record = replace(worker.record, ready=True)
-        note(self._launcher.records, worker.record)
+        self._mark_ready(worker, report)
+        python = interpreter(self.release)
+        why = self._launcher.zygotes.why_not(python)
+        notes = [*report.notes, *([f"starts slowly: {why}"] if why else [])]
         self._set(
             state=PlacementState.READY,
-            reason="; ".join(report.notes)[:_LONGEST_REASON],
+            reason="; ".join(notes)[:_LONGEST_REASON],
             load_seconds=report.load_seconds,
             memory_bytes=report.memory_bytes,
+            way=report.way,
         )
         log.info("%s is ready, pid %d", self.release.id, worker.record.pid)
+        self._launcher.zygotes.learn(python, report.modules)
         self._take_over()
+
+    def _mark_ready(self, worker: Worker, report: Report) -> None:
+        worker.take_note(report)
+        worker.record = replace(worker.record, ready=True)
+        note(self._launcher.records, worker.record)
 
     def _take_over(self) -> None:
         """New callers are ours from now on; an old worker answers those that it has."""
@@ -174,6 +331,19 @@ class Keeper:
         if self._old is not None:
             self._spawn(self._see_off(self._old))
             self._old = None
+
+    # --- the end of one -----------------------------------------------------------------------------------
+
+    def _let_go(self, worker: Worker) -> None:
+        """It goes when nobody is connected any more, and never closes first."""
+        self._leaving.append(worker)
+        worker.process.send(signal.SIGUSR1)
+        self._spawn(self._gone(worker))
+
+    async def _gone(self, worker: Worker) -> None:
+        await asyncio.wait({worker.process.exited}, timeout=self._limits.leave)
+        await self._see_off(worker)
+        self._leaving.remove(worker)
 
     async def _see_off(self, worker: Worker) -> None:
         await worker.process.stop(self._limits.grace)

@@ -6,8 +6,17 @@ import socket
 from pathlib import Path
 
 BACKLOG = 4096
-"""How many callers may wait while there is no worker; the kernel caps it at `net.core.somaxconn`. 16 was measured to
-refuse 83 of 100."""
+"""How many callers may wait while there is no worker. 16 was measured to refuse 83 of 100."""
+
+_SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
+
+
+def backlog_warning() -> str:
+    """What to tell the operator where the kernel lets fewer callers wait; empty where it does not."""
+    most = int(_SOMAXCONN.read_text())
+    if most >= BACKLOG:
+        return ""
+    return f"net.core.somaxconn is {most}: callers of a sleeping release beyond that are refused; {BACKLOG} is better"
 
 
 class Listener:
@@ -25,6 +34,7 @@ class Listener:
         self.socket.bind(str(self._new))
         self._new.chmod(0o600)
         self.socket.listen(BACKLOG)
+        self.socket.setblocking(False)
 
     def publish(self) -> None:
         if not self._published:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+
+_PR_SET_CHILD_SUBREAPER = 36
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @cache
@@ -16,31 +21,44 @@ def _boot() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
-def identity(pid: int) -> str | None:
-    """What no other process has had or will have: boot and start time (clock ticks). None: no such process."""
+def _stat(pid: int) -> Sequence[str] | None:
+    """The fields of `/proc/<pid>/stat` from the state on, field 3 of proc_pid_stat(5). None: no such process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The name stands in parentheses and may hold blanks and parentheses itself. See proc_pid_stat(5): state is
-    # field 3, start time is field 22.
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else f"{_boot()}/{fields[19]}"
+    # The name stands in parentheses and may hold blanks and parentheses itself.
+    return stat.rpartition(")")[2].split()
 
 
-def memory_bytes(pid: int) -> int | None:
+def identity(pid: int) -> str | None:
+    """What no other process has had or will have: boot and start time (clock ticks). None: no such process."""
+    fields = _stat(pid)
+    return None if fields is None or fields[0] in "ZX" else f"{_boot()}/{fields[19]}"
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """Processor time that it has used, in itself and in the system. None: no such process."""
+    fields = _stat(pid)
+    return None if fields is None else (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def memory_bytes(pid: int, others: int = 0) -> int | None:
     """Proportional set size: shared pages are divided among those that share them. A confined process does not let
-    others of its user ask for that; then the resident set size, which is more. None: no such process."""
+    others of its user ask for that; then the resident set size less `others`, which is what of it was not its own share
+    when it told both. None: no such process."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), None)
     except PermissionError:
-        return _resident_bytes(pid)
+        resident = resident_bytes(pid)
+        return None if resident is None else max(0, resident - others)
     except (FileNotFoundError, ProcessLookupError):
         return None
 
 
-def _resident_bytes(pid: int) -> int | None:
+def resident_bytes(pid: int) -> int | None:
+    """At least the proportional set size, and much cheaper to ask for."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (FileNotFoundError, ProcessLookupError):
@@ -59,13 +77,47 @@ def ending(code: int | None) -> str:
         return f"killed by signal {-code}"
 
 
+def become_subreaper() -> None:
+    """Orphans among our descendants become our children: workers that a zygote has forked, to be waited for as such,
+    and what a model has started and left, which `Reaper` clears away."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+class Reaper:
+    """Waits for dead children that nobody else waits for."""
+
+    def __init__(self) -> None:
+        self._dead: set[int] = set()
+
+    def reap(self) -> None:
+        """Those that were dead at the last call too: a `Process` of this event loop reaps its own at once, but may
+        not know yet of a worker that has just been forked."""
+        dead = {pid for pid in _children() if (_stat(pid) or " ")[0] == "Z"}
+        for pid in dead & self._dead:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
+        self._dead = dead
+
+
+def _children() -> set[int]:
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended
+            found.update(map(int, (task / "children").read_text().split()))
+    return found
+
+
 class Process:
     """A process to wait for and to signal, our child or not. Needs a running event loop."""
 
-    def __init__(self, pid: int, pidfd: int, child: subprocess.Popen[bytes] | None = None) -> None:
+    def __init__(self, pid: int, pidfd: int, reap: Callable[[], int] | None = None) -> None:
+        """`reap`: waits for our dead child, and gives its exit status as `subprocess` does."""
         self.pid = pid
         self._pidfd = pidfd
-        self._child = child
+        self._reap = reap
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[int | None] = loop.create_future()
         loop.add_reader(pidfd, self._on_exit)
@@ -73,7 +125,13 @@ class Process:
     @classmethod
     def of(cls, child: subprocess.Popen[bytes]) -> Process:
         """Of our child, which leads a session of its own."""
-        return cls(child.pid, os.pidfd_open(child.pid), child)
+        return cls(child.pid, os.pidfd_open(child.pid), child.wait)
+
+    @classmethod
+    def reparented(cls, pid: int) -> Process:
+        """Of one that has become our child because its parent has ended. Nobody else waits for it, so the pid is
+        still its own."""
+        return cls(pid, os.pidfd_open(pid), lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
     @classmethod
     def adopt(cls, pid: int, expected: str) -> Process | None:
@@ -92,24 +150,25 @@ class Process:
         asyncio.get_running_loop().remove_reader(self._pidfd)
         os.close(self._pidfd)
         code = None
-        if self._child is not None:
+        if self._reap is not None:
             # Not yet reaped, so the group is still its own: what the model has started ends with it.
             self._kill_group()
-            code = self._child.wait()
+            code = self._reap()
         self.exited.set_result(code)
 
     def _kill_group(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    def _send(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(self._pidfd, number)
+    def send(self, number: signal.Signals) -> None:
+        """Nothing happens where it is gone."""
+        if not self.exited.done():
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
 
     async def stop(self, grace: float) -> None:
         """Asks it to go (SIGTERM); returns when it is gone."""
-        if not self.exited.done():
-            self._send(signal.SIGTERM)
+        self.send(signal.SIGTERM)
         await self.gone(grace)
 
     async def gone(self, grace: float) -> int | None:
@@ -120,5 +179,6 @@ class Process:
     async def kill(self) -> int | None:
         if not self.exited.done():
             self._kill_group()
+            self.send(signal.SIGKILL)  # one that has just been forked leads no group yet
             await asyncio.wait({self.exited})
         return self.exited.result()

@@ -48,7 +48,8 @@ def file_name(release_id: str) -> str:
 
 
 class Records:
-    """Reads and writes them; every write is complete or absent, whenever the host or the machine stops."""
+    """Reads and writes them; every write is complete or absent, whenever the host stops; a release's also where the
+    machine does."""
 
     def __init__(self, home: Home) -> None:
         self._desired = home.host
@@ -69,24 +70,36 @@ class Records:
     def workers(self) -> Sequence[WorkerRecord]:
         """Those that last became ready come last."""
         files = sorted(self._workers.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
-        found = [_WORKER.validate_json(file.read_bytes()) for file in files]
+        found = [worker for file in files if (worker := _worker(file)) is not None]
         return sorted(found, key=lambda worker: worker.ready)
 
     def note(self, worker: WorkerRecord) -> None:
-        _write(self._workers / f"{worker.pid}.json", _WORKER.dump_json(worker))
+        """It need not outlast the machine, as the worker does not: so nothing waits for the disk."""
+        _write(self._workers / f"{worker.pid}.json", _WORKER.dump_json(worker), durable=False)
 
     def drop(self, pid: int) -> None:
         (self._workers / f"{pid}.json").unlink(missing_ok=True)
 
 
-def _write(path: Path, content: bytes) -> None:
+def _worker(file: Path) -> WorkerRecord | None:
+    """None, and the file is removed, for what the machine's stop has left of one: the worker has stopped with it."""
+    try:
+        return _WORKER.validate_json(file.read_bytes())
+    except ValueError:
+        file.unlink()
+        return None
+
+
+def _write(path: Path, content: bytes, durable: bool = True) -> None:
     new = path.with_name(path.name + ".new")
     with new.open("wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     new.replace(path)
-    _sync(path.parent)
+    if durable:
+        _sync(path.parent)
 
 
 def _sync(directory: Path) -> None:

@@ -9,14 +9,14 @@ from urllib.parse import quote
 from pydantic import TypeAdapter
 
 from serinus.backends.host.unix_http import Answer, call
-from serinus.core.errors import Forbidden, InvalidInput, Refused, Unavailable
+from serinus.core.errors import Forbidden, InvalidInput, NotFound, Refused, Unavailable
 from serinus.core.home import Home
 from serinus.core.values import Placement, Release
 
 _RELEASE = TypeAdapter(Release)
 _PLACEMENTS = TypeAdapter(Sequence[Placement])
 
-_ERRORS = {401: Forbidden, 409: Refused, 422: InvalidInput}
+_ERRORS = {401: Forbidden, 404: NotFound, 409: Refused, 422: InvalidInput}
 
 
 class HostTarget:
@@ -36,6 +36,11 @@ class HostTarget:
 
     def remove(self, release_id: str) -> None:
         self._call("DELETE", f"/releases/{quote(release_id, safe='')}")
+
+    def wake(self, release_id: str) -> None:
+        """Has a sleeping release up before it is asked for, and keeps it up for some minutes. NotFound: it is not
+        placed."""
+        self._call("POST", f"/releases/{quote(release_id, safe='')}/wake")
 
     def observe(self) -> Mapping[str, Placement]:
         placements = _PLACEMENTS.validate_python(self._call("GET", "/releases").body)

@@ -85,6 +85,24 @@ class Trials:
             raise Unbuildable("The model's own predict did not give one score a row.")
         return scores
 
+    @contextmanager
+    def ask(
+        self, python: Path, module: str, artifact: Path, *, also: Sequence[Path] = (), **config: Any
+    ) -> Iterator[tuple[Mapping[str, Any], Path]]:
+        """What `serinus_runtime.<module>` answers, asked with `config`, and the directory that it wrote to, which is
+        gone afterwards. It may read the artifact and `also`. Raises Unbuildable with the reason in words.
+
+        A dict of `config` is given as a file.
+        """
+        with self._scratch() as scratch:
+            given = {key: _saved(scratch, key, v) if isinstance(v, Mapping) else v for key, v in config.items()}
+            whole = self._config(python, artifact, scratch, *also) | given
+            try:
+                answer = self._run(python, scratch, module, _saved(scratch, "config", whole))
+            except _Failed as error:
+                raise Unbuildable(str(error)) from error
+            yield answer, scratch
+
     # ------------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -95,11 +113,11 @@ class Trials:
         with tempfile.TemporaryDirectory(dir=self._home.scratch, prefix=".trial-", ignore_cleanup_errors=True) as made:
             yield Path(made)
 
-    def _config(self, python: Path, artifact: Path, scratch: Path) -> dict[str, Any]:
+    def _config(self, python: Path, artifact: Path, scratch: Path, *also: Path) -> dict[str, Any]:
         return {
             "artifact": str(artifact),
             "rows": None,
-            "readable": readable(self._home.path, python, artifact, *launch.code(self._runtime)),
+            "readable": readable(self._home.path, python, artifact, *also, *launch.code(self._runtime)),
             "scratch": str(scratch),
             "confine": launch.confined(self._home),
             "score_output": None,

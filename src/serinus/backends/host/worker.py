@@ -5,24 +5,24 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import json
 import logging
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from io import FileIO
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, FiniteFloat, StringConstraints
+from typing import Any
 
 from serinus.backends.host import launch
+from serinus.backends.host.in_memory import in_memory
 from serinus.backends.host.listener import Listener
 from serinus.backends.host.logs import log_path
-from serinus.backends.host.processes import Process, identity
+from serinus.backends.host.processes import Process, identity, resident_bytes
 from serinus.backends.host.reach import readable
 from serinus.backends.host.records import Records, WorkerRecord, file_name
+from serinus.backends.host.reports import Report, Reports, Stats
+from serinus.backends.host.zygotes import Zygotes, key
 from serinus.core.home import Home
 from serinus.core.values import Release
 
@@ -31,36 +31,38 @@ log = logging.getLogger(__name__)
 _LAST_WORDS = 0.5
 """Seconds that a report may still take to arrive after its writer has exited."""
 
-_Words = Annotated[str, StringConstraints(strip_whitespace=True)]
-
-
-class Report(BaseModel):
-    """A line of the worker's report pipe. A model could write it: nothing here is trusted beyond its type."""
-
-    state: Literal["loading", "ready", "failed"]
-    reason: _Words = ""
-    load_seconds: FiniteFloat | None = None
-    memory_bytes: int | None = None
-    confined: bool = False
-    notes: list[_Words] = []
-
 
 @dataclass(slots=True)
 class Worker:
-    """`reports` is the reading end of its pipe; None for a worker that an earlier host started."""
+    """`reports` is None for a worker that an earlier host started."""
 
     process: Process
     record: WorkerRecord
-    reports: FileIO | None = field(default=None, repr=False)
+    reports: Reports | None = field(default=None, repr=False)
+    cpu_seconds: float = 0.0
+    """As last measured."""
+    requests: int = 0
+    waiting: int = 0
+    """As last reported."""
+    memory_bytes: int | None = None
+    others_bytes: int = 0
+    """Of its resident set: the share of those that it has pages in common with, as of its start."""
+    weighed: float = 0.0
+    """When that was measured, by the loop's clock."""
+    why_stopped: str = ""
+    """Where the host stops it for what it has done."""
+
+    def take_note(self, report: Report) -> None:
+        """Of its own word on its size, which nobody else can ask for later."""
+        self.memory_bytes = report.memory_bytes
+        if report.memory_bytes is not None and (resident := resident_bytes(self.record.pid)) is not None:
+            self.others_bytes = max(0, resident - report.memory_bytes)
 
     async def outcome(self, seconds: float) -> Report | None:
         """The report that it is ready or has failed; None where none came before its exit or within `seconds`."""
         if self.reports is None:
             return None
-        stream = asyncio.StreamReader()
-        connect = asyncio.get_running_loop().connect_read_pipe
-        transport, _ = await connect(lambda: asyncio.StreamReaderProtocol(stream), self.reports)
-        reading = asyncio.create_task(_first_outcome(stream))
+        reading = asyncio.create_task(self.reports.outcome())
         either: set[asyncio.Future[Any]] = {reading, self.process.exited}
         try:
             async with asyncio.timeout(seconds):
@@ -74,10 +76,12 @@ class Worker:
             return None
         finally:
             reading.cancel()
-            transport.close()
+
+    def stats(self) -> Stats | None:
+        return None if self.reports is None else self.reports.stats()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Launcher:
     """Starts workers. `runtime` is the staged directory with `serinus_runtime`."""
 
@@ -86,52 +90,70 @@ class Launcher:
     runtime: Path
     confined: bool
 
-    def start(self, release: Release, listener: Listener) -> Worker:
+    @cached_property
+    def zygotes(self) -> Zygotes:
+        return Zygotes(self.home, self.runtime, self.confined)
+
+    async def start(self, release: Release, listener: Listener) -> Worker:
         """Raises OSError where it cannot be started: no such interpreter, no memory, no descriptors."""
-        scratch = self.scratch(release.id)
+        scratch = self.scratch(release)
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         receiver, sender = os.pipe()
+        reports = Reports(receiver)
         try:
-            child = self._spawn(release, scratch, listener.socket.fileno(), sender)
-        except OSError:
-            os.close(receiver)
+            process = await self._started(release, scratch, listener.socket.fileno(), sender)
+        except BaseException:
+            reports.close()
             raise
         finally:
             os.close(sender)
-        launch.limit(child.pid)
-        record = WorkerRecord(release.id, child.pid, identity(child.pid) or "", ready=False)
+        process.exited.add_done_callback(lambda _: asyncio.get_running_loop().call_later(_LAST_WORDS, reports.close))
+        record = WorkerRecord(release.id, process.pid, identity(process.pid) or "", ready=False)
         note(self.records, record)
-        return Worker(Process.of(child), record, FileIO(receiver))
+        return Worker(process, record, reports)
 
-    def _spawn(self, release: Release, scratch: Path, listening: int, reporting: int) -> subprocess.Popen[bytes]:
-        config = _in_memory(self._config(release, scratch, listening, reporting))
+    async def _started(self, release: Release, scratch: Path, listening: int, reporting: int) -> Process:
+        told = in_memory(self._config(release, scratch, listening, reporting))
         try:
             with log_path(self.home, release.id).open("ab") as output:
-                return subprocess.Popen(
-                    launch.command(release.python, self.runtime, "worker", f"/proc/self/fd/{config}"),
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    cwd=scratch,
-                    env=launch.environment(release.python, scratch),
-                    pass_fds=(config, listening, reporting),
-                    start_new_session=True,  # Ctrl-C at the terminal of `up` is not for models
-                )
+                carried = (listening, reporting, told, output.fileno())
+                pid = await self.zygotes.fork(interpreter(release), roots(self.home, release), carried)
+                return self._fresh(release, scratch, carried) if pid is None else Process.reparented(pid)
         finally:
-            os.close(config)
+            os.close(told)
+
+    def _fresh(self, release: Release, scratch: Path, carried: Sequence[int]) -> Process:
+        """A new interpreter."""
+        listening, reporting, told, output = carried
+        python = interpreter(release)
+        child = subprocess.Popen(
+            launch.command(python, self.runtime, "worker", f"/proc/self/fd/{told}"),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=scratch,
+            env=launch.environment(python, scratch),
+            pass_fds=(told, listening, reporting),
+            start_new_session=True,  # Ctrl-C at the terminal of `up` is not for models
+        )
+        launch.limit(child.pid)
+        return Process.of(child)
 
     def _config(self, release: Release, scratch: Path, listening: int, reporting: int) -> Mapping[str, Any]:
+        compiled = release.compiled
+        own = [release.artifact_path, *([compiled.path] if compiled else []), *launch.code(self.runtime)]
         return {
             "release": release.id,
             "model": release.model,
             "version": release.version,
             "artifact": str(release.artifact_path),
+            "compiled": str(compiled.path) if compiled else None,
             "listen_fd": listening,
             "report_fd": reporting,
             "log": {"socket": str(self.home.log_socket), "token": self._log_token(release.id)},
             "scratch": str(scratch),
             "settings": asdict(release.settings),
-            "readable": readable(self.home.path, release.python, release.artifact_path, *launch.code(self.runtime)),
+            "readable": readable(self.home.path, interpreter(release), *own),
             "confine": self.confined,
         }
 
@@ -140,19 +162,21 @@ class Launcher:
         secret = self.home.secret.read_text().strip()
         return hmac.new(secret.encode(), f"log:{release_id}".encode(), hashlib.sha256).hexdigest()
 
-    def scratch(self, release_id: str) -> Path:
-        return self.home.scratch / file_name(release_id)
+    def scratch(self, release: Release) -> Path:
+        """Below one directory for each environment, which is all that the environment's zygote may write in."""
+        return self.home.scratch / key(interpreter(release)) / file_name(release.id)
 
 
-async def _first_outcome(stream: asyncio.StreamReader) -> Report | None:
-    try:
-        async for line in stream:
-            report = Report.model_validate_json(line)
-            if report.state != "loading":
-                return report
-    except ValueError:  # of pydantic for what is no report, of the stream for a line without an end
-        return Report(state="failed", reason="it reported something that the runtime does not say")
-    return None
+def interpreter(release: Release) -> Path:
+    """Of the environment that its workers run in."""
+    return release.compiled.python if release.compiled else release.python
+
+
+def roots(home: Home, release: Release) -> set[Path]:
+    """What the zygote of its environment must be able to read of it, and of others that lie beside it."""
+    paths = [release.artifact_path, *([release.compiled.path] if release.compiled else [])]
+    whole = home.path.resolve()
+    return {path if whole.is_relative_to(path.parent.resolve()) else path.parent for path in paths}
 
 
 def note(records: Records, record: WorkerRecord) -> None:
@@ -161,12 +185,3 @@ def note(records: Records, record: WorkerRecord) -> None:
         records.note(record)
     except OSError as error:
         log.warning("worker %d of %s could not be noted: %s", record.pid, record.release, error)
-
-
-def _in_memory(config: Mapping[str, Any]) -> int:
-    """A descriptor to read it from. Not a file: it holds a token, and a full disk must not keep a worker from
-    starting."""
-    descriptor = os.memfd_create("serinus-worker-config")
-    with os.fdopen(os.dup(descriptor), "wb") as file:
-        file.write(json.dumps(config).encode())
-    return descriptor

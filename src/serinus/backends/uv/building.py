@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from serinus.backends.uv import bytecode
+from serinus.backends.uv.accelerators import Accelerators
 from serinus.backends.uv.command import Uv
 from serinus.backends.uv.locking import Lock, Wanted
 from serinus.core.errors import Unavailable
@@ -34,9 +35,11 @@ class Builder:
     digest, which uv inherits: after a kill the next builder waits until also an orphaned uv is gone, then starts over.
     """
 
-    def __init__(self, uv: Uv, directory: Path) -> None:
+    def __init__(self, uv: Uv, directory: Path, *, accelerate: bool = True) -> None:
+        """`accelerate`: whether environments get a link to what makes workers quicker."""
         self._uv = uv
         self._directory = directory
+        self._accelerators = Accelerators(uv, directory) if accelerate else None
 
     def build(self, lock: Lock, wanted: Wanted, say: Callable[[str], None]) -> Environment:
         """The environment of `lock`. Raises Unbuildable (a package does not install), Unavailable, or OSError."""
@@ -48,6 +51,8 @@ class Builder:
                 say(f"building environment {lock.digest[:12]}: {what}")
                 self._make(place, lock, wanted, say, descriptor)
                 say(f"environment {lock.digest[:12]} is built, in {time.monotonic() - started:.1f} s")
+            if self._accelerators is not None:
+                self._accelerators.link(place, lock.interpreter, say, (descriptor,))
         return Environment(
             digest=lock.digest,
             python=place / "bin" / "python",

@@ -39,6 +39,7 @@ class UvEnvironments:
     `interpreters`: more Python interpreters than are found by themselves. `always`: packages that every environment
     must have, added where the requirements do not name them or a slimmer variant (`mlflow-skinny`).
     `build_from_source`: whether a package without a wheel may be built, which runs its code unconfined, as pip does.
+    `accelerate`: whether environments get what makes workers quicker, beside the model's packages.
     """
 
     def __init__(
@@ -49,11 +50,12 @@ class UvEnvironments:
         uv: Path | None = None,
         always: Sequence[str] = ("mlflow",),
         build_from_source: bool = True,
+        accelerate: bool = True,
     ) -> None:
         command = Uv(uv)
         self._interpreters = Interpreters(command, directory / "interpreters.json", interpreters)
         self._locks = Locks(command, directory / "resolved")
-        self._builder = Builder(command, directory)
+        self._builder = Builder(command, directory, accelerate=accelerate)
         self._always = tuple(always)
         self._build_from_source = build_from_source
 

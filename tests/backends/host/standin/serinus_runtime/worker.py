@@ -1,7 +1,9 @@
 """A worker that keeps the host's side of the contract without any model: the artifact's `behaviour.json` says what it
-does. One thread a connection; it answers everything that waits before it goes.
+does. One thread a connection; told by SIGTERM it answers everything that waits before it goes, by SIGUSR1 only those
+who are connected.
 """
 
+import contextlib
 import json
 import os
 import select
@@ -20,10 +22,21 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or b"{}")
+        ASKED.append(1)
+        try:
+            self.respond(body)
+        finally:
+            ANSWERED.append(1)
+
+    def respond(self, body):
         if "exit" in body:
             os._exit(body["exit"])
         if "eat_bytes" in body:
             HELD.append(bytearray(os.urandom(1) * body["eat_bytes"]))
+        if "spin_seconds" in body:
+            end = time.thread_time() + body["spin_seconds"]
+            while time.thread_time() < end:
+                pass
         if "seconds" in body:
             print("answering", flush=True)
             time.sleep(body["seconds"])
@@ -57,6 +70,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 HELD = []
+ASKED = []
+ANSWERED = []
 
 
 def report(config, **words):
@@ -80,6 +95,8 @@ def load(config, behaviour):
         report(config, state="failed", reason="ModuleNotFoundError: No module named 'xgboost'")
         sys.exit(1)
     time.sleep(behaviour.get("load_seconds", 0))
+    if how == "answers first":
+        report(config, state="stats", requests=1, waiting=0)
     confined = behaviour.get("confined", config["confine"])
     report(
         config, state="ready", load_seconds=0.25, warm_up_ms=1.0, confined=confined, notes=behaviour.get("notes", [])
@@ -96,10 +113,19 @@ def main():
         signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     else:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    leaving = threading.Event()
+    signal.signal(signal.SIGUSR1, lambda *_: leaving.set())
+    signal.signal(signal.SIGUSR2, lambda *_: print("sheds", flush=True))
     listener = socket.socket(fileno=config["listen_fd"])
     listener.setblocking(False)
     threads = []
-    while True:
+    said = (0, 0)
+    while not leaving.is_set():
+        now = (len(ANSWERED), len(ASKED) - len(ANSWERED))
+        if now != said:
+            said = now
+            with contextlib.suppress(BrokenPipeError):  # the host is gone
+                report(config, state="stats", requests=now[0], waiting=now[1])
         if not select.select([listener], [], [], 0 if stopping.is_set() else 0.02)[0]:
             if stopping.is_set():
                 break

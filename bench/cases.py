@@ -1,0 +1,88 @@
+"""The cases, in the order in which they run. Each adds rows or facts to the results; DidNotStart: it could not run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench import rollouts
+from bench.bounds import BOUNDS
+from bench.data import request_rows
+from bench.fleetcases import evenness, fleet, memory, wake
+from bench.models import own_compute_us
+from bench.product import Installation, Serinus
+from bench.results import Results
+from bench.rivals import PEERS
+from bench.servers import Server
+from bench.throughput import Effort, Factories, compare
+
+HALF_LOAD = ("serinus", "envoy-bare", "kserve", "fastapi")
+
+
+@dataclass(frozen=True)
+class Plan:
+    effort: Effort
+    servers: Sequence[str] | None
+    """None: all."""
+    quick: bool = False
+
+    def chosen(self, factories: Factories) -> Factories:
+        return {key: make for key, make in factories.items() if self.servers is None or key in self.servers}
+
+
+def xgboost(plan: Plan, results: Results) -> None:
+    """One row of 34 numbers; everybody."""
+    _compare("xgboost", "xgboost", plan, results, {**BOUNDS, **PEERS["xgboost"]}, HALF_LOAD)
+
+
+def pipeline(plan: Plan, results: Results) -> None:
+    """Strings and numbers through a scikit-learn pipeline, as MLflow saved it."""
+    _compare("pipeline", "pipeline", plan, results, PEERS["pipeline"])
+
+
+def pyfunc(plan: Plan, results: Results) -> None:
+    """Custom Python, which nothing compiles."""
+    _compare("pyfunc", "pyfunc", plan, results, PEERS["pyfunc"])
+    results.facts["pyfunc"] = {"own_compute_us": round(own_compute_us(), 1)}
+
+
+def cache(plan: Plan, results: Results) -> None:
+    """The pipeline with and without the prediction cache: a hit saves the more the more the model costs."""
+    _compare("cache", "pipeline", plan, results, {}, cached=True)
+
+
+def _compare(
+    case: str,
+    kind: str,
+    plan: Plan,
+    results: Results,
+    others: Mapping[str, Callable[[str], Server]],
+    half_load: Sequence[str] = (),
+    *,
+    cached: bool = False,
+) -> None:
+    with Installation(case, keys=True) as installation:
+
+        def ours(_: str) -> Server:
+            return Serinus(installation, "Serinus, everything on", f"bench-{kind}", kind, workers=1)
+
+        def ours_cached(_: str) -> Server:
+            return Serinus(installation, "Serinus, cached", f"cached-{kind}", kind, workers=1, cache="on")
+
+        factories = {**others, "serinus": ours, **({"serinus-cached": ours_cached} if cached else {})}
+        rows = request_rows(strings=kind == "pipeline")
+        compare(case, plan.chosen(factories), rows, plan.effort, results, half_load)
+
+
+CASES: dict[str, Callable[[Plan, Results], None]] = {
+    "xgboost": xgboost,
+    "pipeline": pipeline,
+    "pyfunc": pyfunc,
+    "cache": cache,
+    "deploy": lambda _, results: rollouts.deploy(results),
+    "switch": lambda plan, results: rollouts.switch(results, times=2 if plan.quick else 5),
+    "evenness": lambda plan, results: evenness(results, models=10 if plan.quick else 50),
+    "memory": lambda _, results: memory(results),
+    "wake": lambda plan, results: wake(results, models=15 if plan.quick else 30),
+    "fleet": lambda plan, results: fleet(results, models=24 if plan.quick else 200),
+}

@@ -1,0 +1,149 @@
+"""Cases of many models at once: evenness, memory, waking, and 200 of them in little memory."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+import httpx
+import numpy as np
+
+from bench import openloop
+from bench.fleets import Small, publish, small, wrong_answers, zipf
+from bench.processes import DidNotStart, usage
+from bench.product import Installation
+from bench.results import Results
+from serinus.core.values import PlacementState
+
+_RATE = 1000
+_FLEET_RATE = 300
+_FLEET_SECONDS = 60
+_BUDGET = 5 * 2**30
+"""Bytes for all workers and zygotes: the rest of the 6 GiB is for the processes of Serinus itself."""
+_TREES = 5
+_PASSES = 3
+
+
+def evenness(results: Results, models: int) -> None:
+    """All at the same rate: how far their p99 are apart."""
+    with Installation("evenness") as installation:
+        fleet_of = small(models, environments=1)
+        publish(installation, fleet_of)
+        asks = [ask for turn in zip(*(model.asks() for model in fleet_of), strict=True) for ask in turn]
+        openloop.run(installation.port, asks, _RATE, 3)
+        found = openloop.run(installation.port, asks, _RATE, 30)
+        tails = [(histogram.quantile(0.99) or 0.0) * 1e3 for histogram in found.by_name.values()]
+        results.facts["evenness"] = {
+            "models": models,
+            "least_p99_ms": round(min(tails), 3),
+            "most_p99_ms": round(max(tails), 3),
+            "rate": _RATE,
+            "failed": found.failed,
+        }
+
+
+def memory(results: Results) -> None:
+    """What each of several releases of the 300 trees costs while it is awake and has been asked."""
+    with Installation("memory") as installation:
+        for index in range(_TREES):
+            installation.publish(f"trees-{index}", "xgboost", workers=1)
+        time.sleep(3)
+        placements = [one for one in installation.workers().values() if one.way == "onnx" and one.pid]
+        if not placements:
+            raise DidNotStart("no release of these trees is served compiled")
+        each = [usage([one.pid]).pss_mb for one in placements if one.pid]
+        results.facts["memory"] = {"pss_mb": round(statistics.median(each), 1), "models": len(each)}
+
+
+def wake(results: Results, models: int) -> None:
+    """Models that sleep are asked one after the other, by a caller with a kept connection to Envoy."""
+    with Installation("wake") as installation:
+        fleet_of = small(models, environments=2, uncompiled=[1])
+        publish(installation, fleet_of)
+        installation.host_with("--idle", "20", "--young", "1", "--busiest", "0", "--survey", "1")
+        taken: dict[str, list[float]] = {"compiled": [], "uncompiled": []}
+        for _ in range(_PASSES):
+            _wait_for_sleep(installation, models)
+            for model in fleet_of:
+                seconds = _first_answer(installation, model)
+                taken["compiled" if model.compiled else "uncompiled"].append(seconds * 1e3)
+        results.facts["wake"] = {name: _wakes(found) for name, found in taken.items() if found}
+
+
+def _wakes(taken: Sequence[float]) -> dict[str, float]:
+    median, p99 = (round(float(np.quantile(taken, share)), 1) for share in (0.5, 0.99))
+    return {"median_ms": median, "p99_ms": p99, "wakes": len(taken)}
+
+
+def _wait_for_sleep(installation: Installation, models: int) -> None:
+    until = time.monotonic() + 180
+    while True:
+        states = [one.state for one in installation.workers().values()]
+        if states.count(PlacementState.ASLEEP) == models:
+            return
+        if time.monotonic() > until:
+            raise DidNotStart(f"only {states.count(PlacementState.ASLEEP)} of {models} went to sleep in 180 s")
+        time.sleep(0.5)
+
+
+def _first_answer(installation: Installation, model: Small) -> float:
+    """Seconds of the request that wakes it. DidNotStart: it was answered with an error."""
+    body = model.asks()[0].request.partition(b"\r\n\r\n")[2]
+    headers = {"content-type": "application/json"}
+    with httpx.Client(base_url=installation.addresses["envoy"], timeout=30, trust_env=False) as caller:
+        caller.get("/v2/health/live")
+        began = time.perf_counter()
+        answer = caller.post(f"/models/{model.name}/invocations", content=body, headers=headers)
+        taken = time.perf_counter() - began
+    if answer.status_code != 200:
+        raise DidNotStart(f"{model.name} woke with {answer.status_code}: {answer.text[:200]}")
+    return taken
+
+
+class Watch:
+    """`with Watch(installation) as watch: ...`: memory of all processes together, every two seconds."""
+
+    def __init__(self, installation: Installation) -> None:
+        self.pss_mb: list[float] = []
+        self._installation = installation
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._look, name="memory")
+
+    def _look(self) -> None:
+        while not self._stopped.is_set():
+            self.pss_mb.append(usage(self._installation.pids()).pss_mb)
+            self._stopped.wait(2.0)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+
+def fleet(results: Results, models: int, environments: int = 8) -> None:
+    """All of them asked, the popular ones often; seven of eight environments serve their models uncompiled."""
+    with Installation("fleet") as installation:
+        installation.host_with("--memory", str(_BUDGET))
+        fleet_of = small(models, environments, uncompiled=range(1, environments))
+        with Watch(installation) as watch:
+            publish(installation, fleet_of)
+            asks = zipf(fleet_of, _FLEET_RATE * _FLEET_SECONDS)
+            found = openloop.run(installation.port, asks, _FLEET_RATE, _FLEET_SECONDS)
+            wrong = wrong_answers(installation, fleet_of)
+        results.facts["fleet"] = {
+            "models": models,
+            "environments": environments,
+            "most_pss_mb": round(max(watch.pss_mb), 1),
+            "failed": found.failed,
+            "asked": found.answered + found.failed,
+            "p99_ms": round(found.ms(0.99), 1),
+            "wrong": wrong,
+        }

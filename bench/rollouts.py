@@ -1,0 +1,99 @@
+"""How long it takes until a deployment, or a rollback, is what callers get."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.data import request_rows
+from bench.fleets import with_requirements
+from bench.models import saved
+from bench.openloop import Ask, OpenLoop, Seen
+from bench.processes import DidNotStart
+from bench.product import Installation
+from bench.requests import split
+from bench.results import Results
+
+_MODEL = "switched"
+_CANARY = """
+model: {model}
+serving: {{timeout: 10s}}
+gates: {{evaluation: null, golden: null, latency_p99: 5s}}
+rollout: {{steps: [{{traffic: 50%, for: 1h}}]}}
+"""
+_RATE = 5000
+_RATE_WHILE_DEPLOYING = 200
+
+
+def deploy(results: Results) -> None:
+    """From `serinus deploy`'s request to the first answer of the canary, by an open loop at 200 requests a second."""
+    with Installation("deploy") as installation:
+        installation.publish(_MODEL, "xgboost")
+        other = with_requirements(saved("xgboost"), ["six==1.16.0"], installation.home / "other-environment")
+        results.facts["deploy"] = {
+            "there_s": _first_canary(installation, saved("xgboost")),
+            "warm_s": _first_canary(installation, other),
+        }
+
+
+def _first_canary(installation: Installation, directory: Path) -> float:
+    """Seconds; the rollout is aborted then."""
+    version = installation.register(_MODEL, directory)
+    champion = next(iter(installation.workers()))
+    with installation.api() as api, OpenLoop(installation.port, _asks(), _RATE_WHILE_DEPLOYING, releases=True) as loop:
+        began = time.monotonic()
+        rollout = installation.order(api, _MODEL, version, _CANARY.format(model=_MODEL))
+        while not (canary := _first_other(loop.report.releases, champion)):
+            status = api.get(f"/v1/rollouts/{rollout}").raise_for_status().json()["status"]
+            if status["phase"] == "aborted" or time.monotonic() - began > 180:
+                raise DidNotStart(f"no canary request: {status['phase']}: {status['reason']}")
+            time.sleep(0.05)
+    installation.run("abort", _MODEL, "--reason", "bench", "--yes")
+    print(f"  first canary request after {canary - began:.2f} s, {loop.report.failed} failed", flush=True)
+    return round(canary - began, 2)
+
+
+def _first_other(seen: Sequence[Seen], champion: str) -> float | None:
+    return next((one.ended for one in seen if one.release not in (champion, "router")), None)
+
+
+def switch(results: Results, times: int) -> None:
+    """Rollbacks under 5,000 requests a second: until the last answer of the release that is taken out."""
+    with Installation("switch") as installation:
+        for _ in range(2):
+            installation.publish(_MODEL, "xgboost")
+        effects, failed, answered, seconds = [], 0, 0, 0.0
+        for _ in range(times):
+            loop = OpenLoop(installation.port, _asks(), _RATE, connections=64, releases=True)
+            effects.append(_rollback(installation, loop))
+            failed, answered = failed + loop.report.failed, answered + loop.report.answered
+            seconds += loop.report.seconds
+            print(f"  in effect after {effects[-1]:.0f} ms, {loop.report.failed} failed", flush=True)
+        results.facts["switch"] = {
+            "effect_ms": statistics.median(effects),
+            "most_ms": max(effects),
+            "failed": failed,
+            "rate": answered / seconds,
+            "times": times,
+        }
+
+
+def _rollback(installation: Installation, loop: OpenLoop) -> float:
+    with installation.api() as api, loop:
+        time.sleep(1.5)
+        old = loop.report.releases[-1].release
+        began = time.monotonic()
+        answer = api.post(f"/v1/models/{_MODEL}/rollback", json={"to": None, "why": "bench"}).raise_for_status()
+        installation.ended(api, answer.json()["rollout"], 60)
+        time.sleep(0.5)
+    last = max((seen.ended for seen in loop.report.releases if seen.release == old), default=began)
+    if loop.report.releases[-1].release == old:
+        raise DidNotStart(f"the rollback was promoted, and {old} still answers")
+    return max(last - began, 0.0) * 1e3
+
+
+def _asks() -> list[Ask]:
+    protocol = split(f"/models/{_MODEL}/invocations")
+    return [Ask(request) for request in protocol.raw(request_rows(strings=False))]

@@ -1,0 +1,134 @@
+"""Servers side by side: closed loops by `wrk`, repetitions interleaved, all but the one under test frozen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import SCRATCH, openloop, wrk
+from bench.processes import DidNotStart, cpu_seconds, freeze, thaw, usage
+from bench.requests import Row as Values
+from bench.results import Results, Row, Sample, summary
+from bench.servers import Server
+
+Factories = Mapping[str, Callable[[str], Server]]
+_CONNECTIONS_OPEN = 32
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long and how often."""
+
+    seconds: float = 3.0
+    repeats: int = 3
+    connections: Sequence[int] = (1, 8, 32)
+
+
+def compare(
+    case: str,
+    factories: Factories,
+    rows: Sequence[Values],
+    effort: Effort,
+    results: Results,
+    half_load: Sequence[str] = (),
+) -> None:
+    """Adds a row for each server and number of connections; `case@half` for those in `half_load`."""
+    if not wrk.there():
+        results.not_run[case] = wrk.HOW_TO_GET
+        return
+    servers = _start(case, factories, results)
+    try:
+        samples: dict[tuple[str, int], list[Sample]] = {}
+        for _ in range(effort.repeats):
+            for key, server in list(servers.items()):
+                try:
+                    _round(case, key, server, rows, effort, samples)
+                except wrk.LoadFailed as error:
+                    results.not_run[f"{case}/{key}"] = str(error)
+                    servers.pop(key).stop()
+        for (key, connections), found in samples.items():
+            if key in servers:
+                results.rows.append(_row(case, key, servers[key], connections, found))
+        for key in half_load:
+            if key in servers:
+                _half(case, key, servers[key], rows, results, 2 * effort.seconds)
+    finally:
+        for server in servers.values():
+            server.stop()
+
+
+def _start(case: str, factories: Factories, results: Results) -> dict[str, Server]:
+    servers: dict[str, Server] = {}
+    for key, make in factories.items():
+        try:
+            server = make(case)
+            server.start()
+        except DidNotStart as error:
+            results.not_run[f"{case}/{key}"] = str(error)
+            print(f"  {key}: did not start: {error}", flush=True)
+            continue
+        servers[key] = server
+        freeze(server.pids())
+    return servers
+
+
+def _round(
+    case: str,
+    key: str,
+    server: Server,
+    rows: Sequence[Values],
+    effort: Effort,
+    samples: dict[tuple[str, int], list[Sample]],
+) -> None:
+    lua = _script(case, key, server, rows)
+    thaw(server.pids())
+    try:
+        wrk.run(server.port, lua, 8, 1)  # caches, connections, the workers that load calls for
+        for connections in effort.connections:
+            pids = server.pids()
+            before = cpu_seconds(pids)
+            found = wrk.run(server.port, lua, connections, effort.seconds)
+            used = cpu_seconds(pids) - before
+            sample = Sample(
+                found.rps, found.p50_ms, found.p99_ms, found.p999_ms, used / found.requests * 1e6, found.failed
+            )
+            samples.setdefault((key, connections), []).append(sample)
+            print(f"  {key:<18} {connections:>3} connections {sample.rps:>9.0f}/s {sample.cpu_us:>8.0f} us", flush=True)
+    finally:
+        freeze(server.pids())
+
+
+def _script(case: str, key: str, server: Server, rows: Sequence[Values]) -> Path:
+    lua = SCRATCH / "run" / f"{case}-{key}.lua"
+    lua.parent.mkdir(parents=True, exist_ok=True)
+    lua.write_text(wrk.script(server.protocol, rows))
+    return lua
+
+
+def _row(case: str, key: str, server: Server, connections: int, samples: Sequence[Sample]) -> Row:
+    used = usage(server.pids())
+    memory: dict[str, Any] = {"pss_mb": round(used.pss_mb, 1), "rss_mb": round(used.rss_mb, 1)}
+    return Row(case, key, server.name, connections, **summary(samples), **memory)
+
+
+def _half(case: str, key: str, server: Server, rows: Sequence[Values], results: Results, seconds: float) -> None:
+    """At half of its own capacity, by an open loop."""
+    full = results.row(case, key)
+    if full is None:
+        return
+    asks = [openloop.Ask(request) for request in server.protocol.raw(rows)]
+    thaw(server.pids())
+    try:
+        openloop.run(server.port, asks, full.rps / 2, 1.0, connections=_CONNECTIONS_OPEN)
+        pids = server.pids()
+        before, began = cpu_seconds(pids), time.monotonic()
+        found = openloop.run(server.port, asks, full.rps / 2, seconds, connections=_CONNECTIONS_OPEN)
+        used = (cpu_seconds(pids) - before) / max(found.answered, 1) * 1e6
+        print(f"  {key}: half load for {time.monotonic() - began:.0f} s: {found.ms(0.5):.3f} ms", flush=True)
+    finally:
+        freeze(server.pids())
+    sample = Sample(found.rps, found.ms(0.5), found.ms(0.99), found.ms(0.999), used, found.failed)
+    results.rows.append(_row(f"{case}@half", key, server, _CONNECTIONS_OPEN, [sample]))

@@ -1,0 +1,45 @@
+"""From what an estimator knows to what MLflow's `predict` answers: the method, the type, the shape."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from serinus_runtime.compiling.estimators import Answers, answers_of
+from serinus_runtime.compiling.graph import Graph, Unsupported
+from serinus_runtime.libraries import library
+
+
+def result_of(graph: Graph, model: Any, method: str, dtype: str, shape: Sequence[int]) -> str:
+    """Name of the output. `dtype`, `shape` without the rows: of the original's answers. Raises Unsupported."""
+    found = answers_of(graph, model, graph.input())
+    name = _predicted(graph, model, found) if method == "predict" else _by(method, found, graph)
+    if name is None:
+        raise Unsupported(f"{method} of {type(model).__name__}")
+    if dtype not in ("float32", "float64", "int32", "int64", "bool"):
+        raise Unsupported(f"answers of {dtype}")
+    if not shape:
+        name = graph.add("Reshape", name, graph.constant([-1], "int64"))
+    return graph.cast(name, dtype)
+
+
+def _by(method: str, found: Answers, graph: Graph) -> str | None:
+    if found.probabilities is None or method not in ("predict_proba", "predict_log_proba"):
+        return None
+    return graph.add("Log", found.probabilities) if method == "predict_log_proba" else found.probabilities
+
+
+def _predicted(graph: Graph, model: Any, found: Answers) -> str | None:
+    if found.value is not None:
+        return found.value
+    numpy = library("numpy")
+    classes = numpy.asarray(getattr(model, "classes_", ()))
+    if classes.dtype.kind not in "iufb" or classes.ndim != 1 or len(classes) < 2:
+        raise Unsupported("labels that are no numbers")
+    labels = graph.constant(classes.astype("float64"))
+    if found.decision is not None and len(classes) == 2:
+        index = graph.cast(graph.add("Greater", found.decision, graph.constant([[0.0]])), "int64")
+    elif found.probabilities is not None:
+        index = graph.add("ArgMax", found.probabilities, axis=1, keepdims=1)
+    else:
+        return None
+    return graph.add("Gather", labels, index)

@@ -1,0 +1,176 @@
+"""XGBoost, LightGBM and CatBoost, from what each of them writes of itself as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Mapping, NamedTuple, Sequence
+
+from serinus_runtime.compiling.graph import Block, Graph, Unsupported
+from serinus_runtime.compiling.trees import GT, LEQ, LT, FlatTree, Leaf, Split, Tree, ensemble
+from serinus_runtime.libraries import library
+
+
+class Raw(NamedTuple):
+    """Sums of the leaves, [rows, targets], of type `kind`, and what the library makes of them."""
+
+    name: str
+    targets: int
+    kind: str
+    link: str
+    """`sigmoid`, `softmax`, `identity` or `exp`."""
+    slope: float = 1.0
+    """Of the sigmoid."""
+
+
+# --- XGBoost ------------------------------------------------------------------------------------------------
+
+_XGBOOST_LINKS = {
+    "binary:logistic": "sigmoid", "reg:logistic": "sigmoid", "binary:logitraw": "identity",
+    "reg:squarederror": "identity", "reg:absoluteerror": "identity", "reg:pseudohubererror": "identity",
+    "multi:softprob": "softmax", "multi:softmax": "softmax", "count:poisson": "exp", "reg:gamma": "exp",
+    "reg:tweedie": "exp",
+}  # fmt: skip
+
+
+def xgboost_raw(graph: Graph, block: Block, booster: Any, rounds: int | None = None) -> Raw:
+    """`rounds`: how many boosting rounds predict; None: all. Compares and adds in float32, as XGBoost does."""
+    learner = _saved_json(booster, "model.json")["learner"]
+    objective = learner["objective"]["name"]
+    gradient_booster = learner["gradient_booster"]
+    if gradient_booster["name"] != "gbtree" or objective not in _XGBOOST_LINKS:
+        raise Unsupported("XGBoost with {} and {}".format(gradient_booster["name"], objective))
+    model, parameter = gradient_booster["model"], learner["learner_model_param"]
+    targets = max(1, int(parameter["num_class"]))
+    if int(parameter.get("num_target", 1)) > 1:
+        raise Unsupported("XGBoost with several targets")
+    link = _XGBOOST_LINKS[objective]
+    base = [_margin(value, link) for value in _base_scores(parameter["base_score"], targets)]
+    trees: list[Tree] = [Leaf(value, target) for target, value in enumerate(base)]
+    parallel = int(model["gbtree_model_param"].get("num_parallel_tree", 1) or 1)
+    count = len(model["trees"]) if rounds is None else rounds * targets * parallel
+    for tree, target in list(zip(model["trees"], model["tree_info"]))[:count]:
+        trees.append(_xgboost_tree(tree, target))
+    graph.fits_float32(block)
+    single = replace(block, name=graph.cast(block.name, "float32"))
+    return Raw(ensemble(graph, single, trees, targets, "float32"), targets, "float32", link)
+
+
+def _xgboost_tree(tree: Mapping[str, Any], target: int) -> Tree:
+    if tree.get("categories_nodes") or any(tree.get("split_type") or ()):
+        raise Unsupported("XGBoost with categorical splits")
+    thresholds = tree["split_conditions"]
+    flat = FlatTree(
+        tree["left_children"], tree["right_children"], tree["split_indices"], thresholds, thresholds,
+        tree["default_left"],
+    )  # fmt: skip
+    return flat.nested(LT, target)
+
+
+def _saved_json(booster: Any, name: str, **how: Any) -> Any:
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / name
+        booster.save_model(str(path), **how)
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _base_scores(text: str, targets: int) -> list[float]:
+    found = json.loads(text) if text.startswith("[") else float(text)
+    values = [float(value) for value in found] if isinstance(found, list) else [float(found)]
+    return values * targets if len(values) == 1 else values
+
+
+def _margin(score: float, link: str) -> float:
+    """In float32, as XGBoost computes it."""
+    single = library("numpy").float32
+    if link == "sigmoid":
+        return float(-library("numpy").log(single(1) / single(score) - single(1)))
+    return float(single(math.log(score))) if link == "exp" else score
+
+
+# --- LightGBM -----------------------------------------------------------------------------------------------
+
+
+_LIGHTGBM_LINKS = {
+    "binary": "sigmoid", "cross_entropy": "sigmoid", "regression": "identity", "regression_l1": "identity",
+    "huber": "identity", "multiclass": "softmax", "poisson": "exp", "gamma": "exp", "tweedie": "exp",
+}  # fmt: skip
+
+
+def lightgbm_raw(graph: Graph, block: Block, booster: Any, rounds: int | None = None) -> Raw:
+    """Compares and adds in float64, as LightGBM does."""
+    dumped = booster.dump_model(num_iteration=rounds) if rounds else booster.dump_model()
+    words = str(dumped["objective"]).split()
+    if not words or words[0] not in _LIGHTGBM_LINKS or "sqrt" in words or dumped.get("average_output"):
+        raise Unsupported("LightGBM with %s" % (" ".join(words) or "an objective of its own"))
+    if any(dumped.get("pandas_categorical") or ()):
+        raise Unsupported("LightGBM with pandas categories")
+    slopes = [float(word.split(":")[1]) for word in words if word.startswith("sigmoid:")]
+    targets = int(dumped["num_tree_per_iteration"])
+    trees = [_lightgbm_tree(tree["tree_structure"], i % targets) for i, tree in enumerate(dumped["tree_info"])]
+    return Raw(ensemble(graph, block, trees, targets), targets, "float64", _LIGHTGBM_LINKS[words[0]], *slopes)
+
+
+_ZERO = 1.0000000180025095e-35
+"""LightGBM's kZeroThreshold, a float32: numbers up to it are zero."""
+
+
+def _lightgbm_tree(node: Mapping[str, Any], target: int) -> Tree:
+    if "split_index" not in node:
+        return Leaf(float(node["leaf_value"]), target)
+    if node["decision_type"] != "<=":
+        raise Unsupported("LightGBM with categorical splits")
+    left, right = (_lightgbm_tree(node[side], target) for side in ("left_child", "right_child"))
+    threshold, default_left = float(node["threshold"]), bool(node["default_left"])
+    kind = node["missing_type"]
+    if kind == "Zero":
+        raise Unsupported("LightGBM that takes zero for missing")
+    # Where nothing was missing in training NaN is taken for zero.
+    missing = default_left if kind == "NaN" else threshold >= 0.0
+    return Split(int(node["split_feature"]), threshold, left, right, LEQ, missing)
+
+
+# --- CatBoost -----------------------------------------------------------------------------------------------
+
+_CATBOOST_LINKS = {"Logloss": "sigmoid", "CrossEntropy": "sigmoid", "RMSE": "identity", "MAE": "identity",
+                   "MultiClass": "softmax"}  # fmt: skip
+
+
+def catboost_raw(graph: Graph, block: Block, model: Any) -> Raw:
+    """Compares in float32, adds in float64, as CatBoost does. Symmetric trees on numbers."""
+    saved = _saved_json(model, "model.json", format="json")
+    loss = str(saved["model_info"]["params"]["loss_function"]["type"])
+    if loss not in _CATBOOST_LINKS:
+        raise Unsupported(f"CatBoost with {loss}")
+    features = saved["features_info"]
+    if features.get("categorical_features") or features.get("text_features") or "oblivious_trees" not in saved:
+        raise Unsupported("CatBoost with categorical or text features, or with trees that are not symmetric")
+    floats = features["float_features"]
+    scale, bias = saved.get("scale_and_bias") or (1.0, [0.0])
+    biases = [float(value) for value in (bias if isinstance(bias, list) else [bias])]
+    targets = len(saved["oblivious_trees"][0]["leaf_values"]) // len(saved["oblivious_trees"][0]["leaf_weights"])
+    trees: list[Tree] = []
+    for tree in saved["oblivious_trees"]:
+        trees.extend(_catboost_tree(tree, floats, targets, target) for target in range(targets))
+    sums = ensemble(graph, graph.single(block), trees, targets)
+    scaled = graph.add("Mul", sums, graph.constant([[float(scale)]])) if scale != 1 else sums
+    shifted = graph.add("Add", scaled, graph.constant([biases])) if any(biases) else scaled
+    return Raw(shifted, targets, "float64", _CATBOOST_LINKS[loss])
+
+
+def _catboost_tree(tree: Mapping[str, Any], floats: Sequence[Mapping[str, Any]], targets: int, target: int) -> Tree:
+    """Leaf number: bit i is whether split i holds. Built from the leaves up: split 0 decides the lowest bit."""
+    level: list[Tree] = [Leaf(float(value), target) for value in tree["leaf_values"][target::targets]]
+    for split in tree["splits"] or ():
+        if split.get("split_type", "FloatFeature") != "FloatFeature":
+            raise Unsupported("CatBoost with splits on categories")
+        feature = floats[split["float_feature_index"]]
+        missing = feature.get("nan_value_treatment") == "AsTrue"
+        level = [
+            Split(int(feature["flat_feature_index"]), float(split["border"]), yes, no, GT, missing)
+            for no, yes in zip(level[::2], level[1::2])
+        ]
+    return level[0]

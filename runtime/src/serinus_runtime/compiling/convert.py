@@ -1,0 +1,178 @@
+"""Writes a model as ONNX, and what the model itself answers to the rows of the proof. In the model's interpreter.
+
+    python -I -c "... from serinus_runtime.compiling.convert import main; main()" config.json
+
+config: {"artifact", "rows": file or null, "readable", "scratch", "confine", "memory_limit_bytes"?}; the file of rows
+holds {"columns": [..], "rows": [[..]]}. Writes `model.onnx`, `plan.json`, `MLmodel`, `proof.json` and `answers.npy` to
+`<scratch>/compiled`. Prints {"written": true}, {"unsupported": reason}, or {"error": reason} with exit status 1.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from pathlib import Path
+from typing import Any, Callable, Mapping
+
+from serinus_runtime.compiling import WRITER
+from serinus_runtime.compiling.answers import result_of
+from serinus_runtime.compiling.graph import Graph, Unsupported
+from serinus_runtime.compiling.original import ANSWERED, Answered, answer
+from serinus_runtime.compiling.rows import MOST_OF_THE_MODEL, RowList, edge_rows, unlike_any
+from serinus_runtime.frames import Frames
+from serinus_runtime.libraries import library
+from serinus_runtime.libraries import loaded as imported
+from serinus_runtime.loading import Loaded, example_of, load
+from serinus_runtime.signature import Column, Signature, read_mlmodel, signature_of
+from serinus_runtime.trial import confined, run
+
+TAKES = ("double", "float", "integer", "long", "boolean", "string")
+_FLAVORS = ("mlflow.sklearn", "mlflow.xgboost", "mlflow.lightgbm", "mlflow.catboost")
+_BASE_ROWS = 5
+
+Ask = Callable[[RowList], Any]
+
+
+def main() -> None:
+    run(_convert)
+
+
+def _convert(config: Mapping[str, Any]) -> dict[str, Any]:
+    artifact, scratch = Path(config["artifact"]), Path(config["scratch"])
+    sent = json.loads(Path(config["rows"]).read_text(encoding="utf-8")) if config.get("rows") else None
+    confined(config, artifact)
+    mlmodel = read_mlmodel(artifact)
+    try:
+        signature = signature_of(mlmodel)
+        _check(mlmodel, signature)
+        model = load(artifact, mlmodel)
+        own = _own_rows(signature, sent, example_of(artifact, mlmodel))
+        method = str(mlmodel["flavors"]["python_function"].get("predict_fn") or "predict")
+        write(model, signature.columns, method, own, scratch / "compiled")
+        (scratch / "compiled" / "MLmodel").write_text(json.dumps(needed(mlmodel)), encoding="utf-8")
+    except Unsupported as error:
+        return {"unsupported": str(error)}
+    except (Exception, SystemExit) as error:  # noqa: BLE001
+        # Attributes of a library's version that nobody has tried: the model is served as it is.
+        return {"unsupported": f"a model that could not be read ({type(error).__name__})"}
+    return {"written": True}
+
+
+def needed(mlmodel: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the MLmodel, what serving reads. As JSON, since the compiled environment cannot read YAML."""
+    kept = {key: mlmodel[key] for key in ("signature", "saved_input_example_info") if key in mlmodel}
+    return {**kept, "flavors": {"python_function": mlmodel["flavors"]["python_function"]}}
+
+
+def _check(mlmodel: Mapping[str, Any], signature: Signature) -> None:
+    flavor = str(mlmodel["flavors"].get("python_function", {}).get("loader_module"))
+    if flavor not in _FLAVORS:
+        raise Unsupported("%s models" % (flavor if flavor.startswith("mlflow.") else "custom Python"))
+    if not signature.columns or signature.has_params:
+        raise Unsupported("a signature that is not of columns alone")
+    for column in signature.columns:
+        if column.type not in TAKES or column.name is None:
+            raise Unsupported("columns of %s" % (column.type if column.name else "no name"))
+
+
+def _own_rows(signature: Signature, sent: Mapping[str, Any] | None, example: Mapping[str, Any] | None) -> RowList:
+    """The model's own rows in the order of its columns: those that were given, and the input example's."""
+    names = [str(column.name) for column in signature.columns]
+    split = (example or {}).get("dataframe_split") or {}
+    rows: RowList = []
+    for table in (sent, {"columns": split.get("columns"), "rows": split.get("data")}):
+        if table and table["columns"] and table["rows"] and set(names) <= set(table["columns"]):
+            pick = [table["columns"].index(name) for name in names]
+            rows += [[row[i] for i in pick] for row in table["rows"][:MOST_OF_THE_MODEL]]
+    if not rows:
+        raise Unsupported("a model without rows to prove it on: neither input example nor golden or evaluation rows")
+    return rows
+
+
+def write(model: Loaded, columns: tuple[Column, ...], method: str, own: RowList, directory: Path) -> None:
+    """Converts, and asks the original. Raises Unsupported."""
+    frames = Frames(columns)
+
+    def ask(rows: RowList) -> Any:
+        return model.public(frames.frame(rows))
+
+    expected = answer(ask, own)
+    base = [row for row, verdict in zip(own, expected.verdicts) if verdict == ANSWERED][:_BASE_ROWS]
+    _check_columns(model, columns, base[0])
+    graph = Graph(columns)
+    output = (expected.dtype, expected.values.shape[1:])
+    result = result_of(graph, model.raw, method, *output)
+    edges = edge_rows(columns, base, graph.demands, graph.vocabularies)
+    plan = {"writer": WRITER, "columns": _columns(graph, ask, base[0]), "versions": _versions()}
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "model.onnx").write_bytes(graph.model({result: output}))
+    (directory / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    _save_proof(directory, own, edges, expected, answer(ask, edges))
+
+
+def _save_proof(directory: Path, own: RowList, edges: RowList, expected: Answered, at_edges: Answered) -> None:
+    if at_edges.dtype != expected.dtype or at_edges.values.shape[1:] != expected.values.shape[1:]:
+        raise Unsupported("a model whose answers change their type or shape")
+    proof = {"own": len(own), "rows": own + edges, "verdicts": expected.verdicts + at_edges.verdicts}
+    (directory / "proof.json").write_text(json.dumps(proof), encoding="utf-8")
+    numpy = library("numpy")
+    numpy.save(directory / "answers.npy", numpy.concatenate([expected.values, at_edges.values]))
+
+
+def _check_columns(model: Loaded, columns: tuple[Column, ...], row: list[Any]) -> None:
+    """The graph knows columns by their place, and needs all of them."""
+    trained = getattr(model.raw, "feature_names_in_", None)
+    names = [column.name for column in columns]
+    if trained is not None and list(trained) != names:
+        raise Unsupported("a signature whose columns are not those of the training, in their order")
+    for i, column in enumerate(columns):
+        if column.required:
+            continue
+        fewer = Frames([*columns[:i], *columns[i + 1 :]])
+        try:
+            model.public(fewer.frame([[*row[:i], *row[i + 1 :]]]))
+        except (Exception, SystemExit):  # noqa: BLE001, S112  what it raises is not what is asked
+            continue
+        raise Unsupported("a column that may be left out")
+
+
+def _columns(graph: Graph, ask: Ask, row: list[Any]) -> list[dict[str, Any]]:
+    """What the server must know of each column. Whether null and an unseen text are refused, the original tells."""
+    plan = []
+    for i, column in enumerate(graph.columns):
+        known = graph.demands.known.get(i)
+        plan.append(
+            {
+                "name": column.name,
+                "type": column.type,
+                "texts": graph.vocabularies.get(i),
+                "known": known,
+                "bounds": _bounds(graph, ask, row, i),
+                "null": _answers(ask, row, i, None),
+                "unseen": column.type != "string" or _answers(ask, row, i, unlike_any(row[i])),
+            }
+        )
+    return plan
+
+
+def _bounds(graph: Graph, ask: Ask, row: list[Any], index: int) -> tuple[float, float] | None:
+    """Where float32 ends for the column; None where the original takes infinity for a number."""
+    bounds = graph.demands.bounds.get(index)
+    beyond = [value * 1.01 for value in bounds or () if math.isfinite(value * 1.01)]
+    return None if beyond and _answers(ask, row, index, beyond[-1]) else bounds
+
+
+def _answers(ask: Ask, row: list[Any], index: int, value: Any) -> bool:
+    try:
+        ask([[*row[:index], value, *row[index + 1 :]]])
+    except (Exception, SystemExit):  # noqa: BLE001  what it raises is not what is asked
+        return False
+    return True
+
+
+def _versions() -> dict[str, str]:
+    names = ("numpy", "sklearn", "xgboost", "lightgbm", "catboost", "mlflow")
+    modules = {name: imported(name) for name in names}
+    found = {name: str(module.__version__) for name, module in modules.items() if module is not None}
+    return {"python": platform.python_version(), **found}

@@ -1,0 +1,124 @@
+"""scikit-learn's ensembles of trees. Each adds its trees in order, in float64, and so does the graph."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from serinus_runtime.compiling.graph import Block, Graph, Unsupported
+from serinus_runtime.compiling.trees import LEQ, FlatTree, Leaf, Tree, ensemble
+from serinus_runtime.libraries import library
+
+
+def flat(tree: Any, weights: Any) -> FlatTree:
+    """`tree`: of `estimator.tree_`; `weights`: one number a node, which counts at leaves."""
+    missing = getattr(tree, "missing_go_to_left", None)
+    return FlatTree(
+        tree.children_left.tolist(), tree.children_right.tolist(), tree.feature.tolist(), tree.threshold.tolist(),
+        list(weights), [False] * tree.node_count if missing is None else missing.tolist(),
+    )  # fmt: skip
+
+
+def forest_probabilities(graph: Graph, block: Block, forest: Any) -> str:
+    """[rows, classes]: the mean over the trees of their leaves' class shares. Also of a single tree."""
+    estimators = getattr(forest, "estimators_", None) or [forest]
+    if forest.n_outputs_ != 1:
+        raise Unsupported("a forest with several outputs")
+    classes = int(forest.n_classes_)
+    wanted = [1] if classes == 2 else range(classes)
+    trees: list[Tree] = []
+    for estimator in estimators:
+        value = estimator.tree_.value[:, 0, :]
+        shares = value / value.sum(axis=1, keepdims=True)
+        trees += [flat(estimator.tree_, shares[:, k]).nested(LEQ, i) for i, k in enumerate(wanted)]
+    sums = ensemble(graph, graph.single(block), trees, len(wanted))
+    mean = graph.add("Div", sums, graph.constant([[float(len(estimators))]]))
+    return both(graph, mean) if classes == 2 else mean
+
+
+def both(graph: Graph, positive: str) -> str:
+    """[1 - p, p]"""
+    return graph.add("Concat", graph.add("Sub", graph.constant([[1.0]]), positive), positive, axis=1)
+
+
+def forest_mean(graph: Graph, block: Block, forest: Any) -> str:
+    """Of a regression, [rows, 1]."""
+    estimators = getattr(forest, "estimators_", None) or [forest]
+    if forest.n_outputs_ != 1:
+        raise Unsupported("a forest with several outputs")
+    trees = [flat(e.tree_, e.tree_.value[:, 0, 0]).nested(LEQ) for e in estimators]
+    sums = ensemble(graph, graph.single(block), trees)
+    return graph.add("Div", sums, graph.constant([[float(len(estimators))]]))
+
+
+def boosted_sums(graph: Graph, block: Block, model: Any) -> str:
+    """Of GradientBoosting, [rows, 1 or classes]."""
+    stages: Sequence[Sequence[Any]] = model.estimators_.tolist()
+    targets = len(stages[0])
+    numpy = library("numpy")
+    if model.init_ is None or (isinstance(model.init_, str) and model.init_ == "zero"):
+        start = [0.0] * targets
+    elif type(model.init_).__name__ in ("DummyClassifier", "DummyRegressor"):
+        sample = numpy.zeros((1, model.n_features_in_), dtype="float32")
+        start = [float(value) for value in numpy.ravel(model._raw_predict_init(sample))]
+    else:
+        raise Unsupported("GradientBoosting that begins with another model")
+    trees: list[Tree] = [Leaf(value, target) for target, value in enumerate(start)]
+    for stage in stages:
+        for target, estimator in enumerate(stage):
+            weights = estimator.tree_.value[:, 0, 0]
+            trees.append(flat(estimator.tree_, weights).nested(LEQ, target, float(model.learning_rate)))
+    return ensemble(graph, graph.single(block), trees, targets)
+
+
+def histogram_sums(graph: Graph, block: Block, model: Any) -> str:
+    """Of HistGradientBoosting, [rows, 1 or classes]. It compares in float64."""
+    if getattr(model, "is_categorical_", None) is not None and any(model.is_categorical_):
+        raise Unsupported("HistGradientBoosting with categorical features")
+    baseline = library("numpy").ravel(model._baseline_prediction)
+    trees: list[Tree] = [Leaf(float(value), target) for target, value in enumerate(baseline)]
+    for stage in model._predictors:
+        for target, predictor in enumerate(stage):
+            trees.append(_histogram_tree(predictor.nodes, target))
+    return ensemble(graph, block, trees, len(baseline))
+
+
+def _histogram_tree(nodes: Any, target: int) -> Tree:
+    leaf = nodes["is_leaf"].astype(bool)
+    left = library("numpy").where(leaf, -1, nodes["left"].astype("int64"))
+    return FlatTree(
+        left.tolist(), nodes["right"].tolist(), nodes["feature_idx"].tolist(), nodes["num_threshold"].tolist(),
+        nodes["value"].tolist(), nodes["missing_go_to_left"].astype(bool).tolist(),
+    ).nested(LEQ, target)  # fmt: skip
+
+
+def isolation_scores(graph: Graph, block: Block, forest: Any) -> str:
+    """`score_samples`, [rows, 1]: -2 ^ (-mean path length / expected path length)."""
+    trees: list[Tree] = []
+    expected: float | None = None
+    for estimator, features in zip(forest.estimators_, forest.estimators_features_):
+        if list(features) != list(range(block.width)):
+            raise Unsupported("IsolationForest on some of the features")
+        trees.append(flat(estimator.tree_, _path_lengths(estimator.tree_)).nested(LEQ))
+    expected = _average_path_length(forest.max_samples_) * len(forest.estimators_)
+    depths = ensemble(graph, graph.single(block), trees)
+    exponent = graph.add("Div", depths, graph.constant([[-expected]]))
+    power = graph.add("Exp", graph.add("Mul", exponent, graph.constant([[float(library("numpy").log(2.0))]])))
+    return graph.add("Neg", power)
+
+
+def _path_lengths(tree: Any) -> list[float]:
+    """Depth of each node and what an unbuilt tree over its samples would add (Liu, Ting and Zhou, 2008, equation 1)."""
+    depth = [0] * tree.node_count
+    for i, (left, right) in enumerate(zip(tree.children_left.tolist(), tree.children_right.tolist())):
+        if left >= 0:
+            depth[left] = depth[right] = depth[i] + 1
+    return [d + _average_path_length(n) for d, n in zip(depth, tree.n_node_samples.tolist())]
+
+
+def _average_path_length(samples: float) -> float:
+    numpy = library("numpy")
+    if samples <= 1:
+        return 0.0
+    if samples <= 2:
+        return 1.0
+    return float(2.0 * (numpy.log(samples - 1.0) + numpy.euler_gamma) - 2.0 * (samples - 1.0) / samples)

@@ -1,0 +1,240 @@
+"""scikit-learn's transformers: fitted attributes in, nodes out. In float64, in the order in which each computes."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Sequence
+
+from serinus_runtime.compiling.graph import EXACT, Block, Feature, Graph, Unsupported
+from serinus_runtime.libraries import library
+
+_NOT_A_CODE = -(2.0**40)
+"""Stands for NaN while categories are being counted; no category is numbered so."""
+
+
+def transform(graph: Graph, step: Any, block: Block) -> Block:
+    """What `step` makes of the columns of `block`."""
+    if step == "passthrough":
+        return block
+    writer = _WRITERS.get(type(step).__name__) if type(step).__module__.startswith("sklearn.") else None
+    if writer is None:
+        raise Unsupported(f"the step {type(step).__name__}")
+    return writer(graph, step, block)
+
+
+def _pipeline(graph: Graph, step: Any, block: Block) -> Block:
+    for _, part in step.steps:
+        if part is not None:
+            block = transform(graph, part, block)
+    return block
+
+
+def _column_transformer(graph: Graph, step: Any, block: Block) -> Block:
+    if step.transformer_weights:
+        raise Unsupported("ColumnTransformer with weights")
+    parts = []
+    for name, part, _ in step.transformers_:
+        indices = [int(i) for i in step._transformer_to_input_indices[name]]
+        if indices and not (isinstance(part, str) and part == "drop"):
+            parts.append(transform(graph, part, graph.pick(block, indices)))
+    return graph.join(parts)
+
+
+def _feature_union(graph: Graph, step: Any, block: Block) -> Block:
+    if step.transformer_weights:
+        raise Unsupported("FeatureUnion with weights")
+    return graph.join([transform(graph, part, block) for _, part in step.transformer_list if part != "drop"])
+
+
+def _function(graph: Graph, step: Any, block: Block) -> Block:  # noqa: ARG001
+    if step.func is not None:
+        raise Unsupported("a FunctionTransformer")
+    return block
+
+
+def _selector(graph: Graph, step: Any, block: Block) -> Block:
+    return graph.pick(block.numbers("a selection"), [int(i) for i in step.get_support(indices=True)])
+
+
+# --- scales -------------------------------------------------------------------------------------------------
+
+
+def _standard(graph: Graph, step: Any, block: Block) -> Block:
+    block = block.numbers("StandardScaler")
+    if step.with_mean:
+        block = graph.affine(block, "Sub", step.mean_)
+    return graph.affine(block, "Div", step.scale_) if step.with_std else block
+
+
+def _min_max(graph: Graph, step: Any, block: Block) -> Block:
+    block = graph.affine(block.numbers("MinMaxScaler"), "Mul", step.scale_)
+    block = graph.affine(block, "Add", step.min_)
+    if not getattr(step, "clip", False):
+        return block
+    low, high = (graph.constant(float(end)) for end in step.feature_range)
+    return Block(graph.add("Clip", block.name, low, high), tuple(Feature() for _ in block.features))
+
+
+def _max_abs(graph: Graph, step: Any, block: Block) -> Block:
+    return graph.affine(block.numbers("MaxAbsScaler"), "Div", step.scale_)
+
+
+def _robust(graph: Graph, step: Any, block: Block) -> Block:
+    block = block.numbers("RobustScaler")
+    if step.with_centering:
+        block = graph.affine(block, "Sub", step.center_)
+    return graph.affine(block, "Div", step.scale_) if step.with_scaling else block
+
+
+def _pca(graph: Graph, step: Any, block: Block) -> Block:
+    block = block.numbers("PCA")
+    numpy = library("numpy")
+    weights = numpy.asarray(step.components_, dtype="float64").T
+    if step.whiten:
+        weights = weights / numpy.sqrt(step.explained_variance_)
+    centred = graph.affine(block, "Sub", step.mean_)
+    return Block(graph.add("MatMul", centred.name, graph.constant(weights)), (Feature(),) * weights.shape[1])
+
+
+# --- missing values -----------------------------------------------------------------------------------------
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and value != value
+
+
+def _imputer(graph: Graph, step: Any, block: Block) -> Block:
+    fills: list[float | None] = []
+    for feature, value in zip(block.features, step.statistics_):
+        fills.append(_text_fill(graph, step, feature, value) if feature.text else _number_fill(step, value))
+    mask = graph.add("IsNaN", block.name)
+    row = graph.constant([[0.0 if fill is None else fill for fill in fills]])
+    if any(fill is None for fill in fills):
+        mask = graph.add("And", mask, graph.constant([[fill is not None for fill in fills]], "bool"))
+    filled = Block(graph.add("Where", mask, row, block.name), block.features)
+    return graph.join([filled, _indicators(graph, step, block)]) if step.add_indicator else filled
+
+
+def _number_fill(step: Any, value: Any) -> float:
+    if not _is_nan(step.missing_values):
+        raise Unsupported("SimpleImputer for other than missing numbers")
+    if value is None or value != value:
+        raise Unsupported("SimpleImputer for a column that was empty")
+    return float(value)
+
+
+def _text_fill(graph: Graph, step: Any, feature: Feature, value: Any) -> float | None:
+    """None: for this imputer null is a text like any other, as NaN is what it fills."""
+    if step.missing_values is not None:
+        return None
+    if not isinstance(value, str) or feature.source is None:
+        raise Unsupported("SimpleImputer that puts no text for a text")
+    return float(graph.code(feature.source, value))
+
+
+def _indicators(graph: Graph, step: Any, block: Block) -> Block:
+    chosen = graph.pick(block.numbers("indicators"), [int(i) for i in step.indicator_.features_])
+    return Block(graph.cast(graph.add("IsNaN", chosen.name), "float64"), (Feature(),) * chosen.width)
+
+
+# --- categories ---------------------------------------------------------------------------------------------
+
+
+def _numbered(graph: Graph, feature: Feature, categories: Sequence[Any], *, strict: bool) -> list[float | None]:
+    """The numbers that stand for the categories in the block; None for the category of what is missing. `strict`:
+    others are refused."""
+    numbers: list[float | None] = []
+    for value in categories:
+        if value is None or _is_nan(value):
+            numbers.append(None if (value is None) == feature.text else _NOT_A_CODE)
+        elif feature.text:
+            if not isinstance(value, str) or feature.source is None:
+                raise Unsupported("categories that are not texts in a column of texts")
+            numbers.append(float(graph.code(feature.source, value)))
+        elif isinstance(value, str) or abs(value) >= EXACT:
+            raise Unsupported("categories that are no exact numbers in a column of numbers")
+        else:
+            numbers.append(float(value))
+    if strict and not feature.text:
+        if feature.source is None or (feature.scale, feature.shift) != (1.0, 0.0):
+            raise Unsupported("an encoder that refuses unknown numbers made by another step")
+        known = [number for number in numbers if number is not None]
+        before = graph.demands.known.get(feature.source, known)
+        graph.demands.known[feature.source] = [number for number in before if number in known]
+    return numbers
+
+
+def _matches(graph: Graph, block: Block, owners: Sequence[int], numbers: Sequence[float | None]) -> str:
+    """[rows, len(owners)], boolean: whether column `owners[j]` holds `numbers[j]`."""
+    wide = graph.pick(block, owners).name
+    row = [[_NOT_A_CODE if number is None else number for number in numbers]]
+    found = graph.add("Equal", wide, graph.constant(row))
+    if None in numbers:
+        missing = graph.constant([[number is None for number in numbers]], "bool")
+        found = graph.add("Or", found, graph.add("And", graph.add("IsNaN", wide), missing))
+    return found
+
+
+def _one_hot(graph: Graph, step: Any, block: Block) -> Block:
+    if getattr(step, "min_frequency", None) is not None or getattr(step, "max_categories", None) is not None:
+        raise Unsupported("OneHotEncoder with infrequent categories")
+    dropped = step.drop_idx_ if step.drop_idx_ is not None else [None] * block.width
+    owners: list[int] = []
+    wanted: list[float | None] = []
+    for i, (feature, categories) in enumerate(zip(block.features, step.categories_)):
+        numbers = _numbered(graph, feature, list(categories), strict=step.handle_unknown == "error")
+        kept = [number for j, number in enumerate(numbers) if j != dropped[i]]
+        owners += [i] * len(kept)
+        wanted += kept
+    found = graph.cast(_matches(graph, block, owners, wanted), "float64")
+    return Block(found, (Feature(),) * len(owners))
+
+
+def _ordinal(graph: Graph, step: Any, block: Block) -> Block:
+    if getattr(step, "min_frequency", None) is not None or getattr(step, "max_categories", None) is not None:
+        raise Unsupported("OrdinalEncoder with infrequent categories")
+    numpy = library("numpy")
+    strict = step.handle_unknown == "error"
+    unknown = 0.0 if strict else _coded(step.unknown_value)
+    missing = _coded(getattr(step, "encoded_missing_value", float("nan")))
+    owners: list[int] = []
+    wanted: list[float | None] = []
+    codes: list[float] = []
+    for i, (feature, categories) in enumerate(zip(block.features, step.categories_)):
+        numbers = _numbered(graph, feature, list(categories), strict=strict)
+        owners += [i] * len(numbers)
+        wanted += numbers
+        codes += [missing if number is None else float(j) for j, number in enumerate(numbers)]
+    weights = numpy.zeros((len(owners), block.width))
+    weights[numpy.arange(len(owners)), owners] = numpy.array(codes) - unknown
+    found = graph.cast(_matches(graph, block, owners, wanted), "float64")
+    coded = graph.add("Add", graph.add("MatMul", found, graph.constant(weights)), graph.constant([[unknown]]))
+    if _NOT_A_CODE in (unknown, missing):
+        gone = graph.add("Equal", coded, graph.constant([[_NOT_A_CODE]]))
+        coded = graph.add("Where", gone, graph.constant([[float("nan")]]), coded)
+    return Block(coded, (Feature(),) * block.width)
+
+
+def _coded(value: Any) -> float:
+    return _NOT_A_CODE if value is None or value != value else float(value)
+
+
+Writer = Callable[[Graph, Any, Block], Block]
+
+_WRITERS: dict[str, Writer] = {
+    "Pipeline": _pipeline,
+    "ColumnTransformer": _column_transformer,
+    "FeatureUnion": _feature_union,
+    "FunctionTransformer": _function,
+    "VarianceThreshold": _selector,
+    "SelectKBest": _selector,
+    "SelectPercentile": _selector,
+    "SelectFromModel": _selector,
+    "StandardScaler": _standard,
+    "MinMaxScaler": _min_max,
+    "MaxAbsScaler": _max_abs,
+    "RobustScaler": _robust,
+    "PCA": _pca,
+    "SimpleImputer": _imputer,
+    "OneHotEncoder": _one_hot,
+    "OrdinalEncoder": _ordinal,
+}

@@ -1,0 +1,147 @@
+"""The rows that a proof asks: the model's own, and rows made of them to stand where two ways of computing part."""
+
+from __future__ import annotations
+
+import math
+import random
+import struct
+from typing import Any, Callable, List, Mapping, Sequence
+
+from serinus_runtime.compiling.graph import EXACT, Demands
+from serinus_runtime.signature import Column
+
+RowList = List[List[Any]]
+
+MOST_OF_THE_MODEL = 2000
+_MOST_TEXTS = 40
+_MOST_SPLITS = 200
+_MIXED = 100
+_UNSEEN = "no category of any model: 3f9a2c"
+_WHOLE = {"integer": 1 << 31, "long": 1 << 63}
+_ODD_FLOATS = (0.0, -0.0, 1, -1, 0.5, 1e-45, 5e-324, 16777217.0, 0.1, 1e10)
+_HUGE_FLOATS = (1e39, -1e39, 1e308)
+_TRIED_CLOSELY = 6
+"""Columns that are given every huge number; the others one, as what fails must be asked alone, which takes its time."""
+
+
+def edge_rows(
+    columns: Sequence[Column], base: RowList, demands: Demands, texts: Mapping[int, Mapping[str, int]]
+) -> RowList:
+    """`base`: a few rows that the model answers; the first is changed one column at a time, then all are mixed.
+    The same rows for the same model, always."""
+    pools = [_pool(column, i, demands, texts) for i, column in enumerate(columns)]
+    rows = [_with(base[0], i, value) for i, pool in enumerate(pools) for value in pool]
+    rows.sort(key=_likely_refused)
+    dice = random.Random(7)  # noqa: S311  the same rows each time, not a secret
+    rows += _at_splits(base[0], demands, dice)
+    rows += _everywhere(columns, base)
+    rows += [_mixed(base, pools, dice, share) for share in (0.1, 0.5) for _ in range(_MIXED // 2)]
+    return rows
+
+
+def _likely_refused(row: Sequence[Any]) -> int:
+    """So that rows that fail come together."""
+    if any(isinstance(value, float) and abs(value) > 1e38 for value in row):
+        return 2
+    return int(any(value is None or value == _UNSEEN for value in row))
+
+
+def _with(row: Sequence[Any], index: int, value: Any) -> list[Any]:
+    changed = list(row)
+    changed[index] = value
+    return changed
+
+
+def _pool(column: Column, index: int, demands: Demands, texts: Mapping[int, Mapping[str, int]]) -> list[Any]:
+    """Values of one column that are worth a row each."""
+    if column.type == "string":
+        known = sorted(texts.get(index, {}))[:_MOST_TEXTS]
+        near = [changed for text in known[:2] for changed in (text.upper(), text + " ", text + "\0")]
+        return [*known, *near, _UNSEEN, "", " ", "\ud800", *([] if column.required else [None])]
+    if column.type == "boolean":
+        return [True, False, *([] if column.required else [None])]
+    known_numbers = demands.known.get(index, [])[:_MOST_TEXTS]
+    beside = [*known_numbers, *(number + 1 for number in known_numbers[-2:])]
+    if column.type in _WHOLE:
+        end = _WHOLE[column.type]
+        odd_numbers = [0, -1, 1.0, 3.0, end - 1, -end, min(end - 1, EXACT), min(end - 1, EXACT + 1)]
+        return [*(int(number) for number in beside), *odd_numbers]
+    huge = [*_HUGE_FLOATS, *_beyond(demands, index)] if index < _TRIED_CLOSELY else _HUGE_FLOATS[:1]
+    return [*beside, *(number + 0.5 for number in known_numbers[:1]), *_ODD_FLOATS, None, *huge]
+
+
+def _beyond(demands: Demands, index: int) -> list[float]:
+    """On either side of where the original begins to refuse."""
+    ends = [end for end in demands.bounds.get(index, ()) if math.isfinite(end)]
+    return [value for end in ends for value in (end * 0.99, end * 1.01) if math.isfinite(value)]
+
+
+def _at_splits(row: Sequence[Any], demands: Demands, dice: random.Random) -> RowList:
+    """Every column that trees look at is put on a split, or a hair beside it as float64 or as float32 has it."""
+    rows: RowList = []
+    for _ in range(_MOST_SPLITS if demands.splits else 0):
+        changed = list(row)
+        for index, splits in demands.splits.items():
+            if isinstance(changed[index], float):
+                changed[index] = dice.choice(_BESIDE)(dice.choice(splits))
+        rows.append(changed)
+    return rows
+
+
+def _step64(value: float, by: int) -> float:
+    (bits,) = struct.unpack("<q", struct.pack("<d", value))
+    return float(struct.unpack("<d", struct.pack("<q", bits + by))[0]) if value else value
+
+
+def _step32(value: float, by: int) -> float:
+    if not value or abs(value) > 1e38:
+        return value
+    (bits,) = struct.unpack("<i", struct.pack("<f", value))
+    return float(struct.unpack("<f", struct.pack("<i", bits + by))[0])
+
+
+_BESIDE: Sequence[Callable[[float], float]] = (
+    lambda value: value,
+    lambda value: _step64(value, 1),
+    lambda value: _step64(value, -1),
+    lambda value: _step32(value, 0),
+    lambda value: _step32(value, 1),
+    lambda value: _step32(value, -1),
+)
+
+
+def _everywhere(columns: Sequence[Column], base: RowList) -> RowList:
+    """Each row of `base` with all its numbers changed alike: missing, zero, sent as another writer of JSON does."""
+
+    def changed(row: Sequence[Any], change: Callable[[Any], Any], kinds: Sequence[str]) -> list[Any]:
+        return [change(value) if column.type in kinds else value for value, column in zip(row, columns)]
+
+    floats, numbers = ("double", "float"), ("double", "float", "integer", "long")
+    rows: RowList = []
+    for row in base:
+        rows.append(changed(row, lambda _: None, floats))
+        rows.append(changed(row, lambda _: 0, numbers))
+        rows.append(changed(row, lambda _: -0.0, floats))
+        rows.append(changed(row, lambda value: float(value) if value is not None else None, numbers))
+        rows.append(changed(row, lambda value: int(value) if _plain(value) else value, floats))
+    return rows
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value) and abs(value) < EXACT
+
+
+def _mixed(base: RowList, pools: Sequence[Sequence[Any]], dice: random.Random, share: float) -> list[Any]:
+    """A row of the model's with `share` of its columns replaced."""
+    row = list(dice.choice(base))
+    for i, pool in enumerate(pools):
+        if pool and dice.random() < share:
+            row[i] = dice.choice(pool)
+        else:
+            row[i] = dice.choice(base)[i]
+    return row
+
+
+def unlike_any(value: Any) -> Any:
+    """A text that no model has as a category; where the column holds no texts, the value itself."""
+    return _UNSEEN if isinstance(value, str) or value is None else value

@@ -1,0 +1,79 @@
+"""Heads of requests that are the same as one seen before but for the values of a few headers.
+
+A proxy sends the same lines in the same order again and again. A head that was found right becomes a pattern, in which
+only those values may differ; what the pattern matches is read in one step and right for the same reasons.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple, Sequence
+
+# Only their values differ from request to request, or are not to be kept. All of them mean the same in every value.
+VARYING = frozenset(
+    {
+        b"authorization", b"content-length", b"cookie", b"traceparent", b"tracestate", b"x-entity-id",
+        b"x-envoy-attempt-count", b"x-envoy-expected-rq-timeout-ms", b"x-request-id", b"x-serinus-start",
+    }
+)  # fmt: skip
+_VALUE = rb"([!-~]*(?: [!-~]+)*)"
+"""Of what is matched: words with single spaces between them, and nothing to strip."""
+_MOST = 8
+_LONGEST = 2048
+_PATIENCE = 1024
+"""Heads that no pattern matched before room is made for new ones."""
+
+
+class Head(NamedTuple):
+    method: bytes
+    target: bytes
+    headers: dict[bytes, bytes]
+    end: int
+    """Where the body begins."""
+
+
+class _Pattern(NamedTuple):
+    pattern: re.Pattern[bytes]
+    method: bytes
+    target: bytes
+    headers: dict[bytes, bytes]
+    names: tuple[bytes, ...]
+
+
+class Heads:
+    def __init__(self) -> None:
+        self._patterns: list[_Pattern] = []
+        self._unmatched = 0
+
+    def find(self, data: bytes) -> Head | None:
+        """The head that `data` begins with; None: it is like none of those that were seen."""
+        for known in self._patterns:
+            match = known.pattern.match(data)
+            if match is not None:
+                headers = known.headers.copy()
+                headers.update(zip(known.names, match.groups()))
+                return Head(known.method, known.target, headers, match.end())
+        return None
+
+    def learn(self, head: bytes, lines: Sequence[bytes], names: Sequence[bytes], seen: Head) -> None:
+        """`head`: without the empty line at its end; `lines`: its headers, `names`: theirs, all different."""
+        self._unmatched += 1
+        if self._unmatched > _PATIENCE:
+            self._unmatched = 0
+            self._patterns.clear()
+        if len(self._patterns) >= _MOST or len(head) > _LONGEST:
+            return
+        first = head.partition(b"\r\n")[0]
+        parts = [re.escape(first)]
+        for name, line in zip(names, lines):
+            if name in VARYING:
+                before = line[: len(line) - len(seen.headers[name])]
+                parts.append(re.escape(before) + _VALUE)
+            else:
+                parts.append(re.escape(line))
+        pattern = re.compile(b"\r\n".join(parts) + b"\r\n\r\n")
+        varying = tuple([name for name in names if name in VARYING])
+        # A value with white space after it does not end where its line does.
+        if pattern.match(head + b"\r\n\r\n"):
+            fixed = {name: value for name, value in seen.headers.items() if name not in VARYING}
+            self._patterns.append(_Pattern(pattern, seen.method, seen.target, fixed, varying))

@@ -1,0 +1,43 @@
+"""A process that looks at a model once, confined, and ends with an answer: one line of JSON on standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, Callable, Mapping
+
+from serinus_runtime import confine
+from serinus_runtime.errors import RuntimeFailure
+
+
+def run(answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+    """Prints `answer(config)`, of the configuration file that the first argument names; {"error": reason} with exit
+    status 1 where that fails."""
+    config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    answers = _own_stdout()
+    try:
+        print(json.dumps(answer(config)), file=answers, flush=True)
+    except (RuntimeFailure, OSError) as error:
+        print(json.dumps({"error": str(error)}), file=answers, flush=True)
+        sys.exit(1)
+
+
+def _own_stdout() -> Any:
+    """What the model prints goes to stderr: standard output is the answer alone."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return answers
+
+
+def confined(config: Mapping[str, Any], *own: Path) -> None:
+    """Confines this process as `config` says ({"readable", "scratch", "confine", "memory_limit_bytes"?}) and lets the
+    environment's packages be imported. `own`: what must be readable beside them."""
+    scratch = Path(config["scratch"])
+    confine.prepare(scratch)
+    if config.get("confine", True):
+        readable = (*own, *map(Path, config.get("readable") or ()), *confine.own_directories())
+        # Not its own standard streams: the answer's descriptor is the third.
+        confine.confine(readable, scratch, (3,), config.get("memory_limit_bytes"))
+    confine.with_packages()

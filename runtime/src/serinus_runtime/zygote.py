@@ -1,0 +1,172 @@
+"""The libraries of one environment, imported once: forks a worker whenever the host asks for one.
+
+python -I -S -c "... from serinus_runtime.zygote import main; main()" config.json
+
+config: {"control_fd", "modules": [..], "readable": [..], "scratch", "confine"}. `control_fd` is a socket that keeps
+messages apart (SOCK_SEQPACKET). On it the zygote says first `{"threads": [names..], "imported": n, "skipped": n}`, then
+answers every message of the host, which carries four descriptors (`CARRIED`), with `{"pid": n}` or `{"error": text}`.
+It ends when the host does.
+
+It is confined as a worker is, but to the files of all models of its environment, whose code it never runs; each worker
+then narrows that to its own. Forking is sound only from a process of one thread: where the imports leave more, it says
+so and ends.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import dataclasses
+import errno
+import gc
+import importlib
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn, Sequence
+
+from serinus_runtime import accelerators, confine
+from serinus_runtime.config import Config
+from serinus_runtime.worker import serve_one
+
+CARRIED = ("listening socket", "report pipe", "config", "output")
+
+
+def main() -> None:
+    config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    control = socket.socket(fileno=config["control_fd"])
+    _confine(config)
+    confine.with_packages()
+    accelerators.find()
+    skipped = _import(config["modules"])
+    gc.collect()
+    gc.freeze()
+    threads = _other_threads()
+    _tell(control, threads=threads, imported=len(config["modules"]) - skipped, skipped=skipped)
+    if threads:
+        return
+    with contextlib.suppress(ConnectionError):  # the host is gone
+        while descriptors := _received(control):
+            answer = _answer(control, descriptors)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            _tell(control, **answer)
+
+
+def _confine(config: dict[str, Any]) -> None:
+    scratch = Path(config["scratch"])
+    confine.prepare(scratch / ".zygote")
+    if config["confine"]:
+        # All of /proc, as /proc/self is another directory in every worker; a worker narrows it to its own.
+        readable = [Path("/proc"), *map(Path, config["readable"]), *confine.own_directories()]
+        confine.confine(readable, scratch, (config["control_fd"],))
+
+
+def _other_threads() -> list[str]:
+    """Names of the threads beside this one."""
+    return [
+        (task / "comm").read_text(encoding="utf-8", errors="replace").strip()
+        for task in Path("/proc/self/task").iterdir()
+        if task.name != str(os.getpid())
+    ]
+
+
+def _import(names: Sequence[str]) -> int:
+    """How many could not be: a worker that needs one then fails on it, or not, by itself."""
+    skipped = 0
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except Exception:  # noqa: BLE001, PERF203  a library may raise anything
+            skipped += 1
+    return skipped
+
+
+def _tell(control: socket.socket, **words: Any) -> None:
+    control.send(json.dumps(words).encode())
+
+
+def _received(control: socket.socket) -> list[int]:
+    """The descriptors of the next request; empty when the host is gone."""
+    found = array.array("i")
+    space = socket.CMSG_SPACE(len(CARRIED) * found.itemsize)
+    _, ancillary, _, _ = control.recvmsg(16, space, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    return list(found)
+
+
+def _answer(control: socket.socket, descriptors: Sequence[int]) -> dict[str, Any]:
+    try:
+        return {"pid": _fork(control, descriptors)}
+    except OSError as error:
+        return {"error": f"cannot fork: {error.strerror}"}
+
+
+def _fork(control: socket.socket, descriptors: Sequence[int]) -> int:
+    """The worker's pid. Its parent ends at once and so leaves it to the host (PR_SET_CHILD_SUBREAPER), which can
+    then wait for it as for any child of its own."""
+    receiver, sender = os.pipe()
+    between = os.fork()
+    if between == 0:
+        os.close(receiver)
+        _leave_to_the_host(control, sender, descriptors)
+    os.close(sender)
+    with os.fdopen(receiver, "rb") as stream:
+        said = stream.read()
+    os.waitpid(between, 0)
+    if not said:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return int(said)
+
+
+def _leave_to_the_host(control: socket.socket, sender: int, descriptors: Sequence[int]) -> NoReturn:
+    code = 1
+    try:
+        worker = os.fork()
+        if worker == 0:
+            os.close(sender)
+            control.close()
+            code = _worker(*descriptors)
+        else:
+            os.write(sender, b"%d" % worker)
+            code = 0
+    except BaseException:  # noqa: BLE001  a forked process must never go on as the zygote
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _worker(listening: int, reporting: int, config: int, output: int) -> int:
+    """Serves, and gives the exit status."""
+    os.setsid()
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    signal.set_wakeup_fd(-1)
+    _own_randomness()
+    tempfile.tempdir = None
+    told = Config.read(f"/proc/self/fd/{config}")
+    os.close(config)
+    try:
+        serve_one(dataclasses.replace(told, listen_fd=listening, report_fd=reporting), keep=None)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return 0
+
+
+def _own_randomness() -> None:
+    """Workers of one zygote would draw the same numbers."""
+    random.seed()
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()

@@ -1,0 +1,350 @@
+"""Models of every kind that can be compiled, logged by ordinary MLflow code: the graph answers and refuses alike."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import mlflow
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+import xgboost
+from mlflow.models import infer_signature
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    HistGradientBoostingClassifier,
+    IsolationForest,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from serinus_runtime.compiled import read
+from serinus_runtime.compiling import convert, prove
+from serinus_runtime.compiling.graph import Unsupported
+from serinus_runtime.errors import ModelFailure, RequestError
+from serinus_runtime.loading import example_of, load
+from serinus_runtime.signature import read_mlmodel, signature_of
+
+NUMBERS, TEXTS = ["amount", "age", "distance"], ["country", "channel"]
+
+
+@pytest.fixture(scope="module")
+def data() -> pd.DataFrame:
+    random = np.random.default_rng(7)
+    frame = pd.DataFrame(
+        {
+            "amount": random.exponential(80, 400),
+            "age": random.normal(40, 10, 400),
+            "distance": np.where(random.random(400) < 0.1, np.nan, random.exponential(5, 400)),
+            "country": random.choice(["FR", "DE", "IT"], 400),
+            "channel": random.choice(["web", "pos"], 400),
+            "hour": random.integers(0, 24, 400),
+        }
+    )
+    frame["fraud"] = (frame["amount"] + 40 * (frame["country"] == "FR") + random.normal(0, 20, 400) > 120).astype(int)
+    return frame
+
+
+def mixed(final: Any, texts: Any) -> Any:
+    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+    columns = ColumnTransformer(
+        [("n", numbers, NUMBERS), ("h", "passthrough", ["hour"]), ("t", texts, TEXTS)], sparse_threshold=0
+    )
+    return make_pipeline(columns, final)
+
+
+def one_hot(**how: Any) -> OneHotEncoder:
+    return OneHotEncoder(**{"handle_unknown": "ignore", **how})
+
+
+def compile_it(model: Any, inputs: pd.DataFrame, label: Any, path: Path, method: str, flavor: str = "sklearn") -> Path:
+    """Trains, logs and converts; the directory of the artifact, with the compiled model in `compiled` beside it."""
+    warnings.simplefilter("ignore")
+    if isinstance(model, str):
+        kind: Any = {"xgboost": xgboost, "lightgbm": lightgbm}[model]
+        dataset = xgboost.DMatrix(inputs, label) if kind is xgboost else lightgbm.Dataset(inputs, label)
+        objective = "binary:logistic" if kind is xgboost else "binary"
+        model = kind.train({"objective": objective, "verbosity": 0 if kind is xgboost else -1}, dataset, 20)
+        answers = model.predict(xgboost.DMatrix(inputs) if kind is xgboost else inputs)
+    else:
+        model.fit(inputs, label)
+        answers = getattr(model, method)(inputs)
+    how = {"pyfunc_predict_fn": method, "serialization_format": "cloudpickle"} if flavor == "sklearn" else {}
+    getattr(mlflow, flavor).save_model(
+        model,
+        path / "artifact",
+        signature=infer_signature(inputs, answers),
+        input_example=inputs.head(3),
+        pip_requirements=["scikit-learn"],
+        **how,
+    )
+    rows = inputs.astype(object).where(inputs.notna(), None).to_numpy().tolist()
+    convert_it(path / "artifact", rows)
+    return path / "artifact"
+
+
+def convert_it(artifact: Path, rows: list[list[Any]]) -> None:
+    mlmodel = read_mlmodel(artifact)
+    method = str(mlmodel["flavors"]["python_function"].get("predict_fn") or "predict")
+    directory = artifact.parent / "compiled"
+    convert.write(load(artifact, mlmodel), signature_of(mlmodel).columns, method, rows, directory)
+    (directory / "MLmodel").write_text(json.dumps(convert.needed(mlmodel)))
+
+
+SKLEARN = [
+    ("logistic regression", lambda: make_pipeline(StandardScaler(), LogisticRegression()), "predict_proba", False),
+    ("principal components", lambda: make_pipeline(MinMaxScaler(), PCA(2), LogisticRegression()), "predict", False),
+    ("ridge", lambda: make_pipeline(StandardScaler(), Ridge()), "predict", False),
+    ("random forest", lambda: RandomForestClassifier(10, random_state=0), "predict_proba", False),
+    ("forest of a regression", lambda: RandomForestRegressor(10, random_state=0), "predict", False),
+    ("gradient boosting", lambda: GradientBoostingClassifier(n_estimators=10), "predict_proba", False),
+    ("histogram boosting", lambda: HistGradientBoostingClassifier(max_iter=10), "predict_proba", True),
+    ("isolation forest", lambda: IsolationForest(n_estimators=10, random_state=0), "predict", False),
+    ("isotonic", lambda: CalibratedClassifierCV(RandomForestClassifier(5), method="isotonic", cv=2), "predict", False),
+    ("calibrated", lambda: CalibratedClassifierCV(xgboost.XGBClassifier(n_estimators=5), cv=2), "predict_proba", True),
+    ("lightgbm", lambda: lightgbm.LGBMClassifier(n_estimators=10, verbose=-1), "predict_proba", True),
+]
+
+
+@pytest.mark.parametrize(
+    ("make", "method", "missing"), [case[1:] for case in SKLEARN], ids=[case[0] for case in SKLEARN]
+)
+def test_a_model_of_numbers_answers_and_refuses_alike(
+    data: pd.DataFrame, tmp_path: Path, make: Callable[[], Any], method: str, missing: bool
+) -> None:
+    inputs = data[[*NUMBERS, "hour"]]
+    artifact = compile_it(make(), inputs if missing else inputs.fillna(0.5), data["fraud"], tmp_path, method)
+    assert_proven(artifact)
+
+
+MIXED = [
+    ("one-hot", lambda: mixed(LogisticRegression(max_iter=500), one_hot())),
+    ("one-hot that refuses", lambda: mixed(LogisticRegression(max_iter=500), one_hot(handle_unknown="error"))),
+    ("one-hot that drops", lambda: mixed(LogisticRegression(max_iter=500), one_hot(drop="first"))),
+    (
+        "ordinal",
+        lambda: mixed(
+            lightgbm.LGBMClassifier(n_estimators=10, verbose=-1),
+            OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1),
+        ),
+    ),
+    (
+        "ordinal with NaN",
+        lambda: mixed(
+            xgboost.XGBClassifier(n_estimators=10),
+            OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan),
+        ),
+    ),
+    ("forest", lambda: mixed(RandomForestClassifier(5, random_state=0), one_hot())),
+]
+
+
+@pytest.mark.parametrize("make", [case[1] for case in MIXED], ids=[case[0] for case in MIXED])
+def test_a_pipeline_of_texts_and_numbers_answers_and_refuses_alike(
+    data: pd.DataFrame, tmp_path: Path, make: Callable[[], Any]
+) -> None:
+    inputs = data[[*NUMBERS, "hour", *TEXTS]]
+    assert_proven(compile_it(make(), inputs, data["fraud"], tmp_path, "predict_proba"))
+
+
+BOOSTED = [
+    (lambda: xgboost.XGBClassifier(n_estimators=20), "xgboost"),
+    (lambda: xgboost.XGBRegressor(n_estimators=20), "xgboost"),
+    (lambda: "xgboost", "xgboost"),
+    (lambda: lightgbm.LGBMClassifier(n_estimators=20, verbose=-1), "lightgbm"),
+    (lambda: "lightgbm", "lightgbm"),
+]
+
+
+@pytest.mark.parametrize(("make", "flavor"), BOOSTED)
+def test_a_boosted_model_answers_and_refuses_alike(
+    data: pd.DataFrame, tmp_path: Path, make: Callable[[], Any], flavor: str
+) -> None:
+    inputs = data[[*NUMBERS, "hour"]]
+    assert_proven(compile_it(make(), inputs, data["fraud"], tmp_path, "predict", flavor))
+
+
+def nullable(data: pd.DataFrame, tmp_path: Path, remainder: Any) -> Path:
+    inputs = data[["amount", "country"]].assign(online=(data["age"] > 40).astype(object))
+    inputs.loc[::7, "country"] = None
+    inputs.loc[::11, "online"] = None
+    texts = make_pipeline(SimpleImputer(missing_values=None, strategy="constant", fill_value="?"), one_hot())
+    columns = ColumnTransformer([("n", StandardScaler(), ["amount"]), ("t", texts, ["country"])], remainder=remainder)
+    model = make_pipeline(columns, HistGradientBoostingClassifier(max_iter=5))
+    return compile_it(model, inputs, data["fraud"], tmp_path, "predict_proba")
+
+
+def test_columns_that_may_be_null_answer_and_refuse_alike(data: pd.DataFrame, tmp_path: Path) -> None:
+    artifact = nullable(data, tmp_path, "passthrough")
+    assert_proven(artifact)
+    null = read(artifact.parent / "compiled", artifact).predict_row([12.5, None, True])
+    frame = pd.DataFrame({"amount": [12.5], "country": [None], "online": [True]})
+    np.testing.assert_allclose(null, mlflow.pyfunc.load_model(str(artifact)).predict(frame), rtol=1e-12)
+
+
+def test_a_column_that_the_model_can_do_without_is_not_demanded_by_a_graph(data: pd.DataFrame, tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match="may be left out"):
+        nullable(data, tmp_path, "drop")
+
+
+def test_columns_of_float32_are_rounded_as_the_model_gets_them(data: pd.DataFrame, tmp_path: Path) -> None:
+    inputs = data[[*NUMBERS, "hour"]].astype(dict.fromkeys(NUMBERS, "float32"))
+    model = lightgbm.LGBMClassifier(n_estimators=10, verbose=-1)
+    artifact = compile_it(model, inputs, data["fraud"], tmp_path, "predict_proba")
+    assert_proven(artifact)
+    model_of_it = read(artifact.parent / "compiled", artifact)
+    rows = [[0.1, 40.123456789, None, 3], [1e39, 40.0, 1.0, 3]]
+    one_by_one = np.concatenate([model_of_it.predict_row(row) for row in rows])
+    np.testing.assert_allclose(one_by_one, model_of_it.predict_rows(rows), rtol=1e-12)
+
+
+def assert_proven(artifact: Path) -> None:
+    directory = artifact.parent / "compiled"
+    onnx.checker.check_model(str(directory / "model.onnx"), full_check=True)
+    proof = prove.prove(directory, artifact)
+    assert proof["rows"] > proof["own"] + 100
+    assert proof["largest"] < 2e-7
+    assert {key: proof[key] for key in ("differing", "refusals", "alone")} == {
+        "differing": [], "refusals": [], "alone": [],
+    }  # fmt: skip
+
+
+def test_xgboosts_margins_are_the_same_to_the_last_bit(data: pd.DataFrame, tmp_path: Path) -> None:
+    model = xgboost.XGBRegressor(n_estimators=100, max_depth=6)
+    artifact = compile_it(model, data[NUMBERS], data["amount"], tmp_path, "predict", "xgboost")
+    assert prove.prove(tmp_path / "compiled", artifact)["largest"] == 0
+
+
+# --- what a proof finds -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pipeline(data: pd.DataFrame, tmp_path: Path) -> Path:
+    inputs = data[[*NUMBERS, "hour", *TEXTS]]
+    model = mixed(LogisticRegression(max_iter=500), one_hot(handle_unknown="error"))
+    return compile_it(model, inputs, data["fraud"], tmp_path, "predict_proba")
+
+
+def test_a_proof_names_the_rows_that_differ(pipeline: Path) -> None:
+    directory = pipeline.parent / "compiled"
+    answers = np.load(directory / "answers.npy")
+    answers[7] += 3e-6
+    np.save(directory / "answers.npy", answers)
+    proof = prove.prove(directory, pipeline)
+    assert proof["differing"] == [7]
+    assert proof["largest"] == pytest.approx(3e-6, rel=0.01)
+
+
+def test_a_proof_names_the_rows_that_only_one_of_the_two_refuses(pipeline: Path) -> None:
+    directory = pipeline.parent / "compiled"
+    plan = json.loads((directory / "plan.json").read_text())
+    for column in plan["columns"]:
+        column["unseen"] = True
+    (directory / "plan.json").write_text(json.dumps(plan))
+    rows = json.loads((directory / "proof.json").read_text())["rows"]
+    refused = prove.prove(directory, pipeline)["refusals"]
+    assert refused
+    for number in refused:
+        assert rows[number][4] not in ("FR", "DE", "IT") or rows[number][5] not in ("web", "pos")
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()), "FunctionTransformer"),
+        (lambda: HistGradientBoostingClassifier(categorical_features=[3]), "categorical features"),
+        (lambda: RandomForestClassifier(3, class_weight="balanced").set_params(max_features=1), ""),
+    ],
+)
+def test_what_is_not_known_for_certain_is_not_written(
+    data: pd.DataFrame, tmp_path: Path, make: Callable[[], Any], says: str
+) -> None:
+    inputs = data[[*NUMBERS, "hour"]].fillna(0.5)
+    if not says:
+        assert_proven(compile_it(make(), inputs, data["fraud"], tmp_path, "predict_proba"))
+        return
+    with pytest.raises(Unsupported, match=says):
+        compile_it(make(), inputs, data["fraud"], tmp_path, "predict_proba")
+
+
+# --- serving ------------------------------------------------------------------------------------------------
+
+GOOD = [12.5, 40.0, 3.0, 7, "FR", "web"]
+
+
+def test_a_row_is_refused_as_an_uncompiled_model_refuses_it(pipeline: Path) -> None:
+    model = read(pipeline.parent / "compiled", pipeline)
+    assert model.way == "onnx"
+    assert model.predict_row(GOOD).shape == (1, 2)
+    for column, value, error in (
+        (0, "12", RequestError),
+        (0, True, RequestError),
+        (0, 10**400, RequestError),
+        (3, None, RequestError),
+        (3, 1 << 70, RequestError),
+        (3, 1.5, RequestError),
+        (4, None, RequestError),
+        (4, "fr", ModelFailure),
+        (4, 1, RequestError),
+    ):
+        row = list(GOOD)
+        row[column] = value
+        with pytest.raises(error) as caught:
+            model.predict_row(row)
+        assert str(value) not in str(caught.value) or value in (True, 1)
+
+
+def test_rows_together_answer_as_each_does_alone_and_missing_numbers_are_filled(pipeline: Path) -> None:
+    model = read(pipeline.parent / "compiled", pipeline)
+    rows = [GOOD, [None, 40, 3.0, 7, "DE", "pos"], [12.5, 40.0, None, 7.0, "IT", "web"]]
+    together = model.predict_rows(rows)
+    alone = np.concatenate([model.predict_row(row) for row in rows])
+    np.testing.assert_allclose(together, alone, rtol=1e-12)
+    assert len(set(together[:, 1])) == 3
+
+
+def test_an_answer_is_not_changed_by_the_next_one(pipeline: Path) -> None:
+    model = read(pipeline.parent / "compiled", pipeline)
+    first = model.predict_row(GOOD)
+    kept = first.tolist()
+    model.predict_row([900.0, 20.0, 1.0, 2, "IT", "pos"])
+    assert first.tolist() == kept
+
+
+def test_the_outputs_are_named_and_shaped_as_the_uncompiled_ones(pipeline: Path) -> None:
+    from serinus_runtime.model import Model
+
+    compiled, original = read(pipeline.parent / "compiled", pipeline), Model.read(pipeline)
+    assert [output[:3] for output in compiled.seen] == [output[:3] for output in original.seen]
+    assert compiled.signature == original.signature
+    example = example_of(pipeline, read_mlmodel(pipeline))
+    assert example is not None
+
+
+def test_a_score_that_is_not_there_is_told_at_load(pipeline: Path) -> None:
+    from serinus_runtime.errors import StartFailure
+
+    with pytest.raises(StartFailure, match="there is no output 'risk'"):
+        read(pipeline.parent / "compiled", pipeline, score_output="risk")
+
+
+def test_a_damaged_graph_is_told_at_load(pipeline: Path) -> None:
+    from serinus_runtime.errors import StartFailure
+
+    graph = pipeline.parent / "compiled" / "model.onnx"
+    graph.write_bytes(graph.read_bytes()[:-100])
+    with pytest.raises(StartFailure, match="compiled model"):
+        read(pipeline.parent / "compiled", pipeline)

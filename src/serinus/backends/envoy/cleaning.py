@@ -1,0 +1,65 @@
+"""No header that steers Serinus or Envoy comes from a caller; a request id or entity that is none is as good as none.
+
+What steers is removed from every request before anything looks at it. A request id is only looked at, by a regular
+expression in the route table: the few requests whose id is malformed, or whose entity is empty, take a route that mends
+them and are then routed again. Mending every request would cost a fifth of all that Envoy does for one.
+"""
+
+from __future__ import annotations
+
+from serinus.backends.envoy import grpc, matching
+from serinus.backends.envoy.names import ENTITY_HEADER, REQUEST_ID_HEADER, Json, overwrite, typed
+
+_WELL_FORMED = "[A-Za-z0-9._:-]{1,128}"
+_MEND = "serinus.mend"
+_ASIDE = "x-serinus-aside"
+
+
+def early() -> Json:
+    """An extension of the connection manager."""
+    mutations = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-serinus-", "x-envoy-")]
+    return {
+        "name": "envoy.http.early_header_mutation.header_mutation",
+        "typed_config": typed(
+            "extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation", mutations=mutations
+        ),
+    }
+
+
+def mending_filter() -> Json:
+    """Off, but where a route of `node` turns it on. Before the filters of `grpc`."""
+    config = typed("extensions.filters.http.header_mutation.v3.HeaderMutation", mutations={})
+    return {"name": _MEND, "typed_config": config, "disabled": True}
+
+
+def node(clean: matching.Node) -> matching.Node:
+    """`clean` for requests that need no mending, at once or once they are mended."""
+    identity, entity = matching.header(REQUEST_ID_HEADER), matching.header(ENTITY_HEADER)
+    # Adding an empty value adds nothing, so an entity that is set aside and back again is gone if it was empty.
+    aside: list[Json] = [
+        {"append": overwrite(_ASIDE, f"%REQ({ENTITY_HEADER})%")},
+        {"remove": ENTITY_HEADER},
+        {"append": overwrite(ENTITY_HEADER, f"%REQ({_ASIDE})%")},
+        {"remove": _ASIDE},
+    ]
+    new_id = {"append": overwrite(REQUEST_ID_HEADER, "%UNIQUE_ID%")}
+    no_entity = matching.when(matching.equals(entity, ""), _mended({"remove": ENTITY_HEADER}), clean)
+    return matching.when(matching.no(matching.is_like(identity, _WELL_FORMED)), _mended(new_id, *aside), no_entity)
+
+
+def _mended(*mutations: Json) -> matching.Node:
+    over_http = matching.routes(_mend(mutations, grpc.route_again()))
+    calls = matching.routes(*grpc.own_answers(), _mend(mutations, grpc.read_model()))
+    return matching.by_prefix(matching.header(":path"), {grpc.PREFIX: calls}, over_http)
+
+
+def _mend(mutations: tuple[Json, ...], then: Json) -> Json:
+    config = typed(
+        "extensions.filters.http.header_mutation.v3.HeaderMutationPerRoute",
+        mutations={"request_mutations": list(mutations)},
+    )
+    return {
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 500, "body": {"inline_string": "the request's headers were not mended"}},
+        "typed_per_filter_config": {_MEND: config, **then},
+    }

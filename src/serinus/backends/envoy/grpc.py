@@ -1,0 +1,199 @@
+"""The Open Inference Protocol over gRPC, on the port where it is spoken over HTTP.
+
+A call names its model inside of its message. So it is routed twice: at first to a route that has Envoy read the name
+(`grpc_field_extraction`), keep it as filter state and route again, then by that name. Releases speak HTTP/1.1: their
+clusters let the trailers through, in which a gRPC status comes. What needs no model Envoy answers itself, by way of a
+listener of its own, because a direct response has no trailers.
+Sources: open-inference-protocol, specification/protocol/inference_grpc.md; grpc, doc/PROTOCOL-HTTP2.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from serinus.backends.envoy import matching
+from serinus.backends.envoy.names import (
+    REQUEST_ID_HEADER,
+    STAT_PREFIX,
+    Json,
+    http_upstream,
+    open_to_all,
+    overwrite,
+    typed,
+)
+
+PREFIX = "/inference.GRPCInferenceService/"
+LARGEST_MESSAGE = 4 << 20
+"""Bytes; gRPC's own default. A release's own limit holds besides."""
+
+_OF_A_MODEL = ("ModelInfer", "ModelReady", "ModelMetadata")
+_OF_THE_SERVER = ("ServerLive", "ServerReady", "ServerMetadata")
+_STATE = "serinus.model"
+_BOUND, _EXTRACT, _BRIDGE = "serinus.grpc.bound", "serinus.grpc.extract", "serinus.grpc.bridge"
+_AGAIN = "serinus.route-again"
+_FIELD = "model"
+_OWN = "own"
+_MESSAGE = "application/x-protobuf"
+_NOT_FOUND, _UNIMPLEMENTED = "5", "12"
+
+
+# --- routing ----------------------------------------------------------------------------------------------
+
+
+def node(models: Mapping[str, Json]) -> matching.Node:
+    """Of all calls. `models`: model -> its route."""
+    call = {"match": {"prefix": PREFIX, "grpc": {}}}
+    found = {json.dumps([model]): matching.routes({**call, **route}) for model, route in models.items()}
+    # The state is a list in JSON; `[` alone: the name was looked for, and is of no model here.
+    unknown = matching.routes(_error(_NOT_FOUND, "no such model is served here"))
+    unread = matching.routes(*own_answers(), *map(_to_be_read, _OF_A_MODEL), _error(_UNIMPLEMENTED, "no such method"))
+    name = matching.state(_STATE)
+    return matching.by_value(name, found, matching.when(matching.starts(name, "["), unknown, unread))
+
+
+def own_answers() -> list[Json]:
+    """Routes to Envoy itself."""
+    # Whatever the content type: the bridge changes it, and has Envoy route again.
+    return [
+        {
+            "match": {"path": PREFIX + method},
+            "route": {"cluster": _OWN, "timeout": "1s"},
+            "request_headers_to_remove": [REQUEST_ID_HEADER],
+            "typed_per_filter_config": {**_with(_BRIDGE), **open_to_all()},
+        }
+        for method in _OF_THE_SERVER
+    ]
+
+
+def read_model() -> Json:
+    """A route's `typed_per_filter_config`: a call's model is read and the call is routed again."""
+    return _with(_BOUND, _EXTRACT, _AGAIN)
+
+
+def route_again() -> Json:
+    """A route's `typed_per_filter_config`: the request is routed again, when the filters before have changed it."""
+    return _with(_AGAIN)
+
+
+def _to_be_read(method: str) -> Json:
+    return {
+        "match": {"path": PREFIX + method, "grpc": {}},
+        "direct_response": {"status": 500, "body": {"inline_string": "the model's name was not read"}},
+        "typed_per_filter_config": read_model(),
+    }
+
+
+def _error(status: str, text: str) -> Json:
+    return {
+        "match": {"prefix": "/"},
+        "direct_response": {"status": 404, "body": {"inline_string": text}},
+        "response_headers_to_add": [overwrite("grpc-status", status)],
+    }
+
+
+def _with(*filters: str) -> Json:
+    return {name: typed("config.route.v3.FilterConfig", config={}) for name in filters}
+
+
+# --- filters ----------------------------------------------------------------------------------------------
+
+
+def filters() -> list[Json]:
+    """Off, but where a route of `node` turns them on: others do not pay for them."""
+    read: Json = {"request_field_extractions": {_FIELD: {}}}
+    extract = typed(
+        "extensions.filters.http.grpc_field_extraction.v3.GrpcFieldExtractionConfig",
+        descriptor_set={"inline_bytes": base64.b64encode(descriptors()).decode()},
+        extractions_by_method={PREFIX[1:-1] + "." + method: read for method in _OF_A_MODEL},
+    )
+    text = {"inline_string": f"%DYNAMIC_METADATA(envoy.filters.http.grpc_field_extraction:{_FIELD})%"}
+    again = typed(
+        "extensions.filters.http.set_filter_state.v3.Config",
+        on_request_headers=[
+            {"object_key": _STATE, "factory_key": "envoy.string", "format_string": {"text_format_source": text}}
+        ],
+        clear_route_cache=True,
+    )
+    bridge = typed(
+        "extensions.filters.http.grpc_http1_reverse_bridge.v3.FilterConfig",
+        content_type=_MESSAGE,
+        withhold_grpc_frames=True,
+    )
+    bound = typed("extensions.filters.http.buffer.v3.Buffer", max_request_bytes=LARGEST_MESSAGE)
+    named = ((_BOUND, bound), (_EXTRACT, extract), (_AGAIN, again), (_BRIDGE, bridge))
+    return [{"name": name, "typed_config": config, "disabled": True} for name, config in named]
+
+
+def descriptors() -> bytes:
+    """A FileDescriptorSet of the service as far as Envoy has to know it: each request's field 1 is its model's name."""
+    string, optional = 9, 1
+    field = _text(1, _FIELD) + _number(3, 1) + _number(4, optional) + _number(5, string)
+    messages = methods = b""
+    for method in _OF_A_MODEL:
+        asked, answered = f"{method}Request", f"{method}Response"
+        messages += _nested(4, _text(1, asked) + _nested(2, field)) + _nested(4, _text(1, answered))
+        names = _text(1, method) + _text(2, f".inference.{asked}") + _text(3, f".inference.{answered}")
+        methods += _nested(2, names)
+    service = _nested(6, _text(1, "GRPCInferenceService") + methods)
+    return _nested(1, _text(1, "oip.proto") + _text(2, "inference") + messages + service + _text(12, "proto3"))
+
+
+# --- what Envoy answers itself ----------------------------------------------------------------------------
+
+
+def own_listener(socket: Path, router: Json) -> Json:
+    """Messages without gRPC's framing, which the bridge adds."""
+    yes = _number(1, 1)
+    messages = (yes, yes, _text(1, "serinus") + _text(2, version("serinus")))
+    routes = [
+        {
+            "match": {"path": PREFIX + method},
+            "direct_response": {"status": 200, "body": {"inline_bytes": base64.b64encode(message).decode()}},
+            "response_headers_to_add": [overwrite("content-type", _MESSAGE)],
+        }
+        for method, message in zip(_OF_THE_SERVER, messages, strict=True)
+    ]
+    unknown = _error(_UNIMPLEMENTED, "no such method")
+    manager = typed(
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        stat_prefix=f"{STAT_PREFIX}-own",
+        route_config={"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [*routes, unknown]}]},
+        http_filters=[router],
+    )
+    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+    return {"name": _OWN, "address": {"pipe": {"path": str(socket), "mode": 0o600}}, "filter_chains": [chain]}
+
+
+def own_cluster(socket: Path) -> Json:
+    endpoint = {"endpoint": {"address": {"pipe": {"path": str(socket)}}}}
+    return {
+        "name": _OWN,
+        "type": "STATIC",
+        "connect_timeout": "0.25s",
+        "load_assignment": {"cluster_name": _OWN, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        "typed_extension_protocol_options": http_upstream(),
+    }
+
+
+# --- protobuf's wire format, of short fields --------------------------------------------------------------
+
+
+def _number(field: int, value: int) -> bytes:
+    return bytes([field << 3, value])
+
+
+def _nested(field: int, value: bytes) -> bytes:
+    length = len(value)
+    return (
+        bytes([field << 3 | 2])
+        + (bytes([length]) if length < 128 else bytes([length & 127 | 128, length >> 7]))
+        + value
+    )
+
+
+def _text(field: int, value: str) -> bytes:
+    return _nested(field, value.encode())

@@ -1,0 +1,79 @@
+"""One model's routes: which release a request goes to, how long it may take, and what a release is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from urllib.parse import quote
+
+from serinus.backends.envoy.names import ENTITY_HEADER, METADATA, Json, overwrite
+from serinus.core.values import Arm, Role, Routing
+
+
+def over_http(routing: Routing) -> Iterable[tuple[str, Json]]:
+    """Prefix -> route, for each of the paths below which the model is asked over HTTP."""
+    name = quote(routing.model, safe="")
+    for prefix in (f"/v2/models/{name}", f"/models/{name}"):
+        yield prefix, {"match": {"path_separated_prefix": prefix}, **_to_releases(routing, _fallbacks(routing))}
+
+
+def over_grpc(routing: Routing) -> Json:
+    """A route without its `match`. It also keeps the whole routing, to be read back: as a string, not as a structure,
+    because protobuf's would turn its integers into floats."""
+    return _to_releases(routing, {"routing": json.dumps(asdict(routing), sort_keys=True)})
+
+
+def only_what_was_never_sent() -> Json:
+    """The retry policy: a release sees no request twice, so that none is counted twice."""
+    return {
+        "retry_on": "connect-failure,refused-stream,reset-before-request",
+        "num_retries": 1,
+        "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.020s"},
+    }
+
+
+def _to_releases(routing: Routing, kept: dict[str, str]) -> Json:
+    told = {"x-serinus-split": routing.split, "x-envoy-expected-rq-timeout-ms": str(routing.timeout_ms)}
+    route: Json = {"timeout": f"{routing.timeout_ms / 1000:.3f}s"}
+    asked = [arm for arm in routing.arms if arm.weight]
+    if len(asked) == 1:  # as nearly always: nothing to hash
+        told["x-serinus-role"] = asked[0].role.value
+        route["cluster"] = asked[0].release
+    else:
+        route["weighted_clusters"] = {"clusters": _split(asked), "use_hash_policy": True}
+        route["hash_policy"] = [{"header": {"header_name": ENTITY_HEADER, "regex_rewrite": _salted(routing.salt)}}]
+    return {
+        "metadata": {"filter_metadata": {METADATA: {"model": routing.model, "split": routing.split, **kept}}},
+        "request_headers_to_add": [overwrite(name, value) for name, value in told.items()],
+        "route": route,
+    }
+
+
+def _split(arms: Sequence[Arm]) -> list[Json]:
+    # The champion first: a canary at the end grows downwards, and keeps the entities that it has.
+    return [
+        {
+            "name": arm.release,
+            "weight": arm.weight,
+            "request_headers_to_add": [overwrite("x-serinus-role", arm.role.value)],
+        }
+        for arm in sorted(arms, key=lambda arm: arm.role is not Role.CHAMPION)
+    ]
+
+
+def _salted(salt: str) -> Json:
+    # Hashed, so that no salt can be read as a reference to a group. `^` puts it before the entity, whatever that is.
+    return {"pattern": {"regex": "^"}, "substitution": hashlib.sha256(salt.encode()).hexdigest()[:16] + ":"}
+
+
+def _fallbacks(routing: Routing) -> dict[str, str]:
+    """Ready bodies."""
+    if routing.fallback_score is None:
+        return {}
+    score, marks = [routing.fallback_score], {"fallback": True, "fallback_reason": "no-answer"}
+    output = {"name": "output-0", "shape": [1], "datatype": "FP64", "data": score}
+    infer = {"model_name": routing.model, "parameters": marks, "outputs": [output]}
+    invocations = {"predictions": score, **marks}
+    return {"fallback_infer": json.dumps(infer), "fallback_invocations": json.dumps(invocations)}

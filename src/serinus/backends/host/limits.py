@@ -1,0 +1,45 @@
+"""What the host waits for, and how long. Seconds, bytes and counts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_SHARE_OF_MEMORY = 0.75
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def memory_there() -> int:
+    """Bytes of the machine, or of the control group that this process is limited to."""
+    found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    texts = [path.read_text().strip() for path in map(Path, _CGROUP_LIMITS) if path.exists()]
+    return min([*found, *(int(text) for text in texts if text.isdigit())])
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    load: float = 120.0
+    """Until a worker must be ready."""
+    grace: float = 10.0
+    """To finish what is in flight after SIGTERM."""
+    first_delay: float = 0.1
+    """Before a worker that died is started again; doubles with every death ..."""
+    longest_delay: float = 30.0
+    """... up to this ..."""
+    healthy: float = 60.0
+    """... and starts anew after a worker that was ready for so long, which is replaced at once."""
+    survey: float = 2.0
+    """Between two looks at what the workers do and use."""
+    idle: float = 60.0
+    """Without a request before a release may sleep; well above the time for which the router keeps connections."""
+    young: float = 600.0
+    """For which a release stays up after it has been placed or woken on purpose: it may be at the gates."""
+    busiest: int = 10
+    """Releases that never sleep for want of requests."""
+    leave: float = 600.0
+    """For a worker that goes to sleep until its callers have closed their connections; then it is stopped."""
+    memory_bytes: int = field(default_factory=lambda: int(_SHARE_OF_MEMORY * memory_there()))
+    """For all workers and zygotes together; beyond it the least recently used go to sleep."""
+    cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    """Starts at a time, and most workers of one release."""

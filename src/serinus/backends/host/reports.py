@@ -1,0 +1,110 @@
+"""What a worker says on its report pipe. A model could write it: nothing here is trusted beyond its type."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field, FiniteFloat, NonNegativeInt, StringConstraints
+
+_LONGEST_LINE = 1 << 20
+_AT_ONCE = 1 << 16
+"""Bytes; what a pipe holds, so that a worker that floods it only makes itself wait."""
+
+_Words = Annotated[str, StringConstraints(strip_whitespace=True)]
+_Module = Annotated[str, StringConstraints(pattern=r"^\w+(\.\w+)*$", max_length=200)]
+
+
+class Report(BaseModel):
+    """What became of the load. `stats` says nothing of it: see `Stats`."""
+
+    state: Literal["loading", "ready", "failed", "stats"]
+    reason: _Words = ""
+    load_seconds: FiniteFloat | None = None
+    memory_bytes: int | None = None
+    confined: bool = False
+    notes: list[_Words] = []
+    way: _Words = ""
+    modules: Annotated[list[_Module], Field(max_length=10_000)] = []
+    """What it has imported from its environment, in order."""
+
+
+class Stats(BaseModel):
+    """Of a worker that serves, since its start."""
+
+    state: Literal["stats"]
+    requests: NonNegativeInt
+    waiting: NonNegativeInt = 0
+    connections: NonNegativeInt = 0
+
+
+class Reports:
+    """The reading end of the pipe, which it closes."""
+
+    def __init__(self, descriptor: int) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor = descriptor
+        self._buffer = b""
+        self._open = True
+
+    async def outcome(self) -> Report | None:
+        """The first report that it is ready or has failed. None: it has closed the pipe without a word."""
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[Report | None] = loop.create_future()
+        loop.add_reader(self._descriptor, self._read, told)
+        try:
+            return await told
+        finally:
+            loop.remove_reader(self._descriptor)
+
+    def _read(self, told: asyncio.Future[Report | None]) -> None:
+        more = self._more()
+        report = self._reported()
+        if not told.done() and (report is not None or not more):
+            told.set_result(report)
+
+    def _reported(self) -> Report | None:
+        try:
+            for line in self._lines():
+                report = Report.model_validate_json(line)
+                if report.state in ("ready", "failed"):  # a worker that was kept waiting may speak of requests first
+                    return report
+        except ValueError:  # pydantic's, for what is no report
+            return _nonsense()
+        return _nonsense() if len(self._buffer) > _LONGEST_LINE else None
+
+    def stats(self) -> Stats | None:
+        """The latest that has arrived since the last call, or None. Does not wait."""
+        if not self._open or not self._more():
+            return None
+        latest = None
+        for line in self._lines():
+            with suppress(ValueError):  # a model that writes here speaks for itself alone
+                latest = Stats.model_validate_json(line)
+        self._buffer = self._buffer[-_AT_ONCE:]
+        return latest
+
+    def close(self) -> None:
+        if self._open:
+            self._open = False
+            asyncio.get_running_loop().remove_reader(self._descriptor)
+            os.close(self._descriptor)
+
+    def _more(self) -> bool:
+        """Reads what is there; False at the end of the pipe."""
+        try:
+            part = os.read(self._descriptor, _AT_ONCE)
+        except BlockingIOError:
+            return True
+        self._buffer += part
+        return bool(part)
+
+    def _lines(self) -> list[bytes]:
+        *lines, self._buffer = self._buffer.split(b"\n")
+        return lines
+
+
+def _nonsense() -> Report:
+    return Report(state="failed", reason="it reported something that the runtime does not say")

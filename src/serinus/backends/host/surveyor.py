@@ -1,0 +1,194 @@
+"""Looks, again and again, at what all releases are asked and what they use, and decides by it: who sleeps, who gets
+more workers, what is too large."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from serinus.backends.host.keeper import Keeper
+from serinus.backends.host.limits import Limits
+from serinus.backends.host.logs import log_path, rotate
+from serinus.backends.host.processes import Reaper, cpu_seconds, memory_bytes, resident_bytes
+from serinus.backends.host.scaling import Scaler
+from serinus.backends.host.sleeping import Awake, Demand, to_sleep
+from serinus.backends.host.worker import Launcher, Worker, interpreter
+
+log = logging.getLogger(__name__)
+
+_KNOWN = TypeAdapter(Mapping[str, tuple[float, bool]])
+
+_WEIGHED_AT_ONCE = 8
+"""Workers whose proportional set size is measured at one look: the kernel walks all of their pages for it."""
+_KEPT_EVERY = 15
+"""Looks between two writes of what was learnt of demand."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    demand: Demand
+    scaler: Scaler
+    share: float = 0.0
+    """Processors that its workers used since the last look."""
+    waiting: int = 0
+
+
+class Surveyor:
+    """Of the keepers of one host, which come and go. In their event loop."""
+
+    def __init__(self, launcher: Launcher, limits: Limits, keepers: Mapping[str, Keeper]) -> None:
+        self._launcher = launcher
+        self._limits = limits
+        self._keepers = keepers
+        self._seen: dict[str, _Seen] = {}
+        self._file = launcher.home.host / "rest" / "demand.json"
+        self._before = _loaded(self._file)
+        self._reaper = Reaper()
+        self._last_look = 0.0
+        self._zygotes_bytes: Mapping[int, int] = {}
+
+    def was_asleep(self, release_id: str) -> bool:
+        """When an earlier host last looked."""
+        return bool(self._before.get(release_id, (0.0, False))[1])
+
+    def popularity(self, release_id: str) -> float:
+        seen = self._seen.get(release_id)
+        return self._before.get(release_id, (0.0, False))[0] if seen is None else seen.demand.popularity
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        looks = 0
+        while True:
+            await asyncio.sleep(self._limits.survey)
+            looks += 1
+            try:
+                await self.look()
+                if looks % _KEPT_EVERY == 0:
+                    self.keep()
+            except Exception:  # of the survey alone: serving goes on without it, and the next one may work
+                log.exception("a look at the workers failed")
+
+    async def look(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._reaper.reap()
+        now = loop.time()
+        self._listen(now)
+        await self._weigh(now)
+        self._scale()
+        self._rest(loop.time())
+        self._launcher.zygotes.keep_only({interpreter(keeper.release) for keeper in self._keepers.values()})
+
+    def keep(self) -> None:
+        """What the next host is to know. Nothing is lost by a full disk but that."""
+        known = {name: (self.popularity(name), keeper.asleep) for name, keeper in self._keepers.items()}
+        try:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            new = self._file.with_name(self._file.name + ".new")
+            new.write_bytes(_KNOWN.dump_json(known))
+            new.replace(self._file)
+        except OSError as error:
+            log.warning("what the releases are asked could not be kept: %s", error)
+
+    # ------------------------------------------------------------------------------------------------------
+
+    def _listen(self, now: float) -> None:
+        """To what the workers have said, and to what the kernel says of them."""
+        for gone in self._seen.keys() - self._keepers.keys():
+            del self._seen[gone]
+        elapsed, self._last_look = now - self._last_look, now
+        for name, keeper in self._keepers.items():
+            if name not in self._seen:
+                most = min(keeper.release.settings.max_workers or self._limits.cores, self._limits.cores)
+                self._seen[name] = _Seen(Demand(now, self.popularity(name)), Scaler(most))
+            seen = self._seen[name]
+            said = [_news(worker) for worker in keeper.ready_workers]
+            seen.waiting = sum(waiting for _, waiting, _ in said)
+            seen.share = sum(used for _, _, used in said) / elapsed
+            seen.demand.note(sum(requests for requests, _, _ in said), seen.waiting, now)
+
+    async def _weigh(self, now: float) -> None:
+        workers = [(keeper, worker) for keeper in self._keepers.values() for worker in keeper.ready_workers]
+        workers.sort(key=lambda one: one[1].weighed)
+        limits = {w.record.pid: k.release.settings.memory_limit_bytes for k, w in workers}
+        others = {worker.record.pid: worker.others_bytes for _, worker in workers}
+        zygotes = list(self._launcher.zygotes.pids().values())
+        logs = [log_path(self._launcher.home, name) for name in {keeper.release.id for keeper, _ in workers}]
+        sizes, self._zygotes_bytes = await asyncio.to_thread(_measured, others, limits, zygotes, logs)
+        for keeper, worker in workers:
+            if worker.record.pid in sizes:
+                worker.weighed = now
+                keeper.weigh(worker, sizes[worker.record.pid])
+
+    def _scale(self) -> None:
+        """No more workers where memory is short."""
+        short = self._used_bytes() > self._limits.memory_bytes
+        for name, keeper in self._keepers.items():
+            workers = len(keeper.ready_workers)
+            if workers and (seen := self._seen.get(name)) is not None:
+                wanted = seen.scaler.step(workers, seen.share, seen.waiting)
+                if wanted < workers or (wanted > workers and not short):
+                    log.info("%s: %d workers for %.2f processors' work", name, wanted, seen.share)
+                    keeper.ask_for(wanted)
+
+    def _rest(self, now: float) -> None:
+        awake = [self._awake(keeper, now) for keeper in self._keepers.values() if keeper.ready_workers]
+        for name in to_sleep(awake, now, self._used_bytes(), self._limits):
+            log.info("%s goes to sleep", name)
+            self._keepers[name].sleep()
+
+    def _awake(self, keeper: Keeper, now: float) -> Awake:
+        name = keeper.release.id
+        seen = self._seen.get(name)
+        return Awake(
+            release=name,
+            last=max(keeper.ready_since, seen.demand.last if seen else now),
+            popularity=seen.demand.popularity_at(now) if seen else 0.0,
+            warm_until=keeper.warm_until,
+            keep_warm=keeper.release.settings.keep_warm,
+            busy=bool(seen and seen.waiting),
+            memory_bytes=sum(worker.memory_bytes or 0 for worker in keeper.ready_workers),
+        )
+
+    def _used_bytes(self) -> int:
+        workers = (worker for keeper in self._keepers.values() for worker in keeper.ready_workers)
+        return sum(self._zygotes_bytes.values()) + sum(worker.memory_bytes or 0 for worker in workers)
+
+
+def _news(worker: Worker) -> tuple[int, int, float]:
+    """Requests answered and processor seconds used since the last call, and the requests that wait."""
+    used = max(0.0, (cpu_seconds(worker.record.pid) or 0.0) - worker.cpu_seconds)
+    worker.cpu_seconds += used
+    if (stats := worker.stats()) is None:
+        return 0, worker.waiting, used
+    requests = max(0, stats.requests - worker.requests)
+    worker.requests, worker.waiting = stats.requests, stats.waiting
+    return requests, stats.waiting, used
+
+
+def _measured(
+    others: Mapping[int, int], limits: Mapping[int, int | None], zygotes: Sequence[int], logs: Sequence[Path]
+) -> tuple[Mapping[int, int | None], Mapping[int, int]]:
+    """Sizes of the first of `others`' workers, of those beyond their limit, and of the zygotes. Keeps the logs small as
+    well. `others`: as of `memory_bytes`, by pid."""
+    for path in logs:
+        try:
+            rotate(path)
+        except OSError as error:
+            log.warning("%s could not be rotated: %s", path, error)
+    beyond = {pid for pid in others if (most := limits[pid]) is not None and (resident_bytes(pid) or 0) > most}
+    sizes = {pid: memory_bytes(pid, others[pid]) for pid in {*islice(others, _WEIGHED_AT_ONCE), *beyond}}
+    return sizes, {pid: size for pid in zygotes if (size := memory_bytes(pid)) is not None}
+
+
+def _loaded(file: Path) -> Mapping[str, tuple[float, bool]]:
+    """Release -> popularity, and whether it slept. Empty where it cannot be read: then it is learnt anew."""
+    with suppress(OSError, ValueError):
+        return _KNOWN.validate_json(file.read_bytes())
+    return {}

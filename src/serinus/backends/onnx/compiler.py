@@ -1,0 +1,99 @@
+"""Writes, proves and keeps compiled models. What cannot be compiled is said in words, and kept as well."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from serinus_runtime.compiling import WRITER
+
+from serinus.backends.onnx.environment import requirements
+from serinus.backends.onnx.kept import Kept
+from serinus.core.errors import SerinusError
+from serinus.core.ports import Environments
+from serinus.core.values import Artifact, Compiled, Environment
+
+
+class Ask(Protocol):
+    """Runs `serinus_runtime.<module>` in a confined process. Implementations: backends/host (`Trials.ask`)."""
+
+    def __call__(
+        self, python: Path, module: str, artifact: Path, *, also: Sequence[Path] = (), **config: Any
+    ) -> AbstractContextManager[tuple[Mapping[str, Any], Path]]:
+        """Its answer, and the directory that it wrote to. Raises Unbuildable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Compilation:
+    """Implements `core.ports.Compilation`."""
+
+    compiled: Compiled | None = None
+    reason: str = ""
+    proof: Mapping[str, Any] = field(default_factory=dict)
+
+
+class OnnxCompiler:
+    """Implements `core.ports.Compiler`."""
+
+    def __init__(self, directory: Path, environments: Environments, ask: Ask) -> None:
+        """`environments` builds the compiled environment, with no package added to what it is asked for."""
+        self._kept = Kept(directory)
+        self._environments = environments
+        self._ask = ask
+
+    def prepare(self) -> None:
+        self._environment(lambda _: None)
+
+    def compile(
+        self,
+        artifact: Artifact,
+        environment: Environment,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[Any]],
+        say: Callable[[str], None],
+    ) -> Compilation:
+        table = {"columns": list(columns), "rows": [list(row) for row in rows]}
+        text = json.dumps(table, default=str)  # dates of an evaluation set; no model that takes them is compiled
+        try:
+            ours = self._environment(say)
+            question = _question(artifact, environment, ours, text)
+            with self._kept.answering(question):
+                answer = self._kept.answer(question)
+                if answer is None:
+                    answer = self._answer(artifact, environment, ours, json.loads(text))
+                    self._kept.keep(question, answer)
+        except (SerinusError, OSError) as error:
+            # Not kept: on a machine with more memory or less to do the next try may succeed.
+            return Compilation(reason=f"compiling it failed: {error}")
+        digest = answer["digest"]
+        if digest is None:
+            return Compilation(reason=answer["reason"])
+        return Compilation(Compiled(self._kept.path(digest), digest, ours.python), proof=answer["proof"])
+
+    def _environment(self, say: Callable[[str], None]) -> Environment:
+        return self._environments.prepare(requirements(), lambda _: None, say)
+
+    def _answer(
+        self, artifact: Artifact, environment: Environment, ours: Environment, table: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """Raises Unbuildable where a process fails or takes too long."""
+        with self._ask(environment.python, "compiling.convert", artifact.path, rows=table) as (written, scratch):
+            if "unsupported" in written:
+                return {"digest": None, "reason": f"{written['unsupported']} cannot be compiled", "proof": {}}
+            directory = scratch / "compiled"
+            with self._ask(
+                ours.python, "compiling.prove", artifact.path, also=[directory], compiled=str(directory)
+            ) as (proof, _):
+                return {"digest": self._kept.add(directory), "reason": "", "proof": proof}
+
+
+def _question(artifact: Artifact, environment: Environment, ours: Environment, rows: str) -> str:
+    """All that the answer depends on: the artifact's digest covers the signature, the environments' their versions."""
+    asked = [WRITER, artifact.digest, environment.digest, ours.digest, rows]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()

@@ -1,0 +1,15 @@
+"""The compiled environment: what every compiled release is served with, and nothing of any model's."""
+
+from __future__ import annotations
+
+import sys
+
+from serinus.core.values import Requirements
+
+PACKAGES = ("onnxruntime==1.32.0", "numpy==2.4.6", "uvloop==0.23.0", "httptools==0.9.0", "orjson==3.13.0")
+"""Pinned, and locked with hashes when the environment is built."""
+
+
+def requirements() -> Requirements:
+    """With the Python that runs Serinus, which is there and new enough."""
+    return Requirements(PACKAGES, f"{sys.version_info.major}.{sys.version_info.minor}", source="Serinus itself")

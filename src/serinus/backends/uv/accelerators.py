@@ -1,0 +1,95 @@
+"""Compiled libraries that make workers quicker, beside a model's own packages and never in their place.
+
+One directory for each Python version, shared by all environments of it, each of which has a link to it. The runtime
+puts it at the end of its path, so a model's own version of one of them wins. An environment is good without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from serinus.backends.uv import bytecode
+from serinus.backends.uv.command import Uv
+from serinus.backends.uv.interpreters import Interpreter
+from serinus.core.errors import SerinusError
+
+LINK = "accelerators"
+_LOCK = Path(__file__).with_name("accelerators.lock")
+_BUILDING = "building-"
+_ABANDONED = 3600.0
+"""Seconds after which what a killed build left is removed."""
+_AGAIN = 600.0
+"""Seconds after a failure before they are tried again: a machine without a network is not to wait for each model."""
+
+
+class Accelerators:
+    """Below `directory`, where the environments are."""
+
+    def __init__(self, uv: Uv, directory: Path) -> None:
+        self._uv = uv
+        self._directory = directory / "accelerators"
+        self._kept = directory / "bytecode"
+
+    def link(
+        self, environment: Path, interpreter: Interpreter, say: Callable[[str], None], keep_open: Sequence[int] = ()
+    ) -> None:
+        """Gives `environment` its link, and says so where it goes without. Raises nothing of uv's or the disk's."""
+        link, place = environment / LINK, self.place(interpreter)
+        if link.is_symlink() and link.resolve() == place.resolve() and place.is_dir():
+            return
+        try:
+            if not place.is_dir() and not self._build(place, interpreter, say, keep_open):
+                return
+            link.unlink(missing_ok=True)
+            link.symlink_to(Path("..") / LINK / place.name)
+        except OSError as error:
+            say(f"goes without accelerators: {error.strerror}")
+
+    def place(self, interpreter: Interpreter) -> Path:
+        digest = hashlib.sha256(_LOCK.read_bytes() + interpreter.platform.encode()).hexdigest()
+        return self._directory / f"cp{interpreter.version[0]}{interpreter.version[1]}-{digest[:12]}"
+
+    def _build(
+        self, place: Path, interpreter: Interpreter, say: Callable[[str], None], keep_open: Sequence[int]
+    ) -> bool:
+        """Whether `place` is there now. Built beside it and moved when whole: who comes second finds it there."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._sweep()
+        failed = place.with_suffix(".failed")
+        if failed.exists() and time.time() - failed.stat().st_mtime < _AGAIN:
+            say("goes without accelerators: they could not be installed a short time ago")
+            return False
+        temporary = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=self._directory))
+        try:
+            self._install(temporary, interpreter, keep_open)
+            temporary.chmod(0o755)
+            with contextlib.suppress(FileExistsError):
+                temporary.rename(place)
+        except (SerinusError, OSError, subprocess.CalledProcessError) as error:
+            failed.touch()
+            why = error.message if isinstance(error, SerinusError) else type(error).__name__
+            say(f"goes without accelerators: {why}")
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+        return place.is_dir()
+
+    def _install(self, target: Path, interpreter: Interpreter, keep_open: Sequence[int]) -> None:
+        self._uv.run(
+            "pip", "install", "--target", target, "--python", interpreter.path, "--requirements", _LOCK,
+            "--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-python-downloads", keep_open=keep_open,
+        )  # fmt: skip
+        command: list[str | Path] = [interpreter.path, "-I", "-S", bytecode.__file__, target, self._kept]
+        subprocess.run(command, check=True, capture_output=True, pass_fds=tuple(keep_open))
+
+    def _sweep(self) -> None:
+        for left in self._directory.glob(f"{_BUILDING}*"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - left.stat().st_mtime > _ABANDONED:
+                    shutil.rmtree(left, ignore_errors=True)

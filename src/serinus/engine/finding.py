@@ -1,0 +1,61 @@
+"""Where the rows to ask a release with come from: files of the run that logged it, or of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlparse
+
+from serinus.core.errors import InvalidInput
+from serinus.core.values import Artifact, VersionRef
+from serinus.engine.rows import Table, read_evaluation, read_golden
+from serinus.engine.world import World
+from serinus.spec import ModelDeployment
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A table, or why there is none: `error` where one was named and could not be had."""
+
+    table: Table | None = None
+    source: str = ""
+    error: str = ""
+
+
+def golden_rows(world: World, ref: VersionRef, spec: ModelDeployment) -> Found:
+    return _found(world, ref, spec.gates.golden, "golden.json", read_golden)
+
+
+def evaluation_rows(world: World, ref: VersionRef, spec: ModelDeployment, artifact: Artifact) -> Found:
+    inputs = [column.name for column in artifact.inputs] if artifact.inputs else None
+    label = spec.gates.label
+    return _found(
+        world, ref, spec.gates.evaluation, "evaluation.parquet", lambda path: read_evaluation(path, label, inputs)
+    )
+
+
+def _found(world: World, ref: VersionRef, named: str | None, default: str, read: Callable[[Path], Table]) -> Found:
+    """The default name may be missing; a name that somebody wrote may not."""
+    if named is None:
+        return Found()
+    try:
+        path = _file(world, ref, named)
+        if path is None:
+            missing = f"{named} was not logged with the run and is no file here"
+            return Found(error="" if named == default else missing)
+        return Found(read(path), source=named)
+    except InvalidInput as error:
+        return Found(error=str(error))
+
+
+def _file(world: World, ref: VersionRef, named: str) -> Path | None:
+    url = urlparse(named)
+    if url.scheme == "file":
+        return Path(url.path)
+    if url.scheme:
+        raise InvalidInput(f"{named}: only artifacts of the run and files can be read", hint="Log it with the run.")
+    logged = world.registry.run_file(ref, named)
+    if logged is not None:
+        return logged
+    return Path(named) if Path(named).is_absolute() and Path(named).exists() else None

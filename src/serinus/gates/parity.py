@@ -1,0 +1,61 @@
+"""Parity: the compiled model answers what the model answers, refuses what it refuses, and decides as it decides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from serinus.core.errors import InvalidInput
+from serinus.core.values import GateResult
+from serinus.gates.evidence import ParityEvidence, Scores
+from serinus.gates.results import SHOWN, failed, passed
+from serinus.gates.threshold import alert_threshold
+
+
+def parity(evidence: ParityEvidence) -> GateResult:
+    """Fails where one row's answer, refusal or alert differs. Rows are named by number only: first the model's own,
+    then those at the edges."""
+    flipped = flips(evidence.original, evidence.compiled, evidence.threshold, evidence.budget)
+    found = {
+        "are answered otherwise": evidence.differing,
+        "are refused by one of the two only": evidence.refusals,
+        "are answered otherwise together than alone": evidence.alone,
+        "lie on the other side of the alert threshold": flipped,
+    }
+    details = {
+        "rows": evidence.rows,
+        "own": evidence.own,
+        "largest": evidence.largest,
+        "differ": list(evidence.differing[:SHOWN]),
+        "refusals": list(evidence.refusals[:SHOWN]),
+        "alone": list(evidence.alone[:SHOWN]),
+        "flipped": list(flipped[:SHOWN]),
+    }
+    bad = [f"{len(rows)} {what} (rows {_named(rows)})" for what, rows in found.items() if rows]
+    whole = f"of {evidence.rows} rows, {evidence.own} of them its own,"
+    if bad:
+        text = f"{whole} {'; '.join(bad)}; the largest difference is {evidence.largest:.3g}."
+        return failed("parity", text, **details)
+    text = f"{whole} all are answered and decided alike (largest difference {evidence.largest:.3g})."
+    return passed("parity", text, **details)
+
+
+def flips(original: Scores, compiled: Scores, threshold: float | None, budget: float) -> Sequence[int]:
+    """Rows that alert for one only. Without a threshold each side gets its own, as the gates derive it from the scores
+    of these rows."""
+    if not original:
+        return []
+    try:
+        one = alert_threshold(original, budget) if threshold is None else threshold
+        other = alert_threshold(compiled, budget) if threshold is None else threshold
+    except InvalidInput:  # no row has a score: there is nothing to decide
+        return []
+    return [
+        i
+        for i, (was, now) in enumerate(zip(original, compiled, strict=True))
+        if (was is not None and was >= one) != (now is not None and now >= other)
+    ]
+
+
+def _named(rows: Sequence[int]) -> str:
+    shown = ", ".join(str(row) for row in rows[:5])
+    return f"{shown}, ..." if len(rows) > 5 else shown

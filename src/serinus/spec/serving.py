@@ -1,0 +1,104 @@
+"""The section `serving`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from serinus.spec.quantities import Duration, Size, format_duration
+from serinus.spec.section import Section, conflict, or_word, or_words
+
+
+class Fallback(Section):
+    score: float = Field(description="The score that is answered in place of the model's.")
+
+
+class Cache(Section):
+    size: Size = Field(
+        default=16 * 2**20,
+        ge=2**16,
+        description="Memory that the answers of one worker may take; the least recently used go first.",
+    )
+    ttl: Duration = Field(
+        default=timedelta(minutes=1), gt=timedelta(0), description="How long an answer is given again at most."
+    )
+
+
+class Batch(Section):
+    delay: Duration = Field(
+        default=timedelta(milliseconds=2),
+        gt=timedelta(0),
+        description="How long a request waits at most for others that come meanwhile.",
+    )
+    rows: int = Field(default=64, ge=2, le=65_536, description="Most rows that are predicted together.")
+
+
+class Serving(Section):
+    """How a release answers. A change of it makes another release."""
+
+    timeout: Duration = Field(
+        default=timedelta(milliseconds=250),
+        gt=timedelta(0),
+        description="How long a caller waits at most, queueing included; then the fallback answers.",
+    )
+    fallback: Annotated[Fallback | None, *or_word("error", "{score: NUMBER}")] = Field(
+        default=None,
+        description="What callers get when the model fails or is too slow: `error` (HTTP 5xx), or `{score: 0.0}`, "
+        "which is marked as a fallback in the answer and in the prediction log.",
+    )
+    max_body: Size = Field(default=2**20, description="A longer request is refused with 413.")
+    score: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The output, or the column of the output, that is the score. null: the last column of the first "
+        "output, which is the positive class of a binary classifier.",
+    )
+    memory: Size | None = Field(
+        default=None,
+        description="Hard limit of a worker's memory; past it the worker is stopped and started again. null: none.",
+    )
+    compile: Literal["auto", "off"] = Field(
+        default="auto",
+        description="`auto`: the model and its preprocessing are turned into one ONNX graph and served as that, "
+        "where it is proven to decide as the model does. `off`: served by the model's own libraries.",
+    )
+    cache: Annotated[Cache | None, *or_words({"off": None, "on": Cache()}, "{size: SIZE, ttl: DURATION}")] = Field(
+        default=None,
+        description="Whether rows that the same release was asked for before are answered without predicting again. "
+        "`on`: with the defaults of `size` and `ttl`. Only for a model that has nothing but its inputs to go by: no "
+        "clock, no store that it looks things up in, no chance.",
+    )
+    batch: Annotated[Batch | None, *or_word("off", "{delay: DURATION, rows: NUMBER}")] = Field(
+        default=None,
+        description="Whether concurrent requests are gathered and predicted together. Pays for a model that takes "
+        "little longer for many rows than for one, and under load only.",
+    )
+    max_waiting: int = Field(
+        default=256,
+        ge=1,
+        le=65_536,
+        description="How many requests may wait in one worker; a further one is answered 503 with Retry-After at once.",
+    )
+    workers: Annotated[
+        Annotated[int, Field(ge=1, le=1_024)] | None, *or_words({"auto": None}, "a number", also=(int,))
+    ] = Field(
+        default=None,
+        description="Most processes that answer at the same time; they come and go with the load. `auto`: as many as "
+        "the machine has processors.",
+    )
+    warm: bool = Field(
+        default=False, description="Never put to sleep, however long nobody asks and however scarce memory is."
+    )
+    unlogged: Literal["answer", "refuse"] = Field(
+        default="answer",
+        description="What becomes of a request whose record the prediction log has no room for: `answer` (the loss is "
+        "counted and told), or `refuse` with 503, for models of which every answer must be on record.",
+    )
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Serving:
+        if self.batch and self.batch.delay >= self.timeout:
+            raise conflict("batch.delay", "less than 'timeout'", format_duration(self.batch.delay))
+        return self

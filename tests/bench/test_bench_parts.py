@@ -1,0 +1,166 @@
+"""The parts of the bench that compute: what the load generator said, medians, goals, pages."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[2]))
+
+from bench import flame, openloop, requests, results, wrk
+from bench.chart import Bar, bars
+from bench.data import POSITIVES, request_rows, transactions
+from bench.goals import judge
+from bench.report import goals_table, page, tables
+from bench.results import Results, Row, Sample
+from bench.soak import growth
+
+SUMMARY = (
+    'Running 3s test\nbench-summary {"requests":3000,"us":3000000,"p50":812.0,"p99":2500.0,"p999":4000.0,'
+    '"connect":0,"read":1,"write":0,"timeout":2,"status":27}\n'
+)
+
+
+def row(case: str, server: str, rps: float, connections: int = 8, p99: float = 1.0, **more: float) -> Row:
+    figures = {"p50_ms": 0.5, "p99_ms": p99, "p999_ms": 2.0, "cpu_us": 70.0, "pss_mb": 20.0, "rss_mb": 30.0, **more}
+    return Row(case, server, server.upper(), connections, rps, **figures, spread=(rps * 0.9, rps * 1.1), repeats=3)
+
+
+def goal(found: Results, what: str) -> tuple[bool | None, str]:
+    chosen = next(one for one in judge(found) if what in one.what)
+    return chosen.met, chosen.measured
+
+
+def test_what_wrk_says_is_read_and_failed_answers_are_no_throughput() -> None:
+    found = wrk.parse(SUMMARY)
+    assert (found.requests, found.seconds, found.failed) == (3000, 3.0, 30)
+    assert found.rps == pytest.approx(990)
+    assert (found.p50_ms, found.p99_ms, found.p999_ms) == (0.812, 2.5, 4.0)
+
+
+@pytest.mark.parametrize("output", ["unable to connect", SUMMARY.replace("3000,", "0,", 1)])
+def test_a_run_without_a_summary_or_an_answer_is_a_failure(output: str) -> None:
+    with pytest.raises(wrk.LoadFailed):
+        wrk.parse(output)
+
+
+def test_the_script_holds_every_body_and_the_path() -> None:
+    protocol = replace(requests.split("/invocations"), headers={"x-api-key": "k"}, entities=True)
+    lua = wrk.script(protocol, [[1.5, None], [2.0, 'a"b']])
+    assert '"/invocations"' in lua
+    assert '["x-api-key"]="k", ["x-entity-id"]="card-1"' in lua
+    assert lua.count("dataframe_split") == 2
+
+
+def test_requests_are_whole_http_with_the_right_length() -> None:
+    request = requests.instances("/predict").raw([[1.0, 2.0]])[0]
+    head, _, body = request.partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /predict HTTP/1.1\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert json.loads(body) == {"instances": [[1.0, 2.0]]}
+
+
+def test_transactions_are_the_same_every_time_and_frauds_are_rare() -> None:
+    (first, labels), (again, _) = transactions(20_000), transactions(20_000)
+    assert first.equals(again)
+    assert labels.mean() == pytest.approx(POSITIVES, rel=0.05)
+    assert all(len(values) == 34 and None not in values for values in request_rows(strings=False))
+    assert any(None in values for values in request_rows(strings=True))
+
+
+def test_medians_and_spread_over_repetitions() -> None:
+    samples = [Sample(rps, 1.0, 2.0, 3.0, 50.0, failed) for rps, failed in ((100, 0), (300, 2), (110, 0))]
+    found = results.summary(samples)
+    assert (found["rps"], found["spread"], found["repeats"], found["failed"]) == (110, (100, 300), 3, 2)
+
+
+def test_results_come_back_from_their_file_as_they_were(tmp_path: Path) -> None:
+    found = Results(rows=[row("xgboost", "serinus", 15_000)], done=["xgboost"], not_run={"wake": "why"})
+    found.save(tmp_path / "results.json")
+    assert results.load(tmp_path / "results.json") == found
+
+
+def test_a_case_that_is_measured_anew_replaces_what_was_known_of_it() -> None:
+    found = Results(rows=[row("xgboost", "a", 1), row("xgboost@half", "a", 1), row("pipeline", "a", 1)])
+    found.not_run, found.done = {"xgboost/kserve": "why", "pipeline": "why"}, ["xgboost", "pipeline"]
+    found.forget("xgboost")
+    assert [one.case for one in found.rows] == ["pipeline"]
+    assert (found.not_run, found.done) == ({"pipeline": "why"}, ["pipeline"])
+
+
+@pytest.mark.parametrize(("ours", "met"), [(8_000, True), (7_999, False)])
+def test_the_ratio_to_the_bare_fast_path_decides(ours: float, met: bool) -> None:
+    found = Results(rows=[row("xgboost", "serinus", ours), row("xgboost", "envoy-bare", 10_000)])
+    assert goal(found, "bare fast path")[0] is met
+
+
+def test_what_a_model_computes_itself_is_taken_off_both_sides() -> None:
+    found = Results(rows=[row("pyfunc", "serinus", 5_000), row("pyfunc", "mlflow", 500)])
+    found.facts["pyfunc"] = {"own_compute_us": 100}  # 200 - 100 against 2000 - 100
+    assert goal(found, "custom Python") == (True, "19.0 x (1,900 : 100 us a request beside its own 100)")
+
+
+def test_p99_is_compared_with_the_best_peer_and_never_with_a_bound() -> None:
+    found = Results(rows=[row("xgboost", "serinus", 1, p99=1.0), row("xgboost", "kserve", 1, p99=5.0)])
+    found.rows += [row("xgboost", "mlflow", 1, p99=200.0), row("xgboost", "nginx", 1, p99=0.1)]
+    assert goal(found, "p99 at 8") == (True, "1.00 ms; the best peer, KSERVE: 5.00 ms")
+
+
+def test_a_small_fleet_does_not_meet_the_goal_of_a_large_one() -> None:
+    fact = {"models": 24, "environments": 8, "most_pss_mb": 900, "failed": 0, "asked": 10, "wrong": 0}
+    assert goal(Results(facts={"fleet": fact}), "200 models")[0] is False
+    assert goal(Results(facts={"fleet": {**fact, "models": 200}}), "200 models")[0] is True
+
+
+def test_what_did_not_run_says_why_and_is_neither_met_nor_missed() -> None:
+    found = Results(rows=[row("xgboost", "serinus", 1)], not_run={"xgboost/kserve": "its environment cannot be built"})
+    assert goal(found, "KServe") == (None, "its environment cannot be built")
+    assert "not run" in goals_table(judge(found))
+    assert "its environment cannot be built" in tables(found)
+
+
+def test_the_page_is_the_words_with_their_places_filled() -> None:
+    found = Results(rows=[row("xgboost", "serinus", 15_000)])
+    text = page(found, "# P\n<!-- goals -->\n<!-- tables -->\n<!-- not_run -->\n<!-- machine -->")
+    assert "<!--" not in text
+    assert "| SERINUS | 8 | 15,000 |" in text
+
+
+def test_the_chart_is_well_formed_and_longer_bars_are_faster() -> None:
+    found = [Bar("a & b", 100, 90, 120, "peer"), Bar("c", 10_000, 9_000, 12_000, "ours")]
+    root = ElementTree.fromstring(bars("t < u", "s", found))
+    widths = [float(one.get("width", "0")) for one in root.iter() if one.get("class") in ("peer", "ours")]
+    assert widths[1] > 1.9 * widths[0]
+
+
+def test_memory_that_grows_after_it_has_settled_is_seen() -> None:
+    assert growth([10, 50, 100, 100, 100, 100, 100, 100]) == 1.0
+    assert growth([100, 100, 100, 100, 120, 150, 190, 200]) > 1.5
+
+
+def test_latency_of_the_open_loop_counts_from_when_a_request_was_due(stalling_server: int) -> None:
+    """The server sleeps 0.2 s before its first answer: the requests that were due meanwhile are late too."""
+    request = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    report = openloop.run(stalling_server, [openloop.Ask(request)], 100, 1.0, connections=1)
+    assert report.failed == 0
+    assert report.answered >= 90
+    assert report.ms(0.9) > 50
+
+
+def test_a_flame_graph_leaves_out_waiting_and_adds_the_rest_up() -> None:
+    found = flame.tree(
+        [
+            "run (serving.py:10);epoll_pwait (libc.so.6) 900",
+            "run (serving.py:10);score (a/application.py:7);0x1 (onnxruntime_pybind.so);0x2 (onnxruntime_pybind.so) 30",
+            "main (worker.py:1);uv_run (core.c:1);run (serving.py:12);write (libc.so.6) 10",
+        ]
+    )
+    assert found.samples == 40
+    assert found.children["run serving.py"].children["score application.py"].children["ONNX Runtime"].samples == 30
+    texts = [one.text for one in ElementTree.fromstring(flame.drawn(found)).iter() if one.tag.endswith("title")]
+    assert "ONNX Runtime: 75.0%" in texts
