@@ -14,7 +14,6 @@ import random
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
@@ -42,7 +41,7 @@ class Account:
     asked: int = 0
     failed: dict[str, int] = field(default_factory=dict)
     wrong: int = 0
-    acts: Counter[str] = field(default_factory=Counter)
+    acts: dict[str, int] = field(default_factory=dict)
     mistakes: list[str] = field(default_factory=list)
     """Acts that did not do what they should."""
     pss_mb: list[float] = field(default_factory=list)
@@ -51,6 +50,9 @@ class Account:
     def growth(self) -> float:
         """Median memory of the last quarter of the run, as a ratio to that of the second quarter."""
         return growth(self.pss_mb)
+
+    def json(self) -> str:
+        return json.dumps({**asdict(self), "growth": round(self.growth, 3), "good": self.good}, indent=1) + "\n"
 
     @property
     def good(self) -> bool:
@@ -74,8 +76,8 @@ def main() -> int:
     with Installation("soak") as installation:
         publish(installation, models)
         _soak(installation, models, account, asked.minutes * 60, asked.rate, random.Random(asked.seed))  # noqa: S311
-    (HERE / "soak.json").write_text(json.dumps(asdict(account), indent=1) + "\n")
     _print(account)
+    (HERE / "soak.json").write_text(account.json())
     return 0 if account.good else 1
 
 
@@ -118,7 +120,7 @@ def _act(installation: Installation, models: Sequence[Small], account: Account, 
         time.sleep(2)
     except (DidNotStart, httpx.HTTPStatusError) as error:
         account.mistakes.append(f"{kind} {model.name}: {str(error)[:300]}")
-    account.acts[kind] += 1
+    account.acts[kind] = account.acts.get(kind, 0) + 1
 
 
 def _deploy(installation: Installation, model: Small) -> None:
@@ -148,7 +150,7 @@ def _kill(pid: int | None) -> None:
 
 
 def _print(account: Account) -> None:
-    acts = ", ".join(f"{count} x {kind}" for kind, count in account.acts.most_common())
+    acts = ", ".join(f"{count} x {kind}" for kind, count in sorted(account.acts.items()))
     print(f"{account.models} models; {acts}")
     print(f"requests {account.asked:,}, failed {sum(account.failed.values())} {account.failed or ''}")
     print(f"wrong answers {account.wrong}")

@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -18,7 +19,7 @@ from bench.data import POSITIVES, request_rows, transactions
 from bench.goals import judge
 from bench.report import goals_table, page, tables
 from bench.results import Results, Row, Sample
-from bench.soak import growth
+from bench.soak import Account, growth
 
 SUMMARY = (
     'Running 3s test\nbench-summary {"requests":3000,"us":3000000,"p50":812.0,"p99":2500.0,"p999":4000.0,'
@@ -141,6 +142,16 @@ def test_the_chart_is_well_formed_and_longer_bars_are_faster() -> None:
 def test_memory_that_grows_after_it_has_settled_is_seen() -> None:
     assert growth([10, 50, 100, 100, 100, 100, 100, 100]) == 1.0
     assert growth([100, 100, 100, 100, 120, 150, 190, 200]) > 1.5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "good"),
+    [({}, True), ({"failed": {"503": 1}}, False), ({"wrong": 1}, False), ({"pss_mb": [1, 1, 1, 1, 2, 2, 2, 2]}, False)],
+)
+def test_a_soak_is_good_only_where_nothing_failed_was_wrong_or_grew(wrong: dict[str, Any], good: bool) -> None:
+    account = Account(200, acts={"deploy": 3}, **wrong)
+    found = json.loads(account.json())
+    assert (found["good"], found["acts"]) == (good, {"deploy": 3})
 
 
 def test_latency_of_the_open_loop_counts_from_when_a_request_was_due(stalling_server: int) -> None:

@@ -103,12 +103,14 @@ def test_nothing_that_a_hostile_model_tries_through_a_real_deployment_succeeds(
     serinus: Serinus, bystander: str, register_code: Callable[..., str]
 ) -> None:
     peer = serinus.placement(bystander).pid
+    [beside] = serinus.home.scratch.glob(f"*/{bystander}")  # of a worker that the same zygote has forked
     control, host = serinus.process("control")["pid"], serinus.process("host")["pid"]
     target = {
         "home": str(serinus.home.path),
         "sockets": str(serinus.home.sockets),
         "peers": {bystander: peer, "control": control, "host": host},
         "port": serinus.api.base_url.port,
+        "scratches": [str(beside)],
     }
     ended = deployed(serinus, register_code, "hostile", data=json.dumps(target))
     assert ended["status"]["phase"] == "promoted", ended["status"]
@@ -117,7 +119,7 @@ def test_nothing_that_a_hostile_model_tries_through_a_real_deployment_succeeds(
     assert "at a prediction:" in log
     assert (answer.status_code, answer.json()) == (200, {"predictions": [0.0]}), log
     # What it tried to harm was there to be harmed, and is as it was.
-    for path in (serinus.home.token, serinus.home.secret, serinus.home.store, serinus.home.scratch / bystander):
+    for path in (serinus.home.token, serinus.home.secret, serinus.home.store, beside):
         assert path.exists()
     assert not list(serinus.home.path.rglob("planted"))
     assert serinus.placement(bystander).pid == peer
@@ -139,7 +141,13 @@ def test_the_same_attempts_succeed_where_nothing_confines_them_so_that_their_fai
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as peer, socket.socket() as api:
         api.bind(("127.0.0.1", 0))
         api.listen()
-        target = {"home": str(home), "sockets": "/none", "peers": {"other": peer.pid}, "port": api.getsockname()[1]}
+        target = {
+            "home": str(home),
+            "sockets": "/none",
+            "peers": {"other": peer.pid},
+            "port": api.getsockname()[1],
+            "scratches": [str(home / "scratch" / "other")],
+        }
         attacks = runpy.run_path(code)["Attacks"](target)
         tried = {name for name in dir(attacks) if name.startswith("try_")}
         succeeded = set(attacks.succeeded())

@@ -40,10 +40,13 @@ def test_a_release_that_nobody_asks_for_sleeps_without_a_process_and_the_first_r
     assert (awake.pid, awake.restarts, awake.workers) == (answer.body["pid"], 0, 1)
 
 
-def test_a_burst_of_first_requests_wakes_it_once(sleepy):
-    asleep = sleepy.until(sleepy.placed(load_seconds=0.3).release, PlacementState.ASLEEP)
+def test_a_burst_of_first_requests_wakes_it_once(hosted):
+    # Idle for long enough that it does not sleep again, on a busy machine, before the last one has asked.
+    hosted.start("--idle", "4", "--young", "0", "--busiest", "0", "--survey", "0.1")
+    first = hosted.placed(settings=ServingSettings(max_workers=1), load_seconds=0.3)
+    asleep = hosted.until(first.release, PlacementState.ASLEEP)
     answers = []
-    callers = [threading.Thread(target=lambda: answers.append(sleepy.ask(asleep))) for _ in range(100)]
+    callers = [threading.Thread(target=lambda: answers.append(hosted.ask(asleep))) for _ in range(100)]
     for caller in callers:
         caller.start()
     for caller in callers:

@@ -18,6 +18,7 @@ class Attacks:
         self.sockets = pathlib.Path(target["sockets"])
         self.peers = target["peers"]
         self.port = target["port"]
+        self.scratches = [pathlib.Path(path) for path in target["scratches"]]
 
     def succeeded(self):
         """Names of what worked. An attempt fails by an exception or by answering False."""
@@ -53,11 +54,12 @@ class Attacks:
         link.read_text()
 
     def try_look_into_the_scratch_of_others(self):
-        list((self.home / "scratch").iterdir())
+        for scratch in self.scratches:
+            list(scratch.iterdir())
 
     def try_write_into_the_scratch_of_others(self):
-        for release in self.peers:
-            (self.home / "scratch" / release / "planted").write_text("x")
+        for scratch in self.scratches:
+            (scratch / "planted").write_text("x")
 
     def try_read_the_predictions_of_others(self):
         list((self.home / "predictions").iterdir())
