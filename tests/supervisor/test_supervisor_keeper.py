@@ -131,6 +131,17 @@ def test_one_that_dies_or_cannot_be_started_does_not_touch_the_others(home: Home
     assert shown["mlflow"]["restarts"] == 3
 
 
+def test_a_process_that_is_to_give_way_does_so_also_with_its_whole_session(home: Home) -> None:
+    Keeper(home, [replace(forever("control"), nice=5), forever("envoy")]).round()
+    for name, nice in {"control": 5, "envoy": 0}.items():
+        record = state.read(home, name)
+        assert record is not None
+        assert os.getpriority(os.PRIO_PROCESS, record.pid) == nice
+        group = Path(f"/proc/{record.pid}/autogroup")
+        if group.exists():
+            assert group.read_text().split()[-1] == str(nice)
+
+
 def test_the_next_keeper_adopts_what_runs_by_its_record(home: Home) -> None:
     Keeper(home, [forever("host"), forever("envoy")]).round()
     before = [state.read(home, name) for name in ("host", "envoy")]

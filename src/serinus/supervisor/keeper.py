@@ -39,6 +39,8 @@ class ProcessSpec:
     """How long it may take to end by itself, `pre_stop` included, before it is killed."""
     pre_stop: Sequence[str] = ()
     """A command to be run before SIGTERM, so that what is in flight is finished (Kubernetes' `preStop`)."""
+    nice: int = 0
+    """How far it gives way to the others where processors are short, 0 to 19."""
 
 
 @dataclass(slots=True)
@@ -121,6 +123,8 @@ class Keeper:
             return
         watched.started = self._now()
         pid = watched.child.pid
+        if watched.spec.nice:
+            kernel.give_way(pid, watched.spec.nice)
         seen = kernel.look(pid)
         running = replace(attempt, state=state.RUNNING, pid=pid, identity=seen.identity if seen else "")
         self._remember(watched, replace(running, since=time.time(), reason=trouble or running.reason))

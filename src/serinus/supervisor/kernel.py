@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,17 @@ def look(pid: int) -> Seen | None:
     # field 3, session is field 6, start time is field 22.
     fields = stat.rpartition(")")[2].split()
     return None if fields[0] in "ZX" else Seen(pid, int(fields[3]), int(fields[19]))
+
+
+def give_way(pid: int, nice: int) -> None:
+    """Lets other processes have the processors first, the more the higher `nice` is (0 to 19; see nice(2)).
+
+    Where the kernel groups processes by session (autogroup, see sched(7)), a process's own value counts within its
+    group only, so that the group gets it as well.
+    """
+    with contextlib.suppress(OSError):  # it is gone; or there are no such groups
+        os.setpriority(os.PRIO_PROCESS, pid, nice)
+        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
 
 
 def leaders(directory: Path) -> Mapping[str, Seen]:

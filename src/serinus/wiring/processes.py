@@ -13,6 +13,9 @@ from serinus.core.home import Home
 from serinus.supervisor.keeper import ProcessSpec
 from serinus.supervisor.settings import Settings
 
+_BEHIND_PAYMENTS = 5
+"""Deployments, builds and the registry's pages can wait a little where a request cannot."""
+
 
 def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
     """Writes what Envoy reads at its start, and answers what is to be run."""
@@ -29,11 +32,11 @@ def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
         ),
         ProcessSpec("host", _module("serinus.backends.host", home), {}, 30.0),
         ProcessSpec("envoy", envoy_command(home, binary), {}, 10.0, drain_command(home)),
-        ProcessSpec("control", _module("serinus.wiring", home, first="control"), {}, 15.0),
+        ProcessSpec("control", _module("serinus.wiring", home, first="control"), {}, 15.0, nice=_BEHIND_PAYMENTS),
     ]
     if settings.mlflow_uri is None:
         command = mlflow_server.command(home.mlflow, settings.ports["mlflow"])
-        found.insert(0, ProcessSpec("mlflow", command, mlflow_server.environment(), 10.0))
+        found.insert(0, ProcessSpec("mlflow", command, mlflow_server.environment(), 10.0, nice=_BEHIND_PAYMENTS))
     return found
 
 
