@@ -47,7 +47,7 @@ demo: setup
 	$(BIN)/python -m demo
 
 bench: setup
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench && $(BIN)/python -m bench report
 
 soak: setup
 	$(BIN)/python -m bench.soak --minutes 10

@@ -83,7 +83,7 @@ def _pipeline(directory: Path) -> None:
     columns = ColumnTransformer(
         [
             ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), NUMBERS),
-            ("categories", OneHotEncoder(handle_unknown="ignore", min_frequency=50), list(CATEGORIES)),
+            ("categories", OneHotEncoder(handle_unknown="ignore"), list(CATEGORIES)),
         ]
     )
     trees = LGBMClassifier(n_estimators=TREES, max_depth=6, random_state=0, n_jobs=1, verbose=-1)

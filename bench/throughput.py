@@ -71,6 +71,7 @@ def _start(case: str, factories: Factories, results: Results) -> dict[str, Serve
             print(f"  {key}: did not start: {error}", flush=True)
             continue
         servers[key] = server
+    for server in servers.values():  # not before: two may be models of one installation
         freeze(server.pids())
     return servers
 

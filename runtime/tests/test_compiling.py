@@ -135,6 +135,22 @@ MIXED = [
     ("one-hot that refuses", lambda: mixed(LogisticRegression(max_iter=500), one_hot(handle_unknown="error"))),
     ("one-hot that drops", lambda: mixed(LogisticRegression(max_iter=500), one_hot(drop="first"))),
     (
+        "one-hot with infrequent categories",
+        lambda: mixed(
+            LogisticRegression(max_iter=500), one_hot(handle_unknown="infrequent_if_exist", max_categories=2)
+        ),
+    ),
+    (
+        "one-hot that ignores beside infrequent categories",
+        lambda: mixed(LogisticRegression(max_iter=500), one_hot(max_categories=2)),
+    ),
+    (
+        "one-hot of nothing but infrequent categories",
+        lambda: mixed(
+            LogisticRegression(max_iter=500), one_hot(handle_unknown="infrequent_if_exist", min_frequency=390)
+        ),
+    ),
+    (
         "ordinal",
         lambda: mixed(
             lightgbm.LGBMClassifier(n_estimators=10, verbose=-1),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import pytest
 from lab import ADA, GRACE, MODEL, SPEC, Lab
 
 from serinus.core.errors import Refused
 from serinus.core.rollout import Cause, Phase
 from serinus.core.values import WHOLE, Access, Actor, Outcome
+from serinus.engine import Desk, Engine
 from serinus.judge import reproduce
 
 
@@ -25,6 +29,28 @@ def deploy(lab: Lab, version: str, **options) -> None:
 
 def run_to_the_end(lab: Lab, seconds: float = 4 * 3600) -> float:
     return lab.run(seconds, until=lambda: lab.phase.ended)
+
+
+# --- at once ----------------------------------------------------------------------------------------------
+
+
+def test_neither_an_order_nor_the_end_of_long_work_waits_for_the_next_tick(lab: Lab) -> None:
+    lab.register("6")
+    news, stop = threading.Event(), threading.Event()
+    desk = Desk(lab.world, news)
+    engine = Engine(lab.world, news=news)
+    loop = threading.Thread(target=engine.run, args=(stop, 600.0))
+    loop.start()
+    try:
+        desk.deploy(ref=f"{MODEL}@6", spec=None, actor=ADA)
+        deadline = time.monotonic() + 10
+        while not lab.phase.ended and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert lab.phase is Phase.PROMOTED, (lab.rollout.status, engine.trouble)
+    finally:
+        stop.set()
+        news.set()
+        loop.join(10)
 
 
 # --- promoted ---------------------------------------------------------------------------------------------

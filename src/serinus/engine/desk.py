@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import shutil
+import threading
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
@@ -32,10 +33,14 @@ class Deployed:
 
 
 class Desk:
-    """Every method raises what a person can mend: InvalidInput, NotFound, Refused; or Unavailable."""
+    """Every method raises what a person can mend: InvalidInput, NotFound, Refused; or Unavailable.
 
-    def __init__(self, world: World) -> None:
+    `news` is set whenever there is something for the engine to do.
+    """
+
+    def __init__(self, world: World, news: threading.Event | None = None) -> None:
         self._world = world
+        self._news = news or threading.Event()
 
     # --- deploy ------------------------------------------------------------------------------------------
 
@@ -125,6 +130,7 @@ class Desk:
         order = Order(kind, actor, why, self._world.clock.now())
         _check_order(rollout, order)
         self._world.store.order(rollout.id, order)
+        self._news.set()
         return f"{kind} of {rollout.id} ({rollout.model}@{rollout.version}) is ordered"
 
     # --- rollback ----------------------------------------------------------------------------------------
@@ -215,12 +221,14 @@ class Desk:
         now = self._world.clock.now()
         if in_flight is None:
             store.create(rollout, [event_of("created", rollout, rollout, now)])
+            self._news.set()
             return
         pending = json.loads(store.setting("pending") or "[]")
         if rollout.model not in pending:
             store.set_setting("pending", json.dumps([*pending, rollout.model]))
         store.set_setting(f"pending.{rollout.model}", TypeAdapter(Rollout).dump_json(rollout).decode())
         store.order(in_flight.id, Order("supersede", rollout.actor, f"{rollout.asked_as} takes its place", now))
+        self._news.set()
 
     def initial_spec(self, model: str) -> str:
         """What `serinus init` writes: the spec in the fleet repository, or a first one."""

@@ -15,9 +15,10 @@ T = TypeVar("T")
 
 
 class Jobs:
-    """`executor` is given in tests, to run jobs at once."""
+    """`executor` is given in tests, to run jobs at once. `told`: called when one has succeeded."""
 
-    def __init__(self, executor: Executor | None = None) -> None:
+    def __init__(self, executor: Executor | None = None, told: Callable[[], None] = lambda: None) -> None:
+        self._told = told
         self._executor = executor or ThreadPoolExecutor(max_workers=4, thread_name_prefix="job")
         self._running: dict[str, Future[Any]] = {}
         self._errors: dict[str, str] = {}
@@ -27,6 +28,7 @@ class Jobs:
         future = self._running.get(key)
         if future is None:
             future = self._running[key] = self._executor.submit(work)
+            future.add_done_callback(self._tell)
         if not future.done():
             return None
         try:
@@ -37,6 +39,11 @@ class Jobs:
             raise
         self._errors.pop(key, None)
         return result
+
+    def _tell(self, future: Future[Any]) -> None:
+        # What has failed for now waits for its next turn: told at once, it would be tried without a pause.
+        if not future.cancelled() and future.exception() is None:
+            self._told()
 
     def trouble(self, key: str) -> str:
         """The reason why the last try of `key` did not succeed, while it is being tried again."""

@@ -24,6 +24,8 @@ from serinus.engine.world import World
 log = logging.getLogger(__name__)
 
 ALIASES_EVERY = timedelta(seconds=2)
+SOON = 0.1
+"""Seconds."""
 # A chain of transitions in one tick: enough to pass through what is ready, bounded so that no model holds the others.
 TRANSITIONS_A_TICK = 8
 
@@ -32,21 +34,32 @@ DeployByAlias = Callable[[str, str], None]
 
 
 class Engine:
-    """Reconciles every model, once a tick. `deploy_by_alias` is the desk's, given by wiring."""
+    """Reconciles every model, once a tick. `deploy_by_alias` and `news` are the desk's, given by wiring."""
 
-    def __init__(self, world: World, jobs: Jobs | None = None, deploy_by_alias: DeployByAlias | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        jobs: Jobs | None = None,
+        deploy_by_alias: DeployByAlias | None = None,
+        news: threading.Event | None = None,
+    ) -> None:
         self._world = world
-        self._jobs = jobs or Jobs()
+        self._news = news or threading.Event()
+        self._jobs = jobs or Jobs(told=self._news.set)
         self._observer = Observer(world, self._jobs)
         self._converger = Converger(world)
         self._deploy_by_alias = deploy_by_alias
         self._aliases: Mapping[str, Mapping[str, str]] | None = None
         self._aliases_read: datetime | None = None
+        self._coming_up = False
         self.trouble: dict[str, tuple[str, ...]] = {}
         """Model -> what is not as it should be and being tried again; for people, not for decisions."""
 
     def run(self, stop: threading.Event, interval: float = 0.5) -> None:
+        """A tick every `interval` seconds; at once where there is news, an order or the end of long work; and soon while
+        a release is coming up, of which the target does not tell."""
         while not stop.is_set():
+            self._news.clear()
             try:
                 self.tick()
             except SerinusError as error:
@@ -56,7 +69,7 @@ class Engine:
                 self.trouble[""] = ("a tick of the engine failed; see logs/control.log",)
             else:
                 self.trouble.pop("", None)
-            stop.wait(interval)
+            self._news.wait(SOON if self._coming_up else interval)
         self._jobs.stop()
 
     def tick(self) -> None:
@@ -64,6 +77,7 @@ class Engine:
         self._create_pending()
         states = {s.model: s for s in store.models()}
         rollouts = {r.model: r for r in store.in_flight()}
+        self._coming_up = False
         self._read_aliases()
         placements = place(self._world, list(states.values()), list(rollouts.values()))
         for model in sorted({*states, *rollouts, *(self._aliases or {})}):
@@ -90,6 +104,7 @@ class Engine:
             self._say(state.model, (*unsettled, *self._observer.trouble(rollout)))
             moved = advance(rollout, seen, self._world.clock.now())
             if moved is None:
+                self._coming_up |= rollout.status.phase is Phase.PLACE
                 return
             name, after = moved
             state = self._persist(name, rollout, after, state)

@@ -30,8 +30,9 @@ def run_control(home: Home, settings: Settings) -> int:
     router = build_router(home)
     world = build_local(home, settings, router)
     _make_first_token(home, world)
-    desk = Desk(world)
-    engine = Engine(world, deploy_by_alias=desk.deploy_by_alias)
+    news = threading.Event()
+    desk = Desk(world, news)
+    engine = Engine(world, deploy_by_alias=desk.deploy_by_alias, news=news)
     report = Report(
         world,
         trouble=lambda: dict(engine.trouble),
@@ -58,6 +59,7 @@ def run_control(home: Home, settings: Settings) -> int:
         uvicorn.Server(config).run()
     finally:
         stop.set()
+        news.set()
         loop.join(timeout=10)
     return 0
 

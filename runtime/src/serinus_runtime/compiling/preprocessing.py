@@ -175,8 +175,9 @@ def _matches(graph: Graph, block: Block, owners: Sequence[int], numbers: Sequenc
 
 
 def _one_hot(graph: Graph, step: Any, block: Block) -> Block:
-    if getattr(step, "min_frequency", None) is not None or getattr(step, "max_categories", None) is not None:
-        raise Unsupported("OneHotEncoder with infrequent categories")
+    groups = step._default_to_infrequent_mappings if getattr(step, "_infrequent_enabled", False) else ()
+    if any(group is not None for group in groups):
+        return _grouped_one_hot(graph, step, block, groups)
     dropped = step.drop_idx_ if step.drop_idx_ is not None else [None] * block.width
     owners: list[int] = []
     wanted: list[float | None] = []
@@ -187,6 +188,37 @@ def _one_hot(graph: Graph, step: Any, block: Block) -> Block:
         wanted += kept
     found = graph.cast(_matches(graph, block, owners, wanted), "float64")
     return Block(found, (Feature(),) * len(owners))
+
+
+def _grouped_one_hot(graph: Graph, step: Any, block: Block, groups: Sequence[Any]) -> Block:
+    """`groups`: for each column the place of each category among those that it answers, of which the last is that of
+    all infrequent ones; or None."""
+    if step.drop_idx_ is not None or step.handle_unknown not in ("error", "ignore", "infrequent_if_exist"):
+        raise Unsupported("OneHotEncoder with infrequent categories and others to drop or to warn of")
+    numpy = library("numpy")
+    owners: list[int] = []
+    wanted: list[float | None] = []
+    parts: list[Any] = []
+    shifts: list[Any] = []
+    for i, (feature, categories, group) in enumerate(zip(block.features, step.categories_, groups)):
+        numbers = _numbered(graph, feature, list(categories), strict=step.handle_unknown == "error")
+        owners += [i] * len(numbers)
+        wanted += numbers
+        part = numpy.eye(len(numbers)) if group is None else numpy.eye(max(group) + 1)[group]
+        shift = numpy.zeros(part.shape[1])
+        if group is not None and step.handle_unknown == "infrequent_if_exist":
+            part[:, -1] -= 1.0  # infrequent is what is not frequent, also what was never seen
+            shift[-1] = 1.0
+        parts.append(part)
+        shifts.append(shift)
+    weights = numpy.zeros((len(owners), sum(part.shape[1] for part in parts)))
+    row = column = 0
+    for part in parts:
+        weights[row : row + part.shape[0], column : column + part.shape[1]] = part
+        row, column = row + part.shape[0], column + part.shape[1]
+    found = graph.cast(_matches(graph, block, owners, wanted), "float64")
+    summed = graph.add("MatMul", found, graph.constant(weights))
+    return Block(graph.add("Add", summed, graph.constant([numpy.concatenate(shifts)])), (Feature(),) * column)
 
 
 def _ordinal(graph: Graph, step: Any, block: Block) -> Block:
