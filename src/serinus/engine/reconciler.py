@@ -56,8 +56,8 @@ class Engine:
         """Model -> what is not as it should be and being tried again; for people, not for decisions."""
 
     def run(self, stop: threading.Event, interval: float = 0.5) -> None:
-        """A tick every `interval` seconds; at once where there is news, an order or the end of long work; and soon while
-        a release is coming up, of which the target does not tell."""
+        """A tick every `interval` seconds; at once where there is news, an order or the end of long work; and soon
+        while a release is coming up, of which the target does not tell."""
         while not stop.is_set():
             self._news.clear()
             try:
