@@ -138,8 +138,8 @@ def test_a_process_that_is_to_give_way_does_so_also_with_its_whole_session(home:
         assert record is not None
         assert os.getpriority(os.PRIO_PROCESS, record.pid) == nice
         group = Path(f"/proc/{record.pid}/autogroup")
-        if group.exists():
-            assert group.read_text().split()[-1] == str(nice)
+        if os.access(group, os.W_OK) and (words := group.read_text().split()):  # else sessions are no groups here
+            assert words[-1] == str(nice)
 
 
 def test_the_next_keeper_adopts_what_runs_by_its_record(home: Home) -> None:
