@@ -216,6 +216,10 @@ class FakeTarget:
         self.placed.pop(release_id, None)
         self.history.append(f"remove {release_id}")
 
+    def wake(self, release_id: str) -> None:
+        self.asleep.discard(self.placed[release_id].version)
+        self.history.append(f"wake {release_id}")
+
     def observe(self) -> Mapping[str, Placement]:
         if self.away:
             raise Unavailable("the host does not answer")
@@ -444,6 +448,11 @@ class Lab:
             self.log.serve(routing, int(self.per_second * TICK), self.behaviours)
         self.clock.time += timedelta(seconds=TICK)
         self.engine.tick()
+
+    def routed_to(self, version: str) -> bool:
+        """Whether it has all of the traffic."""
+        whole = [arm.release for arm in self.router.routings[MODEL].arms if arm.weight == WHOLE]
+        return [release.rsplit("-", 2)[1] for release in whole] == [version]
 
     @property
     def rollout(self) -> Rollout:

@@ -137,6 +137,11 @@ class Target(Protocol):
         """Drains and stops it. Nothing happens where it is not."""
         ...
 
+    def wake(self, release_id: str) -> None:
+        """Has a release that is asleep up before it is asked for, and keeps it up for some minutes. Returns at once.
+        NotFound: it is not placed."""
+        ...
+
     def observe(self) -> Mapping[str, Placement]:
         """Every placed release."""
         ...

@@ -151,7 +151,7 @@ def does_not_load(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | 
 
 
 def placed(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
-    if seen.placement is None or not seen.placement.answers:
+    if seen.placement is None or seen.placement.state is not PlacementState.READY:
         return None
     if rollout.kind is Kind.ROLLBACK:
         return _enter(rollout, Phase.PROMOTING, now, rollout.why)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from serinus.core.errors import SerinusError, TemporaryError
 from serinus.core.rollout import ModelState, Phase, Rollout
-from serinus.core.values import Placement, Release, Routing
+from serinus.core.values import Placement, PlacementState, Release, Routing
 from serinus.delivery import AliasReading, routing_of, step_watch
 from serinus.engine.world import World
 
@@ -101,6 +101,13 @@ class Converger:
         return ""
 
 
+def _wake(world: World, rollout: Rollout, there: Mapping[str, Placement]) -> None:
+    """Before it gets traffic, so that no request of a rollback or of a canary's first step waits for it."""
+    placed = there.get(rollout.candidate.id) if rollout.candidate else None
+    if placed is not None and placed.state is PlacementState.ASLEEP:
+        world.target.wake(placed.release)
+
+
 def wanted_releases(states: Sequence[ModelState], rollouts: Sequence[Rollout]) -> Mapping[str, Release]:
     """What has to be running: every champion, the release before it, and what is being tried."""
     wanted = {}
@@ -125,6 +132,8 @@ def place(world: World, states: Sequence[ModelState], rollouts: Sequence[Rollout
         for release_id in there:
             if release_id not in wanted:
                 world.target.remove(release_id)
+        for rollout in rollouts:
+            _wake(world, rollout, there)
     except SerinusError:
         return None
     return there
