@@ -73,7 +73,9 @@ def test_a_process_has_not_ended_before_the_last_of_its_threads_has(home: Home, 
     keeper.round()
     before = state.read(home, "control")
     assert before is not None
-    wait_until(lambda: dead(home, "control"))
+    shown = Path(f"/proc/{before.pid}/stat")
+    wait_until(lambda: ") Z " in shown.read_text())
+    assert not dead(home, "control")
     keeper.round()
     assert state.read(home, "control") == before
     os.kill(before.pid, signal.SIGKILL)

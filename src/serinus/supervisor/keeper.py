@@ -150,7 +150,7 @@ class Keeper:
         return child, trouble
 
     def _end_in_words(self, watched: _Watched) -> str:
-        code = None if watched.child is None else watched.child.poll()
+        code = None if watched.child is None else watched.child.poll()  # it may have ended since
         if code is None:
             return "died"
         if code < 0:
@@ -246,13 +246,8 @@ class Keeper:
 
 
 def _alive(watched: _Watched) -> bool:
-    """A child is asked for by waiting for it, which also reaps it.
-
-    Of a process with threads the kernel shows the first thread's end before the others have ended: until they have, it
-    still holds its ports, and how it ended is not known.
-    """
     if watched.child is not None:
-        return watched.child.poll() is None
+        watched.child.poll()  # reaps, so that a dead child is seen as dead
     return state.alive(watched.record)
 
 

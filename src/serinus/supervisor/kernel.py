@@ -33,15 +33,20 @@ def boot() -> str:
 
 
 def look(pid: int) -> Seen | None:
-    """None: it is not there, or only waits to be reaped."""
+    """None: it is not there, or only waits to be reaped.
+
+    The kernel shows a process with threads as ended when its first thread has; until the others have, it holds its
+    ports, and how it ended is not known.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
     # The name stands in parentheses and may hold blanks and parentheses itself. See proc_pid_stat(5): state is
-    # field 3, session is field 6, start time is field 22.
+    # field 3, session is field 6, number of threads is field 20, start time is field 22.
     fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else Seen(pid, int(fields[3]), int(fields[19]))
+    ended = fields[0] == "X" or (fields[0] == "Z" and int(fields[17]) <= 1)
+    return None if ended else Seen(pid, int(fields[3]), int(fields[19]))
 
 
 def give_way(pid: int, nice: int) -> None:
