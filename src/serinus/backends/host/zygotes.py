@@ -26,7 +26,6 @@ COMPILED = (
     "numpy",
     "onnxruntime",
     "uvloop",
-    "httptools",
     "orjson",
     "serinus_runtime.compiled",
 )

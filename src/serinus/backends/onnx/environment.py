@@ -6,7 +6,7 @@ import sys
 
 from serinus.core.values import Requirements
 
-PACKAGES = ("onnxruntime==1.32.0", "numpy==2.4.6", "uvloop==0.23.0", "httptools==0.9.0", "orjson==3.13.0")
+PACKAGES = ("onnxruntime==1.32.0", "numpy==2.4.6", "uvloop==0.23.0", "orjson==3.13.0")
 """Pinned, and locked with hashes when the environment is built."""
 
 
