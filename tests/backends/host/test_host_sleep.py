@@ -40,11 +40,12 @@ def test_a_release_that_nobody_asks_for_sleeps_without_a_process_and_the_first_r
     assert (awake.pid, awake.restarts, awake.workers) == (answer.body["pid"], 0, 1)
 
 
-def test_a_burst_of_first_requests_wakes_it_once(hosted):
+def test_a_burst_of_first_requests_wakes_it_once(hosted, wait_until):
     # Idle for long enough that it does not sleep again, on a busy machine, before the last one has asked.
     hosted.start("--idle", "4", "--young", "0", "--busiest", "0", "--survey", "0.1")
     first = hosted.placed(settings=ServingSettings(max_workers=1), load_seconds=0.3)
     asleep = hosted.until(first.release, PlacementState.ASLEEP)
+    wait_until(gone(first.pid))  # until it has been told, it may still answer who comes
     answers = []
     callers = [threading.Thread(target=lambda: answers.append(hosted.ask(asleep))) for _ in range(100)]
     for caller in callers:
