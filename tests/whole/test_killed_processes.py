@@ -140,7 +140,7 @@ def restarted(serinus: Serinus, name: str) -> Callable[[], bool]:
     return look
 
 
-@pytest.mark.parametrize("name", ["collector", "control", "mlflow"])
+@pytest.mark.parametrize("name", ["collector", "holder", "control", "mlflow"])
 def test_no_request_fails_and_no_record_is_lost_when_a_process_beside_the_request_path_is_killed(
     serinus: Serinus, kill: Kill, name: str
 ) -> None:

@@ -49,6 +49,11 @@ class Home:
         return self.sockets / "host.sock"
 
     @property
+    def holder_socket(self) -> Path:
+        """Where the host hands over the sockets that are to outlive it."""
+        return self.sockets / "hold.sock"
+
+    @property
     def log_socket(self) -> Path:
         return self.sockets / "log.sock"
 

@@ -26,6 +26,7 @@ def local_checks(home: Home, settings: Settings) -> Sequence[Check]:
     """Of everything that runs on this machine."""
     client = httpx.Client(timeout=2, trust_env=False)
     found = [
+        Check("holder", "socket holder", partial(_accepts, home.holder_socket, socket.SOCK_SEQPACKET)),
         Check("host", "model host", partial(_accepts, home.host_socket)),
         Check("collector", "prediction log", partial(_accepts, home.log_socket)),
         Check("envoy", "envoy", partial(_ok, client, f"{settings.url('envoy')}/v2/health/live")),
@@ -47,8 +48,8 @@ def registry_trouble(settings: Settings) -> str:
     return "the MLflow server does not answer: what is live is served, nothing new can be deployed until it does"
 
 
-def _accepts(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
+def _accepts(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> bool:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
         probe.settimeout(1)
         return probe.connect_ex(str(path)) == 0
 

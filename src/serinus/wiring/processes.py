@@ -8,13 +8,14 @@ from pathlib import Path
 
 from serinus.backends.envoy import admin_socket, drain_command, prepare
 from serinus.backends.envoy import command as envoy_command
+from serinus.backends.host import holder_command
 from serinus.backends.mlflow import server as mlflow_server
 from serinus.core.home import Home
 from serinus.supervisor.keeper import ProcessSpec
 from serinus.supervisor.settings import Settings
 
 _BEHIND_PAYMENTS = 5
-"""Deployments, builds and the registry's pages can wait a little where a request cannot."""
+"""Deployments, builds, the prediction log and the registry's pages can wait a little where a request cannot."""
 
 
 def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
@@ -26,11 +27,12 @@ def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
         api_keys_required=not settings.loopback,
     )
     binary = Path(settings.envoy_binary) if settings.envoy_binary else None
+    collector = _module("serinus.backends.delta", home, "--envoy-admin", admin_socket(home))
+    limits = [f"--{name}={value}" for name, value in settings.limits.items()]
     found = [
-        ProcessSpec(
-            "collector", _module("serinus.backends.delta", home, "--envoy-admin", admin_socket(home)), {}, 30.0
-        ),
-        ProcessSpec("host", _module("serinus.backends.host", home), {}, 30.0),
+        ProcessSpec("collector", collector, {}, 30.0, nice=_BEHIND_PAYMENTS),
+        ProcessSpec("holder", holder_command(home)),
+        ProcessSpec("host", _module("serinus.backends.host", home, *limits), {}, 30.0),
         ProcessSpec("envoy", envoy_command(home, binary), {}, 10.0, drain_command(home)),
         ProcessSpec("control", _module("serinus.wiring", home, first="control"), {}, 15.0, nice=_BEHIND_PAYMENTS),
     ]

@@ -39,7 +39,8 @@ def free_port() -> int:
 class Releases:
     """Answers as a worker would, and echoes what it was sent: `{"release", "path", "headers", "body"}`.
 
-    A request's `x-do` header has it `hang`, `die` (close without an answer), `refuse` (answer 413 at once)
+    A request's `x-do` header has it `hang`, `die` (close without an answer), `die-once` (the first one that it is
+    asked), `refuse` (answer 413 at once)
     or, over gRPC, `object` (INVALID_ARGUMENT)."""
 
     def __init__(self, home: Home) -> None:
@@ -92,7 +93,7 @@ class Releases:
                     return
                 body = await _body(reader, headers)
                 self.served[release] = self.served.get(release, 0) + 1
-                if headers.get("x-do") == "die":
+                if headers.get("x-do") == "die" or (headers.get("x-do") == "die-once" and self.served[release] == 1):
                     return
                 if headers.get("x-do") == "hang":
                     await asyncio.sleep(2)

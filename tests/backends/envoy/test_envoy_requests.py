@@ -172,11 +172,25 @@ def test_a_release_that_hangs_is_a_504_after_the_time_limit_and_is_logged(served
     }
 
 
-def test_a_release_that_dies_under_a_request_is_a_503_and_sees_it_once(served: Proxy) -> None:
+def test_what_a_release_died_over_is_asked_once_more_where_it_answers_alone(served: Proxy) -> None:
+    assert served.ask(x_do="die-once").json()["release"] == CHAMPION
+    assert served.releases.served[CHAMPION] == 2
+
+
+def test_a_release_that_dies_again_is_a_503_and_is_not_asked_a_third_time(served: Proxy) -> None:
     answer = served.ask(x_do="die")
     assert answer.status_code == 503
     assert answer.json() == {"error": "the model is not answering"}
-    assert served.releases.served[CHAMPION] == 1
+    assert served.releases.served[CHAMPION] == 2
+
+
+def test_where_releases_are_compared_each_sees_a_request_once(served: Proxy) -> None:
+    served.releases.start(CANARY)
+    for weight in (9_999, 1):
+        arms = (served.arm(CHAMPION, weight), served.arm(CANARY, 10_000 - weight, Role.CANARY))
+        served.router.apply(routing(*arms, split=f"s{weight}"))
+        assert served.ask(x_do="die", x_entity_id="card-1").status_code == 503
+    assert served.releases.served == {CHAMPION: 1, CANARY: 1}
 
 
 def test_a_release_that_is_not_there_is_a_503_and_is_logged_without_an_entity(served: Proxy) -> None:

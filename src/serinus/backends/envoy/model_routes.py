@@ -25,13 +25,23 @@ def over_grpc(routing: Routing) -> Json:
     return _to_releases(routing, {"routing": json.dumps(asdict(routing), sort_keys=True)})
 
 
+_NEVER_SENT = "connect-failure,refused-stream,reset-before-request"
+
+
 def only_what_was_never_sent() -> Json:
-    """The retry policy: a release sees no request twice, so that none is counted twice."""
-    return {
-        "retry_on": "connect-failure,refused-stream,reset-before-request",
-        "num_retries": 1,
-        "retry_back_off": {"base_interval": "0.005s", "max_interval": "0.020s"},
-    }
+    """The retry policy where releases are compared: each one's failures are its own, and none sees a request twice."""
+    return _once_more(_NEVER_SENT)
+
+
+def also_what_was_cut_off() -> Json:
+    """The retry policy where one release answers alone: a prediction changes nothing, so it may be asked for again
+    where a worker died over it. The next worker takes it from the release's socket."""
+    return _once_more(f"{_NEVER_SENT},reset")
+
+
+def _once_more(retry_on: str) -> Json:
+    back_off = {"base_interval": "0.005s", "max_interval": "0.020s"}
+    return {"retry_on": retry_on, "num_retries": 1, "retry_back_off": back_off}
 
 
 def _to_releases(routing: Routing, kept: dict[str, str]) -> Json:
@@ -41,6 +51,7 @@ def _to_releases(routing: Routing, kept: dict[str, str]) -> Json:
     if len(asked) == 1:  # as nearly always: nothing to hash
         told["x-serinus-role"] = asked[0].role.value
         route["cluster"] = asked[0].release
+        route["retry_policy"] = also_what_was_cut_off()
     else:
         route["weighted_clusters"] = {"clusters": _split(asked), "use_hash_policy": True}
         route["hash_policy"] = [{"header": {"header_name": ENTITY_HEADER, "regex_rewrite": _salted(routing.salt)}}]

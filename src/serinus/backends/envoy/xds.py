@@ -32,7 +32,7 @@ _UPSTREAM_IDLE = "15s"
 a connection under a request."""
 _CONNECT = "0.25s"
 """The host listens even while a release sleeps, so connecting takes microseconds. The wake counts as time to answer."""
-_BOUNDS = {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 2048, "max_retries": 64}
+_BOUNDS = {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 2048, "max_retries": 256}
 """What one release may hold of Envoy. A connection carries one request at a time. More than a worker lets wait
 (`ServingSettings.max_waiting`), so that the worker is the one who refuses, early and with a reason; what waits behind
 1024 connections waits for one of them, and what is beyond that is answered 503 at once."""

@@ -16,10 +16,12 @@ import uvicorn
 
 from serinus.backends.host import launch
 from serinus.backends.host.control import control
+from serinus.backends.host.holder import many_descriptors
 from serinus.backends.host.host import Host
 from serinus.backends.host.limits import Limits
 from serinus.backends.host.listener import Listener
 from serinus.backends.host.records import Records
+from serinus.backends.host.sockets import Sockets
 from serinus.backends.host.worker import Launcher
 from serinus.core.home import Home
 
@@ -40,6 +42,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     for directory in home.directories:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    many_descriptors()
     lock = _lock(home.host / "lock")
     if lock is None:
         sys.exit(f"A host runs on {home.path} already (pid {(home.host / 'lock').read_text().strip()}).")
@@ -49,8 +52,10 @@ def main() -> None:
 
 def serve(home: Home, runtime: Path, limits: Limits) -> None:
     """Until SIGTERM or SIGINT."""
-    launcher = Launcher(home, Records(home), launch.stage(home, runtime), launch.confined(home))
-    app = control(Host(launcher, limits), home.secret.read_text().strip())
+    secret = home.secret.read_text().strip()
+    sockets = Sockets(home.holder_socket, secret)
+    launcher = Launcher(home, Records(home), launch.stage(home, runtime), launch.confined(home), sockets)
+    app = control(Host(launcher, limits), secret)
     listener = Listener(home.host_socket)
     listener.publish()
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))

@@ -41,6 +41,7 @@ class Host:
         """Puts everything back, beside the workers that an earlier host has left, of which each release's newest goes
         on answering until it is replaced. The others are stopped. The most asked for come first; what slept, sleeps."""
         become_subreaper()
+        self._launcher.sockets.connect()
         if warning := backlog_warning():
             log.warning("%s", warning)
         left = list(self._left_by_another())
@@ -49,9 +50,12 @@ class Host:
         for release in sorted(releases.values(), key=lambda one: -self._surveyor.popularity(one.id)):
             self._keep(release, newest.get(release.id), asleep=self._sleeps_on(release, newest))
         for worker in left:
-            if worker.record.release not in releases or worker is not newest[worker.record.release]:
+            if worker.record.release not in releases:
                 self._spawn(self._see_off(worker))
+            elif worker is not newest[worker.record.release]:
+                self._keepers[worker.record.release].let_go(worker)
         self._surveying = asyncio.create_task(self._surveyor.run())
+        self._holding = asyncio.create_task(self._launcher.sockets.run())
 
     async def place(self, release: Release) -> None:
         """Durable on return. Refused: something else is placed under this id. OSError: it cannot be kept."""
@@ -90,6 +94,7 @@ class Host:
         self._surveyor.keep()
         await self._launcher.zygotes.close()
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()), *self._background)
+        self._holding.cancel()
 
     # ------------------------------------------------------------------------------------------------------
 

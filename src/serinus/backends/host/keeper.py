@@ -88,7 +88,7 @@ class Keeper:
         self._called = asyncio.Event()
         self._rest = asyncio.Event()
         path = launcher.home.release_socket(release.id)
-        self._listener = Listener(path)
+        self._listener = Listener(path, launcher.sockets)
         self._apology = Apology(self._listener.socket)
         state = PlacementState.ASLEEP if asleep else PlacementState.STARTING
         self._placement = Placement(release.id, state, endpoint=str(path), workers=0)
@@ -184,7 +184,7 @@ class Keeper:
             self._spawn(self._help())
             return  # one at a time: the next look decides about another
         while len(self._helpers) > max(workers - 1, 0):
-            self._let_go(self._helpers.pop())
+            self.let_go(self._helpers.pop())
 
     def weigh(self, worker: Worker, memory_bytes: int | None) -> None:
         """Takes note of what the worker uses, and stops it beyond its limit: better a new one than a full machine."""
@@ -260,7 +260,7 @@ class Keeper:
         self._asleep = True
         self._worker = None
         for one in (worker, *self._helpers):
-            self._let_go(one)
+            self.let_go(one)
         self._helpers.clear()
         return True
 
@@ -272,7 +272,7 @@ class Keeper:
             log.warning("no further worker of %s: %s", self.release.id, error)
             return
         if self._worker is None:  # the release has been removed, or sleeps
-            self._let_go(worker)
+            self.let_go(worker)
             return
         self._helpers.append(worker)
         report = await worker.outcome(self._limits.load)
@@ -329,12 +329,12 @@ class Keeper:
         """New callers are ours from now on; an old worker answers those that it has."""
         self._listener.publish()
         if self._old is not None:
-            self._spawn(self._see_off(self._old))
+            self.let_go(self._old)
             self._old = None
 
     # --- the end of one -----------------------------------------------------------------------------------
 
-    def _let_go(self, worker: Worker) -> None:
+    def let_go(self, worker: Worker) -> None:
         """It goes when nobody is connected any more, and never closes first."""
         self._leaving.append(worker)
         worker.process.send(signal.SIGUSR1)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import resource
+import sys
 import tempfile
 from pathlib import Path
 
@@ -54,6 +55,12 @@ def environment(python: Path, scratch: Path) -> dict[str, str]:
     }
     variables |= dict.fromkeys(_ONE_THREAD, "1")
     return variables | {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+
+
+def holder_command(home: Home) -> list[str]:
+    """By its path: imported as a part of its package it would take five times the memory."""
+    file = Path(__file__).with_name("holder.py")
+    return [sys.executable, "-I", str(file), "--socket", str(home.holder_socket), "--secret", str(home.secret)]
 
 
 def limit(pid: int, *, memory_bytes: int | None = None, file_bytes: int | None = None) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
+from serinus.backends.host.sockets import Sockets
+
 BACKLOG = 4096
 """How many callers may wait while there is no worker. 16 was measured to refuse 83 of 100."""
 
@@ -22,29 +24,40 @@ def backlog_warning() -> str:
 class Listener:
     """Belongs to the host and is inherited by one worker after another; open while there is none, so callers wait.
 
-    It is bound beside `path` and takes its place when published, in one step: no caller ever finds nothing there.
+    It is bound beside `path` and takes its place when published, in one step: no caller ever finds nothing there. With
+    `sockets` it outlives the host: the next one goes on with the one that an earlier one has published.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sockets: Sockets | None = None) -> None:
         self._path = path
         self._new = path.with_name(path.name + ".new")
-        self._new.unlink(missing_ok=True)
-        self._published = False
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.bind(str(self._new))
-        self._new.chmod(0o600)
-        self.socket.listen(BACKLOG)
+        self._sockets = sockets
+        before = sockets.taken(path) if sockets else None
+        self._published = before is not None
+        self.socket = self._bound() if before is None else before
         self.socket.setblocking(False)
 
     def publish(self) -> None:
         if not self._published:
             self._new.replace(self._path)
             self._published = True
+            if self._sockets is not None:
+                self._sockets.keep(self._path, self.socket)
 
     def withdraw(self) -> None:
         """New callers find nothing any more; those that are connected stay."""
+        if self._sockets is not None:
+            self._sockets.drop(self._path)
         self._path.unlink(missing_ok=True)
         self._new.unlink(missing_ok=True)
 
     def close(self) -> None:
         self.socket.close()
+
+    def _bound(self) -> socket.socket:
+        self._new.unlink(missing_ok=True)
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        made.bind(str(self._new))
+        self._new.chmod(0o600)
+        made.listen(BACKLOG)
+        return made

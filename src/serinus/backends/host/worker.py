@@ -22,6 +22,7 @@ from serinus.backends.host.processes import Process, identity, resident_bytes
 from serinus.backends.host.reach import readable
 from serinus.backends.host.records import Records, WorkerRecord, file_name
 from serinus.backends.host.reports import Report, Reports, Stats
+from serinus.backends.host.sockets import Sockets
 from serinus.backends.host.zygotes import Zygotes, key
 from serinus.core.home import Home
 from serinus.core.values import Release
@@ -89,6 +90,7 @@ class Launcher:
     records: Records
     runtime: Path
     confined: bool
+    sockets: Sockets
 
     @cached_property
     def zygotes(self) -> Zygotes:

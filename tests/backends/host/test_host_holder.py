@@ -1,0 +1,153 @@
+"""Listening sockets that outlive the host, with a stand-in for the runtime."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from serinus.backends.host import holder_command
+from serinus.backends.host.holder import receive, send
+from serinus.backends.host.processes import identity
+from serinus.backends.host.sockets import Sockets
+from serinus.core.values import PlacementState
+
+SOON = ("--idle", "0.3", "--young", "0", "--busiest", "0", "--survey", "0.1")
+
+
+@pytest.fixture
+def holder(hosted, wait_until):
+    """Starts one, and again."""
+    running = []
+
+    def start():
+        if running:
+            running[-1].kill()
+            running[-1].wait()
+        hosted.home.holder_socket.unlink(missing_ok=True)
+        running.append(subprocess.Popen(holder_command(hosted.home)))
+        wait_until(hosted.home.holder_socket.exists)
+
+    start()
+    yield start
+    running[-1].kill()
+    running[-1].wait()
+
+
+def said_by_holder(home, secret):
+    """Names of what it holds. ConnectionError: it does not say."""
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)) as caller:
+        caller.connect(str(home.holder_socket))
+        send(caller, {"secret": secret})
+        names = []
+        while not (said := receive(caller))[0].get("done"):
+            names.append(said[0]["name"])
+            said[1].close()
+        return names
+
+
+def held(hosted):
+    """While no host is there: it serves one caller at a time."""
+    return said_by_holder(hosted.home, hosted.home.secret.read_text())
+
+
+def in_background(hosted, placement):
+    answers = []
+    caller = threading.Thread(target=lambda: answers.append(hosted.ask(placement, 60.0)))
+    caller.start()
+
+    def answer():
+        caller.join()
+        return answers[0]
+
+    return answer
+
+
+def test_who_asks_a_sleeping_release_while_there_is_no_host_is_answered_by_the_next_one(hosted, holder, wait_until):
+    hosted.start(*SOON)
+    first = hosted.placed()
+    asleep = hosted.until(first.release, PlacementState.ASLEEP)
+    wait_until(lambda: identity(first.pid) is None)
+    hosted.kill()
+    answer = in_background(hosted, asleep)
+    hosted.start()
+    assert answer().status == 200
+
+
+def test_who_asks_a_release_whose_worker_died_after_its_host_is_answered_by_the_next_one(hosted, holder, wait_until):
+    hosted.start()
+    first = hosted.placed()
+    hosted.kill()
+    os.kill(first.pid, signal.SIGKILL)
+    wait_until(lambda: identity(first.pid) is None)
+    answer = in_background(hosted, first)
+    hosted.start()
+    assert answer().status == 200
+
+
+def test_a_holder_that_was_killed_is_told_again_what_to_hold(hosted, holder, wait_until):
+    hosted.start(*SOON)
+    first = hosted.placed()
+    asleep = hosted.until(first.release, PlacementState.ASLEEP)
+    wait_until(lambda: identity(first.pid) is None)
+    holder()
+    second = hosted.placed("other-1-bbbbbb")  # the host has gone on without it, or with it again
+    hosted.until(second.release, PlacementState.ASLEEP)
+    wait_until(lambda: connected_to(hosted))
+    hosted.kill()
+    answers = [in_background(hosted, asleep), in_background(hosted, second)]
+    hosted.start()
+    assert [answer().status for answer in answers] == [200, 200]
+
+
+def connected_to(hosted):
+    """Whether the host has a connection to the holder, by the kernel's list of Unix sockets."""
+    path = str(hosted.home.holder_socket)
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    # The accepted end carries the address that was bound, which has another name by now.
+    return any(line.split()[5] == "03" and line.endswith(f"{path}.new") for line in lines)
+
+
+def test_a_removed_release_is_no_longer_held(hosted, holder, wait_until):
+    hosted.start()
+    first, second = hosted.placed(), hosted.placed("other-1-bbbbbb")
+    hosted.target.remove(first.release)
+    wait_until(lambda: not Path(first.endpoint).exists())
+    hosted.kill()
+    assert held(hosted) == [Path(second.endpoint).name]
+
+
+def test_a_host_that_is_told_to_stop_leaves_nothing_behind(hosted, holder):
+    hosted.start()
+    hosted.placed()
+    hosted.stop()
+    assert held(hosted) == []
+
+
+def test_a_socket_whose_place_was_taken_by_another_is_not_used_again(hosted, holder):
+    hosted.start()
+    first = hosted.placed()
+    hosted.kill()
+    path = hosted.home.release_socket(first.release)
+    path.rename(path.with_name("before"))  # so that its inode is not given to the next one
+    with closing(socket.socket(socket.AF_UNIX)) as another:
+        another.bind(str(path))
+        sockets = Sockets(hosted.home.holder_socket, hosted.home.secret.read_text())
+        assert sockets.connect()
+        assert sockets.taken(path) is None
+
+
+def test_nothing_is_given_to_who_does_not_know_the_secret(hosted, holder):
+    hosted.start()
+    hosted.placed()
+    hosted.kill()
+    for secret in ("", "0" * 32):
+        with pytest.raises(ConnectionError):
+            said_by_holder(hosted.home, secret)
+    assert len(held(hosted)) == 1
