@@ -388,8 +388,6 @@ def test_a_server_that_accepts_nobody_any_more_leaves_that_to_the_other_holders_
             for one in (stream, shared, late, writer):
                 one.close()
             await soon(lambda: not server.connections)
-            began = time.perf_counter()
-            await server.drain()
-            assert time.perf_counter() - began < 0.03, "there is nobody to wait for"
+            await asyncio.wait_for(server.drain(patience=60.0, quiet=60.0), 20.0)  # there is nobody to wait for
 
     asyncio.run(run())

@@ -131,9 +131,9 @@ def test_a_lone_caller_does_not_wait_for_others_that_there_are_not(tmp_path: Pat
     async def test(worker: Worker) -> None:
         began = time.monotonic()
         assert score(await worker.ask(1.0)) == 2.0
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 10.0
 
-    served(tmp_path, Slow(0.0), test, batch_delay_ms=2000.0, timeout_ms=10_000)
+    served(tmp_path, Slow(0.0), test, batch_delay_ms=20_000.0, timeout_ms=60_000)
 
 
 def test_requests_in_a_row_on_one_connection_are_answered_in_their_order(tmp_path: Path) -> None:
