@@ -329,6 +329,7 @@ def test_up_hands_its_options_to_the_supervisor_and_prints_where_everything_is(
             "http://127.0.0.1:2",
             "http://127.0.0.1:3",
             "http://127.0.0.1:1/login#token=x",
+            limits={"memory": options.memory, "idle": options.idle} if options.memory else {},
         )
 
     monkeypatch.setattr(supervisor, "up", start)
@@ -342,4 +343,36 @@ def test_up_hands_its_options_to_the_supervisor_and_prints_where_everything_is(
     assert options.allowed_hosts == ("serinus.example.org",)
     assert serinus("up", "--json").json["envoy"] == "http://127.0.0.1:2"
     assert asked[1][1].unconfined is None
+    assert "limits" not in said.out
+    said = serinus("up", "--memory", "6GiB", "--idle", "10m", "--busiest", "0")
+    assert (asked[2][1].memory, asked[2][1].idle, asked[2][1].busiest) == (6 * 2**30, 600.0, 0)
+    assert "limits   memory 6GiB, idle 10m" in said.out
+    assert serinus("up", "--memory", "1kB", "--json").json["limits"] == {"memory": 1000, "idle": None}
     assert serinus("down", "--json").json == {"stopped": False}
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--memory", "6G", "expected a size such as 512KiB, 1MiB or 2GiB, got '6G'; did you mean 6GiB?"),
+        ("--idle", "10", "got '10'; did you mean 10s?"),
+        ("--idle", "500ms", "expected at least 1s, got '500ms'"),
+        ("--busiest", "-1", "greater than or equal to 0"),
+    ],
+)
+def test_a_limit_that_is_none_is_wrong_usage(option: str, value: str, words: str, serinus: Serinus) -> None:
+    said = serinus("up", option, value, "--json")
+    assert said.code == 2
+    error = json.loads(said.err)["error"]
+    assert f"Invalid value for '{option}'" in error
+    assert words in error
+
+
+def test_the_help_of_up_knows_the_hosts_own_limits(serinus: Serinus) -> None:
+    from serinus.backends.host.limits import Limits, memory_there
+
+    own = Limits()
+    text = " ".join(serinus("up", "--help").out.split())
+    assert f"At first: {own.memory_bytes / memory_there():.0%} of the machine's" in text
+    assert f"At first: {own.idle:g}s." in text
+    assert f"At first: {own.busiest}." in text

@@ -6,7 +6,7 @@ What is simulated is only what lies behind the ports of traffic and files: reque
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -178,8 +178,13 @@ class FakeCompiler:
     differing: dict[str, int] = field(default_factory=dict)
     asked: list[tuple[Sequence[str], int]] = field(default_factory=list)
     """Columns and number of rows."""
+    used: list[set[str]] = field(default_factory=list)
+    """As it was told, each time."""
 
     def prepare(self) -> None: ...
+
+    def sweep(self, used: Collection[str]) -> None:
+        self.used.append(set(used))
 
     def compile(
         self,

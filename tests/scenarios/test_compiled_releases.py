@@ -72,3 +72,12 @@ def test_a_compiled_release_is_another_release_than_the_same_uncompiled(tmp_path
         ids.append(lab.rollout.candidate.id if lab.rollout.candidate else None)
     assert None not in ids
     assert ids[0] != ids[1]
+
+
+def test_graphs_of_known_releases_are_kept_and_all_others_may_go(lab: Lab) -> None:
+    lab.compiler.differing |= {"1": 0, "2": 0, "3": 2}
+    for version in ("1", "2", "3"):
+        lab.register(version)
+        lab.desk.deploy(ref=f"{MODEL}@{version}", spec=None, actor=ADA, supersede=True)
+        lab.run(seconds=10)
+    assert lab.compiler.used == [set(), {"graph-1"}, {"graph-1", "graph-2"}]

@@ -104,6 +104,36 @@ rollout:
         ("serving: {max_waiting: 0}", "serving.max_waiting: expected at least 1, got 0"),
         ("serving: {unlogged: refused}", "did you mean refuse?"),
         ("serving: {compile: on}", "serving.compile: expected one of auto, off, got 'on'"),
+        ("serving: {warm: on}", "serving.warm: expected true, false or a list of {from: TIME, to: TIME}, got 'on'"),
+        ("serving: {warm: on}", "did you mean true?"),
+        ("serving: {warm: {from: 07:30, to: 22:00}}", "serving.warm: expected true, false or a list of"),
+        ("serving: {warm: [{from: 07:30}]}", "serving.warm[0].to: is missing; expected a time from 00:00 to 24:00"),
+        ("serving: {warm: [{from: 7, to: 22:00}]}", "serving.warm[0].from: expected a time"),
+        ("serving: {warm: [{from: 7, to: 22:00}]}", "got 7; did you mean 07:00?"),
+        ("serving: {warm: [{from: 07:30, to: 2200}]}", "serving.warm[0].to: expected a time"),
+        ("serving: {warm: [{from: 07:30, to: 2200}]}", "got 2200; did you mean 22:00?"),
+        ("serving: {warm: [{from: 07:30, to: 24:01}]}", "serving.warm[0].to: expected a time from 00:00 to 24:00"),
+        ("serving: {warm: [{from: 24:00, to: 07:30}]}", "warm[0].from: expected a time before 24:00, got '24:00'"),
+        ("serving: {warm: [{from: 07:30, to: 7:30}]}", "warm[0].to: expected another time than 'from', got '07:30'"),
+        (
+            "serving: {warm: [{from: 07:30, to: 8:00, days: [Wednesday]}]}",
+            "serving.warm[0].days[0]: expected one of mon",
+        ),
+        ("serving: {warm: [{from: 07:30, to: 8:00, days: [Wednesday]}]}", "did you mean wed?"),
+        ("serving: {warm: [{from: 07:30, to: 8:00, days: []}]}", "serving.warm[0].days: expected at least one day"),
+        (
+            "serving: {warm: [{from: 07:30, to: 8:00, timezone: europe/berlin}]}",
+            "serving.warm[0].timezone: expected a time zone such as Europe/Berlin or UTC, got 'europe/berlin'; did you "
+            "mean Europe/Berlin?",
+        ),
+        (
+            "serving: {warm: [{from: 07:30, to: 8:00, timezone: ../localtime}]}",
+            "warm[0].timezone: expected a time zone",
+        ),
+        (
+            "serving: {warm: [{form: 07:30, from: 07:30, to: 8:00}]}",
+            "warm[0].form: is not a field; did you mean 'from'?",
+        ),
         ("retention: {predictions: 1h}", "retention.predictions: expected at least 1 day, got '1h'"),
     ],
 )

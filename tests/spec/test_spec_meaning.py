@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from serinus.core.rollout import Policy, Step, Tolerance
-from serinus.core.values import CacheSettings, ServingSettings
+from serinus.core.values import CacheSettings, ServingSettings, WarmHours
 from serinus.spec import accepts, compiles, load, policy, reference, schema, settings, slow_ms, steps
 from serinus.spec.fields import described
 
@@ -63,6 +63,25 @@ def test_speed_settings_are_what_was_written() -> None:
     assert settings(load("model: m\nserving: {cache: on}")) == ServingSettings(cache=CacheSettings())
 
 
+def test_hours_to_be_warm_are_minutes_since_the_midnight_before_they_begin() -> None:
+    office = "{from: 07:30, to: 22:00, days: [fri, mon, mon], timezone: Europe/Berlin}"
+    spec = load(f"model: m\nserving: {{warm: [{office}, {{from: 22:00, to: 06:00}}, {{from: 9:00, to: 00:00}}]}}")
+    assert settings(spec) == ServingSettings(
+        warm_hours=(
+            WarmHours(7 * 60 + 30, 22 * 60, (0, 4), "Europe/Berlin"),
+            WarmHours(22 * 60, 30 * 60),
+            WarmHours(9 * 60, 24 * 60),
+        )
+    )
+
+
+def test_all_day_on_all_days_is_always() -> None:
+    spec = load("model: m\nserving: {warm: [{from: 00:00, to: 24:00}]}")
+    assert spec == load("model: m\nserving: {warm: true}")
+    assert settings(spec) == ServingSettings(keep_warm=True)
+    assert settings(load("model: m\nserving: {warm: false}")) == ServingSettings()
+
+
 def test_a_model_is_compiled_unless_its_spec_says_off_and_that_is_no_part_of_how_it_answers() -> None:
     without = load("model: m\nserving: {compile: off}")
     assert compiles(load("model: m"))
@@ -70,11 +89,11 @@ def test_a_model_is_compiled_unless_its_spec_says_off_and_that_is_no_part_of_how
     assert settings(without) == ServingSettings()
 
 
-def test_plans_and_releases_that_were_stored_before_there_was_a_cache_are_read() -> None:
+def test_plans_and_releases_that_were_stored_before_there_was_a_cache_or_an_hour_to_be_warm_are_read() -> None:
     kept = TypeAdapter(ServingSettings)
     old = '{"timeout_ms":100,"fallback_score":0.5,"max_body_bytes":2048,"one_at_a_time":false,"score_output":null}'
     assert kept.validate_json(old) == ServingSettings(100, 0.5, 2048)
-    new = ServingSettings(cache=CacheSettings(2**20, 5.0))
+    new = ServingSettings(cache=CacheSettings(2**20, 5.0), warm_hours=(WarmHours(450, 1320, (0, 4), "Asia/Tokyo"),))
     assert kept.validate_python(json.loads(json.dumps(asdict(new)))) == new
 
 
@@ -94,3 +113,10 @@ def test_editors_get_a_schema_that_knows_every_section() -> None:
     assert set(properties) == {field.path for field in described() if "." not in field.path}
     assert schema()["required"] == ["model"]
     assert schema()["additionalProperties"] is False
+
+
+def test_editors_know_that_warm_is_a_switch_or_hours() -> None:
+    definitions = schema()["$defs"]
+    switch, hours = definitions["Serving"]["properties"]["warm"]["anyOf"]
+    assert (switch["type"], hours["items"]) == ("boolean", {"$ref": "#/$defs/Hours"})
+    assert definitions["Hours"]["required"] == ["from", "to"]

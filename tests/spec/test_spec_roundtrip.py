@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from serinus.core.values import Column
 from serinus.spec import Facts, ModelDeployment, dump, initial, load
+from serinus.spec.hours import Hours, format_clock, parse_clock
 from serinus.spec.quantities import (
     format_duration,
     format_share,
@@ -52,6 +53,19 @@ def ratios(draw: st.DrawFn, kind: type[Ratio] = Ratio, **more: st.SearchStrategy
 
 
 @st.composite
+def hours(draw: st.DrawFn) -> Hours:
+    begins, ends = draw(st.lists(st.integers(0, 1439), min_size=2, max_size=2, unique=True))
+    return Hours.model_validate(
+        {
+            "from": timedelta(minutes=begins),
+            "to": timedelta(minutes=ends or 1440),
+            "days": draw(st.sets(st.sampled_from(["mon", "wed", "sun"]), min_size=1).map(tuple)),
+            "timezone": draw(st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns"])),
+        }
+    )
+
+
+@st.composite
 def rollouts(draw: st.DrawFn) -> Rollout:
     weights = sorted(draw(st.sets(st.integers(1, 9_999), max_size=5)))
     lasts = draw(durations)
@@ -84,7 +98,7 @@ deployments = st.builds(
         batch=st.just("off") | st.builds(Batch, delay=milliseconds, rows=st.integers(2, 65_536)),
         max_waiting=st.integers(1, 65_536),
         workers=st.just("auto") | st.integers(1, 1_024),
-        warm=st.booleans(),
+        warm=st.booleans() | st.lists(hours(), max_size=3).map(tuple),
         unlogged=st.sampled_from(["answer", "refuse"]),
     ),
     alerts=st.builds(Alerts, budget=shares, threshold=st.none() | numbers),
@@ -124,6 +138,11 @@ def test_a_duration_survives_its_text(value: timedelta) -> None:
     assert parse_duration(format_duration(value)) == value
 
 
+@given(st.integers(0, 1440).map(lambda minutes: timedelta(minutes=minutes)))
+def test_a_time_of_the_day_survives_its_text(value: timedelta) -> None:
+    assert parse_clock(format_clock(value)) == value
+
+
 @given(shares)
 def test_a_share_survives_its_text(value: float) -> None:
     assert parse_share(format_share(value)) == value
@@ -142,6 +161,8 @@ def test_only_what_differs_from_the_defaults_is_written() -> None:
         "watch": {"alerts": "off"},
         "rollout": {"steps": [{"traffic": "10%"}]},
     }
+    text = dump(load("model: m\nserving: {warm: [{from: 7:30, to: 12:00}]}"))
+    assert yaml.safe_load(text)["serving"] == {"warm": [{"from": "07:30", "to": "12:00"}]}
     text = dump(load("model: m\nserving: {cache: {size: 16MiB}, workers: 2}"))
     assert yaml.safe_load(text) == {"model": "m", "serving": {"cache": "on", "workers": 2}}
 

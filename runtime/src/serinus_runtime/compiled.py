@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 from serinus_runtime.errors import ModelFailure, RequestError, StartFailure
-from serinus_runtime.features import Encoder, Feature
+from serinus_runtime.features import Encoder, Feature, completed
 from serinus_runtime.inputs import Bound, ColumnInputs, TableBound
 from serinus_runtime.invocations import Invocations
 from serinus_runtime.libraries import library
@@ -39,8 +39,8 @@ class CompiledModel:
         self._inputs = ColumnInputs(signature)
         self._names = [spec.name for spec in signature.outputs]
         self._one_at_a_time = one_at_a_time
-        features = [Feature.of(part, column) for part, column in zip(plan["columns"], signature.columns)]
-        self._encoder = Encoder(features)
+        self._features = [Feature.of(part, column) for part, column in zip(plan["columns"], signature.columns)]
+        self._encoder = Encoder(self._features)
         self._session = _session(graph)
         self._bind_one_row()
 
@@ -62,9 +62,10 @@ class CompiledModel:
 
     def predict(self, bound: Bound, params: Mapping[str, Any] | None = None) -> Answer:  # noqa: ARG002  it has none
         """RequestError: a value does not fit; ModelFailure: the original refuses it."""
+        rows: Rows = bound.rows
         if isinstance(bound, TableBound) and bound.frames is not self._inputs.frames:
-            raise ModelFailure("the model failed: it needs every column")
-        result = self.predict_rows(bound.rows)
+            rows = completed(self._features, bound.frames.columns, rows)
+        result = self.predict_rows(rows)
         return Answer(result, outputs_of(result, self._names))
 
     def predict_rows(self, rows: Rows) -> Any:

@@ -33,17 +33,29 @@ def check_types(values: Sequence[Any], column: Column, allowed: frozenset[type])
     raise column_error(column, f"{_KIND_NAMES.get(type(wrong), 'something else')} was sent")
 
 
-def to_floats(values: Sequence[Any], column: Column) -> Any:
-    """null is NaN."""
+def floats(values: Sequence[Any], kind: str) -> Any | None:
+    """An array of `kind` (float64 or float32), null as NaN. None: a number is too large for it.
+
+    MLflow's scoring server makes such a number infinite without a word; the model would answer what nobody sent.
+    """
     numpy = library("numpy")
-    check_types(values, column, FLOATS)
     try:
         array = numpy.array(values, dtype="float64")
-    except OverflowError as error:
-        raise column_error(column, "a number is out of range") from error
-    if numpy.isinf(array).any():
+    except OverflowError:  # a whole number that no float can hold
+        return None
+    if kind == "float32":
+        with numpy.errstate(over="ignore"):
+            array = array.astype(kind)
+    return None if numpy.isinf(array).any() else array
+
+
+def to_floats(values: Sequence[Any], column: Column) -> Any:
+    """null is NaN."""
+    check_types(values, column, FLOATS)
+    array = floats(values, "float64" if column.type == "double" else "float32")
+    if array is None:
         raise column_error(column, "a number is out of range")
-    return array if column.type == "double" else array.astype("float32")
+    return array
 
 
 _WHOLE: frozenset[type] = frozenset({int, float})

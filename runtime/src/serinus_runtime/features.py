@@ -34,7 +34,8 @@ NAN = float("nan")
 
 @dataclass(frozen=True)
 class Feature:
-    """One column, as `plan.json` tells of it. `null`, `unseen`: whether the original answers such a row."""
+    """One column, as `plan.json` tells of it. `null`, `unseen`: whether the original answers such a row. `instead`:
+    holds the value for a row without it; None: the original needs it."""
 
     column: Column
     texts: Mapping[str, int] | None
@@ -42,6 +43,7 @@ class Feature:
     bounds: tuple[float, float] | None
     null: bool
     unseen: bool
+    instead: Sequence[Any] | None = None
 
     @classmethod
     def of(cls, plan: Mapping[str, Any], column: Column) -> Feature:
@@ -53,6 +55,7 @@ class Feature:
             None if bounds is None else (bounds[0], bounds[1]),
             plan["null"],
             plan["unseen"],
+            plan.get("instead"),
         )
 
     def codes(self, values: Sequence[Any]) -> list[float]:
@@ -77,6 +80,17 @@ class Feature:
 
 def _unlike_the_training(column: Column) -> ModelFailure:
     return ModelFailure(f"the model failed: a value for {column.name} is none of those that it was trained with")
+
+
+def completed(features: Sequence[Feature], columns: Sequence[Column], rows: Rows) -> Rows:
+    """Whole rows of such as hold `columns` only. ModelFailure: the original does not answer without one."""
+    place = {column.name: i for i, column in enumerate(columns)}
+    for feature in features:
+        if feature.instead is None and feature.column.name not in place:
+            raise ModelFailure(f"the model failed: it needs {feature.column.name}")
+    absent = [value for feature in features for value in feature.instead or (None,)]
+    places = [place.get(feature.column.name) for feature in features]
+    return [[absent[i] if at is None else row[at] for i, at in enumerate(places)] for row in rows]
 
 
 class Encoder:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from typing import Any, NamedTuple, NoReturn, Sequence
 
-from serinus_runtime.convert import CONVERSIONS, FLOATS, check_types, column_error, whole
+from serinus_runtime.convert import CONVERSIONS, FLOATS, column_error, floats, whole
 from serinus_runtime.errors import RequestError
 from serinus_runtime.libraries import library
 from serinus_runtime.payload import Rows, transpose
@@ -26,7 +26,6 @@ class Frames:
         self._whole = [(i, column) for i, column in enumerate(columns) if column.type in ("integer", "long")]
         self._labels = [column.name if column.name is not None else i for i, column in enumerate(columns)]
         self._index: Any = None
-        self._numpy = library("numpy")
 
     def frame(self, rows: Rows) -> Any:
         """The DataFrame that MLflow's schema enforcement would hand to the model. RequestError names a column."""
@@ -54,17 +53,16 @@ class Frames:
         for row in rows:
             if not FLOATS.issuperset(map(type, row)):
                 self._blame(rows)
-        try:
-            array = self._numpy.array(rows, dtype="float64").reshape(len(rows), len(self.columns))
-        except OverflowError as error:
-            raise RequestError("a number is out of the range of float64") from error
-        if self._numpy.isinf(array).any():
-            raise RequestError("a number is out of the range of float64")
-        return array if self._uniform != "float32" else array.astype("float32")
+        array = floats(rows, self._uniform or "float64")
+        if array is None:
+            self._blame(rows)
+        return array.reshape(len(rows), len(self.columns))
 
-    def _blame(self, rows: Rows) -> None:
+    def _blame(self, rows: Rows) -> NoReturn:
+        """RequestError names the column whose value does not fit."""
         for column, values in zip(self.columns, transpose(rows)):
-            check_types(values, column, FLOATS)
+            CONVERSIONS[column.type](values, column)
+        raise AssertionError("each column takes its values")
 
 
 class Arrangement(NamedTuple):

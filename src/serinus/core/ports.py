@@ -6,7 +6,7 @@ method may raise is said with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -107,6 +107,11 @@ class Compiler(Protocol):
         """Written in the model's own environment and asked `rows`, beside rows at the edges, in the compiled one; once
         for the same artifact, environment and rows, whoever asks at the same time. Never raises: a model that cannot
         be compiled is served as it is."""
+        ...
+
+    def sweep(self, used: Collection[str]) -> None:
+        """Removes what is kept of compiled models whose digest is not in `used` and that were not asked for since a
+        day. Never raises: what cannot be removed now is tried the next time."""
         ...
 
 

@@ -130,6 +130,20 @@ class CacheSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmHours:
+    """A part of the week, by the clocks of one place."""
+
+    begins: int
+    """Minutes after midnight."""
+    ends: int
+    """Minutes after the same midnight: more than 1440 where that is on the next day."""
+    days: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
+    """On which it begins; 0 is Monday."""
+    timezone: str = "UTC"
+    """A name of the IANA's database."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServingSettings:
     """How a release answers. Part of its identity."""
 
@@ -154,6 +168,8 @@ class ServingSettings:
     """Processes, as load asks for them; None: as many as there are processors."""
     keep_warm: bool = False
     """Never put to sleep."""
+    warm_hours: tuple[WarmHours, ...] = ()
+    """Within them woken, and not put to sleep."""
     unlogged: str = "answer"
     """What becomes of a request whose record there is no room for: `answer` (and count the loss) or `refuse` (503)."""
 

@@ -60,5 +60,8 @@ def release_id(
 ) -> str:
     """Content-addressed: the same files, environment, settings and graph have the same id, on every machine."""
     digests = [artifact, environment, *([compiled.digest] if compiled else ())]
-    content = json.dumps([*digests, asdict(settings)], sort_keys=True)
+    usual = asdict(ServingSettings())
+    # Only what differs: a setting that a later Serinus adds makes no new release of what is served.
+    chosen = {name: value for name, value in asdict(settings).items() if value != usual[name]}
+    content = json.dumps([*digests, chosen], sort_keys=True)
     return f"{model}-{version}-{hashlib.sha256(content.encode()).hexdigest()[:6]}"

@@ -25,6 +25,8 @@ def compile_model(
         return None, "not compiled: serving.compile is off"
     columns, rows = _rows(world, rollout, artifact, spec)
     found = world.compiler.compile(artifact, environment, columns, rows, say)
+    # Each deployment may leave a graph that becomes no release; the next one finds it old enough to go.
+    world.compiler.sweep({release.compiled.digest for release in world.store.releases() if release.compiled})
     if found.compiled is None:
         note = f"not compiled: {found.reason}"
     else:

@@ -23,7 +23,7 @@ from serinus.engine.world import World
 
 log = logging.getLogger(__name__)
 
-ALIASES_EVERY = timedelta(seconds=2)
+ALIASES_EVERY = timedelta(seconds=5)
 SOON = 0.1
 """Seconds."""
 # A chain of transitions in one tick: enough to pass through what is ready, bounded so that no model holds the others.

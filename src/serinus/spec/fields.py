@@ -49,7 +49,7 @@ def _kind(annotation: Any, metadata: tuple[Any, ...]) -> tuple[Kind, type[BaseMo
     annotation, metadata = _unwrap(annotation, metadata)
     section = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
     if own := next((item for item in metadata if isinstance(item, Kind)), None):
-        return own, section
+        return own, section or (_kind(get_args(annotation)[0], ())[1] if _holds_many(annotation) else None)
     if section:
         return Kind(
             "section", "a mapping of " + ", ".join(key(name, info) for name, info in section.model_fields.items())
@@ -57,13 +57,17 @@ def _kind(annotation: Any, metadata: tuple[Any, ...]) -> tuple[Kind, type[BaseMo
     if get_origin(annotation) is Literal:
         words = ", ".join(map(str, get_args(annotation)))
         return Kind(" \\| ".join(f"`{word}`" for word in get_args(annotation)), f"one of {words}"), None
-    if get_origin(annotation) is tuple:
+    if _holds_many(annotation):
         item, section = _kind(get_args(annotation)[0], ())
         return Kind(f"list of: {item.name}", f"a list, each item {item.words}"), section
     if get_origin(annotation) is dict:
         item, _ = _kind(get_args(annotation)[1], ())
         return Kind(f"name → {item.name}", "a mapping of name to " + item.name), None
     return _PLAIN[annotation], None
+
+
+def _holds_many(annotation: Any) -> bool:
+    return get_origin(annotation) is tuple
 
 
 def key(name: str, info: FieldInfo) -> str:
@@ -78,7 +82,8 @@ def described(section: type[BaseModel] = ModelDeployment, prefix: str = "") -> I
         kind, inner = _kind(info.annotation, tuple(info.metadata))
         yield Described(path, kind, info, inner)
         if inner:
-            yield from described(inner, f"{path}[]." if kind.name.startswith("list") else f"{path}.")
+            many = _holds_many(_unwrap(info.annotation, ())[0])
+            yield from described(inner, f"{path}[]." if many else f"{path}.")
 
 
 FIELDS = {field.path: field for field in described()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from serinus.core.rollout import Policy, Step, Tolerance
 from serinus.core.values import WHOLE, CacheSettings, ServingSettings
+from serinus.spec.hours import ALWAYS, warm_hours
 from serinus.spec.schema import ModelDeployment, Rare, Ratio, RolloutStep
 from serinus.spec.serving import Batch
 
@@ -54,7 +55,8 @@ def settings(spec: ModelDeployment) -> ServingSettings:
         batch_rows=(serving.batch or Batch()).rows,
         max_waiting=serving.max_waiting,
         max_workers=serving.workers,
-        keep_warm=serving.warm,
+        keep_warm=serving.warm == ALWAYS,
+        warm_hours=() if serving.warm == ALWAYS else tuple(map(warm_hours, serving.warm)),
         unlogged=serving.unlogged,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from serinus.spec.fields import FIELDS, Described, described
@@ -51,18 +51,11 @@ def _default(field: Described) -> str:
 
 
 def _defaults(path: str) -> Any:
-    """What an empty spec has at `path`, as it would be written; of the first item where it is within a list."""
-    value: Any = ModelDeployment(model="m").model_dump(mode="json", by_alias=True)
-    around = ""
-    for part in path.split("."):
-        if not isinstance(value, Mapping):  # a word stands for the section, which has defaults of its own
-            section = FIELDS[around].section
-            assert section is not None
-            value = section().model_dump(mode="json", by_alias=True)
-        around = f"{around}.{part}".lstrip(".")
-        value = value[part.removesuffix("[]")]
-        value = value[0] if part.endswith("[]") else value
-    return value
+    """What an empty section has there, as it would be written."""
+    around, _, name = path.rpartition(".")
+    section = FIELDS[around.removesuffix("[]")].section if around else ModelDeployment
+    assert section is not None
+    return section.model_construct().model_dump(mode="json", by_alias=True)[name]
 
 
 _PRELUDE = """\

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from serinus.spec.hours import Warm
 from serinus.spec.quantities import Duration, Size, format_duration
 from serinus.spec.section import Section, conflict, or_word, or_words
 
@@ -88,8 +89,11 @@ class Serving(Section):
         description="Most processes that answer at the same time; they come and go with the load. `auto`: as many as "
         "the machine has processors.",
     )
-    warm: bool = Field(
-        default=False, description="Never put to sleep, however long nobody asks and however scarce memory is."
+    warm: Warm = Field(
+        default=(),
+        description="`true`: never put to sleep, however long nobody asks and however scarce memory is. Hours, such as "
+        "`[{from: 07:30, to: 22:00, days: [mon, fri], timezone: Europe/Berlin}]`: so within them, and woken a minute "
+        "before they begin; at other times it sleeps like any other.",
     )
     unlogged: Literal["answer", "refuse"] = Field(
         default="answer",

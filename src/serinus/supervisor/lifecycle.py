@@ -45,6 +45,8 @@ class Addresses:
     mlflow: str
     login: str
     """A link that logs a browser in."""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """Of models, as far as they were chosen: `memory` in bytes, `idle` in seconds, `busiest`."""
     already_running: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -254,6 +256,7 @@ def _addresses(home: Home, settings: Settings, warnings: Sequence[str], *, alrea
         mlflow=settings.registry,
         # In the fragment, which browsers do not send: the token reaches no log on the way.
         login=f"{api}/login#token={token}" if token else api,
+        limits=settings.limits,
         already_running=already_running,
         warnings=(*warnings, *([trouble] if trouble else []), *_limits_of_confinement(settings)),
     )

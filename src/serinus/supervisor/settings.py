@@ -27,11 +27,23 @@ class Settings:
     interpreters: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     """Names under which the API may be called, beside its own address."""
+    memory: int | None = None
+    """Bytes of all models together, beyond which the least recently used sleep. None here and below: the host's own."""
+    idle: float | None = None
+    """Seconds without a request after which a model may sleep."""
+    busiest: int | None = None
+    """Models that never sleep for want of requests."""
     format: int = FORMAT
 
     @property
     def registry(self) -> str:
         return self.mlflow_uri or f"http://127.0.0.1:{self.ports['mlflow']}"
+
+    @property
+    def limits(self) -> Mapping[str, float]:
+        """Of the model host, by its options' names, as far as they were chosen."""
+        chosen = {"memory": self.memory, "idle": self.idle, "busiest": self.busiest}
+        return {name: value for name, value in chosen.items() if value is not None}
 
     @property
     def loopback(self) -> bool:
@@ -54,6 +66,9 @@ class Options:
     unconfined: bool | None = None
     interpreters: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
+    memory: int | None = None
+    idle: float | None = None
+    busiest: int | None = None
 
     def applied_to(self, settings: Settings) -> Settings:
         """Ports apart; paths made absolute, since the processes have another directory. Raises InvalidInput."""
@@ -69,6 +84,9 @@ class Options:
             confined=settings.confined if self.unconfined is None else not self.unconfined,
             interpreters=tuple(str(Path(p).absolute()) for p in self.interpreters) or settings.interpreters,
             allowed_hosts=self.allowed_hosts or settings.allowed_hosts,
+            memory=settings.memory if self.memory is None else self.memory,
+            idle=settings.idle if self.idle is None else self.idle,
+            busiest=settings.busiest if self.busiest is None else self.busiest,
         )
 
     def ignored_by(self, settings: Settings) -> Sequence[str]:
@@ -85,6 +103,9 @@ _WORDS = {
     "confined": "confinement of models",
     "interpreters": "Python interpreters",
     "allowed_hosts": "allowed hosts",
+    "memory": "memory of models",
+    "idle": "time after which models sleep",
+    "busiest": "number of models that never sleep",
 }
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import subprocess
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -213,7 +216,7 @@ def test_a_kill_in_the_middle_leaves_nothing_half_made(home: Home, tmp_path: Pat
     assert {path.name: path.read_bytes() for path in Kept(directory).path(digest).iterdir()} == {
         name: name.encode() * 100 for name in FILES
     }
-    assert not (directory / ".adding").exists()
+    assert not (directory / ".aside").exists()
 
 
 def test_an_answer_whose_files_are_gone_is_asked_again(home: Home) -> None:
@@ -222,6 +225,52 @@ def test_an_answer_whose_files_are_gone_is_asked_again(home: Home) -> None:
     assert kept.answer("q") is None
     kept.path("d").mkdir()
     assert kept.answer("q") == {"digest": "d", "reason": "", "proof": {}}
+
+
+# --- what nobody uses ---------------------------------------------------------------------------------------
+
+
+def added(kept: Kept, source: Path, content: bytes, *, days_ago: float) -> str:
+    """A compiled model that was asked for so long ago, and an answer that led to it."""
+    for name in FILES:
+        (source / name).write_bytes(content)
+    digest = kept.add(source)
+    kept.keep(f"question-{digest}", {"digest": digest, "reason": "", "proof": {}})
+    asked = time.time() - days_ago * 86_400
+    os.utime(kept.path(digest), (asked, asked))
+    return digest
+
+
+def test_graphs_that_no_release_uses_are_removed_with_what_led_to_them(home: Home, tmp_path: Path) -> None:
+    directory = home.path / "compiled"
+    kept = Kept(directory)
+    used, unused, young = (
+        added(kept, tmp_path, content, days_ago=days) for content, days in ((b"1", 9), (b"2", 9), (b"3", 0.5))
+    )
+    kept.keep("no", {"digest": None, "reason": "custom Python models cannot be compiled", "proof": {}})
+    OnnxCompiler(directory, Environments(), Asked(home)).sweep({used})
+    assert sorted(path.name for path in directory.iterdir()) == sorted(["asked", "locks", used, young])
+    assert {path.name for path in kept.path(used).iterdir()} == set(FILES)
+    there = {f"question-{used}.json", f"question-{young}.json", "no.json"}
+    assert {path.name for path in (directory / "asked").iterdir()} == there
+    assert kept.answer(f"question-{unused}") is None
+
+
+def test_a_graph_that_was_asked_for_again_stays_until_its_release_is_known(home: Home, tmp_path: Path) -> None:
+    kept = Kept(home.path / "compiled")
+    by_answer, by_files = (added(kept, tmp_path, content, days_ago=9) for content in (b"1", b"2"))
+    assert kept.answer(f"question-{by_answer}") is not None
+    assert kept.add(tmp_path) == by_files
+    kept.sweep(())
+    assert kept.path(by_answer).is_dir()
+    assert kept.path(by_files).is_dir()
+
+
+def test_what_cannot_be_removed_fails_nobody(home: Home, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    with caplog.at_level(logging.WARNING):
+        OnnxCompiler(tmp_path / "file", Environments(), Asked(home)).sweep(())
+    assert "could not be removed" in caplog.text
 
 
 def test_every_package_of_the_compiled_environment_is_pinned() -> None:

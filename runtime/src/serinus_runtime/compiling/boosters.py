@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from serinus_runtime.compiling.graph import Block, Graph, Unsupported
-from serinus_runtime.compiling.trees import GT, LEQ, LT, FlatTree, Leaf, Split, Tree, ensemble
+from serinus_runtime.compiling.trees import GT, LEQ, LT, MEMBER, FlatTree, Leaf, Split, Tree, ensemble, splits
 from serinus_runtime.libraries import library
 
 
@@ -111,7 +111,18 @@ def lightgbm_raw(graph: Graph, block: Block, booster: Any, rounds: int | None = 
     slopes = [float(word.split(":")[1]) for word in words if word.startswith("sigmoid:")]
     targets = int(dumped["num_tree_per_iteration"])
     trees = [_lightgbm_tree(tree["tree_structure"], i % targets) for i, tree in enumerate(dumped["tree_info"])]
-    return Raw(ensemble(graph, block, trees, targets), targets, "float64", _LIGHTGBM_LINKS[words[0]], *slopes)
+    sums = ensemble(graph, _whole_categories(graph, block, trees), trees, targets)
+    return Raw(sums, targets, "float64", _LIGHTGBM_LINKS[words[0]], *slopes)
+
+
+def _whole_categories(graph: Graph, block: Block, trees: Sequence[Tree]) -> Block:
+    """LightGBM looks for a category by the number without its fraction."""
+    found = {split.feature for tree in trees for split in splits(tree) if split.mode == MEMBER}
+    if not found:
+        return block
+    whole = graph.cast(graph.cast(block.name, "int64"), "float64")
+    mask = graph.constant([[i in found for i in range(block.width)]], "bool")
+    return replace(block, name=graph.add("Where", mask, whole, block.name))
 
 
 _ZERO = 1.0000000180025095e-35
@@ -121,9 +132,12 @@ _ZERO = 1.0000000180025095e-35
 def _lightgbm_tree(node: Mapping[str, Any], target: int) -> Tree:
     if "split_index" not in node:
         return Leaf(float(node["leaf_value"]), target)
-    if node["decision_type"] != "<=":
-        raise Unsupported("LightGBM with categorical splits")
     left, right = (_lightgbm_tree(node[side], target) for side in ("left_child", "right_child"))
+    if node["decision_type"] == "==":
+        members = tuple(int(category) for category in node["threshold"].split("||"))
+        return Split(int(node["split_feature"]), 0.0, left, right, MEMBER, members=members)
+    if node["decision_type"] != "<=":
+        raise Unsupported("LightGBM with splits by {}".format(node["decision_type"]))
     threshold, default_left = float(node["threshold"]), bool(node["default_left"])
     kind = node["missing_type"]
     if kind == "Zero":

@@ -13,9 +13,10 @@ import json
 import math
 import platform
 from pathlib import Path
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, List, Mapping, Sequence, Tuple
 
 from serinus_runtime.compiling import WRITER
+from serinus_runtime.compiling.absent import answers_without, stand_ins
 from serinus_runtime.compiling.answers import result_of
 from serinus_runtime.compiling.graph import Graph, Unsupported
 from serinus_runtime.compiling.original import ANSWERED, Answered, answer
@@ -32,6 +33,8 @@ _FLAVORS = ("mlflow.sklearn", "mlflow.xgboost", "mlflow.lightgbm", "mlflow.catbo
 _BASE_ROWS = 5
 
 Ask = Callable[[RowList], Any]
+Part = Tuple[List[int], RowList, Answered]
+"""Columns that are left out, rows, what the model answers to them."""
 
 
 def main() -> None:
@@ -99,45 +102,42 @@ def write(model: Loaded, columns: tuple[Column, ...], method: str, own: RowList,
 
     expected = answer(ask, own)
     base = [row for row, verdict in zip(own, expected.verdicts) if verdict == ANSWERED][:_BASE_ROWS]
-    _check_columns(model, columns, base[0])
+    _check_names(model, columns)
+    instead = stand_ins(model.public, columns, base[0])
     graph = Graph(columns)
     output = (expected.dtype, expected.values.shape[1:])
     result = result_of(graph, model.raw, method, *output)
     edges = edge_rows(columns, base, graph.demands, graph.vocabularies)
-    plan = {"writer": WRITER, "columns": _columns(graph, ask, base[0]), "versions": _versions()}
+    plan = {"writer": WRITER, "columns": _columns(graph, ask, base[0], instead), "versions": _versions()}
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "model.onnx").write_bytes(graph.model({result: output}))
     (directory / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-    _save_proof(directory, own, edges, expected, answer(ask, edges))
+    parts: list[Part] = [([], own, expected), ([], edges, answer(ask, edges))]
+    _save_proof(directory, parts + answers_without(model.public, columns, base, instead))
 
 
-def _save_proof(directory: Path, own: RowList, edges: RowList, expected: Answered, at_edges: Answered) -> None:
-    if at_edges.dtype != expected.dtype or at_edges.values.shape[1:] != expected.values.shape[1:]:
-        raise Unsupported("a model whose answers change their type or shape")
-    proof = {"own": len(own), "rows": own + edges, "verdicts": expected.verdicts + at_edges.verdicts}
+def _save_proof(directory: Path, parts: Sequence[Part]) -> None:
+    expected = parts[0][2]
+    proof: dict[str, Any] = {"own": len(parts[0][1]), "rows": [], "verdicts": [], "left_out": []}
+    for left_out, rows, answered in parts:
+        if answered.dtype != expected.dtype or answered.values.shape[1:] != expected.values.shape[1:]:
+            raise Unsupported("a model whose answers change their type or shape")
+        proof["rows"] += rows
+        proof["verdicts"] += answered.verdicts
+        proof["left_out"] += [left_out] * len(rows)
     (directory / "proof.json").write_text(json.dumps(proof), encoding="utf-8")
     numpy = library("numpy")
-    numpy.save(directory / "answers.npy", numpy.concatenate([expected.values, at_edges.values]))
+    numpy.save(directory / "answers.npy", numpy.concatenate([answered.values for _, _, answered in parts]))
 
 
-def _check_columns(model: Loaded, columns: tuple[Column, ...], row: list[Any]) -> None:
-    """The graph knows columns by their place, and needs all of them."""
+def _check_names(model: Loaded, columns: tuple[Column, ...]) -> None:
+    """The graph knows columns by their place."""
     trained = getattr(model.raw, "feature_names_in_", None)
-    names = [column.name for column in columns]
-    if trained is not None and list(trained) != names:
+    if trained is not None and list(trained) != [column.name for column in columns]:
         raise Unsupported("a signature whose columns are not those of the training, in their order")
-    for i, column in enumerate(columns):
-        if column.required:
-            continue
-        fewer = Frames([*columns[:i], *columns[i + 1 :]])
-        try:
-            model.public(fewer.frame([[*row[:i], *row[i + 1 :]]]))
-        except (Exception, SystemExit):  # noqa: BLE001, S112  what it raises is not what is asked
-            continue
-        raise Unsupported("a column that may be left out")
 
 
-def _columns(graph: Graph, ask: Ask, row: list[Any]) -> list[dict[str, Any]]:
+def _columns(graph: Graph, ask: Ask, row: list[Any], instead: Mapping[int, Any]) -> list[dict[str, Any]]:
     """What the server must know of each column. Whether null and an unseen text are refused, the original tells."""
     plan = []
     for i, column in enumerate(graph.columns):
@@ -151,6 +151,7 @@ def _columns(graph: Graph, ask: Ask, row: list[Any]) -> list[dict[str, Any]]:
                 "bounds": _bounds(graph, ask, row, i),
                 "null": _answers(ask, row, i, None),
                 "unseen": column.type != "string" or _answers(ask, row, i, unlike_any(row[i])),
+                "instead": [instead[i]] if i in instead else None,
             }
         )
     return plan

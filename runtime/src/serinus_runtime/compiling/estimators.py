@@ -8,7 +8,7 @@ from serinus_runtime.compiling import forests
 from serinus_runtime.compiling.boosters import Raw, catboost_raw, lightgbm_raw, xgboost_raw
 from serinus_runtime.compiling.forests import both
 from serinus_runtime.compiling.graph import Block, Graph, Unsupported
-from serinus_runtime.compiling.preprocessing import transform
+from serinus_runtime.compiling.preprocessing import categories_first, transform
 from serinus_runtime.libraries import library
 
 
@@ -33,6 +33,9 @@ def answers_of(graph: Graph, estimator: Any, block: Block) -> Answers:
     writer = _WRITERS.get((module, name))
     if writer is None:
         raise Unsupported(f"the model {name}")
+    encoding = getattr(estimator, "_preprocessor", None)  # of HistGradientBoosting with categories
+    if encoding is not None:
+        block = categories_first(graph, encoding, block)
     return writer(graph, estimator, block.numbers(name))
 
 

@@ -8,6 +8,9 @@ from serinus_runtime.compiling.graph import Block, Graph, Unsupported
 from serinus_runtime.compiling.trees import LEQ, FlatTree, Leaf, Tree, ensemble
 from serinus_runtime.libraries import library
 
+_NO_CODE = (-1,)
+"""Where only what is missing goes to the left: a set in a graph may not be empty."""
+
 
 def flat(tree: Any, weights: Any) -> FlatTree:
     """`tree`: of `estimator.tree_`; `weights`: one number a node, which counts at leaves."""
@@ -72,23 +75,35 @@ def boosted_sums(graph: Graph, block: Block, model: Any) -> str:
 
 def histogram_sums(graph: Graph, block: Block, model: Any) -> str:
     """Of HistGradientBoosting, [rows, 1 or classes]. It compares in float64."""
-    if getattr(model, "is_categorical_", None) is not None and any(model.is_categorical_):
-        raise Unsupported("HistGradientBoosting with categorical features")
+    if getattr(model, "is_categorical_", None) is not None and getattr(model, "_preprocessor", None) is None:
+        raise Unsupported("HistGradientBoosting with categorical features, of scikit-learn before 1.4")
     baseline = library("numpy").ravel(model._baseline_prediction)
     trees: list[Tree] = [Leaf(float(value), target) for target, value in enumerate(baseline)]
     for stage in model._predictors:
         for target, predictor in enumerate(stage):
-            trees.append(_histogram_tree(predictor.nodes, target))
+            trees.append(_histogram_tree(predictor, target))
     return ensemble(graph, block, trees, len(baseline))
 
 
-def _histogram_tree(nodes: Any, target: int) -> Tree:
+def _histogram_tree(predictor: Any, target: int) -> Tree:
+    nodes = predictor.nodes
     leaf = nodes["is_leaf"].astype(bool)
     left = library("numpy").where(leaf, -1, nodes["left"].astype("int64"))
     return FlatTree(
         left.tolist(), nodes["right"].tolist(), nodes["feature_idx"].tolist(), nodes["num_threshold"].tolist(),
-        nodes["value"].tolist(), nodes["missing_go_to_left"].astype(bool).tolist(),
+        nodes["value"].tolist(), nodes["missing_go_to_left"].astype(bool).tolist(), _left_categories(predictor),
     ).nested(LEQ, target)  # fmt: skip
+
+
+def _left_categories(predictor: Any) -> dict[int, tuple[int, ...]]:
+    """By node: the codes of the categories that go to the left, a bit each in words of 32."""
+    nodes = predictor.nodes
+    found = {}
+    for i in library("numpy").flatnonzero(nodes["is_categorical"] & (nodes["is_leaf"] == 0)).tolist():
+        words = predictor.raw_left_cat_bitsets[nodes["bitset_idx"][i]].tolist()
+        codes = tuple(code for code in range(32 * len(words)) if words[code // 32] >> code % 32 & 1)
+        found[i] = codes or _NO_CODE
+    return found
 
 
 def isolation_scores(graph: Graph, block: Block, forest: Any) -> str:

@@ -182,7 +182,7 @@ def _one_hot(graph: Graph, step: Any, block: Block) -> Block:
     owners: list[int] = []
     wanted: list[float | None] = []
     for i, (feature, categories) in enumerate(zip(block.features, step.categories_)):
-        numbers = _numbered(graph, feature, list(categories), strict=step.handle_unknown == "error")
+        numbers = _numbered(graph, feature, categories.tolist(), strict=step.handle_unknown == "error")
         kept = [number for j, number in enumerate(numbers) if j != dropped[i]]
         owners += [i] * len(kept)
         wanted += kept
@@ -201,7 +201,7 @@ def _grouped_one_hot(graph: Graph, step: Any, block: Block, groups: Sequence[Any
     parts: list[Any] = []
     shifts: list[Any] = []
     for i, (feature, categories, group) in enumerate(zip(block.features, step.categories_, groups)):
-        numbers = _numbered(graph, feature, list(categories), strict=step.handle_unknown == "error")
+        numbers = _numbered(graph, feature, categories.tolist(), strict=step.handle_unknown == "error")
         owners += [i] * len(numbers)
         wanted += numbers
         part = numpy.eye(len(numbers)) if group is None else numpy.eye(max(group) + 1)[group]
@@ -232,10 +232,11 @@ def _ordinal(graph: Graph, step: Any, block: Block) -> Block:
     wanted: list[float | None] = []
     codes: list[float] = []
     for i, (feature, categories) in enumerate(zip(block.features, step.categories_)):
-        numbers = _numbered(graph, feature, list(categories), strict=strict)
+        numbers = _numbered(graph, feature, categories.tolist(), strict=strict)
         owners += [i] * len(numbers)
         wanted += numbers
-        codes += [missing if number is None else float(j) for j, number in enumerate(numbers)]
+        # Only NaN is missing to it; None is a category like any other.
+        codes += [missing if _is_nan(value) else float(j) for j, value in enumerate(categories.tolist())]
     weights = numpy.zeros((len(owners), block.width))
     weights[numpy.arange(len(owners)), owners] = numpy.array(codes) - unknown
     found = graph.cast(_matches(graph, block, owners, wanted), "float64")
@@ -244,6 +245,15 @@ def _ordinal(graph: Graph, step: Any, block: Block) -> Block:
         gone = graph.add("Equal", coded, graph.constant([[_NOT_A_CODE]]))
         coded = graph.add("Where", gone, graph.constant([[float("nan")]]), coded)
     return Block(coded, (Feature(),) * block.width)
+
+
+def categories_first(graph: Graph, step: Any, block: Block) -> Block:
+    """What HistGradientBoosting makes of its own input: its categories as numbers, then all else as it is."""
+    numbered, rest = (
+        graph.pick(block, [int(i) for i in step._transformer_to_input_indices[name]])
+        for name in ("encoder", "numerical")
+    )
+    return graph.join([_ordinal(graph, step.named_transformers_["encoder"], numbered), rest])
 
 
 def _coded(value: Any) -> float:

@@ -13,13 +13,13 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 from serinus_runtime import compiled
 from serinus_runtime.compiling.original import ANSWERED, FAILED, REFUSED
 from serinus_runtime.errors import ModelFailure, RequestError
 from serinus_runtime.libraries import library
-from serinus_runtime.payload import Rows
+from serinus_runtime.payload import Rows, Table
 from serinus_runtime.trial import confined, run
 
 TOLERANCE = 1e-6
@@ -44,7 +44,7 @@ def prove(directory: Path, artifact: Path) -> dict[str, Any]:
     wanted = library("numpy").load(directory / "answers.npy", allow_pickle=False)
     model = compiled.read(directory, artifact)
     rows, verdicts, own = proof["rows"], proof["verdicts"], proof["own"]
-    alone = [_asked(model, [row]) for row in rows]
+    alone = [_asked(_alone, model, row, left_out) for row, left_out in zip(rows, proof["left_out"])]
     answered = [i for i, verdict in enumerate(verdicts) if verdict == ANSWERED]
     refusals = [i for i, answer in enumerate(alone) if _verdict(answer) != verdicts[i]]
     both = [i for i in answered if not isinstance(alone[i], int)]
@@ -62,14 +62,23 @@ def prove(directory: Path, artifact: Path) -> dict[str, Any]:
     }
 
 
-def _asked(model: compiled.CompiledModel, rows: Rows) -> Any:
+def _asked(ask: Callable[..., Any], *given: Any) -> Any:
     """The answers, or a verdict of `original`."""
     try:
-        return model.predict_rows(rows)
+        return ask(*given)
     except RequestError:
         return REFUSED
     except ModelFailure:
         return FAILED
+
+
+def _alone(model: compiled.CompiledModel, row: list[Any], left_out: Sequence[int]) -> Any:
+    """Asked as a caller asks who leaves these columns out."""
+    if not left_out:
+        return model.predict_row(row)
+    kept = [i for i in range(len(row)) if i not in left_out]
+    names = tuple(str(model.signature.columns[i].name) for i in kept)
+    return model.predict(model.bind(Table(names, [[row[i] for i in kept]]))).result
 
 
 def _verdict(answer: Any) -> int:
@@ -92,7 +101,7 @@ def _differences(wanted: Any, given: Any) -> list[float]:
 def _otherwise_together(model: compiled.CompiledModel, rows: Rows, alone: Any, numbers: Sequence[int]) -> list[int]:
     if not rows:
         return []
-    together = _asked(model, rows)
+    together = _asked(model.predict_rows, rows)
     if isinstance(together, int):
         return list(numbers)
     return [i for i, difference in zip(numbers, _differences(alone, together)) if not difference <= TOGETHER]

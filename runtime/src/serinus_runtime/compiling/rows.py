@@ -33,7 +33,7 @@ def edge_rows(
     rows = [_with(base[0], i, value) for i, pool in enumerate(pools) for value in pool]
     rows.sort(key=_likely_refused)
     dice = random.Random(7)  # noqa: S311  the same rows each time, not a secret
-    rows += _at_splits(base[0], demands, dice)
+    rows += _at_splits(columns, base[0], demands, dice)
     rows += _everywhere(columns, base)
     rows += [_mixed(base, pools, dice, share) for share in (0.1, 0.5) for _ in range(_MIXED // 2)]
     return rows
@@ -76,14 +76,18 @@ def _beyond(demands: Demands, index: int) -> list[float]:
     return [value for end in ends for value in (end * 0.99, end * 1.01) if math.isfinite(value)]
 
 
-def _at_splits(row: Sequence[Any], demands: Demands, dice: random.Random) -> RowList:
-    """Every column that trees look at is put on a split, or a hair beside it as float64 or as float32 has it."""
+def _at_splits(columns: Sequence[Column], row: Sequence[Any], demands: Demands, dice: random.Random) -> RowList:
+    """Every column that trees look at is put on a split, or a hair beside it as float64 or as float32 has it; one of
+    whole numbers on either side."""
     rows: RowList = []
     for _ in range(_MOST_SPLITS if demands.splits else 0):
         changed = list(row)
         for index, splits in demands.splits.items():
-            if isinstance(changed[index], float):
-                changed[index] = dice.choice(_BESIDE)(dice.choice(splits))
+            value = dice.choice(_BESIDE)(dice.choice(splits))
+            if columns[index].type in ("double", "float"):
+                changed[index] = value
+            elif columns[index].type in _WHOLE and abs(value) < _WHOLE["integer"] - 1:
+                changed[index] = math.floor(value) + dice.randrange(2)
         rows.append(changed)
     return rows
 

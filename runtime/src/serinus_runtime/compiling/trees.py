@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence, Union
+from typing import Any, Iterator, Mapping, NamedTuple, Sequence, Union
 
 from serinus_runtime.compiling.graph import ML, Block, Graph, Unsupported
 from serinus_runtime.libraries import library
 
-LEQ, LT, GT, EQ = 0, 1, 3, 4
-"""Of TreeEnsemble's `nodes_modes`: go to the true branch where x <= split, x < split, x > split, x == split."""
+LEQ, LT, GT, MEMBER = 0, 1, 3, 6
+"""Of TreeEnsemble's `nodes_modes`: go to the true branch where x <= split, x < split, x > split, x in members."""
 
 
 class Leaf(NamedTuple):
@@ -17,7 +17,8 @@ class Leaf(NamedTuple):
 
 
 class Split(NamedTuple):
-    """`yes` and `no` are children; `missing`: whether NaN goes to `yes`."""
+    """`yes` and `no` are children; `missing`: whether NaN goes to `yes`. `members`: of a `MEMBER` split, for features
+    of whole numbers only, as ONNX Runtime cuts fractions off in some of them."""
 
     feature: int
     threshold: float
@@ -25,13 +26,15 @@ class Split(NamedTuple):
     no: Tree
     mode: int = LEQ
     missing: bool = False
+    members: tuple[int, ...] = ()
 
 
 Tree = Union[Leaf, Split]
 
 
 class FlatTree(NamedTuple):
-    """A tree as libraries keep it: arrays by node, children below 0 (or equal to each other) at a leaf."""
+    """A tree as libraries keep it: arrays by node, children below 0 (or equal to each other) at a leaf. `members`: by
+    node, the categories that go to the left."""
 
     left: Sequence[int]
     right: Sequence[int]
@@ -39,6 +42,7 @@ class FlatTree(NamedTuple):
     threshold: Sequence[float]
     weight: Sequence[float]
     missing_left: Sequence[bool]
+    members: Mapping[int, tuple[int, ...]] = {}
 
     def nested(self, mode: int, target: int = 0, scale: float = 1.0) -> Tree:
         """Children first: parents come before their children in every library's arrays, so no recursion is needed."""
@@ -51,11 +55,24 @@ class FlatTree(NamedTuple):
             yes, no = built[left], built[right]
             if yes is None or no is None:
                 raise Unsupported("trees whose nodes are not in order")
-            built[i] = Split(int(self.feature[i]), float(self.threshold[i]), yes, no, mode, bool(self.missing_left[i]))
+            feature, missing = int(self.feature[i]), bool(self.missing_left[i])
+            if i in self.members:
+                built[i] = Split(feature, 0.0, yes, no, MEMBER, missing, self.members[i])
+            else:
+                built[i] = Split(feature, float(self.threshold[i]), yes, no, mode, missing)
         root = built[0]
         if root is None:
             raise Unsupported("a tree without nodes")
         return root
+
+
+def splits(tree: Tree) -> Iterator[Split]:
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, Split):
+            yield node
+            waiting += [node.yes, node.no]
 
 
 class _Arrays:
@@ -64,6 +81,8 @@ class _Arrays:
         self.modes: list[int] = []
         self.thresholds: list[float] = []
         self.missing: list[int] = []
+        self.members: list[float] = []
+        """Of one `MEMBER` split after the other, a NaN after each."""
         self.children: list[list[int]] = [[], []]
         self.is_leaf: list[list[int]] = [[], []]
         self.weights: list[float] = []
@@ -84,6 +103,8 @@ class _Arrays:
             self.modes.append(split.mode)
             self.thresholds.append(split.threshold)
             self.missing.append(int(split.missing))
+            if split.mode == MEMBER:
+                self.members += [*split.members, float("nan")]
             for branch, child in enumerate((split.yes, split.no)):
                 leaf = isinstance(child, Leaf)
                 self.is_leaf[branch].append(int(leaf))
@@ -104,8 +125,9 @@ def ensemble(graph: Graph, block: Block, trees: Sequence[Tree], targets: int = 1
     arrays = _Arrays()
     for tree in trees:
         arrays.tree(tree)
-    for feature, threshold in zip(arrays.features, arrays.thresholds):
-        graph.split_at(block.features[feature], threshold)
+        for split in splits(tree):
+            for value in split.members or (split.threshold,):
+                graph.split_at(block.features[split.feature], float(value))
     numpy = library("numpy")
     return graph.add(
         "TreeEnsemble",
@@ -117,6 +139,7 @@ def ensemble(graph: Graph, block: Block, trees: Sequence[Tree], targets: int = 1
         nodes_featureids=arrays.features,
         nodes_modes=numpy.array(arrays.modes, dtype="uint8"),
         nodes_splits=numpy.array(arrays.thresholds, dtype=kind),
+        membership_values=numpy.array(arrays.members, dtype=kind) if arrays.members else None,
         nodes_missing_value_tracks_true=arrays.missing if any(arrays.missing) else None,
         nodes_truenodeids=arrays.children[0],
         nodes_falsenodeids=arrays.children[1],

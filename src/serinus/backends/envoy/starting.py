@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -35,8 +36,9 @@ def admin_socket(home: Home) -> str:
     return str(home.sockets / "envoy.sock")
 
 
-def command(home: Home, binary: Path | None = None, *, concurrency: int = 1) -> list[str]:
-    """The process to supervise. `binary` defaults to the one beside this interpreter; NotFound where it is missing."""
+def command(home: Home, binary: Path | None = None, *, concurrency: int | None = None) -> list[str]:
+    """The process to supervise. `binary` defaults to the one beside this interpreter; NotFound where it is missing.
+    `concurrency`: threads; None: for half of the processors, as a model takes about as long as the way to it."""
     envoy = binary or Path(sys.executable).parent / "envoy"
     if not envoy.is_file():
         raise NotFound(
@@ -45,7 +47,7 @@ def command(home: Home, binary: Path | None = None, *, concurrency: int = 1) -> 
     return [
         str(envoy),
         *("-c", str(names.bootstrap_file(home))),
-        *("--concurrency", str(concurrency)),
+        *("--concurrency", str(concurrency or max(1, len(os.sched_getaffinity(0)) // 2))),
         *("--log-level", "warning"),
         *("--file-flush-interval-msec", str(_LOG_FLUSH_MS)),
         "--disable-hot-restart",  # its shared memory id would tie two homes together

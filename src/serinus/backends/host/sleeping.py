@@ -1,11 +1,15 @@
-"""Which releases go to sleep. Pure: times are seconds of one monotonic clock."""
+"""Which releases go to sleep, and which are woken by the clock. Pure: times are seconds of one monotonic clock, but for
+the hours of the week, which are those of people."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from serinus.backends.host.limits import Limits
+from serinus.core.values import WarmHours
 
 _HALF_LIFE = 900.0
 """Seconds in which a request loses half of its weight for popularity."""
@@ -39,6 +43,7 @@ class Awake:
     popularity: float
     warm_until: float
     keep_warm: bool
+    """Always, or at this hour."""
     busy: bool
     """It has requests that are not answered."""
     memory_bytes: int
@@ -57,3 +62,38 @@ def to_sleep(awake: Sequence[Awake], now: float, used_bytes: int, limits: Limits
             chosen.append(one.release)
             used_bytes -= one.memory_bytes
     return chosen
+
+
+_WOKEN_AT_ONCE = 2
+"""Times the cores. Half of those that may be woken by callers, who so do not queue behind those that nobody asks."""
+LEAD = timedelta(minutes=1)
+"""By which a release is up before its hours begin: many may begin at once, and some take long to load."""
+
+
+def to_wake(due: Mapping[str, float], limits: Limits) -> Sequence[str]:
+    """Those of `due` (release -> popularity) that come first, the most asked for before the others."""
+    return sorted(due, key=lambda name: -due[name])[: limits.cores * _WOKEN_AT_ONCE]
+
+
+def to_be_warm(hours: Sequence[WarmHours], at: datetime) -> bool:
+    """Whether `at` lies in one of them, or so shortly before that it is time to get up. `at` is aware.
+
+    Where clocks are put back or forward at the very time at which they begin or end, the longer reading holds.
+    """
+    return any(begins - LEAD <= at < ends for one in hours for begins, ends in _near(one, at))
+
+
+def _near(hours: WarmHours, at: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """When they begin and end, of the days about `at`."""
+    zone = ZoneInfo(hours.timezone)
+    today = at.astimezone(zone).date()
+    for day in (today + timedelta(days=n) for n in (-1, 0, 1)):
+        if day.weekday() in hours.days:
+            yield min(_instants(day, hours.begins, zone)), max(_instants(day, hours.ends, zone))
+
+
+def _instants(day: date, minutes: int, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """Of a wall clock's reading: two where it comes twice, or is skipped, and else twice the same."""
+    wall = datetime.combine(day, time.min) + timedelta(minutes=minutes)
+    first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    return first, second

@@ -1,5 +1,5 @@
 """Looks, again and again, at what all releases are asked and what they use, and decides by it: who sleeps, who gets
-more workers, what is too large."""
+more workers, what is too large. And at the clock: who is woken before it is asked."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
+from zoneinfo import ZoneInfoNotFoundError
 
 from pydantic import TypeAdapter
 
@@ -18,7 +20,7 @@ from serinus.backends.host.limits import Limits
 from serinus.backends.host.logs import log_path, rotate
 from serinus.backends.host.processes import Reaper, cpu_seconds, memory_bytes, resident_bytes
 from serinus.backends.host.scaling import Scaler
-from serinus.backends.host.sleeping import Awake, Demand, to_sleep
+from serinus.backends.host.sleeping import Awake, Demand, to_be_warm, to_sleep, to_wake
 from serinus.backends.host.worker import Launcher, Worker, interpreter
 
 log = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ class Surveyor:
         await self._weigh(now)
         self._scale()
         self._rest(loop.time())
+        self._prewarm()
         self._launcher.zygotes.keep_only({interpreter(keeper.release) for keeper in self._keepers.values()})
 
     def keep(self) -> None:
@@ -143,6 +146,12 @@ class Surveyor:
             log.info("%s goes to sleep", name)
             self._keepers[name].sleep()
 
+    def _prewarm(self) -> None:
+        sleeping = [name for name, keeper in self._keepers.items() if keeper.asleep and _at_its_hour(keeper)]
+        for name in to_wake({name: self.popularity(name) for name in sleeping}, self._limits):
+            log.info("%s is woken for its hours", name)
+            self._keepers[name].wake()
+
     def _awake(self, keeper: Keeper, now: float) -> Awake:
         name = keeper.release.id
         seen = self._seen.get(name)
@@ -151,7 +160,7 @@ class Surveyor:
             last=max(keeper.ready_since, seen.demand.last if seen else now),
             popularity=seen.demand.popularity_at(now) if seen else 0.0,
             warm_until=keeper.warm_until,
-            keep_warm=keeper.release.settings.keep_warm,
+            keep_warm=keeper.release.settings.keep_warm or _at_its_hour(keeper),
             busy=bool(seen and seen.waiting),
             memory_bytes=sum(worker.memory_bytes or 0 for worker in keeper.ready_workers),
         )
@@ -159,6 +168,15 @@ class Surveyor:
     def _used_bytes(self) -> int:
         workers = (worker for keeper in self._keepers.values() for worker in keeper.ready_workers)
         return sum(self._zygotes_bytes.values()) + sum(worker.memory_bytes or 0 for worker in workers)
+
+
+def _at_its_hour(keeper: Keeper) -> bool:
+    hours = keeper.release.settings.warm_hours
+    try:
+        return bool(hours) and to_be_warm(hours, datetime.now(UTC))
+    except ZoneInfoNotFoundError as error:  # the machine had it at the deployment; better awake in vain than too late
+        log.warning("%s is kept awake: %s", keeper.release.id, error)
+        return True
 
 
 def _news(worker: Worker) -> tuple[int, int, float]:

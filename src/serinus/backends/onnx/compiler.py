@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from serinus.backends.onnx.kept import Kept
 from serinus.core.errors import SerinusError
 from serinus.core.ports import Environments
 from serinus.core.values import Artifact, Compiled, Environment
+
+log = logging.getLogger(__name__)
 
 
 class Ask(Protocol):
@@ -75,6 +78,14 @@ class OnnxCompiler:
         if digest is None:
             return Compilation(reason=answer["reason"])
         return Compilation(Compiled(self._kept.path(digest), digest, ours.python), proof=answer["proof"])
+
+    def sweep(self, used: Collection[str]) -> None:
+        """Removes the compiled models whose digest is not in `used` and that were not asked for since a day. Never
+        raises: what cannot be removed now is tried the next time."""
+        try:
+            self._kept.sweep(used)
+        except OSError as error:
+            log.warning("compiled models that nobody uses could not be removed: %s", error)
 
     def _environment(self, say: Callable[[str], None]) -> Environment:
         return self._environments.prepare(requirements(), lambda _: None, say)

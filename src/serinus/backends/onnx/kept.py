@@ -11,13 +11,19 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 FILES = ("MLmodel", "model.onnx", "plan.json")
+UNUSED_FOR = 86_400.0
+"""Seconds for which what was made or asked for stays, used or not: whoever asked may not have said so yet."""
+_DIGEST = re.compile("[0-9a-f]{64}")
+_FILES_LOCK = "files"
 
 
 class Kept:
@@ -29,12 +35,11 @@ class Kept:
 
     def answer(self, question: str) -> Mapping[str, Any] | None:
         """What was answered before; None: nothing, or the files are gone."""
-        try:
-            answer: Mapping[str, Any] = json.loads(self._asked(question).read_text())
-        except (FileNotFoundError, ValueError):
-            return None
-        digest = answer["digest"]
-        return answer if digest is None or self.path(digest).is_dir() else None
+        answer = _read(self._asked(question))
+        if answer is None or answer["digest"] is None:
+            return answer
+        with self._locked(_FILES_LOCK):
+            return answer if self._touch(answer["digest"]) else None
 
     def keep(self, question: str, answer: Mapping[str, Any]) -> None:
         target = self._asked(question)
@@ -50,16 +55,50 @@ class Kept:
         """Copies a compiled model; its digest."""
         contents = {name: (source / name).read_bytes() for name in FILES}
         digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in contents.values())).hexdigest()
-        with self._locked("adding"):
-            if not self.path(digest).is_dir():
-                # Made aside and moved. What a killed process left there is of nobody: only one adds at a time.
-                aside = self._directory / ".adding"
-                shutil.rmtree(aside, ignore_errors=True)
-                aside.mkdir(mode=0o700)
-                for name, content in contents.items():
-                    (aside / name).write_bytes(content)
-                aside.rename(self.path(digest))
+        with self._locked(_FILES_LOCK):
+            if not self._touch(digest):
+                with self._aside() as aside:
+                    aside.mkdir(mode=0o700)
+                    for name, content in contents.items():
+                        (aside / name).write_bytes(content)
+                    aside.rename(self.path(digest))
         return digest
+
+    def sweep(self, used: Collection[str], unused_for: float = UNUSED_FOR) -> None:
+        """Removes the compiled models whose digest is not `used` and that nobody asked for in the last `unused_for`
+        seconds, and the answers that led to them."""
+        before = time.time() - unused_for
+        with self._locked(_FILES_LOCK):
+            made = [path for path in self._directory.iterdir() if _DIGEST.fullmatch(path.name)]
+            unused = [path for path in made if path.name not in used and path.stat().st_mtime < before]
+            for path in unused:
+                with self._aside() as aside:
+                    path.rename(aside)
+            if unused:
+                self._forget({path.name for path in unused})
+
+    def _forget(self, digests: Collection[str]) -> None:
+        for path in (self._directory / "asked").glob("*.json"):
+            answer = _read(path)
+            if answer is not None and answer["digest"] in digests:
+                path.unlink()
+
+    def _touch(self, digest: str) -> bool:
+        """Whether it is there. It is young again then."""
+        try:
+            os.utime(self.path(digest))
+        except FileNotFoundError:
+            return False
+        return True
+
+    @contextmanager
+    def _aside(self) -> Iterator[Path]:
+        """A place to make or to remove a directory at, by whoever holds the lock of the files. What a killed process
+        left there is of nobody."""
+        aside = self._directory / ".aside"
+        shutil.rmtree(aside, ignore_errors=True)
+        yield aside
+        shutil.rmtree(aside, ignore_errors=True)
 
     def answering(self, question: str) -> AbstractContextManager[None]:
         """One at a time, over all processes; a process that dies lets go."""
@@ -78,3 +117,11 @@ class Kept:
 
     def _asked(self, question: str) -> Path:
         return self._directory / "asked" / f"{question}.json"
+
+
+def _read(path: Path) -> Mapping[str, Any] | None:
+    try:
+        answer: Mapping[str, Any] = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return answer

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -11,7 +13,38 @@ from serinus.cli.session import Session
 if TYPE_CHECKING:
     from serinus.supervisor import Addresses
 
+_T = TypeVar("_T")
+_LEAST_IDLE = 1.0
+"""Seconds: how long a model is idle is not known to less."""
+
 Port = Annotated[int | None, typer.Option(min=1, max=65535, show_default=False)]
+
+
+def _quantity(parse: Callable[[object], _T], text: str) -> _T:
+    """As a ModelDeployment has it. BadParameter: it is none."""
+    from pydantic_core import PydanticCustomError
+
+    try:
+        return parse(text)
+    except PydanticCustomError as error:
+        said = error.context or {}
+        meant = f"; did you mean {said['meant']}?" if said.get("meant") else ""
+        raise typer.BadParameter(f"expected {said['expected']}, got '{text}'{meant}") from error
+
+
+def _size(text: str) -> int:
+    from serinus.spec.quantities import parse_size
+
+    return _quantity(parse_size, text)
+
+
+def _seconds(text: str) -> float:
+    from serinus.spec.quantities import parse_duration
+
+    seconds = _quantity(parse_duration, text).total_seconds()
+    if seconds < _LEAST_IDLE:
+        raise typer.BadParameter(f"expected at least {_LEAST_IDLE:g}s, got '{text}'")
+    return seconds
 
 
 def up(
@@ -38,18 +71,47 @@ def up(
         list[str] | None,
         typer.Option(metavar="NAME", show_default=False, help="A name under which the API may be called. Repeatable."),
     ] = None,
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            parser=_size,
+            metavar="SIZE",
+            show_default=False,
+            help="What all models may take together, such as 6GiB; beyond it the least recently used sleep. "
+            "At first: 75% of the machine's.",
+        ),
+    ] = None,
+    idle: Annotated[
+        float | None,
+        typer.Option(
+            parser=_seconds,
+            metavar="DURATION",
+            show_default=False,
+            help="A model may sleep that nobody has asked for this long. At first: 60s.",
+        ),
+    ] = None,
+    busiest: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            show_default=False,
+            help="So many models never sleep for want of requests. At first: 10.",
+        ),
+    ] = None,
     api_port: Port = None,
     envoy_port: Port = None,
     mlflow_port: Port = None,
 ) -> None:
     """Start everything on this machine, and wait until it answers.
 
-    Ports are found free and remembered in the home. Where it runs already, says where.
+    Ports are found free. They and all options are remembered in the home. Where it runs already, says where.
 
     \b
       serinus up
       serinus up --home /srv/serinus --mlflow-uri http://mlflow:5000
       serinus up --listen 0.0.0.0 --allow-host serinus.example.org
+      serinus up --memory 6GiB --idle 10m
     """
     from serinus.supervisor import Options
     from serinus.supervisor import up as start
@@ -63,6 +125,9 @@ def up(
         unconfined=unconfined,
         interpreters=tuple(str(path.absolute()) for path in interpreter or ()),
         allowed_hosts=tuple(allow_host or ()),
+        memory=memory,
+        idle=idle,
+        busiest=busiest,
     )
     say = (lambda _line: None) if at.out.as_json else at.out.line
     addresses = start(at.home, options, say)
@@ -80,5 +145,18 @@ def _tell(at: Session, addresses: Addresses) -> None:
     at.out.line(f"  models   {addresses.envoy}/v2/models/MODEL/infer")
     at.out.line(f"  MLflow   {addresses.mlflow}")
     at.out.line(f"  home     {addresses.home}")
+    if addresses.limits:
+        at.out.line(f"  limits   {_in_words(addresses.limits)}")
     at.out.line(f"Next: `export MLFLOW_TRACKING_URI={addresses.mlflow}`, register a model, `serinus deploy MODEL@1`.")
     at.out.line("`serinus down` stops it all.")
+
+
+def _in_words(limits: Mapping[str, float]) -> str:
+    """As they were written."""
+    from serinus.spec.quantities import format_duration, format_size
+
+    words = {
+        "memory": lambda value: format_size(int(value)),
+        "idle": lambda value: format_duration(timedelta(seconds=value)),
+    }
+    return ", ".join(f"{name} {words.get(name, str)(value)}" for name, value in limits.items())

@@ -1,0 +1,51 @@
+"""What an operator allows the models of a machine: remembered in the home, and handed to the host."""
+
+from __future__ import annotations
+
+import subprocess
+
+from stages import Stage, wait_until
+
+from serinus.core.home import Home
+from serinus.supervisor import Addresses, Options, down, up
+from serinus.supervisor.settings import Settings
+from serinus.wiring import processes_of
+
+
+def begin(stage: Stage, options: Options | None = None) -> Addresses:
+    return up(stage.home, options, launch=stage.launch)
+
+
+def test_limits_of_models_are_remembered_and_told_and_reach_a_host_that_runs_only_at_the_next_up(stage: Stage) -> None:
+    stage.listens()
+    assert begin(stage).limits == {}
+    again = begin(stage, Options(memory=2**30, idle=60.0, busiest=0))
+    what = "memory of models, time after which models sleep, number of models that never sleep"
+    assert any(f"was not changed: {what};" in warning for warning in again.warnings)
+    assert again.limits == {}
+    down(stage.home)
+    assert begin(stage, Options(memory=2**30, busiest=0)).limits == {"memory": 2**30, "busiest": 0}
+    down(stage.home)
+    assert begin(stage, Options(idle=60.0)).limits == {"memory": 2**30, "idle": 60.0, "busiest": 0}
+    down(stage.home)
+    assert begin(stage).limits == {"memory": 2**30, "idle": 60.0, "busiest": 0}
+    assert not any("not changed" in warning for warning in begin(stage, Options(busiest=0)).warnings)
+
+
+def test_the_host_is_started_with_the_limits_that_were_chosen(home: Home) -> None:
+    home.secret.write_text("s")
+    settings = Settings({"api": 1, "envoy": 2, "mlflow": 3}, memory=2**33, idle=90.0, busiest=0)
+    command = next(spec.command for spec in processes_of(home, settings) if spec.name == "host")
+    assert command[-3:] == ["--memory=8589934592", "--idle=90.0", "--busiest=0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as host:
+        try:
+            wait_until(lambda: host.poll() is not None or home.host_socket.exists(), timeout=60)
+            assert host.poll() is None, host.stderr and host.stderr.read()
+        finally:
+            host.terminate()
+
+
+def test_a_host_without_chosen_limits_has_its_own(home: Home) -> None:
+    specs = processes_of(home, Settings({"api": 1, "envoy": 2, "mlflow": 3}))
+    command = next(spec.command for spec in specs if spec.name == "host")
+    assert list(command[-2:]) == ["--home", str(home.path)]
