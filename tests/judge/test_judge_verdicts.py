@@ -47,9 +47,9 @@ def test_an_abort_names_metric_counts_ratio_and_e_value(counts) -> None:
 def test_before_the_minimums_the_judge_continues_and_says_what_is_to_come(counts) -> None:
     seen = look(counts("v1", 9_500, slow=95, alerts=48), counts("v2", 500, slow=5, alerts=2), elapsed=20.0)
     assert seen.verdict is Verdict.CONTINUE
-    assert "1,500 of at least 2,000 requests" in seen.needs
-    assert "40 of at least 60 seconds" in seen.needs
-    assert "errors: about 4,200 canary requests" in seen.needs
+    assert "1,500 more requests answered by the canary (of at least 2,000)" in seen.needs
+    assert "40 more seconds (of at least 60)" in seen.needs
+    assert "about 4,200 more canary requests to clear errors, fallbacks, missing" in seen.needs
 
 
 def test_after_the_minimums_what_is_not_shown_holds(counts) -> None:

@@ -131,9 +131,9 @@ def _decide(
     if (turned_away := _turns_away(now, weighed)) is not None:
         return Verdict.HOLD, turned_away, "a person to look at why the canary refuses them"
     missing = _minimums(step, now, elapsed)
-    needs = "; ".join([*missing, *(_need(name, number) for name, number in still_open.items())])
+    needs = "; ".join([*missing, *_needs(still_open)])
     if missing:
-        return Verdict.CONTINUE, f"gathering evidence: {missing[0]}", needs
+        return Verdict.CONTINUE, f"gathering evidence: needs {missing[0]}", needs
     if still_open:
         names = ", ".join(still_open)
         return Verdict.HOLD, f"nothing speaks against it, but not yet shown: {names}", needs
@@ -141,10 +141,13 @@ def _decide(
     return Verdict.PROMOTE, f"within tolerance after {_answered(now):,} canary requests: {shown}", ""
 
 
-def _need(name: str, number: int | None) -> str:
-    if number is None:
-        return f"{name}: how many more canary requests cannot be told yet"
-    return f"{name}: {about(number)} canary requests"
+def _needs(still_open: Mapping[str, int | None]) -> list[str]:
+    """What those that are open need, those together that need the same."""
+    names: dict[str, list[str]] = {}
+    for name, number in still_open.items():
+        many = "more canary requests, how many cannot be told yet"
+        names.setdefault(many if number is None else f"{about(number)} more canary requests", []).append(name)
+    return [f"{many} to clear {', '.join(those)}" for many, those in names.items()]
 
 
 def _answered(now: StepEvidence) -> int:
@@ -154,9 +157,9 @@ def _answered(now: StepEvidence) -> int:
 def _minimums(step: Step, now: StepEvidence, elapsed: float) -> list[str]:
     missing = []
     if (short := step.minimum_requests - _answered(now)) > 0:
-        missing.append(f"{short:,} of at least {step.minimum_requests:,} requests answered by the canary are to come")
+        missing.append(f"{short:,} more requests answered by the canary (of at least {step.minimum_requests:,})")
     if (short_by := step.minimum_seconds - elapsed) > 0:
-        missing.append(f"{math.ceil(short_by):,} of at least {step.minimum_seconds:,.0f} seconds are to pass")
+        missing.append(f"{math.ceil(short_by):,} more seconds (of at least {step.minimum_seconds:,.0f})")
     return missing
 
 
