@@ -1,6 +1,7 @@
 """What people read of the fleet."""
 
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,8 +23,8 @@ def report(tmp_path):
     return lab, made
 
 
-def said(errors, requests):
-    return {"fraud-6-x": Traffic("fraud-6-x", requests, 300.0, errors, 1.0, 2.0)}
+def said(release, errors, requests):
+    return {release: Traffic(release, requests, 300.0, errors, 1.0, 2.0)}
 
 
 @pytest.mark.parametrize(
@@ -32,10 +33,26 @@ def said(errors, requests):
 )
 def test_a_model_is_in_trouble_when_more_than_noise_of_its_requests_fails(report, errors, requests, state) -> None:
     lab, made = report
-    lab.log.traffic = lambda model, seconds: said(errors, requests)
+    lab.log.traffic = lambda model, seconds: said(lab.rollout.candidate.id, errors, requests)
     (model,) = made.status()["models"]
     assert model["state"] == state
     assert any("failed, or got the fallback" in note for note in model["notes"]) == (state == "trouble")
+
+
+def test_what_a_stopped_release_failed_at_is_no_trouble_any_more(report) -> None:
+    lab, made = report
+    lab.log.traffic = lambda model, seconds: said("fraud-7-stopped", 100, 1000)
+    (model,) = made.status()["models"]
+    assert (model["state"], model["notes"]) == ("serving", [])
+
+
+def test_how_a_release_runs_is_said_with_the_number_of_its_workers(report, monkeypatch) -> None:
+    lab, made = report
+    (release,) = made.releases(None)
+    assert release["runs"] == "ready"
+    (placed,) = lab.target.observe().values()
+    monkeypatch.setattr(lab.target, "observe", lambda: {placed.release: replace(placed, workers=3)})
+    assert made.releases(None)[0]["runs"] == "ready × 3"
 
 
 def test_a_model_is_in_trouble_while_its_champion_is_not_ready(report) -> None:

@@ -67,7 +67,9 @@ class Report:
         placed = placements.get(state.champion.id) if state.champion else None
         broken = state.champion is not None and (placed is None or not placed.answers)
         traffic = self._traffic(state.model)
-        failing = [note for t in traffic if (note := _failing(t))]
+        # Of a release that was stopped the failures are over: it gets no requests any more.
+        asked = {r.id for r in (state.champion, rollout and rollout.candidate) if r}
+        failing = [note for t in traffic if t.release in asked and (note := _failing(t))]
         notes = [*trouble, *failing, *state.notes]
         if broken:
             notes.append(f"the champion is {placed.state.value if placed else 'not placed'}" + _because(placed))
@@ -122,6 +124,7 @@ class Report:
                     "phase": last.status.phase.value if last else None,
                     "reason": last.status.reason if last else "",
                     "placement": placed.state.value if placed else "not running",
+                    "runs": _runs(placed),
                     **_process(placed),
                 }
             )
@@ -203,6 +206,13 @@ def _process(placed: Placement | None) -> Mapping[str, Any]:
         "workers": placed.workers if placed else 0,
         "way": placed.way if placed else "",
     }
+
+
+def _runs(placed: Placement | None) -> str:
+    """`ready`, or with more than one worker `ready × 3`."""
+    if placed is None:
+        return "not running"
+    return f"{placed.state.value} × {placed.workers}" if placed.workers > 1 else placed.state.value
 
 
 def _traffic(traffic: Traffic) -> Mapping[str, Any]:

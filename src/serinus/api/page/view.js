@@ -127,15 +127,13 @@ function stoppedCard(rollout) {
 
 export function showReleases(releases) {
   const columns = [["Release"], ["State"], ["Runs"], ["Way"], ["Memory", true], ["Made"]];
-  const rows = () => releases.slice(0, 20).map((r) => [h("span", { class: "id" }, r.id), releaseState(r), runs(r), r.way || "–", bytes(r.memory_bytes), when(r.created_at)]);
+  const rows = () => releases.slice(0, 20).map((r) => [h("span", { class: "id" }, r.id), releaseState(r), r.runs, r.way || "–", bytes(r.memory_bytes), when(r.created_at)]);
   show("releases", key(releases), () =>
     releases.length
       ? table("Releases, newest first", columns, rows())
       : empty("None yet: a release is made when a version has its environment."),
   );
 }
-
-const runs = (release) => (release.workers > 1 ? `${release.placement} × ${release.workers}` : release.placement);
 
 function releaseState(release) {
   if (release.champion) return state("champion");

@@ -31,6 +31,4 @@ def releases(
 
 def _row(release: Mapping[str, Any]) -> list[str]:
     state = "champion" if release["champion"] else release["phase"] or ""
-    more = f" × {release['workers']}" if release["workers"] > 1 else ""
-    runs = f"{release['placement']}{more}"
-    return [release["id"], state, runs, release["way"], release["rollout"] or "", release["reason"]]
+    return [release["id"], state, release["runs"], release["way"], release["rollout"] or "", release["reason"]]
