@@ -141,5 +141,10 @@ def _read_end(path: Path, after: int | None) -> tuple[str, int]:
 
 
 def _there_are(home: Home) -> str:
-    names = sorted(path.stem.removeprefix("release-") for path in home.logs.glob("*.log"))
-    return f"There are: {', '.join(names[:20]) or 'none yet'}."
+    stems = sorted(path.stem for path in home.logs.glob("*.log"))
+    releases = [stem.removeprefix("release-") for stem in stems if stem.startswith("release-")]
+    processes = [stem for stem in stems if not stem.startswith("release-")]
+    return (
+        f"There are those of releases: {', '.join(releases[:20]) or 'none yet'}; "
+        f"and with `--process` those of {', '.join(processes[:20]) or 'none yet'}."
+    )

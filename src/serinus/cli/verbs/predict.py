@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from serinus.cli.session import Session, part
-from serinus.core.errors import InvalidInput, SerinusError, Unavailable
+from serinus.core.errors import Forbidden, InvalidInput, NotFound, SerinusError, Unavailable
 
 Row = Mapping[str, Any]
 
@@ -65,14 +66,24 @@ def _ask(envoy: str, model: str, body: Mapping[str, Any], headers: Mapping[str, 
     except ValueError:
         raise SerinusError(f"{envoy} answered {answer.status_code} without JSON", hint="Is it Envoy?") from None
     if not answer.is_success:
-        kind = InvalidInput if answer.status_code in (400, 415, 422) else SerinusError
-        raise kind(f"{answer.status_code}: {said.get('error', 'no reason given')}", hint="`serinus status` shows why.")
+        raise _refusal(answer.status_code, said.get("error", "no reason given"))
     return {
         **said,
         "release": answer.headers.get("x-serinus-release"),
         "request_id": answer.headers.get("x-request-id"),
         "fallback": answer.headers.get("x-serinus-fallback") == "true",
     }
+
+
+def _refusal(status: int, reason: str) -> SerinusError:
+    said = f"{status}: {reason}"
+    if status in (400, 413, 415, 422):
+        return InvalidInput(said)
+    if status == HTTPStatus.NOT_FOUND:
+        return NotFound(said, hint="`serinus status` lists the models that are served.")
+    if status in (401, 403):
+        return Forbidden(said, hint="An admin makes an API key: `serinus token create NAME --plane data`.")
+    return SerinusError(said, hint="`serinus status` shows why.")
 
 
 def _rows(given: str) -> Sequence[Row]:
