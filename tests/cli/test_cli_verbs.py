@@ -95,7 +95,7 @@ def test_a_spec_file_is_sent_and_its_mistakes_come_back(
     assert installation.store.rollout(said.json["rollout"]).spec == "model: card-fraud\n"
     bad = serinus("deploy", "card-fraud@7", "--spec", "bad.yaml", "--supersede")
     assert bad.code == 2
-    assert "rolout" in bad.err
+    assert "bad.yaml:2: rolout" in bad.err
     missing = serinus("deploy", "missing.yaml")
     assert missing.code == 2
     assert "missing.yaml cannot be read" in missing.err
@@ -168,6 +168,22 @@ def test_init_writes_a_spec_once(installation: Installation, serinus: Serinus, t
     assert serinus("init", "card-fraud", "-o", "-").out == "model: card-fraud\n"
 
 
+def test_init_knows_the_columns_of_the_newest_version(serinus: Serinus, installation: Installation) -> None:
+    installation.registry.aliased = False
+    text = serinus("init", "card-fraud", "-o", "-").out
+    assert "# How card-fraud version 7 (mlflow.sklearn)" in text
+    assert "    amount: double\n    country: string\n" in text
+
+
+def test_init_of_a_model_that_is_not_registered_writes_nothing(
+    installation: Installation, serinus: Serinus, tmp_path: Path
+) -> None:
+    said = serinus("init", "card-frud")
+    assert said.code == 1
+    assert "card-frud" in said.err
+    assert not (tmp_path / "card-frud.yaml").exists()
+
+
 def test_events_and_the_audit_are_lines(installation: Installation, serinus: Serinus) -> None:
     busy(installation)
     lines = serinus("events", "--json", "-n", "2").out.splitlines()
@@ -206,7 +222,9 @@ def test_logs_of_a_release_and_of_a_process(installation: Installation, serinus:
     (installation.home.logs / "envoy.log").write_text("starting\n")
     assert serinus("logs", V6.id, "-n", "1").out == "two\n"
     assert serinus("logs", "--process", "envoy", "--json").json == {"line": "starting"}
-    assert "envoy" in serinus("logs", "nothing").err
+    hint = serinus("logs", "envoy").err
+    assert f"of releases: {V6.id};" in hint
+    assert "with `--process` those of envoy." in hint
 
 
 # --- acting -----------------------------------------------------------------------------------------------
@@ -284,8 +302,9 @@ def test_predict_reads_a_file_and_says_what_the_model_refused(
     assert said.json["release"] == "card-fraud-6-1c04be"
     proxy.status = 400
     refused = serinus("predict", "card-fraud", "--row", "row.json")
-    assert refused.code == 2
-    assert "400: input 'amount' is missing" in refused.err
+    assert (refused.code, refused.err) == (2, "error: 400: input 'amount' is missing\n")
+    proxy.status = 404
+    assert "lists the models that are served" in serinus("predict", "card-fraud", "--row", "row.json").err
 
 
 @pytest.mark.parametrize("row", ["{", "[]", '[{"a": 1}, {"b": 1}]', '{"a": {}}', "missing.json", "[1]"])

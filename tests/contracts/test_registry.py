@@ -82,6 +82,13 @@ def test_what_is_not_there_is_named_with_what_is(registry: Registry) -> None:
         registry.find("card-fraud", "latest")
 
 
+def test_the_newest_version_is_the_one_that_was_registered_last(registry: Registry) -> None:
+    assert registry.newest("card-fraud").version == "2"
+    with pytest.raises(NotFound) as told:
+        registry.newest("card-frud")
+    assert "card-fraud" in told.value.hint
+
+
 def test_an_alias_can_be_set_moved_and_dropped_repeatedly(registry: Registry) -> None:
     for version in ("1", "1", "2"):
         registry.set_alias("card-fraud", "challenger", version)

@@ -113,6 +113,9 @@ class FakeRegistry:
             raise NotFound(f"{model} has no version or alias {version_or_alias}")
         return VersionRef(model, version, "READY", run_id=version)
 
+    def newest(self, model: str) -> VersionRef:
+        return self.find(model, max(self.behaviours, key=int, default="1"))
+
     def aliases(self) -> Mapping[str, Mapping[str, str]]:
         self._answer()
         return {model: dict(found) for model, found in self.alias.items()}

@@ -24,8 +24,17 @@ class Desk(Protocol):
     """Takes people's wishes. Raises InvalidInput, NotFound, Refused, or Unavailable."""
 
     def deploy(
-        self, *, ref: str | None, spec: str | None, actor: Actor, why: str = "", supersede: bool = False
-    ) -> Deployed: ...
+        self,
+        *,
+        ref: str | None,
+        spec: str | None,
+        actor: Actor,
+        why: str = "",
+        supersede: bool = False,
+        source: str = "<spec>",
+    ) -> Deployed:
+        """`source`: what errors call the spec."""
+        ...
 
     def order(self, rollout_id: str, kind: str, *, actor: Actor, why: str = "") -> str:
         """`promote`, `abort` or `approve`; what was ordered, in words."""

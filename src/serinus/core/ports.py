@@ -48,6 +48,10 @@ class Registry(Protocol):
         """`7`, `@challenger` or `challenger`. NotFound names the versions or aliases that there are."""
         ...
 
+    def newest(self, model: str) -> VersionRef:
+        """The version that was registered last and is ready. NotFound names near models."""
+        ...
+
     def aliases(self) -> Mapping[str, Mapping[str, str]]:
         """Every model -> alias -> version. One cheap call: it is polled."""
         ...

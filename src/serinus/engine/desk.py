@@ -15,7 +15,7 @@ from serinus.core.errors import InvalidInput, NotFound, Refused
 from serinus.core.rollout import Kind, ModelState, Order, Phase, Plan, Policy, Rollout, Status
 from serinus.core.values import Access, Actor, Release, VersionRef
 from serinus.delivery import may_approve
-from serinus.engine.facts import facts_of
+from serinus.engine.facts import by_alias, facts_of
 from serinus.engine.happenings import event_of
 from serinus.engine.world import World
 
@@ -45,10 +45,18 @@ class Desk:
     # --- deploy ------------------------------------------------------------------------------------------
 
     def deploy(
-        self, *, ref: str | None, spec: str | None, actor: Actor, why: str = "", supersede: bool = False
+        self,
+        *,
+        ref: str | None,
+        spec: str | None,
+        actor: Actor,
+        why: str = "",
+        supersede: bool = False,
+        source: str = "<spec>",
     ) -> Deployed:
-        """Of `ref` (`model@7`, `model@challenger`) by the model's spec in the fleet repository, or by `spec`."""
-        model, wanted, text = self._what(ref, spec)
+        """Of `ref` (`model@7`, `model@challenger`) by the model's spec in the fleet repository, or by `spec`, which
+        its errors call `source`."""
+        model, wanted, text = self._what(ref, spec, source)
         self._check_disk()
         found = self._find(model, wanted, named=ref is not None)
         state = self._world.store.model(model)
@@ -69,19 +77,17 @@ class Desk:
         self._begin(rollout, in_flight)
         return Deployed(rollout.id, False, f"{model}@{found.version} is on its way as {rollout.id}")
 
-    def _what(self, ref: str | None, spec: str | None) -> tuple[str, str, str]:
+    def _what(self, ref: str | None, spec: str | None, source: str) -> tuple[str, str, str]:
         """(model, version or alias, spec text). A spec by itself is for the version that has the alias `challenger`."""
         if ref is None and spec is None:
             raise InvalidInput("nothing to deploy", hint="Name a version, `card-fraud@7`, or give a spec file.")
         model, _, wanted = (ref or "").partition("@")
         if spec is not None:
-            parsed = specs.load(spec, model=model or None)
-            if model and parsed.model != model:
-                raise InvalidInput(f"the spec is of {parsed.model}, the version of {model}")
+            parsed = specs.load(spec, source=source, model=model or None)
             return parsed.model, wanted or "challenger", spec
         if not wanted:
             raise InvalidInput(f"'{ref}' names no version", hint=f"Write `{model}@7` or `{model}@challenger`.")
-        return model, wanted, self.initial_spec(model)
+        return model, wanted, self._world.fleet.read(model) or self._first_spec(model, by_alias(self._world, model))
 
     def _find(self, model: str, wanted: str, *, named: bool) -> VersionRef:
         try:
@@ -231,8 +237,14 @@ class Desk:
         self._news.set()
 
     def initial_spec(self, model: str) -> str:
-        """What `serinus init` writes: the spec in the fleet repository, or a first one."""
-        return self._world.fleet.read(model) or specs.initial(model, facts_of(self._world, model))
+        """What `serinus init` writes: the spec in the fleet repository, or a first one: of the version that has an
+        alias, or was registered last."""
+        return self._world.fleet.read(model) or self._first_spec(
+            model, by_alias(self._world, model) or self._world.registry.newest(model)
+        )
+
+    def _first_spec(self, model: str, ref: VersionRef | None) -> str:
+        return specs.initial(model, facts_of(self._world, ref))
 
 
 def _rollback_plan(state: ModelState, release: Release) -> Plan:

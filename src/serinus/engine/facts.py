@@ -11,9 +11,8 @@ EVALUATION = ("evaluation.parquet", "evaluation.csv")
 GOLDEN = ("golden.json",)
 
 
-def facts_of(world: World, model: str) -> specs.Facts:
-    """Of the version that is most likely meant: the challenger, else the champion. Without either, nothing is known."""
-    ref = _likely(world, model)
+def facts_of(world: World, ref: VersionRef | None) -> specs.Facts:
+    """What is logged with `ref`. Without a version nothing is known."""
     if ref is None:
         return specs.Facts()
     artifact = world.registry.fetch(ref)
@@ -26,7 +25,8 @@ def facts_of(world: World, model: str) -> specs.Facts:
     )
 
 
-def _likely(world: World, model: str) -> VersionRef | None:
+def by_alias(world: World, model: str) -> VersionRef | None:
+    """The version that is most likely meant: the challenger, else the champion, else None."""
     for alias in ("challenger", "champion"):
         try:
             return world.registry.find(model, alias)

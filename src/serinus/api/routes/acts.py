@@ -34,6 +34,8 @@ class Deployment(Wish):
 
     ref: Name | None = None
     spec: Annotated[str, Field(max_length=200_000)] | None = None
+    spec_name: Annotated[str, Field(min_length=1, max_length=4096)] = "<spec>"
+    """What errors call the spec: the name of its file."""
     supersede: bool = False
     """Take the place of a rollout of the same model that is in flight."""
 
@@ -62,7 +64,14 @@ def deploy(wish: Deployment, services: Given, actor: Deployer) -> Mapping[str, A
     details = {"supersede": wish.supersede, "with_spec": wish.spec is not None}
     with audited(services.world, actor, "deploy", wish.ref or "spec", wish.why, details):
         return _as_json(
-            services.desk.deploy(ref=wish.ref, spec=wish.spec, actor=actor, why=wish.why, supersede=wish.supersede)
+            services.desk.deploy(
+                ref=wish.ref,
+                spec=wish.spec,
+                actor=actor,
+                why=wish.why,
+                supersede=wish.supersede,
+                source=wish.spec_name,
+            )
         )
 
 

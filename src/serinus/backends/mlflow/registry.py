@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -44,16 +44,17 @@ class MlflowRegistry:
                 found = by(model, wanted)
         except (NotFound, InvalidInput) as error:
             raise self._not_found(model, wanted) from error
-        ref = VersionRef(
-            model=found.name,
-            version=str(found.version),
-            status=found.status,
-            run_id=found.run_id or None,
-            source=found.source or "",
-            tags=dict(found.tags),
-        )
+        ref = _ref(found)
         _refuse_unready(ref)
         return ref
+
+    def newest(self, model: str) -> VersionRef:
+        ready = [one for one in self._versions(model) if one.status == "READY"]
+        if not ready:
+            raise self._no_model(model) or NotFound(
+                f"{model} has no version that is ready.", hint="Register one first."
+            )
+        return _ref(max(ready, key=lambda one: int(one.version)))
 
     def aliases(self) -> Mapping[str, Mapping[str, str]]:
         """One request for every thousand models."""
@@ -103,6 +104,16 @@ class MlflowRegistry:
             yield from page
             token = page.token or ""
 
+    def _versions(self, model: str) -> Sequence[Any]:
+        quote = '"' if "'" in model else "'"
+        with self._client() as client:
+            # Newest first: of more than a page the last ones are seen.
+            return list(
+                client.search_model_versions(
+                    f"name = {quote}{model}{quote}", max_results=_PAGE, order_by=["version_number DESC"]
+                )
+            )
+
     def _download(self, ref: VersionRef, directory: Path) -> Path:
         try:
             with self._client() as client:
@@ -131,21 +142,38 @@ class MlflowRegistry:
         except NotFound:  # the run has been deleted
             return None
 
+    def _no_model(self, model: str) -> NotFound | None:
+        """Names near ones; None where it is registered."""
+        named = [found.name for found in self._models()]
+        if model in named:
+            return None
+        near = get_close_matches(model, named, n=3) or sorted(named)[:5]
+        hint = f"There is {', '.join(near)}." if near else "Nothing is registered there yet."
+        return NotFound(f"MLflow has no registered model {model!r}.", hint=hint)
+
     def _not_found(self, model: str, wanted: str) -> NotFound:
         """Names what there is instead."""
-        named = {found.name: found for found in self._models()}
-        if model not in named:
-            near = get_close_matches(model, named, n=3) or sorted(named)[:5]
-            hint = f"There is {', '.join(near)}." if near else "Nothing is registered there yet."
-            return NotFound(f"MLflow has no registered model {model!r}.", hint=hint)
+        if unknown := self._no_model(model):
+            return unknown
         if not wanted.isdecimal():
-            aliases = ", ".join(f"@{alias}" for alias in sorted(named[model].aliases)) or "none"
+            with self._client() as client:
+                found = client.get_registered_model(model)
+            aliases = ", ".join(f"@{alias}" for alias in sorted(found.aliases)) or "none"
             return NotFound(f"{model} has no alias {wanted!r}.", hint=f"Its aliases: {aliases}.")
-        with self._client() as client:
-            quote = '"' if "'" in model else "'"
-            found = client.search_model_versions(f"name = {quote}{model}{quote}", max_results=_PAGE)
-        versions = ", ".join(str(number) for number in sorted(int(one.version) for one in found)[-20:]) or "none"
+        numbers = sorted(int(one.version) for one in self._versions(model))
+        versions = ", ".join(str(number) for number in numbers[-20:]) or "none"
         return NotFound(f"{model} has no version {wanted}.", hint=f"Its versions: {versions}.")
+
+
+def _ref(found: Any) -> VersionRef:
+    return VersionRef(
+        model=found.name,
+        version=str(found.version),
+        status=found.status,
+        run_id=found.run_id or None,
+        source=found.source or "",
+        tags=dict(found.tags),
+    )
 
 
 def _refuse_reserved(model: str, wanted: str) -> None:

@@ -36,8 +36,9 @@ def deploy(
       serinus deploy card-fraud.yaml
       serinus deploy card-fraud@7 --spec card-fraud.yaml --reason "the feed is mended"
     """
-    ref, text = _what(what, spec)
-    begun = at.client.post("/v1/deployments", {"ref": ref, "spec": text, "why": reason, "supersede": supersede})
+    ref, file = _what(what, spec)
+    wish = {"ref": ref, "why": reason, "supersede": supersede}
+    begun = at.client.post("/v1/deployments", {**wish, **(_read(file) if file else {})})
     follow(at, begun, detach=detach)
 
 
@@ -64,17 +65,18 @@ def follow(at: Session, begun: Document, *, detach: bool) -> None:
     raise typer.Exit(0 if words.promoted(rollout) else 1)
 
 
-def _what(what: str, spec: Path | None) -> tuple[str | None, str | None]:
-    """(ref, spec text)."""
+def _what(what: str, spec: Path | None) -> tuple[str | None, Path | None]:
+    """(ref, spec file)."""
     path = Path(what)
     if spec is None and (path.suffix in (".yaml", ".yml") or path.is_file()):
-        return None, _read(path)
-    return what, _read(spec) if spec is not None else None
+        return None, path
+    return what, spec
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> Document:
+    """The spec as the API takes it, with the name by which its errors call it."""
     try:
-        return path.read_text(encoding="utf-8")
+        return {"spec": path.read_text(encoding="utf-8"), "spec_name": str(path)}
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise InvalidInput(
