@@ -30,8 +30,11 @@ class Answers:
 
     def __init__(self, *answers: Rollout | Exception) -> None:
         self._answers = list(answers)
+        self.events: list[words.Document] = []
 
-    def get(self, path: str) -> words.Document:
+    def get(self, path: str, after: int = 0, **_: object) -> words.Document | list[words.Document]:
+        if path == "/v1/events":
+            return [event for event in self.events if event["number"] > after]
         assert path.startswith("/v1/rollouts/card-fraud-r")
         answer = self._answers.pop(0)
         if isinstance(answer, Exception):
@@ -53,6 +56,24 @@ def test_news_are_told_once() -> None:
     held = in_canary(1)
     held = replace(held, status=replace(held.status, hold="no figures from the prediction log"))
     assert list(words.news(canary, document(held))) == ["held: no figures from the prediction log"]
+
+
+def test_what_the_builder_says_is_told_once_while_it_builds(capfd) -> None:
+    """The note that repeats its last line is not told again."""
+    said = ["resolving numpy", "building environment 1f: Python 3.11.7", "compiled: all are answered alike"]
+    build = rollout(1, Phase.BUILD)
+    placed = replace(rollout(1, Phase.PLACE), notes=("compiled: all are answered alike",))
+    server = Answers(build, build, placed, rollout(1, Phase.PROMOTED))
+    server.events = [
+        {"number": n + 1, "rollout": "card-fraud-r1", "kind": "progress", "text": t} for n, t in enumerate(said)
+    ]
+    server.events += [{"number": 9, "rollout": "card-fraud-r0", "kind": "progress", "text": "of another rollout"}]
+    watch(server, "card-fraud-r1", Terminal(as_json=False))  # type: ignore[arg-type]
+    lines = capfd.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith(("build: ", "note: "))] == [
+        "build: preparing the environment",
+        *(f"build: {text}" for text in said),
+    ]
 
 
 def test_a_canarys_line_tells_how_far_it_is_and_what_it_needs() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cli_harness import Proxy, Serinus
 from scenes import GATES, V6, V7, busy, in_canary, rollout, troubled
-from small_fleet import NOW, Installation, wait_until
+from small_fleet import NOW, Installation, process, wait_until
 
 from serinus.core.rollout import Cause, ModelState, Phase, Rollout
 from serinus.core.values import Access, Actor, Event
@@ -138,6 +138,17 @@ def test_status_says_what_is_live_what_is_in_flight_and_what_is_wrong(
     assert serinus("status", "card-fraud", "--json").json["champion"]["release"] == V6.id
     assert "merchant" not in serinus("status", "card-fraud").out
     assert serinus("status", "card-frod").code == 1
+
+
+def test_status_says_which_process_was_started_again_within_the_hour(
+    installation: Installation, serinus: Serinus
+) -> None:
+    again = process("host", restarts=1, reason="killed by SIGKILL")
+    installation.processes[3] = {**again, "since": NOW.timestamp() - 5}
+    installation.processes[2] = process("envoy", restarts=2, reason="killed by SIGKILL")  # an hour ago
+    out = serinus("status").out
+    assert "host was started again 5 s ago: killed by SIGKILL" in out
+    assert "envoy" not in out
 
 
 def test_releases_and_explain_tell_what_became_of_each_with_the_numbers(

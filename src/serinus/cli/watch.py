@@ -58,39 +58,71 @@ def _last(documents: Iterator[Document | None]) -> Document:
     return last
 
 
+class _News:
+    """What has become true since the last look, a line each; while an environment is built, what the builder says."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._before: Document | None = None
+        self._built: set[str] = set()
+        self._after = 0
+
+    def lines(self, rollout: Document) -> Iterator[str]:
+        built = list(self._build(rollout))
+        news = [n for n in words.news(self._before, rollout) if n.removeprefix("note: ") not in self._built]
+        yield from (*news, *built) if rollout["status"]["phase"] == "build" else (*built, *news)
+        self._before = rollout
+
+    def _build(self, rollout: Document) -> Iterator[str]:
+        """Once more after its end: the last lines come between two looks."""
+        if all(seen is None or seen["status"]["phase"] != "build" for seen in (self._before, rollout)):
+            return
+        try:
+            events = self._client.get("/v1/events", after=self._after, model=rollout["model"])
+        except Unavailable:
+            return  # it is being restarted: the next look asks for the same
+        for event in events:
+            self._after = event["number"]
+            if event["rollout"] == rollout["id"] and event["kind"] == "progress":
+                self._built.add(event["text"])
+                yield f"build: {event['text']}"
+
+
 def _tell(client: Client, rollout_id: str, out: Terminal) -> Document:
-    before: Document | None = None
+    last: Document | None = None
+    news = _News(client)
     told = time.monotonic()
     for rollout in looks(client, rollout_id):
         if rollout is None:
             continue
-        for line in words.news(before, rollout):
+        for line in news.lines(rollout):
             out.line(line)
             told = time.monotonic()
         if rollout["status"]["phase"] == "canary" and time.monotonic() - told >= LINE_EVERY:
             out.line(words.progress_line(rollout, datetime.now(UTC)))
             told = time.monotonic()
-        before = rollout
-    assert before is not None
-    return before
+        last = rollout
+    assert last is not None
+    return last
 
 
 def _draw(client: Client, rollout_id: str, out: Terminal) -> Document:
     """What has happened scrolls by above; the canary's figures are drawn over and over below."""
     from rich.live import Live
 
-    before: Document | None = None
+    last: Document | None = None
+    news = _News(client)
     with Live(console=out.console, refresh_per_second=4, transient=True) as live:
         for rollout in looks(client, rollout_id):
             if rollout is None:
                 live.update("waiting for an answer")
                 continue
-            for line in words.news(before, rollout):
+            for line in news.lines(rollout):
                 out.line(line, style=style_of(line))
             live.update(panel(rollout, datetime.now(UTC)))
-            before = rollout
-    assert before is not None
-    return before
+            last = rollout
+    assert last is not None
+    return last
 
 
 def style_of(line: str) -> str:
@@ -100,7 +132,7 @@ def style_of(line: str) -> str:
         return STYLES.get(head[1].strip(), "")
     if line.startswith(("stopped", "stopping")):
         return "red"
-    return {"promoted": "bold green", "held": "yellow", "note": "dim"}.get(head[0], "")
+    return {"promoted": "bold green", "held": "yellow", "note": "dim", "build": "dim"}.get(head[0], "")
 
 
 def panel(rollout: Document, now: datetime) -> Group:

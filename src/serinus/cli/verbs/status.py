@@ -10,6 +10,8 @@ from serinus.cli import words
 from serinus.cli.session import Session, part
 from serinus.core.values import WHOLE
 
+RESTARTS_TOLD_SECONDS = 3600.0
+
 
 def status(
     at: Session,
@@ -47,8 +49,8 @@ def _show(at: Session, fleet: Mapping[str, Any], *, whole: bool) -> None:
         for note in one["notes"]:
             at.out.line(f"{one['model']}: {note}", style="yellow")
     ill = [p for p in fleet["processes"] if p["state"] != "running"]
-    for process in ill if whole else ():
-        at.out.line(f"{process['name']} is {process['state']}: {process['reason'] or 'no reason known'}", style="red")
+    for process in fleet["processes"] if whole else ():
+        _show_process(at, process, now)
     for warning in fleet["warnings"] if whole else ():
         at.out.line(f"warning: {warning}", style="yellow")
     if not ill and not fleet["warnings"] and not any(m["state"] == "trouble" for m in models):
@@ -67,6 +69,15 @@ def _row(model: Mapping[str, Any], now: datetime) -> list[str]:
         f"{sum(t['errors'] for t in model['traffic']):,}",
         f"{live['p99_ms']:.1f} ms" if live and live["p99_ms"] is not None else "",
     ]
+
+
+def _show_process(at: Session, process: Mapping[str, Any], now: datetime) -> None:
+    """Only one that does not run, or was started again within the hour."""
+    name, reason = process["name"], process["reason"] or "no reason known"
+    if process["state"] != "running":
+        at.out.line(f"{name} is {process['state']}: {reason}", style="red")
+    elif process["restarts"] and now.timestamp() - process["since"] < RESTARTS_TOLD_SECONDS:
+        at.out.line(f"{name} was started again {words.ago(process['since'], now)}: {reason}", style="yellow")
 
 
 def _show_rollout(at: Session, rollout: Mapping[str, Any], now: datetime) -> None:
