@@ -305,6 +305,22 @@ def test_records_that_cannot_be_written_do_not_stop_the_keeping(stage: Stage, ho
     assert stage.pid("host") is None
 
 
+def test_a_record_that_could_not_be_written_is_written_once_it_can_be(stage: Stage, home: Home, clock: Clock) -> None:
+    keeper = Keeper(home, [forever("host")], clock)
+    keeper.round()
+    first = stage.pid("host")
+    assert first is not None
+    shutil.rmtree(home.run)
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: stage.pid("host") is None)
+    keeper.round()
+    home.run.mkdir()
+    keeper.round()
+    (shown,) = state.processes(home)
+    assert (shown["state"], shown["restarts"]) == ("running", 1)
+    keeper.stop()
+
+
 def test_a_log_that_grows_is_turned_over_while_the_process_goes_on_writing(
     home: Home, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

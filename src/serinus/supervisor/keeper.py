@@ -53,6 +53,8 @@ class _Watched:
     delay: float = 0.0
     next_try: float = 0.0
     log_from: int = 0
+    unwritten: bool = False
+    """Its record is not on disk yet."""
 
 
 class Keeper:
@@ -87,6 +89,8 @@ class Keeper:
     def round(self) -> None:
         """Starts what should run and does not, unless it is backing off."""
         for watched in self._watched:
+            if watched.unwritten:
+                self._remember(watched, watched.record)
             if _alive(watched):
                 if self._now() - watched.started > HEALTHY_AFTER:
                     watched.delay = 0.0
@@ -161,9 +165,12 @@ class Keeper:
     def _remember(self, watched: _Watched, record: ProcessRecord) -> None:
         watched.record = record
         # A full disk must not stop the one that keeps the others running: what is in memory goes on, and after its
-        # death its processes are found by their marks.
-        with contextlib.suppress(OSError):
+        # death its processes are found by their marks. What could not be written is tried again in every round.
+        try:
             state.write(self._home, record)
+            watched.unwritten = False
+        except OSError:
+            watched.unwritten = True
 
     def _look_after_logs(self) -> None:
         if self._now() - self._logs_seen < LOGS_EVERY:
