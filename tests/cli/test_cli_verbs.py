@@ -179,6 +179,16 @@ def test_init_writes_a_spec_once(installation: Installation, serinus: Serinus, t
     assert serinus("init", "card-fraud", "-o", "-").out == "model: card-fraud\n"
 
 
+def test_init_leaves_nothing_half_written(serinus: Serinus, installation: Installation, tmp_path: Path) -> None:
+    (tmp_path / "there").write_text("")
+    said = serinus("init", "card-fraud", "-o", "there/spec.yaml")
+    assert (said.code, said.err.splitlines()[0]) == (1, "error: there/spec.yaml cannot be written: File exists")
+    (tmp_path / "directory").mkdir()
+    said = serinus("init", "card-fraud", "-o", "directory", "--force")
+    assert (said.code, said.err.splitlines()[0]) == (1, "error: directory cannot be written: Is a directory")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".serinus", "directory", "there"]
+
+
 def test_init_knows_the_columns_of_the_newest_version(serinus: Serinus, installation: Installation) -> None:
     installation.registry.aliased = False
     text = serinus("init", "card-fraud", "-o", "-").out

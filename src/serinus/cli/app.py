@@ -105,6 +105,8 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read our output has gone: nothing is wrong, and the interpreter must not try to flush again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:  # a full disk, say, or a file that may not be written
+        return _fail(f"{error.filename or 'a file'}: {error.strerror or type(error).__name__}", "", 1, as_json)
 
 
 def _fail(error: str, hint: str, code: int, as_json: bool) -> int:

@@ -31,9 +31,22 @@ def init(
         return
     if path.exists() and not force:
         raise Refused(f"{path} is there already", hint="Say --force to write over it, or choose another with -o.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(found["spec"], encoding="utf-8")
+    _write(path, found["spec"])
     if at.out.as_json:
         at.out.json({**found, "file": str(path)})
         return
     at.out.line(f"{path} is written. Next: `serinus deploy {model}@VERSION --spec {path}`.")
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            new.write_text(text, encoding="utf-8")
+            new.replace(path)
+        finally:
+            new.unlink(missing_ok=True)
+    except OSError as error:
+        raise Refused(f"{path} cannot be written: {error.strerror}", hint="Choose another place with -o.") from None
