@@ -92,6 +92,10 @@ class Log:
         self.counters: list[Totals] = []
         self.labels: dict[str, Label] = {}
         self.kept: dict[str, int] = {}
+        self.lost: list[str] = []
+
+    def warnings(self) -> Sequence[str]:
+        return self.lost
 
     def retain(self, model: str, days: int) -> None:
         self.kept[model] = days

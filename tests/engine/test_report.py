@@ -46,6 +46,12 @@ def test_what_a_stopped_release_failed_at_is_no_trouble_any_more(report) -> None
     assert (model["state"], model["notes"]) == ("serving", [])
 
 
+def test_what_the_prediction_log_cannot_do_is_a_warning_of_the_status(report, monkeypatch) -> None:
+    lab, made = report
+    monkeypatch.setattr(lab.log, "warnings", lambda: ["the prediction log: cannot write: No space left on device"])
+    assert made.status()["warnings"] == ["the prediction log: cannot write: No space left on device"]
+
+
 def test_how_a_release_runs_is_said_with_the_number_of_its_workers(report, monkeypatch) -> None:
     lab, made = report
     (release,) = made.releases(None)

@@ -292,6 +292,9 @@ class FakeLog:
     def totals(self) -> Mapping[str, Totals]:
         return {}
 
+    def warnings(self) -> Sequence[str]:
+        return []
+
     def retain(self, model: str, days: int) -> None:
         self.kept[model] = days
 

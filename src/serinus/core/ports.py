@@ -193,6 +193,10 @@ class PredictionLog(Protocol):
         """Release -> its counters, also of releases that are gone."""
         ...
 
+    def warnings(self) -> Sequence[str]:
+        """What it cannot do now, or has lost, a sentence each; empty where all is well. Never raises."""
+        ...
+
     def retain(self, model: str, days: int) -> None:
         """How long the model's records are kept, from now on."""
         ...

@@ -52,7 +52,12 @@ class Report:
             "models": [self._model(s, flights.get(s.model), placements, trouble.pop(s.model, ())) for s in shown],
             "totals": self._totals(),
             "processes": list(self._processes()),
-            "warnings": [*self._warnings(), *self._disk(), *(line for lines in trouble.values() for line in lines)],
+            "warnings": [
+                *self._warnings(),
+                *self._disk(),
+                *self._world.log.warnings(),
+                *(line for lines in trouble.values() for line in lines),
+            ],
             "addresses": dict(self._addresses),
             "now": self._world.clock.now().isoformat(),
         }

@@ -98,11 +98,11 @@ def test_on_a_full_disk_nothing_is_acknowledged_or_lost_and_the_status_says_so(
     assert sorted(log.read().collect()["request_id"]) == sorted(f"request-{number}" for number in range(61))
 
 
-def test_records_that_a_worker_had_to_drop_are_a_warning(collector, worker, until) -> None:
+def test_records_that_a_worker_had_to_drop_are_a_warning(collector, worker, log, until) -> None:
     sender = worker()
     sender.submit([], dropped=17)
     sender.settle()
-    until(lambda: collector.status()["warnings"] == [f"{RELEASE} dropped 17 records"])
+    until(lambda: log.warnings() == [f"the prediction log: {RELEASE} dropped 17 records"])
 
 
 def test_totals_only_grow_over_restarts_and_count_what_was_dropped_once(collector, worker, record, log, until) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
@@ -103,9 +103,10 @@ class DeltaPredictionLog:
         missing = self._outcomes.frame().lazy().join(known, on="request_id", how="anti")
         return int(missing.select(pl.len()).collect().item())
 
-    def status(self) -> Mapping[str, object] | None:
-        """What the collector last said of itself (`warnings` above all); None: it has not started."""
-        return read_status(self._home)
+    def warnings(self) -> Sequence[str]:
+        """As the collector last said."""
+        status = read_status(self._home) or {}
+        return [f"the prediction log: {warning}" for warning in status.get("warnings", ())]
 
     def close(self) -> None:
         self._counts_database.close()
