@@ -146,6 +146,25 @@ def test_text_from_people_and_models_is_text(installation: Installation, page: A
     assert page.title() == "Serinus"
 
 
+def test_the_verdict_leads_to_why_a_version_was_stopped(installation: Installation, page: Any, address: str) -> None:
+    busy(installation)
+    sign_in(page, address, installation.token())
+    page.click("#verdict li:has-text('card-fraud 5 was stopped') a")
+    assert "errors: 37 of 2,104 canary requests" in page.inner_text(":target")
+
+
+@pytest.mark.parametrize("width", [360, 720, 820, 1280])
+def test_no_column_is_cut(width: int, installation: Installation, page: Any, address: str) -> None:
+    troubled(installation)
+    page.set_viewport_size({"width": width, "height": 740})
+    sign_in(page, address, installation.token())
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    assert (
+        page.evaluate("[...document.querySelectorAll('.wide')].filter((w) => w.scrollWidth > w.clientWidth).length")
+        == 0
+    )
+
+
 def test_it_fits_a_phone_and_is_used_by_keyboard(installation: Installation, page: Any, address: str) -> None:
     troubled(installation)
     page.set_viewport_size({"width": 360, "height": 740})

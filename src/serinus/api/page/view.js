@@ -13,8 +13,12 @@ export function showVerdict(status, rollouts) {
   document.getElementById("verdict").className = `verdict ${level}`;
   show("verdict", key([sentence, points]), () => [
     h("h1", {}, sentence),
-    points.length ? h("ul", {}, points.map((point) => h("li", {}, point))) : null,
+    points.length ? h("ul", {}, points.map(point)) : null,
   ]);
+}
+
+function point({ text, rollout }) {
+  return h("li", {}, text, rollout ? [" ", h("a", { href: `#${rollout}` }, "Why?")] : null);
 }
 
 export function showFleet(status) {
@@ -116,7 +120,7 @@ function stoppedCard(rollout) {
   });
   return h(
     "article",
-    { class: "card stopped", "aria-label": `Stopped rollout ${rollout.id}` },
+    { id: rollout.id, class: "card stopped", "aria-label": `Stopped rollout ${rollout.id}` },
     title(rollout),
     h("p", { class: "why" }, h("b", {}, `Stopped, because ${cause(rollout)}. `), rollout.status.reason),
     h("p", { class: "quiet" }, when(rollout.status.since), " · ", code(`serinus explain ${rollout.id}`)),

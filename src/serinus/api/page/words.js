@@ -15,7 +15,7 @@ const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 
 const DAY_MS = 86_400_000;
 
-// Is anything wrong? {level, sentence, points}. `now`: milliseconds.
+// Is anything wrong? {level, sentence, points}, a point {text, rollout?}. `now`: milliseconds.
 export function verdict(status, rollouts, now) {
   const models = status.models.filter((m) => m.state === "trouble");
   const processes = status.processes.filter((p) => p.state !== "running");
@@ -23,7 +23,7 @@ export function verdict(status, rollouts, now) {
     ...models.map((m) => `${m.model}: ${m.notes.join("; ") || "something is not as it should be"}`),
     ...processes.map((p) => `${p.name} is ${p.state.replaceAll("-", " ")}${p.reason ? `: ${p.reason}` : ""}`),
   ];
-  const points = [...wrong, ...status.warnings, ...lately(rollouts, now)];
+  const points = [...[...wrong, ...status.warnings].map((text) => ({ text })), ...lately(rollouts, now)];
   if (wrong.length) return { level: "bad", sentence: `Something is wrong: ${subjects(models, processes)}.`, points };
   if (status.warnings.length) {
     return { level: "warn", sentence: `${serving(status)}, with ${plural(status.warnings.length, "warning")}.`, points };
@@ -32,12 +32,13 @@ export function verdict(status, rollouts, now) {
   return { level: "good", sentence: `All is well: ${serving(status).toLowerCase()}.`, points };
 }
 
-// What Serinus itself stopped within a day: no trouble, because what was live stayed live, but somebody wonders.
+// The last that Serinus itself stopped within a day: no trouble, because what was live stayed live, but somebody wonders.
 function lately(rollouts, now) {
   return rollouts
     .filter((r) => r.status.phase === "aborted" && now - Date.parse(r.status.since) < DAY_MS)
     .filter((r) => !["operator", "superseded"].includes(r.status.cause))
-    .map((r) => `${r.model} ${r.version} was stopped, because ${cause(r)}; the champion stayed. See below.`);
+    .slice(0, 3)
+    .map((r) => ({ text: `${r.model} ${r.version} was stopped, because ${cause(r)}; the champion stayed.`, rollout: r.id }));
 }
 
 function subjects(models, processes) {
