@@ -38,19 +38,20 @@ rollout: {{steps: []}}
 class Installation:
     """One home, its processes, and the registry in it. Use as a context: it is taken down and deleted at the end."""
 
-    def __init__(self, name: str, *, keys: bool = False) -> None:
-        """`keys`: callers of models need one (`key`), as they do wherever more than loopback is listened to."""
+    def __init__(self, name: str, *, keys: bool = False, up: Sequence[str] = ()) -> None:
+        """`up`: further options of it. `keys`: callers of models need one (`key`), as they do wherever more than loopback is listened to."""
         SCRATCH.mkdir(exist_ok=True)
         self.home = Path(tempfile.mkdtemp(prefix=f"serinus-bench-{name}-"))
         self.addresses: Mapping[str, str] = {}
         self._host: Group | None = None
         self._keys = keys
+        self._up = up
         self.key: str | None = None
 
     def __enter__(self) -> Installation:
         try:
             everywhere = ["--listen", "0.0.0.0"]  # noqa: S104 - what has keys asked for; tokens guard the API
-            self.addresses = self.json("up", *(everywhere if self._keys else []))
+            self.addresses = self.json("up", *(everywhere if self._keys else []), *self._up)
             if self._keys:
                 self.key = self.json("token", "create", "bench", "--plane", "data")["token"]
         except DidNotStart:

@@ -73,7 +73,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what runs is stopped on the way out
     models = small(asked.models, _ENVIRONMENTS, uncompiled=range(1, _ENVIRONMENTS))
     account = Account(len(models))
-    with Installation("soak") as installation:
+    with Installation("soak", up=("--memory", asked.memory)) as installation:
         publish(installation, models)
         _soak(installation, models, account, asked.minutes * 60, asked.rate, random.Random(asked.seed))  # noqa: S311
     _print(account)
@@ -166,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--models", type=int, default=200)
     parser.add_argument("--rate", type=float, default=300.0, help="requests a second over all models")
+    parser.add_argument("--memory", default="5GiB", help="for all models; Serinus itself needs the rest of 6 GiB")
     parser.add_argument("--seed", type=int, default=1)
     return parser
 

@@ -76,6 +76,9 @@ class Options:
             raise InvalidInput(
                 f"--envoy {self.envoy_binary} is not a program", hint="Give the path of an Envoy binary."
             )
+        for path in self.interpreters:
+            if not (Path(path).is_file() and os.access(path, os.X_OK)):
+                raise InvalidInput(f"--interpreter {path} is not a program", hint="Give the path of a Python.")
         return replace(
             settings,
             listen=_address(self.listen) if self.listen else settings.listen,

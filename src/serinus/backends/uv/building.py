@@ -99,6 +99,7 @@ class Builder:
 
     def _compile(self, temporary: Path, say: Callable[[str], None], descriptor: int) -> None:
         """A confined worker cannot write bytecode, so what is not compiled now is compiled at every start."""
+        say("compiling bytecode")  # of a large environment it takes a minute
         python = temporary / "bin" / "python"
         (packages,) = temporary.glob("lib/python*/site-packages")
         command: list[str | Path] = [python, "-I", "-S", bytecode.__file__, packages, self._directory / "bytecode"]
