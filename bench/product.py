@@ -39,7 +39,8 @@ class Installation:
     """One home, its processes, and the registry in it. Use as a context: it is taken down and deleted at the end."""
 
     def __init__(self, name: str, *, keys: bool = False, up: Sequence[str] = ()) -> None:
-        """`up`: further options of it. `keys`: callers of models need one (`key`), as they do wherever more than loopback is listened to."""
+        """`keys`: callers of models need one (`key`), as they do wherever more than loopback is listened to. `up`:
+        further options of it."""
         SCRATCH.mkdir(exist_ok=True)
         self.home = Path(tempfile.mkdtemp(prefix=f"serinus-bench-{name}-"))
         self.addresses: Mapping[str, str] = {}
