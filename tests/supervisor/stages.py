@@ -67,7 +67,7 @@ while True:
 """
 
 
-def wait_until(holds: Callable[[], Any], timeout: float = 10.0) -> Any:
+def wait_until(holds: Callable[[], Any], timeout: float = 60.0) -> Any:
     """What `holds` answers as soon as that is true; fails after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not (found := holds()):

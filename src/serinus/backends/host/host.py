@@ -53,7 +53,7 @@ class Host:
             if worker.record.release not in releases:
                 self._spawn(self._see_off(worker))
             elif worker is not newest[worker.record.release]:
-                self._keepers[worker.record.release].let_go(worker)
+                self._keepers[worker.record.release].retire(worker)
         self._surveying = asyncio.create_task(self._surveyor.run())
         self._holding = asyncio.create_task(self._launcher.sockets.run())
 

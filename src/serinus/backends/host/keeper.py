@@ -184,7 +184,7 @@ class Keeper:
             self._spawn(self._help())
             return  # one at a time: the next look decides about another
         while len(self._helpers) > max(workers - 1, 0):
-            self.let_go(self._helpers.pop())
+            self._let_go(self._helpers.pop())
 
     def weigh(self, worker: Worker, memory_bytes: int | None) -> None:
         """Takes note of what the worker uses, and stops it beyond its limit: better a new one than a full machine."""
@@ -260,7 +260,7 @@ class Keeper:
         self._asleep = True
         self._worker = None
         for one in (worker, *self._helpers):
-            self.let_go(one)
+            self._let_go(one)
         self._helpers.clear()
         return True
 
@@ -272,7 +272,7 @@ class Keeper:
             log.warning("no further worker of %s: %s", self.release.id, error)
             return
         if self._worker is None:  # the release has been removed, or sleeps
-            self.let_go(worker)
+            self._let_go(worker)
             return
         self._helpers.append(worker)
         report = await worker.outcome(self._limits.load)
@@ -329,12 +329,20 @@ class Keeper:
         """New callers are ours from now on; an old worker answers those that it has."""
         self._listener.publish()
         if self._old is not None:
-            self.let_go(self._old)
+            self.retire(self._old)
             self._old = None
 
     # --- the end of one -----------------------------------------------------------------------------------
 
-    def let_go(self, worker: Worker) -> None:
+    def retire(self, worker: Worker) -> None:
+        """One that an earlier host has left. Where it listens on a socket of its own, it takes in who waits there, and
+        then goes."""
+        if self._listener.inherited:
+            self._let_go(worker)
+        else:
+            self._spawn(self._see_off(worker))
+
+    def _let_go(self, worker: Worker) -> None:
         """It goes when nobody is connected any more, and never closes first."""
         self._leaving.append(worker)
         worker.process.send(signal.SIGUSR1)

@@ -25,7 +25,7 @@ class Listener:
     """Belongs to the host and is inherited by one worker after another; open while there is none, so callers wait.
 
     It is bound beside `path` and takes its place when published, in one step: no caller ever finds nothing there. With
-    `sockets` it outlives the host: the next one goes on with the one that an earlier one has published.
+    `sockets` it outlives the host: the next one goes on with the one that an earlier one has published (`inherited`).
     """
 
     def __init__(self, path: Path, sockets: Sockets | None = None) -> None:
@@ -33,7 +33,7 @@ class Listener:
         self._new = path.with_name(path.name + ".new")
         self._sockets = sockets
         before = sockets.taken(path) if sockets else None
-        self._published = before is not None
+        self.inherited = self._published = before is not None
         self.socket = self._bound() if before is None else before
         self.socket.setblocking(False)
 
