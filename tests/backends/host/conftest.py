@@ -102,7 +102,27 @@ class Hosted:
         """A release that is ready."""
         release = self.release(name, **behaviour)
         self.target.place(release)
-        return self.until(release.id, PlacementState.READY)
+
+        def ready() -> Placement | None:
+            placement = self.target.observe()[release.id]
+            if placement.state is PlacementState.ASLEEP:  # this look came too late, on a busy machine
+                self.target.wake(release.id)
+            return placement if placement.state is PlacementState.READY else None
+
+        found = _wait_until(ready)
+        assert isinstance(found, Placement)
+        return found
+
+    def come_up(self, release_id: str) -> Placement:
+        """The placement once it has been ready: it may sleep again by then."""
+
+        def up() -> Placement | None:
+            placement = self.target.observe()[release_id]
+            return placement if placement.state in (PlacementState.READY, PlacementState.ASLEEP) else None
+
+        found = _wait_until(up)
+        assert isinstance(found, Placement)
+        return found
 
     def until(self, release_id: str, state: PlacementState, but: int | None = 0) -> Placement:
         """The placement, once it is in that state, with another pid than `but`."""

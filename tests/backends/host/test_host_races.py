@@ -83,7 +83,7 @@ def still(hosted, name, python=Path(sys.executable)):
     (artifact / "MLmodel").write_text(MLMODEL)
     release = replace(hosted.release(name), artifact_path=artifact, python=python)
     hosted.target.place(release)
-    return hosted.until(name, PlacementState.READY).endpoint
+    return hosted.come_up(name).endpoint
 
 
 def environment(path):

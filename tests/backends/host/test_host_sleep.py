@@ -116,7 +116,7 @@ def test_a_wake_that_fails_is_answered_503_with_retry_after_and_tried_again(slee
     failed = sleepy.until(asleep.release, PlacementState.FAILED)
     assert failed.reason == "exited with 1: ModuleNotFoundError: No module named 'xgboost'"
     sleepy.release(load="ok")
-    sleepy.until(asleep.release, PlacementState.READY)
+    sleepy.come_up(asleep.release)
 
 
 def test_callers_of_what_does_not_come_up_are_answered_also_where_they_send_nothing_or_go(hosted):
@@ -135,10 +135,11 @@ def test_callers_of_what_does_not_come_up_are_answered_also_where_they_send_noth
 
 def test_the_least_recently_used_sleep_where_memory_is_short(hosted, wait_until):
     hosted.start("--memory", "1", "--survey", "0.1")
-    placed = [hosted.placed(f"m-{i}-aaaaaa", settings=ServingSettings(keep_warm=i == 0)) for i in range(3)]
-    for one in placed[1:]:
-        hosted.until(one.release, PlacementState.ASLEEP)
-    assert hosted.target.observe()[placed[0].release].pid == placed[0].pid
+    kept = hosted.placed("m-0-aaaaaa", settings=ServingSettings(keep_warm=True))
+    for release in (hosted.release("m-1-aaaaaa"), hosted.release("m-2-aaaaaa")):
+        hosted.target.place(release)
+        hosted.until(release.id, PlacementState.ASLEEP)
+    assert hosted.target.observe()[kept.release].pid == kept.pid
 
 
 def test_what_slept_sleeps_on_under_the_next_host_and_wakes_there(sleepy, wait_until):

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from serinus.backends.envoy import EnvoyRouter, admin_socket, command, prepare, starting, xds
-from serinus.core.values import Arm, PlacementState, Role, Routing
+from serinus.core.values import Arm, Role, Routing
 from serinus.supervisor import ports
 from serinus.supervisor.settings import Settings
 
@@ -106,7 +106,7 @@ def still(hosted, model, python):
     (release.artifact_path / "code" / "still.py").write_text(MODEL)
     (release.artifact_path / "MLmodel").write_text(MLMODEL)
     hosted.target.place(release)
-    return release, hosted.until(release.id, PlacementState.READY).endpoint
+    return release, hosted.come_up(release.id).endpoint
 
 
 class Caller(threading.Thread):
