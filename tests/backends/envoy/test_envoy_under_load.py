@@ -8,9 +8,12 @@ import time
 from collections import defaultdict
 from typing import NamedTuple
 
+import pytest
 from envoy_harness import Proxy, routing
 
 from serinus.core.values import Role
+
+pytestmark = pytest.mark.slow
 
 RATE = 1_200
 SECONDS = 10.0
