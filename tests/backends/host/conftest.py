@@ -103,33 +103,25 @@ class Hosted:
         release = self.release(name, **behaviour)
         self.target.place(release)
 
-        def ready() -> Placement | None:
-            placement = self.target.observe()[release.id]
+        def ready(placement: Placement) -> bool:
             if placement.state is PlacementState.ASLEEP:  # this look came too late, on a busy machine
                 self.target.wake(release.id)
-            return placement if placement.state is PlacementState.READY else None
+            return placement.state is PlacementState.READY
 
-        found = _wait_until(ready)
-        assert isinstance(found, Placement)
-        return found
+        return self._once(release.id, ready)
 
     def come_up(self, release_id: str) -> Placement:
         """The placement once it has been ready: it may sleep again by then."""
-
-        def up() -> Placement | None:
-            placement = self.target.observe()[release_id]
-            return placement if placement.state in (PlacementState.READY, PlacementState.ASLEEP) else None
-
-        found = _wait_until(up)
-        assert isinstance(found, Placement)
-        return found
+        return self._once(release_id, lambda one: one.state in (PlacementState.READY, PlacementState.ASLEEP))
 
     def until(self, release_id: str, state: PlacementState, but: int | None = 0) -> Placement:
         """The placement, once it is in that state, with another pid than `but`."""
+        return self._once(release_id, lambda one: one.state is state and one.pid != but)
 
+    def _once(self, release_id: str, holds: Callable[[Placement], bool]) -> Placement:
         def there() -> Placement | None:
             placement = self.target.observe()[release_id]
-            return placement if placement.state is state and placement.pid != but else None
+            return placement if holds(placement) else None
 
         found = _wait_until(there)
         assert isinstance(found, Placement)

@@ -7,6 +7,7 @@ import logging
 import socket
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from serinus.backends.host.holder import Held, receive, send
 
@@ -93,14 +94,14 @@ class Sockets:
 
     # ------------------------------------------------------------------------------------------------------
 
-    def _find(self, said: dict[str, object], listening: socket.socket | None) -> None:
+    def _find(self, said: dict[str, Any], listening: socket.socket | None) -> None:
         if listening is None:
             return
-        name = str(said["name"])
+        name = said["name"]
         if name in self._kept:  # it is ours, from before the connection was lost
             listening.close()
         else:
-            self._left[name] = Held(int(str(said["inode"])), listening)
+            self._left[name] = Held(said["inode"], listening)
 
     def _tell_dropped(self, name: str) -> None:
         if self._holder is not None:
