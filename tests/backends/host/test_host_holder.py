@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ SOON = ("--idle", "0.3", "--young", "0", "--busiest", "0", "--survey", "0.1")
 
 @pytest.fixture
 def holder(hosted, wait_until):
-    """Starts one, and again."""
+    """Starts one, and again; answers its pid."""
     running = []
 
     def start():
@@ -33,6 +33,7 @@ def holder(hosted, wait_until):
         hosted.home.holder_socket.unlink(missing_ok=True)
         running.append(subprocess.Popen(holder_command(hosted.home)))
         wait_until(hosted.home.holder_socket.exists)
+        return running[-1].pid
 
     start()
     yield start
@@ -96,22 +97,25 @@ def test_a_holder_that_was_killed_is_told_again_what_to_hold(hosted, holder, wai
     first = hosted.placed()
     asleep = hosted.until(first.release, PlacementState.ASLEEP)
     wait_until(lambda: identity(first.pid) is None)
-    holder()
+    pid = holder()
     second = hosted.placed("other-1-bbbbbb")  # the host has gone on without it, or with it again
     hosted.until(second.release, PlacementState.ASLEEP)
-    wait_until(lambda: connected_to(hosted))
+    told = {Path(one.endpoint).name for one in (first, second)}
+    wait_until(lambda: told <= listening(pid))
     hosted.kill()
     answers = [in_background(hosted, asleep), in_background(hosted, second)]
     hosted.start()
     assert [answer().status for answer in answers] == [200, 200]
 
 
-def connected_to(hosted):
-    """Whether the host has a connection to the holder, by the kernel's list of Unix sockets."""
-    path = str(hosted.home.holder_socket)
-    lines = Path("/proc/net/unix").read_text().splitlines()
-    # The accepted end carries the address that was bound, which has another name by now.
-    return any(line.split()[5] == "03" and line.endswith(f"{path}.new") for line in lines)
+def listening(pid):
+    """Paths at which that process has listening Unix sockets, by the kernel's lists."""
+    inodes = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since
+            inodes.add(str(link.readlink())[len("socket:[") : -1])
+    lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
+    return {Path(line[7]).name.removesuffix(".new") for line in lines if len(line) > 7 and line[6] in inodes}
 
 
 def test_a_removed_release_is_no_longer_held(hosted, holder, wait_until):
