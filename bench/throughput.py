@@ -20,10 +20,10 @@ _CONNECTIONS_OPEN = 32
 
 @dataclass(frozen=True)
 class Effort:
-    """How long and how often."""
+    """How long and how often. Many short turns: neighbours on a shared machine come and go by the minute."""
 
-    seconds: float = 3.0
-    repeats: int = 3
+    seconds: float = 1.5
+    repeats: int = 9
     connections: Sequence[int] = (1, 8, 32)
 
 

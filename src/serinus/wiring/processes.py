@@ -15,7 +15,10 @@ from serinus.supervisor.keeper import ProcessSpec
 from serinus.supervisor.settings import Settings
 
 _BEHIND_PAYMENTS = 5
-"""Deployments, builds, the prediction log and the registry's pages can wait a little where a request cannot."""
+"""Deployments, builds and the registry's pages can wait a little where a request cannot."""
+_BEHIND_ALL = 10
+"""Records wait in memory and lose nothing by it: at a tenth of the share of who predicts, so that a burst of them does
+not hold a request up, and yet more than taking them in needs."""
 
 
 def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
@@ -30,7 +33,7 @@ def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
     collector = _module("serinus.backends.delta", home, "--envoy-admin", admin_socket(home))
     limits = [f"--{name}={value}" for name, value in settings.limits.items()]
     found = [
-        ProcessSpec("collector", collector, {}, 30.0, nice=_BEHIND_PAYMENTS),
+        ProcessSpec("collector", collector, {}, 30.0, nice=_BEHIND_ALL),
         ProcessSpec("holder", holder_command(home)),
         ProcessSpec("host", _module("serinus.backends.host", home, *limits), {}, 30.0),
         ProcessSpec("envoy", envoy_command(home, binary), {}, 10.0, drain_command(home)),
