@@ -106,11 +106,20 @@ def _memory(results: Results) -> tuple[str, bool]:
 
 
 def _fleet(results: Results) -> tuple[str, bool]:
-    found = _fact(results, "fleet")
+    # A soak is the same and more.
+    found = results.facts.get("fleet") or _fact(results, "soak" if "soak" in results.facts else "fleet")
     said = f"{found['most_pss_mb'] / 1024:.2f} GiB at most, {found['failed']} of {found['asked']:,} requests failed"
     said += f", {found['wrong']} wrong ({found['models']} models, {found['environments']} environments)"
     whole = found["models"] >= 200 and found["environments"] >= 8
     return said, whole and found["most_pss_mb"] <= 6 * 1024 and found["failed"] == found["wrong"] == 0
+
+
+def _soak(results: Results) -> tuple[str, bool]:
+    found = _fact(results, "soak")
+    acts = ", ".join(f"{count} x {kind}" for kind, count in sorted(found["acts"].items()))
+    said = f"{found['failed']} of {found['asked']:,} requests failed, {found['wrong']} answers wrong, memory x "
+    said += f"{found['growth']:.2f} ({found['models']} models for {found['minutes']:g} minutes; {acts})"
+    return said, bool(found["good"]) and found["models"] >= 200 and found["minutes"] >= 10
 
 
 def _deploy(name: str, most: float) -> Callable[[Results], tuple[str, bool]]:
@@ -147,6 +156,7 @@ _GOALS: tuple[tuple[str, str, Callable[[Results], tuple[str, bool]]], ...] = (
     ("wake of an uncompiled model, median / p99", "<= 150 / 300 ms", _wake("uncompiled", 150, 300)),
     ("memory of an awake compiled model beyond its zygote", "<= 25 MB PSS", _memory),
     ("200 models over 8 environments, Zipf load", "<= 6 GiB, none failed", _fleet),
+    ("soak: 200 models, ten minutes, deployments, kills, rollbacks", "none failed, none wrong, memory flat", _soak),
     ("deploy to first canary request, environment there", "<= 5 s", _deploy("there_s", 5)),
     ("deploy to first canary request, warm wheel cache", "<= 15 s", _deploy("warm_s", 15)),
     ("a rollback takes effect", "<= 200 ms, none failed at 5,000/s", _switch),

@@ -8,7 +8,6 @@ where a request failed, an answer was wrong, or memory grew.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import signal
@@ -16,15 +15,19 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
 
 import httpx
 
-from bench import HERE
+from bench import RESULTS
 from bench.fleetcases import Watch
 from bench.fleets import Small, directory_of, publish, small, wrong_answers, zipf
+from bench.goals import judge
 from bench.openloop import OpenLoop
 from bench.processes import DidNotStart
 from bench.product import Installation
+from bench.results import load
 
 _ENVIRONMENTS = 8
 _SETTLED = 0.25
@@ -38,6 +41,8 @@ class Account:
     """What happened."""
 
     models: int
+    environments: int = _ENVIRONMENTS
+    minutes: float = 0.0
     asked: int = 0
     failed: dict[str, int] = field(default_factory=dict)
     wrong: int = 0
@@ -51,8 +56,12 @@ class Account:
         """Median memory of the last quarter of the run, as a ratio to that of the second quarter."""
         return growth(self.pss_mb)
 
-    def json(self) -> str:
-        return json.dumps({**asdict(self), "growth": round(self.growth, 3), "good": self.good}, indent=1) + "\n"
+    def facts(self) -> dict[str, Any]:
+        """For the results; the samples of the memory stay out."""
+        kept = {name: value for name, value in asdict(self).items() if name not in ("pss_mb", "failed")}
+        failed = {"failed": sum(self.failed.values()), "failures": self.failed}
+        most = round(max(self.pss_mb, default=0.0), 1)
+        return {**kept, **failed, "most_pss_mb": most, "growth": round(self.growth, 3), "good": self.good}
 
     @property
     def good(self) -> bool:
@@ -72,12 +81,15 @@ def main() -> int:
     asked = _parser().parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what runs is stopped on the way out
     models = small(asked.models, _ENVIRONMENTS, uncompiled=range(1, _ENVIRONMENTS))
-    account = Account(len(models))
+    account = Account(len(models), minutes=asked.minutes)
     with Installation("soak", up=("--memory", asked.memory)) as installation:
         publish(installation, models)
         _soak(installation, models, account, asked.minutes * 60, asked.rate, random.Random(asked.seed))  # noqa: S311
     _print(account)
-    (HERE / "soak.json").write_text(account.json())
+    results = load(asked.results)
+    results.facts["soak"] = account.facts()
+    results.goals = [asdict(goal) for goal in judge(results)]
+    results.save(asked.results)
     return 0 if account.good else 1
 
 
@@ -168,6 +180,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=300.0, help="requests a second over all models")
     parser.add_argument("--memory", default="5GiB", help="for all models; Serinus itself needs the rest of 6 GiB")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--results", type=Path, default=RESULTS, metavar="FILE", help="where it is added to")
     return parser
 
 

@@ -45,9 +45,9 @@ def test_tolerances_are_what_was_written() -> None:
 
 
 def test_serving_settings_are_what_was_written() -> None:
-    serving = "{timeout: 1s, fallback: {score: 0.5}, max_body: 2KiB, score: p, memory: 1GiB}"
+    serving = "{timeout: 1s, fallback: {score: 0.5}, max_body: 2KiB, score: p, memory: 1GiB, cpu: 0.5}"
     spec = load(f"model: m\nserving: {serving}\ngates: {{accept: [one-at-a-time]}}")
-    assert settings(spec) == ServingSettings(1000, 0.5, 2048, False, "p", 2**30)
+    assert settings(spec) == ServingSettings(1000, 0.5, 2048, False, "p", 2**30, cpu_limit=0.5)
     assert accepts(spec) == {"one-at-a-time"}
 
 

@@ -5,6 +5,7 @@ read the token and write the store. After `confine` it can read its own files an
 directory, and open Unix sockets; it has no TCP or UDP, cannot signal, trace or read other processes.
 
 RLIMIT_NPROC is left alone: it counts all threads of the user, so one model's limit would depend on all the others.
+Where there are control groups, the host bounds a worker's processes by one.
 """
 
 from __future__ import annotations

@@ -156,6 +156,8 @@ class ServingSettings:
     score_output: str | None = None
     """Name of the output, or of the column, that is the score; None: the last column of the first output."""
     memory_limit_bytes: int | None = None
+    cpu_limit: float | None = None
+    """Processors that one worker may use, where the target can limit that."""
     cache: CacheSettings | None = None
     """None: every request is predicted."""
     batch_delay_ms: float = 0.0

@@ -50,6 +50,7 @@ def settings(spec: ModelDeployment) -> ServingSettings:
         max_body_bytes=serving.max_body,
         score_output=serving.score,
         memory_limit_bytes=serving.memory,
+        cpu_limit=serving.cpu,
         cache=CacheSettings(serving.cache.size, serving.cache.ttl.total_seconds()) if serving.cache else None,
         batch_delay_ms=serving.batch.delay.total_seconds() * 1000 if serving.batch else 0.0,
         batch_rows=(serving.batch or Batch()).rows,

@@ -60,6 +60,14 @@ class Serving(Section):
         default=None,
         description="Hard limit of a worker's memory; past it the worker is stopped and started again. null: none.",
     )
+    cpu: float | None = Field(
+        default=None,
+        ge=0.1,
+        le=1_024,
+        description="Processors that a worker may use, such as 0.5, with all that it starts. Kept where systemd has "
+        "delegated a control group (`systemd-run --user --scope -p Delegate=yes serinus up`); else `serinus status` "
+        "says that it is not. null: no limit.",
+    )
     compile: Literal["auto", "off"] = Field(
         default="auto",
         description="`auto`: the model and its preprocessing are turned into one ONNX graph and served as that, "

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import uvicorn
 
-from serinus.backends.host import launch
+from serinus.backends.host import cgroups, launch
 from serinus.backends.host.control import control
 from serinus.backends.host.holder import many_descriptors
 from serinus.backends.host.host import Host
@@ -54,7 +54,8 @@ def serve(home: Home, runtime: Path, limits: Limits) -> None:
     """Until SIGTERM or SIGINT."""
     secret = home.secret.read_text().strip()
     sockets = Sockets(home.holder_socket, secret)
-    launcher = Launcher(home, Records(home), launch.stage(home, runtime), launch.confined(home), sockets)
+    groups, confined = cgroups.claim(), launch.confined(home)
+    launcher = Launcher(home, Records(home), launch.stage(home, runtime), confined, sockets, groups)
     app = control(Host(launcher, limits), secret)
     listener = Listener(home.host_socket)
     listener.publish()

@@ -308,7 +308,8 @@ class Keeper:
         self._mark_ready(worker, report)
         python = interpreter(self.release)
         why = self._launcher.zygotes.why_not(python)
-        notes = [*report.notes, *([f"starts slowly: {why}"] if why else [])]
+        missing = self._launcher.groups.missing(self.release.settings)
+        notes = [*report.notes, *([f"starts slowly: {why}"] if why else []), *([missing] if missing else [])]
         self._set(
             state=PlacementState.READY,
             reason="; ".join(notes)[:_LONGEST_REASON],

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from serinus.backends.host import launch
+from serinus.backends.host.cgroups import Groups
 from serinus.backends.host.in_memory import in_memory
 from serinus.backends.host.listener import Listener
 from serinus.backends.host.logs import log_path
@@ -51,7 +52,7 @@ class Worker:
     weighed: float = 0.0
     """When that was measured, by the loop's clock."""
     why_stopped: str = ""
-    """Where the host stops it for what it has done."""
+    """Where it was stopped for what it has done."""
 
     def take_note(self, report: Report) -> None:
         """Of its own word on its size, which nobody else can ask for later."""
@@ -91,6 +92,7 @@ class Launcher:
     runtime: Path
     confined: bool
     sockets: Sockets
+    groups: Groups
 
     @cached_property
     def zygotes(self) -> Zygotes:
@@ -112,7 +114,15 @@ class Launcher:
         process.exited.add_done_callback(lambda _: asyncio.get_running_loop().call_later(_LAST_WORDS, reports.close))
         record = WorkerRecord(release.id, process.pid, identity(process.pid) or "", ready=False)
         note(self.records, record)
-        return Worker(process, record, reports)
+        worker = Worker(process, record, reports)
+        self.groups.put(process.pid, release.settings)
+        process.exited.add_done_callback(lambda _: self._ungroup(worker, release))
+        return worker
+
+    def _ungroup(self, worker: Worker, release: Release) -> None:
+        if self.groups.end(worker.process.pid) and not worker.why_stopped:
+            most = (release.settings.memory_limit_bytes or 0) >> 20
+            worker.why_stopped = f"was killed, with all that it had started, beyond its limit of {most} MiB"
 
     async def _started(self, release: Release, scratch: Path, listening: int, reporting: int) -> Process:
         told = in_memory(self._config(release, scratch, listening, reporting))
