@@ -252,6 +252,22 @@ def test_any_csv_is_answered_or_refused(name: str, body: bytes) -> None:
     check(status, answer)
 
 
+@pytest.mark.parametrize("beside", [b"1.5", b"null", b'"a"'])
+@pytest.mark.parametrize("number", [b"9" * 400, b"-" + b"9" * 400])
+def test_a_number_that_no_float_holds_is_refused_by_its_column(number: bytes, beside: bytes) -> None:
+    for body, column in (
+        (b'{"dataframe_split":{"columns":["x","y"],"data":[[1,%b],[2,%b]]}}' % (number, beside), b"column 'y'"),
+        (b'{"inputs":[[1,%b],[2,%b]]}' % (number, beside), b"column 1"),
+    ):
+        status, _, answer = post("none", b"/invocations", body)
+        assert status == 400, answer
+        assert column in answer
+        assert b"999" not in answer
+    csv = b"x,y\n1,%b\n2,%b\n" % (number, b"" if beside == b"null" else beside)
+    status, _, answer = post("none", b"/invocations", csv, content_type=b"text/csv")
+    assert status == (200 if beside == b'"a"' else 400), answer  # beside text it is text
+
+
 def binary_body(sizes: tuple[int, int], raw: bytes) -> bytes:
     inputs = [
         {"name": name, "datatype": kind, "shape": [1], "parameters": {"binary_data_size": size}}

@@ -101,6 +101,31 @@ def test_the_quickest_proven_way_gives_mlflows_own_answers(
     np.testing.assert_allclose(np.asarray(alone)[0], np.asarray(expected)[0], rtol=1e-9)
 
 
+@pytest.mark.parametrize(("save", "names", "way"), KINDS)
+def test_what_was_proven_once_is_used_by_the_next_worker_without_a_proof(
+    data: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    save: Callable[[pd.DataFrame, Path], None],
+    names: list[str],
+    way: str,
+) -> None:
+    save(data, tmp_path / "m")
+    first = Model.read(tmp_path / "m")
+    monkeypatch.setattr("serinus_runtime.model.choose", lambda *_: pytest.fail("proven again"))
+    second = Model.read(tmp_path / "m", proven=first.proven)
+    assert (second.way, second.proven) == (way, first.proven)
+    rows = data[names].to_numpy(dtype=object).tolist()
+    answers = [model.predict(model.bind(Table(tuple(names), rows))).result for model in (first, second)]
+    np.testing.assert_array_equal(*map(np.asarray, answers))
+
+
+@pytest.mark.parametrize("name", ["", "matrix-7", "data matrix-7", "data x", "data data"])
+def test_a_way_that_goes_by_no_such_name_is_proven_anew(data: pd.DataFrame, tmp_path: Path, name: str) -> None:
+    sklearn_numbers(data, tmp_path / "m")
+    assert Model.read(tmp_path / "m", proven=name).proven == "data matrix-0"
+
+
 def test_what_the_public_way_refuses_is_not_answered_by_the_shorter_one(data: pd.DataFrame, tmp_path: Path) -> None:
     sklearn_numbers(data, tmp_path / "m")
     model = Model.read(tmp_path / "m")

@@ -26,7 +26,8 @@ WAY = "onnx"
 
 
 class CompiledModel:
-    """Not for several threads: a worker has one. `signature`, `seen`, `notes`, `warm_up_ms`, `way`: as of `Model`."""
+    """Not for several threads: a worker has one. `signature`, `seen`, `notes`, `warm_up_ms`, `way`, `proven`: as of
+    `Model`."""
 
     def __init__(
         self, graph: bytes, plan: Mapping[str, Any], signature: Signature, *, one_at_a_time: bool = False
@@ -36,6 +37,7 @@ class CompiledModel:
         self.warm_up_ms: float | None = None
         self.seen: list[Output] = []
         self.way = WAY
+        self.proven = ""
         self._inputs = ColumnInputs(signature)
         self._names = [spec.name for spec in signature.outputs]
         self._one_at_a_time = one_at_a_time

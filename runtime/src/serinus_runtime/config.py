@@ -61,6 +61,8 @@ class Config:
     log: LogTarget | None = None
     readable: tuple[Path, ...] = ()
     confine: bool = True
+    proven: str = ""
+    """The shorter way that an earlier worker of this release and this host has proven: it is used without a proof."""
     compiled: Path | None = None
     """Directory of the compiled model, which is served in place of the artifact; this process is then in the compiled
     environment."""
@@ -81,5 +83,6 @@ class Config:
             log=LogTarget(**raw["log"]) if raw.get("log") else None,
             readable=tuple(Path(entry) for entry in raw.get("readable") or ()),
             confine=raw.get("confine", True),
+            proven=raw.get("proven", ""),
             compiled=Path(raw["compiled"]) if raw.get("compiled") else None,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Optional, Protocol, Sequence, Tuple
 
 from serinus_runtime.errors import RequestError
@@ -203,6 +204,17 @@ class TensorInputs:
         return tuple(Tensor(name, values) for name, values in zip(table.columns, transpose(table.rows)))
 
 
+def _overflowing(table: Table) -> str:
+    """The first column with an integer that is too large for a float."""
+    numbers = (place for row in table.rows for place, value in enumerate(row) if _overflows(value))
+    place = next(numbers, 0)
+    return f"column {place}" if table.columns is None else f"column '{table.columns[place]}'"
+
+
+def _overflows(value: Any) -> bool:
+    return type(value) is int and abs(value) > sys.float_info.max
+
+
 class RawInputs:
     """For models logged without a signature: a DataFrame, or an array, made of what was sent as it stands."""
 
@@ -214,7 +226,10 @@ class RawInputs:
         width = len(payload.rows[0]) if payload.columns is None else len(payload.columns)
         if any(len(row) != width for row in payload.rows):
             raise RequestError("the rows are not all as long as there are columns")
-        frame = library("pandas").DataFrame(payload.rows, columns=payload.columns)
+        try:
+            frame = library("pandas").DataFrame(payload.rows, columns=payload.columns)
+        except OverflowError as error:
+            raise RequestError(f"{_overflowing(payload)}: a number was sent that no float64 can hold") from error
         return ArrayBound(frame, payload.columns, payload.rows)
 
     def _table(self, tensors: Sequence[Tensor]) -> Table:

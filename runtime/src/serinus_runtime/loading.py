@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 import warnings
@@ -62,7 +63,10 @@ def _has_mlflow() -> bool:
 
 
 def _with_mlflow(artifact: Path, flavor: str) -> Loaded:
-    model = library("mlflow.pyfunc").load_model(str(artifact))
+    load_model = library("mlflow.pyfunc").load_model
+    # The environment is locked by the model's own requirements; comparing them again takes longer than to load.
+    quietly = {"suppress_warnings": True} if "suppress_warnings" in inspect.signature(load_model).parameters else {}
+    model = load_model(str(artifact), **quietly)
     _settle_sklearn()
     implementation = model._model_impl
     direct = getattr(model, "_predict_fn", None) or implementation.predict

@@ -12,7 +12,7 @@ from serinus_runtime.invocations import Invocations
 from serinus_runtime.libraries import library
 from serinus_runtime.loading import Loaded, example_of, load
 from serinus_runtime.outputs import Output, check_rows, joined, outputs_of, score_index
-from serinus_runtime.paths import Way, choose
+from serinus_runtime.paths import Way, choose, recalled
 from serinus_runtime.payload import Payload
 from serinus_runtime.signature import Signature, read_mlmodel, signature_of
 
@@ -43,8 +43,13 @@ class Model:
             self.notes.append("logged without a signature: callers' columns are not checked")
 
     @classmethod
-    def read(cls, artifact: Path, *, one_at_a_time: bool = False, score_output: str | None = None) -> Model:
-        """Loads, proves the shorter ways and warms up. StartFailure says in words what does not work."""
+    def read(
+        cls, artifact: Path, *, one_at_a_time: bool = False, score_output: str | None = None, proven: str = ""
+    ) -> Model:
+        """Loads, proves the shorter ways and warms up. StartFailure says in words what does not work.
+
+        `proven`: that of another `Model` of the same artifact in the same environment.
+        """
         mlmodel = read_mlmodel(artifact)
         signature = signature_of(mlmodel)
         loaded = load(artifact, mlmodel)
@@ -58,16 +63,16 @@ class Model:
         if example is None:
             model.notes.append("no input example that can be sent: not warmed up, no shorter way to predict proven")
         else:
-            model.warm_up(example, score_output)
+            model.warm_up(example, score_output, proven)
         return model
 
-    def warm_up(self, example: Mapping[str, Any], score_output: str | None = None) -> None:
+    def warm_up(self, example: Mapping[str, Any], score_output: str | None = None, proven: str = "") -> None:
         """StartFailure: the model does not answer its own example, or not with `score_output`."""
         try:
             bound = self.bind(Invocations(self.signature).parse_object(example).payload)
             whole = not isinstance(bound, TableBound) or bound.frames is self._frames
             if whole and not self.signature.has_params:
-                self._way = choose(self._loaded, bound)
+                self._way = recalled(self._loaded, proven) or choose(self._loaded, bound)
             began = time.perf_counter()
             self.seen = self.predict(bound).outputs
             self.warm_up_ms = round((time.perf_counter() - began) * 1000, 3)
@@ -85,6 +90,11 @@ class Model:
     def way(self) -> str:
         """How requests are predicted: `matrix`, `direct` or `mlflow`."""
         return "matrix" if self._way.by_matrix else "direct" if self._way.by_data else "mlflow"
+
+    @property
+    def proven(self) -> str:
+        """The shorter way that is used, to be told to the next worker; empty where there is none."""
+        return self._way.name
 
     def bind(self, payload: Payload, *, exact: bool = False) -> Bound:
         """RequestError: it does not fit the signature."""

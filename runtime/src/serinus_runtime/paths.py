@@ -3,6 +3,9 @@
 Proven means: on the rows of the model's input example, alone and together, and on rows made of them by moving numbers,
 leaving them out and changing the order, the shorter way gives the same type, names, shape and numbers, up to the
 rounding of the last digits that another memory layout brings, and raises where the public way raises.
+
+That takes some dozens of predictions. It is done once for a release and host: workers that come later are told what
+was proven (`recalled`).
 """
 
 from __future__ import annotations
@@ -30,6 +33,21 @@ class Way(NamedTuple):
     by_data: Predict | None = None
     by_matrix: Predict | None = None
     note: str = ""
+    name: str = ""
+    """What `recalled` finds it by; empty where nothing was proven."""
+
+
+_DATA, _MATRIX = "data", "matrix-"
+
+
+def recalled(loaded: Loaded, name: str) -> Way | None:
+    """The way that `choose` has proven for the same model in the same environment. None: none goes by that name."""
+    words = name.split()
+    calls = {f"{_MATRIX}{number}": call for number, call in enumerate(_matrix_calls(loaded))}
+    by_data = loaded.direct if _DATA in words else None
+    by_matrix = next((calls[word] for word in words if word in calls), None)
+    found = Way(by_data, by_matrix, name=name)
+    return found if len(words) == sum(way is not None for way in (by_data, by_matrix)) > 0 else None
 
 
 def choose(loaded: Loaded, example: Bound) -> Way:
@@ -39,7 +57,7 @@ def choose(loaded: Loaded, example: Bound) -> Way:
     cases = [example, *(example.row(i) for i in range(min(len(example.rows), _MOST_ROWS)))]
     expected = [_attempt(loaded.public, case.data()) for case in cases]
     if all(_same(want, _attempt(loaded.direct, case.data())) for want, case in zip(expected, cases)):
-        return Way(by_data=loaded.direct)
+        return Way(by_data=loaded.direct, name=_DATA)
     return Way(note="predict without MLflow's schema enforcement gave other answers on the input example: not used")
 
 
@@ -48,14 +66,17 @@ def _choose_for_table(loaded: Loaded, example: TableBound) -> Way:
     cases = variants(frames, example.rows[:_MOST_ROWS])
     expected = [_attempt(loaded.public, frames.frame(rows)) for rows in cases]
     by_data = by_matrix = None
+    names = []
     if all(_same(want, _attempt(loaded.direct, frames.frame(rows))) for want, rows in zip(expected, cases)):
         by_data = loaded.direct
-    for call in _matrix_calls(loaded) if frames.has_matrix else ():
+        names.append(_DATA)
+    for number, call in enumerate(_matrix_calls(loaded) if frames.has_matrix else ()):
         if all(_same(want, _attempt(call, frames.matrix(rows))) for want, rows in zip(expected, cases)):
             by_matrix = call
+            names.append(f"{_MATRIX}{number}")
             break
     note = "" if by_data or by_matrix else "no shorter way gave the answers of MLflow's own predict: it is used"
-    return Way(by_data, by_matrix, note)
+    return Way(by_data, by_matrix, note, " ".join(names))
 
 
 def _matrix_calls(loaded: Loaded) -> list[Predict]:

@@ -71,6 +71,7 @@ def serve_one(config: Config, keep: Sequence[int] | None) -> None:
         "confined": config.confine,
         "notes": notes + model.notes,
         "way": model.way,
+        "proven": model.proven,
     }
 
     def report() -> None:
@@ -92,7 +93,7 @@ def _loaded(config: Config) -> Any:
     }
     if config.compiled is not None:
         return compiled.read(config.compiled, config.artifact, **how)
-    return Model.read(config.artifact, **how)
+    return Model.read(config.artifact, **how, proven=config.proven)
 
 
 def _confined(config: Config, keep: Sequence[int] | None) -> list[str]:

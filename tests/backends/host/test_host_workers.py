@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from serinus.backends.host.logs import rotate
 from serinus.backends.host.reach import readable
 from serinus.backends.host.unix_http import call
 from serinus.backends.host.zygotes import key
-from serinus.core.values import ServingSettings
+from serinus.core.values import PlacementState, ServingSettings
 
 
 @pytest.fixture
@@ -117,3 +118,15 @@ def test_the_control_refuses_whoever_does_not_know_the_secret(shared):
             assert answer.status == 401
             assert "secret" in answer.error
     assert shared.ask(placement).status == 200
+
+
+def test_what_a_worker_has_proven_is_told_to_the_next_one_and_forgotten_with_the_host(hosted):
+    hosted.start()
+    first = hosted.placed(proven="matrix-0")
+    assert hosted.ask(first).body["config"]["proven"] == ""
+    os.kill(first.pid, signal.SIGKILL)
+    second = hosted.until(first.release, PlacementState.READY, but=first.pid)
+    assert hosted.ask(second).body["config"]["proven"] == "matrix-0"
+    hosted.stop()
+    hosted.start()
+    assert hosted.ask(hosted.come_up(first.release)).body["config"]["proven"] == ""

@@ -84,6 +84,8 @@ class Keeper:
         self._leaving: list[Worker] = []
         """Told to go when nobody is connected."""
         self._background: set[asyncio.Task[None]] = set()
+        self._proven = ""
+        """Which way its workers have proven; not kept beyond this host, as a machine may change meanwhile."""
         self._asleep = asleep
         self._called = asyncio.Event()
         self._rest = asyncio.Event()
@@ -233,7 +235,7 @@ class Keeper:
 
     async def _started(self) -> Worker:
         """Not to be lost by a cancellation: it may have been forked already."""
-        starting = asyncio.ensure_future(self._launcher.start(self.release, self._listener))
+        starting = asyncio.ensure_future(self._launcher.start(self.release, self._listener, self._proven))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -267,7 +269,7 @@ class Keeper:
     async def _help(self) -> None:
         """The life of one more worker, whose end is nobody's trouble: the next look decides whether it is missed."""
         try:
-            worker = await self._launcher.start(self.release, self._listener)
+            worker = await self._launcher.start(self.release, self._listener, self._proven)
         except OSError as error:
             log.warning("no further worker of %s: %s", self.release.id, error)
             return
@@ -323,6 +325,7 @@ class Keeper:
 
     def _mark_ready(self, worker: Worker, report: Report) -> None:
         worker.take_note(report)
+        self._proven = report.proven
         worker.record = replace(worker.record, ready=True)
         note(self._launcher.records, worker.record)
 

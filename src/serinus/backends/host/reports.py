@@ -27,6 +27,8 @@ class Report(BaseModel):
     confined: bool = False
     notes: list[_Words] = []
     way: _Words = ""
+    proven: _Words = ""
+    """What the next worker is told, so that it need not prove it again."""
     modules: Annotated[list[_Module], Field(max_length=10_000)] = []
     """What it has imported from its environment, in order."""
 

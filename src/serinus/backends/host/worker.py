@@ -98,14 +98,17 @@ class Launcher:
     def zygotes(self) -> Zygotes:
         return Zygotes(self.home, self.runtime, self.confined)
 
-    async def start(self, release: Release, listener: Listener) -> Worker:
-        """Raises OSError where it cannot be started: no such interpreter, no memory, no descriptors."""
+    async def start(self, release: Release, listener: Listener, proven: str) -> Worker:
+        """`proven`: as an earlier worker of the release has reported it.
+
+        Raises OSError where it cannot be started: no such interpreter, no memory, no descriptors.
+        """
         scratch = self.scratch(release)
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         receiver, sender = os.pipe()
         reports = Reports(receiver)
         try:
-            process = await self._started(release, scratch, listener.socket.fileno(), sender)
+            process = await self._started(release, scratch, listener.socket.fileno(), sender, proven)
         except BaseException:
             reports.close()
             raise
@@ -124,8 +127,8 @@ class Launcher:
             most = (release.settings.memory_limit_bytes or 0) >> 20
             worker.why_stopped = f"was killed, with all that it had started, beyond its limit of {most} MiB"
 
-    async def _started(self, release: Release, scratch: Path, listening: int, reporting: int) -> Process:
-        told = in_memory(self._config(release, scratch, listening, reporting))
+    async def _started(self, release: Release, scratch: Path, listening: int, reporting: int, proven: str) -> Process:
+        told = in_memory({**self._config(release, scratch, listening, reporting), "proven": proven})
         try:
             with log_path(self.home, release.id).open("ab") as output:
                 carried = (listening, reporting, told, output.fileno())

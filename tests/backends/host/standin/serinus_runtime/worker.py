@@ -98,9 +98,8 @@ def load(config, behaviour):
     if how == "answers first":
         report(config, state="stats", requests=1, waiting=0)
     confined = behaviour.get("confined", config["confine"])
-    report(
-        config, state="ready", load_seconds=0.25, warm_up_ms=1.0, confined=confined, notes=behaviour.get("notes", [])
-    )
+    more = {name: behaviour[name] for name in ("notes", "proven") if name in behaviour}
+    report(config, state="ready", load_seconds=0.25, warm_up_ms=1.0, confined=confined, **more)
 
 
 def main():
