@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from serinus_runtime.worker import libraries_beside
 
 ROW = {"dataframe_split": {"columns": ["amount", "hour", "country"], "data": [[12.5, 3, "FR"]]}}
 ROUTED = {"x-serinus-split": "s1", "x-serinus-role": "champion"}
@@ -265,3 +269,23 @@ def test_an_environment_without_mlflow_is_told_what_to_add(
     report = worker.report()
     assert report["state"] == "failed"
     assert "add mlflow to the model's requirements" in report["reason"], report
+
+
+def test_a_forked_worker_names_only_the_modules_that_it_has_imported_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "site-packages"
+    packages.mkdir()
+    for name in ("came_before", "came_first", "came_second"):
+        (packages / f"{name}.py").write_text("")
+    monkeypatch.syspath_prepend(packages)
+    importlib.import_module("came_before")
+    there = next(reversed(sys.modules))
+    importlib.import_module("came_first")
+    importlib.import_module("came_second")
+    assert libraries_beside(since=there) == ["came_first", "came_second"]
+    assert [name for name in libraries_beside() if name.startswith("came_")] == [
+        "came_before",
+        "came_first",
+        "came_second",
+    ]

@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
@@ -44,10 +45,11 @@ def main() -> None:
     serve_one(config, keep=(config.listen_fd, config.report_fd))
 
 
-def serve_one(config: Config, keep: Sequence[int] | None) -> None:
+def serve_one(config: Config, keep: Sequence[int] | None, imported: str | None = None) -> None:
     """Returns when it has been told to go and nothing is left to be answered; SystemExit where it does not come up.
 
-    `keep`: the only descriptors that stay open; None: all.
+    `keep`: the only descriptors that stay open; None: all. `imported`: the last of the modules that were there when
+    this process was forked.
     """
     reporter = Reporter(config.report_fd)
     reporter.say("loading")
@@ -75,7 +77,7 @@ def serve_one(config: Config, keep: Sequence[int] | None) -> None:
     }
 
     def report() -> None:
-        modules = libraries_beside(config.artifact, config.scratch)
+        modules = libraries_beside(config.artifact, config.scratch, since=imported)
         reporter.say("ready", **ready, memory_bytes=memory_bytes(), modules=modules)
 
     # Whoever has woken the release is answered first: these two take as long as a dozen answers.
@@ -104,20 +106,32 @@ def _confined(config: Config, keep: Sequence[int] | None) -> list[str]:
     return confine.confine(readable, config.scratch, keep, config.settings.memory_limit_bytes)
 
 
-def libraries_beside(*own: Path) -> list[str]:
+def libraries_beside(*own: Path, since: str | None = None) -> list[str]:
     """Names of the imported modules, in the order of their import, that are neither the standard library's, nor this
-    package's, nor files of the model's `own`: what the environment's zygote is to import."""
+    package's, nor files of the model's `own`: what the environment's zygote is to import.
+
+    Only those that came after `since`: merely to look at a module that was there before the fork writes its count of
+    references, and two thousand of them make 20 MB of a worker's memory its own.
+    """
     standard = f"{Path(os.__file__).parent}{os.sep}"
     passed_over = tuple(f"{path}{os.sep}" for path in (*own, Path(__file__).parent))
     found = []
-    for name, module in list(sys.modules.items()):
-        spec = getattr(module, "__spec__", None)
+    for name in reversed(_modules_since(since)):
+        spec = getattr(sys.modules.get(name), "__spec__", None)
         origin = str(getattr(spec, "origin", None))
         if spec is None or spec.name != name or not origin.startswith(os.sep) or origin.startswith(passed_over):
             continue
         if (not origin.startswith(standard) or "-packages" in origin) and name.replace(".", "").isidentifier():
             found.append(name)
     return found
+
+
+def _modules_since(since: str | None) -> list[str]:
+    """The latest first."""
+    try:
+        return list(takewhile(lambda name: name != since, reversed(sys.modules)))
+    except RuntimeError:  # a thread of the model imports something at this moment
+        return list(takewhile(lambda name: name != since, list(reversed(sys.modules))))
 
 
 def memory_bytes() -> int | None:

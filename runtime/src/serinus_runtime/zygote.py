@@ -45,6 +45,7 @@ def main() -> None:
     confine.with_packages()
     accelerators.find()
     skipped = _import(config["modules"])
+    imported = next(reversed(sys.modules))
     gc.collect()
     gc.freeze()
     threads = _other_threads()
@@ -53,7 +54,7 @@ def main() -> None:
         return
     with contextlib.suppress(ConnectionError):  # the host is gone
         while descriptors := _received(control):
-            answer = _answer(control, descriptors)
+            answer = _answer(control, descriptors, imported)
             for descriptor in descriptors:
                 os.close(descriptor)
             _tell(control, **answer)
@@ -103,21 +104,21 @@ def _received(control: socket.socket) -> list[int]:
     return list(found)
 
 
-def _answer(control: socket.socket, descriptors: Sequence[int]) -> dict[str, Any]:
+def _answer(control: socket.socket, descriptors: Sequence[int], imported: str) -> dict[str, Any]:
     try:
-        return {"pid": _fork(control, descriptors)}
+        return {"pid": _fork(control, descriptors, imported)}
     except OSError as error:
         return {"error": f"cannot fork: {error.strerror}"}
 
 
-def _fork(control: socket.socket, descriptors: Sequence[int]) -> int:
+def _fork(control: socket.socket, descriptors: Sequence[int], imported: str) -> int:
     """The worker's pid. Its parent ends at once and so leaves it to the host (PR_SET_CHILD_SUBREAPER), which can
     then wait for it as for any child of its own."""
     receiver, sender = os.pipe()
     between = os.fork()
     if between == 0:
         os.close(receiver)
-        _leave_to_the_host(control, sender, descriptors)
+        _leave_to_the_host(control, sender, descriptors, imported)
     os.close(sender)
     with os.fdopen(receiver, "rb") as stream:
         said = stream.read()
@@ -127,14 +128,14 @@ def _fork(control: socket.socket, descriptors: Sequence[int]) -> int:
     return int(said)
 
 
-def _leave_to_the_host(control: socket.socket, sender: int, descriptors: Sequence[int]) -> NoReturn:
+def _leave_to_the_host(control: socket.socket, sender: int, descriptors: Sequence[int], imported: str) -> NoReturn:
     code = 1
     try:
         worker = os.fork()
         if worker == 0:
             os.close(sender)
             control.close()
-            code = _worker(*descriptors)
+            code = _worker(*descriptors, imported=imported)
         else:
             os.write(sender, b"%d" % worker)
             code = 0
@@ -146,7 +147,7 @@ def _leave_to_the_host(control: socket.socket, sender: int, descriptors: Sequenc
         os._exit(code)
 
 
-def _worker(listening: int, reporting: int, config: int, output: int) -> int:
+def _worker(listening: int, reporting: int, config: int, output: int, *, imported: str) -> int:
     """Serves, and gives the exit status."""
     os.setsid()
     os.dup2(output, 1)
@@ -158,7 +159,7 @@ def _worker(listening: int, reporting: int, config: int, output: int) -> int:
     told = Config.read(f"/proc/self/fd/{config}")
     os.close(config)
     try:
-        serve_one(dataclasses.replace(told, listen_fd=listening, report_fd=reporting), keep=None)
+        serve_one(dataclasses.replace(told, listen_fd=listening, report_fd=reporting), None, imported)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     return 0
