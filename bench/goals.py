@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.results import Results, Row
@@ -35,6 +36,12 @@ def judge(results: Results) -> list[Goal]:
             measured, met = str(error), None
         found.append(Goal(what, goal, measured, met))
     return found
+
+
+def conclude(results: Results, path: Path) -> None:
+    """Judges what there is, and keeps both."""
+    results.goals = [asdict(goal) for goal in judge(results)]
+    results.save(path)
 
 
 def _row(results: Results, case: str, server: str, connections: int = 8) -> Row:
@@ -107,7 +114,7 @@ def _memory(results: Results) -> tuple[str, bool]:
 
 def _fleet(results: Results) -> tuple[str, bool]:
     # A soak is the same and more.
-    found = results.facts.get("fleet") or _fact(results, "soak" if "soak" in results.facts else "fleet")
+    found = _fact(results, next((case for case in ("fleet", "soak") if case in results.facts), "fleet"))
     said = f"{found['most_pss_mb'] / 1024:.2f} GiB at most, {found['failed']} of {found['asked']:,} requests failed"
     said += f", {found['wrong']} wrong ({found['models']} models, {found['environments']} environments)"
     whole = found["models"] >= 200 and found["environments"] >= 8

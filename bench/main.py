@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from bench import RESULTS, report
 from bench.cases import CASES, Plan
-from bench.goals import judge
+from bench.goals import conclude
 from bench.processes import DidNotStart
 from bench.results import Results, load, machine
 from bench.throughput import Effort
@@ -35,8 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     for case in CASES:
         if case in only and not (asked.resume and case in results.done):
             run(case, plan, results, asked.results)
-    results.goals = [asdict(goal) for goal in judge(results)]
-    results.save(asked.results)
+    conclude(results, asked.results)
     print(report.tables(results))
     return 0
 

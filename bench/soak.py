@@ -23,7 +23,7 @@ import httpx
 from bench import RESULTS
 from bench.fleetcases import Watch
 from bench.fleets import Small, directory_of, publish, small, wrong_answers, zipf
-from bench.goals import judge
+from bench.goals import conclude
 from bench.openloop import OpenLoop
 from bench.processes import DidNotStart
 from bench.product import Installation
@@ -88,8 +88,7 @@ def main() -> int:
     _print(account)
     results = load(asked.results)
     results.facts["soak"] = account.facts()
-    results.goals = [asdict(goal) for goal in judge(results)]
-    results.save(asked.results)
+    conclude(results, asked.results)
     return 0 if account.good else 1
 
 

@@ -49,6 +49,15 @@ def test_a_limit_of_processors_that_is_not_kept_is_said():
     assert Groups(Path("/x"), ALL).missing(limited) == Groups().missing(ServingSettings()) == ""
 
 
+def test_the_hosts_log_says_which_release_runs_without_its_limit(shared):
+    placement = shared.placed(settings=ServingSettings(cpu_limit=0.5))
+    assert "Delegate=yes" in placement.reason
+    assert (
+        f"{placement.release} is ready, pid {placement.pid}: {placement.reason}"
+        in (shared.home.logs / "host.log").read_text()
+    )
+
+
 @pytest.mark.parametrize(("events", "killed"), [("low 0\noom 1\noom_kill 2\n", True), ("oom 3\noom_kill 0\n", False)])
 def test_who_was_killed_for_want_of_memory_is_known(tmp_path, events, killed):
     groups = Groups(tmp_path, ALL)

@@ -312,14 +312,15 @@ class Keeper:
         why = self._launcher.zygotes.why_not(python)
         missing = self._launcher.groups.missing(self.release.settings)
         notes = [*report.notes, *([f"starts slowly: {why}"] if why else []), *([missing] if missing else [])]
+        reason = "; ".join(notes)[:_LONGEST_REASON]
         self._set(
             state=PlacementState.READY,
-            reason="; ".join(notes)[:_LONGEST_REASON],
+            reason=reason,
             load_seconds=report.load_seconds,
             memory_bytes=report.memory_bytes,
             way=report.way,
         )
-        log.info("%s is ready, pid %d", self.release.id, worker.record.pid)
+        log.info("%s is ready, pid %d%s", self.release.id, worker.record.pid, f": {reason}" if reason else "")
         self._launcher.zygotes.learn(python, report.modules)
         self._take_over()
 

@@ -128,7 +128,7 @@ class Launcher:
             worker.why_stopped = f"was killed, with all that it had started, beyond its limit of {most} MiB"
 
     async def _started(self, release: Release, scratch: Path, listening: int, reporting: int, proven: str) -> Process:
-        told = in_memory({**self._config(release, scratch, listening, reporting), "proven": proven})
+        told = in_memory(self._config(release, scratch, listening, reporting, proven))
         try:
             with log_path(self.home, release.id).open("ab") as output:
                 carried = (listening, reporting, told, output.fileno())
@@ -154,7 +154,9 @@ class Launcher:
         launch.limit(child.pid)
         return Process.of(child)
 
-    def _config(self, release: Release, scratch: Path, listening: int, reporting: int) -> Mapping[str, Any]:
+    def _config(
+        self, release: Release, scratch: Path, listening: int, reporting: int, proven: str
+    ) -> Mapping[str, Any]:
         compiled = release.compiled
         own = [release.artifact_path, *([compiled.path] if compiled else []), *launch.code(self.runtime)]
         return {
@@ -170,6 +172,7 @@ class Launcher:
             "settings": asdict(release.settings),
             "readable": readable(self.home.path, interpreter(release), *own),
             "confine": self.confined,
+            "proven": proven,
         }
 
     def _log_token(self, release_id: str) -> str:
