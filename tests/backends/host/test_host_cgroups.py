@@ -88,6 +88,19 @@ def test_nothing_is_taken_that_was_not_delegated(tmp_path):
     assert list(own.iterdir()) == []
 
 
+def test_what_was_delegated_to_somebody_further_up_is_not_taken(tmp_path):
+    session = tmp_path / "fs" / "user.service"
+    (session / "app.slice" / "terminal.scope").mkdir(parents=True)
+    for file in ("cgroup.procs", "cgroup.controllers", "cgroup.subtree_control"):
+        (session / file).touch()
+    try:
+        os.setxattr(session, "user.delegate", b"1")
+    except OSError as error:
+        pytest.skip(f"no such attributes on this file system: {error}")
+    assert claim(process_in(tmp_path / "fs", "user.service/app.slice/terminal.scope", tmp_path)) == Groups()
+    assert [one.name for one in session.iterdir() if one.is_dir()] == ["app.slice"]
+
+
 def test_a_machine_without_control_groups_of_version_2_has_none(tmp_path):
     assert claim(tmp_path) == Groups()
 

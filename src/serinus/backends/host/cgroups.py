@@ -108,12 +108,11 @@ def _delegated(proc: Path) -> Path | None:
     if mount is None or own is None:
         return None
     here = mount / own.lstrip("/")
-    for group in (here, *here.parents):
-        if not group.is_relative_to(mount):
-            break
-        with suppress(OSError):
-            if os.getxattr(group, "user.delegate") == b"1":
-                return group
+    # Not further up: there it is marked for somebody else, as a user's whole session is for their systemd.
+    group = here.parent if here.name == _OTHERS else here
+    with suppress(OSError):
+        if os.getxattr(group, "user.delegate") == b"1":
+            return group
     return None
 
 
