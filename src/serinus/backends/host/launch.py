@@ -69,9 +69,10 @@ def limit(pid: int, *, memory_bytes: int | None = None, file_bytes: int | None =
     Never a core dump, which would hold the callers' data. `memory_bytes` counts what it allocates for itself.
     """
     limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_DATA: memory_bytes, resource.RLIMIT_FSIZE: file_bytes}
-    with contextlib.suppress(ProcessLookupError):  # it has exited already, which the caller will see
-        for kind, most in limits.items():
-            if most is not None:
+    for kind, most in limits.items():
+        if most is not None:
+            # It has exited already, which the caller will see; or it has put itself under less, and cannot go back.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 resource.prlimit(pid, kind, (most, most))
 
 
