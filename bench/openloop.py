@@ -16,6 +16,8 @@ from serinus.replay.answers import Answer
 from serinus.replay.connections import Connection, Sent
 from serinus.replay.histogram import Histogram
 
+_FAILURES_KEPT = 100
+
 
 class Ask(NamedTuple):
     """One whole HTTP request, and under what name its answers are counted."""
@@ -30,6 +32,13 @@ class Seen(NamedTuple):
     release: str
 
 
+class Failure(NamedTuple):
+    ended: float
+    """Monotonic seconds."""
+    name: str
+    kind: str
+
+
 @dataclass
 class Report:
     latencies: Histogram = field(default_factory=Histogram)
@@ -38,12 +47,19 @@ class Report:
     failures: Counter[str] = field(default_factory=Counter)
     """Kind (a status, `fallback`, `reset`, `timeout`, `unsent`) -> how many."""
     seconds: float = 0.0
+    first_failures: list[Failure] = field(default_factory=list)
+    """At most `_FAILURES_KEPT`."""
     releases: list[Seen] = field(default_factory=list)
     """Of every good answer, which release gave it; only where it was asked for."""
 
     @property
     def failed(self) -> int:
         return self.failures.total()
+
+    def fail(self, name: str, kind: str) -> None:
+        self.failures[kind] += 1
+        if len(self.first_failures) < _FAILURES_KEPT:
+            self.first_failures.append(Failure(time.monotonic(), name, kind))
 
     @property
     def rps(self) -> float:
@@ -67,7 +83,6 @@ class OpenLoop:
         self.report = Report()
         self._free: deque[Connection] = deque()
         self._waiting: deque[tuple[float, Ask]] = deque()
-        self._names: dict[Connection, str] = {}
         self._stopped = threading.Event()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._main, name="open-loop")
@@ -120,8 +135,7 @@ class OpenLoop:
             self._waiting.append((due, ask))
             return
         connection = self._free.popleft()
-        self._names[connection] = ask.name
-        connection.send(ask.request, Sent(due, asyncio.get_running_loop().time(), "", None))
+        connection.send(ask.request, Sent(due, asyncio.get_running_loop().time(), ask.name, None))
 
     def _expire(self, connections: Sequence[Connection], now: float) -> None:
         for connection in connections:
@@ -139,18 +153,17 @@ class OpenLoop:
         if answer.status == 200 and not answer.fallback:
             self.report.answered += 1
             self.report.latencies.add(now - sent.due)
-            name = self._names.get(connection, "")
-            self.report.by_name.setdefault(name, Histogram()).add(now - sent.due)
+            self.report.by_name.setdefault(sent.id, Histogram()).add(now - sent.due)
             if self._releases:
                 self.report.releases.append(Seen(time.monotonic(), answer.release))
         else:
-            self.report.failures["fallback" if answer.fallback else str(answer.status)] += 1
+            self.report.fail(sent.id, "fallback" if answer.fallback else str(answer.status))
         if not answer.close:
             self._free.append(connection)
             self._next()
 
-    def failed(self, sent: Sent, kind: str) -> None:  # noqa: ARG002
-        self.report.failures[kind] += 1
+    def failed(self, sent: Sent, kind: str) -> None:
+        self.report.fail(sent.id, kind)
 
     def opened(self, connection: Connection) -> None:
         self._free.append(connection)

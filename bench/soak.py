@@ -47,6 +47,8 @@ class Account:
     failed: dict[str, int] = field(default_factory=dict)
     wrong: int = 0
     acts: dict[str, int] = field(default_factory=dict)
+    history: list[tuple[float, str]] = field(default_factory=list)
+    """When (monotonic seconds) each act began and what it was, and every failed request."""
     mistakes: list[str] = field(default_factory=list)
     """Acts that did not do what they should."""
     pss_mb: list[float] = field(default_factory=list)
@@ -58,7 +60,7 @@ class Account:
 
     def facts(self) -> dict[str, Any]:
         """For the results; the samples of the memory stay out."""
-        kept = {name: value for name, value in asdict(self).items() if name not in ("pss_mb", "failed")}
+        kept = {name: value for name, value in asdict(self).items() if name not in ("pss_mb", "failed", "history")}
         failed = {"failed": sum(self.failed.values()), "failures": self.failed}
         most = round(max(self.pss_mb, default=0.0), 1)
         return {**kept, **failed, "most_pss_mb": most, "growth": round(self.growth, 3), "good": self.good}
@@ -110,6 +112,7 @@ def _soak(
     account.wrong += wrong_answers(installation, models)
     account.asked = loop.report.answered + loop.report.failed
     account.failed = dict(loop.report.failures)
+    account.history += [(one.ended, f"failed: {one.kind} {one.name}") for one in loop.report.first_failures]
     account.pss_mb = [round(value, 1) for value in watch.pss_mb]
 
 
@@ -117,6 +120,7 @@ def _act(installation: Installation, models: Sequence[Small], account: Account, 
     """One deployment, rollback or kill. That the API is away after its process was killed is no mistake."""
     kind = chance.choices(("deploy", "rollback", "worker", "process"), (4, 2, 3, 1))[0]
     model = chance.choice(models)
+    began = time.monotonic()
     try:
         if kind == "deploy":
             _deploy(installation, model)
@@ -125,13 +129,15 @@ def _act(installation: Installation, models: Sequence[Small], account: Account, 
         elif kind == "worker":
             _kill(_a_worker(installation, chance))
         else:
-            _kill(installation.pid_of(chance.choice(_KILLED)))
+            kind = chance.choice(_KILLED)
+            _kill(installation.pid_of(kind))
     except httpx.TransportError:
         kind = f"{kind}, while the API was away"
         time.sleep(2)
     except (DidNotStart, httpx.HTTPStatusError) as error:
         account.mistakes.append(f"{kind} {model.name}: {str(error)[:300]}")
     account.acts[kind] = account.acts.get(kind, 0) + 1
+    account.history.append((began, f"{kind} {model.name}" if kind in ("deploy", "rollback") else kind))
 
 
 def _deploy(installation: Installation, model: Small) -> None:
@@ -168,6 +174,10 @@ def _print(account: Account) -> None:
     print(
         f"memory: most {max(account.pss_mb, default=0):,.0f} MB PSS, last quarter / second quarter {account.growth:.2f}"
     )
+    if account.failed:
+        began = min(at for at, _ in account.history)
+        for at, what in sorted(account.history):
+            print(f"{at - began:7.1f} s  {what}")
     for line in account.mistakes:
         print(f"not as it should be: {line}")
 
