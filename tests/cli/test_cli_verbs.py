@@ -16,7 +16,7 @@ from scenes import GATES, V6, V7, busy, in_canary, rollout, troubled
 from small_fleet import NOW, Installation, process, wait_until
 
 from serinus.core.rollout import Cause, ModelState, Phase, Rollout
-from serinus.core.values import Access, Actor, Event
+from serinus.core.values import Access, Actor, Event, Placement, PlacementState
 
 
 def advance(installation: Installation, *phases: Rollout) -> threading.Thread:
@@ -138,6 +138,15 @@ def test_status_says_what_is_live_what_is_in_flight_and_what_is_wrong(
     assert serinus("status", "card-fraud", "--json").json["champion"]["release"] == V6.id
     assert "merchant" not in serinus("status", "card-fraud").out
     assert serinus("status", "card-frod").code == 1
+
+
+def test_status_of_one_model_says_what_its_champion_runs_without(installation: Installation, serinus: Serinus) -> None:
+    busy(installation)
+    remark = "its limit of processors is not kept"
+    installation.target.placements[V6.id] = Placement(V6.id, PlacementState.READY, reason=remark)
+    assert f"{V6.id}: {remark}" in serinus("status", "card-fraud").out
+    assert remark not in serinus("status").out  # fifty models would all say it
+    assert serinus("status", "--json").json["models"][0]["champion"]["remarks"] == remark
 
 
 def test_status_says_which_process_was_started_again_within_the_hour(

@@ -210,6 +210,7 @@ def _process(placed: Placement | None) -> Mapping[str, Any]:
         "restarts": placed.restarts if placed else 0,
         "workers": placed.workers if placed else 0,
         "way": placed.way if placed else "",
+        "remarks": placed.reason if placed else "",
     }
 
 

@@ -65,8 +65,8 @@ class Serving(Section):
         ge=0.1,
         le=1_024,
         description="Processors that a worker may use, such as 0.5, with all that it starts. Kept where systemd has "
-        "delegated a control group (`systemd-run --user --scope -p Delegate=yes serinus up`); else the "
-        "host's log (`logs/host.log` of the home) says that it is not. null: no limit.",
+        "delegated a control group (`systemd-run --user --scope -p Delegate=yes serinus up`); else "
+        "`serinus status MODEL` says that it is not. null: no limit.",
     )
     compile: Literal["auto", "off"] = Field(
         default="auto",
