@@ -78,7 +78,7 @@ def serve_one(config: Config, keep: Sequence[int] | None, imported: str | None =
 
     def report() -> None:
         modules = libraries_beside(config.artifact, config.scratch, since=imported)
-        reporter.say("ready", **ready, memory_bytes=memory_bytes(), modules=modules)
+        reporter.say("ready", **ready, **memory(), modules=modules)
 
     # Whoever has woken the release is answered first: these two take as long as a dozen answers.
     serving.run(config, model, lambda: _soon(report))
@@ -134,11 +134,13 @@ def _modules_since(since: str | None) -> list[str]:
         return list(takewhile(lambda name: name != since, list(reversed(sys.modules))))
 
 
-def memory_bytes() -> int | None:
-    """PSS of this process. Others cannot read it from outside once the process is not dumpable."""
+def memory() -> dict[str, int]:
+    """Of this process: its proportional set size, and what of it nobody shares. Others cannot read that from outside
+    once the process is not dumpable."""
     try:
-        text = Path("/proc/self/smaps_rollup").read_text(encoding="ascii")
+        lines = Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines()
     except OSError:
-        return None
-    sizes = [int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")]
-    return sizes[0] * 1024 if sizes else None
+        return {}
+    sizes = {words[0]: int(words[1]) * 1024 for words in map(str.split, lines[1:]) if len(words) == 3}
+    own = sizes.get("Private_Clean:", 0) + sizes.get("Private_Dirty:", 0)
+    return {"memory_bytes": sizes["Pss:"], "own_bytes": own} if "Pss:" in sizes else {}

@@ -66,6 +66,17 @@ def test_who_was_killed_for_want_of_memory_is_known(tmp_path, events, killed):
     assert groups.end(17) is killed
 
 
+def test_a_group_that_is_not_empty_yet_is_removed_when_another_is_made(tmp_path):
+    groups = Groups(tmp_path, frozenset())
+    groups.put(17, ServingSettings())
+    groups.end(17)  # its files are in the way here as its processes are there
+    for file in (left := tmp_path / "serinus-worker-17").iterdir():
+        file.unlink()
+    (others := tmp_path / "serinus-worker-99").mkdir()
+    groups.put(18, ServingSettings())
+    assert (left.exists(), others.exists()) == (False, True)
+
+
 def test_a_group_that_cannot_be_made_is_no_trouble_for_the_worker(tmp_path, caplog):
     (tmp_path / "serinus-worker-17").write_text("in the way")
     Groups(tmp_path, ALL).put(17, ServingSettings())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from serinus.backends.host import launch
 from serinus.backends.host.keeper import BackOff
 from serinus.backends.host.limits import Limits
-from serinus.backends.host.processes import ending, identity, memory_bytes
+from serinus.backends.host.memory import measured
+from serinus.backends.host.processes import ending, identity
 from serinus.backends.host.records import file_name
 from serinus.core.errors import InvalidInput
 from serinus.core.home import Home
@@ -47,39 +49,67 @@ def test_a_process_has_one_identity_while_it_lives_and_none_as_a_zombie():
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert identity(child.pid) is None
     child.communicate()
-    assert memory_bytes(child.pid) is None
+    assert measured(child.pid) is None
 
 
 def test_memory_is_measured_also_where_a_process_does_not_let_itself_be_looked_into():
     """As an ordinary user where the tests run as root, who may look into everything."""
     program = """
 import ctypes, os
-from serinus.backends.host.processes import memory_bytes
+from serinus.backends.host.memory import Memory, Told, measured, resident
 if os.getuid() == 0:
     os.setuid(65534)
+ready, say = os.pipe()
+hold, release = os.pipe()
 child = os.fork()
 if child == 0:
     ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
-    os.write({write}, b"x")
-    os.read({hold}, 1)
+    os.write(say, b"x")
+    os.read(hold, 1)
     os._exit(0)
+os.read(ready, 1)
+now = resident(child)
+print(now, *measured(child), *measured(child, Told(Memory(7_000_000, 3_000_000), now - 1_000_000)))
+os.write(release, b"x")
 """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    now, *guessed = map(int, done.stdout.split())
+    assert now > 1_000_000
+    assert guessed == [now, now, 8_000_000, 4_000_000]
+
+
+def test_what_two_processes_share_is_the_own_of_neither():
+    """A page that was written before a fork is in both, and half of it in the share of each."""
     ready, say = os.pipe()
-    hold, release = os.pipe()
-    program = (
-        program.format(write=say, hold=hold)
-        + f"os.read({ready}, 1); print(memory_bytes(child), memory_bytes(child, 1_000_000)); os.write({release}, b'x')"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        pass_fds=(ready, say, hold, release),
-    )
-    size, less = map(int, done.stdout.split())
-    assert size > 1_000_000
-    assert less == size - 1_000_000
+    size = 64 << 20
+    held = bytearray(os.urandom(1) * size)
+    child = os.fork()
+    if child == 0:
+        os.write(say, b"x")
+        signal.pause()
+    try:
+        os.read(ready, 1)
+        found = measured(child)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert held
+    assert found.own < size / 4 < size / 3 < found.share
+
+
+def test_a_process_that_has_put_itself_under_less_keeps_that_and_gets_the_other_limits():
+    program = "import resource as r; r.setrlimit(r.RLIMIT_DATA, (1 << 30, 1 << 30)); print(flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", program], **pipes) as child:
+        child.stdout.readline()
+        launch.limit(child.pid, memory_bytes=1 << 40, file_bytes=1 << 20)
+        found = Path(f"/proc/{child.pid}/limits").read_text()
+        child.kill()
+    limits = {line[:25].strip(): line[25:].split()[0] for line in found.splitlines()}
+    assert limits["Max file size"] == str(1 << 20)
+    assert limits["Max core file size"] == "0"
+    raised = os.geteuid() == 0 and limits["Max data size"] == str(1 << 40)  # root may
+    assert raised or limits["Max data size"] == str(1 << 30)
 
 
 def test_a_release_id_cannot_name_a_file_elsewhere():

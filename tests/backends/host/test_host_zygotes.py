@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -197,3 +198,21 @@ def test_the_zygote_of_an_environment_goes_with_its_last_release(zygotic, wait_u
     wait_until(zygotic.zygotes)
     zygotic.hosted.target.remove("first-1-aaaaaa")
     wait_until(lambda: not zygotic.zygotes())
+
+
+def test_the_first_worker_of_an_environment_makes_room_for_one_that_shares_its_libraries(
+    hosted, environment, wait_until
+):
+    hosted.start("--survey", "0.2", "--settled", "0.5", runtime=None)
+    zygotic = Zygotic(hosted, environment("one"))
+    first = with_zygote(zygotic, wait_until)
+    with socket.socket(socket.AF_UNIX) as connected:
+        connected.connect(first.endpoint)
+        again = hosted.until(first.release, PlacementState.READY, but=first.pid)
+        assert (again.restarts, again.load_seconds < 0.5) == (0, True)
+        assert zygotic.answers(again)
+        # Who was connected is answered by the one that goes, and only then is it gone.
+        connected.sendall(b"GET /v2/health/ready HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert connected.recv(15) == b"HTTP/1.1 200 OK"
+    wait_until(lambda: identity(first.pid) is None)
+    assert zygotic.log().count("gets a worker that shares its libraries") == 1

@@ -30,6 +30,7 @@ _LIMITS: tuple[tuple[str, str, type, str, str], ...] = (
     ("--grace", "grace", float, "SECONDS", "a worker that has been told to stop is killed after this long"),
     ("--idle", "idle", float, "SECONDS", "a release may sleep that nobody has asked for this long"),
     ("--young", "young", float, "SECONDS", "a release that was just placed, or woken on purpose, stays up this long"),
+    ("--settled", "settled", float, "SECONDS", "a worker with libraries of its own is then replaced by a forked one"),
     ("--busiest", "busiest", int, "N", "so many releases never sleep for want of requests"),
     ("--memory", "memory_bytes", int, "BYTES", "beyond this the least recently used releases go to sleep"),
     ("--survey", "survey", float, "SECONDS", "between two looks at what the workers do and use"),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from serinus.core.values import ServingSettings
@@ -34,12 +34,15 @@ class Groups:
 
     root: Path | None = None
     controllers: frozenset[str] = frozenset()
+    _left: set[Path] = field(default_factory=set, compare=False, repr=False)
+    """Which could not be removed yet."""
 
     def put(self, pid: int, settings: ServingSettings) -> None:
         """Puts a worker, and what it will start, under its limits. Without them it serves all the same."""
         if self.root is None:
             return
-        self._tidy()
+        for left in list(self._left):
+            self._remove(left)
         group = self._of(pid)
         try:
             group.mkdir(exist_ok=True)
@@ -58,8 +61,7 @@ class Groups:
         killed = _count(group / "memory.events", "oom_kill") > 0
         with suppress(OSError):  # it never had one; or Linux is older than 5.14
             (group / "cgroup.kill").write_text("1")
-        with suppress(OSError):  # what was killed is not quite gone yet: the next `put` tidies up
-            group.rmdir()
+        self._remove(group)
         return killed
 
     def missing(self, settings: ServingSettings) -> str:
@@ -82,11 +84,14 @@ class Groups:
         assert self.root is not None
         return self.root / f"{_WORKER}{pid}"
 
-    def _tidy(self) -> None:
-        assert self.root is not None
-        for group in self.root.glob(f"{_WORKER}*"):
-            with suppress(OSError):  # it has a worker in it
-                group.rmdir()
+    def _remove(self, group: Path) -> None:
+        self._left.discard(group)
+        try:
+            group.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:  # what was killed is not quite gone yet, or it is an earlier host's worker's
+            self._left.add(group)
 
 
 def claim(proc: Path = Path("/proc/self")) -> Groups:
@@ -96,7 +101,7 @@ def claim(proc: Path = Path("/proc/self")) -> Groups:
         return Groups()
     try:
         _clear(root)
-        return Groups(root, _switched_on(root))
+        return Groups(root, _switched_on(root), set(root.glob(f"{_WORKER}*")))
     except OSError as error:
         log.warning("workers are in no control groups, although %s is delegated: %s", root, error)
         return Groups()

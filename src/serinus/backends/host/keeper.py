@@ -13,9 +13,10 @@ from typing import Any
 from serinus.backends.host.apology import Apology
 from serinus.backends.host.limits import Limits
 from serinus.backends.host.listener import Listener
+from serinus.backends.host.memory import Memory
 from serinus.backends.host.processes import ending
 from serinus.backends.host.reports import Report
-from serinus.backends.host.worker import Launcher, Worker, interpreter, note
+from serinus.backends.host.worker import Launcher, Worker, interpreter, note, roots
 from serinus.core.values import Placement, PlacementState, Release
 
 log = logging.getLogger(__name__)
@@ -123,6 +124,11 @@ class Keeper:
         return [worker for worker in (self._worker, *self._helpers) if worker is not None and worker.record.ready]
 
     @property
+    def own_bytes(self) -> int:
+        """What is free again when it sleeps."""
+        return sum(worker.memory.own for worker in self.ready_workers if worker.memory is not None)
+
+    @property
     def asleep(self) -> bool:
         return self._asleep
 
@@ -177,6 +183,22 @@ class Keeper:
         if self._asleep:
             self._called.set()
 
+    def renew(self) -> None:
+        """Its workers make room for one that is forked. Whoever is connected is still answered; who comes meanwhile
+        waits as for a wake."""
+        if self.renewable:
+            self.sleep()
+            self._called.set()
+
+    @property
+    def renewable(self) -> bool:
+        """It is up, on an interpreter of its own although its environment's zygote could fork it a worker."""
+        worker = self._worker
+        if worker is None or worker.forked or not worker.record.ready or self._old is not None:
+            return False
+        where = interpreter(self.release)
+        return self._launcher.zygotes.ready(where, roots(self._launcher.home, self.release))
+
     def stay_warm(self) -> None:
         self.warm_until = asyncio.get_running_loop().time() + self._limits.young
 
@@ -188,13 +210,13 @@ class Keeper:
         while len(self._helpers) > max(workers - 1, 0):
             self._let_go(self._helpers.pop())
 
-    def weigh(self, worker: Worker, memory_bytes: int | None) -> None:
+    def weigh(self, worker: Worker, memory: Memory | None) -> None:
         """Takes note of what the worker uses, and stops it beyond its limit: better a new one than a full machine."""
-        worker.memory_bytes = memory_bytes
-        self._set(memory_bytes=sum(one.memory_bytes or 0 for one in self.ready_workers) or None)
+        worker.memory = memory
+        self._set(memory_bytes=sum(one.memory.share for one in self.ready_workers if one.memory) or None)
         most = self.release.settings.memory_limit_bytes
-        if most is not None and memory_bytes is not None and memory_bytes > most and not worker.why_stopped:
-            worker.why_stopped = f"was stopped at {memory_bytes >> 20} MiB, beyond its limit of {most >> 20} MiB"
+        if most is not None and memory is not None and memory.share > most and not worker.why_stopped:
+            worker.why_stopped = f"was stopped at {memory.share >> 20} MiB, beyond its limit of {most >> 20} MiB"
             self._spawn(worker.process.stop(self._limits.grace))
 
     # --- one worker ---------------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ class Limits:
     """Without a request before a release may sleep; well above the time for which the router keeps connections."""
     young: float = 600.0
     """For which a release stays up after it has been placed or woken on purpose: it may be at the gates."""
+    settled: float = 60.0
+    """For which a worker that is an interpreter of its own is ready before a forked one may take its place."""
     busiest: int = 10
     """Releases that never sleep for want of requests."""
     leave: float = 600.0

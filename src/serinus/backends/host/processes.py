@@ -43,28 +43,6 @@ def cpu_seconds(pid: int) -> float | None:
     return None if fields is None else (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def memory_bytes(pid: int, others: int = 0) -> int | None:
-    """Proportional set size: shared pages are divided among those that share them. A confined process does not let
-    others of its user ask for that; then the resident set size less `others`, which is what of it was not its own share
-    when it told both. None: no such process."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), None)
-    except PermissionError:
-        resident = resident_bytes(pid)
-        return None if resident is None else max(0, resident - others)
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-
-
-def resident_bytes(pid: int) -> int | None:
-    """At least the proportional set size, and much cheaper to ask for."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-
-
 def ending(code: int | None) -> str:
     """An exit status as `subprocess` gives it, in words. None: it was not our child, so nobody knows."""
     if code is None:

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, FiniteFloat, NonNegativeInt, StringConstraints
 
+from serinus.backends.host.memory import Memory
+
 _LONGEST_LINE = 1 << 20
 _AT_ONCE = 1 << 16
 """Bytes; what a pipe holds, so that a worker that floods it only makes itself wait."""
@@ -23,7 +25,8 @@ class Report(BaseModel):
     state: Literal["loading", "ready", "failed", "stats"]
     reason: _Words = ""
     load_seconds: FiniteFloat | None = None
-    memory_bytes: int | None = None
+    memory_bytes: NonNegativeInt | None = None
+    own_bytes: NonNegativeInt | None = None
     confined: bool = False
     notes: list[_Words] = []
     way: _Words = ""
@@ -31,6 +34,12 @@ class Report(BaseModel):
     """What the next worker is told, so that it need not prove it again."""
     modules: Annotated[list[_Module], Field(max_length=10_000)] = []
     """What it has imported from its environment, in order."""
+
+    @property
+    def memory(self) -> Memory | None:
+        if self.memory_bytes is None or self.own_bytes is None:
+            return None
+        return Memory(self.memory_bytes, self.own_bytes)
 
 
 class Stats(BaseModel):

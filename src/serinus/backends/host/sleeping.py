@@ -47,6 +47,7 @@ class Awake:
     busy: bool
     """It has requests that are not answered."""
     memory_bytes: int
+    """Which are free when it sleeps."""
 
 
 def to_sleep(awake: Sequence[Awake], now: float, used_bytes: int, limits: Limits) -> Sequence[str]:

@@ -18,7 +18,8 @@ from pydantic import TypeAdapter
 from serinus.backends.host.keeper import Keeper
 from serinus.backends.host.limits import Limits
 from serinus.backends.host.logs import log_path, rotate
-from serinus.backends.host.processes import Reaper, cpu_seconds, memory_bytes, resident_bytes
+from serinus.backends.host.memory import Memory, Told, measured, resident
+from serinus.backends.host.processes import Reaper, cpu_seconds
 from serinus.backends.host.scaling import Scaler
 from serinus.backends.host.sleeping import Awake, Demand, to_be_warm, to_sleep, to_wake
 from serinus.backends.host.worker import Launcher, Worker, interpreter
@@ -85,6 +86,7 @@ class Surveyor:
         await self._weigh(now)
         self._scale()
         self._rest(loop.time())
+        self._renew(loop.time())
         self._prewarm()
         self._launcher.zygotes.keep_only({interpreter(keeper.release) for keeper in self._keepers.values()})
 
@@ -120,10 +122,10 @@ class Surveyor:
         workers = [(keeper, worker) for keeper in self._keepers.values() for worker in keeper.ready_workers]
         workers.sort(key=lambda one: one[1].weighed)
         limits = {w.record.pid: k.release.settings.memory_limit_bytes for k, w in workers}
-        others = {worker.record.pid: worker.others_bytes for _, worker in workers}
+        told = {worker.record.pid: worker.told for _, worker in workers}
         zygotes = list(self._launcher.zygotes.pids().values())
         logs = [log_path(self._launcher.home, name) for name in {keeper.release.id for keeper, _ in workers}]
-        sizes, self._zygotes_bytes = await asyncio.to_thread(_measured, others, limits, zygotes, logs)
+        sizes, self._zygotes_bytes = await asyncio.to_thread(_measured, told, limits, zygotes, logs)
         for keeper, worker in workers:
             if worker.record.pid in sizes:
                 worker.weighed = now
@@ -146,6 +148,17 @@ class Surveyor:
             log.info("%s goes to sleep", name)
             self._keepers[name].sleep()
 
+    def _renew(self, now: float) -> None:
+        """The first workers of an environment are there before its zygote is: one at a look is replaced, at a moment
+        when nobody waits for it."""
+        for name, keeper in self._keepers.items():
+            seen = self._seen.get(name)
+            quiet = seen is not None and not seen.waiting and now - keeper.ready_since >= self._limits.settled
+            if quiet and keeper.renewable:
+                log.info("%s gets a worker that shares its libraries", name)
+                keeper.renew()
+                return
+
     def _prewarm(self) -> None:
         sleeping = [name for name, keeper in self._keepers.items() if keeper.asleep and _at_its_hour(keeper)]
         for name in to_wake({name: self.popularity(name) for name in sleeping}, self._limits):
@@ -162,12 +175,12 @@ class Surveyor:
             warm_until=keeper.warm_until,
             keep_warm=keeper.release.settings.keep_warm or _at_its_hour(keeper),
             busy=bool(seen and seen.waiting),
-            memory_bytes=sum(worker.memory_bytes or 0 for worker in keeper.ready_workers),
+            memory_bytes=keeper.own_bytes,
         )
 
     def _used_bytes(self) -> int:
-        workers = (worker for keeper in self._keepers.values() for worker in keeper.ready_workers)
-        return sum(self._zygotes_bytes.values()) + sum(worker.memory_bytes or 0 for worker in workers)
+        """Of all workers, and of the zygotes, which are counted with all that their workers share."""
+        return sum(self._zygotes_bytes.values()) + sum(keeper.own_bytes for keeper in self._keepers.values())
 
 
 def _at_its_hour(keeper: Keeper) -> bool:
@@ -191,18 +204,18 @@ def _news(worker: Worker) -> tuple[int, int, float]:
 
 
 def _measured(
-    others: Mapping[int, int], limits: Mapping[int, int | None], zygotes: Sequence[int], logs: Sequence[Path]
-) -> tuple[Mapping[int, int | None], Mapping[int, int]]:
-    """Sizes of the first of `others`' workers, of those beyond their limit, and of the zygotes. Keeps the logs small as
-    well. `others`: as of `memory_bytes`, by pid."""
+    told: Mapping[int, Told | None], limits: Mapping[int, int | None], zygotes: Sequence[int], logs: Sequence[Path]
+) -> tuple[Mapping[int, Memory | None], Mapping[int, int]]:
+    """Sizes of the first of `told`'s workers, of those beyond their limit, and of the zygotes. Keeps the logs small as
+    well."""
     for path in logs:
         try:
             rotate(path)
         except OSError as error:
             log.warning("%s could not be rotated: %s", path, error)
-    beyond = {pid for pid in others if (most := limits[pid]) is not None and (resident_bytes(pid) or 0) > most}
-    sizes = {pid: memory_bytes(pid, others[pid]) for pid in {*islice(others, _WEIGHED_AT_ONCE), *beyond}}
-    return sizes, {pid: size for pid in zygotes if (size := memory_bytes(pid)) is not None}
+    beyond = {pid for pid in told if (most := limits[pid]) is not None and (resident(pid) or 0) > most}
+    sizes = {pid: measured(pid, told[pid]) for pid in {*islice(told, _WEIGHED_AT_ONCE), *beyond}}
+    return sizes, {pid: size for pid in zygotes if (size := resident(pid)) is not None}
 
 
 def _loaded(file: Path) -> Mapping[str, tuple[float, bool]]:

@@ -19,7 +19,8 @@ from serinus.backends.host.cgroups import Groups
 from serinus.backends.host.in_memory import in_memory
 from serinus.backends.host.listener import Listener
 from serinus.backends.host.logs import log_path
-from serinus.backends.host.processes import Process, identity, resident_bytes
+from serinus.backends.host.memory import Memory, Told, resident
+from serinus.backends.host.processes import Process, identity
 from serinus.backends.host.reach import readable
 from serinus.backends.host.records import Records, WorkerRecord, file_name
 from serinus.backends.host.reports import Report, Reports, Stats
@@ -46,9 +47,11 @@ class Worker:
     requests: int = 0
     waiting: int = 0
     """As last reported."""
-    memory_bytes: int | None = None
-    others_bytes: int = 0
-    """Of its resident set: the share of those that it has pages in common with, as of its start."""
+    forked: bool = True
+    """From its environment's zygote; else it is an interpreter of its own, which has all the libraries for itself."""
+    memory: Memory | None = None
+    """As last measured."""
+    told: Told | None = None
     weighed: float = 0.0
     """When that was measured, by the loop's clock."""
     why_stopped: str = ""
@@ -56,9 +59,9 @@ class Worker:
 
     def take_note(self, report: Report) -> None:
         """Of its own word on its size, which nobody else can ask for later."""
-        self.memory_bytes = report.memory_bytes
-        if report.memory_bytes is not None and (resident := resident_bytes(self.record.pid)) is not None:
-            self.others_bytes = max(0, resident - report.memory_bytes)
+        self.memory = report.memory
+        if report.memory is not None and (now := resident(self.record.pid)) is not None:
+            self.told = Told(report.memory, now)
 
     async def outcome(self, seconds: float) -> Report | None:
         """The report that it is ready or has failed; None where none came before its exit or within `seconds`."""
@@ -108,7 +111,7 @@ class Launcher:
         receiver, sender = os.pipe()
         reports = Reports(receiver)
         try:
-            process = await self._started(release, scratch, listener.socket.fileno(), sender, proven)
+            process, forked = await self._started(release, scratch, listener.socket.fileno(), sender, proven)
         except BaseException:
             reports.close()
             raise
@@ -117,7 +120,7 @@ class Launcher:
         process.exited.add_done_callback(lambda _: asyncio.get_running_loop().call_later(_LAST_WORDS, reports.close))
         record = WorkerRecord(release.id, process.pid, identity(process.pid) or "", ready=False)
         note(self.records, record)
-        worker = Worker(process, record, reports)
+        worker = Worker(process, record, reports, forked=forked)
         self.groups.put(process.pid, release.settings)
         process.exited.add_done_callback(lambda _: self._ungroup(worker, release))
         return worker
@@ -127,13 +130,18 @@ class Launcher:
             most = (release.settings.memory_limit_bytes or 0) >> 20
             worker.why_stopped = f"was killed, with all that it had started, beyond its limit of {most} MiB"
 
-    async def _started(self, release: Release, scratch: Path, listening: int, reporting: int, proven: str) -> Process:
+    async def _started(
+        self, release: Release, scratch: Path, listening: int, reporting: int, proven: str
+    ) -> tuple[Process, bool]:
+        """And whether it was forked."""
         told = in_memory(self._config(release, scratch, listening, reporting, proven))
         try:
             with log_path(self.home, release.id).open("ab") as output:
                 carried = (listening, reporting, told, output.fileno())
                 pid = await self.zygotes.fork(interpreter(release), roots(self.home, release), carried)
-                return self._fresh(release, scratch, carried) if pid is None else Process.reparented(pid)
+                if pid is None:
+                    return self._fresh(release, scratch, carried), False
+                return Process.reparented(pid), True
         finally:
             os.close(told)
 

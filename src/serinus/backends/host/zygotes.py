@@ -117,6 +117,11 @@ class Zygotes:
         if environment.modules and not environment.unfit and environment.ready_for(environment.roots) is None:
             self._spawn_renewal(python, environment)
 
+    def ready(self, python: Path, roots: Iterable[Path]) -> bool:
+        """One is there that can fork a worker for models in `roots`, and it knows all that was learnt."""
+        environment = self._of(python)
+        return environment.up_to_date and environment.ready_for(frozenset(roots)) is not None
+
     def why_not(self, python: Path) -> str:
         """Why its workers are fresh interpreters; empty where they are, or will be, forked."""
         return self._of(python).unfit
