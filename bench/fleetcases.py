@@ -23,6 +23,8 @@ _FLEET_RATE = 300
 _FLEET_SECONDS = 60
 _BUDGET = 5 * 2**30
 """Bytes for all workers and zygotes: the rest of the 6 GiB is for the processes of Serinus itself."""
+_REST = 9
+"""Times as long as a look at the memory takes."""
 _TREES = 5
 _PASSES = 3
 
@@ -104,7 +106,8 @@ def _first_answer(installation: Installation, model: Small) -> float:
 
 
 class Watch:
-    """`with Watch(installation) as watch: ...`: memory of all processes together, every two seconds."""
+    """`with Watch(installation) as watch: ...`: memory of all processes together, every two seconds; less often where
+    to look takes so long that it would be a load of its own."""
 
     def __init__(self, installation: Installation) -> None:
         self.pss_mb: list[float] = []
@@ -114,8 +117,9 @@ class Watch:
 
     def _look(self) -> None:
         while not self._stopped.is_set():
+            began = time.monotonic()
             self.pss_mb.append(usage(self._installation.pids()).pss_mb)
-            self._stopped.wait(2.0)
+            self._stopped.wait(max(2.0, _REST * (time.monotonic() - began)))
 
     def __enter__(self) -> Watch:
         self._thread.start()

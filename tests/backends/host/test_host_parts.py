@@ -13,7 +13,7 @@ import pytest
 from serinus.backends.host import launch
 from serinus.backends.host.keeper import BackOff
 from serinus.backends.host.limits import Limits
-from serinus.backends.host.memory import measured
+from serinus.backends.host.memory import Known, Memory, known, resident
 from serinus.backends.host.processes import ending, identity
 from serinus.backends.host.records import file_name
 from serinus.core.errors import InvalidInput
@@ -49,14 +49,14 @@ def test_a_process_has_one_identity_while_it_lives_and_none_as_a_zombie():
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert identity(child.pid) is None
     child.communicate()
-    assert measured(child.pid) is None
+    assert known(child.pid) is resident(child.pid) is None
 
 
-def test_memory_is_measured_also_where_a_process_does_not_let_itself_be_looked_into():
+def test_a_process_that_does_not_let_itself_be_looked_into_is_known_by_what_it_has_told_and_how_it_grew():
     """As an ordinary user where the tests run as root, who may look into everything."""
     program = """
 import ctypes, os
-from serinus.backends.host.memory import Memory, Told, measured, resident
+from serinus.backends.host.memory import known, resident
 if os.getuid() == 0:
     os.setuid(65534)
 ready, say = os.pipe()
@@ -68,14 +68,15 @@ if child == 0:
     os.read(hold, 1)
     os._exit(0)
 os.read(ready, 1)
-now = resident(child)
-print(now, *measured(child), *measured(child, Told(Memory(7_000_000, 3_000_000), now - 1_000_000)))
+print(known(child), resident(child))
 os.write(release, b"x")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    now, *guessed = map(int, done.stdout.split())
-    assert now > 1_000_000
-    assert guessed == [now, now, 8_000_000, 4_000_000]
+    unknown, there = done.stdout.split()
+    assert (unknown, int(there) > 1_000_000) == ("None", True)
+    said = Known(Memory(share=7_000_000, own=3_000_000), resident=20_000_000)
+    assert said.at(21_000_000) == Memory(8_000_000, 4_000_000)
+    assert said.at(10_000_000) == Memory(0, 0)
 
 
 def test_what_two_processes_share_is_the_own_of_neither():
@@ -89,7 +90,7 @@ def test_what_two_processes_share_is_the_own_of_neither():
         signal.pause()
     try:
         os.read(ready, 1)
-        found = measured(child)
+        found = known(child).memory
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

@@ -15,32 +15,30 @@ class Memory(NamedTuple):
     own: int
 
 
-class Told(NamedTuple):
-    """What a process has said of itself, and how much of it was resident then."""
+class Known(NamedTuple):
+    """Of a process at one time, and how much of it was resident then: what has come since is its own."""
 
     memory: Memory
     resident: int
 
+    def at(self, resident: int) -> Memory:
+        more = resident - self.resident
+        return Memory(max(0, self.memory.share + more), max(0, self.memory.own + more))
 
-def measured(pid: int, told: Told | None = None) -> Memory | None:
-    """None: no such process. A confined one does not let others of its user ask; then it is what it `told`, and what
-    has come since; without that, all that is resident."""
+
+def known(pid: int) -> Known | None:
+    """The kernel walks all of its pages for it, which takes tens of milliseconds. None: no such process, or one that is
+    confined, which does not let others of its user ask."""
+    now = resident(pid)
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except PermissionError:
-        return _since(told, resident(pid))
-    except (FileNotFoundError, ProcessLookupError):
+    except (PermissionError, FileNotFoundError, ProcessLookupError):
         return None
     kilobytes = {words[0]: int(words[1]) for line in lines[1:] if len(words := line.split()) == 3}
     own = kilobytes.get("Private_Clean:", 0) + kilobytes.get("Private_Dirty:", 0)
-    return Memory(kilobytes["Pss:"] * 1024, own * 1024) if kilobytes else None  # a zombie has none
-
-
-def _since(told: Told | None, now: int | None) -> Memory | None:
-    if told is None or now is None:
-        return None if now is None else Memory(now, now)
-    more = now - told.resident
-    return Memory(max(0, told.memory.share + more), max(0, told.memory.own + more))
+    if now is None or not kilobytes:  # a zombie has none
+        return None
+    return Known(Memory(kilobytes["Pss:"] * 1024, own * 1024), now)
 
 
 def resident(pid: int) -> int | None:

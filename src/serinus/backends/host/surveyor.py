@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
 from zoneinfo import ZoneInfoNotFoundError
 
@@ -18,7 +17,7 @@ from pydantic import TypeAdapter
 from serinus.backends.host.keeper import Keeper
 from serinus.backends.host.limits import Limits
 from serinus.backends.host.logs import log_path, rotate
-from serinus.backends.host.memory import Memory, Told, measured, resident
+from serinus.backends.host.memory import Memory, known, resident
 from serinus.backends.host.processes import Reaper, cpu_seconds
 from serinus.backends.host.scaling import Scaler
 from serinus.backends.host.sleeping import Awake, Demand, to_be_warm, to_sleep, to_wake
@@ -28,8 +27,8 @@ log = logging.getLogger(__name__)
 
 _KNOWN = TypeAdapter(Mapping[str, tuple[float, bool]])
 
-_WEIGHED_AT_ONCE = 8
-"""Workers whose proportional set size is measured at one look: the kernel walks all of their pages for it."""
+_WEIGHED_AT_ONCE = 2
+"""Workers that are measured at one look; of the others is known by how much they have grown."""
 _KEPT_EVERY = 15
 """Looks between two writes of what was learnt of demand."""
 
@@ -121,15 +120,12 @@ class Surveyor:
     async def _weigh(self, now: float) -> None:
         workers = [(keeper, worker) for keeper in self._keepers.values() for worker in keeper.ready_workers]
         workers.sort(key=lambda one: one[1].weighed)
-        limits = {w.record.pid: k.release.settings.memory_limit_bytes for k, w in workers}
-        told = {worker.record.pid: worker.told for _, worker in workers}
+        limited = [(worker, keeper.release.settings.memory_limit_bytes) for keeper, worker in workers]
         zygotes = list(self._launcher.zygotes.pids().values())
         logs = [log_path(self._launcher.home, name) for name in {keeper.release.id for keeper, _ in workers}]
-        sizes, self._zygotes_bytes = await asyncio.to_thread(_measured, told, limits, zygotes, logs)
-        for keeper, worker in workers:
-            if worker.record.pid in sizes:
-                worker.weighed = now
-                keeper.weigh(worker, sizes[worker.record.pid])
+        sizes, self._zygotes_bytes = await asyncio.to_thread(_measured, limited, now, zygotes, logs)
+        for (keeper, worker), size in zip(workers, sizes, strict=True):
+            keeper.weigh(worker, size)
 
     def _scale(self) -> None:
         """No more workers where memory is short."""
@@ -204,18 +200,30 @@ def _news(worker: Worker) -> tuple[int, int, float]:
 
 
 def _measured(
-    told: Mapping[int, Told | None], limits: Mapping[int, int | None], zygotes: Sequence[int], logs: Sequence[Path]
-) -> tuple[Mapping[int, Memory | None], Mapping[int, int]]:
-    """Sizes of the first of `told`'s workers, of those beyond their limit, and of the zygotes. Keeps the logs small as
-    well."""
+    workers: Sequence[tuple[Worker, int | None]], now: float, zygotes: Sequence[int], logs: Sequence[Path]
+) -> tuple[Sequence[Memory | None], Mapping[int, int]]:
+    """Sizes of all `workers`, which come with their limits, and of the zygotes. Keeps the logs small as well."""
     for path in logs:
         try:
             rotate(path)
         except OSError as error:
             log.warning("%s could not be rotated: %s", path, error)
-    beyond = {pid for pid in told if (most := limits[pid]) is not None and (resident(pid) or 0) > most}
-    sizes = {pid: measured(pid, told[pid]) for pid in {*islice(told, _WEIGHED_AT_ONCE), *beyond}}
+    sizes = [
+        _size(worker, most, now, thorough=place < _WEIGHED_AT_ONCE) for place, (worker, most) in enumerate(workers)
+    ]
     return sizes, {pid: size for pid in zygotes if (size := resident(pid)) is not None}
+
+
+def _size(worker: Worker, most: int | None, now: float, *, thorough: bool) -> Memory | None:
+    """None: it is gone. `most`: beyond that it is not to be an estimate."""
+    pid = worker.record.pid
+    there = resident(pid)
+    if thorough or (most is not None and there is not None and there > most):
+        worker.weighed = now
+        worker.known = known(pid) or worker.known
+    if there is None:
+        return None
+    return worker.known.at(there) if worker.known else Memory(there, there)
 
 
 def _loaded(file: Path) -> Mapping[str, tuple[float, bool]]:

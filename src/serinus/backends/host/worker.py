@@ -19,7 +19,7 @@ from serinus.backends.host.cgroups import Groups
 from serinus.backends.host.in_memory import in_memory
 from serinus.backends.host.listener import Listener
 from serinus.backends.host.logs import log_path
-from serinus.backends.host.memory import Memory, Told, resident
+from serinus.backends.host.memory import Known, Memory, resident
 from serinus.backends.host.processes import Process, identity
 from serinus.backends.host.reach import readable
 from serinus.backends.host.records import Records, WorkerRecord, file_name
@@ -51,7 +51,8 @@ class Worker:
     """From its environment's zygote; else it is an interpreter of its own, which has all the libraries for itself."""
     memory: Memory | None = None
     """As last measured."""
-    told: Told | None = None
+    known: Known | None = None
+    """From itself, or from the kernel where that tells us."""
     weighed: float = 0.0
     """When that was measured, by the loop's clock."""
     why_stopped: str = ""
@@ -61,7 +62,7 @@ class Worker:
         """Of its own word on its size, which nobody else can ask for later."""
         self.memory = report.memory
         if report.memory is not None and (now := resident(self.record.pid)) is not None:
-            self.told = Told(report.memory, now)
+            self.known = Known(report.memory, now)
 
     async def outcome(self, seconds: float) -> Report | None:
         """The report that it is ready or has failed; None where none came before its exit or within `seconds`."""
