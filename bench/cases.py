@@ -47,8 +47,13 @@ def pyfunc(plan: Plan, results: Results) -> None:
 
 
 def cache(plan: Plan, results: Results) -> None:
-    """The pipeline with and without the prediction cache: a hit saves the more the more the model costs."""
+    """The pipeline with and without the prediction cache, compiled: a hit saves the more the more the model costs."""
     _compare("cache", "pipeline", plan, results, {}, cached=True)
+
+
+def cache_uncompiled(plan: Plan, results: Results) -> None:
+    """The same, served by the model's own libraries."""
+    _compare("cache-uncompiled", "pipeline", plan, results, {}, cached=True, compile="off")
 
 
 def _compare(
@@ -60,14 +65,15 @@ def _compare(
     half_load: Sequence[str] = (),
     *,
     cached: bool = False,
+    **serving: str,
 ) -> None:
     with Installation(case, keys=True) as installation:
 
         def ours(_: str) -> Server:
-            return Serinus(installation, "Serinus, everything on", f"bench-{kind}", kind, workers=1)
+            return Serinus(installation, "Serinus, everything on", f"bench-{kind}", kind, workers=1, **serving)
 
         def ours_cached(_: str) -> Server:
-            return Serinus(installation, "Serinus, cached", f"cached-{kind}", kind, workers=1, cache="on")
+            return Serinus(installation, "Serinus, cached", f"cached-{kind}", kind, workers=1, cache="on", **serving)
 
         factories = {**others, "serinus": ours, **({"serinus-cached": ours_cached} if cached else {})}
         rows = request_rows(strings=kind == "pipeline")
@@ -79,6 +85,7 @@ CASES: dict[str, Callable[[Plan, Results], None]] = {
     "pipeline": pipeline,
     "pyfunc": pyfunc,
     "cache": cache,
+    "cache-uncompiled": cache_uncompiled,
     "deploy": lambda _, results: rollouts.deploy(results),
     "switch": lambda plan, results: rollouts.switch(results, times=2 if plan.quick else 5),
     "evenness": lambda plan, results: evenness(results, models=10 if plan.quick else 50),

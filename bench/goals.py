@@ -145,9 +145,12 @@ def _switch(results: Results) -> tuple[str, bool]:
     return said, found["effect_ms"] <= 200 and found["failed"] == 0 and found["rate"] >= 4900
 
 
-def _cache(results: Results) -> tuple[str, bool]:
-    hit, missed = _row(results, "cache", "serinus-cached"), _row(results, "cache", OURS)
-    return f"{hit.rps / missed.rps:.2f} x ({hit.rps:,.0f} : {missed.rps:,.0f})", hit.rps >= 1.5 * missed.rps
+def _cache(case: str) -> Callable[[Results], tuple[str, bool]]:
+    def look(results: Results) -> tuple[str, bool]:
+        hit, missed = _row(results, case, "serinus-cached"), _row(results, case, OURS)
+        return f"{hit.rps / missed.rps:.2f} x ({hit.rps:,.0f} : {missed.rps:,.0f})", hit.rps >= 1.5 * missed.rps
+
+    return look
 
 
 _GOALS: tuple[tuple[str, str, Callable[[Results], tuple[str, bool]]], ...] = (
@@ -167,5 +170,6 @@ _GOALS: tuple[tuple[str, str, Callable[[Results], tuple[str, bool]]], ...] = (
     ("deploy to first canary request, environment there", "<= 5 s", _deploy("there_s", 5)),
     ("deploy to first canary request, warm wheel cache", "<= 15 s", _deploy("warm_s", 15)),
     ("a rollback takes effect", "<= 200 ms, none failed at 5,000/s", _switch),
-    ("answers from the cache, against predicted ones", ">= 1.5 x", _cache),
+    ("answers from the cache, against the compiled pipeline's", ">= 1.5 x", _cache("cache")),
+    ("answers from the cache, against the uncompiled pipeline's", ">= 1.5 x", _cache("cache-uncompiled")),
 )
