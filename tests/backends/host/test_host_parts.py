@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -14,8 +15,10 @@ from serinus.backends.host import launch
 from serinus.backends.host.keeper import BackOff
 from serinus.backends.host.limits import Limits
 from serinus.backends.host.memory import Known, Memory, known, resident
-from serinus.backends.host.processes import ending, identity
-from serinus.backends.host.records import file_name
+from serinus.backends.host.processes import Process, ending, identity
+from serinus.backends.host.records import WorkerRecord, file_name
+from serinus.backends.host.surveyor import size_of
+from serinus.backends.host.worker import Worker
 from serinus.core.errors import InvalidInput
 from serinus.core.home import Home
 
@@ -139,3 +142,26 @@ def test_models_are_confined_unless_the_settings_say_otherwise(tmp_path: Path, s
     if settings is not None:
         home.settings.write_text(settings)
     assert launch.confined(home) is confined
+
+
+def test_a_worker_is_known_by_how_it_has_grown_until_its_turn_to_be_measured_comes():
+    program = (
+        "import os; print(flush=True); input(); held = bytearray(os.urandom(1) * (8 << 20)); print(flush=True); input()"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-u", "-c", program], **pipes) as child:
+        record = WorkerRecord("fraud-1-aaaaaa", child.pid, "", ready=True)
+        child.stdout.readline()
+        worker = Worker(cast("Process", None), record, known=Known(Memory(3, 1), resident(child.pid)))
+        child.stdin.write(b"\n")
+        child.stdin.flush()
+        child.stdout.readline()
+        grown = size_of(worker, None, 7.0, thorough=False)
+        assert (8 << 20) <= grown.own == grown.share - 2 < (12 << 20)
+        assert worker.weighed == 0.0
+        found = size_of(worker, None, 7.0, thorough=True)
+        assert (found, worker.weighed) == (known(child.pid).memory, 7.0)
+        again = size_of(worker, 1 << 20, 8.0, thorough=False)  # beyond its limit
+        assert (again, worker.weighed) == (found, 8.0)
+        child.kill()
+    assert size_of(worker, None, 9.0, thorough=True) is None

@@ -209,12 +209,12 @@ def _measured(
         except OSError as error:
             log.warning("%s could not be rotated: %s", path, error)
     sizes = [
-        _size(worker, most, now, thorough=place < _WEIGHED_AT_ONCE) for place, (worker, most) in enumerate(workers)
+        size_of(worker, most, now, thorough=place < _WEIGHED_AT_ONCE) for place, (worker, most) in enumerate(workers)
     ]
     return sizes, {pid: size for pid in zygotes if (size := resident(pid)) is not None}
 
 
-def _size(worker: Worker, most: int | None, now: float, *, thorough: bool) -> Memory | None:
+def size_of(worker: Worker, most: int | None, now: float, *, thorough: bool) -> Memory | None:
     """None: it is gone. `most`: beyond that it is not to be an estimate."""
     pid = worker.record.pid
     there = resident(pid)
