@@ -56,7 +56,7 @@ def serve(home: Home, runtime: Path, limits: Limits) -> None:
     secret = home.secret.read_text().strip()
     sockets = Sockets(home.holder_socket, secret)
     groups, confined = cgroups.claim(), launch.confined(home)
-    launcher = Launcher(home, Records(home), launch.stage(home, runtime), confined, sockets, groups)
+    launcher = Launcher(home, Records(home), launch.stage(home, runtime), confined, sockets, groups, limits.cores)
     app = control(Host(launcher, limits), secret)
     listener = Listener(home.host_socket)
     listener.publish()

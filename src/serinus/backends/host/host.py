@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from serinus.backends.host.keeper import Gates, Keeper
+from serinus.backends.host.keeper import Keeper, turns_of
 from serinus.backends.host.limits import Limits
 from serinus.backends.host.listener import backlog_warning
 from serinus.backends.host.processes import Process, become_subreaper
@@ -30,7 +30,7 @@ class Host:
         self._launcher = launcher
         self._records = launcher.records
         self._limits = limits
-        self._gates = Gates(limits.cores)
+        self._turns = turns_of(limits)
         self._keepers: dict[str, Keeper] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
@@ -113,7 +113,7 @@ class Host:
     def _keep(self, release: Release, old: Worker | None, asleep: bool = False) -> Keeper:
         where = interpreter(release)
         self._launcher.zygotes.expect(where, roots(self._launcher.home, release), compiled=release.compiled is not None)
-        keeper = Keeper(release, self._launcher, self._limits, self._gates, old=old, asleep=asleep)
+        keeper = Keeper(release, self._launcher, self._limits, self._turns, old=old, asleep=asleep)
         self._keepers[release.id] = keeper
         task = self._running[release.id] = asyncio.create_task(keeper.run())
         task.add_done_callback(partial(_tell, keeper))

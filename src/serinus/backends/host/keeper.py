@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from serinus.backends.host.apology import Apology
@@ -16,6 +16,7 @@ from serinus.backends.host.listener import Listener
 from serinus.backends.host.memory import Memory
 from serinus.backends.host.processes import ending
 from serinus.backends.host.reports import Report
+from serinus.backends.host.turns import Turns
 from serinus.backends.host.worker import Launcher, Worker, interpreter, note, roots
 from serinus.core.values import Placement, PlacementState, Release
 
@@ -26,7 +27,7 @@ _TIME_TO_EXIT = 1.0
 _LONGEST_REASON = 2000
 """Characters: a model may put anything into an exception."""
 _STARTS_ON_CALL = 4
-"""Times the cores: how many releases may be woken at a time."""
+"""Times the cores: how many releases may come up at a time, where callers wait for them."""
 
 
 class BackOff:
@@ -43,17 +44,9 @@ class BackOff:
         return delay
 
 
-@dataclass(slots=True)
-class Gates:
-    """How many workers load at a time: those that somebody waits for are not held up by the others."""
-
-    cores: int
-    usual: asyncio.Semaphore = field(init=False)
-    on_call: asyncio.Semaphore = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.usual = asyncio.Semaphore(self.cores)
-        self.on_call = asyncio.Semaphore(self.cores * _STARTS_ON_CALL)
+def turns_of(limits: Limits) -> Turns:
+    """To load a worker; those that somebody waits for are not held up by the others."""
+    return Turns(limits.cores, limits.cores * _STARTS_ON_CALL)
 
 
 class Keeper:
@@ -65,7 +58,7 @@ class Keeper:
         release: Release,
         launcher: Launcher,
         limits: Limits,
-        gates: Gates,
+        turns: Turns,
         *,
         old: Worker | None = None,
         asleep: bool = False,
@@ -77,7 +70,7 @@ class Keeper:
         """By the loop's clock."""
         self._launcher = launcher
         self._limits = limits
-        self._gates = gates
+        self._turns = turns
         self._old = old
         self._worker: Worker | None = None
         self._helpers: list[Worker] = []
@@ -138,11 +131,9 @@ class Keeper:
         """Until cancelled; `stop` then ends what is left."""
         back_off = BackOff(self._limits)
         while True:
-            gate: AbstractAsyncContextManager[None] = self._gates.usual
-            if self._asleep:
+            if called := self._asleep:
                 await self._until_called()
-                gate = self._gates.on_call
-            reason, ready_for = await self._one_life(gate)
+            reason, ready_for = await self._one_life(called)
             if self._asleep:
                 continue
             delay = back_off.after(ready_for)
@@ -222,8 +213,12 @@ class Keeper:
     # --- one worker ---------------------------------------------------------------------------------------
 
     async def _until_called(self) -> None:
-        """Watches the socket, where callers wait to be accepted by a worker."""
         self._set(state=PlacementState.ASLEEP, reason="", pid=None, memory_bytes=None)
+        await self._caller()
+        self._asleep = False
+
+    async def _caller(self) -> None:
+        """Watches the socket, where callers wait to be accepted by a worker; until there is one, or it is woken."""
         loop, listening = asyncio.get_running_loop(), self._listener.socket.fileno()
         loop.add_reader(listening, self._called.set)
         try:
@@ -231,12 +226,33 @@ class Keeper:
         finally:
             loop.remove_reader(listening)
         self._called.clear()
-        self._asleep = False
 
-    async def _one_life(self, gate: AbstractAsyncContextManager[None]) -> tuple[str, float]:
+    @asynccontextmanager
+    async def _turn(self, called: bool) -> AsyncIterator[None]:
+        """To start a worker. `called`: somebody waits for it; else it becomes urgent as soon as somebody does and
+        nobody else answers."""
+        if called:
+            async with self._turns.one(lambda: True):
+                yield
+            return
+        missed = asyncio.create_task(self._until_missed())
+        try:
+            async with self._turns.one(missed.done):
+                missed.cancel()
+                yield
+        finally:
+            missed.cancel()
+
+    async def _until_missed(self) -> None:
+        if self._old is not None:
+            await asyncio.wait({self._old.process.exited})
+        await self._caller()
+        asyncio.get_running_loop().call_soon(self._turns.look)
+
+    async def _one_life(self, called: bool) -> tuple[str, float]:
         """Starts a worker and waits for its end, or until it is to sleep: why it ended, and for how many seconds it
         was ready (0: never)."""
-        async with gate:
+        async with self._turn(called):
             try:
                 worker = self._worker = await self._started()
             except OSError as error:

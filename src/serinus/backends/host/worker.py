@@ -97,10 +97,11 @@ class Launcher:
     confined: bool
     sockets: Sockets
     groups: Groups
+    cores: int
 
     @cached_property
     def zygotes(self) -> Zygotes:
-        return Zygotes(self.home, self.runtime, self.confined)
+        return Zygotes(self.home, self.runtime, self.confined, self.cores)
 
     async def start(self, release: Release, listener: Listener, proven: str) -> Worker:
         """`proven`: as an earlier worker of the release has reported it.

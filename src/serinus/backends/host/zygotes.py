@@ -17,6 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from serinus.backends.host.turns import Turns
 from serinus.backends.host.zygote import Nest, Unfit, Zygote
 from serinus.core.home import Home
 
@@ -54,6 +55,8 @@ class _Environment:
     pause: float = _FIRST_PAUSE
     not_before: float = 0.0
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    wanted: int = 0
+    """Workers that wait for the zygote."""
 
     @property
     def up_to_date(self) -> bool:
@@ -70,7 +73,9 @@ class _Environment:
 class Zygotes:
     """To be used in one event loop."""
 
-    def __init__(self, home: Home, runtime: Path, confined: bool) -> None:
+    def __init__(self, home: Home, runtime: Path, confined: bool, at_once: int) -> None:
+        """`at_once`: how many import at a time, which takes a processor each for seconds."""
+        self._turns = Turns(at_once, at_once)
         self._home = home
         self._runtime = runtime
         self._confined = confined
@@ -87,8 +92,12 @@ class Zygotes:
             return None
         zygote = environment.ready_for(wanted)
         if zygote is None:
-            async with environment.changing:
-                zygote = environment.ready_for(wanted) or await self._replaced(python, environment, wanted)
+            environment.wanted += 1
+            try:
+                async with environment.changing:
+                    zygote = environment.ready_for(wanted) or await self._replaced(python, environment, wanted)
+            finally:
+                environment.wanted -= 1
         if zygote is None:
             return None
         try:
@@ -160,11 +169,12 @@ class Zygotes:
         if monotonic() < environment.not_before:
             return environment.ready_for(roots)
         environment.roots |= roots
-        modules = tuple(name for name in environment.modules if name not in environment.refused)
-        nest = Nest(python, modules, environment.roots, self._home.scratch / key(python))
         path = self._home.logs / f"zygote-{key(python)}.log"
         try:
-            new = await Zygote.start(nest, self._home, self._runtime, self._confined, path, _IMPORT_SECONDS)
+            async with self._turns.one(lambda: environment.wanted > 0):
+                modules = tuple(name for name in environment.modules if name not in environment.refused)
+                nest = Nest(python, modules, environment.roots, self._home.scratch / key(python))
+                new = await Zygote.start(nest, self._home, self._runtime, self._confined, path, _IMPORT_SECONDS)
         except Unfit as reason:
             self._refuse(python, environment, nest, str(reason))
         except OSError as error:

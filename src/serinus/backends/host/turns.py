@@ -1,0 +1,57 @@
+"""Who may use the processors for a start, when many want to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    urgent: Callable[[], bool]
+    called: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Turns:
+    """`async with turns.one(): ...`, in the order in which they come, but those that are urgent before the others.
+    In one event loop."""
+
+    def __init__(self, usual: int, urgent: int) -> None:
+        """How many at a time; `urgent`: for those that are, all together."""
+        self._usual, self._urgent = usual, urgent
+        self._running = 0
+        self._queue: list[_Waiting] = []
+
+    @asynccontextmanager
+    async def one(self, urgent: Callable[[], bool]) -> AsyncIterator[None]:
+        """`urgent` is asked at every `look`."""
+        await self._called(_Waiting(urgent))
+        try:
+            yield
+        finally:
+            self._running -= 1
+            self.look()
+
+    def look(self) -> None:
+        """To be called where somebody has become urgent."""
+        for one in sorted(self._queue, key=lambda one: not one.urgent()):
+            if self._running >= (self._urgent if one.urgent() else self._usual):
+                return
+            self._queue.remove(one)
+            self._running += 1
+            one.called.set()
+
+    async def _called(self, own: _Waiting) -> None:
+        self._queue.append(own)
+        self.look()
+        try:
+            await own.called.wait()
+        except asyncio.CancelledError:
+            if own.called.is_set():
+                self._running -= 1
+            else:
+                self._queue.remove(own)
+            self.look()
+            raise
