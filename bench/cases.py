@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from bench import rollouts
 from bench.bounds import BOUNDS
@@ -16,6 +18,7 @@ from bench.rivals import PEERS
 from bench.servers import Server
 from bench.throughput import Effort, Factories, compare
 
+GATHERED_FOR = "2ms"
 HALF_LOAD = ("serinus", "envoy-bare", "kserve", "fastapi")
 
 
@@ -31,8 +34,8 @@ class Plan:
 
 
 def xgboost(plan: Plan, results: Results) -> None:
-    """One row of 34 numbers; everybody."""
-    _compare("xgboost", "xgboost", plan, results, {**BOUNDS, **PEERS["xgboost"]}, HALF_LOAD)
+    """One row of 34 numbers; everybody. The bare fast path comes right before what is compared with it."""
+    _compare("xgboost", "xgboost", plan, results, {**PEERS["xgboost"], **BOUNDS}, HALF_LOAD)
 
 
 def pipeline(plan: Plan, results: Results) -> None:
@@ -54,6 +57,20 @@ def cache(plan: Plan, results: Results) -> None:
 def cache_uncompiled(plan: Plan, results: Results) -> None:
     """The same, served by the model's own libraries."""
     _compare("cache-uncompiled", "pipeline", plan, results, {}, cached=True, compile="off")
+
+
+def batching(plan: Plan, results: Results) -> None:
+    """Models in their own libraries, alone and gathered: that helps where a call costs more than a row does."""
+    for kind in ("pipeline", "xgboost", "pyfunc"):
+        with Installation("batching", keys=True) as installation:
+            alone = partial(_uncompiled, installation, kind, kind)
+            gathered = partial(_uncompiled, installation, kind, f"{kind}-gathered", batch={"delay": GATHERED_FOR})
+            rows = request_rows(strings=kind == "pipeline")
+            compare("batching", {kind: alone, f"{kind}-gathered": gathered}, rows, plan.effort, results)
+
+
+def _uncompiled(installation: Installation, kind: str, model: str, _case: str, **serving: Any) -> Server:
+    return Serinus(installation, model.replace("-", ", "), model, kind, workers=1, compile="off", **serving)
 
 
 def _compare(
@@ -86,6 +103,7 @@ CASES: dict[str, Callable[[Plan, Results], None]] = {
     "pyfunc": pyfunc,
     "cache": cache,
     "cache-uncompiled": cache_uncompiled,
+    "batching": batching,
     "deploy": lambda _, results: rollouts.deploy(results),
     "switch": lambda plan, results: rollouts.switch(results, times=2 if plan.quick else 5),
     "evenness": lambda plan, results: evenness(results, models=10 if plan.quick else 50),

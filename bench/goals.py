@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.results import Results, Row
+from bench.results import Results, Row, ratio
 
 OURS, BARE, MLFLOW, KSERVE = "serinus", "envoy-bare", "mlflow", "kserve"
 PEERS = ("mlflow", "mlserver-mlflow", "mlserver-xgboost", "kserve", "bentoml", "fastapi")
@@ -61,9 +61,9 @@ def _fact(results: Results, case: str) -> Mapping[str, Any]:
 def _ratio(case: str, other: str, least: float) -> Callable[[Results], tuple[str, bool]]:
     def look(results: Results) -> tuple[str, bool]:
         ours, theirs = _row(results, case, OURS), _row(results, case, other)
-        ratio = ours.rps / theirs.rps
-        shown = f"{ratio:.0%}" if least < 1 else f"{ratio:.1f} x"
-        return f"{shown} ({ours.rps:,.0f} : {theirs.rps:,.0f} requests/s)", ratio >= least
+        found = ratio(ours, theirs)
+        shown = f"{found:.0%}" if least < 1 else f"{found:.1f} x"
+        return f"{shown} ({ours.rps:,.0f} : {theirs.rps:,.0f} requests/s)", found >= least
 
     return look
 
@@ -71,8 +71,8 @@ def _ratio(case: str, other: str, least: float) -> Callable[[Results], tuple[str
 def _pyfunc(results: Results) -> tuple[str, bool]:
     own = float(_fact(results, "pyfunc")["own_compute_us"])
     ours, theirs = (1e6 / _row(results, "pyfunc", server).rps - own for server in (OURS, MLFLOW))
-    ratio = theirs / max(ours, 1e-9)
-    return f"{ratio:.1f} x ({theirs:,.0f} : {ours:,.0f} us a request beside its own {own:.0f})", ratio >= 5
+    found = theirs / max(ours, 1e-9)
+    return f"{found:.1f} x ({theirs:,.0f} : {ours:,.0f} us a request beside its own {own:.0f})", found >= 5
 
 
 def _p99(results: Results) -> tuple[str, bool]:
@@ -86,8 +86,8 @@ def _p99(results: Results) -> tuple[str, bool]:
 
 def _tail(results: Results) -> tuple[str, bool]:
     row = _row(results, "xgboost@half", OURS, 32)
-    ratio = row.p999_ms / row.p50_ms
-    return f"{ratio:.1f} ({row.p999_ms:.2f} : {row.p50_ms:.2f} ms at {row.rps:,.0f}/s)", ratio <= 10 and not row.failed
+    found = row.p999_ms / row.p50_ms
+    return f"{found:.1f} ({row.p999_ms:.2f} : {row.p50_ms:.2f} ms at {row.rps:,.0f}/s)", found <= 10 and not row.failed
 
 
 def _evenness(results: Results) -> tuple[str, bool]:
@@ -148,7 +148,8 @@ def _switch(results: Results) -> tuple[str, bool]:
 def _cache(case: str) -> Callable[[Results], tuple[str, bool]]:
     def look(results: Results) -> tuple[str, bool]:
         hit, missed = _row(results, case, "serinus-cached"), _row(results, case, OURS)
-        return f"{hit.rps / missed.rps:.2f} x ({hit.rps:,.0f} : {missed.rps:,.0f})", hit.rps >= 1.5 * missed.rps
+        found = ratio(hit, missed)
+        return f"{found:.2f} x ({hit.rps:,.0f} : {missed.rps:,.0f} requests/s)", found >= 1.5
 
     return look
 

@@ -22,6 +22,7 @@ _TITLES = {
     "pyfunc": "Custom Python that nothing compiles",
     "cache": "The pipeline, compiled, with and without the prediction cache",
     "cache-uncompiled": "The pipeline, uncompiled, with and without the prediction cache",
+    "batching": "Models in their own libraries, alone and gathered for at most 2 ms (`serving.batch`)",
 }
 
 

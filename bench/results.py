@@ -35,6 +35,8 @@ class Row:
     """Least and most requests a second of the repetitions."""
     repeats: int
     failed: int = 0
+    turns: tuple[float, ...] = ()
+    """Requests a second of each repetition, in their order: neighbours on the machine slow down all of one turn."""
 
 
 @dataclass
@@ -70,7 +72,10 @@ def load(path: Path = RESULTS) -> Results:
     if not path.exists():
         return Results()
     found = json.loads(path.read_text())
-    rows = [Row(**{**row, "spread": tuple(row["spread"])}) for row in found.pop("rows")]
+    rows = [
+        Row(**{**row, "spread": tuple(row["spread"]), "turns": tuple(row.get("turns", ()))})
+        for row in found.pop("rows")
+    ]
     return Results(rows=rows, **found)
 
 
@@ -87,12 +92,20 @@ class Sample:
 
 
 def summary(samples: Sequence[Sample]) -> dict[str, Any]:
-    """The medians of a Row, and its spread."""
+    """The medians of a Row, its spread and its turns."""
     names = ("rps", "p50_ms", "p99_ms", "p999_ms", "cpu_us")
     found: dict[str, Any] = {name: round(statistics.median(getattr(s, name) for s in samples), 4) for name in names}
     rates = [round(sample.rps, 1) for sample in samples]
     failed = sum(sample.failed for sample in samples)
-    return {**found, "spread": (min(rates), max(rates)), "repeats": len(samples), "failed": failed}
+    spread = (min(rates), max(rates))
+    return {**found, "spread": spread, "turns": tuple(rates), "repeats": len(samples), "failed": failed}
+
+
+def ratio(ours: Row, theirs: Row) -> float:
+    """Of the requests a second: the median over the turns, each against the other's in the same turn."""
+    if not ours.turns or len(ours.turns) != len(theirs.turns):
+        return ours.rps / theirs.rps
+    return statistics.median(one / other for one, other in zip(ours.turns, theirs.turns, strict=True))
 
 
 def machine() -> dict[str, Any]:

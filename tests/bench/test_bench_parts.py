@@ -78,6 +78,7 @@ def test_medians_and_spread_over_repetitions() -> None:
     samples = [Sample(rps, 1.0, 2.0, 3.0, 50.0, failed) for rps, failed in ((100, 0), (300, 2), (110, 0))]
     found = results.summary(samples)
     assert (found["rps"], found["spread"], found["repeats"], found["failed"]) == (110, (100, 300), 3, 2)
+    assert found["turns"] == (100, 300, 110)
 
 
 def test_results_come_back_from_their_file_as_they_were(tmp_path: Path) -> None:
@@ -98,6 +99,16 @@ def test_a_case_that_is_measured_anew_replaces_what_was_known_of_it() -> None:
 def test_the_ratio_to_the_bare_fast_path_decides(ours: float, met: bool) -> None:
     found = Results(rows=[row("xgboost", "serinus", ours), row("xgboost", "envoy-bare", 10_000)])
     assert goal(found, "bare fast path")[0] is met
+
+
+def test_a_ratio_compares_turn_with_turn_where_a_neighbour_slowed_some_down() -> None:
+    quiet, busy = (12_000.0, 11_000.0, 10_000.0), (12_000.0, 5_000.0, 4_000.0)
+    ours = replace(row("xgboost", "serinus", 4_500), turns=tuple(0.9 * rate for rate in busy))
+    theirs = replace(row("xgboost", "envoy-bare", 5_000), turns=busy)
+    assert results.ratio(ours, theirs) == pytest.approx(0.9)
+    assert goal(Results(rows=[ours, theirs]), "bare fast path") == (True, "90% (4,500 : 5,000 requests/s)")
+    assert results.ratio(ours, replace(theirs, turns=quiet)) == pytest.approx(4_500 / 11_000)
+    assert results.ratio(ours, replace(theirs, turns=quiet[:2])) == pytest.approx(0.9)  # of the medians
 
 
 def test_what_a_model_computes_itself_is_taken_off_both_sides() -> None:
