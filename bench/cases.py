@@ -10,7 +10,7 @@ from typing import Any
 from bench import rollouts
 from bench.bounds import BOUNDS
 from bench.data import request_rows
-from bench.fleetcases import evenness, fleet, memory, wake
+from bench.fleetcases import bulkhead, evenness, fleet, memory, wake
 from bench.models import own_compute_us
 from bench.product import Installation, Serinus
 from bench.results import Results
@@ -107,6 +107,7 @@ CASES: dict[str, Callable[[Plan, Results], None]] = {
     "deploy": lambda _, results: rollouts.deploy(results),
     "switch": lambda plan, results: rollouts.switch(results, times=2 if plan.quick else 5),
     "evenness": lambda plan, results: evenness(results, models=10 if plan.quick else 50),
+    "bulkhead": lambda _, results: bulkhead(results),
     "memory": lambda _, results: memory(results),
     "wake": lambda plan, results: wake(results, models=15 if plan.quick else 30),
     "fleet": lambda plan, results: fleet(results, models=24 if plan.quick else 200),

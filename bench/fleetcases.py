@@ -1,4 +1,4 @@
-"""Cases of many models at once: evenness, memory, waking, and 200 of them in little memory."""
+"""Cases of many models at once: evenness, bulkheads, memory, waking, and 200 of them in little memory."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ import statistics
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
 import httpx
 import numpy as np
 
-from bench import openloop
+from bench import SCRATCH, openloop, wrk
+from bench.data import request_rows
 from bench.fleets import Small, publish, small, wrong_answers, zipf
 from bench.processes import DidNotStart, usage
 from bench.product import Installation
+from bench.requests import split
 from bench.results import Results
 from serinus.core.values import PlacementState
 
 _RATE = 1000
+_CALM_RATE = 300
+_BUSY_CALLERS = 64
 _FLEET_RATE = 300
 _FLEET_SECONDS = 60
 _BUDGET = 5 * 2**30
@@ -44,6 +49,36 @@ def evenness(results: Results, models: int) -> None:
             "most_p99_ms": round(max(tails), 3),
             "rate": _RATE,
             "failed": found.failed,
+        }
+
+
+def bulkhead(results: Results, seconds: float = 15.0) -> None:
+    """One model is asked for more than it can answer: what callers of another notice of it."""
+    if not wrk.there():
+        results.not_run["bulkhead"] = wrk.HOW_TO_GET
+        return
+    with Installation("bulkhead") as installation:
+        installation.publish("busy", "pipeline", workers=1, compile="off")
+        installation.publish("calm", "xgboost", workers=1)
+        asks = [openloop.Ask(one) for one in split("/models/calm/invocations").raw(request_rows(strings=False))]
+        script = SCRATCH / "run" / "bulkhead.lua"
+        script.parent.mkdir(parents=True, exist_ok=True)
+        script.write_text(wrk.script(split("/models/busy/invocations"), request_rows(strings=True)))
+        openloop.run(installation.port, asks, _CALM_RATE, 3)
+        alone = openloop.run(installation.port, asks, _CALM_RATE, seconds)
+        with ThreadPoolExecutor(1) as beside:
+            overload = beside.submit(wrk.run, installation.port, script, _BUSY_CALLERS, seconds + 5)
+            time.sleep(3)
+            meanwhile = openloop.run(installation.port, asks, _CALM_RATE, seconds)
+            busy = overload.result()
+        results.facts["bulkhead"] = {
+            "alone_p99_ms": round(alone.ms(0.99), 2),
+            "beside_p99_ms": round(meanwhile.ms(0.99), 2),
+            "rate": _CALM_RATE,
+            "failed": alone.failed + meanwhile.failed,
+            "busy_callers": _BUSY_CALLERS,
+            "busy_p50_ms": round(busy.p50_ms, 1),
+            "busy_rps": round(busy.rps, 1),
         }
 
 

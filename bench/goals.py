@@ -96,6 +96,14 @@ def _evenness(results: Results) -> tuple[str, bool]:
     return f"{most / least:.1f} ({least:.2f} to {most:.2f} ms over {found['models']} models)", most <= 3 * least
 
 
+def _bulkhead(results: Results) -> tuple[str, bool]:
+    found = _fact(results, "bulkhead")
+    alone, beside = found["alone_p99_ms"], found["beside_p99_ms"]
+    said = f"{alone:.2f} ms alone, {beside:.2f} ms beside it ({found['rate']}/s, {found['failed']} failed); its own "
+    said += f"{found['busy_callers']} callers wait {found['busy_p50_ms']:.0f} ms"
+    return said, beside <= 1.5 * alone and not found["failed"]
+
+
 def _wake(name: str, median: float, p99: float) -> Callable[[Results], tuple[str, bool]]:
     def look(results: Results) -> tuple[str, bool]:
         found = _fact(results, "wake").get(name)
@@ -163,6 +171,7 @@ _GOALS: tuple[tuple[str, str, Callable[[Results], tuple[str, bool]]], ...] = (
     ("p99 at 8 connections", "<= 1/5 of the best peer's", _p99),
     ("p99.9 / p50 at half load", "<= 10", _tail),
     ("evenness of p99, 50 models at equal load", "<= 3", _evenness),
+    ("one model is asked for more than it can answer: p99 of another", "<= 1.5 x", _bulkhead),
     ("wake of a compiled model, median / p99", "<= 50 / 150 ms", _wake("compiled", 50, 150)),
     ("wake of an uncompiled model, median / p99", "<= 150 / 300 ms", _wake("uncompiled", 150, 300)),
     ("memory of an awake compiled model beyond its zygote", "<= 25 MB PSS", _memory),

@@ -4,7 +4,6 @@ stalls is not spared the requests that would have come meanwhile (coordinated om
 from __future__ import annotations
 
 import asyncio
-import selectors
 import threading
 import time
 from collections import Counter, deque
@@ -12,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import uvloop
+
+from bench.ticks import Ticks
 from serinus.replay.answers import Answer
 from serinus.replay.connections import Connection, Sent
 from serinus.replay.histogram import Histogram
@@ -85,6 +87,7 @@ class OpenLoop:
         self._waiting: deque[tuple[float, Ask]] = deque()
         self._stopped = threading.Event()
         self._ready = threading.Event()
+        self._began, self._sent = 0.0, 0
         self._thread = threading.Thread(target=self._main, name="open-loop")
 
     def __enter__(self) -> OpenLoop:
@@ -99,29 +102,23 @@ class OpenLoop:
     # --- the loop -----------------------------------------------------------------------------------------
 
     def _main(self) -> None:
-        # epoll's timeouts are whole milliseconds in Python, select's are microseconds
-        with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
-            runner.run(self._run())
+        uvloop.run(self._run())
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         connections = [Connection(self, "127.0.0.1", self._port) for _ in range(self._size)]
         for connection in connections:
             connection.start()
         while len(self._free) < self._size and not self._stopped.is_set():
             await asyncio.sleep(0.01)
         self._ready.set()
-        began, sent = loop.time(), 0
-        while not self._stopped.is_set():
-            now = loop.time()
-            while (due := began + sent / self._rate) <= now:
-                self._send(due, self._asks[sent % len(self._asks)])
-                sent += 1
-            self._expire(connections, now)
-            await asyncio.sleep(max(due - loop.time(), 0))
-        self.report.seconds = loop.time() - began
-        until = loop.time() + self._timeout
-        while (self._waiting or len(self._free) < self._size) and loop.time() < until:
+        self._began = time.monotonic()
+        with Ticks(1 / self._rate, self._send_what_is_due):
+            while not self._stopped.is_set():
+                self._expire(connections)
+                await asyncio.sleep(0.01)
+        self.report.seconds = time.monotonic() - self._began
+        until = time.monotonic() + self._timeout
+        while (self._waiting or len(self._free) < self._size) and time.monotonic() < until:
             await asyncio.sleep(0.01)
         self.report.failures["unsent"] += len(self._waiting)
         self.report.failures += Counter()  # without zeros
@@ -130,16 +127,23 @@ class OpenLoop:
                 connection.give_up("timeout")
             await connection.close()
 
+    def _send_what_is_due(self) -> None:
+        now = time.monotonic()
+        while (due := self._began + self._sent / self._rate) <= now:
+            self._send(due, self._asks[self._sent % len(self._asks)])
+            self._sent += 1
+
     def _send(self, due: float, ask: Ask) -> None:
         if not self._free:
             self._waiting.append((due, ask))
             return
         connection = self._free.popleft()
-        connection.send(ask.request, Sent(due, asyncio.get_running_loop().time(), ask.name, None))
+        connection.send(ask.request, Sent(due, time.monotonic(), ask.name, None))
 
-    def _expire(self, connections: Sequence[Connection], now: float) -> None:
+    def _expire(self, connections: Sequence[Connection]) -> None:
+        late = time.monotonic() - self._timeout
         for connection in connections:
-            if connection.sent is not None and now - connection.sent.at > self._timeout:
+            if connection.sent is not None and connection.sent.at < late:
                 connection.give_up("timeout")
 
     def _next(self) -> None:
@@ -149,7 +153,7 @@ class OpenLoop:
     # --- serinus.replay.connections.Owner -----------------------------------------------------------------
 
     def answered(self, connection: Connection, sent: Sent, answer: Answer) -> None:
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if answer.status == 200 and not answer.fallback:
             self.report.answered += 1
             self.report.latencies.add(now - sent.due)

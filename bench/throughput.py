@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,9 +51,7 @@ def compare(
         for (key, connections), found in samples.items():
             if key in servers:
                 results.rows.append(_row(case, key, servers[key], connections, found))
-        for key in half_load:
-            if key in servers:
-                _half(case, key, servers[key], rows, results, 2 * effort.seconds)
+        _halves(case, {key: servers[key] for key in half_load if key in servers}, rows, effort, results)
     finally:
         for server in servers.values():
             server.stop()
@@ -115,21 +112,28 @@ def _row(case: str, key: str, server: Server, connections: int, samples: Sequenc
     return Row(case, key, server.name, connections, **summary(samples), **memory)
 
 
-def _half(case: str, key: str, server: Server, rows: Sequence[Values], results: Results, seconds: float) -> None:
-    """At half of its own capacity, by an open loop."""
-    full = results.row(case, key)
-    if full is None:
-        return
+def _halves(case: str, servers: Mapping[str, Server], rows: Sequence[Values], effort: Effort, results: Results) -> None:
+    """Each at half of its own capacity, by an open loop, in turn."""
+    samples: dict[str, list[Sample]] = {}
+    for _ in range(effort.repeats):
+        for key, server in servers.items():
+            full = results.row(case, key)
+            if full is not None:
+                samples.setdefault(key, []).append(_half(key, server, rows, full.rps / 2, 2 * effort.seconds))
+    for key, found in samples.items():
+        results.rows.append(_row(f"{case}@half", key, servers[key], _CONNECTIONS_OPEN, found))
+
+
+def _half(key: str, server: Server, rows: Sequence[Values], rate: float, seconds: float) -> Sample:
     asks = [openloop.Ask(request) for request in server.protocol.raw(rows)]
     thaw(server.pids())
     try:
-        openloop.run(server.port, asks, full.rps / 2, 1.0, connections=_CONNECTIONS_OPEN)
+        openloop.run(server.port, asks, rate, 1.0, connections=_CONNECTIONS_OPEN)
         pids = server.pids()
-        before, began = cpu_seconds(pids), time.monotonic()
-        found = openloop.run(server.port, asks, full.rps / 2, seconds, connections=_CONNECTIONS_OPEN)
+        before = cpu_seconds(pids)
+        found = openloop.run(server.port, asks, rate, seconds, connections=_CONNECTIONS_OPEN)
         used = (cpu_seconds(pids) - before) / max(found.answered, 1) * 1e6
-        print(f"  {key}: half load for {time.monotonic() - began:.0f} s: {found.ms(0.5):.3f} ms", flush=True)
+        print(f"  {key}: half load, {rate:,.0f}/s: {found.ms(0.5):.3f} ms, {found.ms(0.999):.3f} ms", flush=True)
     finally:
         freeze(server.pids())
-    sample = Sample(found.rps, found.ms(0.5), found.ms(0.99), found.ms(0.999), used, found.failed)
-    results.rows.append(_row(f"{case}@half", key, server, _CONNECTIONS_OPEN, [sample]))
+    return Sample(found.rps, found.ms(0.5), found.ms(0.99), found.ms(0.999), used, found.failed)

@@ -117,6 +117,29 @@ def test_requests_of_one_moment_are_predicted_together_and_each_gets_its_own_row
     assert desk.batcher.waiting == 0
 
 
+def test_who_was_alone_some_times_waits_no_more_until_there_is_company_again() -> None:
+    """As many could ask as there are kept connections, but one does."""
+    desk = Desk(callers=lambda: 8)
+    for turn in range(4):
+        desk.ask(f"alone-{turn}", [1.0, True])
+        desk.clock.advance()
+        assert len(desk.answers) == turn, "company may still come"
+        desk.clock.advance(0.002)
+    desk.ask("at once", [2.0, True])
+    assert len(desk.answers) == 4, "never from within the asking"
+    desk.clock.advance()
+    assert desk.scores()["at once"] == [4.0]
+    desk.ask("a", [3.0, True])
+    desk.ask("b", [4.0, True])  # arrived in the same moment
+    desk.clock.advance()
+    assert len(desk.model.calls) == 6
+    desk.ask("c", [5.0, True])
+    desk.clock.advance()
+    assert "c" not in desk.scores(), "there was company a moment ago"
+    desk.clock.advance(0.002)
+    assert desk.scores()["c"] == [10.0]
+
+
 def test_nobody_waits_longer_than_the_delay_of_the_first_that_came() -> None:
     desk = Desk()
     desk.ask("a", [1.0, True])

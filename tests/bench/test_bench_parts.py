@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2]))
 
-from bench import flame, openloop, requests, results, wrk
+from bench import flame, openloop, requests, results, ticks, wrk
 from bench.chart import Bar, bars
 from bench.data import POSITIVES, request_rows, transactions
 from bench.goals import judge
@@ -127,6 +129,34 @@ def test_a_small_fleet_does_not_meet_the_goal_of_a_large_one() -> None:
     fact = {"models": 24, "environments": 8, "most_pss_mb": 900, "failed": 0, "asked": 10, "wrong": 0}
     assert goal(Results(facts={"fleet": fact}), "over 8 environments")[0] is False
     assert goal(Results(facts={"fleet": {**fact, "models": 200}}), "over 8 environments")[0] is True
+
+
+@pytest.mark.parametrize(("beside", "failed", "met"), [(3.0, 0, True), (3.1, 0, False), (2.0, 1, False)])
+def test_what_another_notices_of_an_overload_decides(beside: float, failed: int, met: bool) -> None:
+    fact = {"alone_p99_ms": 2.0, "beside_p99_ms": beside, "rate": 300, "failed": failed, "busy_callers": 64}
+    found = Results(facts={"bulkhead": {**fact, "busy_p50_ms": 600.0}})
+    assert goal(found, "more than it can answer")[0] is met
+
+
+def test_calls_come_at_their_rate_and_once_where_several_were_missed() -> None:
+    async def counted() -> tuple[int, int]:
+        calls = 0
+
+        def call() -> None:
+            nonlocal calls
+            calls += 1
+
+        with ticks.Ticks(0.0005, call):
+            while calls < 100:
+                await asyncio.sleep(0.001)
+            seen = calls
+            time.sleep(0.05)
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        return seen, calls
+
+    seen, after = asyncio.run(counted())
+    assert seen <= after <= seen + 3
 
 
 def test_what_did_not_run_says_why_and_is_neither_met_nor_missed() -> None:

@@ -1,8 +1,9 @@
 """Micro-batching: concurrent requests to a slow model are predicted together, and each answered as if it were alone.
 
 A model that takes 5 ms for one row and 6 ms for 64 answers ten times as many requests when they come together. What is
-waited for is bounded by time and by rows, and by who there is: when all that could ask have asked, nobody is waited
-for. Rows are only put together where their company cannot change what the model is given: same columns, same types.
+waited for is bounded by time and by rows, and by who there is: nobody is waited for when all that could ask have asked,
+or when nobody else did lately. Rows are only put together where their company cannot change what the model is given:
+same columns, same types.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ class Late:
 
 
 LATE = Late()
+_LONE = 4
+"""Requests that came alone, one after the other, after which the next one does not wait for company."""
 _MEMORY = 1 / 16
 """Weight of the last batch in the mean of what a request takes."""
 Outcome = Union[Answer, RequestError, ModelFailure, Late]
@@ -80,6 +83,8 @@ class Batcher:
         self._rows = 0
         self._scheduled: Any = None
         self._hurried = False
+        self._lone = 0
+        """Batches of one request since there was a larger one."""
         self.waiting = 0
         """Requests that were submitted and not answered."""
         self.seconds_each = 0.0
@@ -99,10 +104,13 @@ class Batcher:
             self._rows += len(bound.rows)
             if key is not None:
                 self._by_key[key] = item
-        if self._rows >= self._most_rows or (self._callers is not None and self.waiting >= self._callers()):
-            self._hurry()
+        if self._rows >= self._most_rows or self._lone >= _LONE or self._all_are_here():
+            self._hurry()  # what has arrived by then comes along
         elif self._scheduled is None:
             self._scheduled = self._timer.call_later(self._delay, self._run)
+
+    def _all_are_here(self) -> bool:
+        return self._callers is not None and self.waiting >= self._callers()
 
     def _hurry(self) -> None:
         if self._hurried:
@@ -115,6 +123,7 @@ class Batcher:
     def _run(self) -> None:
         items, self._items, self._by_key = self._items, [], {}
         self._rows, self._scheduled, self._hurried = 0, None, False
+        self._lone = self._lone + 1 if self.waiting == 1 else 0
         groups: dict[Hashable, list[_Item]] = {}
         for item in items:
             kind = _company(item.bound)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, cast
 
 from serinus.replay.answers import Answer, Malformed, parse
 
@@ -84,8 +84,8 @@ class Connection(asyncio.Protocol):
     # --- asyncio.Protocol ---------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport, self._buffer = transport, b""
+        self._transport = cast(asyncio.Transport, transport)  # other event loops' are not of that class
+        self._buffer = b""
         self.free_since = asyncio.get_running_loop().time()
         self._owner.opened(self)
 

@@ -97,3 +97,31 @@ def test_a_hundred_changes_under_load_fail_no_request_and_move_no_entity_within_
     assert {key: releases for key, releases in sides.items() if len(releases) > 1} == {}
     assert len({seen.split for seen in load.seen}) > 80
     assert proxy.local_answers() == []
+
+
+def test_callers_who_wait_for_one_release_take_nothing_from_another(proxy: Proxy) -> None:
+    """More callers than its circuit breakers let through wait for one release; the other answers each of its own."""
+    for release, model in (("slow-1-aaaaaa", "slow"), ("calm-1-bbbbbb", "calm")):
+        proxy.releases.start(release)
+        proxy.router.apply(routing(proxy.arm(release, 10_000), model=model, timeout_ms=30_000))
+    slow, calm = asyncio.run(_overload(proxy.port, callers=2_100))
+    assert calm == [200] * 50
+    assert set(slow) == {200, 503}
+    assert slow.count(503) <= 60, "what the bounds have room for waits"
+
+
+async def _overload(port: int, callers: int) -> tuple[list[int], list[int]]:
+    """Statuses of `callers` who ask a release that hangs, all at once, and of fifty of another meanwhile."""
+    waiting = [asyncio.create_task(_ask(port, "slow", "x-do: hang\r\n")) for _ in range(callers)]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)  # one was refused: the bounds are reached
+    calm = [await _ask(port, "calm") for _ in range(50)]
+    return list(await asyncio.gather(*waiting)), calm
+
+
+async def _ask(port: int, model: str, more: str = "") -> int:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST /v2/models/{model}/infer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{more}"
+    writer.write(f"{head}content-length: {len(BODY)}\r\n\r\n".encode() + BODY)
+    status = int((await reader.read(-1)).split(None, 2)[1])
+    writer.close()
+    return status
