@@ -117,27 +117,52 @@ def test_requests_of_one_moment_are_predicted_together_and_each_gets_its_own_row
     assert desk.batcher.waiting == 0
 
 
+def rounds(desk: Desk, count: int, *callers: str) -> None:
+    """They ask in one moment, and are answered, `count` times."""
+    for turn in range(count):
+        for caller in callers:
+            desk.ask(f"{caller}-{turn}", [1.0, True])
+        desk.clock.advance(0.002)
+
+
 def test_who_was_alone_some_times_waits_no_more_until_there_is_company_again() -> None:
     """As many could ask as there are kept connections, but one does."""
     desk = Desk(callers=lambda: 8)
-    for turn in range(4):
-        desk.ask(f"alone-{turn}", [1.0, True])
-        desk.clock.advance()
-        assert len(desk.answers) == turn, "company may still come"
-        desk.clock.advance(0.002)
-    desk.ask("at once", [2.0, True])
+    rounds(desk, 3, "a")
+    desk.ask("d", [1.0, True])
+    desk.clock.advance()
+    assert len(desk.answers) == 3, "company may still come"
+    desk.clock.advance(0.002)
+    desk.ask("e", [2.0, True])
     assert len(desk.answers) == 4, "never from within the asking"
     desk.clock.advance()
-    assert desk.scores()["at once"] == [4.0]
-    desk.ask("a", [3.0, True])
-    desk.ask("b", [4.0, True])  # arrived in the same moment
+    assert desk.scores()["e"] == [4.0]
+    desk.ask("f", [3.0, True])
+    desk.ask("g", [4.0, True])  # arrived in the same moment
     desk.clock.advance()
     assert len(desk.model.calls) == 6
-    desk.ask("c", [5.0, True])
+    desk.ask("h", [5.0, True])
     desk.clock.advance()
-    assert "c" not in desk.scores(), "there was company a moment ago"
+    assert "h" not in desk.scores(), "there was company a moment ago"
     desk.clock.advance(0.002)
-    assert desk.scores()["c"] == [10.0]
+    assert desk.scores()["h"] == [10.0]
+
+
+def test_as_many_are_waited_for_as_came_together_lately_however_many_connections_there_are() -> None:
+    desk = Desk(callers=lambda: 9)
+    rounds(desk, 4, "a", "b", "c")
+    desk.ask("d", [1.0, True])
+    desk.ask("e", [1.0, True])
+    desk.clock.advance(0.001)
+    assert len(desk.answers) == 12
+    desk.ask("f", [1.0, True])
+    desk.clock.advance()
+    assert len(desk.answers) == 15
+    rounds(desk, 4, "g", "h")
+    desk.ask("i", [1.0, True])
+    desk.ask("j", [1.0, True])
+    desk.clock.advance()
+    assert len(desk.answers) == 25, "fewer are expected where fewer came, four times"
 
 
 def test_nobody_waits_longer_than_the_delay_of_the_first_that_came() -> None:

@@ -2,8 +2,8 @@
 
 A model that takes 5 ms for one row and 6 ms for 64 answers ten times as many requests when they come together. What is
 waited for is bounded by time and by rows, and by who there is: nobody is waited for when all that could ask have asked,
-or when nobody else did lately. Rows are only put together where their company cannot change what the model is given:
-same columns, same types.
+or as many as came together lately. Rows are only put together where their company cannot change what the model is
+given: same columns, same types.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
+from collections import deque
 from typing import Any, Callable, Hashable, NamedTuple, Protocol, Sequence, Union
 
 from serinus_runtime.errors import ModelFailure, RequestError
@@ -26,8 +27,8 @@ class Late:
 
 
 LATE = Late()
-_LONE = 4
-"""Requests that came alone, one after the other, after which the next one does not wait for company."""
+_RECENT = 4
+"""Batches, the largest of which is as much company as is waited for."""
 _MEMORY = 1 / 16
 """Weight of the last batch in the mean of what a request takes."""
 Outcome = Union[Answer, RequestError, ModelFailure, Late]
@@ -83,8 +84,10 @@ class Batcher:
         self._rows = 0
         self._scheduled: Any = None
         self._hurried = False
-        self._lone = 0
-        """Batches of one request since there was a larger one."""
+        self._recent: deque[int] = deque(maxlen=_RECENT)
+        """Requests in each of the last batches."""
+        self._expected = sys.maxsize
+        """Requests at a time, by what came together lately; kept connections say only who could ask."""
         self.waiting = 0
         """Requests that were submitted and not answered."""
         self.seconds_each = 0.0
@@ -104,7 +107,7 @@ class Batcher:
             self._rows += len(bound.rows)
             if key is not None:
                 self._by_key[key] = item
-        if self._rows >= self._most_rows or self._lone >= _LONE or self._all_are_here():
+        if self._rows >= self._most_rows or self.waiting >= self._expected or self._all_are_here():
             self._hurry()  # what has arrived by then comes along
         elif self._scheduled is None:
             self._scheduled = self._timer.call_later(self._delay, self._run)
@@ -123,7 +126,9 @@ class Batcher:
     def _run(self) -> None:
         items, self._items, self._by_key = self._items, [], {}
         self._rows, self._scheduled, self._hurried = 0, None, False
-        self._lone = self._lone + 1 if self.waiting == 1 else 0
+        self._recent.append(self.waiting)
+        if len(self._recent) == _RECENT:
+            self._expected = max(self._recent)
         groups: dict[Hashable, list[_Item]] = {}
         for item in items:
             kind = _company(item.bound)
