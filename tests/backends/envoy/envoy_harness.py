@@ -161,9 +161,13 @@ class Proxy:
         return self
 
     def kill(self) -> None:
-        assert self._process is not None
-        os.kill(self._process.pid, signal.SIGKILL)
-        self._process.wait(5)
+        self._signal(signal.SIGKILL).wait(5)
+
+    def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._signal(signal.SIGCONT)
 
     def close(self) -> None:
         self.router.close()
@@ -187,6 +191,11 @@ class Proxy:
     def local_answers(self) -> list[dict[str, Any]]:
         file = self.home.envoy / "local.jsonl"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def _signal(self, number: signal.Signals) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+        return self._process
 
     def _answers(self) -> bool:
         try:

@@ -107,7 +107,28 @@ def test_callers_who_wait_for_one_release_take_nothing_from_another(proxy: Proxy
     slow, calm = asyncio.run(_overload(proxy.port, callers=2_100))
     assert calm == [200] * 50
     assert set(slow) == {200, 503}
-    assert slow.count(503) <= 60, "what the bounds have room for waits"
+    assert slow.count(200) >= 1_024, "what the bounds have room for waits"
+
+
+def test_a_proxy_that_gets_hardly_any_processor_fails_nobody(proxy: Proxy) -> None:
+    """A burst of new callers, while Envoy runs for 5 ms in every 300."""
+    proxy.releases.start("calm-1-bbbbbb")
+    proxy.router.apply(routing(proxy.arm("calm-1-bbbbbb", 10_000), model="calm", timeout_ms=30_000))
+    statuses = asyncio.run(_starved(proxy, callers=1_000))
+    assert statuses == [200] * 1_000
+
+
+async def _starved(proxy: Proxy, callers: int) -> list[int]:
+    proxy.freeze()
+    asking = [asyncio.create_task(_ask(proxy.port, "calm")) for _ in range(callers)]
+    await asyncio.sleep(1)  # all of them are sent, and the kernel has them
+    for _ in range(16):
+        proxy.go_on()
+        await asyncio.sleep(0.005)
+        proxy.freeze()
+        await asyncio.sleep(0.3)
+    proxy.go_on()
+    return list(await asyncio.gather(*asking))
 
 
 async def _overload(port: int, callers: int) -> tuple[list[int], list[int]]:
@@ -119,9 +140,10 @@ async def _overload(port: int, callers: int) -> tuple[list[int], list[int]]:
 
 
 async def _ask(port: int, model: str, more: str = "") -> int:
+    """The answer's status; 0 where the connection ended without one."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     head = f"POST /v2/models/{model}/infer HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{more}"
     writer.write(f"{head}content-length: {len(BODY)}\r\n\r\n".encode() + BODY)
-    status = int((await reader.read(-1)).split(None, 2)[1])
+    answer = await reader.read(-1)
     writer.close()
-    return status
+    return int(answer.split(None, 2)[1]) if answer else 0

@@ -30,12 +30,15 @@ _PER_ROUTE_KEYS = "extensions.filters.http.api_key_auth.v3.ApiKeyAuthPerRoute"
 _UPSTREAM_IDLE = "15s"
 """Shorter than a worker keeps an idle connection, and than a release is idle before it sleeps, so that no worker closes
 a connection under a request."""
-_CONNECT = "0.25s"
-"""The host listens even while a release sleeps, so connecting takes microseconds. The wake counts as time to answer."""
+_CONNECT = "5s"
+"""The host listens even while a release sleeps, so connecting takes microseconds. The wake counts as time to answer.
+Shorter, this time would only pass where Envoy itself gets no processor: it looks at the clock before it sees that the
+connection was made long ago, and fails all that wait for one. What limits a request is its own time to answer."""
 _BOUNDS = {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 2048, "max_retries": 256}
 """What one release may hold of Envoy. A connection carries one request at a time. More than a worker lets wait
 (`ServingSettings.max_waiting`), so that the worker is the one who refuses, early and with a reason; what waits behind
-1024 connections waits for one of them, and what is beyond that is answered 503 at once."""
+1024 connections waits for one of them, and what is beyond that is answered 503 at once. A request whose connection is
+still being made counts as one that waits, so between 1024 and 2048 that come all at once have room."""
 
 
 @dataclass(frozen=True, slots=True)
