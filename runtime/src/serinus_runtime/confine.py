@@ -74,6 +74,11 @@ def with_packages() -> None:
     _with_packages = True
 
 
+def has_packages() -> bool:
+    """Whether they were let in already: before the confinement, this process was forked with them."""
+    return _with_packages
+
+
 def confine(
     readable: Iterable[Path], scratch: Path | None, keep: Sequence[int] | None, memory: int | None = None
 ) -> list[str]:

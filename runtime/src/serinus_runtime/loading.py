@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Callable, Mapping, NamedTuple
 
 from serinus_runtime.errors import StartFailure
-from serinus_runtime.libraries import library, loaded
+from serinus_runtime.libraries import library, loaded, uncollected
 
 Predict = Callable[[Any], Any]
 
@@ -32,7 +32,8 @@ def load(artifact: Path, mlmodel: Mapping[str, Any]) -> Loaded:
         raise StartFailure("the model has no python_function flavor; log it with one")
     flavor = str(function["loader_module"])
     try:
-        return _with_mlflow(artifact, flavor) if _has_mlflow() else _without_mlflow(artifact, function, flavor)
+        with uncollected():
+            return _with_mlflow(artifact, flavor) if _has_mlflow() else _without_mlflow(artifact, function, flavor)
     except ImportError as error:
         missing = error.name or "a library"
         raise StartFailure(

@@ -24,11 +24,15 @@ def run(answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
         sys.exit(1)
 
 
+_answers = 3
+
+
 def _own_stdout() -> Any:
     """What the model prints goes to stderr: standard output is the answer alone."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    global _answers
+    _answers = os.dup(1)
     os.dup2(2, 1)
-    return answers
+    return os.fdopen(_answers, "w", encoding="utf-8")
 
 
 def confined(config: Mapping[str, Any], *own: Path) -> None:
@@ -38,6 +42,7 @@ def confined(config: Mapping[str, Any], *own: Path) -> None:
     confine.prepare(scratch)
     if config.get("confine", True):
         readable = (*own, *map(Path, config.get("readable") or ()), *confine.own_directories())
-        # Not its own standard streams: the answer's descriptor is the third.
-        confine.confine(readable, scratch, (3,), config.get("memory_limit_bytes"))
+        # Where it was forked, libraries that are there already may hold some.
+        keep = None if confine.has_packages() else (_answers,)
+        confine.confine(readable, scratch, keep, config.get("memory_limit_bytes"))
     confine.with_packages()

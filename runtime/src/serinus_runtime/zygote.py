@@ -29,38 +29,51 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import Any, NoReturn, Sequence
+from typing import Any, Callable, Mapping, NoReturn, Sequence
 
 from serinus_runtime import accelerators, confine
 from serinus_runtime.config import Config
+from serinus_runtime.libraries import uncollected
 from serinus_runtime.worker import serve_one
+
+_LONGEST_MESSAGE = 4096
 
 CARRIED = ("listening socket", "report pipe", "config", "output")
 
 
 def main() -> None:
     config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    serve(config, lambda: config["modules"], _answer)
+
+
+Answer = Callable[[socket.socket, bytes, Sequence[int]], Mapping[str, Any]]
+"""To a message, and the descriptors that came with it, on the socket."""
+
+
+def serve(config: Mapping[str, Any], modules: Callable[[], Sequence[str]], answer: Answer) -> None:
+    """Imports `modules()`, then forks as it is asked, until the other side is gone. Where threads are left: not at
+    all."""
     control = socket.socket(fileno=config["control_fd"])
     _confine(config)
     confine.with_packages()
     accelerators.find()
-    skipped = _import(config["modules"])
-    imported = next(reversed(sys.modules))
-    gc.collect()
+    names = modules()
+    skipped = _import(names)
     gc.freeze()
     threads = _other_threads()
-    _tell(control, threads=threads, imported=len(config["modules"]) - skipped, skipped=skipped)
+    tell(control, threads=threads, imported=len(names) - skipped, skipped=skipped)
     if threads:
         return
-    with contextlib.suppress(ConnectionError):  # the host is gone
-        while descriptors := _received(control):
-            answer = _answer(control, descriptors, imported)
+    with contextlib.suppress(ConnectionError):  # the other side is gone
+        while received := _received(control):
+            message, descriptors = received
+            told = answer(control, message, descriptors)
             for descriptor in descriptors:
                 os.close(descriptor)
-            _tell(control, **answer)
+            tell(control, **told)
 
 
-def _confine(config: dict[str, Any]) -> None:
+def _confine(config: Mapping[str, Any]) -> None:
     scratch = Path(config["scratch"])
     confine.prepare(scratch / ".zygote")
     if config["confine"]:
@@ -81,30 +94,33 @@ def _other_threads() -> list[str]:
 def _import(names: Sequence[str]) -> int:
     """How many could not be: a worker that needs one then fails on it, or not, by itself."""
     skipped = 0
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except Exception:  # noqa: BLE001, PERF203  a library may raise anything
-            skipped += 1
+    with uncollected():
+        for name in names:
+            try:
+                importlib.import_module(name)
+            except Exception:  # noqa: BLE001, PERF203  a library may raise anything
+                skipped += 1
+    gc.collect()
     return skipped
 
 
-def _tell(control: socket.socket, **words: Any) -> None:
+def tell(control: socket.socket, **words: Any) -> None:
     control.send(json.dumps(words).encode())
 
 
-def _received(control: socket.socket) -> list[int]:
-    """The descriptors of the next request; empty when the host is gone."""
+def _received(control: socket.socket) -> tuple[bytes, list[int]] | None:
+    """The next request and its descriptors; None when the other side is gone."""
     found = array.array("i")
     space = socket.CMSG_SPACE(len(CARRIED) * found.itemsize)
-    _, ancillary, _, _ = control.recvmsg(16, space, socket.MSG_CMSG_CLOEXEC)
+    message, ancillary, _, _ = control.recvmsg(_LONGEST_MESSAGE, space, socket.MSG_CMSG_CLOEXEC)
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             found.frombytes(data[: len(data) - len(data) % found.itemsize])
-    return list(found)
+    return (message, list(found)) if found else None
 
 
-def _answer(control: socket.socket, descriptors: Sequence[int], imported: str) -> dict[str, Any]:
+def _answer(control: socket.socket, _: bytes, descriptors: Sequence[int]) -> Mapping[str, Any]:
+    imported = next(reversed(sys.modules))
     try:
         return {"pid": _fork(control, descriptors, imported)}
     except OSError as error:
@@ -153,9 +169,7 @@ def _worker(listening: int, reporting: int, config: int, output: int, *, importe
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    signal.set_wakeup_fd(-1)
-    _own_randomness()
-    tempfile.tempdir = None
+    be_of_ones_own()
     told = Config.read(f"/proc/self/fd/{config}")
     os.close(config)
     try:
@@ -165,8 +179,10 @@ def _worker(listening: int, reporting: int, config: int, output: int, *, importe
     return 0
 
 
-def _own_randomness() -> None:
-    """Workers of one zygote would draw the same numbers."""
+def be_of_ones_own() -> None:
+    """After a fork: all of one zygote would draw the same numbers and have the same temporary directory."""
+    signal.set_wakeup_fd(-1)
+    tempfile.tempdir = None
     random.seed()
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:

@@ -9,7 +9,7 @@ from serinus.backends.delta import DeltaPredictionLog
 from serinus.backends.envoy import EnvoyRouter, admin_socket
 from serinus.backends.git import GitFleet
 from serinus.backends.host import HostTarget, SocketScorer, Trials
-from serinus.backends.host.trials import TrialLimits
+from serinus.backends.host.trial_zygotes import TrialLimits, TrialZygotes
 from serinus.backends.mlflow import MlflowRegistry
 from serinus.backends.onnx import OnnxCompiler
 from serinus.backends.sql import SqlStore
@@ -35,19 +35,20 @@ def build_router(home: Home) -> EnvoyRouter:
 def build_local(home: Home, settings: Settings, router: EnvoyRouter | None = None) -> World:
     """Every port on its backend of one machine. Nothing is started here."""
     interpreters = [Path(path) for path in settings.interpreters]
+    zygotes = TrialZygotes(home)
     return World(
         registry=MlflowRegistry(settings.registry, home.artifacts),
         environments=UvEnvironments(home.environments, interpreters=interpreters),
         compiler=OnnxCompiler(
             home.compiled,
             UvEnvironments(home.environments, interpreters=interpreters, always=()),
-            Trials(home, limits=TrialLimits(seconds=COMPILE_SECONDS)).ask,
+            Trials(home, limits=TrialLimits(seconds=COMPILE_SECONDS), zygotes=zygotes).ask,
         ),
         target=HostTarget(home),
         router=router or build_router(home),
         log=DeltaPredictionLog(home),
         fleet=GitFleet(home.fleet),
-        trials=Trials(home),
+        trials=Trials(home, zygotes=zygotes),
         scorer=SocketScorer(home),
         store=SqlStore(f"sqlite:///{home.store}"),
         clock=SystemClock(),

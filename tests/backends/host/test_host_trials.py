@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from serinus.backends.host.trials import TrialLimits, Trials
+from serinus.backends.host.trial_zygotes import TrialLimits
+from serinus.backends.host.trials import Trials
 from serinus.core.errors import Unbuildable
 from serinus.core.home import Home
 from serinus.core.values import Environment

@@ -28,7 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from serinus.backends.host import Trials
-from serinus.backends.host.trials import TrialLimits
+from serinus.backends.host.trial_zygotes import TrialLimits
 from serinus.backends.onnx import OnnxCompiler
 from serinus.backends.onnx.environment import requirements
 from serinus.backends.onnx.kept import FILES, Kept

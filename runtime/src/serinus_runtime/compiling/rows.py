@@ -19,6 +19,7 @@ _MIXED = 100
 _UNSEEN = "no category of any model: 3f9a2c"
 _WHOLE = {"integer": 1 << 31, "long": 1 << 63}
 _ODD_FLOATS = (0.0, -0.0, 1, -1, 0.5, 1e-45, 5e-324, 16777217.0, 0.1, 1e10)
+_LARGEST_FLOAT32 = 3.4028235e38
 _HUGE_FLOATS = (1e39, -1e39, 1e308)
 _TRIED_CLOSELY = 6
 """Columns that are given every huge number; the others one, as what fails must be asked alone, which takes its time."""
@@ -35,13 +36,13 @@ def edge_rows(
     dice = random.Random(7)  # noqa: S311  the same rows each time, not a secret
     rows += _at_splits(columns, base[0], demands, dice)
     rows += _everywhere(columns, base)
-    rows += [_mixed(base, pools, dice, share) for share in (0.1, 0.5) for _ in range(_MIXED // 2)]
-    return rows
+    mixed = [_mixed(base, pools, dice, share) for share in (0.1, 0.5) for _ in range(_MIXED // 2)]
+    return rows + sorted(mixed, key=_likely_refused)
 
 
 def _likely_refused(row: Sequence[Any]) -> int:
     """So that rows that fail come together."""
-    if any(isinstance(value, float) and abs(value) > 1e38 for value in row):
+    if any(isinstance(value, float) and abs(value) > _LARGEST_FLOAT32 for value in row):
         return 2
     return int(any(value is None or value == _UNSEEN for value in row))
 

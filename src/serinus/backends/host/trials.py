@@ -9,14 +9,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from serinus.backends.host import launch
 from serinus.backends.host.processes import ending
 from serinus.backends.host.reach import readable
+from serinus.backends.host.trial_zygotes import TookTooLong, TrialLimits, TrialZygote, TrialZygotes
 from serinus.core.errors import Unbuildable
 from serinus.core.home import Home
 from serinus.core.values import Environment
@@ -29,28 +29,28 @@ class _Failed(Exception):
     """The process ended without an answer; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrialLimits:
-    seconds: float = 120.0
-    memory_bytes: int = 8 * 1024**3
-    """That the process allocates for itself."""
-    file_bytes: int = 1024**3
-    """The largest file that it may write."""
-
-
 class Trials:
     """Implements `core.ports.Trials`."""
 
-    def __init__(self, home: Home, *, runtime: Path | None = None, limits: TrialLimits | None = None) -> None:
-        """`runtime`: the directory that holds `serinus_runtime`, by default where it is installed."""
+    def __init__(
+        self,
+        home: Home,
+        *,
+        runtime: Path | None = None,
+        limits: TrialLimits | None = None,
+        zygotes: TrialZygotes | None = None,
+    ) -> None:
+        """`runtime`: the directory that holds `serinus_runtime`, by default where it is installed. `zygotes`: whose
+        processes the trials are forked from after the first of a model, where that can be; by default none is."""
         self._home = home
+        self._zygotes = zygotes
         self._runtime = launch.stage(home, runtime or launch.runtime_source())
         self._limits = limits or TrialLimits()
 
     def scan(self, artifact: Path) -> Mapping[str, Any]:
         """Raises Unbuildable where the files cannot be scanned."""
         try:
-            with self._scratch() as scratch:
+            with _scratch(self._home.scratch) as scratch:
                 # Nothing of the artifact is loaded, so its own environment is not needed, nor there yet.
                 return self._run(Path(sys.executable), scratch, "scan", str(artifact))
         except _Failed as error:
@@ -58,9 +58,9 @@ class Trials:
 
     def loads(self, environment: Environment, artifact: Path) -> str | None:
         try:
-            with self._scratch() as scratch:
+            with self._place(environment.python, artifact, first=True) as (scratch, zygote):
                 config = self._config(environment.python, artifact, scratch)
-                self._run(environment.python, scratch, "reference", _saved(scratch, "config", config))
+                self._run(environment.python, scratch, "reference", _saved(scratch, "config", config), zygote)
         except _Failed as error:
             return str(error)
         return None
@@ -74,10 +74,10 @@ class Trials:
         score_output: str | None,
     ) -> Sequence[float | None]:
         try:
-            with self._scratch() as scratch:
+            with self._place(python, artifact) as (scratch, zygote):
                 table = _saved(scratch, "rows", {"columns": list(columns), "rows": [list(row) for row in rows]})
                 config = self._config(python, artifact, scratch) | {"rows": table, "score_output": score_output}
-                answer = self._run(python, scratch, "reference", _saved(scratch, "config", config))
+                answer = self._run(python, scratch, "reference", _saved(scratch, "config", config), zygote)
         except _Failed as error:
             raise Unbuildable(f"The model's own predict gives no scores for the rows: {error}") from error
         scores = answer.get("scores")
@@ -94,11 +94,11 @@ class Trials:
 
         A dict of `config` is given as a file.
         """
-        with self._scratch() as scratch:
+        with self._place(python, artifact) as (scratch, zygote):
             given = {key: _saved(scratch, key, v) if isinstance(v, Mapping) else v for key, v in config.items()}
             whole = self._config(python, artifact, scratch, *also) | given
             try:
-                answer = self._run(python, scratch, module, _saved(scratch, "config", whole))
+                answer = self._run(python, scratch, module, _saved(scratch, "config", whole), zygote)
             except _Failed as error:
                 raise Unbuildable(str(error)) from error
             yield answer, scratch
@@ -106,12 +106,18 @@ class Trials:
     # ------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _scratch(self) -> Iterator[Path]:
-        """A directory, 0700, for one process."""
-        self._home.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # A hostile model can leave what cannot be removed; that must not hide its answer.
-        with tempfile.TemporaryDirectory(dir=self._home.scratch, prefix=".trial-", ignore_cleanup_errors=True) as made:
-            yield Path(made)
+    def _place(self, python: Path, artifact: Path, *, first: bool = False) -> Iterator[tuple[Path, TrialZygote | None]]:
+        """A directory for one process of the model, and what it may be forked from. `first`: others will follow."""
+        zygotes = self._zygotes
+        zygote = zygotes.take(python, artifact) if zygotes else None
+        if zygotes and first and zygote is None:
+            zygote = zygotes.start(python, artifact, self._limits)
+        try:
+            with _scratch(zygote.scratch if zygote else self._home.scratch) as scratch:
+                yield scratch, zygote
+        finally:
+            if zygotes and zygote:
+                zygotes.give_back(zygote)
 
     def _config(self, python: Path, artifact: Path, scratch: Path, *also: Path) -> dict[str, Any]:
         return {
@@ -123,35 +129,60 @@ class Trials:
             "score_output": None,
         }
 
-    def _run(self, python: Path, scratch: Path, module: str, argument: str) -> dict[str, Any]:
+    def _run(
+        self, python: Path, scratch: Path, module: str, argument: str, zygote: TrialZygote | None = None
+    ) -> dict[str, Any]:
         """What it prints last, a JSON object. Raises _Failed."""
-        command = launch.command(python, self._runtime, module, argument)
-        # Files rather than pipes: a model may print for ever.
-        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-            try:
-                process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=errors,
-                    cwd=scratch,
-                    env=launch.environment(python, scratch),
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise _Failed(f"{python} cannot be started: {error.strerror}") from error
-            launch.limit(process.pid, memory_bytes=self._limits.memory_bytes, file_bytes=self._limits.file_bytes)
-            self._wait(process)
-            return _answer(process.returncode, _last_line(output), _last_line(errors))
-
-    def _wait(self, process: subprocess.Popen[bytes]) -> None:
-        seconds = self._limits.seconds
         try:
-            process.wait(seconds)
+            if zygote is not None:
+                with suppress(OSError), _streams() as (output, errors):
+                    code = zygote.run(module, argument, output, errors, self._limits)
+                    return _answer(code, _last_line(output), _last_line(errors))
+            with _streams() as (output, errors):
+                code = self._spawned(python, scratch, module, argument, output, errors)
+                return _answer(code, _last_line(output), _last_line(errors))
+        except TookTooLong as error:
+            raise _Failed(f"it took longer than {self._limits.seconds:g} s and was killed") from error
+
+    def _spawned(
+        self, python: Path, scratch: Path, module: str, argument: str, output: IO[bytes], errors: IO[bytes]
+    ) -> int:
+        """The exit status."""
+        try:
+            process = subprocess.Popen(
+                launch.command(python, self._runtime, module, argument),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                cwd=scratch,
+                env=launch.environment(python, scratch),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise _Failed(f"{python} cannot be started: {error.strerror}") from error
+        self._limits.put_on(process.pid)
+        try:
+            return process.wait(self._limits.seconds)
         except subprocess.TimeoutExpired as error:
-            raise _Failed(f"it took longer than {seconds:g} s and was killed") from error
+            raise TookTooLong from error
         finally:
             _end(process)
+
+
+@contextmanager
+def _scratch(parent: Path) -> Iterator[Path]:
+    """A directory, 0700, for one process."""
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # A hostile model can leave what cannot be removed; that must not hide its answer.
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".trial-", ignore_cleanup_errors=True) as made:
+        yield Path(made)
+
+
+@contextmanager
+def _streams() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """Standard output and error. Files rather than pipes: a model may print for ever."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        yield output, errors
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
