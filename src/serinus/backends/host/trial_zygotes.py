@@ -143,7 +143,7 @@ class TrialZygote:
 class TrialZygotes:
     """Keeps at most one that nobody uses, and that not for long: workers could have its memory. Thread-safe."""
 
-    def __init__(self, home: Home, *, runtime: Path | None = None, idle: float = 15.0) -> None:
+    def __init__(self, home: Home, *, runtime: Path | None = None, idle: float = 4.0) -> None:
         """One a home: removes what trials have left that nobody waits for any more, as their process was killed.
 
         `runtime`: as for `Trials`. `idle`: seconds for which a zygote waits for the next trial of its model.
