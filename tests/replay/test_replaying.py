@@ -198,7 +198,7 @@ def test_a_stop_ends_it_with_the_report_so_far(server: Any) -> None:
         return await going
 
     report = asyncio.run(stopped())
-    assert 100 <= report.sent < 100_000
+    assert 100 <= report.sent < 400
     assert report.answered == report.sent
 
 
@@ -226,7 +226,7 @@ def test_ctrl_c_ends_it_with_the_report_so_far(server: Any) -> None:
 
     threading.Thread(target=interrupt, daemon=True).start()
     report = run(Rows(100_000), server.url, "m", rate=200)
-    assert 20 <= report.answered < 100_000
+    assert 20 <= report.answered < 1_000
 
 
 def test_outcomes_are_written_for_answered_requests_with_a_label(server: Any, tmp_path: Path) -> None:

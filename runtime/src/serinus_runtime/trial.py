@@ -24,15 +24,11 @@ def run(answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
         sys.exit(1)
 
 
-_answers = 3
-
-
 def _own_stdout() -> Any:
     """What the model prints goes to stderr: standard output is the answer alone."""
-    global _answers
-    _answers = os.dup(1)
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    return os.fdopen(_answers, "w", encoding="utf-8")
+    return answers
 
 
 def confined(config: Mapping[str, Any], *own: Path) -> None:
@@ -42,7 +38,8 @@ def confined(config: Mapping[str, Any], *own: Path) -> None:
     confine.prepare(scratch)
     if config.get("confine", True):
         readable = (*own, *map(Path, config.get("readable") or ()), *confine.own_directories())
-        # Where it was forked, libraries that are there already may hold some.
-        keep = None if confine.has_packages() else (_answers,)
+        # Not its own standard streams: the answer's descriptor is the third. A forked one keeps all, as libraries that
+        # are there already may hold some.
+        keep = None if confine.has_packages() else (3,)
         confine.confine(readable, scratch, keep, config.get("memory_limit_bytes"))
     confine.with_packages()

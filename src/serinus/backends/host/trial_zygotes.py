@@ -21,9 +21,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from serinus.backends.host import launch
-from serinus.backends.host.in_memory import in_memory
 from serinus.backends.host.reach import readable
-from serinus.backends.host.zygote import Unfit
+from serinus.backends.host.zygote import Unfit, spawn
 from serinus.core.home import Home
 
 log = logging.getLogger(__name__)
@@ -116,20 +115,7 @@ class TrialZygote:
             "scratch": str(self.scratch),
             "confine": launch.confined(home),
         }
-        told = in_memory(config)
-        try:
-            return subprocess.Popen(
-                launch.command(self.python, runtime, "trial_zygote", f"/proc/self/fd/{told}"),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd=self.scratch,
-                env=launch.environment(self.python, self.scratch),
-                pass_fds=(told, control),
-                start_new_session=True,
-            )
-        finally:
-            os.close(told)
+        return spawn("trial_zygote", self.python, runtime, config, subprocess.DEVNULL)
 
     def _answer(self, seconds: float) -> Mapping[str, Any]:
         self._control.settimeout(seconds)

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from serinus.backends.host import launch
 from serinus.backends.host.in_memory import in_memory
@@ -54,7 +54,7 @@ class Zygote:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with theirs:
-            process = _spawn(nest, _config(nest, home, runtime, confined, theirs.fileno()), runtime, theirs, log)
+            process = _spawn(nest, _config(nest, home, runtime, confined, theirs.fileno()), runtime, log)
         zygote = cls(nest, process, ours)
         try:
             told = await zygote._answer(seconds)
@@ -100,22 +100,30 @@ def _config(nest: Nest, home: Home, runtime: Path, confined: bool, control: int)
     }
 
 
-def _spawn(nest: Nest, config: Mapping[str, Any], runtime: Path, control: socket.socket, log: Path) -> Process:
+def _spawn(nest: Nest, config: Mapping[str, Any], runtime: Path, log: Path) -> Process:
     nest.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-    told = in_memory(config)
-    try:
-        with log.open("ab") as output:
-            child = subprocess.Popen(
-                launch.command(nest.python, runtime, "zygote", f"/proc/self/fd/{told}"),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=nest.scratch,
-                env=launch.environment(nest.python, nest.scratch),
-                pass_fds=(told, control.fileno()),
-                start_new_session=True,
-            )
-    finally:
-        os.close(told)
+    with log.open("ab") as output:
+        child = spawn("zygote", nest.python, runtime, config, output)
     launch.limit(child.pid)
     return Process.of(child)
+
+
+def spawn(
+    module: str, python: Path, runtime: Path, config: Mapping[str, Any], output: IO[bytes] | int
+) -> subprocess.Popen[bytes]:
+    """Starts `serinus_runtime.<module>`, which inherits the descriptor `config["control_fd"]`, in `config["scratch"]`,
+    which is there."""
+    told, scratch = in_memory(config), Path(config["scratch"])
+    try:
+        return subprocess.Popen(
+            launch.command(python, runtime, module, f"/proc/self/fd/{told}"),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=scratch,
+            env=launch.environment(python, scratch),
+            pass_fds=(told, config["control_fd"]),
+            start_new_session=True,
+        )
+    finally:
+        os.close(told)
