@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 
@@ -15,7 +15,7 @@ import numpy as np
 from bench import SCRATCH, openloop, wrk
 from bench.data import request_rows
 from bench.fleets import Small, publish, small, wrong_answers, zipf
-from bench.processes import DidNotStart, usage
+from bench.processes import DidNotStart, pss_mb_by_kind, usage
 from bench.product import Installation
 from bench.requests import split
 from bench.results import Results
@@ -145,7 +145,8 @@ class Watch:
     to look takes so long that it would be a load of its own."""
 
     def __init__(self, installation: Installation) -> None:
-        self.pss_mb: list[float] = []
+        self.samples: list[Mapping[str, float]] = []
+        """MB PSS by kind of process."""
         self._installation = installation
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._look, name="memory")
@@ -153,8 +154,17 @@ class Watch:
     def _look(self) -> None:
         while not self._stopped.is_set():
             began = time.monotonic()
-            self.pss_mb.append(usage(self._installation.pids()).pss_mb)
+            self.samples.append(pss_mb_by_kind(self._installation.pids()))
             self._stopped.wait(max(2.0, _REST * (time.monotonic() - began)))
+
+    @property
+    def pss_mb(self) -> list[float]:
+        return [sum(sample.values()) for sample in self.samples]
+
+    def at_most(self) -> dict[str, float]:
+        """What it was made of when it was most, the largest first."""
+        most: Mapping[str, float] = max(self.samples, key=lambda sample: sum(sample.values()), default={})
+        return {kind: round(mb) for kind, mb in sorted(most.items(), key=lambda one: -one[1]) if mb >= 1}
 
     def __enter__(self) -> Watch:
         self._thread.start()
@@ -181,6 +191,8 @@ def fleet(results: Results, models: int, environments: int = 8) -> None:
             "models": models,
             "environments": environments,
             "most_pss_mb": round(max(watch.pss_mb), 1),
+            "usual_pss_mb": round(statistics.median(watch.pss_mb), 1),
+            "at_most_mb": watch.at_most(),
             "failed": found.failed,
             "asked": found.answered + found.failed,
             "p99_ms": round(found.ms(0.99), 1),

@@ -123,7 +123,9 @@ def _memory(results: Results) -> tuple[str, bool]:
 def _fleet(results: Results) -> tuple[str, bool]:
     # A soak is the same and more.
     found = _fact(results, next((case for case in ("fleet", "soak") if case in results.facts), "fleet"))
-    said = f"{found['most_pss_mb'] / 1024:.2f} GiB at most, {found['failed']} of {found['asked']:,} requests failed"
+    said = f"{found['most_pss_mb'] / 1024:.2f} GiB at most"
+    said += f" ({found['usual_pss_mb'] / 1024:.2f} usually)" if "usual_pss_mb" in found else ""
+    said += f", {found['failed']} of {found['asked']:,} requests failed"
     said += f", {found['wrong']} wrong ({found['models']} models, {found['environments']} environments)"
     whole = found["models"] >= 200 and found["environments"] >= 8
     return said, whole and found["most_pss_mb"] <= 6 * 1024 and found["failed"] == found["wrong"] == 0

@@ -129,6 +129,15 @@ def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
+def pss_mb_by_kind(pids: Iterable[int]) -> dict[str, float]:
+    """Memory of what they are (`kind_of`)."""
+    found: dict[str, float] = {}
+    for pid in pids:
+        if kind := kind_of(pid):
+            found[kind] = found.get(kind, 0.0) + memory_of(pid).get("Pss", 0.0)
+    return found
+
+
 def usage(pids: Iterable[int]) -> Usage:
     """What they have used so far; of processes that ended meanwhile nothing is counted."""
     ticks, rss, pss = 0, 0.0, 0.0
@@ -140,6 +149,26 @@ def usage(pids: Iterable[int]) -> Usage:
         rss += memory.get("Rss", 0.0)
         pss += memory.get("Pss", 0.0)
     return Usage(ticks / _TICKS, rss, pss)
+
+
+_MODELS = ("worker", "zygote", "trial")
+
+
+def kind_of(pid: int) -> str:
+    """What a process of an installation is: `worker`, `zygote` or `trial` for those with a model's code, or the command
+    that it runs. Empty where it has ended."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+        output = Path(f"/proc/{pid}/fd/1").readlink().name
+    except OSError:
+        return ""
+    module = next((word.partition("serinus_runtime.")[2].split()[0] for word in words if "from serinus_" in word), "")
+    if module:  # a forked worker has its zygote's command line, but writes to a log of its own
+        forked = module == "zygote" and not output.startswith("zygote-")
+        return "worker" if forked else module if module in _MODELS else "trial"
+    named = [word for word in words[1:] if word and not word.startswith("-")]
+    runs_module = "-m" in words[:4]
+    return " ".join(named[:2]).removeprefix("serinus.") if runs_module else Path((named or words)[0]).name
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:

@@ -11,6 +11,7 @@ import argparse
 import os
 import random
 import signal
+import statistics
 import sys
 import time
 from collections.abc import Sequence
@@ -52,6 +53,8 @@ class Account:
     mistakes: list[str] = field(default_factory=list)
     """Acts that did not do what they should."""
     pss_mb: list[float] = field(default_factory=list)
+    at_most_mb: dict[str, float] = field(default_factory=dict)
+    """Of what the most memory was made, by kind of process."""
 
     @property
     def growth(self) -> float:
@@ -59,11 +62,13 @@ class Account:
         return growth(self.pss_mb)
 
     def facts(self) -> dict[str, Any]:
-        """For the results; the samples of the memory stay out."""
+        """For the results; of the samples of the memory the median and the most."""
         kept = {name: value for name, value in asdict(self).items() if name not in ("pss_mb", "failed", "history")}
         failed = {"failed": sum(self.failed.values()), "failures": self.failed}
         most = round(max(self.pss_mb, default=0.0), 1)
-        return {**kept, **failed, "most_pss_mb": most, "growth": round(self.growth, 3), "good": self.good}
+        usual = round(statistics.median(self.pss_mb or [0.0]), 1)
+        memory = {"most_pss_mb": most, "usual_pss_mb": usual, "growth": round(self.growth, 3)}
+        return {**kept, **failed, **memory, "good": self.good}
 
     @property
     def good(self) -> bool:
@@ -114,6 +119,7 @@ def _soak(
     account.failed = dict(loop.report.failures)
     account.history += [(one.ended, f"failed: {one.kind} {one.name}") for one in loop.report.first_failures]
     account.pss_mb = [round(value, 1) for value in watch.pss_mb]
+    account.at_most_mb = watch.at_most()
 
 
 def _act(installation: Installation, models: Sequence[Small], account: Account, chance: random.Random) -> None:
@@ -171,9 +177,8 @@ def _print(account: Account) -> None:
     print(f"{account.models} models; {acts}")
     print(f"requests {account.asked:,}, failed {sum(account.failed.values())} {account.failed or ''}")
     print(f"wrong answers {account.wrong}")
-    print(
-        f"memory: most {max(account.pss_mb, default=0):,.0f} MB PSS, last quarter / second quarter {account.growth:.2f}"
-    )
+    print(f"memory: last quarter / second quarter {account.growth:.2f}, most {max(account.pss_mb, default=0):,.0f} MB:")
+    print("  " + ", ".join(f"{kind} {mb:,.0f}" for kind, mb in account.at_most_mb.items()))
     if account.failed:
         began = min(at for at, _ in account.history)
         for at, what in sorted(account.history):

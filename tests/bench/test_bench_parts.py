@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -19,6 +21,7 @@ from bench import flame, openloop, requests, results, ticks, wrk
 from bench.chart import Bar, bars
 from bench.data import POSITIVES, request_rows, transactions
 from bench.goals import judge
+from bench.processes import kind_of, pss_mb_by_kind
 from bench.report import goals_table, page, tables
 from bench.results import Results, Row, Sample
 from bench.soak import Account, growth
@@ -183,6 +186,36 @@ def test_the_chart_is_well_formed_and_longer_bars_are_faster() -> None:
 def test_memory_that_grows_after_it_has_settled_is_seen() -> None:
     assert growth([10, 50, 100, 100, 100, 100, 100, 100]) == 1.0
     assert growth([100, 100, 100, 100, 120, 150, 190, 200]) > 1.5
+
+
+@pytest.mark.parametrize(
+    ("words", "output", "kind"),
+    [
+        (["-c", "{sleep} # from serinus_runtime.worker import main"], "release-a.log", "worker"),
+        (["-c", "{sleep} # from serinus_runtime.zygote import main"], "release-a.log", "worker"),
+        (["-c", "{sleep} # from serinus_runtime.zygote import main"], "zygote-a.log", "zygote"),
+        (["-c", "{sleep} # from serinus_runtime.trial_zygote import main"], "a.log", "trial"),
+        (["-c", "{sleep} # from serinus_runtime.reference import main"], "a.log", "trial"),
+        (["-P", "-m", "bench_sleeper", "control", "--home", "/x"], "a.log", "bench_sleeper control"),
+        (["{directory}/bench_sleeper.py", "--home", "/x"], "a.log", "bench_sleeper.py"),
+    ],
+)
+def test_a_process_is_known_for_what_it_is(words: list[str], output: str, kind: str, tmp_path: Path) -> None:
+    sleep = "import time; print(flush=True); time.sleep(60)"
+    (tmp_path / "bench_sleeper.py").write_text(sleep)
+    command = [sys.executable, *(word.format(sleep=sleep, directory=tmp_path) for word in words)]
+    with (tmp_path / output).open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    try:
+        until = time.monotonic() + 30
+        while not (tmp_path / output).stat().st_size and time.monotonic() < until:
+            time.sleep(0.01)
+        assert kind_of(process.pid) == kind
+        assert pss_mb_by_kind([process.pid]).keys() == {kind}
+    finally:
+        process.kill()
+        process.wait()
+    assert kind_of(process.pid) == ""
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from serinus.backends.host.host import in_order
 from serinus.backends.host.processes import identity
 from serinus.backends.host.records import Records
 from serinus.backends.host.unix_http import call
@@ -161,3 +165,59 @@ def test_a_second_host_on_the_same_home_refuses_and_harms_nothing(host):
     assert second.returncode == 1
     assert f"already (pid {host.process.pid})" in second.stderr
     assert host.ask(placement).status == 200
+
+
+def test_only_so_many_old_workers_are_there_beside_new_ones_as_memory_is_meant_to_hold(hosted, wait_until):
+    """Of those that callers keep a connection to: the others are gone as soon as a new one is there."""
+    names = [f"fraud-{n}-aaaaaa" for n in range(5)]
+    hosted.start()
+    first = {name: hosted.placed(name) for name in names}
+    kept = {name: connected(placement.endpoint) for name, placement in first.items()}
+    hosted.kill()
+    hosted.start("--succeeding", "2")
+
+    def replaced():
+        return {name for name, placement in hosted.target.observe().items() if placement.pid != first[name].pid}
+
+    wait_until(lambda: len(replaced()) == 2)
+    time.sleep(1.0)  # in which the others would come up
+    before = replaced()
+    assert len(before) == 2
+    kept[min(before)].close()
+    wait_until(lambda: len(replaced()) == 3)
+    waiting = set(names) - replaced()
+    os.kill(first[max(waiting)].pid, signal.SIGKILL)  # whose callers have nobody now
+    wait_until(lambda: max(waiting) in replaced())
+    assert min(waiting) not in replaced()
+    for connection in kept.values():
+        connection.close()
+    wait_until(lambda: replaced() == set(names))
+
+
+def test_a_release_that_does_not_come_up_again_keeps_no_other_from_it(hosted, wait_until):
+    names = [f"fraud-{n}-aaaaaa" for n in range(3)]
+    hosted.start()
+    first = {name: hosted.placed(name) for name in names}
+    hosted.kill()
+    hosted.release(names[0], load="exit")
+    hosted.start("--succeeding", "1")
+    for name in names[1:]:
+        hosted.until(name, PlacementState.READY, but=first[name].pid)
+    assert hosted.ask(first[names[0]]).body["pid"] == first[names[0]].pid
+
+
+def connected(endpoint):
+    """To its worker, which waits for the rest of a request after it has answered another caller, who came later."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(endpoint)
+    connection.sendall(b"POST / HTTP/1.1\r\n")
+    assert call(Path(endpoint), "POST", "/", b"{}", {}, 10.0).status == 200
+    return connection
+
+
+def test_releases_come_up_again_by_environment_the_most_asked_for_first_and_those_nobody_answers_before_them(hosted):
+    where = {"a": "/one", "b": "/two", "c": "/one", "d": "/two", "e": "/two"}
+    releases = [replace(hosted.release(name), python=Path(python)) for name, python in where.items()]
+    popularity = {"a": 5.0, "b": 9.0, "c": 7.0, "d": 0.0, "e": 1.0}
+    found = in_order(releases, {"a", "b", "c", "d"}, popularity)
+    assert [one.id for one in found] == ["e", "b", "d", "c", "a"]

@@ -32,6 +32,7 @@ _LIMITS: tuple[tuple[str, str, type, str, str], ...] = (
     ("--young", "young", float, "SECONDS", "a release that was just placed, or woken on purpose, stays up this long"),
     ("--settled", "settled", float, "SECONDS", "a worker with libraries of its own is then replaced by a forked one"),
     ("--busiest", "busiest", int, "N", "so many releases never sleep for want of requests"),
+    ("--succeeding", "succeeding", int, "N", "so many workers of an earlier host are replaced at a time"),
     ("--memory", "memory_bytes", int, "BYTES", "beyond this the least recently used releases go to sleep"),
     ("--survey", "survey", float, "SECONDS", "between two looks at what the workers do and use"),
 )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from serinus.backends.host.keeper import Keeper, turns_of
+from serinus.backends.host.keeper import Keeper, Places
 from serinus.backends.host.limits import Limits
 from serinus.backends.host.listener import backlog_warning
 from serinus.backends.host.processes import Process, become_subreaper
@@ -30,7 +32,7 @@ class Host:
         self._launcher = launcher
         self._records = launcher.records
         self._limits = limits
-        self._turns = turns_of(limits)
+        self._places = Places.of(limits)
         self._keepers: dict[str, Keeper] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
@@ -39,7 +41,7 @@ class Host:
 
     def start(self) -> None:
         """Puts everything back, beside the workers that an earlier host has left, of which each release's newest goes
-        on answering until it is replaced. The others are stopped. The most asked for come first; what slept, sleeps."""
+        on answering until it is replaced. The others are stopped. What slept, sleeps."""
         become_subreaper()
         self._launcher.sockets.connect()
         if warning := backlog_warning():
@@ -47,7 +49,8 @@ class Host:
         left = list(self._left_by_another())
         newest = {worker.record.release: worker for worker in left}
         releases = self._records.releases()
-        for release in sorted(releases.values(), key=lambda one: -self._surveyor.popularity(one.id)):
+        popularity = {name: self._surveyor.popularity(name) for name in releases}
+        for release in in_order(releases.values(), newest.keys(), popularity):
             self._keep(release, newest.get(release.id), asleep=self._sleeps_on(release, newest))
         for worker in left:
             if worker.record.release not in releases:
@@ -113,7 +116,7 @@ class Host:
     def _keep(self, release: Release, old: Worker | None, asleep: bool = False) -> Keeper:
         where = interpreter(release)
         self._launcher.zygotes.expect(where, roots(self._launcher.home, release), compiled=release.compiled is not None)
-        keeper = Keeper(release, self._launcher, self._limits, self._turns, old=old, asleep=asleep)
+        keeper = Keeper(release, self._launcher, self._limits, self._places, old=old, asleep=asleep)
         self._keepers[release.id] = keeper
         task = self._running[release.id] = asyncio.create_task(keeper.run())
         task.add_done_callback(partial(_tell, keeper))
@@ -139,3 +142,17 @@ def _tell(keeper: Keeper, task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
         log.error("%s is not kept any more", keeper.release.id, exc_info=error)
         keeper.give_up(f"the host failed to keep it, see its log: {error}")
+
+
+def in_order(releases: Iterable[Release], answered: Collection[str], popularity: Mapping[str, float]) -> list[Release]:
+    """In which they come up again: first those that nobody answers, then one environment after the other, as what
+    earlier workers share of their libraries is free only when the last of them has gone; the most asked for first."""
+    most: dict[Path, float] = defaultdict(float)
+    for one in releases:
+        most[interpreter(one)] = max(most[interpreter(one)], popularity[one.id])
+
+    def place(one: Release) -> tuple[bool, float, str, float]:
+        asked, where = -popularity[one.id], interpreter(one)
+        return (True, -most[where], str(where), asked) if one.id in answered else (False, 0.0, "", asked)
+
+    return sorted(releases, key=place)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
-from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from typing import Any
 
 from serinus.backends.host.apology import Apology
@@ -44,9 +45,19 @@ class BackOff:
         return delay
 
 
-def turns_of(limits: Limits) -> Turns:
-    """To load a worker; those that somebody waits for are not held up by the others."""
-    return Turns(limits.cores, limits.cores * _STARTS_ON_CALL)
+@dataclass(frozen=True)
+class Places:
+    """What the releases of one host share. Those that somebody waits for are not held up by the others."""
+
+    starts: Turns
+    """To load a worker."""
+    successions: Turns
+    """To have a worker beside one of an earlier host, from the new one's start to the old one's end."""
+
+    @classmethod
+    def of(cls, limits: Limits) -> Places:
+        starts = Turns(limits.cores, limits.cores * _STARTS_ON_CALL)
+        return cls(starts, Turns(limits.succeeding, sys.maxsize))
 
 
 class Keeper:
@@ -58,7 +69,7 @@ class Keeper:
         release: Release,
         launcher: Launcher,
         limits: Limits,
-        turns: Turns,
+        places: Places,
         *,
         old: Worker | None = None,
         asleep: bool = False,
@@ -70,7 +81,7 @@ class Keeper:
         """By the loop's clock."""
         self._launcher = launcher
         self._limits = limits
-        self._turns = turns
+        self._places = places
         self._old = old
         self._worker: Worker | None = None
         self._helpers: list[Worker] = []
@@ -91,7 +102,7 @@ class Keeper:
         if old is None:
             self._listener.publish()
         else:
-            old.process.exited.add_done_callback(lambda _: self._take_over() if self._old is old else None)
+            old.process.exited.add_done_callback(lambda _: self._is_gone(old))
 
     # --- what is seen -------------------------------------------------------------------------------------
 
@@ -232,12 +243,12 @@ class Keeper:
         """To start a worker. `called`: somebody waits for it; else it becomes urgent as soon as somebody does and
         nobody else answers."""
         if called:
-            async with self._turns.one(lambda: True):
+            async with self._places.starts.one(lambda: True):
                 yield
             return
         missed = asyncio.create_task(self._until_missed())
         try:
-            async with self._turns.one(missed.done):
+            async with self._places.starts.one(missed.done):
                 missed.cancel()
                 yield
         finally:
@@ -247,19 +258,25 @@ class Keeper:
         if self._old is not None:
             await asyncio.wait({self._old.process.exited})
         await self._caller()
-        asyncio.get_running_loop().call_soon(self._turns.look)
+        asyncio.get_running_loop().call_soon(self._places.starts.look)
 
     async def _one_life(self, called: bool) -> tuple[str, float]:
         """Starts a worker and waits for its end, or until it is to sleep: why it ended, and for how many seconds it
         was ready (0: never)."""
-        async with self._turn(called):
-            try:
-                worker = self._worker = await self._started()
-            except OSError as error:
-                return f"cannot be started: {error}", 0.0
-            self._set(pid=worker.record.pid)
-            report = await worker.outcome(self._limits.load)
-            reason, ready_for = await self._why_not_ready(worker, report), 0.0
+        old = self._old
+        async with AsyncExitStack() as place:
+            if old is not None:
+                await place.enter_async_context(self._places.successions.one(old.process.exited.done))
+            async with self._turn(called):
+                try:
+                    worker = self._worker = await self._started()
+                except OSError as error:
+                    return f"cannot be started: {error}", 0.0
+                self._set(pid=worker.record.pid)
+                report = await worker.outcome(self._limits.load)
+                reason, ready_for = await self._why_not_ready(worker, report), 0.0
+            if old is not None and report is not None and reason is None:
+                self._spawn(_until_gone(old, place.pop_all()))
         if report is not None and reason is None:
             clock = asyncio.get_running_loop().time
             since = self.ready_since = clock()
@@ -368,6 +385,11 @@ class Keeper:
         worker.record = replace(worker.record, ready=True)
         note(self._launcher.records, worker.record)
 
+    def _is_gone(self, old: Worker) -> None:
+        self._places.successions.look()
+        if self._old is old:
+            self._take_over()
+
     def _take_over(self) -> None:
         """New callers are ours from now on; an old worker answers those that it has."""
         self._listener.publish()
@@ -407,3 +429,9 @@ class Keeper:
 
     def _set(self, **changes: Any) -> None:
         self._placement = replace(self._placement, **changes)
+
+
+async def _until_gone(old: Worker, place: AsyncExitStack) -> None:
+    """Keeps its place among the successions."""
+    async with place:
+        await asyncio.wait({old.process.exited})

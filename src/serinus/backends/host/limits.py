@@ -41,6 +41,9 @@ class Limits:
     """Releases that never sleep for want of requests."""
     leave: float = 600.0
     """For a worker that goes to sleep until its callers have closed their connections; then it is stopped."""
+    succeeding: int = 8
+    """Releases whose worker of an earlier host and the one that takes its place are there at a time: both need
+    memory, and the old one stays until its callers have closed their connections."""
     memory_bytes: int = field(default_factory=lambda: int(_SHARE_OF_MEMORY * memory_there()))
     """For all workers and zygotes together; beyond it the least recently used go to sleep."""
     cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
