@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import socket
@@ -166,9 +167,12 @@ def kind_of(pid: int) -> str:
     if module:  # a forked worker has its zygote's command line, but writes to a log of its own
         forked = module == "zygote" and not output.startswith("zygote-")
         return "worker" if forked else module if module in _MODELS else "trial"
-    named = [word for word in words[1:] if word and not word.startswith("-")]
-    runs_module = "-m" in words[:4]
-    return " ".join(named[:2]).removeprefix("serinus.") if runs_module else Path((named or words)[0]).name
+    if "-m" in words:
+        named = words[words.index("-m") + 1 :]
+        return " ".join(itertools.takewhile(lambda word: not word.startswith("-"), named)).removeprefix("serinus.")
+    program = Path(words[0]).name
+    script = next((word for word in words[1:] if word and not word.startswith("-")), program)
+    return Path(script).name if program.startswith("python") else program
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:

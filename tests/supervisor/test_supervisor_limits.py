@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 
 from stages import Stage, wait_until
 
 from serinus.core.home import Home
 from serinus.supervisor import Addresses, Options, down, up
 from serinus.supervisor.settings import Settings
-from serinus.wiring import processes_of
+from serinus.wiring.processes import processes_of
 
 
 def begin(stage: Stage, options: Options | None = None) -> Addresses:
@@ -49,3 +50,12 @@ def test_a_host_without_chosen_limits_has_its_own(home: Home) -> None:
     specs = processes_of(home, Settings({"api": 1, "envoy": 2, "mlflow": 3}))
     command = next(spec.command for spec in specs if spec.name == "host")
     assert list(command[-2:]) == ["--home", str(home.path)]
+
+
+def test_the_supervisor_takes_little_memory_for_it_loads_nothing_of_the_control_plane() -> None:
+    """Whatever it imports stays in memory beside all models, for as long as they run."""
+    asked = "import sys; import serinus.wiring.__main__; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "serinus.supervisor.process" in loaded
+    assert not loaded & {"serinus.wiring.control", "fastapi", "sqlalchemy", "deltalake", "numpy", "mlflow"}

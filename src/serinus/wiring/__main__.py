@@ -11,7 +11,6 @@ from serinus.core.errors import SerinusError
 from serinus.core.home import Home
 from serinus.supervisor import settings as chosen
 from serinus.supervisor.process import supervise
-from serinus.wiring.control import run_control
 from serinus.wiring.processes import processes_of
 
 
@@ -27,6 +26,8 @@ def main() -> int:
         if settings is None:
             raise SerinusError(f"{home.path} is no home of Serinus", hint="`serinus up` makes one.")
         if arguments.process == "control":
+            from serinus.wiring.control import run_control  # of which the supervisor needs nothing: 60 MB
+
             return run_control(home, settings)
         return supervise(home, processes_of(home, settings))
     except SerinusError as error:
