@@ -38,7 +38,7 @@ imports: setup
 	$(BIN)/lint-imports
 
 test: setup
-	$(BIN)/pytest -m "not slow and not browser"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not browser"
 
 test-slow: setup
 	$(BIN)/pytest -m "slow or browser"

@@ -58,7 +58,7 @@ def test_every_verb_has_help_with_an_example_and_speaks_json(verb: tuple[str, ..
     assert {"--json", "--home", "--server"} <= {o for p in VERBS[verb].params for o in p.opts}
 
 
-@pytest.mark.parametrize("verb", VERBS.keys() - LOCAL, ids=" ".join)
+@pytest.mark.parametrize("verb", sorted(VERBS.keys() - LOCAL), ids=" ".join)
 def test_without_a_server_every_verb_says_how_to_start_one(
     verb: tuple[str, ...], tmp_path: Path, serinus: Serinus
 ) -> None:

@@ -163,6 +163,7 @@ def test_credentials_of_an_index_are_neither_said_nor_kept(
     assert not [text for text in texts if "secret-token" in text]
 
 
+@pytest.mark.parametrize("columns", [None, "40"])
 @pytest.mark.parametrize(
     ("packages", "words"),
     [
@@ -178,8 +179,12 @@ def test_credentials_of_an_index_are_neither_said_nor_kept(
     ],
 )
 def test_requirements_that_cannot_be_met_are_explained_in_words(
-    index: Any, prepare: Any, packages: list[str], words: str
+    index: Any, prepare: Any, packages: list[str], words: str, columns: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also where the terminal that Serinus was started in is narrow, and says so."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
     index.add("scorer", "1.0", "2023-01-01", "numbers2>=2")
     index.add("numbers2", "1", "2023-01-01")
     index.add("numbers2", "2", "2023-01-01")

@@ -21,6 +21,7 @@ _NOT_INHERITED = frozenset(
         "CONDA_PREFIX", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "UV_BUILD_CONSTRAINT", "UV_CONSTRAINT",
         "UV_EXCLUDE", "UV_EXCLUDE_NEWER", "UV_OVERRIDE", "UV_PRERELEASE", "UV_PROJECT", "UV_PROJECT_ENVIRONMENT",
         "UV_PYTHON", "UV_RESOLUTION", "UV_WORKING_DIR", "VIRTUAL_ENV",
+        "COLUMNS",  # of the operator's terminal: what uv says is read by us, who need its lines whole
     }
 )  # fmt: skip
 _PROGRESS = ("Downloading", "Building", "Prepared", "Installed")
