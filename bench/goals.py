@@ -10,6 +10,8 @@ from typing import Any
 from bench.results import Results, Row, ratio
 
 OURS, BARE, MLFLOW, KSERVE = "serinus", "envoy-bare", "mlflow", "kserve"
+FLEETS = ("fleet", "soak")
+"""Cases of 200 models: the second is the first and more."""
 PEERS = ("mlflow", "mlserver-mlflow", "mlserver-xgboost", "kserve", "bentoml", "fastapi")
 
 
@@ -121,8 +123,7 @@ def _memory(results: Results) -> tuple[str, bool]:
 
 
 def _fleet(results: Results) -> tuple[str, bool]:
-    # A soak is the same and more.
-    found = _fact(results, next((case for case in ("fleet", "soak") if case in results.facts), "fleet"))
+    found = _fact(results, next((case for case in FLEETS if case in results.facts), FLEETS[0]))
     said = f"{found['most_pss_mb'] / 1024:.2f} GiB at most"
     said += f" ({found['usual_pss_mb'] / 1024:.2f} usually)" if "usual_pss_mb" in found else ""
     said += f", {found['failed']} of {found['asked']:,} requests failed"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from bench import HERE, ROOT
 from bench.bounds import BOUNDS
 from bench.chart import Bar, bars
-from bench.goals import Goal, judge
+from bench.goals import FLEETS, Goal, judge
 from bench.results import Results, Row
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -34,12 +34,13 @@ def write(results: Results) -> None:
 
 
 def page(results: Results, words: str) -> str:
-    """`words` with its places filled: machine, chart, goals, tables, not_run, flame."""
+    """`words` with its places filled: machine, chart, goals, tables, memory, not_run, flame."""
     places = {
         "machine": _machine(results),
         "chart": f"![Requests a second of each server]({CHART.name})" if _measured(results, "xgboost") else "",
         "goals": goals_table(judge(results)),
         "tables": tables_markdown(results),
+        "memory": _memory(results),
         "not_run": _not_run(results),
         "flame": f"[![Flame graph of a worker]({FLAME.name})]({FLAME.name})" if FLAME.exists() else "Not recorded yet.",
     }
@@ -115,6 +116,13 @@ def _machine(results: Results) -> str:
         f"{found['processors']} processors ({found['processor']}), {found['memory_gib']} GiB, {found['system']}, "
         f"Python {found['python']}; taken {found['taken']}, load before: {found['load_before']}."
     )
+
+
+def _memory(results: Results) -> str:
+    """Of what the memory of many models is made, when it is most."""
+    found = next((fact for case in FLEETS if (fact := results.facts.get(case))), {})
+    rows = [[kind, f"{mb:,.0f}"] for kind, mb in found.get("at_most_mb", {}).items()]
+    return "\n".join(_markdown([["processes", "MB PSS"], *rows])) if rows else "Not part of this run."
 
 
 def _not_run(results: Results) -> str:

@@ -171,9 +171,16 @@ def test_what_did_not_run_says_why_and_is_neither_met_nor_missed() -> None:
 
 def test_the_page_is_the_words_with_their_places_filled() -> None:
     found = Results(rows=[row("xgboost", "serinus", 15_000)])
-    text = page(found, "# P\n<!-- goals -->\n<!-- tables -->\n<!-- not_run -->\n<!-- machine -->")
+    text = page(found, "# P\n<!-- goals -->\n<!-- tables -->\n<!-- not_run -->\n<!-- machine -->\n<!-- memory -->")
     assert "<!--" not in text
     assert "| SERINUS | 8 | 15,000 |" in text
+    assert "Not part of this run." in text
+
+
+def test_the_page_says_of_what_the_memory_of_many_models_is_made() -> None:
+    soak = Account(200, pss_mb=[5000.0], at_most_mb={"worker": 4100.0, "wiring control": 180.0})
+    text = page(Results(facts={"soak": soak.facts()}), "<!-- memory -->")
+    assert text.splitlines()[2:] == ["| worker | 4,100 |", "| wiring control | 180 |"]
 
 
 def test_the_chart_is_well_formed_and_longer_bars_are_faster() -> None:
@@ -233,6 +240,9 @@ def test_a_soak_of_many_models_is_a_goal_and_shows_that_they_fit() -> None:
     found = Results(facts={"soak": fine.facts()})
     assert goal(found, "soak")[0] is True
     assert goal(found, "over 8 environments")[0] is True
+    assert "3.91 GiB at most (3.91 usually)" in goal(found, "over 8 environments")[1]
+    more = replace(fine, pss_mb=[4000.0] * 7 + [6200.0])
+    assert goal(Results(facts={"soak": more.facts()}), "over 8 environments")[0] is False
     for spoilt in ({"models": 20}, {"minutes": 1}, {"failed": {"503": 1}}, {"wrong": 1}):
         account = replace(fine, **spoilt)
         assert goal(Results(facts={"soak": account.facts()}), "soak")[0] is False
