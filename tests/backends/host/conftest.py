@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from serinus.backends.host import HostTarget
+from serinus.backends.host import HostTarget, holder_command
 from serinus.backends.host.processes import identity
 from serinus.backends.host.records import Records
 from serinus.backends.host.unix_http import Answer, call
@@ -149,6 +149,26 @@ def host(hosted: Hosted) -> Hosted:
     """Started, for this test alone."""
     hosted.start()
     return hosted
+
+
+@pytest.fixture
+def holder(hosted: Hosted) -> Iterator[Callable[[], int]]:
+    """A holder of its sockets, before it is started. Called: in the place of that one another, whose pid it answers."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start() -> int:
+        if running:
+            running[-1].kill()
+            running[-1].wait()
+        hosted.home.holder_socket.unlink(missing_ok=True)
+        running.append(subprocess.Popen(holder_command(hosted.home)))
+        _wait_until(hosted.home.holder_socket.exists)
+        return running[-1].pid
+
+    start()
+    yield start
+    running[-1].kill()
+    running[-1].wait()
 
 
 @pytest.fixture(scope="module")

@@ -5,40 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
 import threading
 from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
-from serinus.backends.host import holder_command
 from serinus.backends.host.holder import receive, send
 from serinus.backends.host.processes import identity
 from serinus.backends.host.sockets import Sockets
 from serinus.core.values import PlacementState
 
 SOON = ("--idle", "0.3", "--young", "0", "--busiest", "0", "--survey", "0.1")
-
-
-@pytest.fixture
-def holder(hosted, wait_until):
-    """Starts one, and again; answers its pid."""
-    running = []
-
-    def start():
-        if running:
-            running[-1].kill()
-            running[-1].wait()
-        hosted.home.holder_socket.unlink(missing_ok=True)
-        running.append(subprocess.Popen(holder_command(hosted.home)))
-        wait_until(hosted.home.holder_socket.exists)
-        return running[-1].pid
-
-    start()
-    yield start
-    running[-1].kill()
-    running[-1].wait()
 
 
 def said_by_holder(home, secret):

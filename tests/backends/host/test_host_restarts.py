@@ -167,7 +167,7 @@ def test_a_second_host_on_the_same_home_refuses_and_harms_nothing(host):
     assert host.ask(placement).status == 200
 
 
-def test_only_so_many_old_workers_are_there_beside_new_ones_as_memory_is_meant_to_hold(hosted, wait_until):
+def test_only_so_many_old_workers_are_there_beside_new_ones_as_memory_is_meant_to_hold(hosted, holder, wait_until):
     """Of those that callers keep a connection to: the others are gone as soon as a new one is there."""
     names = [f"fraud-{n}-aaaaaa" for n in range(5)]
     hosted.start()

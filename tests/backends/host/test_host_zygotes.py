@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from serinus.backends.host.processes import identity
 from serinus.backends.host.records import Records
 from serinus.backends.host.unix_http import call
 from serinus.backends.host.zygotes import key
-from serinus.core.values import PlacementState
+from serinus.core.values import PlacementState, ServingSettings
 
 LIBRARY = "import random, time\ntime.sleep(0.8)\nDRAWN = random.random()\n"
 THREADED = LIBRARY + "import threading\nthreading.Thread(target=time.sleep, args=(3600,), daemon=True).start()\n"
@@ -70,14 +71,15 @@ class Zygotic:
         self.hosted = hosted
         self.python = python
 
-    def place(self, name, forbidden=(), zygote=0):
+    def place(self, name, forbidden=(), zygote=0, **settings):
         artifact = self.hosted.home.artifacts / name
         (artifact / "code").mkdir(parents=True)
         constants = f"FORBIDDEN, ZYGOTE = {[str(path) for path in forbidden]!r}, {zygote}\n"
         (artifact / "code" / f"model_{name.replace('-', '_')}.py").write_text(constants + MODEL)
         flavor = {"loader_module": f"model_{name.replace('-', '_')}", "code": "code"}
         (artifact / "MLmodel").write_text(json.dumps({"flavors": {"python_function": flavor}}))
-        release = replace(self.hosted.release(name), artifact_path=artifact, python=self.python)
+        release = self.hosted.release(name, ServingSettings(**settings))
+        release = replace(release, artifact_path=artifact, python=self.python)
         self.hosted.target.place(release)
         return self.hosted.until(name, PlacementState.READY)
 
@@ -114,9 +116,9 @@ def zygotic(hosted, environment):
     return Zygotic(hosted, environment("one"))
 
 
-def with_zygote(zygotic, wait_until):
+def with_zygote(zygotic, wait_until, name="first-1-aaaaaa", **settings):
     """After the first worker, from which the host learns what to import."""
-    first = zygotic.place("first-1-aaaaaa")
+    first = zygotic.place(name, **settings)
     file = zygotic.hosted.home.host / "zygotes" / f"{key(zygotic.python)}.json"
     assert "slowlib" in wait_until(lambda: file.exists() and json.loads(file.read_text()))
     return first
@@ -216,3 +218,37 @@ def test_the_first_worker_of_an_environment_makes_room_for_one_that_shares_its_l
         assert connected.recv(15) == b"HTTP/1.1 200 OK"
     wait_until(lambda: identity(first.pid) is None)
     assert zygotic.log().count("gets a worker that shares its libraries") == 1
+
+
+def test_after_a_restart_an_environment_gets_its_zygote_with_the_turn_of_its_workers_or_when_somebody_asks(
+    hosted, holder, environment, wait_until
+):
+    """The old workers have its libraries: to import them again takes memory for as long as those are there."""
+    options = ("--survey", "0.1", "--idle", "0.3", "--young", "0", "--busiest", "0", "--succeeding", "1")
+    hosted.start(*options, runtime=None)
+    one, two, three = (Zygotic(hosted, environment(name)) for name in ("one", "two", "three"))
+    kept = [
+        with_zygote(zygotic, wait_until, f"kept-{number}-aaaaaa", keep_warm=True)
+        for number, zygotic in enumerate((one, two, three))
+    ]
+    sleeper = with_zygote(two, wait_until, "sleeper-1-aaaaaa")
+    hosted.until(sleeper.release, PlacementState.ASLEEP)
+    demand = hosted.home.host / "rest" / "demand.json"
+    wait_until(lambda: demand.exists() and json.loads(demand.read_text()).get(sleeper.release, [0, False])[1])
+    with socket.socket(socket.AF_UNIX) as connected:
+        connected.connect(kept[0].endpoint)
+        connected.sendall(b"GET /v2/health/ready HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert connected.recv(15) == b"HTTP/1.1 200 OK"
+        hosted.kill()
+        hosted.start(*options, runtime=None)
+        hosted.until(kept[0].release, PlacementState.READY, but=kept[0].pid)
+        assert one.zygotes()
+        time.sleep(1.5)  # in which the others would come up
+        assert (two.zygotes(), three.zygotes()) == ([], [])
+        assert two.answers(sleeper)
+        assert two.zygotes()
+        assert identity(kept[0].pid) is not None
+        assert [hosted.target.observe()[placed.release].pid for placed in kept[1:]] == [one.pid for one in kept[1:]]
+    for zygotic, placed in zip((two, three), kept[1:], strict=True):
+        hosted.until(placed.release, PlacementState.READY, but=placed.pid)
+        assert zygotic.zygotes()

@@ -50,8 +50,11 @@ class Host:
         newest = {worker.record.release: worker for worker in left}
         releases = self._records.releases()
         popularity = {name: self._surveyor.popularity(name) for name in releases}
+        # Of their libraries the old workers have their own: those are there twice until the last of them has gone.
+        later = {interpreter(release) for name, release in releases.items() if name in newest}
         for release in in_order(releases.values(), newest.keys(), popularity):
-            self._keep(release, newest.get(release.id), asleep=self._sleeps_on(release, newest))
+            asleep, soon = self._sleeps_on(release, newest), interpreter(release) not in later
+            self._keep(release, newest.get(release.id), asleep=asleep, soon=soon)
         for worker in left:
             if worker.record.release not in releases:
                 self._spawn(self._see_off(worker))
@@ -113,9 +116,10 @@ class Host:
         left = release.id in newest or release.settings.keep_warm
         return not left and self._surveyor.was_asleep(release.id)
 
-    def _keep(self, release: Release, old: Worker | None, asleep: bool = False) -> Keeper:
-        where = interpreter(release)
-        self._launcher.zygotes.expect(where, roots(self._launcher.home, release), compiled=release.compiled is not None)
+    def _keep(self, release: Release, old: Worker | None, *, asleep: bool = False, soon: bool = True) -> Keeper:
+        """`soon`: its environment's zygote is started now, not when a worker of it is."""
+        beside, compiled = roots(self._launcher.home, release), release.compiled is not None
+        self._launcher.zygotes.expect(interpreter(release), beside, compiled=compiled, soon=soon)
         keeper = Keeper(release, self._launcher, self._limits, self._places, old=old, asleep=asleep)
         self._keepers[release.id] = keeper
         task = self._running[release.id] = asyncio.create_task(keeper.run())

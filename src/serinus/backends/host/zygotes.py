@@ -117,13 +117,14 @@ class Zygotes:
         _save(self._known / f"{key(python)}.json", environment.modules)
         self._spawn_renewal(python, environment)
 
-    def expect(self, python: Path, roots: Iterable[Path], *, compiled: bool) -> None:
-        """A release is placed there: has the zygote ready before it is needed, if its modules are known."""
+    def expect(self, python: Path, roots: Iterable[Path], *, compiled: bool, soon: bool = True) -> None:
+        """A release is placed there: has the zygote ready before it is needed, if its modules are known. Not `soon`:
+        when it is needed."""
         environment = self._of(python)
         environment.roots |= frozenset(roots)
         if compiled and not environment.modules:
             environment.modules = COMPILED
-        if environment.modules and not environment.unfit and environment.ready_for(environment.roots) is None:
+        if soon and environment.modules and not environment.unfit and environment.ready_for(environment.roots) is None:
             self._spawn_renewal(python, environment)
 
     def ready(self, python: Path, roots: Iterable[Path]) -> bool:
