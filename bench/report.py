@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from bench import HERE, ROOT
 from bench.bounds import BOUNDS
 from bench.chart import Bar, bars
-from bench.goals import FLEETS, Goal, judge
+from bench.goals import Goal, NotRun, fleet_facts, judge
 from bench.results import Results, Row
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -120,9 +121,10 @@ def _machine(results: Results) -> str:
 
 def _memory(results: Results) -> str:
     """Of what the memory of many models is made, when it is most."""
-    found = next((fact for case in FLEETS if (fact := results.facts.get(case))), {})
-    rows = [[kind, f"{mb:,.0f}"] for kind, mb in found.get("at_most_mb", {}).items()]
-    return "\n".join(_markdown([["processes", "MB PSS"], *rows])) if rows else "Not part of this run."
+    with suppress(NotRun):
+        if rows := [[kind, f"{mb:,.0f}"] for kind, mb in fleet_facts(results).get("at_most_mb", {}).items()]:
+            return "\n".join(_markdown([["processes", "MB PSS"], *rows]))
+    return "Not part of this run."
 
 
 def _not_run(results: Results) -> str:
