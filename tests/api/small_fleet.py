@@ -103,6 +103,9 @@ class Log:
     def totals(self) -> Mapping[str, Totals]:
         return {totals.release: totals for totals in self.counters}
 
+    def counts(self, split: str) -> None:
+        return None
+
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
         return {t.release: t for t in self.traffics.get(model, [])}
 

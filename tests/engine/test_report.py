@@ -2,20 +2,22 @@
 
 import sys
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from serinus.core.values import Traffic
+from serinus.core.rollout import Phase
+from serinus.core.values import Streak, Totals, Traffic
 from serinus.engine import Report
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scenarios"))
 
+from lab import ADA, Lab
+
 
 @pytest.fixture
 def report(tmp_path):
-    from lab import Lab
 
     lab = Lab(tmp_path)
     lab.live("6")
@@ -29,9 +31,14 @@ def said(release, errors, requests):
 
 @pytest.mark.parametrize(
     ("errors", "requests", "state"),
-    [(0, 1000, "serving"), (9, 20, "serving"), (50, 100_000, "serving"), (674, 58_583, "trouble")],
-)
-def test_a_model_is_in_trouble_when_more_than_noise_of_its_requests_fails(report, errors, requests, state) -> None:
+    [
+        (0, 1000, "serving"), (2, 2, "serving"), (3, 6, "serving"), (9, 20, "serving"), (50, 100_000, "serving"),
+        (3, 3, "trouble"), (3, 5, "trouble"), (11, 20, "trouble"), (674, 58_583, "trouble"),
+    ],
+)  # fmt: skip
+def test_a_model_is_in_trouble_when_more_than_noise_or_most_of_its_requests_fail(
+    report, errors, requests, state
+) -> None:
     lab, made = report
     lab.log.traffic = lambda model, seconds: said(lab.rollout.candidate.id, errors, requests)
     (model,) = made.status()["models"]
@@ -39,11 +46,68 @@ def test_a_model_is_in_trouble_when_more_than_noise_of_its_requests_fails(report
     assert any("failed, or got the fallback" in note for note in model["notes"]) == (state == "trouble")
 
 
-def test_what_a_stopped_release_failed_at_is_no_trouble_any_more(report) -> None:
+def test_what_a_stopped_release_did_is_not_shown_any_more(report) -> None:
     lab, made = report
     lab.log.traffic = lambda model, seconds: said("fraud-7-stopped", 100, 1000)
     (model,) = made.status()["models"]
-    assert (model["state"], model["notes"]) == ("serving", [])
+    assert (model["state"], model["notes"], model["traffic"]) == ("serving", [], [])
+
+
+def counters(lab, *, failing, answered, failed):
+    """Of the champion, with times in seconds before now."""
+    before = [
+        None if seconds is None else lab.clock.now() - timedelta(seconds=seconds) for seconds in (answered, failed)
+    ]
+    champion = lab.store.model("fraud").champion.id
+    return {champion: Totals(champion, "fraud", 1000, 1000, streak=Streak(failing, *before))}
+
+
+@pytest.mark.parametrize(
+    ("failing", "answered", "failed", "awake", "words"),
+    [
+        (2, 30, 1, 600, ""),
+        (3, 30, 1, 600, "the last 3 requests"),
+        (1, None, 1, 600, "has not answered a request since its worker came up"),
+        (1, 900, 1, 600, "has not answered a request since its worker came up"),
+        (5, 900, 700, 600, ""),
+        (5, 900, 700, None, "the last 5 requests"),
+        (0, 1, 30, 600, ""),
+    ],
+)
+def test_a_champion_that_does_not_answer_now_is_in_trouble_whatever_it_answered_before(
+    report, monkeypatch, failing, answered, failed, awake, words
+) -> None:
+    lab, made = report
+    lab.clock.time += timedelta(hours=1)
+    monkeypatch.setattr(lab.log, "totals", lambda: counters(lab, failing=failing, answered=answered, failed=failed))
+    (placed,) = lab.target.observe().values()
+    since = None if awake is None else lab.clock.now() - timedelta(seconds=awake)
+    monkeypatch.setattr(lab.target, "observe", lambda: {placed.release: replace(placed, awake_since=since)})
+    (model,) = made.status()["models"]
+    assert model["state"] == ("trouble" if words else "serving")
+    assert any(words in note for note in model["notes"]) == bool(words)
+
+
+def test_what_it_failed_at_before_it_became_champion_again_is_no_trouble(report, monkeypatch) -> None:
+    lab, made = report
+    monkeypatch.setattr(lab.log, "totals", lambda: counters(lab, failing=9, answered=None, failed=86_400))
+    (model,) = made.status()["models"]
+    assert model["state"] == "serving"
+
+
+def test_a_candidates_figures_are_those_of_this_rollout_alone(report) -> None:
+    """The same release was tried before, within the window."""
+    lab, made = report
+    lab.register("7")
+    lab.desk.deploy(ref="fraud@7", spec=None, actor=ADA)
+    lab.run(600, until=lambda: lab.phase is Phase.CANARY)
+    candidate = lab.rollout.candidate.id
+    lab.log.traffic = lambda model, seconds: said(candidate, 900, 1000)
+    lab.log.counted[lab.rollout.steps[0].split] = {candidate: {"requests": 40, "errors": 1}}
+    (model,) = made.status()["models"]
+    shown = next(t for t in model["traffic"] if t["release"] == candidate)
+    assert (shown["requests"], shown["errors"], shown["p99_ms"]) == (40, 1, None)
+    assert not any("900" in note for note in model["notes"])
 
 
 def test_what_the_prediction_log_cannot_do_is_a_warning_of_the_status(report, monkeypatch) -> None:

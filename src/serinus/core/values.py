@@ -221,6 +221,8 @@ class Placement:
     workers: int = 1
     way: str = ""
     """How it predicts: `onnx`, `matrix`, `direct` or `mlflow`."""
+    awake_since: datetime | None = None
+    """When its present worker became ready; None: it has none."""
 
     @property
     def answers(self) -> bool:
@@ -316,6 +318,17 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class Streak:
+    """Whether a release answers now."""
+
+    failing: int = 0
+    """Requests that have failed since the last one that was answered."""
+    answered_at: datetime | None = None
+    """When it last answered; None: never."""
+    failed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """What a release did since it was first heard of: counters that only grow. A late answer and what the caller got
     wrong are no errors."""
@@ -329,6 +342,7 @@ class Totals:
     """Answered by the prediction cache."""
     dropped: int = 0
     """Records of answered requests that its workers had no room for."""
+    streak: Streak = Streak()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from serinus.core.errors import NotFound, SerinusError
 from serinus.core.rollout import ModelState, Rollout
-from serinus.core.values import WHOLE, Placement, Release, Traffic
+from serinus.core.values import WHOLE, Placement, Release, Streak, Totals, Traffic
 from serinus.engine.desk import FREE_BYTES_NEEDED
 from serinus.engine.world import World
 
 TRAFFIC_SECONDS = 300.0
 FAILURES_TOLD, SHARE_TOLD = 10, 0.01
+FEW_FAILURES_TOLD = 3
+"""Of a release that fails most of what it is asked, or has failed so many without an answer between them."""
 
 _rollout = TypeAdapter(Rollout)
 _release = TypeAdapter(Release)
+_totals = TypeAdapter(Totals)
 
 
 class Report:
@@ -48,9 +50,12 @@ class Report:
         for model in flights:
             states.setdefault(model, ModelState(model))
         shown = [s for s in states.values() if s.champion or s.model in flights or s.aborted]
+        totals = self._totals()
         return {
-            "models": [self._model(s, flights.get(s.model), placements, trouble.pop(s.model, ())) for s in shown],
-            "totals": self._totals(),
+            "models": [
+                self._model(s, flights.get(s.model), placements, totals, trouble.pop(s.model, ())) for s in shown
+            ],
+            "totals": [_counters(one) for one in totals.values()],
             "processes": list(self._processes()),
             "warnings": [
                 *self._warnings(),
@@ -67,14 +72,15 @@ class Report:
         state: ModelState,
         rollout: Rollout | None,
         placements: Mapping[str, Placement],
+        totals: Mapping[str, Totals],
         trouble: Sequence[str],
     ) -> Mapping[str, Any]:
         placed = placements.get(state.champion.id) if state.champion else None
         broken = state.champion is not None and (placed is None or not placed.answers)
-        traffic = self._traffic(state.model)
-        # Of a release that was stopped the failures are over: it gets no requests any more.
-        asked = {r.id for r in (state.champion, rollout and rollout.candidate) if r}
-        failing = [note for t in traffic if t.release in asked and (note := _failing(t))]
+        traffic = self._traffic(state, rollout)
+        failing = [note for t in traffic if (note := _failing(t))]
+        if not failing and state.champion is not None:
+            failing = _not_answering(totals.get(state.champion.id), state, placed)
         notes = [*trouble, *failing, *state.notes]
         if broken:
             notes.append(f"the champion is {placed.state.value if placed else 'not placed'}" + _because(placed))
@@ -141,17 +147,37 @@ class Report:
         except SerinusError:
             return {}
 
-    def _traffic(self, model: str) -> Sequence[Traffic]:
+    def _traffic(self, state: ModelState, rollout: Rollout | None) -> Sequence[Traffic]:
+        """Of the champion, and of the candidate since its canary began. A release that was stopped, or the candidate's
+        former attempt, is not among them."""
         try:
-            return list(self._world.log.traffic(model, TRAFFIC_SECONDS).values())
+            recent = self._world.log.traffic(state.model, TRAFFIC_SECONDS)
+            live = recent.get(state.champion.id) if state.champion else None
+            candidate = self._candidate(state, rollout, recent) if rollout else None
         except SerinusError:
             return []
+        return [one for one in (live, candidate) if one is not None]
 
-    def _totals(self) -> Sequence[Mapping[str, Any]]:
+    def _candidate(self, state: ModelState, rollout: Rollout, recent: Mapping[str, Traffic]) -> Traffic | None:
+        """While its canary is younger than the window, by the counts of its steps, which are this rollout's alone: the
+        same release may have been tried before."""
+        release = rollout.candidate
+        if release is None or not rollout.steps or (state.champion and state.champion.id == release.id):
+            return None
+        seconds = (self._world.clock.now() - rollout.steps[0].started_at).total_seconds()
+        known = recent.get(release.id)
+        if known is None or seconds >= known.seconds:
+            return known
+        arms = [(self._world.log.counts(step.split) or {}).get(release.id) for step in rollout.steps]
+        counted = [arm for arm in arms if arm is not None]
+        requests, errors = sum(arm.requests for arm in counted), sum(arm.errors for arm in counted)
+        return Traffic(release.id, requests, seconds, errors, None, None)
+
+    def _totals(self) -> Mapping[str, Totals]:
         try:
-            return [asdict(totals) for totals in self._world.log.totals().values()]
+            return self._world.log.totals()
         except SerinusError:
-            return []
+            return {}
 
     def _disk(self) -> Sequence[str]:
         free = shutil.disk_usage(self._world.disk).free
@@ -232,12 +258,33 @@ def _traffic(traffic: Traffic) -> Mapping[str, Any]:
     }
 
 
+def _counters(totals: Totals) -> Mapping[str, Any]:
+    document: Mapping[str, Any] = _totals.dump_python(totals, mode="json")
+    return document
+
+
 def _failing(traffic: Traffic) -> str:
-    """Said when more than noise fails; empty otherwise."""
-    if traffic.errors < FAILURES_TOLD or traffic.errors < SHARE_TOLD * traffic.requests:
+    """Said when more than noise fails, or most of a few; empty otherwise."""
+    noise = traffic.errors < FAILURES_TOLD or traffic.errors < SHARE_TOLD * traffic.requests
+    most = traffic.errors >= FEW_FAILURES_TOLD and 2 * traffic.errors > traffic.requests
+    if noise and not most:
         return ""
     share = f"{traffic.errors:,} of {traffic.requests:,} requests ({traffic.errors / traffic.requests:.1%})"
     return f"{share} to {traffic.release} failed, or got the fallback, in the last {traffic.seconds / 60:.0f} minutes"
+
+
+def _not_answering(totals: Totals | None, state: ModelState, placed: Placement | None) -> list[str]:
+    """Of a champion that has failed since it became champion and its worker came up, whatever it answered before."""
+    awake_since = placed.awake_since if placed else None
+    streak = totals.streak if totals else Streak()
+    began = max((since for since in (state.since, awake_since) if since), default=None)
+    if totals is None or streak.failed_at is None or (began is not None and streak.failed_at < began):
+        return []
+    if awake_since is not None and (streak.answered_at is None or streak.answered_at < awake_since):
+        return [f"{totals.release} has not answered a request since its worker came up; requests to it failed"]
+    if streak.failing >= FEW_FAILURES_TOLD:
+        return [f"the last {streak.failing:,} requests to {totals.release} failed, or got the fallback"]
+    return []
 
 
 def _because(placed: Placement | None) -> str:

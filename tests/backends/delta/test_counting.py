@@ -226,7 +226,8 @@ def test_totals_are_counted_without_a_watch(database, of) -> None:
     tally.add(together(records), {}, time.time())
     tally.add_dropped({"model": MODEL, "release": RELEASE, "dropped": 3})
     Ledger(database).commit(tally, Advance(Position(1, 1), time.time()))
-    assert CountStore(database).totals() == {RELEASE: Totals(RELEASE, MODEL, 4, 2, 1, 1, 3)}
+    totals = CountStore(database).totals()
+    assert totals == {RELEASE: Totals(RELEASE, MODEL, 4, 2, 1, 1, 3, totals[RELEASE].streak)}
 
 
 RECORDS = st.fixed_dictionaries(
@@ -291,3 +292,32 @@ def happenings(said: dict[str, Any], watch: Watch) -> dict[str, int]:
         "missing": int(answered and (not scores or None in scores)),
         "alerts": len(alerts) if answered else 0,
     }
+
+
+def streak_after(database, *stretches) -> tuple[int, float | None, float | None]:
+    """Of what is stored when the stretches were counted one after the other."""
+    now = time.time()
+    for number, records in enumerate(stretches):
+        tally = Tally()
+        tally.add(together(records), {}, now)
+        Ledger(database).commit(tally, Advance(Position(1, number + 1), now))
+    streak = CountStore(database).totals()[RELEASE].streak
+    return streak.failing, *(at and at.timestamp() for at in (streak.answered_at, streak.failed_at))
+
+
+def test_failures_since_the_last_answer_are_counted_over_stretches(database, of) -> None:
+    at = time.time() - 100
+    bad, good = [of(t=at + n, status=500) for n in range(3)], of(t=at + 10)
+    assert streak_after(database, bad) == (3, None, pytest.approx(at + 2))
+    assert streak_after(database, [good]) == (0, pytest.approx(at + 10), pytest.approx(at + 2))
+    later = [of(t=at + 20, status=504), of(t=at + 21, status=400)]
+    assert streak_after(database, later) == (1, pytest.approx(at + 10), pytest.approx(at + 20))
+    assert streak_after(database, [of(t=at + 31, status=500), of(t=at + 30)]) == (
+        1,
+        pytest.approx(at + 30),
+        pytest.approx(at + 31),
+    )
+
+
+def test_what_the_caller_got_wrong_is_neither_failure_nor_answer(database, of) -> None:
+    assert streak_after(database, [of(status=400)]) == (0, None, None)

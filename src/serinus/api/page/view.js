@@ -30,8 +30,8 @@ export function showFleet(status) {
         m.model,
         state(m.state),
         m.champion ? [h("span", { class: "id" }, m.champion.release), m.champion.since ? h("small", {}, when(m.champion.since)) : null] : "none",
-        count(m.traffic.reduce((sum, t) => sum + t.requests, 0)),
-        count(m.traffic.reduce((sum, t) => sum + t.errors, 0)),
+        count(live?.requests ?? 0),
+        count(live?.errors ?? 0),
         ms(live?.p99_ms ?? null),
         m.notes.length ? m.notes.map((note) => h("div", {}, note)) : "–",
       ];

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from serinus.backends.delta.columns import Columns
 from serinus.backends.delta.facts import Arm, Booleans, Facts, Integers
+from serinus.backends.delta.streaks import Streak, streaks
 from serinus.core.values import ArmCounts, Watch
 
 KINDS = ("errors", "slow", "fallbacks", "alerts", "missing", "entities")
@@ -37,6 +38,8 @@ class Tally:
     counts: Counter[CountKey] = field(default_factory=Counter)
     minutes: Counter[MinuteKey] = field(default_factory=Counter)
     totals: Counter[TotalKey] = field(default_factory=Counter)
+    streaks: dict[tuple[str, str], Streak] = field(default_factory=dict)
+    """(model, release) -> the failures since its last answer."""
     firsts: dict[tuple[str, str], dict[int, CountKey]] = field(default_factory=dict)
     """(scope, kind) -> entity's hash -> what to count one up, if the entity is new to the set."""
 
@@ -46,6 +49,8 @@ class Tally:
             return
         facts = Facts(records)
         self._add_traffic(facts, now)
+        for key, streak in streaks(facts, now):
+            self.streaks[key] = self.streaks.get(key, Streak()).followed_by(streak)
         watch_of_arm = [_watch_of(arm, watches) for arm in facts.arms]
         if any(watch_of_arm):
             self._add_watched(records, facts, watch_of_arm)

@@ -6,6 +6,8 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Row, func, insert, select
@@ -14,7 +16,7 @@ from serinus.backends.delta import database as db
 from serinus.backends.delta.counting import arm_counts, quantile
 from serinus.backends.delta.database import Database
 from serinus.core.errors import InvalidInput, Refused
-from serinus.core.values import ArmCounts, Totals, Traffic, Watch
+from serinus.core.values import ArmCounts, Streak, Totals, Traffic, Watch
 
 DEFAULT_DAYS = 90
 """That predictions of a model are kept, where nobody said otherwise."""
@@ -69,11 +71,13 @@ class CountStore:
 
     def totals(self) -> Mapping[str, Totals]:
         """Release -> what it did since it was first heard of."""
-        named: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+        named: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
         with self._database.read() as connection:
             for row in connection.execute(select(db.totals)):
                 named[row.release, row.model][row.name] = row.value
-        return {release: Totals(release, model, **counts) for (release, model), counts in named.items()}
+            streaks = {(row.release, row.model): _streak(row) for row in connection.execute(select(db.streaks))}
+        totals = [Totals(release, model, **counts) for (release, model), counts in named.items()]
+        return {one.release: replace(one, streak=streaks.get((one.release, one.model), Streak())) for one in totals}
 
     def retain(self, model: str, days: int) -> None:
         """How long predictions of `model` are kept. Raises InvalidInput for less than a day."""
@@ -89,6 +93,14 @@ class CountStore:
         """Model -> days, of those for which something was said; the others have `DEFAULT_DAYS`."""
         with self._database.read() as connection:
             return {row.model: row.days for row in connection.execute(select(db.retention))}
+
+
+def _streak(row: Row[Any]) -> Streak:
+    return Streak(row.failing, _time(row.answered_at), _time(row.failed_at))
+
+
+def _time(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def _traffic(release: str, named: Mapping[str, int], seconds: float) -> Traffic:

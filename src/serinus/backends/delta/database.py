@@ -62,6 +62,15 @@ totals = Table(  # of a release, since it was first heard of
     Column("name", String, primary_key=True),  # requests, errors, fallbacks, cached, dropped
     Column("value", BigInteger, nullable=False),
 )
+streaks = Table(  # of a release: the failures since its last answer
+    "streaks",
+    metadata,
+    Column("model", String, primary_key=True),
+    Column("release", String, primary_key=True),
+    Column("failing", BigInteger, nullable=False),
+    Column("answered_at", Float),  # unix seconds
+    Column("failed_at", Float),
+)
 entity_sets = Table(
     "entity_sets",
     metadata,

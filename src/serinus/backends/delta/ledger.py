@@ -18,6 +18,7 @@ from serinus.backends.delta.counting import Tally
 from serinus.backends.delta.database import Database
 from serinus.backends.delta.entities import MOST_ENTITIES, EntitySets
 from serinus.backends.delta.segments import Position
+from serinus.backends.delta.streaks import Streak
 
 _SAME_REQUEST = 0.02
 """Seconds by which the router's and the worker's word on a request's start may differ."""
@@ -107,6 +108,8 @@ class Ledger:
             _add(connection, db.counts, tally.counts + firsts)
             _add(connection, db.minutes, tally.minutes)
             _add(connection, db.totals, tally.totals)
+            for (model, release), streak in tally.streaks.items():
+                _follow(connection, model, release, streak)
             _put(connection, db.progress, {"name": "counted"}, _mark(advance.position))
             if advance.router:
                 _put(connection, db.progress, {"name": "router"}, _mark(advance.router))
@@ -144,6 +147,16 @@ def _put(connection: Connection, table: Table, key: Mapping[str, Any], values: M
         connection.execute(insert(table).values({**key, **values}))
     elif values:
         connection.execute(update(table).where(*where).values(values))
+
+
+def _follow(connection: Connection, model: str, release: str, streak: Streak) -> None:
+    key = {"model": model, "release": release}
+    at = db.streaks.c
+    before = connection.execute(
+        select(at.failing, at.answered_at, at.failed_at).where(at.model == model, at.release == release)
+    ).one_or_none()
+    together = (Streak(*before) if before else Streak()).followed_by(streak)
+    _put(connection, db.streaks, key, together._asdict())
 
 
 def _add(connection: Connection, table: Table, deltas: Mapping[tuple[Any, ...], int]) -> None:

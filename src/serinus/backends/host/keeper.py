@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from serinus.backends.host.apology import Apology
@@ -149,7 +150,13 @@ class Keeper:
                 continue
             delay = back_off.after(ready_for)
             log.warning("%s %s; starting it again in %.1f s", self.release.id, reason, delay)
-            self._set(state=PlacementState.FAILED, reason=reason[:_LONGEST_REASON], pid=None, memory_bytes=None)
+            self._set(
+                state=PlacementState.FAILED,
+                reason=reason[:_LONGEST_REASON],
+                pid=None,
+                memory_bytes=None,
+                awake_since=None,
+            )
             if not ready_for and not self._helpers:
                 self._apology.begin(delay)
             await asyncio.sleep(delay)
@@ -224,7 +231,7 @@ class Keeper:
     # --- one worker ---------------------------------------------------------------------------------------
 
     async def _until_called(self) -> None:
-        self._set(state=PlacementState.ASLEEP, reason="", pid=None, memory_bytes=None)
+        self._set(state=PlacementState.ASLEEP, reason="", pid=None, memory_bytes=None, awake_since=None)
         await self._caller()
         self._asleep = False
 
@@ -374,6 +381,7 @@ class Keeper:
             load_seconds=report.load_seconds,
             memory_bytes=report.memory_bytes,
             way=report.way,
+            awake_since=datetime.now(UTC),
         )
         log.info("%s is ready, pid %d%s", self.release.id, worker.record.pid, f": {reason}" if reason else "")
         self._launcher.zygotes.learn(python, report.modules)

@@ -67,8 +67,8 @@ def _row(model: Mapping[str, Any], now: datetime) -> list[str]:
         model["state"],
         champion["release"] if champion else "none",
         words.ago(champion["since"], now) if champion and champion["since"] else "",
-        f"{sum(t['requests'] for t in model['traffic']):,}",
-        f"{sum(t['errors'] for t in model['traffic']):,}",
+        f"{live['requests']:,}" if live else "0",
+        f"{live['errors']:,}" if live else "0",
         f"{live['p99_ms']:.1f} ms" if live and live["p99_ms"] is not None else "",
     ]
 
