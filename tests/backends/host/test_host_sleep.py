@@ -33,10 +33,13 @@ def test_a_release_that_nobody_asks_for_sleeps_without_a_process_and_the_first_r
     first = sleepy.placed()
     asleep = sleepy.until(first.release, PlacementState.ASLEEP)
     assert (asleep.pid, asleep.memory_bytes, asleep.workers, asleep.answers) == (None, None, 0, True)
+    assert asleep.awake_since is None
     wait_until(gone(first.pid))
     answer = sleepy.ask(asleep)
     assert answer.status == 200
     awake = sleepy.until(first.release, PlacementState.READY)
+    assert first.awake_since is not None
+    assert awake.awake_since > first.awake_since
     assert (awake.pid, awake.restarts, awake.workers) == (answer.body["pid"], 0, 1)
 
 
