@@ -50,6 +50,14 @@ class ParityEvidence:
     """Answered by both, and not alike within the tolerance."""
     largest: float = 0.0
     """Difference of two answers to a row, relative where they are larger than 1."""
+    margins: int = 0
+    """Of how many rows what is behind the answer was compared as well."""
+    behind: Sequence[int] = ()
+    """Where that differs: the margin, or the score behind a label."""
+    splits: int = 0
+    """Different places at which trees decide."""
+    at_splits: int = 0
+    """At how many of them a row stands."""
     refusals: Sequence[int] = ()
     """Answered by one of the two only, or refused with another status."""
     alone: Sequence[int] = ()

@@ -17,6 +17,7 @@ def parity(evidence: ParityEvidence) -> GateResult:
     flipped = flips(evidence.original, evidence.compiled, evidence.threshold, evidence.budget)
     found = {
         "are answered otherwise": evidence.differing,
+        "have another margin behind the answer": evidence.behind,
         "are refused by one of the two only": evidence.refusals,
         "are answered otherwise together than alone": evidence.alone,
         "lie on the other side of the alert threshold": flipped,
@@ -25,7 +26,11 @@ def parity(evidence: ParityEvidence) -> GateResult:
         "rows": evidence.rows,
         "own": evidence.own,
         "largest": evidence.largest,
+        "margins": evidence.margins,
+        "splits": evidence.splits,
+        "at_splits": evidence.at_splits,
         "differ": list(evidence.differing[:SHOWN]),
+        "behind": list(evidence.behind[:SHOWN]),
         "refusals": list(evidence.refusals[:SHOWN]),
         "alone": list(evidence.alone[:SHOWN]),
         "flipped": list(flipped[:SHOWN]),
@@ -36,6 +41,8 @@ def parity(evidence: ParityEvidence) -> GateResult:
         text = f"{whole} {'; '.join(bad)}; the largest difference is {evidence.largest:.3g}."
         return failed("parity", text, **details)
     text = f"{whole} all are answered and decided alike (largest difference {evidence.largest:.3g})."
+    if evidence.at_splits < evidence.splits:
+        text += f" They stand at {evidence.at_splits} of the {evidence.splits} places where its trees decide."
     return passed("parity", text, **details)
 
 

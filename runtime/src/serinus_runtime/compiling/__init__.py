@@ -8,5 +8,5 @@ not written: `Unsupported` says what, and the model is served as it is.
 the compiled environment.
 """
 
-WRITER = 2
+WRITER = 3
 """Of the way graphs are written and proven. With another number, what was kept is written anew."""

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, NamedTuple, Sequence
 
 from serinus_runtime.compiling.estimators import Answers, answers_of
 from serinus_runtime.compiling.graph import Graph, Unsupported
 from serinus_runtime.libraries import library
 
 
-def result_of(graph: Graph, model: Any, method: str, dtype: str, shape: Sequence[int]) -> str:
-    """Name of the output. `dtype`, `shape` without the rows: of the original's answers. Raises Unsupported."""
+class Written(NamedTuple):
+    """Names of tensors. `margin`: what is behind `answer`; None: the answer is the score itself."""
+
+    answer: str
+    margin: str | None
+
+
+def result_of(graph: Graph, model: Any, method: str, dtype: str, shape: Sequence[int]) -> Written:
+    """`dtype`, `shape` without the rows: of the original's answers. Raises Unsupported."""
     found = answers_of(graph, model, graph.input())
     name = _predicted(graph, model, found) if method == "predict" else _by(method, found, graph)
     if name is None:
         raise Unsupported(f"{method} of {type(model).__name__}")
     if dtype not in ("float32", "float64", "int32", "int64", "bool"):
         raise Unsupported(f"answers of {dtype}")
+    if found.margin is None and (found.value is None or dtype not in ("float32", "float64")):
+        raise Unsupported(f"labels of {type(model).__name__}, behind which nothing can be compared,")
     if not shape:
         name = graph.add("Reshape", name, graph.constant([-1], "int64"))
-    return graph.cast(name, dtype)
+    return Written(graph.cast(name, dtype), found.margin)
 
 
 def _by(method: str, found: Answers, graph: Graph) -> str | None:
@@ -36,10 +45,12 @@ def _predicted(graph: Graph, model: Any, found: Answers) -> str | None:
     if classes.dtype.kind not in "iufb" or classes.ndim != 1 or len(classes) < 2:
         raise Unsupported("labels that are no numbers")
     labels = graph.constant(classes.astype("float64"))
-    if found.decision is not None and len(classes) == 2:
-        index = graph.cast(graph.add("Greater", found.decision, graph.constant([[0.0]])), "int64")
-    elif found.probabilities is not None:
-        index = graph.add("ArgMax", found.probabilities, axis=1, keepdims=1)
+    by_decision = found.decision is not None and found.label != "ArgMax"
+    if by_decision and len(classes) == 2:
+        index = graph.cast(graph.add(found.label, str(found.decision), graph.constant([[0.0]])), "int64")
+    elif by_decision or found.probabilities is not None:
+        scores = found.decision if by_decision else found.probabilities
+        index = graph.add("ArgMax", str(scores), axis=1, keepdims=1)
     else:
         return None
     return graph.add("Gather", labels, index)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from serinus_runtime.compiling.graph import Block, Graph, Unsupported
+from serinus_runtime.compiling.known import genuine
 from serinus_runtime.compiling.trees import GT, LEQ, LT, MEMBER, FlatTree, Leaf, Split, Tree, ensemble, splits
 from serinus_runtime.libraries import library
 
@@ -36,32 +37,108 @@ _XGBOOST_LINKS = {
 }  # fmt: skip
 
 
-def xgboost_raw(graph: Graph, block: Block, booster: Any, rounds: int | None = None) -> Raw:
-    """`rounds`: how many boosting rounds predict; None: all. Compares and adds in float32, as XGBoost does."""
-    learner = _saved_json(booster, "model.json")["learner"]
+_XGBOOST_MODEL = ("learner", "version")
+_XGBOOST_LEARNER = ("attributes", "feature_names", "feature_types", "gradient_booster", "learner_model_param",
+                    "objective")  # fmt: skip
+_XGBOOST_PARAMETERS = ("base_score", "boost_from_average", "num_class", "num_feature", "num_target")
+_XGBOOST_TREES = ("cats", "gbtree_model_param", "iteration_indptr", "tree_info", "trees")
+
+
+def xgboost_of(graph: Graph, block: Block, model: Any) -> Raw:
+    """Of a Booster, or of an estimator with what it sets itself: its missing value, and the rounds it predicts by."""
+    if not hasattr(model, "get_booster"):
+        return xgboost_raw(graph, block, model, None, None)
+    if getattr(model, "booster", None) not in (None, "gbtree"):
+        raise Unsupported(f"{type(model).__name__}.booster={model.booster}")
+    if any(kind == "c" for kind in model.feature_types or ()):
+        raise Unsupported("XGBoost with categorical columns")
+    booster = model.get_booster()
+    genuine(booster)
+    return xgboost_raw(graph, block, booster, best_rounds(model), _xgboost_missing(model))
+
+
+def _xgboost_missing(model: Any) -> float | None:
+    """The number that stands for a missing value; None: only NaN does."""
+    missing = model.missing
+    if isinstance(missing, bool) or not isinstance(missing, (int, float)) or math.isinf(missing):
+        raise Unsupported(f"{type(model).__name__}.missing={missing}")
+    return None if missing != missing else float(library("numpy").float32(missing))
+
+
+def best_rounds(model: Any) -> int | None:
+    """How many rounds `predict` of an XGBoost estimator takes, where training was stopped early; None: all."""
+    try:
+        best = model.best_iteration
+    except AttributeError:
+        return None
+    return None if best is None else int(best) + 1
+
+
+def xgboost_raw(graph: Graph, block: Block, booster: Any, rounds: int | None, missing: float | None) -> Raw:
+    """Compares and adds in float32, as XGBoost does. `rounds`: how many predict; None: all. `missing`: a number that
+    is taken for a missing value, as a float32, beside NaN."""
+    saved = _saved_json(booster, "model.json")
+    learner = saved["learner"]
     objective = learner["objective"]["name"]
     gradient_booster = learner["gradient_booster"]
     if gradient_booster["name"] != "gbtree" or objective not in _XGBOOST_LINKS:
         raise Unsupported("XGBoost with {} and {}".format(gradient_booster["name"], objective))
     model, parameter = gradient_booster["model"], learner["learner_model_param"]
+    for part, known in ((saved, _XGBOOST_MODEL), (learner, _XGBOOST_LEARNER), (parameter, _XGBOOST_PARAMETERS),
+                        (model, _XGBOOST_TREES)):  # fmt: skip
+        only("XGBoost", part, known)
     targets = max(1, int(parameter["num_class"]))
     if int(parameter.get("num_target", 1)) > 1:
         raise Unsupported("XGBoost with several targets")
     link = _XGBOOST_LINKS[objective]
     base = [_margin(value, link) for value in _base_scores(parameter["base_score"], targets)]
     trees: list[Tree] = [Leaf(value, target) for target, value in enumerate(base)]
-    parallel = int(model["gbtree_model_param"].get("num_parallel_tree", 1) or 1)
-    count = len(model["trees"]) if rounds is None else rounds * targets * parallel
-    for tree, target in list(zip(model["trees"], model["tree_info"]))[:count]:
+    for tree, target in list(zip(model["trees"], model["tree_info"]))[: _tree_count(model, targets, rounds)]:
         trees.append(_xgboost_tree(tree, target))
+    block = _without(graph, block, 0.0, "float64") if block.sparse else block
     graph.fits_float32(block)
     single = replace(block, name=graph.cast(block.name, "float32"))
+    if missing is not None:
+        single = _without(graph, single, missing, "float32")
     return Raw(ensemble(graph, single, trees, targets, "float32"), targets, "float32", link)
+
+
+def _without(graph: Graph, block: Block, value: float, kind: str) -> Block:
+    """NaN in place of `value`: XGBoost takes what a sparse matrix leaves out for missing as well."""
+    same = graph.add("Equal", block.name, graph.constant([[value]], kind))
+    for feature in block.features:
+        graph.names(feature, value)
+    return replace(block, name=graph.add("Where", same, graph.constant([[math.nan]], kind), block.name))
+
+
+def xgboost_sigmoid(graph: Graph, margins: str) -> str:
+    """As XGBoost computes it, 1 / (1 + e) in float32, of an e that was rounded to float32."""
+    one = graph.constant([[1.0]], "float32")
+    power = graph.add("Exp", graph.add("Neg", graph.cast(margins, "float64")))
+    return graph.add("Div", one, graph.add("Add", graph.cast(power, "float32"), one))
+
+
+def only(library_name: str, found: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Unsupported: the library has written of its model what no version that was tried has."""
+    for key in found:
+        if key not in known:
+            raise Unsupported(f"{library_name} with {key}, which is not known to the compiler,")
+
+
+def _tree_count(model: Mapping[str, Any], targets: int, rounds: int | None) -> int:
+    if rounds is None:
+        return len(model["trees"])
+    starts = model.get("iteration_indptr")
+    if starts:
+        return int(starts[min(rounds, len(starts) - 1)])
+    return rounds * targets * int(model["gbtree_model_param"].get("num_parallel_tree", 1) or 1)
 
 
 def _xgboost_tree(tree: Mapping[str, Any], target: int) -> Tree:
     if tree.get("categories_nodes") or any(tree.get("split_type") or ()):
         raise Unsupported("XGBoost with categorical splits")
+    if int((tree.get("tree_param") or {}).get("size_leaf_vector", 1) or 1) > 1:
+        raise Unsupported("XGBoost with several numbers a leaf")
     thresholds = tree["split_conditions"]
     flat = FlatTree(
         tree["left_children"], tree["right_children"], tree["split_indices"], thresholds, thresholds,
@@ -100,17 +177,35 @@ _LIGHTGBM_LINKS = {
 }  # fmt: skip
 
 
-def lightgbm_raw(graph: Graph, block: Block, booster: Any, rounds: int | None = None) -> Raw:
-    """Compares and adds in float64, as LightGBM does."""
-    dumped = booster.dump_model(num_iteration=rounds) if rounds else booster.dump_model()
+_LIGHTGBM_MODEL = ("average_output", "feature_importances", "feature_infos", "feature_names", "label_index",
+                   "max_feature_idx", "monotone_constraints", "name", "num_class", "num_tree_per_iteration",
+                   "objective", "pandas_categorical", "tree_info", "version")  # fmt: skip
+_LIGHTGBM_TREE = ("num_cat", "num_leaves", "shrinkage", "tree_index", "tree_structure")
+_LIGHTGBM_LEAF = ("leaf_count", "leaf_index", "leaf_value", "leaf_weight")
+_LIGHTGBM_NODE = ("decision_type", "default_left", "internal_count", "internal_value", "internal_weight", "left_child",
+                  "missing_type", "right_child", "split_feature", "split_gain", "split_index", "threshold")  # fmt: skip
+
+
+def lightgbm_raw(graph: Graph, block: Block, booster: Any) -> Raw:
+    """Compares and adds in float64, as LightGBM does, the rounds by which it predicts."""
+    genuine(booster)
+    rounds = booster.best_iteration
+    dumped = booster.dump_model(num_iteration=rounds if rounds and rounds > 0 else -1)
+    only("LightGBM", dumped, _LIGHTGBM_MODEL)
     words = str(dumped["objective"]).split()
-    if not words or words[0] not in _LIGHTGBM_LINKS or "sqrt" in words or dumped.get("average_output"):
+    known = bool(words) and words[0] in _LIGHTGBM_LINKS
+    if not known or any(not word.startswith(("sigmoid:", "num_class:")) for word in words[1:]):
         raise Unsupported("LightGBM with %s" % (" ".join(words) or "an objective of its own"))
+    if dumped.get("average_output"):
+        raise Unsupported("LightGBM that answers the mean of its trees")
     if any(dumped.get("pandas_categorical") or ()):
         raise Unsupported("LightGBM with pandas categories")
     slopes = [float(word.split(":")[1]) for word in words if word.startswith("sigmoid:")]
     targets = int(dumped["num_tree_per_iteration"])
-    trees = [_lightgbm_tree(tree["tree_structure"], i % targets) for i, tree in enumerate(dumped["tree_info"])]
+    trees = []
+    for i, tree in enumerate(dumped["tree_info"]):
+        only("LightGBM", tree, _LIGHTGBM_TREE)
+        trees.append(_lightgbm_tree(tree["tree_structure"], i % targets))
     sums = ensemble(graph, _whole_categories(graph, block, trees), trees, targets)
     return Raw(sums, targets, "float64", _LIGHTGBM_LINKS[words[0]], *slopes)
 
@@ -131,7 +226,9 @@ _ZERO = 1.0000000180025095e-35
 
 def _lightgbm_tree(node: Mapping[str, Any], target: int) -> Tree:
     if "split_index" not in node:
+        only("LightGBM", node, _LIGHTGBM_LEAF)
         return Leaf(float(node["leaf_value"]), target)
+    only("LightGBM", node, _LIGHTGBM_NODE)
     left, right = (_lightgbm_tree(node[side], target) for side in ("left_child", "right_child"))
     if node["decision_type"] == "==":
         members = tuple(int(category) for category in node["threshold"].split("||"))
@@ -156,12 +253,17 @@ _CATBOOST_LINKS = {"Logloss": "sigmoid", "CrossEntropy": "sigmoid", "RMSE": "ide
 def catboost_raw(graph: Graph, block: Block, model: Any) -> Raw:
     """Compares in float32, adds in float64, as CatBoost does. Symmetric trees on numbers."""
     saved = _saved_json(model, "model.json", format="json")
+    only("CatBoost", saved, ("features_info", "model_info", "oblivious_trees", "scale_and_bias", "trees"))
+    only("CatBoost", saved["features_info"], ("categorical_features", "embedding_features", "float_features",
+                                              "text_features"))  # fmt: skip
     loss = str(saved["model_info"]["params"]["loss_function"]["type"])
     if loss not in _CATBOOST_LINKS:
         raise Unsupported(f"CatBoost with {loss}")
+    _check_catboost_threshold(model)
     features = saved["features_info"]
-    if features.get("categorical_features") or features.get("text_features") or "oblivious_trees" not in saved:
-        raise Unsupported("CatBoost with categorical or text features, or with trees that are not symmetric")
+    others = ("categorical_features", "text_features", "embedding_features")
+    if any(features.get(name) for name in others) or "oblivious_trees" not in saved:
+        raise Unsupported("CatBoost with features that are no numbers, or with trees that are not symmetric")
     floats = features["float_features"]
     scale, bias = saved.get("scale_and_bias") or (1.0, [0.0])
     biases = [float(value) for value in (bias if isinstance(bias, list) else [bias])]
@@ -173,6 +275,14 @@ def catboost_raw(graph: Graph, block: Block, model: Any) -> Raw:
     scaled = graph.add("Mul", sums, graph.constant([[float(scale)]])) if scale != 1 else sums
     shifted = graph.add("Add", scaled, graph.constant([biases])) if any(biases) else scaled
     return Raw(shifted, targets, "float64", _CATBOOST_LINKS[loss])
+
+
+def _check_catboost_threshold(model: Any) -> None:
+    """A label is the second class where its probability is above a threshold, which can be set."""
+    ask = getattr(model, "get_probability_threshold", None)
+    threshold = 0.5 if ask is None else ask()
+    if threshold not in (None, 0.5):
+        raise Unsupported(f"CatBoost with a probability_threshold of {threshold}")
 
 
 def _catboost_tree(tree: Mapping[str, Any], floats: Sequence[Mapping[str, Any]], targets: int, target: int) -> Tree:

@@ -4,7 +4,8 @@
 
 config: {"artifact", "rows": file or null, "readable", "scratch", "confine", "memory_limit_bytes"?}; the file of rows
 holds {"columns": [..], "rows": [[..]]}. Writes `model.onnx`, `plan.json`, `MLmodel`, `proof.json` and `answers.npy` to
-`<scratch>/compiled`. Prints {"written": true}, {"unsupported": reason}, or {"error": reason} with exit status 1.
+`<scratch>/compiled`, and `margins.onnx` and `margins.npy` where there is something behind the answers to be compared.
+Prints {"written": true}, {"unsupported": reason}, or {"error": reason} with exit status 1.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from serinus_runtime.compiling import WRITER
 from serinus_runtime.compiling.absent import answers_without, stand_ins
 from serinus_runtime.compiling.answers import result_of
 from serinus_runtime.compiling.graph import Graph, Unsupported
+from serinus_runtime.compiling.known import library_of
+from serinus_runtime.compiling.margins import margins_of
 from serinus_runtime.compiling.original import ANSWERED, Answered, answer
-from serinus_runtime.compiling.rows import MOST_OF_THE_MODEL, RowList, edge_rows, unlike_any
+from serinus_runtime.compiling.rows import MOST_OF_THE_MODEL, RowList, edge_rows, most_splits, unlike_any
 from serinus_runtime.frames import Frames
 from serinus_runtime.libraries import library
 from serinus_runtime.libraries import loaded as imported
@@ -106,19 +109,38 @@ def write(model: Loaded, columns: tuple[Column, ...], method: str, own: RowList,
     instead = stand_ins(model.public, columns, base[0])
     graph = Graph(columns)
     output = (expected.dtype, expected.values.shape[1:])
-    result = result_of(graph, model.raw, method, *output)
+    written = result_of(graph, model.raw, method, *output)
     edges = edge_rows(columns, base, graph.demands, graph.vocabularies)
     plan = {"writer": WRITER, "columns": _columns(graph, ask, base[0], instead), "versions": _versions()}
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "model.onnx").write_bytes(graph.model({result: output}))
+    (directory / "model.onnx").write_bytes(graph.model({written.answer: output}))
     (directory / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
     parts: list[Part] = [([], own, expected), ([], edges, answer(ask, edges))]
-    _save_proof(directory, parts + answers_without(model.public, columns, base, instead))
+    _save_proof(directory, parts + answers_without(model.public, columns, base, instead), _splits(graph))
+    if written.margin is not None:
+        margins = answer(lambda rows: margins_of(model.raw, frames.frame(rows)), own + edges)
+        _save_margins(directory, graph, written.margin, margins)
 
 
-def _save_proof(directory: Path, parts: Sequence[Part]) -> None:
+def _splits(graph: Graph) -> dict[str, int]:
+    """How many places trees decide at, and at how many of them the proof has rows."""
+    counts = [(len(set(splits)), most_splits(graph.columns[i])) for i, splits in graph.demands.splits.items()]
+    return {"splits": sum(count for count, _ in counts), "at_splits": sum(map(min, counts))}
+
+
+def _save_margins(directory: Path, graph: Graph, name: str, margins: Answered) -> None:
+    """NaN where the model has none to a row."""
+    numpy = library("numpy")
+    values = numpy.asarray(margins.values, dtype="float64").reshape(len(margins.values), -1)
+    values[[i for i, verdict in enumerate(margins.verdicts) if verdict != ANSWERED]] = math.nan
+    numpy.save(directory / "margins.npy", values)
+    output = {graph.cast(name, "float64"): ("float64", values.shape[1:])}
+    (directory / "margins.onnx").write_bytes(graph.model(output))
+
+
+def _save_proof(directory: Path, parts: Sequence[Part], splits: Mapping[str, int]) -> None:
     expected = parts[0][2]
-    proof: dict[str, Any] = {"own": len(parts[0][1]), "rows": [], "verdicts": [], "left_out": []}
+    proof: dict[str, Any] = {"own": len(parts[0][1]), "rows": [], "verdicts": [], "left_out": [], **splits}
     for left_out, rows, answered in parts:
         if answered.dtype != expected.dtype or answered.values.shape[1:] != expected.values.shape[1:]:
             raise Unsupported("a model whose answers change their type or shape")
@@ -133,6 +155,8 @@ def _save_proof(directory: Path, parts: Sequence[Part]) -> None:
 def _check_names(model: Loaded, columns: tuple[Column, ...]) -> None:
     """The graph knows columns by their place."""
     trained = getattr(model.raw, "feature_names_in_", None)
+    if trained is None and library_of(model.raw) in ("xgboost", "catboost"):
+        trained = getattr(model.raw, "feature_names", None) or getattr(model.raw, "feature_names_", None)
     if trained is not None and list(trained) != [column.name for column in columns]:
         raise Unsupported("a signature whose columns are not those of the training, in their order")
 

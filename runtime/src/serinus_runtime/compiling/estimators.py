@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, Callable, NamedTuple
 
 from serinus_runtime.compiling import forests
-from serinus_runtime.compiling.boosters import Raw, catboost_raw, lightgbm_raw, xgboost_raw
+from serinus_runtime.compiling.boosters import Raw, catboost_raw, lightgbm_raw, xgboost_of, xgboost_sigmoid
 from serinus_runtime.compiling.forests import both
 from serinus_runtime.compiling.graph import Block, Graph, Unsupported
+from serinus_runtime.compiling.known import check
 from serinus_runtime.compiling.preprocessing import categories_first, transform
 from serinus_runtime.libraries import library
 
@@ -20,12 +22,18 @@ class Answers(NamedTuple):
     probabilities: str | None = None
     """[rows, classes]"""
     decision: str | None = None
-    """float64, [rows, 1], of two classes: the second where it is above 0."""
+    """`decision_function`, [rows, 1] of two classes, [rows, classes] of more."""
+    margin: str | None = None
+    """What is behind the answer, before a link or a threshold makes it one: see `margins.margins_of`."""
+    label: str = "Greater"
+    """Of two classes: the second is answered where `decision` is so compared to 0. `ArgMax`: the class is the most
+    probable one."""
 
 
 def answers_of(graph: Graph, estimator: Any, block: Block) -> Answers:
     name, module = type(estimator).__name__, type(estimator).__module__.split(".")[0]
     if module == "sklearn" and name == "Pipeline":
+        check(estimator)
         for _, step in estimator.steps[:-1]:
             if step is not None:
                 block = transform(graph, step, block)
@@ -33,6 +41,7 @@ def answers_of(graph: Graph, estimator: Any, block: Block) -> Answers:
     writer = _WRITERS.get((module, name))
     if writer is None:
         raise Unsupported(f"the model {name}")
+    check(estimator)
     encoding = getattr(estimator, "_preprocessor", None)  # of HistGradientBoosting with categories
     if encoding is not None:
         block = categories_first(graph, encoding, block)
@@ -60,8 +69,14 @@ def linked(graph: Graph, raw: Raw) -> str:
 
 def _classified(graph: Graph, sums: str, targets: int) -> Answers:
     if targets == 1:
-        return Answers(probabilities=both(graph, sigmoid(graph, sums)), decision=sums)
-    return Answers(probabilities=graph.add("Softmax", sums, axis=1), decision=sums)
+        return Answers(probabilities=both(graph, sigmoid(graph, sums)), decision=sums, margin=sums)
+    return Answers(probabilities=graph.add("Softmax", sums, axis=1), decision=sums, margin=sums)
+
+
+def _by_sums(model: Any) -> bool:
+    """Whether `predict` compares the sums, as newer versions of scikit-learn do, and not the probabilities."""
+    code = getattr(inspect.unwrap(type(model).predict), "__code__", None)
+    return code is not None and "astype" in code.co_names
 
 
 # --- scikit-learn -------------------------------------------------------------------------------------------
@@ -69,6 +84,9 @@ def _classified(graph: Graph, sums: str, targets: int) -> Answers:
 
 def _linear(graph: Graph, model: Any, block: Block) -> str:
     numpy = library("numpy")
+    block = block.doubles(type(model).__name__)
+    if numpy.asarray(model.coef_).dtype != "float64":
+        raise Unsupported(f"{type(model).__name__} that was trained in float32")
     weights = numpy.atleast_2d(numpy.asarray(model.coef_, dtype="float64")).T
     product = graph.add("MatMul", block.name, graph.constant(weights))
     return graph.add("Add", product, graph.constant(numpy.asarray(model.intercept_, dtype="float64").reshape(1, -1)))
@@ -80,7 +98,7 @@ def _logistic(graph: Graph, model: Any, block: Block) -> Answers:
     named = getattr(model, "multi_class", "auto")
     if targets == 1 and named == "multinomial":
         pair = graph.add("Concat", graph.add("Neg", sums), sums, axis=1)
-        return Answers(probabilities=graph.add("Softmax", pair, axis=1), decision=sums)
+        return Answers(probabilities=graph.add("Softmax", pair, axis=1), decision=sums, margin=sums)
     if targets > 1 and (named == "ovr" or model.solver == "liblinear"):
         raise Unsupported("LogisticRegression of many classes, one against the rest")
     return _classified(graph, sums, targets)
@@ -99,7 +117,8 @@ def _regression(graph: Graph, model: Any, block: Block) -> Answers:
 
 
 def _forest(graph: Graph, model: Any, block: Block) -> Answers:
-    return Answers(probabilities=forests.forest_probabilities(graph, block, model))
+    shares = forests.forest_probabilities(graph, block, model)
+    return Answers(probabilities=shares, margin=shares)
 
 
 def _forest_regression(graph: Graph, model: Any, block: Block) -> Answers:
@@ -109,7 +128,8 @@ def _forest_regression(graph: Graph, model: Any, block: Block) -> Answers:
 def _boosting(graph: Graph, model: Any, block: Block) -> Answers:
     if model.loss not in ("log_loss", "deviance"):
         raise Unsupported(f"GradientBoosting with {model.loss}")
-    return _classified(graph, forests.boosted_sums(graph, block, model), len(model.estimators_[0]))
+    found = _classified(graph, forests.boosted_sums(graph, block, model), len(model.estimators_[0]))
+    return found._replace(label="GreaterOrEqual" if _by_sums(model) else "ArgMax")
 
 
 def _boosting_regression(graph: Graph, model: Any, block: Block) -> Answers:
@@ -119,7 +139,8 @@ def _boosting_regression(graph: Graph, model: Any, block: Block) -> Answers:
 def _histogram(graph: Graph, model: Any, block: Block) -> Answers:
     if getattr(model, "loss", "log_loss") not in ("log_loss", "binary_crossentropy", "auto"):
         raise Unsupported(f"HistGradientBoosting with {model.loss}")
-    return _classified(graph, forests.histogram_sums(graph, block, model), len(model._predictors[0]))
+    found = _classified(graph, forests.histogram_sums(graph, block, model), len(model._predictors[0]))
+    return found._replace(label="Greater" if _by_sums(model) else "ArgMax")
 
 
 def _histogram_regression(graph: Graph, model: Any, block: Block) -> Answers:
@@ -134,7 +155,7 @@ def _isolation(graph: Graph, model: Any, block: Block) -> Answers:
     decision = graph.add("Sub", forests.isolation_scores(graph, block, model), graph.constant([[float(model.offset_)]]))
     outlier = graph.add("Less", decision, graph.constant([[0.0]]))
     labels = (graph.constant([[label]], "int64") for label in (-1, 1))
-    return Answers(value=graph.add("Where", outlier, *labels))
+    return Answers(value=graph.add("Where", outlier, *labels), margin=decision)
 
 
 def _calibrated(graph: Graph, model: Any, block: Block) -> Answers:
@@ -143,6 +164,7 @@ def _calibrated(graph: Graph, model: Any, block: Block) -> Answers:
         raise Unsupported("CalibratedClassifierCV of many classes")
     parts = []
     for fold in model.calibrated_classifiers_:
+        check(fold)
         estimator = getattr(fold, "estimator", None) or fold.base_estimator
         inner = answers_of(graph, estimator, block)
         if inner.decision is not None and hasattr(estimator, "decision_function"):
@@ -156,10 +178,12 @@ def _calibrated(graph: Graph, model: Any, block: Block) -> Answers:
     for part in parts[1:]:
         total = graph.add("Add", total, part)
     mean = graph.add("Div", total, graph.constant([[float(len(parts))]]))
-    return Answers(probabilities=both(graph, mean))
+    shares = both(graph, mean)
+    return Answers(probabilities=shares, margin=shares)
 
 
 def _calibration(graph: Graph, calibrator: Any, said: str) -> str:
+    check(calibrator)
     if type(calibrator).__name__ == "_SigmoidCalibration":  # Platt: 1 / (1 + exp(a f + b))
         line = graph.add("Mul", said, graph.constant([[-float(calibrator.a_)]]))
         return graph.add("Sigmoid", graph.add("Sub", line, graph.constant([[float(calibrator.b_)]])))
@@ -186,63 +210,51 @@ def _interpolated(graph: Graph, xs: Any, ys: Any, said: str) -> str:
 
 
 def _xgb_classifier(graph: Graph, model: Any, block: Block) -> Answers:
-    raw = xgboost_raw(graph, block, model.get_booster(), _rounds(model))
+    raw = xgboost_of(graph, block, model)
     if raw.targets > 1:
-        return Answers(probabilities=graph.cast(linked(graph, raw), "float32"))
+        return Answers(probabilities=graph.cast(linked(graph, raw), "float32"), margin=raw.name, label="ArgMax")
     if raw.link != "sigmoid":
         raise Unsupported("an XGBClassifier without probabilities")
-    positive = graph.cast(linked(graph, raw), "float32")
+    positive = xgboost_sigmoid(graph, raw.name)
     rest = graph.add("Sub", graph.constant([[1.0]], "float32"), positive)
     return Answers(
         probabilities=graph.add("Concat", rest, positive, axis=1),
         decision=graph.add("Sub", graph.cast(positive, "float64"), graph.constant([[0.5]])),
+        margin=raw.name,
     )
 
 
-def _rounds(model: Any) -> int | None:
-    """Up to the best one, where training was stopped early."""
-    try:
-        best = model.best_iteration
-    except AttributeError:
-        return None
-    return None if best is None or getattr(model, "early_stopping_rounds", None) is None else int(best) + 1
-
-
-def _xgb_regressor(graph: Graph, model: Any, block: Block) -> Answers:
-    raw = xgboost_raw(graph, block, model.get_booster(), _rounds(model))
-    return Answers(value=graph.cast(linked(graph, raw), "float32"))
-
-
-def _xgb_booster(graph: Graph, model: Any, block: Block) -> Answers:
-    raw = xgboost_raw(graph, block, model)
+def _xgb_value(graph: Graph, model: Any, block: Block) -> Answers:
+    raw = xgboost_of(graph, block, model)
     if raw.link == "softmax":
-        raise Unsupported("an XGBoost booster of many classes")
-    return Answers(value=graph.cast(linked(graph, raw), "float32"))
+        raise Unsupported(f"{type(model).__name__} of many classes")
+    if raw.link == "sigmoid":
+        return Answers(value=xgboost_sigmoid(graph, raw.name), margin=raw.name)
+    return Answers(value=graph.cast(linked(graph, raw), "float32"), margin=raw.name)
 
 
 def _lgbm_classifier(graph: Graph, model: Any, block: Block) -> Answers:
-    raw = lightgbm_raw(graph, block, model.booster_, model.best_iteration_ or None)
+    raw = lightgbm_raw(graph, block, model.booster_)
     said = linked(graph, raw)
-    return Answers(probabilities=both(graph, said) if raw.targets == 1 else said)
+    return Answers(probabilities=both(graph, said) if raw.targets == 1 else said, margin=raw.name)
 
 
-def _lgbm_regressor(graph: Graph, model: Any, block: Block) -> Answers:
-    return Answers(value=linked(graph, lightgbm_raw(graph, block, model.booster_, model.best_iteration_ or None)))
-
-
-def _lgbm_booster(graph: Graph, model: Any, block: Block) -> Answers:
-    raw = lightgbm_raw(graph, block, model, model.best_iteration if model.best_iteration > 0 else None)
-    return Answers(value=linked(graph, raw))
+def _lgbm_value(graph: Graph, model: Any, block: Block) -> Answers:
+    raw = lightgbm_raw(graph, block, getattr(model, "booster_", model))
+    return Answers(value=linked(graph, raw), margin=raw.name)
 
 
 def _catboost_classifier(graph: Graph, model: Any, block: Block) -> Answers:
-    raw = catboost_raw(graph, block, model)
+    raw = catboost_raw(graph, block.dense("CatBoost"), model)
     said = linked(graph, raw)
-    return Answers(probabilities=both(graph, said) if raw.targets == 1 else said, decision=raw.name)
+    if raw.targets > 1:
+        return Answers(probabilities=said, margin=raw.name, label="ArgMax")
+    return Answers(probabilities=both(graph, said), decision=raw.name, margin=raw.name)
 
 
 def _catboost_regressor(graph: Graph, model: Any, block: Block) -> Answers:
-    return Answers(value=linked(graph, catboost_raw(graph, block, model)))
+    raw = catboost_raw(graph, block.dense("CatBoost"), model)
+    return Answers(value=linked(graph, raw), margin=raw.name)
 
 
 Writer = Callable[[Graph, Any, Block], Answers]
@@ -272,11 +284,11 @@ _SKLEARN: dict[str, Writer] = {
 _WRITERS: dict[Any, Writer] = {
     **{("sklearn", name): writer for name, writer in _SKLEARN.items()},
     ("xgboost", "XGBClassifier"): _xgb_classifier,
-    ("xgboost", "XGBRegressor"): _xgb_regressor,
-    ("xgboost", "Booster"): _xgb_booster,
+    ("xgboost", "XGBRegressor"): _xgb_value,
+    ("xgboost", "Booster"): _xgb_value,
     ("lightgbm", "LGBMClassifier"): _lgbm_classifier,
-    ("lightgbm", "LGBMRegressor"): _lgbm_regressor,
-    ("lightgbm", "Booster"): _lgbm_booster,
+    ("lightgbm", "LGBMRegressor"): _lgbm_value,
+    ("lightgbm", "Booster"): _lgbm_value,
     ("catboost", "CatBoostClassifier"): _catboost_classifier,
     ("catboost", "CatBoostRegressor"): _catboost_regressor,
 }

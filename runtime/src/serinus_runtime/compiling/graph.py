@@ -32,6 +32,10 @@ class Feature:
     text: bool = False
     scale: float = 1.0
     shift: float = 0.0
+    single: bool = False
+    """Of float32, as it was sent."""
+    wide: bool = True
+    """Of a type that makes numpy compute in float64: neither float32 nor boolean."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class Block:
 
     name: str
     features: tuple[Feature, ...]
+    sparse: bool = False
+    """The library has it as a sparse matrix, without its zeros."""
 
     @property
     def width(self) -> int:
@@ -49,6 +55,19 @@ class Block:
         """Itself. Unsupported: there are texts in it."""
         if any(feature.text for feature in self.features):
             raise Unsupported(f"{what} of texts")
+        return self
+
+    def doubles(self, what: str) -> Block:
+        """Itself. Unsupported: there are texts in it, or the library would compute in float32."""
+        # Beside float32, only a column of float64 or of whole numbers makes numpy compute in float64.
+        if any(feature.single for feature in self.features) and not any(feature.wide for feature in self.features):
+            raise Unsupported(f"{what} of nothing but float32")
+        return self.numbers(what)
+
+    def dense(self, what: str) -> Block:
+        """Itself. Unsupported: it is sparse."""
+        if self.sparse:
+            raise Unsupported(f"{what} of a sparse matrix")
         return self
 
 
@@ -62,6 +81,8 @@ class Demands:
     """Beyond them the original refuses."""
     splits: dict[int, list[float]] = field(default_factory=dict)
     """Where a tree decides: the proof looks at both sides."""
+    named: dict[int, list[float]] = field(default_factory=dict)
+    """Numbers that the model names: categories, and what stands for a missing value."""
 
 
 class Graph:
@@ -79,7 +100,7 @@ class Graph:
                 self.vocabularies[i] = {}
 
     def input(self) -> Block:
-        return Block(ROWS, tuple(Feature(i, column.type == "string") for i, column in enumerate(self.columns)))
+        return Block(ROWS, tuple(_feature(i, column) for i, column in enumerate(self.columns)))
 
     def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """A node of one output; its name."""
@@ -105,7 +126,7 @@ class Graph:
         if list(indices) == list(range(block.width)):
             return block
         name = self.add("Gather", block.name, self.constant(indices, "int64"), axis=1)
-        return Block(name, tuple(block.features[i] for i in indices))
+        return replace(block, name=name, features=tuple(block.features[i] for i in indices))
 
     def join(self, blocks: Sequence[Block]) -> Block:
         blocks = [block for block in blocks if block.width]
@@ -146,6 +167,11 @@ class Graph:
             value = (threshold - feature.shift) / feature.scale
             self.demands.splits.setdefault(feature.source, []).append(value)
 
+    def names(self, feature: Feature, value: float) -> None:
+        """Notes that the model treats this number unlike its neighbours."""
+        if feature.source is not None and feature.scale and not feature.text:
+            self.demands.named.setdefault(feature.source, []).append((value - feature.shift) / feature.scale)
+
     def model(self, outputs: Mapping[str, tuple[str, Sequence[int]]]) -> bytes:
         """The file. `outputs`: name -> type and shape without the rows."""
         given: onnx_file.Value = (ROWS, "float64", [len(self.columns)])
@@ -153,8 +179,15 @@ class Graph:
         return onnx_file.model(self._nodes, self._tensors, [given], wanted)
 
 
+def _feature(index: int, column: Column) -> Feature:
+    return Feature(
+        index, column.type == "string", single=column.type == "float", wide=column.type not in ("float", "boolean")
+    )
+
+
 def _moved(feature: Feature, op: str, value: float) -> Feature:
     scale, shift = feature.scale, feature.shift
+    feature = replace(feature, single=False, wide=True)
     if op in ("Add", "Sub"):
         return replace(feature, shift=shift + (value if op == "Add" else -value))
     factor = value if op == "Mul" else 1 / value if value else 0.0

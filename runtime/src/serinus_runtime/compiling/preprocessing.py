@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any, Callable, Sequence
 
 from serinus_runtime.compiling.graph import EXACT, Block, Feature, Graph, Unsupported
+from serinus_runtime.compiling.known import check
 from serinus_runtime.libraries import library
 
 _NOT_A_CODE = -(2.0**40)
@@ -15,10 +18,12 @@ def transform(graph: Graph, step: Any, block: Block) -> Block:
     """What `step` makes of the columns of `block`."""
     if step == "passthrough":
         return block
-    writer = _WRITERS.get(type(step).__name__) if type(step).__module__.startswith("sklearn.") else None
+    name = type(step).__name__
+    writer = _WRITERS.get(name) if type(step).__module__.startswith("sklearn.") else None
     if writer is None:
-        raise Unsupported(f"the step {type(step).__name__}")
-    return writer(graph, step, block)
+        raise Unsupported(f"the step {name}")
+    check(step)
+    return writer(graph, step, block if name in _TAKE_SPARSE else block.dense(name))
 
 
 def _pipeline(graph: Graph, step: Any, block: Block) -> Block:
@@ -36,13 +41,14 @@ def _column_transformer(graph: Graph, step: Any, block: Block) -> Block:
         indices = [int(i) for i in step._transformer_to_input_indices[name]]
         if indices and not (isinstance(part, str) and part == "drop"):
             parts.append(transform(graph, part, graph.pick(block, indices)))
-    return graph.join(parts)
+    return replace(graph.join(parts), sparse=bool(step.sparse_output_))
 
 
 def _feature_union(graph: Graph, step: Any, block: Block) -> Block:
     if step.transformer_weights:
         raise Unsupported("FeatureUnion with weights")
-    return graph.join([transform(graph, part, block) for _, part in step.transformer_list if part != "drop"])
+    parts = [transform(graph, part, block) for _, part in step.transformer_list if part != "drop"]
+    return replace(graph.join(parts), sparse=any(part.sparse for part in parts))
 
 
 def _function(graph: Graph, step: Any, block: Block) -> Block:  # noqa: ARG001
@@ -59,14 +65,14 @@ def _selector(graph: Graph, step: Any, block: Block) -> Block:
 
 
 def _standard(graph: Graph, step: Any, block: Block) -> Block:
-    block = block.numbers("StandardScaler")
+    block = block.doubles("StandardScaler")
     if step.with_mean:
         block = graph.affine(block, "Sub", step.mean_)
     return graph.affine(block, "Div", step.scale_) if step.with_std else block
 
 
 def _min_max(graph: Graph, step: Any, block: Block) -> Block:
-    block = graph.affine(block.numbers("MinMaxScaler"), "Mul", step.scale_)
+    block = graph.affine(block.doubles("MinMaxScaler"), "Mul", step.scale_)
     block = graph.affine(block, "Add", step.min_)
     if not getattr(step, "clip", False):
         return block
@@ -75,18 +81,18 @@ def _min_max(graph: Graph, step: Any, block: Block) -> Block:
 
 
 def _max_abs(graph: Graph, step: Any, block: Block) -> Block:
-    return graph.affine(block.numbers("MaxAbsScaler"), "Div", step.scale_)
+    return graph.affine(block.doubles("MaxAbsScaler"), "Div", step.scale_)
 
 
 def _robust(graph: Graph, step: Any, block: Block) -> Block:
-    block = block.numbers("RobustScaler")
+    block = block.doubles("RobustScaler")
     if step.with_centering:
         block = graph.affine(block, "Sub", step.center_)
     return graph.affine(block, "Div", step.scale_) if step.with_scaling else block
 
 
 def _pca(graph: Graph, step: Any, block: Block) -> Block:
-    block = block.numbers("PCA")
+    block = block.doubles("PCA")
     numpy = library("numpy")
     weights = numpy.asarray(step.components_, dtype="float64").T
     if step.whiten:
@@ -103,10 +109,15 @@ def _is_nan(value: Any) -> bool:
 
 
 def _imputer(graph: Graph, step: Any, block: Block) -> Block:
+    if not all(feature.text for feature in block.features):
+        replace(block, features=tuple(one for one in block.features if not one.text)).doubles("SimpleImputer")
+    empty = getattr(step, "_is_empty_feature", None)
+    if empty is not None and library("numpy").any(empty):
+        raise Unsupported("SimpleImputer for a column that was empty")
     fills: list[float | None] = []
     for feature, value in zip(block.features, step.statistics_):
         fills.append(_text_fill(graph, step, feature, value) if feature.text else _number_fill(step, value))
-    mask = graph.add("IsNaN", block.name)
+    mask = _is_missing(graph, step, block)
     row = graph.constant([[0.0 if fill is None else fill for fill in fills]])
     if any(fill is None for fill in fills):
         mask = graph.add("And", mask, graph.constant([[fill is not None for fill in fills]], "bool"))
@@ -114,8 +125,22 @@ def _imputer(graph: Graph, step: Any, block: Block) -> Block:
     return graph.join([filled, _indicators(graph, step, block)]) if step.add_indicator else filled
 
 
+def _is_missing(graph: Graph, step: Any, block: Block) -> str:
+    """[rows, columns], boolean: NaN, or the number that the step says stands for a missing value."""
+    sign = step.missing_values
+    if sign is None or _is_nan(sign):
+        return graph.add("IsNaN", block.name)
+    if isinstance(sign, (str, bool)) or not isinstance(sign, (int, float)) or not math.isfinite(sign):
+        raise Unsupported("SimpleImputer with a missing_values that is no number")
+    for feature in block.features:
+        if feature.text or feature.source is None or (feature.scale, feature.shift) != (1.0, 0.0):
+            raise Unsupported(f"SimpleImputer.missing_values={sign} behind another step")
+        graph.names(feature, float(sign))
+    return graph.add("Equal", block.name, graph.constant([[float(sign)]]))
+
+
 def _number_fill(step: Any, value: Any) -> float:
-    if not _is_nan(step.missing_values):
+    if step.missing_values is None:
         raise Unsupported("SimpleImputer for other than missing numbers")
     if value is None or value != value:
         raise Unsupported("SimpleImputer for a column that was empty")
@@ -133,7 +158,7 @@ def _text_fill(graph: Graph, step: Any, feature: Feature, value: Any) -> float |
 
 def _indicators(graph: Graph, step: Any, block: Block) -> Block:
     chosen = graph.pick(block.numbers("indicators"), [int(i) for i in step.indicator_.features_])
-    return Block(graph.cast(graph.add("IsNaN", chosen.name), "float64"), (Feature(),) * chosen.width)
+    return Block(graph.cast(_is_missing(graph, step, chosen), "float64"), (Feature(),) * chosen.width)
 
 
 # --- categories ---------------------------------------------------------------------------------------------
@@ -154,6 +179,7 @@ def _numbered(graph: Graph, feature: Feature, categories: Sequence[Any], *, stri
             raise Unsupported("categories that are no exact numbers in a column of numbers")
         else:
             numbers.append(float(value))
+            graph.names(feature, float(value))
     if strict and not feature.text:
         if feature.source is None or (feature.scale, feature.shift) != (1.0, 0.0):
             raise Unsupported("an encoder that refuses unknown numbers made by another step")
@@ -187,7 +213,12 @@ def _one_hot(graph: Graph, step: Any, block: Block) -> Block:
         owners += [i] * len(kept)
         wanted += kept
     found = graph.cast(_matches(graph, block, owners, wanted), "float64")
-    return Block(found, (Feature(),) * len(owners))
+    return Block(found, (Feature(),) * len(owners), _is_sparse(step))
+
+
+def _is_sparse(step: Any) -> bool:
+    """`sparse` is its name before scikit-learn 1.2."""
+    return bool(getattr(step, "sparse_output", getattr(step, "sparse", True)))
 
 
 def _grouped_one_hot(graph: Graph, step: Any, block: Block, groups: Sequence[Any]) -> Block:
@@ -218,7 +249,8 @@ def _grouped_one_hot(graph: Graph, step: Any, block: Block, groups: Sequence[Any
         row, column = row + part.shape[0], column + part.shape[1]
     found = graph.cast(_matches(graph, block, owners, wanted), "float64")
     summed = graph.add("MatMul", found, graph.constant(weights))
-    return Block(graph.add("Add", summed, graph.constant([numpy.concatenate(shifts)])), (Feature(),) * column)
+    name = graph.add("Add", summed, graph.constant([numpy.concatenate(shifts)]))
+    return Block(name, (Feature(),) * column, _is_sparse(step))
 
 
 def _ordinal(graph: Graph, step: Any, block: Block) -> Block:
@@ -261,6 +293,9 @@ def _coded(value: Any) -> float:
 
 
 Writer = Callable[[Graph, Any, Block], Block]
+
+_TAKE_SPARSE = ("Pipeline", "VarianceThreshold", "SelectKBest", "SelectPercentile", "SelectFromModel")
+"""Steps that do the same to a sparse matrix as to another."""
 
 _WRITERS: dict[str, Writer] = {
     "Pipeline": _pipeline,

@@ -3,9 +3,11 @@
     python -I -c "... from serinus_runtime.compiling.prove import main; main()" config.json
 
 config: {"compiled": directory that `convert` wrote, "artifact", "readable", "scratch", "confine"}. Prints {"rows",
-"own", "differing": row numbers, "largest": the largest difference, "refusals": rows that only one of the two refuses,
-"alone": rows that are answered otherwise alone, "original": scores of the model's own rows, "compiled": the same}. The
-scores are each answer's last column, None where there is none.
+"own", "differing": row numbers, "largest": the largest difference, "margins": of how many rows what is behind the
+answer was compared, "behind": rows for which that differs, "splits": how many places trees decide at, "at_splits": at
+how many of them a row stands, "refusals": rows that only one of the two refuses, "alone": rows that are answered
+otherwise alone, "original": scores of the model's own rows, "compiled": the same}. The scores are each answer's last
+column, None where there is none.
 """
 
 from __future__ import annotations
@@ -50,16 +52,33 @@ def prove(directory: Path, artifact: Path) -> dict[str, Any]:
     both = [i for i in answered if not isinstance(alone[i], int)]
     given = library("numpy").array([alone[i][0] for i in both]) if both else wanted[:0]
     differences = _differences(wanted[both], given)
+    behind = _behind(directory, model, rows, [i for i in both if not proof["left_out"][i]])
     return {
         "rows": len(rows),
         "own": own,
         "differing": [i for i, difference in zip(both, differences) if not difference <= TOLERANCE],
         "largest": max((d for d in differences if math.isfinite(d)), default=0.0),
+        "margins": len(behind),
+        "behind": [i for i, difference in behind.items() if not difference <= TOLERANCE],
+        "splits": proof["splits"],
+        "at_splits": proof["at_splits"],
         "refusals": refusals,
         "alone": _otherwise_together(model, [rows[i] for i in both], given, both),
         "original": [_score(wanted[i]) if verdicts[i] == ANSWERED else None for i in range(own)],
         "compiled": [None if isinstance(alone[i], int) else _score(alone[i][0]) for i in range(own)],
     }
+
+
+def _behind(directory: Path, model: compiled.CompiledModel, rows: Rows, numbers: Sequence[int]) -> dict[int, float]:
+    """By number of each row in `numbers`: how far what is behind its answer is from what it is for the original. Empty
+    where the answer is all there is."""
+    if not (directory / "margins.onnx").exists() or not numbers:
+        return {}
+    wanted = library("numpy").load(directory / "margins.npy", allow_pickle=False)
+    plan = json.loads((directory / "plan.json").read_text(encoding="utf-8"))
+    margins = compiled.CompiledModel((directory / "margins.onnx").read_bytes(), plan, model.signature)
+    given = margins.predict_rows([rows[i] for i in numbers])
+    return dict(zip(numbers, _differences(wanted[numbers], given)))
 
 
 def _asked(ask: Callable[..., Any], *given: Any) -> Any:

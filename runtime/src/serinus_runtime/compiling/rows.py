@@ -14,13 +14,17 @@ RowList = List[List[Any]]
 
 MOST_OF_THE_MODEL = 2000
 _MOST_TEXTS = 40
-_MOST_SPLITS = 200
+MOST_AT_SPLITS = 3000
+"""Rows on and beside the splits of trees; of more splits a part is taken, evenly, and the proof says which part."""
 _MIXED = 100
 _UNSEEN = "no category of any model: 3f9a2c"
 _WHOLE = {"integer": 1 << 31, "long": 1 << 63}
-_ODD_FLOATS = (0.0, -0.0, 1, -1, 0.5, 1e-45, 5e-324, 16777217.0, 0.1, 1e10)
+_ENDS = (1 << 24, 1 << 31, 1 << 53, 1 << 63)
+"""Where whole numbers cease to be exact in float32, in 32 bits, in float64 and in 64 bits."""
+_ODD_FLOATS = (0.0, -0.0, 1, -1, 0.5, 0.1, 1e10, 5e-324, 2.2250738585072014e-308, 1e-45, 1.1754943508222875e-38)
+"""Among them the smallest numbers of float64 and float32, denormal and normal."""
 _LARGEST_FLOAT32 = 3.4028235e38
-_HUGE_FLOATS = (1e39, -1e39, 1e308)
+_HUGE_FLOATS = (1e39, -1e39, 1e308, math.inf, -math.inf)
 _TRIED_CLOSELY = 6
 """Columns that are given every huge number; the others one, as what fails must be asked alone, which takes its time."""
 
@@ -34,7 +38,7 @@ def edge_rows(
     rows = [_with(base[0], i, value) for i, pool in enumerate(pools) for value in pool]
     rows.sort(key=_likely_refused)
     dice = random.Random(7)  # noqa: S311  the same rows each time, not a secret
-    rows += _at_splits(columns, base[0], demands, dice)
+    rows += _at_splits(columns, base, demands)
     rows += _everywhere(columns, base)
     mixed = [_mixed(base, pools, dice, share) for share in (0.1, 0.5) for _ in range(_MIXED // 2)]
     return rows + sorted(mixed, key=_likely_refused)
@@ -61,14 +65,25 @@ def _pool(column: Column, index: int, demands: Demands, texts: Mapping[int, Mapp
         return [*known, *near, _UNSEEN, "", " ", "\ud800", *([] if column.required else [None])]
     if column.type == "boolean":
         return [True, False, *([] if column.required else [None])]
-    known_numbers = demands.known.get(index, [])[:_MOST_TEXTS]
+    known_numbers = _some([*demands.known.get(index, []), *demands.named.get(index, [])], _MOST_TEXTS)
     beside = [*known_numbers, *(number + 1 for number in known_numbers[-2:])]
     if column.type in _WHOLE:
         end = _WHOLE[column.type]
-        odd_numbers = [0, -1, 1.0, 3.0, end - 1, -end, min(end - 1, EXACT), min(end - 1, EXACT + 1)]
-        return [*(int(number) for number in beside), *odd_numbers]
+        ends = [sign * (number + by) for number in _ENDS for by in (-1, 0, 1) for sign in (1, -1)]
+        within = [number for number in ends if -end <= number < end]
+        return [*(int(number) for number in beside if abs(number) < end), 0, -1, 1.0, 3.0, *within, -end]
+    beside += [step(number, by) for number in demands.named.get(index, [])[:2] for by in (1, -1)
+               for step in (_step64, _step32)]  # fmt: skip
+    beside += [step(sign * float(number), by) for number in _ENDS for sign in (1, -1) for by in (0, 1, -1)
+               for step in (_step64, _step32)]  # fmt: skip
     huge = [*_HUGE_FLOATS, *_beyond(demands, index)] if index < _TRIED_CLOSELY else _HUGE_FLOATS[:1]
     return [*beside, *(number + 0.5 for number in known_numbers[:1]), *_ODD_FLOATS, None, *huge]
+
+
+def _some(values: Sequence[float], most: int) -> list[float]:
+    """Each once, in order; of more than `most` a part that is spread evenly."""
+    found = sorted({value for value in values if math.isfinite(value)})
+    return found if len(found) <= most else [found[i * len(found) // most] for i in range(most)]
 
 
 def _beyond(demands: Demands, index: int) -> list[float]:
@@ -77,20 +92,36 @@ def _beyond(demands: Demands, index: int) -> list[float]:
     return [value for end in ends for value in (end * 0.99, end * 1.01) if math.isfinite(value)]
 
 
-def _at_splits(columns: Sequence[Column], row: Sequence[Any], demands: Demands, dice: random.Random) -> RowList:
-    """Every column that trees look at is put on a split, or a hair beside it as float64 or as float32 has it; one of
-    whole numbers on either side."""
+def _at_splits(columns: Sequence[Column], base: RowList, demands: Demands) -> RowList:
+    """Rows of `base` with every column that trees look at on a split, or a hair beside it as float64 or as float32 has
+    it; one of whole numbers on either side. Every split once, as far as `MOST_AT_SPLITS` rows reach."""
+    lists = {}
+    for index, splits in demands.splits.items():
+        values: list[Any] = []
+        for split in _some(splits, most_splits(columns[index])):
+            values += _beside(columns[index], split)
+        if values:
+            lists[index] = values
     rows: RowList = []
-    for _ in range(_MOST_SPLITS if demands.splits else 0):
-        changed = list(row)
-        for index, splits in demands.splits.items():
-            value = dice.choice(_BESIDE)(dice.choice(splits))
-            if columns[index].type in ("double", "float"):
-                changed[index] = value
-            elif columns[index].type in _WHOLE and abs(value) < _WHOLE["integer"] - 1:
-                changed[index] = math.floor(value) + dice.randrange(2)
+    for number in range(max(map(len, lists.values()), default=0)):
+        changed = list(base[number % len(base)])
+        for index, values in lists.items():
+            changed[index] = values[number % len(values)]
         rows.append(changed)
     return rows
+
+
+def most_splits(column: Column) -> int:
+    """How many different splits of a column the rows of a proof stand at."""
+    return MOST_AT_SPLITS // (2 if column.type in _WHOLE else len(_BESIDE))
+
+
+def _beside(column: Column, split: float) -> list[Any]:
+    if column.type in ("double", "float"):
+        return list(dict.fromkeys(step(split) for step in _BESIDE))
+    if column.type in _WHOLE and abs(split) < _WHOLE[column.type] - 1:
+        return [math.floor(split), math.floor(split) + 1]
+    return []
 
 
 def _step64(value: float, by: int) -> float:
