@@ -15,7 +15,7 @@ import pytest
 import xgboost
 from mlflow.models import infer_signature
 from sklearn.compose import ColumnTransformer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
@@ -120,10 +120,10 @@ def test_what_was_proven_once_is_used_by_the_next_worker_without_a_proof(
     np.testing.assert_array_equal(*map(np.asarray, answers))
 
 
-@pytest.mark.parametrize("name", ["", "matrix-7", "data matrix-7", "data x", "data data"])
+@pytest.mark.parametrize("name", ["", "matrix-labels", "data matrix-7", "data x", "data data"])
 def test_a_way_that_goes_by_no_such_name_is_proven_anew(data: pd.DataFrame, tmp_path: Path, name: str) -> None:
     sklearn_numbers(data, tmp_path / "m")
-    assert Model.read(tmp_path / "m", proven=name).proven == "data matrix-0"
+    assert Model.read(tmp_path / "m", proven=name).proven == "data matrix-model"
 
 
 def test_what_the_public_way_refuses_is_not_answered_by_the_shorter_one(data: pd.DataFrame, tmp_path: Path) -> None:
@@ -184,15 +184,17 @@ def test_a_model_that_needs_column_names_gets_a_data_frame() -> None:
 
 def test_whole_numbers_that_a_matrix_cannot_hold_go_as_a_data_frame() -> None:
     kinds: list[type] = []
+    model = LinearRegression().fit(pd.DataFrame({"amount": [1.0, 2.0, 4.0], "count": [1, 5, 2]}), [1.0, 2.0, 3.0])
 
     def kept(data: Any) -> Any:
         kinds.append(type(data))
-        return total(data)
+        return model.predict(data)
 
-    model = warmed(total, kept)
-    assert model.way == "matrix"
+    served = Model(Loaded(model.predict, kept, model, "mlflow.sklearn"), SIGNATURE)
+    served.warm_up(EXAMPLE)
+    assert served.way == "matrix"
     for count, kind in ((2**53, np.ndarray), (2**53 + 1, pd.DataFrame)):
-        model.predict(model.bind(Table(("amount", "count"), [[0.0, count]])))
+        served.predict(served.bind(Table(("amount", "count"), [[0.0, count]])))
         assert kinds[-1] is kind
 
 

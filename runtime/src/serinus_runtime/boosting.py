@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import ctypes
+import json
 from typing import Any, Callable
 
 from serinus_runtime.libraries import library
 
-_CONFIG = (
-    b'{"type":0,"training":false,"iteration_begin":0,"iteration_end":0,"missing":NaN,"strict_shape":false,"cache_id":0}'
-)
 
-
-def dense_predict(booster: Any) -> Callable[[Any], Any] | None:
+def dense_predict(booster: Any, *, missing: float = float("nan"), rounds: int = 0) -> Callable[[Any], Any] | None:
     """`XGBoosterPredictFromDense` bound to `booster`: a float matrix in, its predictions out, of the same shape as
     `inplace_predict` gives. None where this version of XGBoost has no such function. Documented in `xgboost/c_api.h`.
+
+    `missing`: the number that is taken for a missing value, beside NaN. `rounds`: how many boosting rounds predict; 0:
+    all.
     """
+    settings = {"type": 0, "training": False, "iteration_begin": 0, "iteration_end": rounds, "missing": missing,
+                "strict_shape": False, "cache_id": 0}  # fmt: skip
+    config = json.dumps(settings).encode()
     native = getattr(library("xgboost.core"), "_LIB", None)
     function = getattr(native, "XGBoosterPredictFromDense", None)
     if function is None:
@@ -34,7 +37,7 @@ def dense_predict(booster: Any) -> Callable[[Any], Any] | None:
         code = function(
             handle,
             interface.encode(),
-            _CONFIG,
+            config,
             None,
             ctypes.byref(shape),
             ctypes.byref(dimensions),

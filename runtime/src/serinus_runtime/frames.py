@@ -56,7 +56,8 @@ class Frames:
         array = floats(rows, self._uniform or "float64")
         if array is None:
             self._blame(rows)
-        return array.reshape(len(rows), len(self.columns))
+        # Laid out as MLflow's frames are, column by column: sums over another layout differ in their last digits.
+        return library("numpy").asfortranarray(array.reshape(len(rows), len(self.columns)))
 
     def _blame(self, rows: Rows) -> NoReturn:
         """RequestError names the column whose value does not fit."""

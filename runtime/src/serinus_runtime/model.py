@@ -72,7 +72,7 @@ class Model:
             bound = self.bind(Invocations(self.signature).parse_object(example).payload)
             whole = not isinstance(bound, TableBound) or bound.frames is self._frames
             if whole and not self.signature.has_params:
-                self._way = recalled(self._loaded, proven) or choose(self._loaded, bound)
+                self._way = self._recalled(proven) or choose(self._loaded, bound)
             began = time.perf_counter()
             self.seen = self.predict(bound).outputs
             self.warm_up_ms = round((time.perf_counter() - began) * 1000, 3)
@@ -85,6 +85,9 @@ class Model:
             score_index(self.seen, score_output)
         except KeyError as error:
             raise StartFailure(f"`score_output`: {error.args[0]}") from error
+
+    def _recalled(self, proven: str) -> Way | None:
+        return recalled(self._loaded, self._frames.columns if self._frames else (), proven)
 
     @property
     def way(self) -> str:

@@ -1,8 +1,9 @@
-"""Which way to predict: MLflow's own predict, or a shorter one that is proven at load to give the same answers.
+"""Which way to predict: MLflow's own predict, or a shorter one for which there is a reason why it answers the same.
 
-Proven means: on the rows of the model's input example, alone and together, and on rows made of them by moving numbers,
-leaving them out and changing the order, the shorter way gives the same type, names, shape and numbers, up to the
-rounding of the last digits that another memory layout brings, and raises where the public way raises.
+The reasons are in `shortcuts`. On top of them every shortcut is checked at load, on the rows of the model's input
+example, alone and together, and on rows made of them: numbers moved and left out, numbers at the ends of types, numbers
+that the model takes for missing ones, times at the ends of nanoseconds. It must give the same type, names, shape and
+numbers, and the same scores behind labels, and raise where the public way raises.
 
 That takes some dozens of predictions. It is done once for a release and host: workers that come later are told what
 was proven (`recalled`).
@@ -13,18 +14,24 @@ from __future__ import annotations
 import math
 from typing import Any, Callable, NamedTuple, Sequence
 
-from serinus_runtime.boosting import dense_predict
-from serinus_runtime.errors import ModelFailure
+from serinus_runtime.errors import ModelFailure, RequestError
 from serinus_runtime.frames import Frames
 from serinus_runtime.inputs import Bound, TableBound
-from serinus_runtime.libraries import loaded as imported
 from serinus_runtime.loading import Loaded, Predict
 from serinus_runtime.outputs import outputs_of
 from serinus_runtime.payload import Rows
+from serinus_runtime.shortcuts import Shortcut, matrix_shortcuts, passes_enforcement, signs_of
+from serinus_runtime.signature import Column
 
-_MATRIX_FLAVORS = ("mlflow.sklearn", "mlflow.xgboost", "mlflow.lightgbm")
-_TOLERANCE = {"FP64": 1e-9, "FP32": 1e-6, "FP16": 1e-3}
+_TOLERANCE = {"FP64": 1e-12, "FP32": 1e-7, "FP16": 1e-3}
+"""What threads may change that add up in another order each time."""
 _MOST_ROWS = 5
+_NUMBERS = ("double", "float", "integer", "long")
+_EXTREMES = (0, -0.0, 5e-324, 1e-45, 1e-38, (1 << 24) + 1, (1 << 31) - 1, (1 << 31) + 1, (1 << 53) - 1, 1 << 53,
+             (1 << 53) + 1, (1 << 63) - 1, -(1 << 63), 3.5e38, 1e308)  # fmt: skip
+_TIMES = ("1677-09-21T00:12:44", "1970-01-01T00:00:00", "2262-04-11T23:47:16", "1600-01-01T00:00:00",
+          "2300-01-01T00:00:00")  # fmt: skip
+_LARGEST = {"integer": 1 << 31, "long": 1 << 63}
 
 
 class Way(NamedTuple):
@@ -40,14 +47,19 @@ class Way(NamedTuple):
 _DATA, _MATRIX = "data", "matrix-"
 
 
-def recalled(loaded: Loaded, name: str) -> Way | None:
-    """The way that `choose` has proven for the same model in the same environment. None: none goes by that name."""
+def recalled(loaded: Loaded, columns: Sequence[Column], name: str) -> Way | None:
+    """The way that `choose` has proven for the same model in the same environment. None: none goes by that name, or
+    there is no reason for it."""
     words = name.split()
-    calls = {f"{_MATRIX}{number}": call for number, call in enumerate(_matrix_calls(loaded))}
-    by_data = loaded.direct if _DATA in words else None
+    calls = {_MATRIX + shortcut.name: shortcut.call for shortcut in _matrix_shortcuts(loaded, Frames(columns))}
+    by_data = loaded.direct if _DATA in words and passes_enforcement(loaded, columns) else None
     by_matrix = next((calls[word] for word in words if word in calls), None)
     found = Way(by_data, by_matrix, name=name)
     return found if len(words) == sum(way is not None for way in (by_data, by_matrix)) > 0 else None
+
+
+def _matrix_shortcuts(loaded: Loaded, frames: Frames) -> list[Shortcut]:
+    return matrix_shortcuts(loaded, frames.columns) if frames.has_matrix else []
 
 
 def choose(loaded: Loaded, example: Bound) -> Way:
@@ -56,47 +68,62 @@ def choose(loaded: Loaded, example: Bound) -> Way:
         return _choose_for_table(loaded, example)
     cases = [example, *(example.row(i) for i in range(min(len(example.rows), _MOST_ROWS)))]
     expected = [_attempt(loaded.public, case.data()) for case in cases]
-    if all(_same(want, _attempt(loaded.direct, case.data())) for want, case in zip(expected, cases)):
+    if passes_enforcement(loaded, ()) and all(
+        _same(want, _attempt(loaded.direct, case.data())) for want, case in zip(expected, cases)
+    ):
         return Way(by_data=loaded.direct, name=_DATA)
     return Way(note="predict without MLflow's schema enforcement gave other answers on the input example: not used")
 
 
 def _choose_for_table(loaded: Loaded, example: TableBound) -> Way:
     frames = example.frames
-    cases = variants(frames, example.rows[:_MOST_ROWS])
+    cases = _buildable(frames, variants(frames, example.rows[:_MOST_ROWS], signs_of(loaded.raw)))
     expected = [_attempt(loaded.public, frames.frame(rows)) for rows in cases]
     by_data = by_matrix = None
     names = []
-    if all(_same(want, _attempt(loaded.direct, frames.frame(rows))) for want, rows in zip(expected, cases)):
+    if passes_enforcement(loaded, frames.columns) and all(
+        _same(want, _attempt(loaded.direct, frames.frame(rows))) for want, rows in zip(expected, cases)
+    ):
         by_data = loaded.direct
         names.append(_DATA)
-    for number, call in enumerate(_matrix_calls(loaded) if frames.has_matrix else ()):
-        if all(_same(want, _attempt(call, frames.matrix(rows))) for want, rows in zip(expected, cases)):
-            by_matrix = call
-            names.append(f"{_MATRIX}{number}")
+    for shortcut in _matrix_shortcuts(loaded, frames):
+        if _holds(shortcut, frames, cases, expected):
+            by_matrix = shortcut.call
+            names.append(_MATRIX + shortcut.name)
             break
     note = "" if by_data or by_matrix else "no shorter way gave the answers of MLflow's own predict: it is used"
     return Way(by_data, by_matrix, note, " ".join(names))
 
 
-def _matrix_calls(loaded: Loaded) -> list[Predict]:
-    """What may take a matrix in place of a DataFrame, the quickest first. Candidates: the parity decides."""
-    if loaded.flavor not in _MATRIX_FLAVORS:
-        return []
-    xgboost = imported("xgboost")
-    if xgboost is None or loaded.flavor != "mlflow.xgboost":
-        return [loaded.direct]
-    if isinstance(loaded.raw, xgboost.Booster):
-        native = dense_predict(loaded.raw)
-        return [native, loaded.raw.inplace_predict] if native else [loaded.raw.inplace_predict]
-    booster = loaded.raw.get_booster()
-    margins = dense_predict(booster) or booster.inplace_predict
-    # Past MLflow's wrapper, which inspects a signature each time, and scikit-learn's, which checks what a matrix is.
-    return [margins, lambda matrix: (margins(matrix) > 0.5).astype("int64"), loaded.raw.predict, loaded.direct]
+def _holds(shortcut: Shortcut, frames: Frames, cases: Sequence[Rows], expected: Sequence[_Attempt]) -> bool:
+    for want, rows in zip(expected, cases):
+        matrix = frames.matrix(rows)
+        if matrix is None:  # such rows go as a frame
+            continue
+        if not _same(want, _attempt(shortcut.call, matrix)):
+            return False
+        if shortcut.scores is not None and shortcut.wanted is not None:
+            behind = _attempt(shortcut.wanted, frames.frame(rows))
+            if not _same(behind, _attempt(shortcut.scores, matrix)):
+                return False
+    return True
 
 
-def variants(frames: Frames, rows: Rows) -> list[Rows]:
-    """Batches of rows like `rows` to try two ways on: together, alone, reversed, moved, zero, with missing numbers."""
+def _buildable(frames: Frames, batches: Sequence[Rows]) -> list[Rows]:
+    """Those that are not refused before any model is asked."""
+    found = []
+    for rows in batches:
+        try:
+            frames.frame(rows)
+        except RequestError:
+            continue
+        found.append(rows)
+    return found
+
+
+def variants(frames: Frames, rows: Rows, signs: Sequence[float] = ()) -> list[Rows]:
+    """Batches of rows like `rows` to try two ways on: together, alone, reversed, moved, zero, with missing numbers. A
+    row for each of `signs`, which stand for a missing number, and for each end of the types."""
     kinds = [column.type for column in frames.columns]
 
     def changed(change: Callable[[Any, str, int], Any]) -> Rows:
@@ -106,15 +133,28 @@ def variants(frames: Frames, rows: Rows) -> list[Rows]:
     batches += [
         changed(lambda value, kind, i: _moved(value, kind, 1 + i)),
         changed(lambda value, kind, i: _moved(value, kind, -3 * i - 1)),
-        changed(lambda value, kind, _: 0 if kind in ("double", "float", "integer", "long") else value),
+        changed(lambda value, kind, _: 0 if kind in _NUMBERS else value),
         changed(lambda value, kind, _: None if kind in ("double", "float") else value),
         changed(lambda value, kind, i: None if kind in ("double", "float") and i % 7 == 0 else value),
     ]
+    for number in dict.fromkeys([*signs, *_EXTREMES]):
+        batches.append([[_at(value, kind, number) for value, kind in zip(rows[0], kinds)]])
+    for time in _TIMES if "datetime" in kinds else ():
+        batches.append([[time if kind == "datetime" else value for value, kind in zip(rows[0], kinds)]])
     return batches
 
 
+def _at(value: Any, kind: str, number: float) -> Any:
+    """`number`, where a column of `kind` can hold it."""
+    if kind in _LARGEST:
+        return int(number) if -_LARGEST[kind] <= number < _LARGEST[kind] and number == int(number) else value
+    if kind not in ("double", "float") or (kind == "float" and abs(number) > 3.4e38):
+        return value
+    return float(number)
+
+
 def _moved(value: Any, kind: str, by: int) -> Any:
-    if value is None or kind not in ("double", "float", "integer", "long"):
+    if value is None or kind not in _NUMBERS:
         return value
     return int(value) + by if kind in ("integer", "long") else value * 1.07 + by / 10
 

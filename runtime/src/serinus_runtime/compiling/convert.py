@@ -154,6 +154,8 @@ def _save_proof(directory: Path, parts: Sequence[Part], splits: Mapping[str, int
 
 def _check_names(model: Loaded, columns: tuple[Column, ...]) -> None:
     """The graph knows columns by their place."""
+    if library_of(model.raw) == "lightgbm":  # it knows them by their place as well
+        return
     trained = getattr(model.raw, "feature_names_in_", None)
     if trained is None and library_of(model.raw) in ("xgboost", "catboost"):
         trained = getattr(model.raw, "feature_names", None) or getattr(model.raw, "feature_names_", None)
