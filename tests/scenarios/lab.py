@@ -237,7 +237,7 @@ class FakeTarget:
         loads = self.behaviours[release.version].loads
         awake = PlacementState.ASLEEP if release.version in self.asleep else PlacementState.READY
         state = awake if loads else PlacementState.FAILED
-        reason = "" if loads else "exited with 1: ImportError"
+        reason = "" if loads else "ImportError"
         return Placement(release.id, state, reason, f"/sockets/{release.id}", 1, 100_000_000, load_seconds=0.1)
 
 

@@ -40,4 +40,9 @@ class ModelFailure(RuntimeFailure):
 
 
 class StartFailure(RuntimeFailure):
-    """The model, its environment or this machine does not let the worker start."""
+    """The model, its environment or this machine does not let the worker start. `environment`: whether it might in
+    another environment."""
+
+    def __init__(self, message: str, *, environment: bool = True) -> None:
+        super().__init__(message)
+        self.environment = environment

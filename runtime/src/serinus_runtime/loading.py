@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Callable, Mapping, NamedTuple
 
+from serinus_runtime import traces
 from serinus_runtime.errors import StartFailure
 from serinus_runtime.libraries import library, loaded, uncollected
 
@@ -35,22 +36,20 @@ def load(artifact: Path, mlmodel: Mapping[str, Any]) -> Loaded:
         with uncollected():
             return _with_mlflow(artifact, flavor) if _has_mlflow() else _without_mlflow(artifact, function, flavor)
     except ImportError as error:
-        missing = error.name or "a library"
-        raise StartFailure(
-            f"the model's environment cannot import {missing} ({_first_line(error)}); "
-            "add it to the model's requirements and log it again"
-        ) from error
+        message, environment = traces.import_failure(error, artifact)
+        raise StartFailure(message, environment=environment) from error
     except MemoryError as error:
-        raise StartFailure("the model does not fit into its memory limit") from error
+        raise StartFailure("the model does not fit into its memory limit", environment=False) from error
     except StartFailure:
         raise
-    except (Exception, SystemExit) as error:
-        raise StartFailure(f"the model does not load: {type(error).__name__}: {_first_line(error)}") from error
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else "no reason given"
+    except SystemExit as error:
+        where = traces.at(error, artifact)
+        raise StartFailure(f"the model ended the process while it was loaded{where}", environment=False) from error
+    except Exception as error:
+        broken = traces.broken_file(error)
+        raise StartFailure(
+            f"the model does not load: {traces.described(error, artifact)}", environment=not broken
+        ) from error
 
 
 def _has_mlflow() -> bool:

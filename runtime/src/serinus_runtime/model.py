@@ -15,6 +15,7 @@ from serinus_runtime.outputs import Output, check_rows, joined, outputs_of, scor
 from serinus_runtime.paths import Way, choose, recalled
 from serinus_runtime.payload import Payload
 from serinus_runtime.signature import Signature, read_mlmodel, signature_of
+from serinus_runtime.traces import at
 
 
 class Answer(NamedTuple):
@@ -78,7 +79,9 @@ class Model:
             self.warm_up_ms = round((time.perf_counter() - began) * 1000, 3)
         except (RequestError, ModelFailure) as error:
             reason = error.__cause__ or error
-            raise StartFailure(f"the model does not answer its own input example: {_brief(reason)}") from error
+            raise StartFailure(
+                f"the model does not answer its own input example: {_brief(reason)}{at(reason)}"
+            ) from error
         if self._way.note:
             self.notes.append(self._way.note)
         try:

@@ -13,14 +13,15 @@ from serinus_runtime.errors import RuntimeFailure
 
 
 def run(answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
-    """Prints `answer(config)`, of the configuration file that the first argument names; {"error": reason} with exit
-    status 1 where that fails."""
+    """Prints `answer(config)`, of the configuration file that the first argument names; where that fails
+    {"error": reason, "environment": whether another one might help}, with exit status 1."""
     config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     answers = _own_stdout()
     try:
         print(json.dumps(answer(config)), file=answers, flush=True)
     except (RuntimeFailure, OSError) as error:
-        print(json.dumps({"error": str(error)}), file=answers, flush=True)
+        told = {"error": str(error), "environment": getattr(error, "environment", True)}
+        print(json.dumps(told), file=answers, flush=True)
         sys.exit(1)
 
 

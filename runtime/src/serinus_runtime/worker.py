@@ -17,7 +17,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
-from serinus_runtime import compiled, confine, serving
+from serinus_runtime import compiled, confine, serving, traces
 from serinus_runtime.config import Config
 from serinus_runtime.errors import StartFailure
 from serinus_runtime.model import Model
@@ -62,7 +62,8 @@ def serve_one(config: Config, keep: Sequence[int] | None, imported: str | None =
         reporter.say("failed", reason=str(error))
         sys.exit(1)
     except BaseException as error:
-        reporter.say("failed", reason=f"the worker failed while it loaded the model: {type(error).__name__}")
+        where = traces.at(error, config.artifact)
+        reporter.say("failed", reason=f"the worker failed while it loaded the model: {type(error).__name__}{where}")
         raise
     # What is there now stays: the collector of garbage need not look at it again.
     gc.collect()

@@ -73,6 +73,14 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Combination:
+    """Requirement lines that one file of an artifact, or several together, ask for."""
+
+    source: str
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Requirements:
     """What an artifact says that it needs."""
 
@@ -84,6 +92,8 @@ class Requirements:
     """What is unpinned is resolved as of this day."""
     source: str = ""
     """The file that they were read from."""
+    alternatives: tuple[Combination, ...] = ()
+    """What other files of the artifact say, to be tried in this order where `packages` does not do."""
 
 
 @dataclass(frozen=True, slots=True)

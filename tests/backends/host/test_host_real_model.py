@@ -78,7 +78,7 @@ def test_a_real_model_whose_files_are_missing_says_what_is(real, tmp_path):
     release = replace(real.release(), artifact_path=tmp_path)
     real.target.place(release)
     failed = real.until(release.id, PlacementState.FAILED)
-    assert failed.reason.startswith("exited with 1: ")
+    assert failed.reason.startswith("the model does not load: ")
     assert "MLmodel" in failed.reason
 
 

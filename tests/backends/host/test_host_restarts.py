@@ -78,7 +78,11 @@ def test_an_old_worker_goes_on_answering_where_a_new_one_does_not_come_up_and_th
     host.kill()
     host.release(load="exit")
     host.start()
-    wait_until(lambda: "a new one exited with 3 while loading" in host.target.observe()[first.release].reason)
+    wait_until(
+        lambda: (
+            "a new one while loading: it ended itself with exit status 3" in host.target.observe()[first.release].reason
+        )
+    )
     assert host.ask(first).body["pid"] == first.pid
     host.release(load="ok")
     assert host.until(first.release, PlacementState.READY, but=first.pid).reason == ""

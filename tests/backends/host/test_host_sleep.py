@@ -117,7 +117,7 @@ def test_a_wake_that_fails_is_answered_503_with_retry_after_and_tried_again(slee
     assert (answer.status, int(answer.headers["retry-after"]) >= 1) == (503, True)
     assert "does not come up" in answer.error
     failed = sleepy.until(asleep.release, PlacementState.FAILED)
-    assert failed.reason == "exited with 1: ModuleNotFoundError: No module named 'xgboost'"
+    assert failed.reason == "ModuleNotFoundError: No module named 'xgboost'"
     sleepy.release(load="ok")
     sleepy.come_up(asleep.release)
 

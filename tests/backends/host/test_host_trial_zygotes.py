@@ -185,9 +185,9 @@ def test_the_end_of_a_forked_trial_is_told_as_that_of_any(trials, model, environ
     trials.loads(environment, path)
     with pytest.raises(Unbuildable, match="killed by SIGABRT: Fatal Python error: Aborted"):
         asked(trials, path, 1.0)
-    with pytest.raises(Unbuildable, match="exited with 3"):
+    with pytest.raises(Unbuildable, match="ended itself with exit status 3"):
         asked(trials, path, 2.0)
-    with pytest.raises(Unbuildable, match=r"exited with 1: the model failed on the rows: ValueError$"):
+    with pytest.raises(Unbuildable, match=r": the model failed on the rows: ValueError$"):
         asked(trials, path, 3.0)
     assert asked(trials, path, 4.0) == 4.0
 

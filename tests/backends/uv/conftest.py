@@ -56,7 +56,12 @@ class Index:
 
     @property
     def option(self) -> str:
-        return f"--index-url http://user:secret-token@{self.host}/simple"
+        """As a model names it; the operator has its credentials."""
+        return f"--index-url http://{self.host}/simple"
+
+    @property
+    def url(self) -> str:
+        return f"http://user:secret-token@{self.host}/simple"
 
     def add(
         self, name: str, version: str, day: str, *requires: str, code: str = "", more: Mapping[str, str] | None = None
@@ -136,8 +141,8 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def environments(home: Path) -> UvEnvironments:
-    return UvEnvironments(home, always=(), accelerate=False)
+def environments(home: Path, index: Index) -> UvEnvironments:
+    return UvEnvironments(home, always=(), accelerate=False, indexes=[index.url])
 
 
 Prepare = Callable[..., Environment]

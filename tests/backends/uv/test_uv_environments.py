@@ -106,7 +106,7 @@ def test_mlflow_is_added_where_the_requirements_do_not_name_it(index: Any, prepa
     index.add("mlflow", "2.9", "2023-01-01")
     index.add("mlflow_skinny", "2.9", "2023-01-01")
     index.add("scorer", "1.0", "2023-01-01")
-    adding = UvEnvironments(home, accelerate=False)
+    adding = UvEnvironments(home, accelerate=False, indexes=[index.url])
     environment = prepare("scorer", using=adding)
     assert "mlflow==2.9" in environment.lock.read_text()
     assert "added what is needed to load a model and was not required: mlflow" in environment.tried
@@ -250,9 +250,9 @@ from pathlib import Path
 from serinus.backends.uv import UvEnvironments
 from serinus.core.values import Requirements
 
-home, option = sys.argv[1:]
+home, option, index = sys.argv[1:]
 requirements = Requirements((option, "scorer"), None, None, "requirements.txt")
-environments = UvEnvironments(Path(home), always=(), accelerate=False)
+environments = UvEnvironments(Path(home), always=(), accelerate=False, indexes=[index])
 print(environments.prepare(requirements, lambda _: None, lambda line: print(line, flush=True)).digest)
 """
 
@@ -263,7 +263,7 @@ def elsewhere(home: Path, index: Any) -> Iterator[Callable[[], subprocess.Popen[
     started: list[subprocess.Popen[str]] = []
 
     def start() -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", ELSEWHERE, str(home), index.option]
+        command = [sys.executable, "-c", ELSEWHERE, str(home), index.option, index.url]
         started.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
         return started[-1]
 

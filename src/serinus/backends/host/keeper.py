@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from serinus.backends.host.apology import Apology
+from serinus.backends.host.last_words import why_ended
 from serinus.backends.host.limits import Limits
 from serinus.backends.host.listener import Listener
 from serinus.backends.host.memory import Memory
@@ -360,9 +361,9 @@ class Keeper:
             await process.kill()
             return f"was not ready within {self._limits.load:g} s and was killed"
         if report is None:
-            return f"{ending(process.exited.result())} while loading"
+            return f"while loading: {why_ended(process.exited.result(), self._launcher.last_words(worker))}"
         if report.state == "failed":
-            return f"{ending(await process.gone(_TIME_TO_EXIT))}: {report.reason}"
+            return why_ended(await process.gone(_TIME_TO_EXIT), report.reason)
         if self._launcher.confined and not report.confined:
             await process.kill()
             return "was killed because it could not confine itself (Landlock)"

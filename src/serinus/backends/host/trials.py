@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from serinus.backends.host import launch
-from serinus.backends.host.processes import ending
+from serinus.backends.host.last_words import last_words, why_ended
 from serinus.backends.host.reach import readable
 from serinus.backends.host.trial_zygotes import TookTooLong, TrialLimits, TrialZygote, TrialZygotes
 from serinus.core.errors import Unbuildable
@@ -26,7 +26,11 @@ _LONGEST_REASON = 2000
 
 
 class _Failed(Exception):
-    """The process ended without an answer; the text says why."""
+    """The process ended without an answer; the text says why. `environment`: another one might help."""
+
+    def __init__(self, reason: str, *, environment: bool = True) -> None:
+        super().__init__(reason)
+        self.environment = environment
 
 
 class Trials:
@@ -62,6 +66,8 @@ class Trials:
                 config = self._config(environment.python, artifact, scratch)
                 self._run(environment.python, scratch, "reference", _saved(scratch, "config", config), zygote)
         except _Failed as error:
+            if not error.environment:
+                raise Unbuildable(f"The model does not load: {error}.") from error
             return str(error)
         return None
 
@@ -137,12 +143,14 @@ class Trials:
             if zygote is not None:
                 with suppress(OSError), _streams() as (output, errors):
                     code = zygote.run(module, argument, output, errors, self._limits)
-                    return _answer(code, _last_line(output), _last_line(errors))
+                    return _answer(code, _last_line(output), last_words(errors))
             with _streams() as (output, errors):
                 code = self._spawned(python, scratch, module, argument, output, errors)
-                return _answer(code, _last_line(output), _last_line(errors))
+                return _answer(code, _last_line(output), last_words(errors))
         except TookTooLong as error:
-            raise _Failed(f"it took longer than {self._limits.seconds:g} s and was killed") from error
+            raise _Failed(
+                f"it took longer than {self._limits.seconds:g} s and was killed", environment=False
+            ) from error
 
     def _spawned(
         self, python: Path, scratch: Path, module: str, argument: str, output: IO[bytes], errors: IO[bytes]
@@ -205,9 +213,7 @@ def _last_line(file: IO[bytes]) -> str:
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _LONGEST_ANSWER))
     lines = file.read().decode(errors="replace").rstrip().splitlines()
-    # Of a crash faulthandler writes many lines: the first of them says what it was.
-    fatal = [line for line in lines if line.startswith("Fatal Python error")]
-    return (fatal or lines or [""])[-1]
+    return (lines or [""])[-1]
 
 
 def _answer(code: int, said: str, complained: str) -> dict[str, Any]:
@@ -217,5 +223,8 @@ def _answer(code: int, said: str, complained: str) -> dict[str, Any]:
         answer = None
     if code == 0 and isinstance(answer, dict):
         return answer
-    reason = answer.get("error") if isinstance(answer, dict) else complained
-    raise _Failed(": ".join(part for part in (ending(code), str(reason or "")[:_LONGEST_REASON]) if part))
+    told = answer if isinstance(answer, dict) else {}
+    reason = str(told.get("error") or complained)[:_LONGEST_REASON]
+    # Only a crash of native code is the environment's where the process could not say so itself.
+    crashed = code < 0 and code != -signal.SIGKILL
+    raise _Failed(why_ended(code, reason), environment=told.get("environment") is not False if told else crashed)

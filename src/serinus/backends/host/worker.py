@@ -17,6 +17,7 @@ from typing import Any
 from serinus.backends.host import launch
 from serinus.backends.host.cgroups import Groups
 from serinus.backends.host.in_memory import in_memory
+from serinus.backends.host.last_words import last_words
 from serinus.backends.host.listener import Listener
 from serinus.backends.host.logs import log_path
 from serinus.backends.host.memory import Known, Memory, resident
@@ -57,6 +58,8 @@ class Worker:
     """When that was measured, by the loop's clock."""
     why_stopped: str = ""
     """Where it was stopped for what it has done."""
+    log_from: int = 0
+    """Bytes that its log had when it was started."""
 
     def take_note(self, report: Report) -> None:
         """Of its own word on its size, which nobody else can ask for later."""
@@ -110,6 +113,7 @@ class Launcher:
         """
         scratch = self.scratch(release)
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log_from = _size(log_path(self.home, release.id))
         receiver, sender = os.pipe()
         reports = Reports(receiver)
         try:
@@ -122,10 +126,18 @@ class Launcher:
         process.exited.add_done_callback(lambda _: asyncio.get_running_loop().call_later(_LAST_WORDS, reports.close))
         record = WorkerRecord(release.id, process.pid, identity(process.pid) or "", ready=False)
         note(self.records, record)
-        worker = Worker(process, record, reports, forked=forked)
+        worker = Worker(process, record, reports, forked=forked, log_from=log_from)
         self.groups.put(process.pid, release.settings)
         process.exited.add_done_callback(lambda _: self._ungroup(worker, release))
         return worker
+
+    def last_words(self, worker: Worker) -> str:
+        """What the worker wrote to its log last; empty where there is nothing."""
+        try:
+            with log_path(self.home, worker.record.release).open("rb") as written:
+                return last_words(written, worker.log_from)
+        except OSError:
+            return ""
 
     def _ungroup(self, worker: Worker, release: Release) -> None:
         if self.groups.end(worker.process.pid) and not worker.why_stopped:
@@ -193,6 +205,13 @@ class Launcher:
     def scratch(self, release: Release) -> Path:
         """Below one directory for each environment, which is all that the environment's zygote may write in."""
         return self.home.scratch / key(interpreter(release)) / file_name(release.id)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def interpreter(release: Release) -> Path:

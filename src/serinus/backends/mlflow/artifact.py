@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from serinus.backends.mlflow.files import Inventory
 from serinus.backends.mlflow.mlmodel import MLmodel
 from serinus.backends.mlflow.requirements import read_requirements
+from serinus.backends.mlflow.whole import broken_files
 from serinus.core.errors import Unbuildable
 from serinus.core.values import Artifact
 
 SERVING_EXAMPLE = "serving_input_example.json"
 
 
-def read_artifact(root: Path, inventory: Inventory) -> Artifact:
-    """Raises Unbuildable, naming what is missing and how to mend it."""
+def read_artifact(root: Path, inventory: Inventory, indexes: Collection[str] = ()) -> Artifact:
+    """`indexes`: of packages, that the model's requirements may name. Raises Unbuildable, naming what is missing or
+    broken and how to mend it."""
     model = MLmodel.read(root)
     flavor = model.python_function
     if missing := model.missing_files():
@@ -23,7 +26,12 @@ def read_artifact(root: Path, inventory: Inventory) -> Artifact:
             f"MLmodel names files that the artifact lacks ({'; '.join(missing)}).",
             hint="Were they lost in the artifact store, or left out of a copy? Log the model again.",
         )
-    requirements, warnings = read_requirements(model)
+    if broken := broken_files(root, model.pickled_files()):
+        raise Unbuildable(
+            f"The artifact is not whole: {'; '.join(broken)}.",
+            hint="Were files lost or cut off in the artifact store, or in a copy? Log the model again.",
+        )
+    requirements, warnings = read_requirements(model, indexes)
     inputs, outputs = model.columns("inputs"), model.columns("outputs")
     example = root / SERVING_EXAMPLE
     return Artifact(

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -27,8 +27,10 @@ from serinus.core.values import Artifact
 class ArtifactCache:
     """Safe to use from many threads and processes."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, indexes: Collection[str] = ()) -> None:
+        """`indexes`: as `read_artifact` takes them."""
         self._path = path
+        self._indexes = tuple(indexes)
 
     def artifact(self, key: str, download: Callable[[Path], Path]) -> Artifact:
         """The artifact known as `key`. Where it is not known yet, `download` puts it below the directory that it is
@@ -47,7 +49,7 @@ class ArtifactCache:
         root = self._path / record["digest"]
         if not root.is_dir():  # somebody made room
             return None
-        return read_artifact(root, Inventory(record["digest"], record["size_bytes"]))
+        return read_artifact(root, Inventory(record["digest"], record["size_bytes"]), self._indexes)
 
     def _add(self, key: str, download: Callable[[Path], Path]) -> Artifact:
         incoming = self._path / ".incoming" / key
@@ -56,12 +58,12 @@ class ArtifactCache:
         try:
             root = download(incoming)
             inventory = take_inventory(root)
-            read_artifact(root, inventory)
+            read_artifact(root, inventory, self._indexes)
             final = self._path / inventory.digest
             if not final.is_dir():
                 _seal(root)
                 _move(root, final)
-            artifact = read_artifact(final, inventory)
+            artifact = read_artifact(final, inventory, self._indexes)
             self._remember(key, inventory)
             return artifact
         except OSError as error:

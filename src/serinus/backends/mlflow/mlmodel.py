@@ -67,8 +67,15 @@ class MLmodel:
         return found
 
     def missing_files(self) -> tuple[str, ...]:
-        """What the python_function flavour names and the artifact does not hold, as `field: path`."""
-        return tuple(f"{field}: {name}" for field, name in self._named() if not inside(self.root, name, NAME).exists())
+        """What the flavour that is loaded names and the artifact does not hold, as `field: path`."""
+        named = dict.fromkeys((*self._named(), *self._named_by_library()))
+        return tuple(f"{field}: {name}" for field, name in named if not inside(self.root, name, NAME).exists())
+
+    def pickled_files(self) -> frozenset[Path]:
+        """Files that are read when the model is loaded."""
+        fields = ("data", "model_path", "python_model", "pickled_model", "model_data")
+        named = dict.fromkeys((*self._named(), *self._named_by_library()))
+        return frozenset(inside(self.root, name, NAME) for field, name in named if field in fields)
 
     def _named(self) -> Iterator[tuple[str, str]]:
         flavor = self.python_function
@@ -82,6 +89,14 @@ class MLmodel:
         for name, entry in artifacts.items() if isinstance(artifacts, dict) else ():
             if isinstance(entry, dict) and (value := text(entry, "path")):
                 yield f"artifacts.{name}", value
+
+    def _named_by_library(self) -> Iterator[tuple[str, str]]:
+        """By the flavour of the library that loads the model, which has some names of its own."""
+        library = str(self.python_function["loader_module"]).removeprefix("mlflow.")
+        flavor = self.content["flavors"].get(library)
+        for field in ("pickled_model", "data", "model_data", "code"):
+            if isinstance(flavor, dict) and (value := text(flavor, field)):
+                yield field, value
 
     def columns(self, side: str) -> tuple[Column, ...] | None:
         """`inputs` or `outputs` of the signature; None where it has none. What has no name is named by its position."""

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,12 +24,13 @@ class MlflowRegistry:
     """`uri` is MLflow's tracking URI, `cache` the directory that keeps model files. Safe to use from many threads.
 
     MLflow's client reads its settings from the environment: credentials (MLFLOW_TRACKING_TOKEN, ...), and timeouts,
-    which are set to 10 s without a retry where they are not set.
+    which are set to 10 s without a retry where they are not set. `indexes`: of packages, that a model's requirements
+    may name.
     """
 
-    def __init__(self, uri: str, cache: Path) -> None:
+    def __init__(self, uri: str, cache: Path, *, indexes: Collection[str] = ()) -> None:
         self._uri = uri
-        self._cache = ArtifactCache(cache)
+        self._cache = ArtifactCache(cache, indexes)
         self._run_files = cache / ".runs"
         self._lock = threading.Lock()
         self._connected: Any = None

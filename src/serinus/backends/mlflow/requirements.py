@@ -1,57 +1,57 @@
-"""What an artifact says that it needs: python_env.yaml, conda.yaml and requirements.txt, as MLflow writes them."""
+"""What an artifact says that it needs: python_env.yaml, conda.yaml and requirements.txt, as MLflow writes them.
+
+They are read all: one of them may say less than another. Where they disagree, among themselves or with the versions in
+MLmodel, each of them makes a combination.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from serinus.backends.mlflow.conda import python_packages, python_version
 from serinus.backends.mlflow.files import inside
-from serinus.backends.mlflow.mlmodel import MLmodel, parse_yaml, text
+from serinus.backends.mlflow.lines import Lines, name_of
+from serinus.backends.mlflow.mlmodel import NAME, MLmodel, parse_yaml, text
+from serinus.backends.mlflow.versions import logged_with
 from serinus.core.errors import Unbuildable
-from serinus.core.values import Requirements
-
-_CONDA_SPEC = re.compile(r"(?:[\w./-]+::)?(?P<name>[A-Za-z0-9_][\w.-]*)\s*(?P<version>.*)")
-_LOCAL = re.compile(r"(?:(?P<name>[\w.-]+(?:\[[^\]]*\])?)\s*@\s*)?(?:file://)?(?P<path>[^\s;@:]+)(?P<rest>\s*;.*)?")
-
-_PYPI_NAMES = {"pytorch": "torch", "py-xgboost": "xgboost", "py-xgboost-cpu": "xgboost", "msgpack-python": "msgpack"}
-"""What conda calls otherwise."""
-
-_NOT_PYTHON = re.compile(
-    r"_.*|(?:lib|gcc|ld_|vs20|vc14|ucrt).*|pip|openjdk|openssl|ca-certificates|cudatoolkit|mkl|r-.*"
-)
-"""What conda installs beside Python packages."""
+from serinus.core.values import Combination, Requirements
 
 
 @dataclass(slots=True)
-class Found:
+class _Found:
     """Of one environment file."""
 
+    name: str
     packages: list[str] = field(default_factory=list)
     python: str | None = None
-    warnings: list[str] = field(default_factory=list)
+    conda: Mapping[str, str] = field(default_factory=dict)
+    """Lines for what conda itself was to install, by name."""
 
 
-Reader = Callable[[Path, Path], Found]
-"""Of an environment file: (root of the artifact, path of the file) -> what it says."""
-
-
-def read_requirements(model: MLmodel) -> tuple[Requirements, tuple[str, ...]]:
-    """The requirements and warnings. Raises Unbuildable: none declared, or a file that they name is missing."""
+def read_requirements(model: MLmodel, indexes: Collection[str] = ()) -> tuple[Requirements, tuple[str, ...]]:
+    """The requirements, and notes on what was left out or is in doubt. Credentials in them are removed, and package
+    indexes that are not among `indexes`. Raises Unbuildable: none declared, or a file that they name is missing."""
     flavor = model.python_function
     declared = _declared(flavor)
-    for name, reader in _candidates(declared):
-        path = inside(model.root, name, "MLmodel")
-        found = reader(model.root, path) if path.is_file() else Found()
-        if found.packages:
-            python = found.python or text(flavor, "python_version")
-            requirements = Requirements(tuple(dict.fromkeys(found.packages)), python, model.logged_at, name)
-            return requirements, tuple(found.warnings)
-    lost = [name for name in declared.values() if not (model.root / name).is_file()]
+    lines = Lines(model.root, indexes)
+    found = [one for one in _read(model.root, declared, lines) if one.packages or one.conda]
+    if not found:
+        raise _unknown(model.root, declared)
+    combinations = list(_combinations(found, logged_with(model.content["flavors"])))
+    first, *others = combinations
+    python = next((one.python for one in found if one.python), None) or text(flavor, "python_version")
+    requirements = Requirements(first.packages, python, model.logged_at, first.source, tuple(others))
+    return requirements, tuple(dict.fromkeys((*lines.notes, *_disagreements(combinations))))
+
+
+def _unknown(root: Path, declared: Mapping[str, str]) -> Unbuildable:
+    lost = [name for name in declared.values() if not (root / name).is_file()]
     why = f"MLmodel names {' and '.join(lost)}, which the artifact lacks" if lost else "it declares none"
-    raise Unbuildable(
+    return Unbuildable(
         f"The environment of the model is not known: {why}.",
         hint="Log it again with `pip_requirements=[...]`, or put a requirements.txt with pinned versions in it.",
     )
@@ -66,117 +66,96 @@ def _declared(flavor: Mapping[str, Any]) -> dict[str, str]:
     return {"conda": name} if name else {}
 
 
-def _candidates(declared: Mapping[str, str]) -> Iterator[tuple[str, Reader]]:
-    """Where to look, the most telling first; under its usual name where MLmodel names none."""
-    yield declared.get("virtualenv", "python_env.yaml"), _python_env
-    yield declared.get("conda", "conda.yaml"), _conda
-    yield "requirements.txt", _requirements_txt
-
-
 # --- the three kinds of files -----------------------------------------------------------------------------
 
 
-def _requirements_txt(root: Path, path: Path) -> Found:
-    return Found(list(_lines(root, path, set())))
+def _read(root: Path, declared: Mapping[str, str], lines: Lines) -> Iterator[_Found]:
+    """The most telling first; under its usual name where MLmodel names none."""
+    kinds = (
+        (declared.get("virtualenv", "python_env.yaml"), _python_env),
+        (declared.get("conda", "conda.yaml"), _conda),
+        ("requirements.txt", _requirements_txt),
+    )
+    for name, reader in kinds:
+        path = inside(root, name, "MLmodel")
+        if path.is_file():
+            yield reader(name, path, lines)
 
 
-def _python_env(root: Path, path: Path) -> Found:
+def _requirements_txt(name: str, path: Path, lines: Lines) -> _Found:
+    return _Found(name, list(lines.of_file(path)))
+
+
+def _python_env(name: str, path: Path, lines: Lines) -> _Found:
     content = _mapping(path)
-    found = Found(python=_python_version(text(content, "python")))
-    for line in _strings(content.get("dependencies")):
-        found.packages += _expanded(root, path, line, set())
-    return found
+    packages = [each for line in _strings(content.get("dependencies")) for each in lines.of(line, path)]
+    return _Found(name, packages, python_version(text(content, "python")))
 
 
-def _conda(root: Path, path: Path) -> Found:
-    content = _mapping(path)
-    found = Found()
-    dependencies = content.get("dependencies")
-    for entry in dependencies if isinstance(dependencies, list) else []:
-        if isinstance(entry, dict):
-            for line in _strings(entry.get("pip")):
-                found.packages += _expanded(root, path, line, set())
-        else:
-            _add_conda_package(found, str(entry).strip())
-    return found
+def _conda(name: str, path: Path, lines: Lines) -> _Found:
+    dependencies = _mapping(path).get("dependencies")
+    entries = dependencies if isinstance(dependencies, list) else []
+    mappings = [entry for entry in entries if isinstance(entry, dict)]
+    pip = [each for one in mappings for line in _strings(one.get("pip")) for each in lines.of(line, path)]
+    own = python_packages([str(entry).strip() for entry in entries if not isinstance(entry, dict)], pip, name)
+    lines.notes += own.notes
+    return _Found(name, pip, own.python, own.lines)
 
 
-def _add_conda_package(found: Found, entry: str) -> None:
-    match = _CONDA_SPEC.fullmatch(entry)
-    if match is None:
-        found.warnings.append(f"conda.yaml: left out {entry!r}, which could not be read")
-        return
-    name, version = match["name"], match["version"].strip()
-    if name == "python":
-        found.python = _python_version(version)
-        if found.python is None and version:
-            found.warnings.append(f"conda.yaml: python{version} is a range; the version it was logged with is taken")
-    elif _NOT_PYTHON.fullmatch(name):
-        if name != "pip":
-            found.warnings.append(f"conda.yaml: left out {name}, which is not a Python package")
-    else:
-        line = _PYPI_NAMES.get(name, name) + _pip_version(version)
-        found.packages.append(line)
-        found.warnings.append(f"conda.yaml: {entry!r} is taken from PyPI, as {line}")
+# --- which of them is believed ----------------------------------------------------------------------------
 
 
-def _pip_version(version: str) -> str:
-    """conda's `=1.26` means any 1.26, its third part is a build: `=1.26.4=py311h64a7726_0`."""
-    exact = re.fullmatch(r"==?\s*([\w.*+!]+)\s*=\s*\S+", version)
-    if exact:
-        return f"=={exact[1]}"
-    fuzzy = re.fullmatch(r"=\s*([\w.+!]+?)(?:\.\*)?", version)
-    return f"=={fuzzy[1]}.*" if fuzzy else version.replace(" ", "")
+def _combinations(found: Sequence[_Found], logged: Mapping[str, str]) -> Iterator[Combination]:
+    """With MLmodel's versions, then as each file has it; those that come to the same once."""
+    by_file = [_together(found, leading) for leading in found]
+    seen = set()
+    for one in (_with_versions(by_file[0], logged), *by_file):
+        if (key := frozenset(one.packages)) not in seen:
+            seen.add(key)
+            yield one
 
 
-# --- requirement lines ------------------------------------------------------------------------------------
+def _together(found: Sequence[_Found], leading: _Found) -> Combination:
+    """What `leading` says, and what the others say of packages that it does not name."""
+    packages: list[str] = []
+    sources: list[str] = []
+    for one in (leading, *(other for other in found if other is not leading)):
+        named = {name for line in packages if (name := name_of(line))}
+        lines = [*(line for name, line in one.conda.items() if name not in named), *one.packages]
+        added = [line for line in lines if line not in packages and name_of(line) not in named]
+        packages += dict.fromkeys(added)
+        if added or one is leading:
+            sources.append(one.name)
+    return Combination(" and ".join(sources), tuple(packages))
 
 
-def _lines(root: Path, path: Path, seen: set[Path]) -> Iterator[str]:
-    if path in seen:
-        return
-    try:
-        joined = re.sub(r"\\\r?\n", " ", path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise Unbuildable(f"{path.name} in the artifact is not UTF-8 text.", hint="Log the model again.") from error
-    for line in joined.splitlines():
-        stripped = re.sub(r"(^|\s)#.*$", "", line).strip()
-        if stripped:
-            yield from _expanded(root, path, stripped, seen | {path})
+def _with_versions(files: Combination, logged: Mapping[str, str]) -> Combination:
+    """`files`, in which the packages that MLmodel gives a version of have that version."""
+    packages = tuple(_at(line, logged.get(name_of(line) or "")) for line in files.packages)
+    return (
+        files if packages == files.packages else Combination(f"{files.source}, with the versions in {NAME}", packages)
+    )
 
 
-def _expanded(root: Path, path: Path, line: str, seen: set[Path]) -> Iterator[str]:
-    """`line` as pip can read it from anywhere: files that it names are read, or given by their full path."""
-    option = re.match(r"(-r|--requirement|-c|--constraint)[\s=]*(\S+)$", line)
-    if option is None:
-        yield _placed(root, line)
-        return
-    here = path.parent.relative_to(root)
-    named = inside(root, str(here / option[2]), path.name)
-    if not named.is_file():
-        raise Unbuildable(
-            f"{path.name} in the artifact names {option[2]}, which is missing.", hint="Log the model again."
-        )
-    if option[1] in ("-r", "--requirement"):
-        yield from _lines(root, named, seen)
-    else:
-        yield f"-c {named}"
-
-
-def _placed(root: Path, line: str) -> str:
-    """A wheel inside the artifact by its full path; a file of the machine where the model was logged is refused."""
-    match = _LOCAL.fullmatch(line)
-    if match is None or not (match["path"].endswith(".whl") or "file://" in line):
+def _at(line: str, version: str | None) -> str:
+    """Extras and markers stay; an address and what is bound to a hash are left as they are."""
+    match = re.fullmatch(r"([\w.-]+\s*(?:\[[^\]]*\])?)\s*([^;@\[\]]*?)\s*(;.*)?", line)
+    if version is None or match is None or "--hash" in line or match[2] == f"=={version}":
         return line
-    relative = match["path"].removeprefix("./")
-    wheel = root / relative
-    if relative.startswith("/") or ".." in Path(relative).parts or not wheel.is_file():
-        raise Unbuildable(
-            f"The requirement {line!r} is a file of the machine where the model was logged, and not in the artifact.",
-            hint="Require a released version (`name==1.2.3`), or log the wheel with the model.",
-        )
-    prefix = f"{match['name']} @ file://" if match["name"] else ""
-    return f"{prefix}{wheel}{match['rest'] or ''}"
+    return f"{match[1].strip()}=={version}{f' {match[3]}' if match[3] else ''}"
+
+
+def _disagreements(combinations: Sequence[Combination]) -> Iterator[str]:
+    if len(combinations) < 2:
+        return
+    said: dict[str, list[str]] = {}
+    for one in combinations:
+        for line in one.packages:
+            if (name := name_of(line)) and line not in said.setdefault(name, []):
+                said[name].append(line)
+    for name, lines in said.items():
+        if len(lines) > 1:
+            yield f"the model's files disagree about {name} ({', '.join(lines)}): tried in this order"
 
 
 # --- small things -----------------------------------------------------------------------------------------
@@ -189,9 +168,3 @@ def _mapping(path: Path) -> Mapping[str, Any]:
 
 def _strings(value: Any) -> list[str]:
     return [item.strip() for item in value if isinstance(item, str) and item.strip()] if isinstance(value, list) else []
-
-
-def _python_version(value: str | None) -> str | None:
-    """`3.9.18` of `3.9.18`, `=3.9.18`, `==3.9.*`; None of a range."""
-    match = re.fullmatch(r"=*\s*(\d+\.\d+(?:\.\d+)?)(?:\.\*)?(?:=\S+)?", value or "")
-    return match[1] if match else None

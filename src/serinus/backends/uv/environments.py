@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import product
 from pathlib import Path
 
 from serinus.backends.uv.building import Builder
 from serinus.backends.uv.command import Uv
 from serinus.backends.uv.interpreters import Interpreters
 from serinus.backends.uv.locking import Locks, Wanted
+from serinus.backends.uv.options import Allowed
 from serinus.backends.uv.words import NoWheel
 from serinus.core.errors import Unavailable, Unbuildable
-from serinus.core.values import Environment, Requirements
+from serinus.core.values import Combination, Environment, Requirements
 
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     wanted: Wanted
     as_of: date | None
+    source: str = ""
+    """Where the requirements are from, where more than one combination of them is tried."""
     extra: str = ""
 
     @property
     def label(self) -> str:
-        parts = [f"versions as of {self.as_of}, when it was logged" if self.as_of else "newest versions"]
+        parts = [f"from {self.source}"] if self.source else []
+        parts.append(f"versions as of {self.as_of}, when it was logged" if self.as_of else "newest versions")
         if self.extra:
             parts.append(f"with {self.extra}")
         if self.wanted.build:
@@ -40,6 +45,8 @@ class UvEnvironments:
     must have, added where the requirements do not name them or a slimmer variant (`mlflow-skinny`).
     `build_from_source`: whether a package without a wheel may be built, which runs its code unconfined, as pip does.
     `accelerate`: whether environments get what makes workers quicker, beside the model's packages.
+    `indexes`: addresses of package indexes that requirements may name, with the credentials that they need. The index
+    that uv is set up with needs none of this.
     """
 
     def __init__(
@@ -51,11 +58,13 @@ class UvEnvironments:
         always: Sequence[str] = ("mlflow",),
         build_from_source: bool = True,
         accelerate: bool = True,
+        indexes: Collection[str] = (),
     ) -> None:
         command = Uv(uv)
         self._interpreters = Interpreters(command, directory / "interpreters.json", interpreters)
         self._locks = Locks(command, directory / "resolved")
         self._builder = Builder(command, directory, accelerate=accelerate)
+        self._allowed = Allowed(indexes)
         self._always = tuple(always)
         self._build_from_source = build_from_source
 
@@ -69,12 +78,12 @@ class UvEnvironments:
         disk is full."""
         self._builder.sweep()
         choice = self._interpreters.choose(requirements.python, say)
-        wanted, added = self._completed(Wanted.of(requirements.packages))
-        tried = [note for note in (choice.note, added) if note]
+        combinations, notes = self._wanted(requirements)
+        tried = [note for note in (choice.note, *notes) if note]
         for note in tried:
             say(note)
         trial = _Trial(requirements, tried)
-        for attempt in trial.attempts(wanted, build_from_source=self._build_from_source):
+        for attempt in trial.attempts(combinations, build_from_source=self._build_from_source):
             try:
                 lock = self._locks.resolve(attempt.wanted, choice.interpreter, attempt.as_of, say)
                 if lock.digest in trial.refused:
@@ -96,6 +105,18 @@ class UvEnvironments:
             trial.refused[lock.digest] = reason
         raise trial.hopeless()
 
+    def _wanted(self, requirements: Requirements) -> tuple[Sequence[tuple[str, Wanted]], Sequence[str]]:
+        """Every combination with where it is from, and notes on what was added or left out."""
+        notes: list[str] = []
+        combinations = []
+        first = Combination(requirements.source, requirements.packages)
+        for one in (first, *requirements.alternatives):
+            lines, left_out = self._allowed.followed(one.packages)
+            wanted, added = self._completed(Wanted.of(lines))
+            combinations.append((one.source if requirements.alternatives else "", wanted))
+            notes += [*left_out, added]
+        return combinations, tuple(dict.fromkeys(notes))
+
     def _completed(self, wanted: Wanted) -> tuple[Wanted, str]:
         missing = [name for name in self._always if not wanted.names & {name, f"{name}-skinny"}]
         if not missing:
@@ -113,19 +134,20 @@ class _Trial:
     refused: dict[str, str] = field(default_factory=dict)
     """Lock digest -> why the model did not load in it."""
 
-    def attempts(self, wanted: Wanted, *, build_from_source: bool) -> Iterator[_Attempt]:
-        """As of the day of logging before the newest; wheels before building from source."""
+    def attempts(self, combinations: Sequence[tuple[str, Wanted]], *, build_from_source: bool) -> Iterator[_Attempt]:
+        """One combination after the other, each as of the day of logging before the newest; wheels before building
+        from source."""
         logged_at = self.requirements.logged_at
         dates = [logged_at.date(), None] if logged_at else [None]
         for building in (False, True):
             if building and not (build_from_source and any(isinstance(one, NoWheel) for one in self.failures)):
                 return
-            for as_of in dates:
-                attempt = _Attempt(replace(wanted, build=building), as_of)
+            for (source, wanted), as_of in product(combinations, dates):
+                attempt = _Attempt(replace(wanted, build=building), as_of, source)
                 yield attempt
                 # Before Python 3.12 every environment came with setuptools, so packages use it without requiring it.
                 if re.search(r"pkg_resources|setuptools|distutils", next(reversed(self.refused.values()), "")):
-                    yield _Attempt(attempt.wanted.also("setuptools<81"), as_of, extra="setuptools")
+                    yield _Attempt(attempt.wanted.also("setuptools<81"), as_of, source, extra="setuptools")
 
     def hopeless(self) -> Unbuildable:
         source = f" (from {self.requirements.source})" if self.requirements.source else ""

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from serinus.backends.uv.command import Uv
 from serinus.backends.uv.interpreters import Interpreter
-from serinus.backends.uv.words import redacted
 from serinus.core.errors import Unbuildable
+from serinus.core.redaction import without_credentials
 
 _LOCAL = re.compile(r"^([./~]|file:)|@ *file:")
 _WHEEL = re.compile(r"\.whl($|[\s;#])")
@@ -39,8 +39,9 @@ class Wanted:
         run it unconfined."""
         for line in lines:
             if re.match(r"(-e|--editable)\b", line) or (_LOCAL.search(line) and not _WHEEL.search(line)):
+                shown = without_credentials(line)
                 raise Unbuildable(
-                    f"the requirement '{redacted(line)}' is source code, and building it would run it unconfined.",
+                    f"the requirement '{shown}' is source code, and building it would run it unconfined.",
                     hint="Log the code with the model (code_paths), or build a wheel and require that.",
                 )
         options = tuple(line for line in lines if line.startswith("-"))
@@ -105,7 +106,9 @@ class Locks:
         kept = self._directory / f"{_question(wanted, interpreter, as_of)}.txt"
         if kept.exists():
             return Lock(kept.read_text(), interpreter)
-        say(redacted(f"resolving {', '.join(wanted.packages)}"[:200]) + (f", as of {as_of}" if as_of else ""))
+        say(
+            without_credentials(f"resolving {', '.join(wanted.packages)}"[:200]) + (f", as of {as_of}" if as_of else "")
+        )
         with tempfile.TemporaryDirectory(prefix="serinus-") as scratch:  # 0700: the options may hold credentials
             source, target = Path(scratch, "requirements.txt"), Path(scratch, "lock.txt")
             source.write_text("\n".join((*wanted.options, *wanted.packages)) + "\n")

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from serinus.core.errors import SerinusError, Unavailable, Unbuildable
+from serinus.core.redaction import without_credentials
 
 _LONGEST = 400
 
@@ -113,12 +114,7 @@ def _plain(stderr: str) -> str:
     """Without uv's drawing, its warnings, credentials in addresses, and the environment markers in `{}`."""
     lines = (re.sub(r"^[\s×╰─▶├│]*(?:error: )?(?:cause: )?", "", line).rstrip() for line in stderr.splitlines())
     text = "\n".join(line for line in lines if line and not line.startswith("warning:"))
-    return re.sub(r"\{[^}]*\}", "", redacted(text))
-
-
-def redacted(text: str) -> str:
-    """Without the user name and password of addresses."""
-    return re.sub(r"://[^/@\s]+@", "://", text)
+    return re.sub(r"\{[^}]*\}", "", without_credentials(text))
 
 
 # What uv concludes follows from what it found, and goes.

@@ -1,0 +1,138 @@
+"""conda.yaml: its Python, its pip part, and which of its packages are Python packages, by their names on PyPI."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from serinus.backends.mlflow.conda_names import RENAMED, SAME
+from serinus.backends.mlflow.lines import name_of, normalised
+
+_SPEC = re.compile(
+    r"(?:[\w./:-]+::)?(?P<name>[A-Za-z0-9_][\w.-]*)\s*(?:\[(?P<bracket>[^\]]*)\])?\s*(?P<version>[^\[]*)(?:\[.*)?"
+)
+_BUILT_FOR_PYTHON = re.compile(r"py(?=\d|_\d|h[0-9a-f]|$)")
+"""In a build string, `py311h64a7726_0`, `pyhd8ed1ab_0`, `cuda118_py39h7d1e8b2_1`. The rest of one is hexadecimal, so no
+other package has it by chance."""
+_VERSION = re.compile(
+    r"(?:\d+!)?\d+(?:\.\d+)*(?:[._-]?(?:a|b|rc|alpha|beta|pre|preview|post|dev)[._-]?\d*)*(?:\+[\w.]+)?"
+)
+_SPECIFIER = re.compile(rf"(?:[=!<>~]=|<|>)\s*{_VERSION.pattern}(?:\.\*)?")
+_LONGER = frozenset({"opencv-python-headless"})
+"""PyPI's version has one part more than conda's."""
+
+
+@dataclass(slots=True)
+class CondaPackages:
+    """What conda itself is to install, for pip."""
+
+    lines: dict[str, str] = field(default_factory=dict)
+    """By normalised name."""
+    python: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    text: str
+    name: str
+    version: str
+    """As conda writes it, without the build."""
+    build: str
+
+
+def python_packages(entries: Collection[str], pip: Collection[str], file: str) -> CondaPackages:
+    """Of conda's `entries` those that are Python packages: built for Python, as the build string says; without one,
+    known by their names, or required by `pip` lines too, which are installed later and win."""
+    required = {name for line in pip if (name := name_of(line))}
+    found = CondaPackages()
+    left: list[str] = []
+    unknown: list[str] = []
+    for entry in entries:
+        read = _read(entry)
+        if read is None:
+            found.notes.append(f"{file}: left out {entry!r}, which could not be read")
+        elif read.name == "python":
+            _take_python(found, read, file)
+        elif read.name != "pip":
+            _sort(found, read, required, left, unknown, file)
+    if left:
+        found.notes.append(f"{file}: left out {', '.join(left)}: of conda, and no Python packages")
+    if unknown:
+        found.notes.append(
+            f"{file}: left out {', '.join(unknown)}: nothing says that PyPI has the same under that name; what the "
+            "model needs of it belongs in pip's part"
+        )
+    return found
+
+
+def _sort(
+    found: CondaPackages, entry: _Entry, required: Collection[str], left: list[str], unknown: list[str], file: str
+) -> None:
+    name = _pypi_name(entry, required)
+    if name == "":
+        left.append(entry.name)
+    elif name is None:
+        unknown.append(entry.name)
+    elif normalised(name) not in required:
+        version = _pip_version(entry.version, name)
+        if version is None:
+            found.notes.append(f"{file}: {entry.text!r} is taken without its version, which PyPI cannot have")
+        line = name + (version or "")
+        found.lines.setdefault(normalised(name), line)
+        found.notes.append(f"{file}: {entry.text!r} is taken from PyPI, as {line}")
+
+
+def _pypi_name(entry: _Entry, required: Collection[str]) -> str | None:
+    """ "": it is no Python package; None: nobody knows."""
+    name = entry.name.lower()
+    # conda's conventions: its own internals, and the packages of other languages.
+    if name.startswith(("_", "r-", "perl-", "lua-")):
+        return ""
+    if entry.build:
+        return RENAMED.get(name, name) if _BUILT_FOR_PYTHON.search(entry.build) else ""
+    if name in RENAMED:
+        return RENAMED[name]
+    return name if name in SAME or normalised(name) in required else None
+
+
+def _read(entry: str) -> _Entry | None:
+    match = _SPEC.fullmatch(entry)
+    if match is None:
+        return None
+    version, build = match["version"].strip(), ""
+    inner = dict(re.findall(r"(\w+)\s*=\s*['\"]?([^'\",\]]+)", match["bracket"] or ""))
+    if exact := re.fullmatch(r"(==?)?\s*([^\s=<>!~|,]+)(?:\s*=\s*|\s+)([\w.*]+)", version):
+        version, build = f"=={exact[2]}", exact[3]
+    elif re.fullmatch(r"\d[^\s=<>!~|,]*", version):  # `numpy 1.26.4`
+        version = f"=={version}"
+    return _Entry(entry, match["name"], version or inner.get("version", ""), build or inner.get("build", ""))
+
+
+def _take_python(found: CondaPackages, entry: _Entry, file: str) -> None:
+    found.python = python_version(entry.version)
+    if found.python is None and entry.version:
+        found.notes.append(f"{file}: python{entry.version} is a range; the version it was logged with is taken")
+
+
+def python_version(value: str | None) -> str | None:
+    """`3.9.18` of `3.9.18`, `=3.9.18`, `==3.9.*`; None of a range."""
+    match = re.fullmatch(r"=*\s*(\d+\.\d+(?:\.\d+)?)(?:\.\*)?(?:=\S+)?", value or "")
+    return match[1] if match else None
+
+
+def _pip_version(version: str, name: str) -> str | None:
+    """conda's `=1.26` means any 1.26. None: it is no version that PyPI has."""
+    if not version or version == "*":
+        return ""
+    fuzzy = re.fullmatch(r"=\s*([\w.+!-]+?)(?:\.\*|\*)?", version)
+    if fuzzy:
+        return f"=={fuzzy[1]}.*" if _VERSION.fullmatch(fuzzy[1]) else None
+    plain = re.sub(r"\s+", "", version)
+    if re.fullmatch(r"\d[\w.]*\*", plain):
+        plain = f"=={plain}"
+    plain = re.sub(r"(?<=\d)\*$", ".*", plain)
+    if not all(_SPECIFIER.fullmatch(part) for part in plain.split(",")):
+        return None
+    return f"{plain}.*" if name in _LONGER and re.fullmatch(r"==[\d.]+", plain) else plain

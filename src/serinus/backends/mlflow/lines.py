@@ -1,0 +1,141 @@
+"""Requirement lines of a model's files as pip reads them, without what must not be followed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from serinus.backends.mlflow.files import inside
+from serinus.core.errors import Unbuildable
+from serinus.core.redaction import address, without_credentials
+
+_LOCAL = re.compile(r"(?:(?P<name>[\w.-]+(?:\[[^\]]*\])?)\s*@\s*)?(?:file://)?(?P<path>[^\s;@:]+)(?P<rest>\s*;.*)?")
+_FILE = re.compile(r"(-r|--requirement|-c|--constraint)[\s=]*(\S+)$")
+_INDEX = re.compile(r"(-i|--index-url|--extra-index-url|--index|--default-index|-f|--find-links)[\s=]*(\S+)$")
+_KEPT = re.compile(r"--(?:pre|no-binary|only-binary)\b")
+"""Options that say which files of a package are taken, not whose."""
+_VARIABLE = re.compile(r"\$\{\w+\}")
+"""Which pip and uv would replace by what this machine has under that name."""
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+
+def normalised(name: str) -> str:
+    """As PEP 503 says."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def name_of(line: str) -> str | None:
+    """Of the package that a line requires, normalised; None of an option or a path."""
+    if line.startswith("-") or re.match(r"[./~]|\w+://", line):
+        return None
+    found = _NAME.match(line)
+    return normalised(found[0]) if found else None
+
+
+class Lines:
+    """Reads lines of one artifact. `indexes`: addresses of package indexes that may be followed; `notes` gets what was
+    left out, in words."""
+
+    def __init__(self, root: Path, indexes: Collection[str] = ()) -> None:
+        self._root = root
+        self._indexes = frozenset(address(url) for url in indexes)
+        self.notes: list[str] = []
+
+    def of_file(self, path: Path, seen: frozenset[Path] = frozenset()) -> Iterator[str]:
+        """Of a requirements file and all that it includes."""
+        if path in seen:
+            return
+        for line in _raw(path):
+            yield from self.of(line, path, seen | {path})
+
+    def of(self, line: str, path: Path, seen: frozenset[Path] = frozenset()) -> Iterator[str]:
+        """What `line` of the file `path` means from anywhere: files that it names are read, or given by their full
+        path. Raises Unbuildable."""
+        line = re.sub(r"^--([a-z-]+)\s*=\s*", r"--\1 ", line)
+        if named := _FILE.match(line):
+            yield from self._included(named[1], named[2], path, seen)
+        elif line.startswith("-") and not re.match(r"(-e|--editable)\b", line):
+            yield from self._option(line, path)
+        else:
+            yield self._package(line, path)
+
+    def _included(self, option: str, name: str, path: Path, seen: frozenset[Path]) -> Iterator[str]:
+        here = path.parent.relative_to(self._root)
+        named = inside(self._root, str(here / name), path.name)
+        if not named.is_file():
+            raise Unbuildable(
+                f"{path.name} in the artifact names {name}, which is missing.", hint="Log the model again."
+            )
+        if option in ("-r", "--requirement"):
+            yield from self.of_file(named, seen)
+            return
+        if any(line.startswith("-") or _VARIABLE.search(line) or "://" in line for line in _raw(named)):
+            raise Unbuildable(
+                f"{named.name} in the artifact holds more than constraints: options, addresses or variables.",
+                hint="Leave only lines such as `numpy<2` in it, and log the model again.",
+            )
+        yield f"-c {named}"
+
+    def _option(self, line: str, path: Path) -> Iterator[str]:
+        option = re.split(r"[\s=]", line, maxsplit=1)[0]
+        found = _INDEX.match(line)
+        if found is None:
+            if _KEPT.match(line) and not _VARIABLE.search(line):
+                yield line
+            else:
+                self.notes.append(f"{path.name}: left out the option {option}, which is not the model's to set")
+        elif address(found[2]) in self._indexes and not _VARIABLE.search(found[2]):
+            yield f"{found[1]} {without_credentials(found[2])}"
+        else:
+            self.notes.append(
+                f"{path.name}: left out {option} for {host_of(found[2])}: no index is followed that `serinus up "
+                "--index URL` does not allow"
+            )
+
+    def _package(self, line: str, path: Path) -> str:
+        clean = without_credentials(line)
+        if clean != line:
+            self.notes.append(
+                f"{path.name}: left out the credentials in the address of {host_of(clean)}: what comes with a model "
+                "is not used to log in"
+            )
+        variable = _VARIABLE.search(clean)
+        if variable is not None:
+            raise Unbuildable(
+                f"{path.name} in the artifact names the environment variable {variable[0]}, and none is read here.",
+                hint="Write the address itself, or require a released version (`name==1.2.3`).",
+            )
+        return self._placed(clean)
+
+    def _placed(self, line: str) -> str:
+        """A wheel inside the artifact by its full path; a file of the machine where the model was logged is refused."""
+        match = _LOCAL.fullmatch(line)
+        if match is None or not (match["path"].endswith(".whl") or "file://" in line):
+            return line
+        relative = match["path"].removeprefix("./")
+        wheel = self._root / relative
+        if relative.startswith("/") or ".." in Path(relative).parts or not wheel.is_file():
+            raise Unbuildable(
+                f"The requirement {line!r} is a file of the machine where the model was logged, and not in the "
+                "artifact.",
+                hint="Require a released version (`name==1.2.3`), or log the wheel with the model.",
+            )
+        prefix = f"{match['name']} @ file://" if match["name"] else ""
+        return f"{prefix}{wheel}{match['rest'] or ''}"
+
+
+def host_of(text: str) -> str:
+    """Of the first address in `text`, for people; never a path, which may hold a token."""
+    found = re.search(r"://([^/\s?#]+)", without_credentials(text))
+    return _VARIABLE.sub("...", found[1]) if found else "a place of its own"
+
+
+def _raw(path: Path) -> list[str]:
+    """Lines without comments and blanks, continued ones joined."""
+    try:
+        joined = re.sub(r"\\\r?\n", " ", path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise Unbuildable(f"{path.name} in the artifact is not UTF-8 text.", hint="Log the model again.") from error
+    stripped = (re.sub(r"(^|\s)#.*$", "", line).strip() for line in joined.splitlines())
+    return [line for line in stripped if line]

@@ -1,0 +1,81 @@
+"""Files that cannot be what they are named for: empty, cut off, or without those that belong to them.
+
+Looked at from outside only: nothing is unpickled, nothing imported, and of each file a few bytes are read.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from serinus.backends.mlflow.files import walk
+
+_PICKLES = frozenset({".pkl", ".pickle", ".joblib", ".cloudpickle", ".dill"})
+_MODELS = frozenset(
+    {".bin", ".bst", ".cbm", ".h5", ".hdf5", ".keras", ".lgb", ".onnx", ".pb", ".pt", ".pth", ".safetensors", ".skops"}
+    | {".ubj", ".xgb", ".zip"}
+)
+_ZIPPED = b"PK\x03\x04"
+_PICKLED = re.compile(rb"\x80[\x02-\x05]")
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<all>\d{5})(?P<suffix>\..+)?")
+
+
+def broken_files(root: Path, loaded: Collection[Path]) -> list[str]:
+    """What is wrong with the artifact at `root`, a few words each. `loaded`: what its flavour reads, files or
+    directories."""
+    return [*_unreadable(root, loaded), *_tensorflow(root), *_shards(root)]
+
+
+def _unreadable(root: Path, loaded: Collection[Path]) -> Iterator[str]:
+    for path in sorted(walk(root)):
+        name, read = path.relative_to(root).as_posix(), path in loaded
+        size = path.stat().st_size
+        beside = path.suffix in _MODELS and any(parent in loaded for parent in path.parents)
+        if size == 0 and (read or beside or path.suffix in _PICKLES):
+            yield f"{name} is empty"
+        elif size and (read or path.suffix in _PICKLES) and (why := _cut_off(path, size)):
+            yield f"{name} is cut off: {why}"
+
+
+def _cut_off(path: Path, size: int) -> str:
+    with path.open("rb") as file:
+        start = file.read(4)
+        file.seek(-1, 2)
+        last = file.read(1)
+    if start == _ZIPPED:
+        return "" if zipfile.is_zipfile(path) else "a zip archive without its directory"
+    if path.suffix in _PICKLES and size < 3:
+        return f"a pickle of {size} bytes"
+    # Every pickle ends with its instruction to stop; those that torch wrote before it zipped them are followed by data.
+    if _PICKLED.match(start) and path.suffix in _PICKLES and last != b".":
+        return "a pickle without its end"
+    return ""
+
+
+def _tensorflow(root: Path) -> Iterator[str]:
+    """A SavedModel of TensorFlow 2 has variables beside its graph."""
+    for graph in sorted(root.rglob("saved_model.pb")):
+        folder = graph.parent
+        newer = any((folder / name).is_file() for name in ("fingerprint.pb", "keras_metadata.pb"))
+        variables = folder / "variables"
+        named = (variables / "variables.index").relative_to(root).as_posix()
+        if (newer or variables.is_dir()) and not (variables / "variables.index").is_file():
+            yield f"{named} is missing"
+        elif (variables / "variables.index").is_file() and not any(variables.glob("variables.data-*")):
+            yield f"{variables.relative_to(root).as_posix()} has no variables.data-..."
+
+
+def _shards(root: Path) -> Iterator[str]:
+    """`variables.data-00000-of-00002`, `model-00001-of-00003.safetensors`: or which of them is missing."""
+    groups: dict[tuple[Path, str, str, str], set[int]] = {}
+    for path in walk(root):
+        if found := _SHARD.fullmatch(path.name):
+            key = (path.parent, found["stem"], found["all"], found["suffix"] or "")
+            groups.setdefault(key, set()).add(int(found["number"]))
+    for (folder, stem, many, suffix), there in sorted(groups.items()):
+        first = 0 if 0 in there or stem.endswith(".data") else 1
+        wanted = range(first, first + min(int(many), 10_000))
+        if (lost := next((number for number in wanted if number not in there), None)) is not None:
+            yield f"{(folder / f'{stem}-{lost:05d}-of-{many}{suffix}').relative_to(root).as_posix()} is missing"
