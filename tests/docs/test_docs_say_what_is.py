@@ -97,7 +97,13 @@ def test_every_make_target_that_the_readme_names_is_there(readme: Page) -> None:
 def test_every_choice_of_up_is_an_option_that_its_reference_shows() -> None:
     page = (ROOT / "docs" / "cli.md").read_text()
     up = page.split("## `serinus up`")[1].split("\n## ")[0]
-    named = {"ports": "api-port", "envoy_binary": "envoy", "interpreters": "interpreter", "allowed_hosts": "allow-host"}
+    named = {
+        "ports": "api-port",
+        "envoy_binary": "envoy",
+        "interpreters": "interpreter",
+        "indexes": "index",
+        "allowed_hosts": "allow-host",
+    }
     wanted = [named.get(field.name, field.name.replace("_", "-")) for field in fields(Options)]
     assert [option for option in wanted if f"--{option}" not in up] == []
 

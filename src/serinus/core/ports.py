@@ -87,7 +87,9 @@ class Environments(Protocol):
         """The environment for `requirements`, built at most once for one lock, whoever asks at the same time.
 
         `loads` is asked of a built environment and answers None, or the reason why the model does not load in it:
-        then the undated lock is tried. `say` gets progress, a line each. Raises Unbuildable with the reason in words.
+        then another lock is tried, as of another day or from `alternatives`. Where no environment would help it raises
+        Unbuildable, and nothing else is built. `say` gets progress, a line each. Raises Unbuildable with the reason in
+        words, Unavailable.
         """
         ...
 
@@ -253,7 +255,8 @@ class Trials(Protocol):
         ...
 
     def loads(self, environment: Environment, artifact: Path) -> str | None:
-        """None: it loads in that environment; else why not, in words."""
+        """None: it loads in that environment; else why not, in words. Raises Unbuildable where it would load in no
+        other either: a file is lost, a module of the model's own, or it needs too much memory or time."""
         ...
 
     def reference(

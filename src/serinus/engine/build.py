@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 
 from serinus.core.rollout import Rollout
-from serinus.core.values import Artifact, Compiled, Environment, Event, Release, ServingSettings
+from serinus.core.values import Artifact, Compiled, Environment, Release, ServingSettings
 from serinus.delivery import Built
 from serinus.engine.compile import compile_model
 from serinus.engine.world import World
 
 
-def build(world: World, rollout: Rollout) -> Built:
-    """Raises Unbuildable with the reason in words, Unavailable."""
+def build(world: World, rollout: Rollout, say: Callable[[str], None]) -> Built:
+    """`say` gets progress, a line each. Raises Unbuildable with the reason in words, Unavailable."""
     assert rollout.artifact is not None
     assert rollout.plan is not None
     artifact = rollout.artifact
-
-    def say(line: str) -> None:
-        world.store.emit([Event(world.clock.now(), rollout.model, rollout.id, "progress", line)])
-
     environment = world.environments.prepare(
         artifact.requirements, lambda built: world.trials.loads(built, artifact.path), say
     )

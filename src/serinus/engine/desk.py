@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from serinus import spec as specs
 from serinus.core.errors import InvalidInput, NotFound, Refused
+from serinus.core.names import checked
 from serinus.core.rollout import Kind, ModelState, Order, Phase, Plan, Policy, Rollout, Status
 from serinus.core.values import Access, Actor, Release, VersionRef
 from serinus.delivery import may_approve
@@ -82,6 +83,8 @@ class Desk:
         if ref is None and spec is None:
             raise InvalidInput("nothing to deploy", hint="Name a version, `card-fraud@7`, or give a spec file.")
         model, _, wanted = (ref or "").partition("@")
+        if model:
+            checked(model)
         if spec is not None:
             parsed = specs.load(spec, source=source, model=model or None)
             return parsed.model, wanted or "challenger", spec
@@ -239,7 +242,7 @@ class Desk:
     def initial_spec(self, model: str) -> str:
         """What `serinus init` writes: the spec in the fleet repository, or a first one: of the version that has an
         alias, or was registered last."""
-        return self._world.fleet.read(model) or self._first_spec(
+        return self._world.fleet.read(checked(model)) or self._first_spec(
             model, by_alias(self._world, model) or self._world.registry.newest(model)
         )
 

@@ -1,5 +1,7 @@
 """Long work beside the loop: one job a key, run once, its result kept until it is asked for another key.
 
+Each kind of work has a room of its own, so that what takes seconds is never queued behind what takes minutes.
+
 Jobs are idempotent, so that one which died with the process is simply started again.
 """
 
@@ -13,21 +15,26 @@ from serinus.core.errors import TemporaryError
 
 T = TypeVar("T")
 
+A_ROOM = 4
+"""Jobs of one kind at a time."""
+
 
 class Jobs:
     """`executor` is given in tests, to run jobs at once. `told`: called when one has succeeded."""
 
     def __init__(self, executor: Executor | None = None, told: Callable[[], None] = lambda: None) -> None:
         self._told = told
-        self._executor = executor or ThreadPoolExecutor(max_workers=4, thread_name_prefix="job")
+        self._given = executor
+        self._rooms: dict[str, Executor] = {}
         self._running: dict[str, Future[Any]] = {}
         self._errors: dict[str, str] = {}
 
-    def result(self, key: str, work: Callable[[], T]) -> T | None:
-        """What `work` answered, or None while it runs. A TemporaryError has it tried again; other errors are raised."""
+    def result(self, key: str, work: Callable[[], T], room: str = "") -> T | None:
+        """What `work` answered, or None while it runs or waits for others of its `room`. A TemporaryError has it tried
+        again; other errors are raised."""
         future = self._running.get(key)
         if future is None:
-            future = self._running[key] = self._executor.submit(work)
+            future = self._running[key] = self._room(room).submit(work)
             future.add_done_callback(self._tell)
         if not future.done():
             return None
@@ -39,6 +46,13 @@ class Jobs:
             raise
         self._errors.pop(key, None)
         return result
+
+    def _room(self, name: str) -> Executor:
+        if self._given is not None:
+            return self._given
+        if name not in self._rooms:
+            self._rooms[name] = ThreadPoolExecutor(max_workers=A_ROOM, thread_name_prefix=f"job-{name}")
+        return self._rooms[name]
 
     def _tell(self, future: Future[Any]) -> None:
         # What has failed for now waits for its next turn: told at once, it would be tried without a pause.
@@ -56,4 +70,5 @@ class Jobs:
             self._errors.pop(key, None)
 
     def stop(self) -> None:
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        for executor in self._rooms.values():
+            executor.shutdown(wait=False, cancel_futures=True)

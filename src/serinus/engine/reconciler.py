@@ -128,6 +128,7 @@ class Engine:
         self._world.store.save(after, state, [event_of(name, before, after, now)])
         if after.status.phase.ended:
             self._jobs.forget(f"{after.id}/")
+            self._observer.forget(after)
         return state
 
     def _say(self, model: str, lines: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from serinus.core.errors import NotFound, SerinusError
+from serinus.core.redaction import without_credentials
 from serinus.core.rollout import ModelState, Rollout
 from serinus.core.values import WHOLE, Placement, Release, Streak, Totals, Traffic
 from serinus.engine.desk import FREE_BYTES_NEEDED
@@ -107,6 +108,8 @@ class Report:
             if e.rollout == rollout.id
         ]
         document["summary"] = summary(rollout)
+        if document.get("artifact"):  # of one that an earlier version has stored
+            document["artifact"]["requirements"] = _without_credentials(document["artifact"]["requirements"])
         return document
 
     def _find(self, wanted: str) -> Rollout:
@@ -186,6 +189,14 @@ class Report:
         return (
             f"the disk is nearly full ({free // 1_000_000} MB free): no new deployments are taken; serving goes on",
         )
+
+
+def _without_credentials(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_credentials(value)
+    if isinstance(value, Mapping):
+        return {key: _without_credentials(one) for key, one in value.items()}
+    return [_without_credentials(one) for one in value] if isinstance(value, list) else value
 
 
 def summary(rollout: Rollout) -> Mapping[str, Any]:

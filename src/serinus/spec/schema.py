@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from serinus.core.names import RULE, is_model_name
 from serinus.core.rollout import Policy
 from serinus.core.values import WHOLE
 from serinus.spec.quantities import Duration, Kind, Share, Size, format_duration, format_share, wrong
@@ -25,7 +26,7 @@ _POLICY = Policy()
 
 # --- names and types --------------------------------------------------------------------------------------
 
-NAME = Kind("name", "a name of at most 100 letters, digits and . _ -, starting with a letter or digit")
+NAME = Kind("name", RULE)
 COLUMN = Kind("column type", "one of double, float, long, integer, string, boolean, datetime, binary, tensor(<dtype>)")
 
 _COLUMN_TYPES = ("double", "float", "long", "integer", "string", "boolean", "datetime", "binary")
@@ -38,7 +39,7 @@ _OTHER_WORDS_FOR = {
 
 
 def _name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
+    if not is_model_name(value):
         raise wrong(NAME)
     return value
 

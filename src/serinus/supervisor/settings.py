@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from serinus.core.errors import InvalidInput, Refused
 from serinus.core.home import FORMAT, Home
+from serinus.core.redaction import without_credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class Settings:
     envoy_binary: str | None = None
     confined: bool = True
     interpreters: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
+    """Package indexes that a model's requirements may name, with the credentials that they need."""
     allowed_hosts: tuple[str, ...] = ()
     """Names under which the API may be called, beside its own address."""
     memory: int | None = None
@@ -65,6 +69,7 @@ class Options:
     envoy_binary: str | None = None
     unconfined: bool | None = None
     interpreters: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
     allowed_hosts: tuple[str, ...] = ()
     memory: int | None = None
     idle: float | None = None
@@ -79,6 +84,12 @@ class Options:
         for path in self.interpreters:
             if not (Path(path).is_file() and os.access(path, os.X_OK)):
                 raise InvalidInput(f"--interpreter {path} is not a program", hint="Give the path of a Python.")
+        for url in self.indexes:
+            if not re.fullmatch(r"(https?|file)://[^\s$]+", url):
+                raise InvalidInput(
+                    f"--index {without_credentials(url)} is not an address of a package index",
+                    hint="Give it as uv takes it, such as https://packages.example.org/simple.",
+                )
         return replace(
             settings,
             listen=_address(self.listen) if self.listen else settings.listen,
@@ -86,6 +97,7 @@ class Options:
             envoy_binary=str(Path(self.envoy_binary).absolute()) if self.envoy_binary else settings.envoy_binary,
             confined=settings.confined if self.unconfined is None else not self.unconfined,
             interpreters=tuple(str(Path(p).absolute()) for p in self.interpreters) or settings.interpreters,
+            indexes=self.indexes or settings.indexes,
             allowed_hosts=self.allowed_hosts or settings.allowed_hosts,
             memory=settings.memory if self.memory is None else self.memory,
             idle=settings.idle if self.idle is None else self.idle,
@@ -105,6 +117,7 @@ _WORDS = {
     "envoy_binary": "Envoy binary",
     "confined": "confinement of models",
     "interpreters": "Python interpreters",
+    "indexes": "package indexes",
     "allowed_hosts": "allowed hosts",
     "memory": "memory of models",
     "idle": "time after which models sleep",
@@ -150,7 +163,8 @@ _RESTORE = "Restore it, or begin with another --home."
 def save(home: Home, settings: Settings) -> None:
     """Whole or not at all. Raises OSError."""
     temporary = home.settings.with_suffix(".tmp")
-    with temporary.open("w") as file:
+    # 0600: an index may be named with its credentials.
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         json.dump(asdict(settings), file, indent=2)
         file.flush()
         os.fsync(file.fileno())

@@ -37,8 +37,8 @@ def build_local(home: Home, settings: Settings, router: EnvoyRouter | None = Non
     interpreters = [Path(path) for path in settings.interpreters]
     zygotes = TrialZygotes(home)
     return World(
-        registry=MlflowRegistry(settings.registry, home.artifacts),
-        environments=UvEnvironments(home.environments, interpreters=interpreters),
+        registry=MlflowRegistry(settings.registry, home.artifacts, indexes=settings.indexes),
+        environments=UvEnvironments(home.environments, interpreters=interpreters, indexes=settings.indexes),
         compiler=OnnxCompiler(
             home.compiled,
             UvEnvironments(home.environments, interpreters=interpreters, always=()),

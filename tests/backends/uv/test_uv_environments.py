@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ import pytest
 
 from serinus.backends.uv import UvEnvironments
 from serinus.core.errors import Unavailable, Unbuildable
-from serinus.core.values import Environment
+from serinus.core.values import Combination, Environment, Requirements
 
 
 def run(environment: Environment, code: str) -> str:
@@ -89,6 +90,58 @@ def test_a_model_that_loads_in_no_environment_is_unbuildable_with_what_was_tried
     with pytest.raises(Unbuildable, match="loads in no environment") as caught:
         prepare("scorer", at="2023-01-15", loads=lambda _: "AttributeError: no such tree")
     assert "when it was logged: AttributeError: no such tree; newest versions: the same lock" in caught.value.message
+
+
+def test_the_combinations_of_a_models_files_are_tried_in_their_order(
+    index: Any, environments: UvEnvironments, said: list[str]
+) -> None:
+    for version in ("1.0", "2.0", "3.0"):
+        index.add("scorer", version, "2023-01-01")
+    others = (
+        Combination("conda.yaml", (index.option, "scorer==2.0")),
+        Combination("requirements.txt", ("scorer==3.0",)),
+    )
+    asked = Requirements((index.option, "scorer==9"), None, None, "python_env.yaml", others)
+
+    def loads(environment: Environment) -> str | None:
+        return None if "scorer==2.0" in environment.lock.read_text() else "wrong version"
+
+    environment = environments.prepare(asked, loads, said.append)
+    first, second = environment.tried[-2:]
+    assert first == "from python_env.yaml, newest versions: the package index has no scorer==9"
+    assert second == "from conda.yaml, newest versions: it loads"
+    assert first in said
+
+
+def test_what_no_environment_mends_builds_no_second_one(index: Any, prepare: Any, home: Path) -> None:
+    index.add("scorer", "1.0", "2023-01-01")
+    index.add("scorer", "2.0", "2023-02-01")
+
+    def loads(environment: Environment) -> str | None:
+        raise Unbuildable("The model does not load: EOFError: Ran out of input.")
+
+    with pytest.raises(Unbuildable, match="Ran out of input"):
+        prepare("scorer", at="2023-01-15", loads=loads)
+    assert len(list(home.glob("*/environment.json"))) == 1
+
+
+def test_an_index_that_is_not_allowed_is_not_asked_and_that_is_said(index: Any, home: Path, said: list[str]) -> None:
+    index.add("scorer", "1.0", "2023-01-01")
+    index.add("strange", "1.0", "2023-01-01")
+    empty = index.folder.parent / "empty"
+    empty.mkdir()
+    environments = UvEnvironments(home, always=(), accelerate=False, indexes=[empty.as_uri()])
+    lines = (
+        f"--find-links {empty.as_uri()}",
+        index.option,
+        f"--extra-index-url {index.url}",
+        f"--find-links {index.url}",
+    )
+    (wheel,) = index.folder.glob("scorer-*.whl")
+    environment = environments.prepare(Requirements((*lines, str(wheel)), None, None), lambda _: None, said.append)
+    assert index.requests == 0
+    assert len([note for note in environment.tried if "serinus up --index" in note]) == 3
+    assert "secret-token" not in str(environment.tried) + str(said)
 
 
 def test_setuptools_is_added_for_a_package_that_uses_it_without_requiring_it(index: Any, prepare: Any) -> None:
@@ -199,6 +252,20 @@ def test_an_index_that_does_not_answer_is_worth_another_try(index: Any, prepare:
     with pytest.raises(Unavailable, match="does not answer") as caught:
         prepare("scorer")
     assert index.host in caught.value.message
+    assert "secret-token" not in str(caught.value)
+
+
+def test_an_index_that_accepts_and_says_nothing_is_named_in_bounded_time(
+    environments: UvEnvironments, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    monkeypatch.setenv("UV_HTTP_TIMEOUT", "1")
+    monkeypatch.setenv("UV_HTTP_RETRIES", "0")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host = f"127.0.0.1:{silent.getsockname()[1]}"
+        using = UvEnvironments(home, always=(), accelerate=False, indexes=[f"http://me:secret-token@{host}/simple"])
+        asked = Requirements((f"--index-url http://{host}/simple", "scorer"), None, None)
+        with pytest.raises(Unavailable, match=f"{host}, where packages come from, does not answer") as caught:
+            using.prepare(asked, lambda _: None, lambda _: None)
     assert "secret-token" not in str(caught.value)
 
 

@@ -29,7 +29,7 @@ MOST_LOG_BYTES = 1_000_000
 
 _event = TypeAdapter(Event)
 _entry = TypeAdapter(AuditEntry)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,255}")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,255}")
 
 Number = Annotated[int, Query(ge=0)]
 

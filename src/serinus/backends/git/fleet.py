@@ -22,7 +22,8 @@ from typing import Any
 import yaml
 
 from serinus.backends.git.command import Git, GitFailed, explain
-from serinus.core.errors import InvalidInput, Refused, Unavailable
+from serinus.core.errors import Refused, Unavailable
+from serinus.core.names import checked
 
 BRANCH = "refs/heads/main"
 
@@ -30,7 +31,6 @@ STALE_SECONDS = 2.0
 """Git holds a lock file for milliseconds. While this process holds the repository's own lock, one that is older was
 left behind by a process that was killed."""
 
-_MODEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._ -]{0,126}[A-Za-z0-9_-])?")
 _COMMITTER = "Serinus <serinus@serinus.local>"
 _ATTEMPTS = 3
 
@@ -195,18 +195,8 @@ def _author(who: str) -> str:
 
 
 def _spec_path(model: str) -> str:
-    return f"models/{_checked(model)}.yaml"
+    return f"models/{checked(model)}.yaml"
 
 
 def _live_path(model: str) -> str:
-    return f"live/{_checked(model)}.yaml"
-
-
-def _checked(model: str) -> str:
-    if not _MODEL.fullmatch(model) or ".." in model:
-        raise InvalidInput(
-            "A model's name has to be a file's name too: letters, digits, '.', '_', '-' and spaces, 128 at most, "
-            "no '..', beginning and ending with a letter, a digit, '_' or '-'.",
-            hint="Register the model under another name.",
-        )
-    return model
+    return f"live/{checked(model)}.yaml"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import threading
@@ -52,6 +53,7 @@ class Uv:
             errors="replace",
             pass_fds=keep_open,
         ) as process:
+            _give_way(process.pid)
             limit = threading.Timer(LONGEST_SECONDS, process.kill)
             limit.start()
             try:
@@ -71,5 +73,13 @@ def _told(line: str, say: Callable[[str], None]) -> str:
     return line
 
 
+def _give_way(pid: int) -> None:
+    """Models are being served on the same machine, and other versions examined."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.setpriority(os.PRIO_PROCESS, pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10))
+
+
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    # An index that does not answer is told of within half a minute; whoever builds tries again.
+    patience = {"UV_HTTP_CONNECT_TIMEOUT": "10", "UV_HTTP_RETRIES": "1"}
+    return patience | {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}

@@ -67,6 +67,14 @@ def up(
         list[Path] | None,
         typer.Option(metavar="PATH", show_default=False, help="One more Python for environments. Repeat for more."),
     ] = None,
+    index: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URL",
+            show_default=False,
+            help="A package index that models' requirements may name. Repeat for more.",
+        ),
+    ] = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", show_default=False, help="A name under which the API may be called. Repeatable."),
@@ -124,6 +132,7 @@ def up(
         envoy_binary=str(envoy.absolute()) if envoy else None,
         unconfined=unconfined,
         interpreters=tuple(str(path.absolute()) for path in interpreter or ()),
+        indexes=tuple(index or ()),
         allowed_hosts=tuple(allow_host or ()),
         memory=memory,
         idle=idle,
