@@ -44,7 +44,9 @@ def load(artifact: Path, mlmodel: Mapping[str, Any]) -> Loaded:
         raise
     except SystemExit as error:
         where = traces.at(error, artifact)
-        raise StartFailure(f"the model ended the process while it was loaded{where}", environment=False) from error
+        raise StartFailure(
+            f"the model ended the process while it was loaded: SystemExit{where}", environment=False
+        ) from error
     except Exception as error:
         broken = traces.broken_file(error)
         raise StartFailure(

@@ -43,6 +43,11 @@ def test_only_what_came_after_the_start_counts() -> None:
     assert last_words(io.BytesIO(before), len(before)) == ""
 
 
+def test_of_a_log_only_errors_are_told() -> None:
+    assert last_words(io.BytesIO(b"a line that the model prints\n"), errors_alone=True) == ""
+    assert last_words(io.BytesIO(b"ValueError: x\n"), errors_alone=True) == "ValueError: x"
+
+
 def test_the_end_of_one_that_is_not_our_child_is_told_as_far_as_it_is_known() -> None:
     assert why_ended(None, "") == "it is gone without an answer"
 

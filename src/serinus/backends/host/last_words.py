@@ -15,9 +15,9 @@ _NAMED = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+),? in (?P<fu
 _ERROR = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Failure|Warning)\b(?:: .*)?")
 
 
-def last_words(file: IO[bytes], since: int = 0) -> str:
+def last_words(file: IO[bytes], since: int = 0, *, errors_alone: bool = False) -> str:
     """What `file`, a standard error from byte `since` on, ends with: of a crash or a traceback its type and its place,
-    else the last line; empty where it has none."""
+    else the last line; empty where it has none. `errors_alone`: other lines are what the model prints."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(since, size - _TAIL))
     lines = file.read().decode(errors="replace").rstrip().splitlines()
@@ -28,7 +28,7 @@ def last_words(file: IO[bytes], since: int = 0) -> str:
         return lines[crash][:_LONGEST] + _place(frames[0] if frames else None)
     last = lines[-1] if lines else ""
     if not _ERROR.match(last):
-        return last[:_LONGEST]
+        return "" if errors_alone else last[:_LONGEST]
     frames = [found for line in lines if (found := _NAMED.match(line))]
     return last[:_LONGEST] + _place(frames[-1] if frames else None)
 

@@ -135,7 +135,7 @@ class Launcher:
         """What the worker wrote to its log last; empty where there is nothing."""
         try:
             with log_path(self.home, worker.record.release).open("rb") as written:
-                return last_words(written, worker.log_from)
+                return last_words(written, worker.log_from, errors_alone=True)
         except OSError:
             return ""
 
