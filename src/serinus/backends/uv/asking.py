@@ -1,0 +1,213 @@
+"""Asking an interpreter what it is: once, as long as it stays the same, and never for longer than a few seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import stat
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+LOOK_SECONDS = 5.0
+"""For one look at the file system, which may never end where that is a network's, and gone."""
+ANSWER_SECONDS = 10.0
+"""For an interpreter to start and answer, also on a busy machine."""
+AGAIN_SECONDS = 300.0
+"""After which what was passed over is looked at again: it may have been mended."""
+_LONGEST_ANSWER = 1 << 16
+_MOST_TOLD = 8
+
+_QUESTION = """
+import json, platform, sys, sysconfig
+print(json.dumps({
+    "path": getattr(sys, "_base_executable", None) or sys.executable,
+    "version": list(sys.version_info[:3]),
+    "usable": sys.implementation.name == "cpython" and sys.version_info.releaselevel == "final"
+              and not sysconfig.get_config_var("Py_GIL_DISABLED"),
+    "platform": sysconfig.get_platform() + "-" + (platform.libc_ver()[0] or "libc"),
+}))
+"""
+
+_T = TypeVar("_T")
+Answer = dict[str, Any]
+"""`path`, `version`, `usable` and `platform`."""
+
+
+class NoAnswer(Exception):
+    """This is no interpreter that can be used; the text says why."""
+
+
+class PassedOver:
+    """Places and programs that were passed over, why, and when; for `AGAIN_SECONDS` they are not looked at again."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._why: dict[str, tuple[str, float]] = {}
+
+    def add(self, path: Path, why: Exception) -> None:
+        words = (why.strerror if isinstance(why, OSError) else None) or str(why)
+        self._why[str(path)] = (words[:1].lower() + words[1:], self._now())
+
+    def recently(self, path: Path) -> bool:
+        found = self._why.get(str(path))
+        if found is None:
+            return False
+        if self._now() - found[1] < AGAIN_SECONDS:
+            return True
+        del self._why[str(path)]
+        return False
+
+    def in_words(self) -> str:
+        """A sentence, or nothing."""
+        told = [f"{path} ({why})" for path, (why, _) in sorted(dict(self._why).items())]
+        more = f" and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
+        return f" Passed over: {', '.join(told[:_MOST_TOLD])}{more}." if told else ""
+
+
+class Answers:
+    """What interpreters have answered, kept in the file `memory`."""
+
+    def __init__(self, memory: Path, passed_over: PassedOver) -> None:
+        self._memory = memory
+        self._passed_over = passed_over
+        self._known = _remembered(memory)
+
+    def of(self, path: Path) -> Answer | None:
+        """None: there is none at `path` that can be used, which is noted unless there is nothing at all."""
+        if self._passed_over.recently(path):
+            return None
+        try:
+            key = _identity(path)
+            if key not in self._known:
+                answer = _ask(path)
+                self._known = {**_remembered(self._memory), **self._known, key: answer}
+                _remember(self._memory, self._known)
+        except FileNotFoundError:
+            if path.is_symlink():
+                self._passed_over.add(path, NoAnswer("a link to nothing"))
+            return None
+        except (OSError, NoAnswer) as error:
+            self._passed_over.add(path, error)
+            return None
+        return self._known[key]
+
+
+def within(look: Callable[[], _T]) -> _T:
+    """What a look at the file system answers. TimeoutError where it does not in `LOOK_SECONDS`; its thread is left
+    behind, since a call that the kernel does not end cannot be taken back."""
+    answers: list[_T] = []
+    errors: list[OSError] = []
+
+    def run() -> None:
+        try:
+            answers.append(look())
+        except OSError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="look for interpreters", daemon=True)
+    thread.start()
+    thread.join(LOOK_SECONDS)
+    if errors:
+        raise errors[0]
+    if not answers:
+        raise TimeoutError(f"it does not answer within {LOOK_SECONDS:g} s")
+    return answers[0]
+
+
+def _identity(path: Path) -> str:
+    """Changes when another interpreter is installed at the path. Raises OSError, and NoAnswer where there is something
+    else."""
+    seen = within(path.stat)
+    if not stat.S_ISREG(seen.st_mode):
+        raise NoAnswer("no file")
+    # The unresolved path: a virtual environment's link and its installation answer the same, a wrapper may not.
+    return f"{path}:{seen.st_size}:{seen.st_mtime_ns}"
+
+
+def _ask(path: Path) -> Answer:
+    """Raises OSError where it cannot be started, NoAnswer where it does not answer as an interpreter would."""
+    with _started(path) as process:
+        try:
+            said = _read(process, time.monotonic() + ANSWER_SECONDS)
+            code = process.wait(ANSWER_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            raise NoAnswer(f"no answer within {ANSWER_SECONDS:g} s") from error
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+    if code:
+        raise NoAnswer(f"exited with {code}" if code > 0 else f"killed by signal {-code}")
+    answer = _understood(said)
+    if answer is None:
+        raise NoAnswer("it does not answer as an interpreter would")
+    return answer
+
+
+def _started(path: Path) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            [path, "-I", "-c", _QUESTION],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # so that what a wrapper has started is ended with it
+        )
+    except FileNotFoundError as error:  # a script, or a program for another system library
+        raise NoAnswer("what runs it is not there") from error
+
+
+def _read(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+    """All that it prints, up to what an answer may be long. TimeoutExpired, NoAnswer."""
+    assert process.stdout is not None
+    said = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while len(said) < _LONGEST_ANSWER:
+            if not selector.select(max(deadline - time.monotonic(), 0.0)):
+                raise subprocess.TimeoutExpired(process.args, ANSWER_SECONDS)
+            piece = os.read(process.stdout.fileno(), _LONGEST_ANSWER)
+            if not piece:
+                return said
+            said += piece
+    raise NoAnswer("it prints without end")
+
+
+def _understood(said: bytes | str) -> Answer | None:
+    try:
+        answer = json.loads(said)
+    except ValueError:
+        return None
+    return answer if _is_answer(answer) else None
+
+
+def _is_answer(answer: Any) -> bool:
+    return (
+        isinstance(answer, dict)
+        and all(isinstance(answer.get(name), str) for name in ("path", "platform"))
+        and isinstance(answer.get("usable"), bool)
+        and isinstance(answer.get("version"), list)
+        and all(type(number) is int for number in answer["version"])
+    )
+
+
+def _remembered(memory: Path) -> dict[str, Answer]:
+    try:
+        kept = json.loads(memory.read_text())
+    except (OSError, ValueError):
+        return {}  # nothing is lost: they are asked again
+    return {key: answer for key, answer in kept.items() if _is_answer(answer)} if isinstance(kept, dict) else {}
+
+
+def _remember(memory: Path, answers: dict[str, Answer]) -> None:
+    new = memory.with_name(f"{memory.name}.{os.getpid()}.new")
+    with contextlib.suppress(OSError):  # they are asked again by the next process
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        new.write_text(json.dumps(answers, indent=1))
+        new.replace(memory)
