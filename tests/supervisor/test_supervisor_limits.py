@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
+from pathlib import Path
 
 from stages import Stage, wait_until
 
 from serinus.core.home import Home
-from serinus.supervisor import Addresses, Options, down, up
+from serinus.supervisor import Addresses, Options, down, state, up
 from serinus.supervisor.settings import Settings
 from serinus.wiring.processes import processes_of
 
@@ -50,6 +52,19 @@ def test_a_host_without_chosen_limits_has_its_own(home: Home) -> None:
     specs = processes_of(home, Settings({"api": 1, "envoy": 2, "mlflow": 3}))
     command = next(spec.command for spec in specs if spec.name == "host")
     assert list(command[-2:]) == ["--home", str(home.path)]
+
+
+def test_what_runs_may_open_as_many_files_as_its_user_though_up_was_given_few(stage: Stage) -> None:
+    stage.listens()
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, most))
+    try:
+        begin(stage)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
+    for process in state.running(stage.home):
+        limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
+        assert next(line for line in limits if line.startswith("Max open files")).split()[3:5] == [str(most)] * 2
 
 
 def test_the_supervisor_takes_little_memory_for_it_loads_nothing_of_the_control_plane() -> None:

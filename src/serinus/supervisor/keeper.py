@@ -40,7 +40,7 @@ class ProcessSpec:
     pre_stop: Sequence[str] = ()
     """A command to be run before SIGTERM, so that what is in flight is finished (Kubernetes' `preStop`)."""
     nice: int = 0
-    """How far it gives way to the others where processors are short, 0 to 19."""
+    """How far it gives way to the others where processors are short, 0 to 19: added to the supervisor's own value."""
 
 
 @dataclass(slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -11,6 +13,8 @@ from pathlib import Path
 
 MARK = "SERINUS_PROCESS"
 """Environment variable that every supervised process, and what it starts, carries: the process's name."""
+_LEAST_PRIORITY = 19
+_AUTOGROUP_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +56,34 @@ def look(pid: int) -> Seen | None:
 def give_way(pid: int, nice: int) -> None:
     """Lets other processes have the processors first, the more the higher `nice` is (0 to 19; see nice(2)).
 
-    Where the kernel groups processes by session (autogroup, see sched(7)), a process's own value counts within its
-    group only, so that the group gets it as well.
+    Counted from this process's own value, which may not be 0, and below which an ordinary user cannot go. Where the
+    kernel groups processes by session (autogroup, see sched(7)), a process's own value counts within its group only,
+    so that the group gets it as well.
     """
-    with contextlib.suppress(OSError):  # it is gone; or there are no such groups
-        os.setpriority(os.PRIO_PROCESS, pid, nice)
+    value = min(os.getpriority(os.PRIO_PROCESS, 0) + nice, _LEAST_PRIORITY)
+    with contextlib.suppress(OSError):  # it is gone
+        os.setpriority(os.PRIO_PROCESS, pid, value)
+    deadline = time.monotonic() + _AUTOGROUP_SECONDS
+    while not _group_gives_way(pid, value) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _group_gives_way(pid: int, nice: int) -> bool:
+    """False: not yet, as the kernel lets ordinary users change one group in a tenth of a second."""
+    try:
         Path(f"/proc/{pid}/autogroup").write_text(str(nice))
+    except BlockingIOError:
+        return False
+    except OSError:  # it is gone; or there are no such groups
+        return True
+    return True
+
+
+def open_many_files() -> None:
+    """Raises this process's limit of open files, which its children inherit, to the highest that its user may have.
+    The usual 1,024 are fewer than the callers that Envoy takes, and than the connections that a release may have."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def leaders(directory: Path) -> Mapping[str, Seen]:

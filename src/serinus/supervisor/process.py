@@ -39,6 +39,7 @@ def supervise(home: Home, specs: Sequence[ProcessSpec]) -> int:
     if not _taken(lock):
         log.error("another supervisor keeps %s", home.path)
         return 1
+    kernel.open_many_files()
     stop = _Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)

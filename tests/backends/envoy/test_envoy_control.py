@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import subprocess
 import threading
@@ -13,6 +14,7 @@ from envoy_harness import Proxy, routing, wait_until
 
 from serinus.backends.envoy import admin_socket, command, names, prepare, xds
 from serinus.backends.envoy.files import write
+from serinus.backends.envoy.starting import bootstrap
 from serinus.core.errors import NotFound, Unavailable
 from serinus.core.home import Home
 from serinus.core.values import Role
@@ -176,3 +178,12 @@ def test_a_release_that_only_listens_yet_is_waited_for_within_the_time_limit(ser
     for connection in (*connections, waking):
         connection.close()
     assert answers == [200] * 8
+
+
+@pytest.mark.parametrize(("files", "callers"), [(4_096, 1_792), (1 << 20, 10_000)])
+def test_no_more_callers_are_taken_than_the_limit_of_open_files_has_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int, callers: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _kind: (1_024, files))
+    [monitor] = bootstrap(Home(tmp_path), port=1)["overload_manager"]["resource_monitors"]
+    assert monitor["typed_config"]["max_active_downstream_connections"] == callers

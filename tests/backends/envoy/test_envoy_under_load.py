@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
@@ -18,6 +20,8 @@ pytestmark = pytest.mark.slow
 RATE = 1_200
 SECONDS = 10.0
 CONNECTIONS = 16
+FILES = 5_000
+"""Two for each of the callers that come at once, in this process, which is both callers and releases."""
 BODY = b'{"inputs":[{"name":"amount","shape":[1],"datatype":"FP64","data":[12.5]}]}'
 
 
@@ -26,6 +30,17 @@ class Seen(NamedTuple):
     entity: str
     split: str
     release: str
+
+
+@pytest.fixture(autouse=True)
+def many_files() -> Iterator[None]:
+    """As the supervisor has it; many users are given 1,024 at first."""
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < FILES:
+        pytest.skip(f"this user may open {most} files, and {FILES} are needed (ulimit -Hn)")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
 
 
 class Load(threading.Thread):

@@ -94,16 +94,18 @@ class Zygotic:
         return call(Path(placement.endpoint), "GET", "/v2/health/ready", None, {}, 10.0).status == 200
 
     def zygotes(self):
-        """Pids of the zygotes of the host, or of a host that has died."""
+        """Pids of the zygotes of the host, or of a host that has died. By their command lines, which also an ordinary
+        user may read of processes that are not dumpable; the workers that they have forked have the same."""
         serving = {worker.pid for worker in Records(self.hosted.home).workers()}
-        log = (self.hosted.home.logs / f"zygote-{key(self.python)}.log").resolve()
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
-                if (process / "fd" / "1").readlink() == log and int(process.name) not in serving:
-                    found.append(int(process.name))
+                words = (process / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
+            is_one = words[0] == str(self.python).encode() and any(b"serinus_runtime.zygote" in word for word in words)
+            if is_one and int(process.name) not in serving:
+                found.append(int(process.name))
         return found
 
     def log(self):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from serinus.core.errors import NotFound
 from serinus.core.home import Home
 
 _MAX_CALLERS = 10_000
-"""Connections of callers at the same time."""
+"""Connections of callers at the same time, where the limit of open files has room for them."""
+_OTHER_FILES = 512
+"""That Envoy has open besides: its listeners, its logs, its files of routes, idle connections to releases."""
 _LOG_FLUSH_MS = 200
 _STATISTICS: list[Json] = [
     {"prefix": "cluster_manager."},
@@ -123,9 +126,15 @@ def _limit_of_callers() -> Json:
     name = "envoy.resource_monitors.global_downstream_max_connections"
     config = typed(
         "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-        max_active_downstream_connections=_MAX_CALLERS,
+        max_active_downstream_connections=_most_callers(),
     )
     return {"name": name, "typed_config": config}
+
+
+def _most_callers() -> int:
+    """Each takes two files, its connection to Envoy and one to a release; without a file Envoy could refuse nobody."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(_MAX_CALLERS, (most - _OTHER_FILES) // 2))
 
 
 def _connection_manager(home: Home, api_keys_required: bool) -> Json:
