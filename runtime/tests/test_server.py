@@ -121,6 +121,48 @@ def test_bytes_that_are_not_http_are_answered_and_the_connection_closed(short_pa
     talk(short_path, conversation)
 
 
+def test_who_is_refused_while_it_still_sends_reads_why_and_is_not_reset(short_path: Path) -> None:
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        for _ in range(100):
+            writer.write(b"a" * 65_536)
+            await writer.drain()
+        status, headers, _ = await answer(reader)
+        assert (status, headers["connection"]) == (400, "close")
+        assert await reader.read() == b""
+        writer.write(POST % (1, b"a"))  # would raise ConnectionResetError
+        await writer.drain()
+
+    talk(short_path, conversation)
+
+
+def test_who_sends_on_although_it_was_refused_is_cut_off_some_time(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serinus_runtime.server._LINGER", 0.2)
+
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"nonsense\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            while True:  # `talk` limits the time
+                writer.write(b"a" * 65_536)
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+    talk(short_path, conversation, slow=0.4)
+
+
+@pytest.mark.parametrize(("length", "status"), [(2000, 413), (900, 408)])
+def test_a_body_that_does_not_arrive_in_time_is_refused_for_its_size_where_that_is_why(
+    short_path: Path, length: int, status: int
+) -> None:
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(POST % (length, b"a" * 100))
+        assert (await answer(reader))[0] == status
+
+    talk(short_path, conversation, slow=0.2)
+
+
 def test_a_bug_in_the_handler_is_a_500_and_the_connection_lives(
     short_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

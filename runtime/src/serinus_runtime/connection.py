@@ -1,7 +1,8 @@
 """One caller's connection: requests in, answers out in their order.
 
 It is never closed first while it serves: the proxy would meet a reset with a request already on its way. It is closed
-after an answer that said `connection: close`, when it lies idle for hours, or when it is broken.
+after an answer that said `connection: close`, when it lies idle for hours, or when it is broken. Nor is it closed over
+bytes that nobody has read, which would reset it, and lose the answer: see `refuse`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import traceback
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from serinus_runtime.errors import ProtocolError
+from serinus_runtime.errors import ProtocolError, RequestError
 from serinus_runtime.http1 import Parser, Request
 from serinus_runtime.responses import Pending, Response, error_response
 
@@ -29,7 +30,7 @@ _MEMORY = 1 / 16
 
 class Connection(asyncio.Protocol):
     """`waiting_since`: when the first byte of a request that is not complete arrived, or None. `leaving`: the next
-    answer is the last."""
+    answer is the last. `refused_at`: when the last answer was sent while the caller may still be sending, or None."""
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         self._server = server
@@ -48,6 +49,7 @@ class Connection(asyncio.Protocol):
         self._ended = False
         """The caller will send no more."""
         self.leaving = False
+        self.refused_at: float | None = None
         self.waiting_since: float | None = None
         self.last_used = loop.time()
 
@@ -83,12 +85,16 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
+        if self.refused_at is not None:
+            return
         self.last_used = self._loop.time()
         self._parser.feed(data)
         self._go_on()
 
     def eof_received(self) -> bool:
         """The caller may have closed its sending side only: it still gets its answers."""
+        if self.refused_at is not None:
+            self.close()
         self._ended = True
         self._go_on()
         return True
@@ -98,11 +104,19 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.close()
 
-    def refuse(self, error: ProtocolError) -> None:
-        self._send(error_response(error.status, str(error)), close=True)
+    def refuse(self, error: ProtocolError | RequestError) -> None:
+        """Answers with the error, and reads no further request: what still arrives is thrown away until the caller
+        closes its side, or the server the connection."""
+        self._send(error_response(error.status, str(error)), close=True, reading=not self._ended)
+
+    def give_up(self) -> None:
+        """The request has not arrived in time."""
+        self.refuse(self._parser.refusal or ProtocolError("the request took too long to arrive", 408))
 
     def _go_on(self) -> None:
         """Answers what is complete, now or in turn."""
+        if self.refused_at is not None:
+            return
         if self._queued or self._pending is not None:
             if self._parser.buffered > _MOST_PIPELINED:
                 self._read_on(False)
@@ -207,10 +221,16 @@ class Connection(asyncio.Protocol):
         if self._parser.take_expectation() and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _send(self, response: Response, close: bool, without_body: bool = False) -> None:
+    def _send(self, response: Response, close: bool, without_body: bool = False, reading: bool = False) -> None:
+        """`reading`: only this side is closed, as the other may still be sending."""
         self.waiting_since = None
-        if self._transport is None:
+        transport = self._transport
+        if transport is None:
             return
-        self._transport.write(response.encode(close, without_body))
-        if close:
-            self._transport.close()
+        transport.write(response.encode(close, without_body))
+        if close and reading:
+            transport.write_eof()
+            self._read_on(True)
+            self.refused_at = self._loop.time()
+        elif close:
+            transport.close()

@@ -21,9 +21,6 @@ _LONGEST_CHUNK_LINE = 1024
 _SINGLE = (b"content-length", b"transfer-encoding", b"host")
 _UNUSUAL = (b"transfer-encoding", b"expect", b"connection")
 
-# A body that is too large is read to its end and thrown away, so that the connection lives on; up to this size.
-_MOST_DISCARDED = 64 << 20
-
 
 class Request:
     """One request. Header names are in lower case. `refusal`: why it cannot be handled although it was read."""
@@ -70,6 +67,11 @@ class Parser:
     @property
     def buffered(self) -> int:
         return len(self._buffer)
+
+    @property
+    def refusal(self) -> RequestError | None:
+        """Why the request that is being read will be refused once it has arrived; None: it may yet be handled."""
+        return None if self._request is None else self._request.refusal
 
     def feed(self, data: bytes) -> None:
         if self.idle:
@@ -154,10 +156,13 @@ class Parser:
         self._continue = True
 
     def _begin_discarding(self, request: Request) -> None:
-        request.refusal = RequestError(f"the body is larger than {self._most_body} bytes", 413, "too-large")
-        if self._left > _MOST_DISCARDED:
-            raise ProtocolError(str(request.refusal), 413)
+        """A body that is too large is read to its end, however long, and thrown away: an answer before that is lost
+        where the sender, or a proxy between, does not read while it writes. The caller limits the time."""
+        request.refusal = self._too_large()
         self._advance = self._discard
+
+    def _too_large(self) -> RequestError:
+        return RequestError(f"the body is larger than {self._most_body} bytes", 413, "too-large")
 
     def _read_body(self) -> bool:
         if len(self._buffer) < self._left:
@@ -206,10 +211,8 @@ class Parser:
             return True
         self._size += self._left
         if self._size > self._most_body and self._request is not None:
-            self._request.refusal = RequestError(f"the body is larger than {self._most_body} bytes", 413, "too-large")
+            self._request.refusal = self._too_large()
             self._chunked = bytearray()
-        if self._size > max(_MOST_DISCARDED, self._most_body):
-            raise ProtocolError(f"the body is larger than {self._most_body} bytes", 413)
         self._advance = self._read_chunk
         return True
 

@@ -13,7 +13,6 @@ from collections import deque
 from typing import Callable, Optional, Union
 
 from serinus_runtime.connection import Connection
-from serinus_runtime.errors import ProtocolError
 from serinus_runtime.http1 import Request
 from serinus_runtime.responses import Pending, Response, error_response
 
@@ -24,6 +23,9 @@ _SLOW = 3e-4
 """Seconds that an answer takes on the average from which on connections wait in the queue."""
 _SLICE = 1e-3
 """Seconds of answers before what has arrived meanwhile is read."""
+
+_LINGER = 5.0
+"""Seconds for which what a refused caller still sends is read and thrown away."""
 
 Handler = Callable[[Request], Union[Response, Pending]]
 Refuse = Callable[[Request, int, float], Optional[Response]]
@@ -114,8 +116,11 @@ class Server:
         loop = asyncio.get_running_loop()
         now = loop.time()
         for connection in list(self.connections):
-            if connection.waiting_since is not None and now - connection.waiting_since > self._slow:
-                connection.refuse(ProtocolError("the request took too long to arrive", 408))
+            if connection.refused_at is not None:
+                if now - connection.refused_at > _LINGER:
+                    connection.close()
+            elif connection.waiting_since is not None and now - connection.waiting_since > self._slow:
+                connection.give_up()
             elif connection.silent and now - connection.last_used > self._idle:
                 connection.close()
         self._sweeper = loop.call_later(min(1.0, self._slow / 4), self._sweep)

@@ -40,7 +40,7 @@ class Releases:
     """Answers as a worker would, and echoes what it was sent: `{"release", "path", "headers", "body"}`.
 
     A request's `x-do` header has it `hang`, `die` (close without an answer), `die-once` (the first one that it is
-    asked), `refuse` (answer 413 at once)
+    asked), `cut` (close while the body arrives), `refuse` (answer 413 at once)
     or, over gRPC, `object` (INVALID_ARGUMENT)."""
 
     def __init__(self, home: Home) -> None:
@@ -90,6 +90,8 @@ class Releases:
                     writer.write(b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
                     # Closing over unread bytes would reset the connection, and the answer with it.
                     await reader.read(-1)
+                    return
+                if headers.get("x-do") == "cut":
                     return
                 body = await _body(reader, headers)
                 self.served[release] = self.served.get(release, 0) + 1

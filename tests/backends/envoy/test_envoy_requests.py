@@ -131,6 +131,90 @@ def test_health_and_server_metadata_need_no_release(proxy: Proxy) -> None:
     assert proxy.client.get("/v2").json()["name"] == "serinus"
 
 
+@pytest.mark.parametrize("path", ["/v2", "/v2/health/live", "/v2/health/ready"])
+def test_what_the_server_says_of_itself_is_read_with_get_with_a_slash_or_without(proxy: Proxy, path: str) -> None:
+    plain = proxy.client.get(path)
+    for same in (f"{path}/", f"{path}?x=1", f"{path}/?x=1", f"{path}//"):
+        assert proxy.client.get(same).content == plain.content
+        assert proxy.client.head(same).status_code == 200
+        for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+            refused = proxy.client.request(method, same, content=b"{}")
+            assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+            assert refused.json() == {"error": "this is read with GET"}
+            assert refused.headers["x-request-id"]
+    assert proxy.client.get(f"{path}/more").status_code == 404
+
+
+def exchanged(proxy: Proxy, request: bytes) -> tuple[int, dict[str, str], bytes]:
+    """What comes back for these bytes on a connection of their own: status, headers and body."""
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as raw:
+        raw.sendall(request)
+        with raw.makefile("rb") as answer:
+            status = int(answer.readline().split()[1])
+            headers = dict(line.decode().strip().lower().split(": ", 1) for line in iter(answer.readline, b"\r\n"))
+            return status, headers, answer.read(int(headers["content-length"]))
+
+
+@pytest.mark.parametrize("more", [b"", b"host: x\r\n", b"connection: keep-alive\r\n"])
+def test_http_1_0_is_answered(served: Proxy, more: bytes) -> None:
+    status, headers, body = exchanged(served, b"GET /v2/health/live HTTP/1.0\r\n" + more + b"\r\n")
+    assert (status, json.loads(body), headers["content-type"]) == (200, {"live": True}, "application/json")
+    asked = b"POST /v2/models/fraud/infer HTTP/1.0\r\ncontent-length: 2\r\n" + more + b"\r\n{}"
+    status, headers, body = exchanged(served, asked)
+    assert (status, json.loads(body)["release"]) == (200, CHAMPION)
+    assert headers["connection"] == ("keep-alive" if b"keep-alive" in more else "close")
+
+
+REFUSED: dict[str, tuple[bytes, int, str]] = {
+    "no host": (b"GET /v2 HTTP/1.1\r\n\r\n", 400, "not well-formed HTTP (missing_host_header)"),
+    "no request": (b"nonsense\r\n\r\n", 400, "not well-formed HTTP ("),
+    "a length below zero": (
+        b"POST /v2 HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
+        400,
+        "not well-formed HTTP (",
+    ),
+    "an underscore": (b"GET /v2 HTTP/1.1\r\nhost: x\r\na_b: secret\r\n\r\n", 400, "(http1.unexpected_underscore)"),
+    "an escaped slash": (b"GET /v2%2Fmodels HTTP/1.1\r\nhost: x\r\n\r\n", 400, "(path_normalization_failed)"),
+    "a coding": (b"POST /v2 HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\n\r\n", 501, "is chunked"),
+    "a long header": (b"GET /v2 HTTP/1.1\r\nhost: x\r\na: %b\r\n\r\n" % (b"secret" * 9_000), 431, "32 KiB"),
+    "many headers": (b"GET /v2 HTTP/1.1\r\nhost: x\r\n%b\r\n" % (b"a: b\r\n" * 120), 431, "100 headers"),
+    "an upgrade": (
+        b"GET /v2 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
+        403,
+        "connections cannot be upgraded here",
+    ),
+    "no path": (b"OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n", 404, "nothing is served at this path"),
+    "no model": (b"GET /v2/models/secret HTTP/1.1\r\nhost: x\r\n\r\n", 404, "no such model is served here"),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_envoy_refuses_itself_has_a_text_and_a_request_id_and_nothing_of_what_was_sent(
+    proxy: Proxy, kind: str
+) -> None:
+    request, status, text = REFUSED[kind]
+    found, headers, body = exchanged(proxy, request)
+    assert (found, headers["content-type"]) == (status, "application/json")
+    assert len(headers["x-request-id"]) == 36
+    said = json.loads(body)
+    assert list(said) == ["error"]
+    assert text in said["error"]
+    assert b"secret" not in body
+
+
+def test_errors_of_envoy_keep_the_callers_request_id(served: Proxy) -> None:
+    served.router.apply(routing(served.arm(CHAMPION, 10_000), timeout_ms=150, split="s2"))
+    refused = {
+        404: served.client.get("/none", headers={"x-request-id": "r-1"}),
+        405: served.client.post("/v2", headers={"x-request-id": "r-1"}),
+        503: served.ask(x_do="die", x_request_id="r-1"),
+        504: served.ask(x_do="hang", x_request_id="r-1"),
+    }
+    assert {status: answer.status_code for status, answer in refused.items()} == {status: status for status in refused}
+    assert {answer.headers["x-request-id"] for answer in refused.values()} == {"r-1"}
+    assert all(answer.json()["error"] for answer in refused.values())
+
+
 def test_a_release_may_refuse_a_body_while_it_is_still_arriving(served: Proxy) -> None:
     headers = {"x-do": "refuse"}
     answer = served.client.post("/v2/models/fraud/infer", content=b"x" * (4 << 20), headers=headers)
@@ -184,6 +268,23 @@ def test_a_release_that_dies_again_is_a_503_and_is_not_asked_a_third_time(served
     assert served.releases.served[CHAMPION] == 2
 
 
+@pytest.mark.parametrize("fallback", [None, 0.25])
+def test_a_release_that_dies_over_a_body_too_large_to_be_kept_for_another_try_has_not_answered(
+    served: Proxy, fallback: float | None
+) -> None:
+    """Envoy's own status for that, where more of the body comes while it waits for the next try, is 507."""
+    served.router.apply(routing(served.arm(CHAMPION, 10_000), fallback_score=fallback, split="s2"))
+    for number in range(20):
+        asked = {"content": b"x" * (3 << 20), "headers": {"x-do": "cut", "x-request-id": f"r-{number}"}}
+        answer = served.client.post("/v2/models/fraud/infer", **asked)
+        assert answer.headers["x-request-id"] == f"r-{number}"
+        if answer.status_code == 200:  # it was not being tried again
+            assert (fallback, answer.headers["x-serinus-fallback"]) == (0.25, "true")
+        else:
+            assert (answer.status_code, answer.json()) == (503, {"error": "the model is not answering"})
+    wait_until(lambda: len(served.local_answers()) == 20, 2)
+
+
 def test_where_releases_are_compared_each_sees_a_request_once(served: Proxy) -> None:
     served.releases.start(CANARY)
     for weight in (9_999, 1):
@@ -219,7 +320,10 @@ def test_where_a_fallback_is_declared_it_answers_and_says_so(served: Proxy) -> N
     invoked = served.client.post("/models/fraud/invocations?x=/infer", headers={"x-do": "die"}, json={})
     assert invoked.status_code == 200
     assert invoked.json() == {"predictions": [0.25], "fallback": True, "fallback_reason": "no-answer"}
-    lines = wait_until(lambda: len(served.local_answers()) == 2 and served.local_answers(), 2)
+    for path in ("/v2/models/fraud/infer/", "/models/fraud/invocations/?x=1"):
+        again = served.client.post(path, headers={"x-do": "die"}, json={})
+        assert (again.status_code, again.headers.get("x-serinus-fallback")) == (200, "true")
+    lines = wait_until(lambda: len(served.local_answers()) == 4 and served.local_answers(), 2)
     assert {line["status"] for line in lines} == {200}
 
 

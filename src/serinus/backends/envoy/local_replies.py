@@ -4,41 +4,60 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serinus.backends.envoy.names import METADATA, Json, overwrite, typed
+from serinus.backends.envoy.names import METADATA, REQUEST_ID_HEADER, Json, overwrite, typed
 
 _TIMEOUT = ("UT", "UMSDR")
 _OVERFLOW = ("UO", "OM")
 _NO_ANSWER = ("UH", "UF", "URX", "NC", "LR", "UR", "UC", "UPE")
+_NOT_KEPT = 507
+"""Envoy's status where a release died over a request that is too large to be kept for another try. It is told as 503,
+never by a fallback: one score is no answer to a megabyte of rows."""
 UNANSWERED = (*_TIMEOUT, *_OVERFLOW, *_NO_ANSWER)
 """Response flags of a request that a release should have answered and did not. The caller's own faults (a malformed
 request, a body that does not arrive, a missing key) are not among them."""
 
 # A path matches with its query, which may hold anything.
-_INFER = r"^[^?]*/infer(\?.*)?$"
-_INVOCATIONS = r"^[^?]*/invocations(\?.*)?$"
+_INFER = r"^[^?]*/infer/?(\?.*)?$"
+_INVOCATIONS = r"^[^?]*/invocations/?(\?.*)?$"
 
 _LATE = "the model did not answer within its time limit"
+_GONE = "the model is not answering"
 _AS_ENVOY_SAYS = "%LOCAL_REPLY_BODY%"
+_WHY = "%RESPONSE_CODE_DETAILS%"
+"""Envoy's word for it, such as `missing_host_header`; nothing that the caller has sent is in it."""
 _TEXTS = (
     (_TIMEOUT, _LATE),
     (("NR",), "no such model is served here"),
     (_OVERFLOW, "too many requests are waiting for this model"),
-    (_NO_ANSWER, "the model is not answering"),
+    (_NO_ANSWER, _GONE),
 )
+_BY_STATUS = {
+    400: f"the request is not well-formed HTTP ({_WHY})",
+    403: "connections cannot be upgraded here",
+    404: "nothing is served at this path",
+    408: "the request took too long to arrive",
+    413: "the body is too large",
+    426: "HTTP/1.1, HTTP/1.0 and HTTP/2 are spoken here",
+    431: "the request's head is larger than 32 KiB or has more than 100 headers",
+    501: "the only transfer coding understood is chunked",
+}
+"""Where Envoy itself has no text, or no more of one than the status has."""
 
 
 def local_reply_config() -> Json:
     """Static: what differs from model to model (the fallback bodies) is read from the route's metadata, because a
     change of the listener would drain its connections."""
-    return {
-        "mappers": [
-            _fallback(_INFER, "fallback_infer"),
-            _fallback(_INVOCATIONS, "fallback_invocations"),
-            *_errors_of_calls(),
-            *(_error(flags, text) for flags, text in _TEXTS),
-            _any_other_error(),
-        ]
-    }
+    mappers = [
+        _fallback(_INFER, "fallback_infer"),
+        _fallback(_INVOCATIONS, "fallback_invocations"),
+        *_errors_of_calls(),
+        *(_error(_flagged(flags), text) for flags, text in _TEXTS),
+        {**_error(_status("EQ", _NOT_KEPT), _GONE), "status_code": 503},
+        _error(_OWN_TEXT, _AS_ENVOY_SAYS),
+        *(_error(_status("EQ", status), text) for status, text in _BY_STATUS.items()),
+        _error(_status("GE", 400), _AS_ENVOY_SAYS),
+    ]
+    return {"mappers": [_with_request_id(mapper) for mapper in mappers]}
 
 
 def access_log(path: Path) -> Json:
@@ -59,7 +78,7 @@ def access_log(path: Path) -> Json:
     }
     return {
         "name": "local-answers",
-        "filter": {"response_flag_filter": {"flags": list(UNANSWERED)}},
+        "filter": _UNANSWERED,
         "typed_config": typed(
             "extensions.access_loggers.file.v3.FileAccessLog", path=str(path), log_format={"json_format": fields}
         ),
@@ -67,14 +86,11 @@ def access_log(path: Path) -> Json:
 
 
 def _fallback(path: str, body: str) -> Json:
-    has_body = typed(
-        "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
-        expression=f"'{body}' in xds.route_metadata.filter_metadata['{METADATA}']",
-    )
+    has_body = _expression(f"'{body}' in xds.route_metadata.filter_metadata['{METADATA}']")
     filters = [
-        {"response_flag_filter": {"flags": list(UNANSWERED)}},
+        _flagged(UNANSWERED),
         {"header_filter": {"header": {"name": ":path", "string_match": {"safe_regex": {"regex": path}}}}},
-        {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": has_body}},
+        has_body,
     ]
     return {
         "filter": {"and_filter": {"filters": filters}},
@@ -88,15 +104,17 @@ def _fallback(path: str, body: str) -> Json:
 
 
 _GRPC = {"header_filter": {"header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}}}
-_DEADLINE_EXCEEDED, _RESOURCE_EXHAUSTED = "4", "8"
+_DEADLINE_EXCEEDED, _RESOURCE_EXHAUSTED, _UNAVAILABLE = "4", "8", "14"
 
 
-def _error(flags: tuple[str, ...], text: str) -> Json:
-    return {"filter": _flagged(flags), "body_format_override": {"json_format": {"error": text}}}
+def _error(condition: Json, text: str) -> Json:
+    return {"filter": condition, "body_format_override": {"json_format": {"error": text}}}
 
 
-def _any_other_error() -> Json:
-    return {"filter": _status("GE", 400), "body_format_override": {"json_format": {"error": _AS_ENVOY_SAYS}}}
+def _with_request_id(mapper: Json) -> Json:
+    """Of what is refused before its headers are known there is no id yet, and it gets one."""
+    new_id = {"header": {"key": REQUEST_ID_HEADER, "value": "%UNIQUE_ID%"}, "append_action": "ADD_IF_ABSENT"}
+    return {**mapper, "headers_to_add": [*mapper.get("headers_to_add", []), new_id]}
 
 
 def _errors_of_calls() -> list[Json]:
@@ -105,6 +123,7 @@ def _errors_of_calls() -> list[Json]:
     return [
         _error_of_call(_flagged(_TIMEOUT), _LATE, _DEADLINE_EXCEEDED),
         *(_error_of_call(_flagged(flags), text) for flags, text in _TEXTS),
+        _error_of_call(_status("EQ", _NOT_KEPT), _GONE, _UNAVAILABLE),
         _error_of_call(_status("EQ", 413), "the message is too large", _RESOURCE_EXHAUSTED),
         _error_of_call(_status("GE", 400), _AS_ENVOY_SAYS),
     ]
@@ -125,3 +144,17 @@ def _flagged(flags: tuple[str, ...]) -> Json:
 def _status(compared: str, status: int) -> Json:
     value = {"default_value": status, "runtime_key": f"serinus.status_{status}"}
     return {"status_code_filter": {"comparison": {"op": compared, "value": value}}}
+
+
+def _expression(cel: str) -> Json:
+    config = typed("extensions.access_loggers.filters.cel.v3.ExpressionFilter", expression=cel)
+    return {"extension_filter": {"name": "envoy.access_loggers.extension_filters.cel", "typed_config": config}}
+
+
+_DROPPED = _expression("response.code_details == 'request_payload_exceeded_retry_buffer_limit'")
+_UNANSWERED: Json = {
+    # The status first: an expression costs every request that it is evaluated for.
+    "or_filter": {"filters": [_flagged(UNANSWERED), {"and_filter": {"filters": [_status("EQ", 503), _DROPPED]}}]}
+}
+_OWN_TEXT = _expression("response.code_details == 'direct_response' && response.code >= 400")
+"""The error is a route's own, and so is its text."""

@@ -167,6 +167,8 @@ _EDGE: Json = {
     "merge_slashes": True,
     "path_with_escaped_slashes_action": "REJECT_REQUEST",
     "max_request_headers_kb": 32,
+    # Health checks and old clients. HTTP/1.0 has no Host, but whoever is behind Envoy wants one.
+    "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "serinus"},
     "request_headers_timeout": "10s",
     "request_timeout": "30s",
     "stream_idle_timeout": "300s",

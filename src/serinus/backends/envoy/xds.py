@@ -159,22 +159,28 @@ def _routing(data: Json) -> Routing:
 
 
 def _own_answers() -> list[Json]:
-    server = {"name": "serinus", "version": version("serinus"), "extensions": []}
+    server: Json = {"name": "serinus", "version": version("serinus"), "extensions": []}
+    answers: dict[str, Json] = {"/v2": server, "/v2/health/live": {"live": True}, "/v2/health/ready": {"ready": True}}
     return [
-        _answer({"path": "/v2"}, server),
-        _answer({"path": "/v2/health/live"}, {"live": True}),
-        _answer({"path": "/v2/health/ready"}, {"ready": True}),
+        route for path, body in answers.items() for match in (path, f"{path}/") for route in _read_by_get(match, body)
     ]
 
 
-def _answer(match: Json, body: Json) -> Json:
+def _read_by_get(path: str, body: Json) -> tuple[Json, Json]:
     get = {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}
-    return {
-        "match": {**match, "headers": [get]},
+    answer = {
+        "match": {"path": path, "headers": [get]},
         "direct_response": {"status": 200, "body": {"inline_string": json.dumps(body)}},
         "response_headers_to_add": [overwrite("content-type", "application/json")],
         "typed_per_filter_config": open_to_all(),
     }
+    refusal = {
+        "match": {"path": path},
+        "direct_response": {"status": 405, "body": {"inline_string": "this is read with GET"}},
+        "response_headers_to_add": [overwrite("allow", "GET, HEAD")],
+        "typed_per_filter_config": open_to_all(),
+    }
+    return answer, refusal
 
 
 # --- discovery responses ----------------------------------------------------------------------------------
