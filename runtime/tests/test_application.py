@@ -299,7 +299,6 @@ def test_another_content_type_is_a_415(served: Served, kind: str) -> None:
         {"instances": []},
         {"inputs": {}},
         {"inputs": {"amount": [1], "hour": [1, 2], "country": ["FR"]}},
-        {"instances": [[1.5, 2, "FR"]], "params": CARD},
     ],
 )
 def test_a_malformed_invocation_is_a_400_without_what_was_sent(served: Served, content: Any) -> None:
@@ -359,7 +358,8 @@ def test_a_model_of_named_tensors_gets_a_dict() -> None:
 
 def test_without_a_signature_the_model_gets_what_was_sent() -> None:
     served = Served(lambda frame: frame["amount"], Signature())
-    assert served.infer({"inputs": [tensor("amount", "FP64", [7.5])]})[1]["outputs"][0]["data"] == [7.5]
+    two = [tensor("amount", "FP64", [7.5]), tensor("hour", "INT64", [1])]
+    assert served.infer({"inputs": two})[1]["outputs"][0]["data"] == [7.5]
     assert served.invoke({"dataframe_records": [{"amount": 1}]})[1] == {"predictions": [1]}
     assert served.invoke({"dataframe_records": []})[0] == 400
 

@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 
 from serinus_runtime.batching import LATE, Batcher, Outcome
+from serinus_runtime.binding import inputs_of
 from serinus_runtime.errors import ModelFailure, RequestError
-from serinus_runtime.inputs import Bound, inputs_of
+from serinus_runtime.inputs import Bound
 from serinus_runtime.model import Answer
 from serinus_runtime.outputs import Output, check_rows, outputs_of
 from serinus_runtime.overload import refusal, retry_after

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serinus_runtime.binding import inputs_of
 from serinus_runtime.canonical import Canonical
 from serinus_runtime.errors import RequestError
 from serinus_runtime.http1 import Request
-from serinus_runtime.inputs import TableBound, inputs_of
+from serinus_runtime.inputs import TableBound
 from serinus_runtime.invocations import Invocations
 from serinus_runtime.oip import OpenInference
 from serinus_runtime.payload import Table, Tensor, Tensors
@@ -185,7 +186,8 @@ def test_tensors_have_one_key_by_what_they_become_in_the_models_type() -> None:
     assert key(numbers, [[0.0, 2.0]]) != key(numbers, [[-0.0, 2.0]])
     assert key(numbers, [[1.0, 2.0], [3.0, 4.0]]) != key(numbers, [[1.0, 2.0]])
     texts = TensorSpec("x", "str", (-1,))
-    assert key(texts, ["1"]) != key(texts, [1])
+    assert key(texts, ["1"]) != key(texts, ["1.0"])
+    assert key(texts, ["1", "2.5"]) == key(texts, ["1", "2.5"], (2,), "BYTES")
 
 
 def test_without_a_signature_only_what_was_sent_alike_has_one_key() -> None:

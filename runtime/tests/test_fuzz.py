@@ -135,7 +135,7 @@ def test_requests_that_are_right_are_all_found(parts: list[bytes], places: list[
 
 def zeros(data: Any) -> Any:
     rows = next(iter(data.values())) if isinstance(data, dict) else data
-    return np.zeros(len(rows))
+    return np.zeros(len(rows) if np.ndim(rows) else 1)
 
 
 KINDS = ("double", "long", "string", "boolean", "datetime", "binary", "integer", "float")
@@ -263,9 +263,6 @@ def test_a_number_that_no_float_holds_is_refused_by_its_column(number: bytes, be
         assert status == 400, answer
         assert column in answer
         assert b"999" not in answer
-    csv = b"x,y\n1,%b\n2,%b\n" % (number, b"" if beside == b"null" else beside)
-    status, _, answer = post("none", b"/invocations", csv, content_type=b"text/csv")
-    assert status == (200 if beside == b'"a"' else 400), answer  # beside text it is text
 
 
 def binary_body(sizes: tuple[int, int], raw: bytes) -> bytes:
@@ -294,7 +291,7 @@ def test_any_binary_body_is_answered_or_refused(name: str, body: bytes, length: 
 
 def grpc_message(raw: bool) -> bytes:
     message = service_pb2.ModelInferRequest(model_name="fraud", model_version="1", id="a")
-    message.parameters["p"].string_param = "v"
+    message.parameters["priority"].uint64_param = 1
     for kind, field, value, as_raw in (
         ("double", "fp64_contents", 1.5, struct.pack("<d", 1.5)),
         ("long", "int64_contents", -2, struct.pack("<q", -2)),

@@ -139,7 +139,7 @@ def test_repeated_fields_may_be_packed_or_not_and_a_message_may_come_in_parts() 
 
 def test_wanted_outputs_and_parameters_are_understood_or_passed_over() -> None:
     message = infer_request(model_version="1")
-    message.parameters["anything"].string_param = CARD
+    message.parameters["priority"].uint64_param = 1
     message.inputs.add(name="x", datatype="BOOL", shape=[1]).contents.bool_contents.append(True)
     message.outputs.add(name="b").parameters["classification"].int64_param = 1
     message.outputs.add(name="a")

@@ -204,7 +204,7 @@ def test_no_change_of_some_bytes_makes_the_short_way_answer_otherwise(data: st.D
 def test_values_that_stand_elsewhere_than_they_seem_to_are_not_learned() -> None:
     row = [5.0, 5.0, "5"]
     entries = [
-        {"name": name, "shape": [1], "datatype": kind, "parameters": {"data": [value]}, "data ": 0}
+        {"name": name, "shape": [1], "datatype": kind, "more": {"data": [value]}, "data ": 0}
         for name, kind, value in zip("abc", ("FP64", "FP64", "BYTES"), row, strict=True)
     ]
     body = json.dumps({"inputs": entries}, separators=(",", ":")).replace('"data ":0', '"data" :[5]').encode()

@@ -23,7 +23,7 @@ from serinus_runtime.errors import ModelFailure
 from serinus_runtime.loading import Loaded
 from serinus_runtime.model import Model
 from serinus_runtime.payload import Table
-from serinus_runtime.signature import Column, Signature
+from serinus_runtime.signature import Column, Param, Signature
 
 NUMBERS = ["amount", "age", "distance"]
 
@@ -202,7 +202,7 @@ def test_a_model_with_params_is_asked_by_its_public_way() -> None:
     def public(data: Any, params: Any = None) -> Any:
         return total(data) * (params or {}).get("factor", 1)
 
-    signature = Signature(SIGNATURE.columns, has_params=True)
+    signature = Signature(SIGNATURE.columns, params=(Param("factor", "double"),))
     model = Model(Loaded(public, total, total, "tests"), signature)
     model.warm_up(EXAMPLE)
     assert model.way == "mlflow"

@@ -321,7 +321,7 @@ class Application:
             return self._settings.score_output
         if self._model.seen:
             return self._model.seen[0].name
-        names = [spec.name for spec in self._model.signature.outputs]
+        names = self._model.signature.output_names
         return names[0] if names and names[0] else DEFAULT_NAME
 
     def _scores(self, outputs: Sequence[Output]) -> Scores:

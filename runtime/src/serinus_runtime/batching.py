@@ -73,7 +73,7 @@ class Batcher:
         """`delay`: seconds. `callers`: how many there are that could ask at this moment, each one request at a time;
         None: nobody knows. `clock`: what deadlines are by."""
         self._model = model
-        self._names = [spec.name for spec in model.signature.outputs]
+        self._names = model.signature.output_names
         self._timer = timer
         self._delay = delay
         self._most_rows = most_rows
@@ -217,11 +217,13 @@ def _company(bound: Bound) -> Hashable | None:
             i for i, column in enumerate(bound.frames.columns) if column.type == "boolean" and not column.required
         ]
         return (id(bound.frames), *(any(row[i] is None for row in bound.rows) for i in optional))
+    # Without declared types those of a column follow from all of its rows.
+    if getattr(bound, "sent", None) is not None:
+        return None
     data = bound.data()
     if isinstance(data, dict):
         return tuple((name, array.dtype.str, array.shape[1:]) for name, array in data.items())
-    # Without a signature the types of a column follow from all of its rows.
-    return None if hasattr(data, "iloc") else (data.dtype.str, data.shape[1:])
+    return (data.dtype.str, data.shape[1:])
 
 
 def _joined(bounds: Sequence[Bound]) -> Bound:

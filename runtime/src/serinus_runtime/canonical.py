@@ -128,9 +128,10 @@ def _picker(places: Sequence[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
 
 def _of_data(bound: Bound) -> bytes:
     """Of what was bound to no columns: arrays by their bytes, and what has no declared type by what was sent."""
+    sent = getattr(bound, "sent", None)
+    if sent is not None:
+        return _exactly(sent).encode()
     data = bound.data()
-    if hasattr(data, "iloc"):
-        return _exactly([bound.columns, bound.rows]).encode()
     if isinstance(data, dict):
         return b"".join(_exactly(name).encode() + _of_array(array) for name, array in data.items())
     return _of_array(data)

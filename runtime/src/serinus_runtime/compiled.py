@@ -39,7 +39,7 @@ class CompiledModel:
         self.way = WAY
         self.proven = ""
         self._inputs = ColumnInputs(signature)
-        self._names = [spec.name for spec in signature.outputs]
+        self._names = signature.output_names
         self._one_at_a_time = one_at_a_time
         self._features = [Feature.of(part, column) for part, column in zip(plan["columns"], signature.columns)]
         self._encoder = Encoder(self._features)

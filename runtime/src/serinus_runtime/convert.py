@@ -20,7 +20,7 @@ Convert = Callable[[Sequence[Any], Column], Any]
 
 
 def column_error(column: Column, what: str) -> RequestError:
-    label = f"column '{column.name}'" if column.name is not None else "an unnamed column"
+    label = f"column '{column.label}'" if column.name is not None else "an unnamed column"
     return RequestError(f"{label} takes {column.type}: {what}")
 
 
@@ -106,22 +106,57 @@ def to_objects(values: Sequence[Any], column: Column) -> Any:  # noqa: ARG001
 def to_binaries(values: Sequence[Any], column: Column) -> Any:
     check_types(values, column, _optional(str, column))
     try:
-        decoded = [None if value is None else base64.b64decode(value, validate=True) for value in values]
+        decoded = [None if value is None else _decoded(value) for value in values]
     except (binascii.Error, ValueError) as error:
         raise column_error(column, "a string is not base64") from error
     return to_objects(decoded, column)
 
 
+def _decoded(text: str) -> bytes:
+    """Line ends may stand between, as `base64.encodebytes` writes them."""
+    return base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
+
+
+_TIMES: frozenset[type] = frozenset({str, int})
+_NO_TIME = "a text is not an ISO 8601 time"
+_TIME_RANGE = (
+    "a time is out of range; nanoseconds since 1970 hold 1677-09-21T00:12:43.145224193 to 2262-04-11T23:47:16.854775807"
+)
+
+
 def to_datetimes(values: Sequence[Any], column: Column) -> Any:
-    check_types(values, column, _optional(str, column))
+    """Texts, or whole numbers of nanoseconds since 1970."""
+    check_types(values, column, _TIMES if column.required else _TIMES | {NOTHING})
+    kinds = set(map(type, values)) - {NOTHING}
+    if len(kinds) > 1:
+        raise column_error(column, "texts and numbers were sent together")
+    if int in kinds:
+        return _of_nanoseconds(values, column)
+    # A text without a digit is a word such as `now`, which pandas reads as the time of the request.
+    if not all(value is None or any(map(str.isdigit, value)) for value in values):
+        raise column_error(column, _NO_TIME)
     pandas = library("pandas")
+    out_of_range = pandas.errors.OutOfBoundsDatetime
     try:
         times = pandas.to_datetime(pandas.Series(list(values), dtype=object))
+        if getattr(times.dtype, "tz", None) is None and times.dtype != object and hasattr(times.dt, "as_unit"):
+            # pandas 3 has them in microseconds or seconds, and numpy would let them overflow.
+            times = times.dt.as_unit("ns")
+    except out_of_range as error:
+        raise column_error(column, _TIME_RANGE) from error
     except (ValueError, TypeError, OverflowError) as error:
-        raise column_error(column, "a string is not an ISO 8601 time") from error
+        raise column_error(column, _NO_TIME) from error
     if getattr(times.dtype, "tz", None) is not None or times.dtype == object:
         raise column_error(column, "times are sent without a time zone")
     return times.to_numpy().astype("datetime64[ns]")
+
+
+def _of_nanoseconds(values: Sequence[Any], column: Column) -> Any:
+    numpy = library("numpy")
+    if any(value is not None and not -(1 << 63) < value < 1 << 63 for value in values):
+        raise column_error(column, _TIME_RANGE)
+    nothing = numpy.iinfo("int64").min
+    return numpy.array([nothing if value is None else value for value in values], dtype="int64").view("datetime64[ns]")
 
 
 CONVERSIONS: dict[str, Convert] = {
@@ -134,6 +169,9 @@ CONVERSIONS: dict[str, Convert] = {
     "binary": to_binaries,
     "datetime": to_datetimes,
     "any": to_objects,
+    "array": to_objects,
+    "object": to_objects,
+    "map": to_objects,
 }
 
 

@@ -99,7 +99,7 @@ class Arranger:
             if len(self._known) < self._MOST:
                 self._known[names] = arrangement
         if exact and len(arrangement.frames.columns) < len(names):
-            takes = ", ".join(str(column.name) for column in self.columns)
+            takes = ", ".join(column.label for column in self.columns)
             raise RequestError(f"an input was sent that the model does not have; it takes: {takes}")
         return arrangement
 
@@ -109,11 +109,11 @@ class Arranger:
             raise RequestError("a column was sent twice")
         if self.columns[0].name is None:
             return self.arrange(None, len(names), exact=False)
-        missing = [column for column in self.columns if column.name not in position]
+        missing = [column for column in self.columns if column.label not in position]
         for column in missing:
             if column.required:
                 raise column_error(column, "it is required and was not sent")
-        present = [column for column in self.columns if column.name in position]
-        pick = [position[str(column.name)] for column in present]
+        present = [column for column in self.columns if column.label in position]
+        pick = [position[column.label] for column in present]
         frames = Frames(present) if missing else self.frames
         return Arrangement(None if pick == list(range(len(names))) else pick, frames)

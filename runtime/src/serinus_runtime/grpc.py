@@ -19,10 +19,12 @@ from serinus_runtime.errors import ModelFailure, RequestError
 from serinus_runtime.http1 import Request
 from serinus_runtime.oip import DATATYPES, Asked, chosen
 from serinus_runtime.outputs import Output
+from serinus_runtime.parameters import check_tensor_parameters, params_of
 from serinus_runtime.payload import Tensor, Tensors
 from serinus_runtime.protobuf import LENGTH, bytes_field, fields, number_field, text_field
 from serinus_runtime.responses import Response
 from serinus_runtime.shapes import check_shape
+from serinus_runtime.signature import Param
 
 SERVICE = "/inference.GRPCInferenceService"
 CONTENT_TYPE = b"application/grpc"
@@ -83,7 +85,9 @@ class GrpcInference:
 
     exact = True
 
-    def __init__(self, model: str, version: str) -> None:
+    def __init__(self, model: str, version: str, params: Sequence[Param] = ()) -> None:
+        """`params`: that the model declares."""
+        self._params = params
         self._model = model
         self._version = version
         self._head = text_field(1, model) + text_field(2, version)
@@ -94,6 +98,7 @@ class GrpcInference:
         inputs: list[bytes] = []
         wanted: list[bytes] = []
         raw: list[bytes] = []
+        parameters: dict[str, Any] = {}
         for number, wire, value in fields(message_of(request), "the request"):
             if number == 1:
                 name = protobuf.text(value, wire, "the request")
@@ -101,6 +106,8 @@ class GrpcInference:
                 version = protobuf.text(value, wire, "the request")
             elif number == 3:
                 identity = protobuf.text(value, wire, "the request")
+            elif number == 4:
+                parameters.update([_parameter_of(value, wire, "the request")])
             elif number in (5, 6, 7):
                 protobuf.expect(wire, LENGTH, "the request")
                 (inputs if number == 5 else wanted if number == 6 else raw).append(value)
@@ -109,7 +116,8 @@ class GrpcInference:
             raise RequestError("there are no inputs")
         tensors = _raw_tensors(inputs, raw) if raw else [_typed_tensor(_input(message)) for message in inputs]
         names = tuple([_first_text(message, "a requested output") for message in wanted])
-        return Asked(Tensors(tuple(tensors)), None, identity or None, names, raw=bool(raw))
+        params = params_of(parameters, self._params) if parameters else None
+        return Asked(Tensors(tuple(tensors)), params, identity or None, names, raw=bool(raw))
 
     def reply(self, result: Any, outputs: Sequence[Output], asked: Asked, head: bytes = b"") -> Response:  # noqa: ARG002
         """RequestError: an output was asked for that the model does not have."""
@@ -172,6 +180,7 @@ def _input(message: bytes) -> _Input:
     name = datatype = ""
     shape: list[int] = []
     contents: bytes | None = None
+    parameters: dict[str, Any] = {}
     for number, wire, value in fields(message, "an input"):
         if number == 1:
             name = protobuf.text(value, wire, "an input")
@@ -179,12 +188,40 @@ def _input(message: bytes) -> _Input:
             datatype = protobuf.text(value, wire, "an input")
         elif number == 3:
             shape += map(protobuf.signed, protobuf.integers(value, wire, "the shape of an input"))
+        elif number == 4:
+            parameters.update([_parameter_of(value, wire, "an input")])
         elif number == 5:
             protobuf.expect(wire, LENGTH, "an input")
             contents = value if contents is None else contents + value
+    check_tensor_parameters(parameters)
     if datatype not in DATATYPES:
         raise RequestError(f"the datatype of an input must be one of {', '.join(sorted(DATATYPES))}")
     return _Input(name, datatype, check_shape(shape), contents)
+
+
+def _parameter_of(value: Any, wire: int, what: str) -> tuple[str, Any]:
+    """One entry of a map of InferParameter: bool_param, int64_param, string_param, double_param or uint64_param."""
+    protobuf.expect(wire, LENGTH, what)
+    name, given = "", None
+    for number, kind, part in fields(value, what):
+        if number == 1:
+            name = protobuf.text(part, kind, what)
+        elif number == 2:
+            protobuf.expect(kind, LENGTH, what)
+            for field, wired, content in fields(part, what):
+                given = _choice(field, wired, content, what)
+    return name, given
+
+
+def _choice(field: int, wire: int, value: Any, what: str) -> Any:
+    if field == 3:
+        return protobuf.text(value, wire, what)
+    if field == 4:
+        return protobuf.doubles(value, wire, what)[-1]
+    numbers = protobuf.integers(value, wire, what)
+    if not numbers or field not in (1, 2, 5):
+        raise RequestError(f"{what} has a parameter of a type that is not understood")
+    return numbers[-1] != 0 if field == 1 else numbers[-1] if field == 5 else protobuf.signed(numbers[-1])
 
 
 @lru_cache(maxsize=1024)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+from math import prod
 from typing import Any, Optional, Protocol, Sequence, Tuple
 
 from serinus_runtime.errors import RequestError
 from serinus_runtime.frames import Arranger, Frames
-from serinus_runtime.libraries import library
-from serinus_runtime.payload import Payload, Table, Tensor, Tensors, transpose
-from serinus_runtime.signature import Signature
+from serinus_runtime.payload import Payload, Sent, Table, Tensor, Tensors, transpose
+from serinus_runtime.signature import Signature, TensorSpec
 from serinus_runtime.tensors import array_of, flat
 
 _NUMBERS = frozenset({"INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP16", "FP32", "FP64"})
@@ -28,6 +27,10 @@ class Bound(Protocol):
         ...
 
     def row(self, index: int) -> Bound: ...
+
+    def misfit(self, error: BaseException) -> RequestError | None:
+        """The model raised `error`: why the input is to blame. None: it fits, and what failed is the model."""
+        ...
 
 
 class Inputs(Protocol):
@@ -50,14 +53,19 @@ class TableBound:
     def row(self, index: int) -> TableBound:
         return TableBound(self.frames, self.columns, self.rows[index : index + 1])
 
+    def misfit(self, error: BaseException) -> RequestError | None:  # noqa: ARG002
+        return None
+
 
 class ArrayBound:
-    """An array, a dict of arrays or a DataFrame, built already."""
+    """What the model takes, built already: an array, a list, a dict of arrays or a DataFrame. `sent`: plain values that
+    it was made of, where its types follow from all of them; None: it has declared types."""
 
-    def __init__(self, data: Any, columns: Sequence[str] | None, rows: list[list[Any]]) -> None:
+    def __init__(self, data: Any, columns: Sequence[str] | None, rows: list[list[Any]], sent: Any = None) -> None:
         self._data = data
         self.columns = columns
         self.rows = rows
+        self.sent = sent
 
     def data(self) -> Any:
         return self._data
@@ -70,16 +78,10 @@ class ArrayBound:
             data = self._data.iloc[part].reset_index(drop=True)
         else:
             data = self._data[part]
-        return ArrayBound(data, self.columns, self.rows[part])
+        return ArrayBound(data, self.columns, self.rows[part], None if self.sent is None else [index, self.sent])
 
-
-def inputs_of(signature: Signature) -> Inputs:
-    if signature.columns:
-        library("pandas")  # so that it is known at the start where it is missing
-        return ColumnInputs(signature)
-    if signature.tensors:
-        return TensorInputs(signature)
-    return RawInputs()
+    def misfit(self, error: BaseException) -> RequestError | None:  # noqa: ARG002
+        return None
 
 
 class ColumnInputs:
@@ -88,14 +90,16 @@ class ColumnInputs:
     def __init__(self, signature: Signature) -> None:
         self._arranger = Arranger(signature.columns)
         self.frames = self._arranger.frames
-        self._takes = {str(column.name): _datatypes(column.type) for column in signature.columns}
+        self._takes = {column.label: _datatypes(column.type) for column in signature.columns}
         named = signature.columns[0].name is not None
         self._headers: dict[_Header, tuple[str, ...]] = {}
         """Names and datatypes of inputs that were found right -> the names."""
-        self.names = tuple([str(column.name) for column in signature.columns]) if named else None
+        self.names = tuple([column.label for column in signature.columns]) if named else None
 
     def bind(self, payload: Payload, *, exact: bool = False) -> TableBound:
-        table = payload if isinstance(payload, Table) else self._table(payload.tensors)
+        table = self.table(payload.tensors) if isinstance(payload, Tensors) else payload
+        if not isinstance(table, Table):
+            raise AssertionError("what is to go on as it came is not for columns")
         if not table.rows:
             raise RequestError("no rows were sent")
         width = len(table.columns) if table.columns is not None else len(table.rows[0])
@@ -103,10 +107,11 @@ class ColumnInputs:
             raise RequestError("the rows are not all as long as there are columns")
         arrangement = self._arranger.arrange(table.columns, width, exact=exact)
         frames = arrangement.frames
-        names = self.names if frames is self.frames else tuple([str(column.name) for column in frames.columns])
+        names = self.names if frames is self.frames else tuple([column.label for column in frames.columns])
         return TableBound(frames, names, arrangement.rows(table.rows))
 
-    def _table(self, tensors: Sequence[Tensor]) -> Table:
+    def table(self, tensors: Sequence[Tensor]) -> Table:
+        """Rows of what came by the Open Inference Protocol. RequestError: they are not those of one table."""
         first = tensors[0]
         if len(tensors) == 1 and (first.name is None or first.name not in self._takes):
             return Table(None, _matrix_rows(first))
@@ -175,16 +180,16 @@ class TensorInputs:
         if self._single or (len(self._specs) == 1 and len(tensors) == 1 and tensors[0].name is None):
             return self._bind_one(tensors)
         by_name = {tensor.name: tensor for tensor in tensors}
-        missing = [str(spec.name) for spec in self._specs if spec.name not in by_name]
+        missing = [spec.label for spec in self._specs if spec.label not in by_name]
         if missing:
             raise RequestError(f"inputs are missing: {', '.join(missing)}")
-        if exact and len(by_name) > len(self._specs):
-            raise RequestError("an input was sent that the model does not have")
-        arrays = {str(spec.name): array_of(by_name[spec.name], spec) for spec in self._specs}
+        if exact and len(tensors) > len(self._specs):
+            raise RequestError("an input was sent that the model does not have, or one twice")
+        arrays = {spec.name: array_of(by_name[spec.label], spec) for spec in self._specs}
         rows = [list(parts) for parts in zip(*(array.tolist() for array in arrays.values()))]
         if any(len(array) != len(rows) for array in arrays.values()):
             raise RequestError("the inputs do not all have the same number of rows")
-        return ArrayBound(arrays, list(arrays), rows)
+        return ArrayBound(arrays, tuple([spec.label for spec in self._specs]), rows)
 
     def _bind_one(self, tensors: Sequence[Tensor]) -> ArrayBound:
         if len(tensors) != 1:
@@ -194,46 +199,46 @@ class TensorInputs:
         name = self._specs[0].name
         return ArrayBound(array if name is None else {name: array}, None, rows)
 
-    def _tensors(self, table: Table) -> Sequence[Tensor]:
-        if not table.rows:
+    def _tensors(self, payload: Table | Sent) -> Sequence[Tensor]:
+        """Of a DataFrame, as MLflow does: each column is a tensor, or all of them together are the only one."""
+        if not isinstance(payload, Table):
+            raise AssertionError("what is to go on as it came is not for tensors")
+        columns, rows = payload
+        if not rows or not rows[0]:
             raise RequestError("no rows were sent")
-        if len(self._specs) == 1:
-            return (Tensor(self._specs[0].name, table.rows),)
-        if table.columns is None:
-            raise RequestError("the model takes several inputs: send them by name")
-        return tuple(Tensor(name, values) for name, values in zip(table.columns, transpose(table.rows)))
-
-
-def _overflowing(table: Table) -> str:
-    """The first column with an integer that is too large for a float."""
-    numbers = (place for row in table.rows for place, value in enumerate(row) if _overflows(value))
-    place = next(numbers, 0)
-    return f"column {place}" if table.columns is None else f"column '{table.columns[place]}'"
-
-
-def _overflows(value: Any) -> bool:
-    return type(value) is int and abs(value) > sys.float_info.max
-
-
-class RawInputs:
-    """For models logged without a signature: a DataFrame, or an array, made of what was sent as it stands."""
-
-    def bind(self, payload: Payload, *, exact: bool = False) -> ArrayBound:  # noqa: ARG002
-        if isinstance(payload, Tensors):
-            payload = self._table(payload.tensors)
-        if not payload.rows:
-            raise RequestError("no rows were sent")
-        width = len(payload.rows[0]) if payload.columns is None else len(payload.columns)
-        if any(len(row) != width for row in payload.rows):
+        if any(len(row) != len(rows[0]) for row in rows):
             raise RequestError("the rows are not all as long as there are columns")
-        try:
-            frame = library("pandas").DataFrame(payload.rows, columns=payload.columns)
-        except OverflowError as error:
-            raise RequestError(f"{_overflowing(payload)}: a number was sent that no float64 can hold") from error
-        return ArrayBound(frame, payload.columns, payload.rows)
+        if len(self._specs) == 1 and (columns is None or self._specs[0].label not in columns):
+            spec = self._specs[0]
+            data = rows if len(rows[0]) > 1 else _shaped([row[0] for row in rows], spec)
+            return (Tensor(None, data),)
+        if columns is None:
+            raise RequestError("the model takes several inputs: send them by name")
+        specs = {spec.label: spec for spec in self._specs}
+        return tuple(
+            [
+                Tensor(name, _shaped(values, specs[name]))
+                for name, values in zip(columns, transpose(rows))
+                if name in specs
+            ]
+        )
 
-    def _table(self, tensors: Sequence[Tensor]) -> Table:
-        first = tensors[0]
-        if len(tensors) == 1 and (first.name is None or (first.shape is not None and len(first.shape) == 2)):
-            return Table(None, _matrix_rows(first))
-        return Table(tuple(str(tensor.name) for tensor in tensors), _rows(tensors))
+
+def _shaped(values: list[Any], spec: TensorSpec) -> list[Any]:
+    """The cells of a column of a DataFrame, a scalar or a flat list for each row, in the shape of the tensor."""
+    sizes = spec.shape[1:]
+    if not sizes or -1 in sizes:
+        return values
+    if all(not isinstance(value, list) for value in values):
+        return [[value] for value in values] if sizes == (1,) else values
+    if any(not isinstance(value, list) or any(isinstance(part, list) for part in value) for value in values):
+        return values
+    return [_folded(value, sizes) for value in values]
+
+
+def _folded(values: list[Any], sizes: Sequence[int]) -> list[Any]:
+    """A flat list nested to `sizes`, where it has as many values; else as it is."""
+    if len(sizes) < 2 or len(values) != prod(sizes):
+        return values
+    part = prod(sizes[1:])
+    return [_folded(values[at : at + part], sizes[1:]) for at in range(0, len(values), part)]

@@ -11,7 +11,8 @@ from serinus_runtime.errors import RequestError
 from serinus_runtime.http1 import Request
 from serinus_runtime.oip import Asked
 from serinus_runtime.outputs import Output, encode, predictions_of
-from serinus_runtime.payload import Payload, Table, Tensor, Tensors, read_object, transpose
+from serinus_runtime.parameters import check_params
+from serinus_runtime.payload import Payload, Sent, Table, Tensor, Tensors, read_object, transpose
 from serinus_runtime.responses import Response, error_response
 from serinus_runtime.signature import Column, Signature
 
@@ -23,8 +24,10 @@ class Invocations:
     """MLflow ignores columns that the model does not have."""
 
     def __init__(self, signature: Signature) -> None:
-        self._columns = {column.name: column for column in signature.columns}
-        self._takes_params = signature.has_params
+        self._columns = {column.label: column for column in signature.columns}
+        self._labels = {column.name: column.label for column in signature.columns}
+        self._params = signature.params
+        self._as_sent = signature.as_sent
 
     def parse(self, request: Request) -> Asked:
         """RequestError with 415: neither JSON nor CSV; with 400: not one of MLflow's formats."""
@@ -33,7 +36,7 @@ class Invocations:
         if charset not in ("", "utf-8", "utf8"):
             raise RequestError("the only character set understood is UTF-8", 415, "unsupported-type")
         if kind.strip() == "text/csv":
-            return Asked(self._csv(request.body))
+            return Asked(Sent("csv", _utf8(request.body)) if self._as_sent else self._csv(request.body))
         if kind.strip() != "application/json":
             raise RequestError("Content-Type must be application/json or text/csv", 415, "unsupported-type")
         return self.parse_object(read_object(request.body))
@@ -42,12 +45,20 @@ class Invocations:
         given = [name for name in _FORMATS if name in content]
         if len(given) != 1:
             raise RequestError(f"the body must hold exactly one of {', '.join(_FORMATS)}")
-        params = content.get("params")
-        if params is not None and not isinstance(params, dict):
-            raise RequestError("`params` must be an object")
-        read = {"dataframe_split": _split, "dataframe_records": _records, "instances": _array, "inputs": _array}
         # As MLflow does, params are passed over where the model declares none.
-        return Asked(read[given[0]](content[given[0]]), params if self._takes_params else None)
+        params = content.get("params") if self._params else None
+        if params is not None:
+            if not isinstance(params, dict):
+                raise RequestError("`params` must be an object")
+            check_params(params, self._params)
+        return Asked(self._payload(given[0], content[given[0]]), params)
+
+    def _payload(self, form: str, content: Any) -> Payload:
+        if self._as_sent:
+            return Sent(form, content)
+        if form == "dataframe_split":
+            return self._split(content)
+        return _records(content) if form == "dataframe_records" else _array(content)
 
     def reply(self, result: Any, outputs: Sequence[Output], asked: Asked, head: bytes) -> Response:  # noqa: ARG002
         return Response(200, encode({"predictions": predictions_of(result)}), head)
@@ -63,11 +74,22 @@ class Invocations:
     def error(self, status: int, message: str, head: bytes) -> Response:
         return error_response(status, message, head)
 
+    def _split(self, content: Any) -> Table:
+        data = content.get("data") if isinstance(content, dict) else None
+        if not isinstance(data, list) or not all(isinstance(row, list) for row in data):
+            raise RequestError("`dataframe_split` must be an object with `columns` and `data`, a list of rows")
+        names = content.get("columns")
+        if names is None:
+            return Table(None, data)
+        if not isinstance(names, list) or any(isinstance(name, (list, dict)) for name in names):
+            raise RequestError("`columns` must be a list of names")
+        labels = self._labels
+        # A name that is no string is found by its value: 1 and 1.0 are one name to pandas.
+        return Table(tuple([labels.get(name) or str(name) for name in names]), data)
+
     def _csv(self, body: bytes) -> Table:
         try:
-            lines = list(csv.reader(io.StringIO(body.decode("utf-8"), newline=""), strict=True))
-        except UnicodeDecodeError as error:
-            raise RequestError("the body is not UTF-8") from error
+            lines = list(csv.reader(io.StringIO(_utf8(body), newline=""), strict=True))
         except csv.Error as error:
             raise RequestError("the body is not CSV") from error
         lines = [line for line in lines if line]
@@ -91,16 +113,11 @@ def _guessed(values: list[Any]) -> list[Any]:
         return [value or None for value in values]
 
 
-def _split(content: Any) -> Table:
-    data = content.get("data") if isinstance(content, dict) else None
-    if not isinstance(data, list) or not all(isinstance(row, list) for row in data):
-        raise RequestError("`dataframe_split` must be an object with `columns` and `data`, a list of rows")
-    names = content.get("columns")
-    if names is None:
-        return Table(None, data)
-    if not isinstance(names, list):
-        raise RequestError("`columns` must be a list of names")
-    return Table(tuple(map(str, names)), data)
+def _utf8(body: bytes) -> str:
+    try:
+        return body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise RequestError("the body is not UTF-8") from error
 
 
 def _records(content: Any) -> Table:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Sequence
 
 from serinus_runtime.errors import RequestError
 from serinus_runtime.oip import Asked
-from serinus_runtime.payload import Table, read_json
+from serinus_runtime.payload import Table, Tensors, read_json
 
 # What stands before a row's values, or before each one of them. The first that fits is used.
 _CUTS = (
@@ -126,8 +126,8 @@ class Layouts:
         payload = asked.payload
         if self._columns is None:
             return None
-        if isinstance(payload, Table):
-            return payload.columns
+        if not isinstance(payload, Tensors):
+            return payload.columns if isinstance(payload, Table) else None
         names = tuple([str(tensor.name) for tensor in payload.tensors])
         # One tensor that is no column holds all of them.
         return names if len(names) > 1 or names[0] in self._columns else None

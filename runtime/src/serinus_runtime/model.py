@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple
 
+from serinus_runtime.binding import inputs_of
 from serinus_runtime.errors import ModelFailure, RequestError, StartFailure
-from serinus_runtime.inputs import Bound, ColumnInputs, TableBound, inputs_of
+from serinus_runtime.inputs import Bound, ColumnInputs, TableBound
 from serinus_runtime.invocations import Invocations
 from serinus_runtime.libraries import library
 from serinus_runtime.loading import Loaded, example_of, load
@@ -34,11 +35,11 @@ class Model:
         self.warm_up_ms: float | None = None
         self.seen: list[Output] = []
         """The outputs of the warm-up."""
-        self._loaded = loaded
         self._one_at_a_time = one_at_a_time
-        self._inputs = inputs_of(signature)
+        self._loaded = self._settled(loaded)
+        self._inputs = inputs_of(signature, loaded)
         self._frames = self._inputs.frames if isinstance(self._inputs, ColumnInputs) else None
-        self._output_names = [spec.name for spec in signature.outputs]
+        self._output_names = signature.output_names
         self._way = Way()
         if not signature.inputs:
             self.notes.append("logged without a signature: callers' columns are not checked")
@@ -72,7 +73,7 @@ class Model:
         try:
             bound = self.bind(Invocations(self.signature).parse_object(example).payload)
             whole = not isinstance(bound, TableBound) or bound.frames is self._frames
-            if whole and not self.signature.has_params:
+            if whole and not self.signature.enforced_by_mlflow:
                 self._way = self._recalled(proven) or choose(self._loaded, bound)
             began = time.perf_counter()
             self.seen = self.predict(bound).outputs
@@ -91,6 +92,19 @@ class Model:
 
     def _recalled(self, proven: str) -> Way | None:
         return recalled(self._loaded, self._frames.columns if self._frames else (), proven)
+
+    def _settled(self, loaded: Loaded) -> Loaded:
+        """MLflow reads a column's name that Python takes for false (0, "") as the column's place. Where that is another
+        name, its own enforcement loses the column; the frame that is made here is enforced already."""
+        names = [column.name for column in self.signature.columns]
+        if None in names or all(name or name == place for place, name in enumerate(names)):
+            return loaded
+        if self.signature.enforced_by_mlflow:
+            raise StartFailure(
+                "MLflow cannot tell a column that is named 0 or with an empty text from others at its place; rename it "
+                "and log the model again"
+            )
+        return loaded._replace(public=loaded.direct)
 
     @property
     def way(self) -> str:
@@ -121,12 +135,12 @@ class Model:
         partial = isinstance(bound, TableBound) and bound.frames is not self._frames
         if params or partial:
             data = bound.data()
-            return _guarded(lambda given: self._public(given, params), data)
+            return _guarded(lambda given: self._public(given, params), data, bound)
         if way.by_matrix is not None and isinstance(bound, TableBound):
             matrix = bound.frames.matrix(bound.rows)
             if matrix is not None:
-                return _guarded(way.by_matrix, matrix)
-        return _guarded(way.by_data or self._loaded.public, bound.data())
+                return _guarded(way.by_matrix, matrix, bound)
+        return _guarded(way.by_data or self._loaded.public, bound.data(), bound)
 
     def _public(self, data: Any, params: Mapping[str, Any] | None) -> Any:
         if not params:
@@ -137,12 +151,15 @@ class Model:
             raise RequestError("`params` are not what the model declares") from error
 
 
-def _guarded(call: Any, data: Any) -> Any:
+def _guarded(call: Any, data: Any, bound: Bound) -> Any:
     try:
         return call(data)
     except RequestError:
         raise
     except (Exception, SystemExit) as error:
+        fault = bound.misfit(error)
+        if fault is not None:
+            raise fault from error
         # Of the type only: the message of a model's exception may hold the caller's values.
         raise ModelFailure(f"the model failed: {type(error).__name__}") from error
 

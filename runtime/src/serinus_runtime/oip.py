@@ -9,10 +9,11 @@ from serinus_runtime import binary
 from serinus_runtime.errors import RequestError
 from serinus_runtime.http1 import Request
 from serinus_runtime.outputs import Output, encode
+from serinus_runtime.parameters import check_tensor_parameters, params_of
 from serinus_runtime.payload import Payload, Tensor, Tensors, read_object
 from serinus_runtime.responses import Response, error_response
 from serinus_runtime.shapes import check_shape
-from serinus_runtime.signature import Column, Signature, TensorSpec
+from serinus_runtime.signature import Column, Param, Signature, TensorSpec
 
 DATATYPES = frozenset(
     {"BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"}
@@ -38,7 +39,9 @@ class OpenInference:
     exact = True
     """An input that the model does not have is a mistake here."""
 
-    def __init__(self, model: str, version: str) -> None:
+    def __init__(self, model: str, version: str, params: Sequence[Param] = ()) -> None:
+        """`params`: that the model declares."""
+        self._params = params
         self._head = {"model_name": model, "model_version": version}
 
     def parse(self, request: Request) -> Asked:
@@ -58,8 +61,12 @@ class OpenInference:
         if identity is not None and not isinstance(identity, str):
             raise RequestError("`id` must be a string")
         wanted, parameters = content.get("outputs"), content.get("parameters")
-        if wanted or parameters:
-            return Asked(Tensors(tensors), None, identity, *_wanted(wanted or [], parameters or {}))
+        if wanted is not None or parameters is not None:
+            if parameters is not None and not isinstance(parameters, dict):
+                raise RequestError("`parameters` must be an object")
+            parameters = parameters or {}
+            params = params_of(parameters, self._params)
+            return Asked(Tensors(tensors), params, identity, *_wanted([] if wanted is None else wanted, parameters))
         return Asked(Tensors(tensors), None, identity)
 
     def reply(self, result: Any, outputs: Sequence[Output], asked: Asked, head: bytes) -> Response:  # noqa: ARG002
@@ -118,13 +125,14 @@ def _tensor(entry: Any, reader: binary.Reader | None) -> Tensor:
     if type(shape) is not list:
         raise RequestError("the shape of an input must be a list of whole numbers")
     sizes = _ONE if shape == [1] and type(shape[0]) is int else check_shape(shape)
-    data = entry.get("data")
+    data, parameters = entry.get("data"), entry.get("parameters")
+    if parameters is not None:
+        parameters = check_tensor_parameters(parameters)
     if type(data) is list:
         return Tensor(name, data, sizes, datatype)
     if data is not None or reader is None:
         raise RequestError("the data of an input must be an array")
-    parameters = entry.get("parameters")
-    length = parameters.get("binary_data_size") if isinstance(parameters, dict) else None
+    length = (parameters or {}).get("binary_data_size")
     return Tensor(name, reader.take(datatype, prod(sizes), length), sizes, datatype)
 
 
@@ -135,14 +143,16 @@ def _wanted(outputs: Any, parameters: Any) -> tuple[tuple[str, ...], bool, froze
     ):
         raise RequestError("`outputs` must be a list of objects with a name")
     raw = _flag(parameters, "binary_data_output", False)
-    flags = [_flag(entry.get("parameters") or {}, "binary_data", raw) for entry in outputs]
+    flags = [_flag(entry.get("parameters"), "binary_data", raw) for entry in outputs]
     names = tuple(entry["name"] for entry in outputs)
     return names, raw, frozenset(name for name, flag in zip(names, flags) if flag != raw)
 
 
 def _flag(parameters: Any, name: str, default: bool) -> bool:
+    if parameters is None:
+        return default
     if not isinstance(parameters, dict):
-        raise RequestError("`parameters` must be an object")
+        raise RequestError("the `parameters` of an output must be an object")
     value = parameters.get(name, default)
     if not isinstance(value, bool):
         raise RequestError(f"`{name}` must be true or false")
@@ -176,4 +186,4 @@ def metadata(model: str, version: str, signature: Signature, seen: Sequence[Outp
 
 
 def _described(spec: Column | TensorSpec, unnamed: str) -> dict[str, Any]:
-    return {"name": spec.name or unnamed, "datatype": spec.datatype, "shape": list(spec.shape)}
+    return {"name": unnamed if spec.name is None else spec.label, "datatype": spec.datatype, "shape": list(spec.shape)}

@@ -31,7 +31,14 @@ class Tensors(NamedTuple):
     tensors: tuple[Tensor, ...]
 
 
-Payload = Union[Table, Tensors]
+class Sent(NamedTuple):
+    """What came by MLflow's scoring protocol, as it came. `form`: which of its formats, or `csv`."""
+
+    form: str
+    content: Any
+
+
+Payload = Union[Table, Tensors, Sent]
 
 
 def _no_constant(_: str) -> Any:

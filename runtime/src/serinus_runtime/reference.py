@@ -49,7 +49,7 @@ def _scores(loaded: Loaded, signature: Signature, sent: Mapping[str, Any], wante
         result = loaded.public(frame.to_numpy() if signature.tensors else frame)
     except (Exception, SystemExit) as error:
         raise StartFailure(f"the model failed on the rows: {type(error).__name__}") from error
-    outputs = outputs_of(result, [spec.name for spec in signature.outputs])
+    outputs = outputs_of(result, signature.output_names)
     check_rows(outputs, len(frame))
     try:
         return scores_of(outputs[score_index(outputs, wanted)])

@@ -42,8 +42,8 @@ class Route:
 def routes_of(model: str, version: str, signature: Signature) -> dict[bytes, Route]:
     """By their paths, for one model."""
     names = [column.name for column in signature.columns]
-    columns = None if None in names or not names else tuple(map(str, names))
-    inference = OpenInference(model, version)
+    columns = None if None in names or not names else tuple([column.label for column in signature.columns])
+    inference = OpenInference(model, version, signature.params)
     invocations = Invocations(signature)
     open_inference = Route(inference, inference.around, columns)
     mlflow = Route(invocations, invocations.around, columns)
@@ -52,6 +52,6 @@ def routes_of(model: str, version: str, signature: Signature) -> dict[bytes, Rou
         f"/v2/models/{model}/versions/{version}/infer": open_inference,
         f"/models/{model}/invocations": mlflow,
         "/invocations": mlflow,
-        f"{grpc.SERVICE}/ModelInfer": Route(grpc.GrpcInference(model, version)),
+        f"{grpc.SERVICE}/ModelInfer": Route(grpc.GrpcInference(model, version, signature.params)),
     }
     return {path.encode(): route for path, route in paths.items()}

@@ -5,25 +5,34 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Mapping, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from serinus_runtime.errors import StartFailure
+from serinus_runtime.kinds import SCALARS, Kind, kind_of
 
-SCALARS = ("boolean", "integer", "long", "float", "double", "string", "binary", "datetime")
 DATATYPES = {
     "boolean": "BOOL", "integer": "INT32", "long": "INT64", "float": "FP32", "double": "FP64",
-    "string": "BYTES", "binary": "BYTES", "datetime": "BYTES", "any": "BYTES",
+    "string": "BYTES", "binary": "BYTES", "datetime": "BYTES", "any": "BYTES", "array": "BYTES", "object": "BYTES",
+    "map": "BYTES",
 }  # fmt: skip
+"""`array`, `object` and `map` have no form in the Open Inference Protocol; its metadata must name some datatype."""
 _OF_DTYPE = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64"}
 
 
 @dataclass(frozen=True)
 class Column:
-    """`name` is None in a signature without names; `type` is `any` for arrays, objects and maps."""
+    """`name`: as the signature has it. A DataFrame that was made of an array has numbers; None in a signature without
+    names. `kind`: what an array, object or map holds; None for other types."""
 
-    name: str | None
+    name: str | float | None
     type: str
     required: bool = True
+    kind: Kind | None = None
+
+    @property
+    def label(self) -> str:
+        """The name as callers write it where only strings are possible."""
+        return str(self.name)
 
     @property
     def datatype(self) -> str:
@@ -34,9 +43,14 @@ class Column:
 
 @dataclass(frozen=True)
 class TensorSpec:
-    name: str | None
+    name: str | float | None
     dtype: str
     shape: tuple[int, ...]
+
+    @property
+    def label(self) -> str:
+        """The name as callers write it where only strings are possible."""
+        return str(self.name)
 
     @property
     def datatype(self) -> str:
@@ -46,14 +60,51 @@ class TensorSpec:
 Spec = Sequence["Column | TensorSpec"]
 
 
+class Param(NamedTuple):
+    """A parameter of a prediction. `type`: in MLflow's words; `shape`: None for a scalar, else of an array."""
+
+    name: str
+    type: str
+    shape: tuple[int, ...] | None = None
+
+
 @dataclass(frozen=True)
 class Signature:
-    """`columns` or `tensors`, or neither: logged without a signature. `outputs` may be unknown (empty)."""
+    """`columns` or `tensors`, or neither: logged without a signature. `outputs` may be unknown (empty). `hinted`: the
+    signature stands for the type hint of the model's `predict`, which takes what was sent as it stands. `by_example`:
+    MLflow turns each DataFrame into what the input example was."""
 
     columns: tuple[Column, ...] = ()
     tensors: tuple[TensorSpec, ...] = ()
     outputs: tuple[Column | TensorSpec, ...] = ()
-    has_params: bool = False
+    params: tuple[Param, ...] = ()
+    hinted: bool = False
+    by_example: bool = False
+
+    @property
+    def has_params(self) -> bool:
+        return bool(self.params)
+
+    @property
+    def output_names(self) -> list[str | None]:
+        """As answers have them; None: it has no name."""
+        return [None if spec.name is None else spec.label for spec in self.outputs]
+
+    @property
+    def nested(self) -> tuple[Column, ...]:
+        """The columns whose values need not be scalars of one type."""
+        return tuple(column for column in self.columns if column.type not in SCALARS)
+
+    @property
+    def as_sent(self) -> bool:
+        """What was sent becomes the model's input in MLflow's way, and not by the types of columns or tensors."""
+        return not self.inputs or bool(self.nested) or self.hinted
+
+    @property
+    def enforced_by_mlflow(self) -> bool:
+        """MLflow's own predict does more with the input than to check flat columns or tensors: no shorter way may be
+        taken."""
+        return self.has_params or bool(self.nested) or self.hinted or self.by_example
 
     @property
     def inputs(self) -> Sequence[Column | TensorSpec]:
@@ -102,14 +153,32 @@ def signature_of(mlmodel: Mapping[str, Any]) -> Signature:
     raw = mlmodel.get("signature") or {}
     try:
         inputs, outputs = _specs(raw.get("inputs")), _specs(raw.get("outputs"))
-        has_params = bool(json.loads(raw.get("params") or "[]"))
-    except (ValueError, KeyError, TypeError) as error:
+        params = tuple(_param(entry) for entry in json.loads(raw.get("params") or "[]"))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise StartFailure(f"the MLmodel's signature cannot be read ({type(error).__name__})") from error
     columns = tuple(spec for spec in inputs if isinstance(spec, Column))
     tensors = tuple(spec for spec in inputs if isinstance(spec, TensorSpec))
     if columns and tensors:
         raise StartFailure("the MLmodel's signature mixes columns and tensors")
-    return Signature(columns, tensors, outputs, has_params)
+    _check_names(inputs)
+    hinted, by_example = (bool(mlmodel.get(key)) for key in ("is_signature_from_type_hint", "type_hint_from_example"))
+    return Signature(columns, tensors, outputs, params, hinted, by_example)
+
+
+def _check_names(inputs: Spec) -> None:
+    labels = [spec.label for spec in inputs if spec.name is not None]
+    if labels and len(labels) < len(inputs):
+        raise StartFailure(
+            "the MLmodel's signature names some inputs and others not; name all of them and log it again"
+        )
+    twice = next((label for i, label in enumerate(labels) if label in labels[:i]), None)
+    if twice is not None:
+        raise StartFailure(f"the MLmodel's signature names input '{twice}' twice; rename one and log the model again")
+
+
+def _param(entry: Mapping[str, Any]) -> Param:
+    shape = entry.get("shape")
+    return Param(str(entry["name"]), str(entry.get("type", "any")), None if shape is None else tuple(map(int, shape)))
 
 
 def _specs(text: str | None) -> tuple[Column | TensorSpec, ...]:
@@ -122,4 +191,5 @@ def _spec(entry: Mapping[str, Any]) -> Column | TensorSpec:
         spec = entry["tensor-spec"]
         return TensorSpec(entry.get("name"), str(spec["dtype"]), tuple(int(size) for size in spec["shape"]))
     required = bool(entry.get("required", not entry.get("optional", False)))
-    return Column(entry.get("name"), entry["type"] if entry["type"] in SCALARS else "any", required)
+    kind = kind_of(entry)
+    return Column(entry.get("name"), kind.type, required, kind if kind.type in ("array", "object", "map") else None)

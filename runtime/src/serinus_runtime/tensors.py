@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from math import prod
-from typing import Any
+from typing import Any, Mapping
 
 from serinus_runtime.convert import FLOATS
 from serinus_runtime.errors import RequestError
@@ -50,30 +51,76 @@ def _reshaped(array: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _label(spec: TensorSpec) -> str:
-    return "the model's tensor" if spec.name is None else f"input '{spec.name}'"
+    return "the model's tensor" if spec.name is None else f"input '{spec.label}'"
 
 
 def _typed(data: list[Any], dtype: Any, spec: TensorSpec) -> Any:
     numpy = library("numpy")
-    error = RequestError(f"{_label(spec)} takes {spec.dtype}: something else was sent")
-    if dtype.kind in "OSU":
-        return numpy.array(data, dtype=object)
+    if dtype.kind == "O":
+        return _objects(data, spec)
     values = flat(Tensor(None, data))
-    allowed = {bool} if dtype.kind == "b" else FLOATS if dtype.kind == "f" else {int, float}
+    allowed = _ALLOWED.get(dtype.kind)
+    if allowed is None:
+        raise RequestError(f"{_label(spec)} takes {spec.dtype}, which no request has a form for")
     if not set(map(type, values)) <= allowed:
-        raise error
+        raise RequestError(f"{_label(spec)} takes {spec.dtype}: something else was sent")
     if dtype.kind in "iu":
         limits = numpy.iinfo(dtype)
         if any(value != int(value) or not limits.min <= value <= limits.max for value in values):
             raise RequestError(f"{_label(spec)} takes {spec.dtype}: a number with a fraction or out of range was sent")
-    elif dtype.kind not in "bf":
-        raise error
     try:
         with numpy.errstate(over="ignore"):
-            array = numpy.array(data, dtype=dtype)
+            array = _array(data, dtype)
+    except UnicodeError as cause:
+        raise RequestError(f"{_label(spec)} takes {spec.dtype}: a text was sent that it cannot hold") from cause
     except (ValueError, TypeError, OverflowError) as cause:
-        raise RequestError(f"the data of {_label(spec)} is nested unevenly or out of range") from cause
+        raise RequestError(f"the data of {_label(spec)} is nested unevenly, or no {spec.dtype}") from cause
     # An infinity may be sent, as raw bytes; a number may not become one.
     if dtype.kind == "f" and numpy.isinf(array).any() and float("inf") not in map(abs, filter(None, values)):
         raise RequestError(f"{_label(spec)} takes {spec.dtype}: a number out of range was sent")
+    if dtype.kind == "M":
+        _check_times(values, dtype, spec)
     return array
+
+
+_WHOLE = frozenset({int, float})
+_ALLOWED: Mapping[str, frozenset[type]] = {
+    "b": frozenset({bool}), "f": FLOATS, "i": _WHOLE, "u": _WHOLE, "U": frozenset({str}), "S": frozenset({str}),
+    "M": frozenset({str, type(None)}),
+}  # fmt: skip
+"""Kind of a dtype -> types of the values."""
+
+
+def _array(data: list[Any], dtype: Any) -> Any:
+    numpy = library("numpy")
+    if dtype.kind in "iu" and float in set(map(type, flat(Tensor(None, data)))):
+        # By way of float64, numbers beyond 2^53 would be others.
+        return numpy.array(data, dtype=object).astype(dtype)
+    return numpy.array(data, dtype=dtype)
+
+
+def _objects(data: list[Any], spec: TensorSpec) -> Any:
+    numpy = library("numpy")
+    try:
+        return numpy.array(data, dtype=object)
+    except ValueError as error:
+        raise RequestError(f"the data of {_label(spec)} is nested unevenly") from error
+
+
+def _check_times(values: list[Any], dtype: Any, spec: TensorSpec) -> None:
+    """numpy reads many texts as times, and lets a time that the dtype cannot hold become another one."""
+    numpy = library("numpy")
+    texts = [value for value in values if value is not None]
+    if not all(_ISO_TIME.fullmatch(text) for text in texts):
+        raise RequestError(f"{_label(spec)} takes {spec.dtype}: a text is not an ISO 8601 time without a time zone")
+    if numpy.datetime_data(dtype)[0] not in _FINE_UNITS:
+        return
+    ends = numpy.array([1 - (1 << 63), (1 << 63) - 1]).astype(dtype).astype("datetime64[us]")
+    times = numpy.array(texts, dtype="datetime64[us]")
+    if (times <= ends[0]).any() or (times >= ends[1]).any():
+        raise RequestError(f"{_label(spec)} takes {spec.dtype}: a time is out of the range from {ends[0]} to {ends[1]}")
+
+
+_ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?", re.ASCII)
+_FINE_UNITS = ("ns", "ps", "fs", "as")
+"""Whose 64 bits do not hold the years 1 to 9999."""

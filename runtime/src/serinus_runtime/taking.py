@@ -1,0 +1,60 @@
+"""What an estimator says that it takes, where a model was logged without a signature."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+_MOST_STEPS = 16
+
+
+class Taking(NamedTuple):
+    """`iterates`: it takes what it is given one by one, so that a DataFrame is to it the names of its columns. `texts`:
+    what it takes are texts; `records`: dicts. `names`: the columns that it was trained with."""
+
+    iterates: bool = False
+    texts: bool = False
+    records: bool = False
+    names: tuple[str, ...] | None = None
+
+
+def taking_of(raw: Any) -> Taking:
+    """Of the estimator behind a model. Never raises: what does not say so takes anything."""
+    try:
+        first = _first_step(raw)
+        wants = _wanted(first)
+        own = any(callable(getattr(first, name, None)) for name in ("analyzer", "preprocessor", "tokenizer"))
+        texts = "string" in wants and hasattr(first, "analyzer") and not own
+        return Taking(bool(wants), texts, wants == {"dict"}, _names(raw))
+    except Exception:  # noqa: BLE001 - the estimator's own code, which may raise anything
+        return Taking()
+
+
+def _first_step(raw: Any) -> Any:
+    for _ in range(_MOST_STEPS):
+        steps = getattr(raw, "steps", None) or getattr(raw, "transformer_list", None)
+        inner = getattr(raw, "best_estimator_", None)
+        if isinstance(steps, list) and steps:
+            raw = next((step for _, step in steps if step not in ("passthrough", "drop", None)), None)
+        elif inner is not None:
+            raw = inner
+        else:
+            break
+    return raw
+
+
+def _wanted(estimator: Any) -> set[str]:
+    """The kinds of input that scikit-learn's tags name, where tables are none of them."""
+    if hasattr(estimator, "__sklearn_tags__"):
+        tags = estimator.__sklearn_tags__().input_tags
+        found = {name for name in ("string", "dict", "two_d_array") if getattr(tags, name, False)}
+    else:
+        getter = getattr(estimator, "_get_tags", None)
+        found = set(getter().get("X_types", ())) if callable(getter) else set()
+    return set() if found & {"2darray", "two_d_array"} else found & {"string", "dict"}
+
+
+def _names(raw: Any) -> tuple[str, ...] | None:
+    found = getattr(raw, "feature_names_in_", None)
+    if found is None:
+        found = getattr(raw, "feature_names", None)
+    return None if found is None or callable(found) or not len(found) else tuple(map(str, found))
