@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple, NoReturn, Sequence
 
 from serinus_runtime.convert import CONVERSIONS, FLOATS, column_error, floats, whole
@@ -95,6 +96,8 @@ class Arranger:
             return Arrangement(None, self.frames)
         arrangement = self._known.get(names)
         if arrangement is None:
+            if self.columns[0].name is None:
+                return self._unnamed(names, exact=exact)
             arrangement = self._compile(names)
             if len(self._known) < self._MOST:
                 self._known[names] = arrangement
@@ -103,12 +106,23 @@ class Arranger:
             raise RequestError(f"an input was sent that the model does not have; it takes: {takes}")
         return arrangement
 
+    def _unnamed(self, names: tuple[str, ...], *, exact: bool) -> Arrangement:
+        """The signature has no names. By tensors they are those of the metadata, or count by their order; a DataFrame
+        keeps its own, as MLflow leaves them."""
+        plain = self.arrange(None, len(names), exact=exact)
+        if len(set(names)) < len(names):
+            raise RequestError("a column was sent twice")
+        places = {f"input-{i}": i for i in range(len(names))}
+        if not exact:
+            return Arrangement(None, Frames([replace(column, name=name) for column, name in zip(self.columns, names)]))
+        if places.keys() != set(names):
+            return plain
+        return Arrangement([names.index(name) for name in places], self.frames)
+
     def _compile(self, names: tuple[str, ...]) -> Arrangement:
         position = {name: i for i, name in enumerate(names)}
         if len(position) < len(names):
             raise RequestError("a column was sent twice")
-        if self.columns[0].name is None:
-            return self.arrange(None, len(names), exact=False)
         missing = [column for column in self.columns if column.label not in position]
         for column in missing:
             if column.required:

@@ -78,12 +78,11 @@ class Invocations:
         data = content.get("data") if isinstance(content, dict) else None
         if not isinstance(data, list) or not all(isinstance(row, list) for row in data):
             raise RequestError("`dataframe_split` must be an object with `columns` and `data`, a list of rows")
-        names = content.get("columns")
-        if names is None:
+        names, labels = content.get("columns"), self._labels
+        if names is None or (None in labels and names == list(range(len(names)))):
             return Table(None, data)
         if not isinstance(names, list) or any(isinstance(name, (list, dict)) for name in names):
             raise RequestError("`columns` must be a list of names")
-        labels = self._labels
         # A name that is no string is found by its value: 1 and 1.0 are one name to pandas.
         return Table(tuple([labels.get(name) or str(name) for name in names]), data)
 
