@@ -71,7 +71,9 @@ class Pair:
             values = [value.encode() if isinstance(value, str) else value for value in given["data"]]
             getattr(entry.contents, _CONTENTS[given["datatype"]]).extend(values)
         body = message.SerializeToString()
-        response = self._post(b"/inference.GRPCInferenceService/ModelInfer", struct.pack(">BI", 0, len(body)) + body, {})
+        response = self._post(
+            b"/inference.GRPCInferenceService/ModelInfer", struct.pack(">BI", 0, len(body)) + body, {}
+        )
         if b"grpc-message: " in response.headers:
             assert b"grpc-status: 3\r\n" in response.headers, response.headers
             return Told(400, response.headers.decode())
@@ -79,9 +81,16 @@ class Pair:
         return Told(200, [v.decode() if isinstance(v, bytes) else v for v in
                           getattr(output.contents, _CONTENTS[output.datatype])])  # fmt: skip
 
+    def get(self, path: str) -> bytes:
+        response = self._application.handle(Request(b"GET", path.encode(), {}, True))
+        assert isinstance(response, Response)
+        return response.body
+
     def _post(self, path: bytes, body: Any, headers: dict[bytes, bytes]) -> Response:
         request = Request(b"POST", path, headers, True)
-        request.body = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
+        request.body = (
+            body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
+        )
         response = self._application.handle(request)
         assert isinstance(response, Response)
         return response
@@ -101,7 +110,10 @@ def described(data: Any) -> list[str]:
         return [" ".join(f"{head}={value_of(value)}" for head, value in zip(heads, row, strict=True)) for row in rows]
     if isinstance(data, dict):
         parts = {name: described(part) for name, part in data.items()}
-        return [" ".join(f"{name!r}={part[i]}" for name, part in parts.items()) for i in range(min(map(len, parts.values())))]
+        return [
+            " ".join(f"{name!r}={part[i]}" for name, part in parts.items())
+            for i in range(min(map(len, parts.values())))
+        ]
     if hasattr(data, "dtype"):
         rows = list(data) if data.ndim else [data]
         kind = data.dtype.kind if data.dtype.kind == "U" else data.dtype

@@ -120,7 +120,7 @@ KINDS = [
         [split([0, 1], [1.0, 2.0])],
         [tensor("2", "FP64", [3.0]), tensor("0", "FP64", [1.0]), tensor("1", "FP64", [2.0])],
         [[tensor("0", "FP64", [3.0]), tensor("1", "FP64", [1.0])]],
-        "by name as a string where JSON has no other: `\"0\"`",
+        'by name as a string where JSON has no other: `"0"`',
     ),
     Kind(
         "columns whose names are fractions or booleans",
@@ -175,8 +175,18 @@ KINDS = [
         [
             records({"a": value})
             for value in (
-                {"country": "DE"}, {"wieght": 2.0, "weight": 1.0}, {"weight": "2"}, {"weight": True}, {"weight": None},
-                {"weight": 1.5, "country": 5}, None, "x", [1], {}, 5, {"weight": [1.5]},
+                {"country": "DE"},
+                {"wieght": 2.0, "weight": 1.0},
+                {"weight": "2"},
+                {"weight": True},
+                {"weight": None},
+                {"weight": 1.5, "country": 5},
+                None,
+                "x",
+                [1],
+                {},
+                5,
+                {"weight": [1.5]},
             )
         ],
         None,
@@ -185,10 +195,19 @@ KINDS = [
     Kind(
         "column of objects within objects and arrays",
         columns(ColSpec(Object([Property("items", Array(CARD)), Property("top", CARD, required=False)]), "a")),
-        [records({"a": {"items": [{"weight": 1.5}], "top": {"weight": 0.5, "country": "x"}}}), records({"a": {"items": []}})],
+        [
+            records({"a": {"items": [{"weight": 1.5}], "top": {"weight": 0.5, "country": "x"}}}),
+            records({"a": {"items": []}}),
+        ],
         [
             records({"a": value})
-            for value in ({"items": [{"weight": "x"}]}, {"items": {}}, {"items": [{}]}, {"items": [], "top": 5}, {"items": [1]})
+            for value in (
+                {"items": [{"weight": "x"}]},
+                {"items": {}},
+                {"items": [{}]},
+                {"items": [], "top": 5},
+                {"items": [1]},
+            )
         ],
         None,
     ),
@@ -202,7 +221,11 @@ KINDS = [
     Kind(
         "optional column of objects",
         columns(ColSpec("double", "b"), ColSpec(CARD, "a", required=False)),
-        [records({"b": 1.5, "a": {"weight": 1.5}}), records({"b": 1.5}), split(["a", "b"], [None, 1.5], [{"weight": 2.5}, 1.5])],
+        [
+            records({"b": 1.5, "a": {"weight": 1.5}}),
+            records({"b": 1.5}),
+            split(["a", "b"], [None, 1.5], [{"weight": 2.5}, 1.5]),
+        ],
         [records({"b": 1.5, "a": 5}), records({"a": {"weight": 1.5}})],
         None,
     ),
@@ -279,17 +302,32 @@ KINDS = [
         "no signature: frames, arrays, dicts, lists",
         None,
         [
-            {"inputs": [[1.5, 2], [3, 4]]}, {"inputs": ["a", "bc"]}, {"inputs": [1, 2]}, {"inputs": [[[1], [2]]]},
-            {"instances": [[1, 2]]}, {"instances": ["a"]}, {"instances": [{"a": 1, "b": "x"}, {"a": 2.5, "b": "y"}]},
-            {"inputs": {"a": [1, 2], "b": ["x", "y"]}}, {"inputs": [{"a": 1.5, "b": "x"}, {"a": 2.5}]},
-            records({"a": 1, "b": "x"}, {"a": None}), split(["a", "b"], [1, 2.5], [3, 4]), split([0, 1], [1, "x"]),
-            {"dataframe_split": {"columns": ["a"], "index": [7], "data": [[{"b": 1}]]}}, {"inputs": True},
+            {"inputs": [[1.5, 2], [3, 4]]},
+            {"inputs": ["a", "bc"]},
+            {"inputs": [1, 2]},
+            {"inputs": [[[1], [2]]]},
+            {"instances": [[1, 2]]},
+            {"instances": ["a"]},
+            {"instances": [{"a": 1, "b": "x"}, {"a": 2.5, "b": "y"}]},
+            {"inputs": {"a": [1, 2], "b": ["x", "y"]}},
+            {"inputs": [{"a": 1.5, "b": "x"}, {"a": 2.5}]},
+            records({"a": 1, "b": "x"}, {"a": None}),
+            split(["a", "b"], [1, 2.5], [3, 4]),
+            split([0, 1], [1, "x"]),
+            {"dataframe_split": {"columns": ["a"], "index": [7], "data": [[{"b": 1}]]}},
+            {"inputs": True},
             {"dataframe_split": {"data": [[True, None]]}},
         ],
         [
-            {"inputs": [[1], [2, 3]]}, {"dataframe_records": {"a": 1}}, {"dataframe_split": {"columns": ["a"]}},
-            {"instances": [{"a": 1}, 5]}, {"instances": [{"a": 1, "b": 2}, {"a": 1}]}, {"inputs": [1], "instances": [1]},
-            {"dataframe_split": {"columns": ["a"], "data": [[1, 2]]}}, {"dataframe_split": [], "more": 1}, {},
+            {"inputs": [[1], [2, 3]]},
+            {"dataframe_records": {"a": 1}},
+            {"dataframe_split": {"columns": ["a"]}},
+            {"instances": [{"a": 1}, 5]},
+            {"instances": [{"a": 1, "b": 2}, {"a": 1}]},
+            {"inputs": [1], "instances": [1]},
+            {"dataframe_split": {"columns": ["a"], "data": [[1, 2]]}},
+            {"dataframe_split": [], "more": 1},
+            {},
         ],
         [tensor("x", "FP64", [1.5, 2, 3, 4], [2, 2])],
         note="one tensor is an array, several are the columns of a DataFrame",
