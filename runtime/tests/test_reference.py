@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 START = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.reference import main; main()"
 HIDDEN = "import sys; sys.modules['mlflow'] = None; " + START
@@ -38,6 +40,35 @@ ROWS = {"columns": ["amount", "hour", "country"], "rows": [[1.5, 2, "FR"], [None
 
 def test_scores_are_those_of_mlflows_own_predict_with_its_schema_enforced(adds_up: Path, tmp_path: Path) -> None:
     assert reference(tmp_path, adds_up, ROWS, start=START) == (0, {"scores": [3.5, None]})
+
+
+ECHO = """
+class Model:
+    def predict(self, data, params=None):
+        return data[DATA].astype("float64") if DATA is not None else data.astype("float64")
+
+def _load_pyfunc(path):
+    return Model()
+"""
+
+
+@pytest.mark.parametrize(
+    ("spec", "columns", "key"),
+    [
+        ({"type": "double", "name": 0}, ["0"], "0"),
+        ({"type": "tensor", "tensor-spec": {"dtype": "str", "shape": [-1]}}, ["x"], "None"),
+        ({"type": "tensor", "name": 0, "tensor-spec": {"dtype": "float32", "shape": [-1]}}, ["0"], "0"),
+    ],
+)
+def test_columns_have_the_names_and_tensors_the_shapes_of_the_signature(
+    make_artifact: Callable[..., Path], tmp_path: Path, spec: Any, columns: list[str], key: str
+) -> None:
+    artifact = make_artifact(tmp_path / "m", ECHO.replace("DATA", key), columns=(), example=None)
+    mlmodel = json.loads((artifact / "MLmodel").read_text())
+    mlmodel["signature"] = {"inputs": json.dumps([spec])}
+    (artifact / "MLmodel").write_text(json.dumps(mlmodel))
+    sent = {"columns": columns, "rows": [["1.5"], ["2.5"]] if spec.get("name") is None else [[1.5], [2.5]]}
+    assert reference(tmp_path, artifact, sent) == (0, {"scores": [1.5, 2.5]})
 
 
 def test_without_rows_the_model_is_only_loaded(adds_up: Path, tmp_path: Path) -> None:

@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.scoring_server import invocations
-from tritonclient.grpc import service_pb2
-
 from serinus_runtime.application import Application
 from serinus_runtime.config import Config
 from serinus_runtime.http1 import Request
 from serinus_runtime.model import Model
 from serinus_runtime.responses import Response
+from tritonclient.grpc import service_pb2
 
 _CONTENTS = {"FP64": "fp64_contents", "FP32": "fp32_contents", "INT64": "int64_contents", "INT32": "int_contents",
              "INT16": "int_contents", "INT8": "int_contents", "UINT8": "uint_contents", "UINT16": "uint_contents",
@@ -46,8 +45,7 @@ class Pair:
         try:
             told = invocations(body if isinstance(body, str) else json.dumps(body), kind, self._mlflow, schema)
         except MlflowException as error:
-            assert 400 <= error.get_http_status_code() < 500
-            return Told(400, error.message)
+            return Told(error.get_http_status_code(), error.message)
         return Told(told.status, json.loads(told.response)["predictions"] if told.status == 200 else told.response)
 
     def invoke(self, body: Any, kind: str = "application/json") -> Told:
@@ -99,7 +97,7 @@ class Pair:
 class Echo(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
     """Answers what it was given: one text for each row, with the types that a model could notice."""
 
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:  # noqa: ARG002
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
         return [f"{row}{params or ''}" for row in described(model_input)]
 
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import mlflow
 import numpy as np
-import pandas as pd
 import pytest
 from differential import Echo, Pair
 from mlflow.models import ModelSignature, infer_signature
-from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import AnyType, Array, Map, Object, Property
 from table import Row, check
 
 Tensor = dict[str, Any]
-NOTHING: tuple[Any, ...] = ()
 
 
 def tensor(name: str, datatype: str, data: list[Any], shape: list[int] | None = None) -> Tensor:
@@ -31,9 +29,9 @@ class Kind(NamedTuple):
     name: str
     signature: Any
     right: list[Any]
-    wrong: list[Any] = []
+    wrong: Sequence[Any] = ()
     inputs: list[Tensor] | None = None
-    refused: list[list[Tensor]] = []
+    refused: Sequence[list[Tensor]] = ()
     note: str = ""
 
 
@@ -123,6 +121,12 @@ KINDS = [
         'by name as a string where JSON has no other: `"0"`',
     ),
     Kind(
+        "columns whose names are numbers, one of arrays",
+        columns(ColSpec("double", 0), ColSpec(Array(DataType.double), 1)),
+        [split([0, 1], [1.5, [2.5]]), split([1, 0], [[2.5], 1.5])],
+        [split([0], [1.5]), split([0, 1], [1.5, 2.5])],
+    ),
+    Kind(
         "columns whose names are fractions or booleans",
         columns(ColSpec("double", 2.5), ColSpec("double", True)),
         [split([2.5, True], [1.0, 2.0]), split([True, 2.5], [2.0, 1.0])],
@@ -191,7 +195,7 @@ KINDS = [
         ],
         None,
         [[tensor("a", "BYTES", ["{}"])]],
-    ),  # fmt: skip
+    ),
     Kind(
         "column of objects within objects and arrays",
         columns(ColSpec(Object([Property("items", Array(CARD)), Property("top", CARD, required=False)]), "a")),
@@ -331,7 +335,7 @@ KINDS = [
         ],
         [tensor("x", "FP64", [1.5, 2, 3, 4], [2, 2])],
         note="one tensor is an array, several are the columns of a DataFrame",
-    ),  # fmt: skip
+    ),
 ]
 
 

@@ -15,12 +15,11 @@ from differential import Echo, Pair
 from mlflow.models import ModelSignature, infer_signature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Map, Object, Property
+from serinus_runtime.errors import StartFailure
 from sklearn.feature_extraction import DictVectorizer, FeatureHasher
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-
-from serinus_runtime.errors import StartFailure
 
 Save = Callable[..., Path]
 
@@ -53,7 +52,7 @@ def columns(*specs: ColSpec) -> ModelSignature:
 
 
 class Times(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:  # noqa: ARG002
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
         factors = params["factors"] or [1.0]
         return model_input["a"].to_numpy() * params["factor"] * sum(factors) + len(params["word"])
 
@@ -239,7 +238,7 @@ def test_an_estimator_that_knows_its_columns_is_given_them_by_name_from_tensors(
 
 
 class OneForAll(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:  # noqa: ARG002
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
         return [len(model_input)]
 
 

@@ -58,6 +58,7 @@ class NestedInputs:
             payload = self._split(table)
         elif isinstance(payload, Table):
             payload = self._split(payload)
+        payload = self._renamed(payload)
         return self._with_mlflow(payload) if self._schema is not None else self._by_itself(payload)
 
     def misfit(self, sent: Sent) -> RequestError | None:
@@ -68,9 +69,28 @@ class NestedInputs:
         return None
 
     def _split(self, table: Table) -> Sent:
-        names = {column.label: column.name for column in self._columns}
-        columns = None if table.columns is None else [names.get(name, name) for name in table.columns]
+        columns = None if table.columns is None else list(table.columns)
         return Sent("dataframe_split", {"columns": columns, "data": table.rows} if columns else {"data": table.rows})
+
+    def _renamed(self, sent: Sent) -> Sent:
+        """Names that are no strings can be sent as strings: a key of a JSON object is nothing else."""
+        names = {column.label: column.name for column in self._columns if not isinstance(column.name, str)}
+        form, content = sent
+        if not names or not self._named:
+            return sent
+
+        def renamed(record: Any) -> Any:
+            return (
+                {names.get(name, name): value for name, value in record.items()} if isinstance(record, dict) else record
+            )
+
+        if form != "dataframe_split":
+            return Sent(form, [renamed(part) for part in content] if isinstance(content, list) else renamed(content))
+        columns = content.get("columns") if isinstance(content, dict) else None
+        if not isinstance(columns, list):
+            return sent
+        changed = [names.get(name, name) if isinstance(name, str) else name for name in columns]
+        return Sent(form, {**content, "columns": changed})
 
     def _with_mlflow(self, sent: Sent) -> MlflowBound:
         try:
@@ -162,10 +182,10 @@ def _table_of(sent: Sent) -> Table | None:
             return Table(tuple(map(str, columns)) if isinstance(columns, list) else None, data)
         return None
     if isinstance(content, dict) and form == "inputs":
-        return Table(tuple(content), [list(content.values())])
+        return Table(tuple(map(str, content)), [list(content.values())])
     if isinstance(content, list) and content and all(isinstance(record, dict) for record in content):
         names = tuple({name: None for record in content for name in record})
-        return Table(names, [[record.get(name) for name in names] for record in content])
+        return Table(tuple(map(str, names)), [[record.get(name) for name in names] for record in content])
     return None
 
 

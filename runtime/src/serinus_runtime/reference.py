@@ -42,11 +42,12 @@ def _answer(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _scores(loaded: Loaded, signature: Signature, sent: Mapping[str, Any], wanted: str | None) -> list[float | None]:
-    frame = library("pandas").DataFrame(sent["rows"], columns=sent["columns"])
+    names = {column.label: column.name for column in signature.columns}
+    frame = library("pandas").DataFrame(sent["rows"], columns=[names.get(name, name) for name in sent["columns"]])
     types = {column.name: _PANDAS_TYPES.get(column.type) for column in signature.columns}
     try:
         frame = frame.astype({name: kind for name, kind in types.items() if kind and name in frame.columns})
-        result = loaded.public(frame.to_numpy() if signature.tensors else frame)
+        result = loaded.public(_tensors(frame, signature) if signature.tensors else frame)
     except (Exception, SystemExit) as error:
         raise StartFailure(f"the model failed on the rows: {type(error).__name__}") from error
     outputs = outputs_of(result, signature.output_names)
@@ -55,3 +56,14 @@ def _scores(loaded: Loaded, signature: Signature, sent: Mapping[str, Any], wante
         return scores_of(outputs[score_index(outputs, wanted)])
     except KeyError as error:
         raise StartFailure(f"`score_output`: {error.args[0]}") from error
+
+
+def _tensors(frame: Any, signature: Signature) -> Any:
+    """An array of all columns, or of the only one; where tensors have names a column for each."""
+    specs = signature.tensors
+    if specs[0].name is not None:
+        return {spec.name: frame[spec.label].to_numpy(dtype=spec.dtype) for spec in specs}
+    array = frame.to_numpy()
+    if len(specs[0].shape) == 1 and array.shape[1] == 1:
+        array = array[:, 0]
+    return array.astype(specs[0].dtype)
