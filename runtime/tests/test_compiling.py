@@ -38,6 +38,7 @@ from serinus_runtime.compiling.graph import Demands, Unsupported
 from serinus_runtime.compiling.rows import edge_rows
 from serinus_runtime.errors import ModelFailure, RequestError
 from serinus_runtime.loading import example_of
+from serinus_runtime.payload import Table
 from serinus_runtime.signature import Column, read_mlmodel
 
 
@@ -296,3 +297,14 @@ def test_a_damaged_graph_is_told_at_load(pipeline: Path) -> None:
     graph.write_bytes(graph.read_bytes()[:-100])
     with pytest.raises(StartFailure, match="compiled model"):
         read(pipeline.parent / "compiled", pipeline)
+
+
+def test_columns_whose_names_are_numbers_are_compiled_and_asked_for_as_strings(tmp_path: Path) -> None:
+    numbered = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 3)))
+    artifact = compile_it(
+        LogisticRegression(), numbered, (numbered[0] > numbered[2]).astype(int), tmp_path, "predict_proba"
+    )
+    model = read(artifact.parent / "compiled", artifact)
+    wanted = mlflow.pyfunc.load_model(str(artifact)).predict(numbered.head(1))
+    bound = model.bind(Table(("2", "1", "0"), [numbered.iloc[0, ::-1].tolist()]))
+    assert model.predict(bound).result == pytest.approx(wanted, rel=1e-9)

@@ -87,7 +87,8 @@ def _own_rows(signature: Signature, sent: Mapping[str, Any] | None, example: Map
     names = [str(column.name) for column in signature.columns]
     split = (example or {}).get("dataframe_split") or {}
     rows: RowList = []
-    for table in (sent, {"columns": split.get("columns"), "rows": split.get("data")}):
+    columns = [str(name) for name in split.get("columns") or ()]
+    for table in (sent, {"columns": columns, "rows": split.get("data")}):
         if table and table["columns"] and table["rows"] and set(names) <= set(table["columns"]):
             pick = [table["columns"].index(name) for name in names]
             rows += [[row[i] for i in pick] for row in table["rows"][:MOST_OF_THE_MODEL]]
