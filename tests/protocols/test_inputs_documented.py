@@ -47,7 +47,8 @@ NAMED = columns(ColSpec("double", "a"), ColSpec("double", "b"))
             id="more columns than a signature without names has",
         ),
         pytest.param(
-            columns(ColSpec("double", 1), ColSpec("double", 0)), {"dataframe_split": {"columns": [1, 0], "data": [[1.5, 2.5]]}},
+            columns(ColSpec("double", 1), ColSpec("double", 0)),
+            {"dataframe_split": {"columns": [1, 0], "data": [[1.5, 2.5]]}},
             ["1:float64=float(1.5)"], ["1:float64=float(1.5) 0:float64=float(2.5)"],
             id="a column named 0 at another place",
         ),

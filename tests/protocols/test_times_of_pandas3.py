@@ -1,7 +1,7 @@
 """pandas 3 reads times in microseconds or seconds, where numpy lets those beyond nanoseconds become others.
 
-In an interpreter of its own, since the project's environment has one pandas. The far dates and the near one are the same
-as for the project's pandas in `test_input_kinds`.
+In an interpreter of its own, since the project's environment has one pandas. The project's own pandas is asked the same
+in `test_input_kinds`.
 """
 
 from __future__ import annotations

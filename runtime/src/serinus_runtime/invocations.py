@@ -16,6 +16,7 @@ from serinus_runtime.payload import Payload, Sent, Table, Tensor, Tensors, read_
 from serinus_runtime.responses import Response, error_response
 from serinus_runtime.signature import Column, Signature
 
+_TEXT = frozenset({str})
 _FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
@@ -78,13 +79,21 @@ class Invocations:
         data = content.get("data") if isinstance(content, dict) else None
         if not isinstance(data, list) or not all(isinstance(row, list) for row in data):
             raise RequestError("`dataframe_split` must be an object with `columns` and `data`, a list of rows")
-        names, labels = content.get("columns"), self._labels
-        if names is None or (None in labels and names == list(range(len(names)))):
+        names = content.get("columns")
+        if names is None:
             return Table(None, data)
-        if not isinstance(names, list) or any(isinstance(name, (list, dict)) for name in names):
+        if not isinstance(names, list):
             raise RequestError("`columns` must be a list of names")
-        # A name that is no string is found by its value: 1 and 1.0 are one name to pandas.
-        return Table(tuple([labels.get(name) or str(name) for name in names]), data)
+        return Table(tuple(names) if _TEXT.issuperset(map(type, names)) else self._named(names), data)
+
+    def _named(self, names: list[Any]) -> tuple[str, ...] | None:
+        """Of names that are not all strings. They are found by value: 1 and 1.0 are one name to pandas. None: they are
+        those that the rows of a signature without names have anyway."""
+        if any(isinstance(name, (list, dict)) for name in names):
+            raise RequestError("`columns` must be a list of names")
+        if None in self._labels and names == list(range(len(names))):
+            return None
+        return tuple([self._labels.get(name) or str(name) for name in names])
 
     def _csv(self, body: bytes) -> Table:
         try:
