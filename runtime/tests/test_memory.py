@@ -21,11 +21,11 @@ from serinus_runtime.memory import memory_of
 from serinus_runtime.model import Model
 from serinus_runtime.records import FIELDS
 from serinus_runtime.responses import Response
-from serinus_runtime.signature import Column, Signature
+from serinus_runtime.signature import Column, Param, Signature
 
 SIGNATURE = Signature(
     (Column("amount", "double"), Column("hour", "long"), Column("country", "string", required=False)),
-    has_params=True,
+    params=(Param("factor", "double"),),
 )
 NAMES = ["amount", "hour", "country"]
 CACHE = {"max_bytes": 1 << 20, "ttl_seconds": 60.0}
