@@ -179,11 +179,11 @@ def test_a_model_that_exits_in_the_middle_of_a_request_takes_only_its_own_proces
     adds_up_code: str, make_artifact: Callable[..., Path], start_worker: Callable[..., Any], tmp_path: Path
 ) -> None:
     code = adds_up_code.replace(
-        "        return", "        import os\n        if data['amount'][0] < 0: os._exit(7)\n        return"
+        "        return", "        import os\n        if data['amount'][0] == -31.25: os._exit(7)\n        return"
     )
     worker = start_worker(make_artifact(tmp_path / "m", code))
     worker.wait_ready()
-    body = json.dumps({"instances": [[-1.0, 3, "FR"]]}).encode()
+    body = json.dumps({"instances": [[-31.25, 3, "FR"]]}).encode()
     request = b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
     assert worker.client.raw(request % (len(body), body)) == b""
     assert worker.process.wait(10) == 7
