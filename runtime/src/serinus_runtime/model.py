@@ -29,13 +29,17 @@ class Answer(NamedTuple):
 class Model:
     """Not for several threads: a worker has one."""
 
-    def __init__(self, loaded: Loaded, signature: Signature, *, one_at_a_time: bool = False) -> None:
+    def __init__(
+        self, loaded: Loaded, signature: Signature, *, one_at_a_time: bool = False, long: bool = False
+    ) -> None:
+        """`long`: no shorter way than MLflow's own predict is used, proven or not."""
         self.signature = signature
         self.notes: list[str] = []
         self.warm_up_ms: float | None = None
         self.seen: list[Output] = []
         """The outputs of the warm-up."""
         self._one_at_a_time = one_at_a_time
+        self._long = long
         self._loaded = self._settled(loaded)
         self._inputs = inputs_of(signature, loaded)
         self._frames = self._inputs.frames if isinstance(self._inputs, ColumnInputs) else None
@@ -46,17 +50,23 @@ class Model:
 
     @classmethod
     def read(
-        cls, artifact: Path, *, one_at_a_time: bool = False, score_output: str | None = None, proven: str = ""
+        cls,
+        artifact: Path,
+        *,
+        one_at_a_time: bool = False,
+        score_output: str | None = None,
+        proven: str = "",
+        long: bool = False,
     ) -> Model:
         """Loads, proves the shorter ways and warms up. StartFailure says in words what does not work.
 
-        `proven`: that of another `Model` of the same artifact in the same environment.
+        `proven`: that of another `Model` of the same artifact in the same environment. `long`: as of `Model`.
         """
         mlmodel = read_mlmodel(artifact)
         signature = signature_of(mlmodel)
         loaded = load(artifact, mlmodel)
         try:
-            model = cls(loaded, signature, one_at_a_time=one_at_a_time)
+            model = cls(loaded, signature, one_at_a_time=one_at_a_time, long=long)
         except ImportError as error:
             raise StartFailure(
                 f"the model's signature needs {error.name}; add it to the model's requirements"
@@ -73,7 +83,7 @@ class Model:
         try:
             bound = self.bind(Invocations(self.signature).parse_object(example).payload)
             whole = not isinstance(bound, TableBound) or bound.frames is self._frames
-            if whole and not self.signature.enforced_by_mlflow:
+            if whole and not self.signature.enforced_by_mlflow and not self._long:
                 self._way = self._recalled(proven) or choose(self._loaded, bound)
             began = time.perf_counter()
             self.seen = self.predict(bound).outputs

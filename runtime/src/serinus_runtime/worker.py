@@ -96,7 +96,7 @@ def _loaded(config: Config) -> Any:
     }
     if config.compiled is not None:
         return compiled.read(config.compiled, config.artifact, **how)
-    return Model.read(config.artifact, **how, proven=config.proven)
+    return Model.read(config.artifact, **how, proven=config.proven, long=config.long)
 
 
 def _confined(config: Config, keep: Sequence[int] | None) -> list[str]:

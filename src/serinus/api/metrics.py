@@ -27,6 +27,7 @@ class _Status(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from _totals(self._status["totals"])
+        yield from _rechecked(self._status["rechecked"], self._status["distrusted"])
         yield from _traffic(self._status["models"])
         yield from _models(self._status["models"])
         yield from _processes(self._status["processes"])
@@ -52,6 +53,29 @@ def _totals(totals: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
         for name, family in families.items():
             family.add_metric([one["model"], one["release"]], one[name])
     yield from families.values()
+
+
+_RECHECKED = {
+    "compared": "Answers of a shorter way that were compared with the model's own predict.",
+    "differing": "Those of them that the shorter way gave wrong.",
+    "nondeterministic": "Those of them to which the model itself gives different answers.",
+    "unrepeated": "Those of them that differed once and not when the release was asked again.",
+    "failures": "Looks at which the model's own predict could not be had.",
+}
+
+
+def _rechecked(counts: Iterable[Mapping[str, Any]], distrusted: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+    """Since each release was first looked at, over all restarts."""
+    labels = ["model", "release"]
+    for name, text in _RECHECKED.items():
+        family = CounterMetricFamily(f"serinus_recheck_{name}", text, labels=labels)
+        for one in counts:
+            family.add_metric([one["model"], one["release"]], one[name])
+        yield family
+    gauge = GaugeMetricFamily("serinus_distrusted", "1: a shorter way of the release answered wrong.", labels=labels)
+    for one in distrusted:
+        gauge.add_metric([one["model"], one["release"]], 1)
+    yield gauge
 
 
 def _traffic(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:

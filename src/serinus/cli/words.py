@@ -117,3 +117,17 @@ def ago(moment: str | float, now: datetime) -> str:
         if seconds >= 1.5 * length:
             return f"{seconds / length:.0f} {unit} ago"
     return f"{seconds:.0f} s ago"
+
+
+def rechecked_line(counts: Document) -> str:
+    """Of answers that were compared with the model's own predict."""
+    others = {
+        "nondeterministic": "to which the model gives different answers",
+        "unrepeated": "that differed once only",
+        "failures": "looks without the model's own answers",
+    }
+    told = [f"{counts[name]:,} {text}" for name, text in others.items() if counts[name]]
+    text = (
+        f"{counts['compared']:,} answers compared with the model's own predict, {counts['differing']:,} of them wrong"
+    )
+    return "; ".join([text, *told])

@@ -83,6 +83,11 @@ class Home:
         return self.path / "compiled"
 
     @property
+    def golden(self) -> Path:
+        """Rows that a shorter way has answered wrong, a file a model."""
+        return self.path / "golden"
+
+    @property
     def predictions(self) -> Path:
         return self.path / "predictions"
 

@@ -15,6 +15,7 @@ from serinus.core.rollout import ModelState, Order, Rollout
 from serinus.core.values import (
     Access,
     Actor,
+    AnsweredRequest,
     ArmCounts,
     Artifact,
     AuditEntry,
@@ -22,6 +23,8 @@ from serinus.core.values import (
     Environment,
     Event,
     Label,
+    Mark,
+    OwnAnswer,
     Placement,
     Release,
     Requirements,
@@ -115,6 +118,11 @@ class Compiler(Protocol):
         be compiled is served as it is."""
         ...
 
+    def distrust(self, digest: str) -> None:
+        """The compiled model answers otherwise than the model: `compile` never gives it again. A later version of what
+        writes graphs writes another one. Raises OSError."""
+        ...
+
     def sweep(self, used: Collection[str]) -> None:
         """Removes what is kept of compiled models whose digest is not in `used` and that were not asked for since a
         day. Never raises: what cannot be removed now is tried the next time."""
@@ -151,6 +159,12 @@ class Target(Protocol):
     def wake(self, release_id: str) -> None:
         """Has a release that is asleep up before it is asked for, and keeps it up for some minutes. Returns at once.
         NotFound: it is not placed."""
+        ...
+
+    def distrust(self, release_id: str) -> None:
+        """Has it served the long way, by the model's own predict in its own environment, from now on, whenever it is
+        placed, and after every restart; nothing takes that back. No request fails by it. Durable on return; `observe`
+        tells when a worker that goes the long way is ready."""
         ...
 
     def observe(self) -> Mapping[str, Placement]:
@@ -193,6 +207,14 @@ class PredictionLog(Protocol):
 
     def totals(self) -> Mapping[str, Totals]:
         """Release -> its counters, also of releases that are gone."""
+        ...
+
+    def sample(
+        self, releases: Collection[str], after: Mark | None, most: int
+    ) -> tuple[Mark, Sequence[AnsweredRequest]]:
+        """Of what each of `releases` has answered since `after`, by the model and not by a fallback: at most `most`
+        requests a release, drawn at random; and up to where that was. None: of the newest that there are.
+        Reads a bounded amount: what it passes over is not answered later. Raises Unavailable."""
         ...
 
     def warnings(self) -> Sequence[str]:
@@ -270,6 +292,24 @@ class Trials(Protocol):
         """The scores that the model's own `predict` gives for a frame of these rows: the training path.
         Raises Unbuildable with the reason."""
         ...
+
+
+class Rescorer(Protocol):
+    """Answers again what a shorter way has answered, behind everything else. Implementations: backends/host."""
+
+    def rescore(self, release: Release, requests: Sequence[AnsweredRequest]) -> Rescored:
+        """By the model's own predict, each request by itself, in a confined process of its own and of the lowest
+        priority. Raises Unbuildable with the reason: the model does not load, or takes too long."""
+        ...
+
+
+class Rescored(Protocol):
+    """`answers`: one a request, None where the model did not answer it. `seconds`: of processor time."""
+
+    @property
+    def answers(self) -> Sequence[OwnAnswer | None]: ...
+    @property
+    def seconds(self) -> float: ...
 
 
 class Store(Protocol):

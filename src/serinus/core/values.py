@@ -233,6 +233,8 @@ class Placement:
     """How it predicts: `onnx`, `matrix`, `direct` or `mlflow`."""
     awake_since: datetime | None = None
     """When its present worker became ready; None: it has none."""
+    long: bool = False
+    """It is distrusted: served the long way, or on its way there while `way` still names a shorter one."""
 
     @property
     def answers(self) -> bool:
@@ -353,6 +355,32 @@ class Totals:
     dropped: int = 0
     """Records of answered requests that its workers had no room for."""
     streak: Streak = Streak()
+
+
+@dataclass(frozen=True, slots=True)
+class AnsweredRequest:
+    """What a release was asked, and what it said."""
+
+    release: str
+    columns: tuple[str, ...] | None
+    """Names of the columns of `rows`; None: there were none."""
+    rows: Sequence[Sequence[Any]]
+    """JSON values; null also stands for what is not a finite number."""
+    scores: Sequence[float | None]
+    """One a row, in full precision."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAnswer:
+    """What the model's own predict says to one request."""
+
+    scores: Sequence[float | None]
+    datatype: str
+    """Of the output that holds the score, as the Open Inference Protocol names it."""
+
+
+Mark = tuple[int, int]
+"""A place in the prediction log, for who has written it."""
 
 
 @dataclass(frozen=True, slots=True)

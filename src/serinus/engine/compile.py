@@ -10,6 +10,7 @@ from serinus import spec as specs
 from serinus.core.rollout import Rollout
 from serinus.core.values import Artifact, Compiled, Environment, Outcome
 from serinus.engine.finding import evaluation_rows, golden_rows
+from serinus.engine.kept import kept_rows
 from serinus.engine.world import World
 from serinus.spec import ModelDeployment
 
@@ -44,11 +45,11 @@ def compile_model(
 def _rows(
     world: World, rollout: Rollout, artifact: Artifact, spec: ModelDeployment
 ) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
-    """The golden rows and the evaluation rows, in the order of the model's columns; what is wrong with them the gates
-    will say."""
+    """The rows that were once answered wrong, the golden rows and the evaluation rows, in the order of the model's
+    columns; what is wrong with them the gates will say."""
     ref = world.registry.find(rollout.model, rollout.version)
     names = [column.name for column in artifact.inputs or ()]
-    rows: list[Sequence[Any]] = []
+    rows: list[Sequence[Any]] = list(kept_rows(world.disk, rollout.model, names))
     for found in (golden_rows(world, ref, spec), evaluation_rows(world, ref, spec, artifact)):
         table = found.table
         if table is not None and set(names) <= set(table.columns):

@@ -9,6 +9,7 @@ from serinus.core.errors import SerinusError, TemporaryError
 from serinus.core.rollout import ModelState, Phase, Rollout
 from serinus.core.values import Placement, PlacementState, Release, Routing
 from serinus.delivery import AliasReading, routing_of, step_watch
+from serinus.engine.distrust import distrusted, shortcut_of
 from serinus.engine.world import World
 
 # How long a routing that was read back is believed before it is read back again.
@@ -126,7 +127,10 @@ def place(world: World, states: Sequence[ModelState], rollouts: Sequence[Rollout
     wanted = wanted_releases(states, rollouts)
     try:
         there = world.target.observe()
+        bad = distrusted(world.store)
         for release in wanted.values():
+            if shortcut_of(release) in bad and not (release.id in there and there[release.id].long):
+                world.target.distrust(release.id)  # before it is placed, so that no shorter way ever answers
             if release.id not in there:
                 world.target.place(release)
         for release_id in there:

@@ -16,6 +16,7 @@ from serinus.core.names import checked
 from serinus.core.rollout import Kind, ModelState, Order, Phase, Plan, Policy, Rollout, Status
 from serinus.core.values import Access, Actor, Release, VersionRef
 from serinus.delivery import may_approve
+from serinus.engine.distrust import distrusted, shortcut_of
 from serinus.engine.facts import by_alias, facts_of
 from serinus.engine.happenings import event_of
 from serinus.engine.world import World
@@ -107,6 +108,8 @@ class Desk:
         champion = state.champion
         if champion is None or champion.version != found.version:
             return None
+        if champion.compiled is not None and shortcut_of(champion) in distrusted(self._world.store):
+            return None  # another graph, or none, makes another release
         settings = specs.settings(specs.load(text, model=found.model))
         if champion.settings != settings and not champion.settings.one_at_a_time:
             return None

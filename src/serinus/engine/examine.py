@@ -14,6 +14,7 @@ from serinus.core.values import Artifact, Column, GateResult, Placement, Release
 from serinus.delivery import Examined
 from serinus.engine.build import release_id
 from serinus.engine.finding import Found, evaluation_rows, golden_rows
+from serinus.engine.kept import kept_rows
 from serinus.engine.rows import Table, integers_for_whole_floats, read_example
 from serinus.engine.world import World
 from serinus.gates import Transformation, TransformationCheck
@@ -153,7 +154,7 @@ def _golden(subject: Subject, golden: Found, probe: Table | None, threshold: flo
     """Against the recorded scores; without any, against the model's own `predict` on the same rows."""
     if golden.error:
         return gates.GoldenEvidence(None, error=golden.error, unavailable=True)
-    table = golden.table or probe
+    table = _with_kept(subject, golden.table or probe)
     if table is None:
         return gates.GoldenEvidence(None)
     table = replace(table, rows=table.rows[:GOLDEN_ROWS], scores=table.scores[:GOLDEN_ROWS] if table.scores else None)
@@ -172,6 +173,19 @@ def _golden(subject: Subject, golden: Found, probe: Table | None, threshold: flo
     except SerinusError as error:
         return gates.GoldenEvidence(reference, threshold=threshold, error=str(error))
     return gates.GoldenEvidence(reference, served, threshold)
+
+
+def _with_kept(subject: Subject, table: Table | None) -> Table | None:
+    """And the rows that a shorter way once answered wrong for this model, as far as this version has their columns.
+    Rows with recorded scores stay by themselves: of the others there are none."""
+    if table is not None and table.scores is not None:
+        return table
+    names = [column.name for column in subject.artifact.inputs or ()]
+    columns = table.columns if table is not None else tuple(names)
+    rows = kept_rows(subject.world.disk, subject.rollout.model, columns)
+    if not rows:
+        return table
+    return Table(columns, [*rows, *(table.rows if table is not None else ())])
 
 
 def _metamorphic(subject: Subject, probe: Table | None) -> gates.MetamorphicEvidence:

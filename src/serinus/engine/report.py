@@ -13,6 +13,7 @@ from serinus.core.redaction import without_credentials
 from serinus.core.rollout import ModelState, Rollout
 from serinus.core.values import WHOLE, Placement, Release, Streak, Totals, Traffic
 from serinus.engine.desk import FREE_BYTES_NEEDED
+from serinus.engine.distrust import Found, found_of
 from serinus.engine.world import World
 
 TRAFFIC_SECONDS = 300.0
@@ -52,11 +53,14 @@ class Report:
             states.setdefault(model, ModelState(model))
         shown = [s for s in states.values() if s.champion or s.model in flights or s.aborted]
         totals = self._totals()
+        found = found_of(self._world.store)
         return {
             "models": [
-                self._model(s, flights.get(s.model), placements, totals, trouble.pop(s.model, ())) for s in shown
+                self._model(s, flights.get(s.model), placements, totals, trouble.pop(s.model, ()), found) for s in shown
             ],
             "totals": [_counters(one) for one in totals.values()],
+            "rechecked": found.table(),
+            "distrusted": [{"model": entry.model, "release": entry.release} for entry in found.marks.values()],
             "processes": list(self._processes()),
             "warnings": [
                 *self._warnings(),
@@ -75,6 +79,7 @@ class Report:
         placements: Mapping[str, Placement],
         totals: Mapping[str, Totals],
         trouble: Sequence[str],
+        found: Found,
     ) -> Mapping[str, Any]:
         placed = placements.get(state.champion.id) if state.champion else None
         broken = state.champion is not None and (placed is None or not placed.answers)
@@ -82,7 +87,8 @@ class Report:
         failing = [note for t in traffic if (note := _failing(t))]
         if not failing and state.champion is not None:
             failing = _not_answering(totals.get(state.champion.id), state, placed)
-        notes = [*trouble, *failing, *state.notes]
+        wrong = found.notes(state, rollout, placements)
+        notes = [*trouble, *failing, *wrong, *state.notes]
         if broken:
             notes.append(f"the champion is {placed.state.value if placed else 'not placed'}" + _because(placed))
         if state.champion is not None and state.champion.settings.one_at_a_time:
@@ -90,12 +96,13 @@ class Report:
         return {
             "model": state.model,
             "champion": _live(state.champion, state, placed),
+            "rechecked": found.of(state.champion),
             "previous": {"release": state.previous.id, "version": state.previous.version} if state.previous else None,
             "rollout": summary(rollout) if rollout else None,
             "traffic": [_traffic(t) for t in traffic],
             "aborted": dict(state.aborted),
             "notes": notes,
-            "state": _state(state, rollout, bool(trouble or failing) or broken),
+            "state": _state(state, rollout, bool(trouble or failing or wrong) or broken),
         }
 
     def explain(self, wanted: str) -> Mapping[str, Any]:
@@ -110,6 +117,9 @@ class Report:
         document["summary"] = summary(rollout)
         if document.get("artifact"):  # of one that an earlier version has stored
             document["artifact"]["requirements"] = _without_credentials(document["artifact"]["requirements"])
+        found = found_of(self._world.store)
+        document["rechecked"] = found.of(rollout.candidate)
+        document["distrust"] = found.why(rollout.candidate)
         return document
 
     def _find(self, wanted: str) -> Rollout:

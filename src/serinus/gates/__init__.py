@@ -31,6 +31,7 @@ from serinus.gates.memory import memory
 from serinus.gates.metamorphic import compare, metamorphic
 from serinus.gates.parity import parity
 from serinus.gates.quality import quality
+from serinus.gates.recheck import SHORT_WAYS, Deviation, Verdict, conclude, deviation
 from serinus.gates.results import decide
 from serinus.gates.scan import scan
 from serinus.gates.signature import signature
@@ -58,7 +59,9 @@ def judge(evidence: AnyEvidence) -> GateResult:
 
 __all__ = [
     "GATES",
+    "SHORT_WAYS",
     "SLOW_MS",
+    "Deviation",
     "ExampleEvidence",
     "GoldenEvidence",
     "LatencyEvidence",
@@ -73,9 +76,12 @@ __all__ = [
     "SignatureEvidence",
     "Transformation",
     "TransformationCheck",
+    "Verdict",
     "alert_threshold",
     "compare",
+    "conclude",
     "decide",
+    "deviation",
     "example",
     "golden",
     "judge",

@@ -37,6 +37,8 @@ class Settings:
     """Seconds without a request after which a model may sleep."""
     busiest: int | None = None
     """Models that never sleep for want of requests."""
+    recheck: float | None = None
+    """Share of one processor for answering a sample of requests again by the models' own libraries. None: as ever."""
     format: int = FORMAT
 
     @property
@@ -74,6 +76,7 @@ class Options:
     memory: int | None = None
     idle: float | None = None
     busiest: int | None = None
+    recheck: float | None = None
 
     def applied_to(self, settings: Settings) -> Settings:
         """Ports apart; paths made absolute, since the processes have another directory. Raises InvalidInput."""
@@ -102,6 +105,7 @@ class Options:
             memory=settings.memory if self.memory is None else self.memory,
             idle=settings.idle if self.idle is None else self.idle,
             busiest=settings.busiest if self.busiest is None else self.busiest,
+            recheck=settings.recheck if self.recheck is None else self.recheck,
         )
 
     def ignored_by(self, settings: Settings) -> Sequence[str]:
@@ -122,6 +126,7 @@ _WORDS = {
     "memory": "memory of models",
     "idle": "time after which models sleep",
     "busiest": "number of models that never sleep",
+    "recheck": "processor time for rechecking answers",
 }
 
 

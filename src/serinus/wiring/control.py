@@ -13,10 +13,11 @@ from serinus.api import create_app
 from serinus.core.errors import SerinusError
 from serinus.core.home import Home
 from serinus.core.values import Access
-from serinus.engine import ENGINE, Desk, Engine, Report, World
+from serinus.engine import ENGINE, Desk, Engine, Rechecker, Report, World
+from serinus.engine.rechecking import SHARE
 from serinus.supervisor import processes
 from serinus.supervisor.settings import Settings
-from serinus.wiring.local import build_local, build_router
+from serinus.wiring.local import build_local, build_rescorer, build_router
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,8 @@ def run_control(home: Home, settings: Settings) -> int:
     stop = threading.Event()
     loop = threading.Thread(target=engine.run, args=(stop,), name="engine", daemon=True)
     loop.start()
+    rechecker = Rechecker(world, build_rescorer(home), SHARE if settings.recheck is None else settings.recheck)
+    threading.Thread(target=rechecker.run, args=(stop,), name="recheck", daemon=True).start()
     threading.Thread(target=_prepare_to_compile, args=(world,), name="compiled-environment", daemon=True).start()
     port = settings.ports["api"]
     config = uvicorn.Config(app, host=settings.listen, port=port, access_log=False, server_header=False)

@@ -22,6 +22,11 @@ COMPILE_SECONDS = 60.0
 """For writing a graph, and again for proving it; a model that takes longer is served as it is."""
 
 
+RECHECK_SECONDS = 120.0
+RECHECK_BYTES = 4 * 1024**3
+"""Limits of a process of the recheck."""
+
+
 class SystemClock:
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -30,6 +35,11 @@ class SystemClock:
 def build_router(home: Home) -> EnvoyRouter:
     """One a home: it is also who lets callers in."""
     return EnvoyRouter(home, admin_socket(home))
+
+
+def build_rescorer(home: Home) -> Trials:
+    """Of the recheck: its processes get the processors when nobody else wants them."""
+    return Trials(home, limits=TrialLimits(RECHECK_SECONDS, RECHECK_BYTES, background=True))
 
 
 def build_local(home: Home, settings: Settings, router: EnvoyRouter | None = None) -> World:

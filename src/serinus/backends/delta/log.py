@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
@@ -16,10 +17,12 @@ from serinus.backends.delta.ledger import Ledger, RouterReplies
 from serinus.backends.delta.outcomes import OutcomeStore
 from serinus.backends.delta.paths import counts_path, outcomes_path, segments_path, table_path
 from serinus.backends.delta.reading import read_predictions, within
+from serinus.backends.delta.sampling import sample
+from serinus.backends.delta.segments import Position
 from serinus.backends.delta.status import STALE_SECONDS, read_status
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
-from serinus.core.values import ArmCounts, Label, Totals, Traffic, Watch
+from serinus.core.values import AnsweredRequest, ArmCounts, Label, Mark, Totals, Traffic, Watch
 
 
 class DeltaPredictionLog:
@@ -35,6 +38,7 @@ class DeltaPredictionLog:
         self._counts = CountStore(self._counts_database)
         self._ledger = Ledger(self._counts_database)
         self._outcomes = OutcomeStore(self._outcomes_database)
+        self._dice = random.Random()  # noqa: S311  chance, no secret
 
     def watch(self, watch: Watch) -> None:
         try:
@@ -102,6 +106,16 @@ class DeltaPredictionLog:
         known = self.read().select("request_id")
         missing = self._outcomes.frame().lazy().join(known, on="request_id", how="anti")
         return int(missing.select(pl.len()).collect().item())
+
+    def sample(
+        self, releases: Collection[str], after: Mark | None, most: int
+    ) -> tuple[Mark, Sequence[AnsweredRequest]]:
+        """Of the segments that are not rolled up yet, which hold the last half minute at least."""
+        begin = Position(0, 0) if after is None else Position(*after)
+        try:
+            return sample(segments_path(self._home), releases, begin, most, self._dice)
+        except OSError as error:
+            raise Unavailable(f"The prediction log's segments cannot be read: {error.strerror}.") from error
 
     def warnings(self) -> Sequence[str]:
         """As the collector last said."""

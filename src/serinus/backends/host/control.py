@@ -3,6 +3,7 @@
     PUT    /releases/{id}    JSON of a Release    202
     DELETE /releases/{id}                         202
     POST   /releases/{id}/wake                    202, though it may be up already
+    POST   /releases/{id}/distrust                202, though it may not be placed
     GET    /releases                              200, a list of Placement
 
 Every call carries the home's secret as a bearer token: a model runs as the same user and could connect. Errors are
@@ -59,6 +60,10 @@ def control(host: Host, secret: str) -> FastAPI:
     @app.post("/releases/{release_id}/wake", status_code=202)
     async def wake(release_id: str) -> None:
         host.wake(release_id)
+
+    @app.post("/releases/{release_id}/distrust", status_code=202)
+    async def distrust(release_id: str) -> None:
+        host.distrust(release_id)
 
     @app.get("/releases")
     async def observe() -> Sequence[Placement]:

@@ -68,7 +68,7 @@ class Host:
         if leaving := self._leaving.get(release.id):
             await asyncio.wait({leaving})
         if keeper := self._keepers.get(release.id):
-            if replace(keeper.release, created_at=release.created_at) != release:
+            if replace(keeper.placed, created_at=release.created_at) != release:
                 raise Refused(f"Another release is placed as {release.id}.", hint="Remove it first.")
             return
         self._records.keep(release)
@@ -89,6 +89,15 @@ class Host:
             self._keepers[release_id].wake()
         except KeyError:
             raise NotFound(f"{release_id} is not placed.", hint="Place it first.") from None
+
+    def distrust(self, release_id: str) -> None:
+        """It is served the long way from now on, or from when it is placed. Durable on return. OSError: it cannot be
+        kept, and nothing has changed."""
+        self._records.keep_long(release_id)
+        if (keeper := self._keepers.get(release_id)) is not None:
+            keeper.go_long()
+            beside = roots(self._launcher.home, keeper.release)
+            self._launcher.zygotes.expect(interpreter(keeper.release), beside, compiled=False)
 
     def observe(self) -> Sequence[Placement]:
         return [keeper.placement for keeper in self._keepers.values()]
@@ -118,9 +127,10 @@ class Host:
 
     def _keep(self, release: Release, old: Worker | None, *, asleep: bool = False, soon: bool = True) -> Keeper:
         """`soon`: its environment's zygote is started now, not when a worker of it is."""
-        beside, compiled = roots(self._launcher.home, release), release.compiled is not None
-        self._launcher.zygotes.expect(interpreter(release), beside, compiled=compiled, soon=soon)
-        keeper = Keeper(release, self._launcher, self._limits, self._places, old=old, asleep=asleep)
+        long = self._records.is_long(release.id)
+        keeper = Keeper(release, self._launcher, self._limits, self._places, old=old, asleep=asleep, long=long)
+        beside, compiled = roots(self._launcher.home, keeper.release), keeper.release.compiled is not None
+        self._launcher.zygotes.expect(interpreter(keeper.release), beside, compiled=compiled, soon=soon)
         self._keepers[release.id] = keeper
         task = self._running[release.id] = asyncio.create_task(keeper.run())
         task.add_done_callback(partial(_tell, keeper))
@@ -128,7 +138,8 @@ class Host:
 
     async def _leave(self, keeper: Keeper) -> None:
         await keeper.stop()
-        await asyncio.to_thread(shutil.rmtree, self._launcher.scratch(keeper.release), ignore_errors=True)
+        for release in (keeper.placed, keeper.release):
+            await asyncio.to_thread(shutil.rmtree, self._launcher.scratch(release), ignore_errors=True)
 
     async def _see_off(self, worker: Worker) -> None:
         await worker.process.stop(self._limits.grace)

@@ -20,7 +20,7 @@ from serinus.backends.host.memory import Memory
 from serinus.backends.host.processes import ending
 from serinus.backends.host.reports import Report
 from serinus.backends.host.turns import Turns
-from serinus.backends.host.worker import Launcher, Worker, interpreter, note, roots
+from serinus.backends.host.worker import Launcher, Worker, interpreter, note, roots, the_long_way
 from serinus.core.values import Placement, PlacementState, Release
 
 log = logging.getLogger(__name__)
@@ -75,8 +75,13 @@ class Keeper:
         *,
         old: Worker | None = None,
         asleep: bool = False,
+        long: bool = False,
     ) -> None:
-        self.release = release
+        """`long`: it is served the long way from the start."""
+        self.placed = release
+        """As it was asked for; `release` is how it is served."""
+        self.release = the_long_way(release) if long else release
+        self._long = long
         self.warm_until = 0.0
         """By the loop's clock: it is not to sleep before."""
         self.ready_since = 0.0
@@ -96,11 +101,15 @@ class Keeper:
         self._asleep = asleep
         self._called = asyncio.Event()
         self._rest = asyncio.Event()
+        self._succeed = asyncio.Event()
+        """The present worker does not go the way that it should."""
+        self._short: list[Worker] = []
+        """Workers that go a shorter way than they should: they answer until one that goes the long way is ready."""
         path = launcher.home.release_socket(release.id)
         self._listener = Listener(path, launcher.sockets)
         self._apology = Apology(self._listener.socket)
         state = PlacementState.ASLEEP if asleep else PlacementState.STARTING
-        self._placement = Placement(release.id, state, endpoint=str(path), workers=0)
+        self._placement = Placement(release.id, state, endpoint=str(path), workers=0, long=long)
         if old is None:
             self._listener.publish()
         else:
@@ -113,11 +122,12 @@ class Keeper:
         """An old worker, or a helper, answers while there is no other."""
         ready = self.ready_workers
         shown = replace(self._placement, workers=len(ready))
-        old = self._old
+        old = self._old or next(iter(self._short), None)
         if old is not None and old.record.ready and shown.state is not PlacementState.READY:
             # What keeps a new worker from coming up must be seen before the old one is gone.
             trouble = shown.reason and f"; a new one {shown.reason}"
-            reason = f"answered by an earlier host's worker{trouble}"
+            whose = "a shorter way" if self._short else "an earlier host's worker"
+            reason = f"answered by {whose}{trouble}"
             return replace(shown, state=PlacementState.READY, pid=old.record.pid, reason=reason, workers=1)
         if ready and shown.state is not PlacementState.READY:
             reason = shown.reason and f"answered by its other workers; one {shown.reason}"
@@ -146,8 +156,8 @@ class Keeper:
         while True:
             if called := self._asleep:
                 await self._until_called()
-            reason, ready_for = await self._one_life(called)
-            if self._asleep:
+            reason, ready_for = await self._one_life(called or bool(self._short))
+            if not reason:
                 continue
             delay = back_off.after(ready_for)
             log.warning("%s %s; starting it again in %.1f s", self.release.id, reason, delay)
@@ -158,7 +168,7 @@ class Keeper:
                 memory_bytes=None,
                 awake_since=None,
             )
-            if not ready_for and not self._helpers:
+            if not ready_for and not self._helpers and not self._short:
                 self._apology.begin(delay)
             await asyncio.sleep(delay)
             self._apology.end()
@@ -170,11 +180,12 @@ class Keeper:
         """No new callers; those that are connected are answered, within the grace."""
         self._apology.end()
         self._listener.withdraw()
-        for worker in (self._worker, self._old, *self._helpers, *self._leaving):
+        for worker in (self._worker, self._old, *self._helpers, *self._leaving, *self._short):
             if worker is not None:
                 self._spawn(self._see_off(worker))
         self._worker = self._old = None
         self._helpers.clear()
+        self._short.clear()
         while self._background:
             await asyncio.gather(*self._background)
         self._listener.close()
@@ -208,6 +219,20 @@ class Keeper:
             return False
         where = interpreter(self.release)
         return self._launcher.zygotes.ready(where, roots(self._launcher.home, self.release))
+
+    def go_long(self) -> None:
+        """Its answers cannot be trusted: it is served the long way from now on. The workers that there are answer
+        until one that goes it is ready, and are then stopped, whoever is connected. Nothing happens the second time."""
+        if self._long:
+            return
+        self._long, self._proven = True, ""
+        self.release = the_long_way(self.release)
+        self._set(long=True)
+        self._short += self._helpers
+        self._helpers.clear()
+        self._succeed.set()
+        for worker in self._leaving:  # who is connected to them would get one more answer, whenever that is
+            self._spawn(self._see_off(worker))
 
     def stay_warm(self) -> None:
         self.warm_until = asyncio.get_running_loop().time() + self._limits.young
@@ -269,8 +294,8 @@ class Keeper:
         asyncio.get_running_loop().call_soon(self._places.starts.look)
 
     async def _one_life(self, called: bool) -> tuple[str, float]:
-        """Starts a worker and waits for its end, or until it is to sleep: why it ended, and for how many seconds it
-        was ready (0: never)."""
+        """Starts a worker and waits for its end, or until it is to sleep or to be followed by one that goes the long
+        way: why it ended (empty: it has not), and for how many seconds it was ready (0: never)."""
         old = self._old
         async with AsyncExitStack() as place:
             if old is not None:
@@ -289,7 +314,7 @@ class Keeper:
             clock = asyncio.get_running_loop().time
             since = self.ready_since = clock()
             self._now_ready(worker, report)
-            if await self._to_rest(worker):
+            if await self._to_go(worker):
                 return "", clock() - since
             reason, ready_for = f"{ending(worker.process.exited.result())} while serving", clock() - since
         self._worker = None
@@ -298,7 +323,9 @@ class Keeper:
 
     async def _started(self) -> Worker:
         """Not to be lost by a cancellation: it may have been forked already."""
-        starting = asyncio.ensure_future(self._launcher.start(self.release, self._listener, self._proven))
+        starting = asyncio.ensure_future(
+            self._launcher.start(self.release, self._listener, self._proven, long=self._long)
+        )
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -311,17 +338,25 @@ class Keeper:
             await worker.process.kill()
             self._launcher.records.drop(worker.record.pid)
 
-    async def _to_rest(self, worker: Worker) -> bool:
-        """Waits until the worker has ended (False) or the release is to sleep, which it then does (True)."""
+    async def _to_go(self, worker: Worker) -> bool:
+        """Waits until the worker has ended (False); or until the release is to sleep, which it then does, or goes
+        another way than the worker (True)."""
         self._rest.clear()
-        resting = asyncio.create_task(self._rest.wait())
+        if worker.long is self._long:
+            self._succeed.clear()
+        resting, succeeded = (asyncio.create_task(event.wait()) for event in (self._rest, self._succeed))
         try:
-            either: set[asyncio.Future[Any]] = {worker.process.exited, resting}
+            either: set[asyncio.Future[Any]] = {worker.process.exited, resting, succeeded}
             await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
             resting.cancel()
+            succeeded.cancel()
         if worker.process.exited.done():
             return False
+        if worker.long is not self._long:
+            self._short.append(worker)
+            self._worker = None
+            return True
         self._asleep = True
         self._worker = None
         for one in (worker, *self._helpers):
@@ -332,11 +367,11 @@ class Keeper:
     async def _help(self) -> None:
         """The life of one more worker, whose end is nobody's trouble: the next look decides whether it is missed."""
         try:
-            worker = await self._launcher.start(self.release, self._listener, self._proven)
+            worker = await self._launcher.start(self.release, self._listener, self._proven, long=self._long)
         except OSError as error:
             log.warning("no further worker of %s: %s", self.release.id, error)
             return
-        if self._worker is None:  # the release has been removed, or sleeps
+        if self._worker is None or worker.long is not self._long:  # the release has been removed, or sleeps
             self._let_go(worker)
             return
         self._helpers.append(worker)
@@ -405,13 +440,17 @@ class Keeper:
         if self._old is not None:
             self.retire(self._old)
             self._old = None
+        if self._worker is not None and self._worker.long is self._long:
+            for worker in self._short:
+                self._spawn(self._see_off(worker))
+            self._short.clear()
 
     # --- the end of one -----------------------------------------------------------------------------------
 
     def retire(self, worker: Worker) -> None:
         """One that an earlier host has left. Where it listens on a socket of its own, it takes in who waits there, and
-        then goes."""
-        if self._listener.inherited:
+        then goes; at once where its answers cannot be trusted."""
+        if self._listener.inherited and not self._long:
             self._let_go(worker)
         else:
             self._spawn(self._see_off(worker))

@@ -2,6 +2,7 @@
 
 host/<release>.json          a Release, as long as it is placed
 host/workers/<pid>.json      a WorkerRecord, from the worker's start until it is known to be gone
+host/long/<release>          an empty file: the release is served the long way, whenever it is placed
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Records:
         self._desired = home.host
         self._workers = home.host / "workers"
         self._workers.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._long = home.host / "long"
 
     def releases(self) -> Mapping[str, Release]:
         found = [_RELEASE.validate_json(file.read_bytes()) for file in sorted(self._desired.glob("*.json"))]
@@ -66,6 +68,14 @@ class Records:
     def forget(self, release_id: str) -> None:
         (self._desired / f"{file_name(release_id)}.json").unlink(missing_ok=True)
         _sync(self._desired)
+
+    def keep_long(self, release_id: str) -> None:
+        """It stays so when the release is removed and placed again."""
+        self._long.mkdir(mode=0o700, exist_ok=True)
+        _write(self._long / file_name(release_id), b"")
+
+    def is_long(self, release_id: str) -> bool:
+        return (self._long / file_name(release_id)).exists()
 
     def workers(self) -> Sequence[WorkerRecord]:
         """Those that last became ready come last."""

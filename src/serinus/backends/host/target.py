@@ -42,6 +42,10 @@ class HostTarget:
         placed."""
         self._call("POST", f"/releases/{quote(release_id, safe='')}/wake")
 
+    def distrust(self, release_id: str) -> None:
+        """Has it served the long way, by nothing but MLflow's own predict, now and whenever it is placed."""
+        self._call("POST", f"/releases/{quote(release_id, safe='')}/distrust")
+
     def observe(self) -> Mapping[str, Placement]:
         placements = _PLACEMENTS.validate_python(self._call("GET", "/releases").body)
         return {placement.release: placement for placement in placements}

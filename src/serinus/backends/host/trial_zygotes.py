@@ -40,9 +40,13 @@ class TrialLimits:
     """That the process allocates for itself."""
     file_bytes: int = 1024**3
     """The largest file that it may write."""
+    background: bool = False
+    """It gets the processors when nobody else wants them."""
 
     def put_on(self, pid: int) -> None:
         launch.limit(pid, memory_bytes=self.memory_bytes, file_bytes=self.file_bytes)
+        if self.background:
+            launch.put_last(pid)
 
 
 class TookTooLong(Exception):

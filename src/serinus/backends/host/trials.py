@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,7 +22,7 @@ from serinus.backends.host.reach import readable
 from serinus.backends.host.trial_zygotes import TookTooLong, TrialLimits, TrialZygote, TrialZygotes
 from serinus.core.errors import Unbuildable
 from serinus.core.home import Home
-from serinus.core.values import Environment
+from serinus.core.values import AnsweredRequest, Environment, OwnAnswer, Release
 
 _LONGEST_ANSWER = 64 * 1024 * 1024
 _LONGEST_REASON = 2000
@@ -33,8 +36,16 @@ class _Failed(Exception):
         self.environment = environment
 
 
+@dataclass(frozen=True, slots=True)
+class Rescored:
+    """Implements `core.ports.Rescored`."""
+
+    answers: Sequence[OwnAnswer | None]
+    seconds: float
+
+
 class Trials:
-    """Implements `core.ports.Trials`."""
+    """Implements `core.ports.Trials` and, with limits that are `background`, `core.ports.Rescorer`."""
 
     def __init__(
         self,
@@ -108,6 +119,18 @@ class Trials:
             except _Failed as error:
                 raise Unbuildable(str(error)) from error
             yield answer, scratch
+
+    def rescore(self, release: Release, requests: Sequence[AnsweredRequest]) -> Rescored:
+        asked = [{"columns": request.columns, "rows": request.rows} for request in requests]
+        how: dict[str, Any] = {
+            "score_output": release.settings.score_output,
+            "one_at_a_time": release.settings.one_at_a_time,
+        }
+        began, used = time.monotonic(), _children_seconds()
+        with self.ask(release.python, "rescore", release.artifact_path, requests={"requests": asked}, **how) as answer:
+            answers = _own_answers(answer[0].get("answers"), requests)
+        # Of other children that have ended meanwhile as well, but no more than one process can have used.
+        return Rescored(answers, min(time.monotonic() - began, _children_seconds() - used))
 
     # ------------------------------------------------------------------------------------------------------
 
@@ -207,6 +230,31 @@ def _saved(scratch: Path, name: str, content: Mapping[str, Any]) -> str:
     path = scratch / f"{name}.json"
     path.write_text(json.dumps(content))
     return str(path)
+
+
+def _children_seconds() -> float:
+    """Processor time of all children of this process that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _own_answers(said: Any, requests: Sequence[AnsweredRequest]) -> Sequence[OwnAnswer | None]:
+    """Checked, since the model could write them. Raises Unbuildable."""
+    if not isinstance(said, list) or len(said) != len(requests):
+        raise Unbuildable("The model's own predict did not give an answer to each request.")
+    return [_own_answer(one, len(request.rows)) for one, request in zip(said, requests, strict=True)]
+
+
+def _own_answer(said: Any, rows: int) -> OwnAnswer | None:
+    """None also for what is no answer: then there is nothing to compare with."""
+    if not isinstance(said, dict):
+        return None
+    scores, datatype = said.get("scores"), said.get("datatype")
+    if not isinstance(scores, list) or not isinstance(datatype, str) or len(scores) != rows:
+        return None
+    if not {float, int, type(None)}.issuperset(map(type, scores)):
+        return None
+    return OwnAnswer([None if score is None else float(score) for score in scores], datatype)
 
 
 def _last_line(file: IO[bytes]) -> str:

@@ -9,7 +9,7 @@ import logging
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,8 @@ class Worker:
     """Where it was stopped for what it has done."""
     log_from: int = 0
     """Bytes that its log had when it was started."""
+    long: bool = False
+    """It goes the long way."""
 
     def take_note(self, report: Report) -> None:
         """Of its own word on its size, which nobody else can ask for later."""
@@ -106,8 +108,8 @@ class Launcher:
     def zygotes(self) -> Zygotes:
         return Zygotes(self.home, self.runtime, self.confined, self.cores)
 
-    async def start(self, release: Release, listener: Listener, proven: str) -> Worker:
-        """`proven`: as an earlier worker of the release has reported it.
+    async def start(self, release: Release, listener: Listener, proven: str, *, long: bool = False) -> Worker:
+        """`proven`: as an earlier worker of the release has reported it. `long`: it is to use no shorter way.
 
         Raises OSError where it cannot be started: no such interpreter, no memory, no descriptors.
         """
@@ -117,7 +119,7 @@ class Launcher:
         receiver, sender = os.pipe()
         reports = Reports(receiver)
         try:
-            process, forked = await self._started(release, scratch, listener.socket.fileno(), sender, proven)
+            process, forked = await self._started(release, scratch, listener.socket.fileno(), sender, proven, long)
         except BaseException:
             reports.close()
             raise
@@ -126,7 +128,7 @@ class Launcher:
         process.exited.add_done_callback(lambda _: asyncio.get_running_loop().call_later(_LAST_WORDS, reports.close))
         record = WorkerRecord(release.id, process.pid, identity(process.pid) or "", ready=False)
         note(self.records, record)
-        worker = Worker(process, record, reports, forked=forked, log_from=log_from)
+        worker = Worker(process, record, reports, forked=forked, log_from=log_from, long=long)
         self.groups.put(process.pid, release.settings)
         process.exited.add_done_callback(lambda _: self._ungroup(worker, release))
         return worker
@@ -145,10 +147,10 @@ class Launcher:
             worker.why_stopped = f"was killed, with all that it had started, beyond its limit of {most} MiB"
 
     async def _started(
-        self, release: Release, scratch: Path, listening: int, reporting: int, proven: str
+        self, release: Release, scratch: Path, listening: int, reporting: int, proven: str, long: bool
     ) -> tuple[Process, bool]:
         """And whether it was forked."""
-        told = in_memory(self._config(release, scratch, listening, reporting, proven))
+        told = in_memory({**self._config(release, scratch, listening, reporting), "proven": proven, "long": long})
         try:
             with log_path(self.home, release.id).open("ab") as output:
                 carried = (listening, reporting, told, output.fileno())
@@ -176,9 +178,7 @@ class Launcher:
         launch.limit(child.pid)
         return Process.of(child)
 
-    def _config(
-        self, release: Release, scratch: Path, listening: int, reporting: int, proven: str
-    ) -> Mapping[str, Any]:
+    def _config(self, release: Release, scratch: Path, listening: int, reporting: int) -> Mapping[str, Any]:
         compiled = release.compiled
         own = [release.artifact_path, *([compiled.path] if compiled else []), *launch.code(self.runtime)]
         return {
@@ -194,7 +194,6 @@ class Launcher:
             "settings": asdict(release.settings),
             "readable": readable(self.home.path, interpreter(release), *own),
             "confine": self.confined,
-            "proven": proven,
         }
 
     def _log_token(self, release_id: str) -> str:
@@ -212,6 +211,11 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
+
+
+def the_long_way(release: Release) -> Release:
+    """The same release as its own libraries serve it."""
+    return replace(release, compiled=None)
 
 
 def interpreter(release: Release) -> Path:

@@ -77,7 +77,12 @@ class OnnxCompiler:
         digest = answer["digest"]
         if digest is None:
             return Compilation(reason=answer["reason"])
+        if self._kept.condemned(digest):
+            return Compilation(reason="in production its graph answered otherwise than the model itself")
         return Compilation(Compiled(self._kept.path(digest), digest, ours.python), proof=answer["proof"])
+
+    def distrust(self, digest: str) -> None:
+        self._kept.condemn(digest)
 
     def sweep(self, used: Collection[str]) -> None:
         """Removes the compiled models whose digest is not in `used` and that were not asked for since a day. Never

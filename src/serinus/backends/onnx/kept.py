@@ -3,6 +3,7 @@
 <directory>/<digest>/      model.onnx, plan.json, MLmodel; `digest` over these
 <directory>/asked/<question>.json   what became of a question: the digest, or why not, and the proof
 <directory>/locks/<question>.lock   held by who answers it
+<directory>/condemned/<digest>      an empty file: that compiled model answers otherwise than its model
 """
 
 from __future__ import annotations
@@ -63,6 +64,22 @@ class Kept:
                         (aside / name).write_bytes(content)
                     aside.rename(self.path(digest))
         return digest
+
+    def condemn(self, digest: str) -> None:
+        """Durable on return, and for good."""
+        if not _DIGEST.fullmatch(digest):
+            raise ValueError("no digest of a compiled model")
+        marks = self._directory / "condemned"
+        marks.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (marks / digest).touch(mode=0o600)
+        descriptor = os.open(marks, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def condemned(self, digest: str) -> bool:
+        return (self._directory / "condemned" / digest).exists()
 
     def sweep(self, used: Collection[str], unused_for: float = UNUSED_FOR) -> None:
         """Removes the compiled models whose digest is not `used` and that nobody asked for in the last `unused_for`

@@ -50,6 +50,10 @@ def _head(at: Session, rollout: Document) -> None:
         at.out.line(f"approved by {rollout['approved_by']}")
     if rollout["candidate"]:
         at.out.line(f"release {rollout['candidate']['id']}")
+    if rollout["distrust"]:
+        at.out.line(f"served the long way: {rollout['distrust']}", style="red")
+    if rollout["rechecked"]:
+        at.out.line(words.rechecked_line(rollout["rechecked"]))
 
 
 def _step(at: Session, step: Document) -> None:

@@ -38,6 +38,14 @@ def _size(text: str) -> int:
     return _quantity(parse_size, text)
 
 
+def _share(text: str) -> float:
+    from serinus.spec.quantities import parse_share
+
+    if text == "off":
+        return 0.0
+    return _quantity(parse_share, text)
+
+
 def _seconds(text: str) -> float:
     from serinus.spec.quantities import parse_duration
 
@@ -107,6 +115,16 @@ def up(
             help="So many models never sleep for want of requests. At first: 10.",
         ),
     ] = None,
+    recheck: Annotated[
+        float | None,
+        typer.Option(
+            parser=_share,
+            metavar="SHARE",
+            show_default=False,
+            help="Processor time, of one processor, for answering a sample of requests again by the models' own "
+            "libraries where a shorter way has answered, at the lowest priority. `off`: none. At first: 5%.",
+        ),
+    ] = None,
     api_port: Port = None,
     envoy_port: Port = None,
     mlflow_port: Port = None,
@@ -137,6 +155,7 @@ def up(
         memory=memory,
         idle=idle,
         busiest=busiest,
+        recheck=recheck,
     )
     say = (lambda _line: None) if at.out.as_json else at.out.line
     addresses = start(at.home, options, say)

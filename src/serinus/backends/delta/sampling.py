@@ -1,0 +1,80 @@
+"""A few answered requests of each of some releases, out of the segments: drawn at random, at a bounded price."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from serinus.backends.delta.columns import Columns
+from serinus.backends.delta.records import Malformed, read_json
+from serinus.backends.delta.segments import Position, numbers, read_frames
+from serinus.backends.delta.sources import RELEASE, records_of
+from serinus.core.values import AnsweredRequest
+
+MOST_ROWS = 1_000
+"""Of a request: larger ones are passed over, as a part of one may be answered otherwise than the whole."""
+_MOST_SEGMENTS = 3
+"""The newest ones. Each is of some 16 MB at most."""
+_LARGEST_BODY = 2 * 1024 * 1024
+
+_Part = tuple[Position, Position]
+"""Where one frame begins and ends."""
+
+
+def sample(
+    directory: Path, releases: Collection[str], after: Position, most: int, dice: random.Random
+) -> tuple[Position, Sequence[AnsweredRequest]]:
+    """At most `most` requests a release, all of one batch that was written after `after`; and the end of what was
+    read. Raises OSError."""
+    mark, chosen = after, dict[str, _Part]()
+    seen: dict[str, int] = {}
+    for release, part in _parts(directory, releases, after):
+        mark = part[1]
+        if release is None:
+            continue
+        seen[release] = seen.get(release, 0) + 1
+        if dice.randrange(seen[release]) == 0:  # each batch with the same probability
+            chosen[release] = part
+    found: list[AnsweredRequest] = []
+    for start, end in chosen.values():
+        records = records_of(read_frames(directory, start, end))
+        usable = [place for place in range(len(records)) if _usable(records, place)]
+        drawn = dice.sample(usable, min(most, len(usable)))
+        found += [request for place in drawn if (request := _request(records, place)) is not None]
+    return mark, found
+
+
+def _parts(directory: Path, releases: Collection[str], after: Position) -> Iterator[tuple[str | None, _Part]]:
+    """Every frame after `after`, with the release where it is one to draw from."""
+    start = max(after, Position(min(numbers(directory)[-_MOST_SEGMENTS:], default=0), 0))
+    for frame in read_frames(directory, start):
+        begin = start if frame.end.segment == start.segment else Position(frame.end.segment, 0)
+        start = frame.end
+        wanted = frame.meta["source"] == RELEASE and 0 < len(frame.body) <= _LARGEST_BODY
+        release = frame.meta["release"] if wanted else None
+        yield release if release in releases else None, (begin, frame.end)
+
+
+def _usable(records: Columns, place: int) -> bool:
+    """Answered by the model, whole in the record."""
+    scores, rows = records.scores[place], records.rows[place]
+    answered = records.status[place] == 200 and not records.fallback[place] and records.error[place] is None
+    return answered and scores is not None and 0 < rows == len(scores) <= MOST_ROWS
+
+
+def _request(records: Columns, place: int) -> AnsweredRequest | None:
+    """None: its inputs are no rows of values."""
+    header, inputs, scores = records.header[place], records.inputs[place], records.scores[place]
+    if inputs is None or scores is None:
+        return None
+    try:
+        rows = read_json(inputs.encode())
+        columns = None if header is None else tuple(read_json(header.encode()))
+    except (Malformed, UnicodeEncodeError):
+        return None
+    if not isinstance(rows, list) or len(rows) != len(scores) or not all(isinstance(row, list) for row in rows):
+        return None
+    if columns is not None and any(len(row) != len(columns) for row in rows):
+        return None
+    return AnsweredRequest(records.release[place], columns, rows, scores)

@@ -1,0 +1,298 @@
+"""The recheck: a sample of what shorter ways have answered is answered again by the models themselves, and compared.
+
+Off the path of requests, in a process that gets the processors when nobody else wants them, within a share of one
+processor. Where a shorter way is found wrong its release is served the long way at once. Every round begins with what
+an earlier one may have left undone, so that it may be killed at any point.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from serinus import gates
+from serinus.core.errors import SerinusError, TemporaryError, Unbuildable
+from serinus.core.ports import Rescorer
+from serinus.core.rollout import ModelState, Rollout
+from serinus.core.values import AnsweredRequest, Event, Mark, OwnAnswer, Placement, Release
+from serinus.engine.converge import wanted_releases
+from serinus.engine.distrust import (
+    Distrust,
+    Rechecked,
+    distrusted,
+    rechecked,
+    save_distrusted,
+    save_rechecked,
+    shortcut_of,
+)
+from serinus.engine.happenings import ENGINE
+from serinus.engine.kept import keep_rows
+from serinus.engine.rows import Table
+from serinus.engine.world import World
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 2.0
+"""Seconds between two rounds."""
+SHARE = 0.05
+"""Of one processor, by default."""
+_SAVED = 10.0
+"""Seconds of processor time that may be saved up: a few looks one after the other, when there is something new."""
+_HELD = 200
+"""Requests of one release that wait for its next look."""
+_DRAWN = 50
+"""Of them, that are new at each round."""
+_CELLS = 100_000
+"""Of all that one look compares."""
+_CONFIRMED = 20
+"""Requests that are asked again, where more have deviated."""
+_ASKED_AGAIN = 10.0
+"""Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A release that answers by a shorter way. `threshold`: of its alerts, where one is in use."""
+
+    release: Release
+    placement: Placement
+    threshold: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A request whose answer is not what the model itself gives."""
+
+    request: AnsweredRequest
+    own: OwnAnswer | None
+    deviation: gates.Deviation
+
+
+class Rechecker:
+    """`round` is for one thread. `share`: processor time that it may take, of one processor."""
+
+    def __init__(
+        self, world: World, rescorer: Rescorer, share: float = SHARE, dice: random.Random | None = None
+    ) -> None:
+        self._world = world
+        self._rescorer = rescorer
+        self._share = share
+        self._dice = dice or random.Random()  # noqa: S311  chance, no secret
+        self._credit = _SAVED
+        self._credited_at: datetime | None = None
+        self._mark: Mark | None = None
+        self._held: dict[str, list[AnsweredRequest]] = {}
+        self._looked: dict[str, datetime] = {}
+
+    def run(self, stop: threading.Event, interval: float = INTERVAL) -> None:
+        while not stop.wait(interval):
+            try:
+                self.round()
+            except TemporaryError as error:
+                log.info("the recheck waits: %s", error)
+            except Exception:  # it must outlive a fault in one round, which is logged whole
+                log.exception("a round of the recheck failed")
+
+    def round(self) -> None:
+        """Raises TemporaryError where a part of the world is away."""
+        placements = self._world.target.observe()
+        self.settle(placements)
+        if self._share <= 0:
+            return
+        began = time.thread_time()
+        self._earn()
+        subjects = self._subjects(placements)
+        self._gather(subjects)
+        self._credit -= time.thread_time() - began
+        waiting = [name for name in subjects if self._held.get(name)]
+        if self._credit > 0 and waiting:
+            never = datetime.min.replace(tzinfo=self._world.clock.now().tzinfo)
+            name = min(waiting, key=lambda one: self._looked.get(one, never))
+            self._looked[name] = self._world.clock.now()
+            self._look(subjects[name], self._held.pop(name))
+
+    # --- what to look at ----------------------------------------------------------------------------------
+
+    def _earn(self) -> None:
+        now = self._world.clock.now()
+        if self._credited_at is not None:
+            passed = max(0.0, (now - self._credited_at).total_seconds())
+            self._credit = min(_SAVED, self._credit + self._share * passed)
+        self._credited_at = now
+
+    def _subjects(self, placements: Mapping[str, Placement]) -> Mapping[str, Subject]:
+        store = self._world.store
+        states, rollouts, bad = store.models(), store.in_flight(), distrusted(store)
+        found = {}
+        for name, release in wanted_releases(states, rollouts).items():
+            placed = placements.get(name)
+            short = placed is not None and placed.way in gates.SHORT_WAYS and not placed.long
+            if placed is not None and short and shortcut_of(release) not in bad:
+                found[name] = Subject(release, placed, _threshold(name, states, rollouts))
+        return found
+
+    def _gather(self, subjects: Mapping[str, Subject]) -> None:
+        self._mark, new = self._world.log.sample(frozenset(subjects), self._mark, _DRAWN)
+        for request in new:
+            self._held.setdefault(request.release, []).append(request)
+        for name in list(self._held):
+            if name not in subjects:
+                del self._held[name]
+            elif len(self._held[name]) > _HELD:
+                self._held[name] = self._dice.sample(self._held[name], _HELD)
+
+    # --- one look -----------------------------------------------------------------------------------------
+
+    def _look(self, subject: Subject, requests: Sequence[AnsweredRequest]) -> None:
+        requests = _within(requests, _CELLS)
+        counts = rechecked(self._world.store)
+        name = subject.release.id
+        now = self._world.clock.now()
+        before = replace(counts.get(name, Rechecked(subject.release.model, now)), at=now)
+        try:
+            after, found = self._compared(subject, requests, before)
+        except (Unbuildable, TemporaryError) as error:
+            log.warning("answers of %s cannot be rechecked: %s", name, error)
+            after, found = replace(before, failures=before.failures + 1), []
+        save_rechecked(self._world.store, {**counts, name: after})
+        if after.nondeterministic and not before.nondeterministic:
+            text = f"the model of {name} answers the same request in different ways: its answers cannot be rechecked"
+            self._world.store.emit([Event(now, subject.release.model, None, "nondeterministic", text)])
+        if found:
+            self._distrust(subject, found, len(requests))
+
+    def _compared(
+        self, subject: Subject, requests: Sequence[AnsweredRequest], before: Rechecked
+    ) -> tuple[Rechecked, Sequence[Suspect]]:
+        """The counts after it, and what the shorter way is to blame for."""
+        rescored = self._rescorer.rescore(subject.release, requests)
+        self._credit -= rescored.seconds
+        suspects = [
+            Suspect(request, own, found)
+            for request, own in zip(requests, rescored.answers, strict=True)
+            if (own is not None or request.columns is not None)
+            and (found := gates.deviation(subject.placement.way, request.scores, own, subject.threshold))
+        ]
+        verdicts = self._confirm(subject, suspects[:_CONFIRMED])
+        counted = {verdict: verdicts.count(verdict) for verdict in gates.Verdict}
+        wrong = [suspect for suspect, verdict in zip(suspects, verdicts, strict=False) if verdict == "shortcut"]
+        after = replace(
+            before,
+            compared=before.compared + len(requests),
+            # Of those that were not confirmed one by one, nothing else is to be believed than of those that were.
+            differing=before.differing + (len(suspects) if len(wrong) == _CONFIRMED else len(wrong)),
+            nondeterministic=before.nondeterministic + counted[gates.Verdict.NONDETERMINISTIC],
+            unrepeated=before.unrepeated + counted[gates.Verdict.UNREPEATED],
+        )
+        return after, wrong
+
+    def _confirm(self, subject: Subject, suspects: Sequence[Suspect]) -> Sequence[gates.Verdict]:
+        """Asks the model in a second process, and the release once more."""
+        if not suspects:
+            return []
+        again = self._rescorer.rescore(subject.release, [suspect.request for suspect in suspects])
+        self._credit -= again.seconds
+        return [
+            gates.conclude(
+                subject.placement.way, one.request, one.own, own, self._repeated(subject, one), subject.threshold
+            )
+            for one, own in zip(suspects, again.answers, strict=True)
+        ]
+
+    def _repeated(self, subject: Subject, suspect: Suspect) -> bool | None:
+        request = suspect.request
+        if request.columns is None:
+            return None
+        endpoint = subject.placement.endpoint
+        try:
+            served = self._world.scorer.score(endpoint, request.columns, request.rows, _ASKED_AGAIN).scores
+        except SerinusError:
+            return None
+        return gates.deviation(subject.placement.way, served, suspect.own, subject.threshold) is not None
+
+    # --- where a shorter way is wrong ---------------------------------------------------------------------
+
+    def _distrust(self, subject: Subject, wrong: Sequence[Suspect], compared: int) -> None:
+        """The rows first, which nobody else has; then the mark, from which all else follows."""
+        release, store = subject.release, self._world.store
+        try:
+            for suspect in wrong:
+                columns, own = suspect.request.columns, suspect.own
+                if columns is not None:
+                    table = Table(columns, suspect.request.rows, scores=own.scores if own else None)
+                    keep_rows(self._world.disk, release, table)
+        except OSError as error:
+            log.warning("the rows that %s answered wrong could not be kept: %s", release.id, error.strerror)
+        entry = Distrust(
+            model=release.model,
+            release=release.id,
+            way=subject.placement.way,
+            at=self._world.clock.now(),
+            reason=_in_words(wrong, compared),
+            graph=release.compiled.digest if release.compiled else None,
+        )
+        save_distrusted(store, {shortcut_of(release): entry, **distrusted(store)})
+        self.settle(self._world.target.observe())
+
+    def settle(self, placements: Mapping[str, Placement]) -> None:
+        """Does what follows from every mark, as far as it is not done."""
+        store = self._world.store
+        found = distrusted(store)
+        if not found:
+            return
+        for name, release in wanted_releases(store.models(), store.in_flight()).items():
+            placed = placements.get(name)
+            if placed is not None and not placed.long and shortcut_of(release) in found:
+                self._world.target.distrust(name)
+        untold = [entry for entry in found.values() if not entry.told]
+        for entry in untold:
+            if entry.graph is not None:
+                self._world.compiler.distrust(entry.graph)
+            self._tell(entry)
+        if untold:
+            save_distrusted(store, {shortcut: replace(entry, told=True) for shortcut, entry in found.items()})
+
+    def _tell(self, entry: Distrust) -> None:
+        now = self._world.clock.now()
+        details = {"way": entry.way, "graph": entry.graph, "found_at": entry.at.isoformat()}
+        self._world.store.audit(ENGINE, "distrust", entry.release, entry.reason, details, now)
+        text = f"{entry.release} is served the long way from now on: {entry.reason}"
+        self._world.store.emit([Event(now, entry.model, None, "distrusted", text, details)])
+
+
+def _threshold(name: str, states: Sequence[ModelState], rollouts: Sequence[Rollout]) -> float | None:
+    """Of alerts, as it is in use for the release now."""
+    for rollout in rollouts:
+        if rollout.candidate is not None and rollout.candidate.id == name:
+            return rollout.threshold
+    for state in states:
+        if state.champion is not None and state.champion.id == name:
+            return state.champion_threshold
+    return None
+
+
+def _within(requests: Sequence[AnsweredRequest], cells: int) -> Sequence[AnsweredRequest]:
+    """The first of them, at least one."""
+    kept: list[AnsweredRequest] = []
+    for request in requests:
+        cells -= sum(map(len, request.rows))
+        if cells < 0 and kept:
+            break
+        kept.append(request)
+    return kept
+
+
+def _in_words(wrong: Sequence[Suspect], compared: int) -> str:
+    flipped = sum(suspect.deviation.flipped for suspect in wrong)
+    refused = sum(suspect.own is None for suspect in wrong)
+    text = f"of {compared} answers {len(wrong)} were not those of the model's own predict"
+    parts = [f"{flipped} rows decide otherwise"] if flipped else []
+    parts += [f"{refused} the model refuses"] if refused else []
+    finite = [suspect.deviation.largest for suspect in wrong if suspect.deviation.largest != float("inf")]
+    parts += [f"the largest difference is {max(finite):.3g}"] if finite else []
+    return f"{text} ({', '.join(parts)})" if parts else text
