@@ -16,18 +16,21 @@ from typing import Any
 import numpy as np
 
 from serinus.backends.sql import SqlStore
-from serinus.core.errors import NotFound, Refused, Unavailable
+from serinus.core.errors import NotFound, Refused, Unavailable, Unbuildable
 from serinus.core.rollout import Phase, Rollout
 from serinus.core.values import (
     WHOLE,
     Access,
     Actor,
+    AnsweredRequest,
     ArmCounts,
     Artifact,
     Column,
     Compiled,
     Environment,
     Label,
+    Mark,
+    OwnAnswer,
     Placement,
     PlacementState,
     Release,
@@ -38,7 +41,7 @@ from serinus.core.values import (
     VersionRef,
     Watch,
 )
-from serinus.engine import Desk, Engine, World
+from serinus.engine import Desk, Engine, Rechecker, World
 from serinus.engine.jobs import Jobs
 
 MODEL = "fraud"
@@ -60,6 +63,8 @@ class Behaviour:
     loads: bool = True
     pickles: tuple[str, ...] = ()
     recall: float = 0.9
+    way: str = "mlflow"
+    """Of a release that is not compiled."""
 
 
 class VirtualClock:
@@ -183,6 +188,10 @@ class FakeCompiler:
     """Columns and number of rows."""
     used: list[set[str]] = field(default_factory=list)
     """As it was told, each time."""
+    condemned: set[str] = field(default_factory=set)
+
+    def distrust(self, digest: str) -> None:
+        self.condemned.add(digest)
 
     def prepare(self) -> None: ...
 
@@ -201,6 +210,8 @@ class FakeCompiler:
         differing = self.differing.get(artifact.path.name)
         if differing is None:
             return Compilation(reason="custom Python models cannot be compiled")
+        if f"graph-{artifact.path.name}" in self.condemned:
+            return Compilation(reason="in production its graph answered otherwise than the model itself")
         proof = {"rows": 100, "own": 3, "differing": list(range(differing)), "largest": 0.01 * differing}
         scores: dict[str, Any] = {"original": [0.1, 0.2, 0.9], "compiled": [0.1, 0.2, 0.9]}
         compiled = Compiled(self.files / "compiled", f"graph-{artifact.path.name}", self.files / "python")
@@ -214,7 +225,13 @@ class FakeTarget:
     away: bool = False
     asleep: set[str] = field(default_factory=set)
     """Versions."""
+    long: set[str] = field(default_factory=set)
+    """Releases."""
     history: list[str] = field(default_factory=list)
+
+    def distrust(self, release_id: str) -> None:
+        self.long.add(release_id)
+        self.history.append(f"distrust {release_id}")
 
     def place(self, release: Release) -> None:
         self.placed[release.id] = release
@@ -238,7 +255,10 @@ class FakeTarget:
         awake = PlacementState.ASLEEP if release.version in self.asleep else PlacementState.READY
         state = awake if loads else PlacementState.FAILED
         reason = "" if loads else "ImportError"
-        return Placement(release.id, state, reason, f"/sockets/{release.id}", 1, 100_000_000, load_seconds=0.1)
+        long = release.id in self.long
+        way = "onnx" if release.compiled and not long else self.behaviours[release.version].way
+        placed = Placement(release.id, state, reason, f"/sockets/{release.id}", 1, 100_000_000, load_seconds=0.1)
+        return replace(placed, way="mlflow" if long else way, long=long)
 
 
 @dataclass
@@ -269,6 +289,8 @@ class FakeLog:
     watches: dict[str, Watch] = field(default_factory=dict)
     counted: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
+    answered: list[AnsweredRequest] = field(default_factory=list)
+    """What `sample` draws from."""
     away: bool = False
     blind: bool = False
     random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
@@ -294,6 +316,14 @@ class FakeLog:
 
     def warnings(self) -> Sequence[str]:
         return []
+
+    def sample(
+        self, releases: Collection[str], after: Mark | None, most: int
+    ) -> tuple[Mark, Sequence[AnsweredRequest]]:
+        if self.away:
+            raise Unavailable("the prediction log does not answer")
+        new, self.answered = self.answered, []
+        return (1, 1), [request for request in new if request.release in releases][:most]
 
     def retain(self, model: str, days: int) -> None:
         self.kept[model] = days
@@ -370,6 +400,34 @@ class FakeTrials:
 
 
 @dataclass(frozen=True)
+class Rescored:
+    answers: Sequence[OwnAnswer | None]
+    seconds: float
+
+
+@dataclass
+class FakeRescorer:
+    """The models' own predict, which is `score_of` plus what `noise` gives for each call."""
+
+    behaviours: Mapping[str, Behaviour]
+    seconds: float = 3.0
+    noise: Callable[[], float] = lambda: 0.0
+    refuses: bool = False
+    broken: bool = False
+    asked: list[tuple[str, int]] = field(default_factory=list)
+    """Release and number of requests."""
+
+    def rescore(self, release: Release, requests: Sequence[AnsweredRequest]) -> Rescored:
+        self.asked.append((release.id, len(requests)))
+        if self.broken:
+            raise Unbuildable("The model does not load.")
+        more = self.noise()
+        how = self.behaviours[release.version]
+        own = [OwnAnswer([score_of(how, row) + more for row in one.rows], "FP64") for one in requests]
+        return Rescored([None] * len(own) if self.refuses else own, self.seconds)
+
+
+@dataclass(frozen=True)
 class Answer:
     scores: Sequence[float | None]
     seconds: float = 0.002
@@ -378,10 +436,12 @@ class Answer:
 @dataclass
 class FakeScorer:
     behaviours: Mapping[str, Behaviour]
+    wrong: Callable[[Sequence[Any]], float] = lambda _: 0.0
+    """What the release adds to the right score of a row."""
 
     def score(self, endpoint: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], timeout: float) -> Answer:
         how = self.behaviours[endpoint.rsplit("-", 2)[1]]
-        return Answer([score_of(how, row) for row in rows])
+        return Answer([score_of(how, row) + self.wrong(row) for row in rows])
 
 
 SPEC = """
@@ -414,6 +474,8 @@ class Lab:
         self.fleet = FakeFleet({MODEL: SPEC})
         self.store = SqlStore(f"sqlite:///{directory / 'store.db'}")
         self.per_second = 0
+        self.rescorer = FakeRescorer(self.behaviours)
+        self.scorer = FakeScorer(self.behaviours)
         self.world = World(
             registry=self.registry,
             environments=FakeEnvironments(directory / "files"),
@@ -423,7 +485,7 @@ class Lab:
             log=self.log,
             fleet=self.fleet,
             trials=FakeTrials(self.behaviours),
-            scorer=FakeScorer(self.behaviours),
+            scorer=self.scorer,
             store=self.store,
             clock=self.clock,
             disk=directory,
@@ -434,6 +496,7 @@ class Lab:
         """A new engine with nothing but what is stored."""
         self.desk = Desk(world or self.world)
         self.engine = Engine(world or self.world, Jobs(Inline()), deploy_by_alias=self.desk.deploy_by_alias)
+        self.rechecker = Rechecker(world or self.world, self.rescorer)
 
     def register(self, version: str, **behaviour: Any) -> None:
         self.registry.register(version, Behaviour(**behaviour))

@@ -1,0 +1,289 @@
+"""The recheck in virtual time: what shorter ways have answered, compared with the model's own predict."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab import ADA, MODEL, Counter, Killed, Lab, breaking, score_of
+
+from serinus.core.values import AnsweredRequest, Release
+from serinus.engine import Report
+from serinus.engine.distrust import distrusted, rechecked
+from serinus.engine.kept import MOST_ROWS, keep_rows, kept_rows
+from serinus.engine.rows import Table
+
+
+def champion(lab: Lab) -> Release:
+    found = lab.store.model(MODEL).champion
+    assert found is not None
+    return found
+
+
+def compiled(lab: Lab, version: str = "1") -> Release:
+    lab.compiler.differing[version] = 0
+    lab.live(version)
+    return champion(lab)
+
+
+def asked(lab: Lab, release: Release, count: int = 10, wrong: float = 0.0, null: bool = False) -> None:
+    """The release has answered so many requests, each by `wrong` too much."""
+    how = lab.behaviours[release.version]
+    for number in range(count):
+        row = [float(number), None if null else 0.5]
+        scores = [score_of(how, row) + wrong]
+        lab.log.answered.append(AnsweredRequest(release.id, ("a", "b"), [row], scores))
+
+
+def round_later(lab: Lab, seconds: float = 2.0) -> None:
+    lab.clock.time += timedelta(seconds=seconds)
+    lab.rechecker.round()
+
+
+def events(lab: Lab, kind: str) -> list[str]:
+    return [event.text for event in lab.store.events(model=MODEL, limit=1000) if event.kind == kind]
+
+
+def status(lab: Lab) -> dict[str, Any]:
+    report = Report(lab.world, lambda: {}, lambda: [], {}, lambda: [])
+    return dict(report.status()["models"][0])
+
+
+def test_right_answers_are_counted_and_change_nothing(lab: Lab) -> None:
+    release = compiled(lab)
+    asked(lab, release, 30)
+    round_later(lab)
+    counts = rechecked(lab.store)[release.id]
+    assert (counts.compared, counts.differing) == (30, 0)
+    assert distrusted(lab.store) == {}
+    assert lab.rescorer.asked == [(release.id, 30)]
+    assert status(lab)["state"] == "serving"
+    assert status(lab)["rechecked"]["compared"] == 30
+
+
+def test_a_wrong_graph_is_served_the_long_way_at_once_and_told_everywhere(lab: Lab) -> None:
+    release = compiled(lab)
+    lab.scorer.wrong = lambda _: 0.3
+    asked(lab, release, 10, wrong=0.3)
+    round_later(lab)
+    assert lab.target.observe()[release.id].long
+    assert champion(lab).id == release.id, "no rollout: the same release goes another way"
+    assert "graph-1" in lab.compiler.condemned
+    (told,) = events(lab, "distrusted")
+    assert told.startswith(f"{release.id} is served the long way from now on: of 10 answers 10 were not those of")
+    assert "the largest difference is 0.3" in told
+    (entry,) = [one for one in lab.store.audit_trail() if one.what == "distrust"]
+    assert (entry.who, entry.origin, entry.subject) == ("serinus", "engine", release.id)
+    shown = status(lab)
+    assert shown["state"] == "trouble"
+    assert any("served the long way, by the model's own predict" in note for note in shown["notes"])
+    document = Report(lab.world, lambda: {}, lambda: [], {}, lambda: []).explain(release.id)
+    assert (document["rechecked"]["differing"], document["distrust"] != "") == (10, True)
+    lab.run(20)
+    asked(lab, release, 10)
+    round_later(lab, 600)
+    assert len(lab.rescorer.asked) == 2, "what goes the long way has nothing to be compared with"
+
+
+def test_a_rounding_is_no_difference_but_a_decision_is_whatever_its_size(lab: Lab) -> None:
+    release = compiled(lab)
+    asked(lab, release, 10, wrong=1e-8)
+    round_later(lab)
+    assert distrusted(lab.store) == {}
+    row = [0.0, 0.5]
+    score = score_of(lab.behaviours["1"], row)
+    lab.store.save_model(replace(lab.store.model(MODEL), champion_threshold=score))
+    lab.log.answered.append(AnsweredRequest(release.id, ("a", "b"), [row], [score - 1e-8]))
+    lab.scorer.wrong = lambda _: -1e-8
+    round_later(lab, 600)
+    (entry,) = distrusted(lab.store).values()
+    assert "1 rows decide otherwise" in entry.reason
+
+
+def test_a_model_that_contradicts_itself_is_told_once_and_keeps_its_graph(lab: Lab) -> None:
+    release = compiled(lab)
+    drawn = iter(range(1, 100))
+    lab.rescorer.noise = lambda: next(drawn) / 100
+    for _ in range(2):
+        asked(lab, release, 5)
+        round_later(lab, 600)
+    assert distrusted(lab.store) == {}
+    assert rechecked(lab.store)[release.id].nondeterministic == 10
+    assert len(events(lab, "nondeterministic")) == 1
+
+
+def test_an_answer_that_is_not_repeated_is_no_proof_where_the_record_may_lack_something(lab: Lab) -> None:
+    release = compiled(lab)
+    asked(lab, release, 3, wrong=0.3, null=True)
+    round_later(lab)
+    assert distrusted(lab.store) == {}
+    assert rechecked(lab.store)[release.id].unrepeated == 3
+
+
+def test_a_graph_is_held_to_what_it_said_once_as_from_a_cache(lab: Lab) -> None:
+    """The release answers right now; the record holds all that it was asked."""
+    release = compiled(lab)
+    asked(lab, release, 3, wrong=0.3)
+    round_later(lab)
+    assert lab.target.observe()[release.id].long
+
+
+def test_a_shortened_release_is_asked_again_since_python_may_look_at_the_clock(lab: Lab) -> None:
+    lab.live("1", way="matrix")
+    release = champion(lab)
+    asked(lab, release, 3, wrong=0.3)
+    round_later(lab)
+    assert distrusted(lab.store) == {}
+    lab.scorer.wrong = lambda _: 0.3
+    asked(lab, release, 3, wrong=0.3)
+    round_later(lab, 600)
+    assert lab.target.observe()[release.id].long
+
+
+def test_what_the_model_refuses_and_the_shorter_way_answers_is_a_difference(lab: Lab) -> None:
+    release = compiled(lab)
+    lab.rescorer.refuses = True
+    asked(lab, release, 2)
+    round_later(lab)
+    (entry,) = distrusted(lab.store).values()
+    assert "2 the model refuses" in entry.reason
+    assert lab.target.observe()[release.id].long
+
+
+def test_a_model_whose_own_predict_cannot_be_had_is_counted_and_stays_as_it_is(lab: Lab) -> None:
+    release = compiled(lab)
+    lab.rescorer.broken = True
+    asked(lab, release, 2, wrong=0.3)
+    round_later(lab)
+    assert rechecked(lab.store)[release.id].failures == 1
+    assert distrusted(lab.store) == {}
+
+
+def test_it_stays_within_its_share_of_a_processor(lab: Lab) -> None:
+    release = compiled(lab)
+    hour = 3600
+    for _ in range(hour // 2):
+        asked(lab, release, 1)
+        round_later(lab)
+    used = len(lab.rescorer.asked) * lab.rescorer.seconds
+    assert 0.04 * hour < used < 0.05 * hour + 10 + lab.rescorer.seconds
+
+
+def test_a_share_of_nothing_is_off(lab: Lab) -> None:
+    from serinus.engine import Rechecker
+
+    release = compiled(lab)
+    lab.rechecker = Rechecker(lab.world, lab.rescorer, share=0.0)
+    asked(lab, release, 5, wrong=0.3)
+    round_later(lab, 600)
+    assert lab.rescorer.asked == []
+
+
+def test_releases_take_their_turns(lab: Lab) -> None:
+    """The champion and the one before it, which is asked for past the router."""
+    first = compiled(lab, "1")
+    lab.compiler.differing["2"] = 0
+    lab.register("2")
+    lab.desk.deploy(ref=f"{MODEL}@2", spec=None, actor=ADA)
+    lab.run(10)
+    lab.desk.order(lab.rollout.id, "promote", actor=ADA)
+    lab.run(20)
+    second = champion(lab)
+    assert second.id != first.id
+    for _ in range(4):
+        asked(lab, first, 5)
+        asked(lab, second, 50)
+        round_later(lab, 600)
+    assert {name for name, _ in lab.rescorer.asked[:2]} == {first.id, second.id}
+    assert [name for name, _ in lab.rescorer.asked[:2]] == [name for name, _ in lab.rescorer.asked[2:4]]
+
+
+def test_every_release_with_the_same_graph_is_distrusted_and_the_graph_is_not_used_again(lab: Lab) -> None:
+    release = compiled(lab)
+    asked(lab, release, 3, wrong=0.3)
+    round_later(lab)
+    kin = replace(release, id=f"{MODEL}-1-ffffff", settings=replace(release.settings, timeout_ms=900))
+    lab.store.save_model(replace(lab.store.model(MODEL), previous=kin))
+    lab.engine.tick()
+    assert lab.target.observe()[kin.id].long
+    first = lab.target.history.index(f"distrust {kin.id}")
+    assert first < lab.target.history.index(f"place {kin.id}"), "it never answers by a shorter way"
+    lab.desk.deploy(ref=f"{MODEL}@1", spec=None, actor=ADA)
+    lab.run(10)
+    lab.desk.order(lab.rollout.id, "promote", actor=ADA)
+    lab.run(20)
+    assert champion(lab).compiled is None
+    assert "not compiled: in production its graph answered otherwise" in "\n".join(lab.rollout.notes)
+    assert status(lab)["state"] == "serving"
+
+
+def test_rows_that_were_answered_wrong_are_kept_for_proofs_and_gates(lab: Lab) -> None:
+    release = compiled(lab)
+    asked(lab, release, 3, wrong=0.3)
+    round_later(lab)
+    file = lab.directory / "golden" / f"{MODEL}.json"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert kept_rows(lab.directory, MODEL, ["b", "a"]) == [[0.5, 0.0], [0.5, 1.0], [0.5, 2.0]]
+    assert kept_rows(lab.directory, MODEL, ["a", "c"]) == []
+    lab.register("2")
+    lab.desk.deploy(ref=f"{MODEL}@2", spec=None, actor=ADA)
+    lab.run(10)
+    assert lab.compiler.asked[-1] == (["a", "b"], 423), "three more rows than the golden and the evaluation rows"
+
+
+def test_kept_rows_are_bounded_and_each_is_kept_once(lab: Lab) -> None:
+    release = compiled(lab)
+    for start in (0, 0, MOST_ROWS - 50):
+        rows = [[float(number), 0.5] for number in range(start, start + 100)]
+        keep_rows(lab.directory, release, Table(("a", "b"), rows, scores=[0.1] * 100))
+    there = kept_rows(lab.directory, MODEL, ["a"])
+    assert len(there) == MOST_ROWS
+    assert there[-1] == [float(MOST_ROWS + 49)]
+    assert len(json.loads((lab.directory / "golden" / f"{MODEL}.json").read_text())) == MOST_ROWS
+
+
+Story = Callable[[Lab], None]
+
+
+def found(lab: Lab) -> None:
+    release = champion(lab)
+    asked(lab, release, 3, wrong=0.3)
+    round_later(lab)
+    lab.run(8)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_at_every_act_it_ends_the_same(directory: Path, after: bool) -> None:
+    acts = 0
+    at = 1
+    while at == 1 or at <= acts:
+        here = directory / str(at)
+        here.mkdir()
+        lab = Lab(here)
+        compiled(lab)
+        counter = Counter(at, after)
+        lab.restart(breaking(lab.world, counter))
+        try:
+            found(lab)
+            acts = max(acts, counter.seen)
+        except Killed:
+            acts = max(acts, at + 1)
+            lab.restart()
+            found(lab)
+        when = f"killed {'after' if after else 'before'} act {at}, {counter.calls[-1:]}"
+        release = champion(lab)
+        assert lab.target.observe()[release.id].long, when
+        assert lab.compiler.condemned == {"graph-1"}, when
+        assert len(events(lab, "distrusted")) in (1, 2), when
+        assert [one.told for one in distrusted(lab.store).values()] == [True], when
+        assert len(kept_rows(here, MODEL, ["a", "b"])) == 3, when
+        lab.store.close()
+        shutil.rmtree(here)
+        at += 1
+    assert at > 6
