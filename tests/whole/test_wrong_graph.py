@@ -1,4 +1,4 @@
-"""A compiled release whose graph is wrong, with a proof that says otherwise: noticed, served the long way, under load."""
+"""A graph that is wrong, with a proof that says otherwise: noticed under load, and served the long way."""
 
 from __future__ import annotations
 

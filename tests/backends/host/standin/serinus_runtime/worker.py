@@ -99,6 +99,8 @@ def load(config, behaviour):
         report(config, state="stats", requests=1, waiting=0)
     confined = behaviour.get("confined", config["confine"])
     more = {name: behaviour[name] for name in ("notes", "proven") if name in behaviour}
+    if config.get("long") or config.get("compiled"):
+        more["way"] = "mlflow" if config.get("long") else "onnx"
     report(config, state="ready", load_seconds=0.25, warm_up_ms=1.0, confined=confined, **more)
 
 
