@@ -14,6 +14,7 @@ from small_fleet import NOW, Installation, serving
 from starlette.testclient import TestClient
 
 from serinus.core.values import Access, Actor, Event, Totals
+from serinus.engine.distrust import Distrust, Rechecked, save_distrusted, save_rechecked, shortcut_of
 
 
 def test_the_status_is_the_reports_whole_document(installation: Installation, client: TestClient) -> None:
@@ -154,6 +155,9 @@ def test_a_log_that_is_not_there_names_those_that_are(installation: Installation
 def test_metrics_speak_prometheus_and_say_what_the_status_says(installation: Installation, client: TestClient) -> None:
     installation.log.counters = [Totals(V6.id, "card-fraud", 10_840, errors=3, cached=17)]
     troubled(installation)
+    save_rechecked(installation.store, {V6.id: Rechecked("card-fraud", NOW, compared=900, differing=2)})
+    distrust = Distrust("card-fraud", V6.id, "onnx", NOW, "of 900 answers 2 were not those of the model's own predict")
+    save_distrusted(installation.store, {shortcut_of(V6): distrust})
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
     samples = {
@@ -178,6 +182,9 @@ def test_metrics_speak_prometheus_and_say_what_the_status_says(installation: Ins
     assert samples["serinus_process_up", ("process", "host")] == 1
     assert samples["serinus_process_restarts_total", ("process", "envoy")] == 4
     assert samples["serinus_model_trouble", ("model", "merchant-risk")] == 1
+    rechecked = {name: samples[f"serinus_recheck_{name}_total", *champion[:2]] for name in ("compared", "differing")}
+    assert rechecked == {"compared": 900, "differing": 2}
+    assert samples["serinus_distrusted", *champion[:2]] == 1
 
 
 def test_health_is_open_to_all_and_tells_nothing(anonymous: TestClient) -> None:

@@ -174,3 +174,15 @@ def test_what_is_used_stays_where_the_rest_is_removed(setting: Setting) -> None:
     setting.compiler.sweep({found.compiled.digest})
     again = setting.compile("alike")
     assert (again.compiled, again.proof) == (found.compiled, found.proof)
+
+
+def test_what_is_distrusted_is_not_given_again_and_why_is_said(setting: Setting) -> None:
+    """The last test: there is no way back."""
+    found = setting.compile("differing")
+    assert found.compiled is not None
+    for _ in range(2):
+        setting.compiler.distrust(found.compiled.digest)
+    again = setting.compile("differing")
+    assert again.compiled is None
+    assert "answered otherwise than the model itself" in again.reason
+    assert setting.compile("alike").compiled is not None

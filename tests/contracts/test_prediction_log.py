@@ -25,7 +25,7 @@ from serinus.backends.delta.records import log_token
 from serinus.core.errors import Refused
 from serinus.core.home import Home
 from serinus.core.ports import PredictionLog
-from serinus.core.values import ArmCounts, Label, Watch
+from serinus.core.values import AnsweredRequest, ArmCounts, Label, Watch
 
 CHAMPION, CANARY = "card-fraud-7-3f9a2c", "card-fraud-8-aaaaaa"
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -138,6 +138,27 @@ def test_traffic_is_by_release_with_its_errors_and_latency(subject: Subject) -> 
     assert traffic.seconds >= 60
     assert traffic.p50_ms == pytest.approx(4.0, rel=0.1)
     assert traffic.p99_ms == pytest.approx(8.0, rel=0.1)
+
+
+def test_a_sample_is_of_what_the_releases_have_answered_since(subject: Subject) -> None:
+    release, other = "sampled-1-bbbbbb", "sampled-2-bbbbbb"
+    subject.answer(release, "", inputs="[[1.5, null]]", scores=[0.1 + 0.2])
+    subject.answer(release, "", inputs="[[2.5, 1]]", status=500, scores=None, error="exception")
+    subject.answer(release, "", inputs="[[3.5, 1]]", scores=None, answers=[0.0], fallback=1)
+    subject.answer(other, "", inputs="[[4.5, 1]]")
+    found: dict[str, Any] = {}
+    mark = None
+
+    def drawn() -> bool:
+        nonlocal mark
+        mark, new = subject.log.sample({release, other}, mark, 10)
+        found.update({one.release: one for one in new})
+        return set(found) == {release, other}
+
+    wait_until(drawn)
+    assert found[release] == AnsweredRequest(release, None, [[1.5, None]], [0.1 + 0.2])
+    assert subject.log.sample({release, other}, mark, 10) == (mark, [])
+    assert subject.log.sample({"another-1-bbbbbb"}, None, 10)[1] == []
 
 
 def test_labels_are_counted_where_they_are_new_or_correct_an_earlier_one(subject: Subject) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from serinus.backends.host.trial_zygotes import TrialLimits
 from serinus.backends.host.trials import Trials
 from serinus.core.errors import Unbuildable
 from serinus.core.home import Home
-from serinus.core.values import Environment
+from serinus.core.values import AnsweredRequest, Environment, OwnAnswer, Release, ServingSettings
 
 STANDIN = Path(__file__).parent / "standin"
 PYTHON = Path(sys.executable)
@@ -85,3 +87,38 @@ def test_an_interpreter_that_is_not_there_is_named(home, trials):
 def test_nothing_is_left_of_a_trial(home, trials):
     trials.loads(ENVIRONMENT, artifact(home, "m"))
     assert list(home.scratch.iterdir()) == []
+
+
+REQUEST = AnsweredRequest("m-1-abcdef", ("a",), [[1.0], [2.0]], [0.1, 0.2])
+
+
+def rescored(home, name, **limits):
+    release = Release(
+        id="m-1-abcdef",
+        model="m",
+        version="1",
+        artifact_path=artifact(home, name),
+        artifact_digest="a",
+        environment_digest="e",
+        python=PYTHON,
+        settings=ServingSettings(),
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    return Trials(home, runtime=STANDIN, limits=TrialLimits(**limits)).rescore(release, [REQUEST, REQUEST])
+
+
+def test_requests_are_rescored_behind_everything_else_on_the_machine(home):
+    found = rescored(home, "m", background=True)
+    last = OwnAnswer([19.0, float(os.SCHED_IDLE)], "INT64")
+    assert found.answers == [last, last]
+    assert found.seconds > 0
+
+
+@pytest.mark.parametrize("name", ["words", "other", "none"])
+def test_what_is_no_answer_to_a_request_is_none(home, name):
+    assert rescored(home, name).answers == [None, None]
+
+
+def test_a_process_that_does_not_answer_all_requests_has_answered_none(home):
+    with pytest.raises(Unbuildable, match="an answer to each request"):
+        rescored(home, "short")

@@ -17,6 +17,8 @@ MOST_ROWS = 1_000
 _MOST_SEGMENTS = 3
 """The newest ones. Each is of some 16 MB at most."""
 _LARGEST_BODY = 2 * 1024 * 1024
+_MOST_BATCHES = 4
+"""Of one release, that are parsed."""
 
 _Part = tuple[Position, Position]
 """Where one frame begins and ends."""
@@ -25,24 +27,36 @@ _Part = tuple[Position, Position]
 def sample(
     directory: Path, releases: Collection[str], after: Position, most: int, dice: random.Random
 ) -> tuple[Position, Sequence[AnsweredRequest]]:
-    """At most `most` requests a release, all of one batch that was written after `after`; and the end of what was
-    read. Raises OSError."""
-    mark, chosen = after, dict[str, _Part]()
+    """At most `most` requests a release that were written after `after`; and the end of what was read. Raises
+    OSError."""
+    mark = after
+    chosen: dict[str, list[_Part]] = {}
     seen: dict[str, int] = {}
     for release, part in _parts(directory, releases, after):
         mark = part[1]
-        if release is None:
-            continue
-        seen[release] = seen.get(release, 0) + 1
-        if dice.randrange(seen[release]) == 0:  # each batch with the same probability
-            chosen[release] = part
+        if release is not None:
+            seen[release] = seen.get(release, 0) + 1
+            _reserve(chosen.setdefault(release, []), part, seen[release], dice)
     found: list[AnsweredRequest] = []
-    for start, end in chosen.values():
-        records = records_of(read_frames(directory, start, end))
-        usable = [place for place in range(len(records)) if _usable(records, place)]
-        drawn = dice.sample(usable, min(most, len(usable)))
-        found += [request for place in drawn if (request := _request(records, place)) is not None]
+    for parts in chosen.values():
+        drawn = [request for part in parts for request in _drawn(directory, part, most, dice)]
+        found += dice.sample(drawn, min(most, len(drawn)))
     return mark, found
+
+
+def _reserve(chosen: list[_Part], part: _Part, number: int, dice: random.Random) -> None:
+    """Each of `number` batches so far is among the chosen with the same probability."""
+    if len(chosen) < _MOST_BATCHES:
+        chosen.append(part)
+    elif (place := dice.randrange(number)) < _MOST_BATCHES:
+        chosen[place] = part
+
+
+def _drawn(directory: Path, part: _Part, most: int, dice: random.Random) -> list[AnsweredRequest]:
+    records = records_of(read_frames(directory, *part))
+    usable = [place for place in range(len(records)) if _usable(records, place)]
+    drawn = dice.sample(usable, min(most, len(usable)))
+    return [request for place in drawn if (request := _request(records, place)) is not None]
 
 
 def _parts(directory: Path, releases: Collection[str], after: Position) -> Iterator[tuple[str | None, _Part]]:
