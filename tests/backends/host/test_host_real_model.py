@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from serinus.backends.host import SocketScorer, Trials
+from serinus.backends.host.trial_zygotes import TrialLimits
 from serinus.core.errors import InvalidInput
-from serinus.core.values import Environment, PlacementState
+from serinus.core.values import AnsweredRequest, Environment, OwnAnswer, PlacementState
 
 COLUMNS = ["amount", "hour", "kind"]
 ROWS = [[12.5, 3, "web"], [900.0, 23, "pos"], [40.0, 12, "web"]]
@@ -104,3 +105,18 @@ def test_a_real_model_that_reads_the_homes_secret_does_not_load(hosted, tmp_path
     (model / "code/hostile.py").write_text(source)
     reason = Trials(hosted.home).loads(Environment("e" * 64, PYTHON, "3.11", Path("lock")), model)
     assert "PermissionError" in str(reason)
+
+
+@pytest.mark.slow
+def test_a_real_models_answers_are_rescored_by_its_own_predict(hosted, model):
+    path, scores = model
+    release = replace(hosted.release(), artifact_path=path)
+    requests = [
+        AnsweredRequest(release.id, tuple(COLUMNS), ROWS, scores),
+        AnsweredRequest(release.id, tuple(reversed(COLUMNS)), [row[::-1] for row in ROWS[:1]], scores[:1]),
+        AnsweredRequest(release.id, ("amount",), [[1.0]], [0.5]),
+    ]
+    found = Trials(hosted.home, limits=TrialLimits(background=True)).rescore(release, requests)
+    assert found.answers[:2] == [OwnAnswer(pytest.approx(scores), "FP64"), OwnAnswer(pytest.approx(scores[:1]), "FP64")]
+    assert found.answers[2] is None
+    assert 0 < found.seconds < 120

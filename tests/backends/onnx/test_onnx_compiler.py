@@ -276,3 +276,16 @@ def test_what_cannot_be_removed_fails_nobody(home: Home, tmp_path: Path, caplog:
 def test_every_package_of_the_compiled_environment_is_pinned() -> None:
     assert all("==" in package for package in requirements().packages)
     assert requirements().python == f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def test_what_is_condemned_stays_so_when_its_files_are_swept(home: Home, model: Path) -> None:
+    ask = Asked(home)
+    made = compiler(home, ask)
+    digest = compile_it(made, model).compiled.digest
+    made.distrust(digest)
+    Kept(home.path / "compiled").sweep((), unused_for=-1.0)
+    assert not (home.path / "compiled" / digest).exists()
+    again = compile_it(made, model)
+    assert again.compiled is None, "the same writer makes the same graph again"
+    assert "answered otherwise" in again.reason
+    assert ask.modules.count("compiling.convert") == 2
