@@ -32,7 +32,7 @@ sys.path.append(str(Path(__file__).parent))
 
 from compiling_models import NUMBERS, TEXTS, assert_proven, compile_it, mixed, nullable, one_hot, payments
 
-from serinus_runtime.compiled import read
+from serinus_runtime.compiled import Damaged, digest_of, read
 from serinus_runtime.compiling import prove
 from serinus_runtime.compiling.graph import Demands, Unsupported
 from serinus_runtime.compiling.rows import edge_rows
@@ -308,3 +308,18 @@ def test_columns_whose_names_are_numbers_are_compiled_and_asked_for_as_strings(t
     wanted = mlflow.pyfunc.load_model(str(artifact)).predict(numbered.head(1))
     bound = model.bind(Table(("2", "1", "0"), [numbered.iloc[0, ::-1].tolist()]))
     assert model.predict(bound).result == pytest.approx(wanted, rel=1e-9)
+
+
+def test_files_that_are_not_those_that_were_proven_are_found_before_they_answer(pipeline: Path) -> None:
+    """A graph that loads all the same: one bit of a weight is another."""
+    directory = pipeline.parent / "compiled"
+    digest = digest_of(directory)
+    assert read(directory, pipeline, digest=digest).way == "onnx"
+    graph = bytearray((directory / "model.onnx").read_bytes())
+    graph[len(graph) // 2] ^= 1
+    (directory / "model.onnx").write_bytes(graph)
+    with pytest.raises(Damaged, match="not those that were proven"):
+        read(directory, pipeline, digest=digest)
+    (directory / "plan.json").unlink()
+    with pytest.raises(Damaged, match="cannot be read"):
+        read(directory, pipeline, digest=digest)

@@ -248,6 +248,18 @@ def test_kept_rows_are_bounded_and_each_is_kept_once(lab: Lab) -> None:
     assert len(json.loads((lab.directory / "golden" / f"{MODEL}.json").read_text())) == MOST_ROWS
 
 
+def test_files_that_the_target_found_damaged_are_told_like_a_wrong_answer(lab: Lab) -> None:
+    release = compiled(lab)
+    lab.target.long.add(release.id)
+    round_later(lab)
+    assert lab.compiler.condemned == {"graph-1"}
+    (told,) = events(lab, "distrusted")
+    assert told.endswith("the files of its compiled model are not those that were proven")
+    assert status(lab)["state"] == "trouble"
+    round_later(lab)
+    assert len(events(lab, "distrusted")) == 1
+
+
 Story = Callable[[Lab], None]
 
 

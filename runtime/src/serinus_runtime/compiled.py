@@ -6,6 +6,7 @@ Offers what `serinus_runtime.model.Model` offers, without any of the model's lib
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -23,6 +24,17 @@ from serinus_runtime.payload import Payload, Rows
 from serinus_runtime.signature import Signature, read_mlmodel, signature_of
 
 WAY = "onnx"
+FILES = ("MLmodel", "model.onnx", "plan.json")
+
+
+class Damaged(StartFailure):
+    """The files are not those that were proven."""
+
+
+def digest_of(directory: Path) -> str:
+    """sha256 over those of `FILES`, in hex. OSError."""
+    parts = [hashlib.sha256((directory / name).read_bytes()).digest() for name in FILES]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 class CompiledModel:
@@ -123,10 +135,27 @@ def _session(graph: bytes) -> Any:
         raise StartFailure(f"ONNX Runtime does not load the compiled model: {error}") from error
 
 
+def _check(directory: Path, digest: str) -> None:
+    try:
+        found = digest_of(directory)
+    except OSError as error:
+        raise Damaged(f"a file of the compiled model cannot be read: {error.strerror}") from error
+    if found != digest:
+        raise Damaged("the files of the compiled model are not those that were proven")
+
+
 def read(
-    directory: Path, artifact: Path, *, one_at_a_time: bool = False, score_output: str | None = None
+    directory: Path,
+    artifact: Path,
+    *,
+    digest: str | None = None,
+    one_at_a_time: bool = False,
+    score_output: str | None = None,
 ) -> CompiledModel:
-    """Loads and warms up with the artifact's input example. StartFailure says in words what does not work."""
+    """Loads and warms up with the artifact's input example. StartFailure says in words what does not work; Damaged:
+    the files are gone or do not have `digest`."""
+    if digest is not None:
+        _check(directory, digest)
     try:
         graph = (directory / "model.onnx").read_bytes()
         plan = json.loads((directory / "plan.json").read_text(encoding="utf-8"))

@@ -66,6 +66,8 @@ class Config:
     compiled: Path | None = None
     """Directory of the compiled model, which is served in place of the artifact; this process is then in the compiled
     environment."""
+    digest: str | None = None
+    """Of its files; None: it is not checked."""
     long: bool = False
     """The release is distrusted: only MLflow's own predict answers, and no shorter way."""
 
@@ -87,5 +89,6 @@ class Config:
             confine=raw.get("confine", True),
             proven=raw.get("proven", ""),
             compiled=Path(raw["compiled"]) if raw.get("compiled") else None,
+            digest=raw.get("digest"),
             long=raw.get("long", False),
         )

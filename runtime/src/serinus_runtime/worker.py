@@ -59,7 +59,7 @@ def serve_one(config: Config, keep: Sequence[int] | None, imported: str | None =
         began = time.perf_counter()
         model = _loaded(config)
     except (StartFailure, OSError) as error:
-        reporter.say("failed", reason=str(error))
+        reporter.say("failed", reason=str(error), damaged=isinstance(error, compiled.Damaged))
         sys.exit(1)
     except BaseException as error:
         where = traces.at(error, config.artifact)
@@ -95,7 +95,7 @@ def _loaded(config: Config) -> Any:
         "score_output": config.settings.score_output,
     }
     if config.compiled is not None:
-        return compiled.read(config.compiled, config.artifact, **how)
+        return compiled.read(config.compiled, config.artifact, digest=config.digest, **how)
     return Model.read(config.artifact, **how, proven=config.proven, long=config.long)
 
 

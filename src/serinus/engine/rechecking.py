@@ -53,6 +53,8 @@ _CONFIRMED = 20
 """Requests that are asked again, where more have deviated."""
 _ASKED_AGAIN = 10.0
 """Seconds."""
+_DAMAGED = "the files of its compiled model are not those that were proven"
+"""Which the target finds out by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,13 +244,15 @@ class Rechecker:
     def settle(self, placements: Mapping[str, Placement]) -> None:
         """Does what follows from every mark, as far as it is not done."""
         store = self._world.store
-        found = distrusted(store)
-        if not found:
-            return
+        found = dict(distrusted(store))
         for name, release in wanted_releases(store.models(), store.in_flight()).items():
-            placed = placements.get(name)
-            if placed is not None and not placed.long and shortcut_of(release) in found:
+            placed, shortcut = placements.get(name), shortcut_of(release)
+            if placed is not None and not placed.long and shortcut in found:
                 self._world.target.distrust(name)
+            if placed is not None and placed.long and shortcut not in found and release.compiled is not None:
+                found[shortcut] = Distrust(
+                    release.model, name, gates.GRAPH, self._world.clock.now(), _DAMAGED, graph=release.compiled.digest
+                )
         untold = [entry for entry in found.values() if not entry.told]
         for entry in untold:
             if entry.graph is not None:

@@ -31,7 +31,7 @@ from serinus.gates.memory import memory
 from serinus.gates.metamorphic import compare, metamorphic
 from serinus.gates.parity import parity
 from serinus.gates.quality import quality
-from serinus.gates.recheck import SHORT_WAYS, Deviation, Verdict, conclude, deviation
+from serinus.gates.recheck import GRAPH, SHORT_WAYS, Deviation, Verdict, conclude, deviation
 from serinus.gates.results import decide
 from serinus.gates.scan import scan
 from serinus.gates.signature import signature
@@ -59,6 +59,7 @@ def judge(evidence: AnyEvidence) -> GateResult:
 
 __all__ = [
     "GATES",
+    "GRAPH",
     "SHORT_WAYS",
     "SLOW_MS",
     "Deviation",

@@ -219,3 +219,15 @@ def test_a_shorter_worker_that_dies_before_the_long_one_is_ready_leaves_its_call
     os.kill(first.pid, signal.SIGKILL)
     wait_until(gone(first.pid))
     assert host.ask(first).body["config"]["long"]
+
+
+def test_a_release_whose_compiled_files_are_damaged_is_served_the_long_way_by_the_host_alone(host, wait_until):
+    host.target.place(compiled(host, load="damaged"))
+    placement = long(host, wait_until)
+    assert (placement.long, placement.restarts) == (True, 0)
+    assert Records(host.home).is_long(NAME)
+
+
+def test_a_worker_is_told_the_digest_that_the_compiled_files_must_have(host):
+    release = compiled(host)
+    assert host.ask(placed(host, release)).body["config"]["digest"] == release.compiled.digest

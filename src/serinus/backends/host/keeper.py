@@ -159,6 +159,9 @@ class Keeper:
             reason, ready_for = await self._one_life(called or bool(self._short))
             if not reason:
                 continue
+            if self._succeed.is_set():  # it has failed on a way that it is not to go any more
+                self._succeed.clear()
+                continue
             delay = back_off.after(ready_for)
             log.warning("%s %s; starting it again in %.1f s", self.release.id, reason, delay)
             self._set(
@@ -344,6 +347,8 @@ class Keeper:
         self._rest.clear()
         if worker.long is self._long:
             self._succeed.clear()
+        else:
+            self._succeed.set()
         resting, succeeded = (asyncio.create_task(event.wait()) for event in (self._rest, self._succeed))
         try:
             either: set[asyncio.Future[Any]] = {worker.process.exited, resting, succeeded}
@@ -398,11 +403,22 @@ class Keeper:
         if report is None:
             return f"while loading: {why_ended(process.exited.result(), self._launcher.last_words(worker))}"
         if report.state == "failed":
+            if report.damaged:
+                self._abandon_graph(report.reason)
             return why_ended(await process.gone(_TIME_TO_EXIT), report.reason)
         if self._launcher.confined and not report.confined:
             await process.kill()
             return "was killed because it could not confine itself (Landlock)"
         return None
+
+    def _abandon_graph(self, reason: str) -> None:
+        """Of a compiled model that is not what was proven: its own libraries serve the model just as well."""
+        log.error("%s is served the long way: %s", self.release.id, reason)
+        try:
+            self._launcher.records.keep_long(self.release.id)
+        except OSError as error:  # the next host finds it again
+            log.warning("that could not be kept: %s", error.strerror)
+        self.go_long()
 
     def _now_ready(self, worker: Worker, report: Report) -> None:
         self._mark_ready(worker, report)

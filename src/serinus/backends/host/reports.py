@@ -24,6 +24,8 @@ class Report(BaseModel):
 
     state: Literal["loading", "ready", "failed", "stats"]
     reason: _Words = ""
+    damaged: bool = False
+    """It failed because the files of the compiled model are not those that were proven."""
     load_seconds: FiniteFloat | None = None
     memory_bytes: NonNegativeInt | None = None
     own_bytes: NonNegativeInt | None = None

@@ -187,6 +187,7 @@ class Launcher:
             "version": release.version,
             "artifact": str(release.artifact_path),
             "compiled": str(compiled.path) if compiled else None,
+            "digest": compiled.digest if compiled else None,
             "listen_fd": listening,
             "report_fd": reporting,
             "log": {"socket": str(self.home.log_socket), "token": self._log_token(release.id)},

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import re
@@ -20,7 +19,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-FILES = ("MLmodel", "model.onnx", "plan.json")
+from serinus_runtime.compiled import FILES, digest_of
+
 UNUSED_FOR = 86_400.0
 """Seconds for which what was made or asked for stays, used or not: whoever asked may not have said so yet."""
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -55,7 +55,7 @@ class Kept:
     def add(self, source: Path) -> str:
         """Copies a compiled model; its digest."""
         contents = {name: (source / name).read_bytes() for name in FILES}
-        digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in contents.values())).hexdigest()
+        digest = digest_of(source)
         with self._locked(_FILES_LOCK):
             if not self._touch(digest):
                 with self._aside() as aside:

@@ -94,6 +94,9 @@ def load(config, behaviour):
     if how == "fail":
         report(config, state="failed", reason="ModuleNotFoundError: No module named 'xgboost'")
         sys.exit(1)
+    if how == "damaged" and not config.get("long"):
+        report(config, state="failed", reason="the files are not those that were proven", damaged=True)
+        sys.exit(1)
     time.sleep(behaviour.get("load_seconds", 0))
     if how == "answers first":
         report(config, state="stats", requests=1, waiting=0)
