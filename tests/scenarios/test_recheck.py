@@ -237,11 +237,23 @@ def test_rows_that_were_answered_wrong_are_kept_for_proofs_and_gates(lab: Lab) -
     assert lab.compiler.asked[-1] == (["a", "b"], 423), "three more rows than the golden and the evaluation rows"
 
 
+def test_kept_rows_go_when_the_models_predictions_go(lab: Lab) -> None:
+    lab.fleet.specs[MODEL] += "retention: {predictions: 10d}\n"
+    release = compiled(lab)
+    for days in (0, 6):
+        lab.clock.time += timedelta(days=days)
+        keep_rows(lab.directory, release, Table(("a", "b"), [[float(days), 0.5]], scores=[0.1]), lab.clock.now())
+    round_later(lab, 5 * 86_400)
+    assert kept_rows(lab.directory, MODEL, ["a"]) == [[6.0]]
+    round_later(lab, 6 * 86_400)
+    assert not (lab.directory / "golden" / f"{MODEL}.json").exists()
+
+
 def test_kept_rows_are_bounded_and_each_is_kept_once(lab: Lab) -> None:
     release = compiled(lab)
     for start in (0, 0, MOST_ROWS - 50):
         rows = [[float(number), 0.5] for number in range(start, start + 100)]
-        keep_rows(lab.directory, release, Table(("a", "b"), rows, scores=[0.1] * 100))
+        keep_rows(lab.directory, release, Table(("a", "b"), rows, scores=[0.1] * 100), lab.clock.now())
     there = kept_rows(lab.directory, MODEL, ["a"])
     assert len(there) == MOST_ROWS
     assert there[-1] == [float(MOST_ROWS + 49)]

@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -32,22 +33,35 @@ class KeptRow:
     release: str
     artifact: str
     environment: str
+    at: datetime
+    """When it was found."""
 
 
 _rows = TypeAdapter(list[KeptRow])
 
 
-def keep_rows(home: Path, release: Release, table: Table) -> None:
+def keep_rows(home: Path, release: Release, table: Table, at: datetime) -> None:
     """Durable on return; the same row twice is one. Raises OSError. `table.scores` are the model's own."""
     digests = (release.artifact_digest, release.environment_digest)
     scores = table.scores or [None] * len(table.rows)
     new = [
-        KeptRow(table.columns, row, score, release.id, *digests) for row, score in zip(table.rows, scores, strict=True)
+        KeptRow(table.columns, row, score, release.id, *digests, at)
+        for row, score in zip(table.rows, scores, strict=True)
     ]
     before = _read(home, release.model)
     asked = [(one.columns, list(one.row)) for one in new]
     kept = [one for one in before if (one.columns, list(one.row)) not in asked]
     _write(_file(home, release.model), _rows.dump_json([*kept, *new][-MOST_ROWS:]))
+
+
+def forget_rows(home: Path, model: str, before: datetime) -> None:
+    """Those that were found before. Raises OSError."""
+    there = _read(home, model)
+    kept = [one for one in there if one.at >= before]
+    if there and not kept:
+        _file(home, model).unlink()
+    elif len(kept) < len(there):
+        _write(_file(home, model), _rows.dump_json(kept))
 
 
 def kept_rows(home: Path, model: str, columns: Sequence[str]) -> Sequence[Row]:
@@ -57,6 +71,10 @@ def kept_rows(home: Path, model: str, columns: Sequence[str]) -> Sequence[Row]:
         for one in _read(home, model)
         if columns and set(columns) <= set(one.columns)
     ]
+
+
+def has_rows(home: Path, model: str) -> bool:
+    return _file(home, model).exists()
 
 
 def _file(home: Path, model: str) -> Path:

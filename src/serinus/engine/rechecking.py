@@ -13,9 +13,10 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from serinus import gates
+from serinus import spec as specs
 from serinus.core.errors import SerinusError, TemporaryError, Unbuildable
 from serinus.core.ports import Rescorer
 from serinus.core.rollout import ModelState, Rollout
@@ -31,9 +32,10 @@ from serinus.engine.distrust import (
     shortcut_of,
 )
 from serinus.engine.happenings import ENGINE
-from serinus.engine.kept import keep_rows
+from serinus.engine.kept import forget_rows, has_rows, keep_rows
 from serinus.engine.rows import Table
 from serinus.engine.world import World
+from serinus.spec import ModelDeployment
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ _CONFIRMED = 20
 """Requests that are asked again, where more have deviated."""
 _ASKED_AGAIN = 10.0
 """Seconds."""
+_TENDED_EVERY = timedelta(hours=1)
 _DAMAGED = "the files of its compiled model are not those that were proven"
 """Which the target finds out by itself."""
 
@@ -90,6 +93,7 @@ class Rechecker:
         self._mark: Mark | None = None
         self._held: dict[str, list[AnsweredRequest]] = {}
         self._looked: dict[str, datetime] = {}
+        self._tended: datetime | None = None
 
     def run(self, stop: threading.Event, interval: float = INTERVAL) -> None:
         while not stop.wait(interval):
@@ -104,6 +108,7 @@ class Rechecker:
         """Raises TemporaryError where a part of the world is away."""
         placements = self._world.target.observe()
         self.settle(placements)
+        self._tend()
         if self._share <= 0:
             return
         began = time.thread_time()
@@ -117,6 +122,22 @@ class Rechecker:
             name = min(waiting, key=lambda one: self._looked.get(one, never))
             self._looked[name] = self._world.clock.now()
             self._look(subjects[name], self._held.pop(name))
+
+    def _tend(self) -> None:
+        """Rows are kept no longer than the model's predictions."""
+        now = self._world.clock.now()
+        if self._tended is not None and now - self._tended < _TENDED_EVERY:
+            return
+        self._tended = now
+        for state in self._world.store.models():
+            if not has_rows(self._world.disk, state.model):
+                continue
+            text = self._world.fleet.read(state.model)
+            spec = specs.load(text, model=state.model) if text else ModelDeployment(model=state.model)
+            try:
+                forget_rows(self._world.disk, state.model, now - spec.retention.predictions)
+            except OSError as error:
+                log.warning("old rows of %s cannot be removed: %s", state.model, error.strerror)
 
     # --- what to look at ----------------------------------------------------------------------------------
 
@@ -227,7 +248,7 @@ class Rechecker:
                 columns, own = suspect.request.columns, suspect.own
                 if columns is not None:
                     table = Table(columns, suspect.request.rows, scores=own.scores if own else None)
-                    keep_rows(self._world.disk, release, table)
+                    keep_rows(self._world.disk, release, table, self._world.clock.now())
         except OSError as error:
             log.warning("the rows that %s answered wrong could not be kept: %s", release.id, error.strerror)
         entry = Distrust(
