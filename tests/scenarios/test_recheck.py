@@ -237,6 +237,42 @@ def test_rows_that_were_answered_wrong_are_kept_for_proofs_and_gates(lab: Lab) -
     assert lab.compiler.asked[-1] == (["a", "b"], 423), "three more rows than the golden and the evaluation rows"
 
 
+def test_a_later_version_is_asked_the_kept_rows_by_the_golden_gate(lab: Lab) -> None:
+    release = compiled(lab)
+    asked(lab, release, 3, wrong=0.3)
+    round_later(lab)
+    lab.scorer.wrong = lambda row: 0.3 if row[1] == 0.5 else 0.0  # which no golden or evaluation row has
+    lab.register("2")
+    lab.desk.deploy(ref=f"{MODEL}@2", spec=None, actor=ADA)
+    lab.run(20)
+    (golden,) = [gate for gate in lab.rollout.gates if gate.gate == "golden"]
+    assert (golden.outcome.value, golden.evidence["rows"], golden.evidence["differ"]) == ("fail", 23, [20, 21, 22])
+
+
+def test_rows_that_the_model_refuses_are_kept_for_proofs_and_not_for_the_golden_gate(lab: Lab) -> None:
+    release = compiled(lab)
+    lab.rescorer.refuses = True
+    asked(lab, release, 2)
+    round_later(lab)
+    assert len(kept_rows(lab.directory, MODEL, ["a"])) == 2
+    assert kept_rows(lab.directory, MODEL, ["a"], answered=True) == []
+
+
+def test_golden_rows_keep_their_recorded_scores_beside_kept_ones(lab: Lab) -> None:
+    release = compiled(lab)
+    asked(lab, release, 1, wrong=0.3)
+    round_later(lab)
+    lab.register("2")
+    file = lab.directory / "files" / "2" / "golden.json"
+    said = json.loads(file.read_text())
+    said["scores"][3] += 0.2
+    file.write_text(json.dumps(said))
+    lab.desk.deploy(ref=f"{MODEL}@2", spec=None, actor=ADA)
+    lab.run(20)
+    (golden,) = [gate for gate in lab.rollout.gates if gate.gate == "golden"]
+    assert (golden.outcome.value, golden.evidence["rows"], golden.evidence["differ"]) == ("fail", 21, [3])
+
+
 def test_kept_rows_go_when_the_models_predictions_go(lab: Lab) -> None:
     lab.fleet.specs[MODEL] += "retention: {predictions: 10d}\n"
     release = compiled(lab)

@@ -15,7 +15,7 @@ from serinus.delivery import Examined
 from serinus.engine.build import release_id
 from serinus.engine.finding import Found, evaluation_rows, golden_rows
 from serinus.engine.kept import kept_rows
-from serinus.engine.rows import Table, integers_for_whole_floats, read_example
+from serinus.engine.rows import Row, Table, integers_for_whole_floats, read_example
 from serinus.engine.world import World
 from serinus.gates import Transformation, TransformationCheck
 from serinus.spec import ModelDeployment
@@ -151,23 +151,20 @@ def _example(subject: Subject, example: Table | None) -> gates.ExampleEvidence:
 
 
 def _golden(subject: Subject, golden: Found, probe: Table | None, threshold: float | None) -> gates.GoldenEvidence:
-    """Against the recorded scores; without any, against the model's own `predict` on the same rows."""
+    """Against the recorded scores; without any, against the model's own `predict` on the same rows. Kept
+    rows are asked as well."""
     if golden.error:
         return gates.GoldenEvidence(None, error=golden.error, unavailable=True)
-    table = _with_kept(subject, golden.table or probe)
+    table = golden.table or probe
     if table is None:
         return gates.GoldenEvidence(None)
     table = replace(table, rows=table.rows[:GOLDEN_ROWS], scores=table.scores[:GOLDEN_ROWS] if table.scores else None)
     try:
-        reference = table.scores or subject.world.trials.reference(
-            subject.release.python,
-            subject.artifact.path,
-            table.columns,
-            table.rows,
-            subject.release.settings.score_output,
-        )
+        reference = table.scores or _own_scores(subject, table)
     except (InvalidInput, Unbuildable) as error:
         return gates.GoldenEvidence(None, threshold=threshold, error=str(error), unavailable=True)
+    kept, scores = _kept(subject, table.columns)
+    table, reference = Table(table.columns, [*table.rows, *kept]), [*reference, *scores]
     try:
         served = subject.score(subject.placement, table)
     except SerinusError as error:
@@ -175,17 +172,22 @@ def _golden(subject: Subject, golden: Found, probe: Table | None, threshold: flo
     return gates.GoldenEvidence(reference, served, threshold)
 
 
-def _with_kept(subject: Subject, table: Table | None) -> Table | None:
-    """And the rows that a shorter way once answered wrong for this model, as far as this version has their columns.
-    Rows with recorded scores stay by themselves: of the others there are none."""
-    if table is not None and table.scores is not None:
-        return table
-    names = [column.name for column in subject.artifact.inputs or ()]
-    columns = table.columns if table is not None else tuple(names)
-    rows = kept_rows(subject.world.disk, subject.rollout.model, columns)
-    if not rows:
-        return table
-    return Table(columns, [*rows, *(table.rows if table is not None else ())])
+def _own_scores(subject: Subject, table: Table) -> Sequence[float | None]:
+    """By the model's own predict. Raises Unbuildable."""
+    release = subject.release
+    return subject.world.trials.reference(
+        release.python, subject.artifact.path, table.columns, table.rows, release.settings.score_output
+    )
+
+
+def _kept(subject: Subject, columns: tuple[str, ...]) -> tuple[Sequence[Row], Sequence[float | None]]:
+    """The rows that a shorter way has once answered wrong for this model, and their scores; none where this version
+    refuses one of them, as it may."""
+    rows = kept_rows(subject.world.disk, subject.rollout.model, columns, answered=True)
+    try:
+        return rows, _own_scores(subject, Table(columns, rows)) if rows else ()
+    except Unbuildable:
+        return (), ()
 
 
 def _metamorphic(subject: Subject, probe: Table | None) -> gates.MetamorphicEvidence:

@@ -64,12 +64,12 @@ def forget_rows(home: Path, model: str, before: datetime) -> None:
         _write(_file(home, model), _rows.dump_json(kept))
 
 
-def kept_rows(home: Path, model: str, columns: Sequence[str]) -> Sequence[Row]:
-    """Those that have all of `columns`, in their order."""
+def kept_rows(home: Path, model: str, columns: Sequence[str], *, answered: bool = False) -> Sequence[Row]:
+    """Those that have all of `columns`, in their order. `answered`: only such as the model itself gave a score."""
     return [
         [one.row[one.columns.index(name)] for name in columns]
         for one in _read(home, model)
-        if columns and set(columns) <= set(one.columns)
+        if columns and set(columns) <= set(one.columns) and (one.score is not None or not answered)
     ]
 
 
