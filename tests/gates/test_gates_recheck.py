@@ -73,6 +73,7 @@ def asked(*row: object) -> AnsweredRequest:
         ("onnx", (1.0, None), 0.8, None, Verdict.UNREPEATED),
         ("onnx", (1.0, None), 0.8, True, Verdict.SHORTCUT),
         ("onnx", (1.0, [2.0, None]), 0.8, False, Verdict.UNREPEATED),
+        ("onnx", (1.0, "caf\ufffd"), 0.8, False, Verdict.UNREPEATED),
         ("matrix", (1.0, "x"), 0.8, False, Verdict.UNREPEATED),
         ("matrix", (1.0, "x"), 0.8, True, Verdict.SHORTCUT),
         ("direct", (1.0, "x"), 0.8, None, Verdict.SHORTCUT),

@@ -45,12 +45,12 @@ SHARE = 0.05
 """Of one processor, by default."""
 _SAVED = 10.0
 """Seconds of processor time that may be saved up: a few looks one after the other, when there is something new."""
-_HELD = 200
-"""Requests of one release that wait for its next look."""
+_HELD, _HELD_OF_ALL = 200, 20_000
+"""Requests of one release that wait for its next look, and of all releases together."""
 _DRAWN = 50
 """Of them, that are new at each round."""
-_CELLS = 100_000
-"""Of all that one look compares."""
+_CELLS = 20_000
+"""Of all the rows of one release that wait and are compared at one look; one request may have more."""
 _CONFIRMED = 20
 """Requests that are asked again, where more have deviated."""
 _ASKED_AGAIN = 10.0
@@ -163,16 +163,16 @@ class Rechecker:
         self._mark, new = self._world.log.sample(frozenset(subjects), self._mark, _DRAWN)
         for request in new:
             self._held.setdefault(request.release, []).append(request)
-        for name in list(self._held):
+        most = min(_HELD, max(1, _HELD_OF_ALL // max(1, len(subjects))))
+        for name, held in list(self._held.items()):
             if name not in subjects:
                 del self._held[name]
-            elif len(self._held[name]) > _HELD:
-                self._held[name] = self._dice.sample(self._held[name], _HELD)
+            else:
+                self._held[name] = _within(self._dice.sample(held, min(most, len(held))), _CELLS)
 
     # --- one look -----------------------------------------------------------------------------------------
 
     def _look(self, subject: Subject, requests: Sequence[AnsweredRequest]) -> None:
-        requests = _within(requests, _CELLS)
         counts = rechecked(self._world.store)
         name = subject.release.id
         now = self._world.clock.now()
@@ -301,7 +301,7 @@ def _threshold(name: str, states: Sequence[ModelState], rollouts: Sequence[Rollo
     return None
 
 
-def _within(requests: Sequence[AnsweredRequest], cells: int) -> Sequence[AnsweredRequest]:
+def _within(requests: Sequence[AnsweredRequest], cells: int) -> list[AnsweredRequest]:
     """The first of them, at least one."""
     kept: list[AnsweredRequest] = []
     for request in requests:
