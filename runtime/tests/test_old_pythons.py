@@ -11,7 +11,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src"
 SERVE = """
 import asyncio, json, socket, sys
 sys.path.insert(0, sys.argv[1])
-from serinus_runtime import application, confine, reference, scan, seccomp, worker
+from serinus_runtime import application, confine, reference, rescore, scan, seccomp, worker
 from serinus_runtime.server import Response, Server
 
 async def main(path):

@@ -59,7 +59,8 @@ def serve_one(config: Config, keep: Sequence[int] | None, imported: str | None =
         began = time.perf_counter()
         model = _loaded(config)
     except (StartFailure, OSError) as error:
-        reporter.say("failed", reason=str(error), damaged=isinstance(error, compiled.Damaged))
+        more = {"damaged": True} if isinstance(error, compiled.Damaged) else {}
+        reporter.say("failed", reason=str(error), **more)
         sys.exit(1)
     except BaseException as error:
         where = traces.at(error, config.artifact)
