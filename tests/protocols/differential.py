@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import mlflow
+import numpy
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.scoring_server import invocations
 from serinus_runtime.application import Application
+from serinus_runtime.binary import unpack
 from serinus_runtime.config import Config
 from serinus_runtime.http1 import Request
 from serinus_runtime.model import Model
@@ -66,6 +68,9 @@ class Pair:
             setattr(message.parameters[name], kind, value)
         for given in inputs:
             entry = message.inputs.add(name=given["name"], datatype=given["datatype"], shape=given["shape"])
+            if given["datatype"] not in _CONTENTS:
+                message.raw_input_contents.append(numpy.array(given["data"], "<f2").tobytes())
+                continue
             values = [value.encode() if isinstance(value, str) else value for value in given["data"]]
             getattr(entry.contents, _CONTENTS[given["datatype"]]).extend(values)
         body = message.SerializeToString()
@@ -75,7 +80,10 @@ class Pair:
         if b"grpc-message: " in response.headers:
             assert b"grpc-status: 3\r\n" in response.headers, response.headers
             return Told(400, response.headers.decode())
-        output = service_pb2.ModelInferResponse.FromString(response.body[5:]).outputs[0]
+        answered = service_pb2.ModelInferResponse.FromString(response.body[5:])
+        output = answered.outputs[0]
+        if answered.raw_output_contents:
+            return Told(200, unpack(answered.raw_output_contents[0], output.datatype, len(inputs[0]["data"])))
         return Told(200, [v.decode() if isinstance(v, bytes) else v for v in
                           getattr(output.contents, _CONTENTS[output.datatype])])  # fmt: skip
 

@@ -264,6 +264,14 @@ KINDS = [
         )
     ),
     Kind(
+        "tensor of float16",
+        tensors(TensorSpec(np.dtype("float16"), (-1,))),
+        [{"inputs": [0.1, -65504]}],
+        [{"inputs": [[0.5]]}, {"inputs": ["x"]}],
+        [tensor("x", "FP16", [0.1, -65504])],
+        note="by gRPC as raw contents",
+    ),
+    Kind(
         "tensor of bool",
         tensors(TensorSpec(np.dtype("bool"), (-1,))),
         [{"inputs": [True, False]}],

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from serinus_runtime.errors import StartFailure
-from serinus_runtime.kinds import SCALARS, Kind, kind_of
+from serinus_runtime.kinds import SCALARS as SCALARS
+from serinus_runtime.kinds import Kind, kind_of
 
 DATATYPES = {
     "boolean": "BOOL", "integer": "INT32", "long": "INT64", "float": "FP32", "double": "FP64",
