@@ -295,6 +295,22 @@ KINDS = [
         [tensor("x", "BYTES", ["a", "bc", "d", "e"], [2, 2])],
     ),
     Kind(
+        "tensor of objects",
+        tensors(TensorSpec(np.dtype("object"), (-1,))),
+        [{"inputs": ["a", "b"]}, {"inputs": [1, "b", None]}],
+        [],
+        [tensor("x", "BYTES", ["a", "b"])],
+    ),
+    Kind(
+        "tensor of bytes",
+        tensors(TensorSpec(np.dtype("S"), (-1,))),
+        [{"inputs": ["ab", "c"]}],
+        [{"inputs": ["é"]}, {"inputs": [["ab"]]}],
+        [tensor("x", "BYTES", ["ab", "c"])],
+        [[tensor("x", "BYTES", ["é"])], [tensor("x", "INT64", [1])]],
+        "ASCII texts",
+    ),
+    Kind(
         "tensor of datetime64[D]",
         tensors(TensorSpec(np.dtype("datetime64[D]"), (-1,))),
         [{"inputs": ["2024-05-06", "9999-12-31"]}],

@@ -16,6 +16,8 @@ from mlflow.models import ModelSignature, infer_signature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Map, Object, Property
 from serinus_runtime.errors import StartFailure
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.ensemble import VotingClassifier
 from sklearn.feature_extraction import DictVectorizer, FeatureHasher
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -207,6 +209,24 @@ def test_a_text_pipeline_with_a_signature_of_columns_is_refused_at_load(save: Sa
     path = save(infer_signature(pd.DataFrame({"text": TEXTS}), model.predict(TEXTS)), model)
     with pytest.raises(StartFailure, match="first step takes texts, but its signature says columns"):
         Pair(path)
+
+
+def test_a_text_pipeline_within_another_estimator_is_known(save: Save) -> None:
+    texts = np.array([*TEXTS, *TEXTS])
+    inner = make_pipeline(CountVectorizer(), LogisticRegression())
+    model = CalibratedClassifierCV(VotingClassifier([("a", inner)], voting="soft"), cv=2).fit(texts, LABELS * 2)
+    both = Pair(save(None, model))
+    assert both.invoke({"inputs": ["win pills", "lunch"]}) == (200, model.predict(["win pills", "lunch"]).tolist())
+    assert both.invoke({"dataframe_split": {"columns": ["text"], "data": [["win pills"]]}}).status == 400
+
+
+@pytest.mark.parametrize("form", ["inputs", "instances", "dataframe_records", "dataframe_split"])
+def test_what_is_nested_without_end_is_refused(save: Save, form: str) -> None:
+    both = Pair(save())
+    for opened, closed in (("[", "]"), ('{"a":', "}")):
+        for depth in (65, 300, 1000, 100_000):
+            body = f'{{"{form}": {opened * depth}1{closed * depth}}}'
+            assert both.invoke(body).status == 400
 
 
 @pytest.mark.parametrize("first", [DictVectorizer(), FeatureHasher(n_features=16)], ids=str)

@@ -12,7 +12,7 @@ from serinus_runtime.http1 import Request
 from serinus_runtime.oip import Asked
 from serinus_runtime.outputs import Output, encode, predictions_of
 from serinus_runtime.parameters import check_params
-from serinus_runtime.payload import Payload, Sent, Table, Tensor, Tensors, read_object, transpose
+from serinus_runtime.payload import Payload, Sent, Table, Tensor, Tensors, check_depth, read_object, transpose
 from serinus_runtime.responses import Response, error_response
 from serinus_runtime.signature import Column, Signature
 
@@ -56,6 +56,7 @@ class Invocations:
 
     def _payload(self, form: str, content: Any) -> Payload:
         if self._as_sent:
+            check_depth(content)
             return Sent(form, content)
         if form == "dataframe_split":
             return self._split(content)

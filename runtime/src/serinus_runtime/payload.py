@@ -77,6 +77,20 @@ def read_object(body: bytes) -> dict[str, Any]:
     return value
 
 
+_MOST_DEPTH = 64
+
+
+def check_depth(value: Any) -> None:
+    """RequestError: arrays and objects are nested more deeply than what comes after can follow."""
+    level = [value]
+    for _ in range(_MOST_DEPTH):
+        inner = (part.values() if isinstance(part, dict) else part for part in level if isinstance(part, (list, dict)))
+        level = [part for parts in inner for part in parts if isinstance(part, (list, dict))]
+        if not level:
+            return
+    raise RequestError(f"the body is nested more than {_MOST_DEPTH} levels deep")
+
+
 def transpose(columns: Sequence[Sequence[Any]]) -> list[list[Any]]:
     """Columns of equal length to rows, or back."""
     if columns and len(columns[0]) == 1:

@@ -31,15 +31,26 @@ def taking_of(raw: Any) -> Taking:
 
 def _first_step(raw: Any) -> Any:
     for _ in range(_MOST_STEPS):
-        steps = getattr(raw, "steps", None) or getattr(raw, "transformer_list", None)
-        inner = getattr(raw, "best_estimator_", None)
-        if isinstance(steps, list) and steps:
-            raw = next((step for _, step in steps if step not in ("passthrough", "drop", None)), None)
-        elif inner is not None:
-            raw = inner
-        else:
+        inner = _inner(raw)
+        if inner is None:
             break
+        raw = inner
     return raw
+
+
+def _inner(raw: Any) -> Any:
+    """What a pipeline, or an estimator around others, hands its input to; None: it takes it itself."""
+    steps = getattr(raw, "steps", None) or getattr(raw, "transformer_list", None)
+    if isinstance(steps, list):
+        return next((step for _, step in steps if not isinstance(step, str) and step is not None), None)
+    for name in ("best_estimator_", "estimator_", "regressor_"):
+        if getattr(raw, name, None) is not None:
+            return getattr(raw, name)
+    for name in ("calibrated_classifiers_", "estimators_"):
+        several = getattr(raw, name, None)
+        if isinstance(several, list) and several:
+            return getattr(several[0], "estimator", None) or several[0]
+    return None
 
 
 def _wanted(estimator: Any) -> set[str]:
