@@ -297,7 +297,12 @@ KINDS = [
     Kind(
         "tensor of objects",
         tensors(TensorSpec(np.dtype("object"), (-1,))),
-        [{"inputs": ["a", "b"]}, {"inputs": [1, "b", None]}],
+        [
+            {"inputs": ["a", "b"]},
+            {"inputs": [1, "b", None]},
+            {"inputs": [["a", 1], ["b", 2]]},
+            {"inputs": [["a"], [1, 2]]},
+        ],
         [],
         [tensor("x", "BYTES", ["a", "b"])],
     ),
