@@ -15,6 +15,7 @@ from differential import Echo, Pair
 from mlflow.models import ModelSignature, infer_signature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Map, Object, Property
+from mlflow.types.type_hints import TypeFromExample
 from serinus_runtime.errors import StartFailure
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import VotingClassifier
@@ -167,6 +168,35 @@ def test_what_a_type_hint_declares_is_given_as_it_came(save: Save) -> None:
     for wrong in ({"inputs": [5]}, {"inputs": "abc"}, {"instances": ["abc"]}, {"dataframe_split": {"data": [["abc"]]}}):
         assert both.mlflow(wrong).status == 400
         assert both.invoke(wrong).status == 400
+
+
+class Halves(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    def predict(self, model_input: list[float]) -> list[float]:
+        return [number / 2 for number in model_input]
+
+
+def test_a_type_hint_of_numbers_takes_one_tensor(save: Save) -> None:
+    both = Pair(save(None, Halves()))
+    assert both.invoke({"inputs": [1.5, 3.0]}) == both.mlflow({"inputs": [1.5, 3.0]}) == (200, [0.75, 1.5])
+    assert both.infer([tensor("x", "FP64", [1.5, 3.0])]).answer == [0.75, 1.5]
+    assert both.infer([tensor("x", "BYTES", ["a"])]).status == 400
+    assert both.infer([tensor("x", "FP64", [1.5, 3.0], [1, 2])]).status == 400
+
+
+class ByExample(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    def predict(self, model_input: TypeFromExample) -> Any:
+        return [f"{type(row).__name__} {row}" for row in model_input]
+
+
+def test_what_an_input_example_stands_for_is_given_in_its_type(tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    mlflow.pyfunc.save_model(str(path), python_model=ByExample(), input_example=["a", "b"], pip_requirements=[])
+    both = Pair(path)
+    assert both.model.way == "mlflow"
+    for body in ({"inputs": ["c", "d"]}, {"dataframe_split": {"columns": [0], "data": [["c"]]}}):
+        assert both.invoke(body) == both.mlflow(body)
+        assert both.invoke(body).answer[0] == "str c"
+    assert both.infer([tensor("input-0", "BYTES", ["c"], [1, 1])]).answer == ["str c"]
 
 
 # --- texts and records
@@ -379,6 +409,26 @@ def test_a_fault_below_the_first_level_is_told_by_its_path_and_not_by_its_value(
         assert told.status == 400
         assert path in told.answer
         assert "4000001234567899" not in told.answer
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        columns(ColSpec("string"), ColSpec("double")),
+        columns(ColSpec("string", "a"), ColSpec("double", "b")),
+    ],
+    ids=["unnamed", "named"],
+)
+def test_csv_is_read_by_the_types_of_the_signature(save: Save, signature: Any) -> None:
+    both = Pair(save(signature))
+    text = "a,b\n007,1.5\nx,2\n"
+    assert both.mlflow(text, "text/csv").status == 200
+    assert both.invoke(text, "text/csv") == both.mlflow(text, "text/csv")
+
+
+def test_csv_of_a_tensor_of_texts_is_texts(save: Save) -> None:
+    both = Pair(save(infer_signature(np.array(["a"]))))
+    assert both.invoke("t\n5\nx\n", "text/csv").answer == ["U() str('5')", "U() str('x')"]
 
 
 def test_csv_of_a_model_without_a_signature_is_read_as_by_mlflow(save: Save) -> None:

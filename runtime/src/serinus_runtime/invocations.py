@@ -26,6 +26,7 @@ class Invocations:
 
     def __init__(self, signature: Signature) -> None:
         self._columns = {column.label: column for column in signature.columns}
+        self._in_order = _of_csv(signature)
         self._labels = {column.name: column.label for column in signature.columns}
         self._params = signature.params
         self._as_sent = signature.as_sent
@@ -108,10 +109,19 @@ class Invocations:
         if any(len(row) != len(names) for row in rows):
             raise RequestError("the rows of the CSV are not all as long as its header")
         columns = []
-        for name, values in zip(names, transpose(rows)):
-            column = self._columns.get(name)
+        in_order = self._in_order * (len(names) if len(self._in_order) == 1 else 1)
+        for place, (name, values) in enumerate(zip(names, transpose(rows))):
+            column = in_order[place] if place < len(in_order) else self._columns.get(name)
             columns.append(from_text(values, column) if column is not None else _guessed(values))
         return Table(tuple(names), transpose(columns))
+
+
+def _of_csv(signature: Signature) -> tuple[Column, ...]:
+    """The types of columns by their place, where they have no names; a single one is of all columns."""
+    if signature.tensors:
+        spec = signature.tensors[0]
+        return () if spec.name is not None or spec.datatype != "BYTES" else (Column(None, "string", required=False),)
+    return signature.columns if signature.columns and signature.columns[0].name is None else ()
 
 
 def _guessed(values: list[Any]) -> list[Any]:

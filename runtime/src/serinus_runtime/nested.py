@@ -6,7 +6,7 @@ of MLflow and pandas. So where the model's environment has MLflow, its own code 
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from typing import Any, Mapping, Sequence
 
 from serinus_runtime.convert import column_error
 from serinus_runtime.errors import RequestError
@@ -15,8 +15,9 @@ from serinus_runtime.inputs import ArrayBound, Bound, ColumnInputs
 from serinus_runtime.kinds import misfit
 from serinus_runtime.libraries import library, loaded
 from serinus_runtime.loading import Loaded
-from serinus_runtime.payload import Payload, Sent, Table, Tensors, transpose
+from serinus_runtime.payload import Payload, Sent, Table, Tensor, Tensors, check_depth, transpose
 from serinus_runtime.signature import Column, Signature
+from serinus_runtime.tensors import flat
 
 _NO_FORM = ("array", "object", "map")
 
@@ -222,17 +223,27 @@ class HintedInputs:
 
     def __init__(self, signature: Signature) -> None:
         column = signature.columns[0] if len(signature.columns) == 1 else None
-        self._texts = column is not None and column.name is None and column.type == "string"
+        self._datatypes = _OF_ITEMS.get(column.type, ()) if column is not None and column.name is None else ()
 
     def bind(self, payload: Payload, *, exact: bool = False) -> Bound:  # noqa: ARG002
-        if isinstance(payload, Tensors) and self._texts and len(payload.tensors) == 1:
-            data = payload.tensors[0].data
-            if payload.tensors[0].datatype != "BYTES" or not all(isinstance(value, str) for value in data):
-                raise RequestError("the model takes one BYTES tensor of shape [n]")
-            payload = Sent("inputs", data)
+        if isinstance(payload, Tensors) and self._datatypes:
+            payload = Sent("inputs", self._items(payload.tensors))
         if not isinstance(payload, Sent) or payload.form != "inputs" or not isinstance(payload.content, list):
             raise RequestError('the model\'s predict has a type hint: send {"inputs": [...]} to /invocations')
         if not payload.content:
             raise RequestError("no rows were sent")
+        check_depth(payload.content)
         rows = [[value] for value in payload.content]
         return HintedBound(_copied(payload.content), None, rows, ["inputs", payload.content])
+
+    def _items(self, tensors: Sequence[Tensor]) -> list[Any]:
+        first = tensors[0]
+        if len(tensors) > 1 or first.datatype not in self._datatypes or first.shape is None or len(first.shape) != 1:
+            raise RequestError(f"the model takes one tensor of shape [n] of {' or '.join(self._datatypes)}")
+        return flat(first)
+
+
+_OF_ITEMS: Mapping[str, Sequence[str]] = {
+    "string": ("BYTES",), "boolean": ("BOOL",), "long": ("INT64", "INT32"), "double": ("FP64", "FP32"),
+}  # fmt: skip
+"""Type of the items of a list -> datatypes that have the same values."""
