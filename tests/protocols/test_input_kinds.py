@@ -236,7 +236,9 @@ KINDS = [
     Kind(
         "column of any type",
         columns(ColSpec(AnyType(), "a"), ColSpec("double", "b")),
-        [records({"a": "x", "b": 1.5}), records({"a": {"c": [1]}, "b": 1.5}), records({"a": None, "b": 1.5})],
+        [records({"a": "x", "b": 1.5}), records({"a": {"c": [1]}, "b": 1.5}), records({"a": None, "b": 1.5})]
+        + [{"inputs": {"a": value, "b": 1.5}} for value in ("x", 5, {"x": [1], "y": 2}, [1, "x"])]
+        + [{"inputs": {"a": ["x", 5], "b": [1.5, 2.5]}}],
         [records({"a": "x", "b": "y"})],
         [tensor("a", "BYTES", ["x"]), tensor("b", "FP64", [1.5])],
         note="by tensors scalars only",
@@ -356,6 +358,7 @@ KINDS = [
             {"dataframe_records": {"a": 1}},
             {"dataframe_split": {"columns": ["a"]}},
             {"instances": [{"a": 1}, 5]},
+            {"instances": {"a": 1}},
             {"instances": [{"a": 1, "b": 2}, {"a": 1}]},
             {"inputs": [1], "instances": [1]},
             {"dataframe_split": {"columns": ["a"], "data": [[1, 2]]}},

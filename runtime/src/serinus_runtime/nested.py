@@ -15,7 +15,7 @@ from serinus_runtime.inputs import ArrayBound, Bound, ColumnInputs
 from serinus_runtime.kinds import misfit
 from serinus_runtime.libraries import library, loaded
 from serinus_runtime.loading import Loaded
-from serinus_runtime.payload import Payload, Sent, Table, Tensor, Tensors, check_depth, transpose
+from serinus_runtime.payload import Payload, Sent, Table, Tensor, Tensors, check_depth
 from serinus_runtime.signature import Column, Signature
 from serinus_runtime.tensors import flat
 
@@ -113,20 +113,19 @@ class NestedInputs:
         return parsing.parse_tf_serving_input({sent.form: content}, self._schema)
 
     def _described(self, sent: Sent, data: Any) -> tuple[Sequence[str] | None, list[list[Any]]]:
-        """Columns and rows. MLflow makes a DataFrame of what is none yet, in which a dict is one row where a column
-        holds arrays or objects."""
+        """Columns and rows. A dict is one row or several by the types of the columns and of its values: then MLflow is
+        asked for the DataFrame that it makes of it."""
+        if isinstance(data, dict):
+            data = self._frame(sent)
         if hasattr(data, "iloc"):
             return tuple(map(str, data.columns)), _rows_of(sent, data)
-        if not isinstance(data, dict):
-            return None, [[_plain(part)] for part in (data if isinstance(data, list) or _sized(data) else [data])]
-        names, values = tuple(map(str, data)), list(map(_plain, data.values()))
-        one = any(column.type in ("array", "object") for column in self._columns)
-        lengths = {len(value) if isinstance(value, list) else 0 for value in values}
-        if one or lengths == {0}:
-            return names, [values]
-        if len(lengths) > 1:
-            raise RequestError("the inputs do not all have the same number of rows")
-        return names, transpose(values)
+        return None, [[_plain(part)] for part in (data if isinstance(data, list) or _sized(data) else [data])]
+
+    def _frame(self, sent: Sent) -> Any:
+        try:
+            return library("mlflow.models.utils")._enforce_schema(self._parsed(sent), self._schema)
+        except Exception as error:
+            raise self._fault(sent) from error
 
     def _fault(self, sent: Sent) -> RequestError:
         """As near to the value as can be told, without the value."""

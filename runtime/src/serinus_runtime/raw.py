@@ -120,11 +120,14 @@ def _of_sent(payload: Sent) -> ArrayBound:
             raise RequestError("`dataframe_records` must be a list of objects")
         return _of_frame({"data": content})
     if isinstance(content, dict):
-        return _of_dict({name: _numpy(value, f"column '{name}'") for name, value in content.items()}, payload)
-    if isinstance(content, list) and content and isinstance(content[0], dict):
-        if not all(isinstance(record, dict) for record in content):
-            raise RequestError(f"`{form}` must be an array of values or of objects, not of both")
+        arrays = {name: _numpy(value, f"column '{name}'") for name, value in content.items()}
+        if form == "instances" and not all(array.ndim for array in arrays.values()):
+            raise RequestError("an object in `instances` must hold a list for each column")
+        return _of_dict(arrays, payload)
+    if isinstance(content, list) and content and all(isinstance(record, dict) for record in content):
         return _of_columns(content, payload) if form == "instances" else _of_records(content, payload)
+    if form == "instances" and isinstance(content, list) and content and isinstance(content[0], dict):
+        raise RequestError("`instances` must be an array of values or of objects, not of both")
     return _of_array(_numpy(content, f"`{form}`"), payload)
 
 
