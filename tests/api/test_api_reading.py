@@ -188,4 +188,4 @@ def test_metrics_speak_prometheus_and_say_what_the_status_says(installation: Ins
 
 
 def test_health_is_open_to_all_and_tells_nothing(anonymous: TestClient) -> None:
-    assert anonymous.get("/healthz").json() == {"ok": True}
+    assert anonymous.get("/healthz").json() == {"ok": True, "registry": True}

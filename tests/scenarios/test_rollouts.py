@@ -369,9 +369,11 @@ def test_a_registry_that_is_away_is_told_for_the_fleet_and_troubles_no_model_at_
     serving.run(12)
     assert "registry" in serving.engine.trouble
     assert MODEL not in serving.engine.trouble
+    assert not serving.engine.registry_answers
     serving.registry.away = False
-    serving.run(12)
-    assert serving.engine.trouble == {}
+    serving.run(2)
+    assert serving.engine.trouble == {}, "what is over is not told for long"
+    assert serving.engine.registry_answers
 
 
 def test_the_spec_says_how_long_predictions_are_kept(lab: Lab) -> None:

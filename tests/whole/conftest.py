@@ -50,6 +50,8 @@ def serinus() -> Iterator[Serinus]:
             httpx.Client(base_url=addresses.api, headers=headers, timeout=20, trust_env=False) as api,
             httpx.Client(base_url=addresses.envoy, timeout=20, trust_env=False) as callers,
         ):
+            # What `up` has just seen answer is not doubted by the first status.
+            assert not [line for line in api.get("/v1/status").json()["warnings"] if "registry" in line]
             environment.setenv("MLFLOW_TRACKING_URI", addresses.mlflow)
             environment.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
             environment.setenv("MLFLOW_UV_AUTO_DETECT", "false")  # this project's own lock is no part of a model

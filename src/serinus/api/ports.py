@@ -54,6 +54,10 @@ class Report(Protocol):
         """`{"models", "processes", "warnings", "addresses", "now"}`."""
         ...
 
+    def registry_answers(self) -> bool:
+        """Whether the registry could be read when that was last tried."""
+        ...
+
     def explain(self, wanted: str) -> Mapping[str, Any]:
         """The whole rollout of a release id or a rollout id, with its events."""
         ...

@@ -24,6 +24,8 @@ from serinus.engine.world import World
 log = logging.getLogger(__name__)
 
 ALIASES_EVERY = timedelta(seconds=5)
+ALIASES_AGAIN = timedelta(seconds=1)
+"""After a reading that failed: a registry that is back is soon told to be."""
 SOON = 0.1
 """Seconds."""
 # A chain of transitions in one tick: enough to pass through what is ready, bounded so that no model holds the others.
@@ -137,11 +139,17 @@ class Engine:
         else:
             self.trouble.pop(model, None)
 
+    @property
+    def registry_answers(self) -> bool:
+        """Whether the registry was read, and could be when it was last tried."""
+        return self._aliases is not None
+
     # --- aliases -----------------------------------------------------------------------------------------
 
     def _read_aliases(self) -> None:
         now = self._world.clock.now()
-        if self._aliases_read is not None and now - self._aliases_read < ALIASES_EVERY:
+        pause = ALIASES_EVERY if self._aliases is not None else ALIASES_AGAIN
+        if self._aliases_read is not None and now - self._aliases_read < pause:
             return
         self._aliases_read = now
         try:

@@ -36,12 +36,14 @@ class Report:
         processes: Callable[[], Sequence[Mapping[str, Any]]],
         addresses: Mapping[str, str],
         warnings: Callable[[], Sequence[str]],
+        registry_answers: Callable[[], bool] = lambda: True,
     ) -> None:
         self._world = world
         self._trouble = trouble
         self._processes = processes
         self._addresses = addresses
         self._warnings = warnings
+        self._registry_answers = registry_answers
 
     def status(self) -> Mapping[str, Any]:
         """The whole fleet; every value is JSON."""
@@ -104,6 +106,10 @@ class Report:
             "notes": notes,
             "state": _state(state, rollout, bool(trouble or failing or wrong) or broken),
         }
+
+    def registry_answers(self) -> bool:
+        """Whether the engine could read the registry when it last tried."""
+        return self._registry_answers()
 
     def explain(self, wanted: str) -> Mapping[str, Any]:
         """A release or a rollout: what was asked, every gate, every step with its numbers, why it ended."""

@@ -33,8 +33,21 @@ def local_checks(home: Home, settings: Settings) -> Sequence[Check]:
         Check("control", "api", lambda: home.token.exists() and _ok(client, f"{settings.url('api')}/healthz")),
     ]
     if settings.mlflow_uri is None:
-        found.append(Check("mlflow", "mlflow", partial(_ok, client, f"{settings.registry}/health")))
+        found.append(Check("mlflow", "mlflow", partial(_mlflow_answers, client, settings)))
     return found
+
+
+def _mlflow_answers(client: httpx.Client, settings: Settings) -> bool:
+    """To us, and to the engine, whose first tries may have been too early: `status` warns until one succeeds."""
+    return _ok(client, f"{settings.registry}/health") and _registry_is_read(client, settings)
+
+
+def _registry_is_read(client: httpx.Client, settings: Settings) -> bool:
+    try:
+        told = client.get(f"{settings.url('api')}/healthz").raise_for_status().json()
+    except (httpx.HTTPError, ValueError):
+        return False
+    return isinstance(told, dict) and told.get("registry") is True
 
 
 def registry_trouble(settings: Settings) -> str:

@@ -40,6 +40,7 @@ def run_control(home: Home, settings: Settings) -> int:
         processes=lambda: processes(home),
         addresses={"api": settings.url("api"), "envoy": settings.url("envoy"), "mlflow": settings.registry},
         warnings=lambda: _warnings(home, settings),
+        registry_answers=lambda: engine.registry_answers,
     )
     app = create_app(
         home=home,

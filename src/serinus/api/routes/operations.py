@@ -16,9 +16,10 @@ router = APIRouter(tags=["operations"])
 
 @router.get("/healthz")
 def healthz(services: Given) -> Mapping[str, bool]:
-    """Answers where the API runs and the store can be read; for everybody, and tells nothing else."""
+    """Answers where the API runs and the store can be read; for everybody, and tells nothing else but whether the
+    registry can be read, which is no reason to restart anything."""
     services.world.store.setting("health")
-    return {"ok": True}
+    return {"ok": True, "registry": services.report.registry_answers()}
 
 
 @router.get("/metrics")
