@@ -97,6 +97,8 @@ def tell(serinus: Serinus, account: Account, day: Path, addresses: Mapping[str, 
     say("The first version: nothing is live to compare with, so it goes from the gates to full traffic")
     code, seconds = serinus.shown("deploy", f"{MODEL}@1", "--spec", str(SPEC), "--reason", "first model")
     account.add("v1 (scikit-learn pipeline) is live", seconds, outcome(serinus, account, code, 0, "promoted"))
+    if account.wrong:
+        return  # nothing is live, so there is nothing to ask and nothing to compare with
     capacity, rate = choose_rate(serinus, day)
     say(
         f"This machine answers {capacity:,.0f} requests a second when pressed. The second day is replayed in the order "
@@ -150,7 +152,7 @@ def canaries(serinus: Serinus, account: Account) -> None:
 
 def outcome(serinus: Serinus, account: Account, code: int, expected: int, phase: str, cause: str = "") -> str:
     """How the newest rollout ended, in Serinus' own words; noted as wrong where it is not the expected end."""
-    newest: Mapping[str, Any] = serinus.json("explain", serinus.json("releases", MODEL)[0]["rollout"])
+    newest: Mapping[str, Any] = serinus.json("explain", serinus.newest_rollout(MODEL))
     status = newest["status"]
     found = (code, status["phase"], status["cause"])
     account.must(found == (expected, phase, cause), f"{newest['asked_as']}: expected {phase} {cause}, got {found}")

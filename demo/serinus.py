@@ -29,6 +29,17 @@ class Serinus:
             raise SystemExit(f"{' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
         return json.loads(done.stdout)
 
+    def newest_rollout(self, model: str) -> str:
+        """By the events: one that has failed before there was a release is among no releases."""
+        done = subprocess.run(
+            self.line("events", model, "-n", "1000", "--json"), capture_output=True, text=True, check=False
+        )
+        rollouts = [json.loads(line)["rollout"] for line in done.stdout.splitlines()]
+        named = [rollout for rollout in rollouts if rollout]
+        if not named:
+            raise SystemExit(f"no rollout of {model} was begun: {done.stderr.strip()}")
+        return str(named[-1])
+
     def shown(self, *words: str) -> tuple[int, float]:
         """Runs with its lines on the screen, indented; (exit code, seconds)."""
         print(f"\n  $ serinus {' '.join(words)}", flush=True)
