@@ -4,14 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: setup check lint types imports test test-slow demo bench soak clean
+.PHONY: setup check lint types imports test test-slow test-root demo bench soak clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       real card transactions: a better model promoted, two bad ones stopped (4 minutes)"
 	@echo "make test       all tests but whole rollouts under load"
 	@echo "make test-slow  whole rollouts by real processes, under load"
-	@echo "make check      what CI runs"
+	@echo "make test-root  the tests that need root, or show more as root"
+	@echo "make check      what CI runs, as an ordinary user"
 	@echo "make bench      other servers, bounds and Serinus side by side (half an hour; needs wrk)"
 	@echo "make soak       200 models for ten minutes, with deployments, kills and rollbacks"
 
@@ -42,6 +43,9 @@ test: setup
 
 test-slow: setup
 	$(BIN)/pytest -m "slow or browser"
+
+test-root: setup
+	$(BIN)/pytest -m root
 
 demo: setup
 	$(BIN)/python -m demo

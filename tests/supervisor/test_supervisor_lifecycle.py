@@ -252,6 +252,7 @@ def test_a_directory_that_is_used_for_something_else_is_refused_and_not_touched(
     assert directory.stat().st_mode & 0o777 == 0o755
 
 
+@pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to somebody else")
 def test_a_directory_that_belongs_to_somebody_else_is_refused(directory: Path) -> None:
     os.chown(directory, 12_345, -1)

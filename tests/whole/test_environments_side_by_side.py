@@ -84,6 +84,7 @@ def served_by(serinus: Serinus, pins: Pins) -> tuple[tuple[float, float, float],
 
 
 @pytest.mark.slow
+@pytest.mark.root  # whose home may hold the other Python, where an ordinary user here has none
 @pytest.mark.timeout(400)
 def test_three_environments_of_conflicting_pins_and_two_pythons_are_served_at_once(
     serinus: Serinus, tmp_path: Path

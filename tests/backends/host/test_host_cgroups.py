@@ -159,6 +159,7 @@ def own_group(pid) -> str:
     return next(line[3:] for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if line.startswith("0::"))
 
 
+@pytest.mark.root
 def test_each_worker_has_a_group_of_its_own_for_as_long_as_it_lives(delegated, hosted, wait_until):
     with within(delegated):
         hosted.start()
@@ -173,6 +174,7 @@ def test_each_worker_has_a_group_of_its_own_for_as_long_as_it_lives(delegated, h
     wait_until(lambda: not list(delegated.glob("serinus-worker-*")))
 
 
+@pytest.mark.root
 def test_a_worker_keeps_its_group_when_its_host_is_another_one(delegated, hosted, wait_until):
     with within(delegated):
         hosted.start()
@@ -186,6 +188,7 @@ def test_a_worker_keeps_its_group_when_its_host_is_another_one(delegated, hosted
     hosted.stop()
 
 
+@pytest.mark.root
 def test_what_a_worker_has_left_ends_with_it(delegated):
     left, next_one = (subprocess.Popen(["sleep", "3600"], start_new_session=True) for _ in range(2))
     groups = Groups(delegated)

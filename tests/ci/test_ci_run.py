@@ -1,0 +1,95 @@
+"""`.ci/run`: as whom and with what it runs the checks, and what it leaves behind."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+USER = "serinus-ci-test"
+TELL = """
+tell:
+\t@id -un; pwd; touch written; umask; ulimit -Hc >/dev/null; env
+fail:
+\t@exit 7
+"""
+
+
+def run(*targets: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [ROOT / ".ci/run", "--no-print-directory", f"--eval={TELL}", *targets],
+        env={**os.environ, "SERINUS_CI_USER": USER, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def exists(user: str) -> bool:
+    return any(entry.pw_name == user for entry in pwd.getpwall())
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a user")
+def test_root_has_the_checks_run_by_an_ordinary_user_in_a_clean_login_and_leaves_nothing(tmp_path: Path) -> None:
+    """The settings of the package index come along, also files that only root can read; what is root's own does not."""
+    secret = tmp_path / "bundle.pem"
+    secret.write_text("certificates")
+    secret.chmod(0o600)
+    told = run(
+        "tell",
+        CI="true",
+        PYENV_ROOT="/root/.pyenv",
+        PYTHON="/root/nowhere/python3",
+        UV_DEFAULT_INDEX="http://127.0.0.1:9/simple",
+        UV_CACHE_DIR="/root/.cache/uv",
+        https_proxy="http://127.0.0.1:9",
+        SSL_CERT_FILE=str(secret),
+    )
+    assert told.returncode == 0, told.stderr
+    who, where, _, *lines = told.stdout.splitlines()
+    environment = dict(line.partition("=")[::2] for line in lines if "=" in line)
+    assert who == USER
+    assert where.startswith(f"/home/{USER}/checkout-")
+    assert environment["HOME"] == f"/home/{USER}"
+    assert "/root" not in environment["PATH"]
+    assert not {"PYENV_ROOT", "PYTHON", "UV_CACHE_DIR"} & environment.keys()
+    assert environment["CI"] == "true"
+    assert environment["UV_DEFAULT_INDEX"] == "http://127.0.0.1:9/simple"
+    assert environment["https_proxy"] == "http://127.0.0.1:9"
+    assert environment["SSL_CERT_FILE"].startswith(where)
+    assert not exists(USER)
+    assert not Path(f"/home/{USER}").exists()
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a user")
+def test_a_failure_is_the_exit_status_and_a_user_that_was_there_stays_without_the_copy() -> None:
+    subprocess.run(["useradd", "--create-home", "--shell", "/bin/bash", USER], check=True)
+    try:
+        failed = run("fail")
+        assert failed.returncode == 2, "make's own"
+        assert "Error 7" in failed.stderr
+        assert exists(USER)
+        assert not list(Path(f"/home/{USER}").glob("checkout-*"))
+    finally:
+        subprocess.run(["userdel", "--remove", USER], check=True, capture_output=True)
+
+
+def test_an_ordinary_user_just_runs_them() -> None:
+    """Where the tests run as root, another user does."""
+    nobody = 65534
+    other = {"user": nobody, "group": nobody, "extra_groups": []} if os.geteuid() == 0 else {}
+    with tempfile.TemporaryDirectory(prefix="serinus-ci-", dir="/tmp") as directory:
+        checkout = Path(directory)
+        checkout.chmod(0o755)
+        (checkout / ".ci").mkdir()
+        (checkout / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
+        (checkout / "Makefile").write_text("check:\n\t@echo checked by $$(id -u)\n")
+        told = subprocess.run(["bash", checkout / ".ci/run"], capture_output=True, text=True, check=False, **other)
+    assert (told.returncode, told.stdout) == (0, f"checked by {other.get('user', os.geteuid())}\n"), told.stderr
