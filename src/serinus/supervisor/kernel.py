@@ -56,15 +56,15 @@ def look(pid: int) -> Seen | None:
 def give_way(pid: int, nice: int) -> None:
     """Lets other processes have the processors first, the more the higher `nice` is (0 to 19; see nice(2)).
 
-    Counted from this process's own value, which may not be 0, and below which an ordinary user cannot go. Where the
-    kernel groups processes by session (autogroup, see sched(7)), a process's own value counts within its group only,
-    so that the group gets it as well.
+    Counted from this process's own value, which its other children have, and below which an ordinary user cannot go.
+    Where the kernel groups processes by session (autogroup, see sched(7)), a process's value counts within its group
+    only, so that the group gets one as well; groups of new sessions begin at 0.
     """
     value = min(os.getpriority(os.PRIO_PROCESS, 0) + nice, _LEAST_PRIORITY)
     with contextlib.suppress(OSError):  # it is gone
         os.setpriority(os.PRIO_PROCESS, pid, value)
     deadline = time.monotonic() + _AUTOGROUP_SECONDS
-    while not _group_gives_way(pid, value) and time.monotonic() < deadline:
+    while not _group_gives_way(pid, nice) and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
