@@ -30,6 +30,7 @@ def python(tmp_path: Path) -> Callable[[str], Choice]:
     return chosen
 
 
+@pytest.mark.root  # whose home may hold the other Python, where an ordinary user here has none
 def test_scikit_learn_of_2022_logged_in_january_2023_gets_the_numpy_of_that_month(
     python: Callable[[str], Choice], tmp_path: Path
 ) -> None:
@@ -45,6 +46,7 @@ def test_scikit_learn_of_2022_logged_in_january_2023_gets_the_numpy_of_that_mont
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
+@pytest.mark.root
 def test_models_with_conflicting_versions_get_environments_side_by_side(
     python: Callable[[str], Choice], tmp_path: Path
 ) -> None:
