@@ -164,8 +164,8 @@ max_cat_threshold max_cat_to_onehot max_delta_step max_depth metric min_child_sa
 min_data_in_leaf min_data_per_group min_gain_to_split min_split_gain min_sum_hessian_in_leaf monotone_constraints \
 monotone_constraints_method monotone_penalty n_estimators n_jobs neg_bagging_fraction nthread num_class num_iterations \
 num_leaves num_threads objective objective_seed other_rate path_smooth pos_bagging_fraction random_state reg_alpha \
-reg_lambda scale_pos_weight seed subsample subsample_for_bin subsample_freq top_k top_rate tree_learner verbose \
-verbosity"
+reg_lambda scale_pos_weight seed subsample subsample_for_bin subsample_freq top_k top_rate tree_learner use_missing \
+verbose verbosity"
 LIGHTGBM_TRAINING = frozenset(_LIGHTGBM_TRAINING.split())
 """Parameters that LightGBM reads in training only. Others may change what is predicted (`pred_early_stop`)."""
 _LIGHTGBM = _of(
