@@ -138,7 +138,7 @@ def _same_names(model: Any, names: Sequence[Any]) -> bool:
     trained = getattr(model, "feature_names_in_", None)
     if trained is None and library_of(model) == "xgboost":
         trained = getattr(model, "feature_names", None)
-    return trained is None or list(trained) == list(names)
+    return trained is None or list(map(str, trained)) == list(map(str, names))
 
 
 def _scores(model: Any) -> Predict | None:

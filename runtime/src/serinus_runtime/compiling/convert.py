@@ -160,7 +160,7 @@ def _check_names(model: Loaded, columns: tuple[Column, ...]) -> None:
     trained = getattr(model.raw, "feature_names_in_", None)
     if trained is None and library_of(model.raw) in ("xgboost", "catboost"):
         trained = getattr(model.raw, "feature_names", None) or getattr(model.raw, "feature_names_", None)
-    if trained is not None and list(trained) != [column.name for column in columns]:
+    if trained is not None and list(map(str, trained)) != [str(column.name) for column in columns]:
         raise Unsupported("a signature whose columns are not those of the training, in their order")
 
 
