@@ -28,10 +28,10 @@ from serinus_runtime.errors import RequestError
 from serinus_runtime.frames import Frames
 from serinus_runtime.loading import Loaded
 from serinus_runtime.model import Model
-from serinus_runtime.paths import variants
+from serinus_runtime.paths import EXTREMES, variants
 from serinus_runtime.payload import Table
 from serinus_runtime.shortcuts import matrix_shortcuts, passes_enforcement, signs_of
-from serinus_runtime.signature import Column
+from serinus_runtime.signature import Column, Signature
 
 NAMES = list("abcd")
 ODD = [0.0, -0.0, -999.0, -998.0, 1e-45, 5e-324, 16777217.0, float(2**31), float(2**53), 3e38, None]
@@ -243,12 +243,26 @@ def test_what_a_model_takes_for_missing_is_among_the_rows() -> None:
 
 def test_ends_of_types_and_of_nanoseconds_are_among_the_rows() -> None:
     columns = [Column("a", "double"), Column("b", "long"), Column("c", "integer"), Column("t", "datetime")]
-    rows = [row for batch in variants(Frames(columns), [[0.5, 3, 4, "2024-01-01"]]) for row in batch]
+    rows = [row for batch in variants(Frames(columns), [[0.5, 3, 4, "2024-01-01"]], EXTREMES) for row in batch]
     assert {2**53 - 1, 2**53, 2**53 + 1, 2**63 - 1, -(2**63)} <= {row[1] for row in rows}
     assert {2**24 + 1, 2**31 - 1} <= {row[2] for row in rows}
     assert 2**31 + 1 not in {row[2] for row in rows}
     assert {5e-324, 1e-45, 1e308} <= {row[0] for row in rows}
     assert {"1677-09-21T00:12:44", "2262-04-11T23:47:16", "2300-01-01T00:00:00"} <= {row[3] for row in rows}
+
+
+def test_code_of_an_authors_own_is_not_asked_for_extremes() -> None:
+    """It may count up to a number that it is given."""
+    seen: list[float] = []
+
+    def predict(data: Any) -> Any:
+        seen.extend(data["a"].tolist())
+        return data["a"].to_numpy()
+
+    served = Model(Loaded(predict, predict, None, "mlflow.pyfunc.model"), Signature((Column("a", "long"),)))
+    served.warm_up({"dataframe_split": {"columns": ["a"], "data": [[7]]}})
+    assert served.way == "direct"
+    assert max(map(abs, seen)) < 10
 
 
 def test_enforcement_is_passed_over_only_for_types_that_it_leaves_alone() -> None:

@@ -1,8 +1,8 @@
 """Which way to predict: MLflow's own predict, or a shorter one for which there is a reason why it answers the same.
 
 The reasons are in `shortcuts`. On top of them every shortcut is checked at load, on the rows of the model's input
-example, alone and together, and on rows made of them: numbers moved and left out, numbers at the ends of types, numbers
-that the model takes for missing ones, times at the ends of nanoseconds. It must give the same type, names, shape and
+example, alone and together, and on rows made of them: numbers moved and left out, times at the ends of nanoseconds, and
+for a matrix numbers at the ends of types and those that the model takes for missing ones. It must give the same type, names, shape and
 numbers, and the same scores behind labels, and raise where the public way raises.
 
 That takes some dozens of predictions. It is done once for a release and host: workers that come later are told what
@@ -27,7 +27,7 @@ _TOLERANCE = {"FP64": 1e-12, "FP32": 1e-7, "FP16": 1e-3}
 """What threads may change that add up in another order each time."""
 _MOST_ROWS = 5
 _NUMBERS = ("double", "float", "integer", "long")
-_EXTREMES = (0, -0.0, 5e-324, 1e-45, 1e-38, (1 << 24) + 1, (1 << 31) - 1, (1 << 31) + 1, (1 << 53) - 1, 1 << 53,
+EXTREMES = (0, -0.0, 5e-324, 1e-45, 1e-38, (1 << 24) + 1, (1 << 31) - 1, (1 << 31) + 1, (1 << 53) - 1, 1 << 53,
              (1 << 53) + 1, (1 << 63) - 1, -(1 << 63), 3.5e38, 1e308)  # fmt: skip
 _TIMES = ("1677-09-21T00:12:44", "1970-01-01T00:00:00", "2262-04-11T23:47:16", "1600-01-01T00:00:00",
           "2300-01-01T00:00:00")  # fmt: skip
@@ -77,7 +77,10 @@ def choose(loaded: Loaded, example: Bound) -> Way:
 
 def _choose_for_table(loaded: Loaded, example: TableBound) -> Way:
     frames = example.frames
-    cases = _buildable(frames, variants(frames, example.rows[:_MOST_ROWS], signs_of(loaded.raw)))
+    shortcuts = _matrix_shortcuts(loaded, frames)
+    # Only libraries' own classes are asked for extremes: code of an author's own may count up to a number that it gets.
+    odd = [*signs_of(loaded.raw), *EXTREMES] if shortcuts else ()
+    cases = _buildable(frames, variants(frames, example.rows[:_MOST_ROWS], odd))
     expected = [_attempt(loaded.public, frames.frame(rows)) for rows in cases]
     by_data = by_matrix = None
     names = []
@@ -86,7 +89,7 @@ def _choose_for_table(loaded: Loaded, example: TableBound) -> Way:
     ):
         by_data = loaded.direct
         names.append(_DATA)
-    for shortcut in _matrix_shortcuts(loaded, frames):
+    for shortcut in shortcuts:
         if _holds(shortcut, frames, cases, expected):
             by_matrix = shortcut.call
             names.append(_MATRIX + shortcut.name)
@@ -121,9 +124,9 @@ def _buildable(frames: Frames, batches: Sequence[Rows]) -> list[Rows]:
     return found
 
 
-def variants(frames: Frames, rows: Rows, signs: Sequence[float] = ()) -> list[Rows]:
+def variants(frames: Frames, rows: Rows, odd: Sequence[float] = ()) -> list[Rows]:
     """Batches of rows like `rows` to try two ways on: together, alone, reversed, moved, zero, with missing numbers. A
-    row for each of `signs`, which stand for a missing number, and for each end of the types."""
+    row for each of the `odd` numbers, and where there are times for each end of nanoseconds."""
     kinds = [column.type for column in frames.columns]
 
     def changed(change: Callable[[Any, str, int], Any]) -> Rows:
@@ -137,7 +140,7 @@ def variants(frames: Frames, rows: Rows, signs: Sequence[float] = ()) -> list[Ro
         changed(lambda value, kind, _: None if kind in ("double", "float") else value),
         changed(lambda value, kind, i: None if kind in ("double", "float") and i % 7 == 0 else value),
     ]
-    for number in dict.fromkeys([*signs, *_EXTREMES]):
+    for number in dict.fromkeys(odd):
         batches.append([[_at(value, kind, number) for value, kind in zip(rows[0], kinds)]])
     for time in _TIMES if "datetime" in kinds else ():
         batches.append([[time if kind == "datetime" else value for value, kind in zip(rows[0], kinds)]])
