@@ -2,8 +2,8 @@
 
 The reasons are in `shortcuts`. On top of them every shortcut is checked at load, on the rows of the model's input
 example, alone and together, and on rows made of them: numbers moved and left out, times at the ends of nanoseconds, and
-for a matrix numbers at the ends of types and those that the model takes for missing ones. It must give the same type, names, shape and
-numbers, and the same scores behind labels, and raise where the public way raises.
+for a matrix numbers at the ends of types and those that the model takes for missing ones. It must give the same type,
+names, shape and numbers, and the same scores behind labels, and raise where the public way raises.
 
 That takes some dozens of predictions. It is done once for a release and host: workers that come later are told what
 was proven (`recalled`).

@@ -37,11 +37,15 @@ scoring tol validation_fraction verbose warm_start"
 )
 
 _TREE_FITTED = "classes_ n_classes_ n_outputs_ max_features_ tree_ class_weight"
-_FOREST_FITTED = "_n_samples _n_samples_bootstrap base_estimator base_estimator_ class_weight classes_ estimator \
+_FOREST_FITTED = (
+    "_n_samples _n_samples_bootstrap _sample_weight base_estimator base_estimator_ class_weight classes_ estimator \
 estimator_ estimator_params estimators_ max_features n_classes_ n_outputs_ oob_decision_function_ oob_prediction_ \
 oob_score_"
-_BOOSTING_FITTED = "_loss _loss_function_ _rng alpha base_estimator_ classes_ class_weight estimators_ init_ loss_ \
+)
+_BOOSTING_FITTED = (
+    "_loss _loss_function_ _n_classes _rng alpha base_estimator_ classes_ class_weight estimators_ init_ loss_ \
 max_features_ n_classes_ n_estimators_ n_trees_per_iteration_ oob_improvement_ oob_score_ oob_scores_ train_score_"
+)
 _HISTOGRAM_FITTED = "_baseline_prediction _bin_mapper _feature_subsample_rng _feature_subsample_seed _fitted_with_sw \
 _in_fit _is_categorical_remapped _label_encoder _loss _n_features _predictors _preprocessor _random_seed _scorer \
 _use_validation_data bin_mapper_ classes_ do_early_stopping_ is_categorical_ loss_ n_trees_per_iteration_ train_score_ \
