@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,8 @@ class Hosted:
             artifact_digest="a" * 64,
             environment_digest="e" * 64,
             python=Path(sys.executable),
-            settings=settings or ServingSettings(),
+            # The stand-in has no zygote: with the usual limit its wakes would be too slow for it to sleep at all.
+            settings=replace(settings or ServingSettings(), timeout_ms=60_000),
             created_at=datetime(2026, 1, 1, tzinfo=UTC),
         )
 

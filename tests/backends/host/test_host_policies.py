@@ -8,7 +8,7 @@ import pytest
 
 from serinus.backends.host.limits import Limits
 from serinus.backends.host.scaling import Scaler
-from serinus.backends.host.sleeping import Awake, Demand, to_sleep
+from serinus.backends.host.sleeping import Awake, Crowd, Demand, Waking, to_sleep
 
 LIMITS = Limits(idle=60.0, busiest=1, memory_bytes=1000)
 IDLE = Awake("idle", last=0.0, popularity=1.0, warm_until=0.0, keep_warm=False, busy=False, memory_bytes=100)
@@ -32,7 +32,7 @@ def test_what_was_never_asked_for_is_not_among_the_busiest():
     assert asleep(replace(IDLE, popularity=0.0)) == ["idle"]
 
 
-@pytest.mark.parametrize("reason", [{"keep_warm": True}, {"busy": True}, {"warm_until": 101.0}])
+@pytest.mark.parametrize("reason", [{"keep_warm": True}, {"busy": True}, {"warm_until": 101.0}, {"in_time": False}])
 def test_what_is_to_be_warm_or_is_answering_or_is_new_stays_up(reason):
     assert asleep(replace(IDLE, **reason), USED) == []
 
@@ -45,6 +45,43 @@ def test_beyond_the_memory_limit_the_least_recently_used_sleep_first_and_no_more
 def test_short_memory_puts_neither_to_sleep_what_answers_nor_what_is_to_be_kept_warm():
     busy, warm = replace(USED, release="a", busy=True), replace(USED, release="b", keep_warm=True)
     assert asleep(busy, warm, used=5000) == []
+
+
+def test_short_memory_puts_to_sleep_also_what_would_not_wake_in_time():
+    assert asleep(replace(IDLE, in_time=False), USED, used=1050) == ["idle"]
+
+
+def test_a_wake_is_expected_to_take_as_long_as_the_slowest_of_late_times_how_busy_the_machine_is():
+    waking = Waking()
+    assert waking.expected(10.0) == 0.0, "nothing is known yet"
+    for seconds in (0.05, 0.08, 0.04):
+        waking.note(seconds, 1.0, forked=True)
+    assert waking.expected(0.2) == pytest.approx(0.08)
+    assert waking.expected(4.0) == pytest.approx(0.32)
+    waking.note(0.6, 6.0, forked=True)  # slow because the machine was
+    assert waking.expected(1.0) == pytest.approx(0.1)
+    for _ in range(5):
+        waking.note(0.05, 1.0, forked=True)
+    assert waking.expected(1.0) == pytest.approx(0.05)
+
+
+def test_a_fresh_interpreter_says_what_a_wake_takes_only_until_one_is_forked():
+    waking = Waking()
+    waking.note(3.0, 1.0, forked=False)
+    assert waking.expected(1.0) == 3.0
+    waking.note(0.06, 1.0, forked=True)
+    waking.note(3.0, 1.0, forked=False)
+    assert waking.expected(1.0) == pytest.approx(0.06)
+
+
+def test_how_crowded_a_machine_is_follows_within_a_few_looks():
+    crowd = Crowd(cores=2)
+    for _ in range(4):
+        crowd.look(8)
+    assert 3.5 < crowd.now <= 4
+    for _ in range(4):
+        crowd.look(0)
+    assert crowd.now < 0.3
 
 
 def test_popularity_halves_in_a_quarter_of_an_hour_and_outlives_a_busy_moment():

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from serinus.backends.host.listener import Listener
 from serinus.backends.host.memory import Memory
 from serinus.backends.host.processes import ending
 from serinus.backends.host.reports import Report
+from serinus.backends.host.sleeping import Waking
 from serinus.backends.host.turns import Turns
 from serinus.backends.host.worker import Launcher, Worker, interpreter, note, roots, the_long_way
 from serinus.core.values import Placement, PlacementState, Release
@@ -86,6 +87,9 @@ class Keeper:
         """By the loop's clock: it is not to sleep before."""
         self.ready_since = 0.0
         """By the loop's clock."""
+        self.waking = Waking()
+        self.crowd: Callable[[], float] = lambda: 0.0
+        """Processes that want each processor; given by who looks at them."""
         self._launcher = launcher
         self._limits = limits
         self._places = places
@@ -299,11 +303,13 @@ class Keeper:
     async def _one_life(self, called: bool) -> tuple[str, float]:
         """Starts a worker and waits for its end, or until it is to sleep or to be followed by one that goes the long
         way: why it ended (empty: it has not), and for how many seconds it was ready (0: never)."""
-        old = self._old
+        old, clock = self._old, asyncio.get_running_loop().time
+        begun = clock()
         async with AsyncExitStack() as place:
             if old is not None:
                 await place.enter_async_context(self._places.successions.one(old.process.exited.done))
             async with self._turn(called):
+                begun = begun if called else clock()  # what nobody has called may have waited long for its turn
                 try:
                     worker = self._worker = await self._started()
                 except OSError as error:
@@ -314,8 +320,8 @@ class Keeper:
             if old is not None and report is not None and reason is None:
                 self._spawn(_until_gone(old, place.pop_all()))
         if report is not None and reason is None:
-            clock = asyncio.get_running_loop().time
             since = self.ready_since = clock()
+            self.waking.note(since - begun, self.crowd(), forked=worker.forked)
             self._now_ready(worker, report)
             if await self._to_go(worker):
                 return "", clock() - since

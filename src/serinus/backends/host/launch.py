@@ -83,6 +83,12 @@ def put_last(pid: int) -> None:
         os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
 
 
+def give_way(pid: int, nice: int) -> None:
+    """Has a process that has just been started run after those of our own priority."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.setpriority(os.PRIO_PROCESS, pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + nice))
+
+
 def runtime_source() -> Path:
     """The directory from which this process would import `serinus_runtime`."""
     return Path(str(serinus_runtime.__file__)).parent.parent

@@ -48,21 +48,63 @@ class Awake:
     """It has requests that are not answered."""
     memory_bytes: int
     """Which are free when it sleeps."""
+    in_time: bool = True
+    """Its next wake, as it is expected to be, leaves half of its time limit to answer."""
 
 
 def to_sleep(awake: Sequence[Awake], now: float, used_bytes: int, limits: Limits) -> Sequence[str]:
-    """Those that nobody asks for, but the busiest; and while `used_bytes` are beyond the limit also others, the least
-    recently used first. Never one that is busy or to be kept warm."""
+    """Those that nobody asks for, but the busiest and those that would not wake in time; and while `used_bytes` are
+    beyond the limit also these, the least recently used first. Never one that is busy or to be kept warm."""
     ranked = sorted(awake, key=lambda one: one.popularity, reverse=True)
     busiest = {one.release for one in ranked[: limits.busiest] if one.popularity > 0}
     free = [one for one in sorted(awake, key=lambda one: one.last) if not (one.busy or one.keep_warm)]
     chosen = []
     for one in free:
-        unused = one.release not in busiest and now - one.last >= limits.idle and now >= one.warm_until
+        rested = now - one.last >= limits.idle and now >= one.warm_until
+        unused = rested and one.in_time and one.release not in busiest
         if unused or used_bytes > limits.memory_bytes:
             chosen.append(one.release)
             used_bytes -= one.memory_bytes
     return chosen
+
+
+TO_SLEEP, TO_STAY_ASLEEP = 0.5, 0.8
+"""Of the time limit, that a wake may take for a release to go to sleep, and to stay asleep. The gap keeps it from doing
+both in turn."""
+
+
+class Waking:
+    """How long a release's wakes take: as measured when they were, times how much busier the machine is now."""
+
+    _REMEMBERED = 5
+
+    def __init__(self) -> None:
+        self._unhurried: list[float] = []
+        self._forked = False
+
+    def note(self, seconds: float, crowd: float, *, forked: bool) -> None:
+        """A start has taken so long, on a machine with `crowd` as below. One that was not forked says what a wake
+        takes only as long as none was."""
+        if forked and not self._forked:
+            self._unhurried.clear()
+            self._forked = True
+        if forked == self._forked:
+            self._unhurried = [*self._unhurried, seconds / max(1.0, crowd)][-self._REMEMBERED :]
+
+    def expected(self, crowd: float) -> float:
+        """Seconds; 0 where none was measured. `crowd`: processes that want to run, for each processor."""
+        return max(self._unhurried, default=0.0) * max(1.0, crowd)
+
+
+class Crowd:
+    """How many processes want each processor, over the last few looks."""
+
+    def __init__(self, cores: int) -> None:
+        self._cores = cores
+        self.now = 0.0
+
+    def look(self, running: int) -> None:
+        self.now = (self.now + running / self._cores) / 2
 
 
 _WOKEN_AT_ONCE = 2

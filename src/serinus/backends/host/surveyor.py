@@ -20,7 +20,16 @@ from serinus.backends.host.logs import log_path, rotate
 from serinus.backends.host.memory import Memory, known, resident
 from serinus.backends.host.processes import Reaper, cpu_seconds
 from serinus.backends.host.scaling import Scaler
-from serinus.backends.host.sleeping import Awake, Demand, to_be_warm, to_sleep, to_wake
+from serinus.backends.host.sleeping import (
+    TO_SLEEP,
+    TO_STAY_ASLEEP,
+    Awake,
+    Crowd,
+    Demand,
+    to_be_warm,
+    to_sleep,
+    to_wake,
+)
 from serinus.backends.host.worker import Launcher, Worker, interpreter
 
 log = logging.getLogger(__name__)
@@ -29,6 +38,8 @@ _KNOWN = TypeAdapter(Mapping[str, tuple[float, bool]])
 
 _WEIGHED_AT_ONCE = 2
 """Workers that are measured at one look; of the others is known by how much they have grown."""
+_ROOM = 0.8
+"""Of the memory that all may take, up to which a release is woken that nobody has asked for."""
 _KEPT_EVERY = 15
 """Looks between two writes of what was learnt of demand."""
 
@@ -55,6 +66,7 @@ class Surveyor:
         self._reaper = Reaper()
         self._last_look = 0.0
         self._zygotes_bytes: Mapping[int, int] = {}
+        self._crowd = Crowd(limits.cores)
 
     def was_asleep(self, release_id: str) -> bool:
         """When an earlier host last looked."""
@@ -81,6 +93,7 @@ class Surveyor:
         loop = asyncio.get_running_loop()
         self._reaper.reap()
         now = loop.time()
+        self._crowd.look(running())
         self._listen(now)
         await self._weigh(now)
         self._scale()
@@ -111,6 +124,7 @@ class Surveyor:
             if name not in self._seen:
                 most = min(keeper.release.settings.max_workers or self._limits.cores, self._limits.cores)
                 self._seen[name] = _Seen(Demand(now, self.popularity(name)), Scaler(most))
+            keeper.crowd = lambda: self._crowd.now
             seen = self._seen[name]
             said = [_news(worker) for worker in keeper.ready_workers]
             seen.waiting = sum(waiting for _, waiting, _ in said)
@@ -156,10 +170,21 @@ class Surveyor:
                 return
 
     def _prewarm(self) -> None:
-        sleeping = [name for name, keeper in self._keepers.items() if keeper.asleep and _at_its_hour(keeper)]
-        for name in to_wake({name: self.popularity(name) for name in sleeping}, self._limits):
-            log.info("%s is woken for its hours", name)
+        """Those whose hours begin; and, where there is room, those that would not wake in time on a machine as busy as
+        this one is now."""
+        sleeping = {name: keeper for name, keeper in self._keepers.items() if keeper.asleep}
+        due = {name: "for its hours" for name, keeper in sleeping.items() if _at_its_hour(keeper)}
+        room = self._used_bytes() < _ROOM * self._limits.memory_bytes
+        late = [name for name, keeper in sleeping.items() if room and not self._in_time(keeper, TO_STAY_ASLEEP)]
+        due = dict.fromkeys(late, "while a wake would take too long") | due
+        for name in to_wake({name: self.popularity(name) for name in due}, self._limits):
+            log.info("%s is woken %s", name, due[name])
             self._keepers[name].wake()
+
+    def _in_time(self, keeper: Keeper, share: float) -> bool:
+        """Whether its next wake takes no more than `share` of its time limit."""
+        most = share * keeper.release.settings.timeout_ms / 1000
+        return keeper.waking.expected(self._crowd.now) <= most
 
     def _awake(self, keeper: Keeper, now: float) -> Awake:
         name = keeper.release.id
@@ -172,11 +197,20 @@ class Surveyor:
             keep_warm=keeper.release.settings.keep_warm or _at_its_hour(keeper),
             busy=bool(seen and seen.waiting),
             memory_bytes=keeper.own_bytes,
+            in_time=self._in_time(keeper, TO_SLEEP),
         )
 
     def _used_bytes(self) -> int:
         """Of all workers, and of the zygotes, which are counted with all that their workers share."""
         return sum(self._zygotes_bytes.values()) + sum(keeper.own_bytes for keeper in self._keepers.values())
+
+
+def running() -> int:
+    """Processes of this machine that run or want to, this one apart."""
+    try:
+        return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0]) - 1
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def _at_its_hour(keeper: Keeper) -> bool:

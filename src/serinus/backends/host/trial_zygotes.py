@@ -43,7 +43,11 @@ class TrialLimits:
     background: bool = False
     """It gets the processors when nobody else wants them."""
 
+    nice: int = 5
+    """By which it gives way to the workers, which have callers."""
+
     def put_on(self, pid: int) -> None:
+        launch.give_way(pid, self.nice)
         launch.limit(pid, memory_bytes=self.memory_bytes, file_bytes=self.file_bytes)
         if self.background:
             launch.put_last(pid)
