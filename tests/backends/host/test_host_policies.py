@@ -74,6 +74,17 @@ def test_a_fresh_interpreter_says_what_a_wake_takes_only_until_one_is_forked():
     assert waking.expected(1.0) == pytest.approx(0.06)
 
 
+def test_what_is_known_of_wakes_outlives_the_host_until_one_is_measured():
+    waking = Waking()
+    waking.recall()
+    assert waking.expected(1.0) == 0.0
+    waking.recall(0.2)
+    assert waking.expected(1.0) == 0.2
+    waking.note(0.05, 1.0, forked=True)
+    waking.recall(9.0)
+    assert waking.expected(1.0) == 0.05
+
+
 def test_how_crowded_a_machine_is_follows_within_a_few_looks():
     crowd = Crowd(cores=2)
     for _ in range(4):

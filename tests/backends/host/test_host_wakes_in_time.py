@@ -44,7 +44,8 @@ class Sleeper:
         self.waking.note(0.1, 1.0, forked=True)
         self.renewable = False
 
-    def wake(self):
+    def wake(self, *, to_stay):
+        assert not to_stay, "it sleeps again when the machine is quiet"
         self.woken += 1
         self.asleep = False
 

@@ -205,9 +205,10 @@ class Keeper:
         if self._worker is not None and self._worker.record.ready and self._old is None:
             self._rest.set()
 
-    def wake(self) -> None:
-        """As a caller would, and it stays up for a while."""
-        self.stay_warm()
+    def wake(self, *, to_stay: bool = True) -> None:
+        """As a caller would. `to_stay`: it stays up for a while."""
+        if to_stay:
+            self.stay_warm()
         if self._asleep:
             self._called.set()
 

@@ -91,6 +91,11 @@ class Waking:
         if forked == self._forked:
             self._unhurried = [*self._unhurried, seconds / max(1.0, crowd)][-self._REMEMBERED :]
 
+    def recall(self, seconds: float = 0.0) -> None:
+        """What `expected` said on a quiet machine before this process was there; 0: nothing."""
+        if seconds and not self._unhurried:
+            self._unhurried.append(seconds)
+
     def expected(self, crowd: float) -> float:
         """Seconds; 0 where none was measured. `crowd`: processes that want to run, for each processor."""
         return max(self._unhurried, default=0.0) * max(1.0, crowd)

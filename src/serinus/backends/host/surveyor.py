@@ -34,7 +34,9 @@ from serinus.backends.host.worker import Launcher, Worker, interpreter
 
 log = logging.getLogger(__name__)
 
-_KNOWN = TypeAdapter(Mapping[str, tuple[float, bool]])
+_Kept = tuple[float, bool, float] | tuple[float, bool]
+"""Popularity, whether it slept, and the seconds that a wake takes, which an earlier version did not keep."""
+_KNOWN: TypeAdapter[Mapping[str, _Kept]] = TypeAdapter(Mapping[str, _Kept])
 
 _WEIGHED_AT_ONCE = 2
 """Workers that are measured at one look; of the others is known by how much they have grown."""
@@ -104,7 +106,10 @@ class Surveyor:
 
     def keep(self) -> None:
         """What the next host is to know. Nothing is lost by a full disk but that."""
-        known = {name: (self.popularity(name), keeper.asleep) for name, keeper in self._keepers.items()}
+        known: Mapping[str, _Kept] = {
+            name: (self.popularity(name), keeper.asleep, keeper.waking.expected(0.0))
+            for name, keeper in self._keepers.items()
+        }
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             new = self._file.with_name(self._file.name + ".new")
@@ -123,6 +128,8 @@ class Surveyor:
         for name, keeper in self._keepers.items():
             if name not in self._seen:
                 most = min(keeper.release.settings.max_workers or self._limits.cores, self._limits.cores)
+                if name in self._before:
+                    keeper.waking.recall(*self._before[name][2:])
                 self._seen[name] = _Seen(Demand(now, self.popularity(name)), Scaler(most))
             keeper.crowd = lambda: self._crowd.now
             seen = self._seen[name]
@@ -173,13 +180,12 @@ class Surveyor:
         """Those whose hours begin; and, where there is room, those that would not wake in time on a machine as busy as
         this one is now."""
         sleeping = {name: keeper for name, keeper in self._keepers.items() if keeper.asleep}
-        due = {name: "for its hours" for name, keeper in sleeping.items() if _at_its_hour(keeper)}
+        hours = {name for name, keeper in sleeping.items() if _at_its_hour(keeper)}
         room = self._used_bytes() < _ROOM * self._limits.memory_bytes
-        late = [name for name, keeper in sleeping.items() if room and not self._in_time(keeper, TO_STAY_ASLEEP)]
-        due = dict.fromkeys(late, "while a wake would take too long") | due
-        for name in to_wake({name: self.popularity(name) for name in due}, self._limits):
-            log.info("%s is woken %s", name, due[name])
-            self._keepers[name].wake()
+        late = {name for name, keeper in sleeping.items() if room and not self._in_time(keeper, TO_STAY_ASLEEP)}
+        for name in to_wake({name: self.popularity(name) for name in hours | late}, self._limits):
+            log.info("%s is woken %s", name, "for its hours" if name in hours else "while a wake would take too long")
+            self._keepers[name].wake(to_stay=name in hours)
 
     def _in_time(self, keeper: Keeper, share: float) -> bool:
         """Whether its next wake takes no more than `share` of its time limit."""
@@ -260,8 +266,8 @@ def size_of(worker: Worker, most: int | None, now: float, *, thorough: bool) -> 
     return worker.known.at(there) if worker.known else Memory(there, there)
 
 
-def _loaded(file: Path) -> Mapping[str, tuple[float, bool]]:
-    """Release -> popularity, and whether it slept. Empty where it cannot be read: then it is learnt anew."""
+def _loaded(file: Path) -> Mapping[str, _Kept]:
+    """By release. Empty where it cannot be read: then it is learnt anew."""
     with suppress(OSError, ValueError):
         return _KNOWN.validate_json(file.read_bytes())
     return {}
