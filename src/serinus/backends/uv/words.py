@@ -28,7 +28,10 @@ def _rule(pattern: str, message: str, hint: str = "", error: type[SerinusError] 
     return _Rule(re.compile(pattern, re.DOTALL), message, hint, error)
 
 
-_INDEX = "A package of your own index needs an --index-url line in the model's requirements.txt, or UV_INDEX_URL here."
+_INDEX = (
+    "A package of your own index needs an --extra-index-url line in the model's requirements.txt and "
+    "`serinus up --index URL`, or UV_INDEX_URL here."
+)
 
 # The first that fits is told.
 _RULES = (
