@@ -53,36 +53,44 @@ def test_short_memory_puts_to_sleep_also_what_would_not_wake_in_time():
 
 def test_a_wake_is_expected_to_take_as_long_as_the_slowest_of_late_times_how_busy_the_machine_is():
     waking = Waking()
-    assert waking.expected(10.0) == 0.0, "nothing is known yet"
+    assert waking.expected(10.0, 0.0) == 0.0, "nothing is known yet"
     for seconds in (0.05, 0.08, 0.04):
-        waking.note(seconds, 1.0, forked=True)
-    assert waking.expected(0.2) == pytest.approx(0.08)
-    assert waking.expected(4.0) == pytest.approx(0.32)
-    waking.note(0.6, 6.0, forked=True)  # slow because the machine was
-    assert waking.expected(1.0) == pytest.approx(0.1)
+        waking.note(seconds, 1.0, 0.0, forked=True)
+    assert waking.expected(0.2, 1.0) == pytest.approx(0.08)
+    assert waking.expected(4.0, 1.0) == pytest.approx(0.32)
+    waking.note(0.6, 6.0, 2.0, forked=True)  # slow because the machine was
+    assert waking.expected(1.0, 3.0) == pytest.approx(0.1)
     for _ in range(5):
-        waking.note(0.05, 1.0, forked=True)
-    assert waking.expected(1.0) == pytest.approx(0.05)
+        waking.note(0.05, 1.0, 4.0, forked=True)
+    assert waking.expected(1.0, 5.0) == pytest.approx(0.05)
+
+
+def test_one_slow_start_does_not_keep_a_release_awake_for_ever():
+    waking = Waking()
+    waking.note(0.05, 1.0, 0.0, forked=True)
+    waking.note(2.0, 1.0, 10.0, forked=True)
+    assert waking.expected(1.0, 20.0) == 2.0
+    assert waking.expected(1.0, 1000.0) == 0.05
 
 
 def test_a_fresh_interpreter_says_what_a_wake_takes_only_until_one_is_forked():
     waking = Waking()
-    waking.note(3.0, 1.0, forked=False)
-    assert waking.expected(1.0) == 3.0
-    waking.note(0.06, 1.0, forked=True)
-    waking.note(3.0, 1.0, forked=False)
-    assert waking.expected(1.0) == pytest.approx(0.06)
+    waking.note(3.0, 1.0, 0.0, forked=False)
+    assert waking.expected(1.0, 1.0) == 3.0
+    waking.note(0.06, 1.0, 2.0, forked=True)
+    waking.note(3.0, 1.0, 3.0, forked=False)
+    assert waking.expected(1.0, 4.0) == pytest.approx(0.06)
 
 
 def test_what_is_known_of_wakes_outlives_the_host_until_one_is_measured():
     waking = Waking()
-    waking.recall()
-    assert waking.expected(1.0) == 0.0
-    waking.recall(0.2)
-    assert waking.expected(1.0) == 0.2
-    waking.note(0.05, 1.0, forked=True)
-    waking.recall(9.0)
-    assert waking.expected(1.0) == 0.05
+    waking.recall(0.0, 0.0)
+    assert waking.expected(1.0, 0.0) == 0.0
+    waking.recall(0.2, 0.0)
+    assert waking.expected(1.0, 1.0) == 0.2
+    waking.note(0.05, 1.0, 2.0, forked=True)
+    waking.recall(9.0, 3.0)
+    assert waking.expected(1.0, 4.0) == 0.05
 
 
 def test_how_crowded_a_machine_is_follows_within_a_few_looks():

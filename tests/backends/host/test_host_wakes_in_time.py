@@ -41,7 +41,7 @@ class Sleeper:
         self.ready_workers = ()
         self.own_bytes, self.ready_since = 0, 0.0
         self.waking = Waking()
-        self.waking.note(0.1, 1.0, forked=True)
+        self.waking.recall(0.1, 0.0)
         self.renewable = False
 
     def wake(self, *, to_stay):

@@ -310,7 +310,6 @@ class Keeper:
             if old is not None:
                 await place.enter_async_context(self._places.successions.one(old.process.exited.done))
             async with self._turn(called):
-                begun = begun if called else clock()  # what nobody has called may have waited long for its turn
                 try:
                     worker = self._worker = await self._started()
                 except OSError as error:
@@ -322,7 +321,9 @@ class Keeper:
                 self._spawn(_until_gone(old, place.pop_all()))
         if report is not None and reason is None:
             since = self.ready_since = clock()
-            self.waking.note(since - begun, self.crowd(), forked=worker.forked)
+            # What nobody has called may have waited for its turn and for the zygote, as no wake does.
+            took = since - begun if called or not worker.forked else report.load_seconds or 0.0
+            self.waking.note(took, self.crowd(), since, forked=worker.forked)
             self._now_ready(worker, report)
             if await self._to_go(worker):
                 return "", clock() - since

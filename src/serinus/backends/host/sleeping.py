@@ -74,31 +74,40 @@ both in turn."""
 
 
 class Waking:
-    """How long a release's wakes take: as measured when they were, times how much busier the machine is now."""
+    """How long a release's wakes take: as measured when they were, times how much busier the machine is now. Times are
+    seconds of one monotonic clock."""
 
     _REMEMBERED = 5
+    _LATELY = 900.0
 
     def __init__(self) -> None:
-        self._unhurried: list[float] = []
+        self._unhurried: list[tuple[float, float]] = []
+        """When it was, and what it would have taken with the machine for itself."""
         self._forked = False
 
-    def note(self, seconds: float, crowd: float, *, forked: bool) -> None:
+    def note(self, seconds: float, crowd: float, now: float, *, forked: bool) -> None:
         """A start has taken so long, on a machine with `crowd` as below. One that was not forked says what a wake
         takes only as long as none was."""
         if forked and not self._forked:
             self._unhurried.clear()
             self._forked = True
         if forked == self._forked:
-            self._unhurried = [*self._unhurried, seconds / max(1.0, crowd)][-self._REMEMBERED :]
+            self._unhurried = [*self._unhurried, (now, seconds / max(1.0, crowd))][-self._REMEMBERED :]
 
-    def recall(self, seconds: float = 0.0) -> None:
-        """What `expected` said on a quiet machine before this process was there; 0: nothing."""
+    def recall(self, seconds: float, now: float) -> None:
+        """What `unhurried` was before this process was there; 0: nothing."""
         if seconds and not self._unhurried:
-            self._unhurried.append(seconds)
+            self._unhurried.append((now, seconds))
 
-    def expected(self, crowd: float) -> float:
-        """Seconds; 0 where none was measured. `crowd`: processes that want to run, for each processor."""
-        return max(self._unhurried, default=0.0) * max(1.0, crowd)
+    def unhurried(self, now: float) -> float:
+        """With the machine for itself: as the slowest of late, or the quickest of before, so that one slow start does
+        not keep the release awake for ever. 0 where none was measured."""
+        lately = [seconds for at, seconds in self._unhurried if now - at < self._LATELY]
+        return max(lately) if lately else min((seconds for _, seconds in self._unhurried), default=0.0)
+
+    def expected(self, crowd: float, now: float) -> float:
+        """`crowd`: processes that want to run, for each processor."""
+        return self.unhurried(now) * max(1.0, crowd)
 
 
 class Crowd:

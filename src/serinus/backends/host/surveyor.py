@@ -106,8 +106,9 @@ class Surveyor:
 
     def keep(self) -> None:
         """What the next host is to know. Nothing is lost by a full disk but that."""
+        now = asyncio.get_running_loop().time()
         known: Mapping[str, _Kept] = {
-            name: (self.popularity(name), keeper.asleep, keeper.waking.expected(0.0))
+            name: (self.popularity(name), keeper.asleep, keeper.waking.unhurried(now))
             for name, keeper in self._keepers.items()
         }
         try:
@@ -129,7 +130,7 @@ class Surveyor:
             if name not in self._seen:
                 most = min(keeper.release.settings.max_workers or self._limits.cores, self._limits.cores)
                 if name in self._before:
-                    keeper.waking.recall(*self._before[name][2:])
+                    keeper.waking.recall(sum(self._before[name][2:]), now)
                 self._seen[name] = _Seen(Demand(now, self.popularity(name)), Scaler(most))
             keeper.crowd = lambda: self._crowd.now
             seen = self._seen[name]
@@ -190,7 +191,7 @@ class Surveyor:
     def _in_time(self, keeper: Keeper, share: float) -> bool:
         """Whether its next wake takes no more than `share` of its time limit."""
         most = share * keeper.release.settings.timeout_ms / 1000
-        return keeper.waking.expected(self._crowd.now) <= most
+        return keeper.waking.expected(self._crowd.now, asyncio.get_running_loop().time()) <= most
 
     def _awake(self, keeper: Keeper, now: float) -> Awake:
         name = keeper.release.id
