@@ -103,6 +103,11 @@ rollout:
         ("serving: {workers: true}", "serving.workers: expected 'auto' or a number, got true"),
         ("serving: {max_waiting: 0}", "serving.max_waiting: expected at least 1, got 0"),
         ("serving: {unlogged: refused}", "did you mean refuse?"),
+        ("serving: {protocols: []}", "serving.protocols: expected at least one of open-inference, invocations"),
+        (
+            "serving: {protocols: [rest]}",
+            "serving.protocols[0]: expected one of open-inference, invocations, got 'rest'",
+        ),
         ("serving: {compile: on}", "serving.compile: expected one of auto, off, got 'on'"),
         ("serving: {warm: on}", "serving.warm: expected true, false or a list of {from: TIME, to: TIME}, got 'on'"),
         ("serving: {warm: on}", "did you mean true?"),

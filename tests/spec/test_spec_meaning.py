@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from serinus.core.rollout import Policy, Step, Tolerance
 from serinus.core.values import CacheSettings, ServingSettings, WarmHours
+from serinus.engine.build import release_id
 from serinus.spec import accepts, compiles, load, policy, reference, schema, settings, slow_ms, steps
 from serinus.spec.fields import described
 
@@ -49,6 +50,23 @@ def test_serving_settings_are_what_was_written() -> None:
     spec = load(f"model: m\nserving: {serving}\ngates: {{accept: [one-at-a-time]}}")
     assert settings(spec) == ServingSettings(1000, 0.5, 2048, False, "p", 2**30, cpu_limit=0.5)
     assert accepts(spec) == {"one-at-a-time"}
+
+
+def test_a_model_may_be_served_by_one_protocol_alone_written_in_any_order() -> None:
+    usual = load("model: m\nserving: {protocols: [invocations, open-inference, invocations]}")
+    assert settings(usual) == ServingSettings()
+    alone = settings(load("model: m\nserving: {protocols: [invocations]}"))
+    assert alone == ServingSettings(protocols=("invocations",))
+    digests = ("m", "1", "a" * 64, "e" * 64)
+    assert release_id(*digests, ServingSettings(), None) == "m-1-5a3751"
+    assert release_id(*digests, alone, None) != "m-1-5a3751"
+
+
+def test_a_model_without_a_score_has_no_alerts_to_judge() -> None:
+    spec = load("model: m\nserving: {score: none}")
+    assert settings(spec) == ServingSettings(scored=False)
+    assert policy(spec).alerts is None
+    assert settings(load("model: m\nserving: {score: null}")) == ServingSettings()
 
 
 def test_speed_settings_are_what_was_written() -> None:

@@ -100,6 +100,7 @@ deployments = st.builds(
         workers=st.just("auto") | st.integers(1, 1_024),
         warm=st.booleans() | st.lists(hours(), max_size=3).map(tuple),
         unlogged=st.sampled_from(["answer", "refuse"]),
+        protocols=st.sampled_from([("open-inference", "invocations"), ("open-inference",), ("invocations",)]),
     ),
     alerts=st.builds(Alerts, budget=shares, threshold=st.none() | numbers),
     gates=st.builds(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Settings:
     batch_rows: int = 64
     max_waiting: int = 256
     unlogged: str = "answer"
+    scored: bool = True
+    protocols: Sequence[str] = ("open-inference", "invocations")
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:

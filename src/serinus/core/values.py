@@ -184,6 +184,10 @@ class ServingSettings:
     """Within them woken, and not put to sleep."""
     unlogged: str = "answer"
     """What becomes of a request whose record there is no room for: `answer` (and count the loss) or `refuse` (503)."""
+    scored: bool = True
+    """False: the answers hold no score, so none is recorded and alerts are not judged."""
+    protocols: tuple[str, ...] = ("open-inference", "invocations")
+    """By which it is asked for predictions; a request by another one is refused."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from serinus.core.rollout import Policy, Step, Tolerance
 from serinus.core.values import WHOLE, CacheSettings, ServingSettings
 from serinus.spec.hours import ALWAYS, warm_hours
 from serinus.spec.schema import ModelDeployment, Rare, Ratio, RolloutStep
-from serinus.spec.serving import Batch
+from serinus.spec.serving import NO_SCORE, Batch
 
 LEAST_OF_CANDIDATE = 5_000
 """Just under the 5,100 clean requests that clear an error budget of 0.1%, so that the minimum seldom adds a wait."""
@@ -22,7 +22,7 @@ def policy(spec: ModelDeployment) -> Policy:
         fallbacks=_rare(watch.fallbacks),
         missing=_rare(watch.missing),
         slow=_ratio(watch.slow),
-        alerts=_ratio(watch.alerts) if watch.alerts else None,
+        alerts=_ratio(watch.alerts) if watch.alerts and spec.serving.score != NO_SCORE else None,
         alpha=watch.alpha,
         beta=watch.beta,
     )
@@ -48,7 +48,7 @@ def settings(spec: ModelDeployment) -> ServingSettings:
         timeout_ms=round(serving.timeout.total_seconds() * 1000),
         fallback_score=serving.fallback.score if serving.fallback else None,
         max_body_bytes=serving.max_body,
-        score_output=serving.score,
+        score_output=None if serving.score == NO_SCORE else serving.score,
         memory_limit_bytes=serving.memory,
         cpu_limit=serving.cpu,
         cache=CacheSettings(serving.cache.size, serving.cache.ttl.total_seconds()) if serving.cache else None,
@@ -59,6 +59,8 @@ def settings(spec: ModelDeployment) -> ServingSettings:
         keep_warm=serving.warm == ALWAYS,
         warm_hours=() if serving.warm == ALWAYS else tuple(map(warm_hours, serving.warm)),
         unlogged=serving.unlogged,
+        scored=serving.score != NO_SCORE,
+        protocols=serving.protocols,
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from serinus.spec.hours import Warm
-from serinus.spec.quantities import Duration, Size, format_duration
+from serinus.spec.quantities import Duration, Kind, Size, format_duration, wrong
 from serinus.spec.section import Section, conflict, or_word, or_words
 
 
@@ -36,6 +36,21 @@ class Batch(Section):
     rows: int = Field(default=64, ge=2, le=65_536, description="Most rows that are predicted together.")
 
 
+PROTOCOLS = ("open-inference", "invocations")
+NO_SCORE = "none"
+_SOME_PROTOCOL = Kind("protocols", f"at least one of {', '.join(PROTOCOLS)}")
+
+
+def _each_once(value: tuple[str, ...]) -> tuple[str, ...]:
+    """In one order, so that the order in which they are written makes no other release."""
+    if not value:
+        raise wrong(_SOME_PROTOCOL)
+    return tuple(protocol for protocol in PROTOCOLS if protocol in value)
+
+
+Protocols = Annotated[tuple[Literal["open-inference", "invocations"], ...], AfterValidator(_each_once)]
+
+
 class Serving(Section):
     """How a release answers. A change of it makes another release."""
 
@@ -53,8 +68,15 @@ class Serving(Section):
     score: str | None = Field(
         default=None,
         min_length=1,
-        description="The output, or the column of the output, that is the score. null: the last column of the first "
-        "output, which is the positive class of a binary classifier.",
+        description="The output, the column of the output or the key of the answer's objects that is the score: a "
+        "number, true or false. null: the last column of the first output, which is the positive class of a binary "
+        "classifier. `none`: the model answers no score; alerts are not judged and quality is not compared.",
+    )
+    protocols: Protocols = Field(
+        default=PROTOCOLS,
+        description="By which callers may ask for predictions: `open-inference` (REST, binary and gRPC) and "
+        "`invocations` (MLflow's scoring protocol). A model whose answers tensors cannot carry, such as a dictionary "
+        "for each row, is served with `[invocations]`.",
     )
     memory: Size | None = Field(
         default=None,

@@ -92,10 +92,15 @@ def test_alerts_are_rows_from_the_releases_own_threshold_on(database, of) -> Non
     assert count(database, [of(scores=[0.99], split="s2")], Watch("s2", "r1", MODEL, {}, 50.0)).alerts == 0
 
 
-@pytest.mark.parametrize("scores", [None, [], [None], [0.1, None]])
+@pytest.mark.parametrize("scores", [None, [None], [0.1, None]])
 def test_an_answer_without_a_score_for_every_row_is_missing_and_still_an_answer(database, of, scores) -> None:
     counts = count(database, [of(scores=scores)])
     assert (counts.missing, counts.answered, counts.errors) == (1, 1, 0)
+
+
+def test_a_release_that_is_declared_to_answer_no_score_lacks_none(database, of) -> None:
+    counts = count(database, [of(rows=3, scores=[])])
+    assert (counts.missing, counts.alerts, counts.answered, counts.rows) == (0, 0, 1, 3)
 
 
 def test_an_entitys_first_event_of_a_kind_is_counted_once_however_often_it_happens(database, of) -> None:
@@ -289,7 +294,7 @@ def happenings(said: dict[str, Any], watch: Watch) -> dict[str, int]:
         "errors": int(failed),
         "slow": int(error == "timeout" or status == 504 or said["ms"] > watch.slow_ms),
         "fallbacks": int(fallback),
-        "missing": int(answered and (not scores or None in scores)),
+        "missing": int(answered and (scores is None or None in scores)),
         "alerts": len(alerts) if answered else 0,
     }
 

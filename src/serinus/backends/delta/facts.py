@@ -81,10 +81,12 @@ def _where(errors: Sequence[str | None], holds: Callable[[str | None], bool]) ->
 
 
 def _look_at(scores: Sequence[Numbers], thresholds: Floats) -> tuple[Integers, Booleans]:
-    """Rows whose score reaches its record's threshold, and whether a record lacks a score."""
+    """Rows whose score reaches its record's threshold, and whether a record lacks a score. A model that is declared to
+    answer none lacks nothing: its records have an empty list."""
     lengths = np.fromiter((len(one) if one else 0 for one in scores), np.int64, len(scores))
     flat = np.array(list(chain.from_iterable(filter(None, scores))), dtype=np.float64)
     place = np.repeat(np.arange(len(scores)), lengths)
     alerts = np.bincount(place, flat >= thresholds[place], len(scores)).astype(np.int64)
     gaps = np.bincount(place, ~np.isfinite(flat), len(scores))
-    return alerts, (lengths == 0) | (gaps > 0)
+    absent = np.fromiter((one is None for one in scores), np.bool_, len(scores))
+    return alerts, absent | (gaps > 0)
