@@ -360,7 +360,7 @@ def test_without_a_signature_the_model_gets_what_was_sent() -> None:
     served = Served(lambda frame: frame["amount"], Signature())
     two = [tensor("amount", "FP64", [7.5]), tensor("hour", "INT64", [1])]
     assert served.infer({"inputs": two})[1]["outputs"][0]["data"] == [7.5]
-    assert served.invoke({"dataframe_records": [{"amount": 1}]})[1] == {"predictions": [1]}
+    assert served.invoke({"dataframe_records": [{"amount": 1}]})[1] == {"predictions": [{"amount": 1}]}
     assert served.invoke({"dataframe_records": []})[0] == 400
 
 
@@ -417,7 +417,7 @@ def leaves(_: Any) -> Any:
         (lambda _: np.array([1.0, 2.0]), "wrong-rows"),
         (lambda _: 0.5, "bad-answer"),
         (lambda _: None, "bad-answer"),
-        (lambda _: [object()], "bad-answer"),
+        (lambda frame: [object()] * len(frame), "bad-answer"),
     ],
 )
 def test_a_model_that_fails_is_a_500_without_its_message_or_the_marked_fallback(

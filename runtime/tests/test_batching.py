@@ -12,10 +12,11 @@ import pytest
 
 from serinus_runtime.batching import LATE, Batcher, Outcome
 from serinus_runtime.binding import inputs_of
+from serinus_runtime.described import Answers
 from serinus_runtime.errors import ModelFailure, RequestError
 from serinus_runtime.inputs import Bound
 from serinus_runtime.model import Answer
-from serinus_runtime.outputs import Output, check_rows, outputs_of
+from serinus_runtime.outputs import Output, check_rows
 from serinus_runtime.overload import refusal, retry_after
 from serinus_runtime.payload import Payload, Table, Tensor, Tensors
 from serinus_runtime.signature import Column, Signature, TensorSpec
@@ -62,6 +63,7 @@ class Doubling:
 
     def __init__(self, signature: Signature = NUMBERS, answer: Callable[[Any], Any] = lambda x: 2 * x) -> None:
         self.signature = signature
+        self.answers = Answers(signature)
         self.seen: list[Output] = []
         self.calls: list[list[list[Any]]] = []
         self._inputs = inputs_of(signature)
@@ -82,7 +84,7 @@ class Doubling:
         if (numbers > 1000).any():
             raise RequestError("out of range")
         result = self._answer(numbers)
-        outputs = outputs_of(result, [spec.name for spec in self.signature.outputs])
+        outputs = self.answers.read(result)
         check_rows(outputs, len(bound.rows))
         return Answer(result, outputs)
 

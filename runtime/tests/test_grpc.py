@@ -273,15 +273,27 @@ def test_fp16_is_answered_raw_because_it_has_no_typed_contents(inference: grpc.G
     assert list(answer.raw_output_contents) == [struct.pack("<e", 0.5), struct.pack("<d", 2.0)]
 
 
-def test_a_missing_number_is_nan_and_other_objects_are_json(inference: grpc.GrpcInference) -> None:
-    outputs = [Output("a", "FP64", [2], [None, 1.0]), Output("b", "BYTES", [3], [None, True, {"k": "é\ud800"}])]
+def test_a_missing_number_is_nan_and_bytes_are_bytes(inference: grpc.GrpcInference) -> None:
+    outputs = [Output("a", "FP64", [2], [None, 1.0]), Output("b", "BYTES", [2], ["é\ud800", b"\xff\0"])]
     for raw in (False, True):
         answer = answered(inference.reply(None, outputs, Asked(Tensors(()), raw=raw)))
         if not raw:
             assert np.isnan(answer.outputs[0].contents.fp64_contents[0])
-            assert list(answer.outputs[1].contents.bytes_contents)[:2] == [b"null", b"true"]
+            assert list(answer.outputs[1].contents.bytes_contents) == [b"\xc3\xa9?", b"\xff\0"]
         else:
             assert np.isnan(struct.unpack("<2d", answer.raw_output_contents[0])[0])
+            assert answer.raw_output_contents[1] == b"\3\0\0\0\xc3\xa9?\2\0\0\0\xff\0"
+
+
+@pytest.mark.parametrize("datatype", ["INT64", "BOOL", "BYTES"])
+def test_a_missing_value_of_what_is_no_float_is_refused_with_the_outputs_name(
+    inference: grpc.GrpcInference, datatype: str
+) -> None:
+    outputs = [Output("a", "FP64", [1], [1.0]), Output("b", datatype, [1], [None])]
+    for raw in (False, True):
+        with pytest.raises(RequestError, match="output 'b' has a missing value"):
+            inference.reply(None, outputs, Asked(Tensors(()), raw=raw))
+        inference.reply(None, outputs, Asked(Tensors(()), wanted=("a",), raw=raw))
 
 
 def test_a_number_that_its_datatype_cannot_hold_is_the_models_failure(inference: grpc.GrpcInference) -> None:

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from serinus_runtime import accelerators
 from serinus_runtime.application import Application
 from serinus_runtime.config import Config, Settings
+from serinus_runtime.described import Answers
 from serinus_runtime.errors import ModelFailure
 from serinus_runtime.http1 import Request
 from serinus_runtime.inputs import Bound, ColumnInputs
 from serinus_runtime.layouts import Layouts
 from serinus_runtime.model import Answer
 from serinus_runtime.oip import OpenInference
-from serinus_runtime.outputs import outputs_of
 from serinus_runtime.payload import Table
 from serinus_runtime.records import FIELDS
 from serinus_runtime.responses import Response
@@ -36,6 +36,7 @@ class Tells:
 
     def __init__(self, *, rows: bool = True, fails: bool = False, wide: bool = False) -> None:
         self.signature = SIGNATURE
+        self.answers = Answers(SIGNATURE)
         self.seen: list[Any] = []
         self.short = 0
         self._inputs = ColumnInputs(SIGNATURE)
@@ -50,7 +51,7 @@ class Tells:
     def predict(self, bound: Bound, params: Any = None) -> Answer:
         bound.data()  # refuses what does not fit
         result = np.concatenate([self._told(row) for row in bound.rows])
-        return Answer(result, outputs_of(result))
+        return Answer(result, self.answers.read(result))
 
     def _told(self, row: Sequence[Any]) -> Any:
         if row[0] == 13.0 and self._fails:

@@ -140,6 +140,13 @@ def test_the_input_example_must_be_answered_whole() -> None:
     assert example(ExampleEvidence(2, (0.1, None))).evidence["missing"] == [1]
     assert example(ExampleEvidence(2, (0.1,))).outcome is Outcome.FAIL
     assert "timeout" in example(ExampleEvidence(2, error="timeout")).summary
+    labels = example(ExampleEvidence(2, (None, None)))
+    assert labels.outcome is Outcome.FAIL
+    assert "2 of 2 rows of the input example got no finite score" in labels.summary
+    assert "`serving.score: none`" in labels.summary
+    assert "docs/answers.md" in labels.summary
+    assert example(ExampleEvidence(2, (None, None), scored=False)).outcome is Outcome.PASS
+    assert example(ExampleEvidence(2, error="timeout", scored=False)).outcome is Outcome.FAIL
     absent = example(ExampleEvidence(None))
     assert (absent.outcome, absent.evidence["blocking"]) == (Outcome.INCONCLUSIVE, False)
 

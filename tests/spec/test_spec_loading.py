@@ -148,6 +148,11 @@ def test_a_mistake_is_answered_with_what_was_meant(line: str, said: str) -> None
     assert said in problem
 
 
+def test_a_model_without_a_score_has_no_cache() -> None:
+    (said,) = problems("model: m\nserving: {score: none, cache: on}")
+    assert "serving.cache: expected 'off' where score is 'none', got 'on'" in said
+
+
 @pytest.mark.parametrize("asked", ["cache: on", "batch: {delay: 1ms}"])
 def test_answers_of_a_model_that_must_be_asked_one_at_a_time_are_neither_kept_nor_given_together(asked: str) -> None:
     (problem,) = problems(f"model: m\nserving:\n  {asked}\ngates: {{accept: [one-at-a-time]}}")

@@ -26,7 +26,7 @@ from serinus_runtime.overload import refusal, retry_after
 from serinus_runtime.predictor import Predictor
 from serinus_runtime.records import Record
 from serinus_runtime.responses import Pending, Response, error_response
-from serinus_runtime.routes import Route, Scoring, routes_of
+from serinus_runtime.routes import MODEL_INFER, Route, Scoring, routes_of, unserved
 
 _TOO_LATE = "too late: the caller's time is up"
 _FULL = "predictions are not made while their records cannot be kept; try again"
@@ -71,11 +71,11 @@ class Application:
         self._columns = model.signature.columns
         # Not every model has it.
         self._predict_row: Callable[[Sequence[Any]], Any] | None = getattr(model, "predict_row", None)
-        self._posts = routes_of(config.model, config.version, model.signature)
+        self._scored = config.settings.scored
+        self._posts = routes_of(config.model, config.version, model.signature, config.settings.protocols)
+        self._unserved = unserved(config.model, config.version, config.settings.protocols)
         self._server = {"name": "serinus", "version": __version__, "extensions": ["binary_tensor_data"]}
-        self._described = metadata(config.model, config.version, model.signature, model.seen)
-        self._gets = self._plain_paths(config.model, config.version)
-        self._calls = grpc.calls(config.model, config.version, self._server, self._described)
+        self._describe()
 
     def handle(self, request: Request) -> Response | Pending:
         route = self._posts.get(request.target)
@@ -83,8 +83,18 @@ class Application:
             return self._score(request, route)
         return self._other(request)
 
-    def _plain_paths(self, name: str, version: str) -> dict[str, Response]:
-        described = _json(self._described)
+    def _describe(self) -> None:
+        """Once more when the first answer was seen, where there was no warm-up."""
+        model, name, version = self._model, self._config.model, self._config.version
+        self._settled = model.answers.settled
+        described = metadata(name, version, model.signature, model.answers.described)
+        self._gets = self._plain_paths(name, version, _json(described))
+        self._calls = grpc.calls(name, version, self._server, described)
+        said = self._unserved.get(MODEL_INFER.decode())
+        if said is not None:
+            self._calls[MODEL_INFER] = grpc.refusing(said)
+
+    def _plain_paths(self, name: str, version: str, described: Response) -> dict[str, Response]:
         ready = _json({"name": name, "ready": True})
         library = loaded("mlflow")
         mlflow_version = str(library.__version__ if library is not None else "").encode()
@@ -123,6 +133,8 @@ class Application:
         return scoring.error(503, why, call.head + b"retry-after: %d\r\n" % seconds)
 
     def _other(self, request: Request) -> Response | Pending:
+        if not self._settled and self._model.answers.settled:
+            self._describe()
         call = self._calls.get(request.target)
         if call is not None and request.method == b"POST":
             return call(request)
@@ -139,6 +151,8 @@ class Application:
                 return self._score(request, route)
             return error_response(405, "predictions are asked for with POST", b"allow: POST\r\n")
         answer = self._gets.get(path)
+        if path in self._unserved:
+            return error_response(404, self._unserved[path])
         if answer is None:
             return error_response(404, f"there is nothing at this path; this is model {self._config.model}")
         if request.method not in (b"GET", b"HEAD"):
@@ -190,7 +204,8 @@ class Application:
             values = answer[0] if type(answer[0]) is list else answer
         else:
             values = entry.value.answer.outputs[0].data
-        layout, scores, inputs = found.layout, [as_score(values[-1])], b"[%b]" % found.text
+        layout, inputs = found.layout, b"[%b]" % found.text
+        scores = [as_score(values[-1])] if self._scored else []
         response = Response(200, b"%b%b%b" % (layout.before, encode(values), layout.after), call.head)
         self._keep_row(call, 1, layout.names, inputs, scores, cached=entry is not None)
         if memory is not None and key is not None:
@@ -321,10 +336,13 @@ class Application:
             return self._settings.score_output
         if self._model.seen:
             return self._model.seen[0].name
-        names = self._model.signature.output_names
-        return names[0] if names and names[0] else DEFAULT_NAME
+        described = self._model.answers.described
+        return described[0].name if described else DEFAULT_NAME
 
     def _scores(self, outputs: Sequence[Output]) -> Scores:
+        """Empty for a release that is declared to answer none."""
+        if not self._scored:
+            return []
         try:
             return scores_of(outputs[score_index(outputs, self._settings.score_output)])
         except KeyError:  # this once the model left out the output that holds the score

@@ -18,7 +18,6 @@ from serinus_runtime.errors import ModelFailure, RequestError
 from serinus_runtime.inputs import ArrayBound, Bound, TableBound
 from serinus_runtime.libraries import library
 from serinus_runtime.model import Answer
-from serinus_runtime.outputs import outputs_of
 from serinus_runtime.predictor import Predictor
 
 
@@ -73,7 +72,6 @@ class Batcher:
         """`delay`: seconds. `callers`: how many there are that could ask at this moment, each one request at a time;
         None: nobody knows. `clock`: what deadlines are by."""
         self._model = model
-        self._names = model.signature.output_names
         self._timer = timer
         self._delay = delay
         self._most_rows = most_rows
@@ -184,8 +182,8 @@ class Batcher:
         try:
             answer = self._model.predict(_joined([item.bound for item in items]))
             ends = [sum(sizes[: n + 1]) for n in range(len(sizes))]
-            results = [_part(answer.result, end - size, end) for size, end in zip(sizes, ends)]
-            return [Answer(result, outputs_of(result, self._names)) for result in results]
+            results = [_part(answer.result, end - size, end, sum(sizes)) for size, end in zip(sizes, ends)]
+            return [Answer(result, self._model.answers.read(result)) for result in results]
         except Exception:  # noqa: BLE001
             # Whatever it was, each of them gets its own answer or its own error.
             return None
@@ -240,13 +238,14 @@ def _joined(bounds: Sequence[Bound]) -> Bound:
     return ArrayBound(data, first.columns, rows)
 
 
-def _part(result: Any, start: int, end: int) -> Any:
-    """The rows from `start` to before `end`, as the model would have answered them alone."""
+def _part(result: Any, start: int, end: int, rows: int) -> Any:
+    """The rows from `start` to before `end` of `rows`, as the model would have answered them alone. ModelFailure: it
+    has not one part for each row, such as a text for all of them."""
     if isinstance(result, dict):
-        return {name: _part(value, start, end) for name, value in result.items()}
+        return {name: _part(value, start, end, rows) for name, value in result.items()}
+    by_rows = isinstance(result, (list, tuple)) or bool(getattr(result, "shape", None))
+    if not by_rows or len(result) != rows:
+        raise ModelFailure(f"{type(result).__name__} answers cannot be taken apart", "bad-answer")
     if hasattr(result, "iloc"):
         return result.iloc[start:end].reset_index(drop=True)
-    try:
-        return result[start:end]
-    except TypeError as error:
-        raise ModelFailure(f"{type(result).__name__} answers cannot be taken apart", "bad-answer") from error
+    return result[start:end]

@@ -9,6 +9,7 @@ import struct
 from typing import Any, Sequence
 
 from serinus_runtime.errors import ModelFailure, RequestError
+from serinus_runtime.outputs import Output
 
 _FORMATS = {
     "BOOL": "?", "INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q", "UINT8": "B", "UINT16": "H", "UINT32": "I",
@@ -91,13 +92,24 @@ def pack(data: Sequence[Any], datatype: str) -> bytes:
         raise ModelFailure(f"the model answered a value that is no {datatype}", "bad-answer") from error
 
 
+def check_present(output: Output) -> None:
+    """RequestError: a value is missing, and bytes of this datatype have no form for that. Floats have NaN."""
+    if not output.datatype.startswith("FP") and None in output.data:
+        raise RequestError(
+            f"output '{output.name}' has a missing value, for which bytes of {output.datatype} have no form: "
+            "ask for it as JSON, which has null, or leave it out of `outputs`"
+        )
+
+
 def with_nan(values: Sequence[Any]) -> Sequence[Any]:
     """NaN in the place of each None."""
     return [_NOT_A_NUMBER if value is None else value for value in values] if None in values else values
 
 
 def bytes_of(value: Any) -> bytes:
-    """One element of a BYTES tensor: a string as UTF-8, anything else as JSON."""
+    """One element of a BYTES tensor: bytes as they are, a string as UTF-8, anything else as JSON."""
+    if isinstance(value, bytes):
+        return value
     text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
     # A lone surrogate, which JSON can escape, has no UTF-8.
     return text.encode("utf-8", "replace")

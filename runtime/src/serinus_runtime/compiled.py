@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
+from serinus_runtime.described import Answers
 from serinus_runtime.errors import ModelFailure, RequestError, StartFailure
 from serinus_runtime.features import Encoder, Feature, completed
 from serinus_runtime.inputs import Bound, ColumnInputs, TableBound
@@ -19,7 +20,7 @@ from serinus_runtime.invocations import Invocations
 from serinus_runtime.libraries import library
 from serinus_runtime.loading import example_of
 from serinus_runtime.model import Answer
-from serinus_runtime.outputs import Output, outputs_of, score_index
+from serinus_runtime.outputs import Output
 from serinus_runtime.payload import Payload, Rows
 from serinus_runtime.signature import Signature, read_mlmodel, signature_of
 
@@ -42,7 +43,13 @@ class CompiledModel:
     `Model`."""
 
     def __init__(
-        self, graph: bytes, plan: Mapping[str, Any], signature: Signature, *, one_at_a_time: bool = False
+        self,
+        graph: bytes,
+        plan: Mapping[str, Any],
+        signature: Signature,
+        *,
+        one_at_a_time: bool = False,
+        protocols: Sequence[str] = (),
     ) -> None:
         self.signature = signature
         self.notes: list[str] = []
@@ -51,8 +58,9 @@ class CompiledModel:
         self.way = WAY
         self.proven = ""
         self._inputs = ColumnInputs(signature)
-        self._names = signature.output_names
+        self.answers = Answers(signature)
         self._one_at_a_time = one_at_a_time
+        self._protocols = protocols
         self._features = [Feature.of(part, column) for part, column in zip(plan["columns"], signature.columns)]
         self._encoder = Encoder(self._features)
         self._session = _session(graph)
@@ -80,7 +88,7 @@ class CompiledModel:
         if isinstance(bound, TableBound) and bound.frames is not self._inputs.frames:
             rows = completed(self._features, bound.frames.columns, rows)
         result = self.predict_rows(rows)
-        return Answer(result, outputs_of(result, self._names))
+        return Answer(result, self.answers.read(result))
 
     def predict_rows(self, rows: Rows) -> Any:
         """The same for rows in the signature's order: an array of what the original answers, a row each."""
@@ -101,18 +109,16 @@ class CompiledModel:
         return self._session.run(self._output, {self._input: matrix})[0]
 
     def warm_up(self, example: Mapping[str, Any], score_output: str | None = None) -> None:
-        """StartFailure: it does not answer the model's own example, or not with `score_output`."""
+        """StartFailure: it does not answer the model's own example, or with what cannot be sent."""
         try:
             bound = self.bind(Invocations(self.signature).parse_object(example).payload)
             began = time.perf_counter()
-            self.seen = self.predict(bound).outputs
+            answer = self.predict(bound)
             self.warm_up_ms = round((time.perf_counter() - began) * 1000, 3)
         except (RequestError, ModelFailure) as error:
             raise StartFailure(f"the compiled model does not answer the model's own input example: {error}") from error
-        try:
-            score_index(self.seen, score_output)
-        except KeyError as error:
-            raise StartFailure(f"`score_output`: {error.args[0]}") from error
+        self.answers.check(answer.result, answer.outputs, self._protocols, score_output)
+        self.seen = answer.outputs
 
 
 _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(int64)": "int64",
@@ -151,6 +157,7 @@ def read(
     digest: str | None = None,
     one_at_a_time: bool = False,
     score_output: str | None = None,
+    protocols: Sequence[str] = (),
 ) -> CompiledModel:
     """Loads and warms up with the artifact's input example. StartFailure says in words what does not work; Damaged:
     the files are gone or do not have `digest`."""
@@ -160,7 +167,7 @@ def read(
         graph = (directory / "model.onnx").read_bytes()
         plan = json.loads((directory / "plan.json").read_text(encoding="utf-8"))
         mlmodel = read_mlmodel(directory)
-        model = CompiledModel(graph, plan, signature_of(mlmodel), one_at_a_time=one_at_a_time)
+        model = CompiledModel(graph, plan, signature_of(mlmodel), one_at_a_time=one_at_a_time, protocols=protocols)
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise StartFailure(f"the compiled model cannot be read: {type(error).__name__}") from error
     example = example_of(artifact, mlmodel)

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
+PROTOCOLS = ("open-inference", "invocations")
+"""By which predictions can be asked for."""
+
 
 @dataclass(frozen=True)
 class CacheSettings:
@@ -30,7 +33,7 @@ class Settings:
     max_waiting: int = 256
     unlogged: str = "answer"
     scored: bool = True
-    protocols: Sequence[str] = ("open-inference", "invocations")
+    protocols: Sequence[str] = PROTOCOLS
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:

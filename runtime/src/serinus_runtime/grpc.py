@@ -15,6 +15,7 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 from urllib.parse import quote
 
 from serinus_runtime import binary, protobuf
+from serinus_runtime.described import check_sendable
 from serinus_runtime.errors import ModelFailure, RequestError
 from serinus_runtime.http1 import Request
 from serinus_runtime.oip import DATATYPES, Asked, chosen
@@ -28,7 +29,7 @@ from serinus_runtime.signature import Param
 
 SERVICE = "/inference.GRPCInferenceService"
 CONTENT_TYPE = b"application/grpc"
-_STATUSES = {400: 3, 404: 5, 408: 4, 413: 8, 415: 12, 500: 13, 503: 14, 504: 4}
+_STATUSES = {400: 3, 404: 5, 408: 4, 413: 8, 415: 12, 500: 13, 501: 12, 503: 14, 504: 4}
 """gRPC's statuses of the HTTP statuses that the worker answers with (grpc.io/docs/guides/status-codes)."""
 _UNKNOWN = 2
 # Which field of InferTensorContents holds the values of a datatype. FP16 has none: it is sent raw.
@@ -120,8 +121,13 @@ class GrpcInference:
         return Asked(Tensors(tuple(tensors)), params, identity or None, names, raw=bool(raw))
 
     def reply(self, result: Any, outputs: Sequence[Output], asked: Asked, head: bytes = b"") -> Response:  # noqa: ARG002
-        """RequestError: an output was asked for that the model does not have."""
-        return Answered(self._message(chosen(outputs, asked.wanted), asked), head)
+        """RequestError: an output was asked for that the model does not have, or one has a missing value for which the
+        protocol has no form. ModelFailure: tensors cannot carry one of them."""
+        outputs = chosen(outputs, asked.wanted)
+        check_sendable(outputs)
+        for output in outputs:
+            binary.check_present(output)
+        return Answered(self._message(outputs, asked), head)
 
     def fallback(self, score: float, rows: int, name: str, reason: str, asked: Asked, head: bytes = b"") -> Response:
         parameters = _parameter(4, "fallback", number_field(1, 1))
@@ -282,6 +288,11 @@ def _parameter(field: int, name: str, value: bytes) -> bytes:
 
 
 Call = Callable[[Request], Response]
+
+
+def refusing(message: str) -> Call:
+    """What answers a ModelInfer that the release is not served by."""
+    return lambda _: refused(501, message)
 
 
 def calls(model: str, version: str, server: Mapping[str, Any], described: Mapping[str, Any]) -> dict[bytes, Call]:

@@ -10,9 +10,10 @@ from serinus_runtime.convert import from_text
 from serinus_runtime.errors import RequestError
 from serinus_runtime.http1 import Request
 from serinus_runtime.oip import Asked
-from serinus_runtime.outputs import Output, encode, predictions_of
+from serinus_runtime.outputs import Output, encode
 from serinus_runtime.parameters import check_params
 from serinus_runtime.payload import Payload, Sent, Table, Tensor, Tensors, check_depth, read_object, transpose
+from serinus_runtime.predictions import write_predictions
 from serinus_runtime.responses import Response, error_response
 from serinus_runtime.signature import Column, Signature
 
@@ -64,7 +65,7 @@ class Invocations:
         return _records(content) if form == "dataframe_records" else _array(content)
 
     def reply(self, result: Any, outputs: Sequence[Output], asked: Asked, head: bytes) -> Response:  # noqa: ARG002
-        return Response(200, encode({"predictions": predictions_of(result)}), head)
+        return Response(200, b'{"predictions":%b}' % write_predictions(result), head)
 
     def around(self, output: Output, asked: Asked) -> tuple[bytes, bytes] | None:  # noqa: ARG002
         """What stands before and after one row's values."""

@@ -8,10 +8,12 @@ from typing import Any, Callable, Hashable, List, Mapping, NamedTuple, Sequence
 from serinus_runtime.cache import Cache, Entry, Witness
 from serinus_runtime.canonical import Canonical
 from serinus_runtime.config import Config
+from serinus_runtime.errors import ModelFailure
 from serinus_runtime.http1 import Request
 from serinus_runtime.inputs import Bound
 from serinus_runtime.model import Answer
-from serinus_runtime.outputs import encode, predictions_of
+from serinus_runtime.outputs import encode
+from serinus_runtime.predictions import write_predictions
 from serinus_runtime.responses import Response
 from serinus_runtime.signature import Signature
 
@@ -22,9 +24,9 @@ Scores = List["float | None"]
 
 def memory_of(config: Config, signature: Signature, say: Callable[[str], None]) -> Memory | None:
     """None: the release has no cache. One that is asked a row at a time answers differently in company, so that none of
-    its answers is the one to keep."""
+    its answers is the one to keep; of one without a score it could not be noticed that it contradicts itself."""
     cache = config.settings.cache
-    if cache is None or config.settings.one_at_a_time:
+    if cache is None or config.settings.one_at_a_time or not config.settings.scored:
         return None
     return Memory(Cache(cache.max_bytes, cache.ttl_seconds), Canonical(signature, config.release), say)
 
@@ -93,8 +95,13 @@ class Memory:
             return None
         if not self._cache.admits(key):
             return None
+        if any(output.problem for output in answer.outputs):
+            return None
         # As JSON has it, which is how it is answered: a model's own arrays and frames have no known weight.
-        plain = json.loads(encode(predictions_of(answer.result)))
+        try:
+            plain = json.loads(write_predictions(answer.result))
+        except ModelFailure:  # which a release that is served by tensors alone may answer
+            return None
         return self._cache.put(key, Known(Answer(plain, answer.outputs), scores))
 
     def keep_repeat(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from serinus_runtime.binding import inputs_of
+from serinus_runtime.described import Answers
 from serinus_runtime.errors import ModelFailure, RequestError, StartFailure
 from serinus_runtime.inputs import Bound, ColumnInputs, TableBound
 from serinus_runtime.invocations import Invocations
 from serinus_runtime.libraries import library
 from serinus_runtime.loading import Loaded, example_of, load
-from serinus_runtime.outputs import Output, check_rows, joined, outputs_of, score_index
+from serinus_runtime.outputs import Output, check_rows, joined
 from serinus_runtime.paths import Way, choose, recalled
 from serinus_runtime.payload import Payload
 from serinus_runtime.signature import Signature, read_mlmodel, signature_of
@@ -30,9 +31,16 @@ class Model:
     """Not for several threads: a worker has one."""
 
     def __init__(
-        self, loaded: Loaded, signature: Signature, *, one_at_a_time: bool = False, long: bool = False
+        self,
+        loaded: Loaded,
+        signature: Signature,
+        *,
+        one_at_a_time: bool = False,
+        protocols: Sequence[str] = (),
+        long: bool = False,
     ) -> None:
-        """`long`: no shorter way than MLflow's own predict is used, proven or not."""
+        """`protocols`: that must be able to carry what the model answers to its example. `long`: no shorter way than
+        MLflow's own predict is used, proven or not."""
         self.signature = signature
         self.notes: list[str] = []
         self.warm_up_ms: float | None = None
@@ -40,10 +48,11 @@ class Model:
         """The outputs of the warm-up."""
         self._one_at_a_time = one_at_a_time
         self._long = long
+        self._protocols = protocols
         self._loaded = self._settled(loaded)
         self._inputs = inputs_of(signature, loaded)
         self._frames = self._inputs.frames if isinstance(self._inputs, ColumnInputs) else None
-        self._output_names = signature.output_names
+        self.answers = Answers(signature)
         self._way = Way()
         if not signature.inputs:
             self.notes.append("logged without a signature: callers' columns are not checked")
@@ -55,6 +64,7 @@ class Model:
         *,
         one_at_a_time: bool = False,
         score_output: str | None = None,
+        protocols: Sequence[str] = (),
         proven: str = "",
         long: bool = False,
     ) -> Model:
@@ -66,7 +76,7 @@ class Model:
         signature = signature_of(mlmodel)
         loaded = load(artifact, mlmodel)
         try:
-            model = cls(loaded, signature, one_at_a_time=one_at_a_time, long=long)
+            model = cls(loaded, signature, one_at_a_time=one_at_a_time, protocols=protocols, long=long)
         except ImportError as error:
             raise StartFailure(
                 f"the model's signature needs {error.name}; add it to the model's requirements"
@@ -79,14 +89,14 @@ class Model:
         return model
 
     def warm_up(self, example: Mapping[str, Any], score_output: str | None = None, proven: str = "") -> None:
-        """StartFailure: the model does not answer its own example, or not with `score_output`."""
+        """StartFailure: the model does not answer its own example, or with what cannot be sent."""
         try:
             bound = self.bind(Invocations(self.signature).parse_object(example).payload)
             whole = not isinstance(bound, TableBound) or bound.frames is self._frames
             if whole and not self.signature.enforced_by_mlflow and not self._long:
                 self._way = self._recalled(proven) or choose(self._loaded, bound)
             began = time.perf_counter()
-            self.seen = self.predict(bound).outputs
+            answer = self.predict(bound)
             self.warm_up_ms = round((time.perf_counter() - began) * 1000, 3)
         except (RequestError, ModelFailure) as error:
             reason = error.__cause__ or error
@@ -95,10 +105,8 @@ class Model:
             ) from error
         if self._way.note:
             self.notes.append(self._way.note)
-        try:
-            score_index(self.seen, score_output)
-        except KeyError as error:
-            raise StartFailure(f"`score_output`: {error.args[0]}") from error
+        self.answers.check(answer.result, answer.outputs, self._protocols, score_output)
+        self.seen = answer.outputs
 
     def _recalled(self, proven: str) -> Way | None:
         return recalled(self._loaded, self._frames.columns if self._frames else (), proven)
@@ -136,7 +144,7 @@ class Model:
             result = joined([self._call(bound.row(i), params) for i in range(len(bound.rows))])
         else:
             result = self._call(bound, params)
-        outputs = outputs_of(result, self._output_names)
+        outputs = self.answers.read(result)
         check_rows(outputs, len(bound.rows))
         return Answer(result, outputs)
 

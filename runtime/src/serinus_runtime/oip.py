@@ -6,6 +6,7 @@ from math import prod
 from typing import Any, Mapping, NamedTuple, Sequence
 
 from serinus_runtime import binary
+from serinus_runtime.described import Described, check_sendable
 from serinus_runtime.errors import RequestError
 from serinus_runtime.http1 import Request
 from serinus_runtime.outputs import Output, encode
@@ -70,8 +71,10 @@ class OpenInference:
         return Asked(Tensors(tensors), None, identity)
 
     def reply(self, result: Any, outputs: Sequence[Output], asked: Asked, head: bytes) -> Response:  # noqa: ARG002
-        """RequestError: an output was asked for that the model does not have."""
+        """RequestError: an output was asked for that the model does not have, or as bytes although a value is missing.
+        ModelFailure: tensors cannot carry one of them."""
         outputs = chosen(outputs, asked.wanted)
+        check_sendable(outputs)
         if asked.raw or asked.otherwise:
             return self._with_bytes(outputs, asked, head)
         return Response(200, encode(self._content(outputs, asked)), head)
@@ -81,6 +84,7 @@ class OpenInference:
         content, parts = self._content(outputs, asked), []
         for output, entry in zip(outputs, content["outputs"]):
             if asked.raw != (output.name in asked.otherwise):
+                binary.check_present(output)
                 parts.append(binary.pack(entry.pop("data"), output.datatype))
                 entry["parameters"] = {"binary_data_size": len(parts[-1])}
         text = encode(content)
@@ -109,7 +113,10 @@ class OpenInference:
         content: dict[str, Any] = dict(self._head)
         if asked.id is not None:
             content["id"] = asked.id
-        content["outputs"] = [output._asdict() for output in outputs]
+        content["outputs"] = [
+            {"name": output.name, "datatype": output.datatype, "shape": output.shape, "data": output.data}
+            for output in outputs
+        ]
         return content
 
 
@@ -169,19 +176,14 @@ def chosen(outputs: Sequence[Output], wanted: Sequence[str]) -> Sequence[Output]
     return [by_name[name] for name in wanted]
 
 
-def metadata(model: str, version: str, signature: Signature, seen: Sequence[Output]) -> dict[str, Any]:
-    """Of one model. Outputs as the signature declares them, else as the warm-up `seen` them."""
-    outputs: list[dict[str, Any]] = [_described(spec, f"output-{i}") for i, spec in enumerate(signature.outputs)]
-    if not outputs:
-        outputs = [
-            {"name": output.name, "datatype": output.datatype, "shape": [-1, *output.shape[1:]]} for output in seen
-        ]
+def metadata(model: str, version: str, signature: Signature, outputs: Sequence[Described]) -> dict[str, Any]:
+    """Of one model."""
     return {
         "name": model,
         "versions": [version],
         "platform": "mlflow_python_function",
         "inputs": [_described(spec, f"input-{i}") for i, spec in enumerate(signature.inputs)],
-        "outputs": outputs,
+        "outputs": [{**output._asdict(), "shape": list(output.shape)} for output in outputs],
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Protocol, Sequence
 
+from serinus_runtime.described import Answers
 from serinus_runtime.inputs import Bound
 from serinus_runtime.model import Answer
 from serinus_runtime.outputs import Output
@@ -18,6 +19,7 @@ from serinus_runtime.signature import Signature
 
 class Predictor(Protocol):
     signature: Signature
+    answers: Answers
     seen: list[Output]
     """The outputs of the warm-up; empty where there was none."""
 

@@ -94,6 +94,7 @@ def _loaded(config: Config) -> Any:
     how: dict[str, Any] = {
         "one_at_a_time": config.settings.one_at_a_time,
         "score_output": config.settings.score_output,
+        "protocols": config.settings.protocols,
     }
     if config.compiled is not None:
         return compiled.read(config.compiled, config.artifact, digest=config.digest, **how)

@@ -147,12 +147,14 @@ def _example(subject: Subject, example: Table | None) -> gates.ExampleEvidence:
         scores = subject.score(subject.placement, example)
     except SerinusError as error:
         return gates.ExampleEvidence(len(example.rows), error=str(error))
-    return gates.ExampleEvidence(len(example.rows), scores)
+    return gates.ExampleEvidence(len(example.rows), scores, scored=subject.release.settings.scored)
 
 
 def _golden(subject: Subject, golden: Found, probe: Table | None, threshold: float | None) -> gates.GoldenEvidence:
     """Against the recorded scores; without any, against the model's own `predict` on the same rows. Kept
     rows are asked as well."""
+    if not subject.release.settings.scored:
+        return gates.GoldenEvidence(None)
     if golden.error:
         return gates.GoldenEvidence(None, error=golden.error, unavailable=True)
     table = golden.table or probe
@@ -298,6 +300,8 @@ def _quality(
     champion: Sequence[float | None] | SerinusError | None,
     spec: ModelDeployment,
 ) -> gates.QualityEvidence:
+    if specs.settings(spec).scored is False:
+        return gates.QualityEvidence(None)
     if evaluation.table is None:
         return gates.QualityEvidence(None, error=evaluation.error)
     if isinstance(candidate, SerinusError):

@@ -105,6 +105,8 @@ class ExampleEvidence:
     """None: logged without an example."""
     scores: Scores = ()
     error: str = ""
+    scored: bool = True
+    """False: the spec says that the model answers no score (`serving.score: none`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,19 +36,20 @@ class Batch(Section):
     rows: int = Field(default=64, ge=2, le=65_536, description="Most rows that are predicted together.")
 
 
-PROTOCOLS = ("open-inference", "invocations")
+Protocol = Literal["open-inference", "invocations"]
+PROTOCOLS: tuple[Protocol, ...] = ("open-inference", "invocations")
 NO_SCORE = "none"
 _SOME_PROTOCOL = Kind("protocols", f"at least one of {', '.join(PROTOCOLS)}")
 
 
-def _each_once(value: tuple[str, ...]) -> tuple[str, ...]:
+def _each_once(value: tuple[Protocol, ...]) -> tuple[Protocol, ...]:
     """In one order, so that the order in which they are written makes no other release."""
     if not value:
         raise wrong(_SOME_PROTOCOL)
     return tuple(protocol for protocol in PROTOCOLS if protocol in value)
 
 
-Protocols = Annotated[tuple[Literal["open-inference", "invocations"], ...], AfterValidator(_each_once)]
+Protocols = Annotated[tuple[Protocol, ...], AfterValidator(_each_once)]
 
 
 class Serving(Section):
@@ -130,6 +131,13 @@ class Serving(Section):
         description="What becomes of a request whose record the prediction log has no room for: `answer` (the loss is "
         "counted and told), or `refuse` with 503, for models of which every answer must be on record.",
     )
+
+    @model_validator(mode="after")
+    def _witnessed(self) -> Serving:
+        """By its scores it is noticed that a model answers equal rows otherwise than before."""
+        if self.score == NO_SCORE and self.cache:
+            raise conflict("cache", "'off' where score is 'none'", "on")
+        return self
 
     @model_validator(mode="after")
     def _in_time(self) -> Serving:
