@@ -144,7 +144,7 @@ def test_the_input_example_must_be_answered_whole() -> None:
     assert labels.outcome is Outcome.FAIL
     assert "2 of 2 rows of the input example got no finite score" in labels.summary
     assert "`serving.score: none`" in labels.summary
-    assert "docs/answers.md" in labels.summary
+    assert "docs/inputs-and-answers.md" in labels.summary
     assert example(ExampleEvidence(2, (None, None), scored=False)).outcome is Outcome.PASS
     assert example(ExampleEvidence(2, error="timeout", scored=False)).outcome is Outcome.FAIL
     absent = example(ExampleEvidence(None))

@@ -25,7 +25,7 @@ _WHOLE = {
 _FLOATS = {"FP16": ("<e", 1 << 11), "FP32": ("<f", 1 << 24), "FP64": ("<d", 1 << 53)}
 """Format, and up to where each whole number is one."""
 _INSTEAD = (
-    "see docs/answers.md, or set `serving.protocols: [invocations]` to serve the model by MLflow's scoring "
+    "see docs/inputs-and-answers.md, or set `serving.protocols: [invocations]` to serve the model by MLflow's scoring "
     "protocol alone"
 )
 

@@ -35,7 +35,7 @@ def write_predictions(result: Any) -> bytes:
         # Whatever a model's own objects raise. Nothing of the text: it may hold a caller's values.
         raise ModelFailure(
             f"the model answered a {type(result).__name__} that MLflow's scoring protocol cannot carry; see "
-            "docs/answers.md, or set `serving.protocols: [open-inference]`",
+            "docs/inputs-and-answers.md, or set `serving.protocols: [open-inference]`",
             "bad-answer",
         ) from error
 

@@ -8,7 +8,7 @@ from serinus.gates.results import SHOWN, failed, passed, undecided
 
 NAME_IT = (
     "A score is a number, true or false; texts and times are none. serving.score names the output, the column or the "
-    "key that holds it; `serving.score: none` says that the model answers no score (docs/answers.md)."
+    "key that holds it; `serving.score: none` says that the model answers no score (docs/inputs-and-answers.md)."
 )
 
 

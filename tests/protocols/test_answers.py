@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import struct
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,9 @@ import pandas as pd
 import pytest
 import tritonclient.grpc
 import tritonclient.http
-
-sys.path.append(str(Path(__file__).parent))
-
-from answer_kinds import BIG, KINDS, Kind, table
+from answer_kinds import BIG, KINDS, Kind, rows
 from mlflow.models import infer_signature
 from mlflow.pyfunc.scoring_server import predictions_to_json
-from tritonclient.grpc import service_pb2
-
 from serinus_runtime.application import Application
 from serinus_runtime.batching import _part
 from serinus_runtime.config import Config, Settings
@@ -34,8 +28,9 @@ from serinus_runtime.outputs import joined, outputs_of
 from serinus_runtime.predictions import write_predictions
 from serinus_runtime.records import FIELDS
 from serinus_runtime.signature import Column, Signature, TensorSpec, signature_of
+from table import check
+from tritonclient.grpc import service_pb2
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "answers.md"
 INPUTS = (Column("a", "double", required=False),)
 EXAMPLE = {"dataframe_split": {"columns": ["a"], "data": [[1.0], [None]]}}
 WITH_MISSING, WITHOUT = [1.0, None], [1.0, 1.0]
@@ -136,7 +131,7 @@ def check_invocations(kind: Kind, values: list[Any], expected: Any) -> None:
 def test_what_mlflow_cannot_write_is_stopped_when_the_model_loads(kind: Kind) -> None:
     with pytest.raises(TypeError):
         by_mlflow(kind.make(WITHOUT))
-    with pytest.raises(StartFailure, match=r"MLflow's scoring protocol cannot carry; see docs/answers\.md"):
+    with pytest.raises(StartFailure, match=r"MLflow's scoring protocol cannot carry; see docs/inputs-and-answers\.md"):
         Served(kind.make, protocols=["invocations"])
 
 
@@ -176,10 +171,10 @@ def test_what_mlflow_fails_on_is_the_models_failure_and_not_ours(answer: Any) ->
     ids=str,
 )
 def test_odd_answers_are_written_as_mlflow_writes_them(answer: Any) -> None:
-    rows = [1.0] * len(answer if not isinstance(answer, dict) else answer["a"])
+    values = [1.0] * len(answer if not isinstance(answer, dict) else answer["a"])
     served = Served(lambda _: answer, warm=False, protocols=["invocations"])
     served.model.predict = lambda bound, params=None: served_answer(answer)  # type: ignore[method-assign]
-    assert served.invoke(rows) == (200, by_mlflow(answer))
+    assert served.invoke(values) == (200, by_mlflow(answer))
 
 
 def served_answer(answer: Any) -> Any:
@@ -283,7 +278,7 @@ def test_what_tensors_cannot_carry_is_refused_at_load_with_the_reason_and_what_t
         Served(kind.make)
     assert kind.tensors in str(refused.value)
     assert "output '" in str(refused.value)
-    assert "docs/answers.md, or set `serving.protocols: [invocations]`" in str(refused.value)
+    assert "docs/inputs-and-answers.md, or set `serving.protocols: [invocations]`" in str(refused.value)
 
 
 @pytest.mark.parametrize("kind", **named(UNSENDABLE))
@@ -515,4 +510,4 @@ def test_a_model_is_asked_by_its_protocols_only_and_says_by_which() -> None:
 
 
 def test_the_table_of_the_documentation_is_what_is_tested() -> None:
-    assert table() in DOCUMENT.read_text(), "run: python runtime/tests/answer_kinds.py"
+    check("answers", rows())

@@ -1,6 +1,5 @@
-"""Kinds of answers, and what becomes of each by every protocol. `python runtime/tests/answer_kinds.py` prints the table
-of docs/answers.md; the tests prove each line of it.
-"""
+"""Kinds of answers, and what becomes of each by every protocol: the rows of a table of the documentation, each of which
+is tested."""
 
 from __future__ import annotations
 
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import scipy.sparse
+from table import Row
 
 BIG = 9007199254740993
 """2^53 + 1, which no float64 is."""
@@ -153,17 +153,15 @@ KINDS = (
 )  # fmt: skip
 
 
-def table() -> str:
-    lines = ["| the model answers | Open Inference Protocol | `/invocations` |", "|---|---|---|"]
-    for kind in KINDS:
-        carried = kind.tensors
-        if isinstance(carried, str):
-            said = f"refused: {carried}"
-        else:
-            said = ", ".join(f"`{name}` {datatype}" for name, (datatype, _) in carried.items())
-        lines.append(f"| {kind.name} | {said} | {kind.invocations} |")
-    return "\n".join(lines)
+def rows() -> list[Row]:
+    """Of the table in the documentation."""
+    return [_row(kind) for kind in KINDS]
 
 
-if __name__ == "__main__":
-    print(table())
+def _row(kind: Kind) -> Row:
+    if isinstance(kind.tensors, str):
+        return Row(kind.name, kind.invocations, "no form", "no form", kind.tensors)
+    said = ", ".join(f"`{name}` {datatype}" for name, (datatype, _) in kind.tensors.items())
+    # Bytes have no form for what is missing, but of floats.
+    lacking = any(None in data and not datatype.startswith("FP") for datatype, data in kind.tensors.values())
+    return Row(kind.name, kind.invocations, said, "the same; missing: 400" if lacking else "the same")
