@@ -29,7 +29,7 @@ from serinus_runtime.model import Model
 from serinus_runtime.payload import Table
 from serinus_runtime.records import Record
 from serinus_runtime.responses import Response
-from serinus_runtime.signature import Column, Signature, TensorSpec
+from serinus_runtime.signature import Column, Param, Signature, TensorSpec, signature_of
 
 CORPUS = Path(__file__).parent / "corpus"
 CARD = b"4000001234567899"
@@ -133,12 +133,22 @@ def test_requests_that_are_right_are_all_found(parts: list[bytes], places: list[
 # --- bodies
 
 
-def zeros(data: Any) -> Any:
+def zeros(data: Any, params: Any = None) -> Any:
     rows = next(iter(data.values())) if isinstance(data, dict) else data
     return np.zeros(len(rows) if np.ndim(rows) else 1)
 
 
 KINDS = ("double", "long", "string", "boolean", "datetime", "binary", "integer", "float")
+NESTED = [
+    {"type": "double", "name": "double"},
+    {"type": "array", "items": {"type": "double"}, "name": "long", "required": False},
+    {
+        "type": "object",
+        "properties": {"a": {"type": "map", "values": {"type": "long"}}},
+        "name": "more",
+        "required": False,
+    },
+]
 SIGNATURES = {
     "columns": Signature((*(Column(kind, kind) for kind in KINDS), Column("note", "string", required=False))),
     "numbers": Signature((Column("double", "double"), Column("long", "long"))),
@@ -147,6 +157,12 @@ SIGNATURES = {
     "tensors": Signature((), (TensorSpec("double", "float64", (-1, -1)), TensorSpec("long", "int64", (-1,)))),
     "objects": Signature((), (TensorSpec(None, "object", (-1, 2)),)),
     "none": Signature(),
+    "numbered": Signature((Column(0, "double"), Column(1.5, "long"))),
+    "texts": Signature((), (TensorSpec(None, "str", (-1,)),)),
+    "times": Signature((), (TensorSpec(None, "datetime64[ns]", (-1,)),)),
+    "nested": signature_of({"signature": {"inputs": json.dumps(NESTED)}}),
+    "hinted": Signature((Column(None, "string"),), hinted=True),
+    "params": Signature((Column("double", "double"), Column("long", "long")), params=(Param("a", "double"),)),
 }
 
 
