@@ -165,6 +165,12 @@ def test_tensor_and_old_optional_columns_are_understood(make_artifact: Make) -> 
     assert artifact.outputs == (Column("p", "double", required=False), Column("1", "array"))
 
 
+def test_names_that_are_no_strings_are_those_that_callers_write(make_artifact: Make) -> None:
+    inputs = '[{"type": "double", "name": 0}, {"type": "double", "name": 2.5}, {"type": "object", "name": ""}]'
+    artifact = read(make_artifact(top={"signature": {"inputs": inputs}}))
+    assert artifact.inputs == (Column("0", "double"), Column("2.5", "double"), Column("", "object"))
+
+
 @pytest.mark.parametrize("raw", ["{", "[1]", '[{"name": "x"}]', '[{"type": "tensor"}]', "3"])
 def test_a_signature_that_cannot_be_read_is_said_so(make_artifact: Make, raw: str) -> None:
     with pytest.raises(Unbuildable, match="signature in MLmodel cannot be read: its inputs"):
