@@ -247,7 +247,15 @@ KINDS = [
         Kind(
             f"tensor of {dtype}",
             tensors(TensorSpec(np.dtype(dtype), (-1, 2))),
-            [{"inputs": [values, values]}, {"instances": [values]}],
+            [
+                {"inputs": [values, values]},
+                {"instances": [values]},
+                split(["a", "b"], values, values),
+                {"dataframe_split": {"data": [values]}},
+                records({"b": values[0], "a": values[1]}),
+                # Of large numbers in a list MLflow makes floats.
+                *([] if dtype == "uint64" else [records({"a": values})]),
+            ],
             [{"inputs": values}, {"inputs": [[*values, values[0]]]}, {"inputs": [["x", "y"]]}],
             [tensor("x", datatype, [*values, *values], [2, 2])],
             [[tensor("x", datatype, values)], [tensor("x", "BYTES", ["x", "y"], [1, 2])]],
@@ -284,7 +292,7 @@ KINDS = [
     Kind(
         "tensor of texts",
         infer_signature(np.array(["a", "bc"])),
-        [{"inputs": ["win pills", "é"]}, {"instances": ["x"]}],
+        [{"inputs": ["win pills", "é"]}, {"instances": ["x"]}, records({"t": "x"}, {"t": "y"}), split([0], ["x"])],
         [{"inputs": [["x"]]}, {"inputs": "x"}],
         [tensor("x", "BYTES", ["win pills", "é"])],
         [[tensor("x", "FP64", [1.5])], [tensor("x", "BYTES", ["a", "b"], [1, 2])]],
@@ -328,7 +336,10 @@ KINDS = [
     Kind(
         "several named tensors",
         tensors(TensorSpec(np.dtype("float64"), (-1, 2, 2), "a"), TensorSpec(np.dtype("str"), (-1,), "b")),
-        [{"inputs": {"a": [[[1.5, 2.5], [3.5, 4.5]]], "b": ["x"]}}, records({"a": [1.5, 2.5, 3.5, 4.5], "b": "x"})],
+        [
+            {"inputs": {"a": [[[1.5, 2.5], [3.5, 4.5]]], "b": ["x"]}},
+            records({"a": [1.5, 2.5, 3.5, 4.5], "b": "x"}, {"b": "y", "a": [1.5] * 4}),
+        ],
         [{"inputs": {"a": [[[1.5, 2.5], [3.5, 4.5]]]}}, {"inputs": {"a": [1.5], "b": ["x"]}}],
         [tensor("b", "BYTES", ["x"]), tensor("a", "FP64", [1.5, 2.5, 3.5, 4.5], [1, 2, 2])],
         [[tensor("b", "BYTES", ["x"])]],
