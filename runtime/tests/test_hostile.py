@@ -120,13 +120,15 @@ def test_a_body_of_100_mb_is_refused_and_not_kept(worker: Worker, chunked: bool)
     before = memory(worker)
     framing = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: 100000000"
     with connected(worker) as stream:
-        stream.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + framing + b"\r\n\r\n")
+        stream.sendall(b"POST /invocations HTTP/1.1\r\nHost: x\r\n" + framing + b"\r\n\r\n")
         piece = b"186a0\r\n" + b"x" * 100_000 + b"\r\n" if chunked else b"x" * 100_000
         for _ in range(1000):
             stream.sendall(piece)
-        if chunked:
-            stream.sendall(b"0\r\n\r\n")
-        assert everything(stream).startswith(b"HTTP/1.1 413 ")
+        stream.sendall(b"0\r\n\r\n" if chunked else b"")
+        assert stream.recv(65536).startswith(b"HTTP/1.1 413 ")
+        body = json.dumps(ROW).encode()
+        stream.sendall(POST % (len(body), body))
+        assert b'{"predictions":[15.5]}' in stream.recv(65536), "the connection goes on"
     assert memory(worker) - before < 30 << 20
 
 
