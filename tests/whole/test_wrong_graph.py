@@ -132,11 +132,11 @@ def deployed(serinus: Serinus, ref: str, timeout: str) -> Mapping[str, Any]:
     wish = {"ref": ref, "spec": SPEC.format(model=MODEL, timeout=timeout), "why": "a test"}
     answer = serinus.api.post("/v1/deployments", json=wish)
     assert answer.status_code == 202, answer.text
-    return serinus.ended(answer.json()["rollout"])
+    return serinus.ended(answer.json()["rollout"], timeout=400.0)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_a_graph_that_was_wrong_from_the_start_is_noticed_and_answers_no_more(
     serinus: Serinus, register: Callable[[Any, pd.DataFrame], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
