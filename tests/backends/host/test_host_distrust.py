@@ -169,6 +169,7 @@ def test_a_release_that_sleeps_is_woken_the_long_way(hosted, wait_until):
     hosted.target.place(compiled(hosted))
     asleep = hosted.until(NAME, PlacementState.ASLEEP)
     hosted.target.distrust(NAME)
+    wait_until(lambda: not Records(hosted.home).workers())  # until it is gone, the last one may answer who comes
     assert hosted.ask(asleep).body["config"]["long"]
 
 
@@ -203,9 +204,13 @@ def test_where_the_long_way_does_not_come_up_the_shorter_one_answers_and_the_rea
     behaviour = host.home.artifacts / NAME / "behaviour.json"
     behaviour.write_text(json.dumps({"load": "exit"}))
     host.target.distrust(NAME)
-    wait_until(lambda: "a new one exited with 3" in host.target.observe()[NAME].reason)
+    wait_until(
+        lambda: "a new one while loading: it ended itself with exit status 3" in host.target.observe()[NAME].reason
+    )
     placement = host.target.observe()[NAME]
-    assert placement.reason.startswith("answered by a shorter way; a new one exited with 3 while loading")
+    assert placement.reason.startswith(
+        "answered by a shorter way; a new one while loading: it ended itself with exit status 3"
+    )
     assert (placement.state, placement.pid) == (PlacementState.READY, first.pid)
     assert host.ask(first).body["pid"] == first.pid
     behaviour.write_text(json.dumps({}))
