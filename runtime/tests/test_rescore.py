@@ -73,6 +73,25 @@ def test_each_request_is_answered_by_itself_with_its_scores_and_their_datatype(
     assert said["answers"][2:] == [None, None], "the model refuses them, which is no failure of the others"
 
 
+SOMETIMES = """
+class Model:
+    def predict(self, data, params=None):
+        values = data["amount"].to_numpy(dtype="float64")
+        return {"risk": values} if values[0] > 0 else {"other": values}
+
+def _load_pyfunc(path):
+    return Model()
+"""
+
+
+def test_a_score_that_is_left_out_is_missing_as_it_is_in_the_record(
+    make_artifact: Callable[..., Path], tmp_path: Path
+) -> None:
+    requests = [{"columns": ["amount", "hour", "country"], "rows": [[amount, 3, "FR"]]} for amount in (1.5, -1.5)]
+    _, said = rescored(tmp_path, make_artifact(tmp_path / "m", SOMETIMES), requests, score_output="risk")
+    assert said["answers"] == [{"scores": [1.5], "datatype": "FP64"}, {"scores": [None], "datatype": "FP64"}]
+
+
 def test_a_model_that_does_not_load_says_why(make_artifact: Callable[..., Path], tmp_path: Path) -> None:
     status, said = rescored(tmp_path, make_artifact(tmp_path / "m", "import no_such_library\n"), [])
     assert status == 1

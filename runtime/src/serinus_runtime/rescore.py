@@ -41,7 +41,10 @@ def _answered(model: Model, request: Mapping[str, Any], wanted: str | None) -> M
     try:
         bound = model.bind(Table(None if columns is None else tuple(columns), request["rows"]))
         outputs = model.predict(bound).outputs
-        score = outputs[score_index(outputs, wanted)]
-    except (RequestError, ModelFailure, KeyError):
+    except (RequestError, ModelFailure):
         return None
+    try:
+        score = outputs[score_index(outputs, wanted)]
+    except KeyError:  # this once the model left it out, of which the record has no score either
+        return {"scores": [None] * len(request["rows"]), "datatype": outputs[0].datatype}
     return {"scores": scores_of(score), "datatype": score.datatype}
