@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import ADA, MODEL, Counter, Killed, Lab, breaking, score_of
+from lab import ADA, MODEL, SPEC, Counter, Killed, Lab, breaking, score_of
 
 from serinus.core.values import AnsweredRequest, Release
 from serinus.engine import Report
@@ -65,6 +65,16 @@ def test_right_answers_are_counted_and_change_nothing(lab: Lab) -> None:
     assert lab.rescorer.asked == [(release.id, 30)]
     assert status(lab)["state"] == "serving"
     assert status(lab)["rechecked"]["compared"] == 30
+
+
+def test_a_release_without_a_score_is_not_rechecked(lab: Lab) -> None:
+    lab.fleet.specs[MODEL] = SPEC + "serving: {score: none}\n"
+    release = compiled(lab)
+    assert not release.settings.scored
+    lab.log.answered.append(AnsweredRequest(release.id, ("a", "b"), [[1.0, 0.5]], []))
+    round_later(lab)
+    assert (lab.rescorer.asked, distrusted(lab.store)) == ([], {})
+    assert status(lab)["state"] == "serving"
 
 
 def test_a_wrong_graph_is_served_the_long_way_at_once_and_told_everywhere(lab: Lab) -> None:

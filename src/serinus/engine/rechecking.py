@@ -155,7 +155,8 @@ class Rechecker:
         for name, release in wanted_releases(states, rollouts).items():
             placed = placements.get(name)
             short = placed is not None and placed.way in gates.SHORT_WAYS and not placed.long
-            if placed is not None and short and shortcut_of(release) not in bad:
+            # What is compared are scores: records of a release that is declared to answer none hold nothing else.
+            if placed is not None and short and release.settings.scored and shortcut_of(release) not in bad:
                 found[name] = Subject(release, placed, _threshold(name, states, rollouts))
         return found
 
