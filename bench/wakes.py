@@ -26,6 +26,8 @@ from serinus.core.values import PlacementState
 
 _SPIN = "import os, sys\nos.nice({nice})\nprint(flush=True)\nwhile True: pass"
 _PATIENCE = 900.0
+_KEPT_OPEN = 17.0
+"""Seconds after which Envoy has closed its connections to a worker, which answers on them until then."""
 
 
 @contextlib.contextmanager
@@ -51,9 +53,12 @@ def asleep(target: HostTarget, model: str) -> bool:
 
 
 def until_asleep(target: HostTarget, model: str) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while not asleep(target, model):
-        if time.monotonic() > deadline:
+    """And its last worker has gone."""
+    began = since = time.monotonic()
+    while time.monotonic() - since < _KEPT_OPEN:
+        if not asleep(target, model):
+            since = time.monotonic()
+        if since - began > _PATIENCE:
             raise SystemExit(f"{model} did not sleep within {_PATIENCE:g} s")
         time.sleep(0.2)
 

@@ -71,6 +71,7 @@ def test_where_files_disagree_mlmodels_version_is_tried_first_then_each_file(mak
     [
         ("torch", "2.1.0+cpu", "torch==2.1.0"),
         ("torch>=2,<3 ; python_version >= '3.8'", "2.1.0", "torch==2.1.0 ; python_version >= '3.8'"),
+        ("torch==2.1.0.*", "2.1.0", "torch==2.1.0.*"),
         ("torch[opt]>=2", "2.1.0", "torch[opt]==2.1.0"),
         ("torch @ https://host/torch-2.2.0.whl", "2.1.0", "torch @ https://host/torch-2.2.0.whl"),
         ("torch==2.2.0 --hash=sha256:aa", "2.1.0", "torch==2.2.0 --hash=sha256:aa"),
@@ -149,6 +150,21 @@ def test_without_a_build_string_no_unknown_name_is_asked_of_the_index(entry: str
     found = python_packages([entry], [], "conda.yaml")
     assert found.lines == {}
     assert any(f"left out {entry.partition('=')[0]}" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "https://conda.example.org/t/s3cret/team::numpy=1.26.4",
+        "https://user:s3cret@conda.example.org/team::strange=1",
+        "https://user:s3cret@conda.example.org/team/linux-64/numpy-1.26.4-py311.tar.bz2",
+        "https://conda.example.org/t/s3cret/team/linux-64/numpy-1.26.4-py311.conda#s3cret",
+    ],
+)
+def test_no_token_of_a_channel_is_told(entry: str) -> None:
+    found = python_packages([entry, "r-base", "numpy<2 | s"], [], "conda.yaml")
+    assert "s3cret" not in str(found)
+    assert len(found.notes) >= 2
 
 
 def test_what_pip_requires_too_is_pips(make_artifact: Make) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from serinus.backends.mlflow.conda_names import RENAMED, SAME
-from serinus.backends.mlflow.lines import name_of, normalised
+from serinus.backends.mlflow.lines import host_of, name_of, normalised
 
 _SPEC = re.compile(
-    r"(?:[\w./:-]+::)?(?P<name>[A-Za-z0-9_][\w.-]*)\s*(?:\[(?P<bracket>[^\]]*)\])?\s*(?P<version>[^\[]*)(?:\[.*)?"
+    r"(?:\S*::)?(?P<name>[A-Za-z0-9_][\w.-]*)\s*(?:\[(?P<bracket>[^\]]*)\])?\s*(?P<version>[^\[]*)(?:\[.*)?"
 )
 _BUILT_FOR_PYTHON = re.compile(r"py(?=\d|_\d|h[0-9a-f]|$)")
 """In a build string, `py311h64a7726_0`, `pyhd8ed1ab_0`, `cuda118_py39h7d1e8b2_1`. The rest of one is hexadecimal, so no
@@ -52,7 +52,8 @@ def python_packages(entries: Collection[str], pip: Collection[str], file: str) -
     for entry in entries:
         read = _read(entry)
         if read is None:
-            found.notes.append(f"{file}: left out {entry!r}, which could not be read")
+            shown = f"an entry for {host_of(entry)}" if "://" in entry else repr(entry)
+            found.notes.append(f"{file}: left out {shown}, which could not be read")
         elif read.name == "python":
             _take_python(found, read, file)
         elif read.name != "pip":
@@ -107,7 +108,10 @@ def _read(entry: str) -> _Entry | None:
         version, build = f"=={exact[2]}", exact[3]
     elif re.fullmatch(r"\d[^\s=<>!~|,]*", version):  # `numpy 1.26.4`
         version = f"=={version}"
-    return _Entry(entry, match["name"], version or inner.get("version", ""), build or inner.get("build", ""))
+    # Without the channel, whose address may hold a token.
+    return _Entry(
+        entry.rpartition("::")[2], match["name"], version or inner.get("version", ""), build or inner.get("build", "")
+    )
 
 
 def _take_python(found: CondaPackages, entry: _Entry, file: str) -> None:

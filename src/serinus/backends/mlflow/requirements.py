@@ -140,7 +140,8 @@ def _with_versions(files: Combination, logged: Mapping[str, str]) -> Combination
 def _at(line: str, version: str | None) -> str:
     """Extras and markers stay; an address and what is bound to a hash are left as they are."""
     match = re.fullmatch(r"([\w.-]+\s*(?:\[[^\]]*\])?)\s*([^;@\[\]]*?)\s*(;.*)?", line)
-    if version is None or match is None or "--hash" in line or match[2] == f"=={version}":
+    same = (f"=={version}", f"=={version}.*")
+    if version is None or match is None or "--hash" in line or match[2] in same:
         return line
     return f"{match[1].strip()}=={version}{f' {match[3]}' if match[3] else ''}"
 
