@@ -138,3 +138,23 @@ def test_a_failure_that_no_time_mends_ends_the_build_at_once(away) -> None:
 class Refusing:
     def prepare(self, requirements, loads, say) -> Environment:
         raise Unbuildable("the requirements contradict each other.")
+
+
+def test_each_phase_of_a_rollout_works_in_a_room_of_its_own(tmp_path) -> None:
+    from lab import ADA, MODEL, Inline, Lab
+
+    from serinus.engine import Engine
+
+    rooms: list[tuple[str, str]] = []
+
+    class Watched(Jobs):
+        def result(self, key, work, room=""):
+            rooms.append((key.split("/")[1], room))
+            return super().result(key, work, room)
+
+    lab = Lab(tmp_path)
+    lab.engine = Engine(lab.world, Watched(Inline()))
+    lab.register("6")
+    lab.desk.deploy(ref=f"{MODEL}@6", spec=None, actor=ADA)
+    lab.run(20, until=lambda: lab.phase.ended)
+    assert set(rooms) == {("resolve", "resolve"), ("build", "build"), ("gates", "gates")}

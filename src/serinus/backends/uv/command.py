@@ -25,6 +25,8 @@ _NOT_INHERITED = frozenset(
         "COLUMNS",  # of the operator's terminal: what uv says is read by us, who need its lines whole
     }
 )  # fmt: skip
+_SOON = {"UV_HTTP_CONNECT_TIMEOUT": "10", "UV_HTTP_RETRIES": "1"}
+"""Unless the user has chosen otherwise; whoever builds tries again."""
 _PROGRESS = ("Downloading", "Building", "Prepared", "Installed")
 
 
@@ -35,9 +37,14 @@ class Uv:
         self.binary = binary or Path(uv.find_uv_bin())
 
     def run(
-        self, *arguments: str | Path, say: Callable[[str], None] = lambda _: None, keep_open: Sequence[int] = ()
+        self,
+        *arguments: str | Path,
+        say: Callable[[str], None] = lambda _: None,
+        keep_open: Sequence[int] = (),
+        small: bool = False,
     ) -> None:
         """Runs to the end; `say` gets uv's own lines of progress. `keep_open`: file descriptors that uv inherits.
+        `small`: nothing large is fetched, so that an index that does not answer is given up soon.
 
         Raises Unbuildable or, where another try may help, Unavailable, both in words.
         """
@@ -45,7 +52,7 @@ class Uv:
         with subprocess.Popen(
             [self.binary, *arguments, "--color", "never", "--no-progress"],
             cwd=self.binary.anchor or "/",
-            env=_environment(),
+            env=(_SOON if small else {}) | _environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -80,6 +87,4 @@ def _give_way(pid: int) -> None:
 
 
 def _environment() -> dict[str, str]:
-    # An index that does not answer is told of within half a minute; whoever builds tries again.
-    patience = {"UV_HTTP_CONNECT_TIMEOUT": "10", "UV_HTTP_RETRIES": "1"}
-    return patience | {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    return {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}

@@ -115,7 +115,7 @@ class Locks:
             dated = ("--exclude-newer", _end_of(as_of)) if as_of else ()
             self._uv.run(
                 "pip", "compile", source, "--output-file", target, "--python", interpreter.path, "--generate-hashes",
-                "--no-python-downloads", "--no-header", "--no-annotate", *dated, *wanted.building,
+                "--no-python-downloads", "--no-header", "--no-annotate", *dated, *wanted.building, small=True,
             )  # fmt: skip
             lock = Lock(_normalised(target.read_text()), interpreter)
         self._directory.mkdir(parents=True, exist_ok=True)
