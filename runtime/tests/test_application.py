@@ -46,7 +46,10 @@ class Served:
     ) -> None:
         config = Config("fraud-1-abc123", "fraud", "1", Path("/none"), -1, -1, Path("/none"), Settings.of(settings))
         self.model = (kind or Model)(
-            Loaded(predict, predict, predict, "tests"), signature, one_at_a_time=config.settings.one_at_a_time
+            Loaded(predict, predict, predict, "tests"),
+            signature,
+            one_at_a_time=config.settings.one_at_a_time,
+            together=config.settings.rows == "together",
         )
         self.records: list[dict[str, Any]] = []
         self._application = Application(config, self.model, self._keep, lambda: self.full)
@@ -460,6 +463,25 @@ def test_rows_are_predicted_one_by_one_where_the_release_asks_for_it() -> None:
     content = {"instances": [[1.0, 1, "a"], [2.0, 2, "b"], [3.0, 3, "c"]]}
     assert served.invoke(content)[1] == {"predictions": [2.0, 4.0, 6.0]}
     assert sizes == [1, 1, 1]
+
+
+def mean(frame: pd.DataFrame) -> Any:
+    return np.array([float(frame["amount"].mean())])
+
+
+def test_one_answer_to_all_rows_is_given_where_they_belong_together_and_is_a_failure_elsewhere() -> None:
+    content = {"instances": [[1.0, 1, "a"], [2.0, 2, "b"], [6.0, 3, "c"]]}
+    tensors = [{"name": n, "shape": [2], "datatype": d, "data": v} for n, d, v in AMOUNTS]
+    each = Served(mean, Signature(COLUMNS))
+    assert (each.invoke(content)[0], each.infer({"inputs": tensors})[0]) == (500, 500)
+    together = Served(mean, Signature(COLUMNS), rows="together", one_at_a_time=True)
+    assert together.invoke(content) == (200, {"predictions": [3.0]})
+    assert together.infer({"inputs": tensors})[1]["outputs"][0]["data"] == [3.0]
+    record = together.records[0]
+    assert (record["status"], record["rows"], record["scores"]) == (200, 3, [3.0])
+
+
+AMOUNTS = [("amount", "FP64", [1.0, 5.0]), ("hour", "INT64", [1, 2]), ("country", "BYTES", ["a", "b"])]
 
 
 # --- deadlines and records

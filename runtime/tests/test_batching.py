@@ -12,6 +12,7 @@ import pytest
 
 from serinus_runtime.batching import LATE, Batcher, Outcome
 from serinus_runtime.binding import inputs_of
+from serinus_runtime.config import Settings
 from serinus_runtime.described import Answers
 from serinus_runtime.errors import ModelFailure, RequestError
 from serinus_runtime.inputs import Bound
@@ -19,6 +20,7 @@ from serinus_runtime.model import Answer
 from serinus_runtime.outputs import Output, check_rows
 from serinus_runtime.overload import refusal, retry_after
 from serinus_runtime.payload import Payload, Table, Tensor, Tensors
+from serinus_runtime.serving import batcher_of
 from serinus_runtime.signature import Column, Signature, TensorSpec
 
 NUMBERS = Signature(columns=(Column("x", "double"), Column("flag", "boolean", required=False)))
@@ -378,3 +380,12 @@ def test_what_a_request_takes_in_its_batch_is_known() -> None:
             desk.ask("a", [float(number), True])
         desk.clock.advance(0.002)
     assert desk.batcher.seconds_each == pytest.approx(0.002, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("settings", "batched"), [({}, True), ({"rows": "together"}, False), ({"one_at_a_time": True}, False)]
+)
+def test_no_request_joins_another_where_its_rows_are_a_question_of_their_own(settings: Any, batched: bool) -> None:
+    chosen = Settings.of({"batch_delay_ms": 2.0, **settings})
+    loop: Any = Clock()
+    assert (batcher_of(chosen, Doubling(), loop, lambda: 0) is not None) is batched

@@ -125,8 +125,8 @@ def test_gates_ask_the_model_and_not_its_memory() -> None:
     assert served.records == []
 
 
-@pytest.mark.parametrize("settings", [{"cache": None}, {"one_at_a_time": True}])
-def test_without_a_cache_and_for_a_model_that_is_asked_one_at_a_time_nothing_is_remembered(
+@pytest.mark.parametrize("settings", [{"cache": None}, {"one_at_a_time": True}, {"rows": "together"}])
+def test_without_a_cache_and_for_a_model_whose_answers_depend_on_company_nothing_is_remembered(
     settings: dict[str, Any],
 ) -> None:
     served = Served(adds, **settings)

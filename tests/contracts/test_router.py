@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import httpx
 import pytest
 
 from serinus.core.errors import InvalidInput, Unavailable
@@ -16,7 +17,7 @@ from serinus.core.values import Role
 
 sys.path.append(str(Path(__file__).parents[1] / "backends" / "envoy"))
 
-from envoy_harness import Proxy, routing
+from envoy_harness import Proxy, release_of, routing
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +138,56 @@ def test_more_than_two_arms_work(proxy: Proxy) -> None:
     assert 75 <= sides.count("c") <= 165
 
 
+# --- probes -----------------------------------------------------------------------------------------------
+
+
+def probed(proxy: Proxy, release: str, model: str = "fraud", path: str = "") -> httpx.Response:
+    """What the control plane is answered by `release`, which has no traffic."""
+    address = proxy.router.probe(release_of(release, model), str(proxy.home.release_socket(release)), 5_000)
+    with httpx.Client(transport=httpx.HTTPTransport(uds=address), base_url="http://probe", timeout=10) as client:
+        return client.post(path or f"/v2/models/{model}/infer", json={"inputs": []})
+
+
+def test_a_probe_reaches_a_release_without_traffic_and_its_callers_the_one_in_force(proxy: Proxy) -> None:
+    proxy.router.apply(routing(proxy.arm("a", 10_000)))
+    for path in ("/v2/models/fraud/infer", "/models/fraud/invocations"):
+        assert probed(proxy, "b", path=path).json()["release"] == "b"
+    assert proxy.ask().json()["release"] == "a"
+    assert proxy.router.in_force("fraud") == routing(proxy.arm("a", 10_000))
+    proxy.router.end_probe("fraud")
+    assert proxy.ask().json()["release"] == "a"
+
+
+def test_a_model_that_only_a_probe_reaches_is_not_there_for_callers(proxy: Proxy) -> None:
+    assert probed(proxy, "b").status_code == 200
+    assert proxy.router.in_force("fraud") is None
+    assert proxy.ask().status_code == 404
+
+
+def test_a_probe_that_has_ended_leads_nowhere(proxy: Proxy) -> None:
+    assert probed(proxy, "b", "other").status_code == 200
+    address = proxy.router.probe(release_of("c"), str(proxy.home.release_socket("c")), 5_000)
+    proxy.router.end_probe("other")
+    proxy.router.end_probe("other")
+    with httpx.Client(transport=httpx.HTTPTransport(uds=address), base_url="http://probe") as client:
+        assert client.post("/v2/models/other/infer", json={}).status_code == 404
+        assert client.post("/v2/models/fraud/infer", json={}).json()["release"] == "c"
+    proxy.router.end_probe("fraud")
+
+
+def test_another_release_of_the_model_takes_the_place_of_the_one_that_was_probed(proxy: Proxy) -> None:
+    assert [probed(proxy, release).json()["release"] for release in ("b", "c", "b")] == ["b", "c", "b"]
+    proxy.router.end_probe("fraud")
+
+
+def test_what_is_probed_is_told_its_time_but_no_split_by_which_it_would_be_recorded(proxy: Proxy) -> None:
+    headers = probed(proxy, "b").json()["headers"]
+    assert headers["x-envoy-expected-rq-timeout-ms"] == "5000"
+    assert "x-serinus-start" in headers
+    assert not {"x-serinus-split", "x-serinus-role"} & headers.keys()
+    proxy.router.end_probe("fraud")
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -167,5 +218,7 @@ def test_a_router_that_is_away_is_unavailable(tmp_path: Path) -> None:
             away.router.apply(routing(away.arm("a", 10_000)))
         with pytest.raises(Unavailable):
             away.router.remove("fraud")
+        with pytest.raises(Unavailable, match="no way to releases without traffic"):
+            away.router.probe(release_of("a"), str(away.home.release_socket("a")), 1_000)
     finally:
         away.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socketserver
+import struct
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -13,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tritonclient.grpc import service_pb2
 
 from serinus.backends.host import SocketScorer
 from serinus.backends.host.records import Records
 from serinus.core.errors import InvalidInput, NotFound, TemporaryError, Unavailable
 from serinus.core.home import Home
-from serinus.core.values import Release, ServingSettings
+from serinus.core.values import Question, Release, ServingSettings
 
 
 class Worker(socketserver.ThreadingUnixStreamServer):
@@ -34,8 +36,10 @@ class Handler(BaseHTTPRequestHandler):
     server: Worker
 
     def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.asked.append((self.path, body["inputs"]))
+        content = self.rfile.read(int(self.headers["Content-Length"]))
+        grpc = self.headers["Content-Type"] == "application/grpc"
+        body = content if grpc else json.loads(content)
+        self.server.asked.append((self.path, body if grpc else body.get("inputs", body)))
         self.send(self.server.status, self.server.reply)
 
     def do_GET(self) -> None:
@@ -47,7 +51,7 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in self.server.headers.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(json.dumps(body).encode())
+        self.wfile.write(body if isinstance(body, bytes) else json.dumps(body).encode())
 
     def address_string(self) -> str:
         return "unix"
@@ -179,3 +183,139 @@ def test_a_release_that_does_not_answer_is_unavailable(home: Home) -> None:
 def test_an_endpoint_of_no_placed_release_is_not_found(home: Home) -> None:
     with pytest.raises(NotFound):
         score(home, ["x"], [1])
+
+
+# --- by one protocol or another ---------------------------------------------------------------------------
+
+
+TENSORS = [
+    {"name": "amount", "shape": [2], "datatype": "FP64", "data": [1.5, None]},
+    {"name": "n", "shape": [2], "datatype": "INT64", "data": [-3, 2**53 + 1]},
+    {"name": "kind", "shape": [2], "datatype": "BYTES", "data": ["web", "é"]},
+    {"name": "new", "shape": [2], "datatype": "BOOL", "data": [True, False]},
+]
+ROWS = {"dataframe_split": {"columns": ["amount"], "data": [[1.5], [None]]}}
+QUESTION = Question(ROWS, TENSORS)
+
+
+def asked(home: Home, protocol: str, question: Question = QUESTION) -> Any:
+    release = Records(home).releases()["fraud-1-abcdef"]
+    return SocketScorer(home).ask(str(home.release_socket(release.id)), release, protocol, question, 5.0)
+
+
+def test_invocations_are_asked_by_mlflows_protocol(home: Home, worker: Worker) -> None:
+    worker.reply = {"predictions": [{"label": "a", "risk": 0.5}, {"label": "b", "risk": None}]}
+    found = asked(home, "invocations")
+    assert worker.asked == [("/models/card%20fraud/invocations", ROWS)]
+    assert (found.answers, found.scores) == ([["a", 0.5], ["b", None]], [0.5, None])
+
+
+def test_a_number_that_is_missing_is_null_in_mlflows_protocol(home: Home, worker: Worker) -> None:
+    worker.reply = {"predictions": [0.5]}
+    asked(home, "invocations", Question({"inputs": [[float("nan"), float("inf")]]}, None))
+    assert worker.asked == [("/models/card%20fraud/invocations", [[None, None]])]
+
+
+@pytest.mark.parametrize(
+    ("predictions", "answers", "scores"),
+    [
+        ([0.1, 0.2], [[0.1], [0.2]], [0.1, 0.2]),
+        ([[0.9, 0.1], [0.3, 0.7]], [[0.9, 0.1], [0.3, 0.7]], [0.1, 0.7]),
+        ({"risk": [0.1, 0.2], "label": [1, 0]}, [[0.1, 1], [0.2, 0]], [1.0, 0.0]),
+        ([0.5], [[0.5]], [0.5]),
+        (["a", "b"], [["a"], ["b"]], [None, None]),
+        ([], [[]], [None]),
+    ],
+)
+def test_an_answer_of_any_form_becomes_rows_of_values(
+    home: Home, worker: Worker, predictions: Any, answers: Any, scores: Any
+) -> None:
+    worker.reply = {"predictions": predictions}
+    found = asked(home, "invocations")
+    assert (found.answers, found.scores) == (answers, scores)
+
+
+def test_a_score_that_has_a_name_is_found_by_it(home: Home, worker: Worker) -> None:
+    place(home, score_output="risk")
+    worker.reply = {"predictions": [{"risk": 0.5, "label": 1}, {"risk": 0.25, "label": 0}]}
+    assert asked(home, "invocations").scores == [0.5, 0.25]
+    worker.reply = {"predictions": [{"label": 1}, {"label": 0}]}
+    with pytest.raises(TemporaryError, match="did not answer as invocations says"):
+        asked(home, "invocations")
+
+
+def test_the_open_inference_protocol_is_asked_with_the_tensors(home: Home, worker: Worker) -> None:
+    outputs = [*answer([0.1, 0.2, 0.3, float("nan")], [2, 2])["outputs"], *answer([7, 8], name="n")["outputs"]]
+    worker.reply = {"outputs": outputs}
+    found = asked(home, "open-inference")
+    assert worker.asked == [("/v2/models/card%20fraud/infer", TENSORS)]
+    assert (found.answers, found.scores) == ([[0.1, 0.2, 7], [0.3, None, 8]], [0.2, None])
+
+
+def test_grpc_is_asked_in_messages_that_the_generated_ones_read(home: Home, worker: Worker) -> None:
+    reply = service_pb2.ModelInferResponse(model_name="card fraud")
+    for name, datatype, field, values in (
+        ("risk", "FP64", "fp64_contents", [0.25, 0.5]),
+        ("n", "INT64", "int64_contents", [-1, 2**53 + 1]),
+        ("kind", "BYTES", "bytes_contents", [b"a", b"\xff"]),
+    ):
+        output = reply.outputs.add(name=name, datatype=datatype, shape=[2])
+        getattr(output.contents, field).extend(values)
+    worker.reply = frame(reply)
+    found = asked(home, "grpc")
+    assert (found.answers, found.scores) == ([[0.25, -1, "a"], [0.5, 2**53 + 1, "/w=="]], [0.25, 0.5])
+    [(path, body)] = worker.asked
+    request = service_pb2.ModelInferRequest.FromString(body[5:])
+    assert (path, request.model_name) == ("/inference.GRPCInferenceService/ModelInfer", "card fraud")
+    amount, n, kind, new = request.inputs
+    assert [one.datatype for one in request.inputs] == ["FP64", "INT64", "BYTES", "BOOL"]
+    assert (amount.contents.fp64_contents[0], str(amount.contents.fp64_contents[1])) == (1.5, "nan")
+    assert list(n.contents.int64_contents) == [-3, 2**53 + 1]
+    assert list(kind.contents.bytes_contents) == [b"web", "é".encode()]
+    assert list(new.contents.bool_contents) == [True, False]
+
+
+def test_raw_contents_are_read_as_well(home: Home, worker: Worker) -> None:
+    reply = service_pb2.ModelInferResponse()
+    reply.outputs.add(name="risk", datatype="FP32", shape=[2])
+    reply.outputs.add(name="kind", datatype="BYTES", shape=[2])
+    reply.raw_output_contents.extend([struct.pack("<2f", 0.25, 0.5), b"\1\0\0\0a\2\0\0\0bc"])
+    worker.reply = frame(reply)
+    assert asked(home, "grpc").answers == [[0.25, "a"], [0.5, "bc"]]
+
+
+def frame(message: Any) -> bytes:
+    data = message.SerializeToString()
+    return b"\0" + struct.pack(">I", len(data)) + data
+
+
+@pytest.mark.parametrize("reply", [b"", b"\0\0\0\0\1", b"\0\0\0\0\2\x2a\xff", {"outputs": []}])
+@pytest.mark.parametrize("protocol", ["open-inference", "invocations", "grpc"])
+def test_what_is_no_answer_of_the_protocol_is_none(home: Home, worker: Worker, protocol: str, reply: Any) -> None:
+    worker.reply = reply
+    with pytest.raises(TemporaryError):
+        asked(home, protocol)
+
+
+@pytest.mark.parametrize(("status", "error"), [("3", InvalidInput), ("13", TemporaryError), ("14", TemporaryError)])
+def test_a_grpc_status_is_an_error_in_the_releases_words(
+    home: Home, worker: Worker, status: str, error: type[Exception]
+) -> None:
+    worker.headers = {"grpc-status": status, "grpc-message": "input %C3%BC is not one of this model"}
+    worker.reply = b""
+    with pytest.raises(error, match="input ü is not one of this model"):
+        asked(home, "grpc")
+
+
+@pytest.mark.parametrize("protocol", ["open-inference", "grpc"])
+def test_rows_without_a_form_in_tensors_are_not_asked_by_them(home: Home, worker: Worker, protocol: str) -> None:
+    with pytest.raises(InvalidInput, match="no form for these rows"):
+        asked(home, protocol, Question(ROWS, None))
+    assert worker.asked == []
+
+
+@pytest.mark.parametrize("protocol", ["open-inference", "invocations", "grpc"])
+def test_a_fallback_is_no_answer_by_any_protocol(home: Home, worker: Worker, protocol: str) -> None:
+    worker.headers = {"X-Serinus-Fallback": "true"}
+    with pytest.raises(TemporaryError, match="fallback"):
+        asked(home, protocol)

@@ -9,13 +9,18 @@ import pytest
 from serinus.core.values import GateResult, Outcome
 from serinus.gates import (
     GATES,
+    UNASKED,
+    AskedEvidence,
     GoldenEvidence,
     LoadEvidence,
     MetamorphicEvidence,
+    ProtocolCheck,
     Transformation,
     TransformationCheck,
+    asked,
     compare,
     decide,
+    differing,
     golden,
     judge,
     metamorphic,
@@ -138,3 +143,100 @@ def test_evidence_finds_its_gate() -> None:
     names = [gate.__name__ for gate in GATES.values()]
     assert names[0] == "scan"
     assert names[-1] == "quality"
+
+
+# --- asked through the router -----------------------------------------------------------------------------
+
+
+def through(**changes: object) -> GateResult:
+    checks = (ProtocolCheck("open-inference"), ProtocolCheck("invocations"), ProtocolCheck("grpc"))
+    return asked(AskedEvidence(**{"source": "the input example", "rows": 5, "answers": 5, "checks": checks, **changes}))
+
+
+def test_a_release_that_answers_by_every_protocol_as_its_model_does_passes() -> None:
+    result = through()
+    assert result.outcome is Outcome.PASS
+    assert result.summary == (
+        "Asked through the router with the input example (5 rows), it answers as the model itself does by "
+        "open-inference, invocations, grpc."
+    )
+
+
+def test_one_protocol_without_an_answer_or_with_another_one_fails_and_is_named() -> None:
+    silent = through(checks=(ProtocolCheck("open-inference"), ProtocolCheck("invocations", error="500: it failed")))
+    assert silent.outcome is Outcome.FAIL
+    assert "invocations gave no answer (500: it failed)" in silent.summary
+    other = through(checks=(ProtocolCheck("grpc", differing=(1, 3)),))
+    assert other.outcome is Outcome.FAIL
+    assert "grpc answered 2 of 5 rows otherwise than the model's own predict" in other.summary
+
+
+def test_a_protocol_that_has_no_form_for_the_rows_is_passed_over_and_told() -> None:
+    result = through(checks=(ProtocolCheck("invocations"), ProtocolCheck("grpc", unasked="tensors carry no objects")))
+    assert result.outcome is Outcome.PASS
+    assert "It was not asked by grpc: tensors carry no objects." in result.summary
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        {"source": "", "rows": 0, "checks": (), "reason": "it was logged without an example and a signature"},
+        {"checks": (ProtocolCheck("grpc", unasked="tensors carry no objects"),)},
+    ],
+)
+def test_what_was_never_asked_waits_for_unasked(nothing: dict) -> None:
+    result = through(**nothing)
+    assert (result.outcome, result.evidence["blocking"]) == (Outcome.INCONCLUSIVE, True)
+    assert result.summary.startswith("The model was never asked:")
+    ok, reason = decide([result], {"inconclusive-asked"})
+    assert (ok, "gates.accept: [unasked]" in reason) == (False, True)
+    assert decide([result], {UNASKED})[0]
+
+
+def test_rows_that_the_model_must_answer_and_does_not_are_never_accepted() -> None:
+    result = through(refused=True, reason="the model failed: ValueError", checks=())
+    assert result.outcome is Outcome.FAIL
+    assert not decide([result], {UNASKED})[0]
+
+
+def test_a_model_that_does_not_answer_a_row_each_is_refused_unless_that_is_declared() -> None:
+    window = through(answers=1)
+    assert window.outcome is Outcome.FAIL
+    assert "Asked with the input example, the model gives 1 answers to 5 rows" in window.summary
+    assert "serving.rows: together" in window.summary
+    assert through(answers=1, together=True).outcome is Outcome.PASS
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ([0.5], [0.5 + 1e-9], True),
+        ([0.5], [0.6], False),
+        ([1], [1.0], True),
+        ([True], [1], True),
+        ([9007199254740993], [9007199254740992], False),
+        ([None], [None], True),
+        ([None], [0.0], False),
+        (["a", 1.0], ["a", 1.0], True),
+        (["a"], ["b"], False),
+        (["2024-01-02"], ["2024-01-02T00:00:00"], True),
+        (["YQ=="], ["a"], True),
+        (["1"], [1], False),
+        ([0.1, 0.2], [0.1], False),
+    ],
+)
+def test_two_answers_are_alike_whatever_the_protocols_write(one: list, other: list, alike: bool) -> None:
+    assert differing([one], [other]) == (() if alike else (0,))
+    assert differing([other], [one]) == (() if alike else (0,))
+
+
+def test_with_another_number_of_answers_no_row_is_alike() -> None:
+    assert differing([[1.0], [2.0]], [[1.0]]) == (0, 1)
+
+
+def test_rows_that_belong_together_are_never_served_one_at_a_time() -> None:
+    twice = (TransformationCheck(Transformation.TWICE, 5),)
+    assert "rows: together" in metamorphic(MetamorphicEvidence(twice, together=True)).summary
+    other = (TransformationCheck(Transformation.TWICE, 5, 0.2, (1,)),)
+    result = metamorphic(MetamorphicEvidence(other, accepted=True, together=True))
+    assert (result.outcome, result.evidence["curable"]) == (Outcome.FAIL, False)

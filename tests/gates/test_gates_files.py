@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from serinus.core.values import Column, Outcome
+from serinus.core.values import Column, Outcome, VersionDifference, Warned
 from serinus.gates import (
     ExampleEvidence,
     LatencyEvidence,
@@ -15,6 +15,7 @@ from serinus.gates import (
     PickleImports,
     ScanEvidence,
     SignatureEvidence,
+    decide,
     example,
     latency,
     load,
@@ -83,10 +84,55 @@ def test_a_pickle_that_cannot_be_read_to_its_end_fails() -> None:
 
 
 def test_load_says_why_a_worker_did_not_come_up() -> None:
-    assert load(LoadEvidence(True, seconds=1.24)).summary == "Loaded and warmed up in 1.2 s."
     result = load(LoadEvidence(False, "No module named 'lightgbm'"))
     assert (result.outcome, result.summary) == (Outcome.FAIL, "No module named 'lightgbm'")
     assert load(LoadEvidence(False)).summary
+
+
+def test_load_says_warmed_up_only_of_a_worker_that_was() -> None:
+    warm = load(LoadEvidence(True, seconds=1.24, warm_up_ms=3.0))
+    assert (warm.outcome, warm.summary) == (Outcome.PASS, "Loaded and warmed up in 1.2 s.")
+    cold = load(LoadEvidence(True, seconds=1.24))
+    assert (cold.outcome, cold.summary) == (Outcome.PASS, "Loaded in 1.2 s, not warmed up.")
+    assert cold.evidence["warm_up_ms"] is None
+
+
+@pytest.mark.parametrize(
+    ("evidence", "words"),
+    [
+        (
+            {"versions": [VersionDifference("scikit-learn", "1.5.2", "1.7.0", own=True)]},
+            "The model was logged with scikit-learn 1.5.2; 1.7.0 is installed.",
+        ),
+        ({"versions": [VersionDifference("xgboost", "2.1.0", "", own=True)]}, "none is installed"),
+        (
+            {"warnings": [Warned("InconsistentVersionWarning", "sklearn", "Trying to unpickle", own=True)]},
+            "InconsistentVersionWarning of sklearn: Trying to unpickle.",
+        ),
+    ],
+)
+def test_what_concerns_the_models_own_library_blocks_unless_it_is_accepted(evidence: dict, words: str) -> None:
+    result = load(LoadEvidence(True, warm_up_ms=1.0, **evidence))
+    assert (result.outcome, result.evidence["blocking"]) == (Outcome.INCONCLUSIVE, True)
+    assert words in result.summary
+    stopped, reason = decide([result])
+    assert (stopped, "gates.accept: [inconclusive-load]" in reason) == (False, True)
+    assert decide([result], {"inconclusive-load"})[0]
+    json.dumps(dict(result.evidence))
+
+
+def test_what_concerns_other_libraries_is_evidence_only() -> None:
+    other = load(
+        LoadEvidence(
+            True,
+            warm_up_ms=1.0,
+            warnings=[Warned("FutureWarning", "pandas", "is_sparse is deprecated", own=False)],
+            versions=[VersionDifference("python", "3.11", "3.12", own=False)],
+        )
+    )
+    assert other.outcome is Outcome.PASS
+    assert "2 warnings and version differences of other libraries" in other.summary
+    assert other.evidence["versions"] == [{"library": "python", "logged": "3.11", "installed": "3.12", "own": False}]
 
 
 AMOUNT, COUNTRY = Column("amount", "double"), Column("country", "string")
@@ -157,7 +203,21 @@ def test_latency_is_judged_by_the_99th_percentile() -> None:
     slow = latency(LatencyEvidence([*quick, 0.15, 0.15], 100, 250))
     assert (slow.outcome, slow.evidence["p99_ms"]) == (Outcome.FAIL, 150.0)
     assert "over the budget of 100 ms" in slow.summary
-    assert "over the timeout" in latency(LatencyEvidence([*quick, 0.3, 0.3], 400, 250)).summary
+
+
+@pytest.mark.parametrize(("seconds", "needed"), [(0.3, 450), (0.251, 380), (1.234, 1900), (0.0007, 2)])
+def test_a_model_slower_than_its_timeout_is_told_which_one_it_needs(seconds: float, needed: int) -> None:
+    found = latency(LatencyEvidence([seconds] * 100, 5_000, 1000 * seconds / 2))
+    assert (found.outcome, found.evidence["needed_timeout_ms"]) == (Outcome.FAIL, needed)
+    assert f"over the timeout of {500 * seconds:g} ms. The model needs `serving.timeout: {needed}ms` or more." in (
+        found.summary
+    )
+    assert latency(LatencyEvidence([seconds] * 100, 5_000, needed)).outcome is Outcome.PASS
+
+
+def test_a_model_that_is_over_its_budget_as_well_is_told_both() -> None:
+    found = latency(LatencyEvidence([0.3] * 100, 100, 250))
+    assert "`serving.timeout: 450ms` or more, and `gates.latency_p99: 450ms`." in found.summary
 
 
 @pytest.mark.parametrize(

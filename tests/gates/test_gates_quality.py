@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from serinus.core.errors import InvalidInput
 from serinus.core.values import Outcome
 from serinus.gates import QualityEvidence, alert_threshold, quality
-from serinus.gates.intervals import Z, cases_needed, paired_difference, wilson
+from serinus.gates.intervals import Z, by_chance, cases_needed, paired_difference, wilson
 
 ROWS, FRAUDS = 20_000, 300
 
@@ -137,9 +137,77 @@ def test_rows_whose_label_is_not_known_take_no_part() -> None:
     assert judged(180, 180, labels=labels).evidence["frauds"] == FRAUDS - 1
 
 
-def test_a_model_that_cannot_rank_its_top_catches_nothing() -> None:
-    constant = judged(180, 180, candidate=[0.5] * ROWS)
-    assert (constant.outcome, constant.evidence["recall"]) == (Outcome.FAIL, 0.0)
+# --- no better than chance --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("champion", [None, 180])
+@pytest.mark.parametrize(("name", "score"), [("labels", lambda n: float(n % 100 == 0)), ("a constant", lambda n: 0.5)])
+def test_answers_that_cannot_rank_are_refused_with_the_way_to_log_scores(champion, name, score) -> None:
+    result = judged(180, champion, candidate=[score(n) for n in range(ROWS)])
+    assert result.outcome is Outcome.FAIL, name
+    assert 'This answers labels, not scores; log it with `pyfunc_predict_fn="predict_proba"`.' in result.summary
+
+
+def test_labels_are_refused_however_well_they_fit() -> None:
+    perfect = judged(180, None, candidate=LABELS, budget=0.05)
+    assert perfect.outcome is Outcome.FAIL
+    assert "two values" in perfect.summary
+
+
+def test_two_values_may_be_where_the_spec_fixes_the_threshold() -> None:
+    fixed = judged(180, None, candidate=LABELS, budget=0.05, ranked=False)
+    assert (fixed.outcome, fixed.evidence["recall"]) == (Outcome.PASS, 1.0)
+
+
+def test_three_scores_that_leave_no_row_to_alert_are_refused() -> None:
+    scores = [float(n % 50 == 0) + float(n % 25 == 0) for n in range(ROWS)]
+    result = judged(180, None, candidate=scores)
+    assert result.outcome is Outcome.FAIL
+    assert "No row can alert: more than 1.00%" in result.summary
+
+
+@pytest.mark.parametrize("champion", [None, "as bad", "good"])
+@pytest.mark.parametrize("seed", range(5))
+def test_scores_at_random_never_pass(seed: int, champion: str | None) -> None:
+    rng = np.random.default_rng(seed)
+    other = {None: None, "as bad": rng.random(ROWS).tolist(), "good": sets(180)}[champion]
+    result = judged(0, None, candidate=rng.random(ROWS).tolist(), champion=other)
+    assert result.outcome is not Outcome.PASS
+    assert "better than chance" in result.summary
+    assert result.evidence["blocking" if result.outcome is Outcome.INCONCLUSIVE else "alerts"]
+
+
+def test_a_set_with_more_frauds_than_alerts_still_tells_ranking_from_chance() -> None:
+    rng = np.random.default_rng(0)
+    labels = [1.0] * 1000 + [0.0] * 1000
+    good = [*rng.normal(2, 1, 1000).tolist(), *rng.normal(0, 1, 1000).tolist()]
+    bad = {"at random": rng.normal(0, 1, 2000).tolist(), "upside down": [-s for s in good], "constant": [0.0] * 2000}
+    for name, scores in bad.items():
+        found = quality(QualityEvidence(labels, scores, good))
+        assert found.outcome is not Outcome.PASS, name
+    assert quality(QualityEvidence(labels, good)).outcome is Outcome.PASS
+
+
+def test_one_of_two_frauds_by_chance_is_not_shown_and_more_frauds_are_asked_for() -> None:
+    labels = [1.0, 1.0] + [0.0] * 198
+    scores = [0.99, *np.linspace(0, 0.9, 199).tolist()]
+    result = quality(QualityEvidence(labels, scores, budget=0.1))
+    assert (result.outcome, result.evidence["blocking"]) == (Outcome.INCONCLUSIVE, True)
+    assert result.evidence["by_chance"] == pytest.approx(1 - (180 * 179) / (200 * 199))
+    assert "It takes an evaluation set with more frauds." in result.summary
+
+
+def test_a_set_too_small_for_one_alert_says_how_many_rows_it_takes() -> None:
+    result = quality(QualityEvidence([1.0, 0.0] * 20, np.linspace(0, 1, 40).tolist()))
+    assert (result.outcome, result.evidence["blocking"]) == (Outcome.INCONCLUSIVE, True)
+    assert "allows no alert among 40 labelled rows. It takes at least 200 labelled rows." in result.summary
+
+
+def test_the_tail_by_chance_is_the_hypergeometric_one() -> None:
+    # By hand: 5 of 10 are cases, 4 are drawn; at least 3 cases: (10 * 5 + 5) / 210.
+    assert by_chance(10, 5, 4, 3) == pytest.approx(55 / 210)
+    assert by_chance(10, 5, 4, 0) == pytest.approx(1.0)
+    assert by_chance(10, 8, 4, 2) == pytest.approx(1.0)  # two are cases whatever is drawn
 
 
 def test_the_threshold_spends_the_budget() -> None:

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from serinus_runtime import rows_file
+from serinus_runtime.errors import StartFailure
 
 from serinus.backends.sql import SqlStore
-from serinus.core.errors import NotFound, Refused, Unavailable, Unbuildable
+from serinus.core.errors import InvalidInput, NotFound, Refused, TemporaryError, Unavailable, Unbuildable
 from serinus.core.rollout import Phase, Rollout
 from serinus.core.values import (
     WHOLE,
@@ -28,16 +30,21 @@ from serinus.core.values import (
     Column,
     Compiled,
     Environment,
+    GivenRows,
     Label,
     Mark,
     OwnAnswer,
     Placement,
     PlacementState,
+    Question,
+    ReadRows,
+    Rehearsal,
     Release,
     Requirements,
     Routing,
     Totals,
     Traffic,
+    VersionDifference,
     VersionRef,
     Watch,
 )
@@ -65,6 +72,18 @@ class Behaviour:
     recall: float = 0.9
     way: str = "mlflow"
     """Of a release that is not compiled."""
+    asked: bool = True
+    """False: no row can be made to ask it with."""
+    silent: tuple[str, ...] = ()
+    """Protocols by which it gives no answer."""
+    otherwise: tuple[str, ...] = ()
+    """Protocols by which it answers otherwise than its own predict."""
+    seconds: float = 0.002
+    answers: int | None = None
+    """To any number of rows; None: a row each."""
+    versions: tuple[VersionDifference, ...] = ()
+    labels: bool = False
+    """It answers 0 and 1."""
 
 
 class VirtualClock:
@@ -155,6 +174,8 @@ def score_of(behaviour: Behaviour, row: Sequence[Any]) -> float:
     number = int(row[0])
     fraud = number % 4 == 0
     caught = (number // 4) % 100 < 100 * behaviour.recall
+    if behaviour.labels:
+        return float(fraud and caught)
     return (0.9 if fraud and caught else 0.1) + number * 1e-5
 
 
@@ -257,7 +278,8 @@ class FakeTarget:
         reason = "" if loads else "ImportError"
         long = release.id in self.long
         way = "onnx" if release.compiled and not long else self.behaviours[release.version].way
-        placed = Placement(release.id, state, reason, f"/sockets/{release.id}", 1, 100_000_000, load_seconds=0.1)
+        endpoint = f"/sockets/{release.id}"
+        placed = Placement(release.id, state, reason, endpoint, 1, 100_000_000, load_seconds=0.1, warm_up_ms=1.0)
         return replace(placed, way="mlflow" if long else way, long=long)
 
 
@@ -266,6 +288,7 @@ class FakeRouter:
     routings: dict[str, Routing] = field(default_factory=dict)
     history: list[Routing] = field(default_factory=list)
     away: bool = False
+    probed: dict[str, str] = field(default_factory=dict)
 
     def apply(self, routing: Routing) -> None:
         if self.away:
@@ -280,6 +303,15 @@ class FakeRouter:
 
     def remove(self, model: str) -> None:
         self.routings.pop(model, None)
+
+    def probe(self, release: Release, endpoint: str, timeout_ms: int) -> str:
+        if self.away:
+            raise Unavailable("the router does not answer")
+        self.probed[release.model] = release.id
+        return f"/sockets/probe-{release.id}"
+
+    def end_probe(self, model: str) -> None:
+        self.probed.pop(model, None)
 
 
 @dataclass
@@ -398,6 +430,33 @@ class FakeTrials:
     def reference(self, python: Path, artifact: Path, columns: Any, rows: Any, score_output: Any) -> list[float]:
         return [score_of(self.behaviours[artifact.name], row) for row in rows]
 
+    def golden(self, file: Path) -> ReadRows:
+        return _read(lambda: rows_file.golden(file, BOUNDS))
+
+    def evaluation(self, file: Path, label: str, inputs: Sequence[str] | None) -> ReadRows:
+        return _read(lambda: rows_file.evaluation(file, label, inputs, BOUNDS))
+
+    def rehearse(self, release: Release, given: GivenRows | None) -> Rehearsal:
+        how = self.behaviours[release.version]
+        if not how.asked or given is None:
+            return Rehearsal(None, reason="it was logged without an example")
+        rows = [list(row) for row in given.rows[:50]]
+        document = {"dataframe_split": {"columns": list(given.columns), "data": rows}}
+        answers = [(score_of(how, row),) for row in rows][: how.answers]
+        question = Question(document, [{"name": "a", "shape": [len(rows)], "datatype": "FP64", "data": []}])
+        return Rehearsal(question, given.source, len(rows), answers, versions=how.versions)
+
+
+BOUNDS = rows_file.Bounds(1_000, 10_000, 1 << 20)
+
+
+def _read(read: Callable[[], Mapping[str, Any]]) -> ReadRows:
+    try:
+        found = read()
+    except StartFailure as error:
+        raise InvalidInput(str(error)) from error
+    return ReadRows(tuple(found["columns"]), found["rows"], found["scores"], found["labels"])
+
 
 @dataclass(frozen=True)
 class Rescored:
@@ -432,16 +491,35 @@ class Answer:
     scores: Sequence[float | None]
     seconds: float = 0.002
 
+    @property
+    def answers(self) -> Sequence[Sequence[Any]]:
+        return [(score,) for score in self.scores]
+
 
 @dataclass
 class FakeScorer:
     behaviours: Mapping[str, Behaviour]
     wrong: Callable[[Sequence[Any]], float] = lambda _: 0.0
     """What the release adds to the right score of a row."""
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    """(address, protocol)"""
+    sizes: list[tuple[str, int]] = field(default_factory=list)
+    """(address, rows)"""
 
     def score(self, endpoint: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], timeout: float) -> Answer:
         how = self.behaviours[endpoint.rsplit("-", 2)[1]]
-        return Answer([score_of(how, row) + self.wrong(row) for row in rows])
+        self.sizes.append((endpoint, len(rows)))
+        return Answer([score_of(how, row) + self.wrong(row) for row in rows], how.seconds)
+
+    def ask(self, address: str, release: Release, protocol: str, question: Question, timeout: float) -> Answer:
+        self.asked.append((address, protocol))
+        how = self.behaviours[release.version]
+        if protocol in how.silent:
+            raise TemporaryError(f"Release {release.id} failed on the rows: the model failed: ValueError")
+        rows = question.document["dataframe_split"]["data"]
+        self.sizes.append((address, len(rows)))
+        moved = 0.25 if protocol in how.otherwise else 0.0
+        return Answer([score_of(how, row) + self.wrong(row) + moved for row in rows][: how.answers], how.seconds)
 
 
 SPEC = """

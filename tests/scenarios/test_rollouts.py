@@ -10,8 +10,8 @@ from lab import ADA, GRACE, MODEL, SPEC, Lab
 
 from serinus.core.errors import Refused
 from serinus.core.rollout import Cause, Phase
-from serinus.core.values import WHOLE, Access, Actor, Outcome
-from serinus.engine import Desk, Engine
+from serinus.core.values import WHOLE, Access, Actor, GateResult, Outcome, VersionDifference
+from serinus.engine import Desk, Engine, Report
 from serinus.judge import reproduce
 
 
@@ -380,3 +380,138 @@ def test_the_spec_says_how_long_predictions_are_kept(lab: Lab) -> None:
     lab.register("6")
     lab.desk.deploy(ref=f"{MODEL}@6", spec=SPEC + "\nretention: {predictions: 30d}\n", actor=ADA)
     assert lab.log.kept == {MODEL: 30}
+
+
+# --- nothing goes live that was never asked ---------------------------------------------------------------
+
+
+UNASKED = SPEC + "gates: {evaluation: evaluation.csv, accept: [unasked]}\n"
+
+
+def with_spec(lab: Lab, text: str) -> None:
+    lab.fleet.specs[MODEL] = text.replace("gates: {evaluation: evaluation.csv}\n", "", 1)
+
+
+def gate(lab: Lab, name: str) -> GateResult:
+    [found] = [result for result in lab.rollout.gates if result.gate == name]
+    return found
+
+
+def test_every_version_is_asked_through_the_router_by_each_protocol_before_it_has_traffic(serving: Lab) -> None:
+    serving.register("7")
+    deploy(serving, "7")
+    serving.run(600, until=lambda: serving.phase is Phase.CANARY)
+    assert gate(serving, "asked").outcome is Outcome.PASS
+    assert serving.rollout.candidate is not None
+    probe = f"/sockets/probe-{serving.rollout.candidate.id}"
+    asked = [protocol for address, protocol in serving.scorer.asked if address == probe]
+    assert asked == ["open-inference", "grpc", "invocations"]
+    assert serving.router.probed == {}
+
+
+@pytest.mark.parametrize("protocol", ["open-inference", "grpc", "invocations"])
+@pytest.mark.parametrize("fault", ["silent", "otherwise"])
+def test_one_protocol_that_does_not_answer_as_the_model_stops_it(serving: Lab, protocol: str, fault: str) -> None:
+    serving.register("7", **{fault: (protocol,)})
+    deploy(serving, "7")
+    run_to_the_end(serving)
+    status = serving.rollout.status
+    assert (status.phase, status.cause) == (Phase.ABORTED, Cause.GATE)
+    assert status.reason.startswith("gate asked failed:")
+    assert protocol in status.reason
+    assert serving.router.probed == {}
+    serving.everything_agrees_on("6")
+
+
+def test_a_version_that_cannot_be_asked_waits_for_unasked_and_everybody_can_read_it(lab: Lab) -> None:
+    lab.register("6", asked=False)
+    deploy(lab, "6")
+    run_to_the_end(lab)
+    assert lab.rollout.status.cause is Cause.GATE
+    assert "gate asked could not decide: The model was never asked" in lab.rollout.status.reason
+    assert "gates.accept: [unasked]" in lab.rollout.status.reason
+    assert MODEL not in lab.router.routings
+
+    with_spec(lab, UNASKED)
+    deploy(lab, "6", why="its inputs are made by the caller's own code")
+    run_to_the_end(lab)
+    assert lab.phase is Phase.PROMOTED
+    assert gate(lab, "asked").outcome is Outcome.INCONCLUSIVE
+    report = Report(lab.world, dict, list, {}, list)
+    [shown] = report.status()["models"]
+    assert any("without being asked" in note for note in shown["notes"])
+    explained = report.explain(lab.rollout.id)
+    assert any(result["gate"] == "asked" and "never asked" in result["summary"] for result in explained["gates"])
+
+
+def test_the_note_is_gone_with_the_next_version_that_was_asked(lab: Lab) -> None:
+    with_spec(lab, UNASKED)
+    lab.live("6", asked=False)
+    assert lab.store.model(MODEL).notes
+    lab.per_second = 500
+    lab.register("7")
+    deploy(lab, "7")
+    run_to_the_end(lab)
+    assert (lab.phase, lab.store.model(MODEL).notes) == (Phase.PROMOTED, ())
+
+
+def test_a_router_that_is_away_during_the_gates_is_waited_for(lab: Lab) -> None:
+    lab.register("6")
+    lab.router.away = True
+    deploy(lab, "6")
+    lab.run(60)
+    assert lab.phase is Phase.GATES
+    lab.router.away = False
+    run_to_the_end(lab)
+    assert lab.phase is Phase.PROMOTED
+
+
+def test_a_version_slower_than_its_timeout_is_refused_before_traffic(serving: Lab) -> None:
+    serving.register("7", seconds=0.4)
+    deploy(serving, "7")
+    run_to_the_end(serving)
+    assert serving.rollout.status.cause is Cause.GATE
+    assert "serving.timeout: 600ms" in serving.rollout.status.reason
+    assert serving.weights() == {"6": WHOLE}
+
+
+def test_a_version_with_another_library_than_it_was_logged_with_waits_until_that_is_accepted(serving: Lab) -> None:
+    other = (VersionDifference("scikit-learn", "1.5.2", "1.7.0", own=True),)
+    serving.register("7", versions=other)
+    deploy(serving, "7")
+    run_to_the_end(serving)
+    assert "gate load could not decide" in serving.rollout.status.reason
+    assert "scikit-learn 1.5.2; 1.7.0 is installed" in serving.rollout.status.reason
+    with_spec(serving, SPEC + "gates: {evaluation: evaluation.csv, accept: [inconclusive-load]}\n")
+    deploy(serving, "7", why="tried by hand")
+    run_to_the_end(serving)
+    assert serving.phase is Phase.PROMOTED
+
+
+def test_a_window_over_the_rows_is_refused_unless_that_is_declared(lab: Lab) -> None:
+    lab.register("6", answers=1)
+    deploy(lab, "6")
+    run_to_the_end(lab)
+    assert lab.rollout.status.cause is Cause.GATE
+    assert gate(lab, "asked").outcome is Outcome.FAIL
+    assert "serving.rows: together" in gate(lab, "asked").summary
+
+
+def test_rows_that_belong_together_are_never_asked_in_part(lab: Lab) -> None:
+    with_spec(lab, SPEC + "serving: {rows: together}\ngates: {evaluation: evaluation.csv}\n")
+    lab.live("6")
+    assert lab.rollout.candidate is not None
+    assert lab.rollout.candidate.settings.rows == "together"
+    past_the_router = f"/sockets/{lab.rollout.candidate.id}"
+    # The golden rows and the evaluation rows whole, and the probe's rows, each as one request.
+    sizes = {size for address, size in lab.scorer.sizes if address == past_the_router}
+    assert sizes == {20, 400}
+    assert [check["transformation"] for check in gate(lab, "metamorphic").evidence["checks"]] == ["the same row twice"]
+
+
+def test_labels_in_place_of_scores_never_go_live(lab: Lab) -> None:
+    lab.register("6", labels=True)
+    deploy(lab, "6")
+    run_to_the_end(lab)
+    assert lab.rollout.status.cause is Cause.GATE
+    assert "answers labels, not scores" in lab.rollout.status.reason

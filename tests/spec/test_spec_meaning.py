@@ -6,8 +6,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import pytest
 from pydantic import TypeAdapter
 
+from serinus.core.errors import InvalidInput
 from serinus.core.rollout import Policy, Step, Tolerance
 from serinus.core.values import CacheSettings, ServingSettings, WarmHours
 from serinus.engine.build import release_id
@@ -138,3 +140,20 @@ def test_editors_know_that_warm_is_a_switch_or_hours() -> None:
     switch, hours = definitions["Serving"]["properties"]["warm"]["anyOf"]
     assert (switch["type"], hours["items"]) == ("boolean", {"$ref": "#/$defs/Hours"})
     assert definitions["Hours"]["required"] == ["from", "to"]
+
+
+def test_rows_that_belong_together_are_neither_compiled_nor_cached_nor_batched() -> None:
+    spec = load("model: m\nserving: {rows: together}")
+    assert settings(spec).rows == "together"
+    assert not compiles(spec)
+    assert settings(load("model: m")).rows == "each"
+    for other in ("cache: on", "batch: {rows: 8}"):
+        with pytest.raises(InvalidInput, match="rows is 'together'"):
+            load(f"model: m\nserving: {{rows: together, {other}}}")
+    with pytest.raises(InvalidInput, match="rows"):
+        load("model: m\nserving: {rows: together}\ngates: {accept: [one-at-a-time]}")
+
+
+@pytest.mark.parametrize("word", ["unasked", "inconclusive-load"])
+def test_what_may_be_accepted(word: str) -> None:
+    assert accepts(load(f"model: m\ngates: {{accept: [{word}]}}")) == {word}

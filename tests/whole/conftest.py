@@ -62,6 +62,16 @@ def serinus() -> Iterator[Serinus]:
             shutil.rmtree(directory, ignore_errors=True)
 
 
+@pytest.fixture(scope="session", name="requirements")
+def the_requirements() -> Callable[..., list[str]]:
+    return requirements
+
+
+@pytest.fixture(scope="session", name="transactions")
+def the_transactions() -> Callable[..., tuple[pd.DataFrame, np.ndarray]]:
+    return transactions
+
+
 def requirements(*packages: str) -> list[str]:
     """Of what is installed here, so that all models share one environment, which is built once."""
     return [f"{name}=={version(name)}" for name in ("mlflow-skinny", "numpy", "pandas", *packages)]
@@ -100,10 +110,10 @@ def register_code(serinus: Serinus, tmp_path_factory: pytest.TempPathFactory) ->
     """register_code("nan"): registers models/nan.py as a model of that name; its version. `data`: text that the model
     finds beside itself."""
 
-    def log(name: str, *, data: str = "", signature: bool = True, model: str = "") -> str:
+    def log(name: str, *, data: str = "", signature: bool = True, example: bool = True, model: str = "") -> str:
         frame, _ = transactions(5)
         file = tmp_path_factory.mktemp("data") / "data.txt"
-        file.write_text(data)
+        file.write_text(data or "nothing")  # an empty file is taken for one that was lost
         typed: Mapping[str, Any] = {"signature": infer_signature(frame, np.zeros(5))} if signature else {}
         logged = mlflow.pyfunc.log_model(
             name="model",
@@ -111,7 +121,7 @@ def register_code(serinus: Serinus, tmp_path_factory: pytest.TempPathFactory) ->
             loader_module=name,
             code_paths=[str(MODELS / f"{name}.py")],
             data_path=str(file),
-            input_example=frame if signature else None,
+            input_example=frame if signature and example else None,
             pip_requirements=requirements("scikit-learn", "cloudpickle"),
             **typed,
         )

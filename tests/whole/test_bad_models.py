@@ -71,8 +71,13 @@ def test_a_model_that_does_not_work_is_stopped_before_any_traffic_and_the_reason
 def test_a_model_without_a_signature_is_served_and_that_is_said(
     serinus: Serinus, bystander: str, register_code: Callable[..., str]
 ) -> None:
-    ended = deployed(serinus, register_code, "no_signature", signature=False)
+    version = register_code("no_signature", signature=False)
+    ended = serinus.deployed(f"no-signature@{version}")
+    assert "The model was never asked" in ended["status"]["reason"], ended["status"]
+    spec = "model: no-signature\ngates: {accept: [unasked]}\n"
+    ended = serinus.deployed(f"no-signature@{version}", text=spec)
     assert ended["status"]["phase"] == "promoted", ended["status"]
+    assert any("without being asked" in note for note in serinus.model("no-signature")["notes"])
     said = [*ended["notes"], *(gate["summary"] for gate in ended["gates"])]
     assert any("without a signature" in line for line in said), said
     answer = serinus.infer("no-signature", [{"anything": 1}])

@@ -34,6 +34,7 @@ class Settings:
     unlogged: str = "answer"
     scored: bool = True
     protocols: Sequence[str] = PROTOCOLS
+    rows: str = "each"
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:

@@ -23,10 +23,11 @@ Scores = List["float | None"]
 
 
 def memory_of(config: Config, signature: Signature, say: Callable[[str], None]) -> Memory | None:
-    """None: the release has no cache. One that is asked a row at a time answers differently in company, so that none of
-    its answers is the one to keep; of one without a score it could not be noticed that it contradicts itself."""
-    cache = config.settings.cache
-    if cache is None or config.settings.one_at_a_time or not config.settings.scored:
+    """None: the release has no cache. One that is asked a row at a time, or whose rows belong together, answers
+    differently in company, so that none of its answers is the one to keep; of one without a score it could not be
+    noticed that it contradicts itself."""
+    cache, settings = config.settings.cache, config.settings
+    if cache is None or settings.one_at_a_time or settings.rows == "together" or not settings.scored:
         return None
     return Memory(Cache(cache.max_bytes, cache.ttl_seconds), Canonical(signature, config.release), say)
 

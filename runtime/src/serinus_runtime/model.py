@@ -19,6 +19,8 @@ from serinus_runtime.payload import Payload
 from serinus_runtime.signature import Signature, read_mlmodel, signature_of
 from serinus_runtime.traces import at
 
+_TOGETHER = ". Where the rows of a request are one question, the spec has to say so: serving.rows: together"
+
 
 class Answer(NamedTuple):
     """`result`: as the model gave it; `outputs`: the same as tensors, one row for each row asked."""
@@ -38,16 +40,20 @@ class Model:
         one_at_a_time: bool = False,
         protocols: Sequence[str] = (),
         long: bool = False,
+        together: bool = False,
     ) -> None:
         """`protocols`: that must be able to carry what the model answers to its example. `long`: no shorter way than
-        MLflow's own predict is used, proven or not."""
+        MLflow's own predict is used, proven or not. `together`: a request's rows are one question, which may have
+        another number of answers than rows."""
         self.signature = signature
         self.notes: list[str] = []
         self.warm_up_ms: float | None = None
         self.seen: list[Output] = []
         """The outputs of the warm-up."""
-        self._one_at_a_time = one_at_a_time
-        self._long = long
+        self._one_at_a_time = one_at_a_time and not together
+        self._together = together
+        # The shorter ways are proven on rows alone and in other orders, so not for rows that belong together.
+        self._long = long or together
         self._protocols = protocols
         self._loaded = self._settled(loaded)
         self._inputs = inputs_of(signature, loaded)
@@ -67,6 +73,7 @@ class Model:
         protocols: Sequence[str] = (),
         proven: str = "",
         long: bool = False,
+        together: bool = False,
     ) -> Model:
         """Loads, proves the shorter ways and warms up. StartFailure says in words what does not work.
 
@@ -76,7 +83,8 @@ class Model:
         signature = signature_of(mlmodel)
         loaded = load(artifact, mlmodel)
         try:
-            model = cls(loaded, signature, one_at_a_time=one_at_a_time, protocols=protocols, long=long)
+            how: Any = {"one_at_a_time": one_at_a_time, "protocols": protocols, "long": long, "together": together}
+            model = cls(loaded, signature, **how)
         except ImportError as error:
             raise StartFailure(
                 f"the model's signature needs {error.name}; add it to the model's requirements"
@@ -100,8 +108,9 @@ class Model:
             self.warm_up_ms = round((time.perf_counter() - began) * 1000, 3)
         except (RequestError, ModelFailure) as error:
             reason = error.__cause__ or error
+            hint = _TOGETHER if getattr(error, "code", "") == "wrong-rows" else ""
             raise StartFailure(
-                f"the model does not answer its own input example: {_brief(reason)}{at(reason)}"
+                f"the model does not answer its own input example: {_brief(reason)}{at(reason)}{hint}"
             ) from error
         if self._way.note:
             self.notes.append(self._way.note)
@@ -145,7 +154,8 @@ class Model:
         else:
             result = self._call(bound, params)
         outputs = self.answers.read(result)
-        check_rows(outputs, len(bound.rows))
+        if not self._together:
+            check_rows(outputs, len(bound.rows))
         return Answer(result, outputs)
 
     def _call(self, bound: Bound, params: Mapping[str, Any] | None) -> Any:
@@ -159,6 +169,10 @@ class Model:
             if matrix is not None:
                 return _guarded(way.by_matrix, matrix, bound)
         return _guarded(way.by_data or self._loaded.public, bound.data(), bound)
+
+    def the_long_way(self, bound: Bound, params: Mapping[str, Any] | None = None) -> Any:
+        """What MLflow's own predict gives. Raises whatever the model raises."""
+        return self._public(bound.data(), params)
 
     def _public(self, data: Any, params: Mapping[str, Any] | None) -> Any:
         if not params:

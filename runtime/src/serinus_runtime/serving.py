@@ -78,7 +78,9 @@ def _say(text: str) -> None:
 def batcher_of(
     settings: Settings, model: Predictor, loop: asyncio.AbstractEventLoop, callers: Callable[[], int]
 ) -> Batcher | None:
-    """None: the release is not asked for one, or has a way to predict a row that is quicker than any waiting."""
-    if not settings.batch_delay_ms or settings.one_at_a_time or hasattr(model, "predict_row"):
+    """None: the release is not asked for one, must not have one, or has a way to predict a row that is quicker than
+    any waiting."""
+    alone = settings.one_at_a_time or settings.rows == "together"
+    if not settings.batch_delay_ms or alone or hasattr(model, "predict_row"):
         return None
     return Batcher(model, loop, settings.batch_delay_ms / 1000, settings.batch_rows, callers=callers)

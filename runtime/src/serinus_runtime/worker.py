@@ -98,7 +98,8 @@ def _loaded(config: Config) -> Any:
     }
     if config.compiled is not None:
         return compiled.read(config.compiled, config.artifact, digest=config.digest, **how)
-    return Model.read(config.artifact, **how, proven=config.proven, long=config.long)
+    together = config.settings.rows == "together"
+    return Model.read(config.artifact, **how, proven=config.proven, long=config.long, together=together)
 
 
 def _confined(config: Config, keep: Sequence[int] | None) -> list[str]:

@@ -22,10 +22,14 @@ from serinus.core.values import (
     Compiled,
     Environment,
     Event,
+    GivenRows,
     Label,
     Mark,
     OwnAnswer,
     Placement,
+    Question,
+    ReadRows,
+    Rehearsal,
     Release,
     Requirements,
     Routing,
@@ -188,6 +192,16 @@ class Router(Protocol):
         """Stops routing the model."""
         ...
 
+    def probe(self, release: Release, endpoint: str, timeout_ms: int) -> str:
+        """Makes `release` reachable, by the routes that its callers would use, at the Unix socket whose path is
+        returned: to the control plane alone, whatever is in force for callers. Nothing that is asked so is counted or
+        kept. Returns once it is reachable; another release of the same model takes its place. Raises Unavailable."""
+        ...
+
+    def end_probe(self, model: str) -> None:
+        """Ends what `probe` began. Nothing happens where there is none."""
+        ...
+
 
 class PredictionLog(Protocol):
     """Every answered request, and what is counted of them. Implementations: backends/delta."""
@@ -259,6 +273,22 @@ class Scorer(Protocol):
         release refused the rows (its words, without values)."""
         ...
 
+    def ask(self, address: str, release: Release, protocol: str, question: Question, timeout: float) -> Replied:
+        """One request by `protocol` (`open-inference`, `invocations` or `grpc`) to the Unix socket `address`: the
+        release's own, or what `Router.probe` returned. Errors as of `score`."""
+        ...
+
+
+class Replied(Protocol):
+    """An answer, row by row: all its values as JSON has them, and the score (None for what is not a finite number)."""
+
+    @property
+    def answers(self) -> Sequence[Sequence[Any]]: ...
+    @property
+    def scores(self) -> Sequence[float | None]: ...
+    @property
+    def seconds(self) -> float: ...
+
 
 class Scored(Protocol):
     """An answer: one score a row (None for what is not a finite number), and how long it took."""
@@ -291,6 +321,21 @@ class Trials(Protocol):
     ) -> Sequence[float | None]:
         """The scores that the model's own `predict` gives for a frame of these rows: the training path.
         Raises Unbuildable with the reason."""
+        ...
+
+    def rehearse(self, release: Release, given: GivenRows | None) -> Rehearsal:
+        """Loads the release's model and asks its own `predict` for the first time: with its input example, else the
+        `given` rows, else rows that are made for it. Raises Unbuildable where it does not load."""
+        ...
+
+    def golden(self, file: Path) -> ReadRows:
+        """The rows of a JSON file, with the scores of training time where it has them. InvalidInput says what is wrong
+        with the file, or that it is larger than what is read."""
+        ...
+
+    def evaluation(self, file: Path, label: str, inputs: Sequence[str] | None) -> ReadRows:
+        """The labelled rows of a Parquet, CSV or JSON-lines file. `inputs`: the model's columns; None: all but the
+        label. Errors as of `golden`."""
         ...
 
 

@@ -188,6 +188,9 @@ class ServingSettings:
     """False: the answers hold no score, so none is recorded and alerts are not judged."""
     protocols: tuple[str, ...] = ("open-inference", "invocations")
     """By which it is asked for predictions; a request by another one is refused."""
+    rows: str = "each"
+    """`each`: one answer a row, whatever its neighbours. `together`: a request's rows are one question, which is never
+    split, batched, cached or asked in part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +242,8 @@ class Placement:
     """When its present worker became ready; None: it has none."""
     long: bool = False
     """It is distrusted: served the long way, or on its way there while `way` still names a shorter one."""
+    warm_up_ms: float | None = None
+    """Of its first prediction, before it was ready; None: it was not warmed up."""
 
     @property
     def answers(self) -> bool:
@@ -271,6 +276,84 @@ class Routing:
     """Of the entity hash: fixed for one rollout, so that growing a canary keeps those that were in it."""
     timeout_ms: int = 250
     fallback_score: float | None = None
+
+
+# --- how a model behaves where it is tried -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """A warning of a library, without paths and control characters."""
+
+    category: str
+    """`InconsistentVersionWarning`, `FutureWarning`."""
+    library: str
+    """The package that warned; empty: not known."""
+    message: str
+    own: bool
+    """It concerns the library that the model is of."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDifference:
+    """A library whose installed version is not the one that MLmodel names."""
+
+    library: str
+    logged: str
+    installed: str
+    """Empty: not installed."""
+    own: bool
+    """The model is of this library."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRows:
+    """Of a file: `rows` in the order of `columns`, values as JSON has them."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[Any]]
+    scores: Sequence[float | None] | None = None
+    """What the rows got at training time, where that was recorded."""
+    labels: Sequence[float | None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GivenRows:
+    """Rows that the model has to answer, and where they come from: `the golden rows`."""
+
+    source: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Rows to ask a model with, as the protocols write them."""
+
+    document: Mapping[str, Any]
+    """The body of `/invocations`."""
+    tensors: Sequence[Mapping[str, Any]] | None
+    """`inputs` of the Open Inference Protocol; None: it has no form for these rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a model showed when it was loaded and asked in a confined process in its own environment."""
+
+    question: Question | None
+    """None: no row could be made that its own `predict` answers."""
+    source: str = ""
+    """Where the rows come from: `the input example`, `the signature`."""
+    rows: int = 0
+    """Of the question. A model that answers otherwise than a row each has more or fewer answers."""
+    answers: Sequence[Sequence[Any]] = ()
+    """Of the model's own `predict`: for each row all values of its answer, as JSON has them."""
+    reason: str = ""
+    """Why there is no question."""
+    refused: bool = False
+    """True: `reason` is of rows that the model has to answer (its example, golden or evaluation rows)."""
+    warnings: tuple[Warned, ...] = ()
+    versions: tuple[VersionDifference, ...] = ()
 
 
 # --- evidence ---------------------------------------------------------------------------------------------

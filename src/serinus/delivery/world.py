@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from serinus.core.rollout import Cause, Kind, ModelState, Phase, Rollout
-from serinus.core.values import WHOLE, Arm, Release, Role, Routing, Watch
+from serinus.core.values import WHOLE, Arm, Outcome, Release, Role, Routing, Watch
 
 
 def split_token(rollout_id: str, step: int) -> str:
@@ -94,7 +94,17 @@ def after_promotion(state: ModelState, rollout: Rollout) -> ModelState:
         aborted=aborted,
         who=rollout.actor.name,
         why=rollout.why or rollout.status.reason,
+        notes=_of_the_gates(rollout),
     )
+
+
+def _of_the_gates(rollout: Rollout) -> tuple[str, ...]:
+    """What everybody who looks at the model should know of how its champion went live."""
+    if rollout.kind is Kind.DEPLOY and any(
+        gate.gate == "asked" and gate.outcome is Outcome.INCONCLUSIVE for gate in rollout.gates
+    ):
+        return ("the champion went live without being asked before: its spec accepts that (gates.accept: unasked)",)
+    return ()
 
 
 def after_abort(state: ModelState, rollout: Rollout) -> ModelState:

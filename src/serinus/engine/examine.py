@@ -1,23 +1,24 @@
-"""GATES: asks the placed release, past the router, and lets the gates judge what it answered."""
+"""GATES: asks the placed release, through the router and past it, and lets the gates judge what it answered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 
 from serinus import gates
 from serinus import spec as specs
 from serinus.core.errors import InvalidInput, SerinusError, Unbuildable
 from serinus.core.rollout import Rollout
-from serinus.core.values import Artifact, Column, GateResult, Placement, Release, VersionRef
+from serinus.core.values import Artifact, Column, GateResult, Placement, Rehearsal, Release
 from serinus.delivery import Examined
+from serinus.engine.asking import Subject, asked
 from serinus.engine.build import release_id
-from serinus.engine.finding import Found, evaluation_rows, golden_rows
+from serinus.engine.finding import Found, evaluation_rows, given_rows, golden_rows
 from serinus.engine.kept import kept_rows
-from serinus.engine.rows import Row, Table, integers_for_whole_floats, read_example
+from serinus.engine.metamorphic import metamorphic
+from serinus.engine.rows import Row, Table, table_in
 from serinus.engine.world import World
-from serinus.gates import Transformation, TransformationCheck
 from serinus.spec import ModelDeployment
 
 PROBED_ROWS = 50
@@ -25,63 +26,44 @@ GOLDEN_ROWS = 1_000
 TIMED_REQUESTS = 200
 BATCHES, TIMED_BATCHES = (8, 64), 9
 """Rows in a request, and how many requests, from which it is seen whether batching would help."""
-CELLS_A_REQUEST = 20_000
-"""Keeps a request of many rows well below the body limit, whatever the number of columns."""
-CELLS_A_REQUEST_OF_THE_CHAMPION = 2_000
-"""It has callers, who wait behind such a request: a few milliseconds each, instead of a quarter of a second."""
-SECONDS_A_REQUEST = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What is being examined, and all that is needed for it."""
-
-    world: World
-    rollout: Rollout
-    spec: ModelDeployment
-    ref: VersionRef
-    artifact: Artifact
-    release: Release
-    placement: Placement
-    champion: Placement | None
-
-    def score(self, placement: Placement, table: Table) -> Sequence[float | None]:
-        """One score a row, asked in as many requests as it takes."""
-        cells = CELLS_A_REQUEST if placement is self.placement else CELLS_A_REQUEST_OF_THE_CHAMPION
-        size = max(1, cells // max(1, len(table.columns)))
-        scores: list[float | None] = []
-        for start in range(0, len(table.rows), size):
-            rows = table.rows[start : start + size]
-            answer = self.world.scorer.score(placement.endpoint, table.columns, rows, SECONDS_A_REQUEST)
-            scores.extend(answer.scores)
-        return scores
 
 
 def examine(world: World, rollout: Rollout, placements: Mapping[str, Placement]) -> Examined:
-    """Every gate after the scan. Raises Unavailable where the host or the registry does not answer."""
+    """Every gate after the scan. Raises Unavailable where the host, the router or the registry does not answer."""
     subject = _subject(world, rollout, placements)
     golden = golden_rows(world, subject.ref, subject.spec)
     evaluation = evaluation_rows(world, subject.ref, subject.spec, subject.artifact)
-    example = read_example(subject.artifact)
+    rehearsal = world.trials.rehearse(subject.release, given_rows(golden, evaluation))
+    first = [gates.signature(_signature(subject)), gates.load(_load(subject, rehearsal))]
+    evidence = asked(subject, rehearsal)
+    if evidence.refused or any(check.error for check in evidence.checks):
+        # What does not answer its first question would only be waited for at each of the others.
+        return _concluded(subject, [*first, gates.asked(evidence)], None, None)
+    question = rehearsal.question
+    example = table_in(question) if question is not None else None
     probe = next((t.head(PROBED_ROWS) for t in (golden.table, evaluation.table, example) if t is not None), None)
-    candidate_scores = _scores(subject, subject.placement, evaluation)
+    candidate_scores = _scores(subject, subject.candidate, evaluation)
     champion_scores = _scores(subject, subject.champion, evaluation) if subject.champion is not None else None
     threshold = _threshold(subject, candidate_scores)
     results = [
-        gates.signature(_signature(subject)),
-        gates.load(gates.LoadEvidence(True, seconds=subject.placement.load_seconds)),
-        gates.example(_example(subject, example)),
+        *first,
+        gates.example(_example(subject, example if rehearsal.source == EXAMPLE else None)),
         gates.golden(_golden(subject, golden, probe, threshold)),
-        gates.metamorphic(_metamorphic(subject, probe)),
+        gates.metamorphic(metamorphic(subject, probe)),
+        gates.asked(evidence),
         gates.latency(_latency(subject, probe)),
         gates.memory(_memory(subject)),
         gates.quality(_quality(evaluation, candidate_scores, champion_scores, subject.spec)),
     ]
     champion_threshold = None if champion_scores is None else _threshold(subject, champion_scores)
-    return _together(subject, results, threshold, champion_threshold)
+    return _concluded(subject, results, threshold, champion_threshold)
 
 
-def _together(
+EXAMPLE = "the input example"
+"""As a rehearsal names it."""
+
+
+def _concluded(
     subject: Subject, results: Sequence[GateResult], threshold: float | None, champion_threshold: float | None
 ) -> Examined:
     assert subject.rollout.plan is not None
@@ -106,6 +88,7 @@ def _subject(world: World, rollout: Rollout, placements: Mapping[str, Placement]
     assert rollout.candidate is not None
     assert rollout.artifact is not None
     assert rollout.plan is not None
+    live = world.store.model(rollout.model).champion if rollout.plan.champion else None
     return Subject(
         world=world,
         rollout=rollout,
@@ -114,7 +97,7 @@ def _subject(world: World, rollout: Rollout, placements: Mapping[str, Placement]
         artifact=rollout.artifact,
         release=rollout.candidate,
         placement=placements[rollout.candidate.id],
-        champion=placements.get(rollout.plan.champion or ""),
+        champion=(live, placements[live.id]) if live is not None and live.id in placements else None,
     )
 
 
@@ -140,11 +123,23 @@ def _champion_artifact(subject: Subject) -> Artifact | None:
     return None
 
 
+def _load(subject: Subject, rehearsal: Rehearsal) -> gates.LoadEvidence:
+    placement = subject.placement
+    return gates.LoadEvidence(
+        True,
+        seconds=placement.load_seconds,
+        notes=(placement.reason,) if placement.reason else (),
+        warm_up_ms=placement.warm_up_ms,
+        warnings=rehearsal.warnings,
+        versions=rehearsal.versions,
+    )
+
+
 def _example(subject: Subject, example: Table | None) -> gates.ExampleEvidence:
     if example is None:
         return gates.ExampleEvidence(rows=None)
     try:
-        scores = subject.score(subject.placement, example)
+        scores = subject.score(subject.candidate, example)
     except SerinusError as error:
         return gates.ExampleEvidence(len(example.rows), error=str(error))
     return gates.ExampleEvidence(len(example.rows), scores, scored=subject.release.settings.scored)
@@ -158,17 +153,19 @@ def _golden(subject: Subject, golden: Found, probe: Table | None, threshold: flo
     if golden.error:
         return gates.GoldenEvidence(None, error=golden.error, unavailable=True)
     table = golden.table or probe
-    if table is None:
-        return gates.GoldenEvidence(None)
-    table = replace(table, rows=table.rows[:GOLDEN_ROWS], scores=table.scores[:GOLDEN_ROWS] if table.scores else None)
+    if table is None or (table.scores is None and (subject.together or not table.tensors)):
+        return gates.GoldenEvidence(None)  # what was asked first is compared with the model's own predict already
+    if not subject.together:
+        scores = table.scores[:GOLDEN_ROWS] if table.scores else None
+        table = replace(table, rows=table.rows[:GOLDEN_ROWS], scores=scores)
     try:
         reference = table.scores or _own_scores(subject, table)
     except (InvalidInput, Unbuildable) as error:
         return gates.GoldenEvidence(None, threshold=threshold, error=str(error), unavailable=True)
     kept, scores = _kept(subject, table.columns)
-    table, reference = Table(table.columns, [*table.rows, *kept]), [*reference, *scores]
+    table, reference = table.of([*table.rows, *kept]), [*reference, *scores]
     try:
-        served = subject.score(subject.placement, table)
+        served = subject.score(subject.candidate, table)
     except SerinusError as error:
         return gates.GoldenEvidence(reference, threshold=threshold, error=str(error))
     return gates.GoldenEvidence(reference, served, threshold)
@@ -184,7 +181,9 @@ def _own_scores(subject: Subject, table: Table) -> Sequence[float | None]:
 
 def _kept(subject: Subject, columns: tuple[str, ...]) -> tuple[Sequence[Row], Sequence[float | None]]:
     """The rows that a shorter way has once answered wrong for this model, and their scores; none where this version
-    refuses one of them, as it may."""
+    refuses one of them, as it may, or where rows are no questions of their own."""
+    if subject.together:
+        return (), ()
     rows = kept_rows(subject.world.disk, subject.rollout.model, columns, answered=True)
     try:
         return rows, _own_scores(subject, Table(columns, rows)) if rows else ()
@@ -192,79 +191,22 @@ def _kept(subject: Subject, columns: tuple[str, ...]) -> tuple[Sequence[Row], Se
         return (), ()
 
 
-def _metamorphic(subject: Subject, probe: Table | None) -> gates.MetamorphicEvidence:
-    accepted = subject.rollout.plan is not None and "one-at-a-time" in subject.rollout.plan.accepts
-    one_at_a_time = subject.release.settings.one_at_a_time
-    if probe is None or not probe.rows:
-        return gates.MetamorphicEvidence((), accepted, one_at_a_time)
-    ask = _Asker(subject, probe.columns)
-    try:
-        alone = ask.alone(probe.rows)
-    except SerinusError as error:
-        failed = TransformationCheck(Transformation.ALONE, len(probe.rows), error=str(error))
-        return gates.MetamorphicEvidence((failed,), accepted, one_at_a_time)
-    backwards = list(reversed(range(len(probe.rows))))
-    checks = [
-        ask.check(Transformation.TWICE, alone, lambda: ask.alone(probe.rows)),
-        ask.check(Transformation.BATCH, alone, lambda: ask.together(probe.rows)),
-        ask.check(
-            Transformation.ORDER,
-            [alone[i] for i in backwards],
-            lambda: ask.together([probe.rows[i] for i in backwards]),
-        ),
-    ]
-    whole = [(i, row) for i, row in enumerate(probe.rows) if integers_for_whole_floats([row])]
-    if whole:
-        rows = integers_for_whole_floats([row for _, row in whole])
-        checks.append(ask.check(Transformation.INTEGERS, [alone[i] for i, _ in whole], lambda: ask.alone(rows)))
-    return gates.MetamorphicEvidence(tuple(checks), accepted, one_at_a_time)
-
-
-@dataclass(frozen=True, slots=True)
-class _Asker:
-    subject: Subject
-    columns: tuple[str, ...]
-
-    def together(self, rows: Sequence[Sequence[object]]) -> Sequence[float | None]:
-        return self.subject.score(self.subject.placement, Table(self.columns, rows))
-
-    def alone(self, rows: Sequence[Sequence[object]]) -> Sequence[float | None]:
-        return [self.together([row])[0] for row in rows]
-
-    def check(
-        self,
-        transformation: Transformation,
-        expected: Sequence[float | None],
-        ask: Callable[[], Sequence[float | None]],
-    ) -> TransformationCheck:
-        try:
-            return gates.compare(transformation, expected, ask())
-        except SerinusError as error:
-            return TransformationCheck(transformation, len(expected), error=str(error))
-
-
 def _latency(subject: Subject, probe: Table | None) -> gates.LatencyEvidence:
-    """Seconds as the caller of one row sees them, one request after the other."""
+    """Seconds as the caller of one row sees them, one request after the other; of rows that belong together, as the
+    caller of all of them."""
     budget = subject.spec.gates.latency_p99.total_seconds() * 1000
     timeout = float(subject.release.settings.timeout_ms)
     if probe is None or not probe.rows:
         return gates.LatencyEvidence((), budget, timeout)
-    rows = probe.rows
-    seconds = [_seconds(subject, probe, [rows[n % len(rows)]]) for n in range(TIMED_REQUESTS)]
-    if 1000 * median(seconds) < gates.SLOW_MS:
+    seconds = subject.timed(probe, TIMED_REQUESTS)
+    if subject.together or 1000 * median(seconds) < gates.SLOW_MS or len(seconds) < TIMED_REQUESTS:
         return gates.LatencyEvidence(seconds, budget, timeout)
+    rows = probe.rows
     batches = {
-        size: [_seconds(subject, probe, [rows[n % len(rows)] for n in range(size)]) for _ in range(TIMED_BATCHES)]
+        size: [subject.seconds(probe.of([rows[n % len(rows)] for n in range(size)])) for _ in range(TIMED_BATCHES)]
         for size in BATCHES
     }
     return gates.LatencyEvidence(seconds, budget, timeout, batches)
-
-
-def _seconds(subject: Subject, probe: Table, rows: Sequence[Sequence[object]]) -> float:
-    try:
-        return subject.world.scorer.score(subject.placement.endpoint, probe.columns, rows, SECONDS_A_REQUEST).seconds
-    except SerinusError:
-        return SECONDS_A_REQUEST  # no answer is no fast answer; the other gates tell of the error
 
 
 def _memory(subject: Subject) -> gates.MemoryEvidence:
@@ -272,11 +214,11 @@ def _memory(subject: Subject) -> gates.MemoryEvidence:
     return gates.MemoryEvidence(placed.memory_bytes if placed else None, subject.spec.gates.memory)
 
 
-def _scores(subject: Subject, placement: Placement | None, found: Found) -> Sequence[float | None] | SerinusError:
-    if found.table is None or placement is None:
+def _scores(subject: Subject, whom: tuple[Release, Placement], found: Found) -> Sequence[float | None] | SerinusError:
+    if found.table is None:
         return ()
     try:
-        return subject.score(placement, found.table)
+        return subject.score(whom, found.table)
     except SerinusError as error:
         return error
 
@@ -315,4 +257,5 @@ def _quality(
         budget=spec.alerts.budget,
         margin=spec.gates.recall_margin,
         source=evaluation.source,
+        ranked=spec.alerts.threshold is None,
     )

@@ -8,10 +8,12 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 from serinus.core.errors import InvalidInput
-from serinus.core.values import Artifact, VersionRef
-from serinus.engine.rows import Table, read_evaluation, read_golden
+from serinus.core.values import Artifact, GivenRows, ReadRows, VersionRef
+from serinus.engine.rows import Table, table_of
 from serinus.engine.world import World
 from serinus.spec import ModelDeployment
+
+MOST_GIVEN = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,18 +26,31 @@ class Found:
 
 
 def golden_rows(world: World, ref: VersionRef, spec: ModelDeployment) -> Found:
-    return _found(world, ref, spec.gates.golden, "golden.json", read_golden)
+    return _found(world, ref, spec.gates.golden, "golden.json", world.trials.golden)
 
 
 def evaluation_rows(world: World, ref: VersionRef, spec: ModelDeployment, artifact: Artifact) -> Found:
     inputs = [column.name for column in artifact.inputs] if artifact.inputs else None
     label = spec.gates.label
     return _found(
-        world, ref, spec.gates.evaluation, "evaluation.parquet", lambda path: read_evaluation(path, label, inputs)
+        world,
+        ref,
+        spec.gates.evaluation,
+        "evaluation.parquet",
+        lambda path: world.trials.evaluation(path, label, inputs),
     )
 
 
-def _found(world: World, ref: VersionRef, named: str | None, default: str, read: Callable[[Path], Table]) -> Found:
+def given_rows(golden: Found, evaluation: Found) -> GivenRows | None:
+    """For the first question where the model has no example."""
+    for found, source in ((golden, "the golden rows"), (evaluation, "the evaluation rows")):
+        if found.table is not None and found.table.rows:
+            table = found.table.head(MOST_GIVEN)
+            return GivenRows(source, table.columns, table.rows)
+    return None
+
+
+def _found(world: World, ref: VersionRef, named: str | None, default: str, read: Callable[[Path], ReadRows]) -> Found:
     """The default name may be missing; a name that somebody wrote may not."""
     if named is None:
         return Found()
@@ -44,7 +59,7 @@ def _found(world: World, ref: VersionRef, named: str | None, default: str, read:
         if path is None:
             missing = f"{named} was not logged with the run and is no file here"
             return Found(error="" if named == default else missing)
-        return Found(read(path), source=named)
+        return Found(table_of(read(path)), source=named)
     except InvalidInput as error:
         return Found(error=str(error))
 

@@ -1,87 +1,80 @@
-"""Rows to ask a release with: input example, golden rows, labelled evaluation set. Reads files, loads nothing."""
+"""Rows to ask a release with, and the forms that they are sent in."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import polars as pl
-
-from serinus.core.errors import InvalidInput
-from serinus.core.values import Artifact
+from serinus.core.values import Question, ReadRows
 
 Row = Sequence[Any]
-
-_READERS: Mapping[str, Callable[[Path], pl.DataFrame]] = {
-    ".parquet": pl.read_parquet,
-    ".csv": pl.read_csv,
-    ".jsonl": pl.read_ndjson,
-    ".ndjson": pl.read_ndjson,
-}
+_EXACT = 2**53
+"""Whole numbers below it are exact as floats."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`rows` in the order of `columns`; values as JSON has them."""
+    """`rows` in the order of `columns`; values as JSON has them. Without columns a row is whatever stands for one in a
+    list of `form`."""
 
     columns: tuple[str, ...]
-    rows: Sequence[Row]
+    rows: Sequence[Any]
     scores: Sequence[float | None] | None = None
     """What the rows got at training time, where that was recorded."""
     labels: Sequence[float | None] | None = None
+    form: str = "dataframe_split"
+    """Of MLflow's protocol: `dataframe_split`, `inputs` or `instances`."""
+    tensors: bool = True
+    """The Open Inference Protocol has a form for these rows: one tensor a column."""
 
     def head(self, count: int) -> Table:
-        return Table(self.columns, self.rows[:count])
+        return replace(self, rows=self.rows[:count], scores=None, labels=None)
+
+    def of(self, rows: Sequence[Any]) -> Table:
+        """The same form with other rows."""
+        return replace(self, rows=rows, scores=None, labels=None)
+
+    def question(self) -> Question:
+        """As MLflow's protocol writes it."""
+        if self.form == "dataframe_split":
+            named = {"columns": list(self.columns)} if self.columns else {}
+            return Question({"dataframe_split": {**named, "data": list(self.rows)}}, None)
+        if self.columns:
+            parts = zip(*self.rows, strict=True)
+            return Question({self.form: dict(zip(self.columns, map(list, parts), strict=True))}, None)
+        return Question({self.form: list(self.rows)}, None)
 
 
-def read_example(artifact: Artifact) -> Table | None:
-    """The model's own input example, where it is of named columns; None: there is none of that form."""
-    if artifact.input_example is None:
-        return None
-    try:
-        document = json.loads(artifact.input_example.read_text())
-    except ValueError as error:
-        raise InvalidInput(f"{artifact.input_example.name} is not JSON: {error}") from error
-    frame = document.get("dataframe_split", document)
-    if isinstance(frame, dict) and isinstance(frame.get("columns"), list) and isinstance(frame.get("data"), list):
-        return Table(tuple(str(c) for c in frame["columns"]), frame["data"])
+def table_of(read: ReadRows) -> Table:
+    """Of a file. Arrays and objects in its rows have no form in tensors."""
+    nested = any(isinstance(value, (list, dict)) for row in read.rows[:1] for value in row)
+    return Table(read.columns, read.rows, scores=read.scores, labels=read.labels, tensors=not nested)
+
+
+def table_in(question: Question) -> Table | None:
+    """The rows of a body of `/invocations`; None: they are not in one of its forms, or not of one length."""
+    document = question.document
+    for form in ("dataframe_split", "inputs", "instances"):
+        if form in document:
+            return _table(form, document[form], tensors=question.tensors is not None)
     return None
 
 
-def read_golden(path: Path) -> Table:
-    """`{"columns": [...], "rows": [[...]], "scores": [...]}`; `scores` may be left out."""
-    try:
-        document = json.loads(path.read_text())
-        columns, rows, scores = tuple(document["columns"]), document["rows"], document.get("scores")
-    except (ValueError, KeyError, TypeError) as error:
-        raise InvalidInput(
-            f"{path.name} does not hold golden rows ({type(error).__name__})",
-            hint='Write {"columns": [...], "rows": [[...]], "scores": [...]}.',
-        ) from error
-    if any(len(row) != len(columns) for row in rows) or (scores is not None and len(scores) != len(rows)):
-        raise InvalidInput(f"{path.name}: rows, columns and scores do not have the same length")
-    return Table(columns, rows, scores=scores)
-
-
-def read_evaluation(path: Path, label: str, inputs: Sequence[str] | None) -> Table:
-    """Of a Parquet, CSV or JSON-lines file. `inputs`: the model's; None: every column but the label."""
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise InvalidInput(f"{path.name} is no evaluation set", hint=f"It can be {', '.join(_READERS)}.")
-    try:
-        frame = reader(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise InvalidInput(f"{path.name} cannot be read: {type(error).__name__}") from error
-    columns = tuple(inputs) if inputs is not None else tuple(c for c in frame.columns if c != label)
-    missing = [c for c in (*columns, label) if c not in frame.columns]
-    if missing:
-        raise InvalidInput(f"{path.name} lacks {', '.join(missing)}", hint="gates.label names the column of labels.")
-    labels = [None if value is None else float(value) for value in frame[label].cast(pl.Float64, strict=False)]
-    return Table(columns, frame.select(columns).rows(), labels=labels)
+def _table(form: str, content: Any, *, tensors: bool) -> Table | None:
+    if form == "dataframe_split":
+        columns, rows = content.get("columns"), content.get("data")
+        if not isinstance(rows, list) or not rows:
+            return None
+        named = isinstance(columns, list) and all(len(row) == len(columns) for row in rows)
+        return Table(tuple(map(str, columns)) if named else (), rows, form=form, tensors=tensors and named)
+    if isinstance(content, Mapping):
+        parts = list(content.values())
+        if not parts or not all(isinstance(part, list) and len(part) == len(parts[0]) for part in parts):
+            return None
+        return Table(tuple(content), [list(row) for row in zip(*parts, strict=True)], form=form, tensors=False)
+    return Table((), content, form=form, tensors=False) if isinstance(content, list) and content else None
 
 
 def integers_for_whole_floats(rows: Sequence[Row]) -> Sequence[Row]:
@@ -94,7 +87,21 @@ def integers_for_whole_floats(rows: Sequence[Row]) -> Sequence[Row]:
     return changed
 
 
+def companions(rows: Sequence[Row], *, larger: bool) -> Sequence[Row]:
+    """Rows that differ from each of `rows` in every number but 0, none of which changes its sign: what a row may be
+    sent together with."""
+    return [[_moved(value, place, larger) for place, value in enumerate(row)] for row in rows]
+
+
+def _moved(value: Any, place: int, larger: bool) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < _EXACT:
+        return value
+    away = larger == (value >= 0)
+    moved = value * 1.5 + (1 + place if value >= 0 else -1 - place) if away else value * 0.5
+    return int(moved) if isinstance(value, int) else moved
+
+
 def _integer(value: Any) -> Any:
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer() and abs(value) < 2**53:
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer() and abs(value) < _EXACT:
         return int(value)
     return value

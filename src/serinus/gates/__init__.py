@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from serinus.core.values import GateResult
+from serinus.gates.alike import differing
+from serinus.gates.asked import UNASKED, asked
 from serinus.gates.evidence import (
     AnyEvidence,
+    AskedEvidence,
     ExampleEvidence,
     GoldenEvidence,
     LatencyEvidence,
@@ -16,6 +19,7 @@ from serinus.gates.evidence import (
     MetamorphicEvidence,
     ParityEvidence,
     PickleImports,
+    ProtocolCheck,
     QualityEvidence,
     ScanEvidence,
     Scores,
@@ -45,6 +49,7 @@ GATES: Mapping[type, Callable[[Any], GateResult]] = {
     ExampleEvidence: example,
     GoldenEvidence: golden,
     MetamorphicEvidence: metamorphic,
+    AskedEvidence: asked,
     LatencyEvidence: latency,
     MemoryEvidence: memory,
     QualityEvidence: quality,
@@ -62,6 +67,8 @@ __all__ = [
     "GRAPH",
     "SHORT_WAYS",
     "SLOW_MS",
+    "UNASKED",
+    "AskedEvidence",
     "Deviation",
     "ExampleEvidence",
     "GoldenEvidence",
@@ -71,6 +78,7 @@ __all__ = [
     "MetamorphicEvidence",
     "ParityEvidence",
     "PickleImports",
+    "ProtocolCheck",
     "QualityEvidence",
     "ScanEvidence",
     "Scores",
@@ -79,10 +87,12 @@ __all__ = [
     "TransformationCheck",
     "Verdict",
     "alert_threshold",
+    "asked",
     "compare",
     "conclude",
     "decide",
     "deviation",
+    "differing",
     "example",
     "golden",
     "judge",

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from serinus.core.values import Column
+from serinus.core.values import Column, VersionDifference, Warned
 
 Scores = Sequence[float | None]
 
@@ -85,6 +85,12 @@ class LoadEvidence:
     """Why it is not ready."""
     seconds: float | None = None
     notes: tuple[str, ...] = ()
+    warm_up_ms: float | None = None
+    """Of the worker's first prediction; None: it was not warmed up."""
+    warnings: Sequence[Warned] = ()
+    """What the model's libraries warned of while it was loaded and first asked."""
+    versions: Sequence[VersionDifference] = ()
+    """Libraries whose installed version is not the one that MLmodel names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,40 @@ class ExampleEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class ProtocolCheck:
+    """What one protocol answered to the rows, through the router."""
+
+    protocol: str
+    differing: tuple[int, ...] = ()
+    """Rows whose answer is not that of the model's own `predict`."""
+    error: str = ""
+    """Why there was no answer; never with values."""
+    unasked: str = ""
+    """Why the rows have no form in this protocol."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedEvidence:
+    """The release, asked through the router by each of its protocols before it has any traffic."""
+
+    source: str
+    """Where the rows come from; empty: none could be made."""
+    rows: int = 0
+    answers: int = 0
+    """Of the model's own `predict`: as many as rows, or the rows of a request are no questions of their own."""
+    checks: tuple[ProtocolCheck, ...] = ()
+    reason: str = ""
+    """Why no row could be made, or why the model's own `predict` did not answer those that there are."""
+    compared: bool = True
+    """False: only that there are answers was checked, as the spec accepts a model that answers a row in different
+    ways."""
+    together: bool = False
+    """The spec declares that the rows of a request belong together."""
+    refused: bool = False
+    """True: `reason` is of rows that the model must answer (its example, golden or evaluation rows)."""
+
+
+@dataclass(frozen=True, slots=True)
 class GoldenEvidence:
     """Rows scored twice: by the served release and on the training path."""
 
@@ -130,6 +170,7 @@ class Transformation(StrEnum):
     TWICE = "the same row twice"
     ALONE = "a row alone"
     BATCH = "within a batch"
+    COMPANY = "beside other rows"
     ORDER = "in another order"
     INTEGERS = "whole numbers as integers"
 
@@ -153,6 +194,8 @@ class MetamorphicEvidence:
     """The spec accepts a model that must be served one row at a time."""
     one_at_a_time: bool = False
     """The release is served so already."""
+    together: bool = False
+    """The spec declares that the rows of a request belong together (`serving.rows: together`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +232,8 @@ class QualityEvidence:
     """How much recall may be lost, as a share of the frauds."""
     source: str = ""
     """Where the set comes from."""
+    ranked: bool = True
+    """The alert threshold follows from the budget, so scores must rank the rows. False: the spec fixes a threshold."""
     error: str = ""
     """Why the set, or the scores on it, could not be had."""
 
@@ -198,6 +243,7 @@ AnyEvidence = (
     | ParityEvidence
     | LoadEvidence
     | SignatureEvidence
+    | AskedEvidence
     | ExampleEvidence
     | GoldenEvidence
     | MetamorphicEvidence

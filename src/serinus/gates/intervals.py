@@ -30,6 +30,19 @@ def paired_difference(only_first: int, only_second: int, total: int) -> tuple[fl
     return max(-1.0, difference - half), min(1.0, difference + half)
 
 
+def by_chance(rows: int, cases: int, drawn: int, hits: int) -> float:
+    """Probability that at least `hits` of the `cases` are among `drawn` of `rows` drawn at random: the upper tail of
+    the hypergeometric distribution."""
+    whole = _log_choose(rows, drawn)
+    possible = range(max(hits, drawn + cases - rows, 0), min(cases, drawn) + 1)
+    terms = (_log_choose(cases, k) + _log_choose(rows - cases, drawn - k) - whole for k in possible)
+    return min(1.0, math.fsum(math.exp(term) for term in terms))
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
 def cases_needed(only_first: int, only_second: int, total: int, margin: float) -> float:
     """About how many cases until the interval clears `-margin`, to whichever side, at the rates seen so far."""
     first, second = (only_first + 1) / (total + 2), (only_second + 1) / (total + 2)

@@ -13,6 +13,8 @@ from serinus.gates.results import failed, passed, undecided
 
 LEAST = 30
 """Fewer requests say nothing of a 99th percentile."""
+_FEW = 5
+"""Requests that are enough where not one of them was answered in time."""
 SLOW_MS = 1.0
 """A row that takes less is not worth waiting for others."""
 _WORTH = 2.0
@@ -22,7 +24,8 @@ _WORTH = 2.0
 def latency(evidence: LatencyEvidence) -> GateResult:
     """Fails where the 99th percentile is over the budget, or one request in a hundred would time out."""
     took = sorted(1000 * seconds for seconds in evidence.seconds)
-    if len(took) < LEAST:
+    hopeless = len(took) >= _FEW and took[0] > evidence.timeout_ms
+    if len(took) < LEAST and not hopeless:
         return undecided("latency", f"Only {len(took)} of at least {LEAST} requests were timed.", blocking=bool(took))
     p50, p99 = percentile(took, 0.50), percentile(took, 0.99)
     details: dict[str, Any] = {
@@ -37,7 +40,12 @@ def latency(evidence: LatencyEvidence) -> GateResult:
         details["batching"] = batching(p50, evidence.batches)
     seen = f"99 % of {len(took)} requests took at most {p99:.1f} ms (median {p50:.1f})"
     if p99 > evidence.timeout_ms:
-        return failed("latency", f"{seen}, over the timeout of {evidence.timeout_ms:g} ms.", **details)
+        needed = details["needed_timeout_ms"] = timeout_needed(p99)
+        advice = f"The model needs `serving.timeout: {needed}ms` or more"
+        if p99 > evidence.budget_ms:
+            advice += f", and `gates.latency_p99: {needed}ms`"
+        text = f"{seen}, over the timeout of {evidence.timeout_ms:g} ms. {advice}."
+        return failed("latency", text, **details)
     if p99 > evidence.budget_ms:
         return failed("latency", f"{seen}, over the budget of {evidence.budget_ms:g} ms.", **details)
     return passed("latency", f"{seen}; the budget is {evidence.budget_ms:g} ms.", **details)
@@ -51,6 +59,14 @@ def batching(alone_ms: float, batches: Mapping[int, Sequence[float]]) -> str:
     helps = gain >= _WORTH and alone_ms >= SLOW_MS
     advice = "`serving.batch: {delay: 2ms}` would help where many ask at once" if helps else "batching would not help"
     return f"{advice}: {times}; {rows} together are {gain:.1f} times as quick as one by one."
+
+
+def timeout_needed(p99_ms: float) -> int:
+    """Milliseconds within which the model answers with room for a busy machine: half as much again as the 99th
+    percentile, rounded up to two digits."""
+    wanted = 1.5 * p99_ms
+    unit = 10 ** max(0, math.floor(math.log10(wanted)) - 1) if wanted > 0 else 1
+    return max(1, math.ceil(wanted / unit) * unit)
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

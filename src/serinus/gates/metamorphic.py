@@ -13,9 +13,17 @@ from serinus.gates.evidence import MetamorphicEvidence, Transformation, Transfor
 from serinus.gates.golden import max_difference, same
 from serinus.gates.results import SHOWN, failed, passed, undecided
 
-CURED = frozenset({Transformation.TWICE, Transformation.ALONE, Transformation.BATCH, Transformation.ORDER})
+CURED = frozenset(
+    {
+        Transformation.TWICE,
+        Transformation.ALONE,
+        Transformation.BATCH,
+        Transformation.COMPANY,
+        Transformation.ORDER,
+    }
+)
 """What serving one row at a time, uncached, makes harmless or at least honest. Integers are not: callers send them."""
-TOGETHER = frozenset({Transformation.BATCH, Transformation.ORDER})
+TOGETHER = frozenset({Transformation.BATCH, Transformation.COMPANY, Transformation.ORDER})
 """Asked in one request: only here no answer at all is cured, too."""
 
 
@@ -28,15 +36,24 @@ def metamorphic(evidence: MetamorphicEvidence) -> GateResult:
     details = {"checks": [_as_json(check) for check in evidence.checks]}
     if not bad:
         names = ", ".join(check.transformation.value for check in evidence.checks)
+        if evidence.together:
+            text = f"A request's rows are one question (serving.rows: together), answered alike each time ({names})."
+            return passed("metamorphic", text, one_at_a_time=False, **details)
         text = f"One answer a row ({names})" + (", served one row at a time." if evidence.one_at_a_time else ".")
         return passed("metamorphic", text, one_at_a_time=evidence.one_at_a_time, **details)
-    curable = all(_curable(check) for check in bad)
+    curable = not evidence.together and all(_curable(check) for check in bad)
     said = "; ".join(_said(check) for check in bad)
     if curable and evidence.accepted:
         text = f"Accepted, and served one row at a time: {said}."
         return passed("metamorphic", text, one_at_a_time=True, **details)
-    hint = " Serving it one row at a time may do: gates.accept: [one-at-a-time]." if curable else ""
+    hint = _HINT if curable else ""
     return failed("metamorphic", f"{said}.{hint}", one_at_a_time=evidence.one_at_a_time, curable=curable, **details)
+
+
+_HINT = (
+    " Serve it one row at a time (gates.accept: [one-at-a-time]), or declare that the rows of a request belong "
+    "together (serving.rows: together)."
+)
 
 
 def _curable(check: TransformationCheck) -> bool:

@@ -10,17 +10,22 @@ from numpy.typing import NDArray
 
 from serinus.core.values import GateResult
 from serinus.gates.evidence import QualityEvidence, Scores
-from serinus.gates.intervals import cases_needed, paired_difference, wilson
+from serinus.gates.intervals import by_chance, cases_needed, paired_difference, wilson
 from serinus.gates.results import failed, passed, undecided
 from serinus.gates.threshold import alert_threshold
 
+CHANCE = 0.025
+"""One-sided, as the upper end of a 95 % interval: what chance would catch with a larger probability shows nothing."""
+LABELS = 'This answers labels, not scores; log it with `pyfunc_predict_fn="predict_proba"`.'
 TOO_GOOD = 0.10
 """So many points of recall more than the champion are seldom earned: labels may have leaked into the features."""
 
 
 def quality(evidence: QualityEvidence) -> GateResult:
-    """Each release alerts on its own top `budget` of the rows. Passes when the lower bound of the difference in recall
-    is above -margin, fails when the upper one is below it, else cannot decide and says how many frauds it would take.
+    """Each release alerts on its own top `budget` of the rows. Fails a release that answers labels where a ranking is
+    asked, or that catches no more than chance would at the same number of alerts. Else passes when the lower bound of
+    the difference in recall is above -margin, fails when the upper one is below it, and otherwise cannot decide and
+    says how many frauds it would take.
     """
     if evidence.error:
         return undecided("quality", f"Could not be judged: {evidence.error}", blocking=True)
@@ -39,6 +44,9 @@ def quality(evidence: QualityEvidence) -> GateResult:
     if missing:
         return failed("quality", f"{missing} of {rows} labelled rows got no finite score.", rows=rows, missing=missing)
     candidate = _caught(evidence.candidate, known, frauds, evidence.budget)
+    useless = _no_better_than_chance(evidence, known, candidate)
+    if useless is not None:
+        return useless
     if evidence.champion is None:
         return _first(evidence, candidate)
     if all(_missing(score) for score in evidence.champion):
@@ -55,6 +63,47 @@ def _caught(scores: Scores, known: NDArray[np.bool_], frauds: NDArray[np.bool_],
     values = np.array([math.nan if score is None else score for score in scores], dtype=float)[known]
     threshold = alert_threshold([float(value) for value in values], budget)
     return values[frauds[known]] >= threshold
+
+
+def _no_better_than_chance(
+    evidence: QualityEvidence, known: NDArray[np.bool_], caught: NDArray[np.bool_]
+) -> GateResult | None:
+    """None: the candidate's alerts hold more frauds than rows drawn at random would."""
+    scores = np.array(evidence.candidate, dtype=float)[known]
+    distinct = len(np.unique(scores))
+    rows, frauds, hits, budget = len(scores), len(caught), int(caught.sum()), evidence.budget
+    alerts = int((scores >= alert_threshold([float(score) for score in scores], budget)).sum())
+    details = {
+        "frauds": frauds, "rows": rows, "alerts": alerts, "caught": hits, "budget": budget, "distinct": distinct,
+        "source": evidence.source,
+    }  # fmt: skip
+    if evidence.ranked and distinct <= 2:
+        said = "The score has the same value" if distinct == 1 else "The score has two values"
+        return failed("quality", f"{said} on {rows} labelled rows, and cannot rank them. {LABELS}", **details)
+    if not alerts:
+        return _without_alerts(rows, budget, details)
+    probability = by_chance(rows, frauds, alerts, hits)
+    details["by_chance"] = probability
+    text = (
+        f"{alerts} alerts ({alerts / rows:.2%} of {rows} rows) caught {hits} of {frauds} frauds, "
+        f"{alerts * frauds / rows:.1f} would be caught by chance"
+    )
+    if hits * rows <= alerts * frauds:
+        return failed("quality", f"No better than chance: {text}.", **details)
+    if probability > CHANCE:
+        text = f"Not shown to be better than chance: {text}. It takes an evaluation set with more frauds."
+        return undecided("quality", text, blocking=True, **details)
+    return None
+
+
+def _without_alerts(rows: int, budget: float, details: dict[str, object]) -> GateResult:
+    least = math.ceil(1 / budget) if budget > 0 else None
+    if least is None or rows < least:
+        wanted = "" if least is None else f" It takes at least {least:,} labelled rows."
+        text = f"The budget of {budget:.2%} allows no alert among {rows} labelled rows.{wanted}"
+        return undecided("quality", text, blocking=True, **details)
+    text = f"No row can alert: more than {budget:.2%} of the {rows} labelled rows share the highest score. {LABELS}"
+    return failed("quality", text, **details)
 
 
 def _first(evidence: QualityEvidence, caught: NDArray[np.bool_]) -> GateResult:

@@ -26,14 +26,14 @@ def undecided(gate: str, summary: str, *, blocking: bool, **evidence: Any) -> Ga
 
 
 def decide(results: Iterable[GateResult], accepts: Collection[str] = ()) -> tuple[bool, str]:
-    """Whether the release may have traffic, and why. `accepts`: of the plan; `inconclusive-<gate>` lets a gate be
-    undecided. A gate that failed is never accepted here."""
+    """Whether the release may have traffic, and why. `accepts`: of the plan; `inconclusive-<gate>`, or the word that a
+    result names as its `accept`, lets a gate be undecided. A gate that failed is never accepted here."""
     results = tuple(results)
     for result in results:
         if result.outcome is Outcome.FAIL:
             return False, f"gate {result.gate} failed: {result.summary}"
     for result in results:
-        word = f"inconclusive-{result.gate}"
+        word = result.evidence.get("accept", f"inconclusive-{result.gate}")
         if result.outcome is Outcome.INCONCLUSIVE and result.evidence.get("blocking", True) and word not in accepts:
             hint = f"Give it what it needs, or accept it: gates.accept: [{word}]."
             return False, f"gate {result.gate} could not decide: {result.summary} {hint}"

@@ -61,12 +61,13 @@ def settings(spec: ModelDeployment) -> ServingSettings:
         unlogged=serving.unlogged,
         scored=serving.score != NO_SCORE,
         protocols=serving.protocols,
+        rows=serving.rows,
     )
 
 
 def compiles(spec: ModelDeployment) -> bool:
     """Whether a release of it is to be compiled where that is proven to change nothing."""
-    return spec.serving.compile == "auto"
+    return spec.serving.compile == "auto" and spec.serving.rows == "each"
 
 
 def slow_ms(spec: ModelDeployment) -> float | None:

@@ -55,7 +55,13 @@ def _column_type(value: str) -> str:
 Name = Annotated[str, AfterValidator(_name), NAME]
 ColumnType = Annotated[str, AfterValidator(_column_type), COLUMN]
 Accepted = Literal[
-    "one-at-a-time", "inconclusive-quality", "inconclusive-golden", "inconclusive-latency", "inconclusive-memory"
+    "one-at-a-time",
+    "unasked",
+    "inconclusive-quality",
+    "inconclusive-golden",
+    "inconclusive-latency",
+    "inconclusive-memory",
+    "inconclusive-load",
 ]
 
 
@@ -93,7 +99,7 @@ class Gates(Section):
         default="evaluation.parquet",
         min_length=1,
         description="Labelled rows on which the version must keep up with the champion: an artifact of the run or of "
-        "the model, a path, or a URI. null: none.",
+        "the model, a path, or a URI. At most 200,000 rows, 5,000,000 cells and 512 MiB are read. null: none.",
     )
     label: str = Field(default="label", min_length=1, description="Its column that holds 1 for fraud and 0 for none.")
     golden: str | None = Field(
@@ -116,8 +122,10 @@ class Gates(Section):
     accept: tuple[Accepted, ...] = Field(
         default=(),
         description="What would stop a version at the gates and is accepted for this model. `one-at-a-time`: a model "
-        "that answers differently in a batch is served one row at a time, uncached and marked. `inconclusive-...`: "
-        "that gate could not decide, for lack of rows or labels.",
+        "that answers differently in a batch is served one row at a time, uncached and marked. `unasked`: "
+        "a version of which no row could be made to ask it with goes live all the same. `inconclusive-...`: that gate "
+        "could not decide: for lack of rows or labels, or because the model's own library is of another version than "
+        "the one that it was logged with, or warned while it loaded (`inconclusive-load`).",
     )
 
 
@@ -264,4 +272,6 @@ class ModelDeployment(Section):
                 if getattr(self.serving, name) is not None:
                     expected = "'off' where gates.accept has one-at-a-time"
                     raise conflict(f"serving.{name}", expected, "on" if name == "cache" else "a batch")
+            if self.serving.rows == "together":
+                raise conflict("serving.rows", "'each' where gates.accept has one-at-a-time", "together")
         return self

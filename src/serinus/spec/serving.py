@@ -107,6 +107,12 @@ class Serving(Section):
         description="Whether concurrent requests are gathered and predicted together. Pays for a model that takes "
         "little longer for many rows than for one, and under load only.",
     )
+    rows: Literal["each", "together"] = Field(
+        default="each",
+        description="`each`: a row's answer depends on that row alone, which is checked at the gates. `together`: the "
+        "rows of a request are one question, such as a window over a card's last payments, and may have another number "
+        "of answers than rows. They are never split, batched, cached, compiled or asked in part.",
+    )
     max_waiting: int = Field(
         default=256,
         ge=1,
@@ -141,6 +147,10 @@ class Serving(Section):
 
     @model_validator(mode="after")
     def _in_time(self) -> Serving:
+        if self.rows == "together":
+            for name in ("cache", "batch"):
+                if getattr(self, name) is not None:
+                    raise conflict(name, "'off' where rows is 'together'", "on" if name == "cache" else "a batch")
         if self.batch and self.batch.delay >= self.timeout:
             raise conflict("batch.delay", "less than 'timeout'", format_duration(self.batch.delay))
         return self

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tritonclient.grpc import service_pb2
 
 from serinus.backends.envoy import EnvoyRouter, admin_socket, command, prepare
 from serinus.core.home import Home
-from serinus.core.values import Arm, Role, Routing
+from serinus.core.values import Arm, Release, Role, Routing, ServingSettings
 
 
 def wait_until(predicate: Callable[[], Any], timeout: float = 10.0) -> Any:
@@ -194,6 +195,9 @@ class Proxy:
         file = self.home.envoy / "local.jsonl"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
+    def wait_until_logged(self, answers: int) -> None:
+        wait_until(lambda: len(self.local_answers()) >= answers)
+
     def _signal(self, number: signal.Signals) -> subprocess.Popen[bytes]:
         assert self._process is not None
         os.kill(self._process.pid, number)
@@ -204,6 +208,11 @@ class Proxy:
             return httpx.get(f"{self.url}/v2/health/live").status_code == 200
         except httpx.TransportError:
             return False
+
+
+def release_of(name: str, model: str = "fraud") -> Release:
+    nowhere, made = Path("/nowhere"), datetime(2026, 1, 1, tzinfo=UTC)
+    return Release(name, model, "1", nowhere, "a", "e", nowhere, ServingSettings(), made)
 
 
 def routing(*arms: Arm, **changes: Any) -> Routing:

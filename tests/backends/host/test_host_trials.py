@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
+import resource
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from serinus.backends.host.trial_answers import FileLimits, rehearsal_of
 from serinus.backends.host.trial_zygotes import TrialLimits
 from serinus.backends.host.trials import Trials
-from serinus.core.errors import Unbuildable
+from serinus.core.errors import InvalidInput, Unbuildable
 from serinus.core.home import Home
-from serinus.core.values import AnsweredRequest, Environment, OwnAnswer, Release, ServingSettings
+from serinus.core.values import AnsweredRequest, Environment, OwnAnswer, Rehearsal, Release, ServingSettings
 
 STANDIN = Path(__file__).parent / "standin"
 PYTHON = Path(sys.executable)
@@ -122,3 +126,72 @@ def test_what_is_no_answer_to_a_request_is_none(home, name):
 def test_a_process_that_does_not_answer_all_requests_has_answered_none(home):
     with pytest.raises(Unbuildable, match="an answer to each request"):
         rescored(home, "short")
+
+
+# --- files of rows, in a real process ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def reader(home):
+    home.scratch.mkdir(parents=True)
+    return Trials(home)
+
+
+def test_a_file_of_rows_is_read_in_a_confined_process(home, reader, tmp_path):
+    frame = pl.DataFrame({"a": [1.5, float("nan")], "at": [date(2026, 1, 2), None], "label": [1, 0]})
+    frame.write_parquet(tmp_path / "evaluation.parquet")
+    found = reader.evaluation(tmp_path / "evaluation.parquet", "label", ["a", "at"])
+    assert (found.columns, found.labels) == (("a", "at"), [1.0, 0.0])
+    assert found.rows[0] == [1.5, "2026-01-02"]
+    assert math.isnan(found.rows[1][0])
+    (tmp_path / "golden.json").write_text('{"columns": ["a"], "rows": [[1]], "scores": [0.25]}')
+    golden = reader.golden(tmp_path / "golden.json")
+    assert (golden.columns, golden.rows, golden.scores) == (("a",), [[1]], [0.25])
+    assert list(home.scratch.iterdir()) == []
+
+
+def test_a_small_file_that_holds_too_many_rows_is_refused_within_little_memory(reader, tmp_path):
+    file = tmp_path / "evaluation.parquet"
+    pl.select(pl.repeat(0.0, 20_000_000).alias("amount"), pl.repeat(0.0, 20_000_000).alias("label")).write_parquet(
+        file, compression="zstd"
+    )
+    assert file.stat().st_size < 1 << 20
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InvalidInput, match=r"holds 20,000,000 rows of 1 columns; at most 200,000 such rows are read"):
+        reader.evaluation(file, "label", ["amount"])
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
+
+
+def test_a_file_whose_contents_do_not_fit_ends_as_words_and_not_as_this_process(reader, tmp_path, monkeypatch):
+    text = "x" * (1 << 20)
+    pl.DataFrame({"text": [text] * 400, "label": [0] * 400}).write_parquet(tmp_path / "evaluation.parquet")
+    small = FileLimits(memory_bytes=200 << 20)
+    monkeypatch.setattr("serinus.backends.host.trials.FileLimits", lambda: small)
+    with pytest.raises(InvalidInput, match=r"evaluation\.parquet was not read"):
+        reader.evaluation(tmp_path / "evaluation.parquet", "label", ["text"])
+
+
+def test_the_reader_of_a_file_sees_nothing_else_of_the_home(home, reader):
+    home.path.mkdir(exist_ok=True)
+    (home.path / "token.json").write_text("{}")
+    link = home.path / "golden.json"
+    link.symlink_to(home.path / "missing.json")
+    with pytest.raises(InvalidInput, match=r"golden\.json was not read"):
+        reader.golden(link)
+
+
+# --- the first question -----------------------------------------------------------------------------------
+
+
+def test_a_rehearsal_that_says_what_the_runtime_does_not_say_is_refused():
+    said = {"source": "", "document": None, "tensors": None, "rows": 0, "answers": [], "reason": "", "refused": False}
+    said |= {"warnings": [], "versions": []}
+    assert rehearsal_of(said) == Rehearsal(None)
+    one = {"category": "W", "library": "", "message": "m", "own": True}
+    forged = (
+        {"answers": [{}]}, {"rows": -1}, {"warnings": [one] * 21}, {"warnings": [{**one, "message": "m" * 3000}]},
+        {"reason": 7}, {"versions": None}, {"document": []},
+    )  # fmt: skip
+    for wrong in forged:
+        with pytest.raises(ValueError, match="validation error"):
+            rehearsal_of(said | wrong)

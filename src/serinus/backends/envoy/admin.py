@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 
-from serinus.backends.envoy.names import ROUTES, STAT_PREFIX, Json
+from serinus.backends.envoy.names import PROBES, ROUTES, STAT_PREFIX, Json
 from serinus.core.errors import Unavailable
 
 CLUSTERS = "cluster_manager.cds"
 """Statistics of the subscription to clusters."""
 ROUTE_TABLE = f"http.{STAT_PREFIX}.rds.{ROUTES}"
 """Statistics of the subscription to routes."""
+PROBE_TABLE = f"http.{PROBES}.rds.{PROBES}"
+"""Statistics of the subscription to the routes of probes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,9 @@ class Admin:
 
     def route_configuration(self) -> Json:
         """The one in force; empty before the first."""
-        return self._dumped("dynamic_route_configs", "route_config")
-
-    def _dumped(self, resource: str, key: str) -> Json:
-        configs: list[dict[str, Any]] = self._get("/config_dump", resource=resource).json().get("configs", [])
-        found: Json = configs[0].get(key, {}) if configs else {}
-        return found
+        dumped = self._get("/config_dump", resource="dynamic_route_configs").json().get("configs", [])
+        found: list[Json] = [config.get("route_config", {}) for config in dumped]
+        return next((one for one in found if one.get("name") == ROUTES), {})
 
     def _get(self, path: str, **query: str) -> httpx.Response:
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from urllib.parse import quote
 
 from serinus.backends.envoy.names import ENTITY_HEADER, METADATA, Json, overwrite
@@ -25,6 +25,20 @@ def over_grpc(routing: Routing) -> Json:
     return _to_releases(routing, {"routing": json.dumps(asdict(routing), sort_keys=True)})
 
 
+def of_probe(routing: Routing) -> tuple[Iterable[tuple[str, Json]], Json]:
+    """The same two for a release that is asked by the control plane alone. Without a split, by which a worker knows
+    that a request is to be recorded; without a fallback in the release's place, and without a second try."""
+    found = {prefix: _uncounted(route) for prefix, route in over_http(replace(routing, fallback_score=None))}
+    return found.items(), _uncounted(over_grpc(routing))
+
+
+def _uncounted(route: Json) -> Json:
+    told = [item for item in route["request_headers_to_add"] if item["header"]["key"] in _TOLD_TO_PROBED]
+    forwarded = {key: value for key, value in route["route"].items() if key != "retry_policy"}
+    return {**route, "request_headers_to_add": told, "route": forwarded}
+
+
+_TOLD_TO_PROBED = ("x-envoy-expected-rq-timeout-ms",)
 _NEVER_SENT = "connect-failure,refused-stream,reset-before-request"
 
 

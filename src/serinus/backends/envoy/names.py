@@ -12,6 +12,8 @@ Json = dict[str, Any]
 ROUTES = "serinus"
 """Name of the one route configuration."""
 STAT_PREFIX = "serinus"
+PROBES = "serinus-probe"
+"""Name of the route configuration, and of the statistics, of the listener that only the control plane reaches."""
 METADATA = "serinus"
 """Namespace of what is kept with a route: model, split, the whole routing, ready fallback bodies."""
 API_KEY_FILTER = "envoy.filters.http.api_key_auth"
@@ -67,6 +69,15 @@ def clusters_file(home: Home) -> Path:
 
 def routes_file(home: Home) -> Path:
     return xds_directory(home) / "routes.json"
+
+
+def probes_file(home: Home) -> Path:
+    return xds_directory(home) / "probes.json"
+
+
+def probe_socket(home: Home) -> Path:
+    """Where the control plane asks releases that have no traffic yet. Callers' ports do not lead there."""
+    return home.sockets / "probe.sock"
 
 
 def local_answers_file(home: Home) -> Path:

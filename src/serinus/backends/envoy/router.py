@@ -17,12 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from serinus.backends.envoy import names, xds
-from serinus.backends.envoy.admin import CLUSTERS, ROUTE_TABLE, Admin
+from serinus.backends.envoy.admin import CLUSTERS, PROBE_TABLE, ROUTE_TABLE, Admin
 from serinus.backends.envoy.files import write
 from serinus.backends.envoy.xds import Routes
 from serinus.core.errors import InvalidInput, Unavailable
 from serinus.core.home import Home
-from serinus.core.values import WHOLE, Routing
+from serinus.core.values import WHOLE, Arm, Release, Role, Routing
 
 _SPLIT = re.compile(r"[A-Za-z0-9._:-]+")
 _POLL = 0.003
@@ -42,6 +42,10 @@ class EnvoyRouter:
         self._admin = Admin(admin)
         self._patience = patience
         self._drain = drain
+        self._probes_file = names.probes_file(home)
+        self._probe_socket = str(names.probe_socket(home))
+        self._probes: dict[str, Routing] = {}
+        """Not kept: whoever was asking has gone with this process, and the first probe of the next clears the file."""
         self._lock = threading.RLock()
         self._expiry: dict[str, float] = {}
         self._text = ""
@@ -73,6 +77,29 @@ class EnvoyRouter:
             routes, _ = self._read()
             if model in routes.routings or self.in_force(model) is not None:
                 self._put_routes(replace(routes, routings={m: r for m, r in routes.routings.items() if m != model}))
+            self._sweep_when_due()
+
+    def probe(self, release: Release, endpoint: str, timeout_ms: int) -> str:
+        """See `Router.probe`."""
+        arm = Arm(release.id, WHOLE, Role.CANARY, endpoint)
+        routing = Routing(release.model, (arm,), split="probe", salt="", timeout_ms=timeout_ms)
+        _check(routing)
+        if not Path(self._probe_socket).exists():
+            raise Unavailable(
+                "Envoy has no way to releases without traffic: it is away, or was started by an earlier Serinus.",
+                hint="Where `serinus status` says that it runs, start it anew: `serinus down`, then `serinus up`.",
+            )
+        with self._lock:
+            self._put_clusters(xds.read_clusters(self._clusters) | {release.id: endpoint})
+            self._put_probes({**self._probes, release.model: routing})
+            self._sweep_when_due()
+        return self._probe_socket
+
+    def end_probe(self, model: str) -> None:
+        """See `Router.end_probe`."""
+        with self._lock:
+            if model in self._probes:
+                self._put_probes({name: routing for name, routing in self._probes.items() if name != model})
             self._sweep_when_due()
 
     # --- beyond the port ----------------------------------------------------------------------------------
@@ -121,6 +148,10 @@ class EnvoyRouter:
     def _put_clusters(self, endpoints: Mapping[str, str]) -> None:
         self._put(self._clusters, xds.render_clusters(endpoints), CLUSTERS)
 
+    def _put_probes(self, probes: dict[str, Routing]) -> None:
+        self._put(self._probes_file, xds.render_probes(probes), PROBE_TABLE)
+        self._probes = probes
+
     def _put_routes(self, routes: Routes) -> None:
         self._put(self._routes, xds.render_routes(routes), ROUTE_TABLE)
 
@@ -154,7 +185,8 @@ class EnvoyRouter:
         """Removes the clusters whose time is over, and comes back for those whose time is not."""
         clusters = xds.read_clusters(self._clusters)
         routes, _ = self._read()
-        unused = clusters.keys() - routes.releases
+        probed = {arm.release for routing in self._probes.values() for arm in routing.arms}
+        unused = clusters.keys() - routes.releases - probed
         now = time.monotonic()
         self._expiry = {release: self._expiry.get(release, now + self._drain) for release in unused}
         due = {release for release, expiry in self._expiry.items() if expiry <= now}

@@ -7,6 +7,7 @@ import os
 import resource
 import sys
 from pathlib import Path
+from typing import Any
 
 from serinus.backends.envoy import cleaning, grpc, names, xds
 from serinus.backends.envoy.files import write
@@ -23,6 +24,7 @@ _LOG_FLUSH_MS = 200
 _STATISTICS: list[Json] = [
     {"prefix": "cluster_manager."},
     {"prefix": f"http.{names.STAT_PREFIX}."},
+    {"prefix": f"http.{names.PROBES}.rds."},
     {"prefix": "listener"},
     {"prefix": "server."},
     {"suffix": ".upstream_cx_active"},
@@ -71,6 +73,7 @@ def prepare(
     write(names.bootstrap_file(home), json.dumps(settings, indent=1))
     write(names.clusters_file(home), xds.render_clusters(xds.read_clusters(names.clusters_file(home))))
     write(names.routes_file(home), xds.render_routes(xds.read_routes(names.routes_file(home))))
+    write(names.probes_file(home), xds.render_probes({}))
 
 
 def bootstrap(
@@ -85,27 +88,14 @@ def bootstrap(
     admin: Json = {"pipe": {"path": admin_socket(home), "mode": 0o600}}
     if admin_port is not None:
         admin = _tcp("127.0.0.1", admin_port)
-    listener = {
-        "name": "requests",
-        "address": _tcp(address, port),
-        "per_connection_buffer_limit_bytes": 1 << 20,
-        "filter_chains": [
-            {
-                "filters": [
-                    {
-                        "name": "envoy.filters.network.http_connection_manager",
-                        "typed_config": _connection_manager(home, api_keys_required),
-                    }
-                ]
-            }
-        ],
-    }
+    listener = _listener("requests", _tcp(address, port), _connection_manager(home, api_keys_required))
+    listener["per_connection_buffer_limit_bytes"] = 1 << 20
     return {
         "node": {"id": "serinus", "cluster": "serinus"},
         "admin": {"address": admin},
         "dynamic_resources": {"cds_config": _watched(home, names.clusters_file(home))},
         "static_resources": {
-            "listeners": [listener, grpc.own_listener(names.own_socket(home), _ROUTER)],
+            "listeners": [listener, _probe_listener(home), grpc.own_listener(names.own_socket(home), _ROUTER)],
             "clusters": [grpc.own_cluster(names.own_socket(home))],
         },
         "overload_manager": {"resource_monitors": [_limit_of_callers()]},
@@ -137,19 +127,42 @@ def _most_callers() -> int:
     return max(1, min(_MAX_CALLERS, (most - _OTHER_FILES) // 2))
 
 
+def _listener(name: str, address: Json, manager: Json) -> Json:
+    chain = {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
+    return {"name": name, "address": address, "filter_chains": [chain]}
+
+
 def _connection_manager(home: Home, api_keys_required: bool) -> Json:
-    return typed(
-        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+    return _manager(
         stat_prefix=names.STAT_PREFIX,
-        server_name="serinus",
         rds={"route_config_name": names.ROUTES, "config_source": _watched(home, names.routes_file(home))},
         http_filters=_filters(api_keys_required),
         access_log=[access_log(names.local_answers_file(home))],
+        **_EDGE,
+    )
+
+
+def _probe_listener(home: Home) -> Json:
+    """A way to releases that have no traffic yet, on a Unix socket of this user's: the same filters and the same kind
+    of routes, but of a table of its own, and nothing that Envoy answers there is counted."""
+    manager = _manager(
+        stat_prefix=names.PROBES,
+        rds={"route_config_name": names.PROBES, "config_source": _watched(home, names.probes_file(home))},
+        http_filters=_filters(api_keys_required=False),
+        **{**_EDGE, "use_remote_address": False},  # there is no address
+    )
+    return _listener(names.PROBES, {"pipe": {"path": str(names.probe_socket(home)), "mode": 0o600}}, manager)
+
+
+def _manager(**settings: Any) -> Json:
+    return typed(
+        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        server_name="serinus",
         local_reply_config=local_reply_config(),
         early_header_mutation_extensions=[cleaning.early()],
         preserve_external_request_id=True,
         always_set_request_id_in_response=True,
-        **_EDGE,
+        **settings,
     )
 
 

@@ -16,6 +16,7 @@ from serinus.backends.envoy.names import (
     API_KEY_FILTER,
     API_KEY_HEADER,
     METADATA,
+    PROBES,
     ROUTES,
     Json,
     http_upstream,
@@ -94,19 +95,20 @@ def _endpoint(cluster: Json) -> str:
 
 def render_routes(routes: Routes) -> str:
     """One route configuration, as a discovery response."""
-    table = _table([routes.routings[model] for model in sorted(routes.routings)])
-    host = {"name": "all", "domains": ["*"], "retry_policy": model_routes.only_what_was_never_sent(), **table}
-    configuration = typed(
-        "config.route.v3.RouteConfiguration",
-        name=ROUTES,
-        virtual_hosts=[host],
-        request_headers_to_add=[overwrite("x-serinus-start", "%START_TIME(%s.%6f)%")],
-        request_headers_to_remove=[API_KEY_HEADER, "x-forwarded-proto", "x-envoy-external-address"],
-    )
+    configuration = _configuration(ROUTES, _table([routes.routings[model] for model in sorted(routes.routings)]))
     if routes.api_keys:
         keys = [{"key": key, "client": name} for name, key in sorted(routes.api_keys.items())]
         configuration["typed_per_filter_config"] = {API_KEY_FILTER: typed(_PER_ROUTE_KEYS, credentials=keys)}
     return _response([configuration])
+
+
+def render_probes(probes: Mapping[str, Routing]) -> str:
+    """Model -> the one release of it that the control plane asks, as a discovery response with the route configuration
+    of the listener of probes."""
+    routes = [model_routes.of_probe(probes[model]) for model in sorted(probes)]
+    models = {prefix: matching.routes(route) for over_http, _ in routes for prefix, route in over_http}
+    calls = grpc.node({model: over_grpc for model, (_, over_grpc) in zip(sorted(probes), routes, strict=True)})
+    return _response([_configuration(PROBES, _found_by_path(models, calls))])
 
 
 def read_routes(path: Path) -> Routes:
@@ -123,12 +125,27 @@ def parse_routes(text: str) -> Routes:
     return Routes()
 
 
+def _configuration(name: str, table: Json) -> Json:
+    host = {"name": "all", "domains": ["*"], "retry_policy": model_routes.only_what_was_never_sent(), **table}
+    return typed(
+        "config.route.v3.RouteConfiguration",
+        name=name,
+        virtual_hosts=[host],
+        request_headers_to_add=[overwrite("x-serinus-start", "%START_TIME(%s.%6f)%")],
+        request_headers_to_remove=[API_KEY_HEADER, "x-forwarded-proto", "x-envoy-external-address"],
+    )
+
+
 def _table(routings: Sequence[Routing]) -> Json:
     """A model's routes are found by the longest prefix, so that the time that takes does not grow with the models."""
     models = {
         prefix: matching.routes(route) for routing in routings for prefix, route in model_routes.over_http(routing)
     }
     calls = grpc.node({routing.model: model_routes.over_grpc(routing) for routing in routings})
+    return _found_by_path(models, calls)
+
+
+def _found_by_path(models: Mapping[str, matching.Node], calls: matching.Node) -> Json:
     others = matching.routes(*_own_answers())
     table: Json = cleaning.node(matching.by_prefix(matching.header(":path"), {**models, grpc.PREFIX: calls}, others))
     return table

@@ -439,6 +439,7 @@ class Keeper:
             state=PlacementState.READY,
             reason=reason,
             load_seconds=report.load_seconds,
+            warm_up_ms=report.warm_up_ms,
             memory_bytes=report.memory_bytes,
             way=report.way,
             awake_since=datetime.now(UTC),

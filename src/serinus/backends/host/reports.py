@@ -27,6 +27,7 @@ class Report(BaseModel):
     damaged: bool = False
     """It failed because the files of the compiled model are not those that were proven."""
     load_seconds: FiniteFloat | None = None
+    warm_up_ms: FiniteFloat | None = None
     memory_bytes: NonNegativeInt | None = None
     own_bytes: NonNegativeInt | None = None
     confined: bool = False

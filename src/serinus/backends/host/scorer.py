@@ -9,22 +9,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
+from serinus_runtime import answers
+from serinus_runtime.outputs import finite
+
+from serinus.backends.host import grpc_calls
 from serinus.backends.host.records import Records
 from serinus.backends.host.unix_http import Answer, call
 from serinus.core.errors import InvalidInput, NotFound, TemporaryError, Unavailable
 from serinus.core.home import Home
-from serinus.core.values import Release
+from serinus.core.values import Question, Release
 
 _METADATA_TIMEOUT = 2.0
 """Seconds."""
+_GRPC_INVALID = "3"
+"""INVALID_ARGUMENT."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
     """Implements `core.ports.Scored`."""
 
+    scores: Sequence[float | None]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """Implements `core.ports.Replied`."""
+
+    answers: Sequence[Sequence[Any]]
     scores: Sequence[float | None]
     seconds: float
 
@@ -49,6 +64,17 @@ class SocketScorer:
         if len(scores) != len(rows):
             raise TemporaryError(f"Release {release.id} gave {len(scores)} scores for {len(rows)} rows.")
         return Answered(scores, answer.seconds)
+
+    def ask(self, address: str, release: Release, protocol: str, question: Question, timeout: float) -> Replied:
+        """InvalidInput also where the rows have no form in the protocol."""
+        target, body, headers = _request(release, protocol, question)
+        answer = _call(release, address, "POST", target, body, timeout, headers)
+        if answer.headers.get("x-serinus-fallback") == "true":
+            raise TemporaryError(f"Release {release.id} answered with its fallback score, not with its own.")
+        try:
+            return _replied(answer, protocol, release.settings.score_output, rows_of(question.document))
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise TemporaryError(f"Release {release.id} did not answer as {protocol} says.") from error
 
     def _tensor(self, release: Release, endpoint: str, name: str, values: Sequence[Any]) -> Mapping[str, Any]:
         """A column as an input of the protocol: one value a row, None and what is not finite as null."""
@@ -76,18 +102,80 @@ class SocketScorer:
             raise NotFound("No release is placed at this endpoint.", hint="Place it first.") from None
 
 
+def _request(release: Release, protocol: str, question: Question) -> tuple[str, Any, Mapping[str, str]]:
+    """Where to, what, and with which headers."""
+    if protocol == "invocations":
+        return f"/models/{quote(release.model, safe='')}/invocations", finite(question.document), {}
+    if question.tensors is None:
+        raise InvalidInput("The Open Inference Protocol has no form for these rows.")
+    if protocol == "open-inference":
+        return f"{_target(release)}/infer", {"inputs": question.tensors}, {}
+    try:
+        body = grpc_calls.framed(release.model, question.tensors)
+    except grpc_calls.NoForm as error:
+        raise InvalidInput(f"gRPC has no form for these rows: {error}.") from error
+    return grpc_calls.TARGET, body, {"Content-Type": grpc_calls.CONTENT_TYPE, "TE": "trailers"}
+
+
+def _replied(answer: Answer, protocol: str, score_output: str | None, rows: int) -> Replied:
+    if protocol == "invocations":
+        predictions = answer.body["predictions"]
+        found = answers.of_predictions(predictions, rows)
+        return Replied(found, _chosen(predictions, score_output, found), answer.seconds)
+    outputs = answer.body["outputs"] if protocol == "open-inference" else grpc_calls.outputs_of(answer.content)
+    scores = _scores({"outputs": outputs}, score_output)
+    finite = [
+        {**output, "data": [None if _missing(value) else value for value in output["data"]]} for output in outputs
+    ]
+    return Replied(answers.of_outputs(finite, rows), scores, answer.seconds)
+
+
+def _chosen(predictions: Any, score_output: str | None, rows: Sequence[Sequence[Any]]) -> Sequence[float | None]:
+    """Of each row the value under the name of the score, or the last one."""
+    if score_output is not None and isinstance(predictions, dict):
+        return [_score(value) for value in predictions[score_output]]
+    if score_output is not None and predictions and all(isinstance(row, dict) for row in predictions):
+        return [_score(row[score_output]) for row in predictions]
+    return [_score(row[-1]) if row else None for row in rows]
+
+
+def rows_of(document: Mapping[str, Any]) -> int:
+    """Of a body of `/invocations`."""
+    split = document.get("dataframe_split")
+    if isinstance(split, dict):
+        return len(split["data"])
+    given = next(document[key] for key in ("dataframe_records", "instances", "inputs") if key in document)
+    if isinstance(given, dict):
+        given = next(iter(given.values()))
+    return len(given) if isinstance(given, list) else 1
+
+
 def _target(release: Release) -> str:
     return f"/v2/models/{quote(release.model, safe='')}"
 
 
-def _call(release: Release, endpoint: str, method: str, target: str, content: Any, timeout: float) -> Answer:
-    body = None if content is None else json.dumps(content, default=str).encode()
+def _call(
+    release: Release,
+    endpoint: str,
+    method: str,
+    target: str,
+    content: Any,
+    timeout: float,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """`content`: a message as bytes, or what becomes JSON."""
+    body = content if content is None or isinstance(content, bytes) else json.dumps(content, default=str).encode()
     try:
-        answer = call(Path(endpoint), method, target, body, {}, timeout)
+        answer = call(Path(endpoint), method, target, body, headers or {}, timeout)
     except (OSError, http.client.HTTPException) as error:
         raise Unavailable(f"Release {release.id} does not answer: {type(error).__name__}.", delay=1.0) from error
-    if 400 <= answer.status < 500:
-        raise InvalidInput(f"Release {release.id} refused the rows: {answer.error}")
+    status = answer.headers.get("grpc-status", "0")  # in the headers only of a call without a message
+    if status == _GRPC_INVALID or 400 <= answer.status < 500:
+        said = unquote(answer.headers.get("grpc-message", "")) or answer.error
+        raise InvalidInput(f"Release {release.id} refused the rows: {said}")
+    if status != "0":
+        said = unquote(answer.headers.get("grpc-message", "")) or f"gRPC's status {status}"
+        raise TemporaryError(f"Release {release.id} failed on the rows: {said}")
     if answer.status != 200:
         raise TemporaryError(f"Release {release.id} failed on the rows: {answer.error}")
     return answer

@@ -12,20 +12,23 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from serinus.backends.host import launch
 from serinus.backends.host.last_words import last_words, why_ended
 from serinus.backends.host.reach import readable
+from serinus.backends.host.trial_answers import FileLimits, read_rows, rehearsal_of
 from serinus.backends.host.trial_zygotes import TookTooLong, TrialLimits, TrialZygote, TrialZygotes
-from serinus.core.errors import Unbuildable
+from serinus.core.errors import InvalidInput, Unbuildable
 from serinus.core.home import Home
-from serinus.core.values import AnsweredRequest, Environment, OwnAnswer, Release
+from serinus.core.values import AnsweredRequest, Environment, GivenRows, OwnAnswer, ReadRows, Rehearsal, Release
 
 _LONGEST_ANSWER = 64 * 1024 * 1024
 _LONGEST_REASON = 2000
+_ROWS_ASKED, _ROWS_TOGETHER = 50, 1_000
+"""Of an example or a file, for the first question. Rows that belong together are not asked in part."""
 
 
 class _Failed(Exception):
@@ -102,6 +105,48 @@ class Trials:
             raise Unbuildable("The model's own predict did not give one score a row.")
         return scores
 
+    def rehearse(self, release: Release, given: GivenRows | None) -> Rehearsal:
+        python, artifact = release.python, release.artifact_path
+        settings = release.settings
+        try:
+            with self._place(python, artifact) as (scratch, zygote):
+                rows = None if given is None else _saved(scratch, "rows", asdict(given))
+                config = self._config(python, artifact, scratch) | {
+                    "rows": rows,
+                    "score_output": settings.score_output,
+                    "most_rows": _ROWS_TOGETHER if settings.rows == "together" else _ROWS_ASKED,
+                }
+                answer = self._run(python, scratch, "rehearse", _saved(scratch, "config", config), zygote)
+        except _Failed as error:
+            raise Unbuildable(f"The model does not load: {error}") from error
+        try:
+            return rehearsal_of(answer)
+        except ValueError as error:  # pydantic's: a model can write to the answer
+            raise Unbuildable("The model's process answered something that the runtime does not say.") from error
+
+    def golden(self, file: Path) -> ReadRows:
+        return self._rows(file, kind="golden", label=None, inputs=None)
+
+    def evaluation(self, file: Path, label: str, inputs: Sequence[str] | None) -> ReadRows:
+        return self._rows(file, kind="evaluation", label=label, inputs=None if inputs is None else list(inputs))
+
+    def _rows(self, file: Path, **wanted: Any) -> ReadRows:
+        """In the control plane's interpreter, which has the libraries for that, but confined as a model is."""
+        python = Path(sys.executable)
+        limits = FileLimits()
+        try:
+            with _scratch(self._home.scratch) as scratch:
+                config = self._config(python, file, scratch) | limits.config() | wanted | {"file": str(file)}
+                trial = TrialLimits(limits.seconds, limits.memory_bytes, limits.result_bytes)
+                self._run(python, scratch, "rows_file", _saved(scratch, "config", config), limits=trial)
+                return read_rows(scratch / "rows.json", limits.result_bytes)
+        except _Failed as error:
+            raise InvalidInput(f"{file.name} was not read: {error}") from error
+        except (ValueError, OSError) as error:
+            raise InvalidInput(
+                f"{file.name} was not read: its reader gave no rows ({type(error).__name__})."
+            ) from error
+
     @contextmanager
     def ask(
         self, python: Path, module: str, artifact: Path, *, also: Sequence[Path] = (), **config: Any
@@ -159,41 +204,53 @@ class Trials:
         }
 
     def _run(
-        self, python: Path, scratch: Path, module: str, argument: str, zygote: TrialZygote | None = None
+        self,
+        python: Path,
+        scratch: Path,
+        module: str,
+        argument: str,
+        zygote: TrialZygote | None = None,
+        *,
+        limits: TrialLimits | None = None,
     ) -> dict[str, Any]:
         """What it prints last, a JSON object. Raises _Failed."""
+        limits = limits or self._limits
         try:
             if zygote is not None:
                 with suppress(OSError), _streams() as (output, errors):
-                    code = zygote.run(module, argument, output, errors, self._limits)
+                    code = zygote.run(module, argument, output, errors, limits)
                     return _answer(code, _last_line(output), last_words(errors))
             with _streams() as (output, errors):
-                code = self._spawned(python, scratch, module, argument, output, errors)
+                code = self._spawned(python, scratch, module, argument, (output, errors), limits)
                 return _answer(code, _last_line(output), last_words(errors))
         except TookTooLong as error:
-            raise _Failed(
-                f"it took longer than {self._limits.seconds:g} s and was killed", environment=False
-            ) from error
+            raise _Failed(f"it took longer than {limits.seconds:g} s and was killed", environment=False) from error
 
     def _spawned(
-        self, python: Path, scratch: Path, module: str, argument: str, output: IO[bytes], errors: IO[bytes]
+        self,
+        python: Path,
+        scratch: Path,
+        module: str,
+        argument: str,
+        streams: tuple[IO[bytes], IO[bytes]],
+        limits: TrialLimits,
     ) -> int:
         """The exit status."""
         try:
             process = subprocess.Popen(
                 launch.command(python, self._runtime, module, argument),
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=errors,
+                stdout=streams[0],
+                stderr=streams[1],
                 cwd=scratch,
                 env=launch.environment(python, scratch),
                 start_new_session=True,
             )
         except OSError as error:
             raise _Failed(f"{python} cannot be started: {error.strerror}") from error
-        self._limits.put_on(process.pid)
+        limits.put_on(process.pid)
         try:
-            return process.wait(self._limits.seconds)
+            return process.wait(limits.seconds)
         except subprocess.TimeoutExpired as error:
             raise TookTooLong from error
         finally:

@@ -32,6 +32,8 @@ class Answer:
     """Decoded JSON; None where it is none."""
     seconds: float
     """From the first byte sent to the last one received."""
+    content: bytes = field(repr=False, default=b"")
+    """As it came."""
 
     @property
     def error(self) -> str:
@@ -55,7 +57,7 @@ def call(
     finally:
         connection.close()
     names = {name.lower(): value for name, value in response.getheaders()}
-    return Answer(response.status, names, _decoded(content), seconds)
+    return Answer(response.status, names, _decoded(content), seconds, content)
 
 
 def _decoded(content: bytes) -> Any:

@@ -1,0 +1,58 @@
+"""Asked: before any traffic the release answers through the router, by each of its protocols, as the model itself."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from serinus.core.values import GateResult
+from serinus.gates.evidence import AskedEvidence, ProtocolCheck
+from serinus.gates.results import SHOWN, failed, passed, undecided
+
+UNASKED = "unasked"
+"""What a spec accepts where no row can be made that the model could be asked with."""
+
+
+def asked(evidence: AskedEvidence) -> GateResult:
+    """Fails where a protocol gives no answer, or another one than the model's own `predict`. Cannot decide where there
+    is no row to ask with."""
+    details = {
+        "source": evidence.source,
+        "rows": evidence.rows,
+        "answers": evidence.answers,
+        "protocols": [_as_json(check) for check in evidence.checks],
+    }
+    if evidence.refused:
+        return failed("asked", f"The model does not answer {evidence.source}: {evidence.reason}", **details)
+    tried = [check for check in evidence.checks if not check.unasked]
+    if not evidence.source or not tried:
+        why = evidence.reason or "there is no row that any of its protocols could carry"
+        text = f"The model was never asked: {why.rstrip('.')}. Log it with an input example or a signature."
+        return undecided("asked", text, blocking=True, accept=UNASKED, **details)
+    if evidence.answers != evidence.rows and not evidence.together:
+        text = (
+            f"Asked with {evidence.source}, the model gives {evidence.answers} answers to {_rows(evidence.rows)}. "
+            "Where the rows of a request are one question, its spec has to say so: serving.rows: together."
+        )
+        return failed("asked", text, **details)
+    with_rows = f"Asked through the router with {evidence.source} ({_rows(evidence.rows)})"
+    bad = [_said(check, evidence.rows) for check in tried if check.error or check.differing]
+    if bad:
+        return failed("asked", f"{with_rows}: {'; '.join(bad)}.", **details)
+    by = ", ".join(check.protocol for check in tried)
+    as_itself = " as the model itself does" if evidence.compared else ""
+    left = [f" It was not asked by {check.protocol}: {check.unasked}." for check in evidence.checks if check.unasked]
+    return passed("asked", f"{with_rows}, it answers{as_itself} by {by}.{''.join(left)}", **details)
+
+
+def _said(check: ProtocolCheck, rows: int) -> str:
+    if check.error:
+        return f"{check.protocol} gave no answer ({check.error.rstrip('.')})"
+    return f"{check.protocol} answered {len(check.differing)} of {rows} rows otherwise than the model's own predict"
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
+
+
+def _as_json(check: ProtocolCheck) -> dict[str, object]:
+    return {**asdict(check), "differing": list(check.differing[:SHOWN])}
