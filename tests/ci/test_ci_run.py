@@ -87,9 +87,10 @@ def test_an_ordinary_user_just_runs_them() -> None:
     other = {"user": nobody, "group": nobody, "extra_groups": []} if os.geteuid() == 0 else {}
     with tempfile.TemporaryDirectory(prefix="serinus-ci-", dir="/tmp") as directory:
         checkout = Path(directory)
-        checkout.chmod(0o755)
         (checkout / ".ci").mkdir()
         (checkout / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
         (checkout / "Makefile").write_text("check:\n\t@echo checked by $$(id -u)\n")
+        for path in (checkout, *checkout.rglob("*")):
+            path.chmod(0o755)
         told = subprocess.run(["bash", checkout / ".ci/run"], capture_output=True, text=True, check=False, **other)
     assert (told.returncode, told.stdout) == (0, f"checked by {other.get('user', os.geteuid())}\n"), told.stderr

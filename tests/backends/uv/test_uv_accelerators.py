@@ -70,7 +70,7 @@ def test_an_environment_that_was_built_without_gets_its_link_when_it_is_next_pre
 ) -> None:
     index.add("scorer", "1.0", "2023-01-01")
     environment = prepare("scorer").python.parents[1]
-    accelerating = UvEnvironments(home, always=())
+    accelerating = UvEnvironments(home, always=(), indexes=[index.url])
     place = accelerating._builder._accelerators.place(_interpreter(accelerating))  # type: ignore[union-attr]
     place.mkdir(parents=True)
     prepare("scorer", using=accelerating)
