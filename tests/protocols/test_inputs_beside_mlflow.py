@@ -237,8 +237,9 @@ def test_a_text_pipeline_answers_each_text_or_refuses(save: Save, vectorizer: An
 def test_a_text_pipeline_with_a_signature_of_columns_is_refused_at_load(save: Save) -> None:
     model = make_pipeline(CountVectorizer(), LogisticRegression()).fit(TEXTS, LABELS)
     path = save(infer_signature(pd.DataFrame({"text": TEXTS}), model.predict(TEXTS)), model)
-    with pytest.raises(StartFailure, match="first step takes texts, but its signature says columns"):
+    with pytest.raises(StartFailure, match="first step takes texts, but its signature says columns") as caught:
         Pair(path)
+    assert not caught.value.environment
 
 
 def test_a_text_pipeline_within_another_estimator_is_known(save: Save) -> None:
@@ -322,8 +323,10 @@ def test_the_metadata_name_inputs_as_callers_write_them(save: Save) -> None:
 
 @pytest.mark.parametrize("names", [["a", "a"], [0, "0"]])
 def test_a_name_that_is_there_twice_is_refused_at_load(save: Save, names: list[Any]) -> None:
-    with pytest.raises(StartFailure, match="twice"):
-        Pair(save(columns(*[ColSpec("double", name) for name in names])))
+    path = save(columns(*[ColSpec("double", name) for name in names]))
+    with pytest.raises(StartFailure, match="twice") as caught:
+        Pair(path)
+    assert not caught.value.environment
 
 
 @pytest.mark.parametrize(

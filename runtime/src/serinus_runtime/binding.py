@@ -35,5 +35,6 @@ def _check(taking: Taking, loaded: Loaded | None) -> None:
         what = "texts" if taking.texts else "records" if taking.records else "rows one by one"
         raise StartFailure(
             f"the model's first step takes {what}, but its signature says columns: it would be given a DataFrame, of "
-            "which it reads the names of the columns; log it with the signature of an array, or without one"
+            "which it reads the names of the columns; log it with the signature of an array, or without one",
+            environment=False,
         )

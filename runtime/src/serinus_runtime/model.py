@@ -129,7 +129,8 @@ class Model:
         if self.signature.enforced_by_mlflow:
             raise StartFailure(
                 "MLflow cannot tell a column that is named 0 or with an empty text from others at its place; rename it "
-                "and log the model again"
+                "and log the model again",
+                environment=False,
             )
         return loaded._replace(public=loaded.direct)
 

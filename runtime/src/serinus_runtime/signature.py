@@ -156,11 +156,13 @@ def signature_of(mlmodel: Mapping[str, Any]) -> Signature:
         inputs, outputs = _specs(raw.get("inputs")), _specs(raw.get("outputs"))
         params = tuple(_param(entry) for entry in json.loads(raw.get("params") or "[]"))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise StartFailure(f"the MLmodel's signature cannot be read ({type(error).__name__})") from error
+        raise StartFailure(
+            f"the MLmodel's signature cannot be read ({type(error).__name__})", environment=False
+        ) from error
     columns = tuple(spec for spec in inputs if isinstance(spec, Column))
     tensors = tuple(spec for spec in inputs if isinstance(spec, TensorSpec))
     if columns and tensors:
-        raise StartFailure("the MLmodel's signature mixes columns and tensors")
+        raise StartFailure("the MLmodel's signature mixes columns and tensors", environment=False)
     _check_names(inputs)
     hinted, by_example = (bool(mlmodel.get(key)) for key in ("is_signature_from_type_hint", "type_hint_from_example"))
     return Signature(columns, tensors, outputs, params, hinted, by_example)
@@ -174,7 +176,10 @@ def _check_names(inputs: Spec) -> None:
         )
     twice = next((label for i, label in enumerate(labels) if label in labels[:i]), None)
     if twice is not None:
-        raise StartFailure(f"the MLmodel's signature names input '{twice}' twice; rename one and log the model again")
+        raise StartFailure(
+            f"the MLmodel's signature names input '{twice}' twice; rename one and log the model again",
+            environment=False,
+        )
 
 
 def _param(entry: Mapping[str, Any]) -> Param:
