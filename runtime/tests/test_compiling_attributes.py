@@ -11,6 +11,7 @@ from typing import Any
 import lightgbm
 import mlflow
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import xgboost
@@ -26,6 +27,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.tree import DecisionTreeClassifier
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -33,6 +35,7 @@ from compiling_models import NUMBERS, assert_proven, compile_it, payments
 
 from serinus_runtime.compiled import read
 from serinus_runtime.compiling import known, prove
+from serinus_runtime.compiling.forests import forest_probabilities
 from serinus_runtime.compiling.graph import Demands, Graph, Unsupported
 from serinus_runtime.compiling.rows import edge_rows, most_splits
 from serinus_runtime.signature import Column
@@ -366,6 +369,38 @@ def test_every_split_is_stood_on_and_beside() -> None:
     for split in splits:
         assert {split, float(np.float32(split)), np.nextafter(split, 9), np.nextafter(split, -9)} <= found
     assert {7, 8} <= {row[1] for row in rows}
+
+
+def test_rows_come_to_every_split_of_a_tree(data: pd.DataFrame) -> None:
+    inputs = data[NAMES].fillna(3.0)
+    tree = DecisionTreeClassifier(random_state=0).fit(inputs, np.random.default_rng(0).integers(0, 2, len(inputs)))
+    columns = [Column(name, "long" if name == "hour" else "double") for name in NAMES]
+    graph = Graph(columns)
+    forest_probabilities(graph, graph.input(), tree)
+    base = inputs.head(2).to_numpy().tolist()
+    rows = edge_rows(columns, base, graph.demands, {})
+    frame = pd.DataFrame([row for row in rows if None not in row], columns=NAMES).clip(-1e38, 1e38)
+    passed = np.asarray(tree.decision_path(frame).sum(axis=0)).ravel()
+    assert tree.tree_.node_count > 100
+    assert (passed > 0).mean() > 0.97
+
+
+def test_a_wrong_threshold_deep_within_a_tree_is_found(data: pd.DataFrame, tmp_path: Path) -> None:
+    """Moved by one step of float32, in the graph only."""
+    model = boosted(n_estimators=3, max_depth=6)
+    artifact = compile_it(model, data[NUMBERS], data["fraud"], tmp_path, "predict_proba")
+    graph = onnx.load(str(tmp_path / "compiled" / "model.onnx"))
+    (trees,) = [node for node in graph.graph.node if node.op_type == "TreeEnsemble"]
+    attributes = {attribute.name: attribute for attribute in trees.attribute}
+    splits = onnx.numpy_helper.to_array(attributes["nodes_splits"].t).copy()
+    found = 0
+    for place in range(1, len(splits), 7):
+        moved = splits.copy()
+        moved[place] = np.nextafter(moved[place], np.float32(np.inf))
+        attributes["nodes_splits"].t.CopyFrom(onnx.numpy_helper.from_array(moved, attributes["nodes_splits"].t.name))
+        (tmp_path / "compiled" / "model.onnx").write_bytes(graph.SerializeToString())
+        found += bool(prove.prove(tmp_path / "compiled", artifact)["differing"])
+    assert found >= 0.9 * len(range(1, len(splits), 7))
 
 
 def test_of_too_many_splits_a_part_is_taken_and_counted(

@@ -81,6 +81,8 @@ class Demands:
     """Beyond them the original refuses."""
     splits: dict[int, list[float]] = field(default_factory=dict)
     """Where a tree decides: the proof looks at both sides."""
+    ensembles: list[tuple[tuple[Feature, ...], Sequence[Any]]] = field(default_factory=list)
+    """Trees, and the features that they look at: the proof has rows that come to splits deep within them."""
     named: dict[int, list[float]] = field(default_factory=dict)
     """Numbers that the model names: categories, and what stands for a missing value."""
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import math
 import random
 import struct
-from typing import Any, Callable, List, Mapping, Sequence
+from typing import Any, Callable, List, Mapping, Sequence, TypeVar
 
 from serinus_runtime.compiling.graph import EXACT, Demands
+from serinus_runtime.compiling.reaching import Reached, reached
 from serinus_runtime.signature import Column
 
 RowList = List[List[Any]]
+_Any = TypeVar("_Any")
 
 MOST_OF_THE_MODEL = 2000
 _MOST_TEXTS = 40
 MOST_AT_SPLITS = 3000
 """Rows on and beside the splits of trees; of more splits a part is taken, evenly, and the proof says which part."""
+MOST_REACHED = 1000
+"""Splits within trees that three rows each come to."""
 _MIXED = 100
 _UNSEEN = "no category of any model: 3f9a2c"
 _WHOLE = {"integer": 1 << 31, "long": 1 << 63}
@@ -39,6 +43,9 @@ def edge_rows(
     rows.sort(key=_likely_refused)
     dice = random.Random(7)  # noqa: S311  the same rows each time, not a secret
     rows += _at_splits(columns, base, demands)
+    ways = [way for features, trees in demands.ensembles for way in reached(features, trees)]
+    for number, way in enumerate(_spread(ways, MOST_REACHED)):
+        rows += _reaching(columns, base, way, number)
     rows += _everywhere(columns, base)
     mixed = [_mixed(base, pools, dice, share) for share in (0.1, 0.5) for _ in range(_MIXED // 2)]
     return rows + sorted(mixed, key=_likely_refused)
@@ -81,8 +88,12 @@ def _pool(column: Column, index: int, demands: Demands, texts: Mapping[int, Mapp
 
 
 def _some(values: Sequence[float], most: int) -> list[float]:
-    """Each once, in order; of more than `most` a part that is spread evenly."""
-    found = sorted({value for value in values if math.isfinite(value)})
+    """Each once, in order, as far as `most` reaches."""
+    return _spread(sorted({value for value in values if math.isfinite(value)}), most)
+
+
+def _spread(found: list[_Any], most: int) -> list[_Any]:
+    """Of more than `most` a part that is spread evenly."""
     return found if len(found) <= most else [found[i * len(found) // most] for i in range(most)]
 
 
@@ -109,6 +120,21 @@ def _at_splits(columns: Sequence[Column], base: RowList, demands: Demands) -> Ro
             changed[index] = values[number % len(values)]
         rows.append(changed)
     return rows
+
+
+def _reaching(columns: Sequence[Column], base: RowList, way: Reached, number: int) -> RowList:
+    """Rows that come to a split: exactly on it, and on either side as near as float32 has it."""
+    beside = _beside(columns[way.column], way.value)
+    if not beside:
+        return []
+    row = list(base[number % len(base)])
+    for index, value in way.path.items():
+        kind = columns[index].type
+        if kind in ("double", "float") and abs(value) < _LARGEST_FLOAT32:
+            row[index] = value
+        elif kind in _WHOLE and abs(value) < _WHOLE[kind] - 1:
+            row[index] = math.ceil(value)
+    return [_with(row, way.column, value) for value in dict.fromkeys((beside[0], min(beside), max(beside)))]
 
 
 def most_splits(column: Column) -> int:

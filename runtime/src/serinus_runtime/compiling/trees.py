@@ -28,6 +28,11 @@ class Split(NamedTuple):
     missing: bool = False
     members: tuple[int, ...] = ()
 
+    @property
+    def above(self) -> bool:
+        """Whether `yes` is for the numbers above the threshold."""
+        return self.mode == GT
+
 
 Tree = Union[Leaf, Split]
 
@@ -123,6 +128,7 @@ def ensemble(graph: Graph, block: Block, trees: Sequence[Tree], targets: int = 1
     """Name of the sums [rows, targets]. `kind`: type of the block's tensor, of the comparisons and of the sums."""
     block.numbers("trees")
     arrays = _Arrays()
+    graph.demands.ensembles.append((block.features, trees))
     for tree in trees:
         arrays.tree(tree)
         for split in splits(tree):
