@@ -14,7 +14,7 @@ from serinus_runtime.libraries import library, loaded
 
 TRIED: Mapping[str, tuple[tuple[int, int], tuple[int, int]]] = {
     "sklearn": ((1, 2), (1, 9)),
-    "xgboost": ((1, 7), (3, 2)),
+    "xgboost": ((2, 1), (3, 2)),
     "lightgbm": ((3, 3), (4, 7)),
     "catboost": ((1, 2), (1, 2)),
 }
