@@ -74,7 +74,8 @@ def started(ends: ExitStack, release: Release, endpoint: str, directory: Path) -
     config = {
         "release": release.id, "model": release.model, "version": release.version,
         "artifact": str(release.artifact_path), "listen_fd": listener.fileno(), "report_fd": writer,
-        "scratch": str(directory / "scratch"), "settings": {"rows": release.settings.rows},
+        "scratch": str(directory / "scratch"),
+        "settings": {"rows": release.settings.rows, "protocols": release.settings.protocols},
         "readable": readable(directory / "none", release.python, release.artifact_path, launch.runtime_source()),
     }  # fmt: skip
     (directory / "worker.json").write_text(json.dumps(config))
@@ -126,8 +127,47 @@ ANSWERS = {
     "whole numbers": "numpy.array([2 ** 53 + 1] * len(rows))",
     "truths": "rows['amount'].to_numpy() > 1",
     "nothing": "numpy.full(len(rows), numpy.nan)",
+    "a series": "pandas.Series(rows['amount'].to_numpy() / 3)",
+    "nullable numbers": "pandas.DataFrame({'id': pandas.array([2 ** 53 + 1] * len(rows), dtype='Int64')})",
+    "times in a column": "pandas.DataFrame({'at': pandas.to_datetime(['2024-01-02'] * len(rows))})",
+    "times in an array": "numpy.array(['2024-01-02T00:00:00.000000001'] * len(rows), dtype='datetime64[ns]')",
+    "durations": "numpy.array([86_400_000_000_001] * len(rows), dtype='timedelta64[ns]')",
+    "bytes that are text": "numpy.array([b'abc'] * len(rows))",
+    "bytes that are none": "numpy.array([b'\\xff\\xfe'] * len(rows), dtype=object)",
+    "columns of numbers": "pandas.DataFrame({0: rows['amount'] / 3, 1: 1 - rows['amount'] / 3})",
 }
+MISSING = "pandas.DataFrame({'id': pandas.array([1] * (len(rows) - 1) + [None], dtype='Int64'), 'p': 0.5})"
 ALL = ["open-inference", "grpc", "invocations"]
+
+
+def test_missing_values_that_grpc_has_no_form_for_are_left_to_the_other_protocols(
+    ask: Callable[..., gates.AskedEvidence], tmp_path: Path
+) -> None:
+    evidence = ask(by_hand(tmp_path, MISSING, AMOUNT))
+    result = gates.asked(evidence)
+    assert result.outcome is Outcome.PASS, result.summary
+    assert "It was not asked by grpc: it has no form for the missing values that are answered" in result.summary
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "[{'label': 'fraud', 'score': float(a)} for a in rows['amount']]",
+        "[[float(a)] * (1 + (a > 0)) for a in rows['amount']]",
+        "pandas.concat([rows[['amount']], rows[['amount']] * 2], axis=1)",
+    ],
+    ids=["dictionaries", "lists of different lengths", "two columns of one name"],
+)
+def test_what_tensors_cannot_carry_is_asked_by_invocations_alone_or_fails(
+    ask: Callable[..., gates.AskedEvidence], tmp_path: Path, answer: str
+) -> None:
+    artifact = by_hand(tmp_path, answer, AMOUNT)
+    alone = gates.asked(ask(artifact, protocols=("invocations",)))
+    assert alone.outcome is Outcome.PASS, alone.summary
+    both = gates.asked(ask(artifact))
+    assert both.outcome is Outcome.FAIL
+    assert "cannot be sent as a tensor" in both.summary
+    assert "serving.protocols: [invocations]" in both.summary
 
 
 @pytest.mark.parametrize("kind", list(ANSWERS))

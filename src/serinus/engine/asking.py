@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from serinus import gates
-from serinus.core.errors import SerinusError, Unavailable
+from serinus.core.errors import InvalidInput, SerinusError, Unavailable
 from serinus.core.rollout import Rollout
 from serinus.core.values import Artifact, Placement, Rehearsal, Release, ServingSettings, VersionRef
 from serinus.engine.rows import Table
@@ -21,6 +21,8 @@ CELLS_A_REQUEST_OF_THE_CHAMPION = 2_000
 SECONDS_A_REQUEST = 60.0
 TIMED_SECONDS = 60.0
 """After which no further request is timed: enough are, or the model is far too slow."""
+NO_FORM_FOR_MISSING = "has a missing value, for which bytes"
+"""By which a worker refuses to answer in binary what JSON can say (`serinus_runtime.binary.check_present`)."""
 OPEN_INFERENCE, GRPC, INVOCATIONS = "open-inference", "grpc", "invocations"
 
 
@@ -120,6 +122,10 @@ def _checked(subject: Subject, rehearsal: Rehearsal, address: str, protocol: str
         replied = subject.world.scorer.ask(address, subject.release, protocol, question, SECONDS_A_REQUEST + 5)
     except Unavailable:
         raise
+    except InvalidInput as error:
+        if NO_FORM_FOR_MISSING in str(error):
+            return gates.ProtocolCheck(protocol, unasked="it has no form for the missing values that are answered")
+        return gates.ProtocolCheck(protocol, error=str(error))
     except SerinusError as error:
         return gates.ProtocolCheck(protocol, error=str(error))
     if _answers_in_several_ways(subject):

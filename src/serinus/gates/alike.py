@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from serinus.gates.golden import same
@@ -32,7 +33,35 @@ def _value(one: Any, other: Any) -> bool:
         return one == other if whole else same(float(one), float(other))
     if isinstance(one, str) and isinstance(other, str):
         return one == other or _moment(one) == _moment(other) is not None or _bytes(one, other)
-    return bool(one == other)
+    return bool(one == other) or _in_words(one, other) or _in_words(other, one)
+
+
+def _in_words(value: Any, text: Any) -> bool:
+    """What MLflow writes as a number of nanoseconds the other protocol has as an ISO 8601 time or duration; a missing
+    time is null there and `NaT` here."""
+    if value is None:
+        return bool(text == "NaT")
+    whole = isinstance(text, str) and isinstance(value, int) and not isinstance(value, bool)
+    return whole and value in (_nanoseconds(text), _duration(text))
+
+
+def _nanoseconds(text: str) -> int | None:
+    """Since 1970, of an ISO 8601 time without a zone."""
+    whole, _, fraction = text.partition(".")
+    moment = _moment(whole)
+    if moment is None or moment.tzinfo is not None or not (fraction or "0").isdigit():
+        return None
+    seconds = (moment - datetime(1970, 1, 1)) // timedelta(seconds=1)
+    return seconds * 10**9 + int(fraction.ljust(9, "0")[:9])
+
+
+def _duration(text: str) -> int | None:
+    """Nanoseconds of an ISO 8601 duration as the worker writes it."""
+    found = re.fullmatch(r"P(-?\d+)DT(\d+)H(\d+)M(\d+)(?:\.(\d{1,9}))?S", text)
+    if found is None:
+        return None
+    days, hours, minutes, seconds = map(int, found.groups()[:4])
+    return (days * 86_400 + hours * 3_600 + minutes * 60 + seconds) * 10**9 + int((found[5] or "").ljust(9, "0"))
 
 
 def _number(value: Any) -> bool:
@@ -49,11 +78,13 @@ def _moment(text: str) -> datetime | None:
 
 def _bytes(one: str, other: str) -> bool:
     """One protocol writes bytes in base64, another one as they are."""
-    return other.encode() == _decoded(one) or one.encode() == _decoded(other)
+    decoded = _decoded(one), _decoded(other)
+    return other.encode() == decoded[0] or one.encode() == decoded[1] or decoded[0] == decoded[1] is not None
 
 
 def _decoded(text: str) -> bytes | None:
+    """MLflow breaks the lines of base64."""
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(text.replace("\n", ""), validate=True)
     except (binascii.Error, ValueError):
         return None

@@ -131,12 +131,16 @@ def _replied(answer: Answer, protocol: str, score_output: str | None, rows: int)
 
 
 def _chosen(predictions: Any, score_output: str | None, rows: Sequence[Sequence[Any]]) -> Sequence[float | None]:
-    """Of each row the value under the name of the score, or the last one."""
-    if score_output is not None and isinstance(predictions, dict):
-        return [_score(value) for value in predictions[score_output]]
-    if score_output is not None and predictions and all(isinstance(row, dict) for row in predictions):
-        return [_score(row[score_output]) for row in predictions]
-    return [_score(row[-1]) if row else None for row in rows]
+    """Of each row the value under the name of the score, or under the first name, as the worker has it; of an array the
+    last one."""
+    if isinstance(predictions, dict) and predictions:
+        values = predictions[score_output or next(iter(predictions))]
+    elif predictions and isinstance(predictions, list) and all(isinstance(row, dict) for row in predictions):
+        name = score_output or next(iter(predictions[0]), "")
+        values = [row.get(name) for row in predictions]
+    else:
+        values = rows
+    return [_score(value[-1] if isinstance(value, list) and value else value) for value in values]
 
 
 def rows_of(document: Mapping[str, Any]) -> int:
