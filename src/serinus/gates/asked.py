@@ -26,7 +26,7 @@ def asked(evidence: AskedEvidence) -> GateResult:
     tried = [check for check in evidence.checks if not check.unasked]
     if not evidence.source or not tried:
         why = evidence.reason or "there is no row that any of its protocols could carry"
-        text = f"The model was never asked: {why.rstrip('.')}. Log it with an input example or a signature."
+        text = f"The model was never asked: {why.rstrip('.')}. Log it with an input example."
         return undecided("asked", text, blocking=True, accept=UNASKED, **details)
     if evidence.answers != evidence.rows and not evidence.together:
         text = (
