@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: setup check lint types imports test test-slow test-root demo bench soak clean
+.PHONY: setup check lint types imports test test-slow test-root demo bench soak fidelity fidelity-short clean
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo "make test-root  the tests that need root, or show more as root"
 	@echo "make check      what CI runs, as an ordinary user"
 	@echo "make bench      other servers, bounds and Serinus side by side (half an hour; needs wrk)"
+	@echo "make fidelity   100,000 answers compared with those of MLflow's scoring server (half an hour)"
 	@echo "make soak       200 models for ten minutes, with deployments, kills and rollbacks"
 
 $(BIN)/uv:
@@ -56,7 +57,14 @@ bench: setup
 soak: setup
 	$(BIN)/python -m bench.soak --minutes 10
 
-check: lint types imports test test-slow
+fidelity: setup
+	$(BIN)/python -m fidelity --report
+
+# Bounded by its number; the time is a second bound, for a slow machine.
+fidelity-short: setup
+	$(BIN)/python -m fidelity --comparisons 5000 --seconds 90
+
+check: lint types imports test fidelity-short test-slow
 	DEMO_EXIT=1 $(MAKE) demo
 
 clean:

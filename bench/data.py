@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 
 NUMBERS = [f"n{index:02d}" for index in range(30)]
 CATEGORIES = {"country": 40, "merchant": 200, "channel": 4, "device": 12}

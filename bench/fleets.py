@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 import yaml
 
 from bench import SCRATCH
@@ -101,7 +101,7 @@ def with_requirements(source: Path, more: Sequence[str], target: Path) -> Path:
 def _template() -> Path:
     import mlflow.sklearn
     from mlflow.models import infer_signature
-    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+    from sklearn.linear_model import LogisticRegression
 
     directory = SCRATCH / "fleet" / "template"
     if not (directory / "MLmodel").exists():

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 
 from bench import HERE, SCRATCH
 from bench.data import CATEGORIES, NUMBERS, coded, transactions
@@ -74,10 +74,10 @@ def _pipeline(directory: Path) -> None:
     import mlflow.sklearn
     from lightgbm import LGBMClassifier
     from mlflow.models import infer_signature
-    from sklearn.compose import ColumnTransformer  # type: ignore[import-untyped]
-    from sklearn.impute import SimpleImputer  # type: ignore[import-untyped]
-    from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
-    from sklearn.preprocessing import OneHotEncoder, StandardScaler  # type: ignore[import-untyped]
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
     frame, labels = transactions(TRAINING_ROWS)
     columns = ColumnTransformer(

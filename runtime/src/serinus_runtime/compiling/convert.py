@@ -48,21 +48,27 @@ def _convert(config: Mapping[str, Any]) -> dict[str, Any]:
     artifact, scratch = Path(config["artifact"]), Path(config["scratch"])
     sent = json.loads(Path(config["rows"]).read_text(encoding="utf-8")) if config.get("rows") else None
     confined(config, artifact)
-    mlmodel = read_mlmodel(artifact)
     try:
-        signature = signature_of(mlmodel)
-        _check(mlmodel, signature)
-        model = load(artifact, mlmodel)
-        own = _own_rows(signature, sent, example_of(artifact, mlmodel))
-        method = str(mlmodel["flavors"]["python_function"].get("predict_fn") or "predict")
-        write(model, signature.columns, method, own, scratch / "compiled")
-        (scratch / "compiled" / "MLmodel").write_text(json.dumps(needed(mlmodel)), encoding="utf-8")
+        convert(artifact, sent, scratch / "compiled")
     except Unsupported as error:
         return {"unsupported": str(error)}
     except (Exception, SystemExit) as error:  # noqa: BLE001
         # Attributes of a library's version that nobody has tried: the model is served as it is.
         return {"unsupported": f"a model that could not be read ({type(error).__name__})"}
     return {"written": True}
+
+
+def convert(artifact: Path, sent: Mapping[str, Any] | None, directory: Path) -> None:
+    """Writes the compiled model and its proof to `directory`. `sent`: rows beside the model's own example, as in the
+    file of rows. Raises Unsupported."""
+    mlmodel = read_mlmodel(artifact)
+    signature = signature_of(mlmodel)
+    _check(mlmodel, signature)
+    model = load(artifact, mlmodel)
+    own = _own_rows(signature, sent, example_of(artifact, mlmodel))
+    method = str(mlmodel["flavors"]["python_function"].get("predict_fn") or "predict")
+    write(model, signature.columns, method, own, directory)
+    (directory / "MLmodel").write_text(json.dumps(needed(mlmodel)), encoding="utf-8")
 
 
 def needed(mlmodel: Mapping[str, Any]) -> dict[str, Any]:

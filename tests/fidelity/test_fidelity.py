@@ -1,0 +1,163 @@
+"""The fuzzer itself: it draws the same again, finds what is wrong, makes it small, and keeps what it found."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from serinus_runtime import model as runtime_model
+from serinus_runtime.application import Application
+from serinus_runtime.loading import Loaded
+
+from fidelity import corpus, draw, run, table
+from fidelity.case import Ask, Case, Recipe
+from fidelity.forms import OIP
+from fidelity.session import Finding, findings, session
+from fidelity.shrink import shrink, size
+from fidelity.wanted import WANTED
+from fidelity.worker import Worker
+
+AMOUNT = {"type": "double", "name": "amount", "required": True}
+COUNTRY = {"type": "string", "name": "country", "required": True}
+TWO = Recipe("pyfunc", inputs=(COUNTRY, AMOUNT), answer="array float64", rows=6, seed=3)
+
+
+def one(recipe: Recipe, ask: Ask) -> list[Finding]:
+    with run.quiet():
+        return findings(Case(recipe, ask))
+
+
+def test_the_same_seed_draws_the_same() -> None:
+    def drawn(seed: int) -> list[Any]:
+        return [draw.recipe(seed, number) for number in range(40)]
+
+    assert drawn(5) == drawn(5)
+    assert drawn(5) != drawn(6)
+    asks = [list(draw.asks(TWO, [["FR", 1.0]], [0.5], 30)) for _ in range(2)]
+    assert repr(asks[0]) == repr(asks[1])  # NaN is no equal of itself
+
+
+def test_the_same_run_finds_the_same() -> None:
+    first, second = (run.run(11, 150).dump() for _ in range(2))
+    del first["seconds"], second["seconds"]
+    assert first == second
+    assert first["comparisons"] >= 150
+
+
+def test_a_case_is_read_as_it_was_written() -> None:
+    for number in range(60):
+        made = draw.recipe(2, number)
+        for ask in draw.asks(made, [[0.5] * len(made.inputs)], [], 5):
+            text = json.dumps(Case(made, ask).dump())
+            assert json.dumps(Case.load(json.loads(text)).dump()) == text
+
+
+def test_a_case_with_a_word_that_nobody_knows_is_refused() -> None:
+    content = Case(TWO, Ask("json", (), ())).dump()
+    with pytest.raises(ValueError, match="does not have more"):
+        Case.load({**content, "ask": {**content["ask"], "more": 1}})
+
+
+Change = Callable[[Any, Any], Any]
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, change: Change) -> None:
+    """The models that Serinus loads answer `change(data, answer)`."""
+    load = runtime_model.load
+
+    def changed(predict: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda data, **how: change(data, predict(data, **how))
+
+    def loading(*given: Any) -> Loaded:
+        loaded = load(*given)
+        return loaded._replace(public=changed(loaded.public), direct=changed(loaded.direct))
+
+    monkeypatch.setattr(runtime_model, "load", loading)
+
+
+@pytest.fixture
+def one_ulp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers to rows with an amount above 1000 are off by the last digit."""
+
+    def wrong(data: Any, answer: Any) -> Any:
+        large = "amount" in data and (data["amount"] > 1000).any()
+        return np.nextafter(answer, math.inf) if large else answer
+
+    answering(monkeypatch, wrong)
+
+
+@pytest.mark.usefixtures("one_ulp")
+def test_one_digit_that_is_wrong_for_some_rows_is_found_and_made_small() -> None:
+    with run.quiet(), session(TWO) as opened:
+        asked = (one for ask in draw.asks(TWO, opened.built.rows, [], 200) for one in opened.ask(ask))
+        found = next(one.finding for one in asked if one.finding and one.finding.difference.kind == "another answer")
+        small = shrink(found)
+    assert small.difference.kind == "another answer"
+    assert size(small.case) < size(found.case)
+    assert [spec["name"] for spec in small.case.recipe.inputs] == ["amount"]
+    [[amount]] = small.case.ask.rows
+    assert amount > 1000
+    assert one(small.case.recipe, small.case.ask)
+
+
+@pytest.mark.usefixtures("one_ulp")
+def test_the_rows_that_are_right_are_not_found() -> None:
+    assert one(TWO, Ask("dataframe_split", ("country", "amount"), (("FR", 1000.0),))) == []
+    assert one(TWO, Ask("dataframe_split", ("country", "amount"), (("FR", 1001.0),)))
+
+
+def test_what_the_application_raises_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(application: Application, request: Any) -> Any:
+        raise KeyError
+
+    with run.quiet(), session(TWO) as opened:
+        monkeypatch.setattr(Application, "handle", broken)
+        [compared] = opened.ask(Ask("json", ("country", "amount"), (("FR", 1.0),)))
+    assert compared.finding is not None
+    assert compared.finding.difference.kind == "crash"
+
+
+def test_a_model_that_is_not_served_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(data: Any, answer: Any) -> Any:
+        raise ValueError
+
+    answering(monkeypatch, fails)
+    with run.quiet(), session(TWO) as opened:
+        found = opened.load_finding()
+    assert found is not None
+    assert found.difference.kind == "not served"
+
+
+@pytest.mark.parametrize("file", corpus.files(), ids=lambda file: file.stem)
+def test_what_was_found_once_is_mended(file: Path) -> None:
+    with run.quiet():
+        found = [finding for finding in corpus.replay(file) if finding.wanted is None]
+    assert found == [], "\n".join(map(run.told, found))
+
+
+def test_the_page_is_what_the_last_result_writes() -> None:
+    result = json.loads(table.RESULT.read_text(encoding="utf-8"))
+    assert table.PAGE.read_text(encoding="utf-8") == table.page(result)
+
+
+def test_each_wanted_difference_has_a_name_of_its_own_and_a_reason() -> None:
+    assert len({wanted.name for wanted in WANTED}) == len(WANTED)
+    assert all(wanted.reason.endswith(".") and len(wanted.reason) > 60 for wanted in WANTED)
+
+
+def test_a_worker_process_answers_as_the_application_does() -> None:
+    ask = Ask("dataframe_split", ("country", "amount"), (("FR", 1.0), ("DE", 2.5)))
+    with run.quiet(), session(TWO, process=True) as opened:
+        compared = [one for form in OIP[:1] + OIP[2:] for one in opened.ask(replace(ask, form=form))] + opened.ask(ask)
+        process = opened.ways[-1]
+        assert isinstance(process, Worker)
+        refused = process.ask(b"POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}")
+    assert {one.way for one in compared} == {"direct", "worker"}
+    assert [one.finding for one in compared] == [None] * len(compared)
+    assert refused.status == 415
