@@ -99,7 +99,7 @@ def test_an_error_is_told_with_its_type_and_place(model) -> None:
             raise AttributeError("no such tree")
     """
     told = failure(model("from library_of_the_test import deep\ndeep(1)\n", library_of_the_test=library))
-    assert str(told) == "the model does not load: AttributeError: no such tree (library_of_the_test.py:3, in deep)"
+    assert str(told) == "AttributeError: no such tree (library_of_the_test.py:3, in deep)"
     assert told.environment
 
 

@@ -49,9 +49,7 @@ def load(artifact: Path, mlmodel: Mapping[str, Any]) -> Loaded:
         ) from error
     except Exception as error:
         broken = traces.broken_file(error)
-        raise StartFailure(
-            f"the model does not load: {traces.described(error, artifact)}", environment=not broken
-        ) from error
+        raise StartFailure(traces.described(error, artifact), environment=not broken) from error
 
 
 def _has_mlflow() -> bool:

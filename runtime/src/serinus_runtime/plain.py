@@ -49,7 +49,7 @@ def is_missing(value: Any) -> bool:
     if value is None:
         return True
     pandas = loaded("pandas")
-    return pandas is not None and (value is getattr(pandas, "NA", pandas.NaT) or value is pandas.NaT)
+    return pandas is not None and any(value is getattr(pandas, name, None) for name in ("NA", "NaT"))
 
 
 def texts_of_times(array: Any) -> list[Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from serinus.backends.host import SocketScorer, Trials
 from serinus.backends.host.trial_zygotes import TrialLimits
-from serinus.core.errors import InvalidInput
+from serinus.core.errors import InvalidInput, Unbuildable
 from serinus.core.values import AnsweredRequest, Environment, OwnAnswer, PlacementState
 
 COLUMNS = ["amount", "hour", "kind"]
@@ -79,8 +79,7 @@ def test_a_real_model_whose_files_are_missing_says_what_is(real, tmp_path):
     release = replace(real.release(), artifact_path=tmp_path)
     real.target.place(release)
     failed = real.until(release.id, PlacementState.FAILED)
-    assert failed.reason.startswith("the model does not load: ")
-    assert "MLmodel" in failed.reason
+    assert failed.reason.startswith("there is no readable MLmodel file in the artifact")
 
 
 @pytest.mark.slow
@@ -103,8 +102,8 @@ def test_a_real_model_that_reads_the_homes_secret_does_not_load(hosted, tmp_path
         f"from pathlib import Path\ndef _load_pyfunc(path):\n    return Path({str(hosted.home.secret)!r}).read_text()\n"
     )
     (model / "code/hostile.py").write_text(source)
-    reason = Trials(hosted.home).loads(Environment("e" * 64, PYTHON, "3.11", Path("lock")), model)
-    assert "PermissionError" in str(reason)
+    with pytest.raises(Unbuildable, match=r"^The model does not load: PermissionError"):
+        Trials(hosted.home).loads(Environment("e" * 64, PYTHON, "3.11", Path("lock")), model)
 
 
 @pytest.mark.slow
