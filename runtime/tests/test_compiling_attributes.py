@@ -25,7 +25,7 @@ from sklearn.ensemble import (
 )
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SGDClassifier
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
@@ -434,3 +434,15 @@ def test_the_pipeline_of_the_benchmark_stays_compiled(data: pd.DataFrame, tmp_pa
     artifact = compile_it(model, data[[*NUMBERS, "country", "channel"]], data["fraud"], tmp_path, "predict_proba")
     assert_proven(artifact)
     assert json.loads((tmp_path / "compiled" / "proof.json").read_text())["splits"] > 10
+
+
+@pytest.mark.parametrize("first", ["passthrough", FunctionTransformer()], ids=["passthrough", "function"])
+def test_columns_in_another_order_than_the_training_are_refused_behind_steps_that_know_no_names(
+    data: pd.DataFrame, tmp_path: Path, first: Any
+) -> None:
+    columns = ColumnTransformer([("n", StandardScaler(), ["amount", "age"])])
+    pipeline = Pipeline([("first", first), ("columns", columns), ("last", LogisticRegression())])
+    pipeline.fit(data[["amount", "age", "hour"]], data["fraud"])
+    pipeline.fit = lambda *_: pipeline
+    with pytest.raises(Unsupported, match="are not those of the training, in their order"):
+        compile_it(pipeline, data[["age", "amount", "hour"]], data["fraud"], tmp_path, "predict_proba")

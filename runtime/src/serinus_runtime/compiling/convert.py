@@ -14,7 +14,7 @@ import json
 import math
 import platform
 from pathlib import Path
-from typing import Any, Callable, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Iterator, List, Mapping, Sequence, Tuple
 
 from serinus_runtime.compiling import WRITER
 from serinus_runtime.compiling.absent import answers_without, stand_ins
@@ -161,13 +161,32 @@ def _save_proof(directory: Path, parts: Sequence[Part], splits: Mapping[str, int
 
 def _check_names(model: Loaded, columns: tuple[Column, ...]) -> None:
     """The graph knows columns by their place."""
-    if library_of(model.raw) == "lightgbm":  # it knows them by their place as well
+    names = [str(column.name) for column in columns]
+    for trained in trained_names(model.raw):
+        if trained != names:
+            raise Unsupported("a signature whose columns are not those of the training, in their order")
+
+
+def trained_names(model: Any) -> Iterator[list[str]]:
+    """Of the model and of whatever within it is given the same columns: the names of its training, where it has any."""
+    root, name = library_of(model), type(model).__name__
+    if root == "lightgbm":  # it knows them by their place as well
         return
-    trained = getattr(model.raw, "feature_names_in_", None)
-    if trained is None and library_of(model.raw) in ("xgboost", "catboost"):
-        trained = getattr(model.raw, "feature_names", None) or getattr(model.raw, "feature_names_", None)
-    if trained is not None and list(map(str, trained)) != [str(column.name) for column in columns]:
-        raise Unsupported("a signature whose columns are not those of the training, in their order")
+    found = getattr(model, "feature_names_in_", None)
+    if found is None and root in ("xgboost", "catboost"):
+        found = getattr(model, "feature_names", None) or getattr(model, "feature_names_", None)
+    if found is not None:
+        yield list(map(str, found))
+    elif root == "sklearn" and name == "FeatureUnion":
+        for _, part in model.transformer_list:
+            yield from trained_names(part)
+    elif root == "sklearn" and name == "Pipeline":
+        # A step that hands on the columns as they are may know no names, of which the next one goes by.
+        for _, step in model.steps:
+            first = list(trained_names(step))
+            yield from first
+            if first:
+                return
 
 
 def _columns(graph: Graph, ask: Ask, row: list[Any], instead: Mapping[int, Any]) -> list[dict[str, Any]]:
