@@ -417,6 +417,22 @@ def test_a_model_gets_what_mlflow_gives_it_by_every_protocol(kind: Kind, pair: C
     FOUND[kind.name] = Row(kind.name, "as MLflow", said, said, kind.note)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "shape", "datatype", "data"),
+    [("str", (-1,), "FP64", ["a"]), ("str", (-1,), "BOOL", ["a"]), ("float32", (-1, 2), "BYTES", [1.0, 2.0]),
+     ("int64", (-1, 2), "BOOL", [1, 2]), ("bool", (-1,), "BYTES", [True]), ("datetime64[D]", (-1,), "INT64",
+     ["2024-01-02"])],
+)  # fmt: skip
+def test_a_datatype_that_the_tensor_does_not_take_is_refused_whatever_the_data(
+    dtype: str, shape: tuple[int, ...], datatype: str, data: list[Any], pair: Callable[[Any], Pair]
+) -> None:
+    both = pair(tensors(TensorSpec(np.dtype(dtype), shape)))
+    sent = [1, *shape[1:]]
+    told = both.infer([tensor("x", datatype, data, sent)])
+    assert told.status == 400
+    assert f"{datatype} was sent" in told.answer
+
+
 def test_the_document_has_the_table_of_inputs() -> None:
     if len(FOUND) < len(KINDS):
         pytest.skip("the kinds were not all tried in this process")

@@ -29,6 +29,7 @@ def array_of(tensor: Tensor, spec: TensorSpec) -> Any:
     """RequestError: shape or type do not fit."""
     numpy = library("numpy")
     dtype = numpy.dtype(spec.dtype)
+    _check_datatype(tensor.datatype, dtype, spec)
     if tensor.shape is not None:
         array = _reshaped(_typed(flat(tensor), dtype, spec), tensor.shape)
     else:
@@ -42,6 +43,15 @@ def array_of(tensor: Tensor, spec: TensorSpec) -> Any:
     if not len(array):
         raise RequestError("no rows were sent")
     return array
+
+
+def _check_datatype(datatype: str | None, dtype: Any, spec: TensorSpec) -> None:
+    """`datatype`: that of the Open Inference Protocol; None: the request has none."""
+    if datatype is None or dtype.kind == "O":
+        return
+    takes = {"b": "BOOL", "U": "BYTES", "S": "BYTES", "M": "BYTES"}.get(dtype.kind, "a datatype of numbers")
+    if (datatype if datatype in ("BOOL", "BYTES") else "a datatype of numbers") != takes:
+        raise RequestError(f"{_label(spec)} takes {takes}, {datatype} was sent")
 
 
 def _reshaped(array: Any, shape: tuple[int, ...]) -> Any:
