@@ -147,6 +147,8 @@ KINDS = (
          {"a": ("FP64", [0.5, 0.25]), "b": ("BYTES", ["x", "y"])}, score=0.5),
     Kind("dictionary of Series", lambda v: {"a": pd.Series(_or(v, 0.5, 0.25))}, {"a": ("FP64", [0.5, 0.25])},
          json={"a": [{"0": 0.5}, {"0": 0.25}]}, score=0.5, invocations="as a Series alone; MLflow fails"),
+    Kind("numpy.matrix", lambda v: np.asmatrix([[0.25, 0.75]] * len(v)), {"output-0": ("FP64", [0.25, 0.75] * 2)},
+         score=0.75),
     Kind("sparse matrix", lambda v: scipy.sparse.csr_matrix(np.array([[0.25, 0.75]] * len(v))),
          {"output-0": ("FP64", [0.25, 0.75] * 2)}, json=[[0.25, 0.75]] * 2, score=0.75,
          invocations="as an array; MLflow fails"),

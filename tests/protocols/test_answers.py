@@ -451,6 +451,12 @@ def test_a_time_is_never_a_score() -> None:
     assert (served.records[-1]["scores"], named.records[-1]["scores"]) == ([None, None], [1.5, 2.5])
 
 
+def test_rows_without_columns_hold_no_score() -> None:
+    served = Served(lambda v: np.zeros((len(v), 0)))
+    assert served.invoke(WITHOUT) == (200, {"predictions": [[], []]})
+    assert served.records[-1]["scores"] == [None, None]
+
+
 def test_a_model_that_is_declared_to_answer_no_score_records_none_and_is_not_cached() -> None:
     served = Served(lambda v: ["fraud"] * len(v), scored=False, cache={"max_bytes": 1 << 20, "ttl_seconds": 60.0})
     for _ in range(4):

@@ -73,7 +73,8 @@ def _of_records(rows: Sequence[Any]) -> list[Output]:
 def _of_any(name: str, value: Any) -> Output:
     pandas, numpy = loaded("pandas"), loaded("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray):
-        return _of_array(name, value)
+        # A matrix has two dimensions in every form, also where one is asked for.
+        return _of_array(name, value.view(numpy.ndarray) if isinstance(value, numpy.matrix) else value)
     if pandas is not None and isinstance(value, pandas.Series):
         return _of_series(name, value)
     if hasattr(value, "toarray"):  # a sparse matrix
@@ -247,6 +248,8 @@ def scores_of(output: Output) -> list[float | None]:
     if output.datatype == "BYTES":
         return [None] * rows
     width = len(output.data) // rows if rows else 1
+    if not width:
+        return [None] * rows
     values = output.data if width == 1 else output.data[width - 1 :: width]
     return [as_score(value) for value in values]
 
