@@ -446,3 +446,10 @@ def test_columns_in_another_order_than_the_training_are_refused_behind_steps_tha
     pipeline.fit = lambda *_: pipeline
     with pytest.raises(Unsupported, match="are not those of the training, in their order"):
         compile_it(pipeline, data[["age", "amount", "hour"]], data["fraud"], tmp_path, "predict_proba")
+
+
+def test_logarithms_of_probabilities_are_refused(data: pd.DataFrame, tmp_path: Path) -> None:
+    """Beyond a margin of 36, `log(1 - p)` is -inf or not by the last bit of `p`, which rows need not come to."""
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression())
+    with pytest.raises(Unsupported, match="predict_log_proba of Pipeline"):
+        compile_it(pipeline, data[["amount", "age"]], data["fraud"], tmp_path, "predict_log_proba")

@@ -19,7 +19,10 @@ class Written(NamedTuple):
 def result_of(graph: Graph, model: Any, method: str, dtype: str, shape: Sequence[int]) -> Written:
     """`dtype`, `shape` without the rows: of the original's answers. Raises Unsupported."""
     found = answers_of(graph, model, graph.input())
-    name = _predicted(graph, model, found) if method == "predict" else _by(method, found, graph)
+    if method == "predict_log_proba":
+        # Of a probability near 0 or 1 the last bit, which the graph may round otherwise, makes any difference.
+        raise Unsupported(f"predict_log_proba of {type(model).__name__}")
+    name = _predicted(graph, model, found) if method == "predict" else _by(method, found)
     if name is None:
         raise Unsupported(f"{method} of {type(model).__name__}")
     if dtype not in ("float32", "float64", "int32", "int64", "bool"):
@@ -31,10 +34,8 @@ def result_of(graph: Graph, model: Any, method: str, dtype: str, shape: Sequence
     return Written(graph.cast(name, dtype), found.margin)
 
 
-def _by(method: str, found: Answers, graph: Graph) -> str | None:
-    if found.probabilities is None or method not in ("predict_proba", "predict_log_proba"):
-        return None
-    return graph.add("Log", found.probabilities) if method == "predict_log_proba" else found.probabilities
+def _by(method: str, found: Answers) -> str | None:
+    return found.probabilities if method == "predict_proba" else None
 
 
 def _predicted(graph: Graph, model: Any, found: Answers) -> str | None:
