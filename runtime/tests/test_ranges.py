@@ -9,7 +9,9 @@ import pytest
 
 from serinus_runtime.errors import RequestError
 from serinus_runtime.frames import Frames
-from serinus_runtime.signature import Column
+from serinus_runtime.payload import Tensor
+from serinus_runtime.signature import Column, TensorSpec
+from serinus_runtime.tensors import array_of
 
 LARGEST = 3.4028235677973362e38
 """The largest double that rounds to a float32; the next one is infinity."""
@@ -39,3 +41,19 @@ def test_columns_of_one_type_refuse_by_name_as_well(kind: str, way: str) -> None
     with pytest.raises(RequestError, match=rf"^column 'age' takes {kind}: a number is out of range$"):
         ask([[1.5, 2.5], [1.5, 1e300 if kind == "float" else float("-inf")]])
     assert ask([[LARGEST, None]]).shape == (1, 2)
+
+
+@pytest.mark.parametrize("time", ["2024-01-15T12:00:00", "1677-09-21T00:12:44", "2262-04-11T23:47:16.854774"])
+@pytest.mark.parametrize("unit", ["ns", "us", "D"])
+def test_a_tensor_of_times_takes_those_that_its_unit_holds(time: str, unit: str) -> None:
+    array = array_of(Tensor(None, [time]), TensorSpec(None, f"datetime64[{unit}]", (-1,)))
+    assert array == np.array([time], dtype=f"datetime64[{unit}]")
+
+
+@pytest.mark.parametrize(
+    ("unit", "time"),
+    [("ns", "1677-09-21T00:12:43"), ("ns", "2262-04-11T23:47:17"), ("ps", "1900-01-01"), ("as", "2024-01-15")],
+)
+def test_a_tensor_of_times_refuses_those_that_its_unit_does_not_hold(unit: str, time: str) -> None:
+    with pytest.raises(RequestError, match=r"a time is out of the range from (1677|1969)-\S+ to (2262|1970)-\S+$"):
+        array_of(Tensor(None, [time]), TensorSpec(None, f"datetime64[{unit}]", (-1,)))

@@ -124,14 +124,17 @@ def _check_times(values: list[Any], dtype: Any, spec: TensorSpec) -> None:
     texts = [value for value in values if value is not None]
     if not all(_ISO_TIME.fullmatch(text) for text in texts):
         raise RequestError(f"{_label(spec)} takes {spec.dtype}: a text is not an ISO 8601 time without a time zone")
-    if numpy.datetime_data(dtype)[0] not in _FINE_UNITS:
+    unit, count = numpy.datetime_data(dtype)
+    if unit not in _PARTS:
         return
-    ends = numpy.array([1 - (1 << 63), (1 << 63) - 1]).astype(dtype).astype("datetime64[us]")
+    # Not converted by numpy, whose conversion of the lower end overflows.
+    last = count * ((1 << 63) - 1) // _PARTS[unit]
+    ends = numpy.array([-last, last]).view("datetime64[us]")
     times = numpy.array(texts, dtype="datetime64[us]")
     if (times <= ends[0]).any() or (times >= ends[1]).any():
         raise RequestError(f"{_label(spec)} takes {spec.dtype}: a time is out of the range from {ends[0]} to {ends[1]}")
 
 
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?", re.ASCII)
-_FINE_UNITS = ("ns", "ps", "fs", "as")
-"""Whose 64 bits do not hold the years 1 to 9999."""
+_PARTS = {"ns": 10**3, "ps": 10**6, "fs": 10**9, "as": 10**12}
+"""Of a microsecond, in the units whose 64 bits do not hold the years 1 to 9999."""

@@ -139,13 +139,22 @@ def test_of_an_export_python_packages_are_taken_by_their_names_on_pypi(entry: st
         ("numpy[version='1.26.*',build=py311*]", "numpy==1.26.*"),
         ("pytorch>=2.0, <3", "torch>=2.0,<3"),
         ("numpy >=1.20|<1.10", "numpy"),
+        ("scikit-learn[version='>=1.5,<2']", "scikit-learn>=1.5,<2"),
+        ('scikit-learn[version=">=1.5,<2",build="py311*"]', "scikit-learn>=1.5,<2"),
+        ("numpy[version=1.26.4]", "numpy==1.26.4"),
+        ("pytorch=2.1.0=*cuda*", "torch==2.1.0"),
+        ("pytorch=*=*cuda*", "torch"),
+        ("https://conda.example.org/t/key/team/linux-64/numpy-1.26.4-py311h64a7726_0.conda#0a1b", "numpy==1.26.4"),
     ],
 )
 def test_without_a_build_string_known_names_are_taken(entry: str, line: str) -> None:
     assert list(python_packages([entry], [], "conda.yaml").lines.values()) == [line]
 
 
-@pytest.mark.parametrize("entry", ["bzip2=1.0.8", "sqlite", "tk", "readline", "redis", "graphviz", "some-new-thing=1"])
+@pytest.mark.parametrize(
+    "entry",
+    ["bzip2=1.0.8", "sqlite", "tk", "readline", "redis", "graphviz", "some-new-thing=1", "some-new-thing=1=*cuda*"],
+)
 def test_without_a_build_string_no_unknown_name_is_asked_of_the_index(entry: str) -> None:
     found = python_packages([entry], [], "conda.yaml")
     assert found.lines == {}

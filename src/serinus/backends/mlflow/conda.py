@@ -15,6 +15,12 @@ _SPEC = re.compile(
 _BUILT_FOR_PYTHON = re.compile(r"py(?=\d|_\d|h[0-9a-f]|$)")
 """In a build string, `py311h64a7726_0`, `pyhd8ed1ab_0`, `cuda118_py39h7d1e8b2_1`. The rest of one is hexadecimal, so no
 other package has it by chance."""
+_BRACKETED = re.compile(r"""(\w+)\s*=\s*(?:'([^']*)'|"([^"]*)"|([^'",\]\s]+))""")
+"""`version='>=1.5,<2', build=py39*`."""
+_FILE = re.compile(
+    r"\w+://\S*/(?P<name>[^/\s]+)-(?P<version>[^-/\s]+)-(?P<build>[^-/\s]+)\.(?:conda|tar\.bz2)(?:#\w+)?"
+)
+"""A package by its address, whose path may hold a token."""
 _VERSION = re.compile(
     r"(?:\d+!)?\d+(?:\.\d+)*(?:[._-]?(?:a|b|rc|alpha|beta|pre|preview|post|dev)[._-]?\d*)*(?:\+[\w.]+)?"
 )
@@ -91,27 +97,31 @@ def _pypi_name(entry: _Entry, required: Collection[str]) -> str | None:
     # conda's conventions: its own internals, and the packages of other languages.
     if name.startswith(("_", "r-", "perl-", "lua-")):
         return ""
-    if entry.build:
-        return RENAMED.get(name, name) if _BUILT_FOR_PYTHON.search(entry.build) else ""
+    if _BUILT_FOR_PYTHON.search(entry.build):
+        return RENAMED.get(name, name)
+    if entry.build and "*" not in entry.build:  # of a pattern such as `*cuda*` nothing follows
+        return ""
     if name in RENAMED:
         return RENAMED[name]
     return name if name in SAME or normalised(name) in required else None
 
 
 def _read(entry: str) -> _Entry | None:
+    if file := _FILE.fullmatch(entry):
+        text = "{name}={version}={build}".format(**file.groupdict())
+        return _Entry(text, file["name"], f"=={file['version']}", file["build"])
     match = _SPEC.fullmatch(entry)
-    if match is None:
+    if match is None or "://" in entry.rpartition("::")[2]:
         return None
     version, build = match["version"].strip(), ""
-    inner = dict(re.findall(r"(\w+)\s*=\s*['\"]?([^'\",\]]+)", match["bracket"] or ""))
+    inner = {key: a or b or c for key, a, b, c in _BRACKETED.findall(match["bracket"] or "")}
     if exact := re.fullmatch(r"(==?)?\s*([^\s=<>!~|,]+)(?:\s*=\s*|\s+)([\w.*]+)", version):
-        version, build = f"=={exact[2]}", exact[3]
-    elif re.fullmatch(r"\d[^\s=<>!~|,]*", version):  # `numpy 1.26.4`
+        version, build = "*" if exact[2] == "*" else f"=={exact[2]}", exact[3]
+    version = version or inner.get("version", "")
+    if re.fullmatch(r"\d[^\s=<>!~|,]*", version):  # `numpy 1.26.4`
         version = f"=={version}"
     # Without the channel, whose address may hold a token.
-    return _Entry(
-        entry.rpartition("::")[2], match["name"], version or inner.get("version", ""), build or inner.get("build", "")
-    )
+    return _Entry(entry.rpartition("::")[2], match["name"], version, build or inner.get("build", ""))
 
 
 def _take_python(found: CondaPackages, entry: _Entry, file: str) -> None:
