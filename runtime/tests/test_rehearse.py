@@ -18,10 +18,14 @@ import yaml
 from mlflow.models import infer_signature
 from mlflow.types import ColSpec, Schema, TensorSpec
 from mlflow.types.schema import Array, DataType, Object, Property
-from sklearn.feature_extraction import DictVectorizer
-from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction import DictVectorizer, FeatureHasher
+from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer, TfidfVectorizer
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from serinus_runtime.rehearse import rehearsal
 
@@ -183,6 +187,91 @@ def test_what_counts_words_or_reads_records_is_asked_with_its_vocabulary(
     found = rehearsed(saved(tmp_path, model, serialization_format="cloudpickle"))
     assert kind in found["source"], found["reason"]
     assert found["rows"] == len(found["answers"]) > 1
+
+
+@pytest.mark.parametrize(
+    ("first", "rows", "source"),
+    [
+        (HashingVectorizer(n_features=8), ["win money now", "see you"], "texts for its HashingVectorizer"),
+        (FeatureHasher(8), [{"country": 1.0}, {"n": 9.0}], "records for its FeatureHasher"),
+    ],
+)
+def test_what_hashes_words_or_records_is_asked_with_some(
+    tmp_path: Path, first: Any, rows: list[Any], source: str
+) -> None:
+    model = make_pipeline(first, LogisticRegression()).fit(rows, [0, 1])
+    found = rehearsed(saved(tmp_path, model, serialization_format="cloudpickle"))
+    assert (found["source"], found["rows"], len(found["answers"])) == (source, 3, 3)
+
+
+def test_the_best_of_a_search_is_asked_with_its_words(tmp_path: Path) -> None:
+    pipeline = make_pipeline(TfidfVectorizer(), LogisticRegression())
+    search = GridSearchCV(pipeline, {"logisticregression__C": [1.0]}, cv=2)
+    model = search.fit(["win money", "see you"] * 4, [0, 1] * 4)
+    found = rehearsed(saved(tmp_path, model, serialization_format="cloudpickle"))
+    assert (found["source"], found["rows"]) == ("words of its TfidfVectorizer", 3)
+
+
+MIXED = pd.DataFrame(
+    {"text": ["win money", "see you"], "n": [1.0, 2.0], "country": ["FR", "DE"], "hour": [7, 9], "new": [True, False]}
+)
+OF_CATEGORIES = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder())
+
+
+def test_columns_that_are_encoded_are_asked_with_their_categories_and_texts_with_texts(tmp_path: Path) -> None:
+    columns = ColumnTransformer(
+        [
+            ("t", TfidfVectorizer(), "text"),
+            ("c", OF_CATEGORIES, [False, False, True, False, False]),
+            ("o", OrdinalEncoder(), slice("hour", "new")),
+            ("i", OneHotEncoder(), ["hour", "new"]),
+            ("n", StandardScaler(), ["n"]),
+        ]
+    )
+    model = make_pipeline(columns, LogisticRegression()).fit(MIXED, [0, 1])
+    found = rehearsed(saved(tmp_path, model, serialization_format="cloudpickle"))
+    split = found["document"]["dataframe_split"]
+    assert split["columns"] == list(MIXED.columns)
+    assert split["data"][1] == ["b", 0.0, "FR", 9, True]
+    assert [one["datatype"] for one in found["tensors"]] == ["BYTES", "FP64", "BYTES", "INT64", "BOOL"]
+    assert len(found["answers"]) == 3
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_an_encoder_of_texts_and_numbers_is_asked_with_a_frame(tmp_path: Path, named: bool) -> None:
+    frame = MIXED[["n", "country"]]
+    columns = ColumnTransformer([("c", OneHotEncoder(), slice(1, None))], remainder="passthrough")
+    rows = frame if named else frame.to_numpy(dtype=object)
+    model = make_pipeline(columns, LogisticRegression()).fit(rows, [0, 1])
+    found = rehearsed(saved(tmp_path, model, serialization_format="cloudpickle"))
+    assert found["document"]["dataframe_split"]["data"] == [[1.0, "DE"], [0.0, "FR"], [25.5, "DE"]]
+    assert len(found["answers"]) == 3
+
+
+HOSTILE = """
+class Odd:
+    steps = [("a",)]
+    feature_names_in_ = ["x", "y"]
+    transformers_ = [("t",), ("t", object(), object()), ("t", object(), [10**30, -5, "z", None]), ("t", 1, slice("x"))]
+    categories_ = [None, 5]
+
+    @property
+    def best_estimator_(self):
+        raise RuntimeError
+
+    def predict(self, data, params=None):
+        return data["x"].to_numpy()
+
+def _load_pyfunc(path):
+    return Odd()
+"""
+
+
+def test_a_model_that_only_looks_like_an_estimator_is_asked_all_the_same(
+    make_artifact: Callable[..., Path], tmp_path: Path
+) -> None:
+    found = rehearsed(make_artifact(tmp_path / "m", HOSTILE, example=None, signature=False))
+    assert (found["rows"], found["answers"]) == (3, [[1.0], [0.0], [25.5]]), found["reason"]
 
 
 # --- of every type ----------------------------------------------------------------------------------------

@@ -32,6 +32,14 @@ def test_golden_rows_pass_within_rounding() -> None:
     assert (result.outcome, result.evidence["rows"]) == (Outcome.PASS, 3)
 
 
+def test_rows_without_a_recorded_score_are_not_called_golden() -> None:
+    alike = golden(GoldenEvidence((0.1, 0.5), (0.1, 0.5), recorded=False))
+    assert alike.summary == "2 rows are served the score that the model's own predict gives them."
+    other = golden(GoldenEvidence((0.1, 0.5), (0.1, 0.9), recorded=False))
+    assert "1 of 2 rows are served another score than the model's own predict gives them" in other.summary
+    assert golden(GoldenEvidence((0.1,), (0.1,))).summary == "1 golden rows are served as at training time."
+
+
 def test_golden_rows_that_differ_are_named_by_index_and_never_by_value() -> None:
     result = golden(GoldenEvidence((0.1234, 0.5678, 0.9), (0.1234, 0.4321, 0.9)))
     assert (result.outcome, result.evidence["differ"]) == (Outcome.FAIL, [1])
@@ -202,7 +210,7 @@ def test_rows_that_the_model_must_answer_and_does_not_are_never_accepted() -> No
 def test_a_model_that_does_not_answer_a_row_each_is_refused_unless_that_is_declared() -> None:
     window = through(answers=1)
     assert window.outcome is Outcome.FAIL
-    assert "Asked with the input example, the model gives 1 answers to 5 rows" in window.summary
+    assert "Asked with the input example, the model gives 1 answer to 5 rows" in window.summary
     assert "serving.rows: together" in window.summary
     assert through(answers=1, together=True).outcome is Outcome.PASS
 

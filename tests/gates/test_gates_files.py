@@ -78,6 +78,11 @@ def test_a_scan_is_read_as_the_runtime_prints_it() -> None:
     assert scan({"pickles": [], "other": []}).summary == "No pickles in the artifact."
 
 
+def test_what_passes_is_counted_in_words() -> None:
+    assert scan(of_one("numpy.dtype")).summary == "1 pickle imports 1 name, none of them forbidden."
+    assert scan(of_one("numpy.dtype", "numpy.ndarray")).summary == "1 pickle imports 2 names, none of them forbidden."
+
+
 def test_a_pickle_that_cannot_be_read_to_its_end_fails() -> None:
     result = scan(of_one("numpy.dtype", error="pickle data was truncated"))
     assert (result.outcome, result.evidence["unread"][0]["file"]) == (Outcome.FAIL, "model.pkl")

@@ -40,14 +40,22 @@ def candidates(mlmodel: Mapping[str, Any], loaded: Loaded) -> Iterator[Made]:
     if inputs:
         yield Made("rows for its signature", _of_signature(inputs))
         return
-    for source, names, width in _known(loaded.raw):
-        numbers = _VALUES["double"]
-        if names:
-            rows = [[numbers[row % ROWS]] * len(names) for row in range(ROWS)]
-            yield Made(source, {"dataframe_split": {"columns": list(names), "data": rows}})
-        elif 0 < width <= _MOST_VALUES:
-            yield Made(source, {"inputs": [[numbers[row % ROWS]] * width for row in range(ROWS)]})
-    yield from _of_vocabulary(loaded.raw)
+    raw = _attribute(loaded.raw, "best_estimator_")  # of a search for parameters
+    raw = loaded.raw if raw is None else raw
+    for source, names, width in _known(raw):
+        width = len(names) or width
+        if not 0 < width <= _MOST_VALUES:
+            continue
+        numbers = [_VALUES["double"]] * width
+        values = _by_column(raw, names, width)
+        for columns in (values, numbers) if values != numbers else (numbers,):
+            rows = [[column[row % len(column)] for column in columns] for row in range(ROWS)]
+            split = {"columns": list(names), "data": rows} if names else {"data": rows}
+            if names or columns is not numbers:  # an array of numbers and texts is one of texts
+                yield Made(source, {"dataframe_split": split})
+            else:
+                yield Made(source, {"inputs": rows})
+    yield from _of_texts(raw)
 
 
 # --- from the signature
@@ -147,15 +155,69 @@ def _strings(names: Any) -> Sequence[str]:
     return found if 0 < len(found) <= _MOST_VALUES else ()
 
 
-def _of_vocabulary(raw: Any) -> Iterator[Made]:
-    """Of what counts words, or the keys of records, at the beginning of a pipeline or alone."""
+def _first(raw: Any) -> Any:
+    """What a pipeline begins with."""
     steps = _attribute(raw, "steps")
-    first = steps[0][1] if isinstance(steps, list) and steps and isinstance(steps[0], tuple) else raw
+    first = steps[0] if isinstance(steps, list) and steps else None
+    return first[1] if isinstance(first, tuple) and len(first) > 1 else raw
+
+
+def _by_column(raw: Any, names: Sequence[str], width: int) -> list[Sequence[Any]]:
+    """Of each column a few values: those that it was encoded by, texts where words are taken from it, else numbers."""
+    values: list[Sequence[Any]] = [_VALUES["double"]] * width
+    first = _first(raw)
+    transformers = _attribute(first, "transformers_")
+    for entry in transformers if isinstance(transformers, list) else [("", first, slice(None))]:
+        if isinstance(entry, tuple) and len(entry) == 3:
+            places = _places(entry[2], names, width)
+            for place, known in zip(places, _encoded(entry[1], len(places))):
+                values[place] = known
+    return values
+
+
+def _places(chosen: Any, names: Sequence[str], width: int) -> Sequence[int]:
+    """Of the columns that a transformer was given: by name, number, mask or slice."""
+    if isinstance(chosen, slice):
+        plain = all(end is None or isinstance(end, int) for end in (chosen.start, chosen.stop))
+        return range(width)[chosen] if plain else ()
+    found = [chosen] if isinstance(chosen, (str, int)) else list(chosen) if hasattr(chosen, "__iter__") else []
+    if found and all(isinstance(one, bool) or type(one).__name__ in ("bool", "bool_") for one in found):
+        found = [place for place, taken in enumerate(found) if taken]
+    at = {name: place for place, name in enumerate(names)}
+    places = [at.get(one, -1) if isinstance(one, str) else one for one in found]
+    return [int(place) for place in places if hasattr(place, "__index__") and 0 <= place < width]
+
+
+def _encoded(transformer: Any, columns: int) -> Sequence[Sequence[Any]]:
+    """A few values of each column; none where neither the transformer nor one of its steps tells."""
+    if _attribute(_first(transformer), "analyzer") is not None:
+        return [_VALUES["string"]] * columns
+    steps = _attribute(transformer, "steps")
+    inside = [step[-1] for step in steps if isinstance(step, tuple) and step] if isinstance(steps, list) else []
+    for one in (transformer, *inside):
+        categories = _attribute(one, "categories_")
+        if isinstance(categories, list) and len(categories) == columns:
+            return [_scalars(of_column) or _VALUES["double"] for of_column in categories]
+    return ()
+
+
+def _scalars(values: Any) -> Sequence[Any]:
+    found = _attribute(values, "tolist", call=True)
+    return [one for one in found or () if type(one) in (str, int, float, bool) and one == one][:ROWS]
+
+
+def _of_texts(raw: Any) -> Iterator[Made]:
+    """For what takes words, or the keys of records, at the beginning of a pipeline or alone."""
+    first = _first(raw)
     vocabulary = _attribute(first, "vocabulary_")
-    if not isinstance(vocabulary, dict) or not vocabulary:
-        return
-    words = [str(word) for word in vocabulary][:ROWS]
-    of = f"words of its {type(first).__name__}"
-    if _attribute(first, "feature_names_") is not None:  # DictVectorizer's
-        yield Made(of, {"inputs": [{word.partition("=")[0]: 1.0} for word in words]})
-    yield Made(of, {"inputs": words})
+    if isinstance(vocabulary, dict) and vocabulary:
+        words = [str(word) for word in vocabulary][:ROWS]
+        of = f"words of its {type(first).__name__}"
+        if _attribute(first, "feature_names_") is not None:  # DictVectorizer's
+            yield Made(of, {"inputs": [{word.partition("=")[0]: 1.0} for word in words]})
+        yield Made(of, {"inputs": words})
+    elif _attribute(first, "analyzer") is not None:
+        yield Made(f"texts for its {type(first).__name__}", {"inputs": list(_VALUES["string"])})
+    elif _attribute(first, "input_type") == "dict":
+        records = [{"key": value} for value in _VALUES["double"]]
+        yield Made(f"records for its {type(first).__name__}", {"inputs": records})

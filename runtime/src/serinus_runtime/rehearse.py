@@ -30,7 +30,7 @@ from serinus_runtime.warned import Warnings
 
 MOST_ROWS = 50
 _TRIED_ALONE = 5
-_NOTHING = "it was logged without an input example and a signature, and its estimator does not tell its columns"
+_NOTHING = "it was logged without an input example and a signature, and nothing in the model tells what it takes"
 
 
 def main() -> None:

@@ -162,13 +162,14 @@ def _golden(subject: Subject, golden: Found, probe: Table | None, threshold: flo
         reference = table.scores or _own_scores(subject, table)
     except (InvalidInput, Unbuildable) as error:
         return gates.GoldenEvidence(None, threshold=threshold, error=str(error), unavailable=True)
+    recorded = bool(table.scores)
     kept, scores = _kept(subject, table.columns)
     table, reference = table.of([*table.rows, *kept]), [*reference, *scores]
     try:
         served = subject.score(subject.candidate, table)
     except SerinusError as error:
-        return gates.GoldenEvidence(reference, threshold=threshold, error=str(error))
-    return gates.GoldenEvidence(reference, served, threshold)
+        return gates.GoldenEvidence(reference, threshold=threshold, error=str(error), recorded=recorded)
+    return gates.GoldenEvidence(reference, served, threshold, recorded=recorded)
 
 
 def _own_scores(subject: Subject, table: Table) -> Sequence[float | None]:

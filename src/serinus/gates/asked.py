@@ -29,8 +29,9 @@ def asked(evidence: AskedEvidence) -> GateResult:
         text = f"The model was never asked: {why.rstrip('.')}. Log it with an input example."
         return undecided("asked", text, blocking=True, accept=UNASKED, **details)
     if evidence.answers != evidence.rows and not evidence.together:
+        given = f"{_many(evidence.answers, 'answer')} to {_rows(evidence.rows)}"
         text = (
-            f"Asked with {evidence.source}, the model gives {evidence.answers} answers to {_rows(evidence.rows)}. "
+            f"Asked with {evidence.source}, the model gives {given}. "
             "Where the rows of a request are one question, its spec has to say so: serving.rows: together."
         )
         return failed("asked", text, **details)
@@ -51,7 +52,11 @@ def _said(check: ProtocolCheck, rows: int) -> str:
 
 
 def _rows(count: int) -> str:
-    return "1 row" if count == 1 else f"{count} rows"
+    return _many(count, "row")
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _as_json(check: ProtocolCheck) -> dict[str, object]:

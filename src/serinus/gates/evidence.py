@@ -162,6 +162,8 @@ class GoldenEvidence:
     """Why one of the two could not be had."""
     unavailable: bool = False
     """True: `error` is of the reference, which says nothing of the release."""
+    recorded: bool = True
+    """False: no score was recorded, so that the reference is what the model's own `predict` answers now."""
 
 
 class Transformation(StrEnum):

@@ -1,4 +1,4 @@
-"""Golden rows: the served answer equals the answer on the training path, row by row."""
+"""Golden rows: the served answer equals the recorded one, or the one of the model's own predict, row by row."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ def golden(evidence: GoldenEvidence) -> GateResult:
     """Fails where a score differs or falls on the other side of the alert threshold. Rows are named by index only."""
     if evidence.unavailable:
         return undecided("golden", f"The training path gave no scores: {evidence.error}", blocking=True)
+    what = "golden rows" if evidence.recorded else "rows"
     if evidence.error:
-        return failed("golden", f"The golden rows were not answered: {evidence.error}")
+        return failed("golden", f"The {what} were not answered: {evidence.error}")
     if not evidence.reference:
         return undecided("golden", "There are no golden rows.", blocking=False)
     rows = len(evidence.reference)
     if len(evidence.served) != rows:
-        return failed("golden", f"{len(evidence.served)} scores for {rows} golden rows.", rows=rows)
+        return failed("golden", f"{len(evidence.served)} scores for {rows} {what}.", rows=rows)
     differ = [i for i, (was, now) in enumerate(_pairs(evidence)) if not same(was, now)]
     flipped = _flipped(evidence)
     details = {
@@ -35,10 +36,12 @@ def golden(evidence: GoldenEvidence) -> GateResult:
         "without_score": sum(score is None for score in evidence.reference),
     }
     if differ or flipped:
-        text = f"{len(differ)} of {rows} golden rows are served another score than at training time"
+        other = "than at training time" if evidence.recorded else "than the model's own predict gives them"
+        text = f"{len(differ)} of {rows} {what} are served another score {other}"
         text += f", {len(flipped)} another decision (largest difference {details['max_difference']:.3g})."
         return failed("golden", text, **details)
-    return passed("golden", f"{rows} golden rows are served as at training time.", **details)
+    alike = "as at training time" if evidence.recorded else "the score that the model's own predict gives them"
+    return passed("golden", f"{rows} {what} are served {alike}.", **details)
 
 
 def same(one: float | None, other: float | None) -> bool:

@@ -104,5 +104,6 @@ def scan(evidence: ScanEvidence | Mapping[str, Any]) -> GateResult:
 def _harmless(seen: ScanEvidence, imports: int, noted: int) -> str:
     if not seen.pickles:
         return "No pickles in the artifact."
-    text = f"{len(seen.pickles)} pickles import {imports} names, none of them forbidden"
+    pickles = "1 pickle imports" if len(seen.pickles) == 1 else f"{len(seen.pickles)} pickles import"
+    text = f"{pickles} {imports} {'name' if imports == 1 else 'names'}, none of them forbidden"
     return f"{text}; {noted} can hold code of their own." if noted else f"{text}."

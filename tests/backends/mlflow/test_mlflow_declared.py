@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import lzma
+import pickle
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -270,6 +275,8 @@ def tensorflow(root: Path, *names: str) -> Path:
         ("model.pkl", b"\x80\x05\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c", "cut off: a pickle without its end"),
         ("model.pkl", b"PK\x03\x04" + b"x" * 100, "a zip archive without its directory"),
         ("artifacts/encoder.joblib", b"", "artifacts/encoder.joblib is empty"),
+        ("model.pkl", b"<html>404 Not Found</html>", "model.pkl is no pickle"),
+        ("model.pkl", b'{"error": "expired"}.', "model.pkl is no pickle"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_not_whole_is_found_before_anything_is_built(
@@ -279,6 +286,16 @@ def test_a_file_that_is_not_whole_is_found_before_anything_is_built(
     binary(root, name, content)
     with pytest.raises(Unbuildable, match=why):
         read(root)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("packed", [bytes, gzip.compress, zlib.compress, bz2.compress, lzma.compress])
+def test_a_pickle_of_any_protocol_and_packing_is_whole(
+    make_artifact: Make, protocol: int, packed: Callable[[bytes], bytes]
+) -> None:
+    root = make_artifact()
+    binary(root, "model.pkl", packed(pickle.dumps({"a": [1.5, "x", None], "b": {2, 3}}, protocol)))
+    assert read(root)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ _MODELS = frozenset(
 )
 _ZIPPED = b"PK\x03\x04"
 _PICKLED = re.compile(rb"\x80[\x02-\x05]")
+_ANSWERS = (b"<", b"{")
+"""What pages and JSON begin with, and no pickle, whether compressed or not."""
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<all>\d{5})(?P<suffix>\..+)?")
 
 
@@ -35,15 +37,18 @@ def _unreadable(root: Path, loaded: Collection[Path]) -> Iterator[str]:
         beside = path.suffix in _MODELS and any(parent in loaded for parent in path.parents)
         if size == 0 and (read or beside or path.suffix in _PICKLES):
             yield f"{name} is empty"
-        elif size and (read or path.suffix in _PICKLES) and (why := _cut_off(path, size)):
-            yield f"{name} is cut off: {why}"
+        elif size and (read or path.suffix in _PICKLES):
+            with path.open("rb") as file:
+                start = file.read(4)
+                file.seek(-1, 2)
+                last = file.read(1)
+            if path.suffix in _PICKLES and start.startswith(_ANSWERS):
+                yield f"{name} is no pickle but a text, such as a store answers in place of a file"
+            elif why := _cut_off(path, size, start, last):
+                yield f"{name} is cut off: {why}"
 
 
-def _cut_off(path: Path, size: int) -> str:
-    with path.open("rb") as file:
-        start = file.read(4)
-        file.seek(-1, 2)
-        last = file.read(1)
+def _cut_off(path: Path, size: int, start: bytes, last: bytes) -> str:
     if start == _ZIPPED:
         return "" if zipfile.is_zipfile(path) else "a zip archive without its directory"
     if path.suffix in _PICKLES and size < 3:
