@@ -163,7 +163,7 @@ def test_three_scores_that_leave_no_row_to_alert_are_refused() -> None:
     scores = [float(n % 50 == 0) + float(n % 25 == 0) for n in range(ROWS)]
     result = judged(180, None, candidate=scores)
     assert result.outcome is Outcome.FAIL
-    assert "No row can alert: more than 1.00%" in result.summary
+    assert "No row can alert within the budget: more than 1.00%" in result.summary
 
 
 @pytest.mark.parametrize("champion", [None, "as bad", "good"])
@@ -242,3 +242,10 @@ def test_the_budget_is_never_exceeded(scores: list[float | None], budget: float)
     threshold = alert_threshold(scores, budget)
     alerts = sum(score is not None and score >= threshold for score in scores)
     assert alerts <= budget * len(scores) + 1e-6
+
+
+def test_a_score_that_is_cut_off_at_its_upper_end_is_not_called_a_label() -> None:
+    result = judged(180, None, candidate=[min(0.9, n / ROWS) for n in range(ROWS)])
+    assert result.outcome is Outcome.FAIL
+    assert "Is the score rounded, or cut off at its upper end?" in result.summary
+    assert "labels, not scores" not in result.summary

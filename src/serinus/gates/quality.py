@@ -17,6 +17,7 @@ from serinus.gates.threshold import alert_threshold
 CHANCE = 0.025
 """One-sided, as the upper end of a 95 % interval: what chance would catch with a larger probability shows nothing."""
 LABELS = 'This answers labels, not scores; log it with `pyfunc_predict_fn="predict_proba"`.'
+TIED = "Is the score rounded, or cut off at its upper end?"
 TOO_GOOD = 0.10
 """So many points of recall more than the champion are seldom earned: labels may have leaked into the features."""
 
@@ -81,7 +82,7 @@ def _no_better_than_chance(
         said = "The score has the same value" if distinct == 1 else "The score has two values"
         return failed("quality", f"{said} on {rows} labelled rows, and cannot rank them. {LABELS}", **details)
     if not alerts:
-        return _without_alerts(rows, budget, details)
+        return _without_alerts(rows, budget, distinct, details)
     probability = by_chance(rows, frauds, alerts, hits)
     details["by_chance"] = probability
     text = (
@@ -96,13 +97,17 @@ def _no_better_than_chance(
     return None
 
 
-def _without_alerts(rows: int, budget: float, details: dict[str, object]) -> GateResult:
+def _without_alerts(rows: int, budget: float, distinct: int, details: dict[str, object]) -> GateResult:
     least = math.ceil(1 / budget) if budget > 0 else None
     if least is None or rows < least:
         wanted = "" if least is None else f" It takes at least {least:,} labelled rows."
         text = f"The budget of {budget:.2%} allows no alert among {rows} labelled rows.{wanted}"
         return undecided("quality", text, blocking=True, **details)
-    text = f"No row can alert: more than {budget:.2%} of the {rows} labelled rows share the highest score. {LABELS}"
+    why = LABELS if distinct <= 2 else TIED
+    text = (
+        f"No row can alert within the budget: more than {budget:.2%} of the {rows} labelled rows share the highest "
+        f"score. {why}"
+    )
     return failed("quality", text, **details)
 
 
