@@ -55,6 +55,8 @@ def test_an_evaluation_set_is_read_in_the_order_of_the_models_columns(tmp_path: 
     assert evaluation(file, "label", None, BOUNDS)["columns"] == ["b", "a", "more"]
     with pytest.raises(StartFailure, match=r"lacks hour, fraud\. gates\.label names"):
         evaluation(file, "fraud", ["a", "hour"], BOUNDS)
+    with pytest.raises(StartFailure, match=r"lacks hour\.$"):
+        evaluation(file, "label", ["a", "hour"], BOUNDS)
 
 
 def test_of_a_set_with_too_many_rows_the_number_is_said_and_how_many_may_be(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 
@@ -507,6 +508,17 @@ def test_rows_that_belong_together_are_never_asked_in_part(lab: Lab) -> None:
     sizes = {size for address, size in lab.scorer.sizes if address == past_the_router}
     assert sizes == {20, 400}
     assert [check["transformation"] for check in gate(lab, "metamorphic").evidence["checks"]] == ["the same row twice"]
+
+
+def test_a_file_without_rows_does_not_keep_the_gates_from_asking_others(lab: Lab) -> None:
+    lab.register("6")
+    empty = {"columns": ["a", "b"], "rows": [], "scores": []}
+    (lab.registry.files / "6" / "golden.json").write_text(json.dumps(empty))
+    with_spec(lab, SPEC + "gates: {evaluation: evaluation.csv}\n")
+    deploy(lab, "6")
+    run_to_the_end(lab)
+    assert gate(lab, "golden").summary == "50 rows are served the score that the model's own predict gives them."
+    assert {gate(lab, name).outcome for name in ("golden", "metamorphic", "latency")} == {Outcome.PASS}
 
 
 def test_labels_in_place_of_scores_never_go_live(lab: Lab) -> None:

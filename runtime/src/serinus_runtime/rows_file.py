@@ -81,7 +81,8 @@ def evaluation(file: Path, label: str, inputs: Sequence[str] | None, bounds: Bou
         columns = list(inputs) if inputs is not None else [name for name in there if name != label]
         missing = [name for name in (*columns, label) if name not in there]
         if missing:
-            raise StartFailure(f"{file.name} lacks {', '.join(missing)}. gates.label names the column of labels.")
+            which = " gates.label names the column of labels." if label in missing else ""
+            raise StartFailure(f"{file.name} lacks {', '.join(missing)}.{which}")
         # Of a Parquet file the footer says how many there are: nothing of it is read for that.
         _check_count(file, frame.select(polars.len()).collect().item(), len(columns), bounds)
         read = frame.select([*columns, *([] if label in columns else [label])]).head(bounds.rows).collect()

@@ -41,7 +41,8 @@ def examine(world: World, rollout: Rollout, placements: Mapping[str, Placement])
         return _concluded(subject, [*first, gates.asked(evidence)], None, None)
     question = rehearsal.question
     example = table_in(question) if question is not None else None
-    probe = next((t.head(PROBED_ROWS) for t in (golden.table, evaluation.table, example) if t is not None), None)
+    tables = (golden.table, evaluation.table, example)
+    probe = next((table.head(PROBED_ROWS) for table in tables if table is not None and table.rows), None)
     candidate_scores = _scores(subject, subject.candidate, evaluation)
     champion_scores = _scores(subject, subject.champion, evaluation) if subject.champion is not None else None
     threshold = _threshold(subject, candidate_scores)
@@ -152,7 +153,7 @@ def _golden(subject: Subject, golden: Found, probe: Table | None, threshold: flo
         return gates.GoldenEvidence(None)
     if golden.error:
         return gates.GoldenEvidence(None, error=golden.error, unavailable=True)
-    table = golden.table or probe
+    table = golden.table if golden.table is not None and golden.table.rows else probe
     if table is None or (table.scores is None and (subject.together or not table.tensors)):
         return gates.GoldenEvidence(None)  # what was asked first is compared with the model's own predict already
     if not subject.together:
