@@ -91,6 +91,22 @@ def test_a_version_in_mlmodel_goes_before_the_files(make_artifact: Make, line: s
     assert others == ([] if line == first else [(line,)])
 
 
+@pytest.mark.parametrize(("logged", "taken"), [("3.9.2", "3.9.18"), ("3.11.7", "3.11.7"), ("3.12.1", "3.11.7")])
+def test_of_several_versions_of_python_the_one_in_mlmodel_is_taken_and_told(
+    make_artifact: Make, logged: str, taken: str
+) -> None:
+    files = {
+        "python_env.yaml": "python: 3.11.7\ndependencies: [-r requirements.txt]\n",
+        "conda.yaml": conda("python=3.9.18"),
+        "requirements.txt": "mlflow==2.9.2\n",
+    }
+    artifact = read(make_artifact(files, flavor={"python_version": logged}))
+    assert artifact.requirements.python == taken
+    [note] = [one for one in artifact.warnings if "about python" in one]
+    assert "3.11.7 in python_env.yaml, 3.9.18 in conda.yaml" in note
+    assert note.endswith(f"{taken} is taken")
+
+
 # --- conda's world ----------------------------------------------------------------------------------------
 
 EXPORT = """

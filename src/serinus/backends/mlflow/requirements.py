@@ -38,12 +38,14 @@ def read_requirements(model: MLmodel, indexes: Collection[str] = ()) -> tuple[Re
     flavor = model.python_function
     declared = _declared(flavor)
     lines = Lines(model.root, indexes)
-    found = [one for one in _read(model.root, declared, lines) if one.packages or one.conda]
+    there = list(_read(model.root, declared, lines))
+    found = [one for one in there if one.packages or one.conda]
     if not found:
         raise _unknown(model.root, declared)
     combinations = list(_combinations(found, logged_with(model.content["flavors"])))
     first, *others = combinations
-    python = next((one.python for one in found if one.python), None) or text(flavor, "python_version")
+    said = {one.name: one.python for one in there if one.python}
+    python = _python(said, text(flavor, "python_version"), lines.notes)
     requirements = Requirements(first.packages, python, model.logged_at, first.source, tuple(others))
     return requirements, tuple(dict.fromkeys((*lines.notes, *_disagreements(combinations))))
 
@@ -113,6 +115,20 @@ def _combinations(found: Sequence[_Found], logged: Mapping[str, str]) -> Iterato
         if (key := frozenset(one.packages)) not in seen:
             seen.add(key)
             yield one
+
+
+def _python(said: Mapping[str, str], logged: str | None, notes: list[str]) -> str | None:
+    """`said`: by file. Where files name different minor versions, the one with which the model was `logged`."""
+    taken = next(iter(said.values()), logged)
+    if len({_minor(version) for version in said.values()}) > 1:
+        taken = next((version for version in said.values() if logged and _minor(version) == _minor(logged)), taken)
+        told = ", ".join(f"{version} in {name}" for name, version in said.items())
+        notes.append(f"the model's files disagree about python ({told}): {taken} is taken")
+    return taken
+
+
+def _minor(version: str) -> tuple[str, ...]:
+    return tuple(version.split(".")[:2])
 
 
 def _together(found: Sequence[_Found], leading: _Found) -> Combination:
