@@ -48,7 +48,7 @@ def main() -> int:
 
 def _progress(tally: Tally) -> None:
     text = f"{tally.models} models, {tally.comparisons} comparisons, {tally.differences} differences"
-    print(f"\r{text}", end="", file=sys.stderr, flush=True)
+    print(f"\r{text}", end="", file=sys.__stderr__, flush=True)
 
 
 def _tell(tally: Tally, keep: Path | None) -> None:

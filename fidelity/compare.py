@@ -193,7 +193,9 @@ def _same_in(want: JSON, got: JSON, datatype: str, tolerance: float) -> bool:
         return False
     if type(want) is int:
         return _nanoseconds(got) == want
-    return _decoded(want) == got or _time(str(want)) == _time(got) is not None
+    return (
+        _decoded(want) == got or _broken(want) == _broken(got) is not None or _time(str(want)) == _time(got) is not None
+    )
 
 
 def _decoded(want: JSON) -> str | None:
@@ -201,6 +203,14 @@ def _decoded(want: JSON) -> str | None:
     try:
         return base64.b64decode(want).decode("utf-8", "replace")
     except (binascii.Error, ValueError, TypeError):
+        return None
+
+
+def _broken(text: JSON) -> bytes | None:
+    """What base64 stands for: by `/invocations` it has line breaks, in the JSON of tensors it has none."""
+    try:
+        return base64.b64decode(text.replace("\n", ""), validate=True) if text else None
+    except (binascii.Error, ValueError, AttributeError):
         return None
 
 

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -104,15 +105,61 @@ def _named(recipe: Recipe, ask: Ask) -> Ask:
     return replace(ask, columns=tuple(recipe.names)) if by_place else ask
 
 
-def plain(recipe: Recipe, ask: Ask) -> list[Ask]:
-    """The same rows in the forms that MLflow takes for such a model."""
+def plain(recipe: Recipe, ask: Ask, sent: Sent) -> list[Ask]:
+    """The same rows in the forms that MLflow takes for such a model. `sent`: as they were sent."""
     names: tuple[str, ...]
     if recipe.tensors or recipe.hinted:
         names = ("inputs",) if recipe.names == [None] else ("inputs of columns",)
     else:
         unnamed = ("dataframe_split without names", "dataframe_records")
         names = unnamed if recipe.names[0] is None else ("dataframe_split",)
-    return [replace(_named(recipe, ask), form=name, spoil=()) for name in names if name != ask.form]
+    rows = replace(_named(recipe, ask), spoil=())
+    if ask.spoil and ask.spoil[0] == LEFT_OUT:
+        [records] = [value for name, value in json.loads(sent.body).items() if name != "params"]
+        rows = replace(rows, rows=tuple(tuple(record.get(str(name)) for name in ask.columns) for record in records))
+        names = (*names, ask.form)
+    elif ask.form == CSV and not recipe.tensors:
+        rows = replace(rows, rows=tuple(_as_read(recipe, rows, row) for row in rows.rows))
+    alike = replace(rows, rows=times_alike(recipe, rows))
+    return [replace(rows, form=name) for name in names if name != ask.form or ask.spoil] + [
+        replace(alike, form=name) for name in names if alike != rows
+    ]
+
+
+def times_alike(recipe: Recipe, ask: Ask) -> tuple[tuple[JSON, ...], ...]:
+    """The rows with ISO 8601 times written in one way, where they are not."""
+    kinds = {spec.get("name"): spec["type"] for spec in recipe.inputs}
+    types = [recipe.inputs[i]["type"] if name is None else kinds.get(name) for i, name in enumerate(ask.columns)]
+    rows = [list(row) for row in ask.rows]
+    for i, kind in enumerate(types):
+        if kind == "datetime" and len({re.sub("[0-9]", "0", str(row[i])) for row in rows if row[i] is not None}) > 1:
+            for row in rows:
+                row[i] = _full(row[i])
+    return tuple(map(tuple, rows))
+
+
+def _full(value: JSON) -> JSON:
+    """A time to its nanoseconds; what is none as it is."""
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?)?", str(value))
+    if match is None:
+        return value
+    day, minutes, seconds, part = match.groups()
+    return f"{day}T{minutes or '00:00'}:{seconds or '00'}.{(part or '').ljust(9, '0')}"
+
+
+LEFT_OUT = "a field left out"
+"""The kind of a spoiled body whose rows are still told."""
+_TEXTS = ("string", "binary", "datetime")
+
+
+def _as_read(recipe: Recipe, ask: Ask, row: Sequence[JSON]) -> tuple[JSON, ...]:
+    """The values that a row of CSV holds: an empty field is null, and a number for a text is its digits."""
+    kinds = {spec.get("name"): spec["type"] for spec in recipe.inputs}
+    types = [recipe.inputs[i]["type"] if name is None else kinds.get(name) for i, name in enumerate(ask.columns)]
+    return tuple(
+        None if value == "" else str(value) if kind in _TEXTS and value is not None else value
+        for kind, value in zip(types, row, strict=True)
+    )
 
 
 def sent_of(recipe: Recipe, ask: Ask) -> Sent:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from fidelity.case import JSON, Case
-from fidelity.forms import CSV
+from fidelity.forms import BY_PLACE, CSV
 
 _LARGEST = {"double": 1.7976931348623157e308, "float": 3.4028234663852886e38}
 _BITS = {"integer": 31, "long": 63}
@@ -22,13 +22,11 @@ _FIRST, _LAST = datetime.datetime(1677, 9, 22), datetime.datetime(2262, 4, 11)
 def misfits(case: Case) -> bool:
     """Of the columns that the model has."""
     specs = {spec.get("name"): spec for spec in case.recipe.inputs}
-    unnamed = None in specs
+    by_place = None in specs or (case.ask.form in BY_PLACE and len(case.ask.columns) == len(case.recipe.inputs))
     for i, name in enumerate(case.ask.columns):
-        spec = case.recipe.inputs[i] if unnamed else specs.get(name)
+        spec = case.recipe.inputs[i] if by_place else specs.get(name)
         if spec is None:
             continue
-        if spec["type"] == "datetime" and _formats([row[i] for row in case.ask.rows]) > 1:
-            return True
         for row in case.ask.rows:
             if not _fits(spec, row[i], case.ask.form == CSV):
                 return True
@@ -79,11 +77,6 @@ def _time(text: str) -> bool:
     except ValueError:
         return False
     return _FIRST <= when <= _LAST
-
-
-def _formats(values: Sequence[JSON]) -> int:
-    """How many ways of writing a time there are: with `T` or a space, with or without a fraction."""
-    return len({re.sub("[0-9]", "0", value) for value in values if isinstance(value, str)})
 
 
 def _object(properties: Mapping[str, JSON], value: Mapping[str, JSON]) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -39,6 +41,10 @@ class Answer:
     dtypes: dict[str | None, str] | None = None
 
 
+class _RefusedError(Exception):
+    """By MLflow's server, with its words."""
+
+
 class Oracle:
     def __init__(self, artifact: Path) -> None:
         self._model = _Watched(mlflow.pyfunc.load_model(str(artifact), suppress_warnings=True))
@@ -46,20 +52,41 @@ class Oracle:
 
     def ask(self, sent: Sent) -> Answer:
         """`sent`: to `/invocations`."""
+
+        def call() -> str:
+            answer = scoring_server.invocations(  # type: ignore[no-untyped-call]
+                sent.body, sent.content_type, self._model, self._schema
+            )
+            if answer.status != 200:
+                raise _RefusedError(answer.response)
+            return str(answer.response)
+
+        return self._answered(call)
+
+    def predict(self, make: Callable[[], Any], params: Any = None) -> Answer:
+        """To the input that `make` gives, by MLflow's `predict`, written as its server writes it. What `make` raises is
+        a refusal."""
+
+        def call() -> str:
+            text = io.StringIO()
+            scoring_server.predictions_to_json(self._model.predict(make(), params), text)  # type: ignore[no-untyped-call]
+            return text.getvalue()
+
+        return self._answered(call)
+
+    def _answered(self, call: Callable[[], str]) -> Answer:
         model = self._model
         model.reached, model.answered, model.result = False, False, None
         try:
-            answer = scoring_server.invocations(  # type: ignore[no-untyped-call]
-                sent.body, sent.content_type, model, self._schema
-            )
+            text = call()
+        except _RefusedError as error:
+            return Answer(Verdict.REFUSED, str(error))
         except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is, it is no answer
             return Answer(self._refusal(error), f"{type(error).__name__}: {str(error)[:500]}")
-        if answer.status != 200:
-            return Answer(Verdict.REFUSED, answer.response)
-        value = json.loads(answer.response)
+        value = json.loads(text)
         if not isinstance(value, dict) or "predictions" not in value:
             return Answer(Verdict.REFUSED, "an answer without `predictions`, to a body in the form of language models")
-        return Answer(Verdict.ANSWERED, answer.response[:2000], value["predictions"], _dtypes(model.result))
+        return Answer(Verdict.ANSWERED, text[:2000], value["predictions"], _dtypes(model.result))
 
     def _refusal(self, error: BaseException) -> Verdict:
         if self._model.answered:

@@ -169,8 +169,12 @@ ANSWERS: dict[str, Answers] = {
 }
 
 
-NOT_BY_ROWS = ("one number", "one text", "nothing", "fewer rows", "one row")
+NOT_BY_ROWS = ("one number", "one text", "nothing", "fewer rows", "one row", "dict nested")
 """Forms that do not hold one answer for each row."""
+
+NOT_BY_TENSORS = ("list ragged", "list dicts", "list dicts uneven", "frame duplicate", "frame arrays")
+"""Forms that the Open Inference Protocol cannot carry. A model that answers so is stopped at the gates unless its spec
+leaves that protocol out."""
 
 
 class Witness(PythonModel):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from fidelity import draw
@@ -123,11 +125,11 @@ def key_of(finding: Finding) -> tuple[str, ...]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the warnings of libraries about models that are odd on purpose."""
+    """Without the warnings of libraries about models that are odd on purpose, and without what these models raise."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
             warnings.simplefilter("ignore")
             yield
     finally:

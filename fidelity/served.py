@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from serinus_runtime import accelerators, compiled
 from serinus_runtime.application import Application
 from serinus_runtime.compiling import convert, prove
 from serinus_runtime.compiling.graph import Unsupported
-from serinus_runtime.config import CacheSettings, Config, Settings
+from serinus_runtime.config import PROTOCOLS, CacheSettings, Config, Settings
 from serinus_runtime.errors import ProtocolError, StartFailure
 from serinus_runtime.http1 import Parser
 from serinus_runtime.memory import memory_of
@@ -24,12 +24,16 @@ from serinus_runtime.responses import Response, error_response
 from tritonclient.grpc import service_pb2
 
 from fidelity.build import Built
-from fidelity.forms import MODEL, VERSION
+from fidelity.case import Ask
+from fidelity.forms import MODEL, VERSION, CannotEncode, sent_of
+from fidelity.pyfuncs import NOT_BY_TENSORS
 from serinus.core.values import Outcome
 from serinus.gates.evidence import ParityEvidence
 from serinus.gates.parity import parity
 
 MOST_BODY = 1 << 20
+FIRST, FIRST_OF_TENSORS = ("dataframe_split", "dataframe_split without names"), ("inputs", "inputs of columns")
+"""Forms of the first request."""
 _BUDGET = 0.05
 """Share of the rows that alert, in the gate of parity."""
 
@@ -64,9 +68,16 @@ def _passed_over(what: object) -> None:
 class Served:
     """One model as one worker has it. `way`, `within`: how it predicts."""
 
-    def __init__(self, model: Predictor, built: Built, way: str) -> None:
+    def __init__(
+        self, model: Predictor, built: Built, way: str, *, protocols: Sequence[str] = PROTOCOLS, together: bool = False
+    ) -> None:
         self.way = self.within = way
-        settings = Settings(cache=CacheSettings(1 << 20, 3600.0) if built.recipe.cached else None)
+        self.by_tensors = "open-inference" in protocols
+        settings = Settings(
+            cache=CacheSettings(1 << 20, 3600.0) if built.recipe.cached else None,
+            protocols=protocols,
+            rows="together" if together else "each",
+        )
         config = Config("fuzzed-1-abc", MODEL, VERSION, built.artifact, 0, 0, built.artifact, settings)
         memory = memory_of(config, model.signature, _passed_over)
         self._application = Application(config, model, _passed_over, memory=memory)
@@ -166,13 +177,43 @@ def finite(values: list[Any]) -> list[Any]:
 
 def long_way(built: Built) -> Served:
     """The model as its own environment serves it, by whichever way it proved. Raises StartFailure."""
+    return _checked(built, declared_protocols(built))
+
+
+def together_way(built: Built) -> Served:
+    """The same with `rows: together`, by MLflow's protocol alone. Raises StartFailure."""
+    return _checked(built, ("invocations",), together=True)
+
+
+def declared_protocols(built: Built) -> Sequence[str]:
+    """What the author of the model has to write into its spec."""
+    return ("invocations",) if built.recipe.answer in NOT_BY_TENSORS else PROTOCOLS
+
+
+def _checked(built: Built, protocols: Sequence[str], *, together: bool = False) -> Served:
     try:
-        model = Model.read(built.artifact)
-        return Served(model, built, model.way)
+        model = Model.read(built.artifact, protocols=protocols, together=together)
+        served = Served(model, built, model.way, protocols=protocols, together=together)
+        if not together:
+            _ask_first(served, built)
+        return served
     except StartFailure:
         raise
     except Exception as error:
         raise StartFailure(f"the worker fails at its start: {type(error).__name__}: {error}") from error
+
+
+def _ask_first(served: Served, built: Built) -> None:
+    """What the gates do before any traffic. Raises StartFailure where the answer is none for each row."""
+    recipe = built.recipe
+    rows = tuple(map(tuple, built.rows[:3]))
+    for form in FIRST if not recipe.tensors and not recipe.hinted else FIRST_OF_TENSORS:
+        try:
+            reply = served.ask(sent_of(recipe, Ask(form, tuple(recipe.names), rows)).encode())
+        except CannotEncode:
+            continue
+        if reply.status == 500 and "the model answered" in reply.text:
+            raise StartFailure(reply.text)
 
 
 def compiled_way(built: Built, directory: Path) -> Served:

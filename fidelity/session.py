@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from serinus_runtime.errors import StartFailure
@@ -17,8 +17,10 @@ from fidelity.case import Ask, Case, Recipe
 from fidelity.compare import EXACT, TOLERANCES, Difference, compare, must_refuse
 from fidelity.forms import INVOCATIONS, CannotEncode
 from fidelity.oracle import Answer, Oracle, Verdict
-from fidelity.served import Reply, Served, compiled_way, long_way
-from fidelity.wanted import AS_BY_NAME, AS_IN_FRAMES, AS_IN_JSON, Wanted, wanted_of
+from fidelity.pyfuncs import NOT_BY_ROWS
+from fidelity.served import Reply, Served, compiled_way, long_way, together_way
+from fidelity.values import records_of, sent_arrays
+from fidelity.wanted import AS_ALIKE, AS_BY_NAME, AS_IN_FRAMES, AS_IN_JSON, AS_RECORDS, AS_TRAINED, Wanted, wanted_of
 from fidelity.worker import Worker, started
 
 LOAD = "load"
@@ -74,23 +76,33 @@ class Session:
         try:
             sent = forms.sent_of(recipe, ask)
             sent = spoil.apply(sent, ask.spoil) if ask.spoil else sent
-            plain = sent if ask.form in INVOCATIONS else self._equivalent(ask)
+            want = self._wanted(ask, sent)
         except CannotEncode:
             return []
-        want = None if plain is None else self.oracle.ask(plain)
-        return [self._compared(served, ask, sent.encode(), want) for served in self.ways]
+        return [self._compared(served, ask, sent, want) for served in self.ways]
 
-    def _equivalent(self, ask: Ask) -> forms.Sent | None:
-        """None: there is none, since the request is not to be answered."""
+    def _wanted(self, ask: Ask, sent: forms.Sent) -> Answer | None:
+        """None: the request is not to be answered."""
+        recipe = self.built.recipe
+        if ask.form in INVOCATIONS:
+            return self.oracle.ask(sent)
         if ask.spoil:
             return None
-        return forms.sent_of(self.built.recipe, forms.equivalent(self.built.recipe, ask))
+        if recipe.tensors and not recipe.signed:
+            # An array is of the datatype that was sent, which JSON by `/invocations` does not say.
+            return self.oracle.predict(lambda: sent_arrays(recipe.inputs, ask.rows), dict(ask.params or {}) or None)
+        rows = forms.equivalent(recipe, ask)
+        rows = rows if recipe.tensors else replace(rows, rows=forms.times_alike(recipe, rows))
+        return self.oracle.ask(forms.sent_of(recipe, rows))
 
-    def _compared(self, served: Served | Worker, ask: Ask, sent: bytes, want: Answer | None) -> Compared:
+    def _compared(self, served: Served | Worker, ask: Ask, sent: forms.Sent, want: Answer | None) -> Compared:
         found = None
+        if ask.form in forms.OIP and not served.by_tensors:
+            want = None
+        request = sent.encode()
         for _ in range(_TWICE):
-            got = served.ask(sent)
-            found = self._difference(served, ask, want, got)
+            got = served.ask(request)
+            found = self._difference(served, ask, sent, want, got)
             if found is not None:
                 break
         verdict = "refused" if want is None else want.verdict.value
@@ -101,31 +113,60 @@ class Session:
         reason = wanted_of(case, found, want, got)
         return Compared(served.way, ask.form, verdict, Finding(case, served.way, found, text, got.text[:500], reason))
 
-    def _difference(self, served: Served | Worker, ask: Ask, want: Answer | None, got: Reply) -> Difference | None:
+    def _difference(
+        self, served: Served | Worker, ask: Ask, sent: forms.Sent, want: Answer | None, got: Reply
+    ) -> Difference | None:
         if want is None:
             return must_refuse(got)
         found = self._compare(served, ask, want, got)
-        wrong = bool(ask.spoil) and ask.spoil[0] not in spoil.HARMLESS
-        if found is None or wrong or ask.form not in INVOCATIONS:
+        wrong = bool(ask.spoil) and ask.spoil[0] not in spoil.TOLD
+        if found is None or wrong:
             return found
-        return self._told_plainly(served, ask, got, want.verdict) or found
+        if ask.form not in INVOCATIONS:
+            return self._by_trained_names(served, ask, got) or found
+        return self._told_plainly(served, ask, sent, got, want.verdict) or found
 
     def _compare(self, served: Served | Worker, ask: Ask, want: Answer, got: Reply) -> Difference | None:
         tolerance = TOLERANCES.get(served.within, EXACT)
         return compare(want, got, tolerance=tolerance, described=served.described, rows=len(ask.rows))
 
-    def _told_plainly(self, served: Served | Worker, ask: Ask, got: Reply, verdict: Verdict) -> Difference | None:
+    def _told_plainly(
+        self, served: Served | Worker, ask: Ask, sent: forms.Sent, got: Reply, verdict: Verdict
+    ) -> Difference | None:
         """MLflow does not take the rows in this form, or not as they are. Is the answer its own to them in another?"""
+        if ask.form == "inputs of records" and not self.built.recipe.signed and not ask.spoil:
+            return self._of_scalars(served, ask, got)
         kind = AS_IN_JSON if ask.form == forms.CSV else AS_BY_NAME if verdict is Verdict.REFUSED else AS_IN_FRAMES
         if kind != AS_BY_NAME and not self.built.recipe.flat:
             return None  # without a signature, and with nested values, each form has a meaning of its own
-        for plain in forms.plain(self.built.recipe, ask):
+        for plain in forms.plain(self.built.recipe, ask, sent):
             try:
                 want = self.oracle.ask(forms.sent_of(self.built.recipe, plain))
             except CannotEncode:
                 continue
             if want.verdict is not Verdict.REFUSED and self._compare(served, ask, want, got) is None:
-                return Difference(kind, "")
+                return Difference(AS_ALIKE if plain.form == ask.form and not ask.spoil else kind, "")
+        return None
+
+    def _of_scalars(self, served: Served | Worker, ask: Ask, got: Reply) -> Difference | None:
+        """Is the answer the one that MLflow's `predict` gives to the records with scalars in them?"""
+        want = self.oracle.predict(lambda: records_of(ask.columns, ask.rows))
+        if want.verdict is not Verdict.REFUSED and self._compare(served, ask, want, got) is None:
+            return Difference(AS_RECORDS, "")
+        return None
+
+    def _by_trained_names(self, served: Served | Worker, ask: Ask, got: Reply) -> Difference | None:
+        """Is the answer to a matrix the one to the same rows with the names that the estimator was trained with?"""
+        recipe = self.built.recipe
+        if ask.form != "json matrix" or recipe.signed or not recipe.trained or len(ask.columns) != len(recipe.inputs):
+            return None
+        named = replace(ask, form="dataframe_split", columns=tuple(recipe.names))
+        try:
+            want = self.oracle.ask(forms.sent_of(recipe, named))
+        except CannotEncode:
+            return None
+        if want.verdict is Verdict.ANSWERED and self._compare(served, ask, want, got) is None:
+            return Difference(AS_TRAINED, "")
         return None
 
 
@@ -141,6 +182,8 @@ def session(recipe: Recipe, *, compiling: bool = True, process: bool = False) ->
             opened.ways.append(long_way(built))
         except StartFailure as error:
             opened.refused = str(error)
+            if recipe.answer in NOT_BY_ROWS:
+                opened.ways.append(together_way(built))
         if compiling and not opened.refused and recipe.trained:
             try:
                 opened.ways.append(compiled_way(built, directory / "compiled"))

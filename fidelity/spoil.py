@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fidelity.case import JSON
-from fidelity.forms import INVOCATIONS, OIP, CannotEncode, Sent
+from fidelity.forms import INVOCATIONS, LEFT_OUT, OIP, CannotEncode, Sent
 
 Change = Callable[[Sent, random.Random], Sent]
 
@@ -136,6 +136,9 @@ _RECORDS = ("dataframe_records", "instances of records", "inputs of records")
 HARMLESS = ("more beside", "UTF-8, said", "params of another kind")
 """A body is the same with them, to MLflow at least."""
 
+TOLD = (*HARMLESS, LEFT_OUT)
+"""A body still says which rows are meant."""
+
 SPOILS: dict[str, Spoil] = {
     "cut": Spoil(_body(_cut), (*_BOTH, "grpc", "grpc raw", "binary")),
     "empty": Spoil(_bytes(lambda _: b""), _ALL),
@@ -148,7 +151,7 @@ SPOILS: dict[str, Spoil] = {
     "more beside": Spoil(_content(lambda c, _: {**c, "more": 1}), _JSON),
     "params of another kind": Spoil(_top("params", [1], "x", 3), _JSON),
     "a row too long or short": Spoil(_content(_ragged), _LISTED),
-    "a field left out": Spoil(_content(_left_out), _RECORDS),
+    LEFT_OUT: Spoil(_content(_left_out), _RECORDS),
     "a name twice": Spoil(_content(_twice), ("dataframe_split",)),
     "no rows": Spoil(_content(lambda c, _: _rows(c).clear()), (*_LISTED, *_RECORDS)),
     "a text for the rows": Spoil(_content(lambda c, _: dict.fromkeys(c, "x")), _JSON),

@@ -197,3 +197,33 @@ def tensors_of(inputs: Sequence[Spec], rows: Sequence[Sequence[JSON]]) -> Any:
         for i, spec in enumerate(inputs)
     }
     return arrays[None] if list(arrays) == [None] else arrays
+
+
+def sent_arrays(inputs: Sequence[Spec], rows: Sequence[Sequence[JSON]]) -> Any:
+    """What a model without a signature gets of tensors: an array, or the columns of a DataFrame. A value that is not of
+    its datatype raises ValueError, TypeError or OverflowError."""
+    arrays = {
+        spec.get("name"): _sent(spec["tensor-spec"]["dtype"], [row[i] for row in rows]) for i, spec in enumerate(inputs)
+    }
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    columns = {name: array.reshape(len(array)) for name, array in arrays.items()}
+    return pd.DataFrame({name: array.tolist() if array.dtype.kind == "U" else array for name, array in columns.items()})
+
+
+def _sent(dtype: str, values: list[JSON]) -> Any:
+    array = np.array(values, dtype=object)
+    if dtype not in ("str", "object"):
+        return array.astype(np.dtype(dtype))
+    if not all(isinstance(value, str) for value in array.reshape(-1).tolist()):
+        raise TypeError("no text")
+    return array.astype(str)
+
+
+def records_of(columns: Sequence[JSON], rows: Sequence[Sequence[JSON]]) -> list[dict[str, JSON]]:
+    """Of `inputs` without a signature: scalars as they are, and arrays of lists."""
+
+    def value(part: JSON) -> JSON:
+        return np.array(part) if isinstance(part, list) else part
+
+    return [{str(name): value(part) for name, part in zip(columns, row, strict=True)} for row in rows]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fidelity.case import Case
+from fidelity.case import JSON, Case
 from fidelity.compare import Difference
-from fidelity.forms import OIP
+from fidelity.forms import BY_PLACE, CSV, OIP
 from fidelity.misfit import misfits
 from fidelity.oracle import Answer
 from fidelity.pyfuncs import NOT_BY_ROWS
@@ -23,6 +23,17 @@ AS_IN_JSON = "answered as the same rows in JSON"
 
 AS_IN_FRAMES = "answered as the same rows in a data frame"
 """The kind of a difference: MLflow answers the same rows otherwise in this form than in `dataframe_split`."""
+
+
+AS_RECORDS = "answered as the records of scalars"
+"""The kind of a difference: MLflow's own predict gives this answer to the records with their scalars as they are."""
+
+AS_TRAINED = "answered as the same rows by the names of the training"
+"""The kind of a difference: a matrix to an estimator that was trained with names."""
+
+
+AS_ALIKE = "answered as the same times in one way of writing"
+"""The kind of a difference: MLflow refuses times of different precision in one request."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +53,19 @@ def _spoiled(case: Case, *names: str) -> bool:
     return bool(case.ask.spoil) and case.ask.spoil[0] in names
 
 
+def _holds_nothing(value: JSON) -> bool:
+    """Whether a value somewhere in it is missing."""
+    if isinstance(value, (list, dict)):
+        return any(map(_holds_nothing, value.values() if isinstance(value, dict) else value))
+    return value is None or value != value or value == "NaT"
+
+
 WANTED: tuple[Wanted, ...] = (
     Wanted(
         "values of another type",
         "Serinus refuses a value that is not of the type which the signature declares, and names the column. MLflow "
         "casts what pandas can cast: 1.5 for a whole number becomes 1, any text for a boolean becomes true, a number "
-        "for a time becomes nanoseconds since 1970, and null for a required text reaches the model. The times of one "
-        "column are written alike in one request.",
+        "for a time becomes nanoseconds since 1970, and null for a required text reaches the model.",
         lambda case, difference, want, got: _refused(difference, got) and misfits(case),
     ),
     Wanted(
@@ -59,11 +76,84 @@ WANTED: tuple[Wanted, ...] = (
         lambda case, difference, want, got: difference.kind == AS_BY_NAME,
     ),
     Wanted(
+        "times of different precision",
+        "Serinus reads ISO 8601 times of one request at any precision, each with or without a time of day and with `T` "
+        "or a space. MLflow refuses them in a data frame unless all are written as the first. The answer is the one "
+        "that MLflow gives to the same times in one way of writing.",
+        lambda case, difference, want, got: difference.kind == AS_ALIKE,
+    ),
+    Wanted(
+        "null in an optional column of bytes",
+        "Serinus gives the model a missing value where a column of bytes is optional and null is sent, or nothing. "
+        "MLflow decodes null as base64 and fails.",
+        lambda case, difference, want, got: (
+            difference.kind == "answered what is refused"
+            and want is not None
+            and "encoding without a string argument" in want.text
+            and any(spec["type"] == "binary" and not spec.get("required", True) for spec in case.recipe.inputs)
+        ),
+    ),
+    Wanted(
         "CSV as it is written",
         "Serinus reads a number in CSV to the nearest float64, and a text as it stands. MLflow reads CSV with pandas, "
         "whose parser is one digit off for some numbers and takes texts such as `NA`, `null` and `None` for missing "
         "values. The answer is the one that MLflow gives to the same values in `dataframe_split`.",
         lambda case, difference, want, got: difference.kind == AS_IN_JSON,
+    ),
+    Wanted(
+        "records without a signature",
+        "Without a signature MLflow makes an array without dimensions of each value of the records in `inputs`. It "
+        "computes like a scalar, but no record model of scikit-learn can look it up. Serinus hands over the scalar. "
+        "The answer is the one of MLflow's own `predict` to these records.",
+        lambda case, difference, want, got: difference.kind == AS_RECORDS,
+    ),
+    Wanted(
+        "a matrix for an estimator that was trained with names",
+        "Without a signature an estimator that was trained with names may refuse an array. Serinus gives it a matrix "
+        "of the Open Inference Protocol under these names. The answer is the one that MLflow gives to the same rows "
+        "in `dataframe_split`.",
+        lambda case, difference, want, got: difference.kind == AS_TRAINED,
+    ),
+    Wanted(
+        "no rows",
+        "A request without rows is refused: nothing is asked. MLflow asks the model, and answers an empty list where "
+        "that does not raise.",
+        lambda case, difference, want, got: (
+            _refused(difference, got) and _spoiled(case, "no rows") and "no rows were sent" in got.text
+        ),
+    ),
+    Wanted(
+        "more values in a row than the model has columns",
+        "Values without names belong to the columns in the order of the signature. Serinus refuses rows of another "
+        "length than the signature has columns. MLflow drops what is at the end, or all where all are optional.",
+        lambda case, difference, want, got: (
+            _refused(difference, got)
+            and case.ask.form in BY_PLACE
+            and len(case.ask.columns) != len(case.recipe.inputs)
+            and "columns, " in got.text
+        ),
+    ),
+    Wanted(
+        "missing values in binary tensors",
+        "Only floats have a form for a missing value in the binary tensors of the Open Inference Protocol and in gRPC. "
+        "Serinus refuses to answer another one so: zero or an empty text would be a value that the model did not "
+        "answer. JSON has null.",
+        lambda case, difference, want, got: (
+            _refused(difference, got)
+            and case.ask.form in OIP
+            and case.ask.form not in ("json", "json matrix")
+            and "has a missing value" in got.text
+            and want is not None
+            and _holds_nothing(want.value)
+        ),
+    ),
+    Wanted(
+        "an empty text in CSV to a compiled model",
+        "An empty field of an optional text is NaN to a model, which a graph has no number for. A compiled release "
+        "refuses it. By JSON null is sent.",
+        lambda case, difference, want, got: (
+            _refused(difference, got) and case.ask.form == CSV and "an empty field of CSV" in got.text
+        ),
     ),
     Wanted(
         "params that are no object",

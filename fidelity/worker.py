@@ -20,7 +20,7 @@ from serinus_runtime.errors import StartFailure
 
 from fidelity.build import Built
 from fidelity.forms import MODEL, VERSION
-from fidelity.served import Reply, read_reply
+from fidelity.served import Reply, declared_protocols, read_reply
 
 WAY = "worker"
 _SOURCE = Path(str(serinus_runtime.__file__)).parent.parent
@@ -32,9 +32,10 @@ _SECONDS = 60.0
 class Worker:
     """`within`: how the process itself predicts."""
 
-    def __init__(self, path: Path, within: str) -> None:
+    def __init__(self, path: Path, within: str, by_tensors: bool) -> None:
         self.way = WAY
         self.within = within
+        self.by_tensors = by_tensors
         self._path = path
         status, _, body = self._exchange(f"GET /v2/models/{MODEL} HTTP/1.1\r\nhost: models\r\n\r\n".encode())
         if status != 200:
@@ -83,7 +84,7 @@ def started(built: Built) -> Iterator[Worker]:
         os.close(writer)
         try:
             with os.fdopen(reader) as reports:
-                yield Worker(path, _ready(reports))
+                yield Worker(path, _ready(reports), "open-inference" in declared_protocols(built))
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -98,7 +99,7 @@ def _config(built: Built, directory: Path, listen: int, report: int) -> Path:
     content = {
         "release": f"{MODEL}-1-abc123", "model": MODEL, "version": VERSION, "artifact": str(built.artifact),
         "listen_fd": listen, "report_fd": report, "log": None, "scratch": str(directory / "scratch"),
-        "settings": {"timeout_ms": 60_000},
+        "settings": {"timeout_ms": 60_000, "protocols": list(declared_protocols(built))},
     }  # fmt: skip
     file.write_text(json.dumps(content), encoding="utf-8")
     return file

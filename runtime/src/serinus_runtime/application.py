@@ -343,10 +343,12 @@ class Application:
         """Empty for a release that is declared to answer none."""
         if not self._scored:
             return []
+        if not outputs:  # of rows that belong together
+            return [None]
         try:
             return scores_of(outputs[score_index(outputs, self._settings.score_output)])
         except KeyError:  # this once the model left out the output that holds the score
-            return [None] * outputs[0].shape[0]
+            return [None] * (outputs[0].shape or [1])[0]
 
     def _keep(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from typing import Any, Callable, Sequence
 
 from serinus_runtime.errors import RequestError
@@ -82,6 +83,12 @@ def _optional(kind: type, column: Column) -> frozenset[type]:
     return frozenset({kind}) if column.required else frozenset({kind, NOTHING})
 
 
+def _check_texts(values: Sequence[Any], column: Column) -> None:
+    """Texts, and what is missing: null, or NaN of CSV, which JSON cannot hold."""
+    present = values if column.required else [value for value in values if value == value]
+    check_types(present, column, _optional(str, column))
+
+
 def to_booleans(values: Sequence[Any], column: Column) -> Any:
     check_types(values, column, _optional(bool, column))
     # As MLflow does: with a null among them they stay objects, since null is not false.
@@ -89,9 +96,9 @@ def to_booleans(values: Sequence[Any], column: Column) -> Any:
 
 
 def to_strings(values: Sequence[Any], column: Column) -> Any:
-    check_types(values, column, _optional(str, column))
+    _check_texts(values, column)
     try:
-        "".join(value for value in values if value is not None).encode()
+        "".join(value for value in values if type(value) is str).encode()
     except UnicodeEncodeError as error:
         raise column_error(column, "a string is not valid Unicode") from error
     return to_objects(values, column)
@@ -104,9 +111,9 @@ def to_objects(values: Sequence[Any], column: Column) -> Any:  # noqa: ARG001
 
 
 def to_binaries(values: Sequence[Any], column: Column) -> Any:
-    check_types(values, column, _optional(str, column))
+    _check_texts(values, column)
     try:
-        decoded = [None if value is None else _decoded(value) for value in values]
+        decoded = [_decoded(value) if type(value) is str else value for value in values]
     except (binascii.Error, ValueError) as error:
         raise column_error(column, "a string is not base64") from error
     return to_objects(decoded, column)
@@ -138,7 +145,7 @@ def to_datetimes(values: Sequence[Any], column: Column) -> Any:
     pandas = library("pandas")
     out_of_range = pandas.errors.OutOfBoundsDatetime
     try:
-        times = pandas.to_datetime(pandas.Series(list(values), dtype=object))
+        times = _read_times(pandas, pandas.Series(list(values), dtype=object))
         if getattr(times.dtype, "tz", None) is None and times.dtype != object and hasattr(times.dt, "as_unit"):
             # pandas 3 has them in microseconds or seconds, and numpy would let them overflow.
             times = times.dt.as_unit("ns")
@@ -149,6 +156,16 @@ def to_datetimes(values: Sequence[Any], column: Column) -> Any:
     if getattr(times.dtype, "tz", None) is not None or times.dtype == object:
         raise column_error(column, "times are sent without a time zone")
     return times.to_numpy().astype("datetime64[ns]")
+
+
+def _read_times(pandas: Any, texts: Any) -> Any:
+    """pandas 2 takes the first text's way of writing for all of them, but ISO 8601 is one format at any precision."""
+    try:
+        return pandas.to_datetime(texts)
+    except pandas.errors.OutOfBoundsDatetime:
+        raise
+    except ValueError:
+        return pandas.to_datetime(texts, format="ISO8601")
 
 
 def _of_nanoseconds(values: Sequence[Any], column: Column) -> Any:
@@ -176,7 +193,10 @@ CONVERSIONS: dict[str, Convert] = {
 
 
 def from_text(values: Sequence[str], column: Column) -> list[Any]:
-    """A CSV column's texts as the JSON values that they stand for; empty is null."""
+    """A CSV column's texts as the JSON values that they stand for. Empty is null; of an optional text it is NaN, which
+    MLflow gives the model there, and which an imputer may tell from null."""
+    if column.type in ("string", "binary") and not column.required:
+        return [value or math.nan for value in values]
     if column.type in ("string", "binary", "datetime", "any"):
         return [value or None for value in values]
     return [_scalar(value, column) for value in values]

@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any, Mapping, Sequence
 
-from serinus_runtime.convert import CONVERSIONS
+from serinus_runtime.convert import CONVERSIONS, column_error
 from serinus_runtime.errors import ModelFailure
 from serinus_runtime.libraries import library
 from serinus_runtime.payload import Rows, transpose
@@ -59,7 +59,10 @@ class Feature:
         )
 
     def codes(self, values: Sequence[Any]) -> list[float]:
-        """ModelFailure: the original does not know a text."""
+        """RequestError: a text is missing as CSV has it, which a graph has no number for; ModelFailure: the original
+        does not know a text."""
+        if any(value != value for value in values):
+            raise column_error(self.column, "an empty field of CSV was sent; send null in JSON for a missing text")
         texts = self.texts or {}
         codes = [NAN if value is None else texts.get(value, UNSEEN) for value in values]
         if not self.unseen and UNSEEN in codes:

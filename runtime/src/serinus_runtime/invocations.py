@@ -31,6 +31,7 @@ class Invocations:
         self._labels = {column.name: column.label for column in signature.columns}
         self._params = signature.params
         self._as_sent = signature.as_sent
+        self._exact = self._as_sent or any(spec.dtype == "object" for spec in signature.tensors)
 
     def parse(self, request: Request) -> Asked:
         """RequestError with 415: neither JSON nor CSV; with 400: not one of MLflow's formats."""
@@ -42,7 +43,7 @@ class Invocations:
             return Asked(Sent("csv", _utf8(request.body)) if self._as_sent else self._csv(request.body))
         if kind.strip() != "application/json":
             raise RequestError("Content-Type must be application/json or text/csv", 415, "unsupported-type")
-        return self.parse_object(read_object(request.body))
+        return self.parse_object(read_object(request.body, exact=self._exact))
 
     def parse_object(self, content: Mapping[str, Any]) -> Asked:
         given = [name for name in _FORMATS if name in content]

@@ -243,7 +243,10 @@ def score_index(outputs: Sequence[Output], wanted: str | None) -> int:
 
 
 def scores_of(output: Output) -> list[float | None]:
-    """One a row: the last column. None: not a finite number. A text is none, even if a number could be read in it."""
+    """One a row: the last column. None: not a finite number. A text is none, even if a number could be read in it. Of
+    an answer without rows, which only rows that belong together have, it is the answer itself."""
+    if not output.shape:
+        return [as_score(value) for value in output.data]
     rows = output.shape[0]
     if output.datatype == "BYTES":
         return [None] * rows

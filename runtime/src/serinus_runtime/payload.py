@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NamedTuple, Sequence, Union
 
 from serinus_runtime import accelerators
@@ -48,9 +49,16 @@ def _no_constant(_: str) -> Any:
 _decode = json.JSONDecoder(parse_constant=_no_constant).decode
 
 
-def read_json(body: bytes) -> Any:
-    """The body's value. RequestError: it is not UTF-8, not JSON, nested too deeply, or holds NaN or Infinity."""
-    if accelerators.orjson is not None:
+_beyond_64_bits = re.compile(rb"[0-9]{19}").search
+
+
+def read_json(body: bytes, *, exact: bool = False) -> Any:
+    """The body's value. RequestError: it is not UTF-8, not JSON, nested too deeply, or holds NaN or Infinity.
+
+    `exact`: whole numbers that 64 bits do not hold stay whole. The accelerator makes floats of them, which is all the
+    same where a signature declares what they become.
+    """
+    if accelerators.orjson is not None and not (exact and _beyond_64_bits(body)):
         try:
             return accelerators.orjson.loads(body)
         except ValueError:
@@ -70,8 +78,8 @@ def _read(body: bytes) -> Any:
         raise RequestError("the body is not JSON that can be read: NaN, Infinity, endless digits or nesting") from error
 
 
-def read_object(body: bytes) -> dict[str, Any]:
-    value = read_json(body)
+def read_object(body: bytes, *, exact: bool = False) -> dict[str, Any]:
+    value = read_json(body, exact=exact)
     if not isinstance(value, dict):
         raise RequestError("the body must be a JSON object")
     return value
