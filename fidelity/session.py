@@ -212,6 +212,6 @@ def findings(case: Case) -> list[Finding]:
     """All that differs in one case. Raises CannotBuild."""
     with session(case.recipe) as opened:
         refused = opened.load_finding()
-        if refused is not None or case.ask.form == LOAD:
-            return [refused] if refused is not None else []
-        return [found for one in opened.ask(case.ask) if (found := one.finding) is not None]
+        found = [] if refused is None else [refused]
+        asked = [] if case.ask.form == LOAD else opened.ask(case.ask)
+        return found + [one.finding for one in asked if one.finding is not None]

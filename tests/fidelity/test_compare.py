@@ -128,6 +128,8 @@ def test_tensors_hold_the_values_of_the_json_answer() -> None:
     assert found(answered([4327000000000]), outputs(score(["P0DT1H12M7S"], "BYTES"))) is None
     assert found(answered([nanoseconds]), outputs(score(["2024-01-02T00:00:05.804328"], "BYTES"))) == "another answer"
     assert found(answered(["/+8=\n"]), outputs(score([b"\xff\xef".decode("utf-8", "replace")], "BYTES"))) is None
+    assert found(answered(["/+8=\n"]), outputs(score(["/+8="], "BYTES"))) is None
+    assert found(answered(["/+8=\n"]), outputs(score(["/+9="], "BYTES"))) == "another answer"
 
 
 @pytest.mark.parametrize(

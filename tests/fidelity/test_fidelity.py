@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +14,17 @@ import numpy as np
 import pytest
 from serinus_runtime import model as runtime_model
 from serinus_runtime.application import Application
+from serinus_runtime.config import PROTOCOLS
+from serinus_runtime.errors import StartFailure
 from serinus_runtime.loading import Loaded
+from serinus_runtime.model import Model
 
 from fidelity import corpus, draw, run, table
+from fidelity.build import build
 from fidelity.case import Ask, Case, Recipe
-from fidelity.forms import OIP
+from fidelity.forms import OIP, times_alike
+from fidelity.misfit import misfits
+from fidelity.pyfuncs import NOT_BY_ROWS, NOT_BY_TENSORS
 from fidelity.session import Finding, findings, session
 from fidelity.shrink import shrink, size
 from fidelity.wanted import WANTED
@@ -25,6 +32,7 @@ from fidelity.worker import Worker
 
 AMOUNT = {"type": "double", "name": "amount", "required": True}
 COUNTRY = {"type": "string", "name": "country", "required": True}
+ROWS: Any = (("country", "amount"), (("FR", 1.0), ("DE", 2.5), ("IT", 3.0)))
 TWO = Recipe("pyfunc", inputs=(COUNTRY, AMOUNT), answer="array float64", rows=6, seed=3)
 
 
@@ -149,6 +157,60 @@ def test_the_page_is_what_the_last_result_writes() -> None:
 def test_each_wanted_difference_has_a_name_of_its_own_and_a_reason() -> None:
     assert len({wanted.name for wanted in WANTED}) == len(WANTED)
     assert all(wanted.reason.endswith(".") and len(wanted.reason) > 60 for wanted in WANTED)
+
+
+@pytest.mark.parametrize("answer", NOT_BY_TENSORS)
+def test_what_tensors_cannot_carry_is_stopped_unless_the_spec_leaves_them_out(answer: str, tmp_path: Path) -> None:
+    with run.quiet():
+        built = build(replace(TWO, answer=answer), tmp_path / "model")
+        with pytest.raises(StartFailure, match=r"serving\.protocols"):
+            Model.read(built.artifact, protocols=PROTOCOLS)
+        with session(built.recipe) as opened:
+            compared = [one for form in OIP[:1] + OIP[2:] for one in opened.ask(Ask(form, *ROWS))]
+            compared += opened.ask(Ask("dataframe_split", *ROWS))
+    assert opened.ways
+    assert [one.finding for one in compared] == [None] * len(compared)
+    assert [one.verdict for one in compared] == ["refused"] * 5 + ["answered"]
+
+
+@pytest.mark.parametrize("answer", NOT_BY_ROWS)
+def test_what_is_no_answer_for_each_row_is_refused_and_served_where_rows_belong_together(answer: str) -> None:
+    with run.quiet(), session(replace(TWO, answer=answer)) as opened:
+        refused = opened.load_finding()
+        [compared] = opened.ask(Ask("dataframe_split", *ROWS))
+    assert refused is not None
+    assert refused.wanted is not None
+    assert (compared.finding, compared.verdict) == (None, "answered")
+
+
+def test_values_by_place_misfit_by_the_signature_and_not_by_the_names_that_are_sent() -> None:
+    def case(form: str) -> Case:
+        return Case(TWO, Ask(form, ("amount", "country"), ((1.5, "FR"),)))
+
+    assert misfits(case("dataframe_split without names"))
+    assert not misfits(case("dataframe_split"))
+
+
+def test_times_are_written_alike_without_another_meaning() -> None:
+    recipe = Recipe("pyfunc", inputs=({"type": "datetime", "name": "at", "required": True},), answer="text")
+
+    def alike(*times: str) -> list[Any]:
+        return [row[0] for row in times_alike(recipe, Ask("json", ("at",), tuple((time,) for time in times)))]
+
+    assert alike("2024-01-02", "2024-01-02 03:04:05.5") == [
+        "2024-01-02T00:00:00.000000000",
+        "2024-01-02T03:04:05.500000000",
+    ]
+    assert alike("2024-01-02", "2025-01-02") == ["2024-01-02", "2025-01-02"]
+    assert alike("2024-01-02", "soon") == ["2024-01-02T00:00:00.000000000", "soon"]
+
+
+def test_what_the_models_raise_is_not_written_to_the_output(capfd: pytest.CaptureFixture[str]) -> None:
+    ask = Ask("dataframe_split", ("n", "amount"), ((1, 2.0),))
+    with run.quiet():
+        print("a traceback", file=sys.stderr)
+        one(TWO, ask)
+    assert capfd.readouterr().err == ""
 
 
 def test_a_worker_process_answers_as_the_application_does() -> None:

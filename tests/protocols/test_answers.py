@@ -24,7 +24,7 @@ from serinus_runtime.http1 import Request
 from serinus_runtime.loading import Loaded
 from serinus_runtime.memory import memory_of
 from serinus_runtime.model import Answer, Model
-from serinus_runtime.outputs import joined, outputs_of
+from serinus_runtime.outputs import joined, outputs_of, scores_of
 from serinus_runtime.predictions import write_predictions
 from serinus_runtime.records import FIELDS
 from serinus_runtime.signature import Column, Signature, TensorSpec, signature_of
@@ -487,6 +487,14 @@ def test_rows_that_are_asked_one_at_a_time_are_answered_like_rows_together(kind:
 def test_an_answer_that_has_no_part_for_each_row_is_not_taken_apart(answer: Any) -> None:
     with pytest.raises(ModelFailure):
         _part(answer, 0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("answer", "score"), [(0.5, [0.5]), ("fraud", [None]), (None, [None]), ({"a": {"b": 1}}, [None]), (True, [1.0])]
+)
+def test_the_score_of_an_answer_without_rows_is_the_answer(answer: Any, score: list[float | None]) -> None:
+    [output] = outputs_of(answer)
+    assert scores_of(output) == score
 
 
 def test_keys_that_change_from_row_to_row_cannot_be_put_together() -> None:

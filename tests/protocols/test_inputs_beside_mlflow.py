@@ -16,6 +16,7 @@ from mlflow.models import ModelSignature, infer_signature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Map, Object, Property
 from mlflow.types.type_hints import TypeFromExample
+from serinus_runtime import accelerators
 from serinus_runtime.errors import StartFailure
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import VotingClassifier
@@ -439,3 +440,78 @@ def test_csv_of_a_model_without_a_signature_is_read_as_by_mlflow(save: Save) -> 
     for text in ("a,b,c\n1,x,true\n2,,false\n", "a\n1.5\n\n2\n", 'a,b\n"1,5",NA\n'):
         assert both.invoke(text, "text/csv") == both.mlflow(text, "text/csv")
     assert both.invoke("", "text/csv").status == 400
+
+
+class Reprs(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
+        return [repr(value) for value in model_input["a"].tolist()]
+
+
+@pytest.mark.parametrize("kind", ["string", "binary"])
+def test_a_missing_text_of_csv_is_nan_as_by_mlflow_and_null_is_none(save: Save, kind: str) -> None:
+    signature = columns(ColSpec(kind, "a", required=False), ColSpec("double", "c"))
+    both = Pair(save(signature, Reprs()))
+    text = "a,c\n,1\n"
+    assert both.mlflow(text, "text/csv").answer == both.invoke(text, "text/csv").answer == ["nan"]
+    assert both.invoke({"dataframe_split": {"columns": ["a", "c"], "data": [[None, 1]]}}).answer == ["None"]
+
+
+def test_a_missing_text_of_csv_is_refused_where_it_is_required(save: Save) -> None:
+    told = Pair(save(columns(ColSpec("string", "a"), ColSpec("double", "c")))).invoke("a,c\n,1\n", "text/csv")
+    assert told.status == 400
+    assert "column 'a' takes string" in told.answer
+
+
+@pytest.mark.parametrize("number", [2**64, 2**64 + 12345, -(2**63) - 1, 2**63, -(2**63), 10**30])
+def test_whole_numbers_stay_whole_without_a_signature_whatever_reads_them(save: Save, number: int) -> None:
+    both = Pair(save())
+    bodies: list[Any] = [
+        {"instances": [number]},
+        {"inputs": {"a": [number, 1]}},
+        {"dataframe_split": {"data": [[number]]}},
+    ]
+    try:
+        for find in (accelerators.forget, accelerators.find):
+            find()
+            for body in bodies:
+                assert both.invoke(body) == both.mlflow(body)
+    finally:
+        accelerators.forget()
+
+
+@pytest.mark.parametrize("number", [2**64, -(2**63) - 1])
+def test_whole_numbers_stay_whole_in_a_tensor_of_objects(save: Save, number: int) -> None:
+    both = Pair(save(ModelSignature(inputs=Schema([TensorSpec(np.dtype("O"), (-1,))]))))
+    try:
+        accelerators.find()
+        assert both.invoke({"inputs": [number]}) == both.mlflow({"inputs": [number]})
+    finally:
+        accelerators.forget()
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["2025-11-27T17:00:09.5", "2025-11-27T17:00:09"],
+        ["2025-11-27", "2025-11-27T17:00:09.123456789", "1999-01-01 10:00"],
+        ["2025-11-27T17:00:09", "1677-09-22"],
+    ],
+)
+def test_times_of_one_request_have_any_precision(save: Save, times: list[str]) -> None:
+    both = Pair(save(columns(ColSpec("datetime", "at"))))
+    wanted = both.mlflow({"inputs": {"at": times}})
+    assert wanted.status == 200
+    assert both.invoke({"inputs": {"at": times}}) == wanted
+    assert both.invoke({"dataframe_split": {"columns": ["at"], "data": [[time] for time in times]}}) == wanted
+    assert both.infer([tensor("at", "BYTES", times)]) == wanted
+    wrong = both.invoke({"inputs": {"at": [*times, "5 o'clock"]}})
+    assert wrong.status == 400
+    assert "column 'at' takes datetime" in wrong.answer
+
+
+def test_an_object_in_inputs_holds_columns_by_their_names_and_no_matrix(save: Save) -> None:
+    both = Pair(save(columns(ColSpec("double", "a"), ColSpec("double", "b"))))
+    body = {"inputs": {"input-0": [[1.0, 2.0]]}}
+    assert both.mlflow(body).status == 400
+    assert both.invoke(body).status == 400
+    assert both.infer([tensor("input-0", "FP64", [1.0, 2.0], [1, 2])]).status == 200

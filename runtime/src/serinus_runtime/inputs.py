@@ -113,7 +113,9 @@ class ColumnInputs:
     def table(self, tensors: Sequence[Tensor]) -> Table:
         """Rows of what came by the Open Inference Protocol. RequestError: they are not those of one table."""
         first = tensors[0]
-        if len(tensors) == 1 and (first.name is None or first.name not in self._takes):
+        # Without a shape it is of an object in MLflow's `inputs`, whose keys are names of columns.
+        whole = first.name is None or (first.name not in self._takes and first.shape is not None)
+        if len(tensors) == 1 and whole:
             return Table(None, _matrix_rows(first))
         header = tuple([(tensor.name, tensor.datatype) for tensor in tensors])
         names = self._headers.get(header)
