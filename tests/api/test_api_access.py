@@ -18,6 +18,7 @@ ORIGIN = {"Origin": "http://serinus.test"}
 ROUTES = (
     ("GET", "/v1/status", Access.VIEW),
     ("GET", "/v1/models/card-fraud", Access.VIEW),
+    ("GET", "/v1/models/card-fraud/policy", Access.VIEW),
     ("GET", "/v1/rollouts", Access.VIEW),
     ("GET", "/v1/rollouts/card-fraud-r3", Access.VIEW),
     ("GET", "/v1/releases", Access.VIEW),
@@ -30,6 +31,7 @@ ROUTES = (
     ("GET", "/v1/logs?process=control", Access.DEPLOY),
     ("POST", "/v1/deployments", Access.DEPLOY),
     ("POST", "/v1/models/card-fraud/rollback", Access.DEPLOY),
+    ("PUT", "/v1/models/card-fraud/policy", Access.DEPLOY),
     ("POST", "/v1/outcomes", Access.DEPLOY),
     ("POST", "/v1/rollouts/card-fraud-r3/orders?promote", Access.DEPLOY),
     ("POST", "/v1/rollouts/card-fraud-r3/orders?abort", Access.DEPLOY),
@@ -49,6 +51,7 @@ BODIES = {
 def call(client: TestClient, method: str, path: str) -> int:
     kind = path.partition("?")[2]
     body = {"kind": kind} if "/orders" in path else BODIES.get(path)
+    body = {"approval": "required"} if method == "PUT" else body
     return client.request(method, path, json=body).status_code
 
 

@@ -102,7 +102,26 @@ def test_a_rollback_begins_a_rollout_to_an_earlier_release(installation: Install
     busy(installation)
     answer = client.post("/v1/models/card-fraud/rollback", json={"to": "card-fraud-6-1c04be", "why": "complaints"})
     assert answer.status_code == 409
-    assert "files of card-fraud-6-1c04be are gone" in answer.json()["error"]
+    assert "card-fraud-6-1c04be was never champion" in answer.json()["error"]
+
+
+def test_only_who_may_approve_loosens_a_models_policy(
+    installation: Installation, as_role: Callable[[Access], TestClient]
+) -> None:
+    busy(installation)
+    path, required, loose = "/v1/models/card-fraud/policy", {"approval": "required"}, {"approval": "none"}
+    deployer, approver = as_role(Access.DEPLOY), as_role(Access.APPROVE)
+    assert deployer.put(path, json=required).status_code == 200
+    answer = deployer.put(path, json=loose)
+    assert answer.status_code == 409
+    assert "needs the role approve" in answer.json()["error"]
+    assert deployer.get(path).json() == {"model": "card-fraud", "approval": "required"}
+    assert approver.put(path, json={**loose, "why": "agreed"}).status_code == 200
+    assert deployer.get(path).json()["approval"] == "none"
+    told = [(e.who, e.what, e.why) for e in installation.store.audit_trail() if e.subject == "card-fraud"]
+    assert [what for _, what, _ in told][-4:] == ["set-policy", "set-policy", "set-policy-refused", "set-policy"]
+    assert told[-1][2] == "agreed"
+    assert installation.store.events(model="card-fraud")[-1].kind == "policy-changed"
 
 
 def test_outcomes_are_attached_by_request_id_with_their_time(installation: Installation, client: TestClient) -> None:

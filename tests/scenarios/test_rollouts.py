@@ -329,6 +329,107 @@ def test_a_version_that_was_rolled_back_needs_a_reason_to_be_deployed_again(serv
     serving.everything_agrees_on("7")
 
 
+def test_a_second_rollback_does_not_put_back_what_was_just_rolled_back_from(serving: Lab) -> None:
+    serving.register("7")
+    deploy(serving, "7")
+    run_to_the_end(serving)
+    first = serving.desk.rollback(MODEL, to=None, actor=ADA, why="chargebacks rise")
+    again = serving.desk.rollback(MODEL, to=None, actor=GRACE, why="chargebacks rise")
+    assert again.rollout == first.rollout
+    serving.run(10, until=lambda: serving.phase.ended)
+    with pytest.raises(Refused, match="no earlier champion"):
+        serving.desk.rollback(MODEL, to=None, actor=GRACE, why="chargebacks rise")
+    serving.everything_agrees_on("6")
+    by_name = serving.desk.rollback(MODEL, to="7", actor=GRACE, why="it was the feed")
+    assert f"which was rolled back from in {first.rollout}" in by_name.message
+    serving.run(10, until=lambda: serving.phase.ended)
+    serving.everything_agrees_on("7")
+
+
+def test_a_rollback_to_a_release_that_waits_for_an_approval_is_refused(serving: Lab) -> None:
+    serving.register("7")
+    spec = SPEC.replace("rollout:", "rollout:\n  approval: required")
+    serving.desk.deploy(ref=f"{MODEL}@7", spec=spec, actor=ADA)
+    serving.run(60, until=lambda: serving.phase is Phase.APPROVAL)
+    for wanted in (serving.rollout.candidate.id, "7"):
+        with pytest.raises(Refused, match="never champion: it waits for an approval"):
+            serving.desk.rollback(MODEL, to=wanted, actor=ADA)
+    serving.run(10)
+    assert serving.champion == "6"
+    assert serving.phase is Phase.APPROVAL
+
+
+def test_a_rollback_to_a_release_that_failed_a_gate_is_refused_with_the_gate(serving: Lab) -> None:
+    serving.register("7", recall=0.1)
+    deploy(serving, "7")
+    run_to_the_end(serving)
+    assert serving.phase is Phase.ABORTED
+    with pytest.raises(Refused, match="it failed the gate quality"):
+        serving.desk.rollback(MODEL, to=serving.rollout.candidate.id, actor=ADA)
+    serving.everything_agrees_on("6")
+
+
+# --- approval is a policy of the model -----------------------------------------------------------------------
+
+
+def approval_asked_for(lab: Lab) -> None:
+    """By the spec of a version that is then stopped."""
+    lab.register("7")
+    lab.desk.deploy(ref=f"{MODEL}@7", spec=SPEC.replace("rollout:", "rollout:\n  approval: required"), actor=ADA)
+    lab.run(60, until=lambda: lab.phase is Phase.APPROVAL)
+    lab.desk.order(MODEL, "abort", actor=ADA)
+    lab.run(10, until=lambda: lab.phase.ended)
+
+
+def test_a_spec_that_leaves_the_approval_out_does_not_take_it_away(serving: Lab) -> None:
+    approval_asked_for(serving)
+    serving.register("8")
+    serving.desk.deploy(ref=f"{MODEL}@8", spec=SPEC, actor=ADA)
+    run_to_the_end(serving, 300)
+    assert serving.phase is Phase.APPROVAL
+    serving.desk.order(MODEL, "approve", actor=GRACE)
+    run_to_the_end(serving)
+    serving.everything_agrees_on("8")
+    texts = [e.text for e in serving.store.events(model=MODEL, limit=1000) if e.rollout == serving.rollout.id]
+    assert any("approved by grace" in text for text in texts)
+    serving.register("9")
+    deploy(serving, "9")
+    run_to_the_end(serving, 300)
+    assert serving.phase is Phase.APPROVAL
+
+
+def test_the_approval_that_a_home_before_this_policy_asked_for_holds_for_its_own_removal(serving: Lab) -> None:
+    serving.fleet.specs[MODEL] = SPEC.replace("rollout:", "rollout:\n  approval: required")
+    serving.register("7")
+    serving.desk.deploy(ref=f"{MODEL}@7", spec=SPEC, actor=ADA)
+    run_to_the_end(serving, 300)
+    assert serving.phase is Phase.APPROVAL
+
+
+def test_a_policy_that_was_loosened_asks_for_no_approval_any_more(serving: Lab) -> None:
+    approval_asked_for(serving)
+    with pytest.raises(Refused, match="role approve"):
+        serving.desk.set_approval(MODEL, False, actor=ADA)
+    assert "still asks for one" in serving.desk.set_approval(MODEL, False, actor=GRACE, why="agreed")
+    serving.register("8")
+    serving.desk.deploy(ref=f"{MODEL}@8", spec=SPEC, actor=ADA)
+    run_to_the_end(serving)
+    serving.everything_agrees_on("8")
+
+
+def test_a_deployment_that_is_not_needed_or_refused_keeps_no_spec(serving: Lab) -> None:
+    before = serving.fleet.read(MODEL)
+    looser = SPEC.replace("25%", "9%")
+    done = serving.desk.deploy(ref=f"{MODEL}@6", spec=looser, actor=ADA)
+    assert done.done
+    assert "the spec that was given is not kept" in done.message
+    serving.register("7")
+    deploy(serving, "7")
+    with pytest.raises(Refused, match="in flight"):
+        serving.desk.deploy(ref=f"{MODEL}@7", spec=looser, actor=ADA)
+    assert serving.fleet.read(MODEL) == before
+
+
 # --- aliases ----------------------------------------------------------------------------------------------
 
 

@@ -42,6 +42,14 @@ class Desk(Protocol):
 
     def rollback(self, model: str, *, to: str | None, actor: Actor, why: str = "") -> Deployed: ...
 
+    def set_approval(self, model: str, required: bool, *, actor: Actor, why: str = "") -> str:
+        """The model's policy; what holds now, in words."""
+        ...
+
+    def approval_required(self, model: str) -> bool:
+        """By the model's policy."""
+        ...
+
     def initial_spec(self, model: str) -> str:
         """YAML text."""
         ...

@@ -41,6 +41,9 @@ class Client:
     def post(self, path: str, body: Any) -> Any:
         return self._ask("POST", path, json=body)
 
+    def put(self, path: str, body: Any) -> Any:
+        return self._ask("PUT", path, json=body)
+
     def delete(self, path: str) -> Any:
         return self._ask("DELETE", path)
 

@@ -5,6 +5,7 @@ engine makes it so, and a rollback is nothing more than a status whose routing h
 """
 
 from serinus.delivery.aliases import AliasReading, read_aliases
+from serinus.delivery.history import champion_before, champions, rolled_back_from, why_never_champion
 from serinus.delivery.transitions import (
     TRANSITIONS,
     Built,
@@ -30,10 +31,14 @@ __all__ = [
     "advance",
     "after_abort",
     "after_promotion",
+    "champion_before",
+    "champions",
     "may_approve",
     "read_aliases",
+    "rolled_back_from",
     "routing_of",
     "split_token",
     "steady_token",
     "step_watch",
+    "why_never_champion",
 ]

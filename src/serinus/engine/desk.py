@@ -6,6 +6,7 @@ import json
 import secrets
 import shutil
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter
@@ -14,12 +15,16 @@ from serinus import spec as specs
 from serinus.core.errors import InvalidInput, NotFound, Refused
 from serinus.core.names import checked
 from serinus.core.rollout import Kind, ModelState, Order, Phase, Plan, Policy, Rollout, Status
-from serinus.core.values import Access, Actor, Release, VersionRef
-from serinus.delivery import may_approve
+from serinus.core.values import Access, Actor, Event, Release, VersionRef
+from serinus.delivery import champion_before, champions, may_approve, rolled_back_from, why_never_champion
 from serinus.engine.distrust import distrusted, shortcut_of
 from serinus.engine.facts import by_alias, facts_of
 from serinus.engine.happenings import event_of
+from serinus.engine.policies import ModelPolicy, has_policy, keep_policy, policy_of
 from serinus.engine.world import World
+
+HISTORY = 10_000
+"""Rollouts of one model that are looked at for its former champions."""
 
 # Below this much free disk no new deployment is taken: an environment may need as much, and the log needs the rest.
 FREE_BYTES_NEEDED = 1_000_000_000
@@ -62,8 +67,7 @@ class Desk:
         self._check_disk()
         found = self._find(model, wanted, named=ref is not None)
         state = self._world.store.model(model)
-        if (done := self._already_there(state, found, text)) is not None:
-            self._keep_spec(model, text, actor, why)
+        if (done := self._already_there(state, found, text, given=spec is not None)) is not None:
             return done
         if found.version in state.aborted and not why:
             raise Refused(
@@ -74,6 +78,7 @@ class Desk:
         in_flight = self._in_flight(model)
         if in_flight is not None and not supersede:
             raise Refused(*_choices(in_flight))
+        self._tighten(model, text, actor)
         self._keep_spec(model, text, actor, why)
         rollout = self._new(model, Kind.DEPLOY, found.version, ref or f"{model}@{wanted}", actor, why, text, state)
         self._begin(rollout, in_flight)
@@ -104,7 +109,8 @@ class Desk:
             )
             raise NotFound(f"The spec names no version, and {error.message}", hint=hint) from error
 
-    def _already_there(self, state: ModelState, found: VersionRef, text: str) -> Deployed | None:
+    def _already_there(self, state: ModelState, found: VersionRef, text: str, *, given: bool) -> Deployed | None:
+        """`given`: with the request. A deployment that is not needed changes nothing, the model's spec included."""
         champion = state.champion
         if champion is None or champion.version != found.version:
             return None
@@ -113,9 +119,54 @@ class Desk:
         settings = specs.settings(specs.load(text, model=found.model))
         if champion.settings != settings and not champion.settings.one_at_a_time:
             return None
-        return Deployed(
-            None, True, f"{found.model}@{found.version} is champion already, as {champion.id}: nothing to do"
+        done = f"{found.model}@{found.version} is champion already, as {champion.id}: nothing to do"
+        if given and text != self._world.fleet.read(found.model):
+            done += "; the spec that was given is not kept: give it again with the next version"
+        return Deployed(None, True, done)
+
+    def _tighten(self, model: str, text: str, actor: Actor) -> None:
+        """A spec can make the model's policy stricter, and never looser. Where no policy was ever set, the one that the
+        spec before asks for holds, too. Stored before the spec is, which may leave out what the one before asked for.
+        """
+        before = None if has_policy(self._world.store, model) else self._world.fleet.read(model)
+        if self._asks(model, text, before) and not policy_of(self._world.store, model).approval_required:
+            why, details = "the spec asks for it", {"approval": "required"}
+            self._world.store.audit(actor, "set-policy", model, why, details, self._world.clock.now())
+            self._set_approval(model, True, actor, why)
+
+    def _asks(self, model: str, *texts: str | None) -> bool:
+        return any(specs.approval_required(specs.load(text, model=model)) for text in texts if text)
+
+    def set_approval(self, model: str, required: bool, *, actor: Actor, why: str = "") -> str:
+        """The model's policy: whether somebody else approves each version. Refused where somebody without the role
+        approve would loosen it. What is in flight goes on by the policy that it began with."""
+        if not self._world.store.rollouts(model, limit=1):
+            raise NotFound(f"no model {model} is deployed", hint=f"`serinus deploy {model}@VERSION` begins.")
+        words = "needs somebody else's approval" if required else "needs no approval"
+        if policy_of(self._world.store, model).approval_required == required:
+            return f"every version of {model} {words} already"
+        if not required and actor.access not in (Access.APPROVE, Access.ADMIN):
+            raise Refused(
+                f"{actor.name} may not loosen the policy of {model}: that needs the role approve",
+                hint="Ask somebody who holds that role.",
+            )
+        self._set_approval(model, required, actor, why)
+        still = not required and self._asks(model, self._world.fleet.read(model))
+        more = (
+            "; its spec in the fleet repository still asks for one: deploy with a spec that does not" if still else ""
         )
+        return f"from now on, every version of {model} {words}{more}"
+
+    def approval_required(self, model: str) -> bool:
+        """By the model's policy."""
+        return policy_of(self._world.store, model).approval_required
+
+    def _set_approval(self, model: str, required: bool, actor: Actor, why: str) -> None:
+        now = self._world.clock.now()
+        word = "required" if required else "no longer required"
+        text = f"{actor.name} changed the policy of {model}: an approval is {word}" + (f" ({why})" if why else "")
+        keep_policy(self._world.store, model, ModelPolicy(approval_required=required))
+        self._world.store.emit([Event(now, model, None, "policy-changed", text)])
 
     def _keep_spec(self, model: str, text: str, actor: Actor, why: str) -> None:
         self._world.fleet.write(model, text, who=actor.name, why=why or f"Deploy {model}")
@@ -148,32 +199,54 @@ class Desk:
     # --- rollback ----------------------------------------------------------------------------------------
 
     def rollback(self, model: str, *, to: str | None, actor: Actor, why: str = "") -> Deployed:
-        """To the champion before, or to any earlier release that is still on disk. Ends what is in flight."""
+        """To the champion before, or to another release that was champion. Ends what is in flight.
+
+        Refused for a release that never was champion: its gates, its canary and its approval are what a rollback goes
+        by. What was rolled back from is returned to only by name.
+        """
         state = self._world.store.model(model)
         if state.champion is None:
             raise NotFound(f"{model} has no champion", hint="Deploy a version first: `serinus deploy MODEL@VERSION`.")
-        release = self._release_to(state, to)
+        rollouts = self._world.store.rollouts(model, limit=HISTORY)
+        release = self._release_to(state, to, rollouts)
         if release.id == state.champion.id:
             return Deployed(None, True, f"{release.id} is champion already: nothing to do")
         in_flight = self._in_flight(model)
+        if in_flight is not None and in_flight.kind is Kind.ROLLBACK and in_flight.candidate == release:
+            return Deployed(in_flight.id, False, f"{model} goes back to {release.id} already, as {in_flight.id}")
         spec = self._world.fleet.read(model) or ""
         reason = why or f"rolled back by {actor.name}"
         rollout = self._new(model, Kind.ROLLBACK, release.version, release.id, actor, reason, spec, state, release)
         self._begin(rollout, in_flight)
-        return Deployed(rollout.id, False, f"{model} goes back to {release.id} as {rollout.id}")
+        back = rolled_back_from(rollouts).get(release.id)
+        again = f", which was rolled back from in {back}" if back else ""
+        return Deployed(rollout.id, False, f"{model} goes back to {release.id}{again} as {rollout.id}")
 
-    def _release_to(self, state: ModelState, to: str | None) -> Release:
-        if to is None:
-            if state.previous is None:
-                raise Refused(f"{state.model} has no earlier champion", hint="Name a release: `--to RELEASE`.")
-            return state.previous
-        known = {r.id: r for r in self._world.store.releases(state.model)}
-        served = [r for r in known.values() if r.version == to]
-        release = known.get(to) or (served[0] if served else None)
+    def _release_to(self, state: ModelState, to: str | None, rollouts: Sequence[Rollout]) -> Release:
+        assert state.champion is not None
+        release = champion_before(state.champion.id, rollouts) if to is None else self._named(state, to, rollouts)
         if release is None:
-            raise NotFound(f"{state.model} has no release {to}", hint=f"There are: {', '.join(known) or 'none'}.")
+            raise Refused(
+                f"{state.model} has no earlier champion that was not rolled back from",
+                hint="Name a release that was champion: `--to RELEASE`; `serinus releases` lists them.",
+            )
         if not (release.artifact_path.exists() and release.python.exists()):
             raise Refused(f"the files of {release.id} are gone", hint=f"Deploy {state.model}@{release.version} again.")
+        return release
+
+    def _named(self, state: ModelState, to: str, rollouts: Sequence[Rollout]) -> Release:
+        was = champions(rollouts)
+        known = {r.id: r for r in self._world.store.releases(state.model)}
+        of_version = [r for r in known.values() if r.version == to]
+        release = known.get(to) or next((r for r in of_version if r.id in was), next(iter(of_version), None))
+        if release is None:
+            raise NotFound(f"{state.model} has no release {to}", hint=f"There are: {', '.join(known) or 'none'}.")
+        if release.id not in was:
+            raise Refused(
+                f"{release.id} was never champion: {why_never_champion(release.id, rollouts)}",
+                hint=f"A rollback returns to a former champion: {', '.join(was) or 'there is none'}. "
+                f"`serinus deploy {state.model}@{release.version}` takes a version through the gates.",
+            )
         return release
 
     # --- helpers -----------------------------------------------------------------------------------------

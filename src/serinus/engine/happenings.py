@@ -25,9 +25,10 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
         return "created", f"{verb} {asked} asked for by {after.actor.name}" + (f": {after.why}" if after.why else "")
     if status.phase is Phase.CANARY and name != "out-of-patience":
         weight = after.plan.steps[status.step].weight if after.plan else 0
-        passed = (
-            f"step {before.status.step + 1} passed" if before.status.phase is Phase.CANARY else "the gates are passed"
-        )
+        passed = {
+            Phase.CANARY: f"step {before.status.step + 1} passed",
+            Phase.APPROVAL: f"approved by {after.approved_by}",
+        }.get(before.status.phase, "the gates are passed")
         return f"canary-{weight}", f"{passed}: {asked} gets {100 * weight / WHOLE:g} % of the traffic"
     if name == "out-of-patience":
         return "extended", f"no verdict yet, the step is extended once: {status.hold}"
@@ -36,7 +37,8 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
     if status.phase is Phase.ABORTED:
         return "aborted", f"{asked} is out ({status.cause.value}): {status.reason}"
     if status.phase is Phase.PROMOTING:
-        return "promoting", f"{asked}: {status.reason}"
+        approved = f"; approved by {after.approved_by}" if before.status.phase is Phase.APPROVAL else ""
+        return "promoting", f"{asked}: {status.reason}{approved}"
     if status.phase is Phase.PROMOTED:
         done = "rolled-back" if after.kind is Kind.ROLLBACK else "promoted"
         return done, f"{asked} is champion as {after.candidate.id if after.candidate else after.version}"

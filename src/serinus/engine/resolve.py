@@ -5,6 +5,7 @@ from __future__ import annotations
 from serinus import spec as specs
 from serinus.core.rollout import Plan, Rollout
 from serinus.delivery import Resolved
+from serinus.engine.policies import policy_of
 from serinus.engine.world import World
 from serinus.gates import scan
 
@@ -14,12 +15,13 @@ def resolve(world: World, rollout: Rollout) -> Resolved:
     spec = specs.load(rollout.spec, source=f"models/{rollout.model}.yaml", model=rollout.model)
     artifact = world.registry.fetch(world.registry.find(rollout.model, rollout.version))
     champion = world.store.model(rollout.model).champion
+    asked = specs.approval_required(spec)
     plan = Plan(
         champion=champion.id if champion else None,
         champion_version=champion.version if champion else None,
         steps=specs.steps(spec) if champion else (),
         policy=specs.policy(spec),
-        approval_required=spec.rollout.approval == "required",
+        approval_required=asked or policy_of(world.store, rollout.model).approval_required,
         settings=specs.settings(spec),
         slow_ms=specs.slow_ms(spec),
         accepts=specs.accepts(spec),

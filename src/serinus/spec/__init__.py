@@ -1,7 +1,7 @@
 """The ModelDeployment: schema, defaults, and errors that name file, line, field and the nearest right word."""
 
 from serinus.spec.loading import load
-from serinus.spec.planning import accepts, compiles, policy, settings, slow_ms, steps
+from serinus.spec.planning import accepts, approval_required, compiles, policy, settings, slow_ms, steps
 from serinus.spec.reference import reference, schema
 from serinus.spec.schema import ModelDeployment
 from serinus.spec.writing import Facts, dump, initial
@@ -10,6 +10,7 @@ __all__ = [
     "Facts",
     "ModelDeployment",
     "accepts",
+    "approval_required",
     "compiles",
     "dump",
     "initial",

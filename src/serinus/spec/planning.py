@@ -70,6 +70,11 @@ def compiles(spec: ModelDeployment) -> bool:
     return spec.serving.compile == "auto" and spec.serving.rows == "each"
 
 
+def approval_required(spec: ModelDeployment) -> bool:
+    """Whether it asks that somebody else approves. The model's policy may ask for that, too."""
+    return spec.rollout.approval == "required"
+
+
 def slow_ms(spec: ModelDeployment) -> float | None:
     """From how many milliseconds on an answer is slow; None: the champion's p99 when the canary starts."""
     over = spec.watch.slow.over

@@ -170,7 +170,8 @@ class Rollout(Section):
     )
     approval: Literal["none", "required"] = Field(
         default="none",
-        description="`required`: waits before the first step until somebody else than who deployed approves.",
+        description="`required`: waits before the first step until somebody else than who deployed approves. It also "
+        "sets the model's policy, which no later spec loosens; `serinus policy` does, with the role approve.",
     )
 
     @model_validator(mode="after")

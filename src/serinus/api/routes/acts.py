@@ -49,6 +49,11 @@ class RollbackWish(Wish):
     """A release id or a version; without it the champion before."""
 
 
+class PolicyWish(Wish):
+    approval: Literal["none", "required"]
+    """`required`: somebody other than who asked approves each version before it gets traffic."""
+
+
 class Outcome(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -89,6 +94,14 @@ def order(
 def rollback(model: str, wish: RollbackWish, services: Given, actor: Deployer) -> Mapping[str, Any]:
     with audited(services.world, actor, "rollback", model, wish.why, {"to": wish.to}):
         return _as_json(services.desk.rollback(model, to=wish.to, actor=actor, why=wish.why))
+
+
+@router.put("/models/{model}/policy")
+def set_policy(model: str, wish: PolicyWish, services: Given, actor: Deployer) -> Mapping[str, str]:
+    """A policy holds whatever a spec says. To loosen it takes the role approve."""
+    required = wish.approval == "required"
+    with audited(services.world, actor, "set-policy", model, wish.why, {"approval": wish.approval}):
+        return {"message": services.desk.set_approval(model, required, actor=actor, why=wish.why)}
 
 
 @router.post("/outcomes")

@@ -61,6 +61,12 @@ def explain(wanted: str, services: Given, _actor: Viewer) -> Mapping[str, Any]:
     return services.report.explain(wanted)
 
 
+@router.get("/models/{model}/policy")
+def policy(model: str, services: Given, _actor: Viewer) -> Mapping[str, str]:
+    """What holds for every deployment of the model, whatever its spec says."""
+    return {"model": model, "approval": "required" if services.desk.approval_required(model) else "none"}
+
+
 @router.get("/spec/{model}")
 def spec(model: str, services: Given, _actor: Viewer) -> Mapping[str, str]:
     """The model's ModelDeployment, or a first one with comments from what the registry knows."""

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from serinus.cli.session import Session, Why, part
+
+
+class Approval(StrEnum):
+    NONE = "none"
+    REQUIRED = "required"
+
+
+def policy(
+    at: Session,
+    model: Annotated[str, typer.Argument(metavar="MODEL")],
+    approval: Annotated[
+        Approval | None, typer.Option(show_default=False, help="Whether somebody other than who asked approves.")
+    ] = None,
+    reason: Why = "",
+) -> None:
+    """Show or set whether each version of a model needs somebody else's approval before it gets traffic.
+
+    A spec that asks for an approval sets this policy; a spec that does not ask for one leaves the policy as it is. To
+    loosen it takes the role approve.
+
+    \b
+      serinus policy card-fraud
+      serinus policy card-fraud --approval required
+      serinus policy card-fraud --approval none --reason "agreed with risk on 3 March"
+    """
+    path = f"/v1/models/{part(model)}/policy"
+    if approval is None:
+        answer = at.client.get(path)
+        text = f"{model}: approval {answer['approval']}"
+    else:
+        answer = at.client.put(path, {"approval": approval.value, "why": reason})
+        text = answer["message"]
+    at.out.json(answer) if at.out.as_json else at.out.line(text)
