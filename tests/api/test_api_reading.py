@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -108,6 +109,36 @@ def test_the_stream_ends_when_its_token_is_revoked(installation: Installation, m
         assert ": still here" in (next(lines), next(lines), next(lines))
         installation.store.revoke_token("anna", NOW)
         assert len(list(lines)) < 50  # it ends
+
+
+def test_the_stream_of_a_revoked_token_ends_also_while_something_happens_all_the_time(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serinus.api.routes.happenings.POLL_SECONDS", 0.02)
+    headers = {"Authorization": f"Bearer {installation.token('anna')}"}
+    over = threading.Event()
+
+    def happen() -> None:
+        while not over.wait(0.01):
+            installation.store.emit([Event(NOW, "card-fraud", None, "canary-2500", "grows")])
+
+    events = threading.Thread(target=happen)
+    with (
+        serving(installation) as address,
+        httpx.stream("GET", f"{address}/v1/events/stream", headers=headers, timeout=20) as stream,
+    ):
+        events.start()
+        try:
+            lines = stream.iter_lines()
+            while not next(lines).startswith("data:"):
+                pass
+            installation.store.revoke_token("anna", NOW)
+            deadline = time.monotonic() + 20
+            for _ in lines:
+                assert time.monotonic() < deadline, "the stream goes on"
+        finally:
+            over.set()
+            events.join()
 
 
 # --- logs -------------------------------------------------------------------------------------------------

@@ -425,3 +425,23 @@ def test_the_help_of_up_knows_the_hosts_own_limits(serinus: Serinus) -> None:
     assert f"At first: {own.memory_bytes / memory_there():.0%} of the machine's" in text
     assert f"At first: {own.idle:g}s." in text
     assert f"At first: {own.busiest}." in text
+
+
+# --- what a model wrote -----------------------------------------------------------------------------------
+
+
+def test_no_verb_hands_a_models_control_characters_to_the_terminal(
+    installation: Installation, serinus: Serinus
+) -> None:
+    evil = "\x1b[2J\x1b]0;owned\x07\r12:00 promoted: model@9 is champion\x9b"
+    stopped = rollout(9, Phase.ABORTED, reason=evil, cause=Cause.LOAD, notes=(evil,))
+    installation.store.create(stopped)
+    busy(installation)
+    installation.store.emit([Event(NOW, "card-fraud", stopped.id, "aborted", evil)])
+    (installation.home.logs / f"release-{V7.id}.log").write_text(evil + "\n")
+    for words in (["explain", stopped.id], ["status"], ["releases"], ["events"], ["logs", V7.id]):
+        for more in ([], ["--json"]):
+            said = serinus(*words, *more)
+            assert said.code == 0, said
+            assert not set("\x1b\x07\r\x9b") & set(said.out + said.err), words
+    assert r"\x1b[2J" in serinus("explain", stopped.id).out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from functools import cached_property
@@ -11,9 +12,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from serinus.core.errors import Refused
+from serinus.core.text import harmless
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+_HIGH_CONTROLS = re.compile("[\x7f-\x9f]")
+"""Which JSON may hold as they are."""
 
 PIPE_WIDTH = 10_000
 """Columns, where nobody looks: a line is never folded for the next program."""
@@ -57,10 +62,15 @@ class Terminal:
 
     def json(self, document: Any, *, lines: bool = False) -> None:
         """One document; with `lines` on one line, for a stream."""
-        print(json.dumps(document, indent=None if lines else 2, ensure_ascii=False), flush=lines)
+        text = json.dumps(document, indent=None if lines else 2, ensure_ascii=False)
+        print(_HIGH_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text), flush=lines)
 
     def line(self, text: str = "", style: str = "") -> None:
-        self.console.print(text, style=style or None, soft_wrap=True)
+        self.console.print(harmless(text), style=style or None, soft_wrap=True)
+
+    def plain(self, text: str) -> None:
+        """As it is, control characters apart, and written at once: for what a program has written."""
+        print(harmless(text), flush=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         from rich.table import Table
@@ -70,7 +80,7 @@ class Terminal:
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*(Text(str(cell), style=STYLES.get(str(cell), "")) for cell in row))
+            table.add_row(*(Text(harmless(str(cell)), style=STYLES.get(str(cell), "")) for cell in row))
         self.console.print(table)
 
     def confirm(self, question: str, *, yes: bool) -> None:
@@ -88,6 +98,6 @@ def complain(error: str, hint: str) -> None:
     from rich.text import Text
 
     there = Console(stderr=True, markup=False, highlight=False, emoji=False)
-    there.print(Text("error: ", style="bold red").append(error, style="default"), soft_wrap=True)
+    there.print(Text("error: ", style="bold red").append(harmless(error), style="default"), soft_wrap=True)
     if hint:
-        there.print(hint, soft_wrap=True)
+        there.print(harmless(hint), soft_wrap=True)

@@ -15,17 +15,18 @@ HTTP statuses are mapped in `api` only.
 
 from __future__ import annotations
 
+from serinus.core.text import harmless
+
 
 class SerinusError(Exception):
     """An error whose text is meant to be read: what, where, and the next step.
 
-    `message` never holds input values, tokens or secrets.
+    `message` never holds input values, tokens or secrets. What it quotes of a model is made harmless for a terminal.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint = harmless(message), harmless(hint)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".strip()

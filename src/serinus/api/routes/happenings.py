@@ -63,6 +63,7 @@ async def _stream(request: Request, services: Services, start: int | None) -> As
         last = start if start is not None else _newest(await run_in_threadpool(store.events, limit=1))
         quiet = 0.0
         while True:
+            await run_in_threadpool(whoever, request)  # each time: who asks may have been shut out meanwhile
             found = await run_in_threadpool(store.events, last)
             for event in found:
                 last = event.number
@@ -71,7 +72,6 @@ async def _stream(request: Request, services: Services, start: int | None) -> As
             quiet = 0.0 if found else quiet + POLL_SECONDS
             if quiet >= HEARTBEAT_SECONDS:
                 quiet = 0.0
-                await run_in_threadpool(whoever, request)
                 yield ": still here\n\n"
             await asyncio.sleep(POLL_SECONDS)
     except SerinusError:

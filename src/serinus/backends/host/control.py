@@ -7,31 +7,56 @@
     GET    /releases                              200, a list of Placement
 
 Every call carries the home's secret as a bearer token: a model runs as the same user and could connect. Errors are
-`{"error", "hint"}` with 401, 404 (NotFound), 409 (Refused), 422 (InvalidInput) or 503 (the disk is full).
+`{"error", "hint"}` with 401, 411, 413, 404 (NotFound), 409 (Refused), 422 (InvalidInput) or 503 (the disk is full).
 """
 
 from __future__ import annotations
 
 import hmac
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serinus.backends.host.host import Host
 from serinus.core.errors import InvalidInput, NotFound, Refused, SerinusError
 from serinus.core.values import Placement, Release
 
-
-class _Unknown(SerinusError):
-    """Did not present the secret."""
-
-
-_STATUS = {_Unknown: 401, NotFound: 404, Refused: 409, InvalidInput: 422}
+_STATUS: Mapping[type[SerinusError], int] = {NotFound: 404, Refused: 409, InvalidInput: 422}
+MAX_BODY_BYTES = 1 << 20
+"""A release as JSON takes some kilobytes."""
 
 
-def control(host: Host, secret: str) -> FastAPI:
+class Door:
+    """Asks for the secret before a byte of the body is read, and takes no body beyond the limit."""
+
+    def __init__(self, app: ASGIApp, secret: str) -> None:
+        self._app = app
+        self._secret = secret.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (refusal := self._refusal(Headers(scope=scope))) is not None:
+            # The connection ends with it: what follows the head is not read to find the next request.
+            await JSONResponse(refusal[1], refusal[0], {"connection": "close"})(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, headers: Headers) -> tuple[int, dict[str, str]] | None:
+        sent = headers.get("authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(sent.encode(), self._secret):
+            return 401, {"error": "The host was called without this home's secret.", "hint": ""}
+        length = headers.get("content-length", "0")
+        if "transfer-encoding" in headers or not (length.isascii() and length.isdigit()):
+            return 411, {"error": "The host takes bodies that say their length.", "hint": ""}
+        if int(length) > MAX_BODY_BYTES:
+            return 413, {"error": f"The body is over the limit of {MAX_BODY_BYTES} bytes.", "hint": ""}
+        return None
+
+
+def control(host: Host, secret: str) -> ASGIApp:
     """The application; `host` starts and stops with it."""
 
     @asynccontextmanager
@@ -40,12 +65,7 @@ def control(host: Host, secret: str) -> FastAPI:
         yield
         await host.close()
 
-    def authorized(request: Request) -> None:
-        sent = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if not hmac.compare_digest(sent.encode(), secret.encode()):
-            raise _Unknown("The host was called without this home's secret.")
-
-    app = FastAPI(lifespan=lifespan, dependencies=[Depends(authorized)], openapi_url=None)
+    app = FastAPI(lifespan=lifespan, openapi_url=None)
 
     @app.put("/releases/{release_id}", status_code=202)
     async def place(release_id: str, release: Release) -> None:
@@ -78,4 +98,4 @@ def control(host: Host, secret: str) -> FastAPI:
         message = f"The host cannot keep the release: {error.strerror}."
         return JSONResponse({"error": message, "hint": "Serving goes on; make room and try again."}, 503)
 
-    return app
+    return Door(app, secret)

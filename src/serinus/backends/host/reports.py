@@ -7,15 +7,16 @@ import os
 from contextlib import suppress
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, FiniteFloat, NonNegativeInt, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, NonNegativeInt, StringConstraints
 
 from serinus.backends.host.memory import Memory
+from serinus.core.text import harmless
 
 _LONGEST_LINE = 1 << 20
 _AT_ONCE = 1 << 16
 """Bytes; what a pipe holds, so that a worker that floods it only makes itself wait."""
 
-_Words = Annotated[str, StringConstraints(strip_whitespace=True)]
+_Words = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(harmless)]
 _Module = Annotated[str, StringConstraints(pattern=r"^\w+(\.\w+)*$", max_length=200)]
 
 

@@ -43,7 +43,7 @@ def logs(
             for line in found["lines"]:
                 at.out.json({"line": line}, lines=True)
         elif found["lines"]:
-            print("\n".join(found["lines"]), flush=True)
+            at.out.plain("\n".join(found["lines"]))
         if not follow:
             return
         offset = found["offset"]
