@@ -360,7 +360,7 @@ def test_a_rollback_to_a_release_that_waits_for_an_approval_is_refused(serving: 
 
 
 def test_a_rollback_to_a_release_that_failed_a_gate_is_refused_with_the_gate(serving: Lab) -> None:
-    serving.register("7", recall=0.1)
+    serving.register("7", recall=0.0)
     deploy(serving, "7")
     run_to_the_end(serving)
     assert serving.phase is Phase.ABORTED
