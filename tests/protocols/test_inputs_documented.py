@@ -28,6 +28,19 @@ NAMED = columns(ColSpec("double", "a"), ColSpec("double", "b"))
             id="null in an optional boolean column",
         ),
         pytest.param(
+            columns(ColSpec("string", "a", required=False)), {"inputs": {"a": [None]}},
+            ["'a':object=str('None')"], ["'a':object=null"],
+            id="null in an optional string column",
+        ),
+        pytest.param(
+            None, {"dataframe_records": [1]}, ["0:int64=int(1)"], 400,
+            id="records that are no objects",
+        ),
+        pytest.param(
+            None, {"inputs": [float("nan")]}, ["float64() null"], 400,
+            id="NaN in JSON",
+        ),
+        pytest.param(
             columns(ColSpec("binary", "a")), {"inputs": {"a": ["AP8="]}},
             ["'a':object=bytes(b'AP8=')"], ["'a':object=bytes(b'\\x00\\xff')"],
             id="base64 in inputs",
