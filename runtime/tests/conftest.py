@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -18,6 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+# A thousand connections are more than the usual limit of an ordinary user, who may raise it.
+_FILES, _MOST_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
+if 0 <= _FILES < 4096:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096 if _MOST_FILES < 0 else min(4096, _MOST_FILES), _MOST_FILES))
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 START = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.worker import main; main()"

@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 USER = "serinus-ci-test"
+OUTSIDE = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+"""As where no `make` runs the tests."""
 TELL = """
 tell:
 \t@id -un; pwd; touch written; umask; ulimit -Hc >/dev/null; env
@@ -23,7 +25,7 @@ fail:
 def run(*targets: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [ROOT / ".ci/run", "--no-print-directory", f"--eval={TELL}", *targets],
-        env={**os.environ, "SERINUS_CI_USER": USER, **environment},
+        env={**OUTSIDE, "SERINUS_CI_USER": USER, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -92,5 +94,6 @@ def test_an_ordinary_user_just_runs_them() -> None:
         (checkout / "Makefile").write_text("check:\n\t@echo checked by $$(id -u)\n")
         for path in (checkout, *checkout.rglob("*")):
             path.chmod(0o755)
-        told = subprocess.run(["bash", checkout / ".ci/run"], capture_output=True, text=True, check=False, **other)
+        command = ["bash", checkout / ".ci/run"]
+        told = subprocess.run(command, capture_output=True, text=True, check=False, env=OUTSIDE, **other)
     assert (told.returncode, told.stdout) == (0, f"checked by {other.get('user', os.geteuid())}\n"), told.stderr

@@ -204,10 +204,10 @@ def asked(home: Home, protocol: str, question: Question = QUESTION) -> Any:
 
 
 def test_invocations_are_asked_by_mlflows_protocol(home: Home, worker: Worker) -> None:
-    worker.reply = {"predictions": [{"label": "a", "risk": 0.5}, {"label": "b", "risk": None}]}
+    worker.reply = {"predictions": [{"risk": 0.5, "label": "a"}, {"risk": None, "label": "b"}]}
     found = asked(home, "invocations")
     assert worker.asked == [("/models/card%20fraud/invocations", ROWS)]
-    assert (found.answers, found.scores) == ([["a", 0.5], ["b", None]], [0.5, None])
+    assert (found.answers, found.scores) == ([[0.5, "a"], [None, "b"]], [0.5, None])
 
 
 def test_a_number_that_is_missing_is_null_in_mlflows_protocol(home: Home, worker: Worker) -> None:
@@ -221,7 +221,7 @@ def test_a_number_that_is_missing_is_null_in_mlflows_protocol(home: Home, worker
     [
         ([0.1, 0.2], [[0.1], [0.2]], [0.1, 0.2]),
         ([[0.9, 0.1], [0.3, 0.7]], [[0.9, 0.1], [0.3, 0.7]], [0.1, 0.7]),
-        ({"risk": [0.1, 0.2], "label": [1, 0]}, [[0.1, 1], [0.2, 0]], [1.0, 0.0]),
+        ({"risk": [0.1, 0.2], "label": [1, 0]}, [[0.1, 1], [0.2, 0]], [0.1, 0.2]),
         ([0.5], [[0.5]], [0.5]),
         (["a", "b"], [["a"], ["b"]], [None, None]),
         ([], [[]], [None]),
@@ -240,6 +240,8 @@ def test_a_score_that_has_a_name_is_found_by_it(home: Home, worker: Worker) -> N
     worker.reply = {"predictions": [{"risk": 0.5, "label": 1}, {"risk": 0.25, "label": 0}]}
     assert asked(home, "invocations").scores == [0.5, 0.25]
     worker.reply = {"predictions": [{"label": 1}, {"label": 0}]}
+    assert asked(home, "invocations").scores == [None, None]
+    worker.reply = {"predictions": {"label": [1, 0]}}
     with pytest.raises(TemporaryError, match="did not answer as invocations says"):
         asked(home, "invocations")
 
