@@ -24,7 +24,7 @@ from serinus_runtime.responses import Response, error_response
 from tritonclient.grpc import service_pb2
 
 from fidelity.build import Built
-from fidelity.case import Ask
+from fidelity.case import Ask, Recipe
 from fidelity.forms import MODEL, VERSION, CannotEncode, sent_of
 from fidelity.pyfuncs import NOT_BY_TENSORS
 from serinus.core.values import Outcome
@@ -32,8 +32,6 @@ from serinus.gates.evidence import ParityEvidence
 from serinus.gates.parity import parity
 
 MOST_BODY = 1 << 20
-FIRST, FIRST_OF_TENSORS = ("dataframe_split", "dataframe_split without names"), ("inputs", "inputs of columns")
-"""Forms of the first request."""
 _BUDGET = 0.05
 """Share of the rows that alert, in the gate of parity."""
 
@@ -203,11 +201,17 @@ def _checked(built: Built, protocols: Sequence[str], *, together: bool = False) 
         raise StartFailure(f"the worker fails at its start: {type(error).__name__}: {error}") from error
 
 
+def _first_forms(recipe: Recipe) -> Sequence[str]:
+    if recipe.tensors or recipe.hinted:
+        return ("inputs",) if recipe.names == [None] else ("inputs of columns",)
+    return ("dataframe_split without names",) if recipe.names[:1] == [None] else ("dataframe_split",)
+
+
 def _ask_first(served: Served, built: Built) -> None:
     """What the gates do before any traffic. Raises StartFailure where the answer is none for each row."""
     recipe = built.recipe
     rows = tuple(map(tuple, built.rows[:3]))
-    for form in FIRST if not recipe.tensors and not recipe.hinted else FIRST_OF_TENSORS:
+    for form in _first_forms(recipe):
         try:
             reply = served.ask(sent_of(recipe, Ask(form, tuple(recipe.names), rows)).encode())
         except CannotEncode:

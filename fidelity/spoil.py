@@ -110,6 +110,12 @@ def _cut(body: bytes, dice: random.Random) -> bytes:
     return body[: dice.randrange(1, len(body))].rstrip(b"\r\n 0123456789.")
 
 
+def _not_utf8(body: bytes) -> bytes:
+    if not body:
+        raise CannotEncode("nothing to spoil")
+    return body[:1] + b"\xff" + body[1:]
+
+
 def _top(name: str, *values: JSON) -> Change:
     """One of `values` in the place of what the body holds under that name."""
     return _content(lambda content, dice: {**content, name: dice.choice(values)})
@@ -143,7 +149,7 @@ SPOILS: dict[str, Spoil] = {
     "cut": Spoil(_body(_cut), (*_BOTH, "grpc", "grpc raw", "binary")),
     "empty": Spoil(_bytes(lambda _: b""), _ALL),
     "a list": Spoil(_bytes(lambda body: b"[" + body + b"]"), _BOTH),
-    "not UTF-8": Spoil(_bytes(lambda body: body.replace(b'"', b'"\xff', 1)), (*_BOTH, "csv")),
+    "not UTF-8": Spoil(_bytes(_not_utf8), (*_BOTH, "csv")),
     "deep": Spoil(_bytes(lambda _: b'{"inputs":' + b"[" * 5000 + b"]" * 5000 + b"}"), _BOTH),
     "NaN": Spoil(_body(_nan), _BOTH),
     "two formats": Spoil(_content(lambda c, _: {**c, "inputs": [1], "instances": [1]}), _JSON),

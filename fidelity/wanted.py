@@ -97,7 +97,8 @@ WANTED: tuple[Wanted, ...] = (
         "CSV as it is written",
         "Serinus reads a number in CSV to the nearest float64, and a text as it stands. MLflow reads CSV with pandas, "
         "whose parser is one digit off for some numbers and takes texts such as `NA`, `null` and `None` for missing "
-        "values. The answer is the one that MLflow gives to the same values in `dataframe_split`.",
+        "values. It reads no times in CSV at all. The answer is the one that MLflow gives to the same values in "
+        "`dataframe_split`.",
         lambda case, difference, want, got: difference.kind == AS_IN_JSON,
     ),
     Wanted(
@@ -120,6 +121,16 @@ WANTED: tuple[Wanted, ...] = (
         "that does not raise.",
         lambda case, difference, want, got: (
             _refused(difference, got) and _spoiled(case, "no rows") and "no rows were sent" in got.text
+        ),
+    ),
+    Wanted(
+        "none of the model's columns",
+        "A request that names none of the model's columns is refused, also where all of them are optional. MLflow asks "
+        "the model for a data frame without columns, which has no rows.",
+        lambda case, difference, want, got: (
+            _refused(difference, got)
+            and "none of the model's columns" in got.text
+            and not (case.ask.form not in BY_PLACE and set(case.ask.columns) & set(case.recipe.names))
         ),
     ),
     Wanted(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,10 @@ import pandas as pd
 import pytest
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -25,7 +27,7 @@ from compiling_models import NUMBERS, TEXTS, assert_proven, compile_it, nullable
 
 from serinus_runtime.compiled import read
 from serinus_runtime.compiling import prove
-from serinus_runtime.errors import ModelFailure
+from serinus_runtime.errors import ModelFailure, RequestError
 from serinus_runtime.payload import Table
 
 
@@ -45,6 +47,30 @@ def test_columns_that_the_model_can_do_without_may_be_left_out(data: pd.DataFram
     )
     with pytest.raises(ModelFailure, match="it needs country"):
         model.predict(model.bind(Table(("amount",), [[12.5]])))
+
+
+def test_an_empty_text_of_csv_is_refused_because_an_imputer_may_tell_it_from_null(
+    data: pd.DataFrame, tmp_path: Path
+) -> None:
+    inputs = data[["amount", "country"]].astype({"country": object})
+    inputs.loc[::5, "country"] = None
+    texts = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
+    columns = ColumnTransformer([("n", "passthrough", ["amount"]), ("t", texts, ["country"])])
+    artifact = compile_it(make_pipeline(columns, LogisticRegression()), inputs, data["fraud"], tmp_path, "predict")
+    model = read(artifact.parent / "compiled", artifact)
+
+    def score(country: float | None) -> float:
+        return float(model.predict(model.bind(Table(("amount", "country"), [[12.5, country]]))).result[0])
+
+    assert score(None) == pytest.approx(
+        float(
+            mlflow.pyfunc.load_model(str(artifact)).predict(
+                pd.DataFrame({"amount": [12.5], "country": np.array([None], dtype=object)})
+            )[0]
+        )
+    )
+    with pytest.raises(RequestError, match="column 'country' takes string: an empty field of CSV was sent"):
+        score(math.nan)
 
 
 def test_columns_that_are_left_out_are_proven_alone_and_together(data: pd.DataFrame, tmp_path: Path) -> None:

@@ -515,3 +515,20 @@ def test_an_object_in_inputs_holds_columns_by_their_names_and_no_matrix(save: Sa
     assert both.mlflow(body).status == 400
     assert both.invoke(body).status == 400
     assert both.infer([tensor("input-0", "FP64", [1.0, 2.0], [1, 2])]).status == 200
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [ColSpec("double", "a", required=False), ColSpec(Map("double"), "a", required=False)],
+    ids=["flat", "nested"],
+)
+def test_a_request_with_none_of_the_optional_columns_is_the_callers_mistake(save: Save, spec: ColSpec) -> None:
+    both = Pair(save(columns(spec)))
+    bodies: list[Any] = [
+        {"dataframe_records": [{"zzz": 1.0}]},
+        {"dataframe_split": {"columns": ["zzz"], "data": [[1.0], [2.0]]}},
+        {"inputs": {"zzz": [1.0]}},
+    ]
+    for body in bodies:
+        told = both.invoke(body)
+        assert told == (400, "none of the model's columns was sent; it takes: a")

@@ -78,6 +78,11 @@ class Arrangement(NamedTuple):
         return sent if pick is None else [[row[i] for i in pick] for row in sent]
 
 
+def none_of(columns: Sequence[Column]) -> RequestError:
+    """All of them may be left out, but not at once: rows without columns are none to pandas."""
+    return RequestError(f"none of the model's columns was sent; it takes: {', '.join(one.label for one in columns)}")
+
+
 class Arranger:
     """Arrangements by the names that were sent, compiled at first sight and kept."""
 
@@ -128,6 +133,8 @@ class Arranger:
             if column.required:
                 raise column_error(column, "it is required and was not sent")
         present = [column for column in self.columns if column.label in position]
+        if not present:
+            raise none_of(self.columns)
         pick = [position[column.label] for column in present]
         frames = Frames(present) if missing else self.frames
         return Arrangement(None if pick == list(range(len(names))) else pick, frames)

@@ -10,7 +10,7 @@ from typing import Any, Mapping, Sequence
 
 from serinus_runtime.convert import column_error
 from serinus_runtime.errors import RequestError
-from serinus_runtime.frames import Arranger
+from serinus_runtime.frames import Arranger, none_of
 from serinus_runtime.inputs import ArrayBound, Bound, ColumnInputs
 from serinus_runtime.kinds import misfit
 from serinus_runtime.libraries import library, loaded
@@ -41,6 +41,7 @@ class NestedInputs:
     def __init__(self, signature: Signature, source: Loaded | None) -> None:
         self._columns = signature.columns
         self._unsayable = [column.label for column in signature.columns if column.type in _NO_FORM]
+        self._labels = frozenset(column.label for column in signature.columns)
         self._named = signature.columns[0].name is not None
         metadata = getattr(getattr(getattr(source, "public", None), "__self__", None), "metadata", None)
         self._schema = None if loaded("mlflow") is None or metadata is None else metadata.get_input_schema()
@@ -99,6 +100,8 @@ class NestedInputs:
         except Exception as error:
             raise self._fault(sent) from error
         names, rows = self._described(sent, data)
+        if self._named and names is not None and self._labels.isdisjoint(names):
+            raise none_of(self._columns)
         if not rows:
             raise RequestError("no rows were sent")
         return MlflowBound(self, data, names, rows, sent)
