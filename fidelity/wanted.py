@@ -140,7 +140,7 @@ WANTED: tuple[Wanted, ...] = (
         lambda case, difference, want, got: (
             _refused(difference, got)
             and case.ask.form in BY_PLACE
-            and len(case.ask.columns) != len(case.recipe.inputs)
+            and (len(case.ask.columns) != len(case.recipe.inputs) or _spoiled(case, "a row too long or short"))
             and "columns, " in got.text
         ),
     ),
