@@ -226,4 +226,5 @@ def records_of(columns: Sequence[JSON], rows: Sequence[Sequence[JSON]]) -> list[
     def value(part: JSON) -> JSON:
         return np.array(part) if isinstance(part, list) else part
 
-    return [{str(name): value(part) for name, part in zip(columns, row, strict=True)} for row in rows]
+    names = [str(i if name is None else name) for i, name in enumerate(columns)]
+    return [{name: value(part) for name, part in zip(names, row, strict=True)} for row in rows]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fidelity.case import JSON, Case
 from fidelity.compare import Difference
-from fidelity.forms import BY_PLACE, CSV, OIP
+from fidelity.forms import BY_PLACE, CSV, LEFT_OUT, OIP
 from fidelity.misfit import misfits
 from fidelity.oracle import Answer
 from fidelity.pyfuncs import NOT_BY_ROWS
@@ -66,7 +66,10 @@ WANTED: tuple[Wanted, ...] = (
         "Serinus refuses a value that is not of the type which the signature declares, and names the column. MLflow "
         "casts what pandas can cast: 1.5 for a whole number becomes 1, any text for a boolean becomes true, a number "
         "for a time becomes nanoseconds since 1970, and null for a required text reaches the model.",
-        lambda case, difference, want, got: _refused(difference, got) and misfits(case),
+        lambda case, difference, want, got: (
+            _refused(difference, got)
+            and (misfits(case) or (_spoiled(case, LEFT_OUT) and "null was sent, which it does not allow" in got.text))
+        ),
     ),
     Wanted(
         "rows in another form",
@@ -85,11 +88,13 @@ WANTED: tuple[Wanted, ...] = (
     Wanted(
         "null in an optional column of bytes",
         "Serinus gives the model a missing value where a column of bytes is optional and null is sent, or nothing. "
-        "MLflow decodes null as base64 and fails.",
+        "MLflow decodes null as base64 and fails, or makes the text `None` of it in `inputs` and `instances`.",
         lambda case, difference, want, got: (
-            difference.kind == "answered what is refused"
-            and want is not None
-            and "encoding without a string argument" in want.text
+            want is not None
+            and (
+                (difference.kind == "answered what is refused" and "encoding without a string argument" in want.text)
+                or (difference.kind == "another answer" and "b'None'" in want.text)
+            )
             and any(spec["type"] == "binary" and not spec.get("required", True) for spec in case.recipe.inputs)
         ),
     ),
@@ -117,10 +122,11 @@ WANTED: tuple[Wanted, ...] = (
     ),
     Wanted(
         "no rows",
-        "A request without rows is refused: nothing is asked. MLflow asks the model, and answers an empty list where "
-        "that does not raise.",
+        "A request without rows, or with null for them, is refused: nothing is asked. MLflow asks the model, and "
+        "answers an empty list where that does not raise.",
         lambda case, difference, want, got: (
-            _refused(difference, got) and _spoiled(case, "no rows") and "no rows were sent" in got.text
+            _refused(difference, got)
+            and ((_spoiled(case, "no rows") and "no rows were sent" in got.text) or _spoiled(case, "null for the rows"))
         ),
     ),
     Wanted(

@@ -198,9 +198,10 @@ def _numpy(value: Any, what: str) -> Any:
 def _of_array(array: Any, sent: Any) -> ArrayBound:
     if not array.ndim:
         return ArrayBound(array, None, [[array.tolist()]], sent)
-    if not array.size:
+    if not len(array):
         raise RequestError("no rows were sent")
-    return ArrayBound(array, None, array.reshape(len(array), -1).tolist(), sent)
+    rows = array.reshape(len(array), -1).tolist() if array.size else [[] for _ in array]
+    return ArrayBound(array, None, rows, sent)
 
 
 def _of_dict(arrays: Mapping[str, Any], sent: Any) -> ArrayBound:
