@@ -42,6 +42,7 @@ class NestedInputs:
         self._columns = signature.columns
         self._unsayable = [column.label for column in signature.columns if column.type in _NO_FORM]
         self._labels = frozenset(column.label for column in signature.columns)
+        self._optional = not any(column.required for column in signature.columns)
         self._named = signature.columns[0].name is not None
         metadata = getattr(getattr(getattr(source, "public", None), "__self__", None), "metadata", None)
         self._schema = None if loaded("mlflow") is None or metadata is None else metadata.get_input_schema()
@@ -101,6 +102,8 @@ class NestedInputs:
             raise self._fault(sent) from error
         names, rows = self._described(sent, data)
         if self._named and names is not None and self._labels.isdisjoint(names):
+            raise none_of(self._columns)
+        if self._named and names is None and self._optional and not len(self._frame(sent).columns):
             raise none_of(self._columns)
         if not rows:
             raise RequestError("no rows were sent")
