@@ -107,6 +107,14 @@ WANTED: tuple[Wanted, ...] = (
         lambda case, difference, want, got: difference.kind == AS_IN_JSON,
     ),
     Wanted(
+        "bytes in CSV",
+        "CSV cannot hold bytes, and Serinus refuses a column of them. MLflow gives the model the text that stands "
+        "there, which is of another type than the signature declares.",
+        lambda case, difference, want, got: (
+            _refused(difference, got) and case.ask.form == CSV and "CSV cannot hold bytes" in got.text
+        ),
+    ),
+    Wanted(
         "records without a signature",
         "Without a signature MLflow makes an array without dimensions of each value of the records in `inputs`. It "
         "computes like a scalar, but no record model of scikit-learn can look it up. Serinus hands over the scalar. "

@@ -447,13 +447,22 @@ class Reprs(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         return [repr(value) for value in model_input["a"].tolist()]
 
 
-@pytest.mark.parametrize("kind", ["string", "binary"])
-def test_a_missing_text_of_csv_is_nan_as_by_mlflow_and_null_is_none(save: Save, kind: str) -> None:
-    signature = columns(ColSpec(kind, "a", required=False), ColSpec("double", "c"))
+def test_a_missing_text_of_csv_is_nan_as_by_mlflow_and_null_is_none(save: Save) -> None:
+    signature = columns(ColSpec("string", "a", required=False), ColSpec("double", "c"))
     both = Pair(save(signature, Reprs()))
     text = "a,c\n,1\n"
     assert both.mlflow(text, "text/csv").answer == both.invoke(text, "text/csv").answer == ["nan"]
     assert both.invoke({"dataframe_split": {"columns": ["a", "c"], "data": [[None, 1]]}}).answer == ["None"]
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_bytes_in_csv_are_refused_and_mlflow_gives_the_model_their_text(save: Save, required: bool) -> None:
+    both = Pair(save(columns(ColSpec("binary", "a", required=required)), Reprs()))
+    assert both.mlflow("a\nIglt\n", "text/csv").answer == ["'Iglt'"]
+    told = both.invoke("a\nIglt\n", "text/csv")
+    assert told.status == 400
+    assert "column 'a' takes binary: CSV cannot hold bytes; send them as base64 in JSON" in told.answer
+    assert both.invoke({"dataframe_records": [{"a": "Iglt"}]}).answer == [repr(b'"\tm')]
 
 
 def test_a_missing_text_of_csv_is_refused_where_it_is_required(save: Save) -> None:

@@ -194,10 +194,13 @@ CONVERSIONS: dict[str, Convert] = {
 
 def from_text(values: Sequence[str], column: Column) -> list[Any]:
     """A CSV column's texts as the JSON values that they stand for. Empty is null; of an optional text it is NaN, which
-    MLflow gives the model there, and which an imputer may tell from null."""
-    if column.type in ("string", "binary") and not column.required:
+    MLflow gives the model there, and which an imputer may tell from null. Bytes have no form in CSV: MLflow's server
+    would give the model the text."""
+    if column.type == "binary":
+        raise column_error(column, "CSV cannot hold bytes; send them as base64 in JSON")
+    if column.type == "string" and not column.required:
         return [value or math.nan for value in values]
-    if column.type in ("string", "binary", "datetime", "any"):
+    if column.type in ("string", "datetime", "any"):
         return [value or None for value in values]
     return [_scalar(value, column) for value in values]
 
