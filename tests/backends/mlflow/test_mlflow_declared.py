@@ -71,6 +71,14 @@ def test_where_files_disagree_mlmodels_version_is_tried_first_then_each_file(mak
     assert any("disagree about scikit-learn" in note for note in artifact.warnings)
 
 
+def test_a_line_without_a_version_disagrees_with_none(make_artifact: Make) -> None:
+    files = {
+        "python_env.yaml": "python: 3.11.7\ndependencies: [scikit-learn==1.3.2]\n",
+        "requirements.txt": "Scikit_Learn\n",
+    }
+    assert not any("disagree" in note for note in read(make_artifact(files)).warnings)
+
+
 @pytest.mark.parametrize(
     ("line", "said", "first"),
     [

@@ -81,6 +81,8 @@ def _check(mlmodel: Mapping[str, Any], signature: Signature) -> None:
     flavor = str(mlmodel["flavors"].get("python_function", {}).get("loader_module"))
     if flavor not in _FLAVORS:
         raise Unsupported("%s models" % (flavor if flavor.startswith("mlflow.") else "custom Python"))
+    if not signature.inputs:
+        raise Unsupported("a model without a signature")
     if not signature.columns or signature.has_params:
         raise Unsupported("a signature that is not of columns alone")
     for column in signature.columns:

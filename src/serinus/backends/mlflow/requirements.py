@@ -14,7 +14,7 @@ from typing import Any
 
 from serinus.backends.mlflow.conda import python_packages, python_version
 from serinus.backends.mlflow.files import inside
-from serinus.backends.mlflow.lines import Lines, name_of
+from serinus.backends.mlflow.lines import Lines, name_of, normalised
 from serinus.backends.mlflow.mlmodel import NAME, MLmodel, parse_yaml, text
 from serinus.backends.mlflow.versions import logged_with
 from serinus.core.errors import Unbuildable
@@ -168,7 +168,8 @@ def _disagreements(combinations: Sequence[Combination]) -> Iterator[str]:
     said: dict[str, list[str]] = {}
     for one in combinations:
         for line in one.packages:
-            if (name := name_of(line)) and line not in said.setdefault(name, []):
+            # A line that names no version agrees with every other.
+            if (name := name_of(line)) and name != normalised(line) and line not in said.setdefault(name, []):
                 said[name].append(line)
     for name, lines in said.items():
         if len(lines) > 1:
