@@ -40,10 +40,11 @@ def main() -> None:
     inputs.loc[random.random(400) < 0.1, "b"] = np.nan
     label = (inputs["a"] + inputs["b"].fillna(0) > 0.8).astype(int)
     two, three, number = (Path(sys.argv[2]) / name for name in ("two", "three", "number"))
+    quiet = {"allow_writing_files": False}  # in the current directory, which may be somebody else's
     proofs = [
-        proven(catboost.CatBoostClassifier(iterations=30), inputs, label, two),
-        proven(catboost.CatBoostClassifier(iterations=10), inputs, label + (inputs["c"] > 1), three),
-        proven(catboost.CatBoostRegressor(iterations=30), inputs, inputs["a"] * 3 + inputs["c"], number),
+        proven(catboost.CatBoostClassifier(iterations=30, **quiet), inputs, label, two),
+        proven(catboost.CatBoostClassifier(iterations=10, **quiet), inputs, label + (inputs["c"] > 1), three),
+        proven(catboost.CatBoostRegressor(iterations=30, **quiet), inputs, inputs["a"] * 3 + inputs["c"], number),
     ]
     print(json.dumps(proofs))
 

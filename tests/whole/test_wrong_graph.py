@@ -177,7 +177,8 @@ def test_a_graph_that_was_wrong_from_the_start_is_noticed_and_answers_no_more(
     assert serinus.model(MODEL)["state"] == "trouble"
     metrics = serinus.api.get("/metrics").text
     assert f'serinus_distrusted{{model="{MODEL}",release="{release}"}} 1.0' in metrics
-    counted = next(line for line in metrics.splitlines() if line.startswith("serinus_recheck_differing_total{"))
+    name = f'serinus_recheck_differing_total{{model="{MODEL}",release="{release}"}}'
+    counted = next(line for line in metrics.splitlines() if line.startswith(name))
     assert float(counted.split()[-1]) > 0
     rows = json.loads((serinus.home.golden / f"{MODEL}.json").read_text())
     assert rows
