@@ -90,8 +90,10 @@ def _rollback(installation: Installation, loop: OpenLoop) -> float:
     with installation.api() as api, loop:
         time.sleep(1.5)
         old = loop.report.releases[-1].release
+        before = api.get(f"/v1/models/{_MODEL}").raise_for_status().json()["previous"]["release"]
         began = time.monotonic()
-        answer = api.post(f"/v1/models/{_MODEL}/rollback", json={"to": None, "why": "bench"}).raise_for_status()
+        wish = {"to": before, "why": "bench"}  # by name: each time to what was rolled back from the time before
+        answer = api.post(f"/v1/models/{_MODEL}/rollback", json=wish).raise_for_status()
         installation.ended(api, answer.json()["rollout"], 60)
         time.sleep(0.5)
     last = max((seen.ended for seen in loop.report.releases if seen.release == old), default=began)

@@ -156,7 +156,12 @@ def _deploy(installation: Installation, model: Small) -> None:
 def _roll_back(installation: Installation, model: Small) -> None:
     """Where there is a release to go back to."""
     with installation.api() as api:
-        answer = api.post(f"/v1/models/{model.name}/rollback", json={"to": None, "why": "soak"})
+        shown = api.get(f"/v1/models/{model.name}")
+        before = shown.json()["previous"] if shown.is_success else None
+        if before is None:
+            return
+        wish = {"to": before["release"], "why": "soak"}  # by name, as it may be what was rolled back from
+        answer = api.post(f"/v1/models/{model.name}/rollback", json=wish)
         if answer.status_code in (404, 409, 422):
             return
         installation.ended(api, answer.raise_for_status().json()["rollout"], 120)
