@@ -21,6 +21,7 @@ from serinus_runtime.batching import _part
 from serinus_runtime.config import Config, Settings
 from serinus_runtime.errors import ModelFailure, StartFailure
 from serinus_runtime.http1 import Request
+from serinus_runtime.kinds import Kind as Declared
 from serinus_runtime.loading import Loaded
 from serinus_runtime.memory import memory_of
 from serinus_runtime.model import Answer, Model
@@ -297,6 +298,22 @@ def test_a_model_without_a_warm_up_is_described_from_its_first_answer_on() -> No
     assert served.described() == {"a": ("INT64", [-1])}
     declared = Served(lambda v: np.array([0.5] * len(v)), (Column("p", "double"),), warm=False)
     assert declared.described() == {"p": ("FP64", [-1])}
+
+
+def test_no_datatype_is_made_up_before_the_first_answer_where_the_signature_says_none() -> None:
+    """MLflow infers `object` of an array of objects, and an array of a dict of lists."""
+    served = Served(lambda v: np.array([0.5] * len(v), dtype=object), (TensorSpec(None, "object", (-1,)),), warm=False)
+    assert served.described() == {}
+    assert served.infer(WITHOUT)[1]["outputs"][0]["datatype"] == "FP64"
+    assert served.described() == {"output-0": ("FP64", [-1])}
+    half = Served(
+        lambda v: {"p": [0.5] * len(v), "t": ["x"] * len(v)},
+        (Column("p", "array", kind=Declared("array", Declared("double"))), Column("t", "string")),
+        warm=False,
+    )
+    assert half.described() == {}
+    assert half.infer(WITHOUT)[0] == 200
+    assert half.described() == {"p": ("FP64", [-1]), "t": ("BYTES", [-1])}
 
 
 # --- one datatype whatever the rows

@@ -87,7 +87,7 @@ class Application:
         """Once more when the first answer was seen, where there was no warm-up."""
         model, name, version = self._model, self._config.model, self._config.version
         self._settled = model.answers.settled
-        described = metadata(name, version, model.signature, model.answers.described)
+        described = metadata(name, version, model.signature, model.answers.promised)
         self._gets = self._plain_paths(name, version, _json(described))
         self._calls = grpc.calls(name, version, self._server, described)
         said = self._unserved.get(MODEL_INFER.decode())

@@ -62,6 +62,11 @@ class Answers:
             for at, spec in enumerate(self._declared)
         ]
 
+    @property
+    def promised(self) -> Sequence[Described]:
+        """What metadata may say. Nothing before an answer was seen where the signature leaves a datatype open."""
+        return self.described if self.settled or not any(map(_says_nothing, self._declared)) else []
+
     def read(self, result: Any) -> list[Output]:
         """The outputs of one answer. What is not as the first answer has a `problem`."""
         outputs = outputs_of(result, self._names)
