@@ -289,6 +289,26 @@ def test_an_estimator_that_knows_its_columns_is_given_them_by_name_from_tensors(
     assert both.infer(named[::-1]).answer == wanted
 
 
+@pytest.mark.parametrize(
+    ("datatype", "data", "wrong"), [("BYTES", ["x", None], [None, 1]), ("BOOL", [None, True], [None, "x"])]
+)
+def test_null_is_missing_in_texts_and_truth_values_without_a_signature(
+    save: Save, datatype: str, data: list[Any], wrong: list[Any]
+) -> None:
+    """As in the same columns, and the same array, by MLflow's protocol."""
+    both = Pair(save())
+    two = [tensor("a", datatype, data), tensor("b", "FP64", [1.5, 2.5])]
+    rows = [list(row) for row in zip(data, (1.5, 2.5), strict=True)]
+    assert both.infer(two) == both.mlflow({"dataframe_split": {"columns": ["a", "b"], "data": rows}})
+    assert both.infer(two[:1]) == both.mlflow({"inputs": data})
+    nothing = [tensor("a", datatype, [None, None]), two[1]]
+    rows = [[None, 1.5], [None, 2.5]]
+    assert both.infer(nothing) == both.mlflow({"dataframe_split": {"columns": ["a", "b"], "data": rows}})
+    status, said = both.infer([tensor("a", datatype, wrong)])
+    assert status == 400
+    assert "input 'a' takes" in said
+
+
 class OneForAll(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
     def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
         return [len(model_input)]

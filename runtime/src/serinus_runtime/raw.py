@@ -14,13 +14,15 @@ from typing import Any, Mapping, Sequence
 
 from serinus_runtime.errors import RequestError
 from serinus_runtime.inputs import ArrayBound
+from serinus_runtime.kinds import showable
 from serinus_runtime.libraries import library
 from serinus_runtime.payload import Payload, Sent, Table, Tensor, Tensors, transpose
 from serinus_runtime.signature import TensorSpec
 from serinus_runtime.taking import Taking
-from serinus_runtime.tensors import array_of
+from serinus_runtime.tensors import array_of, flat
 
 _DTYPES = {"BOOL": "bool", "FP16": "float16", "FP32": "float32", "FP64": "float64", "BYTES": "str"}
+_WITH_NULL = {"BOOL": bool, "BYTES": str}
 _UNEQUAL = "the inputs do not all have the same number of rows"
 _TEXTS = (
     'the model takes texts: send {"inputs": ["...", ...]} to /invocations, or one BYTES tensor of shape [n] by the '
@@ -98,7 +100,14 @@ def _all_of(data: Any, kind: type) -> bool:
 def _array_of(tensor: Tensor) -> Any:
     datatype = str(tensor.datatype)
     shape = tuple(-1 for _ in tensor.shape or ())
-    return array_of(tensor, TensorSpec(tensor.name, _DTYPES.get(datatype, datatype.lower()), shape))
+    dtype = _DTYPES.get(datatype, datatype.lower())
+    kind = _WITH_NULL.get(datatype)
+    if kind is not None and None in (values := flat(tensor)):
+        # As MLflow makes of such texts and truth values in JSON: an array of objects.
+        if not set(map(type, values)) <= {kind, type(None)}:
+            raise RequestError(f"input {showable(tensor.name)} takes {dtype}: something else was sent")
+        dtype = "object"
+    return array_of(tensor, TensorSpec(tensor.name, dtype, shape))
 
 
 def _as_column(array: Any) -> Any:
