@@ -159,6 +159,17 @@ WANTED: tuple[Wanted, ...] = (
         ),
     ),
     Wanted(
+        "rows of different lengths",
+        "Serinus refuses a data frame whose rows are not all of one length: it is not known which column a value is "
+        "missing of. pandas, and MLflow with it, gives the shorter rows missing values at their ends.",
+        lambda case, difference, want, got: (
+            _refused(difference, got)
+            and case.ask.form in ("dataframe_split", "dataframe_split without names")
+            and _spoiled(case, "a row too long or short")
+            and "the rows are not all as long as there are columns" in got.text
+        ),
+    ),
+    Wanted(
         "missing values in binary tensors",
         "Only floats have a form for a missing value in the binary tensors of the Open Inference Protocol and in gRPC. "
         "Serinus refuses to answer another one so: zero or an empty text would be a value that the model did not "

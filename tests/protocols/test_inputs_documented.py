@@ -60,6 +60,11 @@ NAMED = columns(ColSpec("double", "a"), ColSpec("double", "b"))
             id="more columns than a signature without names has",
         ),
         pytest.param(
+            NAMED, {"dataframe_split": {"columns": ["a", "b"], "data": [[1.5, 2.5], [3.5]]}},
+            ["'a':float64=float(1.5) 'b':float64=float(2.5)", "'a':float64=float(3.5) 'b':float64=null"], 400,
+            id="rows of different lengths",
+        ),
+        pytest.param(
             columns(ColSpec("double", 1), ColSpec("double", 0)),
             {"dataframe_split": {"columns": [1, 0], "data": [[1.5, 2.5]]}},
             ["1:float64=float(1.5)"], ["1:float64=float(1.5) 0:float64=float(2.5)"],
