@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from fidelity.case import JSON, Case
-from fidelity.forms import BY_PLACE, CSV
+from fidelity.forms import BY_PLACE, CSV, LEFT_OUT, sent_of
+from fidelity.spoil import apply
 
 _LARGEST = {"double": 1.7976931348623157e308, "float": 3.4028234663852886e38}
 _BITS = {"integer": 31, "long": 63}
@@ -22,6 +25,7 @@ _FIRST, _LAST = datetime.datetime(1677, 9, 22), datetime.datetime(2262, 4, 11)
 def misfits(case: Case) -> bool:
     """Of the columns that the model has."""
     specs = {spec.get("name"): spec for spec in case.recipe.inputs}
+    case = _placed(case) if None in specs and case.ask.spoil[:1] == (LEFT_OUT,) else case
     by_place = None in specs or (case.ask.form in BY_PLACE and len(case.ask.columns) == len(case.recipe.inputs))
     for i, name in enumerate(case.ask.columns):
         spec = case.recipe.inputs[i] if by_place else specs.get(name)
@@ -31,6 +35,17 @@ def misfits(case: Case) -> bool:
             if not _fits(spec, row[i], case.ask.form == CSV):
                 return True
     return False
+
+
+def _placed(case: Case) -> Case:
+    """Columns without names are found by their places, and one that the first record lacks comes after the others."""
+    [records] = [part for name, part in json.loads(apply(sent_of(case.recipe, case.ask), case.ask.spoil).body).items()
+                 if name != "params"]  # fmt: skip
+    names = list({name: None for record in records for name in record})
+    if len(names) != len(case.ask.columns):
+        return case
+    rows = tuple(tuple(record.get(name) for name in names) for record in records)
+    return replace(case, ask=replace(case.ask, rows=rows, spoil=()))
 
 
 def _fits(spec: Mapping[str, JSON], value: JSON, text: bool = False) -> bool:

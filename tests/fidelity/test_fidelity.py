@@ -22,7 +22,7 @@ from serinus_runtime.model import Model
 from fidelity import corpus, draw, run, table
 from fidelity.build import build
 from fidelity.case import Ask, Case, Recipe
-from fidelity.forms import OIP, times_alike
+from fidelity.forms import LEFT_OUT, OIP, times_alike
 from fidelity.misfit import misfits
 from fidelity.pyfuncs import NOT_BY_ROWS, NOT_BY_TENSORS
 from fidelity.session import Finding, findings, session
@@ -189,6 +189,17 @@ def test_values_by_place_misfit_by_the_signature_and_not_by_the_names_that_are_s
 
     assert misfits(case("dataframe_split without names"))
     assert not misfits(case("dataframe_split"))
+
+
+def test_a_field_left_out_moves_columns_without_names_to_other_places() -> None:
+    of_the_first_its_first = 1
+    recipe = replace(TWO, inputs=({"type": "integer", "required": True}, {"type": "double", "required": True}))
+
+    def case(*rows: tuple[float, ...]) -> Case:
+        return Case(recipe, Ask("dataframe_records", (None, None), rows, spoil=(LEFT_OUT, of_the_first_its_first)))
+
+    assert misfits(case((1, 0.5), (2, 0.5)))
+    assert not misfits(case((1, 3.0), (2, 4.0)))
 
 
 def test_times_are_written_alike_without_another_meaning() -> None:
