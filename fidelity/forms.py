@@ -126,6 +126,17 @@ def plain(recipe: Recipe, ask: Ask, sent: Sent) -> list[Ask]:
     ]
 
 
+def as_records(ask: Ask, sent: Sent) -> list[Ask]:
+    """Records that were sent as `instances`, as `dataframe_records`; empty where they are none, or not all alike."""
+    records = json.loads(sent.body).get("instances") if ask.form.startswith("instances") else None
+    if not isinstance(records, list) or not all(isinstance(one, dict) and one for one in records):
+        return []
+    if len({tuple(one) for one in records}) != 1:
+        return []
+    values = tuple(tuple(one.values()) for one in records)
+    return [replace(ask, form="dataframe_records", columns=tuple(records[0]), rows=values, spoil=())]
+
+
 def times_alike(recipe: Recipe, ask: Ask) -> tuple[tuple[JSON, ...], ...]:
     """The rows with ISO 8601 times written in one way, where they are not."""
     kinds = {spec.get("name"): spec["type"] for spec in recipe.inputs}
@@ -232,6 +243,8 @@ class _Tensor:
 def _tensors(recipe: Recipe, ask: Ask) -> list[_Tensor]:
     if ask.form == "json matrix":
         width = len(ask.columns)
+        if any(isinstance(value, (list, dict)) for row in ask.rows for value in row):
+            raise CannotEncode("nested data are flat data there")
         return [_Tensor("input-0", "FP64", [len(ask.rows), width], [value for row in ask.rows for value in row])]
     specs = {spec.get("name"): spec for spec in recipe.inputs}
     found = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -134,23 +135,25 @@ class Session:
         self, served: Served | Worker, ask: Ask, sent: forms.Sent, got: Reply, verdict: Verdict
     ) -> Difference | None:
         """MLflow does not take the rows in this form, or not as they are. Is the answer its own to them in another?"""
-        if ask.form == "inputs of records" and not self.built.recipe.signed and not ask.spoil:
-            return self._of_scalars(served, ask, got)
+        recipe = self.built.recipe
+        if ask.form == "inputs of records" and not recipe.signed and ask.spoil[:1] in ((), (forms.LEFT_OUT,)):
+            return self._of_scalars(served, ask, sent, got)
         kind = AS_IN_JSON if ask.form == forms.CSV else AS_BY_NAME if verdict is Verdict.REFUSED else AS_IN_FRAMES
-        if kind != AS_BY_NAME and not self.built.recipe.flat:
+        if kind != AS_BY_NAME and not recipe.flat:
             return None  # without a signature, and with nested values, each form has a meaning of its own
-        for plain in forms.plain(self.built.recipe, ask, sent):
+        others = forms.as_records(ask, sent) if kind == AS_BY_NAME and recipe.tensors else []
+        for plain in (*forms.plain(recipe, ask, sent), *others):
             try:
-                want = self.oracle.ask(forms.sent_of(self.built.recipe, plain))
+                want = self.oracle.ask(forms.sent_of(recipe, plain))
             except CannotEncode:
                 continue
             if want.verdict is not Verdict.REFUSED and self._compare(served, ask, want, got) is None:
                 return Difference(AS_ALIKE if plain.form == ask.form and not ask.spoil else kind, "")
         return None
 
-    def _of_scalars(self, served: Served | Worker, ask: Ask, got: Reply) -> Difference | None:
+    def _of_scalars(self, served: Served | Worker, ask: Ask, sent: forms.Sent, got: Reply) -> Difference | None:
         """Is the answer the one that MLflow's `predict` gives to the records with scalars in them?"""
-        want = self.oracle.predict(lambda: records_of(ask.columns, ask.rows))
+        want = self.oracle.predict(lambda: records_of(json.loads(sent.body)["inputs"]))
         if want.verdict is not Verdict.REFUSED and self._compare(served, ask, want, got) is None:
             return Difference(AS_RECORDS, "")
         return None

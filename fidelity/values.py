@@ -220,11 +220,10 @@ def _sent(dtype: str, values: list[JSON]) -> Any:
     return array.astype(str)
 
 
-def records_of(columns: Sequence[JSON], rows: Sequence[Sequence[JSON]]) -> list[dict[str, JSON]]:
+def records_of(records: Sequence[Mapping[str, JSON]]) -> list[dict[str, JSON]]:
     """Of `inputs` without a signature: scalars as they are, and arrays of lists."""
 
     def value(part: JSON) -> JSON:
         return np.array(part) if isinstance(part, list) else part
 
-    names = [str(i if name is None else name) for i, name in enumerate(columns)]
-    return [{name: value(part) for name, part in zip(names, row, strict=True)} for row in rows]
+    return [{name: value(part) for name, part in record.items()} for record in records]

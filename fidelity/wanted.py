@@ -75,7 +75,8 @@ WANTED: tuple[Wanted, ...] = (
         "rows in another form",
         "Serinus takes the rows of a named signature also without names, in the order of the signature, and by "
         "`instances` and `inputs` in every shape that holds rows. MLflow takes some of these forms for some signatures "
-        "only. The answer is the one that MLflow gives to the same rows in `dataframe_split`.",
+        "only. The answer is the one that MLflow gives to the same rows in `dataframe_split`, or in `dataframe_records` "
+        "to records for a signature of tensors.",
         lambda case, difference, want, got: difference.kind == AS_BY_NAME,
     ),
     Wanted(

@@ -22,7 +22,7 @@ from serinus_runtime.model import Model
 from fidelity import corpus, draw, run, table
 from fidelity.build import build
 from fidelity.case import Ask, Case, Recipe
-from fidelity.forms import LEFT_OUT, OIP, times_alike
+from fidelity.forms import LEFT_OUT, OIP, CannotEncode, Sent, as_records, sent_of, times_alike
 from fidelity.misfit import misfits
 from fidelity.pyfuncs import NOT_BY_ROWS, NOT_BY_TENSORS
 from fidelity.session import Finding, findings, session
@@ -234,3 +234,19 @@ def test_a_worker_process_answers_as_the_application_does() -> None:
     assert {one.way for one in compared} == {"direct", "worker"}
     assert [one.finding for one in compared] == [None] * len(compared)
     assert refused.status == 415
+
+
+def test_nested_data_in_a_matrix_are_not_compared_because_they_are_flat_data_there() -> None:
+    recipe = replace(TWO, inputs=(AMOUNT,))
+    assert [row for row in one(recipe, Ask("json matrix", ("amount",), (([[1]],),))) if row.wanted is None] == []
+    with pytest.raises(CannotEncode):
+        sent_of(recipe, Ask("json matrix", ("amount",), (([[1]],),)))
+
+
+def test_records_as_instances_are_the_same_records_of_a_data_frame_only_where_they_have_the_same_names() -> None:
+    recipe = Recipe("pyfunc", inputs=({"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, 1]}},))
+    for rows, records in (((({"a": 1},), ({"a": 2},)), 1), ((({"a": 1},), ({"b": 2},)), 0), (((1,), ({"a": 2},)), 0)):
+        ask = Ask("instances", (None,), rows)
+        assert len(as_records(ask, sent_of(recipe, ask))) == records
+    [plain] = as_records(Ask("instances", (None,), ()), Sent("/invocations", {}, b'{"instances": [{"a": 1}]}'))
+    assert (plain.form, plain.columns, plain.rows) == ("dataframe_records", ("a",), ((1,),))
