@@ -20,8 +20,18 @@ from fidelity.forms import INVOCATIONS, CannotEncode
 from fidelity.oracle import Answer, Oracle, Verdict
 from fidelity.pyfuncs import NOT_BY_ROWS
 from fidelity.served import Reply, Served, compiled_way, long_way, together_way
-from fidelity.values import records_of, sent_arrays
-from fidelity.wanted import AS_ALIKE, AS_BY_NAME, AS_IN_FRAMES, AS_IN_JSON, AS_RECORDS, AS_TRAINED, Wanted, wanted_of
+from fidelity.values import records_of, sent_arrays, sent_frame
+from fidelity.wanted import (
+    AS_ALIKE,
+    AS_BY_NAME,
+    AS_IN_FRAMES,
+    AS_IN_JSON,
+    AS_MISSING,
+    AS_RECORDS,
+    AS_TRAINED,
+    Wanted,
+    wanted_of,
+)
 from fidelity.worker import Worker, started
 
 LOAD = "load"
@@ -92,9 +102,19 @@ class Session:
         if recipe.tensors and not recipe.signed:
             # An array is of the datatype that was sent, which JSON by `/invocations` does not say.
             return self.oracle.predict(lambda: sent_arrays(recipe.inputs, ask.rows), dict(ask.params or {}) or None)
+        if not recipe.signed and self._only_null(ask):
+            # A column of FP64 is one of numbers; of null alone JSON by `/invocations` does not say so.
+            return self.oracle.predict(lambda: sent_frame(recipe.inputs, ask.columns, ask.rows))
         rows = forms.equivalent(recipe, ask)
         rows = rows if recipe.tensors else replace(rows, rows=forms.times_alike(recipe, rows))
         return self.oracle.ask(forms.sent_of(recipe, rows))
+
+    def _only_null(self, ask: Ask) -> bool:
+        """Whether a column of numbers with a fraction, which was sent by its name, holds nothing else."""
+        doubles = {spec.get("name") for spec in self.built.recipe.inputs if spec["type"] == "double"}
+        return ask.form != "json matrix" and any(
+            name in doubles and all(row[i] is None for row in ask.rows) for i, name in enumerate(ask.columns)
+        )
 
     def _compared(self, served: Served | Worker, ask: Ask, sent: forms.Sent, want: Answer | None) -> Compared:
         found = None
@@ -123,9 +143,11 @@ class Session:
         wrong = bool(ask.spoil) and ask.spoil[0] not in spoil.TOLD
         if found is None or wrong:
             return found
-        if ask.form not in INVOCATIONS:
-            return self._by_trained_names(served, ask, got) or found
-        return self._told_plainly(served, ask, sent, got, want.verdict) or found
+        if ask.form in INVOCATIONS:
+            other = self._told_plainly(served, ask, sent, got, want.verdict)
+        else:
+            other = self._by_trained_names(served, ask, got)
+        return other or self._left_missing(served, ask, sent, got) or found
 
     def _compare(self, served: Served | Worker, ask: Ask, want: Answer, got: Reply) -> Difference | None:
         tolerance = TOLERANCES.get(served.within, EXACT)
@@ -156,6 +178,30 @@ class Session:
         want = self.oracle.predict(lambda: records_of(json.loads(sent.body)["inputs"]))
         if want.verdict is not Verdict.REFUSED and self._compare(served, ask, want, got) is None:
             return Difference(AS_RECORDS, "")
+        return None
+
+    def _left_missing(self, served: Served | Worker, ask: Ask, sent: forms.Sent, got: Reply) -> Difference | None:
+        """Is the answer the one that MLflow's `predict` gives to the rows with None for null in optional columns of
+        bytes and booleans?"""
+        recipe = self.built.recipe
+        if recipe.tensors or not recipe.flat or 400 <= got.status < 500:
+            return None
+        plain = forms.plain(recipe, ask, sent) if ask.form in INVOCATIONS else [forms.equivalent(recipe, ask)]
+        rows = plain[-1] if plain else ask
+        missing = {name for row in rows.rows for name, value in zip(rows.columns, row, strict=True) if value is None}
+        unmarked = {
+            spec.get("name")
+            for spec in recipe.inputs
+            if spec["type"] in ("binary", "boolean") and not spec.get("required", True)
+        }
+        if not missing & unmarked:
+            return None
+        want = self.oracle.predict(
+            lambda: sent_frame(recipe.inputs, rows.columns, forms.times_alike(recipe, rows)),
+            dict(ask.params or {}) or None,
+        )
+        if want.verdict is not Verdict.REFUSED and self._compare(served, ask, want, got) is None:
+            return Difference(AS_MISSING, "")
         return None
 
     def _by_trained_names(self, served: Served | Worker, ask: Ask, got: Reply) -> Difference | None:

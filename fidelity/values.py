@@ -227,3 +227,26 @@ def records_of(records: Sequence[Mapping[str, JSON]]) -> list[dict[str, JSON]]:
         return np.array(part) if isinstance(part, list) else part
 
     return [{name: value(part) for name, part in record.items()} for record in records]
+
+
+_SENT: Mapping[str, set[type]] = {
+    "double": {int, float}, "float": {int, float}, "long": {int}, "integer": {int}, "boolean": {bool}, "string": {str},
+    "binary": {str}, "datetime": {str},
+}  # fmt: skip
+"""The types of the values of JSON that are of a type of the signature without being cast."""
+
+
+def sent_frame(inputs: Sequence[Spec], columns: Sequence[str | None], rows: Sequence[Sequence[JSON]]) -> pd.DataFrame:
+    """What was sent of the model's columns, as a DataFrame of the declared dtypes. Null is None where a column is no
+    number and no time. A value that is not of its type raises ValueError or TypeError."""
+    kinds = {spec.get("name"): spec["type"] for spec in inputs}
+    arrays: dict[str | int, Any] = {}
+    for i, name in enumerate(columns):
+        kind = inputs[i]["type"] if name is None else kinds.get(name)
+        values = [row[i] for row in rows]
+        if kind is None:
+            continue
+        if not {type(value) for value in values if value is not None} <= _SENT[kind]:
+            raise TypeError(f"no {kind}")
+        arrays[i if name is None else name] = _column(kind, values)
+    return pd.DataFrame(arrays)

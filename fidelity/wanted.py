@@ -32,6 +32,10 @@ AS_TRAINED = "answered as the same rows by the names of the training"
 """The kind of a difference: a matrix to an estimator that was trained with names."""
 
 
+AS_MISSING = "answered as the same rows with None for what is missing"
+"""The kind of a difference: MLflow's server makes a value of null in an optional column, and its `predict` does not."""
+
+
 AS_ALIKE = "answered as the same times in one way of writing"
 """The kind of a difference: MLflow refuses times of different precision in one request."""
 
@@ -51,6 +55,11 @@ def _refused(difference: Difference, got: Reply) -> bool:
 
 def _spoiled(case: Case, *names: str) -> bool:
     return bool(case.ask.spoil) and case.ask.spoil[0] in names
+
+
+def _optional(case: Case, kind: str) -> bool:
+    """Whether one of the model's columns is of that type and may be missing."""
+    return any(spec["type"] == kind and not spec.get("required", True) for spec in case.recipe.inputs)
 
 
 def _holds_nothing(value: JSON) -> bool:
@@ -75,8 +84,8 @@ WANTED: tuple[Wanted, ...] = (
         "rows in another form",
         "Serinus takes the rows of a named signature also without names, in the order of the signature, and by "
         "`instances` and `inputs` in every shape that holds rows. MLflow takes some of these forms for some signatures "
-        "only. The answer is the one that MLflow gives to the same rows in `dataframe_split`, or in `dataframe_records` "
-        "to records for a signature of tensors.",
+        "only. The answer is the one that MLflow gives to the same rows in `dataframe_split`, or in "
+        "`dataframe_records` to records for a signature of tensors.",
         lambda case, difference, want, got: difference.kind == AS_BY_NAME,
     ),
     Wanted(
@@ -89,15 +98,16 @@ WANTED: tuple[Wanted, ...] = (
     Wanted(
         "null in an optional column of bytes",
         "Serinus gives the model a missing value where a column of bytes is optional and null is sent, or nothing. "
-        "MLflow decodes null as base64 and fails, or makes the text `None` of it in `inputs` and `instances`.",
-        lambda case, difference, want, got: (
-            want is not None
-            and (
-                (difference.kind == "answered what is refused" and "encoding without a string argument" in want.text)
-                or (difference.kind == "another answer" and "b'None'" in want.text)
-            )
-            and any(spec["type"] == "binary" and not spec.get("required", True) for spec in case.recipe.inputs)
-        ),
+        "MLflow decodes null as base64 and fails, or makes the text `None` of it in `inputs` and `instances`. The "
+        "answer is the one of MLflow's own `predict` to a data frame with None.",
+        lambda case, difference, want, got: difference.kind == AS_MISSING and _optional(case, "binary"),
+    ),
+    Wanted(
+        "null in an optional column of booleans",
+        "Serinus gives the model a missing value where a column of booleans is optional and null is sent, or nothing "
+        "in a record. MLflow's server makes false of it, or true in `dataframe_records`. The answer is the one of "
+        "MLflow's own `predict` to a data frame with None.",
+        lambda case, difference, want, got: difference.kind == AS_MISSING and _optional(case, "boolean"),
     ),
     Wanted(
         "CSV as it is written",

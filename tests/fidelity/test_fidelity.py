@@ -27,7 +27,7 @@ from fidelity.misfit import misfits
 from fidelity.pyfuncs import NOT_BY_ROWS, NOT_BY_TENSORS
 from fidelity.session import Finding, findings, session
 from fidelity.shrink import shrink, size
-from fidelity.wanted import WANTED
+from fidelity.wanted import AS_MISSING, WANTED
 from fidelity.worker import Worker
 
 AMOUNT = {"type": "double", "name": "amount", "required": True}
@@ -250,3 +250,27 @@ def test_records_as_instances_are_the_same_records_of_a_data_frame_only_where_th
         assert len(as_records(ask, sent_of(recipe, ask))) == records
     [plain] = as_records(Ask("instances", (None,), ()), Sent("/invocations", {}, b'{"instances": [{"a": 1}]}'))
     assert (plain.form, plain.columns, plain.rows) == ("dataframe_records", ("a",), ((1,),))
+
+
+@pytest.mark.parametrize("kind", ["boolean", "binary"])
+def test_null_for_a_missing_value_is_wanted_and_a_value_in_its_place_is_not(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(TWO, inputs=({"type": kind, "name": "flag", "required": False}, AMOUNT), answer="text")
+    for form in ("dataframe_split", "dataframe_records", "instances", "inputs of columns", "json"):
+        ask = Ask(form, ("flag", "amount"), ((None, 1.0),))
+        found = one(recipe, ask)
+        assert {row.difference.kind for row in found} == {AS_MISSING}, form
+        assert [row.wanted.name for row in found if row.wanted] == [
+            "null in an optional column of bytes" if kind == "binary" else "null in an optional column of booleans"
+        ] * len(found)
+    answering(monkeypatch, lambda data, texts: [text.replace("None", "0") for text in texts])
+    assert [row for row in one(recipe, Ask("dataframe_split", ("flag", "amount"), ((None, 1.0),))) if not row.wanted]
+
+
+def test_a_column_of_fp64_is_one_of_numbers_also_where_all_of_them_are_null(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe("xgboost", "Booster", inputs=(AMOUNT,), signed=False)
+    for form in ("json", "binary", "grpc"):
+        assert one(recipe, Ask(form, ("amount",), ((None,), (None,)))) == []
+    answering(monkeypatch, lambda data, scores: scores + 1)
+    assert one(recipe, Ask("json", ("amount",), ((None,),)))[0].difference.kind == "another answer"
