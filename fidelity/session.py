@@ -102,19 +102,20 @@ class Session:
         if recipe.tensors and not recipe.signed:
             # An array is of the datatype that was sent, which JSON by `/invocations` does not say.
             return self.oracle.predict(lambda: sent_arrays(recipe.inputs, ask.rows), dict(ask.params or {}) or None)
-        if not recipe.signed and self._only_null(ask):
-            # A column of FP64 is one of numbers; of null alone JSON by `/invocations` does not say so.
-            return self.oracle.predict(lambda: sent_frame(recipe.inputs, ask.columns, ask.rows))
+        if not recipe.signed and ask.form != "json matrix" and self._only_null(ask):
+            return self._of_numbers(ask)
         rows = forms.equivalent(recipe, ask)
         rows = rows if recipe.tensors else replace(rows, rows=forms.times_alike(recipe, rows))
         return self.oracle.ask(forms.sent_of(recipe, rows))
 
     def _only_null(self, ask: Ask) -> bool:
-        """Whether a column of numbers with a fraction, which was sent by its name, holds nothing else."""
+        """Whether a column of numbers with a fraction holds nothing else."""
         doubles = {spec.get("name") for spec in self.built.recipe.inputs if spec["type"] == "double"}
-        return ask.form != "json matrix" and any(
-            name in doubles and all(row[i] is None for row in ask.rows) for i, name in enumerate(ask.columns)
-        )
+        return any(name in doubles and all(row[i] is None for row in ask.rows) for i, name in enumerate(ask.columns))
+
+    def _of_numbers(self, ask: Ask) -> Answer:
+        """MLflow's `predict`: FP64 is of numbers, and JSON by `/invocations` does not say so of null alone."""
+        return self.oracle.predict(lambda: sent_frame(self.built.recipe.inputs, ask.columns, ask.rows))
 
     def _compared(self, served: Served | Worker, ask: Ask, sent: forms.Sent, want: Answer | None) -> Compared:
         found = None
@@ -211,7 +212,7 @@ class Session:
             return None
         named = replace(ask, form="dataframe_split", columns=tuple(recipe.names))
         try:
-            want = self.oracle.ask(forms.sent_of(recipe, named))
+            want = self._of_numbers(named) if self._only_null(named) else self.oracle.ask(forms.sent_of(recipe, named))
         except CannotEncode:
             return None
         if want.verdict is Verdict.ANSWERED and self._compare(served, ask, want, got) is None:

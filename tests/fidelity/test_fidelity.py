@@ -27,7 +27,7 @@ from fidelity.misfit import misfits
 from fidelity.pyfuncs import NOT_BY_ROWS, NOT_BY_TENSORS
 from fidelity.session import Finding, findings, session
 from fidelity.shrink import shrink, size
-from fidelity.wanted import AS_MISSING, WANTED
+from fidelity.wanted import AS_MISSING, AS_TRAINED, WANTED
 from fidelity.worker import Worker
 
 AMOUNT = {"type": "double", "name": "amount", "required": True}
@@ -272,5 +272,6 @@ def test_a_column_of_fp64_is_one_of_numbers_also_where_all_of_them_are_null(monk
     recipe = Recipe("xgboost", "Booster", inputs=(AMOUNT,), signed=False)
     for form in ("json", "binary", "grpc"):
         assert one(recipe, Ask(form, ("amount",), ((None,), (None,)))) == []
+    assert one(recipe, Ask("json matrix", ("amount",), ((None,),)))[0].difference.kind == AS_TRAINED
     answering(monkeypatch, lambda data, scores: scores + 1)
     assert one(recipe, Ask("json", ("amount",), ((None,),)))[0].difference.kind == "another answer"
