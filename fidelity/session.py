@@ -101,7 +101,9 @@ class Session:
             return None
         if recipe.tensors and not recipe.signed:
             # An array is of the datatype that was sent, which JSON by `/invocations` does not say.
-            return self.oracle.predict(lambda: sent_arrays(recipe.inputs, ask.rows), dict(ask.params or {}) or None)
+            return self.oracle.predict(
+                lambda: sent_arrays(recipe.inputs, ask.columns, ask.rows), dict(ask.params or {}) or None
+            )
         if not recipe.signed and ask.form != "json matrix" and self._only_null(ask):
             return self._of_numbers(ask)
         rows = forms.equivalent(recipe, ask)

@@ -199,16 +199,16 @@ def tensors_of(inputs: Sequence[Spec], rows: Sequence[Sequence[JSON]]) -> Any:
     return arrays[None] if list(arrays) == [None] else arrays
 
 
-def sent_arrays(inputs: Sequence[Spec], rows: Sequence[Sequence[JSON]]) -> Any:
-    """What a model without a signature gets of tensors: an array, or the columns of a DataFrame. A value that is not of
-    its datatype raises ValueError, TypeError or OverflowError."""
-    arrays = {
-        spec.get("name"): _sent(spec["tensor-spec"]["dtype"], [row[i] for row in rows]) for i, spec in enumerate(inputs)
-    }
+def sent_arrays(inputs: Sequence[Spec], columns: Sequence[str | None], rows: Sequence[Sequence[JSON]]) -> Any:
+    """What a model without a signature gets of tensors: an array, or the columns of a DataFrame. One of a name that the
+    recipe does not have is sent as float64. A value that is not of its datatype raises ValueError, TypeError or
+    OverflowError."""
+    dtypes = {spec.get("name"): str(spec["tensor-spec"]["dtype"]) for spec in inputs}
+    arrays = {name: _sent(dtypes.get(name, "float64"), [row[i] for row in rows]) for i, name in enumerate(columns)}
     if len(arrays) == 1:
         return next(iter(arrays.values()))
-    columns = {name: array.reshape(len(array)) for name, array in arrays.items()}
-    return pd.DataFrame({name: array.tolist() if array.dtype.kind == "U" else array for name, array in columns.items()})
+    flat = {name: array.reshape(len(array)) for name, array in arrays.items()}
+    return pd.DataFrame({name: array.tolist() if array.dtype.kind == "U" else array for name, array in flat.items()})
 
 
 def _sent(dtype: str, values: list[JSON]) -> Any:
