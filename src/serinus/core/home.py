@@ -9,6 +9,9 @@ from pathlib import Path
 FORMAT = 1
 """Of the home's layout; another number is another version's home."""
 
+ENVIRONMENT_FACTS = "environment.json"
+"""In the directory of an environment: what it was made as, its base interpreter included. Written last, by Serinus."""
+
 # sockaddr_un holds 108 bytes with the closing zero; the longest name in `sockets` is `r/<12 hex>.sock.new`.
 _LONGEST_SOCKET_DIRECTORY = 107 - len("/r/0123456789ab.sock.new")
 

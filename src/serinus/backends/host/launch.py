@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -12,10 +13,12 @@ from pathlib import Path
 
 import serinus_runtime
 
-from serinus.core.home import Home
+from serinus.core.home import ENVIRONMENT_FACTS, Home
 
 # First on the path: it holds nothing but the one package, which the environment may hold in another version.
-_ENTRY = "import sys; sys.path.insert(0, {runtime!r}); from serinus_runtime.{module} import main; main()"
+_ENTRY = "import sys; sys.path.insert(0, {runtime!r}); {inside}from serinus_runtime.{module} import main; main()"
+# As `site` finds them in a virtual environment, which it looks at only after the confinement.
+_INSIDE = "sys.executable, sys.prefix, sys.exec_prefix = {python!r}, {root!r}, {root!r}; "
 
 _ONE_THREAD = (
     "OMP_NUM_THREADS",
@@ -32,15 +35,44 @@ _PASSED_ON = ("TZ", "OPENBLAS_CORETYPE")
 """Old builds of OpenBLAS crash on processors that are newer than they, unless told which one to take it for."""
 
 
+def base(python: Path) -> Path:
+    """The interpreter that is started for `python`: of an environment that Serinus made, the installation's own, which
+    lies outside and was recorded when the environment was made; else `python` itself. Nothing of the environment is
+    read before the confinement. Raises OSError: there is none.
+    """
+    facts = root(python) / ENVIRONMENT_FACTS
+    try:
+        descriptor = os.open(facts, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return python
+    with os.fdopen(descriptor) as file:
+        recorded = json.load(file).get("interpreter")
+    # Environments of earlier versions have no record. Packages bring no links, so this one is uv's.
+    found = Path(recorded) if recorded else python.resolve()
+    if found.is_relative_to(root(python).resolve()):
+        raise OSError(
+            errno.EPERM, "its environment has an interpreter of its own; deploy the version again", str(python)
+        )
+    return found
+
+
+def root(python: Path) -> Path:
+    """The directory of the environment that `python` is the interpreter of."""
+    return python.absolute().parent.parent
+
+
 def command(python: Path, runtime: Path, module: str, *arguments: str) -> list[str]:
-    """Runs `serinus_runtime.<module>` from the staged `runtime` in `python`, whatever is installed there.
+    """Runs `serinus_runtime.<module>` from the staged `runtime` in the environment of `python`, whatever is installed
+    there. Raises OSError: it has no interpreter.
 
     Isolated (`-I`) and without `site` (`-S`): the `.pth` files of the model's packages are code, which the runtime
     lets run only after it has confined itself; unbuffered (`-u`) and with `faulthandler`, so that the log has a
     model's last words.
     """
-    entry = _ENTRY.format(runtime=str(runtime), module=module)
-    return [str(python), "-I", "-S", "-u", "-X", "faulthandler", "-c", entry, *arguments]
+    started = base(python)
+    inside = "" if started == python else _INSIDE.format(python=str(python), root=str(root(python)))
+    entry = _ENTRY.format(runtime=str(runtime), module=module, inside=inside)
+    return [str(started), "-I", "-S", "-u", "-X", "faulthandler", "-c", entry, *arguments]
 
 
 def environment(python: Path, scratch: Path) -> dict[str, str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from serinus.backends.host import launch
+
 _SYSTEM = (
     "/usr",
     "/lib",
@@ -27,25 +29,21 @@ def readable(home: Path, python: Path, *own: Path) -> Sequence[str]:
 
     Nothing but the environment, `own` and what lies in them is readable inside `home`, wherever the home lies.
     """
-    wanted = [*own, _environment(python), *_interpreter(python), *map(Path, _SYSTEM)]
+    wanted = [*own, _environment(python), *_interpreter(launch.base(python)), *map(Path, _SYSTEM)]
     hidden = home.resolve()
     return sorted({str(part) for tree in wanted if tree.exists() for part in _without(hidden, tree)})
 
 
 def _environment(python: Path) -> Path:
     """The directory of the virtual environment, or the interpreter alone where it is in none."""
-    root = python.absolute().parent.parent
+    root = launch.root(python)
     return root if (root / "pyvenv.cfg").exists() else python
 
 
-def _interpreter(python: Path) -> Iterator[Path]:
+def _interpreter(base: Path) -> Iterator[Path]:
     """Where the interpreter itself and its standard library lie. Its parts, not its prefix, which may be `/`."""
-    config = _environment(python) / "pyvenv.cfg"
-    binaries = python.resolve().parent
-    if config.exists():
-        entries = dict(line.split(" = ", 1) for line in config.read_text().splitlines() if " = " in line)
-        binaries = Path(entries.get("home", binaries)).resolve()
-    yield from (binaries.parent / part for part in ("bin", "lib", "lib64", "share", "ssl"))
+    prefix = base.resolve().parent.parent
+    yield from (prefix / part for part in ("bin", "lib", "lib64", "share", "ssl"))
 
 
 def _without(hidden: Path, tree: Path) -> Iterator[Path]:

@@ -194,10 +194,15 @@ class Trials:
                 zygotes.give_back(zygote)
 
     def _config(self, python: Path, artifact: Path, scratch: Path, *also: Path) -> dict[str, Any]:
+        """Raises _Failed."""
+        try:
+            may_read = readable(self._home.path, python, artifact, *also, *launch.code(self._runtime))
+        except OSError as error:
+            raise _Failed(str(error.strerror)) from error
         return {
             "artifact": str(artifact),
             "rows": None,
-            "readable": readable(self._home.path, python, artifact, *also, *launch.code(self._runtime)),
+            "readable": may_read,
             "scratch": str(scratch),
             "confine": launch.confined(self._home),
             "score_output": None,

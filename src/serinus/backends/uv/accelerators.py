@@ -9,13 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from serinus.backends.uv import bytecode
+from serinus.backends.uv.bytecode import Bytecode
 from serinus.backends.uv.command import Uv
 from serinus.backends.uv.interpreters import Interpreter
 from serinus.core.errors import SerinusError
@@ -32,10 +31,10 @@ _AGAIN = 600.0
 class Accelerators:
     """Below `directory`, where the environments are."""
 
-    def __init__(self, uv: Uv, directory: Path) -> None:
+    def __init__(self, uv: Uv, directory: Path, bytecode: Bytecode) -> None:
         self._uv = uv
         self._directory = directory / "accelerators"
-        self._kept = directory / "bytecode"
+        self._bytecode = bytecode
 
     def link(
         self, environment: Path, interpreter: Interpreter, say: Callable[[str], None], keep_open: Sequence[int] = ()
@@ -72,7 +71,7 @@ class Accelerators:
             temporary.chmod(0o755)
             with contextlib.suppress(FileExistsError):
                 temporary.rename(place)
-        except (SerinusError, OSError, subprocess.CalledProcessError) as error:
+        except (SerinusError, OSError) as error:
             failed.touch()
             why = error.message if isinstance(error, SerinusError) else type(error).__name__
             say(f"goes without accelerators: {why}")
@@ -85,8 +84,7 @@ class Accelerators:
             "pip", "install", "--target", target, "--python", interpreter.path, "--requirements", _LOCK,
             "--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-python-downloads", keep_open=keep_open,
         )  # fmt: skip
-        command: list[str | Path] = [interpreter.path, "-I", "-S", bytecode.__file__, target, self._kept]
-        subprocess.run(command, check=True, capture_output=True, pass_fds=tuple(keep_open))
+        self._bytecode.provide(target, interpreter, keep_open)
 
     def _sweep(self) -> None:
         for left in self._directory.glob(f"{_BUILDING}*"):

@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -15,14 +14,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from serinus.backends.uv import bytecode
+from serinus.backends.uv import own_files
 from serinus.backends.uv.accelerators import Accelerators
+from serinus.backends.uv.bytecode import Bytecode
 from serinus.backends.uv.command import Uv
 from serinus.backends.uv.locking import Lock, Wanted
-from serinus.core.errors import Unavailable
+from serinus.core.home import ENVIRONMENT_FACTS
 from serinus.core.values import Environment
 
-MARKER = "environment.json"
+MARKER = ENVIRONMENT_FACTS
 """Written last, so an environment that has it is whole."""
 LOCK = "requirements.lock"
 _BUILDING = ".building"
@@ -35,11 +35,13 @@ class Builder:
     digest, which uv inherits: after a kill the next builder waits until also an orphaned uv is gone, then starts over.
     """
 
-    def __init__(self, uv: Uv, directory: Path, *, accelerate: bool = True) -> None:
-        """`accelerate`: whether environments get a link to what makes workers quicker."""
+    def __init__(self, uv: Uv, directory: Path, *, accelerate: bool = True, confined: bool = True) -> None:
+        """`accelerate`: whether environments get a link to what makes workers quicker. `confined`: whether what reads
+        packages, or builds them, is confined as models are."""
         self._uv = uv
         self._directory = directory
-        self._accelerators = Accelerators(uv, directory) if accelerate else None
+        self._bytecode = Bytecode(directory / "bytecode", confined)
+        self._accelerators = Accelerators(uv, directory, self._bytecode) if accelerate else None
 
     def build(self, lock: Lock, wanted: Wanted, say: Callable[[str], None]) -> Environment:
         """The environment of `lock`. Raises Unbuildable (a package does not install), Unavailable, or OSError."""
@@ -72,7 +74,8 @@ class Builder:
         shutil.rmtree(temporary, ignore_errors=True)
         try:
             self._install(temporary, lock, wanted, say, descriptor)
-            self._compile(temporary, say, descriptor)
+            self._compile(temporary, lock, say, descriptor)
+            own_files.protect(temporary)
             _mark(temporary / MARKER, lock)
             shutil.rmtree(place, ignore_errors=True)  # one whose interpreter is gone
             temporary.rename(place)
@@ -86,28 +89,29 @@ class Builder:
             "venv", temporary, "--python", lock.interpreter.path, "--relocatable", "--no-project",
             "--no-python-downloads", keep_open=(descriptor,),
         )  # fmt: skip
-        locked = temporary / LOCK
-        locked.write_text(lock.text)
-        with tempfile.NamedTemporaryFile("w", suffix=".txt") as options:  # 0600: it may hold credentials
+        made = own_files.made(temporary)
+        with (
+            tempfile.TemporaryDirectory(prefix="serinus-") as scratch,
+            tempfile.NamedTemporaryFile("w", suffix=".txt", dir=scratch) as options,  # 0600: it may hold credentials
+        ):
             options.write("\n".join(wanted.sources))
             options.flush()
+            locked = Path(scratch, LOCK)
+            locked.write_text(lock.text)
             hashes = "--verify-hashes" if lock.unhashed else "--require-hashes"
             self._uv.run(
                 "pip", "sync", options.name, locked, "--python", temporary / "bin" / "python", hashes,
                 "--no-python-downloads", *wanted.building, say=say, keep_open=(descriptor,),
             )  # fmt: skip
+        own_files.check(temporary, made)
+        own_files.write(temporary, lock.interpreter)
+        (temporary / LOCK).write_text(lock.text)
 
-    def _compile(self, temporary: Path, say: Callable[[str], None], descriptor: int) -> None:
+    def _compile(self, temporary: Path, lock: Lock, say: Callable[[str], None], descriptor: int) -> None:
         """A confined worker cannot write bytecode, so what is not compiled now is compiled at every start."""
         say("compiling bytecode")  # of a large environment it takes a minute
-        python = temporary / "bin" / "python"
         (packages,) = temporary.glob("lib/python*/site-packages")
-        command: list[str | Path] = [python, "-I", "-S", bytecode.__file__, packages, self._directory / "bytecode"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, pass_fds=(descriptor,))
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["it was killed"])[-1]
-            raise Unavailable(f"the environment's bytecode could not be compiled: {last}.", delay=30)
-        files, compiled = done.stdout.split()
+        files, compiled = self._bytecode.provide(packages, lock.interpreter, (descriptor,))
         say(f"bytecode of {files} files: {compiled} compiled, the others shared with other environments")
 
     @contextmanager
@@ -151,6 +155,7 @@ def _whole(place: Path) -> bool:
 def _mark(marker: Path, lock: Lock) -> None:
     facts: dict[str, Any] = {
         "digest": lock.digest,
+        "interpreter": str(lock.interpreter.path),
         "python": lock.interpreter.text,
         "platform": lock.interpreter.platform,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Sequence
@@ -16,15 +17,16 @@ from serinus.backends.uv.words import explain
 LONGEST_SECONDS = 3600.0
 """For one call: the largest wheels over a slow line, or a build from source."""
 
-# Of the process that runs Serinus, and wrong for a model's environment.
-_NOT_INHERITED = frozenset(
-    {
-        "CONDA_PREFIX", "PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "UV_BUILD_CONSTRAINT", "UV_CONSTRAINT",
-        "UV_EXCLUDE", "UV_EXCLUDE_NEWER", "UV_OVERRIDE", "UV_PRERELEASE", "UV_PROJECT", "UV_PROJECT_ENVIRONMENT",
-        "UV_PYTHON", "UV_RESOLUTION", "UV_WORKING_DIR", "VIRTUAL_ENV",
-        "COLUMNS",  # of the operator's terminal: what uv says is read by us, who need its lines whole
-    }
-)  # fmt: skip
+# All that uv gets of the variables of the process that runs Serinus: where packages come from, how to get there, and
+# where uv keeps what is its own. Whatever else is in them, credentials among it, is nobody's business here.
+_HANDED_ON = re.compile(
+    r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|XDG_(CACHE|CONFIG|DATA)_(HOME|DIRS)|NETRC|SSL_CERT_(FILE|DIR)"
+    r"|(HTTPS?|ALL|NO)_PROXY|(https?|all|no)_proxy|RUST_LOG|RUST_BACKTRACE"
+    r"|UV_(DEFAULT_)?INDEX(_\w+)?|UV_EXTRA_INDEX_URL|UV_FIND_LINKS|UV_NO_INDEX|UV_INSECURE_HOST|UV_KEYRING_PROVIDER"
+    r"|UV_CACHE_DIR|UV_NO_CACHE|UV_CONFIG_FILE|UV_NO_CONFIG|UV_CREDENTIALS_DIR|UV_HTTP_\w+|UV_REQUEST_TIMEOUT"
+    r"|UV_CONCURRENT_\w+|UV_LINK_MODE|UV_NATIVE_TLS|UV_SYSTEM_CERTS|UV_OFFLINE|UV_PYTHON_(INSTALL_DIR|INSTALL_MIRROR"
+    r"|DOWNLOADS_JSON_URL|CACHE_DIR)|UV_PYPY_INSTALL_MIRROR"
+)
 _SOON = {"UV_HTTP_CONNECT_TIMEOUT": "10", "UV_HTTP_RETRIES": "1"}
 """Unless the user has chosen otherwise; whoever builds tries again."""
 _PROGRESS = ("Downloading", "Building", "Prepared", "Installed")
@@ -87,4 +89,4 @@ def _give_way(pid: int) -> None:
 
 
 def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    return {name: value for name, value in os.environ.items() if _HANDED_ON.fullmatch(name)}

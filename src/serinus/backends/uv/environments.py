@@ -43,7 +43,8 @@ class UvEnvironments:
 
     `interpreters`: more Python interpreters than are found by themselves. `always`: packages that every environment
     must have, added where the requirements do not name them or a slimmer variant (`mlflow-skinny`).
-    `build_from_source`: whether a package without a wheel may be built, which runs its code unconfined, as pip does.
+    `build_from_source`: whether a package without a wheel may be built, which runs its code, confined.
+    `confined`: whether what reads packages, or builds them, is confined as models are.
     `accelerate`: whether environments get what makes workers quicker, beside the model's packages.
     `indexes`: addresses of package indexes that requirements may name, with the credentials that they need. The index
     that uv is set up with needs none of this.
@@ -56,14 +57,15 @@ class UvEnvironments:
         interpreters: Sequence[Path] = (),
         uv: Path | None = None,
         always: Sequence[str] = ("mlflow",),
-        build_from_source: bool = True,
+        build_from_source: bool = False,
+        confined: bool = True,
         accelerate: bool = True,
         indexes: Collection[str] = (),
     ) -> None:
         command = Uv(uv)
         self._interpreters = Interpreters(command, directory / "interpreters.json", interpreters)
         self._locks = Locks(command, directory / "resolved")
-        self._builder = Builder(command, directory, accelerate=accelerate)
+        self._builder = Builder(command, directory, accelerate=accelerate, confined=confined)
         self._allowed = Allowed(indexes)
         self._always = tuple(always)
         self._build_from_source = build_from_source

@@ -38,6 +38,11 @@ class Wanted:
         """Raises Unbuildable: a folder or source archive, whose build would run code that came with the model, and
         run it unconfined."""
         for line in lines:
+            if "${" in line:
+                raise Unbuildable(
+                    f"the requirement '{without_credentials(line)}' names a variable, and none is put in its place.",
+                    hint="Write out what the model needs and log it again.",
+                )
             if re.match(r"(-e|--editable)\b", line) or (_LOCAL.search(line) and not _WHEEL.search(line)):
                 shown = without_credentials(line)
                 raise Unbuildable(

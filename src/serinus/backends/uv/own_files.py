@@ -1,0 +1,102 @@
+"""The files that make a directory an environment: Serinus' own, whatever the packages in it bring.
+
+A wheel may put files anywhere in an environment (`.data/data/`). Nothing unconfined ever reads or runs them: the
+interpreter that is started is the installation's own. Inside the confinement, too, these files are as they were made.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from serinus.backends.uv.interpreters import Interpreter
+from serinus.core.errors import Unbuildable
+from serinus.core.home import ENVIRONMENT_FACTS
+
+_OWN = ("pyvenv.cfg", ENVIRONMENT_FACTS, "requirements.lock", "accelerators", "lib64")
+_NOT_KEPT = ("activate", "deactivate", "pydoc", "python")
+"""First parts of names in `bin/`: uv's, and interpreters."""
+_LARGEST_RECORD = 16 << 20
+
+
+def made(environment: Path) -> Mapping[str, object]:
+    """What the own files of an environment are before anything is installed in it."""
+    return {name: _seen(environment / name) for name in (*_OWN, "bin/python", "bin/python3")}
+
+
+def check(environment: Path, before: Mapping[str, object]) -> None:
+    """Raises Unbuildable where a package has brought one of them."""
+    for name, seen in before.items():
+        if _seen(environment / name) != seen:
+            raise Unbuildable(
+                f"{_bringer(environment, name)} brings a file of the environment itself: {name}",
+                hint="A package has no reason to do that. Find out who published it.",
+            )
+
+
+def write(environment: Path, interpreter: Interpreter) -> None:
+    """Writes them anew, with links to the base interpreter and no others."""
+    for name in _OWN:
+        _remove(environment / name)
+    binaries = environment / "bin"
+    if binaries.is_symlink() or not binaries.is_dir():
+        _remove(binaries)
+        binaries.mkdir()
+    for entry in list(os.scandir(binaries)):
+        if entry.name.startswith(_NOT_KEPT) or not entry.is_file(follow_symlinks=False):
+            _remove(Path(entry.path))
+    (binaries / "python").symlink_to(interpreter.path)
+    for name in ("python3", f"python{interpreter.version[0]}.{interpreter.version[1]}"):
+        (binaries / name).symlink_to("python")
+    (environment / "lib64").symlink_to("lib")
+    (environment / "pyvenv.cfg").write_text(
+        f"home = {interpreter.path.parent}\n"
+        "include-system-site-packages = false\n"
+        f"version = {interpreter.text}\n"
+        f"executable = {interpreter.path}\n"
+    )
+
+
+def protect(environment: Path) -> None:
+    """Takes away the right to write to the files, for whom modes count; and links that a package has brought. The
+    directories stay, so that whoever owns the home can remove them."""
+    own = {environment / "lib64", *(environment / "bin").iterdir()}
+    for directory, names, files in os.walk(environment):
+        for name in (*names, *files):
+            path = Path(directory, name)
+            seen = path.lstat()
+            if stat.S_ISLNK(seen.st_mode):
+                if path not in own:
+                    path.unlink()
+            elif stat.S_ISREG(seen.st_mode) and seen.st_mode & 0o222:
+                path.chmod(stat.S_IMODE(seen.st_mode) & ~0o222)
+
+
+def _seen(path: Path) -> object:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode
+
+
+def _bringer(environment: Path, name: str) -> str:
+    """The package in whose list of files it is."""
+    for record in sorted(environment.glob("lib/python*/site-packages/*.dist-info/RECORD")):
+        packages = record.parent.parent
+        with record.open(encoding="utf-8", errors="replace", newline="") as file:
+            for row in csv.reader(file.read(_LARGEST_RECORD).splitlines()):
+                if row and os.path.normpath(packages / row[0]) == str(environment / name):
+                    return record.parent.name.removesuffix(".dist-info").replace("-", "==", 1)
+    return "a package"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,160 @@
+"""Packages that bring the files of the environment itself: nothing unconfined reads or runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import sys
+import sysconfig
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from serinus.backends.host import Trials
+from serinus.backends.host.trial_zygotes import TrialZygotes
+from serinus.backends.uv import UvEnvironments
+from serinus.core.errors import Unbuildable
+from serinus.core.home import Home
+from serinus.core.values import Environment, Requirements
+
+Prepare = Callable[[Mapping[str, str]], Environment]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "h")
+    for directory in home.directories:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.secret.write_text(secrets.token_hex(16))
+    home.token.write_text("t")
+    return home
+
+
+@pytest.fixture
+def prepare(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
+    """An environment with one package, which has these files."""
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    environments = UvEnvironments(home.environments, always=(), accelerate=False)
+
+    def prepared(files: Mapping[str, str]) -> Environment:
+        wheel = tmp_path / "scorer-1.0-py3-none-any.whl"
+        about = "scorer-1.0.dist-info"
+        with zipfile.ZipFile(wheel, "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+            archive.writestr(f"{about}/METADATA", "Metadata-Version: 2.1\nName: scorer\nVersion: 1.0\n")
+            archive.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+            archive.writestr(f"{about}/RECORD", "")
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        return environments.prepare(Requirements((str(wheel),), version), lambda _: None, lambda _: None)
+
+    return prepared
+
+
+def model(home: Home, code: str) -> Path:
+    artifact = home.artifacts / "model"
+    (artifact / "code").mkdir(parents=True)
+    (artifact / "code" / "by_hand.py").write_text(code)
+    flavor = {"loader_module": "by_hand", "code": "code"}
+    (artifact / "MLmodel").write_text(json.dumps({"flavors": {"python_function": flavor}}))
+    return artifact
+
+
+TELLS = """
+import os, scorer, sys
+
+def attempt(path):
+    try:
+        open(path, "a").close()
+    except OSError as error:
+        return type(error).__name__
+    return "written"
+
+def _load_pyfunc(path):
+    packages = os.path.dirname(scorer.__file__)
+    root = os.path.dirname(os.path.dirname(os.path.dirname(packages)))
+    tried = [attempt(os.path.join(root, name)) for name in ("pyvenv.cfg", "environment.json")]
+    inside = (sys.prefix, sys.executable) == (root, os.path.join(root, "bin", "python"))
+    raise RuntimeError(" ".join([str(inside), *tried, attempt(scorer.__file__)]))
+"""
+
+
+@pytest.mark.parametrize("name", ["pyvenv.cfg", "environment.json", "accelerators/orjson.py", "lib64/x"])
+def test_a_package_that_brings_a_file_of_the_environment_is_refused_by_its_name(prepare: Prepare, name: str) -> None:
+    files = {"scorer.py": "", f"scorer-1.0.data/data/{name}": "home = /nowhere\n"}
+    if name.startswith("lib64"):  # a link to lib, through which it may put what it likes there
+        assert prepare(files).python.exists()
+        return
+    with pytest.raises(Unbuildable, match=rf"brings a file of the environment itself: {name.split('/')[0]}"):
+        prepare(files)
+
+
+def test_the_package_is_named(prepare: Prepare) -> None:
+    with pytest.raises(Unbuildable, match=r"scorer==1\.0 brings a file of the environment itself: pyvenv\.cfg"):
+        prepare({"scorer.py": "", "scorer-1.0.data/data/pyvenv.cfg": "home = /nowhere\n"})
+
+
+@pytest.mark.parametrize("forked", [False, True])
+def test_what_is_started_is_the_base_interpreter_inside_the_environment(
+    prepare: Prepare, home: Home, *, forked: bool
+) -> None:
+    environment = prepare({"scorer.py": ""})
+    zygotes = TrialZygotes(home) if forked else None
+    said = Trials(home, zygotes=zygotes).loads(environment, model(home, TELLS))
+    if zygotes:
+        zygotes.close()
+    assert "True PermissionError PermissionError PermissionError" in (said or "")
+
+
+def test_an_environment_that_names_a_library_of_its_own_runs_nothing_of_it(
+    prepare: Prepare, home: Home, tmp_path: Path
+) -> None:
+    """As one that an earlier version of Serinus has built."""
+    proof, fake = tmp_path / "ran", tmp_path / "python"
+    library = Path(sysconfig.get_path("stdlib"))
+    left_out = shutil.ignore_patterns("test", "*-packages", "__pycache__", "idlelib", "tkinter", "config-*")
+    shutil.copytree(library, fake / "lib" / library.name, ignore=left_out, ignore_dangling_symlinks=True)
+    (fake / "bin").mkdir()
+    with (fake / "lib" / library.name / "encodings" / "__init__.py").open("a") as module:
+        module.write(f"\nimport posix\nposix.close(posix.open({str(proof)!r}, posix.O_CREAT | posix.O_WRONLY))\n")
+    environment = prepare({"scorer.py": ""})
+    root = environment.python.parents[1]
+    config = root / "pyvenv.cfg"
+    config.unlink()
+    config.write_text(f"home = {fake}/bin\n")
+    facts = json.loads((root / "environment.json").read_text())
+    del facts["interpreter"]
+    (root / "environment.json").unlink()
+    (root / "environment.json").write_text(json.dumps(facts))
+    said = Trials(home).loads(environment, model(home, TELLS))
+    assert "True PermissionError" in (said or "")
+    assert not proof.exists()
+    os.spawnv(os.P_WAIT, str(environment.python), [str(environment.python), "-I", "-S", "-c", ""])
+    assert proof.exists(), "so it would have told"
+
+
+def test_an_interpreter_inside_an_environment_is_not_started(prepare: Prepare, home: Home) -> None:
+    environment = prepare({"scorer.py": ""})
+    root = environment.python.parents[1]
+    (root / "environment.json").unlink()
+    (root / "environment.json").write_text("{}")
+    environment.python.unlink()
+    environment.python.write_text("#!/bin/sh\necho ran\n")
+    environment.python.chmod(0o755)
+    said = Trials(home).loads(environment, model(home, TELLS))
+    assert said == "its environment has an interpreter of its own; deploy the version again"
+
+
+def test_files_of_an_environment_cannot_be_written_and_hold_no_links(prepare: Prepare) -> None:
+    environment = prepare({"scorer.py": "", "scorer-1.0.data/scripts/tool": "#!python\nprint('tool')\n"})
+    root = environment.python.parents[1]
+    files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink() and path.parent != root]
+    assert files
+    assert [path for path in files if path.stat().st_mode & 0o222] == []
+    links = sorted(path.name for path in root.rglob("*") if path.is_symlink())
+    assert links == sorted(["lib64", "python", "python3", f"python{sys.version_info.major}.{sys.version_info.minor}"])
+    assert (root / "bin" / "tool").exists()
