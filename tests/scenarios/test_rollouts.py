@@ -442,6 +442,24 @@ def test_setting_the_alias_challenger_deploys_by_itself(serving: Lab) -> None:
     serving.everything_agrees_on("7")
 
 
+def test_a_version_that_makes_its_reader_fail_is_told_once_and_not_read_again(
+    serving: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving.register("7")
+    read: list[str] = []
+
+    def fails(model: str, version: str) -> None:
+        read.append(version)
+        raise RecursionError("maximum recursion depth exceeded")
+
+    monkeypatch.setattr(serving.engine, "_deploy_by_alias", fails)
+    serving.registry.alias[MODEL]["challenger"] = "7"
+    serving.run(60)
+    told = [event.text for event in serving.store.events(model=MODEL, limit=100) if event.kind == "challenger-refused"]
+    assert told == ["Version 7 cannot be read: RecursionError, see logs/control.log."]
+    assert read == ["7"]
+
+
 def test_an_aborted_version_stays_out_through_restarts_polls_and_its_alias(serving: Lab) -> None:
     serving.register("7", errors=0.05)
     serving.registry.alias[MODEL]["challenger"] = "7"

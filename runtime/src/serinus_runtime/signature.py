@@ -128,7 +128,7 @@ def read_mlmodel(artifact: Path) -> Mapping[str, Any]:
         raise StartFailure(f"there is no readable MLmodel file in the artifact ({error.strerror})") from error
     try:
         content = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         content = _yaml(text)
     if not isinstance(content, dict) or "flavors" not in content:
         raise StartFailure("the MLmodel file does not list flavors")
@@ -145,6 +145,8 @@ def _yaml(text: str) -> Any:
         ) from error
     try:
         return yaml.safe_load(text)
+    except RecursionError as error:
+        raise StartFailure("the MLmodel file is nested too deeply", environment=False) from error
     except yaml.YAMLError as error:
         raise StartFailure("the MLmodel file is not YAML") from error
 

@@ -87,9 +87,11 @@ class Engine:
                 self._tick_model(store.model(model), rollouts.get(model), placements)
             except TemporaryError as error:
                 self.trouble[model] = (str(error),)
-            except Exception:  # one model's fault must not stop the others
-                log.exception("reconciling %s failed", model)
-                self.trouble[model] = ("reconciling it failed; see logs/control.log",)
+            except Exception as error:  # one model's fault must not stop the others
+                failed = (f"reconciling it failed ({type(error).__name__}); see logs/control.log",)
+                if self.trouble.get(model) != failed:  # once, not with every tick
+                    log.exception("reconciling %s failed", model)
+                self.trouble[model] = failed
 
     # --- one model ---------------------------------------------------------------------------------------
 
@@ -194,8 +196,15 @@ class Engine:
         except TemporaryError:
             raise
         except SerinusError as error:
-            event = Event(self._world.clock.now(), model, None, "challenger-refused", str(error))
-            self._world.store.emit([event])
+            self._refuse_alias(model, str(error))
+        except Exception as error:  # a fault in reading that version: it is as it is, and not read again
+            log.exception("version %s of %s, asked for by alias, failed", version, model)
+            self._refuse_alias(
+                model, f"Version {version} cannot be read: {type(error).__name__}, see logs/control.log."
+            )
+
+    def _refuse_alias(self, model: str, why: str) -> None:
+        self._world.store.emit([Event(self._world.clock.now(), model, None, "challenger-refused", why)])
 
     # --- what waits for the present rollout to end --------------------------------------------------------
 

@@ -12,6 +12,8 @@ from serinus.core.errors import Unbuildable
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _CHUNK = 1 << 20
+_LONGEST_TEXT = 2 << 20
+"""Bytes of a file that is read as text here: hundreds of times what MLflow writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,21 @@ def walk(root: Path) -> Iterator[Path]:
                 yield path
             elif not path.is_dir():
                 raise Unbuildable(f"{path.relative_to(root).as_posix()} in the artifact is not an ordinary file.")
+
+
+def read_text(path: Path) -> str:
+    """Of a file that the model brings. Raises Unbuildable: it is longer than any such file is, or no text."""
+    with path.open("rb") as file:
+        content = file.read(_LONGEST_TEXT + 1)
+    if len(content) > _LONGEST_TEXT:
+        raise Unbuildable(
+            f"{path.name} in the artifact is longer than {_LONGEST_TEXT >> 20} MiB.",
+            hint="Log the model again with what it needs in files of its own.",
+        )
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise Unbuildable(f"{path.name} in the artifact is not UTF-8 text.", hint="Log the model again.") from error
 
 
 def inside(root: Path, relative: str, named_by: str) -> Path:

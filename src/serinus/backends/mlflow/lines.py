@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from serinus.backends.mlflow.files import inside
+from serinus.backends.mlflow.files import inside, read_text
 from serinus.core.errors import Unbuildable
 from serinus.core.redaction import address, without_credentials
 
@@ -15,6 +15,7 @@ _FILE = re.compile(r"(-r|--requirement|-c|--constraint)[\s=]*(\S+)$")
 _INDEX = re.compile(r"(-i|--index-url|--extra-index-url|--index|--default-index|-f|--find-links)[\s=]*(\S+)$")
 _KEPT = re.compile(r"--(?:pre|no-binary|only-binary)\b")
 """Options that say which files of a package are taken, not whose."""
+_MOST_FILES = 50
 _VARIABLE = re.compile(r"\$\{\w+\}")
 """Which pip and uv would replace by what this machine has under that name."""
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -40,12 +41,19 @@ class Lines:
     def __init__(self, root: Path, indexes: Collection[str] = ()) -> None:
         self._root = root
         self._indexes = frozenset(address(url) for url in indexes)
+        self._read = 0
         self.notes: list[str] = []
 
     def of_file(self, path: Path, seen: frozenset[Path] = frozenset()) -> Iterator[str]:
         """Of a requirements file and all that it includes."""
         if path in seen:
             return
+        self._read += 1
+        if self._read > _MOST_FILES:
+            raise Unbuildable(
+                f"The requirements in the artifact include each other more than {_MOST_FILES} times.",
+                hint="Put all that is required into one file, and log the model again.",
+            )
         for line in _raw(path):
             yield from self.of(line, path, seen | {path})
 
@@ -133,9 +141,6 @@ def host_of(text: str) -> str:
 
 def _raw(path: Path) -> list[str]:
     """Lines without comments and blanks, continued ones joined."""
-    try:
-        joined = re.sub(r"\\\r?\n", " ", path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError as error:
-        raise Unbuildable(f"{path.name} in the artifact is not UTF-8 text.", hint="Log the model again.") from error
+    joined = re.sub(r"\\\r?\n", " ", read_text(path).removeprefix("\ufeff"))
     stripped = (re.sub(r"(^|\s)#.*$", "", line).strip() for line in joined.splitlines())
     return [line for line in stripped if line]

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from serinus.backends.mlflow.files import inside
+from serinus.backends.mlflow.files import inside, read_text
 from serinus.core.errors import Unbuildable
 from serinus.core.values import Column
 
@@ -23,11 +23,38 @@ _FILE_FIELDS = ("data", "model_path", "python_model", "code")
 _LOG_AGAIN = "Log the model again and register that version."
 
 
+_DEEPEST = 50
+"""Levels of YAML or JSON; MLflow writes about ten."""
+
+
+class _TooDeep(Exception):
+    pass
+
+
+class _Loader(yaml.BaseLoader):
+    """Makes strings only, and stops before the parser's own recursion would."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise _TooDeep
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
 def parse_yaml(path: Path) -> Any:
-    """Every scalar stays a string: `python: 3.10` must not become 3.1. Raises Unbuildable where it is not YAML."""
+    """Every scalar stays a string: `python: 3.10` must not become 3.1. Raises Unbuildable where it is not YAML, or not
+    within the bounds of what MLflow writes."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 - makes strings only
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return yaml.load(read_text(path), Loader=_Loader)  # noqa: S506 - makes strings only
+    except _TooDeep as error:
+        raise Unbuildable(
+            f"{path.name} in the artifact is nested too deeply: more than {_DEEPEST} levels.", hint=_LOG_AGAIN
+        ) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         where = path.name if line is None else f"{path.name}:{line + 1}"
         raise Unbuildable(f"{where} in the artifact is not YAML.", hint=_LOG_AGAIN) from error
@@ -106,7 +133,7 @@ class MLmodel:
             return None
         try:
             return tuple(_column(entry, index) for index, entry in enumerate(json.loads(raw)))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Unbuildable(f"The signature in MLmodel cannot be read: its {side}.", hint=_LOG_AGAIN) from error
 
     @property
