@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 from typing import Iterable, Sequence
 
-from serinus_runtime import accelerators, landlock, seccomp
+from serinus_runtime import accelerators, landlock, seccomp, written
 from serinus_runtime.errors import StartFailure
 
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
@@ -47,8 +47,9 @@ _NO_THREADS = {
 
 
 def prepare(scratch: Path) -> None:
-    """A clean environment, with `scratch` as home, temporary and current directory. Before any library is imported."""
-    scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """A clean environment, with `scratch` as home, temporary and current directory. Before any library is imported.
+    StartFailure where `scratch` is a link, or no directory of this user's."""
+    descriptor = _opened(scratch, make=True)
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("LC_")}
     os.environ.clear()
     os.environ.update(kept)
@@ -57,7 +58,17 @@ def prepare(scratch: Path) -> None:
     os.environ.update(_QUIET)
     os.environ.update(_NO_THREADS)
     os.environ["MLFLOW_TRACKING_URI"] = (scratch / "mlruns").as_uri()
-    os.chdir(scratch)
+    os.fchdir(descriptor)
+    os.close(descriptor)
+
+
+def _opened(scratch: Path, *, make: bool = False) -> int:
+    try:
+        if make:
+            scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return written.opened(scratch)
+    except OSError as error:
+        raise StartFailure(f"its scratch directory is no plain directory of its own ({error.strerror})") from error
 
 
 _with_packages = False
@@ -96,11 +107,14 @@ def confine(
     _limit(memory)
     _process_control(_PR_SET_NO_NEW_PRIVS, 1)
     _process_control(_PR_SET_DUMPABLE, 0)
-    allowed = [(path, landlock.READ) for path in (*readable, *map(Path, _SYSTEM))]
+    allowed: list[tuple[Path | int, int]] = [(path, landlock.READ) for path in (*readable, *map(Path, _SYSTEM))]
     allowed.append((Path("/dev/null"), landlock.DEVICE))
     if scratch is not None:
-        allowed.append((scratch, landlock.WRITE))
+        descriptor = _opened(scratch)
+        allowed.append((descriptor, landlock.WRITE))
     landlock.restrict(allowed)
+    if scratch is not None:
+        os.close(descriptor)
     notes = []
     if version < 6:
         notes.append(f"Landlock ABI {version} does not cover signals to other processes; 6 does (Linux 6.12)")

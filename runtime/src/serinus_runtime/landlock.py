@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import stat
 from pathlib import Path
 from typing import Iterable
 
@@ -60,8 +61,8 @@ def abi() -> int:
         return 0
 
 
-def restrict(allowed: Iterable[tuple[Path, int]]) -> None:
-    """Confines this thread, and all that it starts from now on, to `allowed`: path -> rights below it.
+def restrict(allowed: Iterable[tuple[Path | int, int]]) -> None:
+    """Confines this thread, and all that it starts from now on, to `allowed`: path, or descriptor -> rights below it.
 
     Paths that do not exist are passed over: nothing can be done with them either way. TCP, signals to others and
     abstract Unix sockets are denied as far as the kernel can. Needs PR_SET_NO_NEW_PRIVS; raises OSError.
@@ -79,13 +80,13 @@ def restrict(allowed: Iterable[tuple[Path, int]]) -> None:
         os.close(ruleset)
 
 
-def _allow(ruleset: int, path: Path, rights: int) -> None:
+def _allow(ruleset: int, path: Path | int, rights: int) -> None:
     try:
-        parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        parent = os.dup(path) if isinstance(path, int) else os.open(path, os.O_PATH | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return
     try:
-        rule = _PathBeneath(rights if path.is_dir() else rights & _OF_A_FILE, parent)
+        rule = _PathBeneath(rights if stat.S_ISDIR(os.fstat(parent).st_mode) else rights & _OF_A_FILE, parent)
         _call(
             _ADD_RULE, ctypes.c_int(ruleset), ctypes.c_int(_RULE_PATH_BENEATH), ctypes.byref(rule), ctypes.c_uint32(0)
         )

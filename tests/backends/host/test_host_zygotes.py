@@ -84,7 +84,9 @@ class Zygotic:
         return self.hosted.until(name, PlacementState.READY)
 
     def scratch(self, placement):
-        return self.hosted.home.scratch / key(self.python) / placement.release
+        """In its zygote's, or of its own."""
+        forked = self.hosted.home.scratch / key(self.python) / placement.release
+        return forked if forked.exists() else self.hosted.home.scratch / "own" / placement.release
 
     def told(self, placement):
         """What the model has found out while it was loaded."""

@@ -139,7 +139,8 @@ class Host:
     async def _leave(self, keeper: Keeper) -> None:
         await keeper.stop()
         for release in (keeper.placed, keeper.release):
-            await asyncio.to_thread(shutil.rmtree, self._launcher.scratch(release), ignore_errors=True)
+            for scratch in (self._launcher.scratch(release), self._launcher.own_scratch(release)):
+                await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
 
     async def _see_off(self, worker: Worker) -> None:
         await worker.process.stop(self._limits.grace)

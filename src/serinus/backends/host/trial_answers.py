@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, JsonValue, NonNegativeInt, StringConstraints
+from serinus_runtime import written
 
 from serinus.core.values import Question, ReadRows, Rehearsal, VersionDifference, Warned
 
@@ -90,9 +91,7 @@ def rehearsal_of(answer: Mapping[str, Any]) -> Rehearsal:
 
 def read_rows(file: Path, most_bytes: int) -> ReadRows:
     """What the reader has written. Raises ValueError, OSError."""
-    if file.is_symlink() or not file.is_file() or file.stat().st_size > most_bytes:
-        raise ValueError("no file of rows")
-    table = _Table.model_validate_json(file.read_bytes())
+    table = _Table.model_validate_json(written.content(file, most_bytes))
     if any(len(row) != len(table.columns) for row in table.rows):
         raise ValueError("rows of other lengths")
     return ReadRows(tuple(table.columns), table.rows, _finite(table.scores), _finite(table.labels))

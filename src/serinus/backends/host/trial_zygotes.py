@@ -66,16 +66,19 @@ class TrialZygote:
         self.usable = True
         """Until a method has raised OSError."""
         home.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._directory = tempfile.TemporaryDirectory(dir=home.scratch, prefix=".trials-", ignore_cleanup_errors=True)
-        self.scratch = Path(self._directory.name)
-        """Trials may write to directories in it, and to no other."""
+        self._directory = Path(tempfile.mkdtemp(dir=home.scratch, prefix=".trials-"))
+        self.scratch, self.given, self.beside = (self._directory / name for name in ("scratch", "given", "beside"))
+        """Trials write to directories in the first, which they make themselves, and read in the second; the third is
+        for those that it could not fork."""
+        for path in (self.scratch, self.given, self.beside):
+            path.mkdir(mode=0o700)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
                 self._process = self._spawn(home, runtime, theirs.fileno())
         except OSError:
             self._control.close()
-            self._directory.cleanup()
+            shutil.rmtree(self._directory, ignore_errors=True)
             raise
         try:
             limits.put_on(self._process.pid)
@@ -104,7 +107,7 @@ class TrialZygote:
         self._control.close()
         self._process.kill()  # it holds nothing that could be lost
         self._process.wait()
-        self._directory.cleanup()
+        shutil.rmtree(self._directory, ignore_errors=True)
 
     def _end(self, pid: int, seconds: float) -> int:
         try:
@@ -119,7 +122,7 @@ class TrialZygote:
         config = {
             "control_fd": control,
             "artifact": str(self.artifact),
-            "readable": readable(home.path, self.python, self.artifact, *launch.code(runtime)),
+            "readable": readable(home.path, self.python, self.artifact, self.given, *launch.code(runtime)),
             "scratch": str(self.scratch),
             "confine": launch.confined(home),
         }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
+
+from serinus_runtime import written
 
 from serinus.backends.host import launch
 from serinus.backends.host.last_words import last_words, why_ended
@@ -29,6 +32,21 @@ _LONGEST_ANSWER = 64 * 1024 * 1024
 _LONGEST_REASON = 2000
 _ROWS_ASKED, _ROWS_TOGETHER = 50, 1_000
 """Of an example or a file, for the first question. Rows that belong together are not asked in part."""
+
+
+@dataclass(slots=True)
+class _Place:
+    """Of one process of a model."""
+
+    given: Path
+    """What it is told is in files there. Nothing confined writes to it."""
+    scratch: Path
+    """All that it may write to. Nothing of ours is written there."""
+
+    def save(self, name: str, content: Mapping[str, Any]) -> str:
+        path = self.given / f"{name}.json"
+        path.write_text(json.dumps(content))
+        return str(path)
 
 
 class _Failed(Exception):
@@ -68,17 +86,17 @@ class Trials:
     def scan(self, artifact: Path) -> Mapping[str, Any]:
         """Raises Unbuildable where the files cannot be scanned."""
         try:
-            with _scratch(self._home.scratch) as scratch:
+            with self._own_place() as place:
                 # Nothing of the artifact is loaded, so its own environment is not needed, nor there yet.
-                return self._run(Path(sys.executable), scratch, "scan", str(artifact))
+                return self._run(Path(sys.executable), place, "scan", str(artifact))
         except _Failed as error:
             raise Unbuildable(f"The model's files cannot be scanned: {error}") from error
 
     def loads(self, environment: Environment, artifact: Path) -> str | None:
         try:
-            with self._place(environment.python, artifact, first=True) as (scratch, zygote):
-                config = self._config(environment.python, artifact, scratch)
-                self._run(environment.python, scratch, "reference", _saved(scratch, "config", config), zygote)
+            with self._place(environment.python, artifact, first=True) as (place, zygote):
+                config = self._config(environment.python, artifact, place)
+                self._run(environment.python, place, "reference", config, zygote)
         except _Failed as error:
             if not error.environment:
                 raise Unbuildable(f"The model does not load: {error}.") from error
@@ -94,10 +112,10 @@ class Trials:
         score_output: str | None,
     ) -> Sequence[float | None]:
         try:
-            with self._place(python, artifact) as (scratch, zygote):
-                table = _saved(scratch, "rows", {"columns": list(columns), "rows": [list(row) for row in rows]})
-                config = self._config(python, artifact, scratch) | {"rows": table, "score_output": score_output}
-                answer = self._run(python, scratch, "reference", _saved(scratch, "config", config), zygote)
+            with self._place(python, artifact) as (place, zygote):
+                table = place.save("rows", {"columns": list(columns), "rows": [list(row) for row in rows]})
+                config = self._config(python, artifact, place) | {"rows": table, "score_output": score_output}
+                answer = self._run(python, place, "reference", config, zygote)
         except _Failed as error:
             raise Unbuildable(f"The model's own predict gives no scores for the rows: {error}") from error
         scores = answer.get("scores")
@@ -109,14 +127,14 @@ class Trials:
         python, artifact = release.python, release.artifact_path
         settings = release.settings
         try:
-            with self._place(python, artifact) as (scratch, zygote):
-                rows = None if given is None else _saved(scratch, "rows", asdict(given))
-                config = self._config(python, artifact, scratch) | {
+            with self._place(python, artifact) as (place, zygote):
+                rows = None if given is None else place.save("rows", asdict(given))
+                config = self._config(python, artifact, place) | {
                     "rows": rows,
                     "score_output": settings.score_output,
                     "most_rows": _ROWS_TOGETHER if settings.rows == "together" else _ROWS_ASKED,
                 }
-                answer = self._run(python, scratch, "rehearse", _saved(scratch, "config", config), zygote)
+                answer = self._run(python, place, "rehearse", config, zygote)
         except _Failed as error:
             raise Unbuildable(f"The model does not load: {error}") from error
         try:
@@ -135,11 +153,11 @@ class Trials:
         python = Path(sys.executable)
         limits = FileLimits()
         try:
-            with _scratch(self._home.scratch) as scratch:
-                config = self._config(python, file, scratch) | limits.config() | wanted | {"file": str(file)}
+            with self._own_place() as place:
+                config = self._config(python, file, place) | limits.config() | wanted | {"file": str(file)}
                 trial = TrialLimits(limits.seconds, limits.memory_bytes, limits.result_bytes)
-                self._run(python, scratch, "rows_file", _saved(scratch, "config", config), limits=trial)
-                return read_rows(scratch / "rows.json", limits.result_bytes)
+                self._run(python, place, "rows_file", config, limits=trial)
+                return read_rows(place.scratch / "rows.json", limits.result_bytes)
         except _Failed as error:
             raise InvalidInput(f"{file.name} was not read: {error}") from error
         except (ValueError, OSError) as error:
@@ -156,14 +174,14 @@ class Trials:
 
         A dict of `config` is given as a file.
         """
-        with self._place(python, artifact) as (scratch, zygote):
-            given = {key: _saved(scratch, key, v) if isinstance(v, Mapping) else v for key, v in config.items()}
-            whole = self._config(python, artifact, scratch, *also) | given
+        with self._place(python, artifact) as (place, zygote):
+            given = {key: place.save(key, v) if isinstance(v, Mapping) else v for key, v in config.items()}
             try:
-                answer = self._run(python, scratch, module, _saved(scratch, "config", whole), zygote)
+                whole = self._config(python, artifact, place, *also) | given
+                answer = self._run(python, place, module, whole, zygote)
             except _Failed as error:
                 raise Unbuildable(str(error)) from error
-            yield answer, scratch
+            yield answer, place.scratch
 
     def rescore(self, release: Release, requests: Sequence[AnsweredRequest]) -> Rescored:
         asked = [{"columns": request.columns, "rows": request.rows} for request in requests]
@@ -180,30 +198,44 @@ class Trials:
     # ------------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _place(self, python: Path, artifact: Path, *, first: bool = False) -> Iterator[tuple[Path, TrialZygote | None]]:
-        """A directory for one process of the model, and what it may be forked from. `first`: others will follow."""
+    def _place(
+        self, python: Path, artifact: Path, *, first: bool = False
+    ) -> Iterator[tuple[_Place, TrialZygote | None]]:
+        """For one process of the model, and what it may be forked from. `first`: others will follow."""
         zygotes = self._zygotes
         zygote = zygotes.take(python, artifact) if zygotes else None
         if zygotes and first and zygote is None:
             zygote = zygotes.start(python, artifact, self._limits)
         try:
-            with _scratch(zygote.scratch if zygote else self._home.scratch) as scratch:
-                yield scratch, zygote
+            if zygote is None:
+                with self._own_place() as place:
+                    yield place, None
+            else:
+                with _directory(zygote.given) as given:
+                    yield _Place(given, zygote.scratch / given.name), zygote
         finally:
             if zygotes and zygote:
                 zygotes.give_back(zygote)
 
-    def _config(self, python: Path, artifact: Path, scratch: Path, *also: Path) -> dict[str, Any]:
+    @contextmanager
+    def _own_place(self) -> Iterator[_Place]:
+        with _directory(self._home.scratch) as directory:
+            place = _Place(directory / "given", directory / "scratch")
+            for path in (place.given, place.scratch):
+                path.mkdir(mode=0o700)
+            yield place
+
+    def _config(self, python: Path, artifact: Path, place: _Place, *also: Path) -> dict[str, Any]:
         """Raises _Failed."""
         try:
-            may_read = readable(self._home.path, python, artifact, *also, *launch.code(self._runtime))
+            may_read = readable(self._home.path, python, artifact, place.given, *also, *launch.code(self._runtime))
         except OSError as error:
             raise _Failed(str(error.strerror)) from error
         return {
             "artifact": str(artifact),
             "rows": None,
             "readable": may_read,
-            "scratch": str(scratch),
+            "scratch": str(place.scratch),
             "confine": launch.confined(self._home),
             "score_output": None,
         }
@@ -211,22 +243,28 @@ class Trials:
     def _run(
         self,
         python: Path,
-        scratch: Path,
+        place: _Place,
         module: str,
-        argument: str,
+        told: str | Mapping[str, Any],
         zygote: TrialZygote | None = None,
         *,
         limits: TrialLimits | None = None,
     ) -> dict[str, Any]:
-        """What it prints last, a JSON object. Raises _Failed."""
+        """What it prints last, a JSON object. `told`: its argument, or its configuration. Raises _Failed."""
         limits = limits or self._limits
+        argument = told if isinstance(told, str) else place.save("config", told)
         try:
             if zygote is not None:
                 with suppress(OSError), _streams() as (output, errors):
                     code = zygote.run(module, argument, output, errors, limits)
                     return _answer(code, _last_line(output), last_words(errors))
+                # A new interpreter may write nowhere where the zygote, which has failed, could put something.
+                place.scratch = zygote.beside / place.given.name
+                place.scratch.mkdir(mode=0o700)
+                assert not isinstance(told, str)
+                argument = place.save("config", {**told, "scratch": str(place.scratch)})
             with _streams() as (output, errors):
-                code = self._spawned(python, scratch, module, argument, (output, errors), limits)
+                code = self._spawned(python, place.scratch, module, argument, (output, errors), limits)
                 return _answer(code, _last_line(output), last_words(errors))
         except TookTooLong as error:
             raise _Failed(f"it took longer than {limits.seconds:g} s and was killed", environment=False) from error
@@ -241,18 +279,23 @@ class Trials:
         limits: TrialLimits,
     ) -> int:
         """The exit status."""
+        directory = None
         try:
+            directory = written.opened(scratch)
             process = subprocess.Popen(
                 launch.command(python, self._runtime, module, argument),
                 stdin=subprocess.DEVNULL,
                 stdout=streams[0],
                 stderr=streams[1],
-                cwd=scratch,
+                cwd=f"/proc/self/fd/{directory}",
                 env=launch.environment(python, scratch),
                 start_new_session=True,
             )
         except OSError as error:
             raise _Failed(f"{python} cannot be started: {error.strerror}") from error
+        finally:
+            if directory is not None:
+                os.close(directory)
         limits.put_on(process.pid)
         try:
             return process.wait(limits.seconds)
@@ -263,12 +306,15 @@ class Trials:
 
 
 @contextmanager
-def _scratch(parent: Path) -> Iterator[Path]:
-    """A directory, 0700, for one process."""
+def _directory(parent: Path) -> Iterator[Path]:
+    """0700, for one process."""
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # A hostile model can leave what cannot be removed; that must not hide its answer.
-    with tempfile.TemporaryDirectory(dir=parent, prefix=".trial-", ignore_cleanup_errors=True) as made:
-        yield Path(made)
+    made = Path(tempfile.mkdtemp(dir=parent, prefix=".trial-"))
+    try:
+        yield made
+    finally:
+        # A hostile model can leave what cannot be removed; that must not hide its answer.
+        shutil.rmtree(made, ignore_errors=True)
 
 
 @contextmanager
@@ -286,12 +332,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         return
     finally:
         process.wait()
-
-
-def _saved(scratch: Path, name: str, content: Mapping[str, Any]) -> str:
-    path = scratch / f"{name}.json"
-    path.write_text(json.dumps(content))
-    return str(path)
 
 
 def _children_seconds() -> float:

@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from serinus_runtime import written
+
 from serinus.backends.host import launch
 from serinus.backends.host.cgroups import Groups
 from serinus.backends.host.in_memory import in_memory
@@ -113,13 +115,11 @@ class Launcher:
 
         Raises OSError where it cannot be started: no such interpreter, no memory, no descriptors.
         """
-        scratch = self.scratch(release)
-        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         log_from = _size(log_path(self.home, release.id))
         receiver, sender = os.pipe()
         reports = Reports(receiver)
         try:
-            process, forked = await self._started(release, scratch, listener.socket.fileno(), sender, proven, long)
+            process, forked = await self._started(release, listener.socket.fileno(), sender, proven, long)
         except BaseException:
             reports.close()
             raise
@@ -147,34 +147,45 @@ class Launcher:
             worker.why_stopped = f"was killed, with all that it had started, beyond its limit of {most} MiB"
 
     async def _started(
-        self, release: Release, scratch: Path, listening: int, reporting: int, proven: str, long: bool
+        self, release: Release, listening: int, reporting: int, proven: str, long: bool
     ) -> tuple[Process, bool]:
         """And whether it was forked."""
-        told = in_memory({**self._config(release, scratch, listening, reporting), "proven": proven, "long": long})
-        try:
-            with log_path(self.home, release.id).open("ab") as output:
+        more = {"proven": proven, "long": long}
+        with log_path(self.home, release.id).open("ab") as output:
+            told = in_memory({**self._config(release, self.scratch(release), listening, reporting), **more})
+            try:
                 carried = (listening, reporting, told, output.fileno())
                 pid = await self.zygotes.fork(interpreter(release), roots(self.home, release), carried)
-                if pid is None:
-                    return self._fresh(release, scratch, carried), False
+            finally:
+                os.close(told)
+            if pid is not None:
                 return Process.reparented(pid), True
-        finally:
-            os.close(told)
+            own = self.own_scratch(release)
+            told = in_memory({**self._config(release, own, listening, reporting), **more})
+            try:
+                return self._fresh(release, own, (listening, reporting, told, output.fileno())), False
+            finally:
+                os.close(told)
 
     def _fresh(self, release: Release, scratch: Path, carried: Sequence[int]) -> Process:
-        """A new interpreter."""
+        """A new interpreter. Its scratch directory is made here, and entered by the descriptor that was looked at."""
         listening, reporting, told, output = carried
         python = interpreter(release)
-        child = subprocess.Popen(
-            launch.command(python, self.runtime, "worker", f"/proc/self/fd/{told}"),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=scratch,
-            env=launch.environment(python, scratch),
-            pass_fds=(told, listening, reporting),
-            start_new_session=True,  # Ctrl-C at the terminal of `up` is not for models
-        )
+        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = written.opened(scratch)
+        try:
+            child = subprocess.Popen(
+                launch.command(python, self.runtime, "worker", f"/proc/self/fd/{told}"),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=f"/proc/self/fd/{directory}",
+                env=launch.environment(python, scratch),
+                pass_fds=(told, listening, reporting),
+                start_new_session=True,  # Ctrl-C at the terminal of `up` is not for models
+            )
+        finally:
+            os.close(directory)
         launch.limit(child.pid)
         return Process.of(child)
 
@@ -203,8 +214,13 @@ class Launcher:
         return hmac.new(secret.encode(), f"log:{release_id}".encode(), hashlib.sha256).hexdigest()
 
     def scratch(self, release: Release) -> Path:
-        """Below one directory for each environment, which is all that the environment's zygote may write in."""
+        """Of a forked worker: in the directory of its zygote, which is all that the zygote may write in. The worker
+        makes it itself, as confined as the zygote is; nothing here looks into it."""
         return self.home.scratch / key(interpreter(release)) / file_name(release.id)
+
+    def own_scratch(self, release: Release) -> Path:
+        """Of a worker that is an interpreter of its own: in a directory that nothing confined can write in."""
+        return self.home.scratch / "own" / file_name(release.id)
 
 
 def _size(path: Path) -> int:

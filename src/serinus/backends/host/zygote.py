@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from serinus_runtime import written
+
 from serinus.backends.host import launch
 from serinus.backends.host.in_memory import in_memory
 from serinus.backends.host.processes import Process
@@ -114,16 +116,20 @@ def spawn(
     """Starts `serinus_runtime.<module>`, which inherits the descriptor `config["control_fd"]`, in `config["scratch"]`,
     which is there."""
     told, scratch = in_memory(config), Path(config["scratch"])
+    directory = None
     try:
+        directory = written.opened(scratch)
         return subprocess.Popen(
             launch.command(python, runtime, module, f"/proc/self/fd/{told}"),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            cwd=scratch,
+            cwd=f"/proc/self/fd/{directory}",
             env=launch.environment(python, scratch),
             pass_fds=(told, config["control_fd"]),
             start_new_session=True,
         )
     finally:
         os.close(told)
+        if directory is not None:
+            os.close(directory)

@@ -5,21 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from serinus_runtime import written
+from serinus_runtime.compiled import FILES
 from serinus_runtime.compiling import WRITER
 
 from serinus.backends.onnx.environment import requirements
 from serinus.backends.onnx.kept import Kept
-from serinus.core.errors import SerinusError
+from serinus.core.errors import SerinusError, Unbuildable
 from serinus.core.ports import Environments
 from serinus.core.values import Artifact, Compiled, Environment
 
 log = logging.getLogger(__name__)
+
+_LARGEST_FILE = 1 << 30
+"""Bytes, as for every file that a confined process writes."""
 
 
 class Ask(Protocol):
@@ -102,11 +108,27 @@ class OnnxCompiler:
         with self._ask(environment.python, "compiling.convert", artifact.path, rows=table) as (written, scratch):
             if "unsupported" in written:
                 return {"digest": None, "reason": f"{written['unsupported']} cannot be compiled", "proof": {}}
-            directory = scratch / "compiled"
-            with self._ask(
-                ours.python, "compiling.prove", artifact.path, also=[directory], compiled=str(directory)
-            ) as (proof, _):
+            with (
+                _copied(scratch / "compiled") as directory,
+                self._ask(ours.python, "compiling.prove", artifact.path, also=[directory], compiled=str(directory)) as (
+                    proof,
+                    _,
+                ),
+            ):
                 return {"digest": self._kept.add(directory), "reason": "", "proof": proof}
+
+
+@contextmanager
+def _copied(directory: Path) -> Iterator[Path]:
+    """What the model's process wrote, as it was once: that process could put something else in its place. Raises
+    Unbuildable: it is not what should be there."""
+    with tempfile.TemporaryDirectory(prefix="serinus-") as made:
+        try:
+            for name in FILES:
+                Path(made, name).write_bytes(written.content(directory / name, _LARGEST_FILE))
+        except ValueError as error:
+            raise Unbuildable(f"What was compiled cannot be used: {error}.") from error
+        yield Path(made)
 
 
 def _question(artifact: Artifact, environment: Environment, ours: Environment, rows: str) -> str:

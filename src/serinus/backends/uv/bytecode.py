@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import serinus_runtime
+from serinus_runtime import written
 
 from serinus.backends.uv.interpreters import Interpreter
 from serinus.core.errors import Unavailable
@@ -59,7 +60,7 @@ class Bytecode:
                 self._compile(missing, packages, Path(made), interpreter, keep_open)
                 for number, source in enumerate(missing):
                     target = f"{kept}/{names[source]}"
-                    if _take(f"{made}/{number}.pyc", target):
+                    if _take(Path(made, f"{number}.pyc"), target):
                         compiled += _linked(target, _beside(source, interpreter))
         _forget_unused(str(kept))
         return len(sources), compiled
@@ -122,17 +123,11 @@ def _name(source: str) -> str:
     return f"{seen.st_ino}-{seen.st_mtime_ns}-{seen.st_size}.pyc"
 
 
-def _take(written: str, target: str) -> bool:
+def _take(source: Path, target: str) -> bool:
     """Copies a plain file that a confined process wrote; anything else is left."""
     try:
-        descriptor = os.open(written, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return False
-        content = file.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
+        content = written.content(source, _LARGEST)
+    except (OSError, ValueError):
         return False
     new = f"{target}.{os.getpid()}.{threading.get_ident()}.new"
     with open(new, "wb") as file:  # noqa: PTH123

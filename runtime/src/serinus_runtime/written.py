@@ -1,0 +1,33 @@
+"""Directories and files that confined code may have had its hands on, opened as what they are; no link is followed."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+
+def opened(directory: Path) -> int:
+    """A descriptor of a directory that this user owns. Raises OSError: it is a link, something else, or another's."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    if os.fstat(descriptor).st_uid != os.geteuid():
+        os.close(descriptor)
+        raise PermissionError(1, "it belongs to another user", str(directory))
+    return descriptor
+
+
+def content(file: Path, most_bytes: int) -> bytes:
+    """Of a plain file in a plain directory. Raises OSError; ValueError: it is none, or longer."""
+    directory = opened(file.parent)
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(file.name, flags, dir_fd=directory)
+    finally:
+        os.close(directory)
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError(f"{file.name} is no plain file")
+        found = stream.read(most_bytes + 1)
+    if len(found) > most_bytes:
+        raise ValueError(f"{file.name} is longer than {most_bytes} bytes")
+    return found
