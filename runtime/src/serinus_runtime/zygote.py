@@ -4,8 +4,9 @@ python -I -S -c "... from serinus_runtime.zygote import main; main()" config.jso
 
 config: {"control_fd", "modules": [..], "readable": [..], "scratch", "confine"}. `control_fd` is a socket that keeps
 messages apart (SOCK_SEQPACKET). On it the zygote says first `{"threads": [names..], "imported": n, "skipped": n}`, then
-answers every message of the host, which carries four descriptors (`CARRIED`), with `{"pid": n}` or `{"error": text}`.
-It ends when the host does.
+answers every message of the host, which carries descriptors (`CARRIED`), with `{"error": text}`, or with `{"pid": n}`
+and, when the host has looked at that process and closed its end of the last of the pipes, with `{"left": true}`: then
+the process is the host's child. It ends when the host does.
 
 It is confined as a worker is, but to the files of all models of its environment, whose code it never runs; each worker
 then narrows that to its own. Forking is sound only from a process of one thread: where the imports leave more, it says
@@ -38,7 +39,7 @@ from serinus_runtime.worker import serve_one
 
 _LONGEST_MESSAGE = 4096
 
-CARRIED = ("listening socket", "report pipe", "config", "output")
+CARRIED = ("listening socket", "report pipe", "config", "output", "held pipe")
 
 
 def main() -> None:
@@ -122,14 +123,17 @@ def _received(control: socket.socket) -> tuple[bytes, list[int]] | None:
 def _answer(control: socket.socket, _: bytes, descriptors: Sequence[int]) -> Mapping[str, Any]:
     imported = next(reversed(sys.modules))
     try:
-        return {"pid": _fork(control, descriptors, imported)}
+        worker, between = _fork(control, descriptors, imported)
     except OSError as error:
         return {"error": f"cannot fork: {error.strerror}"}
+    tell(control, pid=worker)
+    os.waitpid(between, 0)
+    return {"left": True}
 
 
-def _fork(control: socket.socket, descriptors: Sequence[int], imported: str) -> int:
-    """The worker's pid. Its parent ends at once and so leaves it to the host (PR_SET_CHILD_SUBREAPER), which can
-    then wait for it as for any child of its own."""
+def _fork(control: socket.socket, descriptors: Sequence[int], imported: str) -> tuple[int, int]:
+    """The pids of the worker and of its parent, which ends when the host has seen whose child that is, and so leaves
+    it to the host (PR_SET_CHILD_SUBREAPER), which can then wait for it as for any child of its own."""
     receiver, sender = os.pipe()
     between = os.fork()
     if between == 0:
@@ -138,10 +142,10 @@ def _fork(control: socket.socket, descriptors: Sequence[int], imported: str) -> 
     os.close(sender)
     with os.fdopen(receiver, "rb") as stream:
         said = stream.read()
-    os.waitpid(between, 0)
     if not said:
+        os.waitpid(between, 0)
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-    return int(said)
+    return int(said), between
 
 
 def _leave_to_the_host(control: socket.socket, sender: int, descriptors: Sequence[int], imported: str) -> NoReturn:
@@ -154,6 +158,8 @@ def _leave_to_the_host(control: socket.socket, sender: int, descriptors: Sequenc
             code = _worker(*descriptors, imported=imported)
         else:
             os.write(sender, b"%d" % worker)
+            os.close(sender)
+            os.read(descriptors[-1], 1)
             code = 0
     except BaseException:  # noqa: BLE001  a forked process must never go on as the zygote
         traceback.print_exc()
@@ -163,9 +169,10 @@ def _leave_to_the_host(control: socket.socket, sender: int, descriptors: Sequenc
         os._exit(code)
 
 
-def _worker(listening: int, reporting: int, config: int, output: int, *, imported: str) -> int:
+def _worker(listening: int, reporting: int, config: int, output: int, held: int, *, imported: str) -> int:
     """Serves, and gives the exit status."""
     os.setsid()
+    os.close(held)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)

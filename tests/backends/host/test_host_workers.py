@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import os
 import signal
 import sys
@@ -90,7 +91,8 @@ def test_a_model_may_read_its_environment_its_files_and_the_system_and_nothing_e
     make(tmp_path, "home/environments/a/bin", "home/environments/b", "home/artifacts/m", "python/bin", "python/lib")
     home, env = tmp_path / "home", tmp_path / "home/environments/a"
     (env / "bin/python").symlink_to(sys.executable)
-    (env / "pyvenv.cfg").write_text(f"home = {tmp_path / 'python/bin'}\nversion = 3.11\n")
+    (env / "pyvenv.cfg").write_text(f"home = {tmp_path / 'elsewhere/bin'}\nversion = 3.11\n")
+    (env / "environment.json").write_text(json.dumps({"interpreter": str(tmp_path / "python/bin/python")}))
     listed = readable(home, env / "bin/python", home / "artifacts/m")
     assert {path for path in listed if path.startswith(str(tmp_path))} == {
         str(tmp_path / part) for part in ("home/environments/a", "home/artifacts/m", "python/bin", "python/lib")

@@ -15,7 +15,7 @@ from typing import Any
 from serinus.backends.host.keeper import Keeper, Places
 from serinus.backends.host.limits import Limits
 from serinus.backends.host.listener import backlog_warning
-from serinus.backends.host.processes import Process, become_subreaper
+from serinus.backends.host.processes import Process, become_subreaper, no_orphans
 from serinus.backends.host.records import file_name
 from serinus.backends.host.surveyor import Surveyor
 from serinus.backends.host.worker import Launcher, Worker, interpreter, roots
@@ -23,6 +23,9 @@ from serinus.core.errors import NotFound, Refused
 from serinus.core.values import Placement, Release
 
 log = logging.getLogger(__name__)
+
+_ORPHANS_SECONDS = 5.0
+"""For the kernel to end what models have left."""
 
 
 class Host:
@@ -109,6 +112,7 @@ class Host:
         self._surveyor.keep()
         await self._launcher.zygotes.close()
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()), *self._background)
+        await no_orphans(_ORPHANS_SECONDS)
         self._holding.cancel()
 
     # ------------------------------------------------------------------------------------------------------

@@ -55,29 +55,51 @@ def ending(code: int | None) -> str:
         return f"killed by signal {-code}"
 
 
+_subreaper = False
+
+
 def become_subreaper() -> None:
     """Orphans among our descendants become our children: workers that a zygote has forked, to be waited for as such,
-    and what a model has started and left, which `Reaper` clears away."""
+    and what a model has started and left, which `end_orphans` ends."""
+    global _subreaper
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
+    _subreaper = True
 
 
-class Reaper:
-    """Waits for dead children that nobody else waits for."""
+def parent(pid: int) -> int | None:
+    """Of a process, dead or alive, that somebody still has to wait for. None: no such process."""
+    fields = _stat(pid)
+    return None if fields is None else int(fields[1])
 
-    def __init__(self) -> None:
-        self._dead: set[int] = set()
 
-    def reap(self) -> None:
-        """Those that were dead at the last call too: a `Process` of this event loop reaps its own at once, but may
-        not know yet of a worker that has just been forked."""
-        dead = {pid for pid in _children() if (_stat(pid) or " ")[0] == "Z"}
-        for pid in dead & self._dead:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, os.WNOHANG)
-        self._dead = dead
+_known: set[int] = set()
+"""Pids of our children that a `Process` waits for, and of those that are about to become our children."""
+
+
+def end_orphans() -> int:
+    """Ends what models have started and left, also in sessions of their own: children of ours, the subreaper, that no
+    `Process` waits for. How many there still are. For a process whose every child is a `Process`, and from its event
+    loop alone: between the start of a child and its `Process` it must not be called."""
+    if not _subreaper:
+        return 0
+    left = 0
+    for pid in _children() - _known:
+        # Nobody else waits for it, so the number is its own until it is reaped here.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            left += os.waitpid(pid, os.WNOHANG)[0] == 0
+    return left
+
+
+async def no_orphans(seconds: float) -> None:
+    """Returns when there are none any more; what an orphan has started is one when the orphan has ended."""
+    end = asyncio.get_running_loop().time() + seconds
+    while (end_orphans() or _children() - _known) and asyncio.get_running_loop().time() < end:
+        await asyncio.sleep(0.01)
 
 
 def _children() -> set[int]:
@@ -96,6 +118,8 @@ class Process:
         self.pid = pid
         self._pidfd = pidfd
         self._reap = reap
+        if reap is not None:
+            _known.add(pid)
         loop = asyncio.get_running_loop()
         self.exited: asyncio.Future[int | None] = loop.create_future()
         loop.add_reader(pidfd, self._on_exit)
@@ -106,10 +130,9 @@ class Process:
         return cls(child.pid, os.pidfd_open(child.pid), child.wait)
 
     @classmethod
-    def reparented(cls, pid: int) -> Process:
-        """Of one that has become our child because its parent has ended. Nobody else waits for it, so the pid is
-        still its own."""
-        return cls(pid, os.pidfd_open(pid), lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+    def reparented(cls, pid: int, pidfd: int) -> Process:
+        """Of one that becomes our child when its parent ends: by the descriptor that it was looked at by."""
+        return cls(pid, pidfd, lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
     @classmethod
     def adopt(cls, pid: int, expected: str) -> Process | None:
@@ -131,10 +154,16 @@ class Process:
         if self._reap is not None:
             # Not yet reaped, so the group is still its own: what the model has started ends with it.
             self._kill_group()
-            code = self._reap()
+            with contextlib.suppress(ChildProcessError):  # it never became our child
+                code = self._reap()
+            _known.discard(self.pid)
+            end_orphans()
         self.exited.set_result(code)
 
     def _kill_group(self) -> None:
+        """By number, which is its own while it is our child, or lives."""
+        if self._reap is not None and parent(self.pid) != os.getpid():
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 

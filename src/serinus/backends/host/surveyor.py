@@ -18,7 +18,7 @@ from serinus.backends.host.keeper import Keeper
 from serinus.backends.host.limits import Limits
 from serinus.backends.host.logs import log_path, rotate
 from serinus.backends.host.memory import Memory, known, resident
-from serinus.backends.host.processes import Reaper, cpu_seconds
+from serinus.backends.host.processes import cpu_seconds, end_orphans
 from serinus.backends.host.scaling import Scaler
 from serinus.backends.host.sleeping import (
     TO_SLEEP,
@@ -65,7 +65,6 @@ class Surveyor:
         self._seen: dict[str, _Seen] = {}
         self._file = launcher.home.host / "rest" / "demand.json"
         self._before = _loaded(self._file)
-        self._reaper = Reaper()
         self._last_look = 0.0
         self._zygotes_bytes: Mapping[int, int] = {}
         self._crowd = Crowd(limits.cores)
@@ -93,7 +92,7 @@ class Surveyor:
 
     async def look(self) -> None:
         loop = asyncio.get_running_loop()
-        self._reaper.reap()
+        end_orphans()
         now = loop.time()
         self._crowd.look(running())
         self._listen(now)

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from serinus.backends.host import launch
+from serinus.backends.host.processes import parent
 from serinus.backends.host.reach import readable
-from serinus.backends.host.zygote import Unfit, spawn
+from serinus.backends.host.zygote import Unfit, spawn, threads_of, understood
 from serinus.core.home import Home
 
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class TrialZygote:
             raise
         try:
             limits.put_on(self._process.pid)
-            if threads := self._answer(_IMPORT_SECONDS)["threads"]:
+            if threads := threads_of(self._answer(_IMPORT_SECONDS)):
                 raise Unfit(f"its libraries start threads when they are imported ({', '.join(threads)})")
         except (OSError, Unfit):
             self.close()
@@ -97,8 +98,12 @@ class TrialZygote:
             answer = self._answer(_FORK_SECONDS)
             if "pid" not in answer:
                 raise ConnectionError(answer.get("error", "the zygote gave no pid"))
-            limits.put_on(answer["pid"])
-            return self._end(answer["pid"], limits.seconds)
+            pidfd = self._child(answer["pid"])
+            try:
+                limits.put_on(answer["pid"])
+                return self._end(pidfd, limits.seconds)
+            finally:
+                os.close(pidfd)
         except OSError:
             self.usable = False
             raise
@@ -109,14 +114,30 @@ class TrialZygote:
         self._process.wait()
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def _end(self, pid: int, seconds: float) -> int:
+    def _child(self, pid: Any) -> int:
+        """A descriptor of the process that the zygote names, which is a claim: it must be its child. OSError."""
+        if type(pid) is not int:
+            raise ConnectionError("the zygote gave no pid")
+        pidfd = os.pidfd_open(pid)
+        if parent(pid) != self._process.pid:
+            os.close(pidfd)
+            raise ConnectionError("the zygote named a process that is not its own")
+        return pidfd
+
+    def _end(self, pidfd: int, seconds: float) -> int:
         try:
-            return int(self._answer(seconds)["ended"])
+            ended = self._answer(seconds).get("ended")
         except TimeoutError as error:
             with suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
-            self._answer(_KILLED_SECONDS)
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            try:
+                self._answer(_KILLED_SECONDS)
+            except OSError:  # it is not what it was, and goes with all that it has
+                self.usable = False
             raise TookTooLong from error
+        if type(ended) is not int:
+            raise ConnectionError("the zygote gave no exit status")
+        return ended
 
     def _spawn(self, home: Home, runtime: Path, control: int) -> subprocess.Popen[bytes]:
         config = {
@@ -133,8 +154,7 @@ class TrialZygote:
         said = self._control.recv(_LONGEST_ANSWER)
         if not said:
             raise ConnectionResetError("the zygote is gone")
-        answer: Mapping[str, Any] = json.loads(said)
-        return answer
+        return understood(said)
 
 
 class TrialZygotes:

@@ -155,11 +155,11 @@ class Launcher:
             told = in_memory({**self._config(release, self.scratch(release), listening, reporting), **more})
             try:
                 carried = (listening, reporting, told, output.fileno())
-                pid = await self.zygotes.fork(interpreter(release), roots(self.home, release), carried)
+                forked = await self.zygotes.fork(interpreter(release), roots(self.home, release), carried)
             finally:
                 os.close(told)
-            if pid is not None:
-                return Process.reparented(pid), True
+            if forked is not None:
+                return forked, True
             own = self.own_scratch(release)
             told = in_memory({**self._config(release, own, listening, reporting), **more})
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from serinus_runtime import written
 
 from serinus.backends.host import launch
 from serinus.backends.host.in_memory import in_memory
-from serinus.backends.host.processes import Process
+from serinus.backends.host.processes import Process, parent
 from serinus.backends.host.reach import readable
 from serinus.core.home import Home
 
@@ -59,23 +60,48 @@ class Zygote:
             process = _spawn(nest, _config(nest, home, runtime, confined, theirs.fileno()), runtime, log)
         zygote = cls(nest, process, ours)
         try:
-            told = await zygote._answer(seconds)
+            threads = threads_of(await zygote._answer(seconds))
         except OSError:
             await zygote.close()
             raise
-        if told["threads"]:
+        if threads:
             await zygote.close()
-            raise Unfit(f"its libraries start threads when they are imported ({', '.join(told['threads'])})")
+            raise Unfit(f"its libraries start threads when they are imported ({', '.join(threads)})")
         return zygote
 
-    async def fork(self, descriptors: Sequence[int]) -> int:
-        """The pid of a new worker, which has become our child. OSError: there is none."""
+    async def fork(self, descriptors: Sequence[int]) -> Process:
+        """A new worker, which has become our child. OSError: there is none, or not the zygote's own."""
         async with self._one_at_a_time:
-            socket.send_fds(self._control, [b"fork"], descriptors)
-            answer = await self._answer(_FORK_SECONDS)
-        if "pid" not in answer:
-            raise OSError(answer.get("error", "the zygote gave no pid"))
-        return int(answer["pid"])
+            held, ours = os.pipe()
+            try:
+                socket.send_fds(self._control, [b"fork"], [*descriptors, held])
+                answer = await self._answer(_FORK_SECONDS)
+                pid = answer.get("pid")
+                if type(pid) is not int:
+                    raise OSError(str(answer.get("error", "the zygote gave no pid"))[:200])
+                worker = self._descendant(pid)
+            finally:
+                os.close(held)
+                os.close(ours)
+            try:
+                await self._answer(_FORK_SECONDS)
+                if not worker.exited.done() and parent(pid) != os.getpid():
+                    raise ConnectionError("the zygote did not leave its worker to the host")
+            except BaseException:
+                worker.send(signal.SIGKILL)
+                raise
+            return worker
+
+    def _descendant(self, pid: int) -> Process:
+        """The process that the zygote names, which is a claim: it must be its grandchild, whose parent waits for us.
+        OSError."""
+        pidfd = os.pidfd_open(pid)
+        # Asked after the descriptor is held, and its parent lives as long as we hold the pipe.
+        between = parent(pid)
+        if between is None or parent(between) != self.process.pid:
+            os.close(pidfd)
+            raise ConnectionError("the zygote named a process that is not its own")
+        return Process.reparented(pid, pidfd)
 
     async def close(self) -> None:
         """Its workers stay."""
@@ -88,8 +114,26 @@ class Zygote:
             said = await asyncio.get_running_loop().sock_recv(self._control, _LONGEST_ANSWER)
         if not said:
             raise ConnectionResetError("the zygote is gone")
-        answer: Mapping[str, Any] = json.loads(said)
-        return answer
+        return understood(said)
+
+
+def understood(said: bytes) -> Mapping[str, Any]:
+    """An answer, which code of the environment may have written. ConnectionError: it is none."""
+    try:
+        answer = json.loads(said)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise ConnectionError("the zygote said what no zygote says")
+    return answer
+
+
+def threads_of(told: Mapping[str, Any]) -> Sequence[str]:
+    """Names, of a bounded number and length."""
+    threads = told.get("threads")
+    if not isinstance(threads, list):
+        raise ConnectionError("the zygote did not say what threads it has")
+    return [str(name)[:40] for name in threads[:20]]
 
 
 def _config(nest: Nest, home: Home, runtime: Path, confined: bool, control: int) -> Mapping[str, Any]:

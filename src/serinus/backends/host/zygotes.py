@@ -17,6 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from serinus.backends.host.processes import Process
 from serinus.backends.host.turns import Turns
 from serinus.backends.host.zygote import Nest, Unfit, Zygote
 from serinus.core.home import Home
@@ -83,8 +84,8 @@ class Zygotes:
         self._environments: dict[Path, _Environment] = {}
         self._background: set[asyncio.Task[None]] = set()
 
-    async def fork(self, python: Path, roots: Iterable[Path], descriptors: Sequence[int]) -> int | None:
-        """A new worker's pid. None: none can be forked, now or ever. Waits for a zygote that is being started."""
+    async def fork(self, python: Path, roots: Iterable[Path], descriptors: Sequence[int]) -> Process | None:
+        """A new worker. None: none can be forked, now or ever. Waits for a zygote that is being started."""
         environment = self._of(python)
         wanted = frozenset(roots)
         if not environment.modules or environment.unfit:
