@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -24,6 +25,7 @@ from serinus.core.values import Artifact, Compiled, Environment
 
 log = logging.getLogger(__name__)
 
+_FOR_THE_PROOF = ("proof.json", "answers.npy", "margins.npy", "margins.onnx")
 _LARGEST_FILE = 1 << 30
 """Bytes, as for every file that a confined process writes."""
 
@@ -124,8 +126,9 @@ def _copied(directory: Path) -> Iterator[Path]:
     Unbuildable: it is not what should be there."""
     with tempfile.TemporaryDirectory(prefix="serinus-") as made:
         try:
-            for name in FILES:
-                Path(made, name).write_bytes(written.content(directory / name, _LARGEST_FILE))
+            for name in (*FILES, *_FOR_THE_PROOF):
+                with contextlib.suppress(FileNotFoundError):  # whoever reads it says so
+                    Path(made, name).write_bytes(written.content(directory / name, _LARGEST_FILE))
         except ValueError as error:
             raise Unbuildable(f"What was compiled cannot be used: {error}.") from error
         yield Path(made)
