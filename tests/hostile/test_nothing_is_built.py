@@ -22,7 +22,8 @@ def test_a_package_without_a_wheel_is_refused_by_its_name_and_its_setup_py_does_
 ) -> None:
     proof = tmp_path / "ran"
     files = {
-        "setup.py": f"open({str(proof)!r}, 'w').close()\nimport setuptools\nsetuptools.setup(name='scorer', version='1.0')\n",
+        "setup.py": f"open({str(proof)!r}, 'w').close()\nimport setuptools\n"
+        "setuptools.setup(name='scorer', version='1.0')\n",
         "PKG-INFO": "Metadata-Version: 2.1\nName: scorer\nVersion: 1.0\n",
     }
     (tmp_path / "packages").mkdir()
