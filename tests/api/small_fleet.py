@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from serinus.api import create_app
+from serinus.api.local import checking_peers, listening
 from serinus.backends.sql import SqlStore
 from serinus.core.errors import NotFound, Unavailable
 from serinus.core.home import Home
@@ -202,8 +203,9 @@ def wait_until(predicate: Callable[[], Any], timeout: float = 10.0) -> Any:
 
 @contextmanager
 def serving(installation: Installation) -> Iterator[str]:
-    """The API on a port of its own, by a real server in a thread; its address."""
-    with socket.socket() as listener:
+    """The API on a port of its own and on the home's socket, by a real server in a thread; its address."""
+    installation.home.sockets.mkdir(mode=0o700, exist_ok=True)
+    with socket.socket() as listener, listening(installation.home.api_socket) as local:
         listener.bind(("127.0.0.1", 0))
         listener.listen(64)
         host = f"127.0.0.1:{listener.getsockname()[1]}"
@@ -211,8 +213,8 @@ def serving(installation: Installation) -> Iterator[str]:
         config = uvicorn.Config(
             installation.app(host), log_level="warning", access_log=False, timeout_graceful_shutdown=1
         )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        server = uvicorn.Server(checking_peers(config))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener, local]}, daemon=True)
         thread.start()
         wait_until(lambda: server.started)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from cli_harness import Proxy, Said, Serinus
 from small_fleet import Installation, make_home, serving
 
 from serinus.cli.app import run
+from serinus.supervisor import kernel, state
 from serinus.supervisor import settings as chosen
 
 
@@ -44,6 +46,10 @@ def installation(tmp_path: Path, proxy: Proxy) -> Iterator[Installation]:
     with serving(made) as address:
         ports = {"api": int(address.rpartition(":")[2]), "envoy": proxy.server_port, "mlflow": 5000}
         chosen.save(made.home, chosen.Settings(ports=ports))
+        me = kernel.look(os.getpid())
+        assert me is not None
+        made.home.run.mkdir(exist_ok=True)
+        state.write(made.home, state.ProcessRecord("envoy", state.RUNNING, me.pid, me.identity))
         yield made
     made.close()
 

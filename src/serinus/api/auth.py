@@ -27,7 +27,7 @@ def allows(actor: Actor, access: Access) -> bool:
 
 
 def origin_of(request: Request) -> str:
-    return request.client.host if request.client else ""
+    return request.client.host if request.client else "local socket"
 
 
 def whoever(request: Request) -> Actor:

@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from serinus.cli.local import LocalTransport
 from serinus.core.errors import Forbidden, InvalidInput, NotFound, Refused, SerinusError, Unavailable
+from serinus.core.home import Home
 
 _ERRORS: Mapping[int, type[SerinusError]] = {
     HTTPStatus.UNAUTHORIZED: Forbidden,
@@ -25,15 +27,20 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class Client:
     """`base`: `http://host:port`. Every method raises what the API answers, or Unavailable where nothing does."""
 
-    def __init__(self, base: str, token: str) -> None:
+    def __init__(self, base: str, token: str, home: Home | None = None) -> None:
+        """`home`: asked over its socket; `base` is then only what the request calls the server."""
         self.base = base.rstrip("/")
         host = urlsplit(self.base)
         if host.scheme not in ("http", "https") or not host.hostname:
             raise InvalidInput(f"{base} is no address of a server", hint="Write it as http://HOST:PORT.")
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        transport = LocalTransport(home.api_socket) if home else None
+        self._silent = f"no Serinus runs in {home.path}" if home else f"no Serinus answers at {self.base}"
         # A proxy for the world outside has no business with this machine's own addresses.
         outside = host.hostname not in _LOOPBACK
-        self._http = httpx.Client(base_url=self.base, headers=headers, timeout=60, trust_env=outside)
+        self._http = httpx.Client(
+            base_url=self.base, headers=headers, timeout=60, trust_env=outside, transport=transport
+        )
 
     def get(self, path: str, **query: Any) -> Any:
         return self._ask("GET", path, params={k: v for k, v in query.items() if v is not None})
@@ -51,7 +58,7 @@ class Client:
         try:
             answer = self._http.request(method, path, **request)
         except (httpx.ConnectError, httpx.ConnectTimeout):
-            raise Unavailable(f"no Serinus answers at {self.base}", hint="Start it with `serinus up`.") from None
+            raise Unavailable(self._silent, hint="Start it with `serinus up`.") from None
         except httpx.HTTPError as error:
             raise Unavailable(
                 f"{self.base} did not answer: {type(error).__name__}", hint="See logs/control.log in its home."

@@ -64,11 +64,25 @@ class Session:
         if self.server:
             # The local home's token is not for other servers.
             return Client(self.server, os.environ.get("SERINUS_TOKEN", ""))
-        return Client(self._local("api"), os.environ.get("SERINUS_TOKEN") or self._token())
+        # Not by its port, which anybody on the machine may hold while it is stopped.
+        return Client(self._local("api"), os.environ.get("SERINUS_TOKEN") or self._token(), self._resolved)
 
     def envoy(self) -> str:
-        """Where models answer."""
-        return str(self.client.get("/v1/status")["addresses"]["envoy"]) if self.server else self._local("envoy")
+        """Where models answer. Raises Unavailable where nothing of this home listens there: a request has data, and
+        perhaps a key, that are not for whoever does."""
+        if self.server:
+            return str(self.client.get("/v1/status")["addresses"]["envoy"])
+        from serinus.supervisor import state
+
+        address = self._local("envoy")
+        if state.find(self._resolved, "envoy") is None:
+            raise Unavailable(f"no Serinus runs in {self.home.path}", hint="Start it with `serinus up`.")
+        return address
+
+    @property
+    def _resolved(self) -> Home:
+        """As `up` had it, after which its sockets and processes are named."""
+        return Home(self.home.path.resolve())
 
     def _local(self, name: str) -> str:
         from serinus.supervisor import settings as chosen

@@ -52,6 +52,11 @@ class Home:
         return self.sockets / "host.sock"
 
     @property
+    def api_socket(self) -> Path:
+        """The API, for the command line of the same user."""
+        return self.sockets / "api.sock"
+
+    @property
     def holder_socket(self) -> Path:
         """Where the host hands over the sockets that are to outlive it."""
         return self.sockets / "hold.sock"

@@ -30,11 +30,16 @@ def local_checks(home: Home, settings: Settings) -> Sequence[Check]:
         Check("host", "model host", partial(_accepts, home.host_socket)),
         Check("collector", "prediction log", partial(_accepts, home.log_socket)),
         Check("envoy", "envoy", partial(_ok, client, f"{settings.url('envoy')}/v2/health/live")),
-        Check("control", "api", lambda: home.token.exists() and _ok(client, f"{settings.url('api')}/healthz")),
+        Check("control", "api", partial(_api_answers, client, home, settings)),
     ]
     if settings.mlflow_uri is None:
         found.append(Check("mlflow", "mlflow", partial(_mlflow_answers, client, settings)))
     return found
+
+
+def _api_answers(client: httpx.Client, home: Home, settings: Settings) -> bool:
+    """To the command line, and to everybody else."""
+    return home.token.exists() and _accepts(home.api_socket) and _ok(client, f"{settings.url('api')}/healthz")
 
 
 def _mlflow_answers(client: httpx.Client, settings: Settings) -> bool:

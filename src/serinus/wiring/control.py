@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import uvicorn
 
 from serinus.api import create_app
+from serinus.api.local import checking_peers, listening
 from serinus.core.errors import SerinusError
 from serinus.core.home import Home
 from serinus.core.values import Access
@@ -60,7 +61,8 @@ def run_control(home: Home, settings: Settings) -> int:
     config = uvicorn.Config(app, host=settings.listen, port=port, access_log=False, server_header=False)
     config.timeout_graceful_shutdown = 2  # an open page holds its event stream for ever
     try:
-        uvicorn.Server(config).run()
+        with listening(home.api_socket) as local:
+            uvicorn.Server(checking_peers(config)).run(sockets=[config.bind_socket(), local])
     finally:
         stop.set()
         news.set()
