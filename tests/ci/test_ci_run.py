@@ -16,7 +16,7 @@ OUTSIDE = {name: value for name, value in os.environ.items() if name not in ("MA
 """As where no `make` runs the tests."""
 TELL = """
 tell:
-\t@id -un; pwd; touch written; umask; ulimit -Hc >/dev/null; env
+\t@id -un; pwd; touch written; umask; ulimit -Hc >/dev/null; mkdir -p /tmp/serinus-ci-test-left; env
 fail:
 \t@exit 7
 """
@@ -67,6 +67,7 @@ def test_root_has_the_checks_run_by_an_ordinary_user_in_a_clean_login_and_leaves
     assert environment["SSL_CERT_FILE"].startswith(where)
     assert not exists(USER)
     assert not Path(f"/home/{USER}").exists()
+    assert not Path("/tmp/serinus-ci-test-left").exists()
 
 
 @pytest.mark.root

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,12 +41,15 @@ class Home:
 
     @property
     def sockets(self) -> Path:
-        """Short enough for a Unix address, however deep the home lies; different for every home."""
+        """Short enough for a Unix address, however deep the home lies; different for every home and user.
+
+        Where a checkout is used by one user after another, each has directories that the others cannot open.
+        """
         inside = self.path / "s"
         if len(str(inside).encode()) <= _LONGEST_SOCKET_DIRECTORY:
             return inside
         digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
-        return Path("/tmp") / f"serinus-{digest}"  # noqa: S108  whatever TMPDIR says: every process must find it
+        return Path("/tmp") / f"serinus-{os.geteuid()}-{digest}"  # noqa: S108  whatever TMPDIR says: every process must find it
 
     @property
     def host_socket(self) -> Path:

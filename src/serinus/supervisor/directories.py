@@ -13,9 +13,6 @@ from pathlib import Path
 from serinus.core.errors import Refused, Unavailable
 from serinus.core.home import Home
 
-_LONGEST_SOCKET_PATH = 107
-"""Bytes; sockaddr_un holds one more, a zero."""
-
 
 def claim(home: Home) -> None:
     """The home's own directory, 0700. Refused: somebody else's, or one that is used for something else.
@@ -39,11 +36,6 @@ def make(home: Home) -> None:
     """What belongs into a home that has been claimed: the other directories, 0700, and the secret."""
     for directory in home.directories:
         _own(directory)
-    longest = len(os.fsencode(home.release_socket("any"))) + len(".new")
-    if longest > _LONGEST_SOCKET_PATH:
-        raise Refused(
-            f"{home.sockets} is too deep for Unix sockets", hint="Set TMPDIR to a short path, or choose another --home."
-        )
     _make_secret(home)
     _keep_out_of_git(home)
 
