@@ -104,7 +104,7 @@ class Client:
 
 
 class RunningWorker:
-    """A worker process with its report pipe and its listening socket."""
+    """A worker process with its socket to the host and its listening socket."""
 
     def __init__(self, directory: Path, artifact: Path, config: Mapping[str, Any], start: list[str]) -> None:
         self.socket = directory / "w.sock"
@@ -113,10 +113,10 @@ class RunningWorker:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(self.socket))
         listener.listen(128)
-        reader, writer = os.pipe()
+        self.wire, theirs = socket.socketpair()
         content = {
             "release": "fraud-1-abc123", "model": "fraud", "version": "1", "artifact": str(artifact),
-            "listen_fd": listener.fileno(), "report_fd": writer, "log": None, "scratch": str(self.scratch),
+            "listen_fd": listener.fileno(), "report_fd": theirs.fileno(), "log": False, "scratch": str(self.scratch),
             "settings": {}, "readable": [], "confine": True, **config,
         }  # fmt: skip
         file = directory / "config.json"
@@ -124,17 +124,27 @@ class RunningWorker:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [*start, str(file)], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                pass_fds=(listener.fileno(), writer), cwd=directory,
+                pass_fds=(listener.fileno(), theirs.fileno()), cwd=directory,
             )  # fmt: skip
         listener.close()
-        os.close(writer)
-        self._reports = os.fdopen(reader, "r")
+        theirs.close()
+        self._reports = self.wire.makefile("r")
         self.client = Client(self.socket)
 
     def report(self) -> dict[str, Any]:
-        """The next line of the report pipe; empty at its end."""
+        """The next line that it reports; empty at the end."""
         line = self._reports.readline()
         return json.loads(line) if line else {}
+
+    def hand_in(self, connection: socket.socket) -> None:
+        """To the collector, as the host does."""
+        socket.send_fds(self.wire, [b"\n"], [connection.fileno()])
+        connection.close()
+
+    def leave(self) -> None:
+        """As a host does that dies."""
+        self._reports.close()
+        self.wire.close()
 
     def wait_ready(self) -> dict[str, Any]:
         assert self.report() == {"state": "loading"}
@@ -150,7 +160,7 @@ class RunningWorker:
 
     def close(self) -> None:
         self.client.close()
-        self._reports.close()
+        self.leave()
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(timeout=10)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,17 @@ class Received:
         return sum(head.get("dropped", 0) for head in self.heads)
 
     async def collect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        assert json.loads(await reader.readline())["format"] == 2
         while line := await reader.readline():
             self.heads.append(json.loads(line))
             self.bodies.append(json.loads(await reader.readexactly(self.heads[-1]["bytes"])))
             writer.write(b'{"ack":%d}\n' % self.heads[-1]["seq"])
+
+
+def connected(path: Path) -> socket.socket:
+    """As the host hands it in."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(str(path))
+    return connection
 
 
 def collected(path: Path, count: int, most_bytes: int, *, most_spilled: int = 0, lots: int = 1) -> Received:
@@ -54,7 +61,7 @@ def collected(path: Path, count: int, most_bytes: int, *, most_spilled: int = 0,
 
     async def run() -> None:
         scratch = path.parent if most_spilled else None
-        records = Records(str(path), "r", "t", most_bytes, scratch=scratch, most_spilled=most_spilled)
+        records = Records(most_bytes, scratch=scratch, most_spilled=most_spilled)
         records.start()
         for lot in range(lots):
             for i in range(lot * count // lots, (lot + 1) * count // lots):
@@ -64,6 +71,7 @@ def collected(path: Path, count: int, most_bytes: int, *, most_spilled: int = 0,
                 records._encode()
             records._send()
         server = await asyncio.start_unix_server(received.collect, str(path))
+        records.take(connected(path))
         assert await records.close(patience=5.0) == 0
         server.close()
 
@@ -101,7 +109,7 @@ def test_what_the_file_cannot_hold_either_is_dropped_and_counted(short_path: Pat
 
 def test_it_is_full_once_memory_and_file_are_and_not_before(short_path: Path) -> None:
     async def run() -> None:
-        records = Records("/nowhere", "r", "t", 20_000, scratch=short_path, most_spilled=20_000)
+        records = Records(20_000, scratch=short_path, most_spilled=20_000)
         seen = [records.full()]
         for _ in range(300):
             records.append(record(1))
@@ -124,7 +132,7 @@ def test_a_spill_whose_disk_is_full_says_so(tmp_path: Path) -> None:
 
 def test_a_closing_worker_says_how_much_nobody_acknowledged(short_path: Path) -> None:
     async def run() -> int:
-        records = Records(str(short_path / "nobody.sock"), "r", "t")
+        records = Records()
         records.start()
         records.append(record(1))
         return await records.close(patience=0.1)
@@ -134,7 +142,7 @@ def test_a_closing_worker_says_how_much_nobody_acknowledged(short_path: Path) ->
 
 def test_an_idle_worker_has_no_timer(short_path: Path) -> None:
     async def run() -> None:
-        records = Records(str(short_path / "nobody.sock"), "r", "t")
+        records = Records()
         records.start()
         assert records._encoding is None
         records.append(record(1))

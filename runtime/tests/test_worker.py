@@ -23,16 +23,13 @@ ROUTED = {"x-serinus-split": "s1", "x-serinus-role": "champion"}
 
 
 class Collector:
-    """The other end of the log socket: keeps batches by (boot, seq), acknowledges when told to."""
+    """The other end of the connections that a worker is handed: keeps batches by seq, acknowledges when told to."""
 
-    def __init__(self, path: Path) -> None:
-        self.batches: dict[tuple[str, int], dict[str, Any]] = {}
-        self.hellos: list[dict[str, Any]] = []
+    def __init__(self) -> None:
+        self.batches: dict[int, dict[str, Any]] = {}
         self.repeated = 0
         self.acknowledges = True
-        self._path = path
         self._streams: list[socket.socket] = []
-        self._listener: socket.socket | None = None
 
     @property
     def records(self) -> list[dict[str, Any]]:
@@ -43,52 +40,35 @@ class Collector:
             for identity, scores, inputs in zip(batch["id"], batch["scores"], batch["inputs"], strict=True)
         ]
 
-    def start(self) -> None:
-        self._path.unlink(missing_ok=True)
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(self._path))
-        self._listener.listen()
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+    def connect(self, worker: Any) -> None:
+        ours, theirs = socket.socketpair()
+        self._streams.append(ours)
+        threading.Thread(target=self._read, args=(ours,), daemon=True).start()
+        worker.hand_in(theirs)
 
     def stop(self) -> None:
-        for stream in [self._listener, *self._streams]:
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.shutdown(socket.SHUT_RDWR)
-                stream.close()
+        for stream in self._streams:
+            with contextlib.suppress(OSError):
+                stream.shutdown(socket.SHUT_RDWR)
+            stream.close()
         self._streams.clear()
-
-    def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                stream, _ = listener.accept()
-                self._streams.append(stream)
-                threading.Thread(target=self._read, args=(stream,), daemon=True).start()
 
     def _read(self, stream: socket.socket) -> None:
         with contextlib.suppress(OSError, ValueError), stream.makefile("rb") as lines:
-            hello = json.loads(lines.readline())
-            self.hellos.append(hello)
             while line := lines.readline():
                 head = json.loads(line)
                 batch = json.loads(lines.read(head["bytes"]))
-                key = (hello["boot"], head["seq"])
-                self.repeated += key in self.batches
-                self.batches[key] = batch
+                self.repeated += head["seq"] in self.batches
+                self.batches[head["seq"]] = batch
                 if self.acknowledges:
                     stream.sendall(b'{"ack":%d}\n' % head["seq"])
 
 
 @pytest.fixture
-def collector(short_path: Path) -> Iterator[Collector]:
-    collector = Collector(short_path / "log.sock")
-    collector.start()
+def collector() -> Iterator[Collector]:
+    collector = Collector()
     yield collector
     collector.stop()
-
-
-def log_to(short_path: Path) -> dict[str, str]:
-    return {"socket": str(short_path / "log.sock"), "token": "70ce"}
 
 
 def test_it_reports_ready_after_a_warm_up_and_answers(start_worker: Callable[..., Any], adds_up: Path) -> None:
@@ -190,17 +170,15 @@ def test_a_model_that_exits_in_the_middle_of_a_request_takes_only_its_own_proces
 
 
 def test_every_answered_request_leaves_one_record_also_across_a_drain(
-    start_worker: Callable[..., Any], adds_up: Path, collector: Collector, short_path: Path
+    start_worker: Callable[..., Any], adds_up: Path, collector: Collector
 ) -> None:
-    worker = start_worker(adds_up, log=log_to(short_path))
+    worker = start_worker(adds_up, log=True)
+    collector.connect(worker)
     worker.wait_ready()
     for i in range(120):
         assert worker.client.invoke(ROW, {**ROUTED, "x-request-id": f"r-{i}"}).status == 200
     assert worker.stop() == 0
     assert sorted(record["id"] for record in collector.records) == sorted(f"r-{i}" for i in range(120))
-    assert collector.hellos[0]["release"] == "fraud-1-abc123"
-    assert collector.hellos[0]["token"] == "70ce"
-    assert collector.hellos[0]["format"] == 2
     assert collector.records[0]["scores"] == [15.5]
     assert collector.records[0]["inputs"] == [[12.5, 3, "FR"]]
 
@@ -210,29 +188,48 @@ def test_records_that_nobody_acknowledged_are_sent_again_under_their_numbers(
     start_worker: Callable[..., Any],
     adds_up: Path,
     collector: Collector,
-    short_path: Path,
 ) -> None:
     collector.acknowledges = False
-    worker = start_worker(adds_up, log=log_to(short_path))
+    worker = start_worker(adds_up, log=True)
     worker.wait_ready()
+    collector.connect(worker)
     worker.client.invoke(ROW, {**ROUTED, "x-request-id": "first"})
     wait_until(lambda: collector.records)
     collector.stop()
     worker.client.invoke(ROW, {**ROUTED, "x-request-id": "while-away"})
     collector.acknowledges = True
-    collector.start()
+    collector.connect(worker)
     wait_until(lambda: {record["id"] for record in collector.records} == {"first", "while-away"})
     assert collector.repeated == 1
-    assert len({boot for boot, _ in collector.batches}) == 1
     assert worker.stop() == 0
 
 
-def test_serving_goes_on_without_a_collector_and_without_a_host(
-    start_worker: Callable[..., Any], adds_up: Path, short_path: Path
+def test_of_several_descriptors_one_is_taken_and_the_others_are_closed(
+    wait_until: Callable[..., Any], start_worker: Callable[..., Any], adds_up: Path, collector: Collector
 ) -> None:
-    worker = start_worker(adds_up, log=log_to(short_path))
+    worker = start_worker(adds_up, log=True)
     worker.wait_ready()
-    worker._reports.close()
+    opened = Path(f"/proc/{worker.process.pid}/fd")
+    before = len(list(opened.iterdir()))
+    with socket.socket() as extra:
+        for _ in range(3):
+            ours, theirs = socket.socketpair()
+            socket.send_fds(worker.wire, [b"\n"], [theirs.fileno(), *[extra.fileno()] * 20])
+            theirs.close()
+            ours.close()
+    collector.connect(worker)
+    worker.client.invoke(ROW, {**ROUTED, "x-request-id": "after-them"})
+    wait_until(lambda: collector.records)
+    worker.client.close()
+    wait_until(lambda: len(list(opened.iterdir())) <= before + 1)
+
+
+def test_serving_goes_on_without_a_collector_and_without_a_host(
+    start_worker: Callable[..., Any], adds_up: Path
+) -> None:
+    worker = start_worker(adds_up, log=True)
+    worker.wait_ready()
+    worker.leave()
     for _ in range(5):
         assert worker.client.invoke(ROW, ROUTED).status == 200
     worker.client.close()

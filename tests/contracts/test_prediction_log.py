@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from serinus.backends.delta import DeltaPredictionLog
-from serinus.backends.delta.records import log_token
 from serinus.core.errors import Refused
 from serinus.core.home import Home
+from serinus.core.keys import log_token
 from serinus.core.ports import PredictionLog
 from serinus.core.values import AnsweredRequest, ArmCounts, Label, Watch
 

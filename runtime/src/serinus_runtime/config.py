@@ -46,14 +46,6 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class LogTarget:
-    """Where prediction records go; `token` proves which release sends them."""
-
-    socket: str
-    token: str
-
-
-@dataclass(frozen=True)
 class Config:
     release: str
     model: str
@@ -61,10 +53,12 @@ class Config:
     artifact: Path
     listen_fd: int
     report_fd: int
+    """The socket to the host: see `wire`."""
     scratch: Path
     """The only place that the worker may write."""
     settings: Settings = field(default_factory=Settings)
-    log: LogTarget | None = None
+    log: bool = False
+    """Predictions are recorded: the host hands in the connections to the collector."""
     readable: tuple[Path, ...] = ()
     confine: bool = True
     proven: str = ""
@@ -90,7 +84,7 @@ class Config:
             report_fd=raw["report_fd"],
             scratch=Path(raw["scratch"]),
             settings=Settings.of(raw.get("settings") or {}),
-            log=LogTarget(**raw["log"]) if raw.get("log") else None,
+            log=bool(raw.get("log")),
             readable=tuple(Path(entry) for entry in raw.get("readable") or ()),
             confine=raw.get("confine", True),
             proven=raw.get("proven", ""),

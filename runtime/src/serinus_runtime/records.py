@@ -1,22 +1,22 @@
 """Sends prediction records to the collector: off the request path, in batches, until each is acknowledged.
 
-Over a Unix socket: first a line `{"release", "token", "boot", "format": 2}`, then batches (`serinus_runtime.batches`),
-each of which the collector answers with `{"ack": n}` once it is durable. What is not acknowledged is sent again after a
-reconnect; the collector passes over a (boot, seq) that it has. While the collector is away, batches are held in memory,
-then in a file, both bounded; what then comes is dropped and counted.
+Over a connection that the host has made, and on which it has said whose records come: see `wire`. The collector answers
+each batch (`serinus_runtime.batches`) with `{"ack": n}` once it is durable. What is not acknowledged is sent again over
+the next connection; the collector passes over a number that it has. Until then, batches are held in memory, then in a
+file, both bounded; what then comes is dropped and counted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-import os
+import socket
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Tuple
 
 from serinus_runtime.batches import FIELDS, Batch
-from serinus_runtime.outputs import encode
 from serinus_runtime.spill import Spill
 
 __all__ = ["FIELDS", "Record", "Records"]
@@ -28,7 +28,6 @@ SEND_EVERY = 0.2
 _LARGEST_BATCH = 1 << 20
 _WINDOW = 8 << 20
 """Bytes sent but not acknowledged before more is sent."""
-_RETRY = (0.05, 2.0)
 
 Record = Tuple[Any, ...]
 """In the order of `FIELDS`."""
@@ -39,18 +38,12 @@ class Records:
 
     def __init__(
         self,
-        path: str,
-        release: str,
-        token: str,
         most_bytes: int = 64 << 20,
         *,
         scratch: Path | None = None,
         most_spilled: int = 256 << 20,
     ) -> None:
         """`most_bytes`: of memory. `scratch`: a directory to write to where that is not enough; None: nowhere."""
-        self._path = path
-        boot = os.urandom(8).hex()
-        self._hello = encode({"release": release, "token": token, "boot": boot, "format": 2}) + b"\n"
         self._most_bytes = most_bytes
         self._spill = None if scratch is None else Spill(scratch, most_spilled)
         self._fresh: list[Record] = []
@@ -67,7 +60,7 @@ class Records:
         self._encoding: asyncio.TimerHandle | None = None
         self._sending: asyncio.TimerHandle | None = None
         self._link: _Link | None = None
-        self._connecting: asyncio.Task[None] | None = None
+        self._taking: set[asyncio.Task[None]] = set()
 
     def append(self, record: Record) -> None:
         fresh = self._fresh
@@ -87,7 +80,6 @@ class Records:
     def start(self) -> None:
         """Within a running loop."""
         self._loop = asyncio.get_running_loop()
-        self._connecting = asyncio.ensure_future(self._stay_connected())
         if self._fresh:
             self._encode_later()
 
@@ -104,9 +96,8 @@ class Records:
         for timer in (self._encoding, self._sending):
             if timer is not None:
                 timer.cancel()
-        if self._connecting is not None:
-            self._connecting.cancel()
-            await asyncio.gather(self._connecting, return_exceptions=True)
+        if self._link is not None:
+            self._link.end()
         left = len(self._waiting) + len(self._sent) + self._spilled
         if self._spill is not None:
             self._spill.close()
@@ -186,32 +177,45 @@ class Records:
             self._waiting[taken[0]] = taken[1]
             self._held += len(taken[1])
 
-    def acknowledged(self, number: int) -> None:
+    def acknowledged(self, link: _Link, number: int) -> None:
+        if link is not self._link:  # it is on its way on another
+            return
         batch = self._sent.pop(number, None)
         if batch is not None:
             self._held -= len(batch)
         self._pump()
 
-    async def _stay_connected(self) -> None:
-        loop = asyncio.get_running_loop()
-        pause = _RETRY[0]
-        while True:
-            try:
-                _, link = await loop.create_unix_connection(lambda: _Link(self), self._path)
-            except OSError:  # The collector is away; what is not sent is kept.
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _RETRY[1])
-                continue
-            link.write(self._hello)
-            self._link = link
-            self._pump()
-            if await link.lost:
-                pause = _RETRY[0]
+    def take(self, connection: socket.socket) -> None:
+        """A connection to the collector, in the place of the one before. Within the running loop."""
+        task = asyncio.ensure_future(self._take(connection))
+        self._taking.add(task)
+        task.add_done_callback(self._taking.discard)
+
+    async def _take(self, connection: socket.socket) -> None:
+        link = _Link(self, connection)
+        connection.setblocking(False)
+        try:
+            await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=connection)
+        except (OSError, ValueError):
+            connection.close()
+            return
+        if not link.open:
+            return
+        before, self._link = self._link, link
+        if before is not None:
+            before.end()
+        self._take_back()
+        self._pump()
+
+    def lost(self, link: _Link) -> None:
+        """What was on its way waits for the next connection."""
+        if self._link is link:
             self._link = None
-            self._waiting = OrderedDict([*self._sent.items(), *self._waiting.items()])
-            self._sent = OrderedDict()
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, _RETRY[1])
+            self._take_back()
+
+    def _take_back(self) -> None:
+        self._waiting = OrderedDict([*self._sent.items(), *self._waiting.items()])
+        self._sent = OrderedDict()
 
 
 def _reserve(most: int) -> int:
@@ -219,21 +223,24 @@ def _reserve(most: int) -> int:
 
 
 class _Link(asyncio.Protocol):
-    """One connection to the collector. `lost` is done when it is gone: whether anything was acknowledged on it."""
+    """One connection to the collector."""
 
-    def __init__(self, records: Records) -> None:
+    def __init__(self, records: Records, connection: socket.socket) -> None:
         self._records = records
+        self._socket = connection
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
-        self._worked = False
-        self.lost: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    @property
+    def open(self) -> bool:
+        return self._transport is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's is of no class of asyncio's
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        if not self.lost.done():
-            self.lost.set_result(self._worked)
+        self._transport = None
+        self._records.lost(self)
 
     def data_received(self, data: bytes) -> None:
         *lines, self._buffer = (self._buffer + data).split(b"\n")
@@ -242,12 +249,17 @@ class _Link(asyncio.Protocol):
                 number = int(json.loads(line)["ack"])
             except (ValueError, KeyError, TypeError):
                 # Not the collector's language: start over rather than guess what it has.
-                if self._transport is not None:
-                    self._transport.abort()
+                self.end()
                 return
-            self._worked = True
-            self._records.acknowledged(number)
+            self._records.acknowledged(self, number)
 
     def write(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)
+
+    def end(self) -> None:
+        """The host, which has the socket as well, sees by it that another one is wanted."""
+        if self._transport is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._transport.abort()

@@ -18,6 +18,7 @@ from serinus_runtime.predictor import Predictor
 from serinus_runtime.records import Records
 from serinus_runtime.rest import Rest
 from serinus_runtime.server import Server
+from serinus_runtime.wire import Wire
 
 
 def run(config: Config, model: Predictor, ready: Callable[[], None]) -> None:
@@ -46,10 +47,11 @@ async def _serve(config: Config, model: Predictor, ready: Callable[[], None]) ->
     # A model's library may have set handlers of its own: what the host counts on is set last.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    records = None
-    if config.log is not None:
-        records = Records(config.log.socket, config.release, config.log.token, scratch=config.scratch)
+    records = wire = None
+    if config.log:
+        records = Records(scratch=config.scratch)
         records.start()
+        wire = Wire(config.report_fd, records.take)
     kept = (records.append, records.full) if records is not None else (None, None)
     memory = memory_of(config, model.signature, _say)
     batcher = batcher_of(config.settings, model, loop, lambda: len(server.connections))
@@ -68,6 +70,8 @@ async def _serve(config: Config, model: Predictor, ready: Callable[[], None]) ->
         left = await records.close()
         if left:
             sys.stderr.write(f"{left} batches of prediction records were not acknowledged in time\n")
+    if wire is not None:
+        wire.close()
 
 
 def _say(text: str) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import os
 import sys
 import time
@@ -21,23 +20,10 @@ from serinus_runtime import compiled, confine, serving, traces
 from serinus_runtime.config import Config
 from serinus_runtime.errors import StartFailure
 from serinus_runtime.model import Model
+from serinus_runtime.wire import Reporter
 
 _ANSWERS_FIRST = 0.005
 """Seconds between the first answer that is possible and the report of it."""
-
-
-class Reporter:
-    """Tells the host, a JSON line a state. The host may die and leave the worker serving: then nobody listens."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def say(self, state: str, **details: Any) -> None:
-        line = json.dumps({"state": state, **details}) + "\n"
-        try:
-            os.write(self._descriptor, line.encode())
-        except OSError as error:
-            sys.stderr.write(f"nobody reads the report pipe ({error.strerror}): {line}")
 
 
 def main() -> None:

@@ -15,7 +15,6 @@ so and ends.
 
 from __future__ import annotations
 
-import array
 import contextlib
 import dataclasses
 import errno
@@ -35,11 +34,12 @@ from typing import Any, Callable, Mapping, NoReturn, Sequence
 from serinus_runtime import accelerators, confine
 from serinus_runtime.config import Config
 from serinus_runtime.libraries import uncollected
+from serinus_runtime.wire import received
 from serinus_runtime.worker import serve_one
 
 _LONGEST_MESSAGE = 4096
 
-CARRIED = ("listening socket", "report pipe", "config", "output", "held pipe")
+CARRIED = ("listening socket", "socket to the host", "config", "output", "held pipe")
 
 
 def main() -> None:
@@ -66,8 +66,8 @@ def serve(config: Mapping[str, Any], modules: Callable[[], Sequence[str]], answe
     if threads:
         return
     with contextlib.suppress(ConnectionError):  # the other side is gone
-        while received := _received(control):
-            message, descriptors = received
+        while request := _received(control):
+            message, descriptors = request
             told = answer(control, message, descriptors)
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -111,13 +111,8 @@ def tell(control: socket.socket, **words: Any) -> None:
 
 def _received(control: socket.socket) -> tuple[bytes, list[int]] | None:
     """The next request and its descriptors; None when the other side is gone."""
-    found = array.array("i")
-    space = socket.CMSG_SPACE(len(CARRIED) * found.itemsize)
-    message, ancillary, _, _ = control.recvmsg(_LONGEST_MESSAGE, space, socket.MSG_CMSG_CLOEXEC)
-    for level, kind, data in ancillary:
-        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
-            found.frombytes(data[: len(data) - len(data) % found.itemsize])
-    return (message, list(found)) if found else None
+    message, descriptors = received(control, _LONGEST_MESSAGE, len(CARRIED))
+    return (message, descriptors) if descriptors else None
 
 
 def _answer(control: socket.socket, _: bytes, descriptors: Sequence[int]) -> Mapping[str, Any]:

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from serinus.backends.delta.records import log_token
 from serinus.backends.delta.status import read_status
 from serinus.core.home import Home
+from serinus.core.keys import log_token
 
 RELEASE = "card-fraud-7-3f9a2c"
 MODEL = "card-fraud"

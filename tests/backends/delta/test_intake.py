@@ -12,8 +12,8 @@ import pytest
 
 from serinus.backends.delta import DeltaPredictionLog, intake
 from serinus.backends.delta import __main__ as delta_main
-from serinus.backends.delta.records import log_token
 from serinus.core.home import Home
+from serinus.core.keys import log_token
 
 RELEASE = "card-fraud-7-3f9a2c"
 OTHER = "card-fraud-8-aaaaaa"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
 from typing import Any
 
 from serinus_runtime.records import FIELDS, Records
 
 from serinus.backends.delta import DeltaPredictionLog
-from serinus.backends.delta.records import log_token
+from serinus.core.home import Home
+from serinus.core.keys import log_token
 
 RELEASE = "card-fraud-7-3f9a2c"
 
@@ -19,10 +22,20 @@ def as_runtime(record: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(known[name] for name in FIELDS)
 
 
+def connected(home: Home) -> socket.socket:
+    """As the host hands it to a worker."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(str(home.log_socket))
+    said = {"release": RELEASE, "token": log_token(home.secret.read_text(), RELEASE), "boot": "0123456789abcdef"}
+    connection.sendall(json.dumps({**said, "format": 2}).encode() + b"\n")
+    return connection
+
+
 def test_records_of_the_runtime_arrive_once_also_over_a_collector_that_was_killed(collector, home, record) -> None:
     async def send() -> int:
-        records = Records(str(home.log_socket), RELEASE, log_token(home.secret.read_text(), RELEASE))
+        records = Records()
         records.start()
+        records.take(connected(home))
         for number in range(200):
             records.append(as_runtime(record(number)))
         await asyncio.sleep(0.3)  # in the middle of sending and acknowledging
@@ -30,6 +43,7 @@ def test_records_of_the_runtime_arrive_once_also_over_a_collector_that_was_kille
         for number in range(200, 400):
             records.append(as_runtime(record(number, cached=True)))
         await asyncio.to_thread(collector.start)
+        records.take(connected(home))
         return await records.close(patience=15)
 
     assert asyncio.run(send()) == 0

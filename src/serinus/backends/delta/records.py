@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 import re
@@ -10,6 +9,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
+
+from serinus.core.keys import log_token
 
 MAX_TEXT = 1024
 """Characters that are kept of an id, an entity, a code."""
@@ -76,11 +77,6 @@ class BatchHead(NamedTuple):
     seq: int
     length: int
     dropped: int
-
-
-def log_token(secret: str, release: str) -> str:
-    """What a worker of `release` proves itself with. `secret`: the content of `Home.secret`."""
-    return hmac.new(secret.strip().encode(), f"log:{release}".encode(), hashlib.sha256).hexdigest()
 
 
 def parse_hello(line: bytes, secret: str) -> Hello:

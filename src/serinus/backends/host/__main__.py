@@ -22,6 +22,7 @@ from serinus.backends.host.limits import Limits
 from serinus.backends.host.listener import Listener
 from serinus.backends.host.records import Records
 from serinus.backends.host.sockets import Sockets
+from serinus.backends.host.wires import Wires
 from serinus.backends.host.worker import Launcher
 from serinus.core.home import Home
 
@@ -56,8 +57,9 @@ def serve(home: Home, runtime: Path, limits: Limits) -> None:
     """Until SIGTERM or SIGINT."""
     secret = home.secret.read_text().strip()
     sockets = Sockets(home.holder_socket, secret)
-    groups, confined = cgroups.claim(), launch.confined(home)
-    launcher = Launcher(home, Records(home), launch.stage(home, runtime), confined, sockets, groups, limits.cores)
+    wires = Wires(home, secret, sockets)
+    groups, confined, staged = cgroups.claim(), launch.confined(home), launch.stage(home, runtime)
+    launcher = Launcher(home, Records(home), staged, confined, sockets, wires, groups, limits.cores)
     app = control(Host(launcher, limits), secret)
     listener = Listener(home.host_socket)
     listener.publish()

@@ -113,6 +113,7 @@ class Host:
         await self._launcher.zygotes.close()
         await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()), *self._background)
         await no_orphans(_ORPHANS_SECONDS)
+        self._launcher.wires.close()
         self._holding.cancel()
 
     # ------------------------------------------------------------------------------------------------------
@@ -123,6 +124,7 @@ class Host:
             if process is None:
                 self._records.drop(record.pid)
             else:
+                self._launcher.wires.take_over(record, process)
                 yield Worker(process, record)
 
     def _sleeps_on(self, release: Release, newest: Mapping[str, Worker]) -> bool:

@@ -1,4 +1,4 @@
-"""The host's end of `holder`: its listening sockets, where they survive it."""
+"""The host's end of `holder`: its sockets, listening ones and those to its workers, where they survive it."""
 
 from __future__ import annotations
 
@@ -76,14 +76,25 @@ class Sockets:
         return None
 
     def keep(self, path: Path, listening: socket.socket) -> None:
-        held = self._kept[path.name] = Held(path.stat().st_ino, listening)
-        if self._holder is not None:
-            with suppress(OSError):  # `run` sees that it is gone, and tells the next one
-                _keep(self._holder, path.name, held)
+        self._keep(path.name, Held(path.stat().st_ino, listening))
 
     def drop(self, path: Path) -> None:
-        self._kept.pop(path.name, None)
-        self._tell_dropped(path.name)
+        self.drop_wire(path.name)
+
+    def taken_wire(self, name: str) -> socket.socket | None:
+        """What an earlier host has left under this name, which is no path's. Kept again at once."""
+        held = self._left.pop(name, None)
+        if held is None:
+            return None
+        self._kept[name] = held
+        return held.socket
+
+    def keep_wire(self, name: str, end: socket.socket) -> None:
+        self._keep(name, Held(0, end))
+
+    def drop_wire(self, name: str) -> None:
+        self._kept.pop(name, None)
+        self._tell_dropped(name)
 
     def forget_left(self) -> None:
         """What nobody has taken is of releases that are not placed any more."""
@@ -93,6 +104,12 @@ class Sockets:
         self._left.clear()
 
     # ------------------------------------------------------------------------------------------------------
+
+    def _keep(self, name: str, held: Held) -> None:
+        self._kept[name] = held
+        if self._holder is not None:
+            with suppress(OSError):  # `run` sees that it is gone, and tells the next one
+                _keep(self._holder, name, held)
 
     def _find(self, said: dict[str, Any], listening: socket.socket | None) -> None:
         if listening is None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import logging
 import os
 import subprocess
@@ -16,7 +14,7 @@ from typing import Any
 
 from serinus_runtime import written
 
-from serinus.backends.host import launch
+from serinus.backends.host import launch, wires
 from serinus.backends.host.cgroups import Groups
 from serinus.backends.host.in_memory import in_memory
 from serinus.backends.host.last_words import last_words
@@ -28,6 +26,7 @@ from serinus.backends.host.reach import readable
 from serinus.backends.host.records import Records, WorkerRecord, file_name
 from serinus.backends.host.reports import Report, Reports, Stats
 from serinus.backends.host.sockets import Sockets
+from serinus.backends.host.wires import Wires
 from serinus.backends.host.zygotes import Zygotes, key
 from serinus.core.home import Home
 from serinus.core.values import Release
@@ -103,6 +102,7 @@ class Launcher:
     runtime: Path
     confined: bool
     sockets: Sockets
+    wires: Wires
     groups: Groups
     cores: int
 
@@ -116,18 +116,20 @@ class Launcher:
         Raises OSError where it cannot be started: no such interpreter, no memory, no descriptors.
         """
         log_from = _size(log_path(self.home, release.id))
-        receiver, sender = os.pipe()
-        reports = Reports(receiver)
+        ours, theirs = wires.pair()
+        reports = Reports(os.dup(ours.fileno()))
         try:
-            process, forked = await self._started(release, listener.socket.fileno(), sender, proven, long)
+            process, forked = await self._started(release, listener.socket.fileno(), theirs.fileno(), proven, long)
         except BaseException:
             reports.close()
+            ours.close()
             raise
         finally:
-            os.close(sender)
+            theirs.close()
         process.exited.add_done_callback(lambda _: asyncio.get_running_loop().call_later(_LAST_WORDS, reports.close))
         record = WorkerRecord(release.id, process.pid, identity(process.pid) or "", ready=False)
         note(self.records, record)
+        self.wires.add(record, process, ours)
         worker = Worker(process, record, reports, forked=forked, log_from=log_from, long=long)
         self.groups.put(process.pid, release.settings)
         process.exited.add_done_callback(lambda _: self._ungroup(worker, release))
@@ -201,17 +203,12 @@ class Launcher:
             "digest": compiled.digest if compiled else None,
             "listen_fd": listening,
             "report_fd": reporting,
-            "log": {"socket": str(self.home.log_socket), "token": self._log_token(release.id)},
+            "log": True,
             "scratch": str(scratch),
             "settings": asdict(release.settings),
             "readable": readable(self.home.path, interpreter(release), *own),
             "confine": self.confined,
         }
-
-    def _log_token(self, release_id: str) -> str:
-        """Lets the worker speak to the collector as this release and no other."""
-        secret = self.home.secret.read_text().strip()
-        return hmac.new(secret.encode(), f"log:{release_id}".encode(), hashlib.sha256).hexdigest()
 
     def scratch(self, release: Release) -> Path:
         """Of a forked worker: in the directory of its zygote, which is all that the zygote may write in. The worker
