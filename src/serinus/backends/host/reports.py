@@ -1,4 +1,5 @@
-"""What a worker says on its report pipe. A model could write it: nothing here is trusted beyond its type."""
+"""What a worker reports to the host. A model could write it: nothing here is trusted beyond its type, and of what comes
+before the one report that counts only so much is read."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ from serinus.core.text import harmless
 
 _LONGEST_LINE = 1 << 20
 _AT_ONCE = 1 << 16
-"""Bytes; what a pipe holds, so that a worker that floods it only makes itself wait."""
+"""Bytes that are read at a time, so that a worker that says more only makes itself wait."""
+_MOST_WHILE_LOADING = 4 << 20
+"""Bytes, before it says that it is ready or has failed: far beyond the longest report."""
 
 _Words = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(harmless)]
 _Module = Annotated[str, StringConstraints(pattern=r"^\w+(\.\w+)*$", max_length=200)]
@@ -56,16 +59,17 @@ class Stats(BaseModel):
 
 
 class Reports:
-    """The reading end of the pipe, which it closes."""
+    """The descriptor to read from, which it closes."""
 
     def __init__(self, descriptor: int) -> None:
         os.set_blocking(descriptor, False)
         self._descriptor = descriptor
         self._buffer = b""
+        self._read_bytes = 0
         self._open = True
 
     async def outcome(self) -> Report | None:
-        """The first report that it is ready or has failed. None: it has closed the pipe without a word."""
+        """The first report that it is ready or has failed. None: it has closed its end without a word."""
         loop = asyncio.get_running_loop()
         told: asyncio.Future[Report | None] = loop.create_future()
         loop.add_reader(self._descriptor, self._read, told)
@@ -88,7 +92,8 @@ class Reports:
                     return report
         except ValueError:  # pydantic's, for what is no report
             return _nonsense()
-        return _nonsense() if len(self._buffer) > _LONGEST_LINE else None
+        too_much = len(self._buffer) > _LONGEST_LINE or self._read_bytes > _MOST_WHILE_LOADING
+        return _nonsense() if too_much else None
 
     def stats(self) -> Stats | None:
         """The latest that has arrived since the last call, or None. Does not wait."""
@@ -108,12 +113,15 @@ class Reports:
             os.close(self._descriptor)
 
     def _more(self) -> bool:
-        """Reads what is there; False at the end of the pipe."""
+        """Reads what is there; False at the end of it."""
         try:
             part = os.read(self._descriptor, _AT_ONCE)
         except BlockingIOError:
             return True
+        except ConnectionResetError:  # it has ended without reading what it was handed
+            return False
         self._buffer += part
+        self._read_bytes += len(part)
         return bool(part)
 
     def _lines(self) -> list[bytes]:

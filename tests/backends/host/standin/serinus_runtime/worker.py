@@ -91,6 +91,9 @@ def load(config, behaviour):
     if how == "babble":
         os.write(config["report_fd"], b"\xff not a report\n")
         time.sleep(3600)
+    if how == "flood":
+        while True:
+            report(config, state="stats", requests=1)
     if how == "fail":
         report(config, state="failed", reason="ModuleNotFoundError: No module named 'xgboost'")
         sys.exit(1)
