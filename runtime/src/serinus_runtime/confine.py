@@ -2,7 +2,8 @@
 
 A model is code from somewhere else that runs as the same user as the control plane: file modes alone would let it
 read the token and write the store. After `confine` it can read its own files and libraries, write its own scratch
-directory, and open Unix sockets; it has no TCP or UDP, cannot signal, trace or read other processes.
+directory, and use the sockets that it was given; it makes none, cannot change modes, owners or times of files, and
+cannot signal, limit, trace or read other processes (`landlock`, `permitted`, `namespaces`).
 
 RLIMIT_NPROC is left alone: it counts all threads of the user, so one model's limit would depend on all the others.
 Where there are control groups, the host bounds a worker's processes by one.
@@ -18,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Iterable, Sequence
 
-from serinus_runtime import accelerators, landlock, seccomp, written
+from serinus_runtime import accelerators, copying, landlock, namespaces, permitted, seccomp, written
 from serinus_runtime.errors import StartFailure
 
 _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 4, 38
@@ -90,14 +91,23 @@ def has_packages() -> bool:
     return _with_packages
 
 
+_level = ""
+"""By what this process is confined, in words; also of one that was forked from it. Empty: it is not."""
+
+
 def confine(
-    readable: Iterable[Path], scratch: Path | None, keep: Sequence[int] | None, memory: int | None = None
+    readable: Iterable[Path],
+    scratch: Path | None,
+    keep: Sequence[int] | None,
+    memory: int | None = None,
+    *,
+    kind: str = permitted.TRIAL,
 ) -> list[str]:
     """Confines this process for good; the notes say what this machine cannot do. Again: what is allowed now and was
     allowed before.
 
     `keep`: descriptors that stay open beside the standard ones; None: all, as libraries that are imported may hold
-    some. `memory`: bytes of private memory. StartFailure where there is no Landlock.
+    some. `memory`: bytes of private memory. `kind`: of `permitted`. StartFailure where there is no Landlock.
     """
     version = landlock.abi()
     if version < 1:
@@ -105,8 +115,7 @@ def confine(
     if keep is not None:
         _close_others(keep)
     _limit(memory)
-    _process_control(_PR_SET_NO_NEW_PRIVS, 1)
-    _process_control(_PR_SET_DUMPABLE, 0)
+    _give_up_rights(version)
     allowed: list[tuple[Path | int, int]] = [(path, landlock.READ) for path in (*readable, *map(Path, _SYSTEM))]
     allowed.append((Path("/dev/null"), landlock.DEVICE))
     if scratch is not None:
@@ -115,12 +124,32 @@ def confine(
     landlock.restrict(allowed)
     if scratch is not None:
         os.close(descriptor)
+    copying.without_modes()
     notes = []
     if version < 6:
         notes.append(f"Landlock ABI {version} does not cover signals to other processes; 6 does (Linux 6.12)")
-    if not seccomp.restrict():
-        notes.append("UDP is not denied on this architecture")
+    if not seccomp.restrict(kind, version):
+        notes.append("system calls are not filtered on this architecture, so UDP is not denied, nor other users' files")
     return notes
+
+
+def level() -> str:
+    """By what this process is confined, in words; empty where it is not."""
+    return _level
+
+
+def _give_up_rights(version: int) -> None:
+    """Once: a forked process has none, either. `version`: of Landlock."""
+    global _level
+    if _level:
+        return
+    apart = namespaces.enter()  # before the process is not dumpable, as that hides its own files of /proc from it
+    _process_control(_PR_SET_NO_NEW_PRIVS, 1)
+    _process_control(_PR_SET_DUMPABLE, 0)
+    namespaces.drop_capabilities()
+    calls = "system-call allow-list" if seccomp.known() else "no system-call filter on this architecture"
+    own = "user, network and IPC namespaces" if apart else "no user namespaces"
+    _level = f"Landlock ABI {version}, {calls}, {own}"
 
 
 def own_directories() -> tuple[Path, ...]:

@@ -16,7 +16,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, Callable, Sequence
 
-from serinus_runtime import compiled, confine, serving, traces
+from serinus_runtime import compiled, confine, permitted, serving, traces
 from serinus_runtime.config import Config
 from serinus_runtime.errors import StartFailure
 from serinus_runtime.model import Model
@@ -93,7 +93,7 @@ def _confined(config: Config, keep: Sequence[int] | None) -> list[str]:
     if not config.confine:
         return ["not confined: the model can read what this user can"]
     readable = (config.artifact, *config.readable, *confine.own_directories())
-    return confine.confine(readable, config.scratch, keep, config.settings.memory_limit_bytes)
+    return confine.confine(readable, config.scratch, keep, config.settings.memory_limit_bytes, kind=permitted.WORKER)
 
 
 def libraries_beside(*own: Path, since: str | None = None) -> list[str]:

@@ -31,7 +31,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Callable, Mapping, NoReturn, Sequence
 
-from serinus_runtime import accelerators, confine
+from serinus_runtime import accelerators, confine, permitted
 from serinus_runtime.config import Config
 from serinus_runtime.libraries import uncollected
 from serinus_runtime.wire import received
@@ -80,7 +80,7 @@ def _confine(config: Mapping[str, Any]) -> None:
     if config["confine"]:
         # All of /proc, as /proc/self is another directory in every worker; a worker narrows it to its own.
         readable = [Path("/proc"), *map(Path, config["readable"]), *confine.own_directories()]
-        confine.confine(readable, scratch, (config["control_fd"],))
+        confine.confine(readable, scratch, (config["control_fd"],), kind=permitted.ZYGOTE)
 
 
 def _other_threads() -> list[str]:
