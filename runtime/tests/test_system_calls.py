@@ -25,7 +25,6 @@ MACHINE = platform.machine()
 KINDS = (permitted.WORKER, permitted.TRIAL, permitted.ZYGOTE)
 OF_A_ZYGOTE = {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"}
 OF_A_WORKER = {"setsid", "setpgid"}
-TO_THE_COLLECTOR = {"connect"}
 HERE = {name: numbers[syscalls.MACHINES.index(MACHINE)] for name, numbers in REFUSED.items()}
 ERRORS = {
     **dict.fromkeys(("clone3", "openat2", "execveat"), errno.ENOSYS),
@@ -80,7 +79,7 @@ def refusals(tried: Callable[..., Mapping[str, int]]) -> Mapping[str, Mapping[st
 
 def _permitted_after_all(kind: str) -> set[str]:
     of_a_worker = OF_A_WORKER if kind != permitted.TRIAL else set()
-    return TO_THE_COLLECTOR | of_a_worker | (OF_A_ZYGOTE if kind == permitted.ZYGOTE else set())
+    return of_a_worker | (OF_A_ZYGOTE if kind == permitted.ZYGOTE else set())
 
 
 @pytest.mark.parametrize("name", [name for name, number in HERE.items() if number is not None])
@@ -106,12 +105,6 @@ BY_ARGUMENTS: Mapping[str, tuple[str, Sequence[int]]] = {
     "another's limits": ("prlimit64", (ONE, 0, 0, 0)),
     "another's processors": ("sched_setaffinity", (ONE, 0, 0)),
     "another personality": ("personality", (0x0040000,)),
-    "a TCP socket": ("socket", (2, 1, 0)),
-    "a UDP socket": ("socket", (2, 2, 0)),
-    "a netlink socket": ("socket", (16, 3, 0)),
-    "a packet socket": ("socket", (17, 3, 0)),
-    "a vsock socket": ("socket", (40, 1, 0)),
-    "a crypto socket": ("socket", (38, 5, 0)),
     "a pair of datagram sockets": ("socketpair", (1, 2, 0, 0)),
     "a pair of datagram sockets that do not block": ("socketpair", (1, 2 | 0o4000, 0, 0)),
     "a pair of TIPC sockets": ("socketpair", (30, 1, 0, 0)),

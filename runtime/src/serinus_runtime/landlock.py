@@ -3,8 +3,9 @@
 What it covers grows with the kernel's ABI; `restrict` asks for all that the running one knows:
 1 files, 2 links across directories, 3 truncation, 4 TCP, 5 ioctls of devices, 6 signals and abstract Unix sockets.
 A process in a domain can trace, or read the memory of, only what is in the same domain (every ABI).
-Not covered up to ABI 7: UDP (see `seccomp`) and connecting to Unix sockets that have a path, which is how the
-worker reaches the collector; whoever listens on such a socket must ask for a secret.
+ABI 7 adds only what the kernel's audit log is told. Not covered: sockets of other kinds than TCP and abstract ones,
+and what is done to a file without opening it, such as its mode (see `permitted`). Names, sizes and times of files, and
+where links lead, can be asked for everywhere.
 """
 
 from __future__ import annotations

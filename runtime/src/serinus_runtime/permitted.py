@@ -60,9 +60,6 @@ _LIMITED: dict[str, Conditions] = {
     "socketpair": (Where(0, (socket.AF_UNIX,)), Where(1, (_STREAM, _SEQPACKET), _KIND_OF_SOCKET)),
 }
 
-# The one place: without these two lines no socket is made and none is connected.
-_TO_THE_COLLECTOR: dict[str, Conditions] = {"socket": (Where(0, (socket.AF_UNIX,)),), "connect": ()}
-
 _REFUSED_WITH = {
     # Their callers fall back on older calls, whose arguments can be seen.
     **dict.fromkeys(("clone3", "openat2", "execveat"), errno.ENOSYS),
@@ -74,7 +71,7 @@ _REFUSED_WITH = {
 def calls(kind: str, landlock: int, own: int = 0) -> dict[str, Conditions]:
     """What a process of that kind may use. `landlock`: the kernel's ABI; of what it does not cover, more is refused.
     `own`: the number of the process, where it may signal itself alone; 0: not even that."""
-    found: dict[str, Conditions] = {**dict.fromkeys(USED, ()), **_LIMITED, **_TO_THE_COLLECTOR}
+    found: dict[str, Conditions] = {**dict.fromkeys(USED, ()), **_LIMITED}
     if kind in (WORKER, ZYGOTE):
         found.update(setsid=(), setpgid=())
     if kind == ZYGOTE:

@@ -78,8 +78,7 @@ USED: Mapping[str, Sequence[int | None]] = {
 SPECIAL: Mapping[str, Sequence[int | None]] = {
     # Of a zygote, or of some processes only.
     "setsid": (112, 157), "setpgid": (109, 154), "landlock_create_ruleset": (444, 444),
-    "landlock_add_rule": (445, 445), "landlock_restrict_self": (446, 446), "socket": (41, 198),
-    "connect": (42, 203),
+    "landlock_add_rule": (445, 445), "landlock_restrict_self": (446, 446),
     # Refused with an error that callers expect.
     "clone3": (435, 435), "openat2": (437, 437), "execveat": (322, 281), "getxattr": (191, 8),
     "lgetxattr": (192, 9), "fgetxattr": (193, 10), "listxattr": (194, 11), "llistxattr": (195, 12),
