@@ -85,7 +85,7 @@ def test_every_route_under_v1_is_in_the_table_of_roles(installation: Installatio
 
 
 def test_a_revoked_token_is_worth_nothing(installation: Installation, client: TestClient) -> None:
-    assert client.get("/v1/me").json() == {"name": "admin", "access": "admin"}
+    assert client.get("/v1/me").json() == {"name": "admin", "owner": "admin", "access": "admin"}
     installation.store.revoke_token("admin", installation.clock.now())
     answer = client.get("/v1/me")
     assert answer.status_code == 401
@@ -124,7 +124,7 @@ def test_the_page_exchanges_a_token_for_a_cookie_that_scripts_and_other_sites_ca
     assert answer.status_code == 200
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
-    assert anonymous.get("/v1/me").json() == {"name": "anna", "access": "view"}
+    assert anonymous.get("/v1/me").json() == {"name": "anna", "owner": "anna", "access": "view"}
 
 
 def test_a_wrong_token_opens_no_session(anonymous: TestClient) -> None:

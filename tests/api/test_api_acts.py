@@ -115,7 +115,7 @@ def test_only_who_may_approve_loosens_a_models_policy(
     answer = deployer.put(path, json=loose)
     assert answer.status_code == 409
     assert "needs the role approve" in answer.json()["error"]
-    assert deployer.get(path).json() == {"model": "card-fraud", "approval": "required"}
+    assert deployer.get(path).json() == {"model": "card-fraud", "approval": "required", "except_of": ""}
     assert approver.put(path, json={**loose, "why": "agreed"}).status_code == 200
     assert deployer.get(path).json()["approval"] == "none"
     told = [(e.who, e.what, e.why) for e in installation.store.audit_trail() if e.subject == "card-fraud"]
@@ -152,7 +152,7 @@ def test_a_token_is_told_once_listed_without_its_secret_and_revoked(
     assert made.status_code == 201
     token = made.json()["token"]
     headers = {"Authorization": f"Bearer {token}"}
-    assert anonymous.get("/v1/me", headers=headers).json() == {"name": "ci", "access": "deploy"}
+    assert anonymous.get("/v1/me", headers=headers).json() == {"name": "ci", "owner": "ci", "access": "deploy"}
     listed = client.get("/v1/tokens")
     assert [t["name"] for t in listed.json()] == ["admin", "ci"]
     assert token not in listed.text

@@ -317,14 +317,14 @@ def test_the_chain_holds_when_many_write_it_at_once(reopen: Callable[[], Store])
 def test_a_token_tells_its_owner_until_it_is_revoked(store: Store) -> None:
     secret = store.issue_token("anna", Access.DEPLOY, NOW)
     assert secret.startswith("srn_")
-    assert store.whose_token(secret) == Actor("anna", Access.DEPLOY)
+    assert store.whose_token(secret) == Actor("anna", Access.DEPLOY, owner="anna")
     assert store.whose_token(secret + "x") is None
     assert store.whose_token("") is None
     store.revoke_token("anna", NOW)
     store.revoke_token("anna", NOW)
     assert store.whose_token(secret) is None
     again = store.issue_token("anna", Access.VIEW, NOW)
-    assert store.whose_token(again) == Actor("anna", Access.VIEW)
+    assert store.whose_token(again) == Actor("anna", Access.VIEW, owner="anna")
     assert store.whose_token(secret) is None, "the old one stays revoked"
 
 
@@ -332,7 +332,7 @@ def test_a_token_of_one_plane_is_nobody_on_the_other(store: Store) -> None:
     caller = store.issue_token("payments", Access.VIEW, NOW, plane="data")
     person = store.issue_token("anna", Access.ADMIN, NOW)
     assert store.whose_token(caller) is None
-    assert store.whose_token(caller, plane="data") == Actor("payments", Access.VIEW)
+    assert store.whose_token(caller, plane="data") == Actor("payments", Access.VIEW, owner="payments")
     assert store.whose_token(person, plane="data") is None
 
 
@@ -344,15 +344,43 @@ def test_tokens_are_listed_without_anything_secret(store: Store) -> None:
     assert (first["name"], first["plane"], first["access"]) == ("payments", "data", "view")
     assert datetime.fromisoformat(first["revoked_at"]) == NOW
     assert second["revoked_at"] is None
-    assert set(first) == {"name", "access", "plane", "issued_at", "revoked_at"}
+    assert set(first) == {"name", "owner", "access", "plane", "models", "issued_at", "revoked_at"}
     assert secret not in str(store.tokens())
+
+
+def test_a_token_has_an_owner_for_ever_and_by_default_its_name(store: Store) -> None:
+    secret = store.issue_token("ci", Access.DEPLOY, NOW, owner="anna@bank")
+    assert store.whose_token(secret) == Actor("ci", Access.DEPLOY, owner="anna@bank")
+    assert not store.own_token("ci", "bert@bank"), "only a token of a version before owners is given one"
+    assert not store.own_token("nobody", "bert@bank")
+    store.issue_token("bert", Access.VIEW, NOW)
+    assert [token["owner"] for token in store.tokens()] == ["anna@bank", "bert"]
+
+
+@pytest.mark.parametrize("owner", [" anna", "a\nb", "x" * 129, "<b>", "-", "nobody", "Serinus"])
+def test_an_owner_is_a_name_of_somebody(owner: str, store: Store) -> None:
+    with pytest.raises(InvalidInput):
+        store.issue_token("ci", Access.DEPLOY, NOW, owner=owner)
+    assert store.tokens() == []
+
+
+def test_a_key_says_which_models_it_opens(store: Store) -> None:
+    store.issue_token("shop", Access.VIEW, NOW, plane="data", models=["fraud", "churn", "fraud"])
+    store.issue_token("batch", Access.VIEW, NOW, plane="data")
+    assert [token["models"] for token in store.tokens()] == [["churn", "fraud"], None]
+
+
+def test_the_audit_names_a_tokens_owner(store: Store) -> None:
+    store.audit(replace(ANNA, owner="anna@bank"), "deploy", "m@1", "", {"supersede": False}, NOW)
+    (entry,) = store.audit_trail()
+    assert (entry.who, entry.details) == ("anna", {"supersede": False, "owner": "anna@bank"})
 
 
 def test_bad_token_names_planes_and_taken_names_are_refused(store: Store) -> None:
     store.issue_token("anna", Access.VIEW, NOW)
     with pytest.raises(Refused, match="anna"):
         store.issue_token("anna", Access.VIEW, NOW)
-    for name in ("", "a b", "<script>", "x" * 65, "-x", "a\n"):
+    for name in ("", "nobody", "Serinus", "a b", "<script>", "x" * 65, "-x", "a\n"):
         with pytest.raises(InvalidInput):
             store.issue_token(name, Access.VIEW, NOW)
     with pytest.raises(InvalidInput):

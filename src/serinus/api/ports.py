@@ -20,6 +20,13 @@ class Deployed(Protocol):
     def message(self) -> str: ...
 
 
+class Policy(Protocol):
+    @property
+    def approval_required(self) -> bool: ...
+    @property
+    def loosened_by(self) -> str: ...
+
+
 class Desk(Protocol):
     """Takes people's wishes. Raises InvalidInput, NotFound, Refused, or Unavailable."""
 
@@ -46,8 +53,8 @@ class Desk(Protocol):
         """The model's policy; what holds now, in words."""
         ...
 
-    def approval_required(self, model: str) -> bool:
-        """By the model's policy."""
+    def policy(self, model: str) -> Policy:
+        """What holds for every deployment of the model."""
         ...
 
     def initial_spec(self, model: str) -> str:

@@ -49,7 +49,7 @@ class Sessions:
         row = self._valid(name)
         if row is None or str(row["issued_at"]) != issued_at or self._clock.now().timestamp() >= ends:
             return None
-        return Actor(name, Access(row["access"]))
+        return Actor(name, Access(row["access"]), owner=row["owner"])
 
     def _valid(self, name: str) -> Any:
         rows = (row for row in self._store.tokens() if row["name"] == name and row["plane"] == "control")

@@ -423,9 +423,23 @@ class Store(Protocol):
         ...
 
     # tokens
-    def issue_token(self, name: str, access: Access, at: datetime, *, plane: str = "control") -> str:
+    def issue_token(
+        self,
+        name: str,
+        access: Access,
+        at: datetime,
+        *,
+        plane: str = "control",
+        owner: str = "",
+        models: Collection[str] | None = None,
+    ) -> str:
         """A new token, returned once and stored hashed. Refused: the name is taken by one that is not revoked.
-        `plane`: `control` for the API, `data` for callers of models."""
+        `plane`: `control` for the API, `data` for callers of models. `owner`: the person or service that it is for,
+        for ever; empty: of the name itself. `models`: those that it opens on the data plane; None: all."""
+        ...
+
+    def own_token(self, name: str, owner: str) -> bool:
+        """Gives an owner to a token that was issued by a version before owners; False: there is no such token."""
         ...
 
     def whose_token(self, secret: str, *, plane: str = "control") -> Actor | None: ...
@@ -433,7 +447,7 @@ class Store(Protocol):
     def revoke_token(self, name: str, at: datetime) -> None: ...
 
     def tokens(self) -> Sequence[Mapping[str, Any]]:
-        """name, access, plane, issued_at, revoked_at; never the secret or its hash."""
+        """name, owner, access, plane, models, issued_at, revoked_at; never the secret or its hash."""
         ...
 
     # orderly small things

@@ -189,6 +189,11 @@ class Rollout:
     gates: tuple[GateResult, ...] = ()
     steps: tuple[StepRecord, ...] = ()
     approved_by: str = ""
+    """Name of the token."""
+    approver: Actor | None = None
+    """Whole; None also in rollouts of earlier versions."""
+    spec_waits: bool = False
+    """Its spec becomes the model's once it is approved."""
     notes: tuple[str, ...] = ()
     """What was tried and what the person should know: warnings of the artifact, the environment's attempts."""
 

@@ -189,12 +189,27 @@ def approved(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
     order = next((o for o in seen.orders if o.kind == "approve" and may_approve(rollout, o)), None)
     if order is None:
         return None
-    return _begin_traffic(replace(rollout, approved_by=order.actor.name), seen, now)
+    known = replace(
+        rollout,
+        approved_by=order.actor.name,
+        approver=order.actor,
+        notes=(*rollout.notes, _approval(rollout, order)),
+    )
+    return _begin_traffic(known, seen, now)
+
+
+def _approval(rollout: Rollout, order: Order) -> str:
+    """Who approved what, when, and on which evidence."""
+    release = rollout.candidate.id if rollout.candidate else rollout.version
+    why = f" ({order.why})" if order.why else ""
+    gates = ", ".join(f"{gate.gate} {gate.outcome.value}" for gate in rollout.gates)
+    who = f"{release} was approved by {order.actor.shown} at {order.at:%Y-%m-%d %H:%M:%S} UTC{why}"
+    return f"{who}, who had before them what {rollout.actor.shown} asked for, and the gates: {gates or 'none'}"
 
 
 def may_approve(rollout: Rollout, order: Order) -> bool:
-    """Who approves is not who asked, and holds the role."""
-    return order.actor.name != rollout.actor.name and order.actor.access in (Access.APPROVE, Access.ADMIN)
+    """Who approves is not who asked, by another token neither, and holds the role."""
+    return not order.actor.may_be(rollout.actor) and order.actor.access in (Access.APPROVE, Access.ADMIN)
 
 
 def _begin_traffic(rollout: Rollout, seen: Observed, now: datetime) -> Rollout:

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
 
@@ -20,8 +20,11 @@ from serinus.delivery import champion_before, champions, may_approve, rolled_bac
 from serinus.engine.distrust import distrusted, shortcut_of
 from serinus.engine.facts import by_alias, facts_of
 from serinus.engine.happenings import event_of
-from serinus.engine.policies import ModelPolicy, has_policy, keep_policy, policy_of
+from serinus.engine.policies import ModelPolicy, digest_of, keep_policy, keep_spec, loosened, policy_of
 from serinus.engine.world import World
+
+NOBODY = "nobody"
+"""Who has set an alias, as far as MLflow tells. No token has this name."""
 
 HISTORY = 10_000
 """Rollouts of one model that are looked at for its former champions."""
@@ -78,11 +81,18 @@ class Desk:
         in_flight = self._in_flight(model)
         if in_flight is not None and not supersede:
             raise Refused(*_choices(in_flight))
-        self._tighten(model, text, actor)
-        self._keep_spec(model, text, actor, why)
+        before = self._world.fleet.read(model)
+        waits = self._asked_before(model, before, actor)
+        self._tighten(model, text, before, actor)
         rollout = self._new(model, Kind.DEPLOY, found.version, ref or f"{model}@{wanted}", actor, why, text, state)
+        said = f"{model}@{found.version} is on its way as {rollout.id}"
+        if not waits:
+            keep_spec(self._world, rollout)
+        elif spec is not None and spec != before:
+            rollout = replace(rollout, spec_waits=True, notes=(_of_its_spec(model, before, spec),))
+            said += "; its spec becomes the model's once it is approved"
         self._begin(rollout, in_flight)
-        return Deployed(rollout.id, False, f"{model}@{found.version} is on its way as {rollout.id}")
+        return Deployed(rollout.id, False, said)
 
     def _what(self, ref: str | None, spec: str | None, source: str) -> tuple[str, str, str]:
         """(model, version or alias, spec text). A spec by itself is for the version that has the alias `challenger`."""
@@ -124,60 +134,68 @@ class Desk:
             done += "; the spec that was given is not kept: give it again with the next version"
         return Deployed(None, True, done)
 
-    def _tighten(self, model: str, text: str, actor: Actor) -> None:
-        """A spec can make the model's policy stricter, and never looser. Where no policy was ever set, the one that the
-        spec before asks for holds, too. Stored before the spec is, which may leave out what the one before asked for.
-        """
-        before = None if has_policy(self._world.store, model) else self._world.fleet.read(model)
-        if self._asks(model, text, before) and not policy_of(self._world.store, model).approval_required:
-            why, details = "the spec asks for it", {"approval": "required"}
-            self._world.store.audit(actor, "set-policy", model, why, details, self._world.clock.now())
-            self._set_approval(model, True, actor, why)
+    def _asked_before(self, model: str, before: str | None, actor: Actor) -> bool:
+        """Whether this deployment of `actor` needs an approval, whatever its own spec says."""
+        policy = policy_of(self._world.store, model)
+        return policy.asks(actor) or self._counts(policy, model, before)
 
-    def _asks(self, model: str, *texts: str | None) -> bool:
-        return any(specs.approval_required(specs.load(text, model=model)) for text in texts if text)
+    def _counts(self, policy: ModelPolicy, model: str, before: str | None) -> bool:
+        """Whether the spec `before` asks for an approval, and nobody who may has said since that none is needed."""
+        return before is not None and policy.loosened_spec != digest_of(before) and _asks(model, before)
+
+    def _tighten(self, model: str, text: str, before: str | None, actor: Actor) -> None:
+        """A deployment can make the model's policy stricter, and never looser: what its own spec asks for holds, and
+        what the spec before asks for, which may have come by Git. Stored before the new spec is."""
+        policy = policy_of(self._world.store, model)
+        if policy.approval_required:
+            return
+        by_itself = _asks(model, text)
+        if by_itself or self._counts(policy, model, before):
+            why = "the spec asks for it" if by_itself else "the spec before asks for it"
+            details = {"approval": "required"}
+            self._world.store.audit(actor, "set-policy", model, why, details, self._world.clock.now())
+            self._set_policy(model, ModelPolicy(approval_required=True), actor, why)
 
     def set_approval(self, model: str, required: bool, *, actor: Actor, why: str = "") -> str:
         """The model's policy: whether somebody else approves each version. Refused where somebody without the role
         approve would loosen it. What is in flight goes on by the policy that it began with."""
         if not self._world.store.rollouts(model, limit=1):
             raise NotFound(f"no model {model} is deployed", hint=f"`serinus deploy {model}@VERSION` begins.")
-        words = "needs somebody else's approval" if required else "needs no approval"
-        if policy_of(self._world.store, model).approval_required == required:
-            return f"every version of {model} {words} already"
+        spec = self._world.fleet.read(model)
+        now, wanted = policy_of(self._world.store, model), loosened(actor, spec)
+        if required:
+            wanted = ModelPolicy(approval_required=True)
+        if (now.approval_required, now.loosened_by) == (wanted.approval_required, wanted.loosened_by):
+            return f"{_in_words(model, now)} already"
         if not required and actor.access not in (Access.APPROVE, Access.ADMIN):
             raise Refused(
                 f"{actor.name} may not loosen the policy of {model}: that needs the role approve",
                 hint="Ask somebody who holds that role.",
             )
-        self._set_approval(model, required, actor, why)
-        still = not required and self._asks(model, self._world.fleet.read(model))
+        self._set_policy(model, wanted, actor, why)
+        still = not required and spec is not None and _asks(model, spec)
         more = (
             "; its spec in the fleet repository still asks for one: deploy with a spec that does not" if still else ""
         )
-        return f"from now on, every version of {model} {words}{more}"
+        return f"from now on, {_in_words(model, wanted)}{more}"
 
-    def approval_required(self, model: str) -> bool:
-        """By the model's policy."""
-        return policy_of(self._world.store, model).approval_required
+    def policy(self, model: str) -> ModelPolicy:
+        return policy_of(self._world.store, model)
 
-    def _set_approval(self, model: str, required: bool, actor: Actor, why: str) -> None:
+    def _set_policy(self, model: str, policy: ModelPolicy, actor: Actor, why: str) -> None:
         now = self._world.clock.now()
-        word = "required" if required else "no longer required"
-        text = f"{actor.name} changed the policy of {model}: an approval is {word}" + (f" ({why})" if why else "")
-        keep_policy(self._world.store, model, ModelPolicy(approval_required=required))
+        word = "required" if policy.approval_required else "no longer required"
+        text = f"{actor.shown} changed the policy of {model}: an approval is {word}" + (f" ({why})" if why else "")
+        keep_policy(self._world.store, model, policy)
         self._world.store.emit([Event(now, model, None, "policy-changed", text)])
 
-    def _keep_spec(self, model: str, text: str, actor: Actor, why: str) -> None:
-        self._world.fleet.write(model, text, who=actor.name, why=why or f"Deploy {model}")
-        self._world.log.retain(model, specs.load(text, model=model).retention.predictions.days)
-
-    def deploy_by_alias(self, model: str, version: str) -> None:
-        """A person has set `challenger` in the registry. Nothing happens where that version is in flight already."""
+    def deploy_by_alias(self, model: str, version: str, by: str = "") -> None:
+        """`challenger` was set in the registry: a proposal, of the person `by` that the registry names, else nobody's.
+        Nothing happens where that version is in flight already."""
         in_flight = self._in_flight(model)
         if in_flight is not None and in_flight.version == version:
             return
-        actor = Actor(name="alias challenger", access=Access.DEPLOY, origin="alias")
+        actor = Actor(name=by or NOBODY, access=Access.DEPLOY, origin="alias", owner=by)
         self._world.store.audit(
             actor, "deploy", f"{model}@{version}", "the alias challenger was set", {}, self._world.clock.now()
         )
@@ -215,7 +233,7 @@ class Desk:
         if in_flight is not None and in_flight.kind is Kind.ROLLBACK and in_flight.candidate == release:
             return Deployed(in_flight.id, False, f"{model} goes back to {release.id} already, as {in_flight.id}")
         spec = self._world.fleet.read(model) or ""
-        reason = why or f"rolled back by {actor.name}"
+        reason = why or f"rolled back by {actor.shown}"
         rollout = self._new(model, Kind.ROLLBACK, release.version, release.id, actor, reason, spec, state, release)
         self._begin(rollout, in_flight)
         back = rolled_back_from(rollouts).get(release.id)
@@ -326,6 +344,31 @@ class Desk:
         return specs.initial(model, facts_of(self._world, ref))
 
 
+def _asks(model: str, text: str) -> bool:
+    """Whether the spec asks for an approval. One that cannot be read is not trusted to ask for none."""
+    try:
+        return specs.approval_required(specs.load(text, model=model))
+    except InvalidInput:
+        return True
+
+
+def _in_words(model: str, policy: ModelPolicy) -> str:
+    if policy.approval_required:
+        return f"every version of {model} needs somebody else's approval"
+    but = f", except what {policy.loosened_by} or an alias deploys" if policy.loosened_by else ""
+    return f"every version of {model} needs no approval{but}"
+
+
+def _of_its_spec(model: str, before: str | None, text: str) -> str:
+    """For whoever approves."""
+    try:
+        old = specs.load(before, model=model) if before else None
+    except InvalidInput:
+        old = None
+    changed = specs.differing(old, specs.load(text, model=model)) if old else ["all of it"]
+    return f"the approval is also of its spec, which changes: {', '.join(changed) or 'comments'}"
+
+
 def _rollback_plan(state: ModelState, release: Release) -> Plan:
     champion = state.champion
     return Plan(
@@ -354,8 +397,8 @@ def _check_order(rollout: Rollout, order: Order) -> None:
         if phase is not Phase.APPROVAL:
             raise Refused(f"{rollout.id} is in {phase.value}: it does not wait for an approval")
         if not may_approve(rollout, order):
-            asked = f"{rollout.id} was asked for by {rollout.actor.name}"
-            raise Refused(f"{asked}: who approves is somebody else, with the role approve")
+            asked = f"{rollout.id} was asked for by {rollout.actor.shown}"
+            raise Refused(f"{asked}: who approves is somebody else, with the role approve and another owner's token")
     if order.kind == "abort" and phase in (Phase.PROMOTING, Phase.ABORTING):
         hint = f"`serinus rollback {rollout.model}` takes it back." if phase is Phase.PROMOTING else ""
         raise Refused(f"{rollout.id} is in {phase.value} already", hint=hint)

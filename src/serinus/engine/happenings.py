@@ -17,17 +17,22 @@ def event_of(name: str, before: Rollout, after: Rollout, now: datetime) -> Event
     return Event(now, after.model, after.id, kind, text, {"transition": name, "phase": after.status.phase.value})
 
 
+def approver(rollout: Rollout) -> str:
+    """For people; empty where nobody has approved it."""
+    return rollout.approver.shown if rollout.approver else rollout.approved_by
+
+
 def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
     status = after.status
     asked = f"{after.model}@{after.version}"
     if name == "created":
         verb = "rollback to" if after.kind is Kind.ROLLBACK else "deployment of"
-        return "created", f"{verb} {asked} asked for by {after.actor.name}" + (f": {after.why}" if after.why else "")
+        return "created", f"{verb} {asked} asked for by {after.actor.shown}" + (f": {after.why}" if after.why else "")
     if status.phase is Phase.CANARY and name != "out-of-patience":
         weight = after.plan.steps[status.step].weight if after.plan else 0
         passed = {
             Phase.CANARY: f"step {before.status.step + 1} passed",
-            Phase.APPROVAL: f"approved by {after.approved_by}",
+            Phase.APPROVAL: f"approved by {approver(after)}",
         }.get(before.status.phase, "the gates are passed")
         return f"canary-{weight}", f"{passed}: {asked} gets {100 * weight / WHOLE:g} % of the traffic"
     if name == "out-of-patience":
@@ -37,7 +42,7 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
     if status.phase is Phase.ABORTED:
         return "aborted", f"{asked} is out ({status.cause.value}): {status.reason}"
     if status.phase is Phase.PROMOTING:
-        approved = f"; approved by {after.approved_by}" if before.status.phase is Phase.APPROVAL else ""
+        approved = f"; approved by {approver(after)}" if before.status.phase is Phase.APPROVAL else ""
         return "promoting", f"{asked}: {status.reason}{approved}"
     if status.phase is Phase.PROMOTED:
         done = "rolled-back" if after.kind is Kind.ROLLBACK else "promoted"
@@ -53,8 +58,8 @@ def audit_of(name: str, after: Rollout) -> tuple[Actor, str, str, str, Mapping[s
     details: dict[str, Any] = {
         "rollout": after.id,
         "release": after.candidate.id if after.candidate else None,
-        "asked_by": after.actor.name,
-        "approved_by": after.approved_by or None,
+        "asked_by": after.actor.shown,
+        "approved_by": approver(after) or None,
         "cause": after.status.cause.value,
         "gates": {g.gate: g.outcome.value for g in after.gates},
     }

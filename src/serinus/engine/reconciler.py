@@ -19,6 +19,7 @@ from serinus.engine.converge import Converger, place
 from serinus.engine.happenings import audit_of, event_of
 from serinus.engine.jobs import Jobs
 from serinus.engine.observe import Observer
+from serinus.engine.policies import keep_spec
 from serinus.engine.world import World
 
 log = logging.getLogger(__name__)
@@ -123,6 +124,8 @@ class Engine:
         if name == "still-watching":
             self._world.store.save(after)
             return state
+        if name == "approved" and after.spec_waits:
+            keep_spec(self._world, after)
         if (entry := audit_of(name, after)) is not None:
             self._world.store.audit(*entry, now)
         if after.status.phase is Phase.PROMOTING:

@@ -14,6 +14,7 @@ from serinus.core.rollout import ModelState, Rollout
 from serinus.core.values import WHOLE, Placement, Release, Streak, Totals, Traffic
 from serinus.engine.desk import FREE_BYTES_NEEDED
 from serinus.engine.distrust import Found, found_of
+from serinus.engine.happenings import approver
 from serinus.engine.world import World
 
 TRAFFIC_SECONDS = 300.0
@@ -229,7 +230,8 @@ def summary(rollout: Rollout) -> Mapping[str, Any]:
         "phase": status.phase.value,
         "since": status.since.isoformat(),
         "created_at": rollout.created_at.isoformat(),
-        "asked_by": rollout.actor.name,
+        "asked_by": rollout.actor.shown,
+        "approved_by": approver(rollout),
         "why": rollout.why,
         "step": status.step,
         "steps": [s.weight / WHOLE for s in rollout.plan.steps] if rollout.plan else [],

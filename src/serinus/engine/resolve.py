@@ -21,7 +21,7 @@ def resolve(world: World, rollout: Rollout) -> Resolved:
         champion_version=champion.version if champion else None,
         steps=specs.steps(spec) if champion else (),
         policy=specs.policy(spec),
-        approval_required=asked or policy_of(world.store, rollout.model).approval_required,
+        approval_required=asked or policy_of(world.store, rollout.model).asks(rollout.actor),
         settings=specs.settings(spec),
         slow_ms=specs.slow_ms(spec),
         accepts=specs.accepts(spec),

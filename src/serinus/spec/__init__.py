@@ -1,5 +1,6 @@
 """The ModelDeployment: schema, defaults, and errors that name file, line, field and the nearest right word."""
 
+from serinus.spec.comparing import differing
 from serinus.spec.loading import load
 from serinus.spec.planning import accepts, approval_required, compiles, policy, settings, slow_ms, steps
 from serinus.spec.reference import reference, schema
@@ -12,6 +13,7 @@ __all__ = [
     "accepts",
     "approval_required",
     "compiles",
+    "differing",
     "dump",
     "initial",
     "load",

@@ -2,6 +2,7 @@
 
 import { setNow, tick } from "./dom.js";
 import { showEvents, showFleet, showFlight, showProcesses, showReleases, showStopped, showVerdict } from "./view.js";
+import { person } from "./words.js";
 
 const EVERY_MS = 2000;
 
@@ -56,7 +57,7 @@ function lost() {
 
 async function begin() {
   const me = await ask("/v1/me").catch(() => null);
-  document.getElementById("who").textContent = me ? `${me.name} (${me.access})` : "";
+  document.getElementById("who").textContent = me ? `${person(me)} (${me.access})` : "";
   const leave = document.getElementById("leave");
   leave.hidden = false;
   leave.addEventListener("click", async () => {

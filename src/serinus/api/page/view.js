@@ -1,7 +1,7 @@
 // From documents to elements, a function a section.
 
 import { details, h, now, show, state, table, when } from "./dom.js";
-import { bytes, cause, count, events, evidence, ms, percent, progress, ratio, verdict, waiting, way } from "./words.js";
+import { bytes, cause, count, events, evidence, ms, percent, person, progress, ratio, verdict, waiting, way } from "./words.js";
 
 const key = JSON.stringify;
 const code = (text) => h("code", {}, text);
@@ -78,7 +78,15 @@ function title(rollout) {
     "header",
     {},
     h("h3", {}, `${rollout.model} ${verb} ${rollout.version}`.replace("  ", " ")),
-    h("span", { class: "quiet" }, `${rollout.id}, asked for by ${rollout.actor.name}`, why, ", ", when(rollout.created_at)),
+    h(
+      "span",
+      { class: "quiet" },
+      `${rollout.id}, asked for by ${person(rollout.actor)}`,
+      why,
+      ", ",
+      when(rollout.created_at),
+      rollout.approved_by ? `, approved by ${person(rollout.approver ?? { name: rollout.approved_by })}` : "",
+    ),
   );
 }
 

@@ -118,3 +118,8 @@ export function ratio(metric) {
 }
 
 export const events = (arm) => (arm ? `${count(arm.events)} of ${count(arm.of)}` : "–");
+
+// A token, with its owner where that is another.
+export function person({ name, owner }) {
+  return owner && owner !== name ? `${name} (${owner})` : name;
+}

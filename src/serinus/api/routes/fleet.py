@@ -63,8 +63,11 @@ def explain(wanted: str, services: Given, _actor: Viewer) -> Mapping[str, Any]:
 
 @router.get("/models/{model}/policy")
 def policy(model: str, services: Given, _actor: Viewer) -> Mapping[str, str]:
-    """What holds for every deployment of the model, whatever its spec says."""
-    return {"model": model, "approval": "required" if services.desk.approval_required(model) else "none"}
+    """What holds for every deployment of the model, whatever its spec says. `except_of`: whose deployments need an
+    approval all the same, because they said that none is needed."""
+    held = services.desk.policy(model)
+    approval = "required" if held.approval_required else "none"
+    return {"model": model, "approval": approval, "except_of": held.loosened_by}
 
 
 @router.get("/spec/{model}")

@@ -35,7 +35,7 @@ class Login(BaseModel):
 
 @router.get("/me")
 def me(actor: Viewer) -> Mapping[str, str]:
-    return {"name": actor.name, "access": actor.access.value}
+    return {"name": actor.name, "owner": actor.owner, "access": actor.access.value}
 
 
 @router.post("/session")

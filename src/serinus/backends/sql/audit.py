@@ -40,7 +40,7 @@ def append(
         "subject": subject,
         "why": why,
         "origin": actor.origin,
-        "details": canonical(details),
+        "details": canonical({**details, "owner": actor.owner} if actor.owner else details),
         "previous": head.digest,
     }
     digest = _digest(fields)

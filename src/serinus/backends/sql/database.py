@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, create_engine, insert, inspect, select
+from sqlalchemy import Connection, create_engine, insert, inspect, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from serinus.backends.sql import sqlite
-from serinus.backends.sql.tables import SCHEMA, audit_head, metadata, schema_version
+from serinus.backends.sql.tables import SCHEMA, UPGRADES, audit_head, metadata, schema_version
 from serinus.core.errors import Refused, SerinusError, Unavailable
 
 
@@ -60,6 +60,11 @@ class Database:
     def _bring_schema(self, connection: Connection) -> None:
         if inspect(connection).has_table(schema_version.name):
             found = connection.execute(select(schema_version.c.version)).scalar_one()
+            while found in UPGRADES:
+                for statement in UPGRADES[found]:
+                    connection.exec_driver_sql(statement)
+                found += 1
+                connection.execute(update(schema_version).values(version=found))
             if found != SCHEMA:
                 raise Refused(
                     f"{self._place} was written by another version of Serinus: it has schema {found}, "

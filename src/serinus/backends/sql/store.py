@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
@@ -169,14 +169,27 @@ class SqlStore:
 
     # --- tokens -------------------------------------------------------------------------------------------
 
-    def issue_token(self, name: str, access: Access, at: datetime, *, plane: str = "control") -> str:
+    def issue_token(
+        self,
+        name: str,
+        access: Access,
+        at: datetime,
+        *,
+        plane: str = "control",
+        owner: str = "",
+        models: Collection[str] | None = None,
+    ) -> str:
         with self._database.write() as connection:
-            return tokens.issue(connection, name, access, at, plane)
+            return tokens.issue(connection, name, access, at, plane, owner or name, models)
+
+    def own_token(self, name: str, owner: str) -> bool:
+        with self._database.write() as connection:
+            return tokens.own(connection, name, owner)
 
     def whose_token(self, secret: str, *, plane: str = "control") -> Actor | None:
         """None for what is unknown, revoked, or of the other plane."""
         with self._database.read() as connection:
-            return tokens.owner(connection, secret, plane)
+            return tokens.whose(connection, secret, plane)
 
     def revoke_token(self, name: str, at: datetime) -> None:
         """Nothing happens where it is revoked already; NotFound where there never was one."""

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
 
-SCHEMA = 1
-"""Raised with every change of these tables: a store with another number is another version's."""
+SCHEMA = 2
+"""Raised with every change of these tables, with a line in `UPGRADES`: a store with a number that is not there is
+another version's."""
+
+UPGRADES = {
+    1: (
+        "ALTER TABLE tokens ADD COLUMN owner VARCHAR(128)",
+        "ALTER TABLE tokens ADD COLUMN models TEXT",
+    ),
+}
+"""From which schema -> what makes the next one of it."""
 
 metadata = MetaData()
 
@@ -106,6 +115,8 @@ tokens = Table(
     Column("hash", String(64), nullable=False, unique=True),
     Column("issued_at", String(40), nullable=False),
     Column("revoked_at", String(40)),
+    Column("owner", String(128)),
+    Column("models", Text),
     sqlite_autoincrement=True,
 )
 Index(

@@ -1,15 +1,19 @@
 """Tokens of people and callers: shown once, kept as a hash, revoked by name.
 
 A token is 256 random bits, so a plain sha256 keeps it: there is nothing to guess that a slow hash would slow down.
+
+Its owner is fixed when it is issued: a token that changes hands is revoked and another is issued, so that what was
+asked for with it stays its owner's. A token of a version before owners has none, and counts as owned by its name.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
@@ -25,13 +29,33 @@ PREFIX = "srn_"
 
 PLANES = ("control", "data")
 
+RESERVED = ("nobody", "serinus")
+"""By which the audit record calls what no token did."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_OWNER = re.compile(r"[^\W_](?:[\w.@+ -]{0,126}[\w.])?")
 
 
-def issue(connection: Connection, name: str, access: Access, at: datetime, plane: str) -> str:
+def issue(
+    connection: Connection,
+    name: str,
+    access: Access,
+    at: datetime,
+    plane: str,
+    owner: str,
+    models: Collection[str] | None,
+) -> str:
     if not _NAME.fullmatch(name):
         raise InvalidInput(
             "A token's name has 1 to 64 letters, digits, '.', '_', '@' or '-', and begins with a letter or digit."
+        )
+    if name.casefold() in RESERVED or owner.casefold() in RESERVED:
+        raise InvalidInput(f"{', '.join(RESERVED)} are names of Serinus' own; a token has another.")
+    if not _OWNER.fullmatch(owner):
+        raise InvalidInput(
+            "A token's owner has 1 to 128 letters, digits, '.', '_', '@', '+', '-' or spaces, and begins with a letter "
+            "or digit.",
+            hint="Name the person or service: `--owner anna@bank`.",
         )
     if plane not in PLANES:
         raise InvalidInput(f"A token's plane is one of {', '.join(PLANES)}.")
@@ -39,20 +63,34 @@ def issue(connection: Connection, name: str, access: Access, at: datetime, plane
     if connection.execute(taken).first():
         raise Refused(f"There is a token named {name} already.", hint="Revoke it first, or take another name.")
     secret = PREFIX + secrets.token_urlsafe(32)
-    row = {"name": name, "access": access.value, "plane": plane, "hash": _hash(secret), "issued_at": at.isoformat()}
+    row = {
+        "name": name,
+        "access": access.value,
+        "plane": plane,
+        "hash": _hash(secret),
+        "issued_at": at.isoformat(),
+        "owner": owner,
+        "models": None if models is None else json.dumps(sorted(set(models))),
+    }
     connection.execute(insert(tokens).values(row))
     return secret
 
 
-def owner(connection: Connection, secret: str, plane: str) -> Actor | None:
+def whose(connection: Connection, secret: str, plane: str) -> Actor | None:
     wanted = _hash(secret)
-    query = select(tokens.c.name, tokens.c.access, tokens.c.hash).where(
+    query = select(tokens.c.name, tokens.c.access, tokens.c.owner, tokens.c.hash).where(
         tokens.c.hash == wanted, tokens.c.plane == plane, tokens.c.revoked_at.is_(None)
     )
     row = connection.execute(query).first()
     if row is None or not hmac.compare_digest(row.hash, wanted):
         return None
-    return Actor(row.name, Access(row.access))
+    return Actor(row.name, Access(row.access), owner=row.owner or row.name)
+
+
+def own(connection: Connection, name: str, owner: str) -> bool:
+    """Gives an owner to the valid token of that name that has none yet, being of an earlier version."""
+    ownerless = (tokens.c.name == name, tokens.c.revoked_at.is_(None), tokens.c.owner.is_(None))
+    return connection.execute(update(tokens).where(*ownerless).values(owner=owner)).rowcount > 0
 
 
 def revoke(connection: Connection, name: str, at: datetime) -> None:
@@ -65,8 +103,19 @@ def revoke(connection: Connection, name: str, at: datetime) -> None:
 
 
 def listing(connection: Connection) -> list[Mapping[str, Any]]:
-    query = select(tokens.c.name, tokens.c.access, tokens.c.plane, tokens.c.issued_at, tokens.c.revoked_at)
-    return [dict(row) for row in connection.execute(query.order_by(tokens.c.number)).mappings()]
+    query = select(tokens).order_by(tokens.c.number)
+    return [
+        {
+            "name": row.name,
+            "owner": row.owner or row.name,
+            "access": row.access,
+            "plane": row.plane,
+            "models": None if row.models is None else json.loads(row.models),
+            "issued_at": row.issued_at,
+            "revoked_at": row.revoked_at,
+        }
+        for row in connection.execute(query)
+    ]
 
 
 def _hash(secret: str) -> str:

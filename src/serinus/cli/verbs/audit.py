@@ -31,7 +31,9 @@ def audit(
             at.out.json(entry, lines=True)
             continue
         why = f"  ({entry['why']})" if entry["why"] else ""
-        head = f"{entry['number']:>5}  {entry['at'][:19]}Z  {entry['who']}"
+        owner = entry["details"].get("owner", "")
+        who = f"{entry['who']} ({owner})" if owner and owner != entry["who"] else entry["who"]
+        head = f"{entry['number']:>5}  {entry['at'][:19]}Z  {who}"
         at.out.line(f"{head}  {entry['what']}  {entry['subject']}  from {entry['origin'] or 'unknown'}{why}")
 
 
