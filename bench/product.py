@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -90,6 +91,10 @@ class Installation:
         import mlflow
         from mlflow import MlflowClient
 
+        for line in Path(self.addresses["mlflow_env"]).read_text().splitlines():
+            if line.startswith("export "):
+                name, _, value = shlex.split(line)[1].partition("=")
+                os.environ[name] = value
         mlflow.set_tracking_uri(self.addresses["mlflow"])
         client = MlflowClient(self.addresses["mlflow"])
         if not client.search_registered_models(f"name = '{model}'"):

@@ -377,6 +377,7 @@ def test_up_hands_its_options_to_the_supervisor_and_prints_where_everything_is(
             "http://127.0.0.1:1",
             "http://127.0.0.1:2",
             "http://127.0.0.1:3",
+            home.path / "mlflow.env",
             "http://127.0.0.1:1/login#token=x",
             limits={"memory": options.memory, "idle": options.idle} if options.memory else {},
         )
@@ -387,14 +388,16 @@ def test_up_hands_its_options_to_the_supervisor_and_prints_where_everything_is(
     assert said.code == 0
     assert "http://127.0.0.1:1/login#token=x" in said.out
     ((home, options),) = asked
+    assert f"Next: `. {tmp_path}/.serinus/mlflow.env`" in said.out
     assert home == tmp_path / ".serinus"
     assert (dict(options.ports), options.unconfined) == ({"api": 8000}, True)
     assert options.allowed_hosts == ("serinus.example.org",)
     assert serinus("up", "--json").json["envoy"] == "http://127.0.0.1:2"
+    assert serinus("up", "--json").json["mlflow_env"] == f"{tmp_path}/.serinus/mlflow.env"
     assert asked[1][1].unconfined is None
     assert "limits" not in said.out
     said = serinus("up", "--memory", "6GiB", "--idle", "10m", "--busiest", "0")
-    assert (asked[2][1].memory, asked[2][1].idle, asked[2][1].busiest) == (6 * 2**30, 600.0, 0)
+    assert (asked[3][1].memory, asked[3][1].idle, asked[3][1].busiest) == (6 * 2**30, 600.0, 0)
     assert "limits   memory 6GiB, idle 10m" in said.out
     assert serinus("up", "--memory", "1kB", "--json").json["limits"] == {"memory": 1000, "idle": None}
     assert serinus("down", "--json").json == {"stopped": False}

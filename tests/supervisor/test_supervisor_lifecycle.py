@@ -69,6 +69,44 @@ def test_ports_are_remembered_and_a_home_is_closed_to_others(stage: Stage) -> No
     assert (stage.home.path / ".gitignore").read_text() == "*\n"
 
 
+def sourced(stage: Stage) -> dict[str, str]:
+    """What a shell has after it has sourced the file that `up` names."""
+    words = ["env", "-i", "sh", "-c", f". '{stage.home.mlflow_env}' && env"]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    return dict(line.split("=", 1) for line in told if line.startswith("MLFLOW_"))
+
+
+def test_the_credentials_of_our_mlflow_are_in_files_of_their_owner_alone(stage: Stage) -> None:
+    stage.listens()
+    addresses = begin(stage)
+    password = stage.home.mlflow_password.read_text()
+    assert len(password) == 64
+    assert password not in str(addresses)
+    assert addresses.mlflow_env == stage.home.mlflow_env
+    for file in (stage.home.mlflow_password, stage.home.mlflow_env):
+        assert file.stat().st_mode & 0o777 == 0o600
+    assert sourced(stage) == {
+        "MLFLOW_TRACKING_URI": addresses.mlflow,
+        "MLFLOW_TRACKING_USERNAME": "serinus",
+        "MLFLOW_TRACKING_PASSWORD": password,
+    }
+    stage.home.mlflow_env.unlink()
+    begin(stage)
+    assert sourced(stage)["MLFLOW_TRACKING_PASSWORD"] == password, "written again, and the same"
+
+
+def test_credentials_in_the_address_of_a_teams_mlflow_are_not_shown(stage: Stage) -> None:
+    stage.listens()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"http://somebody:pass'word@127.0.0.1:{silent.getsockname()[1]}"
+        silent.close()
+        addresses = begin(stage, Options(mlflow_uri=uri))
+    assert "somebody" not in str(addresses)
+    assert "pass'word" not in str(addresses)
+    assert sourced(stage) == {"MLFLOW_TRACKING_URI": uri}
+    assert stage.home.mlflow_env.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_killed_supervisor_is_replaced_by_one_that_adopts_what_runs(stage: Stage) -> None:
     stage.listens()
     stage.add("host", FOR_EVER)

@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 sys.path.append(str(Path(__file__).parent))
 
-from whole_serinus import Serinus
+from whole_serinus import Serinus, mlflow_environment
 
 from serinus.core.home import Home
 from serinus.supervisor import down, up
@@ -52,7 +52,8 @@ def serinus() -> Iterator[Serinus]:
         ):
             # What `up` has just seen answer is not doubted by the first status.
             assert not [line for line in api.get("/v1/status").json()["warnings"] if "registry" in line]
-            environment.setenv("MLFLOW_TRACKING_URI", addresses.mlflow)
+            for name, value in mlflow_environment(addresses.mlflow_env).items():
+                environment.setenv(name, value)
             environment.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
             environment.setenv("MLFLOW_UV_AUTO_DETECT", "false")  # this project's own lock is no part of a model
             yield Serinus(home, addresses, api, callers, mlflow.MlflowClient(addresses.mlflow))

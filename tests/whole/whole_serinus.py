@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -37,6 +38,13 @@ watch:
   missing: {{budget: 2%}}
   slow: {{over: 1500ms}}
 """
+
+
+def mlflow_environment(file: Path) -> Mapping[str, str]:
+    """What a shell has after it has sourced `mlflow.env`."""
+    words = ["env", "-i", "sh", "-c", f". {shlex.quote(str(file))} && env"]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    return dict(line.split("=", 1) for line in told if line.startswith("MLFLOW_"))
 
 
 def spec(model: str, seconds: int, timeout: str) -> str:

@@ -7,6 +7,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+MLFLOW_USERNAME = "serinus"
+"""As the bundled MLflow server wants it, with the home's `mlflow_password`."""
+
 FORMAT = 1
 """Of the home's layout; another number is another version's home."""
 
@@ -122,6 +125,16 @@ class Home:
     @property
     def mlflow(self) -> Path:
         return self.path / "mlflow"
+
+    @property
+    def mlflow_password(self) -> Path:
+        """Of the bundled MLflow server, 0600."""
+        return self.path / "mlflow-password"
+
+    @property
+    def mlflow_env(self) -> Path:
+        """0600, to be sourced by a shell: where MLflow is, and the credentials of the bundled server."""
+        return self.path / "mlflow.env"
 
     @property
     def directories(self) -> tuple[Path, ...]:

@@ -25,6 +25,12 @@ def _reduced(found: re.Match[str]) -> str:
     return f"{found['scheme']}://{kept}{host}{slash}{path}" + (f"#{told}" if told else "")
 
 
+def shown(url: str) -> str:
+    """One address, whatever characters its password has: what stands before its last `@` is left out."""
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}" if separator else url
+
+
 def address(url: str) -> str:
     """By which two spellings of the same index are equal."""
     return without_credentials(url.strip()).rstrip("/").lower()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from serinus.core.errors import Refused, Unavailable
 from serinus.core.home import Home
+from serinus.supervisor import private
 
 
 def claim(home: Home) -> None:
@@ -20,7 +20,7 @@ def claim(home: Home) -> None:
     Such a one is left as it is, because a home is closed to others and written to.
     """
     if home.path.is_dir() and not home.settings.exists():
-        ours = {path.name for path in (*home.directories, home.secret, home.token, home.store)}
+        ours = {path.name for path in (*home.directories, home.secret, home.token, home.store, home.mlflow_password)}
         ours |= {name + suffix for name in ours for suffix in (".new", "-wal", "-shm")}
         ours |= {_GITIGNORE, _UP_LOCK, "settings.tmp"}
         strange = [entry.name for entry in home.path.iterdir() if entry.name not in ours]
@@ -33,10 +33,11 @@ def claim(home: Home) -> None:
 
 
 def make(home: Home) -> None:
-    """What belongs into a home that has been claimed: the other directories, 0700, and the secret."""
+    """What belongs into a home that has been claimed: the other directories, 0700, and the secrets."""
     for directory in home.directories:
         _own(directory)
-    _make_secret(home)
+    private.make_secret(home.secret)
+    private.make_secret(home.mlflow_password)
     _keep_out_of_git(home)
 
 
@@ -55,19 +56,6 @@ def _own(directory: Path) -> None:
 
 
 _ANOTHER = "Choose another --home."
-
-
-def _make_secret(home: Home) -> None:
-    """Moved into place: half a secret would be one that can be guessed."""
-    if home.secret.exists():
-        return
-    temporary = home.secret.with_suffix(".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(32))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(home.secret)
 
 
 def _keep_out_of_git(home: Home) -> None:

@@ -16,7 +16,8 @@ from serinus_runtime.landlock import abi
 
 from serinus.core.errors import Refused, SerinusError, Unavailable
 from serinus.core.home import Home
-from serinus.supervisor import directories, kernel, logs, ports, state
+from serinus.core.redaction import shown
+from serinus.supervisor import directories, kernel, logs, ports, registry, state
 from serinus.supervisor import settings as chosen
 from serinus.supervisor.checks import Check, local_checks, registry_trouble
 from serinus.supervisor.keeper import Keeper
@@ -43,6 +44,9 @@ class Addresses:
     envoy: str
     """Where callers of models send their requests."""
     mlflow: str
+    """Without credentials; `mlflow_env` has them."""
+    mlflow_env: Path
+    """A file for the shells of those who register models: `. mlflow.env`."""
     login: str
     """A link that logs a browser in."""
     limits: Mapping[str, float] = field(default_factory=dict)
@@ -124,6 +128,7 @@ def _start(home: Home, options: Options, say: Say, launch: Launch) -> Addresses:
     _check_confinement(settings)
     if settings != found:
         chosen.save(home, settings)
+    registry.write(home, settings)
     began = _Beginning.of(home)
     try:
         supervisor = _start_supervisor(home, launch)
@@ -143,6 +148,7 @@ def _look_again(home: Home, options: Options, supervisor: ProcessRecord, launch:
     settings = chosen.load(home)
     if settings is None:
         raise Refused(f"{home.path} is running, but {home.settings} is gone", hint="`serinus down` first.")
+    registry.write(home, settings)
     young = time.time() - supervisor.since < START_SECONDS
     waiting = list(launch.checks(home, settings))
     deadline = time.monotonic() + (START_SECONDS if young else SECOND_LOOK_SECONDS)
@@ -253,7 +259,8 @@ def _addresses(home: Home, settings: Settings, warnings: Sequence[str], *, alrea
         home=home.path,
         api=api,
         envoy=settings.url("envoy"),
-        mlflow=settings.registry,
+        mlflow=shown(settings.registry),
+        mlflow_env=home.mlflow_env,
         # In the fragment, which browsers do not send: the token reaches no log on the way.
         login=f"{api}/login#token={token}" if token else api,
         limits=settings.limits,

@@ -13,10 +13,11 @@ from serinus.api import create_app
 from serinus.api.local import checking_peers, listening
 from serinus.core.errors import SerinusError
 from serinus.core.home import Home
+from serinus.core.redaction import shown
 from serinus.core.values import Access
 from serinus.engine import ENGINE, Desk, Engine, Rechecker, Report, World
 from serinus.engine.rechecking import SHARE
-from serinus.supervisor import processes
+from serinus.supervisor import processes, registry
 from serinus.supervisor.settings import Settings
 from serinus.wiring.local import build_local, build_rescorer, build_router
 
@@ -29,6 +30,8 @@ def run_control(home: Home, settings: Settings) -> int:
     """Until SIGTERM or SIGINT; the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    if settings.mlflow_uri is None:  # as MLflow's client reads them; a team's own come with the environment
+        os.environ.update(registry.credentials(home))
     router = build_router(home)
     world = build_local(home, settings, router)
     _make_first_token(home, world)
@@ -39,7 +42,11 @@ def run_control(home: Home, settings: Settings) -> int:
         world,
         trouble=lambda: dict(engine.trouble),
         processes=lambda: processes(home),
-        addresses={"api": settings.url("api"), "envoy": settings.url("envoy"), "mlflow": settings.registry},
+        addresses={
+            "api": settings.url("api"),
+            "envoy": settings.url("envoy"),
+            "mlflow": shown(settings.registry),
+        },
         warnings=lambda: _warnings(home, settings),
         registry_answers=lambda: engine.registry_answers,
     )

@@ -40,7 +40,7 @@ def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
         ProcessSpec("control", _module("serinus.wiring", home, first="control"), {}, 15.0, nice=_BEHIND_PAYMENTS),
     ]
     if settings.mlflow_uri is None:
-        command = mlflow_server.command(home.mlflow, settings.ports["mlflow"])
+        command = mlflow_server.command(home.mlflow, settings.ports["mlflow"], home.mlflow_password)
         found.insert(0, ProcessSpec("mlflow", command, mlflow_server.environment(), 10.0, nice=_BEHIND_PAYMENTS))
     return found
 

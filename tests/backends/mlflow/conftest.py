@@ -33,6 +33,19 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
 
+PASSWORD = "of-the-tests"
+
+
+@pytest.fixture(autouse=True)
+def _let_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow's client reads them."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+
+
+CREDENTIALS = {"MLFLOW_TRACKING_USERNAME": "serinus", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -58,8 +71,11 @@ def answers(uri: str) -> bool:
 def running(directory: Path, port: int) -> Iterator[Server]:
     """Stopped at the end, if it still runs."""
     environment = os.environ | server.environment()
+    password_file = directory.parent / "password"
+    password_file.write_text(PASSWORD)
     with (directory.parent / "server.log").open("ab") as log:
-        process = subprocess.Popen(server.command(directory, port), env=environment, stdout=log, stderr=log)
+        command = server.command(directory, port, password_file)
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     started = Server(directory, port, process)
     try:
         wait_until(lambda: answers(started.uri) or process.poll() is not None, 120, "the start of MLflow")
@@ -132,7 +148,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """card-fraud@1 (@champion), a logged model; card-fraud@2 (@challenger), files of a run; constant@1, a pyfunc."""
     directory = tmp_path_factory.mktemp("mlflow")
     with running(directory / "server", free_port()) as started:
-        environment = os.environ | {"MLFLOW_TRACKING_URI": started.uri, "PYTHONDONTWRITEBYTECODE": ""}
+        environment = os.environ | CREDENTIALS | {"MLFLOW_TRACKING_URI": started.uri, "PYTHONDONTWRITEBYTECODE": ""}
         subprocess.run([sys.executable, "-c", DATA_SCIENTIST], env=environment, cwd=directory, check=True, timeout=150)
         yield started
 

@@ -67,8 +67,9 @@ class Git:
 
 
 def _environment() -> dict[str, str]:
-    # GIT_DIR and the like are set where Serinus is started from a hook, and would point elsewhere.
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    # GIT_DIR and the like are set where Serinus is started from a hook, and would point elsewhere; credentials
+    # of the registry are for nobody else.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "MLFLOW_"))}
     return inherited | {
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_CONFIG_NOSYSTEM": "1",

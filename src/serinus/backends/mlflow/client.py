@@ -7,9 +7,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 from serinus.core.errors import InvalidInput, NotFound, SerinusError, Unavailable
+from serinus.core.redaction import shown, without_credentials
 
 _SETTINGS = {
     # MLflow's own, 120 s with 7 retries, would hold the engine for minutes. Whoever sets them is obeyed.
@@ -60,7 +60,7 @@ def disk_full() -> Unavailable:
 
 
 def _meaning(code: str, words: str, uri: str) -> SerinusError:
-    where = f"The MLflow registry at {_shown(uri)}"
+    where = f"The MLflow registry at {shown(uri)}"
     if "No space left on device" in words:
         return disk_full()
     if code == "RESOURCE_DOES_NOT_EXIST":
@@ -90,10 +90,4 @@ def _reason(words: str) -> str:
 
 def _first_sentence(words: str) -> str:
     first = words.strip().splitlines()[0] if words.strip() else "no reason given"
-    return re.sub(r"^[A-Z_]+: ", "", first)[:200].rstrip(".")
-
-
-def _shown(uri: str) -> str:
-    """Without a password."""
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return without_credentials(re.sub(r"^[A-Z_]+: ", "", first))[:200].rstrip(".")

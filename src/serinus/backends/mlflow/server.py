@@ -2,7 +2,7 @@
 
 It runs in one process. `mlflow server` imports MLflow twice, in a parent and in the uvicorn that this starts: 7 s of
 CPU instead of 3, and a parent that is killed leaves the other behind, on the port. MLflow's own checks of Host and
-Origin stay on; they let loopback in.
+Origin stay on; they let loopback in, which is everybody on the machine: nobody gets past `door` without the password.
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from serinus.backends.mlflow.door import Door
+
 SHUTDOWN_SECONDS = 5
 
 
-def command(directory: Path, port: int) -> list[str]:
-    """How to start it. `directory` (`Home.mlflow`) holds its database and artifacts. It answers `/health` once it is
+def command(directory: Path, port: int, password: Path) -> list[str]:
+    """How to start it. `directory` (`Home.mlflow`) holds its database and artifacts, the file `password` what
+    clients must send. It answers `/health` once it is
     ready, keeps running until SIGTERM, and exits with 1 where the port is taken."""
     module = "serinus.backends.mlflow.server"
-    return [sys.executable, "-m", module, "--directory", str(directory), "--port", str(port)]
+    paths = ["--directory", str(directory), "--password", str(password)]
+    return [sys.executable, "-P", "-m", module, *paths, "--port", str(port)]
 
 
 def environment() -> dict[str, str]:
@@ -40,13 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="serinus.backends.mlflow.server", description=__doc__)
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--password", type=Path, required=True, help="file that holds it")
     options = parser.parse_args(arguments)
     os.environ.update(environment())
-    serve(options.directory, options.port)
+    serve(options.directory, options.port, options.password.read_text().strip())
 
 
-def serve(directory: Path, port: int) -> None:
-    """Returns after SIGTERM."""
+def serve(directory: Path, port: int, password: str) -> None:
+    """Returns after SIGTERM. An empty `password` is refused: it would let in whoever sends none."""
+    if not password:
+        sys.exit("MLflow has no password: `serinus down`, remove the empty mlflow-password, `serinus up`.")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     listener = _bound(port)
     database = f"sqlite:///{directory.resolve() / 'mlflow.db'}"
@@ -66,7 +73,8 @@ def serve(directory: Path, port: int) -> None:
     from mlflow.server.handlers import initialize_backend_stores
 
     initialize_backend_stores(database, database, "mlflow-artifacts:/")
-    config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS)
+    guarded = Door(app, password)
+    config = uvicorn.Config(guarded, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS)
     uvicorn.Server(config).run(sockets=[listener])
 
 

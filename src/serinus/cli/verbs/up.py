@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
@@ -164,18 +165,19 @@ def up(
 
 def _tell(at: Session, addresses: Addresses) -> None:
     if at.out.as_json:
-        at.out.json({**asdict(addresses), "home": str(addresses.home)})
+        at.out.json({**asdict(addresses), "home": str(addresses.home), "mlflow_env": str(addresses.mlflow_env)})
         return
     for warning in addresses.warnings:
         at.out.line(f"warning: {warning}", style="yellow")
     at.out.line("Serinus runs already." if addresses.already_running else "Serinus runs.", style="bold green")
     at.out.line(f"  page     {addresses.login}")
     at.out.line(f"  models   {addresses.envoy}/v2/models/MODEL/infer")
-    at.out.line(f"  MLflow   {addresses.mlflow}")
+    at.out.line(f"  MLflow   {addresses.mlflow}   (address and credentials: {addresses.mlflow_env})")
     at.out.line(f"  home     {addresses.home}")
     if addresses.limits:
         at.out.line(f"  limits   {_in_words(addresses.limits)}")
-    at.out.line(f"Next: `export MLFLOW_TRACKING_URI={addresses.mlflow}`, register a model, `serinus deploy MODEL@1`.")
+    source = f". {shlex.quote(str(addresses.mlflow_env))}"
+    at.out.line(f"Next: `{source}`, register a model, `serinus deploy MODEL@1`.")
     at.out.line("`serinus down` stops it all.")
 
 
