@@ -18,6 +18,11 @@ from serinus.core.home import Home
 
 _MAX_CALLERS = 10_000
 """Connections of callers at the same time, where the limit of open files has room for them."""
+_FIRST_LINE = "5s"
+"""For a new connection to begin a request, before it is closed: one that says nothing takes a caller's place."""
+_IDLE = "120s"
+"""Between two requests of a connection: longer than clients and load balancers keep one (30 to 90 s), so that they are
+the ones who close it."""
 _OTHER_FILES = 512
 """That Envoy has open besides: its listeners, its logs, its files of routes, idle connections to releases."""
 _LOG_FLUSH_MS = 200
@@ -90,6 +95,10 @@ def bootstrap(
         admin = _tcp("127.0.0.1", admin_port)
     listener = _listener("requests", _tcp(address, port), _connection_manager(home, api_keys_required))
     listener["per_connection_buffer_limit_bytes"] = 1 << 20
+    # It waits for the first line, which nothing else does: Envoy's time limit of headers starts with their first byte.
+    inspector = typed("extensions.filters.listener.http_inspector.v3.HttpInspector")
+    listener["listener_filters"] = [{"name": "envoy.filters.listener.http_inspector", "typed_config": inspector}]
+    listener["listener_filters_timeout"] = _FIRST_LINE
     return {
         "node": {"id": "serinus", "cluster": "serinus"},
         "admin": {"address": admin},
@@ -182,11 +191,11 @@ _EDGE: Json = {
     "max_request_headers_kb": 32,
     # Health checks and old clients. HTTP/1.0 has no Host, but whoever is behind Envoy wants one.
     "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "serinus"},
-    "request_headers_timeout": "10s",
+    "request_headers_timeout": "5s",
     "request_timeout": "30s",
     "stream_idle_timeout": "300s",
     "common_http_protocol_options": {
-        "idle_timeout": "900s",
+        "idle_timeout": _IDLE,
         "max_headers_count": 100,
         "headers_with_underscores_action": "REJECT_REQUEST",
     },
