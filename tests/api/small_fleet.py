@@ -211,7 +211,7 @@ def serving(installation: Installation) -> Iterator[str]:
         host = f"127.0.0.1:{listener.getsockname()[1]}"
         installation.addresses.update(api=f"http://{host}", mlflow="http://127.0.0.1:5000")
         config = uvicorn.Config(
-            installation.app(host), log_level="warning", access_log=False, timeout_graceful_shutdown=1
+            installation.app(host, "127.0.0.1"), log_level="warning", access_log=False, timeout_graceful_shutdown=1
         )
         server = uvicorn.Server(checking_peers(config))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener, local]}, daemon=True)

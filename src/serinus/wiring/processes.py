@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from serinus.backends.envoy import admin_socket, drain_command, prepare
 from serinus.backends.envoy import command as envoy_command
@@ -40,7 +41,7 @@ def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
         ProcessSpec("control", _module("serinus.wiring", home, first="control"), {}, 15.0, nice=_BEHIND_PAYMENTS),
     ]
     if settings.mlflow_uri is None:
-        command = mlflow_server.command(home.mlflow, settings.ports["mlflow"], home.mlflow_password)
+        command = mlflow_server.command(home, settings.ports["mlflow"], urlsplit(settings.url("api")).netloc)
         found.insert(0, ProcessSpec("mlflow", command, mlflow_server.environment(), 10.0, nice=_BEHIND_PAYMENTS))
     return found
 

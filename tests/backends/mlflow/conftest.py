@@ -20,13 +20,18 @@ import pytest
 import yaml
 
 from serinus.backends.mlflow import MlflowRegistry, server
+from serinus.core.home import Home
 
 
 @dataclass(frozen=True)
 class Server:
-    directory: Path
+    home: Home
     port: int
     process: subprocess.Popen[bytes]
+
+    @property
+    def directory(self) -> Path:
+        return self.home.mlflow
 
     @property
     def uri(self) -> str:
@@ -69,17 +74,17 @@ def answers(uri: str) -> bool:
 
 @contextmanager
 def running(directory: Path, port: int) -> Iterator[Server]:
-    """Stopped at the end, if it still runs."""
+    """On a home at `directory`. Stopped at the end, if it still runs."""
+    home = Home(directory)
     environment = os.environ | server.environment()
-    password_file = directory.parent / "password"
-    password_file.write_text(PASSWORD)
-    with (directory.parent / "server.log").open("ab") as log:
-        command = server.command(directory, port, password_file)
-        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    started = Server(directory, port, process)
+    home.sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.mlflow_password.write_text(PASSWORD)
+    with (directory / "server.log").open("ab") as log:
+        process = subprocess.Popen(server.command(home, port), env=environment, stdout=log, stderr=log)
+    started = Server(home, port, process)
     try:
         wait_until(lambda: answers(started.uri) or process.poll() is not None, 120, "the start of MLflow")
-        assert process.poll() is None, (directory.parent / "server.log").read_text()
+        assert process.poll() is None, (directory / "server.log").read_text()
         yield started
     finally:
         process.send_signal(signal.SIGTERM)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import socket
 import sqlite3
@@ -24,6 +23,7 @@ from serinus.backends.mlflow import MlflowRegistry, server
 from serinus.backends.mlflow import client as mlflow_client
 from serinus.backends.mlflow.cache import ArtifactCache
 from serinus.core.errors import InvalidInput, NotFound, Refused, Unavailable, Unbuildable
+from serinus.core.home import Home
 from serinus.core.values import Column, VersionRef
 
 
@@ -362,124 +362,8 @@ def test_a_server_that_was_killed_starts_again_with_what_it_had(
 
 def test_a_port_that_is_taken_ends_the_server_at_once_with_a_reason(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
-        (tmp_path / "password").write_text("a")
-        command = server.command(tmp_path / "server", other.getsockname()[1], tmp_path / "password")
+        Home(tmp_path).mlflow_password.write_text("a")
+        command = server.command(Home(tmp_path), other.getsockname()[1])
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert "is taken by another process" in ended.stderr
-
-
-# --- its door ---------------------------------------------------------------------------------------------
-
-READ = "/api/2.0/mlflow/registered-models/search"
-BASIC = "Basic " + base64.b64encode(b"serinus:of-the-tests").decode()
-
-
-def status(
-    uri: str, path: str, authorization: str | None = None, method: str = "GET", body: bytes | None = None
-) -> int:
-    headers = {"Content-Type": "application/json"} | ({"Authorization": authorization} if authorization else {})
-    request = urllib.request.Request(f"{uri}{path}", body, headers, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return int(response.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", READ),
-        ("GET", "/ajax-api/2.0/mlflow/registered-models/search"),
-        ("GET", "/api/2.0/mlflow/experiments/search?max_results=1"),
-        ("GET", "/api/2.0/mlflow-artifacts/artifacts?path="),
-        ("GET", "/get-artifact?path=x&run_uuid=x"),
-        ("GET", "/version"),
-        ("GET", "/"),
-        ("GET", "/health/../api/2.0/mlflow/registered-models/search"),
-        ("GET", "//health"),
-        ("GET", "/docs"),
-        ("OPTIONS", READ),
-        ("POST", "/api/2.0/mlflow/registered-models/create"),
-        ("POST", "/api/2.0/mlflow/registered-models/alias"),
-        ("POST", "/graphql"),
-        ("POST", "/v1/traces"),
-        ("PUT", "/api/2.0/mlflow-artifacts/artifacts/0/strange.txt"),
-        ("DELETE", "/api/2.0/mlflow-artifacts/artifacts/0"),
-    ],
-)
-def test_without_credentials_every_path_of_the_server_is_refused(mlflow_server: Any, method: str, path: str) -> None:
-    body = b'{"name": "strange"}' if method in ("POST", "PUT") else None
-    assert status(mlflow_server.uri, path, None, method, body) == 401
-    assert status(mlflow_server.uri, path, "Bearer of-the-test", method, body) == 401
-    assert not (mlflow_server.directory / "artifacts" / "0" / "strange.txt").exists()
-
-
-@pytest.mark.parametrize(
-    ("authorization", "expected"),
-    [
-        (BASIC, 200),
-        ("bearer of-the-tests", 200),
-        ("Bearer ", 401),
-        ("Bearer", 401),
-        ("Basic of-the-tests", 401),
-        ("Basic " + base64.b64encode(b"admin:of-the-tests").decode(), 401),
-        ("Basic " + base64.b64encode(b"serinus:").decode(), 401),
-        ("Bearer of-the-tests of-the-tests", 401),
-        ("Digest of-the-tests", 401),
-    ],
-)
-def test_only_the_password_of_the_server_is_let_in(mlflow_server: Any, authorization: str, expected: int) -> None:
-    assert status(mlflow_server.uri, READ, authorization) == expected
-
-
-def test_two_headers_with_credentials_are_refused(mlflow_server: Any) -> None:
-    lines = [f"GET {READ} HTTP/1.1", "Host: 127.0.0.1", f"Authorization: {BASIC}", "Authorization: Bearer x", "", ""]
-    with socket.create_connection(("127.0.0.1", mlflow_server.port), timeout=10) as connection:
-        connection.sendall("\r\n".join(lines).encode())
-        assert b" 401 " in connection.recv(4096).partition(b"\r\n")[0]
-
-
-def test_the_body_of_a_stranger_is_not_waited_for(mlflow_server: Any) -> None:
-    lines = ["PUT /api/2.0/mlflow-artifacts/artifacts/0/a HTTP/1.1", "Host: 127.0.0.1", "Content-Length: 9999", "", ""]
-    with socket.create_connection(("127.0.0.1", mlflow_server.port), timeout=10) as connection:
-        connection.sendall("\r\n".join(lines).encode())
-        assert b" 401 " in connection.recv(4096).partition(b"\r\n")[0]
-
-
-def test_mlflows_client_says_what_is_missing_and_is_let_in_by_a_token(
-    mlflow_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from mlflow.exceptions import MlflowException
-
-    monkeypatch.setenv("HOME", str(tmp_path))  # without credentials of whoever runs this
-    monkeypatch.delenv("MLFLOW_TRACKING_USERNAME")
-    monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD")
-    client = mlflow_client.connect(mlflow_server.uri)
-    with pytest.raises(MlflowException, match=r"mlflow\.env"):
-        client.create_registered_model("strange")
-    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "of-the-tests")
-    registry = MlflowRegistry(mlflow_server.uri, tmp_path / "artifacts")
-    assert "strange" not in registry.aliases()
-    assert registry.fetch(registry.find("card-fraud", "1")).path.is_dir(), "artifacts as well"
-
-
-def test_credentials_of_a_teams_server_come_from_mlflows_own_file(
-    mlflow_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("MLFLOW_TRACKING_USERNAME")
-    monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD")
-    (tmp_path / ".mlflow").mkdir()
-    lines = ["[mlflow]", "mlflow_tracking_username = serinus", "mlflow_tracking_password = of-the-tests"]
-    (tmp_path / ".mlflow" / "credentials").write_text("\n".join(lines))
-    assert "card-fraud" in MlflowRegistry(mlflow_server.uri, tmp_path / "artifacts").aliases()
-
-
-def test_a_server_without_a_password_does_not_start(tmp_path: Path) -> None:
-    (tmp_path / "password").write_text("\n")
-    command = server.command(tmp_path / "server", 1, tmp_path / "password")
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert ended.returncode == 1
-    assert "no password" in ended.stderr

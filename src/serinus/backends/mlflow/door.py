@@ -1,4 +1,4 @@
-"""Stands before every route of the bundled MLflow: who does not know its password gets 401 and nothing else.
+"""Stands before every route of the bundled MLflow: whoever it does not know gets 401 and nothing else.
 
 MLflow's own `basic-auth` is not used: it brings a dependency, a database of users, and a password hash that is computed
 for every request, and it knows nothing of the routes that MLflow serves beside Flask.
@@ -6,62 +6,87 @@ for every request, and it knows nothing of the routes that MLflow serves beside 
 
 from __future__ import annotations
 
-import base64
-import hmac
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
-from serinus.core.home import MLFLOW_USERNAME
+from serinus.backends.mlflow import routes
+from serinus.backends.mlflow.people import People
+from serinus.core.errors import Unavailable
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
+Refusal = tuple[HTTPStatus, str, str]
+"""Status, MLflow's word for it, and a sentence."""
 
-_OPEN = ("/health",)
+_OPEN = "/health"
 """Says that the server runs, and nothing of what it holds."""
-_REFUSAL = json.dumps(
-    {
-        "error_code": "UNAUTHENTICATED",
-        "message": "This MLflow server asks for credentials: source the file that `serinus up` names, mlflow.env.",
-    }
-).encode()
 
 
 class Door:
-    """An ASGI application around `app`. `password`: sent as HTTP Basic (user `serinus`) or as a bearer token."""
+    """An ASGI application around `app`, for HTTP alone."""
 
-    def __init__(self, app: App, password: str) -> None:
+    def __init__(self, app: App, people: People) -> None:
         self._app = app
-        basic = base64.b64encode(f"{MLFLOW_USERNAME}:{password}".encode())
-        self._accepted = {b"basic": basic, b"bearer": password.encode()}
+        self._people = people
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or scope["path"] in _OPEN or self._known(scope):
+        if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] == _OPEN):
             await self._app(scope, receive, send)
-        elif scope["type"] == "websocket":
+        elif scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
+        elif refusal := await self._refusal(scope):
+            await _refuse(refusal, send)
         else:
-            await _refuse(send)
+            await self._app(scope, receive, send)
 
-    def _known(self, scope: Message) -> bool:
-        """By its only `Authorization` header; with two it would be open which one counts."""
-        sent = [value for name, value in scope["headers"] if name == b"authorization"]
-        if len(sent) != 1:
-            return False
-        scheme, _, credentials = sent[0].partition(b" ")
-        wanted = self._accepted.get(scheme.lower())
-        return wanted is not None and hmac.compare_digest(credentials.strip(), wanted)
+    async def _refusal(self, scope: Message) -> Refusal | None:
+        try:
+            person = await self._people.who(_values(scope, b"authorization"))
+        except Unavailable as error:
+            return HTTPStatus.SERVICE_UNAVAILABLE, "TEMPORARILY_UNAVAILABLE", str(error)
+        if person is None:
+            return HTTPStatus.UNAUTHORIZED, "UNAUTHENTICATED", _UNKNOWN
+        if not _of_this_server(scope):
+            return HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", "A page of another origin may not ask this MLflow server."
+        if not routes.is_known(scope["path"]):
+            return HTTPStatus.NOT_FOUND, "ENDPOINT_NOT_FOUND", "The MLflow server of Serinus does not have this."
+        if not person.writes and not routes.only_reads(scope["method"], scope["path"]):
+            words = f"The token {person.name} has the role view; changing something in MLflow needs deploy."
+            return HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", words
+        return None
 
 
-async def _refuse(send: Send) -> None:
+_UNKNOWN = (
+    "This MLflow server asks for credentials: source the file mlflow.env that `serinus up` names, or set "
+    "MLFLOW_TRACKING_TOKEN to a Serinus token."
+)
+
+
+def _values(scope: Message, wanted: bytes) -> Sequence[bytes]:
+    return [value for name, value in scope["headers"] if name == wanted]
+
+
+def _of_this_server(scope: Message) -> bool:
+    """What a page asks in a browser that remembers the password comes with the page's origin. MLflow would let in those
+    of every port of this machine, which other users may have."""
+    host = b"".join(_values(scope, b"host")[:1])
+    return all(origin == b"http://" + host for origin in _values(scope, b"origin"))
+
+
+async def _refuse(refusal: Refusal, send: Send) -> None:
     """Before the body is read, and so the connection is of no further use."""
+    status, code, words = refusal
+    body = json.dumps({"error_code": code, "message": words}).encode()
     headers = [
         (b"content-type", b"application/json"),
-        (b"content-length", str(len(_REFUSAL)).encode()),
-        (b"www-authenticate", b'Basic realm="MLflow of Serinus"'),  # browsers ask for it
+        (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
     ]
-    await send({"type": "http.response.start", "status": 401, "headers": headers})
-    await send({"type": "http.response.body", "body": _REFUSAL})
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers.append((b"www-authenticate", b'Basic realm="MLflow of Serinus"'))  # browsers ask for it
+    await send({"type": "http.response.start", "status": int(status), "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -2,7 +2,7 @@
 
 It runs in one process. `mlflow server` imports MLflow twice, in a parent and in the uvicorn that this starts: 7 s of
 CPU instead of 3, and a parent that is killed leaves the other behind, on the port. MLflow's own checks of Host and
-Origin stay on; they let loopback in, which is everybody on the machine: nobody gets past `door` without the password.
+Origin stay on; they let loopback in, which is everybody on the machine: `door` asks each of them who they are.
 """
 
 from __future__ import annotations
@@ -14,18 +14,20 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from serinus.backends.mlflow import own_files
 from serinus.backends.mlflow.door import Door
+from serinus.backends.mlflow.people import People
+from serinus.core.home import Home
 
 SHUTDOWN_SECONDS = 5
 
 
-def command(directory: Path, port: int, password: Path) -> list[str]:
-    """How to start it. `directory` (`Home.mlflow`) holds its database and artifacts, the file `password` what
-    clients must send. It answers `/health` once it is
-    ready, keeps running until SIGTERM, and exits with 1 where the port is taken."""
+def command(home: Home, port: int, api_host: str = "127.0.0.1") -> list[str]:
+    """How to start it. It answers `/health` once it is ready, keeps running until SIGTERM, and exits with 1 where the
+    port is taken. `api_host`: what requests to the API, which knows whose a token is, call it."""
     module = "serinus.backends.mlflow.server"
-    paths = ["--directory", str(directory), "--password", str(password)]
-    return [sys.executable, "-P", "-m", module, *paths, "--port", str(port)]
+    words = ["--home", str(home.path), "--port", str(port), "--api-host", api_host]
+    return [sys.executable, "-P", "-m", module, *words]
 
 
 def environment() -> dict[str, str]:
@@ -42,18 +44,20 @@ def environment() -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="serinus.backends.mlflow.server", description=__doc__)
-    parser.add_argument("--directory", type=Path, required=True)
+    parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--password", type=Path, required=True, help="file that holds it")
+    parser.add_argument("--api-host", default="127.0.0.1")
     options = parser.parse_args(arguments)
     os.environ.update(environment())
-    serve(options.directory, options.port, options.password.read_text().strip())
-
-
-def serve(directory: Path, port: int, password: str) -> None:
-    """Returns after SIGTERM. An empty `password` is refused: it would let in whoever sends none."""
-    if not password:
+    home = Home(options.home)
+    password = home.mlflow_password.read_text().strip()
+    if not password:  # it would let in whoever sends none
         sys.exit("MLflow has no password: `serinus down`, remove the empty mlflow-password, `serinus up`.")
+    serve(home.mlflow, options.port, People(password, home.api_socket, options.api_host))
+
+
+def serve(directory: Path, port: int, people: People) -> None:
+    """Returns after SIGTERM. `directory` holds the database and the artifacts; the process is confined to it."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     listener = _bound(port)
     database = f"sqlite:///{directory.resolve() / 'mlflow.db'}"
@@ -73,8 +77,11 @@ def serve(directory: Path, port: int, password: str) -> None:
     from mlflow.server.handlers import initialize_backend_stores
 
     initialize_backend_stores(database, database, "mlflow-artifacts:/")
-    guarded = Door(app, password)
-    config = uvicorn.Config(guarded, log_level="warning", access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS)
+    artifacts.mkdir(mode=0o700, exist_ok=True)
+    own_files.keep_artifacts_in(artifacts)
+    own_files.confine_to(directory.resolve())  # after the imports, whose bytecode is kept
+    config = uvicorn.Config(Door(app, people), log_level="warning", access_log=False, proxy_headers=False)
+    config.timeout_graceful_shutdown = SHUTDOWN_SECONDS
     uvicorn.Server(config).run(sockets=[listener])
 
 
