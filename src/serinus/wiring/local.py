@@ -47,7 +47,9 @@ def build_local(home: Home, settings: Settings, router: EnvoyRouter | None = Non
     interpreters = [Path(path) for path in settings.interpreters]
     zygotes = TrialZygotes(home)
     return World(
-        registry=MlflowRegistry(settings.registry, home.artifacts, indexes=settings.indexes),
+        registry=MlflowRegistry(
+            settings.registry, home.artifacts, indexes=settings.indexes, bundled=settings.mlflow_uri is None
+        ),
         environments=UvEnvironments(home.environments, interpreters=interpreters, indexes=settings.indexes),
         compiler=OnnxCompiler(
             home.compiled,

@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -367,3 +368,54 @@ def test_a_port_that_is_taken_ends_the_server_at_once_with_a_reason(tmp_path: Pa
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
     assert "is taken by another process" in ended.stderr
+
+
+# --- where files are taken from ---------------------------------------------------------------------------
+
+
+def registered_at(uri: str, name: str, place: str, *, by_run: bool) -> VersionRef:
+    """A version whose files are said to lie at `place`: by itself, or looked up by its run."""
+    client = mlflow_client.connect(uri)
+    run = client.create_run(client.create_experiment(f"of-{name}", artifact_location=place)).info
+    client.create_registered_model(name)
+    for directory in ("", "inner"):
+        file = Path(urlsplit(run.artifact_uri).path) / directory / "token"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("srn_secret")
+    source = f"{f'runs:/{run.run_id}' if by_run else run.artifact_uri}/inner"
+    version = client.create_model_version(name, source, run.run_id)
+    return VersionRef(name, str(version.version), "READY", run.run_id, source, {})
+
+
+@pytest.mark.parametrize("bundled", [True, False], ids=["our-server", "a-teams-server"])
+@pytest.mark.parametrize("by_run", [True, False], ids=["by-its-run", "by-itself"])
+@pytest.mark.parametrize("scheme", ["file://", ""])
+def test_no_path_of_this_machine_becomes_a_model(
+    mlflow_server: Any, tmp_path: Path, bundled: bool, by_run: bool, scheme: str
+) -> None:
+    name = f"path-{bundled}-{by_run}-{len(scheme)}"
+    ref = registered_at(mlflow_server.uri, name, f"{scheme}{tmp_path}/home", by_run=by_run)
+    registry = MlflowRegistry(mlflow_server.uri, tmp_path / "artifacts", bundled=bundled)
+    with pytest.raises(Unbuildable, match="files of this version"):
+        registry.fetch(ref)
+    with pytest.raises(Unbuildable, match="files of this version"):
+        registry._run_file(ref.run_id, PurePosixPath("token"))
+    assert not [file for file in (tmp_path / "artifacts").rglob("*") if file.name == "token"]
+
+
+def test_a_source_that_is_no_place_is_not_tried_again_for_ever(mlflow_server: Any, tmp_path: Path) -> None:
+    ref = registered_at(mlflow_server.uri, "no-place", f"file://{tmp_path}", by_run=True)
+    client = mlflow_client.connect(mlflow_server.uri)
+    version = client.create_model_version("no-place", f"runs:/{ref.run_id}", ref.run_id).version
+    ref = VersionRef("no-place", str(version), "READY", ref.run_id, "", {})
+    with pytest.raises(InvalidInput, match="Not a proper"):
+        MlflowRegistry(mlflow_server.uri, tmp_path / "artifacts", bundled=True).fetch(ref)
+
+
+def test_our_server_does_not_send_serinus_to_other_hosts(mlflow_server: Any, tmp_path: Path) -> None:
+    client = mlflow_client.connect(mlflow_server.uri)
+    client.create_registered_model("elsewhere")
+    version = client.create_model_version("elsewhere", "s3://somebody/model")
+    ref = VersionRef("elsewhere", str(version.version), "READY", None, "s3://somebody/model", {})
+    with pytest.raises(Unbuildable, match="not in the MLflow server of Serinus"):
+        MlflowRegistry(mlflow_server.uri, tmp_path / "artifacts", bundled=True).fetch(ref)

@@ -65,7 +65,8 @@ def _meaning(code: str, words: str, uri: str) -> SerinusError:
         return disk_full()
     if code == "RESOURCE_DOES_NOT_EXIST":
         return NotFound(_first_sentence(words))
-    if code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST"):
+    if code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST") or words.startswith("Not a proper "):
+        # The client's own word for a source that is no address has the code of an error of the server.
         return InvalidInput(f"{where} refuses this: {_first_sentence(words)}")
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"):
         return Unavailable(

@@ -12,7 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from serinus.backends.mlflow import client as mlflow_client
+from serinus.backends.mlflow import places
 from serinus.backends.mlflow.cache import ArtifactCache
+from serinus.backends.mlflow.places import Places
 from serinus.core.errors import InvalidInput, NotFound, Refused, Unbuildable
 from serinus.core.values import Artifact, VersionRef
 
@@ -25,11 +27,12 @@ class MlflowRegistry:
 
     MLflow's client reads its settings from the environment: credentials (MLFLOW_TRACKING_TOKEN, ...), and timeouts,
     which are set to 10 s without a retry where they are not set. `indexes`: of packages, that a model's requirements
-    may name.
+    may name. `bundled`: it is the server of Serinus, and files are taken from nowhere else.
     """
 
-    def __init__(self, uri: str, cache: Path, *, indexes: Collection[str] = ()) -> None:
+    def __init__(self, uri: str, cache: Path, *, indexes: Collection[str] = (), bundled: bool = False) -> None:
         self._uri = uri
+        self._places = Places.of(uri, bundled=bundled)
         self._cache = ArtifactCache(cache, indexes)
         self._run_files = cache / ".runs"
         self._lock = threading.Lock()
@@ -94,7 +97,7 @@ class MlflowRegistry:
         with self._lock:
             if self._connected is None:
                 self._connected = mlflow_client.connect(self._uri)
-        with mlflow_client.explained(self._uri):
+        with mlflow_client.explained(self._uri), places.only(self._places):
             yield self._connected
 
     def _models(self) -> Iterator[Any]:

@@ -1,0 +1,73 @@
+"""Where the control process takes a model's files from. The place is told by MLflow, which has it from whoever
+registered the version: files of this machine, read with the rights of the control plane, would become a model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import Enum
+from functools import partial
+from typing import Any
+
+from serinus.core.errors import Unbuildable
+
+
+class Places(Enum):
+    OWN = "own"
+    """What the bundled server keeps: by that server alone."""
+    REMOTE = "remote"
+    """What a team's server names: that server and object stores, but no path of this machine."""
+    ANY = "any"
+    """A database or directory that this user has chosen as the registry: what lies beside it as well."""
+
+    @classmethod
+    def of(cls, uri: str, *, bundled: bool) -> Places:
+        """For a tracking URI."""
+        if bundled:
+            return cls.OWN
+        return cls.REMOTE if uri.startswith(("http://", "https://")) else cls.ANY
+
+
+_OF_THE_SERVER = ("mlflow-artifacts", "models", "runs")
+"""`models` and `runs` are looked up, and lead to another place."""
+_OF_THIS_MACHINE = ("", "file")
+
+_in_force: ContextVar[Places] = ContextVar("places", default=Places.ANY)
+
+
+@contextmanager
+def only(places: Places) -> Iterator[None]:
+    """Within it MLflow's client opens artifacts there and nowhere else; elsewhere it raises Unbuildable."""
+    _watch()
+    before = _in_force.set(places)
+    try:
+        yield
+    finally:
+        _in_force.reset(before)
+
+
+def _watch() -> None:
+    """Every way of MLflow's client to an artifact, looked up ones included, goes through its table of schemes."""
+    from mlflow.store.artifact import artifact_repository_registry as mlflows
+
+    table: Any = mlflows.get_registered_artifact_repositories()
+    for scheme, opened in table.items():
+        if getattr(opened, "func", None) is not _checked:
+            table[scheme] = partial(_checked, scheme, opened)
+
+
+def _checked(scheme: str, opened: Callable[..., Any], *words: Any, **options: Any) -> Any:
+    places = _in_force.get()
+    if places is Places.OWN and scheme not in _OF_THE_SERVER:
+        raise Unbuildable(
+            "The files of this version are not in the MLflow server of Serinus, which is where they are taken from.",
+            hint="Log the model in an experiment without an artifact location, and register that version.",
+        )
+    if places is Places.REMOTE and scheme in _OF_THIS_MACHINE:
+        raise Unbuildable(
+            "The files of this version lie at a path of some machine, which Serinus does not read for a registry.",
+            hint="Have the MLflow server serve artifacts (`mlflow server --serve-artifacts`), and log the model again.",
+        )
+    return opened(*words, **options)
