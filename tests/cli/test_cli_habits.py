@@ -48,7 +48,7 @@ ARGUMENTS = {
     ("token", "create"): ["ci"],
     ("token", "revoke"): ["ci", "--yes"],
 }
-LOCAL = {("up",), ("down",), ("replay",), ("outcomes", "import")}
+LOCAL = {("env",), ("up",), ("down",), ("replay",), ("outcomes", "import")}
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)

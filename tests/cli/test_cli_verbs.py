@@ -448,3 +448,18 @@ def test_no_verb_hands_a_models_control_characters_to_the_terminal(
             assert said.code == 0, said
             assert not set("\x1b\x07\r\x9b") & set(said.out + said.err), words
     assert r"\x1b[2J" in serinus("explain", stopped.id).out
+
+
+def test_env_prints_what_a_shell_evaluates(serinus: Serinus, tmp_path: Path) -> None:
+    assert "serinus up" in serinus("env").err
+    home = tmp_path / ".serinus"
+    home.mkdir()
+    lines = "export MLFLOW_TRACKING_URI=http://127.0.0.1:1\nexport MLFLOW_TRACKING_PASSWORD='a b'\n"
+    (home / "mlflow.env").write_text(f"# Source it.\n{lines}")
+    said = serinus("env")
+    assert (said.code, said.out) == (0, lines)
+    assert serinus("env", "--json").json == {
+        "MLFLOW_TRACKING_URI": "http://127.0.0.1:1",
+        "MLFLOW_TRACKING_PASSWORD": "a b",
+    }
+    assert "MLFLOW_TRACKING_TOKEN" in serinus("env", "--server", "http://127.0.0.1:1").err

@@ -98,12 +98,17 @@ def test_the_credentials_of_our_mlflow_are_in_files_of_their_owner_alone(stage: 
 def test_credentials_in_the_address_of_a_teams_mlflow_are_not_shown(stage: Stage) -> None:
     stage.listens()
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        uri = f"http://somebody:pass'word@127.0.0.1:{silent.getsockname()[1]}"
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
         silent.close()
-        addresses = begin(stage, Options(mlflow_uri=uri))
+        addresses = begin(stage, Options(mlflow_uri=f"http://somebody:pass'w%40rd@{address}"))
     assert "somebody" not in str(addresses)
-    assert "pass'word" not in str(addresses)
-    assert sourced(stage) == {"MLFLOW_TRACKING_URI": uri}
+    assert "pass'w" not in str(addresses)
+    assert addresses.mlflow == f"http://{address}"
+    assert sourced(stage) == {
+        "MLFLOW_TRACKING_URI": f"http://{address}",
+        "MLFLOW_TRACKING_USERNAME": "somebody",
+        "MLFLOW_TRACKING_PASSWORD": "pass'w@rd",
+    }
     assert stage.home.mlflow_env.stat().st_mode & 0o777 == 0o600
 
 

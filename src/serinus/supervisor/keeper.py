@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from serinus.core.home import Home
 from serinus.supervisor import kernel, logs, state
+from serinus.supervisor.registry import CREDENTIALS
 from serinus.supervisor.state import ProcessRecord
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ class ProcessSpec:
     """How long it may take to end by itself, `pre_stop` included, before it is killed."""
     pre_stop: Sequence[str] = ()
     """A command to be run before SIGTERM, so that what is in flight is finished (Kubernetes' `preStop`)."""
+    credentials: bool = False
+    """Whether it inherits the credentials for MLflow, where the supervisor was started with some."""
     nice: int = 0
     """How far it gives way to the others where processors are short, 0 to 19: added to the supervisor's own value."""
 
@@ -142,7 +145,7 @@ class Keeper:
         try:
             child = subprocess.Popen(
                 list(spec.command),
-                env={**os.environ, **spec.environment, kernel.MARK: spec.name},
+                env={**_inherited(spec), **spec.environment, kernel.MARK: spec.name},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -250,6 +253,10 @@ class Keeper:
         for left in kernel.followers(record.pid, record.name):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(left.pid, signal.SIGKILL)
+
+
+def _inherited(spec: ProcessSpec) -> Mapping[str, str]:
+    return {name: value for name, value in os.environ.items() if spec.credentials or name not in CREDENTIALS}
 
 
 def _alive(watched: _Watched) -> bool:

@@ -126,6 +126,7 @@ def _start(home: Home, options: Options, say: Say, launch: Launch) -> Addresses:
     else:
         settings = ports.assigned(options.applied_to(found or Settings()), options.ports)
     _check_confinement(settings)
+    registry.credentials(home, settings)  # refused before anything starts
     if settings != found:
         chosen.save(home, settings)
     registry.write(home, settings)

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from serinus.core.errors import InvalidInput, Refused
 from serinus.core.home import FORMAT, Home
-from serinus.core.redaction import without_credentials
+from serinus.core.redaction import shown, without_credentials
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class Settings:
     """Where Envoy and the API listen; anything but loopback wants an API key on the data plane."""
     mlflow_uri: str | None = None
     """None: a server of our own."""
+    mlflow_credentials: str | None = None
+    """A file with those for `mlflow_uri`; read whenever the control process starts."""
     envoy_binary: str | None = None
     confined: bool = True
     interpreters: tuple[str, ...] = ()
@@ -43,7 +45,10 @@ class Settings:
 
     @property
     def registry(self) -> str:
-        return self.mlflow_uri or f"http://127.0.0.1:{self.ports['mlflow']}"
+        """MLflow's address; of an HTTP server without the credentials in it."""
+        if self.mlflow_uri is None:
+            return f"http://127.0.0.1:{self.ports['mlflow']}"
+        return shown(self.mlflow_uri) if self.mlflow_uri.startswith(("http://", "https://")) else self.mlflow_uri
 
     @property
     def limits(self) -> Mapping[str, float]:
@@ -68,6 +73,7 @@ class Options:
     ports: Mapping[str, int] = field(default_factory=dict)
     listen: str | None = None
     mlflow_uri: str | None = None
+    mlflow_credentials: str | None = None
     envoy_binary: str | None = None
     unconfined: bool | None = None
     interpreters: tuple[str, ...] = ()
@@ -97,6 +103,7 @@ class Options:
             settings,
             listen=_address(self.listen) if self.listen else settings.listen,
             mlflow_uri=self.mlflow_uri or settings.mlflow_uri,
+            mlflow_credentials=self.mlflow_credentials or settings.mlflow_credentials,
             envoy_binary=str(Path(self.envoy_binary).absolute()) if self.envoy_binary else settings.envoy_binary,
             confined=settings.confined if self.unconfined is None else not self.unconfined,
             interpreters=tuple(str(Path(p).absolute()) for p in self.interpreters) or settings.interpreters,
@@ -118,6 +125,7 @@ class Options:
 _WORDS = {
     "listen": "address to listen on",
     "mlflow_uri": "MLflow server",
+    "mlflow_credentials": "credentials for MLflow",
     "envoy_binary": "Envoy binary",
     "confined": "confinement of models",
     "interpreters": "Python interpreters",

@@ -30,8 +30,7 @@ def run_control(home: Home, settings: Settings) -> int:
     """Until SIGTERM or SIGINT; the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    if settings.mlflow_uri is None:  # as MLflow's client reads them; a team's own come with the environment
-        os.environ.update(registry.credentials(home))
+    registry.put_into_environment(home, settings)  # where MLflow's client reads its credentials
     router = build_router(home)
     world = build_local(home, settings, router)
     _make_first_token(home, world)

@@ -32,13 +32,14 @@ def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
     )
     binary = Path(settings.envoy_binary) if settings.envoy_binary else None
     collector = _module("serinus.backends.delta", home, "--envoy-admin", admin_socket(home))
+    control = _module("serinus.wiring", home, first="control")
     limits = [f"--{name}={value}" for name, value in settings.limits.items()]
     found = [
         ProcessSpec("collector", collector, {}, 30.0, nice=_BEHIND_ALL),
         ProcessSpec("holder", holder_command(home)),
         ProcessSpec("host", _module("serinus.backends.host", home, *limits), {}, 30.0),
         ProcessSpec("envoy", envoy_command(home, binary), {}, 10.0, drain_command(home)),
-        ProcessSpec("control", _module("serinus.wiring", home, first="control"), {}, 15.0, nice=_BEHIND_PAYMENTS),
+        ProcessSpec("control", control, {}, 15.0, credentials=True, nice=_BEHIND_PAYMENTS),
     ]
     if settings.mlflow_uri is None:
         command = mlflow_server.command(home, settings.ports["mlflow"], urlsplit(settings.url("api")).netloc)

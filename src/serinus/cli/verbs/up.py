@@ -65,6 +65,15 @@ def up(
     mlflow_uri: Annotated[
         str | None, typer.Option(metavar="URI", show_default=False, help="Use this MLflow server instead of our own.")
     ] = None,
+    mlflow_credentials: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            help="Credentials for --mlflow-uri, as lines MLFLOW_TRACKING_TOKEN=..., in a file of mode 0600. Without "
+            "it: those in the environment, or in ~/.mlflow/credentials.",
+        ),
+    ] = None,
     envoy: Annotated[
         Path | None, typer.Option(metavar="PATH", show_default=False, help="Use this build of Envoy.")
     ] = None,
@@ -148,6 +157,7 @@ def up(
         ports={name: port for name, port in ports.items() if port is not None},
         listen=listen,
         mlflow_uri=mlflow_uri,
+        mlflow_credentials=str(mlflow_credentials.absolute()) if mlflow_credentials else None,
         envoy_binary=str(envoy.absolute()) if envoy else None,
         unconfined=unconfined,
         interpreters=tuple(str(path.absolute()) for path in interpreter or ()),

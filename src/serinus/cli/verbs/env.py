@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import shlex
+
+from serinus.cli.session import Session
+from serinus.core.errors import Refused, Unavailable
+
+
+def env(at: Session) -> None:
+    """Print what a shell needs to reach MLflow: its address and the credentials.
+
+    They are secrets; `serinus up` keeps the same lines in mlflow.env in the home.
+
+    \b
+      serinus env --home /srv/serinus
+      eval "$(serinus env)"
+    """
+    if at.server:
+        raise Refused(
+            "a server elsewhere does not tell its MLflow's password",
+            hint="Set MLFLOW_TRACKING_URI to the address in its status, and MLFLOW_TRACKING_TOKEN to your token.",
+        )
+    try:
+        lines = at.home.mlflow_env.read_text().splitlines()
+    except FileNotFoundError:
+        raise Unavailable(
+            f"no Serinus in {at.home.path}", hint="Start it with `serinus up`, or name its --home."
+        ) from None
+    exports = [line for line in lines if line.startswith("export ")]
+    if at.out.as_json:
+        at.out.json(dict(shlex.split(line)[1].split("=", 1) for line in exports))
+    else:
+        print("\n".join(exports))  # as it is: not folded, nothing made harmless
