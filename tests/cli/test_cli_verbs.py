@@ -388,7 +388,7 @@ def test_up_hands_its_options_to_the_supervisor_and_prints_where_everything_is(
     assert said.code == 0
     assert "http://127.0.0.1:1/login#token=x" in said.out
     ((home, options),) = asked
-    assert f"Next: `. {tmp_path}/.serinus/mlflow.env`" in said.out
+    assert f"\n  . {tmp_path}/.serinus/mlflow.env\n" in said.out
     assert home == tmp_path / ".serinus"
     assert (dict(options.ports), options.unconfined) == ({"api": 8000}, True)
     assert options.allowed_hosts == ("serinus.example.org",)

@@ -182,12 +182,13 @@ def _tell(at: Session, addresses: Addresses) -> None:
     at.out.line("Serinus runs already." if addresses.already_running else "Serinus runs.", style="bold green")
     at.out.line(f"  page     {addresses.login}")
     at.out.line(f"  models   {addresses.envoy}/v2/models/MODEL/infer")
-    at.out.line(f"  MLflow   {addresses.mlflow}   (address and credentials: {addresses.mlflow_env})")
+    at.out.line(f"  MLflow   {addresses.mlflow}")
     at.out.line(f"  home     {addresses.home}")
     if addresses.limits:
         at.out.line(f"  limits   {_in_words(addresses.limits)}")
-    source = f". {shlex.quote(str(addresses.mlflow_env))}"
-    at.out.line(f"Next: `{source}`, register a model, `serinus deploy MODEL@1`.")
+    at.out.line("Next, in the shell that trains: its address and credentials for MLflow.")
+    at.out.line(f"  . {shlex.quote(str(addresses.mlflow_env))}")
+    at.out.line("Then register a model, and `serinus deploy MODEL@1`.")
     at.out.line("`serinus down` stops it all.")
 
 
