@@ -504,7 +504,8 @@ def test_a_request_whose_time_is_up_is_not_computed() -> None:
 
 def test_a_record_holds_what_the_judge_and_the_log_need(served: Served) -> None:
     start = time.time() - 0.02
-    served.infer(row(), x_request_id="req-1", x_entity_id="card-9", x_serinus_start=f"{start:.6f}")
+    told = {"x_serinus_prediction_id": "own-1", "x_serinus_caller": "payments"}
+    served.infer(row(), x_request_id="req-1", x_entity_id="card-9", x_serinus_start=f"{start:.6f}", **told)
     (record,) = served.records
     assert record["t"] >= start
     assert 20 <= record["ms"] < 2000
@@ -512,7 +513,7 @@ def test_a_record_holds_what_the_judge_and_the_log_need(served: Served) -> None:
     assert record == {
         "id": "req-1", "entity": "card-9", "role": "canary", "split": "s1", "status": 200, "rows": 1,
         "columns": ["amount", "hour", "country"], "inputs": [[1.5, 2, "FR"]], "scores": [3.5], "answers": [3.5],
-        "fallback": False, "error": None, "cached": False,
+        "fallback": False, "error": None, "cached": False, "prediction": "own-1", "caller": "payments",
     }  # fmt: skip
 
 

@@ -21,7 +21,18 @@ from serinus.api.local import checking_peers, listening
 from serinus.backends.sql import SqlStore
 from serinus.core.errors import NotFound, Unavailable
 from serinus.core.home import Home
-from serinus.core.values import Access, Artifact, Column, Label, Placement, Requirements, Totals, Traffic, VersionRef
+from serinus.core.values import (
+    Access,
+    Artifact,
+    Column,
+    Label,
+    OutcomeMatches,
+    Placement,
+    Requirements,
+    Totals,
+    Traffic,
+    VersionRef,
+)
 from serinus.engine import Desk, Report, World
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
@@ -114,6 +125,9 @@ class Log:
         before = dict(self.labels)
         self.labels.update({label.request_id: label for label in labels})
         return sum(before.get(key) != label for key, label in self.labels.items())
+
+    def matches(self) -> OutcomeMatches:
+        return OutcomeMatches(len(self.labels), unmatched=2, ambiguous=1)
 
 
 class Callers:

@@ -138,6 +138,24 @@ def test_outcomes_are_attached_by_request_id_with_their_time(installation: Insta
     assert client.post("/v1/outcomes", json=sent).json() == {"received": 3, "changed": 0}
 
 
+def test_an_outcome_may_name_the_prediction_the_caller_and_the_release(
+    installation: Installation, client: TestClient
+) -> None:
+    named = {"prediction_id": "own-1", "caller": "payments", "release": "card-fraud-6-1c04be"}
+    assert client.post("/v1/outcomes", json=[{**named, "label": 1}]).json() == {"received": 1, "changed": 1}
+    [label] = installation.log.labels.values()
+    assert (label.prediction_id, label.request_id) == ("own-1", "")
+    assert (label.caller, label.release) == ("payments", "card-fraud-6-1c04be")
+    assert client.get("/v1/outcomes").json() == {"outcomes": 1, "unmatched": 2, "ambiguous": 1}
+
+
+def test_an_outcome_that_names_no_request_is_refused(installation: Installation, client: TestClient) -> None:
+    answer = client.post("/v1/outcomes", json=[{"caller": "payments", "label": 1}])
+    assert answer.status_code == 422
+    assert "prediction_id or a request_id" in answer.json()["error"]
+    assert installation.log.labels == {}
+
+
 @pytest.mark.parametrize("label", ["NaN", "Infinity", "null", '"fraud"'])
 def test_a_label_that_is_no_number_is_refused(label: str, installation: Installation, client: TestClient) -> None:
     answer = client.post("/v1/outcomes", content=f'[{{"request_id": "a", "label": {label}}}]')

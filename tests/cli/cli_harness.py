@@ -50,6 +50,7 @@ class _Answers(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(text)))
         self.send_header("x-serinus-release", "card-fraud-6-1c04be")
         self.send_header("x-request-id", self.headers.get("x-request-id", "made-up"))
+        self.send_header("x-serinus-prediction-id", "own-1")
         self.end_headers()
         self.wfile.write(text)
 

@@ -298,6 +298,10 @@ def test_outcomes_are_imported_in_batches_and_again_without_a_change(
     assert serinus("outcomes", "import", "labels.csv", "--json").json == {"received": 5, "changed": 5}
     assert serinus("outcomes", "import", "labels.csv").out == "5 outcomes imported, 0 of them new or corrected\n"
     assert serinus("outcomes", "import", "labels.txt").code == 2
+    said = serinus("outcomes", "check").out
+    assert said.startswith("5 outcomes, of which 2 label a prediction\n2 name a request that is not in the log\n1 are")
+    assert "several requests of a model have that request_id" in said
+    assert serinus("outcomes", "check", "--json").json == {"outcomes": 5, "unmatched": 2, "ambiguous": 1}
 
 
 # --- asking a model ---------------------------------------------------------------------------------------
@@ -311,7 +315,7 @@ def test_predict_asks_through_the_proxy_by_the_protocol(
     said = serinus("predict", "card-fraud", "--row", row, "--entity", "card-42", "--request-id", "r-1")
     assert said.code == 0
     assert said.out.splitlines()[0] == "score: 0.25, 0.25"
-    assert "answered by card-fraud-6-1c04be, request r-1" in said.out
+    assert "answered by card-fraud-6-1c04be, request r-1, prediction own-1" in said.out
     ((path, headers, body),) = proxy.asked
     assert path == "/v2/models/card-fraud/infer"
     assert (headers["x-entity-id"], headers["x-request-id"]) == ("card-42", "r-1")

@@ -51,8 +51,8 @@ def test_parquet_is_read(tmp_path: Path, observed: date) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("o.csv", "id,label\na,1\n", r"o.csv:1: no column request_id. There are: id, label"),
-        ("o.csv", "", r"o.csv:1: no column request_id. There are: none"),
+        ("o.csv", "id,label\na,1\n", r"o.csv:1: no column prediction_id or request_id. There are: id, label"),
+        ("o.csv", "", r"o.csv:1: no column prediction_id or request_id. There are: none"),
         ("o.csv", "request_id,label\na,1\nb,high\n", r"o.csv:3: column label is not a number"),
         ("o.csv", "request_id,label\na\n", r"o.csv:2: column label"),
         ("o.csv", "request_id,label\n,1\n", r"o.csv:2: column request_id"),
@@ -72,6 +72,23 @@ def test_what_is_wrong_is_said_with_its_place_and_without_its_value(tmp_path: Pa
         read(path)
     assert "high" not in str(caught.value)
     assert "soon" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_an_outcome_may_name_the_prediction_the_caller_and_the_release(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"o.{kind}"
+    frame = pl.DataFrame({"prediction_id": ["own-1"], "caller": ["payments"], "release": ["m-1-abcdef"], "label": [1]})
+    {"csv": frame.write_csv, "jsonl": frame.write_ndjson, "parquet": frame.write_parquet}[kind](path)
+    [label] = read(path)
+    assert (label.prediction_id, label.request_id) == ("own-1", "")
+    assert (label.caller, label.release) == ("payments", "m-1-abcdef")
+
+
+def test_an_outcome_that_names_no_request_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "o.csv"
+    path.write_text("prediction_id,request_id,label\n,,1\n")
+    with pytest.raises(InvalidInput, match=r"o\.csv:2: column prediction_id or request_id is not a request's id"):
+        read(path)
 
 
 def test_bytes_that_are_no_text_are_said_to_be_so(tmp_path: Path) -> None:

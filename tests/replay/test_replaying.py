@@ -232,12 +232,13 @@ def test_ctrl_c_ends_it_with_the_report_so_far(server: Any) -> None:
 def test_outcomes_are_written_for_answered_requests_with_a_label(server: Any, tmp_path: Path) -> None:
     path = tmp_path / "outcomes.csv"
     server.hang_up_on = 1
+    server.answer = server.answer.replace(b"Content-Length", b"X-Serinus-Prediction-Id: own\r\nContent-Length")
     with OutcomesFile(path) as outcomes:
         go(Rows(6), server.url, connections=1, outcomes=outcomes)
-    labels = {label.request_id: label.label for label in read_labels(path, datetime.now(UTC))}
-    assert labels == {"replay-3-0": 3.0, "replay-5-0": 5.0}
+    labels = {(label.prediction_id, label.request_id): label.label for label in read_labels(path, datetime.now(UTC))}
+    assert labels == {("own", "replay-3-0"): 3.0, ("own", "replay-5-0"): 5.0}
     with path.open() as file:
-        assert next(csv.reader(file)) == ["request_id", "label", "observed_at"]
+        assert next(csv.reader(file)) == ["prediction_id", "request_id", "label", "observed_at"]
 
 
 def test_progress_is_told_every_second(server: Any) -> None:

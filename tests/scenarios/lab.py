@@ -33,6 +33,7 @@ from serinus.core.values import (
     GivenRows,
     Label,
     Mark,
+    OutcomeMatches,
     OwnAnswer,
     Placement,
     PlacementState,
@@ -362,6 +363,9 @@ class FakeLog:
 
     def label(self, labels: Iterable[Label]) -> int:
         return len(list(labels))
+
+    def matches(self) -> OutcomeMatches:
+        return OutcomeMatches(0, 0, 0)
 
     def serve(self, routing: Routing, requests: int, behaviours: Mapping[str, Behaviour]) -> None:
         for arm in routing.arms:

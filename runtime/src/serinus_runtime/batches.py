@@ -15,10 +15,11 @@ from serinus_runtime.outputs import encode
 
 FIELDS = (
     "t", "id", "entity", "role", "split", "status", "ms", "rows", "scores", "answers", "fallback", "error", "cached",
-    "columns", "inputs",
+    "columns", "inputs", "prediction", "caller",
 )  # fmt: skip
-"""Of a record, in this order. `columns`: a sequence of names, or None. `inputs`: rows, or their JSON text in bytes, or
-None."""
+"""Of a record, in this order. `id`: the caller's, where it gave one. `columns`: a sequence of names, or None. `inputs`:
+rows, or their JSON text in bytes, or None. `prediction`: the router's own id of the request. `caller`: by the name that
+the router knows, or None."""
 
 _FLAGS = (FIELDS.index("fallback"), FIELDS.index("cached"))
 _MS, _COLUMNS, _INPUTS = map(FIELDS.index, ("ms", "columns", "inputs"))

@@ -17,7 +17,7 @@ _LONGEST_ENTITY = 256
 class Call:
     """`head`: lines of the answer. `deadline`: unix seconds, None where nobody said when it began."""
 
-    __slots__ = ("deadline", "entity", "head", "id", "now", "role", "split", "start")
+    __slots__ = ("caller", "deadline", "entity", "head", "id", "now", "prediction", "role", "split", "start")
 
     def __init__(self, headers: dict[bytes, bytes], release_line: bytes, timeout: float) -> None:
         get = headers.get
@@ -29,6 +29,10 @@ class Call:
         self.head = b"%bx-request-id: %b\r\n" % (release_line, identity)
         entity = get(b"x-entity-id")
         self.entity = None if entity is None else entity.decode("latin-1")[:_LONGEST_ENTITY]
+        # The router's own, whatever the caller says: it alone tells one request from all others.
+        prediction = get(b"x-serinus-prediction-id")
+        self.prediction = None if prediction is None else prediction.decode("latin-1")
+        self.caller = _text(get(b"x-serinus-caller"))
         self.role = _text(get(b"x-serinus-role"))
         self.split = _text(get(b"x-serinus-split"))
         start = _number(get(b"x-serinus-start"))
@@ -55,7 +59,7 @@ class Call:
         now = time()
         return (
             now, self.id, self.entity, self.role, self.split, status, (now - self.start) * 1000, rows, scores, fallback,
-            fallback is not None, code, cached, columns, inputs,
+            fallback is not None, code, cached, columns, inputs, self.prediction, self.caller,
         )  # fmt: skip
 
 

@@ -57,7 +57,7 @@ def root(context: typer.Context, home: RootHome = None, server: RootServer = Non
     context.obj = Shared(home, server, as_json)
 
 
-outcomes_app = typer.Typer(no_args_is_help=True, help="Labels of predictions, attached by request id.")
+outcomes_app = typer.Typer(no_args_is_help=True, help="Labels of predictions: what became of each.")
 token_app = typer.Typer(no_args_is_help=True, help="Named tokens: who may view, deploy, approve, or administer.")
 
 _verbs: tuple[Verb, ...] = (
@@ -84,6 +84,7 @@ for _verb in _verbs:
     add_verb(app, _verb)
 
 add_verb(outcomes_app, outcomes.import_, "import")
+add_verb(outcomes_app, outcomes.check)
 add_verb(token_app, token.create)
 add_verb(token_app, token.list_, "list")
 add_verb(token_app, token.revoke)

@@ -25,6 +25,7 @@ from serinus.core.values import (
     GivenRows,
     Label,
     Mark,
+    OutcomeMatches,
     OwnAnswer,
     Placement,
     Question,
@@ -241,6 +242,10 @@ class PredictionLog(Protocol):
 
     def label(self, labels: Iterable[Label]) -> int:
         """Attaches outcomes, durable on return; how many were new or corrected an earlier one."""
+        ...
+
+    def matches(self) -> OutcomeMatches:
+        """How outcomes and predictions meet. Reads the whole log. Raises Unavailable."""
         ...
 
 

@@ -473,12 +473,31 @@ Mark = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """An outcome as it arrives: late, repeated, corrected. The one with the latest `observed_at` holds."""
+    """An outcome as it arrives: late, repeated, corrected. The one with the latest `observed_at` holds.
+
+    What it says of its request must all be so, and at least one of the two ids is not empty."""
 
     request_id: str
+    """The caller's `x-request-id`. Others may have used the same."""
     label: float
     observed_at: datetime
     source: str = ""
+    prediction_id: str = ""
+    """Serinus' own, which was answered as `x-serinus-prediction-id`; enough by itself."""
+    caller: str = ""
+    """The name of the API key."""
+    release: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeMatches:
+    """How the outcomes that are kept meet the predictions that are."""
+
+    outcomes: int
+    unmatched: int
+    """Their request is not in the log: not yet, no longer, or never."""
+    ambiguous: int
+    """Several requests of one model have the id by which they name theirs; they label none."""
 
 
 # --- people and what they did -----------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Reads labels from a file, one a row, and says file, line and column of what it cannot read.
 
-Columns: `request_id`, `label` (a number, or true/false), and, where there are any, `observed_at` (ISO 8601; without
-an offset it is UTC; a date alone is its first moment) and `source`. Other columns are left alone.
+Columns: `label` (a number, or true/false), and `prediction_id` or `request_id` or both; and, where there are any,
+`caller` and `release`, which must be the request's own, `observed_at` (ISO 8601; without an offset it is UTC; a date
+alone is its first moment) and `source`. Other columns are left alone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from serinus.core.errors import InvalidInput
 from serinus.core.values import Label
 
 _FORMATS = {".csv": "csv", ".jsonl": "lines", ".ndjson": "lines", ".parquet": "parquet", ".pq": "parquet"}
+_IDS = ("prediction_id", "request_id")
+_TEXTS = (*_IDS, "caller", "release", "source")
 _WORDS = {"true": 1.0, "false": 0.0}
 
 
@@ -42,15 +45,18 @@ def read_labels(path: Path, default_observed_at: datetime) -> Iterator[Label]:
 
 def _labels(path: Path, rows: Iterable[tuple[int, Mapping[str, Any]]], default: datetime) -> Iterator[Label]:
     for line, row in rows:
-        request_id, label = row.get("request_id"), _number(row.get("label"))
-        if not isinstance(request_id, str) or not request_id:
-            raise _wrong(path, line, "request_id", "a request's id")
+        said, label = {name: row.get(name) or "" for name in _TEXTS}, _number(row.get("label"))
+        for name in _IDS:
+            if not isinstance(said[name], str):
+                raise _wrong(path, line, name, "a request's id")
+        if not any(said[name] for name in _IDS):
+            raise _wrong(path, line, " or ".join(name for name in _IDS if name in row) or _IDS[1], "a request's id")
         if label is None:
             raise _wrong(path, line, "label", "a number")
         observed_at = _moment(row.get("observed_at"), default)
         if observed_at is None:
             raise _wrong(path, line, "observed_at", "a date or a time such as 2025-01-31T12:00:00Z")
-        yield Label(request_id, label, observed_at, str(row.get("source") or ""))
+        yield Label(label=label, observed_at=observed_at, **{name: str(text) for name, text in said.items()})
 
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -83,7 +89,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         frame = pl.scan_parquet(path)
         names = frame.collect_schema().names()
         _check_columns(path, names)
-        wanted = [name for name in ("request_id", "label", "observed_at", "source") if name in names]
+        wanted = [name for name in (*_TEXTS, "label", "observed_at") if name in names]
         rows = frame.select(wanted).collect().iter_rows(named=True)
     except pl.exceptions.PolarsError as error:
         raise InvalidInput(f"{path}: not a Parquet file ({type(error).__name__}).") from None
@@ -92,9 +98,10 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 def _check_columns(path: Path, names: Iterable[str]) -> None:
     there = list(names)
-    for name in ("request_id", "label"):
-        if name not in there:
-            raise InvalidInput(f"{path}:1: no column {name}.", hint=f"There are: {', '.join(there) or 'none'}.")
+    for names_of_it in (_IDS, ("label",)):
+        if not set(names_of_it) & set(there):
+            wanted = " or ".join(names_of_it)
+            raise InvalidInput(f"{path}:1: no column {wanted}.", hint=f"There are: {', '.join(there) or 'none'}.")
 
 
 def _number(value: Any) -> float | None:

@@ -20,6 +20,8 @@ class Answer(NamedTuple):
     """The server will close the connection."""
     size: int
     """Bytes, head and body."""
+    prediction_id: str = ""
+    """`x-serinus-prediction-id`."""
 
 
 def parse(data: bytes) -> Answer | None:
@@ -40,7 +42,8 @@ def parse(data: bytes) -> Answer | None:
         raise Malformed from None
     release = _field(head, lower, b"x-serinus-release").decode("latin-1") or "router"
     fallback = _field(head, lower, b"x-serinus-fallback").lower() == b"true"
-    return Answer(status, release, fallback, b"\r\nconnection: close\r\n" in lower, size)
+    prediction_id = _field(head, lower, b"x-serinus-prediction-id").decode("latin-1")
+    return Answer(status, release, fallback, b"\r\nconnection: close\r\n" in lower, size, prediction_id)
 
 
 def _body_end(data: bytes, lower: bytes, start: int) -> int | None:

@@ -9,15 +9,15 @@ from types import TracebackType
 
 
 class OutcomesFile:
-    """Called with (request id, label) for each answered request that has a label."""
+    """Called with (prediction id, request id, label) for each answered request that has a label."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w", newline="", encoding="utf-8")
         self._rows = csv.writer(self._file)
-        self._rows.writerow(("request_id", "label", "observed_at"))
+        self._rows.writerow(("prediction_id", "request_id", "label", "observed_at"))
 
-    def __call__(self, request_id: str, label: float) -> None:
-        self._rows.writerow((request_id, label, datetime.now(UTC).isoformat()))
+    def __call__(self, prediction_id: str, request_id: str, label: float) -> None:
+        self._rows.writerow((prediction_id, request_id, label, datetime.now(UTC).isoformat()))
 
     def __enter__(self) -> OutcomesFile:
         return self

@@ -20,7 +20,7 @@ from serinus.replay.report import Report
 from serinus.replay.requests import Batch, Form, Protocol, form_of
 from serinus.replay.sources import Source
 
-Outcomes = Callable[[str, float], None]
+Outcomes = Callable[[str, str, float], None]
 Progress = Callable[[Report], None]
 
 _TICK = 0.001
@@ -241,7 +241,7 @@ class _OpenLoop:
             self._fallbacks += answer.fallback
             self._latency.add(now - sent.due)
             if self._outcomes is not None and sent.label is not None:
-                self._outcomes(sent.id, sent.label)
+                self._outcomes(answer.prediction_id, sent.id, sent.label)
         else:
             self._failed[f"http {answer.status}"] += 1
         if not answer.close:

@@ -67,9 +67,10 @@ def encode_body(records: Sequence[dict[str, Any]]) -> bytes:
     plain = ("t", "id", "entity", "role", "split", "status", "ms", "rows", "scores", "answers", "error")
     headers = list(dict.fromkeys(tuple(one["columns"]) for one in records if one.get("columns") is not None))
     inputs = [one.get("inputs") for one in records]
+    newer = [name for name in ("prediction", "caller") if any(name in one for one in records)]
     return json.dumps(
         {
-            **{name: [one.get(name) for one in records] for name in plain},
+            **{name: [one.get(name) for one in records] for name in (*plain, *newer)},
             "fallback": [int(one.get("fallback", False)) for one in records],
             "cached": [int(one.get("cached", False)) for one in records],
             "columns": [headers.index(tuple(one["columns"])) if one.get("columns") else None for one in records],

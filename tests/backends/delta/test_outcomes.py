@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from serinus.backends.delta import DeltaPredictionLog
+from serinus.backends.delta.paths import outcomes_path
 from serinus.core.errors import InvalidInput
 from serinus.core.values import Label
 
@@ -22,7 +24,7 @@ def test_an_outcome_is_kept_with_its_time_and_source_over_a_restart(home, log) -
     assert log.label([Label("a", 1.0, DAY, "chargeback")]) == 1
     log.close()
     again = DeltaPredictionLog(home).outcomes()
-    assert again.rows() == [("a", 1.0, DAY, "chargeback")]
+    assert again.rows() == [("", "a", "", "", 1.0, DAY, "chargeback")]
 
 
 def test_the_same_again_changes_nothing(log) -> None:
@@ -63,6 +65,30 @@ def test_an_outcome_without_a_prediction_is_kept_and_meets_it_when_it_comes(coll
     assert log.unmatched() == 0
     assert log.labelled().collect().height == 2
     assert log.labelled("another-model").collect().height == 0
+
+
+def test_an_earlier_versions_outcomes_are_taken_over(home) -> None:
+    with sqlite3.connect(outcomes_path(home)) as before:
+        before.execute("create table outcomes (request_id varchar primary key, label float, observed_at, source)")
+        before.execute("insert into outcomes values ('a', 1.0, 1772368200123456, 'chargeback')")
+    for _ in range(2):
+        log = DeltaPredictionLog(home)
+        assert log.outcomes().rows() == [("", "a", "", "", 1.0, DAY, "chargeback")]
+        log.close()
+    assert DeltaPredictionLog(home).label([Label("a", 0.0, DAY + timedelta(days=1))]) == 1
+
+
+def test_outcomes_of_one_id_that_name_different_callers_are_different(log) -> None:
+    labels = [Label("a", 1.0, DAY, caller=caller) for caller in ("", "payments", "batch")]
+    assert log.label([*labels, Label("a", 0.0, DAY, prediction_id="own")]) == 4
+    assert log.label(labels) == 0
+    assert log.label([Label("a", 0.0, DAY + timedelta(1), caller="batch")]) == 1
+    assert sorted(log.outcomes().select("caller", "label").rows()) == [
+        ("", 0.0),
+        ("", 1.0),
+        ("batch", 0.0),
+        ("payments", 1.0),
+    ]
 
 
 def test_retention_of_less_than_a_day_is_refused(log) -> None:

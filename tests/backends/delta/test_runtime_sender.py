@@ -18,7 +18,14 @@ RELEASE = "card-fraud-7-3f9a2c"
 
 def as_runtime(record: dict[str, Any]) -> tuple[Any, ...]:
     """The same record as a request of the runtime leaves it."""
-    known = {"cached": False, **record, "id": record["id"].encode(), "columns": tuple(record["columns"])}
+    known = {
+        "cached": False,
+        "prediction": f"own-{record['id']}",
+        "caller": "payments",
+        **record,
+        "id": record["id"].encode(),
+        "columns": tuple(record["columns"]),
+    }
     return tuple(known[name] for name in FIELDS)
 
 
@@ -50,5 +57,7 @@ def test_records_of_the_runtime_arrive_once_also_over_a_collector_that_was_kille
     rows = DeltaPredictionLog(home).read("card-fraud").collect()
     assert (rows.height, rows["request_id"].n_unique()) == (400, 400)
     assert rows["cached"].sum() == 200
+    assert (rows["prediction_id"] == "own-" + rows["request_id"]).all()
+    assert set(rows["caller"]) == {"payments"}
     assert set(rows["inputs"]) == {'[{"amount":12.5,"hour":3}]'}
     assert set(map(tuple, rows["answers"])) == {(0.25,)}

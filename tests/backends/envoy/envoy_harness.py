@@ -41,7 +41,7 @@ class Releases:
     """Answers as a worker would, and echoes what it was sent: `{"release", "path", "headers", "body"}`.
 
     A request's `x-do` header has it `hang`, `die` (close without an answer), `die-once` (the first one that it is
-    asked), `cut` (close while the body arrives), `refuse` (answer 413 at once)
+    asked), `cut` (close while the body arrives), `refuse` (answer 413 at once), `name` (claim another prediction id)
     or, over gRPC, `object` (INVALID_ARGUMENT)."""
 
     def __init__(self, home: Home) -> None:
@@ -106,6 +106,8 @@ class Releases:
                 echo = {"release": release, "path": start.split()[1], "headers": headers, "body": body.decode()}
                 answer = json.dumps(echo).encode()
                 fields = f"x-serinus-release: {release}\r\ncontent-length: {len(answer)}\r\n\r\n"
+                if headers.get("x-do") == "name":
+                    fields = f"x-serinus-prediction-id: another's\r\n{fields}"
                 writer.write(b"HTTP/1.1 200 OK\r\n" + fields.encode() + answer)
         except (asyncio.IncompleteReadError, ConnectionError):
             return

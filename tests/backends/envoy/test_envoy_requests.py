@@ -244,8 +244,10 @@ def test_a_release_that_hangs_is_a_504_after_the_time_limit_and_is_logged(served
     [line] = wait_until(served.local_answers, 2)
     assert before - 0.01 <= line.pop("t") <= time.time()
     assert 140 < line.pop("ms") < 1_000
+    assert line.pop("prediction") == answer.headers["x-serinus-prediction-id"]
     assert line == {
         "id": "r-1",
+        "caller": None,
         "entity": 'card "7"',
         "model": "fraud",
         "release": CHAMPION,

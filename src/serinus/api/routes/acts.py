@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from serinus.api.auth import Deployer, check, whoever
+from serinus.api.auth import Deployer, Viewer, check, whoever
 from serinus.api.ports import Deployed
 from serinus.api.record import audited
 from serinus.api.services import Given
@@ -57,11 +58,24 @@ class PolicyWish(Wish):
 class Outcome(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    request_id: Name
+    request_id: Annotated[str, Field(max_length=200)] = ""
+    """The caller's. One that several requests of a model have labels none of them."""
+    prediction_id: Annotated[str, Field(max_length=200)] = ""
+    """Serinus' own, answered as `x-serinus-prediction-id`. One of the two ids is needed."""
+    caller: Annotated[str, Field(max_length=200)] = ""
+    """If given, the request's: the name of its API key."""
+    release: Annotated[str, Field(max_length=200)] = ""
+    """If given, the request's."""
     label: float
     observed_at: datetime | None = None
     """Without an offset it is UTC; without a time at all it is now."""
     source: Annotated[str, Field(max_length=200)] = ""
+
+    @model_validator(mode="after")
+    def _names_a_request(self) -> Outcome:
+        if not (self.request_id or self.prediction_id):
+            raise ValueError("an outcome needs a prediction_id or a request_id")
+        return self
 
 
 @router.post("/deployments", status_code=202)
@@ -108,14 +122,29 @@ def set_policy(model: str, wish: PolicyWish, services: Given, actor: Deployer) -
 def outcomes(
     sent: Annotated[list[Outcome], Body(max_length=LABELS_A_REQUEST)], services: Given, actor: Deployer
 ) -> Mapping[str, int]:
-    """Labels by request id: late, repeated or corrected. Durable when answered."""
+    """Labels by prediction id or request id: late, repeated or corrected. Durable when answered."""
     now = services.world.clock.now()
     labels = [
-        Label(o.request_id, o.label, _aware(o.observed_at) if o.observed_at else now, o.source or actor.name)
+        Label(
+            o.request_id,
+            o.label,
+            _aware(o.observed_at) if o.observed_at else now,
+            o.source or actor.name,
+            o.prediction_id,
+            o.caller,
+            o.release,
+        )
         for o in sent
     ]
     with audited(services.world, actor, "outcomes", "predictions", "", {"received": len(labels)}):
         return {"received": len(labels), "changed": services.world.log.label(labels)}
+
+
+@router.get("/outcomes")
+def outcomes_in_the_log(services: Given, _actor: Viewer) -> Mapping[str, int]:
+    """How many outcomes there are, and how many of them label nothing: `unmatched`, their request is not in the log;
+    `ambiguous`, several requests of one model have the id by which they name theirs."""
+    return asdict(services.world.log.matches())
 
 
 def _aware(moment: datetime) -> datetime:

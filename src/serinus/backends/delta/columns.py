@@ -2,7 +2,10 @@
 
     {"t": [..], "id": [..], "entity": [..], "role": [..], "split": [..], "status": [..], "ms": [..], "rows": [..],
      "scores": [[..]|null], "answers": [[..]|null], "fallback": [0|1], "error": [..|null], "cached": [0|1],
-     "columns": [index into "headers"|null], "headers": [[name, ..], ..], "inputs": ["[[..], ..]"|null]}
+     "columns": [index into "headers"|null], "headers": [[name, ..], ..], "inputs": ["[[..], ..]"|null],
+     "prediction": [..|null], "caller": [..|null]}
+
+The last two may be absent: workers of earlier versions do not have them.
 
 A record's release and model come from the connection that it arrived on, never from the record. Inputs are JSON text
 that is never parsed here. What a caller or a model can choose never makes a batch malformed: it is cut or mended.
@@ -55,6 +58,15 @@ class Columns:
     cached: list[bool] = field(default_factory=list)
     by_router: list[bool] = field(default_factory=list)
     """The router answered, for the release."""
+    prediction_id: list[str | None] = field(default_factory=list)
+    """The router's own, unique; None where an earlier version has answered."""
+    caller: list[str | None] = field(default_factory=list)
+    """As the router knows them; None where it asks for no key."""
+
+    @property
+    def identity(self) -> list[str]:
+        """By which the router and a release mean the same request."""
+        return [own or given for own, given in zip(self.prediction_id, self.request_id, strict=True)]
 
     def __len__(self) -> int:
         return len(self.time)
@@ -103,6 +115,8 @@ def parse_body(body: bytes, hello: Hello) -> Columns:
         error=found.words("error", None),
         cached=found.flags("cached"),
         by_router=[False] * n,
+        prediction_id=found.texts("prediction", _TEXT_OR_NONE, MAX_TEXT) if "prediction" in said else [None] * n,
+        caller=found.words("caller", None) if "caller" in said else [None] * n,
     )
 
 

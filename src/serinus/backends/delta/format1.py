@@ -35,6 +35,8 @@ def parse_format1(body: bytes, hello: Hello) -> Columns:
         error=[_text(one, "error") or None for one in records],
         cached=[False] * n,
         by_router=[False] * n,
+        prediction_id=[None] * n,
+        caller=[None] * n,
     )
 
 

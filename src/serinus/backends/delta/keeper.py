@@ -110,4 +110,4 @@ def _overtaken(line: bytes) -> RouterReply | None:
             return None
     except Malformed:
         return None  # counted as malformed where the file was read
-    return RouterReply(reply.request_id, reply.release, reply.start)
+    return RouterReply(reply.prediction_id or reply.request_id, reply.release, reply.start)

@@ -35,6 +35,7 @@ class RouterReply(NamedTuple):
     """A request that the router answered although its release may still do so."""
 
     request_id: str
+    """Serinus' own where there is one, else the caller's."""
     release: str
     start: float
 
@@ -42,7 +43,8 @@ class RouterReply(NamedTuple):
 class RouterReplies:
     """Tells which of a release's records come too late: the caller has had the router's answer.
 
-    Joined by request id, release and start, because callers may use a request id twice.
+    Joined by the request's own id, which no caller can repeat. Requests of earlier versions have none: they are joined
+    by the caller's id, release and start, because callers may use an id twice.
     """
 
     def __init__(self, replies: Sequence[RouterReply] = ()) -> None:
@@ -57,7 +59,7 @@ class RouterReplies:
         """For each record."""
         late = [False] * len(records)
         if self._starts:
-            asked = zip(records.request_id, records.release, strict=True)
+            asked = zip(records.identity, records.release, strict=True)
             for place, key in enumerate(asked):
                 if key in self._starts and not records.by_router[place]:
                     start = records.time[place] - records.ms[place] / 1000

@@ -10,7 +10,7 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy.exc import OperationalError
 
-from serinus.backends.delta import database, outcomes
+from serinus.backends.delta import database, matching, outcomes
 from serinus.backends.delta.counts import CountStore
 from serinus.backends.delta.database import Database
 from serinus.backends.delta.ledger import Ledger, RouterReplies
@@ -22,7 +22,7 @@ from serinus.backends.delta.segments import Position
 from serinus.backends.delta.status import STALE_SECONDS, read_status
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
-from serinus.core.values import AnsweredRequest, ArmCounts, Label, Mark, Totals, Traffic, Watch
+from serinus.core.values import AnsweredRequest, ArmCounts, Label, Mark, OutcomeMatches, Totals, Traffic, Watch
 
 
 class DeltaPredictionLog:
@@ -92,20 +92,25 @@ class DeltaPredictionLog:
         return within(read_predictions(table_path(self._home), segments_path(self._home), replies), model, since, until)
 
     def outcomes(self) -> pl.DataFrame:
-        """request_id, label, observed_at, source."""
+        """prediction_id, request_id, caller, release (empty where nothing was said), label, observed_at, source."""
         return self._outcomes.frame()
 
     def labelled(
         self, model: str | None = None, since: datetime | None = None, until: datetime | None = None
     ) -> pl.LazyFrame:
-        """The predictions that have an outcome, with label, observed_at and source."""
-        return self.read(model, since, until).join(self._outcomes.frame().lazy(), on="request_id", how="inner")
+        """The predictions that have an outcome, with label, observed_at and source. An outcome that several requests
+        of the model may be meant by is not used, also where only one of them lies within `since` and `until`."""
+        return within(matching.labelled(self.read(model), self._outcomes.frame()), None, since, until)
 
     def unmatched(self) -> int:
         """Outcomes whose request is not in the log: not yet, no longer, or never."""
-        known = self.read().select("request_id")
-        missing = self._outcomes.frame().lazy().join(known, on="request_id", how="anti")
-        return int(missing.select(pl.len()).collect().item())
+        return self.matches().unmatched
+
+    def matches(self) -> OutcomeMatches:
+        try:
+            return matching.matches(self.read(), self._outcomes.frame())
+        except OperationalError as error:
+            raise _unavailable(error) from error
 
     def sample(
         self, releases: Collection[str], after: Mark | None, most: int

@@ -1,4 +1,5 @@
-"""Labels, one a request: the one that was observed last. Kept also where no prediction is known, which may be late."""
+"""Labels, one for each request that they name: the one that was observed last. Kept also where no prediction is known,
+which may be late."""
 
 from __future__ import annotations
 
@@ -8,36 +9,67 @@ from itertools import islice
 from typing import Any
 
 import polars as pl
-from sqlalchemy import BigInteger, Column, Connection, Float, MetaData, String, Table, bindparam, insert, select, update
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Float,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    insert,
+    inspect,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from serinus.backends.delta.database import Database
 from serinus.core.values import Label
 
+KEY = ("prediction_id", "request_id", "caller", "release")
+"""What a label may say of its request; empty: nothing."""
+
 metadata = MetaData()
 
-outcomes = Table(
-    "outcomes",
+labels = Table(
+    "labels",
     metadata,
-    Column("request_id", String, primary_key=True),
+    *(Column(name, String, primary_key=True, index=name == "request_id") for name in KEY),
     Column("label", Float, nullable=False),
     Column("observed_at", BigInteger, nullable=False),  # unix time in microseconds
     Column("source", String, nullable=False),
 )
+_before = Table(  # of earlier versions, which had the caller's id alone
+    "outcomes",
+    MetaData(),
+    Column("request_id", String, primary_key=True),
+    Column("label", Float, nullable=False),
+    Column("observed_at", BigInteger, nullable=False),
+    Column("source", String, nullable=False),
+)
 
 SCHEMA = {
-    "request_id": pl.String(),
+    **{name: pl.String() for name in KEY},
     "label": pl.Float64(),
     "observed_at": pl.Datetime("us", "UTC"),
     "source": pl.String(),
 }
 
-_CHUNK = 500
+_CHUNK = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_Key = tuple[str, ...]
+_Values = tuple[float, int, str]
 
 
 class OutcomeStore:
     def __init__(self, database: Database) -> None:
         self._database = database
+        with database.write() as connection:
+            _take_over(connection)
 
     def add(self, labels: Iterable[Label]) -> int:
         """Durable on return; how many were new or corrected an earlier one.
@@ -52,38 +84,55 @@ class OutcomeStore:
         return changed
 
     def frame(self) -> pl.DataFrame:
-        """request_id, label, observed_at, source."""
+        """prediction_id, request_id, caller, release, label, observed_at, source."""
         with self._database.read() as connection:
-            rows = [tuple(row) for row in connection.execute(select(outcomes))]
+            rows = [tuple(row) for row in connection.execute(select(labels))]
         raw = {**SCHEMA, "observed_at": pl.Int64()}
         return pl.DataFrame(rows, schema=raw, orient="row").cast({"observed_at": SCHEMA["observed_at"]})
 
 
-def _add(connection: Connection, labels: Sequence[Label]) -> int:
-    ids = {label.request_id for label in labels}
-    rows = connection.execute(select(outcomes).where(outcomes.c.request_id.in_(ids)))
-    known = {row.request_id: (row.label, row.observed_at, row.source) for row in rows}
+def _take_over(connection: Connection) -> None:
+    """What an earlier version has kept."""
+    if not inspect(connection).has_table(_before.name):
+        return
+    at = _before.c
+    kept = select(literal(""), at.request_id, literal(""), literal(""), at.label, at.observed_at, at.source)
+    connection.execute(insert(labels).from_select([column.name for column in labels.columns], kept))
+    _before.drop(connection)
+
+
+def _add(connection: Connection, sent: Sequence[Label]) -> int:
+    keys = {_key(label) for label in sent}
+    ids = {name: {key[KEY.index(name)] for key in keys} - {""} for name in ("prediction_id", "request_id")}
+    named = or_(*(labels.c[name].in_(some) for name, some in ids.items() if some))
+    rows = connection.execute(select(labels).where(named))
+    known: dict[_Key, _Values] = {tuple(row[:4]): tuple(row[4:]) for row in rows if tuple(row[:4]) in keys}
     before, changed = dict(known), 0
-    for label in labels:
+    for label in sent:
         new = (label.label, (label.observed_at - _EPOCH) // timedelta(microseconds=1), label.source)
-        held = known.get(label.request_id)
+        held = known.get(_key(label))
         if held is None or (new[1] >= held[1] and new != held):
-            known[label.request_id] = new
+            known[_key(label)] = new
             changed += 1
-    _write(connection, {one: known[one] for one in known if one not in before}, insert(outcomes))
-    corrected = {one: known[one] for one in before if known[one] != before[one]}
-    _write(connection, corrected, update(outcomes).where(outcomes.c.request_id == bindparam("key")))
+    _write(connection, {one: known[one] for one in known if one not in before}, insert(labels))
+    same = [labels.c[name] == bindparam(f"of_{name}") for name in KEY]
+    _write(connection, {one: known[one] for one in before if known[one] != before[one]}, update(labels).where(*same))
     return changed
 
 
-def _write(connection: Connection, rows: dict[str, tuple[float, int, str]], statement: Any) -> None:
+def _key(label: Label) -> _Key:
+    return label.prediction_id, label.request_id, label.caller, label.release
+
+
+def _write(connection: Connection, rows: dict[_Key, _Values], statement: Any) -> None:
     if not rows:
         return
     values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in ("label", "observed_at", "source")}
     if statement.is_insert:
-        values["request_id"] = bindparam("key")
+        values.update({name: bindparam(f"of_{name}") for name in KEY})
     parameters = [
-        {"key": one, "new_label": label, "new_observed_at": at, "new_source": source}
-        for one, (label, at, source) in rows.items()
+        {f"of_{name}": part for name, part in zip(KEY, key, strict=True)}
+        | {"new_label": label, "new_observed_at": at, "new_source": source}
+        for key, (label, at, source) in rows.items()
     ]
     connection.execute(statement.values(**values), parameters)

@@ -63,6 +63,8 @@ class LocalReply(NamedTuple):
     rows: int
     fallback: bool
     error: str | None
+    prediction_id: str | None = None
+    caller: str | None = None
 
     @property
     def start(self) -> float:
@@ -129,6 +131,8 @@ def parse_router_line(line: bytes) -> LocalReply | None:
         rows=1 if fallback else 0,
         fallback=fallback,
         error=None if 400 <= status < 500 else reason,
+        prediction_id=_text(said, "prediction") or None,
+        caller=_text(said, "caller") or None,
     )
 
 

@@ -50,6 +50,8 @@ COLUMNS: Mapping[str, pl.DataType] = {
     "fallback": pl.Boolean(),
     "error": pl.String(),
     "cached": pl.Boolean(),
+    "prediction_id": pl.String(),
+    "caller": pl.String(),
 }
 PARTITIONS = ("model", "day")
 
@@ -67,7 +69,7 @@ _FILES = WriterProperties(
     compression="ZSTD",
     compression_level=1,
     column_properties={
-        **dict.fromkeys(("request_id", "time", "latency_ms"), _ONCE),
+        **dict.fromkeys(("request_id", "prediction_id", "time", "latency_ms"), _ONCE),
         "inputs": ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE"),
     },
 )
@@ -87,7 +89,7 @@ class Partition(NamedTuple):
 _TAKEN: Mapping[str, pl.DataType] = {
     **{name: pl.Float64() for name in ("time", "ms")},
     **{name: pl.String() for name in ("model", "release", "role", "split", "request_id", "entity", "error")},
-    **{name: pl.String() for name in ("header", "inputs")},
+    **{name: pl.String() for name in ("header", "inputs", "prediction_id", "caller")},
     **{name: pl.Boolean() for name in ("fallback", "cached")},
     "status": pl.Int16(),
     "rows": pl.Int32(),
@@ -112,7 +114,7 @@ def frame_of(records: Columns, replies: RouterReplies) -> pl.DataFrame:
         scores.alias("answers") if records.answers == records.scores else _lists("answers", records.answers),
         "fallback",
         pl.when(late).then(pl.lit(LATE)).otherwise("error").alias("error"),
-        "cached",
+        *("cached", "prediction_id", "caller"),
     )
 
 

@@ -8,7 +8,14 @@ them and are then routed again. Mending every request would cost a fifth of all 
 from __future__ import annotations
 
 from serinus.backends.envoy import grpc, matching
-from serinus.backends.envoy.names import ENTITY_HEADER, REQUEST_ID_HEADER, Json, overwrite, typed
+from serinus.backends.envoy.names import (
+    ENTITY_HEADER,
+    PREDICTION_ID_HEADER,
+    REQUEST_ID_HEADER,
+    Json,
+    overwrite,
+    typed,
+)
 
 _WELL_FORMED = "[A-Za-z0-9._:-]{1,128}"
 _MEND = "serinus.mend"
@@ -16,8 +23,12 @@ _ASIDE = "x-serinus-aside"
 
 
 def early() -> Json:
-    """An extension of the connection manager."""
-    mutations = [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-serinus-", "x-envoy-")]
+    """An extension of the connection manager. Each request gets Serinus' own id here: a caller may repeat its own, or
+    use somebody else's."""
+    mutations: list[Json] = [
+        {"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-serinus-", "x-envoy-")
+    ]
+    mutations.append({"append": overwrite(PREDICTION_ID_HEADER, "%UNIQUE_ID%")})
     return {
         "name": "envoy.http.early_header_mutation.header_mutation",
         "typed_config": typed(

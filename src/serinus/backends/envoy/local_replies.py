@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serinus.backends.envoy.names import METADATA, REQUEST_ID_HEADER, Json, overwrite, typed
+from serinus.backends.envoy.names import (
+    CALLER_HEADER,
+    METADATA,
+    PREDICTION_ID_HEADER,
+    REQUEST_ID_HEADER,
+    Json,
+    overwrite,
+    typed,
+)
 
 _TIMEOUT = ("UT", "UMSDR")
 _OVERFLOW = ("UO", "OM")
@@ -67,6 +75,8 @@ def access_log(path: Path) -> Json:
     fields = {
         "t": started,
         "id": "%REQ(x-request-id)%",
+        "prediction": f"%REQ({PREDICTION_ID_HEADER})%",
+        "caller": f"%REQ({CALLER_HEADER})%",
         "entity": "%REQ(x-entity-id)%",
         "model": f"%METADATA(ROUTE:{METADATA}:model)%",
         "release": "%UPSTREAM_CLUSTER_RAW%",
@@ -114,7 +124,8 @@ def _error(condition: Json, text: str) -> Json:
 def _with_request_id(mapper: Json) -> Json:
     """Of what is refused before its headers are known there is no id yet, and it gets one."""
     new_id = {"header": {"key": REQUEST_ID_HEADER, "value": "%UNIQUE_ID%"}, "append_action": "ADD_IF_ABSENT"}
-    return {**mapper, "headers_to_add": [*mapper.get("headers_to_add", []), new_id]}
+    own_id = overwrite(PREDICTION_ID_HEADER, f"%REQ({PREDICTION_ID_HEADER})%")
+    return {**mapper, "headers_to_add": [*mapper.get("headers_to_add", []), new_id, own_id]}
 
 
 def _errors_of_calls() -> list[Json]:

@@ -20,6 +20,11 @@ API_KEY_FILTER = "envoy.filters.http.api_key_auth"
 API_KEY_HEADER = "x-api-key"
 ENTITY_HEADER = "x-entity-id"
 REQUEST_ID_HEADER = "x-request-id"
+"""The caller's own, or one that Envoy makes."""
+PREDICTION_ID_HEADER = "x-serinus-prediction-id"
+"""Made by Envoy for every request; the caller gets it with the answer."""
+CALLER_HEADER = "x-serinus-caller"
+"""By what name the caller is known; only Envoy sets it."""
 
 _TYPE = "type.googleapis.com/envoy."
 

@@ -16,6 +16,7 @@ from serinus.backends.envoy.names import (
     API_KEY_FILTER,
     API_KEY_HEADER,
     METADATA,
+    PREDICTION_ID_HEADER,
     PROBES,
     ROUTES,
     Json,
@@ -132,6 +133,8 @@ def _configuration(name: str, table: Json) -> Json:
         name=name,
         virtual_hosts=[host],
         request_headers_to_add=[overwrite("x-serinus-start", "%START_TIME(%s.%6f)%")],
+        # Overwritten: a release could name the id of another request.
+        response_headers_to_add=[overwrite(PREDICTION_ID_HEADER, f"%REQ({PREDICTION_ID_HEADER})%")],
         request_headers_to_remove=[API_KEY_HEADER, "x-forwarded-proto", "x-envoy-external-address"],
     )
 

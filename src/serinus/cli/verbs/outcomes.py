@@ -18,9 +18,11 @@ def import_(
     at: Session,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, Parquet or JSON lines.")],
 ) -> None:
-    """Attach labels to predictions by request id; late, repeated and corrected ones are welcome.
+    """Attach labels to predictions; late, repeated and corrected ones are welcome.
 
-    Columns: request_id, label, and optionally observed_at and source. Importing a file again changes nothing.
+    Columns: label, prediction_id or request_id, and optionally caller, release, observed_at and source. A prediction_id
+    (answered as x-serinus-prediction-id) is unique. A request_id is the caller's: one that several requests of a model
+    have labels none of them, unless caller or release tell them apart. Importing a file again changes nothing.
 
     \b
       serinus outcomes import chargebacks.csv
@@ -40,12 +42,37 @@ def import_(
     at.out.line(f"{received:,} outcomes imported, {changed:,} of them new or corrected")
 
 
+def check(at: Session) -> None:
+    """How many outcomes label a prediction, and why the others do not.
+
+    \b
+      serinus outcomes check
+    """
+    found = at.client.get("/v1/outcomes")
+    if at.out.as_json:
+        at.out.json(found)
+        return
+    labelling = found["outcomes"] - found["unmatched"] - found["ambiguous"]
+    at.out.line(f"{found['outcomes']:,} outcomes, of which {labelling:,} label a prediction")
+    if found["unmatched"]:
+        at.out.line(f"{found['unmatched']:,} name a request that is not in the log")
+    if found["ambiguous"]:
+        at.out.line(
+            f"{found['ambiguous']:,} are ambiguous: several requests of a model have that request_id; "
+            "name the prediction_id, or the caller or the release as well",
+            style="yellow",
+        )
+
+
 def _batches(labels: Iterable[Label]) -> Iterator[list[dict[str, Any]]]:
     rows = iter(labels)
     while batch := list(islice(rows, BATCH)):
         yield [
             {
+                "prediction_id": one.prediction_id,
                 "request_id": one.request_id,
+                "caller": one.caller,
+                "release": one.release,
                 "label": one.label,
                 "observed_at": one.observed_at.isoformat(),
                 "source": one.source,

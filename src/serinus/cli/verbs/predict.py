@@ -26,7 +26,8 @@ def predict(
         typer.Option(metavar="ID", show_default=False, help="Keeps one card with one release (x-entity-id)."),
     ] = None,
     request_id: Annotated[
-        str | None, typer.Option(metavar="ID", show_default=False, help="By which an outcome is attached later.")
+        str | None,
+        typer.Option(metavar="ID", show_default=False, help="Your own, kept with the prediction (x-request-id)."),
     ] = None,
     api_key: Annotated[
         str | None,
@@ -49,7 +50,9 @@ def predict(
         at.out.line(f"{output['name']}: {', '.join(str(value) for value in output['data'])}")
     fallback = ", a fallback" if answer["fallback"] else ""
     at.out.line(
-        f"answered by {answer['release'] or 'the proxy'}{fallback}, request {answer['request_id']}", style="dim"
+        f"answered by {answer['release'] or 'the proxy'}{fallback}, request {answer['request_id']}, "
+        f"prediction {answer['prediction_id']}",
+        style="dim",
     )
 
 
@@ -71,6 +74,7 @@ def _ask(envoy: str, model: str, body: Mapping[str, Any], headers: Mapping[str, 
         **said,
         "release": answer.headers.get("x-serinus-release"),
         "request_id": answer.headers.get("x-request-id"),
+        "prediction_id": answer.headers.get("x-serinus-prediction-id"),
         "fallback": answer.headers.get("x-serinus-fallback") == "true",
     }
 
