@@ -62,7 +62,7 @@ def _answer(control: socket.socket, message: bytes, descriptors: Sequence[int]) 
 def _try(module: str, config: str, output: int, errors: int) -> NoReturn:
     code = 1
     try:
-        os.setsid()
+        os.setpgid(0, 0)  # not a session, which would be a group of the scheduler that gives way to nobody
         os.dup2(output, 1)
         os.dup2(errors, 2)
         for descriptor in (output, errors):

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from serinus import priority
 from serinus.core.home import Home
 from serinus.supervisor import kernel, logs, state
 from serinus.supervisor.registry import CREDENTIALS
@@ -131,7 +132,7 @@ class Keeper:
         watched.started = self._now()
         pid = watched.child.pid
         if watched.spec.nice:
-            kernel.give_way(pid, watched.spec.nice)
+            priority.give_way(pid, watched.spec.nice)
         seen = kernel.look(pid)
         running = replace(attempt, state=state.RUNNING, pid=pid, identity=seen.identity if seen else "")
         self._remember(watched, replace(running, since=time.time(), reason=trouble or running.reason))

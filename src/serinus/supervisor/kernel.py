@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,8 +11,6 @@ from pathlib import Path
 
 MARK = "SERINUS_PROCESS"
 """Environment variable that every supervised process, and what it starts, carries: the process's name."""
-_LEAST_PRIORITY = 19
-_AUTOGROUP_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +47,6 @@ def look(pid: int) -> Seen | None:
     fields = stat.rpartition(")")[2].split()
     ended = fields[0] == "X" or (fields[0] == "Z" and int(fields[17]) <= 1)
     return None if ended else Seen(pid, int(fields[3]), int(fields[19]))
-
-
-def give_way(pid: int, nice: int) -> None:
-    """Lets other processes have the processors first, the more the higher `nice` is (0 to 19; see nice(2)).
-
-    Counted from this process's own value, which its other children have, and below which an ordinary user cannot go.
-    Where the kernel groups processes by session (autogroup, see sched(7)), a process's value counts within its group
-    only, so that the group gets one as well; groups of new sessions begin at 0.
-    """
-    value = min(os.getpriority(os.PRIO_PROCESS, 0) + nice, _LEAST_PRIORITY)
-    with contextlib.suppress(OSError):  # it is gone
-        os.setpriority(os.PRIO_PROCESS, pid, value)
-    deadline = time.monotonic() + _AUTOGROUP_SECONDS
-    while not _group_gives_way(pid, nice) and time.monotonic() < deadline:
-        time.sleep(0.01)
-
-
-def _group_gives_way(pid: int, nice: int) -> bool:
-    """False: not yet, as the kernel lets ordinary users change one group in a tenth of a second."""
-    try:
-        Path(f"/proc/{pid}/autogroup").write_text(str(nice))
-    except BlockingIOError:
-        return False
-    except OSError:  # it is gone; or there are no such groups
-        return True
-    return True
 
 
 def open_many_files() -> None:

@@ -22,9 +22,9 @@ COMPILE_SECONDS = 60.0
 """For writing a graph, and again for proving it; a model that takes longer is served as it is."""
 
 
-RECHECK_SECONDS = 120.0
+RECHECK_SECONDS = 300.0
+"""For a process of the recheck, which takes seconds by itself and minutes where others take all processors."""
 RECHECK_BYTES = 4 * 1024**3
-"""Limits of a process of the recheck."""
 
 
 class SystemClock:

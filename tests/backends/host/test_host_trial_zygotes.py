@@ -227,6 +227,19 @@ def test_a_forked_trial_has_the_limits_of_the_one_who_asks(home, zygotes, model,
     assert asked(narrow, path) == zygote
 
 
+def test_forked_trials_give_way_to_the_workers_together_with_their_zygote(home, trials, model, environment, asked):
+    """A session of their own would be a group of the scheduler that gives way to nobody."""
+    path = model("return os.getsid(0) if x else os.getpriority(os.PRIO_PROCESS, 0)")
+    trials.loads(environment, path)
+    zygote = zygote_of(home)
+    assert asked(trials, path, 1.0) == zygote
+    nice = TrialLimits().nice
+    assert asked(trials, path) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + nice)
+    groups = [Path(f"/proc/{one}/autogroup") for one in (zygote, "self")]
+    if groups[0].exists() and (words := groups[0].read_text().split()):  # else sessions are no groups
+        assert int(words[-1]) == min(19, int(groups[1].read_text().split()[-1]) + nice)
+
+
 def test_where_the_zygote_has_gone_the_trial_is_a_process_of_its_own(home, trials, model, environment, asked):
     path = model("return os.getppid()")
     trials.loads(environment, path)

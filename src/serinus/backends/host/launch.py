@@ -108,19 +108,6 @@ def limit(pid: int, *, memory_bytes: int | None = None, file_bytes: int | None =
                 resource.prlimit(pid, kind, (most, most))
 
 
-def put_last(pid: int) -> None:
-    """Behind every other process of the machine, with all that it starts from now on. It needs no right."""
-    with contextlib.suppress(ProcessLookupError):
-        os.setpriority(os.PRIO_PROCESS, pid, 19)
-        os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
-
-
-def give_way(pid: int, nice: int) -> None:
-    """Has a process that has just been started run after those of our own priority."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.setpriority(os.PRIO_PROCESS, pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + nice))
-
-
 def runtime_source() -> Path:
     """The directory from which this process would import `serinus_runtime`."""
     return Path(str(serinus_runtime.__file__)).parent.parent

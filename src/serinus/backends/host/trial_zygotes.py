@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from serinus import priority
 from serinus.backends.host import launch
 from serinus.backends.host.processes import parent
 from serinus.backends.host.reach import readable
@@ -48,10 +49,12 @@ class TrialLimits:
     """By which it gives way to the workers, which have callers."""
 
     def put_on(self, pid: int) -> None:
-        launch.give_way(pid, self.nice)
-        launch.limit(pid, memory_bytes=self.memory_bytes, file_bytes=self.file_bytes)
+        """Of a process that was just started."""
         if self.background:
-            launch.put_last(pid)
+            priority.put_last(pid)
+        else:
+            priority.give_way(pid, self.nice)
+        launch.limit(pid, memory_bytes=self.memory_bytes, file_bytes=self.file_bytes)
 
 
 class TookTooLong(Exception):

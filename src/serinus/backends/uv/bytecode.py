@@ -27,6 +27,7 @@ from pathlib import Path
 import serinus_runtime
 from serinus_runtime import written
 
+from serinus import priority
 from serinus.backends.uv.interpreters import Interpreter
 from serinus.core.errors import Unavailable
 
@@ -89,7 +90,7 @@ class Bytecode:
                 start_new_session=True,
             )
             try:
-                os.setpriority(os.PRIO_PROCESS, process.pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10))
+                priority.give_way(process.pid, 10)
                 code = process.wait(_SECONDS)
             except subprocess.TimeoutExpired:
                 code = -signal.SIGKILL

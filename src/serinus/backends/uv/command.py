@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import subprocess
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import uv
 
+from serinus import priority
 from serinus.backends.uv.words import explain
 
 LONGEST_SECONDS = 3600.0
@@ -29,6 +29,8 @@ _HANDED_ON = re.compile(
 )
 _SOON = {"UV_HTTP_CONNECT_TIMEOUT": "10", "UV_HTTP_RETRIES": "1"}
 """Unless the user has chosen otherwise; whoever builds tries again."""
+_NICE = 10
+"""Models are being served on the same machine, and other versions examined."""
 _PROGRESS = ("Downloading", "Building", "Prepared", "Installed")
 
 
@@ -62,7 +64,7 @@ class Uv:
             errors="replace",
             pass_fds=keep_open,
         ) as process:
-            _give_way(process.pid)
+            priority.give_way(process.pid, _NICE)
             limit = threading.Timer(LONGEST_SECONDS, process.kill)
             limit.start()
             try:
@@ -80,12 +82,6 @@ def _told(line: str, say: Callable[[str], None]) -> str:
     if line.strip().startswith(_PROGRESS):
         say(line.strip())
     return line
-
-
-def _give_way(pid: int) -> None:
-    """Models are being served on the same machine, and other versions examined."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.setpriority(os.PRIO_PROCESS, pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + 10))
 
 
 def _environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Answers with what it can see of itself: its niceness and the policy by which it is scheduled."""
+"""Answers with what it can see of itself: its niceness, the policy by which it is scheduled, its group's niceness."""
 
 import json
 import os
@@ -6,11 +6,19 @@ import sys
 from pathlib import Path
 
 
+def group():
+    """0 where sessions are no groups of the scheduler."""
+    try:
+        return int(Path("/proc/self/autogroup").read_text().split()[-1])
+    except (OSError, IndexError):
+        return 0
+
+
 def main():
     config = json.loads(Path(sys.argv[1]).read_text())
     requests = json.loads(Path(config["requests"]).read_text())["requests"]
     how = Path(config["artifact"]).name
-    scores = [os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0)]
+    scores = [os.getpriority(os.PRIO_PROCESS, 0), os.sched_getscheduler(0), group()]
     answer = {"scores": scores, "datatype": "INT64"}
     answers = {
         "short": [answer],
