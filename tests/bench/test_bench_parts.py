@@ -17,7 +17,7 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[2]))
 
-from bench import flame, openloop, requests, results, ticks, wrk
+from bench import cpu, flame, instructions, openloop, requests, results, ticks, wrk
 from bench.chart import Bar, bars
 from bench.data import POSITIVES, request_rows, transactions
 from bench.goals import judge
@@ -269,3 +269,44 @@ def test_a_flame_graph_leaves_out_waiting_and_adds_the_rest_up() -> None:
     assert found.children["run serving.py"].children["score application.py"].children["ONNX Runtime"].samples == 30
     texts = [one.text for one in ElementTree.fromstring(flame.drawn(found)).iter() if one.tag.endswith("title")]
     assert "ONNX Runtime: 75.0%" in texts
+
+
+def test_the_processor_time_of_a_request_is_a_median_of_turns_by_process():
+    turns = {
+        "before": [{"worker": 40.0, "envoy": 38.0, "all": 78.0}, {"worker": 44.0, "envoy": 30.0, "all": 74.0}],
+        "after": [{"worker": 41.0, "envoy": 39.0, "trial": 5.0, "idle": 0.01, "all": 85.0}],
+    }
+    assert cpu.table(turns).splitlines() == [
+        "| us a request | before | after |",
+        "|---|---|---|",
+        "| envoy | 34.0 | 39.0 |",
+        "| trial | 0.0 | 5.0 |",
+        "| worker | 42.0 | 41.0 |",
+        "| all | 76.0 | 85.0 |",
+    ]
+
+
+def test_processor_time_is_that_of_all_threads_and_of_children_that_have_ended():
+    busy = "import time\nwhile time.process_time() < 0.1: pass"
+    code = f"import subprocess, sys; {busy.partition(chr(10))[0]}; subprocess.run([sys.executable, '-c', {busy!r}])"
+    code += "\nimport threading\ndef work():\n    while time.thread_time() < 0.1: pass"
+    code += "\nthreading.Thread(target=lambda: [work(), print(flush=True), sys.stdin.read()]).start()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        own, children = cpu.spent_us(process.pid)
+        process.stdin.close()
+    assert own >= 0.1e6
+    assert children >= 0.09e6
+
+
+def test_the_instructions_of_a_request_are_what_more_requests_take_beyond_the_start(monkeypatch, tmp_path):
+    each = {"before": 200_000, "after": 206_000}
+    monkeypatch.setattr(
+        instructions, "counted", lambda runtime, _, requests: 900_000_000 + each[runtime.parts[-3]] * requests
+    )
+    checkouts = {name: tmp_path / name for name in each}
+    assert instructions.table(checkouts, {"xgboost": None}) == [
+        "| instructions a request | before | after |",
+        "|---|---|---|",
+        "| xgboost | 200,000 (+0.0%) | 206,000 (+3.0%) |",
+    ]
