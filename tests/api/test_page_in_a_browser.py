@@ -137,12 +137,13 @@ def test_text_from_people_and_models_is_text(installation: Installation, page: A
     hostile = "<img src=x onerror=document.title='owned'><b>"
     flying = installation.store.rollout("card-fraud-r3")
     event = Event(NOW, hostile, None, "x", hostile)
-    installation.store.save(replace(flying, why=hostile, notes=(hostile,)), events=[event])
+    installation.store.save(replace(flying, why=hostile, notes=(hostile, "\u202e\u200b\x1b")), events=[event])
     installation.warnings.append(hostile)
     sign_in(page, address, installation.token())
     assert hostile in page.inner_text("#verdict")
     assert hostile in page.inner_text("#flight")
     assert page.locator("main img").count() == 0
+    assert r"\u{202e}\u{200b}\u{1b}" in (page.text_content("#flight") or "")
     assert page.title() == "Serinus"
 
 

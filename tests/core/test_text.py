@@ -1,9 +1,12 @@
 """What a model wrote, shown to a person."""
 
+import json
+import logging
+
 import pytest
 
 from serinus.core.errors import Refused
-from serinus.core.text import harmless
+from serinus.core.text import configure_logging, harmless, harmless_in_json
 
 
 @pytest.mark.parametrize(
@@ -14,6 +17,10 @@ from serinus.core.text import harmless
         ("\x9b2J", r"\x9b2J"),
         ("a\u202egnp.exe", r"a\u202egnp.exe"),
         ("\x00\x08\x7f", r"\x00\x08\x7f"),
+        ("card\u200b-fraud\u200d\u2060\ufeff", r"card\u200b-fraud\u200d\u2060\ufeff"),
+        ("a\u00adb\U000e0041", r"a\xadb\U000e0041"),
+        ("half a pair: \ud800", r"half a pair: \ud800"),
+        ("a\xa0b\u3000c", "a\xa0b\u3000c"),
         ("tab\tand\nline, Zürich, 東京, 🙂", "tab\tand\nline, Zürich, 東京, 🙂"),
     ],
 )
@@ -24,3 +31,28 @@ def test_control_characters_are_shown_and_nothing_else_is_changed(text: str, sho
 def test_an_error_holds_no_control_characters() -> None:
     error = Refused("stopped: \x1b[2J", hint="see \x07")
     assert (error.message, error.hint, str(error)) == (r"stopped: \x1b[2J", r"see \x07", r"stopped: \x1b[2J see \x07")
+
+
+def test_json_stays_the_same_json_and_shows_no_control_characters() -> None:
+    said = {"reason": "\x1b[2J\x9b\u202e\u200b\U000e0041 Zürich 🙂", "lines": ["a\nb"]}
+    text = harmless_in_json(json.dumps(said, indent=2, ensure_ascii=False))
+    assert json.loads(text) == said
+    assert harmless(text) == text
+    assert "Zürich 🙂" in text
+
+
+def test_a_log_shows_no_control_characters_of_what_it_quotes(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    configure_logging()
+    try:
+        raise ValueError("\x1b[2J\u202e")
+    except ValueError:
+        logging.getLogger("a").exception("failed: %s", "\x07\ud800")
+    said = capfd.readouterr().err
+    assert r"failed: \x07\ud800" in said
+    assert r"ValueError: \x1b[2J\u202e" in said
+    assert len(said.splitlines()) > 3

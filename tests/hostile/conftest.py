@@ -12,8 +12,8 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 sys.path.append(str(Path(__file__).parents[1] / "whole"))
 
-from hostile_models import SHELL, SHELL_INPUTS, SHELL_OUTPUTS, mlmodel, requirements
-from hostile_serinus import Attacked, Shell, fresh, running
+from hostile_models import SHELL, SHELL_INPUTS, SHELL_OUTPUTS, mlmodel
+from hostile_serinus import Attacked, Shell, fresh, running, shared
 
 Deploy = Callable[[], Shell]
 
@@ -31,7 +31,7 @@ def another_shell(serinus: Attacked) -> Deploy:
     def deploy() -> Shell:
         name = fresh("shell")
         files = {"MLmodel": mlmodel(inputs=SHELL_INPUTS, outputs=SHELL_OUTPUTS), "code/by_hand.py": SHELL}
-        ref = serinus.register(name, files, requirements("scikit-learn", "cloudpickle"))
+        ref = serinus.register(name, files, shared())
         return Shell(serinus, name, serinus.promoted(ref))
 
     return deploy

@@ -89,9 +89,16 @@ class Attacked(Serinus):
     def said(self, *words: str) -> bytes:
         """What the command line prints, errors included, as the home's own user."""
         own = {name: value for name, value in os.environ.items() if name != "SERINUS_TOKEN"}
-        command = [sys.executable, "-m", "serinus", *words, "--home", str(self.home.path)]
-        done = subprocess.run(command, capture_output=True, env={**own, "NO_COLOR": "1"}, check=False, timeout=60)
+        command = [str(Path(sys.executable).with_name("serinus")), *words, "--home", str(self.home.path)]
+        done = subprocess.run(
+            command, capture_output=True, env={**own, "NO_COLOR": "1"}, cwd=self.directory, check=False, timeout=60
+        )
         return done.stdout + done.stderr
+
+
+def shared(*packages: str) -> list[str]:
+    """Requirements of an environment that most models here have in common, so that it is made once."""
+    return hostile_models.requirements("scikit-learn", "cloudpickle", *packages)
 
 
 @dataclass

@@ -12,8 +12,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from hostile_models import mlmodel, requirements
-from hostile_serinus import Attacked, Shell, fresh
+from hostile_models import mlmodel
+from hostile_serinus import Attacked, Shell, fresh, shared
 from whole_load import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -159,7 +159,7 @@ def victim(serinus: Attacked) -> tuple[str, str]:
     name = fresh("victim")
     inputs = [{"type": "double", "name": "amount", "required": True}]
     files = {"MLmodel": mlmodel(inputs=inputs, outputs=[{"type": "double", "name": "score"}])}
-    return name, serinus.promoted(serinus.register(name, files, requirements("scikit-learn", "cloudpickle")))
+    return name, serinus.promoted(serinus.register(name, files, shared()))
 
 
 def _records(serinus: Attacked, release: str) -> list[str]:

@@ -8,22 +8,24 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hostile_models import mlmodel, requirements
-from hostile_serinus import Attacked, fresh
+from hostile_models import mlmodel
+from hostile_serinus import Attacked, fresh, shared
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 ESCAPES = "\x1b[2J\x1b]0;owned\x07\x9b31m\r12:00 promoted: model@9 is champion"
 BIDI = "\u202e\u2066\u2069\u200b\u200d\u2060\ufeff\U000e0041"
 MARKUP = "<script>alert(1)</script><img src=x onerror=alert(1)>"
-UNSHOWABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
+UNSHOWABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
+)
 
 
 @pytest.fixture(scope="module")
 def stopped(serinus: Attacked) -> Mapping[str, Any]:
     """A rollout that ended with what the model's loader raised."""
-    loader = f"def _load_pyfunc(path): raise Exception({ESCAPES + BIDI + MARKUP!r})\n"
-    rollout = serinus.attempt(serinus.register(fresh("escapes"), {"code/by_hand.py": loader}, ["six"]))
+    loader = f"def _load_pyfunc(path): raise Exception({BIDI + MARKUP + ESCAPES!r})\n"
+    rollout = serinus.attempt(serinus.register(fresh("escapes"), {"code/by_hand.py": loader}, shared()))
     assert rollout["status"]["phase"] == "aborted", rollout["status"]
     assert "owned" in rollout["status"]["reason"], rollout["status"]
     return rollout
@@ -33,11 +35,12 @@ def test_what_is_stored_holds_no_control_characters(stopped: Mapping[str, Any]) 
     assert not UNSHOWABLE.search(stopped["status"]["reason"])
 
 
-@pytest.mark.parametrize("verb", ["explain", "status", "releases", "events", "rollouts"])
+@pytest.mark.parametrize("verb", ["explain", "status", "releases", "events"])
 def test_the_command_line_shows_no_control_characters(serinus: Attacked, stopped: Mapping[str, Any], verb: str) -> None:
     words = [verb, stopped["id"] if verb == "explain" else stopped["model"]]
     for more in ([], ["--json"]):
         said = serinus.said(*words, *more).decode()
+        assert stopped["model"] in said
         assert not UNSHOWABLE.search(said), said
 
 
@@ -45,10 +48,13 @@ def test_a_signature_with_escapes_and_markup_is_shown_harmless(serinus: Attacked
     column = {"type": "double", "name": f"amount{ESCAPES}{MARKUP}{BIDI}", "required": True}
     model = fresh("columns")
     content = mlmodel(inputs=[column]).replace(json.dumps([column]), json.dumps([column]).replace("'", "''"))
-    ref = serinus.register(model, {"MLmodel": content}, requirements("scikit-learn", "cloudpickle"))
+    ref = serinus.register(model, {"MLmodel": content}, shared())
     serinus.attempt(ref)
-    for words in (["explain", model], ["status", model], ["init", model]):
-        assert not UNSHOWABLE.search(serinus.said(*words).decode())
+    for words in (["explain", f"{model}-r1"], ["status", model], ["init", model], ["explain", f"{model}-r1", "--json"]):
+        said = serinus.said(*words).decode()
+        assert model in said
+        assert not UNSHOWABLE.search(said)
+    assert not UNSHOWABLE.search((serinus.directory / f"{model}.yaml").read_text())
     answer = serinus.infer(model, [{"other": 1.0}])
     assert answer.status_code in (400, 404)
     assert answer.headers["content-type"].startswith("application/json")
@@ -81,7 +87,7 @@ def test_what_a_person_writes_is_shown_harmless(serinus: Attacked) -> None:
     answer = serinus.post("/v1/deployments", {"ref": ref, "spec": None, "why": ESCAPES + BIDI})
     if answer.status_code == 202:
         serinus.settled(str(answer.json()["rollout"]))
-    for words in (["status", model], ["events", model], ["audit"], ["rollouts", model]):
+    for words in (["status", model], ["events", model], ["audit"]):
         assert not UNSHOWABLE.search(serinus.said(*words).decode())
 
 

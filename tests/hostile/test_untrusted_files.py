@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hostile_models import mlmodel, requirements
-from hostile_serinus import SPEC, Attacked, fresh
+from hostile_models import mlmodel
+from hostile_serinus import SPEC, Attacked, fresh, shared
 from whole_load import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -59,7 +59,7 @@ def test_a_small_file_of_many_rows_is_refused_by_their_number(serinus: Attacked,
     assert file.stat().st_size < 1 << 20
     model = fresh("bomb")
     columns = mlmodel(inputs=COLUMNS, outputs=[{"type": "double", "name": "score"}])
-    ref = serinus.register(model, {"MLmodel": columns}, requirements("scikit-learn", "cloudpickle"))
+    ref = serinus.register(model, {"MLmodel": columns}, shared())
     run = serinus.mlflow.get_model_version(model, "1").run_id
     serinus.mlflow.log_artifact(run, str(file))
     spec = SPEC.format(model=model).replace("gates: {", "gates: {evaluation: evaluation.parquet, label: label, ")

@@ -7,8 +7,8 @@ import time
 
 import httpx
 import pytest
-from hostile_models import mlmodel, requirements
-from hostile_serinus import SPEC, Attacked, fresh
+from hostile_models import mlmodel
+from hostile_serinus import SPEC, Attacked, fresh, shared
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -27,7 +27,7 @@ def _load_pyfunc(path):
 def _version(serinus: Attacked, model: str, **files: str) -> str:
     named = {name.replace("__", "/").replace("_py", ".py"): text for name, text in files.items()}
     whole = {"MLmodel": MLMODEL, "serving_input_example.json": EXAMPLE, **named}
-    return serinus.register(model, whole, requirements("scikit-learn", "cloudpickle"))
+    return serinus.register(model, whole, shared())
 
 
 def _asks_for_approval(model: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,13 +11,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from serinus.core.errors import Refused
-from serinus.core.text import harmless
+from serinus.core.text import harmless, harmless_in_json
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_HIGH_CONTROLS = re.compile("[\x7f-\x9f]")
-"""Which JSON may hold as they are."""
 
 PIPE_WIDTH = 10_000
 """Columns, where nobody looks: a line is never folded for the next program."""
@@ -63,7 +59,7 @@ class Terminal:
     def json(self, document: Any, *, lines: bool = False) -> None:
         """One document; with `lines` on one line, for a stream."""
         text = json.dumps(document, indent=None if lines else 2, ensure_ascii=False)
-        print(_HIGH_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text), flush=lines)
+        print(harmless_in_json(text), flush=lines)
 
     def line(self, text: str = "", style: str = "") -> None:
         self.console.print(harmless(text), style=style or None, soft_wrap=True)

@@ -2,20 +2,58 @@
 
 from __future__ import annotations
 
-import re
+import logging
+import unicodedata
 
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_KEPT = frozenset("\t\n")
+_SPACES = "Zs"
 
 
 def harmless(text: str) -> str:
-    """`text` with its control characters shown as escapes (`\\x1b`), but for tabs and line feeds.
+    """`text` with every character that has no shape of its own shown as an escape (`\\x1b`), but for spaces, tabs and
+    line feeds.
 
-    A terminal obeys control characters: they clear it, rename its window or overwrite what stands there. The marks that
-    turn the direction of text around can have a line read otherwise than it is.
+    A terminal obeys control characters: they clear it, rename its window or overwrite what stands there. Marks that
+    turn the direction of text around, and those that take no room, let a line or a name be read as another. Halves of
+    surrogate pairs cannot be written at all.
     """
-    return _CONTROLS.sub(_escaped, text)
+    return text if text.isprintable() else "".join(map(_shown, text))
 
 
-def _escaped(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+def harmless_in_json(text: str) -> str:
+    """The same of text that is JSON, which stays the same JSON."""
+    return text if text.isprintable() else "".join(map(_shown_in_json, text))
+
+
+def configure_logging(form: str = "%(asctime)s %(levelname)s %(message)s") -> None:
+    """Of this process, from INFO on, to standard error. `form`: of a line. Control characters are shown as escapes:
+    a log is read in a terminal, and an error may quote a model."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Harmless(form))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+class _Harmless(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return harmless(super().format(record))
+
+
+def _shown(character: str) -> str:
+    if _is_shown(character):
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _shown_in_json(character: str) -> str:
+    if _is_shown(character):
+        return character
+    code = ord(character)
+    if code < 0x10000:
+        return f"\\u{code:04x}"
+    high, low = divmod(code - 0x10000, 0x400)
+    return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
+
+
+def _is_shown(character: str) -> bool:
+    return character.isprintable() or character in _KEPT or unicodedata.category(character) == _SPACES

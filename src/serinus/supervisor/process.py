@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from serinus.core.home import Home
+from serinus.core.text import configure_logging
 from serinus.supervisor import directories, kernel, state
 from serinus.supervisor.keeper import Keeper, ProcessSpec
 from serinus.supervisor.state import ProcessRecord
@@ -33,7 +34,7 @@ class _Stop:
 
 def supervise(home: Home, specs: Sequence[ProcessSpec]) -> int:
     """Keeps `specs` running until SIGTERM or SIGINT, or until the home is removed; the exit code. One a home."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    configure_logging()
     logging.raiseExceptions = False  # a log that cannot be written is no reason to end
     lock = os.open(directories.supervisor_lock(home), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     if not _taken(lock):

@@ -14,6 +14,7 @@ from serinus.api.local import checking_peers, listening
 from serinus.core.errors import SerinusError
 from serinus.core.home import Home
 from serinus.core.redaction import shown
+from serinus.core.text import configure_logging
 from serinus.core.values import Access
 from serinus.engine import ENGINE, Desk, Engine, Rechecker, Report, World
 from serinus.engine.rechecking import SHARE
@@ -28,7 +29,7 @@ FIRST_TOKEN = "admin"  # the name of one, not a secret
 
 def run_control(home: Home, settings: Settings) -> int:
     """Until SIGTERM or SIGINT; the exit code."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    configure_logging("%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     registry.put_into_environment(home, settings)  # where MLflow's client reads its credentials
     router = build_router(home)

@@ -1,12 +1,17 @@
-// Makes elements. Text is always text: nothing here reads HTML.
+// Makes elements. Text is always text: nothing here reads HTML. What has no shape of its own (control characters, marks
+// that turn the direction around or take no room) is shown as an escape, since it could have text read as another.
+const UNSEEN = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu;
+const escape = (c) => (c === "\n" || c === "\t" ? c : `\\u{${c.codePointAt(0).toString(16)}}`);
+const harmless = (text) => String(text).replace(UNSEEN, escape);
 
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
     if (value === true) element.setAttribute(name, "");
-    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, String(value));
+    else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, harmless(value));
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== ""));
+  const given = children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== "");
+  element.append(...given.map((child) => (child instanceof Node ? child : harmless(child))));
   return element;
 }
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from serinus.backends.delta.collector import Collector, Settings
 from serinus.backends.delta.paths import lock_path
 from serinus.core.home import Home
+from serinus.core.text import configure_logging
 
 _LOCK_SECONDS = 15.0
 
@@ -27,7 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--envoy-admin", help="host:port, URL or Unix socket path of Envoy's admin interface")
     parser.add_argument("--roll-seconds", type=float, default=Settings().roll_seconds, help="age of a segment")
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    configure_logging()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     os.umask(0o077)
     home = Home(given.home.resolve())

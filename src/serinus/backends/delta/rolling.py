@@ -25,6 +25,7 @@ from serinus.backends.delta.rollup import RollUp
 from serinus.backends.delta.segments import Position
 from serinus.backends.delta.table import PredictionTable
 from serinus.core.home import Home
+from serinus.core.text import configure_logging
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ def main() -> int:
     parser.add_argument("--commits", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     given = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    configure_logging()
     for number in (signal.SIGTERM, signal.SIGINT):  # the collector says when it is over, by closing stdin
         signal.signal(number, signal.SIG_IGN)
     os.nice(5)

@@ -24,6 +24,7 @@ import yaml
 from serinus.backends.git.command import Git, GitFailed, explain
 from serinus.core.errors import Refused, Unavailable
 from serinus.core.names import checked
+from serinus.core.text import harmless
 
 BRANCH = "refs/heads/main"
 
@@ -184,12 +185,12 @@ def _fast_import(path: str, text: str, message: str, who: str, head: str | None)
 
 
 def _message(summary: str, why: str) -> str:
-    why = why.replace("\0", "").strip()
+    why = harmless(why).strip()
     return f"{summary}\n\n{why}\n" if why else f"{summary}\n"
 
 
 def _author(who: str) -> str:
-    name = re.sub(r"[<>\x00-\x1f\x7f]", "", who).strip() or "unknown"
+    name = re.sub(r"[<>\n\t]", "", harmless(who)).strip() or "unknown"
     mailbox = re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-.") or "unknown"
     return f"{name} <{mailbox}@serinus.local>"
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import logging
 import os
 import sys
 from pathlib import Path
@@ -25,6 +24,7 @@ from serinus.backends.host.sockets import Sockets
 from serinus.backends.host.wires import Wires
 from serinus.backends.host.worker import Launcher
 from serinus.core.home import Home
+from serinus.core.text import configure_logging
 
 _LIMITS: tuple[tuple[str, str, type, str, str], ...] = (
     ("--load-limit", "load", float, "SECONDS", "a worker that takes longer to get ready is killed"),
@@ -42,7 +42,7 @@ _LIMITS: tuple[tuple[str, str, type, str, str], ...] = (
 def main() -> None:
     options = _options()
     home = Home(options.home.resolve())
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    configure_logging()
     for directory in home.directories:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     many_descriptors()
