@@ -182,6 +182,7 @@ class Installation:
             processes=lambda: self.processes,
             addresses=self.addresses,
             warnings=lambda: self.warnings,
+            confinement="Landlock ABI 7, system-call allow-list, no user namespaces",
         )
 
     def app(self, *hosts: str, callers: bool = True) -> FastAPI:

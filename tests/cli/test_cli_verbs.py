@@ -140,6 +140,15 @@ def test_status_says_what_is_live_what_is_in_flight_and_what_is_wrong(
     assert serinus("status", "card-frod").code == 1
 
 
+def test_status_and_explain_say_what_confines_models(installation: Installation, serinus: Serinus) -> None:
+    busy(installation)
+    level = "Confinement: Landlock ABI 7, system-call allow-list, no user namespaces."
+    assert level in serinus("status").out
+    assert level in serinus("explain", V7.id).out
+    assert "Confinement" not in serinus("status", "card-fraud").out  # it is the machine's
+    assert serinus("status", "--json").json["confinement"] == level.partition(": ")[2][:-1]
+
+
 def test_status_of_one_model_says_what_its_champion_runs_without(installation: Installation, serinus: Serinus) -> None:
     busy(installation)
     remark = "its limit of processors is not kept"

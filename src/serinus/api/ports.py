@@ -66,7 +66,7 @@ class Report(Protocol):
     """What people read. Only reads; every value is JSON."""
 
     def status(self) -> Mapping[str, Any]:
-        """`{"models", "processes", "warnings", "addresses", "now"}`."""
+        """`{"models", "processes", "warnings", "confinement", "addresses", "now"}`."""
         ...
 
     def registry_answers(self) -> bool:

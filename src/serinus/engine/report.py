@@ -28,7 +28,7 @@ _totals = TypeAdapter(Totals)
 
 
 class Report:
-    """`trouble`: the engine's, by model. `processes`: the supervisor's records."""
+    """`trouble`: the engine's, by model. `processes`: the supervisor's records. `confinement`: of models, in words."""
 
     def __init__(
         self,
@@ -38,6 +38,7 @@ class Report:
         addresses: Mapping[str, str],
         warnings: Callable[[], Sequence[str]],
         registry_answers: Callable[[], bool] = lambda: True,
+        confinement: str = "",
     ) -> None:
         self._world = world
         self._trouble = trouble
@@ -45,6 +46,7 @@ class Report:
         self._addresses = addresses
         self._warnings = warnings
         self._registry_answers = registry_answers
+        self._confinement = confinement
 
     def status(self) -> Mapping[str, Any]:
         """The whole fleet; every value is JSON."""
@@ -71,6 +73,7 @@ class Report:
                 *self._world.log.warnings(),
                 *(line for lines in trouble.values() for line in lines),
             ],
+            "confinement": self._confinement,
             "addresses": dict(self._addresses),
             "now": self._world.clock.now().isoformat(),
         }
@@ -122,6 +125,7 @@ class Report:
             if e.rollout == rollout.id
         ]
         document["summary"] = summary(rollout)
+        document["confinement"] = self._confinement
         if document.get("artifact"):  # of one that an earlier version has stored
             document["artifact"]["requirements"] = _without_credentials(document["artifact"]["requirements"])
         found = found_of(self._world.store)

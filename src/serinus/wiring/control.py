@@ -11,6 +11,7 @@ import uvicorn
 
 from serinus.api import create_app
 from serinus.api.local import checking_peers, listening
+from serinus.backends.host import confinement
 from serinus.core.errors import SerinusError
 from serinus.core.home import Home
 from serinus.core.redaction import shown
@@ -49,6 +50,7 @@ def run_control(home: Home, settings: Settings) -> int:
         },
         warnings=lambda: _warnings(home, settings),
         registry_answers=lambda: engine.registry_answers,
+        confinement=confinement.level(home),
     )
     app = create_app(
         home=home,

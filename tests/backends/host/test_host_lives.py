@@ -119,6 +119,12 @@ def test_a_worker_that_is_not_confined_is_not_used(shared):
     assert "Landlock" in shared.until(release.id, PlacementState.FAILED).reason
 
 
+def test_a_worker_that_only_says_that_it_is_confined_is_not_used(shared):
+    release = shared.release(only_says_so=True)
+    shared.target.place(release)
+    assert "did not confine itself" in shared.until(release.id, PlacementState.FAILED).reason
+
+
 def test_an_interpreter_that_is_not_there_is_named(shared):
     release = shared.release()
     shared.target.place(replace(release, python=Path("/no/such/python")))

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from serinus.backends.host import confinement
 from serinus.backends.host.apology import Apology
 from serinus.backends.host.last_words import why_ended
 from serinus.backends.host.limits import Limits
@@ -414,9 +415,9 @@ class Keeper:
             if report.damaged:
                 self._abandon_graph(report.reason)
             return why_ended(await process.gone(_TIME_TO_EXIT), report.reason)
-        if self._launcher.confined and not report.confined:
+        if self._launcher.confined and not (report.confined and confinement.holds(process.pid)):
             await process.kill()
-            return "was killed because it could not confine itself (Landlock)"
+            return "was killed because it did not confine itself (Landlock, system calls)"
         return None
 
     def _abandon_graph(self, reason: str) -> None:

@@ -29,6 +29,8 @@ def explain(
         at.out.line(line, style="red" if gate["outcome"] == "fail" else "")
     for step in rollout["steps"]:
         _step(at, step)
+    if rollout["confinement"]:
+        at.out.line(f"Confinement: {rollout['confinement']}.")
     for note in rollout["notes"]:
         at.out.line(f"note: {note}")
     if rollout["events"]:

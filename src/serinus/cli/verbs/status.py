@@ -57,6 +57,8 @@ def _show(at: Session, fleet: Mapping[str, Any], *, whole: bool) -> None:
         _show_process(at, process, now)
     for warning in fleet["warnings"] if whole else ():
         at.out.line(f"warning: {warning}", style="yellow")
+    if whole and fleet["confinement"]:
+        at.out.line(f"Confinement: {fleet['confinement']}.")
     if not ill and not fleet["warnings"] and not any(m["state"] == "trouble" for m in models):
         at.out.line("All is well.", style="green")
 

@@ -4,6 +4,7 @@ who are connected.
 """
 
 import contextlib
+import ctypes
 import json
 import os
 import select
@@ -104,10 +105,28 @@ def load(config, behaviour):
     if how == "answers first":
         report(config, state="stats", requests=1, waiting=0)
     confined = behaviour.get("confined", config["confine"])
+    if confined and config["confine"] and not behaviour.get("only_says_so"):
+        give_up_rights()
     more = {name: behaviour[name] for name in ("notes", "proven") if name in behaviour}
     if config.get("long") or config.get("compiled"):
         more["way"] = "mlflow" if config.get("long") else "onnx"
     report(config, state="ready", load_seconds=0.25, warm_up_ms=1.0, confined=confined, **more)
+
+
+def give_up_rights():
+    """What the kernel tells of a process that is confined, with a filter that permits everything."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    permits = (ctypes.c_uint16 * 4)(0x06, 0, 0x0000, 0x7FFF)
+    instructions = (ctypes.c_uint64 * 1).from_buffer_copy(bytes(permits))
+    program = (ctypes.c_uint64 * 2)(1, ctypes.addressof(instructions))
+    header, rights = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    done = (
+        libc.prctl(38, ctypes.c_ulong(1), 0, 0, 0),
+        libc.capset(header, rights),
+        libc.prctl(22, ctypes.c_ulong(2), ctypes.byref(program), 0, 0),
+    )
+    if any(done):
+        raise OSError(ctypes.get_errno(), "the stand-in cannot give up its rights")
 
 
 def main():
