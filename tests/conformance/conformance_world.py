@@ -20,10 +20,12 @@ import httpx
 
 from serinus.backends.envoy import EnvoyRouter, admin_socket, command, prepare
 from serinus.core.home import Home
+from serinus.core.keys import router_key
 from serinus.core.values import WHOLE, Arm, Role, Routing
 
 RUNTIME = Path(__file__).parents[2] / "runtime" / "src"
 # These models do without MLflow, which takes seconds to import.
+SECRET = "secret of the home"
 START = (
     "import sys; sys.modules['mlflow'] = None; "
     f"sys.path.append({str(RUNTIME)!r}); from serinus_runtime.worker import main; main()"
@@ -75,7 +77,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def worker(directory: Path, model: str, artifact: Path, listener: socket.socket) -> Iterator[None]:
+def worker(directory: Path, model: str, artifact: Path, listener: socket.socket, router: str = "") -> Iterator[None]:
     """Ready to answer when entered; stopped and waited for when left."""
     reading, writing = os.pipe()
     with listener:
@@ -83,6 +85,7 @@ def worker(directory: Path, model: str, artifact: Path, listener: socket.socket)
         config = {
             "release": f"{model}-1-aaaaaa", "model": model, "version": "1", "artifact": str(artifact),
             "listen_fd": listener.fileno(), "report_fd": writing, "scratch": str(directory / f"scratch-{model}"),
+            "router": router,
         }  # fmt: skip
         file = directory / f"{model}.json"
         file.write_text(json.dumps(config))
@@ -106,6 +109,7 @@ def worker(directory: Path, model: str, artifact: Path, listener: socket.socket)
 def envoy(home: Home, port: int) -> Iterator[EnvoyRouter]:
     for needed in home.directories:
         needed.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.secret.write_text(SECRET)
     prepare(home, port=port)
     with (home.logs / "envoy.log").open("wb") as log:
         process = subprocess.Popen(command(home), stdout=log, stderr=log)
@@ -153,7 +157,7 @@ def world(directory: Path) -> Iterator[World]:
             endpoint = home.release_socket(release)
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(endpoint))
-            stack.enter_context(worker(directory, model, artifact, listener))
+            stack.enter_context(worker(directory, model, artifact, listener, router_key(SECRET, release)))
             arm = Arm(release, WHOLE, Role.CHAMPION, str(endpoint))
             router.apply(Routing(model, (arm,), split="s1", salt="r1", timeout_ms=5000))
         direct = socket.create_server(("127.0.0.1", 0))

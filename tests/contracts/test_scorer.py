@@ -20,6 +20,7 @@ from serinus.backends.host import SocketScorer
 from serinus.backends.host.records import Records
 from serinus.core.errors import InvalidInput, NotFound, TemporaryError, Unavailable
 from serinus.core.home import Home
+from serinus.core.keys import router_key
 from serinus.core.values import Question, Release, ServingSettings
 
 
@@ -30,12 +31,14 @@ class Worker(socketserver.ThreadingUnixStreamServer):
         super().__init__(str(path), Handler)
         self.status, self.headers, self.reply = 200, dict[str, str](), answer([0.5])
         self.asked: list[tuple[str, Any]] = []
+        self.shown: set[str | None] = set()
 
 
 class Handler(BaseHTTPRequestHandler):
     server: Worker
 
     def do_POST(self) -> None:
+        self.server.shown.add(self.headers["x-serinus-router"])
         content = self.rfile.read(int(self.headers["Content-Length"]))
         grpc = self.headers["Content-Type"] == "application/grpc"
         body = content if grpc else json.loads(content)
@@ -43,6 +46,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send(self.server.status, self.server.reply)
 
     def do_GET(self) -> None:
+        self.server.shown.add(self.headers["x-serinus-router"])
         self.server.asked.append((self.path, None))
         self.send(200, {"inputs": [{"name": "kind", "datatype": "BYTES", "shape": [-1]}]})
 
@@ -69,6 +73,7 @@ def home(tmp_path: Path) -> Home:
     home = Home(tmp_path / "h")
     for directory in home.directories:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.secret.write_text("secret of the home")
     return home
 
 
@@ -122,6 +127,7 @@ def test_a_column_without_any_value_has_the_type_that_the_release_declares(home:
     score(home, ["kind", "amount"], [None, None])
     assert worker.asked[0] == ("/v2/models/card%20fraud", None)
     assert [tensor["datatype"] for tensor in worker.asked[1][1]] == ["BYTES", "FP64"]
+    assert worker.shown == {router_key(home.secret.read_text(), "fraud-1-abcdef")}
 
 
 def test_the_score_is_the_last_column_of_the_first_output(home: Home, worker: Worker) -> None:

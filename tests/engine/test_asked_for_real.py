@@ -24,6 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from serinus import gates
 from serinus.backends.host import SocketScorer, Trials, launch
 from serinus.backends.host.reach import readable
+from serinus.core.keys import router_key
 from serinus.core.values import Outcome, Placement, PlacementState, Release, ServingSettings
 from serinus.engine.asking import Subject, asked
 
@@ -51,7 +52,7 @@ def ask(proxy: Proxy, tmp_path: Path) -> Iterator[Callable[..., gates.AskedEvide
             made, chosen = datetime(2026, 1, 1, tzinfo=UTC), ServingSettings(**settings)
             release = Release("fraud-1-aaaaaa", "fraud", "1", artifact, "a", "e", Path(sys.executable), chosen, made)
             endpoint = str(proxy.home.release_socket(release.id))
-            started(ends, release, endpoint, tmp_path)
+            started(ends, release, endpoint, tmp_path, router_key(proxy.home.secret.read_text(), release.id))
             world: Any = SimpleNamespace(
                 router=proxy.router, scorer=SocketScorer(proxy.home), trials=Trials(proxy.home)
             )
@@ -64,7 +65,7 @@ def ask(proxy: Proxy, tmp_path: Path) -> Iterator[Callable[..., gates.AskedEvide
         yield act
 
 
-def started(ends: ExitStack, release: Release, endpoint: str, directory: Path) -> None:
+def started(ends: ExitStack, release: Release, endpoint: str, directory: Path, router: str) -> None:
     """A worker as the host would start it; it ends with the test."""
     listener = ends.enter_context(socket.socket(socket.AF_UNIX))
     Path(endpoint).unlink(missing_ok=True)
@@ -74,7 +75,7 @@ def started(ends: ExitStack, release: Release, endpoint: str, directory: Path) -
     config = {
         "release": release.id, "model": release.model, "version": release.version,
         "artifact": str(release.artifact_path), "listen_fd": listener.fileno(), "report_fd": writer,
-        "scratch": str(directory / "scratch"),
+        "scratch": str(directory / "scratch"), "router": router,
         "settings": {"rows": release.settings.rows, "protocols": release.settings.protocols},
         "readable": readable(directory / "none", release.python, release.artifact_path, launch.runtime_source()),
     }  # fmt: skip

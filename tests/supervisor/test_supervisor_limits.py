@@ -49,6 +49,7 @@ def test_the_host_is_started_with_the_limits_that_were_chosen(home: Home) -> Non
 
 
 def test_a_host_without_chosen_limits_has_its_own(home: Home) -> None:
+    home.secret.write_text("s")
     specs = processes_of(home, Settings({"api": 1, "envoy": 2, "mlflow": 3}))
     command = next(spec.command for spec in specs if spec.name == "host")
     assert list(command[-2:]) == ["--home", str(home.path)]

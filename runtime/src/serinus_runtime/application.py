@@ -6,6 +6,7 @@ import json
 import sys
 import time
 import traceback
+from hmac import compare_digest
 from typing import Any, Callable, Hashable, NamedTuple, Sequence
 from urllib.parse import unquote
 
@@ -29,6 +30,8 @@ from serinus_runtime.responses import Pending, Response, error_response
 from serinus_runtime.routes import MODEL_INFER, Route, Scoring, routes_of, unserved
 
 _TOO_LATE = "too late: the caller's time is up"
+_ROUTER = b"x-serinus-router"
+_STRANGER = "a release answers the router alone; ask Serinus where it listens"
 _FULL = "predictions are not made while their records cannot be kept; try again"
 
 
@@ -55,10 +58,14 @@ class Application:
         memory: Memory | None = None,
         batcher: Batcher | None = None,
     ) -> None:
-        """`record` takes the record of each request that came through the router; None: nobody keeps them. `full`:
+        """Answers 401 to all that does not show the key of `config`, where that has one.
+
+        `record` takes the record of each request that came through the router; None: nobody keeps them. `full`:
         whether a further one would be lost. `memory`, `batcher`: where the release has a cache, or is predicted in
         batches."""
         self._config = config
+        self._router = config.router.encode()
+        self._stranger = error_response(401, _STRANGER)
         self._settings = config.settings
         self._timeout = config.settings.timeout_ms / 1000
         self._model = model
@@ -78,6 +85,8 @@ class Application:
         self._describe()
 
     def handle(self, request: Request) -> Response | Pending:
+        if self._router and not compare_digest(request.headers.get(_ROUTER, b""), self._router):
+            return self._stranger
         route = self._posts.get(request.target)
         if route is not None and request.method == b"POST":
             return self._score(request, route)
@@ -113,6 +122,8 @@ class Application:
     def refuse(self, request: Request, waiting: int, each: float) -> Response | None:
         """The answer to a request that is not to wait behind `waiting` others, which take `each` seconds; None: it may.
         With the release's fallback, if there is one."""
+        if self._router and not compare_digest(request.headers.get(_ROUTER, b""), self._router):
+            return self._stranger
         route = self._posts.get(request.target)
         if route is None or request.method != b"POST":
             return None

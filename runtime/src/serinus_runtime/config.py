@@ -59,6 +59,8 @@ class Config:
     settings: Settings = field(default_factory=Settings)
     log: bool = False
     """Predictions are recorded: the host hands in the connections to the collector."""
+    router: str = ""
+    """What every request must show in `x-serinus-router`; empty: none has to."""
     readable: tuple[Path, ...] = ()
     confine: bool = True
     proven: str = ""
@@ -85,6 +87,7 @@ class Config:
             scratch=Path(raw["scratch"]),
             settings=Settings.of(raw.get("settings") or {}),
             log=bool(raw.get("log")),
+            router=raw.get("router", ""),
             readable=tuple(Path(entry) for entry in raw.get("readable") or ()),
             confine=raw.get("confine", True),
             proven=raw.get("proven", ""),

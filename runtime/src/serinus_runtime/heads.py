@@ -13,8 +13,8 @@ from typing import NamedTuple, Sequence
 VARYING = frozenset(
     {
         b"authorization", b"content-length", b"cookie", b"traceparent", b"tracestate", b"x-entity-id",
-        b"x-envoy-attempt-count", b"x-envoy-expected-rq-timeout-ms", b"x-request-id", b"x-serinus-caller",
-        b"x-serinus-prediction-id", b"x-serinus-start",
+            b"x-envoy-attempt-count", b"x-envoy-expected-rq-timeout-ms", b"x-request-id", b"x-serinus-caller",
+            b"x-serinus-prediction-id", b"x-serinus-router", b"x-serinus-start",
     }
 )  # fmt: skip
 _VALUE = rb"([!-~]*(?: [!-~]+)*)"

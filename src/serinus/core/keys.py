@@ -12,5 +12,15 @@ def log_token(secret: str, release: str) -> str:
     return _derived(secret, f"log:{release}")
 
 
+ROUTER_HEADER = "x-serinus-router"
+"""Of requests to a release: its router key. A release answers nobody who does not show it."""
+
+
+def router_key(secret: str, release: str) -> str:
+    """By which a release knows that a request comes from the router or the control plane, and believes its other
+    `x-serinus-` headers. `secret`: the content of `Home.secret`."""
+    return _derived(secret, f"router:{release}")
+
+
 def _derived(secret: str, purpose: str) -> str:
     return hmac.new(secret.strip().encode(), purpose.encode(), hashlib.sha256).hexdigest()

@@ -149,6 +149,7 @@ class Proxy:
         self.home = Home(directory)
         for needed in self.home.directories:
             needed.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.home.secret.write_text("secret of the home")
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.releases = Releases(self.home)

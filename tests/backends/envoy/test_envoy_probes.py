@@ -14,6 +14,7 @@ from tritonclient.grpc import service_pb2
 from serinus.backends.envoy import EnvoyRouter, admin_socket
 from serinus.backends.envoy.names import probe_socket
 from serinus.backends.host.grpc_calls import TARGET, framed, outputs_of
+from serinus.core.keys import router_key
 
 CANDIDATE = "fraud-2-bbbbbb"
 INFER = "/v2/models/fraud/infer"
@@ -82,6 +83,14 @@ def test_headers_that_would_have_a_probe_counted_are_taken_away(probed: Proxy) -
     with through(probed) as client:
         told = client.post(INFER, json={}, headers={"x-serinus-split": "s1", "x-serinus-role": "champion"})
     assert not {"x-serinus-split", "x-serinus-role"} & told.json()["headers"].keys()
+
+
+def test_a_probe_shows_the_releases_key(probed: Proxy) -> None:
+    key = router_key(probed.home.secret.read_text(), CANDIDATE)
+    with through(probed) as client:
+        for path in (INFER, "/models/fraud/invocations"):
+            told = client.post(path, json={}, headers={"x-serinus-router": "mine"}).json()["headers"]
+            assert told["x-serinus-router"] == key
 
 
 def test_what_envoy_answers_to_a_probe_is_no_fallback_and_is_not_logged(probed: Proxy) -> None:

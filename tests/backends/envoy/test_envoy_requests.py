@@ -10,6 +10,7 @@ import httpx
 import pytest
 from envoy_harness import Proxy, free_port, routing, wait_until
 
+from serinus.core.keys import router_key
 from serinus.core.values import Role
 
 CHAMPION = "fraud-1-aaaaaa"
@@ -23,6 +24,18 @@ def test_a_release_is_told_split_role_start_and_time_limit(served: Proxy) -> Non
     assert headers["x-serinus-role"] == "champion"
     assert before - 0.01 <= float(headers["x-serinus-start"]) <= time.time()
     assert headers["x-envoy-expected-rq-timeout-ms"] == "1000"
+    assert headers["x-serinus-router"] == router_key(served.home.secret.read_text(), CHAMPION)
+
+
+@pytest.mark.parametrize("weights", [(0, 10_000), (1, 9_999)], ids=["alone", "beside the champion"])
+def test_each_release_is_shown_its_own_key_and_callers_are_shown_none(served: Proxy, weights: tuple[int, int]) -> None:
+    served.releases.start(CANARY)
+    arms = served.arm(CHAMPION, weights[0]), served.arm(CANARY, weights[1], Role.CANARY)
+    served.router.apply(routing(*arms, split="s2"))
+    answer = served.ask(x_serinus_router=router_key(served.home.secret.read_text(), CHAMPION))
+    shown = answer.json()["headers"]["x-serinus-router"]
+    assert shown == router_key(served.home.secret.read_text(), answer.json()["release"])
+    assert "x-serinus-router" not in answer.headers
 
 
 def test_the_canary_is_told_that_it_is_one(served: Proxy) -> None:
@@ -37,6 +50,7 @@ def test_a_caller_cannot_steer_serinus_or_envoy(served: Proxy) -> None:
         "x_serinus_split": "mine",
         "x_serinus_role": "mine",
         "x_serinus_start": "0",
+        "x_serinus_router": "mine",
         "x_serinus_release": "mine",
         "x_serinus_fallback": "true",
         "x_envoy_upstream_rq_timeout_ms": "60000",

@@ -22,6 +22,7 @@ import pytest
 from serinus.backends.delta import DeltaPredictionLog
 from serinus.backends.host.processes import identity
 from serinus.backends.host.unix_http import call
+from serinus.core.keys import ROUTER_HEADER, router_key
 from serinus.core.values import PlacementState
 
 NAME = "fraud-1-aaaaaa"
@@ -69,7 +70,7 @@ class Asking:
     def __init__(self, hosted: Any, endpoint: str) -> None:
         self.endpoint = endpoint
         self.answered: set[str] = set()
-        self._hosted = hosted
+        self._key = router_key(hosted.home.secret.read_text(), NAME)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
@@ -83,6 +84,7 @@ class Asking:
 
     def ask(self, identity: str) -> int:
         headers = {"x-serinus-split": "s1", "x-serinus-role": "champion", "x-request-id": identity}
+        headers[ROUTER_HEADER] = self._key
         body = json.dumps({"dataframe_records": [{"a": 1.0}]}).encode()
         return call(Path(self.endpoint), "POST", "/invocations", body, headers, 30.0).status
 

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from urllib.parse import quote
 
 from serinus.backends.envoy.names import ENTITY_HEADER, METADATA, Json, overwrite
+from serinus.core.keys import ROUTER_HEADER
 from serinus.core.values import Arm, Role, Routing
 
+KeyOf = Callable[[str], str]
+"""Release -> its router key."""
 
-def over_http(routing: Routing) -> Iterable[tuple[str, Json]]:
+
+def over_http(routing: Routing, key_of: KeyOf) -> Iterable[tuple[str, Json]]:
     """Prefix -> route, for each of the paths below which the model is asked over HTTP."""
     name = quote(routing.model, safe="")
     for prefix in (f"/v2/models/{name}", f"/models/{name}"):
-        yield prefix, {"match": {"path_separated_prefix": prefix}, **_to_releases(routing, _fallbacks(routing))}
+        yield prefix, {"match": {"path_separated_prefix": prefix}, **_to_releases(routing, _fallbacks(routing), key_of)}
 
 
-def over_grpc(routing: Routing) -> Json:
+def over_grpc(routing: Routing, key_of: KeyOf) -> Json:
     """A route without its `match`. It also keeps the whole routing, to be read back: as a string, not as a structure,
     because protobuf's would turn its integers into floats."""
-    return _to_releases(routing, {"routing": json.dumps(asdict(routing), sort_keys=True)})
+    return _to_releases(routing, {"routing": json.dumps(asdict(routing), sort_keys=True)}, key_of)
 
 
-def of_probe(routing: Routing) -> tuple[Iterable[tuple[str, Json]], Json]:
+def of_probe(routing: Routing, key_of: KeyOf) -> tuple[Iterable[tuple[str, Json]], Json]:
     """The same two for a release that is asked by the control plane alone. Without a split, by which a worker knows
     that a request is to be recorded; without a fallback in the release's place, and without a second try."""
-    found = {prefix: _uncounted(route) for prefix, route in over_http(replace(routing, fallback_score=None))}
-    return found.items(), _uncounted(over_grpc(routing))
+    found = {prefix: _uncounted(route) for prefix, route in over_http(replace(routing, fallback_score=None), key_of)}
+    return found.items(), _uncounted(over_grpc(routing, key_of))
 
 
 def _uncounted(route: Json) -> Json:
@@ -38,7 +42,7 @@ def _uncounted(route: Json) -> Json:
     return {**route, "request_headers_to_add": told, "route": forwarded}
 
 
-_TOLD_TO_PROBED = ("x-envoy-expected-rq-timeout-ms",)
+_TOLD_TO_PROBED = ("x-envoy-expected-rq-timeout-ms", ROUTER_HEADER)
 _NEVER_SENT = "connect-failure,refused-stream,reset-before-request"
 
 
@@ -58,16 +62,16 @@ def _once_more(retry_on: str) -> Json:
     return {"retry_on": retry_on, "num_retries": 1, "retry_back_off": back_off}
 
 
-def _to_releases(routing: Routing, kept: dict[str, str]) -> Json:
+def _to_releases(routing: Routing, kept: dict[str, str], key_of: KeyOf) -> Json:
     told = {"x-serinus-split": routing.split, "x-envoy-expected-rq-timeout-ms": str(routing.timeout_ms)}
     route: Json = {"timeout": f"{routing.timeout_ms / 1000:.3f}s"}
     asked = [arm for arm in routing.arms if arm.weight]
     if len(asked) == 1:  # as nearly always: nothing to hash
-        told["x-serinus-role"] = asked[0].role.value
+        told |= _told_to(asked[0], key_of)
         route["cluster"] = asked[0].release
         route["retry_policy"] = also_what_was_cut_off()
     else:
-        route["weighted_clusters"] = {"clusters": _split(asked), "use_hash_policy": True}
+        route["weighted_clusters"] = {"clusters": _split(asked, key_of), "use_hash_policy": True}
         route["hash_policy"] = [{"header": {"header_name": ENTITY_HEADER, "regex_rewrite": _salted(routing.salt)}}]
     return {
         "metadata": {"filter_metadata": {METADATA: {"model": routing.model, "split": routing.split, **kept}}},
@@ -76,16 +80,20 @@ def _to_releases(routing: Routing, kept: dict[str, str]) -> Json:
     }
 
 
-def _split(arms: Sequence[Arm]) -> list[Json]:
+def _split(arms: Sequence[Arm], key_of: KeyOf) -> list[Json]:
     # The champion first: a canary at the end grows downwards, and keeps the entities that it has.
     return [
         {
             "name": arm.release,
             "weight": arm.weight,
-            "request_headers_to_add": [overwrite("x-serinus-role", arm.role.value)],
+            "request_headers_to_add": [overwrite(name, value) for name, value in _told_to(arm, key_of).items()],
         }
         for arm in sorted(arms, key=lambda arm: arm.role is not Role.CHAMPION)
     ]
+
+
+def _told_to(arm: Arm, key_of: KeyOf) -> dict[str, str]:
+    return {"x-serinus-role": arm.role.value, ROUTER_HEADER: key_of(arm.release)}
 
 
 def _salted(salt: str) -> Json:

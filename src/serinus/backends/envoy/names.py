@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from serinus.core.home import Home
+from serinus.core.keys import router_key
 
 Json = dict[str, Any]
 
@@ -52,6 +54,12 @@ def http_upstream(**options: Any) -> Json:
         **options,
     )
     return {"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": protocol}
+
+
+def key_of(home: Home) -> Callable[[str], str]:
+    """Release -> the key by which it knows the router. Raises OSError where the home has no secret."""
+    secret = home.secret.read_text(encoding="utf-8")
+    return lambda release: router_key(secret, release)
 
 
 def own_socket(home: Home) -> Path:

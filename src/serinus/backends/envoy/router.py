@@ -39,6 +39,7 @@ class EnvoyRouter:
     def __init__(self, home: Home, admin: str, *, patience: float = 10.0, drain: float = 30.0) -> None:
         self._clusters = names.clusters_file(home)
         self._routes = names.routes_file(home)
+        self._key_of = names.key_of(home)
         self._admin = Admin(admin)
         self._patience = patience
         self._drain = drain
@@ -149,11 +150,11 @@ class EnvoyRouter:
         self._put(self._clusters, xds.render_clusters(endpoints), CLUSTERS)
 
     def _put_probes(self, probes: dict[str, Routing]) -> None:
-        self._put(self._probes_file, xds.render_probes(probes), PROBE_TABLE)
+        self._put(self._probes_file, xds.render_probes(probes, self._key_of), PROBE_TABLE)
         self._probes = probes
 
     def _put_routes(self, routes: Routes) -> None:
-        self._put(self._routes, xds.render_routes(routes), ROUTE_TABLE)
+        self._put(self._routes, xds.render_routes(routes, self._key_of), ROUTE_TABLE)
 
     def _put(self, path: Path, text: str, subscription: str) -> None:
         """Has Envoy take `text`, or leaves everything as it was and raises Unavailable."""

@@ -77,8 +77,9 @@ def prepare(
     settings = bootstrap(home, port=port, admin_port=admin_port, address=address, api_keys_required=api_keys_required)
     write(names.bootstrap_file(home), json.dumps(settings, indent=1))
     write(names.clusters_file(home), xds.render_clusters(xds.read_clusters(names.clusters_file(home))))
-    write(names.routes_file(home), xds.render_routes(xds.read_routes(names.routes_file(home))))
-    write(names.probes_file(home), xds.render_probes({}))
+    key_of = names.key_of(home)
+    write(names.routes_file(home), xds.render_routes(xds.read_routes(names.routes_file(home)), key_of))
+    write(names.probes_file(home), xds.render_probes({}, key_of))
 
 
 def bootstrap(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from serinus.backends.envoy import cleaning, grpc, matching, model_routes
+from serinus.backends.envoy.model_routes import KeyOf
 from serinus.backends.envoy.names import (
     API_KEY_FILTER,
     API_KEY_HEADER,
@@ -94,19 +95,20 @@ def _endpoint(cluster: Json) -> str:
 # --- routes -----------------------------------------------------------------------------------------------
 
 
-def render_routes(routes: Routes) -> str:
+def render_routes(routes: Routes, key_of: KeyOf) -> str:
     """One route configuration, as a discovery response."""
-    configuration = _configuration(ROUTES, _table([routes.routings[model] for model in sorted(routes.routings)]))
+    routings = [routes.routings[model] for model in sorted(routes.routings)]
+    configuration = _configuration(ROUTES, _table(routings, key_of))
     if routes.api_keys:
         keys = [{"key": key, "client": name} for name, key in sorted(routes.api_keys.items())]
         configuration["typed_per_filter_config"] = {API_KEY_FILTER: typed(_PER_ROUTE_KEYS, credentials=keys)}
     return _response([configuration])
 
 
-def render_probes(probes: Mapping[str, Routing]) -> str:
+def render_probes(probes: Mapping[str, Routing], key_of: KeyOf) -> str:
     """Model -> the one release of it that the control plane asks, as a discovery response with the route configuration
     of the listener of probes."""
-    routes = [model_routes.of_probe(probes[model]) for model in sorted(probes)]
+    routes = [model_routes.of_probe(probes[model], key_of) for model in sorted(probes)]
     models = {prefix: matching.routes(route) for over_http, _ in routes for prefix, route in over_http}
     calls = grpc.node({model: over_grpc for model, (_, over_grpc) in zip(sorted(probes), routes, strict=True)})
     return _response([_configuration(PROBES, _found_by_path(models, calls))])
@@ -139,12 +141,14 @@ def _configuration(name: str, table: Json) -> Json:
     )
 
 
-def _table(routings: Sequence[Routing]) -> Json:
+def _table(routings: Sequence[Routing], key_of: KeyOf) -> Json:
     """A model's routes are found by the longest prefix, so that the time that takes does not grow with the models."""
     models = {
-        prefix: matching.routes(route) for routing in routings for prefix, route in model_routes.over_http(routing)
+        prefix: matching.routes(route)
+        for routing in routings
+        for prefix, route in model_routes.over_http(routing, key_of)
     }
-    calls = grpc.node({routing.model: model_routes.over_grpc(routing) for routing in routings})
+    calls = grpc.node({routing.model: model_routes.over_grpc(routing, key_of) for routing in routings})
     return _found_by_path(models, calls)
 
 

@@ -19,6 +19,7 @@ from serinus.backends.host.records import Records
 from serinus.backends.host.unix_http import Answer, call
 from serinus.core.errors import InvalidInput, NotFound, TemporaryError, Unavailable
 from serinus.core.home import Home
+from serinus.core.keys import ROUTER_HEADER, router_key
 from serinus.core.values import Question, Release
 
 _METADATA_TIMEOUT = 2.0
@@ -49,6 +50,7 @@ class SocketScorer:
 
     def __init__(self, home: Home) -> None:
         self._home = home
+        self._secret = ""
         self._releases: dict[str, Release] = {}
         self._datatypes: dict[str, Mapping[str, str]] = {}
 
@@ -57,7 +59,7 @@ class SocketScorer:
         fallback or with something else than a score a row: then it has not answered."""
         release = self._release(endpoint)
         inputs = [self._tensor(release, endpoint, name, [row[i] for row in rows]) for i, name in enumerate(columns)]
-        answer = _call(release, endpoint, "POST", f"{_target(release)}/infer", {"inputs": inputs}, timeout)
+        answer = self._call(release, endpoint, "POST", f"{_target(release)}/infer", {"inputs": inputs}, timeout)
         if answer.headers.get("x-serinus-fallback") == "true":
             raise TemporaryError(f"Release {release.id} answered with its fallback score, not with its own.")
         scores = _scores(answer.body, release.settings.score_output)
@@ -68,7 +70,7 @@ class SocketScorer:
     def ask(self, address: str, release: Release, protocol: str, question: Question, timeout: float) -> Replied:
         """InvalidInput also where the rows have no form in the protocol."""
         target, body, headers = _request(release, protocol, question)
-        answer = _call(release, address, "POST", target, body, timeout, headers)
+        answer = self._call(release, address, "POST", target, body, timeout, headers)
         if answer.headers.get("x-serinus-fallback") == "true":
             raise TemporaryError(f"Release {release.id} answered with its fallback score, not with its own.")
         try:
@@ -85,12 +87,27 @@ class SocketScorer:
     def _declared(self, release: Release, endpoint: str) -> Mapping[str, str]:
         """Datatypes as the release itself gives them; asked for once, when a column has no value to tell it by."""
         if endpoint not in self._datatypes:
-            answer = _call(release, endpoint, "GET", _target(release), None, _METADATA_TIMEOUT)
+            answer = self._call(release, endpoint, "GET", _target(release), None, _METADATA_TIMEOUT)
             try:
                 self._datatypes[endpoint] = {one["name"]: one["datatype"] for one in answer.body["inputs"]}
             except (KeyError, TypeError) as error:
                 raise TemporaryError(f"Release {release.id} does not describe its inputs.") from error
         return self._datatypes[endpoint]
+
+    def _call(
+        self,
+        release: Release,
+        address: str,
+        method: str,
+        target: str,
+        content: Any,
+        timeout: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """With the release's router key, which a release asks of everybody."""
+        self._secret = self._secret or self._home.secret.read_text()
+        shown = {ROUTER_HEADER: router_key(self._secret, release.id), **(headers or {})}
+        return _call(release, address, method, target, content, timeout, shown)
 
     def _release(self, endpoint: str) -> Release:
         if endpoint not in self._releases:
@@ -165,12 +182,12 @@ def _call(
     target: str,
     content: Any,
     timeout: float,
-    headers: Mapping[str, str] | None = None,
+    headers: Mapping[str, str],
 ) -> Answer:
     """`content`: a message as bytes, or what becomes JSON."""
     body = content if content is None or isinstance(content, bytes) else json.dumps(content, default=str).encode()
     try:
-        answer = call(Path(endpoint), method, target, body, headers or {}, timeout)
+        answer = call(Path(endpoint), method, target, body, headers, timeout)
     except (OSError, http.client.HTTPException) as error:
         raise Unavailable(f"Release {release.id} does not answer: {type(error).__name__}.", delay=1.0) from error
     status = answer.headers.get("grpc-status", "0")  # in the headers only of a call without a message

@@ -29,6 +29,7 @@ from serinus.backends.host.sockets import Sockets
 from serinus.backends.host.wires import Wires
 from serinus.backends.host.zygotes import Zygotes, key
 from serinus.core.home import Home
+from serinus.core.keys import router_key
 from serinus.core.values import Release
 
 log = logging.getLogger(__name__)
@@ -204,6 +205,7 @@ class Launcher:
             "listen_fd": listening,
             "report_fd": reporting,
             "log": True,
+            "router": router_key(self.home.secret.read_text(), release.id),
             "scratch": str(scratch),
             "settings": asdict(release.settings),
             "readable": readable(self.home.path, interpreter(release), *own),
