@@ -44,7 +44,8 @@ def listening(path: Path) -> Iterator[socket.socket]:
 
 def checking_peers(config: uvicorn.Config) -> uvicorn.Config:
     """`config`, so that on a Unix socket another user's connection is closed before a byte of it is read."""
-    config.load()
+    if not config.loaded:
+        config.load()
     protocol: Any = config.http_protocol_class
 
     class Checked(protocol):  # type: ignore[misc]  # which one it is depends on what is installed

@@ -17,6 +17,7 @@ from serinus.core.home import Home
 from serinus.core.redaction import shown
 from serinus.core.text import configure_logging
 from serinus.core.values import Access
+from serinus.doors import limited
 from serinus.engine import ENGINE, Desk, Engine, Rechecker, Report, World
 from serinus.engine.rechecking import SHARE
 from serinus.supervisor import processes, registry
@@ -67,11 +68,12 @@ def run_control(home: Home, settings: Settings) -> int:
     threading.Thread(target=rechecker.run, args=(stop,), name="recheck", daemon=True).start()
     threading.Thread(target=_prepare_to_compile, args=(world,), name="compiled-environment", daemon=True).start()
     port = settings.ports["api"]
-    config = uvicorn.Config(app, host=settings.listen, port=port, access_log=False, server_header=False)
+    config = uvicorn.Config(app, host=settings.listen, port=port, access_log=False, server_header=False, ws="none")
+    config.proxy_headers = False  # no proxy of ours is in front, and anybody may send them
     config.timeout_graceful_shutdown = 2  # an open page holds its event stream for ever
     try:
         with listening(home.api_socket) as local:
-            uvicorn.Server(checking_peers(config)).run(sockets=[config.bind_socket(), local])
+            uvicorn.Server(checking_peers(limited(config))).run(sockets=[config.bind_socket(), local])
     finally:
         stop.set()
         news.set()

@@ -312,3 +312,16 @@ def test_the_server_reads_and_writes_its_own_directory_and_connects_to_nobody(
         done = subprocess.run([sys.executable, "-c", CONFINED, *words], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["yes", "yes", "no", "no", "no", "yes"]
     assert (tmp_path / "token").read_text() == "a"
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"GET / HTTP/1.1\r\n", b"PUT /x HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"]
+)
+def test_a_connection_that_asks_nothing_is_closed_within_seconds(mlflow_server: Any, said: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", mlflow_server.port), timeout=20) as connection:
+        connection.sendall(said)
+        try:
+            while connection.recv(4096):
+                pass
+        except ConnectionResetError:
+            pass

@@ -18,8 +18,11 @@ from serinus.backends.mlflow import own_files
 from serinus.backends.mlflow.door import Door
 from serinus.backends.mlflow.people import People
 from serinus.core.home import Home
+from serinus.doors import Limits, limited
 
 SHUTDOWN_SECONDS = 5
+LIMITS = Limits(rate=16 * 1024)
+"""Models are large, and are sent by people who are known by then."""
 
 
 def command(home: Home, port: int, api_host: str = "127.0.0.1") -> list[str]:
@@ -80,9 +83,15 @@ def serve(directory: Path, port: int, people: People) -> None:
     artifacts.mkdir(mode=0o700, exist_ok=True)
     own_files.keep_artifacts_in(artifacts)
     own_files.confine_to(directory.resolve())  # after the imports, whose bytecode is kept
-    config = uvicorn.Config(Door(app, people), log_level="warning", access_log=False, proxy_headers=False)
-    config.timeout_graceful_shutdown = SHUTDOWN_SECONDS
-    uvicorn.Server(config).run(sockets=[listener])
+    config = uvicorn.Config(
+        Door(app, people),
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    uvicorn.Server(limited(config, LIMITS)).run(sockets=[listener])
 
 
 def _bound(port: int) -> socket.socket:
