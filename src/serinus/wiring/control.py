@@ -22,7 +22,7 @@ from serinus.engine import ENGINE, Desk, Engine, Rechecker, Report, World
 from serinus.engine.rechecking import SHARE
 from serinus.supervisor import processes, registry
 from serinus.supervisor.settings import Settings
-from serinus.wiring.local import build_local, build_rescorer, build_router
+from serinus.wiring.local import build_crowding, build_local, build_rescorer, build_router
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +67,7 @@ def run_control(home: Home, settings: Settings) -> int:
     rechecker = Rechecker(world, build_rescorer(home), SHARE if settings.recheck is None else settings.recheck)
     threading.Thread(target=rechecker.run, args=(stop,), name="recheck", daemon=True).start()
     threading.Thread(target=_prepare_to_compile, args=(world,), name="compiled-environment", daemon=True).start()
+    threading.Thread(target=build_crowding(home).run, args=(stop,), name="crowding", daemon=True).start()
     port = settings.ports["api"]
     config = uvicorn.Config(app, host=settings.listen, port=port, access_log=False, server_header=False, ws="none")
     config.proxy_headers = False  # no proxy of ours is in front, and anybody may send them

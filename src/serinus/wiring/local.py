@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from serinus.backends.delta import DeltaPredictionLog
-from serinus.backends.envoy import EnvoyRouter, admin_socket
+from serinus.backends.envoy import Crowding, EnvoyRouter, admin_socket, places
 from serinus.backends.git import GitFleet
 from serinus.backends.host import HostTarget, SocketScorer, Trials
 from serinus.backends.host.trial_zygotes import TrialLimits, TrialZygotes
@@ -35,6 +35,10 @@ class SystemClock:
 def build_router(home: Home) -> EnvoyRouter:
     """One a home: it is also who lets callers in."""
     return EnvoyRouter(home, admin_socket(home))
+
+
+def build_crowding(home: Home) -> Crowding:
+    return Crowding(home, admin_socket(home), places())
 
 
 def build_rescorer(home: Home) -> Trials:

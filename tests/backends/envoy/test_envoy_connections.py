@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
@@ -11,22 +12,34 @@ from pathlib import Path
 
 import httpx
 import pytest
-from envoy_harness import Proxy, wait_until
+from envoy_harness import Proxy, routing, wait_until
 
-from serinus.backends.envoy import starting
+from serinus.backends.envoy import Crowding, admin_socket, bootstrap, starting
+from serinus.core.home import Home
 
 PLACES = 20
 SECONDS = 20.0
-"""In which a place must have become free: the limit is 5 s, the machine may be busy."""
+"""In which a place must have become free; the machine may be busy."""
 
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """An Envoy with few places for callers."""
+    """An Envoy with few places for callers, and less time for them, so that the tests take less."""
     monkeypatch.setattr(starting, "_MAX_CALLERS", PLACES)
+    monkeypatch.setattr(starting, "_FIRST_LINE", "2s")
+    times = {"request_headers_timeout": "2s", "request_timeout": "3s"}
+    monkeypatch.setattr(starting, "_EDGE", starting._EDGE | times)
     proxy = Proxy(tmp_path / "home")
     yield proxy.start()
     proxy.close()
+
+
+def test_callers_have_seconds_to_say_what_they_want(tmp_path: Path) -> None:
+    settings = bootstrap(Home(tmp_path), port=1)
+    listener = settings["static_resources"]["listeners"][0]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    times = (manager["request_headers_timeout"], listener["listener_filters_timeout"], manager["request_timeout"])
+    assert times == ("5s", "5s", "10s")
 
 
 def live(proxy: Proxy) -> int:
@@ -48,6 +61,89 @@ def is_open(connection: socket.socket) -> bool:
     except OSError:
         return False
     return False
+
+
+@pytest.fixture
+def crowded(small: Proxy) -> Iterator[Proxy]:
+    """With what looks at its connections, as in the control process."""
+    stop = threading.Event()
+    watching = Crowding(small.home, admin_socket(small.home), PLACES)
+    thread = threading.Thread(target=watching.run, args=(stop,))
+    thread.start()
+    yield small
+    stop.set()
+    thread.join()
+
+
+def serve(proxy: Proxy) -> None:
+    """A model whose release waits for bodies."""
+    proxy.releases.start("r1")
+    proxy.router.apply(routing(proxy.arm("r1", 10_000)))
+
+
+REQUEST = b"GET /v2/health/live HTTP/1.1\r\nHost: a\r\n\r\n"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes.fromhex("000000040000000000")
+"""With empty settings."""
+
+
+def stream(path: bytes, *more: bytes) -> bytes:
+    """POST to `path` on an HTTP/2 connection, by a stream that does not end: its body is still to come."""
+    headers = b"\x83\x86\x44" + bytes([len(path)]) + path + b"\x41\x01a" + b"".join(more)
+    return PREFACE + len(headers).to_bytes(3, "big") + bytes.fromhex("010400000001") + headers
+
+
+STREAM = stream(b"/v2/models/fraud/infer")
+GRPC = stream(b"/inference.GRPCInferenceService/ModelInfer", b"\x0f\x10\x10application/grpc", b"\x40\x02te\x08trailers")
+BODY = b"POST /v2/models/fraud/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [REQUEST, PREFACE, STREAM, GRPC, BODY, BODY + b"half"],
+    ids=["one-request", "http2", "a-stream-without-a-body", "grpc-without-a-message", "no-body", "half-a-body"],
+)
+def test_connections_that_ask_once_and_rest_make_room_within_seconds(crowded: Proxy, said: bytes) -> None:
+    serve(crowded)
+    with ExitStack() as held:
+        for _ in range(2 * PLACES):
+            connection = held.enter_context(socket.create_connection(("127.0.0.1", crowded.port), timeout=5))
+            with suppress(OSError):  # there is no place for it
+                connection.sendall(said)
+                connection.settimeout(0.2)
+                connection.recv(4096)
+        wait_until(lambda: live(crowded) == 200, SECONDS)
+
+
+def test_a_byte_of_a_body_at_a_time_does_not_keep_a_place(crowded: Proxy) -> None:
+    serve(crowded)
+    with ExitStack() as held:
+        slow = []
+        for _ in range(PLACES):
+            slow.append(held.enter_context(socket.create_connection(("127.0.0.1", crowded.port), timeout=5)))
+            with suppress(OSError):
+                slow[-1].sendall(BODY)
+
+        def answered() -> bool:
+            for connection in slow:
+                with suppress(OSError):
+                    connection.send(b"x")
+            return live(crowded) == 200
+
+        wait_until(answered, SECONDS)
+
+
+def test_while_there_is_room_a_connection_may_rest(crowded: Proxy) -> None:
+    with ExitStack() as held:
+        resting = [
+            held.enter_context(socket.create_connection(("127.0.0.1", crowded.port), timeout=5))
+            for _ in range(PLACES // 4)
+        ]
+        for connection in resting:
+            connection.sendall(REQUEST)
+            connection.recv(4096)
+        with socket.create_connection(("127.0.0.1", crowded.port), timeout=5) as silent:
+            wait_until(lambda: not is_open(silent), SECONDS)
+        assert all(is_open(connection) for connection in resting)
 
 
 SAID = {

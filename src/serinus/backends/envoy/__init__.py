@@ -9,8 +9,9 @@ Files under `Home.envoy`: `bootstrap.json`, `xds/clusters.json`, `xds/routes.jso
 `local.jsonl` (requests that Envoy itself had to answer for a model).
 """
 
+from serinus.backends.envoy.crowding import Crowding
 from serinus.backends.envoy.draining import drain_command
 from serinus.backends.envoy.router import EnvoyRouter
-from serinus.backends.envoy.starting import admin_socket, bootstrap, command, prepare
+from serinus.backends.envoy.starting import admin_socket, bootstrap, command, places, prepare
 
-__all__ = ["EnvoyRouter", "admin_socket", "bootstrap", "command", "drain_command", "prepare"]
+__all__ = ["Crowding", "EnvoyRouter", "admin_socket", "bootstrap", "command", "drain_command", "places", "prepare"]

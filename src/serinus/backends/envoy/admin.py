@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from serinus.backends.envoy.names import PROBES, ROUTES, STAT_PREFIX, Json
+from serinus.backends.envoy.names import CALLERS, PROBES, ROUTES, STAT_PREFIX, Json
 from serinus.core.errors import Unavailable
 
 CLUSTERS = "cluster_manager.cds"
@@ -45,6 +45,12 @@ class Admin:
         values = dict(line.removeprefix(prefix + ".").split(": ", 1) for line in lines if ": " in line)
         refused = int(values.get("update_rejected", 0)) + int(values.get("update_failure", 0))
         return Subscription(values.get("version_text", "").strip('"'), refused)
+
+    def connections(self) -> int:
+        """Of callers, with those that have said nothing yet."""
+        wanted = rf"^listener\.{CALLERS}\.downstream_(pre_)?cx_active$"
+        lines = self._get("/stats", filter=wanted).text.splitlines()
+        return sum(int(line.rpartition(": ")[2]) for line in lines if ": " in line)
 
     def route_configuration(self) -> Json:
         """The one in force; empty before the first."""

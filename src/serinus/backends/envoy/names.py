@@ -14,6 +14,8 @@ Json = dict[str, Any]
 ROUTES = "serinus"
 """Name of the one route configuration."""
 STAT_PREFIX = "serinus"
+CALLERS = "callers"
+"""Name of the callers' listener in statistics."""
 PROBES = "serinus-probe"
 """Name of the route configuration, and of the statistics, of the listener that only the control plane reaches."""
 METADATA = "serinus"
@@ -91,6 +93,11 @@ def probes_file(home: Home) -> Path:
 def probe_socket(home: Home) -> Path:
     """Where the control plane asks releases that have no traffic yet. Callers' ports do not lead there."""
     return home.sockets / "probe.sock"
+
+
+def crowding_file(home: Home) -> Path:
+    """The share of callers' places that is taken."""
+    return home.envoy / "crowding"
 
 
 def local_answers_file(home: Home) -> Path:

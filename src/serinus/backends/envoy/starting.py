@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from serinus.backends.envoy import cleaning, grpc, names, xds
+from serinus.backends.envoy import cleaning, crowding, grpc, names, xds
 from serinus.backends.envoy.files import write
 from serinus.backends.envoy.local_replies import access_log, local_reply_config
 from serinus.backends.envoy.names import API_KEY_FILTER, API_KEY_HEADER, Json, typed
@@ -80,6 +80,7 @@ def prepare(
     key_of = names.key_of(home)
     write(names.routes_file(home), xds.render_routes(xds.read_routes(names.routes_file(home)), key_of))
     write(names.probes_file(home), xds.render_probes({}, key_of))
+    crowding.put(home, 0.0)
 
 
 def bootstrap(
@@ -100,6 +101,8 @@ def bootstrap(
     inspector = typed("extensions.filters.listener.http_inspector.v3.HttpInspector")
     listener["listener_filters"] = [{"name": "envoy.filters.listener.http_inspector", "typed_config": inspector}]
     listener["listener_filters_timeout"] = _FIRST_LINE
+    listener["stat_prefix"] = names.CALLERS
+    listener["filter_chains"][0]["transport_socket_connect_timeout"] = _FIRST_LINE  # where there is TLS
     return {
         "node": {"id": "serinus", "cluster": "serinus"},
         "admin": {"address": admin},
@@ -108,7 +111,11 @@ def bootstrap(
             "listeners": [listener, _probe_listener(home), grpc.own_listener(names.own_socket(home), _ROUTER)],
             "clusters": [grpc.own_cluster(names.own_socket(home))],
         },
-        "overload_manager": {"resource_monitors": [_limit_of_callers()]},
+        "overload_manager": {
+            "refresh_interval": "0.25s",
+            "resource_monitors": [_limit_of_callers(), crowding.monitor(home)],
+            "actions": [crowding.action()],
+        },
         "stats_config": {"stats_matcher": {"inclusion_list": {"patterns": _STATISTICS}}},
     }
 
@@ -126,13 +133,14 @@ def _limit_of_callers() -> Json:
     name = "envoy.resource_monitors.global_downstream_max_connections"
     config = typed(
         "extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-        max_active_downstream_connections=_most_callers(),
+        max_active_downstream_connections=places(),
     )
     return {"name": name, "typed_config": config}
 
 
-def _most_callers() -> int:
-    """Each takes two files, its connection to Envoy and one to a release; without a file Envoy could refuse nobody."""
+def places() -> int:
+    """Connections that callers may have at the same time. Each takes two files, its connection to Envoy and one to a
+    release; without a file Envoy could refuse nobody."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, min(_MAX_CALLERS, (most - _OTHER_FILES) // 2))
 
@@ -193,7 +201,8 @@ _EDGE: Json = {
     # Health checks and old clients. HTTP/1.0 has no Host, but whoever is behind Envoy wants one.
     "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "serinus"},
     "request_headers_timeout": "5s",
-    "request_timeout": "30s",
+    "request_timeout": "10s",
+    "drain_timeout": "1s",  # how long a connection that is closed for its idleness is kept beyond it
     "stream_idle_timeout": "300s",
     "common_http_protocol_options": {
         "idle_timeout": _IDLE,
