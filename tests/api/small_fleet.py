@@ -133,9 +133,11 @@ class Log:
 class Callers:
     def __init__(self) -> None:
         self.keys: dict[str, str] = {}
+        self.models: dict[str, Sequence[str] | None] = {}
 
-    def admit(self, name: str, key: str) -> None:
+    def admit(self, name: str, key: str, models: Sequence[str] | None = None) -> None:
         self.keys[name] = key
+        self.models[name] = models
 
     def dismiss(self, name: str) -> None:
         self.keys.pop(name, None)

@@ -39,12 +39,16 @@ ROUTES = (
     ("GET", "/v1/tokens", Access.ADMIN),
     ("POST", "/v1/tokens", Access.ADMIN),
     ("DELETE", "/v1/tokens/anna", Access.ADMIN),
+    ("GET", "/v1/keys", Access.ADMIN),
+    ("POST", "/v1/keys", Access.ADMIN),
+    ("DELETE", "/v1/keys/anna", Access.ADMIN),
 )
 BODIES = {
     "/v1/deployments": {"ref": "card-fraud@7"},
     "/v1/models/card-fraud/rollback": {},
     "/v1/outcomes": [],
     "/v1/tokens": {"name": "new"},
+    "/v1/keys": {"name": "new"},
 }
 
 
@@ -76,7 +80,7 @@ def test_every_route_under_v1_is_in_the_table_of_roles(installation: Installatio
     documented = installation.app("serinus.test").openapi()["paths"]
     known = {path.partition("?")[0].replace("card-fraud-r3", "{}") for _, path, _ in ROUTES}
     open_to_all = {"/v1/session", "/healthz"}
-    known = {p.replace("/releases/card-fraud-r1/", "/releases/{}/").replace("tokens/anna", "tokens/{}") for p in known}
+    known = {p.replace("/releases/card-fraud-r1/", "/releases/{}/").replace("/anna", "/{}") for p in known}
     known = {p.replace("models/card-fraud", "models/{}") for p in known} | {"/v1/events/stream", "/v1/spec/{}"}
     names = ("rollout_id", "model", "wanted", "name")
     for name in names:

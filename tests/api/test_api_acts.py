@@ -185,29 +185,95 @@ def test_a_token_is_told_once_listed_without_its_secret_and_revoked(
     assert token not in str(installation.store.audit_trail())
 
 
+def test_a_token_is_of_the_owner_that_is_named_and_acts_are_told_with_it(
+    installation: Installation, client: TestClient, anonymous: TestClient
+) -> None:
+    made = client.post("/v1/tokens", json={"name": "ci", "access": "deploy", "owner": " anna@bank "}).json()
+    assert made["owner"] == "anna@bank"
+    assert client.post("/v1/tokens", json={"name": "cd", "owner": "<b>"}).status_code == 422
+    assert [(t["name"], t["owner"]) for t in client.get("/v1/tokens").json()] == [
+        ("admin", "admin"),
+        ("ci", "anna@bank"),
+    ]
+    headers = {"Authorization": f"Bearer {made['token']}"}
+    assert anonymous.get("/v1/me", headers=headers).json()["owner"] == "anna@bank"
+    assert anonymous.post("/v1/deployments", json={"ref": "card-fraud@7"}, headers=headers).status_code == 202
+    entry = installation.store.audit_trail()[-1]
+    assert (entry.who, entry.details["owner"]) == ("ci", "anna@bank")
+    assert "asked for by ci (anna@bank)" in installation.store.events()[-1].text
+    anonymous.post("/v1/session", json={"token": made["token"]})
+    assert anonymous.get("/v1/me").json()["owner"] == "anna@bank", "a session is its token's owner's"
+    issued = next(e for e in installation.store.audit_trail() if e.what == "issue-token")
+    assert (issued.subject, issued.details["for"]) == ("ci", "anna@bank")
+
+
 def test_a_callers_key_is_handed_to_the_proxy_and_taken_back(installation: Installation, client: TestClient) -> None:
+    made = client.post("/v1/keys", json={"name": "shop", "models": ["card-fraud", "churn", "churn"]})
+    assert made.status_code == 201
+    assert made.json()["models"] == ["card-fraud", "churn"]
+    assert "not served yet: card-fraud, churn" in made.json()["message"]
+    assert installation.callers.keys == {"shop": made.json()["key"]}
+    assert installation.callers.models == {"shop": ["card-fraud", "churn"]}
+    every = client.post("/v1/keys", json={"name": "batch"}).json()
+    assert (every["models"], installation.callers.models["batch"]) == (None, None)
+    listed = client.get("/v1/keys")
+    assert [(k["name"], k["models"]) for k in listed.json()] == [("shop", ["card-fraud", "churn"]), ("batch", None)]
+    assert every["key"] not in listed.text
+    assert client.post("/v1/keys", json={"name": "shop"}).status_code == 409
+    assert client.delete("/v1/keys/shop").status_code == 200
+    assert set(installation.callers.keys) == {"batch"}
+    assert client.delete("/v1/keys/admin").status_code == 404, "that is a token"
+    assert every["key"] not in str(installation.store.audit_trail())
+
+
+def test_a_key_of_the_older_route_for_tokens_opens_all_models(installation: Installation, client: TestClient) -> None:
     key = client.post("/v1/tokens", json={"name": "shop", "plane": "data"}).json()["token"]
     assert installation.callers.keys == {"shop": key}
+    assert installation.callers.models == {"shop": None}
     client.delete("/v1/tokens/shop")
     assert installation.callers.keys == {}
+
+
+@pytest.mark.parametrize("models", [[], ["../etc"], [""], ["a"] * 1001, "card-fraud"])
+def test_a_key_for_what_is_no_model_is_refused(models: object, installation: Installation, client: TestClient) -> None:
+    assert client.post("/v1/keys", json={"name": "shop", "models": models}).status_code == 422
+    assert installation.callers.keys == {}
+    assert all(token["name"] != "shop" for token in installation.store.tokens())
 
 
 def test_a_key_that_the_proxy_did_not_take_is_not_left_valid(
     installation: Installation, client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(name: str, key: str) -> None:
+    def away(*_: object) -> None:
         raise Unavailable("Envoy does not answer")
 
     monkeypatch.setattr(installation.callers, "admit", away)
-    assert client.post("/v1/tokens", json={"name": "shop", "plane": "data"}).status_code == 503
+    assert client.post("/v1/keys", json={"name": "shop"}).status_code == 503
     (token,) = [t for t in installation.store.tokens() if t["name"] == "shop"]
     assert token["revoked_at"] is not None
+
+
+def test_a_key_that_the_proxy_could_not_forget_counts_as_valid(
+    installation: Installation, client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that nobody takes it for revoked, and it can be revoked again."""
+
+    def away(*_: object) -> None:
+        raise Unavailable("Envoy does not answer")
+
+    client.post("/v1/keys", json={"name": "shop"})
+    with monkeypatch.context() as patched:
+        patched.setattr(installation.callers, "dismiss", away)
+        assert client.delete("/v1/keys/shop").status_code == 503
+    assert [k["revoked_at"] for k in client.get("/v1/keys").json()] == [None]
+    assert client.delete("/v1/keys/shop").status_code == 200
+    assert installation.callers.keys == {}
 
 
 def test_a_callers_key_is_refused_where_no_key_is_asked_for(installation: Installation) -> None:
     app = installation.app("serinus.test", callers=False)
     headers = {"Authorization": f"Bearer {installation.token()}"}
     with TestClient(app, base_url="http://serinus.test", headers=headers) as client:
-        answer = client.post("/v1/tokens", json={"name": "shop", "plane": "data"})
+        answer = client.post("/v1/keys", json={"name": "shop"})
     assert answer.status_code == 409
-    assert "--listen" in answer.json()["hint"]
+    assert "--keys required" in answer.json()["hint"]

@@ -85,7 +85,9 @@ class Report(Protocol):
 class Callers(Protocol):
     """Who may call models, where Envoy asks for an API key. Raises Unavailable: nothing has changed."""
 
-    def admit(self, name: str, key: str) -> None: ...
+    def admit(self, name: str, key: str, models: Sequence[str] | None = None) -> None:
+        """`models`: that the key opens; None: all."""
+        ...
 
     def dismiss(self, name: str) -> None:
         """Nothing happens where there is none of that name."""

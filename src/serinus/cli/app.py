@@ -18,6 +18,7 @@ from serinus.cli.verbs import (
     events,
     explain,
     init,
+    key,
     logs,
     orders,
     outcomes,
@@ -58,6 +59,8 @@ def root(context: typer.Context, home: RootHome = None, server: RootServer = Non
 
 
 outcomes_app = typer.Typer(no_args_is_help=True, help="Labels of predictions: what became of each.")
+outcomes_app = typer.Typer(no_args_is_help=True, help="Labels of predictions, attached by request id.")
+key_app = typer.Typer(no_args_is_help=True, help="Keys of callers of models: to which models they are let in.")
 token_app = typer.Typer(no_args_is_help=True, help="Named tokens: who may view, deploy, approve, or administer.")
 
 _verbs: tuple[Verb, ...] = (
@@ -85,10 +88,14 @@ for _verb in _verbs:
 
 add_verb(outcomes_app, outcomes.import_, "import")
 add_verb(outcomes_app, outcomes.check)
+add_verb(key_app, key.create)
+add_verb(key_app, key.list_, "list")
+add_verb(key_app, key.revoke)
 add_verb(token_app, token.create)
 add_verb(token_app, token.list_, "list")
 add_verb(token_app, token.revoke)
 app.add_typer(outcomes_app, name="outcomes")
+app.add_typer(key_app, name="key")
 app.add_typer(token_app, name="token")
 
 

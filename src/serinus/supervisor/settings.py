@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Literal, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -16,12 +17,16 @@ from serinus.core.errors import InvalidInput, Refused
 from serinus.core.home import FORMAT, Home
 from serinus.core.redaction import shown, without_credentials
 
+Keys = Literal["required", "made", "none"]
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     ports: Mapping[str, int] = field(default_factory=dict)
     listen: str = "127.0.0.1"
-    """Where Envoy and the API listen; anything but loopback wants an API key on the data plane."""
+    """Where Envoy and the API listen; anything but loopback wants a key of callers of models."""
+    keys: Keys = "made"
+    """Of callers of models, on loopback: `required`, asked for once one was `made`, or `none`."""
     mlflow_uri: str | None = None
     """None: a server of our own."""
     mlflow_credentials: str | None = None
@@ -60,6 +65,11 @@ class Settings:
     def loopback(self) -> bool:
         return ipaddress.ip_address(self.listen).is_loopback
 
+    @property
+    def api_keys(self) -> Keys:
+        """Whether callers of models need a key."""
+        return self.keys if self.loopback else "required"
+
     def url(self, port: str) -> str:
         """Of what listens on `listen`: `api` or `envoy`."""
         host = f"[{self.listen}]" if ":" in self.listen else self.listen
@@ -72,6 +82,7 @@ class Options:
 
     ports: Mapping[str, int] = field(default_factory=dict)
     listen: str | None = None
+    keys: Keys | None = None
     mlflow_uri: str | None = None
     mlflow_credentials: str | None = None
     envoy_binary: str | None = None
@@ -99,9 +110,10 @@ class Options:
                     f"--index {without_credentials(url)} is not an address of a package index",
                     hint="Give it as uv takes it, such as https://packages.example.org/simple.",
                 )
-        return replace(
+        wanted = replace(
             settings,
             listen=_address(self.listen) if self.listen else settings.listen,
+            keys=self.keys or settings.keys,
             mlflow_uri=self.mlflow_uri or settings.mlflow_uri,
             mlflow_credentials=self.mlflow_credentials or settings.mlflow_credentials,
             envoy_binary=str(Path(self.envoy_binary).absolute()) if self.envoy_binary else settings.envoy_binary,
@@ -114,6 +126,14 @@ class Options:
             busiest=settings.busiest if self.busiest is None else self.busiest,
             recheck=settings.recheck if self.recheck is None else self.recheck,
         )
+        if wanted.keys not in get_args(Keys):
+            raise InvalidInput(f"--keys {wanted.keys} is not one of {', '.join(get_args(Keys))}")
+        if self.keys == "none" and not wanted.loopback:
+            raise InvalidInput(
+                f"--keys none is for loopback alone, and models are asked at {wanted.listen}",
+                hint="Leave it out: callers need a key there. `serinus key create NAME` makes one.",
+            )
+        return wanted
 
     def ignored_by(self, settings: Settings) -> Sequence[str]:
         """In words, what is wanted otherwise than `settings` have it."""
@@ -124,6 +144,7 @@ class Options:
 
 _WORDS = {
     "listen": "address to listen on",
+    "keys": "keys of callers",
     "mlflow_uri": "MLflow server",
     "mlflow_credentials": "credentials for MLflow",
     "envoy_binary": "Envoy binary",

@@ -59,7 +59,7 @@ def run_control(home: Home, settings: Settings) -> int:
         desk=desk,
         report=report,
         allowed_hosts=_allowed_hosts(settings),
-        callers=None if settings.loopback else router,
+        callers=None if settings.api_keys == "none" else router,
     )
     stop = threading.Event()
     loop = threading.Thread(target=engine.run, args=(stop,), name="engine", daemon=True)

@@ -28,7 +28,7 @@ def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
         home,
         port=settings.ports["envoy"],
         address=settings.listen,
-        api_keys_required=not settings.loopback,
+        api_keys=settings.api_keys,
     )
     binary = Path(settings.envoy_binary) if settings.envoy_binary else None
     collector = _module("serinus.backends.delta", home, "--envoy-admin", admin_socket(home))

@@ -146,7 +146,7 @@ def test_messages_are_bounded(caller: Caller) -> None:
 
 
 def test_where_keys_are_required_only_their_holders_are_served(tmp_path: Path) -> None:
-    proxy = Proxy(tmp_path / "keys", api_keys_required=True).start()
+    proxy = Proxy(tmp_path / "keys", api_keys="required").start()
     caller = Caller(proxy)
     try:
         proxy.releases.start(CHAMPION)

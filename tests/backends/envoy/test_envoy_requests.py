@@ -362,7 +362,7 @@ def test_a_fallback_of_one_model_is_not_one_of_another(served: Proxy) -> None:
 
 
 def test_where_keys_are_required_only_their_holders_are_served(tmp_path_factory: pytest.TempPathFactory) -> None:
-    proxy = Proxy(tmp_path_factory.mktemp("keys"), api_keys_required=True).start()
+    proxy = Proxy(tmp_path_factory.mktemp("keys"), api_keys="required").start()
     try:
         proxy.releases.start(CHAMPION)
         proxy.router.apply(routing(proxy.arm(CHAMPION, 10_000)))

@@ -10,9 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from serinus.api.auth import Admin, Unauthenticated, Viewer
 from serinus.api.record import audited
-from serinus.api.services import Given, Services
+from serinus.api.routes import keys
+from serinus.api.services import Given
 from serinus.api.sessions import LASTS
-from serinus.core.errors import Refused, SerinusError
 from serinus.core.values import Access
 
 router = APIRouter(tags=["people"])
@@ -23,8 +23,10 @@ class NewToken(BaseModel):
 
     name: Annotated[str, Field(min_length=1, max_length=64)]
     access: Access = Access.VIEW
+    owner: Annotated[str, Field(max_length=128)] = ""
+    """The person or service that it is for; without one, the name itself."""
     plane: Literal["control", "data"] = "control"
-    """`control`: this API. `data`: callers of models, where Envoy listens beyond loopback."""
+    """`control`: this API. `data`: callers of models; `/v1/keys` can limit such a key to models."""
 
 
 class Login(BaseModel):
@@ -70,35 +72,21 @@ def tokens(services: Given, _actor: Admin) -> Sequence[Mapping[str, Any]]:
 
 @router.post("/tokens", status_code=201)
 def issue(sent: NewToken, services: Given, actor: Admin) -> Mapping[str, str]:
-    """The token itself is in this answer and nowhere else: only its hash is kept."""
-    details = {"access": sent.access.value, "plane": sent.plane}
+    """The token itself is in this answer and nowhere else: only its hash is kept. Its owner stays for ever."""
+    store, owner = services.world.store, sent.owner.strip() or sent.name
+    details = {"access": sent.access.value, "plane": sent.plane, "for": owner}
     with audited(services.world, actor, "issue-token", sent.name, "", details):
-        token = _issue(services, sent)
-    return {"name": sent.name, "access": sent.access.value, "plane": sent.plane, "token": token}
-
-
-def _issue(services: Services, sent: NewToken) -> str:
-    store, now = services.world.store, services.world.clock.now()
-    if sent.plane == "data" and services.callers is None:
-        raise Refused(
-            "callers of models need no key here: Envoy listens on loopback only",
-            hint="`serinus up --listen ADDRESS` has it listen elsewhere, and ask for keys.",
-        )
-    token = store.issue_token(sent.name, sent.access, now, plane=sent.plane)
-    if sent.plane == "data" and services.callers is not None:
-        try:
-            services.callers.admit(sent.name, token)
-        except SerinusError:
-            store.revoke_token(sent.name, now)
-            raise
-    return token
+        if sent.plane == keys.PLANE:
+            token = keys.admit(services, sent.name, owner, None)
+        else:
+            token = store.issue_token(sent.name, sent.access, services.world.clock.now(), owner=owner)
+    return {"name": sent.name, "owner": owner, "access": sent.access.value, "plane": sent.plane, "token": token}
 
 
 @router.delete("/tokens/{name}")
 def revoke(name: str, services: Given, actor: Admin) -> Mapping[str, str]:
     """At once, sessions that were opened with it included."""
     with audited(services.world, actor, "revoke-token", name, ""):
+        keys.dismiss(services, name)
         services.world.store.revoke_token(name, services.world.clock.now())
-        if services.callers is not None:
-            services.callers.dismiss(name)
     return {"name": name, "message": f"the token {name} is revoked"}

@@ -59,6 +59,7 @@ def local_reply_config() -> Json:
         _fallback(_INFER, "fallback_infer"),
         _fallback(_INVOCATIONS, "fallback_invocations"),
         *_errors_of_calls(),
+        *(_error(condition, text) for condition, text in _NOT_LET_IN),
         *(_error(_flagged(flags), text) for flags, text in _TEXTS),
         {**_error(_status("EQ", _NOT_KEPT), _GONE), "status_code": 503},
         _error(_OWN_TEXT, _AS_ENVOY_SAYS),
@@ -134,6 +135,7 @@ def _errors_of_calls() -> list[Json]:
     return [
         _error_of_call(_flagged(_TIMEOUT), _LATE, _DEADLINE_EXCEEDED),
         *(_error_of_call(_flagged(flags), text) for flags, text in _TEXTS),
+        *(_error_of_call(condition, text) for condition, text in _NOT_LET_IN),
         _error_of_call(_status("EQ", _NOT_KEPT), _GONE, _UNAVAILABLE),
         _error_of_call(_status("EQ", 413), "the message is too large", _RESOURCE_EXHAUSTED),
         _error_of_call(_status("GE", 400), _AS_ENVOY_SAYS),
@@ -167,5 +169,15 @@ _UNANSWERED: Json = {
     # The status first: an expression costs every request that it is evaluated for.
     "or_filter": {"filters": [_flagged(UNANSWERED), {"and_filter": {"filters": [_status("EQ", 503), _DROPPED]}}]}
 }
+_NOT_LET_IN = (
+    (
+        {"and_filter": {"filters": [_status("EQ", 401), _expression("response.code_details != 'direct_response'")]}},
+        "callers need a key here: the header x-api-key has none, or one that is not known or was revoked",
+    ),
+    (
+        {"and_filter": {"filters": [_status("EQ", 403), _expression("response.code_details.startsWith('rbac_')")]}},
+        "this key does not open this model",
+    ),
+)
 _OWN_TEXT = _expression("response.code_details == 'direct_response' && response.code >= 400")
 """The error is a route's own, and so is its text."""

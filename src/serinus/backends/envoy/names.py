@@ -22,6 +22,10 @@ METADATA = "serinus"
 """Namespace of what is kept with a route: model, split, the whole routing, ready fallback bodies."""
 API_KEY_FILTER = "envoy.filters.http.api_key_auth"
 API_KEY_HEADER = "x-api-key"
+MODELS_FILTER = "serinus.models"
+"""Which models a caller's key opens."""
+CALLER_HEADER = "x-serinus-caller"
+"""Name of the caller's key, for the release; set by Envoy alone."""
 ENTITY_HEADER = "x-entity-id"
 REQUEST_ID_HEADER = "x-request-id"
 """The caller's own, or one that Envoy makes."""
@@ -45,7 +49,8 @@ def overwrite(header: str, value: str) -> Json:
 
 def open_to_all() -> Json:
     """A route's `typed_per_filter_config` that asks for no API key."""
-    return {API_KEY_FILTER: typed("config.route.v3.FilterConfig", disabled=True)}
+    off = typed("config.route.v3.FilterConfig", disabled=True)
+    return {API_KEY_FILTER: off, MODELS_FILTER: off}
 
 
 def http_upstream(**options: Any) -> Json:

@@ -12,13 +12,14 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from serinus.backends.envoy import names, xds
 from serinus.backends.envoy.admin import CLUSTERS, PROBE_TABLE, ROUTE_TABLE, Admin
 from serinus.backends.envoy.files import write
+from serinus.backends.envoy.keys import Key
 from serinus.backends.envoy.xds import Routes
 from serinus.core.errors import InvalidInput, Unavailable
 from serinus.core.home import Home
@@ -105,18 +106,21 @@ class EnvoyRouter:
 
     # --- beyond the port ----------------------------------------------------------------------------------
 
-    def admit(self, name: str, key: str) -> None:
-        """Lets the caller `name` in by `key`, from now on, where `prepare` was told that keys are required."""
+    def admit(self, name: str, key: str, models: Sequence[str] | None = None) -> None:
+        """Lets the caller `name` in by `key`, to `models` (None: all), from now on; and from now on, nobody without a
+        key, unless `prepare` was told never to ask for one."""
         with self._lock:
             routes, _ = self._read()
-            self._put_routes(replace(routes, api_keys={**routes.api_keys, name: key}))
+            admitted = Key(key, None if models is None else tuple(models))
+            self._put_routes(replace(routes, callers={**routes.callers, name: admitted}, keys_asked=True))
 
     def dismiss(self, name: str) -> None:
-        """Takes the caller's key back. Nothing happens where there is none of that name."""
+        """Takes the caller's key back, from the next request on. Nothing happens where there is none of that name."""
         with self._lock:
             routes, _ = self._read()
-            kept = {caller: key for caller, key in routes.api_keys.items() if caller != name}
-            self._put_routes(replace(routes, api_keys=kept))
+            if name in routes.callers:
+                kept = {caller: key for caller, key in routes.callers.items() if caller != name}
+                self._put_routes(replace(routes, callers=kept))
 
     def close(self) -> None:
         """Nothing is written any more. What is in force stays."""

@@ -7,14 +7,16 @@ import os
 import resource
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from serinus.backends.envoy import cleaning, crowding, grpc, names, xds
+from serinus.backends.envoy import cleaning, crowding, grpc, keys, names, xds
 from serinus.backends.envoy.files import write
 from serinus.backends.envoy.local_replies import access_log, local_reply_config
-from serinus.backends.envoy.names import API_KEY_FILTER, API_KEY_HEADER, Json, typed
+from serinus.backends.envoy.names import Json, typed
 from serinus.core.errors import NotFound
 from serinus.core.home import Home
+
+ApiKeys = Literal["required", "made", "none"]
 
 _MAX_CALLERS = 10_000
 """Connections of callers at the same time, where the limit of open files has room for them."""
@@ -70,11 +72,13 @@ def prepare(
     port: int,
     admin_port: int | None = None,
     address: str = "127.0.0.1",
-    api_keys_required: bool = False,
+    api_keys: ApiKeys = "made",
 ) -> None:
-    """Writes what Envoy reads at its start. Routings and keys that are there stay, rendered as this version does."""
+    """Writes what Envoy reads at its start. Routings and keys that are there stay, rendered as this version does.
+
+    `api_keys`: of callers. `required`: nobody is let in without one. `made`: once one was made. `none`: never asked."""
     names.xds_directory(home).mkdir(mode=0o700, parents=True, exist_ok=True)
-    settings = bootstrap(home, port=port, admin_port=admin_port, address=address, api_keys_required=api_keys_required)
+    settings = bootstrap(home, port=port, admin_port=admin_port, address=address, api_keys=api_keys)
     write(names.bootstrap_file(home), json.dumps(settings, indent=1))
     write(names.clusters_file(home), xds.render_clusters(xds.read_clusters(names.clusters_file(home))))
     key_of = names.key_of(home)
@@ -89,13 +93,13 @@ def bootstrap(
     port: int,
     admin_port: int | None = None,
     address: str = "127.0.0.1",
-    api_keys_required: bool = False,
+    api_keys: ApiKeys = "made",
 ) -> Json:
     """Envoy's bootstrap. Admin on `admin_socket(home)`, or on loopback where `admin_port` is given."""
     admin: Json = {"pipe": {"path": admin_socket(home), "mode": 0o600}}
     if admin_port is not None:
         admin = _tcp("127.0.0.1", admin_port)
-    listener = _listener("requests", _tcp(address, port), _connection_manager(home, api_keys_required))
+    listener = _listener("requests", _tcp(address, port), _connection_manager(home, api_keys))
     listener["per_connection_buffer_limit_bytes"] = 1 << 20
     # It waits for the first line, which nothing else does: Envoy's time limit of headers starts with their first byte.
     inspector = typed("extensions.filters.listener.http_inspector.v3.HttpInspector")
@@ -150,11 +154,11 @@ def _listener(name: str, address: Json, manager: Json) -> Json:
     return {"name": name, "address": address, "filter_chains": [chain]}
 
 
-def _connection_manager(home: Home, api_keys_required: bool) -> Json:
+def _connection_manager(home: Home, api_keys: ApiKeys) -> Json:
     return _manager(
         stat_prefix=names.STAT_PREFIX,
         rds={"route_config_name": names.ROUTES, "config_source": _watched(home, names.routes_file(home))},
-        http_filters=_filters(api_keys_required),
+        http_filters=_filters(api_keys),
         access_log=[access_log(names.local_answers_file(home))],
         **_EDGE,
     )
@@ -166,7 +170,7 @@ def _probe_listener(home: Home) -> Json:
     manager = _manager(
         stat_prefix=names.PROBES,
         rds={"route_config_name": names.PROBES, "config_source": _watched(home, names.probes_file(home))},
-        http_filters=_filters(api_keys_required=False),
+        http_filters=_filters("none"),
         **{**_EDGE, "use_remote_address": False},  # there is no address
     )
     return _listener(names.PROBES, {"pipe": {"path": str(names.probe_socket(home)), "mode": 0o600}}, manager)
@@ -217,10 +221,8 @@ _EDGE: Json = {
 }
 
 
-def _filters(api_keys_required: bool) -> list[Json]:
-    others = [cleaning.mending_filter(), *grpc.filters(), _ROUTER]
-    if not api_keys_required:
-        return others
-    # No key is known here, so nobody gets in until the routes file names some.
-    keys = typed("extensions.filters.http.api_key_auth.v3.ApiKeyAuth", key_sources=[{"header": API_KEY_HEADER}])
-    return [{"name": API_KEY_FILTER, "typed_config": keys}, *others]
+def _filters(api_keys: ApiKeys) -> list[Json]:
+    chosen = [cleaning.mending_filter(), *grpc.filters()]
+    if api_keys == "none":
+        return [*chosen, _ROUTER]
+    return [keys.who_filter(required=api_keys == "required"), *chosen, keys.models_filter(), _ROUTER]

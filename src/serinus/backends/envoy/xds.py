@@ -11,10 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from serinus.backends.envoy import cleaning, grpc, matching, model_routes
+from serinus.backends.envoy import cleaning, grpc, keys, matching, model_routes
+from serinus.backends.envoy.keys import Key
 from serinus.backends.envoy.model_routes import KeyOf
 from serinus.backends.envoy.names import (
-    API_KEY_FILTER,
     API_KEY_HEADER,
     METADATA,
     PREDICTION_ID_HEADER,
@@ -29,7 +29,6 @@ from serinus.backends.envoy.names import (
 from serinus.core.values import Arm, Role, Routing
 
 _CLUSTER = "config.cluster.v3.Cluster"
-_PER_ROUTE_KEYS = "extensions.filters.http.api_key_auth.v3.ApiKeyAuthPerRoute"
 _UPSTREAM_IDLE = "15s"
 """Shorter than a worker keeps an idle connection, and than a release is idle before it sleeps, so that no worker closes
 a connection under a request."""
@@ -49,8 +48,10 @@ class Routes:
     """All that the routes file says."""
 
     routings: Mapping[str, Routing] = field(default_factory=dict)
-    api_keys: Mapping[str, str] = field(default_factory=dict)
-    """Caller's name -> key."""
+    callers: Mapping[str, Key] = field(default_factory=dict)
+    """By name."""
+    keys_asked: bool = False
+    """Whether a key was ever made: with the last one gone, nobody is let in, rather than everybody."""
 
     @property
     def releases(self) -> set[str]:
@@ -99,9 +100,8 @@ def render_routes(routes: Routes, key_of: KeyOf) -> str:
     """One route configuration, as a discovery response."""
     routings = [routes.routings[model] for model in sorted(routes.routings)]
     configuration = _configuration(ROUTES, _table(routings, key_of))
-    if routes.api_keys:
-        keys = [{"key": key, "client": name} for name, key in sorted(routes.api_keys.items())]
-        configuration["typed_per_filter_config"] = {API_KEY_FILTER: typed(_PER_ROUTE_KEYS, credentials=keys)}
+    if routes.callers or routes.keys_asked:
+        configuration["typed_per_filter_config"] = keys.asking(routes.callers)
     return _response([configuration])
 
 
@@ -122,9 +122,8 @@ def read_routes(path: Path) -> Routes:
 def parse_routes(text: str) -> Routes:
     """What `render_routes` was given."""
     for configuration in _resources(text):
-        per_route = configuration.get("typed_per_filter_config", {}).get(API_KEY_FILTER, {})
-        keys = {credential["client"]: credential["key"] for credential in per_route.get("credentials", ())}
-        return Routes(routings_of(configuration), keys)
+        asked, callers = keys.read(configuration.get("typed_per_filter_config", {}))
+        return Routes(routings_of(configuration), callers, asked)
     return Routes()
 
 

@@ -14,15 +14,21 @@ def create(
     at: Session,
     name: Name,
     access: Annotated[Access, typer.Option(help="Each role includes the ones before it.")] = Access.VIEW,
-    plane: Annotated[str, typer.Option(metavar="control|data", help="data: a key for callers of models.")] = "control",
+    owner: Annotated[
+        str,
+        typer.Option(metavar="NAME", show_default=False, help="The person or service that it is for. At first: NAME."),
+    ] = "",
 ) -> None:
     """Make a token. It is shown once; only its hash is kept.
 
+    Whoever approves a deployment is not its owner: two tokens of one owner are one person. An owner stays for ever; a
+    token that changes hands is revoked, and another is made.
+
     \b
-      serinus token create ci --access deploy
-      serinus token create shop --plane data
+      serinus token create ci --access deploy --owner anna@bank
+      serinus token create laptop --access approve --owner anna@bank
     """
-    made = at.client.post("/v1/tokens", {"name": name, "access": access.value, "plane": plane})
+    made = at.client.post("/v1/tokens", {"name": name, "access": access.value, "owner": owner})
     if at.out.as_json:
         at.out.json(made)
         return
@@ -40,9 +46,10 @@ def list_(at: Session) -> None:
         at.out.json(found)
         return
     rows = [
-        [t["name"], t["access"], t["plane"], t["issued_at"][:19] + "Z", (t["revoked_at"] or "")[:19]] for t in found
+        [t["name"], t["owner"], t["access"], t["plane"], t["issued_at"][:19] + "Z", (t["revoked_at"] or "")[:19]]
+        for t in found
     ]
-    at.out.table(["name", "access", "plane", "issued", "revoked"], rows)
+    at.out.table(["name", "owner", "access", "plane", "issued", "revoked"], rows)
 
 
 def revoke(at: Session, name: Name, yes: Yes = False) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 
 import typer
 
@@ -13,6 +13,7 @@ from serinus.cli.session import Session
 
 if TYPE_CHECKING:
     from serinus.supervisor import Addresses
+    from serinus.supervisor.settings import Keys
 
 _T = TypeVar("_T")
 _LEAST_IDLE = 1.0
@@ -61,6 +62,15 @@ def up(
     listen: Annotated[
         str | None,
         typer.Option(metavar="ADDRESS", show_default=False, help="Listen here instead of loopback only."),
+    ] = None,
+    keys: Annotated[
+        str | None,
+        typer.Option(
+            metavar="required|made|none",
+            show_default=False,
+            help="Whether callers of models need a key: always, once `serinus key create` has made one, or never. "
+            "At first: made. With --listen beyond loopback: required.",
+        ),
     ] = None,
     mlflow_uri: Annotated[
         str | None, typer.Option(metavar="URI", show_default=False, help="Use this MLflow server instead of our own.")
@@ -156,6 +166,7 @@ def up(
     options = Options(
         ports={name: port for name, port in ports.items() if port is not None},
         listen=listen,
+        keys=cast("Keys | None", keys),  # checked where the options are applied
         mlflow_uri=mlflow_uri,
         mlflow_credentials=str(mlflow_credentials.absolute()) if mlflow_credentials else None,
         envoy_binary=str(envoy.absolute()) if envoy else None,

@@ -1,0 +1,87 @@
+"""Keys of those who call models: to which models they are let in. Envoy asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from serinus.api.auth import Admin
+from serinus.api.record import audited
+from serinus.api.services import Given, Services
+from serinus.core.errors import NotFound, Refused, SerinusError
+from serinus.core.names import checked
+from serinus.core.values import Access
+
+router = APIRouter(tags=["keys"])
+
+PLANE = "data"
+MODELS_A_KEY = 1000
+
+
+class NewKey(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    """Of the caller; each prediction is recorded with it."""
+    owner: Annotated[str, Field(max_length=128)] = ""
+    models: (
+        Annotated[list[Annotated[str, Field(max_length=128)]], Field(min_length=1, max_length=MODELS_A_KEY)] | None
+    ) = None
+    """Those that it opens; without them all, also those that are deployed later."""
+
+
+@router.get("/keys")
+def keys(services: Given, _actor: Admin) -> Sequence[Mapping[str, Any]]:
+    hidden = ("plane", "access")
+    found = (row for row in services.world.store.tokens() if row["plane"] == PLANE)
+    return [{name: value for name, value in row.items() if name not in hidden} for row in found]
+
+
+@router.post("/keys", status_code=201)
+def create(sent: NewKey, services: Given, actor: Admin) -> Mapping[str, Any]:
+    """The key itself is in this answer and nowhere else. From the first key on, callers without one are refused."""
+    with audited(services.world, actor, "issue-key", sent.name, "", {"models": sent.models}):
+        models = None if sent.models is None else sorted({checked(model) for model in sent.models})
+        key = admit(services, sent.name, sent.owner, models)
+    served = {state.model for state in services.world.store.models() if state.champion is not None}
+    unknown = [model for model in models or () if model not in served]
+    said = "from now on, callers of models need a key"
+    said += f"; not served yet: {', '.join(unknown)}" if unknown else ""
+    return {"name": sent.name, "models": models, "key": key, "message": said}
+
+
+@router.delete("/keys/{name}")
+def revoke(name: str, services: Given, actor: Admin) -> Mapping[str, str]:
+    """From the next request on, also over connections that are open."""
+    with audited(services.world, actor, "revoke-key", name, ""):
+        if not any(row["name"] == name and row["plane"] == PLANE for row in services.world.store.tokens()):
+            raise NotFound(f"there is no key named {name}", hint="`serinus key list` lists them.")
+        dismiss(services, name)
+        services.world.store.revoke_token(name, services.world.clock.now())
+    return {"name": name, "message": f"the key {name} is revoked"}
+
+
+def admit(services: Services, name: str, owner: str, models: Sequence[str] | None) -> str:
+    """Raises Refused where no key is asked for, and Unavailable where Envoy does not take it: then it is worthless."""
+    if services.callers is None:
+        raise Refused(
+            "callers of models need no key here: `up` was told `--keys none`",
+            hint="`serinus down`, then `serinus up --keys required`.",
+        )
+    store, now = services.world.store, services.world.clock.now()
+    key = store.issue_token(name, Access.VIEW, now, plane=PLANE, owner=owner, models=models)
+    try:
+        services.callers.admit(name, key, models)
+    except SerinusError:
+        store.revoke_token(name, now)
+        raise
+    return key
+
+
+def dismiss(services: Services, name: str) -> None:
+    """At the proxy first: where that fails, the key still counts as valid and can be revoked again."""
+    if services.callers is not None:
+        services.callers.dismiss(name)
