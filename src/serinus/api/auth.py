@@ -17,6 +17,9 @@ LADDER = tuple(Access)
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
+OPEN_TO_ALL = frozenset({"/v1/session"})
+"""Where nobody is known yet."""
+
 
 class Unauthenticated(Forbidden):
     """Nobody that Serinus knows asks (401)."""
@@ -62,11 +65,18 @@ def check(request: Request, actor: Actor, access: Access) -> None:
     if allows(actor, access):
         return
     reason = f"the token {actor.name} has the role {actor.access.value}; this needs {access.value}"
-    if request.method not in SAFE_METHODS:
-        world = services_of(request).world
-        details = {"method": request.method, "reason": reason}
-        world.store.audit(actor, "refused", request.url.path, "", details, world.clock.now())
+    note_refused(request, reason, actor)
     raise Forbidden(reason, hint="Ask somebody who holds that role, or an admin for another token.")
+
+
+def note_refused(request: Request, reason: str, actor: Actor | None = None) -> None:
+    """Notes in the audit record that a change was refused before its route was reached. Only of somebody whom Serinus
+    knows: what others try would fill the record. Raises Unauthenticated where nobody known asks for what needs it."""
+    if request.method in SAFE_METHODS or request.url.path in OPEN_TO_ALL:
+        return
+    world = services_of(request).world
+    details = {"method": request.method, "reason": reason}
+    world.store.audit(actor or whoever(request), "refused", request.url.path, "", details, world.clock.now())
 
 
 def needs(access: Access) -> Callable[[Request, Actor], Actor]:

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from serinus.api.auth import Unauthenticated
+from serinus.api.auth import Unauthenticated, note_refused
 from serinus.core.errors import Forbidden, InvalidInput, NotFound, Refused, SerinusError, TemporaryError, Unbuildable
 
 # The first that an error is an instance of holds.
@@ -46,12 +46,17 @@ def _serinus(_request: Request, error: Exception) -> JSONResponse:
     return answer(status, error.message, error.hint, headers)
 
 
-def _validation(_request: Request, error: Exception) -> JSONResponse:
+def _validation(request: Request, error: Exception) -> JSONResponse:
     """Where and what, never the value: it may be a card's."""
     assert isinstance(error, RequestValidationError)
     found = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()]
     more = f" (and {len(found) - 5} more)" if len(found) > 5 else ""
-    return answer(422, "; ".join(found[:5]) + more, "`GET /v1/openapi.json` describes every route.")
+    said = "; ".join(found[:5]) + more
+    try:
+        note_refused(request, said)
+    except SerinusError as other:  # a body that is no JSON is looked at before who sent it
+        return _serinus(request, other)
+    return answer(422, said, "`GET /v1/openapi.json` describes every route.")
 
 
 def _http(_request: Request, error: Exception) -> JSONResponse:
