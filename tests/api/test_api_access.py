@@ -10,7 +10,7 @@ from scenes import busy, rollout
 from small_fleet import Installation
 from starlette.testclient import TestClient
 
-from serinus.api.sessions import LASTS
+from serinus.api.sessions import LASTS, LINK_LASTS, LINKS
 from serinus.core.rollout import Phase
 from serinus.core.values import Access
 
@@ -28,6 +28,7 @@ ROUTES = (
     ("GET", "/v1/audit/verify", Access.VIEW),
     ("GET", "/v1/me", Access.VIEW),
     ("GET", "/metrics", Access.VIEW),
+    ("POST", "/v1/session/links", Access.VIEW),
     ("GET", "/v1/logs?process=control", Access.DEPLOY),
     ("POST", "/v1/deployments", Access.DEPLOY),
     ("POST", "/v1/models/card-fraud/rollback", Access.DEPLOY),
@@ -79,7 +80,7 @@ def test_a_route_is_open_to_its_role_and_above_and_to_nobody_below(
 def test_every_route_under_v1_is_in_the_table_of_roles(installation: Installation) -> None:
     documented = installation.app("serinus.test").openapi()["paths"]
     known = {path.partition("?")[0].replace("card-fraud-r3", "{}") for _, path, _ in ROUTES}
-    open_to_all = {"/v1/session", "/healthz"}
+    open_to_all = {"/v1/session", "/v1/home/token", "/healthz"}
     known = {p.replace("/releases/card-fraud-r1/", "/releases/{}/").replace("/anna", "/{}") for p in known}
     known = {p.replace("models/card-fraud", "models/{}") for p in known} | {"/v1/events/stream", "/v1/spec/{}"}
     names = ("rollout_id", "model", "wanted", "name")
@@ -94,7 +95,7 @@ def test_a_revoked_token_is_worth_nothing(installation: Installation, client: Te
     answer = client.get("/v1/me")
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == "Bearer"
-    assert "serinus up" in answer.json()["hint"]
+    assert "serinus login" in answer.json()["hint"]
 
 
 def test_a_key_of_the_data_plane_opens_nothing_here(installation: Installation, anonymous: TestClient) -> None:
@@ -129,6 +130,57 @@ def test_the_page_exchanges_a_token_for_a_cookie_that_scripts_and_other_sites_ca
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
     assert anonymous.get("/v1/me").json() == {"name": "anna", "owner": "anna", "access": "view"}
+
+
+def test_a_link_signs_in_as_who_made_it_once(installation: Installation, anonymous: TestClient) -> None:
+    headers = {"Authorization": f"Bearer {installation.token('deploy', Access.DEPLOY)}"}
+    code = anonymous.post("/v1/session/links", headers=headers).json()["code"]
+    assert anonymous.post("/v1/session", json={"code": code}, headers=ORIGIN).status_code == 200
+    assert anonymous.get("/v1/me").json() == {"name": "deploy", "owner": "deploy", "access": "deploy"}
+    anonymous.cookies.clear()
+    again = anonymous.post("/v1/session", json={"code": code}, headers=ORIGIN)
+    assert again.status_code == 401
+    assert "used already" in again.json()["error"]
+    assert anonymous.get("/v1/me").status_code == 401
+    assert code not in str(installation.store.audit_trail())
+    assert [e.what for e in installation.store.audit_trail()] == ["make-login-link"]
+
+
+def test_a_link_ends_with_its_time_and_with_its_token(installation: Installation, anonymous: TestClient) -> None:
+    headers = {"Authorization": f"Bearer {installation.token('view', Access.VIEW)}"}
+
+    def opens(code: str) -> bool:
+        return anonymous.post("/v1/session", json={"code": code}).status_code == 200
+
+    late, in_time, revoked, other = (
+        anonymous.post("/v1/session/links", headers=headers).json()["code"] for _ in range(4)
+    )
+    installation.clock.time += LINK_LASTS - timedelta(seconds=1)
+    assert opens(in_time)
+    installation.clock.time += timedelta(seconds=1)
+    assert not opens(late)
+    installation.clock.time -= timedelta(minutes=30)
+    installation.store.revoke_token("view", installation.clock.now())
+    assert not opens(revoked)
+    installation.clock.time += timedelta(minutes=1)
+    installation.token("view", Access.ADMIN)
+    assert not opens(other), "the same name again is another token"
+    assert not opens("")
+    assert not opens("wrong")
+
+
+def test_links_that_nobody_follows_do_not_pile_up(installation: Installation, client: TestClient) -> None:
+    codes = [client.post("/v1/session/links").json()["code"] for _ in range(LINKS + 1)]
+    first, *others = codes
+    assert client.post("/v1/session", json={"code": first}).status_code == 401
+    assert client.post("/v1/session", json={"code": others[0]}).status_code == 200
+
+
+def test_the_homes_secret_opens_nothing_over_a_port(installation: Installation, anonymous: TestClient) -> None:
+    secret = installation.home.secret.read_text()
+    for path in ("/v1/home/token", "/v1/session/links"):
+        assert anonymous.post(path, headers={"Authorization": f"Home {secret}"}).status_code == 401
+    assert not installation.home.token.exists()
 
 
 def test_a_wrong_token_opens_no_session(anonymous: TestClient) -> None:

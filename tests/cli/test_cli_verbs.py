@@ -10,11 +10,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from cli_harness import Proxy, Serinus
 from scenes import GATES, V6, V7, busy, in_canary, rollout, troubled
 from small_fleet import NOW, Installation, process, wait_until
 
+from serinus.api import home_token
+from serinus.cli.client import Client
+from serinus.core.errors import Forbidden
+from serinus.core.home import Home
 from serinus.core.rollout import Cause, ModelState, Phase, Rollout
 from serinus.core.values import Access, Actor, Event, Placement, PlacementState
 
@@ -298,6 +303,75 @@ def test_tokens_are_made_listed_and_revoked(installation: Installation, serinus:
     assert serinus("token", "create", "ci", "--access", "king").code == 2
 
 
+def test_a_token_is_made_for_its_owner(installation: Installation, serinus: Serinus) -> None:
+    secret = serinus("token", "create", "ci", "--access", "deploy", "--owner", "anna@bank").out.strip()
+    assert installation.store.whose_token(secret) == Actor("ci", Access.DEPLOY, owner="anna@bank")
+    assert "anna@bank" in serinus("token", "list").out
+    assert serinus("token", "create", "cd", "--owner", "a<b").code == 2
+
+
+def test_keys_are_made_for_models_listed_and_revoked(installation: Installation, serinus: Serinus) -> None:
+    made = serinus("key", "create", "shop", "--model", "card-fraud", "--model", "churn")
+    assert installation.callers.keys == {"shop": made.out.strip()}
+    assert installation.callers.models == {"shop": ["card-fraud", "churn"]}
+    assert "callers of models need a key" in made.err
+    assert serinus("key", "create", "batch", "--json").json["models"] is None
+    listed = serinus("key", "list").out
+    assert "card-fraud, churn" in listed
+    assert made.out.strip() not in listed
+    assert serinus("key", "revoke", "shop", "--yes").code == 0
+    assert set(installation.callers.keys) == {"batch"}
+    assert serinus("key", "revoke", "shop").code == 1, "nobody can be asked"
+
+
+def test_a_link_for_the_page_signs_in_once(installation: Installation, serinus: Serinus) -> None:
+    address, _, code = serinus("login").out.strip().partition("#code=")
+    assert address == f"{installation.addresses['api']}/login"
+    assert httpx.post(f"{installation.addresses['api']}/v1/session", json={"code": code}).status_code == 200
+    assert httpx.post(f"{installation.addresses['api']}/v1/session", json={"code": code}).status_code == 401
+    assert "#code=" in serinus("login", "--json").json["login"]
+
+
+def test_the_homes_owner_gets_in_again_when_its_token_is_lost(installation: Installation, serinus: Serinus) -> None:
+    lost = installation.home.token.read_text()
+    installation.home.token.unlink()
+    assert serinus("audit").code == 1
+    said = serinus("token", "reset", "--yes")
+    assert said.code == 0
+    assert str(installation.home.token) in said.out
+    token = installation.home.token.read_text()
+    assert token not in said.out + said.err
+    assert installation.home.token.stat().st_mode & 0o777 == 0o600
+    assert installation.store.whose_token(lost) is None
+    actor = installation.store.whose_token(token)
+    assert actor == Actor("admin", Access.ADMIN, owner=home_token.login())
+    assert serinus("audit").code == 0
+    told = [(e.who, e.what, e.origin) for e in installation.store.audit_trail()]
+    assert told == [(home_token.login(), what, "local socket") for what in ("reset-token", "issue-token")]
+
+
+def test_a_reset_needs_the_homes_secret_and_its_own_machine(installation: Installation, serinus: Serinus) -> None:
+    before = installation.home.token.read_text()
+    for shown, scheme in (("another's", "Home"), (before, "Bearer"), (before, "Home"), ("", "Home")):
+        client = Client(installation.addresses["api"], shown, installation.home, scheme=scheme)
+        with pytest.raises(Forbidden, match="needs the home's owner"):
+            client.post("/v1/home/token", {})
+    assert serinus("--server", installation.addresses["api"], "token", "reset", "--yes").code == 1
+    assert serinus("token", "reset").code == 1, "nobody can be asked"
+    assert installation.home.token.read_text() == before
+    assert installation.store.whose_token(before) is not None
+
+
+def test_a_reset_at_rest_has_the_next_start_make_another_token(serinus: Serinus, tmp_path: Path) -> None:
+    home = Home(tmp_path / ".serinus")
+    assert serinus("token", "reset", "--yes").code == 0
+    home.path.mkdir()
+    home.secret.write_text("s")
+    home.token.write_text("lost")
+    assert "serinus up" in serinus("token", "reset", "--yes").out
+    assert not home.token.exists()
+
+
 def test_outcomes_are_imported_in_batches_and_again_without_a_change(
     installation: Installation, serinus: Serinus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -391,7 +465,7 @@ def test_up_hands_its_options_to_the_supervisor_and_prints_where_everything_is(
             "http://127.0.0.1:2",
             "http://127.0.0.1:3",
             home.path / "mlflow.env",
-            "http://127.0.0.1:1/login#token=x",
+            "http://127.0.0.1:1/login",
             limits={"memory": options.memory, "idle": options.idle} if options.memory else {},
         )
 
@@ -399,7 +473,7 @@ def test_up_hands_its_options_to_the_supervisor_and_prints_where_everything_is(
     monkeypatch.setattr(supervisor, "down", lambda home, say: False)
     said = serinus("up", "--api-port", "8000", "--unconfined", "--allow-host", "serinus.example.org")
     assert said.code == 0
-    assert "http://127.0.0.1:1/login#token=x" in said.out
+    assert "http://127.0.0.1:1/login\n" in said.out
     ((home, options),) = asked
     assert f"\n  . {tmp_path}/.serinus/mlflow.env\n" in said.out
     assert home == tmp_path / ".serinus"

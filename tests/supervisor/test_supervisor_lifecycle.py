@@ -356,6 +356,8 @@ def test_ports_and_addresses_that_cannot_be_are_refused_in_words() -> None:
         (Options(listen="203.0.113.7"), "nothing can listen on 203.0.113.7"),
         (Options(listen="fraud.example.com"), "is no IP address"),
         (Options(envoy_binary="/nowhere/envoy"), "is not a program"),
+        (Options(listen="0.0.0.0", keys="none"), "--keys none is for loopback alone"),
+        (Options(keys="some"), "--keys some is not one of required, made, none"),  # type: ignore[arg-type]
         (Options(indexes=("pypi.example.org",)), "--index pypi.example.org is not an address"),
         (Options(indexes=("https://${TOKEN}@pypi.example.org",)), "is not an address"),
         (Options(interpreters=("/nowhere/python",)), "--interpreter /nowhere/python is not a program"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Depends, Request
 
+from serinus.api import home_token
 from serinus.api.services import Services, services_of
 from serinus.core.errors import Forbidden
 from serinus.core.values import Access, Actor
@@ -17,8 +19,8 @@ LADDER = tuple(Access)
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
-OPEN_TO_ALL = frozenset({"/v1/session"})
-"""Where nobody is known yet."""
+OPEN_TO_ALL = frozenset({"/v1/session", "/v1/home/token"})
+"""Where nobody is known by a token."""
 
 
 class Unauthenticated(Forbidden):
@@ -40,7 +42,7 @@ def whoever(request: Request) -> Actor:
     if actor is None:
         raise Unauthenticated(
             "a valid token is needed",
-            hint="Send `Authorization: Bearer TOKEN`, or open the link that `serinus up` prints.",
+            hint="Send `Authorization: Bearer TOKEN`, or open the link that `serinus login` prints.",
         )
     return replace(actor, origin=origin_of(request))
 
@@ -58,6 +60,20 @@ def _by_cookie(services: Services, request: Request) -> Actor | None:
     if request.method not in SAFE_METHODS and "origin" not in request.headers:
         raise Forbidden("a request by cookie must say its Origin", hint="Use the status page, or a bearer token.")
     return services.sessions.whose(value)
+
+
+def home_owner(request: Request) -> Actor:
+    """Whoever can read the home's secret, and asks over the home's socket: its owner."""
+    services = services_of(request)
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    kept = services.home.secret.read_bytes().strip()
+    shown = scheme.lower() == "home" and hmac.compare_digest(secret.strip().encode(), kept)
+    if request.client is not None or not shown:  # a Unix socket's client has no address
+        raise Unauthenticated(
+            "this needs the home's owner", hint="As the user that Serinus runs as: `serinus token reset`."
+        )
+    name = home_token.login()
+    return Actor(name, Access.ADMIN, origin_of(request), owner=name)
 
 
 def check(request: Request, actor: Actor, access: Access) -> None:
@@ -89,6 +105,7 @@ def needs(access: Access) -> Callable[[Request, Actor], Actor]:
     return dependency
 
 
+HomeOwner = Annotated[Actor, Depends(home_owner)]
 Viewer = Annotated[Actor, Depends(needs(Access.VIEW))]
 Deployer = Annotated[Actor, Depends(needs(Access.DEPLOY))]
 Admin = Annotated[Actor, Depends(needs(Access.ADMIN))]

@@ -10,8 +10,10 @@ import base64
 import hashlib
 import hmac
 import json
+import secrets
+import threading
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from serinus.core.home import Home
@@ -19,6 +21,9 @@ from serinus.core.ports import Clock, Store
 from serinus.core.values import Access, Actor
 
 LASTS = timedelta(hours=12)
+LINK_LASTS = timedelta(hours=1)
+LINKS = 100
+"""That wait to be followed; the oldest are forgotten."""
 
 
 class Sessions:
@@ -28,16 +33,39 @@ class Sessions:
         self._key = hmac.digest(home.secret.read_bytes().strip(), b"session", "sha256")
         self._store = store
         self._clock = clock
+        self._links: dict[str, tuple[str, str, datetime]] = {}
+        """Digest of a link's code -> its token's name, when that was issued, when the link ends."""
+        self._lock = threading.Lock()
         self.cookie = f"serinus-{hashlib.sha256(str(home.path).encode()).hexdigest()[:8]}"
 
     def open(self, token: str) -> str | None:
         """The cookie's value; None: no such token."""
         actor = self._store.whose_token(token)
         row = self._valid(actor.name) if actor else None
-        if actor is None or row is None:
+        return self._cookie(actor.name, str(row["issued_at"])) if actor and row else None
+
+    def link(self, actor: Actor) -> str | None:
+        """A code that opens one session of the actor's token, once, within an hour; None: the token was revoked."""
+        row = self._valid(actor.name)
+        if row is None:
             return None
+        code, now = secrets.token_urlsafe(32), self._clock.now()
+        with self._lock:
+            waiting = [item for item in self._links.items() if item[1][2] > now]
+            self._links = dict(waiting[-LINKS + 1 :])
+            self._links[_digest(code)] = (actor.name, str(row["issued_at"]), now + LINK_LASTS)
+        return code
+
+    def follow(self, code: str) -> str | None:
+        """The cookie's value; None: no such code, it was used, or its time or its token has ended."""
+        with self._lock:
+            name, issued_at, ends = self._links.pop(_digest(code), ("", "", self._clock.now()))
+        row = self._valid(name) if self._clock.now() < ends else None
+        return self._cookie(name, issued_at) if row and str(row["issued_at"]) == issued_at else None
+
+    def _cookie(self, name: str, issued_at: str) -> str:
         ends = (self._clock.now() + LASTS).timestamp()
-        content = _encode(json.dumps([actor.name, str(row["issued_at"]), ends]).encode())
+        content = _encode(json.dumps([name, issued_at, ends]).encode())
         return f"{content}.{self._sign(content)}"
 
     def whose(self, value: str) -> Actor | None:
@@ -57,6 +85,10 @@ class Sessions:
 
     def _sign(self, content: str) -> str:
         return _encode(hmac.digest(self._key, content.encode(), "sha256"))
+
+
+def _digest(code: str) -> str:
+    return hashlib.sha256(code.encode()).hexdigest()
 
 
 def _encode(content: bytes) -> str:

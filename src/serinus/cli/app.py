@@ -19,6 +19,7 @@ from serinus.cli.verbs import (
     explain,
     init,
     key,
+    login,
     logs,
     orders,
     outcomes,
@@ -67,6 +68,7 @@ _verbs: tuple[Verb, ...] = (
     up.up,
     down.down,
     env.env,
+    login.login,
     init.init,
     deploy.deploy,
     status.status,
@@ -94,6 +96,7 @@ add_verb(key_app, key.revoke)
 add_verb(token_app, token.create)
 add_verb(token_app, token.list_, "list")
 add_verb(token_app, token.revoke)
+add_verb(token_app, token.reset)
 app.add_typer(outcomes_app, name="outcomes")
 app.add_typer(key_app, name="key")
 app.add_typer(token_app, name="token")

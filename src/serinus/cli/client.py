@@ -27,13 +27,14 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class Client:
     """`base`: `http://host:port`. Every method raises what the API answers, or Unavailable where nothing does."""
 
-    def __init__(self, base: str, token: str, home: Home | None = None) -> None:
-        """`home`: asked over its socket; `base` is then only what the request calls the server."""
+    def __init__(self, base: str, token: str, home: Home | None = None, *, scheme: str = "Bearer") -> None:
+        """`home`: asked over its socket; `base` is then only what the request calls the server. `scheme`: of what is
+        shown, a `Bearer` token or the secret of a `Home`."""
         self.base = base.rstrip("/")
         host = urlsplit(self.base)
         if host.scheme not in ("http", "https") or not host.hostname:
             raise InvalidInput(f"{base} is no address of a server", hint="Write it as http://HOST:PORT.")
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {"Authorization": f"{scheme} {token}"} if token else {}
         transport = LocalTransport(home.api_socket) if home else None
         self._silent = f"no Serinus runs in {home.path}" if home else f"no Serinus answers at {self.base}"
         # A proxy for the world outside has no business with this machine's own addresses.

@@ -67,17 +67,32 @@ class Session:
         # Not by its port, which anybody on the machine may hold while it is stopped.
         return Client(self._local("api"), os.environ.get("SERINUS_TOKEN") or self._token(), self._resolved)
 
+    @property
+    def owner_client(self) -> Client:
+        """Of whoever owns the home, which its secret shows, over its socket alone."""
+        from serinus.cli.client import Client
+
+        try:
+            secret = self.home.secret.read_text().strip()
+        except FileNotFoundError:
+            raise Unavailable(f"no Serinus in {self.home.path}", hint="`serinus up` makes one.") from None
+        return Client(self._local("api"), secret, self._resolved, scheme="Home")
+
     def envoy(self) -> str:
         """Where models answer. Raises Unavailable where nothing of this home listens there: a request has data, and
         perhaps a key, that are not for whoever does."""
         if self.server:
             return str(self.client.get("/v1/status")["addresses"]["envoy"])
-        from serinus.supervisor import state
-
         address = self._local("envoy")
-        if state.find(self._resolved, "envoy") is None:
+        if not self.runs("envoy"):
             raise Unavailable(f"no Serinus runs in {self.home.path}", hint="Start it with `serinus up`.")
         return address
+
+    def runs(self, process: str) -> bool:
+        """Whether the process of this home that the supervisor has recorded runs."""
+        from serinus.supervisor import state
+
+        return state.find(self._resolved, process) is not None
 
     @property
     def _resolved(self) -> Home:

@@ -48,7 +48,7 @@ class Addresses:
     mlflow_env: Path
     """A file for the shells of those who register models: `. mlflow.env`."""
     login: str
-    """A link that logs a browser in."""
+    """Where a browser signs in."""
     limits: Mapping[str, float] = field(default_factory=dict)
     """Of models, as far as they were chosen: `memory` in bytes, `idle` in seconds, `busiest`."""
     already_running: bool = False
@@ -253,7 +253,6 @@ def _reason(home: Home, check: Check) -> str:
 
 
 def _addresses(home: Home, settings: Settings, warnings: Sequence[str], *, already_running: bool = False) -> Addresses:
-    token = home.token.read_text().strip() if home.token.exists() else ""
     api = settings.url("api")
     trouble = registry_trouble(settings)
     return Addresses(
@@ -262,8 +261,7 @@ def _addresses(home: Home, settings: Settings, warnings: Sequence[str], *, alrea
         envoy=settings.url("envoy"),
         mlflow=shown(settings.registry),
         mlflow_env=home.mlflow_env,
-        # In the fragment, which browsers do not send: the token reaches no log on the way.
-        login=f"{api}/login#token={token}" if token else api,
+        login=f"{api}/login",
         limits=settings.limits,
         already_running=already_running,
         warnings=(*warnings, *([trouble] if trouble else []), *_limits_of_confinement(settings)),

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Sequence
 
 import uvicorn
 
-from serinus.api import create_app
+from serinus.api import create_app, home_token
 from serinus.api.local import checking_peers, listening
 from serinus.backends.host import confinement
 from serinus.core.errors import SerinusError
 from serinus.core.home import Home
 from serinus.core.redaction import shown
 from serinus.core.text import configure_logging
-from serinus.core.values import Access
 from serinus.doors import limited
 from serinus.engine import ENGINE, Desk, Engine, Rechecker, Report, World
 from serinus.engine.rechecking import SHARE
@@ -26,8 +24,6 @@ from serinus.wiring.local import build_crowding, build_local, build_rescorer, bu
 
 log = logging.getLogger(__name__)
 
-FIRST_TOKEN = "admin"  # the name of one, not a secret
-
 
 def run_control(home: Home, settings: Settings) -> int:
     """Until SIGTERM or SIGINT; the exit code."""
@@ -36,7 +32,7 @@ def run_control(home: Home, settings: Settings) -> int:
     registry.put_into_environment(home, settings)  # where MLflow's client reads its credentials
     router = build_router(home)
     world = build_local(home, settings, router)
-    _make_first_token(home, world)
+    home_token.ensure(home, world.store, ENGINE, world.clock.now())
     news = threading.Event()
     desk = Desk(world, news)
     engine = Engine(world, deploy_by_alias=desk.deploy_by_alias, news=news)
@@ -88,22 +84,6 @@ def _prepare_to_compile(world: World) -> None:
         world.compiler.prepare()
     except SerinusError as error:
         log.warning("the compiled environment is not there yet: %s", error)
-
-
-def _make_first_token(home: Home, world: World) -> None:
-    """The CLI's own, made once. Where its file is gone a new one takes its place."""
-    store = world.store
-    now = world.clock.now()
-    if home.token.exists() and store.whose_token(home.token.read_text().strip()) is not None:
-        return
-    if any(token["name"] == FIRST_TOKEN and token["revoked_at"] is None for token in store.tokens()):
-        store.revoke_token(FIRST_TOKEN, now)
-    secret = store.issue_token(FIRST_TOKEN, Access.ADMIN, now)
-    temporary = home.token.with_suffix(".new")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(secret)
-    temporary.replace(home.token)
-    store.audit(ENGINE, "issue-token", FIRST_TOKEN, "made at `serinus up`", {"access": Access.ADMIN.value}, now)
 
 
 def _allowed_hosts(settings: Settings) -> Sequence[str]:

@@ -1,14 +1,14 @@
-// Exchanges the token of the link's fragment (which no browser sends, so no log holds it) for a session.
+// Exchanges a token, or the code of the link's fragment (which no browser sends, so no log holds it), for a session.
 
 const said = document.getElementById("said");
 
-async function signIn(token) {
+async function signIn(shown) {
   said.textContent = "";
   try {
     const answer = await fetch("/v1/session", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ token }),
+      body: JSON.stringify(shown),
     });
     if (answer.ok) {
       location.replace("/");
@@ -23,14 +23,14 @@ async function signIn(token) {
 
 document.getElementById("form").addEventListener("submit", (event) => {
   event.preventDefault();
-  signIn(document.getElementById("token").value.trim());
+  signIn({ token: document.getElementById("token").value.trim() });
 });
 
 function fromLink() {
-  const token = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (!token) return;
+  const code = new URLSearchParams(location.hash.slice(1)).get("code");
+  if (!code) return;
   history.replaceState(null, "", "/login"); // out of the address bar and of the history
-  signIn(token);
+  signIn({ code });
 }
 
 window.addEventListener("hashchange", fromLink);

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from serinus.api.auth import Admin, Unauthenticated, Viewer
+from serinus.api import home_token
+from serinus.api.auth import Admin, HomeOwner, Unauthenticated, Viewer
 from serinus.api.record import audited
 from serinus.api.routes import keys
 from serinus.api.services import Given
@@ -30,9 +31,12 @@ class NewToken(BaseModel):
 
 
 class Login(BaseModel):
+    """A token, or the code of a link."""
+
     model_config = ConfigDict(extra="forbid")
 
-    token: Annotated[str, Field(max_length=200)]
+    token: Annotated[str, Field(max_length=200)] = ""
+    code: Annotated[str, Field(max_length=200)] = ""
 
 
 @router.get("/me")
@@ -42,12 +46,11 @@ def me(actor: Viewer) -> Mapping[str, str]:
 
 @router.post("/session")
 def login(sent: Login, request: Request, response: Response, services: Given) -> Mapping[str, bool]:
-    """Exchanges a token for a cookie that only the browser's requests to this server carry."""
-    value = services.sessions.open(sent.token)
+    """Exchanges a token, or a link's code, for a cookie that only the browser's requests to this server carry."""
+    value = services.sessions.follow(sent.code) if sent.code else services.sessions.open(sent.token)
     if value is None:
-        raise Unauthenticated(
-            "that token is not known, or revoked", hint="`serinus up` prints a link with a valid one."
-        )
+        what = "that link was used already, or is too old" if sent.code else "that token is not known, or revoked"
+        raise Unauthenticated(what, hint="`serinus login` prints a link that signs in once.")
     response.set_cookie(
         services.sessions.cookie,
         value,
@@ -57,6 +60,26 @@ def login(sent: Login, request: Request, response: Response, services: Given) ->
         secure=request.url.scheme == "https",
     )
     return {"ok": True}
+
+
+@router.post("/session/links", status_code=201)
+def link(services: Given, actor: Viewer) -> Mapping[str, str]:
+    """A code for `/login#code=...`, which signs a browser in as who asks: once, and within an hour."""
+    with audited(services.world, actor, "make-login-link", actor.name, ""):
+        code = services.sessions.link(actor)
+        if code is None:
+            raise Unauthenticated("that token was revoked", hint="Ask an admin for another one.")
+    return {"code": code}
+
+
+@router.post("/home/token", status_code=201)
+def reset(services: Given, owner: HomeOwner) -> Mapping[str, str]:
+    """Another token in the home's file, in place of the one before, which is revoked: for whoever owns the home, shown
+    by the home's secret on its socket. The token is not in this answer."""
+    now = services.world.clock.now()
+    with audited(services.world, owner, "reset-token", home_token.NAME, ""):
+        home_token.renew(services.home, services.world.store, owner, "the home's owner has reset it", now)
+    return {"message": f"{services.home.token} holds a new token of the role admin; the one before is revoked"}
 
 
 @router.delete("/session")

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from serinus.cli.session import Session, Yes, part
+from serinus.core.errors import Refused, Unavailable
 from serinus.core.values import Access
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the person or program; it is in the audit record.")]
@@ -61,3 +62,25 @@ def revoke(at: Session, name: Name, yes: Yes = False) -> None:
     at.out.confirm(f"Revoke the token {name}?", yes=yes)
     answer = at.client.delete(f"/v1/tokens/{part(name)}")
     at.out.json(answer) if at.out.as_json else at.out.line(answer["message"])
+
+
+def reset(at: Session, yes: Yes = False) -> None:
+    """Put a new token of the role admin into the home's file `token`, and revoke the one before: when it was lost, or
+    somebody has seen it. Needs the home's owner; it is in the audit record.
+
+    Where Serinus does not run, the next `serinus up` makes the new one.
+
+    \b
+      serinus token reset --yes
+    """
+    if at.server:
+        raise Refused("only the home's owner resets its token", hint="Run this on its machine, with --home.")
+    at.out.confirm(f"Replace the token of {at.home.path}?", yes=yes)
+    try:
+        message = at.owner_client.post("/v1/home/token", {})["message"]
+    except Unavailable:
+        if at.runs("control"):
+            raise
+        at.home.token.unlink(missing_ok=True)
+        message = "it does not run: the next `serinus up` makes a new token, and revokes the one before"
+    at.out.json({"message": message}) if at.out.as_json else at.out.line(message)

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar, cast
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, cast
 import typer
 
 from serinus.cli.session import Session
+from serinus.cli.verbs.login import link
+from serinus.core.errors import SerinusError
 
 if TYPE_CHECKING:
     from serinus.supervisor import Addresses
@@ -181,6 +184,8 @@ def up(
     )
     say = (lambda _line: None) if at.out.as_json else at.out.line
     addresses = start(at.home, options, say)
+    with contextlib.suppress(SerinusError):  # without it one signs in with a token
+        addresses = replace(addresses, login=link(Session(at.home, None, at.out)))
     _tell(at, addresses)
 
 

@@ -1,0 +1,46 @@
+"""The home's own token: an admin's, in a file that the command line and scripts of the home's owner read."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+from datetime import datetime
+
+from serinus.core.home import Home
+from serinus.core.ports import Store
+from serinus.core.values import Access, Actor
+
+NAME = "admin"  # of the token, not a secret
+
+
+def login() -> str:
+    """Of the user that owns the home, in the letters that a token's owner may have."""
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # as in a container
+        return f"uid {os.geteuid()}"
+    clean = re.sub(r"[^A-Za-z0-9.@+-]+", "-", name).strip("-.@+") or "user"
+    return f"user {clean}" if clean.casefold() in ("nobody", "serinus") else clean
+
+
+def ensure(home: Home, store: Store, actor: Actor, now: datetime) -> None:
+    """Made where there is none that is valid in the file. One of a version before owners gets the user's login."""
+    if home.token.exists() and (found := store.whose_token(home.token.read_text().strip())) is not None:
+        store.own_token(found.name, login())
+        return
+    renew(home, store, actor, "made at `serinus up`", now)
+
+
+def renew(home: Home, store: Store, actor: Actor, why: str, now: datetime) -> None:
+    """Revokes the one before, and writes another into the file, 0600. Raises OSError."""
+    if any(token["name"] == NAME and token["revoked_at"] is None for token in store.tokens()):
+        store.revoke_token(NAME, now)
+    secret = store.issue_token(NAME, Access.ADMIN, now, owner=login())
+    temporary = home.token.with_suffix(".new")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secret)
+    temporary.replace(home.token)
+    details = {"access": Access.ADMIN.value, "for": login()}
+    store.audit(actor, "issue-token", NAME, why, details, now)

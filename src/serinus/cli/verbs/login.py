@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from serinus.cli.session import Session
+
+
+def login(at: Session) -> None:
+    """Print a link to the status page that signs a browser in, once, within an hour.
+
+    It signs in as the token that is used: the home's own, or SERINUS_TOKEN.
+
+    \b
+      serinus login
+    """
+    address = link(at)
+    at.out.json({"login": address}) if at.out.as_json else at.out.line(address)
+
+
+def link(at: Session) -> str:
+    """A new one."""
+    code = at.client.post("/v1/session/links", {})["code"]
+    # In the fragment, which browsers do not send: the code reaches no log on the way.
+    return f"{at.client.base}/login#code={code}"
