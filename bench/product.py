@@ -55,7 +55,7 @@ class Installation:
             everywhere = ["--listen", "0.0.0.0"]  # noqa: S104 - what has keys asked for; tokens guard the API
             self.addresses = self.json("up", *(everywhere if self._keys else []), *self._up)
             if self._keys:
-                self.key = self.json("token", "create", "bench", "--plane", "data")["token"]
+                self.key = self.json("key", "create", "bench")["key"]
         except DidNotStart:
             self.__exit__()
             raise

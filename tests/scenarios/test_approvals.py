@@ -253,6 +253,17 @@ def test_an_alias_is_nobodys_proposal_and_anybody_with_the_role_approves_it(held
     assert held.phase is Phase.CANARY
 
 
+def test_who_asked_for_a_version_before_does_not_approve_it_as_nobodys(held: Lab) -> None:
+    held.register("7")
+    ask(held, "7")
+    held.desk.order(MODEL, "abort", actor=ANNA)
+    held.run(30, until=lambda: held.phase.ended)
+    ask(held, "7", actor=Actor("nobody", Access.DEPLOY, "alias"), why="the alias challenger was set")
+    with pytest.raises(Refused, match=r"by anna-ci \(anna@bank\): who approves is somebody else"):
+        held.desk.order(MODEL, "approve", actor=ANNA_APPROVES)
+    held.desk.order(MODEL, "approve", actor=BERT)
+
+
 def test_an_alias_of_somebody_whom_the_registry_names_is_not_theirs_to_approve(held: Lab) -> None:
     held.register("7")
     held.desk.deploy_by_alias(MODEL, "7", "anna@bank")

@@ -32,7 +32,7 @@ A verb that cannot be undone asks on a terminal, is answered by `--yes`, and ref
 | `SERINUS_HOME` | like `--home` |
 | `SERINUS_SERVER` | like `--server` |
 | `SERINUS_TOKEN` | the token to use; without it the home's own is used, and only for the home's own server |
-| `SERINUS_API_KEY` | the key that Envoy asks callers for, where it listens beyond loopback |
+| `SERINUS_API_KEY` | the key of a caller of models, where Envoy asks for one |
 """
 
 

@@ -210,9 +210,22 @@ class Desk:
             raise Refused(f"{rollout.id} has ended: {rollout.status.phase.value}. {rollout.status.reason}")
         order = Order(kind, actor, why, self._world.clock.now())
         _check_order(rollout, order)
+        if kind == "approve" and rollout.actor.is_nobody:
+            self._check_nobodys(rollout, actor)
         self._world.store.order(rollout.id, order)
         self._news.set()
         return f"{kind} of {rollout.id} ({rollout.model}@{rollout.version}) is ordered"
+
+    def _check_nobodys(self, rollout: Rollout, actor: Actor) -> None:
+        """Whoever has asked for that version before may have set the alias, too."""
+        for before in self._world.store.rollouts(rollout.model, limit=HISTORY):
+            asked = before.kind is Kind.DEPLOY and before.version == rollout.version
+            if asked and not before.actor.is_nobody and actor.may_be(before.actor):
+                raise Refused(
+                    f"{rollout.id} was asked for by an alias, and its version in {before.id} by {before.actor.shown}: "
+                    "who approves is somebody else",
+                    hint="Ask somebody who holds the role approve and has not asked for it.",
+                )
 
     # --- rollback ----------------------------------------------------------------------------------------
 

@@ -34,7 +34,8 @@ def abort(at: Session, rollout: Rollout, reason: Why = "", yes: Yes = False) -> 
 
 
 def approve(at: Session, rollout: Rollout, reason: Why = "") -> None:
-    """Let a rollout that waits for an approval begin its canary. Who approves is not who asked.
+    """Let a rollout that waits for an approval begin its canary. Who approves is not who asked:
+    another owner's token is needed, with the role approve.
 
     \b
       serinus approve card-fraud-r12

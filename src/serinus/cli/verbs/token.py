@@ -19,6 +19,7 @@ def create(
         str,
         typer.Option(metavar="NAME", show_default=False, help="The person or service that it is for. At first: NAME."),
     ] = "",
+    plane: Annotated[str, typer.Option(hidden=True, help="`data`: as `serinus key create`.")] = "control",
 ) -> None:
     """Make a token. It is shown once; only its hash is kept.
 
@@ -29,7 +30,8 @@ def create(
       serinus token create ci --access deploy --owner anna@bank
       serinus token create laptop --access approve --owner anna@bank
     """
-    made = at.client.post("/v1/tokens", {"name": name, "access": access.value, "owner": owner})
+    wanted = {"name": name, "access": access.value, "owner": owner, "plane": plane}
+    made = at.client.post("/v1/tokens", wanted)
     if at.out.as_json:
         at.out.json(made)
         return
