@@ -113,6 +113,8 @@ class FakeRegistry:
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
     alias: dict[str, dict[str, str]] = field(default_factory=dict)
     away: bool = False
+    setters: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(alias, version) -> who has set it."""
 
     def register(self, version: str, behaviour: Behaviour) -> None:
         self.behaviours[version] = behaviour
@@ -144,6 +146,9 @@ class FakeRegistry:
     def aliases(self) -> Mapping[str, Mapping[str, str]]:
         self._answer()
         return {model: dict(found) for model, found in self.alias.items()}
+
+    def who_set(self, model: str, alias: str, version: str) -> str:
+        return self.setters.get((alias, version), "")
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
         self._answer()
@@ -648,6 +653,7 @@ READS = frozenset(
         "read",
         "live",
         "find",
+        "who_set",
         "run_file",
         "counts",
         "traffic",

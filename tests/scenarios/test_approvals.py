@@ -266,7 +266,8 @@ def test_who_asked_for_a_version_before_does_not_approve_it_as_nobodys(held: Lab
 
 def test_an_alias_of_somebody_whom_the_registry_names_is_not_theirs_to_approve(held: Lab) -> None:
     held.register("7")
-    held.desk.deploy_by_alias(MODEL, "7", "anna@bank")
+    held.registry.setters["challenger", "7"] = "anna@bank"
+    held.registry.alias[MODEL]["challenger"] = "7"
     held.run(300, until=lambda: held.phase is Phase.APPROVAL)
     assert held.rollout.actor.shown == "anna@bank"
     with pytest.raises(Refused, match="somebody else"):

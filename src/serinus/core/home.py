@@ -137,6 +137,11 @@ class Home:
         return self.path / "mlflow.env"
 
     @property
+    def mlflow_proposals(self) -> Path:
+        """Who has set which alias at the bundled MLflow."""
+        return self.mlflow / "proposals.json"
+
+    @property
     def directories(self) -> tuple[Path, ...]:
         """What must be there, 0700, before anything starts."""
         return (

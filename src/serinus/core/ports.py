@@ -64,6 +64,10 @@ class Registry(Protocol):
         """Every model -> alias -> version. One cheap call: it is polled."""
         ...
 
+    def who_set(self, model: str, alias: str, version: str) -> str:
+        """Owner of the token by which the alias was set to this version; empty where the registry does not know."""
+        ...
+
     def set_alias(self, model: str, alias: str, version: str) -> None: ...
 
     def drop_alias(self, model: str, alias: str) -> None:

@@ -4,7 +4,7 @@
 engine makes it so, and a rollback is nothing more than a status whose routing has the old champion in it.
 """
 
-from serinus.delivery.aliases import AliasReading, read_aliases
+from serinus.delivery.aliases import CHALLENGER, AliasReading, read_aliases
 from serinus.delivery.history import champion_before, champions, rolled_back_from, why_never_champion
 from serinus.delivery.transitions import (
     TRANSITIONS,
@@ -20,6 +20,7 @@ from serinus.delivery.transitions import (
 from serinus.delivery.world import after_abort, after_promotion, routing_of, split_token, steady_token, step_watch
 
 __all__ = [
+    "CHALLENGER",
     "TRANSITIONS",
     "AliasReading",
     "Built",

@@ -16,7 +16,7 @@ from serinus.core.errors import InvalidInput, NotFound, Refused
 from serinus.core.names import checked
 from serinus.core.rollout import Kind, ModelState, Order, Phase, Plan, Policy, Rollout, Status
 from serinus.core.values import Access, Actor, Event, Release, VersionRef
-from serinus.delivery import champion_before, champions, may_approve, rolled_back_from, why_never_champion
+from serinus.delivery import CHALLENGER, champion_before, champions, may_approve, rolled_back_from, why_never_champion
 from serinus.engine.distrust import distrusted, shortcut_of
 from serinus.engine.facts import by_alias, facts_of
 from serinus.engine.happenings import event_of
@@ -189,12 +189,13 @@ class Desk:
         keep_policy(self._world.store, model, policy)
         self._world.store.emit([Event(now, model, None, "policy-changed", text)])
 
-    def deploy_by_alias(self, model: str, version: str, by: str = "") -> None:
-        """`challenger` was set in the registry: a proposal, of the person `by` that the registry names, else nobody's.
+    def deploy_by_alias(self, model: str, version: str) -> None:
+        """`challenger` was set in the registry: a proposal of the person whom the registry names, else nobody's.
         Nothing happens where that version is in flight already."""
         in_flight = self._in_flight(model)
         if in_flight is not None and in_flight.version == version:
             return
+        by = self._world.registry.who_set(model, CHALLENGER, version)
         actor = Actor(name=by or NOBODY, access=Access.DEPLOY, origin="alias", owner=by)
         self._world.store.audit(
             actor, "deploy", f"{model}@{version}", "the alias challenger was set", {}, self._world.clock.now()

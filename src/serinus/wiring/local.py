@@ -52,7 +52,11 @@ def build_local(home: Home, settings: Settings, router: EnvoyRouter | None = Non
     zygotes = TrialZygotes(home)
     return World(
         registry=MlflowRegistry(
-            settings.registry, home.artifacts, indexes=settings.indexes, bundled=settings.mlflow_uri is None
+            settings.registry,
+            home.artifacts,
+            indexes=settings.indexes,
+            bundled=settings.mlflow_uri is None,
+            proposals=home.mlflow_proposals if settings.mlflow_uri is None else None,
         ),
         environments=UvEnvironments(home.environments, interpreters=interpreters, indexes=settings.indexes),
         compiler=OnnxCompiler(

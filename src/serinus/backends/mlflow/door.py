@@ -11,8 +11,9 @@ from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from serinus.backends.mlflow import routes
-from serinus.backends.mlflow.people import People
+from serinus.backends.mlflow import proposals, routes
+from serinus.backends.mlflow.people import People, Person
+from serinus.backends.mlflow.proposals import Proposals
 from serinus.core.errors import Unavailable
 
 Message = MutableMapping[str, Any]
@@ -29,35 +30,54 @@ _OPEN = "/health"
 class Door:
     """An ASGI application around `app`, for HTTP alone."""
 
-    def __init__(self, app: App, people: People) -> None:
+    def __init__(self, app: App, people: People, proposals: Proposals) -> None:
         self._app = app
         self._people = people
+        self._proposals = proposals
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] == _OPEN):
             await self._app(scope, receive, send)
         elif scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
-        elif refusal := await self._refusal(scope):
-            await _refuse(refusal, send)
         else:
-            await self._app(scope, receive, send)
+            await self._let_in(scope, receive, send)
 
-    async def _refusal(self, scope: Message) -> Refusal | None:
+    async def _let_in(self, scope: Message, receive: Receive, send: Send) -> None:
         try:
             person = await self._people.who(_values(scope, b"authorization"))
         except Unavailable as error:
-            return HTTPStatus.SERVICE_UNAVAILABLE, "TEMPORARILY_UNAVAILABLE", str(error)
-        if person is None:
-            return HTTPStatus.UNAUTHORIZED, "UNAUTHENTICATED", _UNKNOWN
-        if not _of_this_server(scope):
-            return HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", "A page of another origin may not ask this MLflow server."
-        if not routes.is_known(scope["path"]):
-            return HTTPStatus.NOT_FOUND, "ENDPOINT_NOT_FOUND", "The MLflow server of Serinus does not have this."
-        if not person.writes and not routes.only_reads(scope["method"], scope["path"]):
-            words = f"The token {person.name} has the role view; changing something in MLflow needs deploy."
-            return HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", words
+            await _refuse((HTTPStatus.SERVICE_UNAVAILABLE, "TEMPORARILY_UNAVAILABLE", str(error)), send)
+            return
+        refusal = _refusal(scope, person)
+        if person is not None and refusal is None and proposals.sets_alias(scope["method"], scope["path"]):
+            body = await _body(receive)
+            refusal, receive = self._noted(body, person), _again(body, receive)
+        if refusal is not None:
+            await _refuse(refusal, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _noted(self, body: bytes, person: Person) -> Refusal | None:
+        """Who sets an alias, for the engine, to which it is their proposal."""
+        try:
+            self._proposals.note(proposals.read(body), person.owner)
+        except ValueError:
+            return HTTPStatus.BAD_REQUEST, "INVALID_PARAMETER_VALUE", "This sets no alias of a version of a model."
         return None
+
+
+def _refusal(scope: Message, person: Person | None) -> Refusal | None:
+    if person is None:
+        return HTTPStatus.UNAUTHORIZED, "UNAUTHENTICATED", _UNKNOWN
+    if not _of_this_server(scope):
+        return HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", "A page of another origin may not ask this MLflow server."
+    if not routes.is_known(scope["path"]):
+        return HTTPStatus.NOT_FOUND, "ENDPOINT_NOT_FOUND", "The MLflow server of Serinus does not have this."
+    if not person.writes and not routes.only_reads(scope["method"], scope["path"]):
+        words = f"The token {person.name} has the role view; changing something in MLflow needs deploy."
+        return HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", words
+    return None
 
 
 _UNKNOWN = (
@@ -75,6 +95,30 @@ def _of_this_server(scope: Message) -> bool:
     of every port of this machine, which other users may have."""
     host = b"".join(_values(scope, b"host")[:1])
     return all(origin == b"http://" + host for origin in _values(scope, b"origin"))
+
+
+async def _body(receive: Receive) -> bytes:
+    """Of a short request; of one that is too long as much as shows that."""
+    body, more = b"", True
+    while more and len(body) <= proposals.MOST_BYTES:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message["type"] == "http.request" and message.get("more_body", False)
+    return body if len(body) <= proposals.MOST_BYTES else b""
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """For MLflow, which has not seen the body that was read here."""
+    told = False
+
+    async def again() -> Message:
+        nonlocal told
+        if told:
+            return await receive()
+        told = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
 
 
 async def _refuse(refusal: Refusal, send: Send) -> None:

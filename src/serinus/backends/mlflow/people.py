@@ -29,6 +29,8 @@ class Person:
     name: str
     writes: bool
     """Whether they may change anything, or only read."""
+    owner: str = ""
+    """Of the token; empty for the password, which all have who may read the home's file."""
 
 
 class People:
@@ -78,7 +80,8 @@ class People:
             if answer.status_code in (401, 403):
                 return None
             told = answer.raise_for_status().json()
-            return Person(str(told["name"]), writes=Access(told["access"]) is not Access.VIEW)
+            writes = Access(told["access"]) is not Access.VIEW
+            return Person(str(told["name"]), writes, str(told["owner"]))
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise Unavailable(
                 f"The control process does not say whose token this is ({type(error).__name__}).",

@@ -15,6 +15,7 @@ from serinus.backends.mlflow import client as mlflow_client
 from serinus.backends.mlflow import places
 from serinus.backends.mlflow.cache import ArtifactCache
 from serinus.backends.mlflow.places import Places
+from serinus.backends.mlflow.proposals import Proposals
 from serinus.core.errors import InvalidInput, NotFound, Refused, Unbuildable
 from serinus.core.values import Artifact, VersionRef
 
@@ -30,8 +31,18 @@ class MlflowRegistry:
     may name. `bundled`: it is the server of Serinus, and files are taken from nowhere else.
     """
 
-    def __init__(self, uri: str, cache: Path, *, indexes: Collection[str] = (), bundled: bool = False) -> None:
+    def __init__(
+        self,
+        uri: str,
+        cache: Path,
+        *,
+        indexes: Collection[str] = (),
+        bundled: bool = False,
+        proposals: Path | None = None,
+    ) -> None:
+        """`proposals`: where the bundled server notes who has set an alias."""
         self._uri = uri
+        self._proposals = Proposals(proposals) if proposals else None
         self._places = Places.of(uri, bundled=bundled)
         self._cache = ArtifactCache(cache, indexes)
         self._run_files = cache / ".runs"
@@ -65,6 +76,9 @@ class MlflowRegistry:
         return {
             model.name: {alias: str(version) for alias, version in model.aliases.items()} for model in self._models()
         }
+
+    def who_set(self, model: str, alias: str, version: str) -> str:
+        return self._proposals.who(model, alias, version) if self._proposals else ""
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
         with self._client() as client:

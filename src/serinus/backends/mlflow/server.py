@@ -17,6 +17,7 @@ from pathlib import Path
 from serinus.backends.mlflow import own_files
 from serinus.backends.mlflow.door import Door
 from serinus.backends.mlflow.people import People
+from serinus.backends.mlflow.proposals import Proposals
 from serinus.core.home import Home
 from serinus.doors import Limits, limited
 
@@ -56,11 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     password = home.mlflow_password.read_text().strip()
     if not password:  # it would let in whoever sends none
         sys.exit("MLflow has no password: `serinus down`, remove the empty mlflow-password, `serinus up`.")
-    serve(home.mlflow, options.port, People(password, home.api_socket, options.api_host))
+    serve(home, options.port, People(password, home.api_socket, options.api_host))
 
 
-def serve(directory: Path, port: int, people: People) -> None:
-    """Returns after SIGTERM. `directory` holds the database and the artifacts; the process is confined to it."""
+def serve(home: Home, port: int, people: People) -> None:
+    """Returns after SIGTERM. `Home.mlflow` holds the database and the artifacts; the process is confined to it."""
+    directory = home.mlflow
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     listener = _bound(port)
     database = f"sqlite:///{directory.resolve() / 'mlflow.db'}"
@@ -84,7 +86,7 @@ def serve(directory: Path, port: int, people: People) -> None:
     own_files.keep_artifacts_in(artifacts)
     own_files.confine_to(directory.resolve())  # after the imports, whose bytecode is kept
     config = uvicorn.Config(
-        Door(app, people),
+        Door(app, people, Proposals(home.mlflow_proposals)),
         log_level="warning",
         access_log=False,
         proxy_headers=False,
