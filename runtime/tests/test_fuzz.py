@@ -27,7 +27,7 @@ from serinus_runtime.http1 import Parser, Request
 from serinus_runtime.loading import Loaded
 from serinus_runtime.model import Model
 from serinus_runtime.payload import Table
-from serinus_runtime.records import Record
+from serinus_runtime.records import FIELDS, Record
 from serinus_runtime.responses import Response
 from serinus_runtime.signature import Column, Param, Signature, TensorSpec, signature_of
 
@@ -378,9 +378,11 @@ def weighing(model: type[Model], records: list[Record]) -> Application:
 
 def kept(records: list[Record]) -> list[Any]:
     """But for the times. Rows may be kept as their JSON text, and their columns in any order."""
-    *fields, columns, rows = records.pop()
+    fields = dict(zip(FIELDS, records.pop(), strict=True))
+    columns, rows = fields.pop("columns"), fields.pop("inputs")
     rows = json.loads(rows) if isinstance(rows, bytes) else rows or []
-    return [*fields[1:6], *fields[7:], [dict(zip(columns, row, strict=True)) for row in rows]]
+    own = [value for name, value in fields.items() if name not in ("t", "ms")]
+    return [*own, [dict(zip(columns, row, strict=True)) for row in rows]]
 
 
 LONG_RECORDS: list[Record] = []

@@ -21,7 +21,7 @@ def record(number: int, **changed: Any) -> Record:
     values: dict[str, Any] = {
         "t": 1.5, "id": str(number), "entity": None, "role": "canary", "split": "s1", "status": 200, "ms": 1.23456,
         "rows": 1, "scores": [0.5], "answers": None, "fallback": False, "error": None, "cached": False,
-        "columns": ("a", "b"), "inputs": [[1.5, "x"]],
+        "columns": ("a", "b"), "inputs": [[1.5, "x"]], "prediction": f"own-{number}", "caller": None,
     }  # fmt: skip
     return tuple({**values, **changed}.values())
 
@@ -166,6 +166,7 @@ def test_a_batch_has_one_array_a_field_and_each_header_once() -> None:
     assert content["columns"] == [0, 1, None]
     assert content["inputs"] == ['[[1.5,"x"]]', '[["é"]]', None]
     assert content["id"] == ["1", "2", "3"]
+    assert content["prediction"] == ["own-1", "own-2", "own-3"]
     assert content["ms"] == [1.235] * 3
     assert (content["fallback"], content["cached"]) == ([0, 1, 0], [0, 0, 1])
     assert content["answers"] == [None, [0.1], None]

@@ -23,7 +23,6 @@ def as_runtime(record: dict[str, Any]) -> tuple[Any, ...]:
         "prediction": f"own-{record['id']}",
         "caller": "payments",
         **record,
-        "id": record["id"].encode(),
         "columns": tuple(record["columns"]),
     }
     return tuple(known[name] for name in FIELDS)
