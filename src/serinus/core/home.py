@@ -39,6 +39,21 @@ class Home:
         return self.path / "token"
 
     @property
+    def tls(self) -> Path:
+        """The certificate that is served, with its key."""
+        return self.path / "tls"
+
+    @property
+    def tls_server(self) -> Path:
+        """Key and certificates, PEM, 0600."""
+        return self.tls / "server.pem"
+
+    @property
+    def tls_callers(self) -> Path:
+        """Who vouches for callers of models, PEM. Absent: callers need no certificate."""
+        return self.tls / "callers.pem"
+
+    @property
     def store(self) -> Path:
         return self.path / "store.db"
 
@@ -158,4 +173,5 @@ class Home:
             self.host,
             self.scratch,
             self.mlflow,
+            self.tls,
         )

@@ -11,10 +11,11 @@ not depend on it.
     state          the records in run/                  process     the supervisor's own process
     settings       what was chosen at `up`; ports       lifecycle   `up` and `down`; checks: does it answer
     directories    the home on disk and its locks       logs        one a process, kept small
+    tls            what is kept of certificates         certificates  reads the operator's files
 """
 
-from serinus.supervisor.lifecycle import Addresses, down, up
+from serinus.supervisor.lifecycle import Addresses, down, edge_warnings, up
 from serinus.supervisor.settings import Options
 from serinus.supervisor.state import processes
 
-__all__ = ["Addresses", "Options", "down", "processes", "up"]
+__all__ = ["Addresses", "Options", "down", "edge_warnings", "processes", "up"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +12,7 @@ from pathlib import Path
 import httpx
 
 from serinus.core.home import Home
+from serinus.supervisor import tls
 from serinus.supervisor.settings import Settings
 
 
@@ -24,17 +26,32 @@ class Check:
 
 def local_checks(home: Home, settings: Settings) -> Sequence[Check]:
     """Of everything that runs on this machine."""
-    client = httpx.Client(timeout=2, trust_env=False)
+    context = tls.own_context(home) if settings.tls_files else None
+    client = httpx.Client(timeout=2, trust_env=False, verify=context or True)
     found = [
         Check("holder", "socket holder", partial(_accepts, home.holder_socket, socket.SOCK_SEQPACKET)),
         Check("host", "model host", partial(_accepts, home.host_socket)),
         Check("collector", "prediction log", partial(_accepts, home.log_socket)),
-        Check("envoy", "envoy", partial(_ok, client, f"{settings.url('envoy')}/v2/health/live")),
+        Check("envoy", "envoy", partial(_envoy_answers, client, settings, context)),
         Check("control", "api", partial(_api_answers, client, home, settings)),
     ]
     if settings.mlflow_uri is None:
         found.append(Check("mlflow", "mlflow", partial(_mlflow_answers, client, settings)))
     return found
+
+
+def _envoy_answers(client: httpx.Client, settings: Settings, context: ssl.SSLContext | None) -> bool:
+    """Where callers need a certificate, which we have none of, as far as it shows its own."""
+    if context is None or settings.client_ca is None:
+        return _ok(client, f"{settings.url('envoy')}/v2/health/live")
+    try:
+        with (
+            socket.create_connection((settings.listen, settings.ports["envoy"]), timeout=2) as connection,
+            context.wrap_socket(connection),
+        ):
+            return True
+    except OSError:
+        return False
 
 
 def _api_answers(client: httpx.Client, home: Home, settings: Settings) -> bool:

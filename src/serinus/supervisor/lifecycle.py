@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from serinus_runtime.landlock import abi
@@ -17,7 +18,7 @@ from serinus_runtime.landlock import abi
 from serinus.core.errors import Refused, SerinusError, Unavailable
 from serinus.core.home import Home
 from serinus.core.redaction import shown
-from serinus.supervisor import directories, kernel, logs, ports, registry, state
+from serinus.supervisor import directories, kernel, logs, ports, registry, state, tls
 from serinus.supervisor import settings as chosen
 from serinus.supervisor.checks import Check, local_checks, registry_trouble
 from serinus.supervisor.keeper import Keeper
@@ -127,6 +128,8 @@ def _start(home: Home, options: Options, say: Say, launch: Launch) -> Addresses:
         settings = ports.assigned(options.applied_to(found or Settings()), options.ports)
     _check_confinement(settings)
     registry.credentials(home, settings)  # refused before anything starts
+    if not running:
+        _secure(home, settings)
     if settings != found:
         chosen.save(home, settings)
     registry.write(home, settings)
@@ -182,6 +185,21 @@ def _check_confinement(settings: Settings) -> None:
             "this kernel has no Landlock, so a model's code could read the tokens and write the store",
             hint="Use Linux 5.13 or newer with Landlock on, or accept that: `serinus up --unconfined`.",
         )
+
+
+def _secure(home: Home, settings: Settings) -> None:
+    """Takes in the certificate, before anything else is changed. Raises Refused, InvalidInput."""
+    if settings.in_the_clear and not settings.insecure:
+        raise Refused(
+            f"{settings.listen} is not loopback, and without TLS tokens, API keys and rows could be read on their way",
+            hint="Give --tls-cert FILE and --tls-key FILE, or accept that: `serinus up --insecure`.",
+        )
+    if settings.tls_files is None:
+        tls.forget(home)
+    else:
+        from serinus.supervisor import certificates  # a library that most homes do without
+
+        tls.keep(home, certificates.read(settings.tls_files, datetime.now(UTC)))
 
 
 def _start_supervisor(home: Home, launch: Launch) -> subprocess.Popen[bytes]:
@@ -253,19 +271,34 @@ def _reason(home: Home, check: Check) -> str:
 
 
 def _addresses(home: Home, settings: Settings, warnings: Sequence[str], *, already_running: bool = False) -> Addresses:
-    api = settings.url("api")
+    api = settings.public_url("api")
     trouble = registry_trouble(settings)
     return Addresses(
         home=home.path,
         api=api,
-        envoy=settings.url("envoy"),
+        envoy=settings.public_url("envoy"),
         mlflow=shown(settings.registry),
         mlflow_env=home.mlflow_env,
         login=f"{api}/login",
         limits=settings.limits,
         already_running=already_running,
-        warnings=(*warnings, *([trouble] if trouble else []), *_limits_of_confinement(settings)),
+        warnings=(
+            *warnings,
+            *([trouble] if trouble else []),
+            *_limits_of_confinement(settings),
+            *edge_warnings(settings),
+        ),
     )
+
+
+def edge_warnings(settings: Settings) -> Sequence[str]:
+    """What whoever chose the settings accepted, in words."""
+    if settings.in_the_clear:
+        return (
+            f"{settings.listen} is served without TLS: tokens, API keys and rows can be read and changed on their way; "
+            "`serinus up --tls-cert FILE --tls-key FILE` encrypts them",
+        )
+    return ()
 
 
 def _limits_of_confinement(settings: Settings) -> Sequence[str]:

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from serinus.core.errors import InvalidInput, Refused
 from serinus.core.home import FORMAT, Home
 from serinus.core.redaction import shown, without_credentials
+from serinus.supervisor.tls import Files
 
 Keys = Literal["required", "made", "none"]
 
@@ -24,7 +25,14 @@ Keys = Literal["required", "made", "none"]
 class Settings:
     ports: Mapping[str, int] = field(default_factory=dict)
     listen: str = "127.0.0.1"
-    """Where Envoy and the API listen; anything but loopback wants a key of callers of models."""
+    """Where Envoy and the API listen; anything but loopback wants a key of callers of models, and TLS."""
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    """Of both planes. None: plain HTTP."""
+    client_ca: str | None = None
+    """Who vouches for callers of models. None: they need no certificate."""
+    insecure: bool = False
+    """Whether plain HTTP beyond loopback was asked for in so many words."""
     keys: Keys = "made"
     """Of callers of models, on loopback: `required`, asked for once one was `made`, or `none`."""
     mlflow_uri: str | None = None
@@ -70,10 +78,28 @@ class Settings:
         """Whether callers of models need a key."""
         return self.keys if self.loopback else "required"
 
+    @property
+    def tls_files(self) -> Files | None:
+        if self.tls_cert is None or self.tls_key is None:
+            return None
+        return Files(Path(self.tls_cert), Path(self.tls_key), Path(self.client_ca) if self.client_ca else None)
+
+    @property
+    def in_the_clear(self) -> bool:
+        """Whether others may read what is sent on its way."""
+        return not self.loopback and self.tls_files is None
+
     def url(self, port: str) -> str:
-        """Of what listens on `listen`: `api` or `envoy`."""
-        host = f"[{self.listen}]" if ":" in self.listen else self.listen
-        return f"http://{host}:{self.ports[port]}"
+        """Of what listens on `listen`: `api` or `envoy`; for this machine's own processes."""
+        return self._url(self.listen, port)
+
+    def public_url(self, port: str) -> str:
+        """The same for others, who compare the name with the certificate's."""
+        return self._url(self.allowed_hosts[0] if self.tls_files and self.allowed_hosts else self.listen, port)
+
+    def _url(self, name: str, port: str) -> str:
+        host = f"[{name}]" if ":" in name else name
+        return f"{'https' if self.tls_files else 'http'}://{host}:{self.ports[port]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +109,11 @@ class Options:
     ports: Mapping[str, int] = field(default_factory=dict)
     listen: str | None = None
     keys: Keys | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    client_ca: str | None = None
+    insecure: bool = False
+    """Plain HTTP from now on, also beyond loopback."""
     mlflow_uri: str | None = None
     mlflow_credentials: str | None = None
     envoy_binary: str | None = None
@@ -111,7 +142,7 @@ class Options:
                     hint="Give it as uv takes it, such as https://packages.example.org/simple.",
                 )
         wanted = replace(
-            settings,
+            self._edge(settings),
             listen=_address(self.listen) if self.listen else settings.listen,
             keys=self.keys or settings.keys,
             mlflow_uri=self.mlflow_uri or settings.mlflow_uri,
@@ -135,6 +166,26 @@ class Options:
             )
         return wanted
 
+    def _edge(self, settings: Settings) -> Settings:
+        """With TLS, or without it, as it was chosen last."""
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, lacking = ("--tls-cert", "--tls-key") if self.tls_cert else ("--tls-key", "--tls-cert")
+            raise InvalidInput(f"{given} needs {lacking} beside it", hint="Both are PEM files.")
+        if self.insecure and (self.tls_cert or self.client_ca):
+            raise InvalidInput(
+                "--insecure is plain HTTP, for which there is no certificate", hint="Choose one of them."
+            )
+        if self.insecure:
+            return replace(settings, tls_cert=None, tls_key=None, client_ca=None, insecure=True)
+        if self.tls_cert and self.tls_key:
+            settings = replace(settings, tls_cert=_absolute(self.tls_cert), tls_key=_absolute(self.tls_key))
+            settings = replace(settings, insecure=False)
+        if self.client_ca:
+            if settings.tls_cert is None:
+                raise InvalidInput("--client-ca needs TLS", hint="Give --tls-cert FILE and --tls-key FILE as well.")
+            settings = replace(settings, client_ca=_absolute(self.client_ca))
+        return settings
+
     def ignored_by(self, settings: Settings) -> Sequence[str]:
         """In words, what is wanted otherwise than `settings` have it."""
         wanted = self.applied_to(settings)
@@ -145,6 +196,10 @@ class Options:
 _WORDS = {
     "listen": "address to listen on",
     "keys": "keys of callers",
+    "tls_cert": "TLS certificate",
+    "tls_key": "key of the TLS certificate",
+    "client_ca": "authority of callers' certificates",
+    "insecure": "plain HTTP beyond loopback",
     "mlflow_uri": "MLflow server",
     "mlflow_credentials": "credentials for MLflow",
     "envoy_binary": "Envoy binary",
@@ -157,6 +212,11 @@ _WORDS = {
     "busiest": "number of models that never sleep",
     "recheck": "processor time for rechecking answers",
 }
+
+
+def _absolute(path: str) -> str:
+    """Not resolved: a renewal may turn a link."""
+    return str(Path(path).absolute())
 
 
 def _address(listen: str) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from serinus.api import create_app, home_token
 from serinus.api.local import checking_peers, listening
+from serinus.api.server import Server
 from serinus.backends.host import confinement
 from serinus.core.errors import SerinusError
 from serinus.core.home import Home
@@ -18,9 +20,12 @@ from serinus.core.text import configure_logging
 from serinus.doors import limited
 from serinus.engine import ENGINE, Desk, Engine, Rechecker, Report, World
 from serinus.engine.rechecking import SHARE
-from serinus.supervisor import processes, registry
+from serinus.supervisor import edge_warnings, processes, registry, tls
 from serinus.supervisor.settings import Settings
 from serinus.wiring.local import build_crowding, build_local, build_rescorer, build_router
+
+if TYPE_CHECKING:
+    from serinus.wiring.renewal import Renewal
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +35,8 @@ def run_control(home: Home, settings: Settings) -> int:
     configure_logging("%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     registry.put_into_environment(home, settings)  # where MLflow's client reads its credentials
+    context = tls.ServerContext(home) if settings.tls_files else None
+    renewal = _renewal(home, settings, context)
     router = build_router(home)
     world = build_local(home, settings, router)
     home_token.ensure(home, world.store, ENGINE, world.clock.now())
@@ -41,11 +48,11 @@ def run_control(home: Home, settings: Settings) -> int:
         trouble=lambda: dict(engine.trouble),
         processes=lambda: processes(home),
         addresses={
-            "api": settings.url("api"),
-            "envoy": settings.url("envoy"),
+            "api": settings.public_url("api"),
+            "envoy": settings.public_url("envoy"),
             "mlflow": shown(settings.registry),
         },
-        warnings=lambda: _warnings(home, settings),
+        warnings=lambda: [*_warnings(home, settings), *(renewal.warnings() if renewal else ())],
         registry_answers=lambda: engine.registry_answers,
         confinement=confinement.level(home),
     )
@@ -62,6 +69,8 @@ def run_control(home: Home, settings: Settings) -> int:
     loop.start()
     rechecker = Rechecker(world, build_rescorer(home), SHARE if settings.recheck is None else settings.recheck)
     threading.Thread(target=rechecker.run, args=(stop,), name="recheck", daemon=True).start()
+    if renewal is not None:
+        threading.Thread(target=renewal.run, args=(stop,), name="renewal", daemon=True).start()
     threading.Thread(target=_prepare_to_compile, args=(world,), name="compiled-environment", daemon=True).start()
     threading.Thread(target=build_crowding(home).run, args=(stop,), name="crowding", daemon=True).start()
     port = settings.ports["api"]
@@ -70,12 +79,20 @@ def run_control(home: Home, settings: Settings) -> int:
     config.timeout_graceful_shutdown = 2  # an open page holds its event stream for ever
     try:
         with listening(home.api_socket) as local:
-            uvicorn.Server(checking_peers(limited(config))).run(sockets=[config.bind_socket(), local])
+            Server(checking_peers(limited(config)), config.bind_socket(), local, context.context if context else None).run()
     finally:
         stop.set()
         news.set()
         loop.join(timeout=10)
     return 0
+
+
+def _renewal(home: Home, settings: Settings, context: tls.ServerContext | None) -> Renewal | None:
+    if settings.tls_files is None or context is None:
+        return None
+    from serinus.wiring.renewal import Renewal  # a library that most homes do without
+
+    return Renewal(home, settings.tls_files, context)
 
 
 def _prepare_to_compile(world: World) -> None:
@@ -95,7 +112,7 @@ def _allowed_hosts(settings: Settings) -> Sequence[str]:
 
 
 def _warnings(home: Home, settings: Settings) -> Sequence[str]:
-    found = []
+    found = list(edge_warnings(settings))
     if not settings.confined:
         found.append("models are not confined on this machine: their code can read and write all that Serinus can")
     if not any(p["name"] == "supervisor" and p["state"] == "running" for p in processes(home)):

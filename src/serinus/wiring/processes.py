@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from serinus.backends.envoy import admin_socket, drain_command, prepare
+from serinus.backends.envoy import Certificates, admin_socket, drain_command, prepare
 from serinus.backends.envoy import command as envoy_command
 from serinus.backends.host import holder_command
 from serinus.backends.mlflow import server as mlflow_server
 from serinus.core.home import Home
+from serinus.supervisor import tls
 from serinus.supervisor.keeper import ProcessSpec
 from serinus.supervisor.settings import Settings
 
@@ -24,11 +25,13 @@ not hold a request up, and yet more than taking them in needs."""
 
 def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
     """Writes what Envoy reads at its start, and answers what is to be run."""
+    material = tls.kept(home, with_callers=settings.client_ca is not None) if settings.tls_files else None
     prepare(
         home,
         port=settings.ports["envoy"],
         address=settings.listen,
         api_keys=settings.api_keys,
+        certificates=envoy_certificates(material) if material else None,
     )
     binary = Path(settings.envoy_binary) if settings.envoy_binary else None
     collector = _module("serinus.backends.delta", home, "--envoy-admin", admin_socket(home))
@@ -45,6 +48,10 @@ def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
         command = mlflow_server.command(home, settings.ports["mlflow"], urlsplit(settings.url("api")).netloc)
         found.insert(0, ProcessSpec("mlflow", command, mlflow_server.environment(), 10.0, nice=_BEHIND_PAYMENTS))
     return found
+
+
+def envoy_certificates(material: tls.Material) -> Certificates:
+    return Certificates(material.chain, material.key, material.client_ca)
 
 
 def _module(name: str, home: Home, *more: str, first: str = "") -> list[str]:

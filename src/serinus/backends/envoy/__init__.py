@@ -13,5 +13,17 @@ from serinus.backends.envoy.crowding import Crowding
 from serinus.backends.envoy.draining import drain_command
 from serinus.backends.envoy.router import EnvoyRouter
 from serinus.backends.envoy.starting import admin_socket, bootstrap, command, places, prepare
+from serinus.backends.envoy.tls import Certificates, publish
 
-__all__ = ["Crowding", "EnvoyRouter", "admin_socket", "bootstrap", "command", "drain_command", "places", "prepare"]
+__all__ = [
+    "Certificates",
+    "Crowding",
+    "EnvoyRouter",
+    "admin_socket",
+    "bootstrap",
+    "command",
+    "drain_command",
+    "places",
+    "prepare",
+    "publish",
+]

@@ -45,6 +45,12 @@ def overwrite(header: str, value: str) -> Json:
     return {"header": {"key": header, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
+def watched(home: Home, path: Path) -> Json:
+    """A ConfigSource: the file, read again whenever anything is moved into its directory."""
+    directory = {"path": str(xds_directory(home))}
+    return {"path_config_source": {"path": str(path), "watched_directory": directory}, "resource_api_version": "V3"}
+
+
 def open_to_all() -> Json:
     """A route's `typed_per_filter_config` that asks for no API key."""
     off = typed("config.route.v3.FilterConfig", disabled=True)
@@ -87,6 +93,14 @@ def clusters_file(home: Home) -> Path:
 
 def routes_file(home: Home) -> Path:
     return xds_directory(home) / "routes.json"
+
+
+def server_secret_file(home: Home) -> Path:
+    return xds_directory(home) / "server.json"
+
+
+def callers_secret_file(home: Home) -> Path:
+    return xds_directory(home) / "callers.json"
 
 
 def probes_file(home: Home) -> Path:

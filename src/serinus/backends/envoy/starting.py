@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from serinus.backends.envoy import cleaning, crowding, grpc, keys, names, xds
+from serinus.backends.envoy import cleaning, crowding, grpc, keys, names, tls, xds
 from serinus.backends.envoy.files import write
 from serinus.backends.envoy.local_replies import access_log, local_reply_config
-from serinus.backends.envoy.names import Json, typed
+from serinus.backends.envoy.names import Json, typed, watched
+from serinus.backends.envoy.tls import Certificates
 from serinus.core.errors import NotFound
 from serinus.core.home import Home
 
@@ -73,12 +74,17 @@ def prepare(
     admin_port: int | None = None,
     address: str = "127.0.0.1",
     api_keys: ApiKeys = "made",
+    certificates: Certificates | None = None,
 ) -> None:
     """Writes what Envoy reads at its start. Routings and keys that are there stay, rendered as this version does.
 
-    `api_keys`: of callers. `required`: nobody is let in without one. `made`: once one was made. `none`: never asked."""
+    `api_keys`: of callers. `required`: nobody is let in without one. `made`: once one was made. `none`: never asked.
+    `certificates`: callers use TLS; None: plain HTTP."""
     names.xds_directory(home).mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = bootstrap(home, port=port, admin_port=admin_port, address=address, api_keys=api_keys)
+    tls.publish(home, certificates)
+    if certificates is not None:
+        tls.encrypt(settings["static_resources"]["listeners"][0], home, certificates)
     write(names.bootstrap_file(home), json.dumps(settings, indent=1))
     write(names.clusters_file(home), xds.render_clusters(xds.read_clusters(names.clusters_file(home))))
     key_of = names.key_of(home)
@@ -110,7 +116,7 @@ def bootstrap(
     return {
         "node": {"id": "serinus", "cluster": "serinus"},
         "admin": {"address": admin},
-        "dynamic_resources": {"cds_config": _watched(home, names.clusters_file(home))},
+        "dynamic_resources": {"cds_config": watched(home, names.clusters_file(home))},
         "static_resources": {
             "listeners": [listener, _probe_listener(home), grpc.own_listener(names.own_socket(home), _ROUTER)],
             "clusters": [grpc.own_cluster(names.own_socket(home))],
@@ -126,11 +132,6 @@ def bootstrap(
 
 def _tcp(address: str, port: int) -> Json:
     return {"socket_address": {"address": address, "port_value": port}}
-
-
-def _watched(home: Home, path: Path) -> Json:
-    directory = {"path": str(names.xds_directory(home))}
-    return {"path_config_source": {"path": str(path), "watched_directory": directory}, "resource_api_version": "V3"}
 
 
 def _limit_of_callers() -> Json:
@@ -157,7 +158,7 @@ def _listener(name: str, address: Json, manager: Json) -> Json:
 def _connection_manager(home: Home, api_keys: ApiKeys) -> Json:
     return _manager(
         stat_prefix=names.STAT_PREFIX,
-        rds={"route_config_name": names.ROUTES, "config_source": _watched(home, names.routes_file(home))},
+        rds={"route_config_name": names.ROUTES, "config_source": watched(home, names.routes_file(home))},
         http_filters=_filters(api_keys),
         access_log=[access_log(names.local_answers_file(home))],
         **_EDGE,
@@ -169,7 +170,7 @@ def _probe_listener(home: Home) -> Json:
     of routes, but of a table of its own, and nothing that Envoy answers there is counted."""
     manager = _manager(
         stat_prefix=names.PROBES,
-        rds={"route_config_name": names.PROBES, "config_source": _watched(home, names.probes_file(home))},
+        rds={"route_config_name": names.PROBES, "config_source": watched(home, names.probes_file(home))},
         http_filters=_filters("none"),
         **{**_EDGE, "use_remote_address": False},  # there is no address
     )

@@ -63,7 +63,7 @@ class Routes:
 
 def render_clusters(endpoints: Mapping[str, str]) -> str:
     """Release -> Unix socket, as a discovery response."""
-    return _response([_cluster(release, endpoints[release]) for release in sorted(endpoints)])
+    return response([_cluster(release, endpoints[release]) for release in sorted(endpoints)])
 
 
 def read_clusters(path: Path) -> dict[str, str]:
@@ -102,7 +102,7 @@ def render_routes(routes: Routes, key_of: KeyOf) -> str:
     configuration = _configuration(ROUTES, _table(routings, key_of))
     if routes.callers or routes.keys_asked:
         configuration["typed_per_filter_config"] = keys.asking(routes.callers)
-    return _response([configuration])
+    return response([configuration])
 
 
 def render_probes(probes: Mapping[str, Routing], key_of: KeyOf) -> str:
@@ -111,7 +111,7 @@ def render_probes(probes: Mapping[str, Routing], key_of: KeyOf) -> str:
     routes = [model_routes.of_probe(probes[model], key_of) for model in sorted(probes)]
     models = {prefix: matching.routes(route) for over_http, _ in routes for prefix, route in over_http}
     calls = grpc.node({model: over_grpc for model, (_, over_grpc) in zip(sorted(probes), routes, strict=True)})
-    return _response([_configuration(PROBES, _found_by_path(models, calls))])
+    return response([_configuration(PROBES, _found_by_path(models, calls))])
 
 
 def read_routes(path: Path) -> Routes:
@@ -215,9 +215,9 @@ def version_of(text: str) -> str | None:
     return found["version"] if found and found["version"] == _digest(found["resources"]) else None
 
 
-def _response(resources: list[Json]) -> str:
-    """The version is the content's digest: equal content is never a change. On one line (`jq .` shows it), because
-    indenting would take longer than Envoy does, with hundreds of models."""
+def response(resources: list[Json]) -> str:
+    """A discovery response. The version is the content's digest: equal content is never a change. On one line (`jq .`
+    shows it), because indenting would take longer than Envoy does, with hundreds of models."""
     content = json.dumps(resources)
     return f'{{"version_info": "{_digest(content)}", "resources": {content}}}'
 

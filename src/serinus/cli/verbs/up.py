@@ -75,6 +75,22 @@ def up(
             "At first: made. With --listen beyond loopback: required.",
         ),
     ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", show_default=False, help="Certificate of API and models, PEM, its chain behind it."
+        ),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", show_default=False, help="Its private key, PEM, not encrypted.")
+    ] = None,
+    client_ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", show_default=False, help="Callers of models need a certificate of one of these."),
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Speak plain HTTP, also beyond loopback. Takes --tls-cert back.")
+    ] = False,
     mlflow_uri: Annotated[
         str | None, typer.Option(metavar="URI", show_default=False, help="Use this MLflow server instead of our own.")
     ] = None,
@@ -155,11 +171,13 @@ def up(
     """Start everything on this machine, and wait until it answers.
 
     Ports are found free. They and all options are remembered in the home. Where it runs already, says where.
+    Beyond loopback it speaks TLS: without --tls-cert it is refused unless --insecure is said. Files of certificates are
+    read again when they change.
 
     \b
       serinus up
       serinus up --home /srv/serinus --mlflow-uri http://mlflow:5000
-      serinus up --listen 0.0.0.0 --allow-host serinus.example.org
+      serinus up --listen 0.0.0.0 --allow-host serinus.example.org --tls-cert cert.pem --tls-key key.pem
       serinus up --memory 6GiB --idle 10m
     """
     from serinus.supervisor import Options
@@ -170,6 +188,10 @@ def up(
         ports={name: port for name, port in ports.items() if port is not None},
         listen=listen,
         keys=cast("Keys | None", keys),  # checked where the options are applied
+        tls_cert=str(tls_cert) if tls_cert else None,
+        tls_key=str(tls_key) if tls_key else None,
+        client_ca=str(client_ca) if client_ca else None,
+        insecure=insecure,
         mlflow_uri=mlflow_uri,
         mlflow_credentials=str(mlflow_credentials.absolute()) if mlflow_credentials else None,
         envoy_binary=str(envoy.absolute()) if envoy else None,

@@ -1,0 +1,136 @@
+"""The certificate that is served on both planes: where the operator keeps it, and the last good one, which the home
+keeps. A file that is replaced half, or by a wrong one, changes nothing. `certificates` reads and checks the files."""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from serinus.core.errors import InvalidInput
+from serinus.core.home import Home
+
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
+_AGAIN = "`serinus down`, then `serinus up`."
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where the operator keeps them."""
+
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def state(self) -> Sequence[tuple[int, ...] | None]:
+        """Another one wherever a file was written or replaced."""
+        return [_state(path) for path in (self.cert, self.key, self.client_ca) if path is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """PEM, each part found right and all of it to belong together."""
+
+    chain: str
+    key: str
+    client_ca: str | None
+    """Whoever calls a model must show a certificate of one of these. None: nobody is asked for one."""
+
+    def __repr__(self) -> str:
+        return "Material(...)"  # the key is in no log
+
+
+def keep(home: Home, material: Material) -> None:
+    """Whole or not at all, and only what this machine's OpenSSL takes. Raises InvalidInput, OSError."""
+    home.tls.mkdir(mode=0o700, exist_ok=True)
+    _write(home.tls_server, material.key + material.chain, _loaded)
+    if material.client_ca is None:
+        home.tls_callers.unlink(missing_ok=True)
+    else:
+        _write(home.tls_callers, material.client_ca)
+
+
+def kept(home: Home, *, with_callers: bool = False) -> Material:
+    """What `keep` was given last. Raises InvalidInput where there is none, or, `with_callers`, nobody who vouches for
+    callers: then none may be let in."""
+    try:
+        text = home.tls_server.read_text("ascii")
+        authorities = home.tls_callers.read_text("ascii") if home.tls_callers.exists() else None
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{home.tls_server} cannot be read", hint=_AGAIN) from error
+    chain = _CERTIFICATE.findall(text)
+    if not chain:
+        raise InvalidInput(f"{home.tls_server} holds no certificate", hint=_AGAIN)
+    if with_callers and not authorities:
+        raise InvalidInput(f"{home.tls_callers} is gone", hint=_AGAIN)
+    return Material("".join(chain), text[: text.index(chain[0])], authorities)
+
+
+def forget(home: Home) -> None:
+    """No key stays in a home that does not serve by it."""
+    for path in (home.tls_server, home.tls_callers):
+        path.unlink(missing_ok=True)
+
+
+class ServerContext:
+    """Of the API. `context` is for the server; `renew` has it answer new connections by what is kept now."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._now, self.context = self._made(), self._made()
+        # Loaded into the same context, a key of another kind would be served beside the one before.
+        self.context.sni_callback = self._choose
+
+    def renew(self) -> None:
+        self._now = self._made()
+
+    def _made(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        context.load_cert_chain(self._home.tls_server)
+        return context
+
+    def _choose(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        connection.context = self._now
+
+
+def own_context(home: Home) -> ssl.SSLContext:
+    """For this home's own clients: only who has the key of the kept certificate is answered, whatever its names."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # the certificate itself is compared, not who vouches for it
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    [leaf, *_] = _CERTIFICATE.findall(kept(home).chain)
+    context.load_verify_locations(cadata=leaf)
+    return context
+
+
+def _state(path: Path) -> tuple[int, ...] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode
+
+
+def _loaded(path: Path) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path)
+    except ssl.SSLError as error:
+        raise InvalidInput("OpenSSL does not take the certificate and its key", hint=str(error.reason)) from error
+
+
+def _write(path: Path, text: str, check: Callable[[Path], None] = lambda _path: None) -> None:
+    temporary = path.with_suffix(".new")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        check(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
