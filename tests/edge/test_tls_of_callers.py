@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import ssl
 import threading
@@ -18,6 +19,9 @@ from identities import Authority, Identity
 from tritonclient import grpc as triton
 
 from serinus.backends.envoy import Certificates, publish
+from serinus.cli.app import run
+from serinus.supervisor import kernel, state, tls
+from serinus.supervisor import settings as chosen
 
 CHAMPION = "fraud-1-aaaaaa"
 
@@ -210,3 +214,75 @@ def test_who_shows_an_api_key_is_still_asked_for_it(make: Make, authority: Autho
         answer = client.post("/v2/models/fraud/infer", json={"inputs": []}, headers={"x-api-key": "k1"})
         assert answer.status_code == 200
         assert "k1" not in json.dumps(answer.json())
+
+
+# --- the command line --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def local(make: Make, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., TlsProxy]:
+    """The proxy as the one of a home that `serinus` finds."""
+    for name in ("SERINUS_SERVER", "SERINUS_API_KEY", "SERINUS_CA", "SERINUS_CLIENT_CERT", "SERINUS_CLIENT_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+    def running(*, callers: bool = False) -> TlsProxy:
+        identity = authority.issue("elsewhere.test")
+        proxy = make(certificates(identity, authority if callers else None))
+        cert, key = identity.written(tmp_path)
+        ports = {"api": 1, "envoy": proxy.port, "mlflow": 2}
+        chosen.save(proxy.home, chosen.Settings(ports, listen="127.0.0.1", tls_cert=cert, tls_key=key))
+        tls.keep(proxy.home, tls.Material(identity.pem.decode(), identity.key_pem().decode(), None))
+        me = kernel.look(os.getpid())
+        assert me is not None
+        state.write(proxy.home, state.ProcessRecord("envoy", state.RUNNING, me.pid, me.identity))
+        monkeypatch.setenv("SERINUS_HOME", str(proxy.home.path))
+        return proxy
+
+    return running
+
+
+PREDICT = ("predict", "fraud", "--row", '{"amount": 1.0}', "--json")
+
+
+def test_predict_and_replay_trust_the_homes_own_certificate(
+    local: Callable[..., TlsProxy], capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    local()
+    assert run(PREDICT) == 0
+    assert json.loads(capfd.readouterr().out)["release"] == CHAMPION
+    (tmp_path / "rows.csv").write_text("amount\n1.0\n2.0\n")
+    assert run(["replay", str(tmp_path / "rows.csv"), "--model", "fraud", "--rate", "100", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["answered"] == 2
+
+
+def test_predict_sends_nothing_to_who_shows_another_certificate(
+    local: Callable[..., TlsProxy], authority: Authority, capfd: pytest.CaptureFixture[str]
+) -> None:
+    proxy = local()
+    another = authority.issue("elsewhere.test")
+    tls.keep(proxy.home, tls.Material(another.pem.decode(), another.key_pem().decode(), None))
+    assert run(PREDICT) == 1
+    assert "its certificate is not trusted" in json.loads(capfd.readouterr().err)["error"]
+    assert proxy.releases.served == {}
+
+
+def test_predict_shows_the_certificate_that_the_environment_names(
+    local: Callable[..., TlsProxy],
+    authority: Authority,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    local(callers=True)
+    assert run(PREDICT) == 1
+    said = json.loads(capfd.readouterr().err)
+    assert "it asks callers for a certificate" in said["error"]
+    assert "SERINUS_CLIENT_CERT" in said["hint"]
+    cert, key = authority.issue("anna").written(tmp_path, "anna")
+    monkeypatch.setenv("SERINUS_CLIENT_CERT", cert)
+    monkeypatch.setenv("SERINUS_CLIENT_KEY", str(tmp_path / "gone.pem"))
+    assert run(PREDICT) == 2
+    assert "SERINUS_CLIENT_CERT and SERINUS_CLIENT_KEY" in json.loads(capfd.readouterr().err)["error"]
+    monkeypatch.setenv("SERINUS_CLIENT_KEY", key)
+    assert run(PREDICT) == 0
+    assert json.loads(capfd.readouterr().out)["headers"]["x-serinus-caller"] == "CN=anna"

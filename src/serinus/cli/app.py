@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import typer
 
-from serinus.cli.session import AsJson, RootHome, RootServer, Shared, Verb, add_verb
+from serinus.cli.session import AsJson, RootCa, RootHome, RootServer, Shared, Verb, add_verb
 from serinus.cli.verbs import (
     audit,
     deploy,
@@ -45,7 +45,13 @@ app = typer.Typer(
 
 
 @app.callback()
-def root(context: typer.Context, home: RootHome = None, server: RootServer = None, as_json: AsJson = False) -> None:
+def root(
+    context: typer.Context,
+    home: RootHome = None,
+    server: RootServer = None,
+    ca: RootCa = None,
+    as_json: AsJson = False,
+) -> None:
     """Puts models that are registered in MLflow into production: gates, canary, promotion, rollback.
 
     \b
@@ -56,7 +62,7 @@ def root(context: typer.Context, home: RootHome = None, server: RootServer = Non
 
     Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 130 interrupted. Colour obeys NO_COLOR.
     """
-    context.obj = Shared(home, server, as_json)
+    context.obj = Shared(home, server, ca, as_json)
 
 
 outcomes_app = typer.Typer(no_args_is_help=True, help="Labels of predictions: what became of each.")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
 from serinus.cli.local import LocalTransport
+from serinus.cli.trust import refusal, trusting
 from serinus.core.errors import Forbidden, InvalidInput, NotFound, Refused, SerinusError, Unavailable
 from serinus.core.home import Home
 
@@ -25,22 +27,26 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Client:
-    """`base`: `http://host:port`. Every method raises what the API answers, or Unavailable where nothing does."""
+    """`base`: `https://host:port`, or `http`. Every method raises what the API answers, or Unavailable where nothing
+    does."""
 
-    def __init__(self, base: str, token: str, home: Home | None = None, *, scheme: str = "Bearer") -> None:
+    def __init__(
+        self, base: str, token: str, home: Home | None = None, *, scheme: str = "Bearer", ca: Path | None = None
+    ) -> None:
         """`home`: asked over its socket; `base` is then only what the request calls the server. `scheme`: of what is
-        shown, a `Bearer` token or the secret of a `Home`."""
+        shown, a `Bearer` token or the secret of a `Home`. `ca`: the only authorities to trust. Raises InvalidInput."""
         self.base = base.rstrip("/")
         host = urlsplit(self.base)
         if host.scheme not in ("http", "https") or not host.hostname:
-            raise InvalidInput(f"{base} is no address of a server", hint="Write it as http://HOST:PORT.")
+            raise InvalidInput(f"{base} is no address of a server", hint="Write it as https://HOST:PORT.")
         headers = {"Authorization": f"{scheme} {token}"} if token else {}
         transport = LocalTransport(home.api_socket) if home else None
         self._silent = f"no Serinus runs in {home.path}" if home else f"no Serinus answers at {self.base}"
         # A proxy for the world outside has no business with this machine's own addresses.
         outside = host.hostname not in _LOOPBACK
+        verify = trusting(ca) if host.scheme == "https" and home is None else True
         self._http = httpx.Client(
-            base_url=self.base, headers=headers, timeout=60, trust_env=outside, transport=transport
+            base_url=self.base, headers=headers, timeout=60, trust_env=outside, transport=transport, verify=verify
         )
 
     def get(self, path: str, **query: Any) -> Any:
@@ -58,7 +64,9 @@ class Client:
     def _ask(self, method: str, path: str, **request: Any) -> Any:
         try:
             answer = self._http.request(method, path, **request)
-        except (httpx.ConnectError, httpx.ConnectTimeout):
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            if why := refusal(error):
+                raise Unavailable(f"{self.base}: {why}", hint="Name its authorities: --ca FILE.") from None
             raise Unavailable(self._silent, hint="Start it with `serinus up`.") from None
         except httpx.HTTPError as error:
             raise Unavailable(

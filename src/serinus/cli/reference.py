@@ -14,7 +14,7 @@ _PRELUDE = """# The command line
 
 Generated from the verbs themselves by `python -m serinus.cli.reference`; a test fails when it is stale.
 
-Every verb takes `--home`, `--server`, `--json` and `--help`; the first three may also stand before the verb.
+Every verb takes `--home`, `--server`, `--ca`, `--json` and `--help`; the first four may also stand before the verb.
 Answers go to stdout, errors to stderr: what was wrong, and what to do next. On a terminal there is colour (unless
 `NO_COLOR` is set) and live progress; in a pipe there are plain lines. With `--json` an answer is one JSON document, or
 a line of JSON each where it is a stream (`events`, `logs`, `audit`), and an error is `{"error", "hint"}` on stderr.
@@ -32,7 +32,9 @@ A verb that cannot be undone asks on a terminal, is answered by `--yes`, and ref
 | `SERINUS_HOME` | like `--home` |
 | `SERINUS_SERVER` | like `--server` |
 | `SERINUS_TOKEN` | the token to use; without it the home's own is used, and only for the home's own server |
+| `SERINUS_CA` | like `--ca` |
 | `SERINUS_API_KEY` | the key of a caller of models, where Envoy asks for one |
+| `SERINUS_CLIENT_CERT`, `SERINUS_CLIENT_KEY` | what `predict` and `replay` show where callers need a certificate; PEM |
 """
 
 

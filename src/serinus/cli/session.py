@@ -1,7 +1,7 @@
-"""What every verb has: where Serinus is, how to say things, and three options.
+"""What every verb has: where Serinus is, how to say things, and four options.
 
-A verb is a function whose first parameter is a `Session`; `add_verb` gives it `--home`, `--server` and `--json`, which
-may also stand before the verb.
+A verb is a function whose first parameter is a `Session`; `add_verb` gives it `--home`, `--server`, `--ca` and
+`--json`, which may also stand before the verb.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ from serinus.core.errors import Unavailable
 from serinus.core.home import Home
 
 if TYPE_CHECKING:
+    import ssl
+
     from serinus.cli.client import Client
 
 _HOME_HELP = "Directory that holds all state. Default: .serinus in the current directory."
+_CA_HELP = "Trust only certificates of these authorities, PEM, instead of the system's."
 _SERVER_HELP = "API of a Serinus elsewhere; its token comes from SERINUS_TOKEN."
 
 RootHome = Annotated[
@@ -33,9 +36,13 @@ RootHome = Annotated[
 RootServer = Annotated[
     str | None, typer.Option("--server", metavar="URL", envvar="SERINUS_SERVER", show_default=False, help=_SERVER_HELP)
 ]
+RootCa = Annotated[
+    Path | None, typer.Option("--ca", metavar="FILE", envvar="SERINUS_CA", show_default=False, help=_CA_HELP)
+]
 # Behind a verb they do not read the environment: what was said before the verb would lose against it.
 HomePath = Annotated[Path | None, typer.Option("--home", metavar="DIR", show_default=False, help=_HOME_HELP)]
 Server = Annotated[str | None, typer.Option("--server", metavar="URL", show_default=False, help=_SERVER_HELP)]
+Ca = Annotated[Path | None, typer.Option("--ca", metavar="FILE", show_default=False, help=_CA_HELP)]
 AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON; errors too, on stderr.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Why = Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; kept in the audit record.")]
@@ -47,13 +54,15 @@ class Shared:
 
     home: Path | None = None
     server: str | None = None
+    ca: Path | None = None
     as_json: bool = False
 
 
 class Session:
-    def __init__(self, home: Home, server: str | None, terminal: Terminal) -> None:
+    def __init__(self, home: Home, server: str | None, terminal: Terminal, ca: Path | None = None) -> None:
         self.home = home
         self.server = server
+        self._ca = ca
         self.out = terminal
 
     @cached_property
@@ -63,7 +72,7 @@ class Session:
 
         if self.server:
             # The local home's token is not for other servers.
-            return Client(self.server, os.environ.get("SERINUS_TOKEN", ""))
+            return Client(self.server, os.environ.get("SERINUS_TOKEN", ""), ca=self._ca)
         # Not by its port, which anybody on the machine may hold while it is stopped.
         return Client(self._local("api"), os.environ.get("SERINUS_TOKEN") or self._token(), self._resolved)
 
@@ -94,6 +103,18 @@ class Session:
 
         return state.find(self._resolved, process) is not None
 
+    def callers_context(self, url: str) -> ssl.SSLContext | None:
+        """By which a caller of the models at `url` trusts them, and is trusted: with the certificate that the
+        environment names. None: it is plain HTTP. Raises InvalidInput."""
+        if not url.startswith("https:"):
+            return None
+        from serinus.cli.trust import present, trusting
+        from serinus.supervisor import tls
+
+        # The certificate of this home itself, whatever its names; of others, what their authorities say.
+        context = trusting(self._ca) if self.server or self._ca else tls.own_context(self._resolved)
+        return present(context, os.environ.get("SERINUS_CLIENT_CERT"), os.environ.get("SERINUS_CLIENT_KEY"))
+
     @property
     def _resolved(self) -> Home:
         """As `up` had it, after which its sockets and processes are named."""
@@ -118,16 +139,27 @@ def add_verb(app: typer.Typer, verb: Verb, name: str | None = None) -> None:
     """Typer reads a function's signature: the verb's own is shown with the common options behind it."""
 
     @wraps(verb)
-    def wrapped(context: typer.Context, home: Path | None, server: str | None, as_json: bool, **given: Any) -> None:
+    def wrapped(
+        context: typer.Context, home: Path | None, server: str | None, ca: Path | None, as_json: bool, **given: Any
+    ) -> None:
         before: Shared = context.find_root().obj
         shared = replace(
-            before, home=home or before.home, server=server or before.server, as_json=as_json or before.as_json
+            before,
+            home=home or before.home,
+            server=server or before.server,
+            ca=ca or before.ca,
+            as_json=as_json or before.as_json,
         )
         path = (shared.home or Path(".serinus")).absolute()
-        verb(Session(Home(path), shared.server, Terminal(as_json=shared.as_json)), **given)
+        verb(Session(Home(path), shared.server, Terminal(as_json=shared.as_json), shared.ca), **given)
 
     own = list(inspect.signature(verb, eval_str=True).parameters.values())[1:]
-    common = [_option("home", HomePath, None), _option("server", Server, None), _option("as_json", AsJson, False)]
+    common = [
+        _option("home", HomePath, None),
+        _option("server", Server, None),
+        _option("ca", Ca, None),
+        _option("as_json", AsJson, False),
+    ]
     context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
     parameters = [context, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*own, *common))]
     wrapped.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import NamedTuple, Protocol, cast
 
 from serinus.replay.answers import Answer, Malformed, parse
@@ -34,8 +35,8 @@ class Owner(Protocol):
 class Connection(asyncio.Protocol):
     """Opens itself, and again with growing pauses whenever it is lost, until it is closed."""
 
-    def __init__(self, owner: Owner, host: str, port: int) -> None:
-        self._owner, self._host, self._port = owner, host, port
+    def __init__(self, owner: Owner, host: str, port: int, context: ssl.SSLContext | None = None) -> None:
+        self._owner, self._host, self._port, self._context = owner, host, port, context
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
         self._keeper: asyncio.Task[None] | None = None
@@ -51,7 +52,7 @@ class Connection(asyncio.Protocol):
         while True:
             self._lost.clear()
             try:
-                await loop.create_connection(lambda: self, self._host, self._port)
+                await loop.create_connection(lambda: self, self._host, self._port, ssl=self._context)
             except OSError:
                 self._owner.refused()
                 pause = min(pause * 2, _LONGEST_PAUSE)

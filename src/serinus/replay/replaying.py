@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import math
 import signal
+import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -54,6 +55,7 @@ async def replay(
     protocol: Protocol = "oip",
     entity_header: str = "x-entity-id",
     api_key: str | None = None,
+    context: ssl.SSLContext | None = None,
     fresh_entities: bool = False,
     prefix: str = "replay",
     timeout: float = 5.0,
@@ -61,14 +63,14 @@ async def replay(
     outcomes: Outcomes | None = None,
     stop: asyncio.Event | None = None,
 ) -> Report:
-    """Sends the rows of `source` to `model` at `url` (`http://host:port`), `rate` a second, `passes` times or until
-    `limit` requests; `fresh_entities` gives every pass entities of its own.
+    """Sends the rows of `source` to `model` at `url` (`http://host:port`, `https` with a `context`), `rate` a second,
+    `passes` times or until `limit` requests; `fresh_entities` gives every pass entities of its own.
 
     `timeout`: seconds after which a request is given up. `on_progress` gets a report every second, `outcomes` each
     answered request's id and label. Raises InvalidInput.
     """
     where = urlsplit(url)
-    if where.scheme != "http" or where.hostname is None:
+    if where.scheme != ("http" if context is None else "https") or where.hostname is None:
         raise InvalidInput(f"{url!r} is not of the form http://host:port.")
     if not (math.isfinite(rate) and rate > 0 and connections > 0 and passes > 0 and timeout > 0):
         raise InvalidInput("Rate, connections, passes and timeout must be above 0.")
@@ -84,7 +86,9 @@ async def replay(
     )
     feed = _Feed(_batches(source, form, passes), limit)
     loop = _OpenLoop(feed, model, rate, timeout, outcomes, on_progress)
-    ports = [Connection(loop, where.hostname, where.port or 80) for _ in range(connections)]
+    ports = [
+        Connection(loop, where.hostname, where.port or (443 if context else 80), context) for _ in range(connections)
+    ]
     return await loop.run(ports, stop or asyncio.Event())
 
 

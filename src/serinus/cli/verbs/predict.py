@@ -5,12 +5,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from serinus.cli.session import Session, part
 from serinus.core.errors import Forbidden, InvalidInput, NotFound, SerinusError, Unavailable
+
+if TYPE_CHECKING:
+    import ssl
 
 Row = Mapping[str, Any]
 
@@ -42,7 +45,9 @@ def predict(
     """
     headers = {"x-entity-id": entity, "x-request-id": request_id, "x-api-key": api_key}
     body = tensors(_rows(row))
-    answer = _ask(at.envoy(), model, body, {k: v for k, v in headers.items() if v is not None})
+    envoy = at.envoy()
+    sent = {k: v for k, v in headers.items() if v is not None}
+    answer = _ask(envoy, model, body, sent, at.callers_context(envoy))
     if at.out.as_json:
         at.out.json(answer)
         return
@@ -56,13 +61,21 @@ def predict(
     )
 
 
-def _ask(envoy: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str]) -> Mapping[str, Any]:
+def _ask(
+    envoy: str, model: str, body: Mapping[str, Any], headers: Mapping[str, str], context: ssl.SSLContext | None
+) -> Mapping[str, Any]:
     import httpx
+
+    from serinus.cli.trust import refusal
 
     url = f"{envoy}/v2/models/{part(model)}/infer"
     try:
-        answer = httpx.post(url, json=body, headers=dict(headers), timeout=60, trust_env=False)
-    except httpx.HTTPError:
+        answer = httpx.post(url, json=body, headers=dict(headers), timeout=60, trust_env=False, verify=context or True)
+    except httpx.HTTPError as error:
+        if why := refusal(error):
+            raise Unavailable(
+                f"{envoy}: {why}", hint="--ca FILE trusts others; SERINUS_CLIENT_CERT and SERINUS_CLIENT_KEY are shown."
+            ) from None
         raise Unavailable(f"no model answers at {envoy}", hint="Start Serinus with `serinus up`.") from None
     try:
         said = answer.json()

@@ -49,11 +49,12 @@ def replay(
     """
     from serinus.replay import OutcomesFile, open_source, run
 
+    envoy = at.envoy()
     source = open_source(file, model=model, entity=entity, id=id_column, label=label)
     with ExitStack() as stack:
         report = run(
             source,
-            at.envoy(),
+            envoy,
             model,
             rate=rate,
             connections=connections,
@@ -61,6 +62,7 @@ def replay(
             passes=passes,
             protocol=protocol,
             api_key=api_key,
+            context=at.callers_context(envoy),
             fresh_entities=fresh_entities,
             timeout=timeout,
             on_progress=_progress(at),

@@ -1,0 +1,45 @@
+"""Whom the command line trusts over TLS, and by what it is trusted."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from serinus.core.errors import InvalidInput
+
+
+def trusting(authorities: Path | None) -> ssl.SSLContext:
+    """Those in the file, or the system's. Raises InvalidInput."""
+    try:
+        return ssl.create_default_context(cafile=authorities)
+    except OSError as error:  # ssl.SSLError is one
+        why = error.strerror if not isinstance(error, ssl.SSLError) else "it holds no certificate in PEM"
+        raise InvalidInput(f"--ca {authorities} cannot be read: {why}", hint="Give a file of certificates.") from error
+
+
+def present(context: ssl.SSLContext, certificate: str | None, key: str | None) -> ssl.SSLContext:
+    """`context`, with the caller's own certificate, if there is one. Raises InvalidInput."""
+    if certificate is None:
+        return context
+    try:
+        context.load_cert_chain(certificate, key, password=lambda: "")
+    except (OSError, ValueError) as error:
+        raise InvalidInput(
+            "SERINUS_CLIENT_CERT and SERINUS_CLIENT_KEY name no certificate and its key",
+            hint="Both are PEM files; the key is not encrypted.",
+        ) from error
+    return context
+
+
+def refusal(error: BaseException) -> str:
+    """Why a TLS connection failed, in words; empty: it was something else."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return f"its certificate is not trusted ({seen.verify_message})"
+        if isinstance(seen, ssl.SSLError) and seen.reason and "CERTIFICATE_REQUIRED" in seen.reason:
+            return "it asks callers for a certificate"
+        if isinstance(seen, ssl.SSLError) and seen.reason:
+            return f"TLS failed ({seen.reason.lower().replace('_', ' ')})"
+        seen = seen.__cause__ or seen.__context__
+    return ""
