@@ -79,7 +79,9 @@ def run_control(home: Home, settings: Settings) -> int:
     config.timeout_graceful_shutdown = 2  # an open page holds its event stream for ever
     try:
         with listening(home.api_socket) as local:
-            Server(checking_peers(limited(config)), config.bind_socket(), local, context.context if context else None).run()
+            Server(
+                checking_peers(limited(config)), config.bind_socket(), local, context.context if context else None
+            ).run()
     finally:
         stop.set()
         news.set()
