@@ -7,6 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,10 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from identities import Authority, Identity
 from small_fleet import Installation, make_home
 
-from serinus.api import server
 from serinus.api.local import checking_peers, listening
 from serinus.api.server import Server
 from serinus.cli.app import run
+from serinus.doors import handshakes
 from serinus.supervisor import certificates, tls
 from serinus.wiring.renewal import Renewal
 
@@ -123,13 +124,54 @@ def test_a_session_opened_over_tls_is_never_sent_without(served: Served) -> None
 def test_a_connection_that_never_shakes_hands_is_closed(
     tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert server._HANDSHAKE_SECONDS <= 10
-    monkeypatch.setattr(server, "_HANDSHAKE_SECONDS", 0.2)
+    assert handshakes.SECONDS <= 10
+    monkeypatch.setattr(handshakes, "SECONDS", 0.2)
     served = Served(tmp_path, authority)
     served.start()
     try:
         with socket.create_connection(("127.0.0.1", served.port), timeout=10) as silent:
             assert silent.recv(1) == b""
+    finally:
+        served.close()
+
+
+def test_a_source_that_begins_many_handshakes_loses_its_own_and_others_are_answered(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshakes, "SECONDS", 60.0)
+    monkeypatch.setattr(handshakes.Handshakes.__init__, "__defaults__", (8,))
+    served = Served(tmp_path, authority)
+    served.start()
+    try:
+        with ExitStack() as stack:
+            where = ("127.0.0.1", served.port)
+            other = stack.enter_context(socket.create_connection(where, timeout=5, source_address=("127.0.0.2", 0)))
+            silent = [stack.enter_context(socket.create_connection(where, timeout=5)) for _ in range(30)]
+            assert httpx.get(f"{served.url}/healthz", verify=served.trusting).status_code == 200
+            assert silent[0].recv(1) == b""
+            with served.trusting.wrap_socket(other, server_hostname="localhost") as late:
+                late.sendall(f"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1:{served.port}\r\n\r\n".encode())
+                assert late.recv(12) == b"HTTP/1.1 200"
+    finally:
+        served.close()
+
+
+def test_connections_that_have_shaken_hands_or_ended_take_no_place(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handshakes.Handshakes.__init__, "__defaults__", (4,))
+    served = Served(tmp_path, authority)
+    served.start()
+    try:
+        with ExitStack() as stack:
+            clients = [
+                stack.enter_context(httpx.Client(base_url=served.url, verify=served.trusting)) for _ in range(12)
+            ]
+            for _ in range(2):
+                assert {client.get("/healthz").status_code for client in clients} == {200}
+            for _ in range(12):
+                socket.create_connection(("127.0.0.1", served.port), timeout=5).close()
+            assert {client.get("/healthz").status_code for client in clients} == {200}
     finally:
         served.close()
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from typing import Any
 
 import uvicorn
 
-_HANDSHAKE_SECONDS = 10.0
+from serinus.doors import handshakes
+from serinus.doors.handshakes import Handshakes
 
 
 class Server(uvicorn.Server):
@@ -17,23 +19,39 @@ class Server(uvicorn.Server):
     def __init__(
         self, config: uvicorn.Config, port: socket.socket, local: socket.socket, context: ssl.SSLContext | None
     ) -> None:
+        if context is not None:
+            config.loop = "asyncio"  # for `Handshakes`
         super().__init__(config)
         self._port, self._local, self._context = port, local, context
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  there are two kinds
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  they are known
+        if self._context is None:
+            await super().startup(sockets=[self._port, self._local])
+            return
         await super().startup(sockets=[self._local])
         self.started = False
-        config = self.config
+        self.servers.append(await self._encrypted(self._context))
+        self.started = True
+
+    async def _encrypted(self, context: ssl.SSLContext) -> asyncio.Server:
+        config, listener = self.config, Handshakes(self._port)
+        plain: Any = config.http_protocol_class
+
+        class Encrypted(plain):  # type: ignore[misc]  # which one it is depends on what is installed
+            def connection_made(self, transport: asyncio.Transport) -> None:
+                listener.done(transport.get_extra_info("socket").fileno())
+                super().connection_made(transport)
 
         def protocol() -> asyncio.Protocol:
-            made: asyncio.Protocol = config.http_protocol_class(  # type: ignore[call-arg]
+            made: asyncio.Protocol = Encrypted(
                 config=config, server_state=self.server_state, app_state=self.lifespan.state
             )
             return made
 
-        seconds = _HANDSHAKE_SECONDS if self._context else None
-        server = await asyncio.get_running_loop().create_server(
-            protocol, sock=self._port, ssl=self._context, ssl_handshake_timeout=seconds, backlog=config.backlog
+        return await asyncio.get_running_loop().create_server(
+            protocol,
+            sock=listener,
+            ssl=context,
+            ssl_handshake_timeout=handshakes.SECONDS,
+            backlog=config.backlog,
         )
-        self.servers.append(server)
-        self.started = True

@@ -14,7 +14,7 @@ from serinus.backends.envoy.names import CALLER_HEADER, Json, overwrite, typed, 
 from serinus.core.home import Home
 
 _SERVER, _CALLERS = "server", "callers"
-_HANDSHAKE = "10s"
+_HANDSHAKE = "5s"
 
 
 @dataclass(frozen=True, slots=True)
