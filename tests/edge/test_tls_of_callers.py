@@ -98,6 +98,23 @@ def test_both_versions_of_http_and_grpc_are_spoken_over_tls_and_nothing_without(
         httpx.get(f"http://127.0.0.1:{proxy.port}/v2/health/live")
 
 
+@pytest.mark.slow
+def test_a_connection_that_never_shakes_hands_is_closed(make: Make, authority: Authority) -> None:
+    proxy = make(certificates(authority.issue()))
+    said = ssl.MemoryBIO()
+    half = proxy.trusting.wrap_bio(ssl.MemoryBIO(), said, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        half.do_handshake()
+    with (
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as silent,
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=30) as begun,
+    ):
+        begun.sendall(said.read())
+        while begun.recv(65536):  # what the server says in its turn, and no more
+            pass
+        assert silent.recv(1) == b""
+
+
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 def test_old_versions_of_tls_are_refused(make: Make, authority: Authority) -> None:
     proxy = make(certificates(authority.issue()))
@@ -206,7 +223,7 @@ def test_an_authority_that_is_replaced_lets_in_those_of_the_new_one_alone(
 
 
 def test_who_shows_an_api_key_is_still_asked_for_it(make: Make, authority: Authority, tmp_path: Path) -> None:
-    proxy = make(certificates(authority.issue(), authority), api_keys_required=True)
+    proxy = make(certificates(authority.issue(), authority), api_keys="required")
     proxy.trusting.load_cert_chain(*authority.issue("payments").written(tmp_path, "payments"))
     with httpx.Client(base_url=proxy.url, verify=proxy.trusting) as client:
         assert client.post("/v2/models/fraud/infer", json={"inputs": []}).status_code == 401
@@ -214,6 +231,7 @@ def test_who_shows_an_api_key_is_still_asked_for_it(make: Make, authority: Autho
         answer = client.post("/v2/models/fraud/infer", json={"inputs": []}, headers={"x-api-key": "k1"})
         assert answer.status_code == 200
         assert "k1" not in json.dumps(answer.json())
+        assert answer.json()["headers"]["x-serinus-caller"] == "batch"
 
 
 # --- the command line --------------------------------------------------------------------------------------

@@ -23,8 +23,12 @@ FIRST, LAST = 0.5, 0.8
 _STEPS = 20
 """The share is written in so many steps: every change is read by Envoy."""
 _RESOURCE = "envoy.resource_monitors.injected_resource"
-_SHORTEST = {"HTTP_DOWNSTREAM_CONNECTION_IDLE": "1s", "HTTP_DOWNSTREAM_STREAM_FLUSH": "5s"}
-"""A connection without a request, and an answer that its caller does not read."""
+_SHORTEST = {
+    "HTTP_DOWNSTREAM_CONNECTION_IDLE": "1s",
+    "HTTP_DOWNSTREAM_STREAM_FLUSH": "5s",
+    "TRANSPORT_SOCKET_CONNECT": "1s",
+}
+"""A connection without a request, an answer that its caller does not read, and a TLS handshake."""
 
 
 def monitor(home: Home) -> Json:
