@@ -70,7 +70,7 @@ def sqlite():
 def programs():
     shown = subprocess.run("echo hi | cat", shell=True, stdout=subprocess.PIPE, check=True, start_new_session=True)
     assert shown.stdout == b"hi\n"
-    ended = subprocess.Popen(["sleep", "60"])
+    ended = subprocess.Popen(["cat"], stdin=subprocess.PIPE)  # it ends with us
     ended.terminate()
     assert ended.wait() == -signal.SIGTERM
 

@@ -15,7 +15,7 @@ import pytest
 
 from serinus_runtime import landlock
 
-pytestmark = pytest.mark.skipif(landlock.abi() < 6, reason="this kernel's Landlock does not cover signals")
+pytestmark = pytest.mark.skipif(landlock.abi() < 1, reason="this kernel has no Landlock")
 
 ATTACKS = """
 import ctypes, json, os, pathlib, signal, socket, subprocess, sys, traceback

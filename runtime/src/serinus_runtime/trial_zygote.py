@@ -3,9 +3,10 @@
 python -I -S -c "... from serinus_runtime.trial_zygote import main; main()" config.json
 
 config: {"control_fd", "artifact", "readable": [..], "scratch", "confine"}. As `zygote`, but answers a message
-`{"module", "config"}`, with the descriptors of the trial's standard output and error, twice: `{"pid": n}` at once (or
-`{"error": text}`), and `{"ended": status}` when `serinus_runtime.<module>`, asked with the file `config`, has ended and
-all that it started is killed; a signal is a negative status.
+`{"module", "config"}`, with the descriptors of the trial's standard output and error, by three: `{"pid": n}` at once
+(or `{"error": text}` alone), `{"dead": true}` when `serinus_runtime.<module>`, asked with the file `config`, has ended,
+and, when the other side has killed all that it has started and said so, `{"ended": status}`; a signal is a negative
+status.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import contextlib
 import importlib
 import json
 import os
-import signal
 import socket
 import sys
 import traceback
@@ -24,6 +24,8 @@ from typing import Any, Mapping, NoReturn, Sequence
 from serinus_runtime.errors import StartFailure
 from serinus_runtime.signature import read_mlmodel
 from serinus_runtime.zygote import be_of_ones_own, serve, tell
+
+_LONGEST = 16
 
 
 def main() -> None:
@@ -53,8 +55,9 @@ def _answer(control: socket.socket, message: bytes, descriptors: Sequence[int]) 
         _try(told["module"], told["config"], *descriptors)
     tell(control, pid=child)
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # while its number is still its own
-        os.killpg(child, signal.SIGKILL)
+    # Its number stays its own meanwhile. It is not killed from here: on older kernels a zygote may signal nobody.
+    tell(control, dead=True)
+    control.recv(_LONGEST)
     _, status = os.waitpid(child, 0)
     return {"ended": -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)}
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from serinus_runtime import seccomp
 from serinus_runtime.landlock import abi
 
 from serinus.core.errors import Refused, SerinusError, Unavailable
@@ -32,7 +33,6 @@ GIVE_UP_AFTER = 5
 """Restarts of one process while the others come up."""
 STOP_MARGIN = 10.0
 """Seconds that the supervisor may take beyond what its processes may take to stop."""
-_SIGNALS_ABI = 6
 
 Say = Callable[[str], None]
 
@@ -304,8 +304,8 @@ def edge_warnings(settings: Settings) -> Sequence[str]:
 def _limits_of_confinement(settings: Settings) -> Sequence[str]:
     if not settings.confined:
         return ("models are NOT confined: their code can read and write all that Serinus can",)
-    if abi() < _SIGNALS_ABI:
-        return (f"Landlock ABI {abi()} of this kernel does not keep models from signalling other processes",)
+    if not seccomp.known():
+        return ("system calls of models are not filtered on this architecture: they can reach sockets and processes",)
     return ()
 
 

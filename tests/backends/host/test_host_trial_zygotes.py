@@ -213,6 +213,29 @@ def test_what_a_forked_trial_leaves_running_is_killed_when_it_ends(home, trials,
     wait_until(lambda: not Path(f"/proc/{left}").exists() or state_of(left) == "Z")
 
 
+@pytest.mark.parametrize("leaves", ["os.setsid()", "os.setpgid(0, 0)"])
+def test_what_a_trial_has_started_cannot_leave_its_group(home, trials, model, environment, asked, leaves):
+    """Its group is how it is ended."""
+    path = model(f"""
+        try:
+            {leaves}
+        except PermissionError:
+            pass
+        pid = os.fork()
+        if not pid:
+            try:
+                {leaves}
+            except PermissionError:
+                os._exit(7)
+            os._exit(8)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    """)
+    assert asked(trials, path) == 7
+    trials.loads(environment, path)
+    assert zygote_of(home)
+    assert asked(trials, path) == 7
+
+
 def test_a_forked_trial_has_the_limits_of_the_one_who_asks(home, zygotes, model, environment, asked):
     path = model("""
         if x: bytearray(1 << 30)

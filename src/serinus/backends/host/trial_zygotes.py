@@ -33,6 +33,8 @@ _IMPORT_SECONDS = 60.0
 _FORK_SECONDS = 30.0
 _KILLED_SECONDS = 5.0
 _LONGEST_ANSWER = 4096
+_KILLED = b"killed"
+"""To a zygote whose trial has ended: so is what that has started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class TrialZygote:
             pidfd = self._child(answer["pid"])
             try:
                 limits.put_on(answer["pid"])
-                return self._end(pidfd, limits.seconds)
+                return self._end(answer["pid"], pidfd, limits.seconds)
             finally:
                 os.close(pidfd)
         except OSError:
@@ -113,7 +115,9 @@ class TrialZygote:
 
     def close(self) -> None:
         self._control.close()
-        self._process.kill()  # it holds nothing that could be lost
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # it holds nothing that could be lost
+        self._process.kill()
         self._process.wait()
         shutil.rmtree(self._directory, ignore_errors=True)
 
@@ -127,20 +131,31 @@ class TrialZygote:
             raise ConnectionError("the zygote named a process that is not its own")
         return pidfd
 
-    def _end(self, pidfd: int, seconds: float) -> int:
+    def _end(self, pid: int, pidfd: int, seconds: float) -> int:
         try:
-            ended = self._answer(seconds).get("ended")
+            ended = self._ended(pid, seconds)
         except TimeoutError as error:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             try:
-                self._answer(_KILLED_SECONDS)
+                self._ended(pid, _KILLED_SECONDS)
             except OSError:  # it is not what it was, and goes with all that it has
                 self.usable = False
             raise TookTooLong from error
         if type(ended) is not int:
             raise ConnectionError("the zygote gave no exit status")
         return ended
+
+    def _ended(self, pid: int, seconds: float) -> Any:
+        """What the zygote says of how the trial has ended; all that the trial has started is killed by then. It cannot
+        leave the group of the trial, whose number is its own until the zygote has waited for it. OSError."""
+        if not self._answer(seconds).get("dead"):
+            raise ConnectionError("the zygote did not say that its trial has ended")
+        if parent(pid) == self._process.pid:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        self._control.send(_KILLED)
+        return self._answer(_KILLED_SECONDS).get("ended")
 
     def _spawn(self, home: Home, runtime: Path, control: int) -> subprocess.Popen[bytes]:
         config = {
