@@ -6,6 +6,7 @@ import os
 import socket
 import sqlite3
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from serinus.backends.host import launch
 from serinus.backends.mlflow import MlflowRegistry, server
 from serinus.backends.mlflow import client as mlflow_client
 from serinus.backends.mlflow.cache import ArtifactCache
@@ -201,6 +203,28 @@ def test_an_artifact_that_somebody_removed_is_fetched_again(tmp_path: Path, make
 
     fetch().rename(tmp_path / "elsewhere")
     assert (fetch() / "MLmodel").is_file()
+
+
+def test_a_confined_process_that_may_read_the_files_cannot_hold_their_locks(
+    tmp_path: Path, make_artifact: Callable[..., Path]
+) -> None:
+    """A zygote may; a descriptor for reading would be enough for flock."""
+    cache = ArtifactCache(tmp_path / "cache")
+    artifact = cache.artifact("key", lambda directory: make_artifact().rename(directory / "model"))
+    code = f"""
+import sys
+sys.path.insert(0, {str(launch.runtime_source())!r})
+from pathlib import Path
+from serinus_runtime import confine
+confine.confine((Path({str(tmp_path)!r}), *confine.own_directories()), None, ())
+for path in {[str(artifact.path / "MLmodel"), str(tmp_path / "cache/.locks/key")]!r}:
+    try:
+        print(bool(open(path)))
+    except OSError as error:
+        print(type(error).__name__)
+"""
+    told = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["True", "PermissionError"]
 
 
 def test_a_full_disk_is_said_and_keeps_nothing_half_downloaded(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ from serinus.backends.mlflow.client import disk_full
 from serinus.backends.mlflow.files import Inventory, take_inventory, walk
 from serinus.core.values import Artifact
 
+_WRITE_ONLY = 0o200
+
 
 class ArtifactCache:
     """Safe to use from many threads and processes."""
@@ -87,9 +89,14 @@ class ArtifactCache:
     def _locked(self, key: str) -> Iterator[None]:
         directory = self._path / ".locks"
         directory.mkdir(parents=True, exist_ok=True)
-        with (directory / key).open("w") as lock:
+        # Zygotes may read below this directory, and a descriptor for reading would be enough to hold the lock.
+        lock = os.open(directory / key, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _WRITE_ONLY)
+        try:
+            os.fchmod(lock, _WRITE_ONLY)
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(lock)
 
 
 def _move(root: Path, final: Path) -> None:

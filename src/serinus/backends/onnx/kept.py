@@ -24,6 +24,7 @@ from serinus_runtime.compiled import FILES, digest_of
 UNUSED_FOR = 86_400.0
 """Seconds for which what was made or asked for stays, used or not: whoever asked may not have said so yet."""
 _DIGEST = re.compile("[0-9a-f]{64}")
+_WRITE_ONLY = 0o200
 _FILES_LOCK = "files"
 
 
@@ -125,8 +126,10 @@ class Kept:
     def _locked(self, name: str) -> Iterator[None]:
         locks = self._directory / "locks"
         locks.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(locks / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        # Zygotes may read below this directory, and a descriptor for reading would be enough to hold the lock.
+        descriptor = os.open(locks / f"{name}.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _WRITE_ONLY)
         try:
+            os.fchmod(descriptor, _WRITE_ONLY)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
