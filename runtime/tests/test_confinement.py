@@ -208,3 +208,45 @@ def test_peers_of_the_same_user_cannot_look_into_a_worker(start_worker: Callable
     assert Path(f"/proc/{worker.process.pid}/environ").stat().st_uid == 0
     limits = Path(f"/proc/{worker.process.pid}/limits").read_text()
     assert [line.split()[4:6] for line in limits.splitlines() if line.startswith("Max core")] == [["0", "0"]]
+
+
+CONFINES_ITSELF = """
+import json, os, sys, threading
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from serinus_runtime import confine
+end = threading.Event()
+if sys.argv[3] == "several threads":
+    threading.Thread(target=end.wait).start()
+scratch = Path(sys.argv[2])
+confine.prepare(scratch)
+confine.confine(confine.own_directories(), scratch, None)
+(scratch / "mine").write_text("x")
+status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+interfaces = [line.split(":")[0].strip() for line in Path("/proc/self/net/dev").read_text().splitlines()[2:]]
+end.set()
+print(json.dumps({
+    "level": confine.level(), "user": os.getuid(), "owner": (scratch / "mine").stat().st_uid, "interfaces": interfaces,
+    "rights": [int(status[name], 16) for name in ("CapEff", "CapPrm", "CapInh", "CapAmb")],
+}))
+"""
+
+
+@pytest.mark.parametrize("threads", ["one thread", "several threads"])
+def test_a_process_has_no_rights_and_its_own_namespaces_where_it_may(tmp_path: Path, threads: str) -> None:
+    """A process of several threads may not enter a user namespace on any machine: it does without."""
+    source = Path(landlock.__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", CONFINES_ITSELF, str(source), str(tmp_path / "scratch"), threads],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["rights"] == [0, 0, 0, 0]
+    assert found["user"] == found["owner"] == os.getuid()
+    apart = found["level"].endswith("user, network and IPC namespaces")
+    assert apart or found["level"].endswith("no user namespaces")
+    if threads == "several threads":
+        assert not apart
+    if apart:
+        assert found["interfaces"] == ["lo"]
