@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from serinus.api import create_app
-from serinus.api.local import checking_peers, listening
+from serinus.api.local import listening
 from serinus.backends.sql import SqlStore
 from serinus.core.errors import NotFound, Unavailable
 from serinus.core.home import Home
@@ -33,6 +33,7 @@ from serinus.core.values import (
     Traffic,
     VersionRef,
 )
+from serinus.doors import checking_peers
 from serinus.engine import Desk, Report, World
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)

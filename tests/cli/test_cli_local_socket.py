@@ -18,9 +18,9 @@ import pytest
 from cli_harness import Proxy, Serinus
 from small_fleet import Installation, make_home, serving
 
-from serinus.api.local import may_connect
 from serinus.cli.local import LocalTransport, connected
 from serinus.core.values import Access
+from serinus.doors import may_connect
 from serinus.supervisor import settings as chosen
 
 NOBODY = 65534
@@ -142,7 +142,7 @@ def test_connections_of_other_users_are_refused_by_their_number(
     with ours, theirs, socket.socket() as tcp:
         assert may_connect(ours)
         assert may_connect(tcp), "there the token decides"
-        monkeypatch.setattr("serinus.api.local.os.geteuid", lambda: NOBODY)
+        monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
         assert may_connect(ours) == (os.getuid() == 0), "root may"
 
 

@@ -3,22 +3,11 @@ can a port's, or connect to it. Whoever is connected still shows a token, as eve
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
 import socket
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-import uvicorn
-
-log = logging.getLogger(__name__)
-
-_CREDENTIALS = struct.Struct("3i")
-"""struct ucred: pid, uid, gid."""
 _BACKLOG = 64
 
 
@@ -40,43 +29,3 @@ def listening(path: Path) -> Iterator[socket.socket]:
             with suppress(OSError):
                 if path.stat().st_ino == mine:
                     path.unlink()
-
-
-def checking_peers(config: uvicorn.Config) -> uvicorn.Config:
-    """`config`, so that on a Unix socket another user's connection is closed before a byte of it is read."""
-    if not config.loaded:
-        config.load()
-    protocol: Any = config.http_protocol_class
-
-    class Checked(protocol):  # type: ignore[misc]  # which one it is depends on what is installed
-        refused = False
-
-        def connection_made(self, transport: asyncio.Transport) -> None:
-            if may_connect(transport.get_extra_info("socket")):
-                super().connection_made(transport)
-                return
-            self.refused = True
-            transport.abort()
-
-        def connection_lost(self, error: Exception | None) -> None:
-            if not self.refused:
-                super().connection_lost(error)
-
-        def data_received(self, data: bytes) -> None:
-            if not self.refused:
-                super().data_received(data)
-
-    config.http_protocol_class = Checked
-    return config
-
-
-def may_connect(connection: Any) -> bool:
-    """This user and root may on a Unix socket; on others that is for the token to say."""
-    if connection.family != socket.AF_UNIX:
-        return True
-    asked = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, uid, _ = _CREDENTIALS.unpack(asked)
-    if uid in (os.geteuid(), 0):
-        return True
-    log.warning("a connection of user %d to the local socket was refused", uid)
-    return False

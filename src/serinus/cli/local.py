@@ -5,13 +5,12 @@ from __future__ import annotations
 import http.client
 import os
 import socket
-import struct
 from pathlib import Path
 
 import httpx
 
-_CREDENTIALS = struct.Struct("3i")
-"""struct ucred: pid, uid, gid."""
+from serinus.peers import user_of
+
 _TIMEOUT = 60.0
 """Seconds without a byte."""
 
@@ -49,8 +48,7 @@ def connected(path: Path) -> socket.socket:
     try:
         connection.settimeout(_TIMEOUT)
         connection.connect(str(path))
-        asked = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        _, uid, _ = _CREDENTIALS.unpack(asked)
+        uid = user_of(connection)
         ours = os.geteuid()
         if uid != (ours or path.parent.stat().st_uid):
             raise PermissionError(f"a process of user {uid} listens at {path}")

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from serinus.api import create_app, home_token
-from serinus.api.local import checking_peers, listening
+from serinus.api.local import listening
 from serinus.api.server import Server
 from serinus.backends.host import confinement
 from serinus.core.errors import SerinusError
 from serinus.core.home import Home
 from serinus.core.redaction import shown
 from serinus.core.text import configure_logging
-from serinus.doors import limited
+from serinus.doors import checking_peers, limited
 from serinus.engine import ENGINE, Desk, Engine, Rechecker, Report, World
 from serinus.engine.rechecking import SHARE
 from serinus.supervisor import edge_warnings, processes, registry, tls

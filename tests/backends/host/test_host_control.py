@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,17 @@ def test_a_body_is_bounded_also_for_who_knows_it(running, line, wanted) -> None:
     if wanted == 422:
         caller.sendall(b"{}")
     assert status(caller) == wanted
+
+
+@pytest.mark.slow
+def test_who_says_nothing_is_sent_away_within_seconds_and_keeps_nobody_out(running) -> None:
+    with ExitStack() as callers:
+        for _ in range(200):
+            caller = callers.enter_context(socket.socket(socket.AF_UNIX))
+            caller.settimeout(20)
+            caller.connect(str(running.home.host_socket))
+        running.target.observe()
+        assert caller.recv(1) == b""
 
 
 def test_what_is_sent_without_the_secret_is_not_kept(running) -> None:

@@ -6,11 +6,12 @@ import os
 import signal
 import socket
 import threading
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import pytest
 
+from serinus.backends.host import holder as holder_module
 from serinus.backends.host.holder import receive, send
 from serinus.backends.host.processes import identity
 from serinus.backends.host.sockets import Sockets
@@ -128,6 +129,44 @@ def test_a_socket_whose_place_was_taken_by_another_is_not_used_again(hosted, hol
         sockets = Sockets(hosted.home.holder_socket, hosted.home.secret.read_text())
         assert sockets.connect()
         assert sockets.taken(path) is None
+
+
+@pytest.mark.parametrize("said", [b"", b"[1]", b"[" * 4000, b"{}", b'{"secret": null}', b"\xff", b"9" * 4000])
+def test_what_is_no_hello_ends_that_connection_only_and_leaves_no_descriptor(hosted, holder, wait_until, said):
+    pid = holder()
+    opened = Path(f"/proc/{pid}/fd")
+    wait_until(lambda: len(list(opened.iterdir())) > 3)
+    before = len(list(opened.iterdir()))
+    with Path("/dev/null").open() as file, closing(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)) as caller:
+        caller.settimeout(10)
+        caller.connect(str(hosted.home.holder_socket))
+        if said:  # else it is silent, and sent away after a while
+            socket.send_fds(caller, [said], [file.fileno()] * 10)
+        assert caller.recv(1) == b""
+    wait_until(lambda: len(list(opened.iterdir())) == before)
+    assert held(hosted) == []
+
+
+def test_silent_callers_of_the_holder_are_few_and_keep_no_host_out(hosted, holder, wait_until):
+    with ExitStack() as callers:
+        for _ in range(100):
+            caller = callers.enter_context(closing(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)))
+            caller.connect(str(hosted.home.holder_socket))
+        wait_until(lambda: knocks(hosted))
+        assert held(hosted) == []
+
+
+def knocks(hosted):
+    with suppress(ConnectionError):
+        return held(hosted) == []
+
+
+def test_another_users_process_is_no_host(monkeypatch):
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        assert holder_module._is_ours(ours)
+        monkeypatch.setattr(os, "geteuid", lambda: 65534)
+        assert holder_module._is_ours(ours) == (os.getuid() == 0), "root may"
 
 
 def test_nothing_is_given_to_who_does_not_know_the_secret(hosted, holder):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -50,6 +51,47 @@ def test_a_worker_holds_no_descriptor_of_the_host_and_leads_its_own_session(told
     opened = {str(entry.readlink()) for entry in Path(f"/proc/{told['pid']}/fd").iterdir()}
     assert not {name for name in opened if name.endswith(("lock", "host.log"))}
     assert os.getsid(told["pid"]) == told["pid"]
+
+
+def test_descriptors_that_a_worker_keeps_on_their_way_leave_the_host_room_to_pass_its_own():
+    """As an ordinary user where the tests run as root, for whom there is no such limit."""
+    program = """
+import errno, os, resource, socket
+from serinus.backends.host import launch
+
+def fill():
+    pairs = []
+    while True:
+        pairs.append(socket.socketpair())
+        pairs[-1][0].setblocking(False)
+        try:
+            while True:
+                socket.send_fds(pairs[-1][0], [b"x"], [0] * 200)
+        except BlockingIOError:
+            pass
+
+if os.getuid() == 0:
+    os.setuid(65533)
+resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+ours, theirs = socket.socketpair()
+child = os.fork()
+if child == 0:
+    ours.close()
+    theirs.recv(1)
+    try:
+        fill()
+    except OSError as error:
+        theirs.send(errno.errorcode[error.errno].encode())
+        theirs.recv(1)
+    os._exit(0)
+launch.limit(child)
+ours.send(b"x")
+print(ours.recv(100).decode())
+print(socket.send_fds(ours, [b"x"], [0]), flush=True)
+os.wait()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == ["ETOOMANYREFS", "1"], done.stderr
 
 
 def test_no_core_dump_of_a_worker_is_written(told):

@@ -1,11 +1,12 @@
-"""The Unix socket on which workers hand in their records.
+"""The Unix socket on which records are handed in: the host connects for each worker, and says whose records come.
 
-    worker     {"release", "model"?, "token", "boot", "format": 2}     once
+    host       {"release", "model"?, "token", "boot", "format": 2}     once, before the worker has the connection
     worker     {"seq", "bytes", "dropped"?} and `bytes` of body         any number
     collector  {"ack": seq}                                             once the batch is durable
     collector  {"ack": seq, "refused": why}                             a body that can never be taken
 
-One line of JSON each, but for the body (`columns` says what is in it). A worker numbers its batches upwards and
+One line of JSON each, but for the body (`columns` says what is in it). Only this user may connect, and each release
+has places of its own. A worker numbers its batches upwards and
 repeats, in order, what was not acknowledged.
 """
 
@@ -16,7 +17,7 @@ import contextlib
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -25,13 +26,18 @@ from serinus.backends.delta.commit import GroupCommit
 from serinus.backends.delta.parsed import Parsed
 from serinus.backends.delta.records import BatchHead, Hello, Malformed, parse_head, parse_hello
 from serinus.backends.delta.sources import batch_key, batch_meta
+from serinus.peers import is_ours
 
 log = logging.getLogger(__name__)
 
 _Answer = Callable[[Mapping[str, object]], None]
 
-_HELLO_SECONDS = 10.0
-_MOST_CONNECTIONS = 512
+_HELLO_SECONDS = 3.0
+_MOST_STRANGERS = 64
+"""Connections that have not said yet whose records come."""
+_MOST_CONNECTIONS = 2048
+_MOST_OF_A_RELEASE = 32
+"""Far more than the workers that a release has, those that leave included."""
 _MOST_UNREAD_ACKS = 64 * 1024
 _LINE = 64 * 1024
 _BODY_SECONDS = 30.0
@@ -51,6 +57,8 @@ class Intake:
         self._parsed = parsed
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        self._strangers = 0
+        self._places: Counter[str] = Counter()
         self.heard_at = monotonic()
         """When the last batch arrived."""
         self.received = 0
@@ -88,6 +96,8 @@ class Intake:
         assert task is not None
         self._connections.add(task)
         try:
+            if not is_ours(writer.get_extra_info("socket")):
+                raise Malformed("it is another user's")
             if len(self._connections) <= _MOST_CONNECTIONS:
                 await self._listen(reader, writer)
         except Malformed as problem:
@@ -100,12 +110,38 @@ class Intake:
             writer.close()
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        async with asyncio.timeout(_HELLO_SECONDS):
-            first = await _line(reader)
-        if not first:
+        hello = await self._greeted(reader)
+        if hello is None:
             return
-        hello = parse_hello(first, self._secret)
+        with self._place(hello.release):
+            await self._take_all(hello, reader, writer)
 
+    async def _greeted(self, reader: asyncio.StreamReader) -> Hello | None:
+        """None: it went away without a word, or too many others have said none yet."""
+        if self._strangers >= _MOST_STRANGERS:
+            return None
+        self._strangers += 1
+        try:
+            async with asyncio.timeout(_HELLO_SECONDS):
+                first = await _line(reader)
+        finally:
+            self._strangers -= 1
+        return parse_hello(first, self._secret) if first else None
+
+    @contextlib.contextmanager
+    def _place(self, release: str) -> Iterator[None]:
+        """One of the release's own, so that none has those of others. The host tries again where there is none."""
+        if self._places[release] >= _MOST_OF_A_RELEASE:
+            raise Malformed(f"{release} has {_MOST_OF_A_RELEASE} connections already")
+        self._places[release] += 1
+        try:
+            yield
+        finally:
+            self._places[release] -= 1
+            if not self._places[release]:
+                del self._places[release]
+
+    async def _take_all(self, hello: Hello, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         def answer(said: Mapping[str, object]) -> None:
             if not writer.is_closing():
                 writer.write(json.dumps(said).encode() + b"\n")

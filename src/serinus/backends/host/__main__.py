@@ -13,6 +13,7 @@ from pathlib import Path
 
 import uvicorn
 
+from serinus import doors
 from serinus.backends.host import cgroups, launch
 from serinus.backends.host.control import control
 from serinus.backends.host.holder import many_descriptors
@@ -25,6 +26,10 @@ from serinus.backends.host.wires import Wires
 from serinus.backends.host.worker import Launcher
 from serinus.core.home import Home
 from serinus.core.text import configure_logging
+from serinus.doors import checking_peers, limited
+
+_CALLERS = doors.Limits(places=64)
+"""Of the control socket: the control plane asks a few things at a time, each over a connection of its own."""
 
 _LIMITS: tuple[tuple[str, str, type, str, str], ...] = (
     ("--load-limit", "load", float, "SECONDS", "a worker that takes longer to get ready is killed"),
@@ -63,7 +68,8 @@ def serve(home: Home, runtime: Path, limits: Limits) -> None:
     app = control(Host(launcher, limits), secret)
     listener = Listener(home.host_socket)
     listener.publish()
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+    config = uvicorn.Config(app, log_level="warning", access_log=False)
+    server = uvicorn.Server(checking_peers(limited(config, _CALLERS)))
     server.run(sockets=[listener.socket])
 
 

@@ -22,6 +22,7 @@ import json
 import os
 import resource
 import socket
+import struct
 import sys
 import threading
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ from typing import Any
 _LONGEST = 4096
 _HELLO_SECONDS = 1.0
 _WAITING = 128
+_MOST_STRANGERS = 16
+"""Callers that have not said the secret yet, at a time."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,7 @@ class Holder:
     secret: str
     _held: dict[str, Held] = field(default_factory=dict)
     _one_host: threading.Lock = field(default_factory=threading.Lock)
+    _strangers: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(_MOST_STRANGERS))
 
     def serve(self, path: Path) -> None:
         new = path.with_name(path.name + ".new")
@@ -59,15 +63,29 @@ class Holder:
             new.replace(path)
             while True:
                 caller, _ = listener.accept()
+                if not _is_ours(caller) or not self._strangers.acquire(blocking=False):
+                    caller.close()
+                    continue
                 threading.Thread(target=self._meet, args=(caller,), daemon=True).start()
 
     def _meet(self, caller: socket.socket) -> None:
-        with caller, contextlib.suppress(OSError, ValueError, KeyError):  # it went away, or is no host
-            caller.settimeout(_HELLO_SECONDS)
-            said, _ = receive(caller)
-            if hmac.compare_digest(str(said["secret"]).encode(), self.secret.encode()):
+        with caller, contextlib.suppress(OSError, ValueError, KeyError):  # it went away
+            try:
+                known = self._knows(caller)
+            finally:
+                self._strangers.release()
+            if known:
                 with self._one_host:  # what the one before has said is read to its end
                     self._attend(caller)
+
+    def _knows(self, caller: socket.socket) -> bool:
+        """The secret, which it says first. Descriptors that come with it are not taken."""
+        caller.settimeout(_HELLO_SECONDS)
+        try:
+            said = json.loads(caller.recv(_LONGEST))
+            return hmac.compare_digest(str(said["secret"]).encode(), self.secret.encode())
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return False
 
     def _attend(self, host: socket.socket) -> None:
         for name, held in self._held.items():
@@ -81,6 +99,12 @@ class Holder:
                 before.socket.close()
             if listening is not None:
                 self._held[said["keep"]] = Held(said["inode"], listening)
+
+
+def _is_ours(caller: socket.socket) -> bool:
+    """The kernel says that it is this user's process, or root's: struct ucred of unix(7)."""
+    _, uid, _ = struct.unpack("3i", caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return uid in (os.geteuid(), 0)
 
 
 def send(to: socket.socket, said: dict[str, Any], carried: socket.socket | None = None) -> None:

@@ -35,6 +35,10 @@ _PASSED_ON = ("TZ", "OPENBLAS_CORETYPE")
 """Old builds of OpenBLAS crash on processors that are newer than they, unless told which one to take it for."""
 
 
+_ON_THEIR_WAY = 300
+"""Descriptors by which one message may exceed the limit (SCM_MAX_FD is 253), and some of our own."""
+
+
 def base(python: Path) -> Path:
     """The interpreter that is started for `python`: of an environment that Serinus made, the installation's own, which
     lies outside and was recorded when the environment was made; else `python` itself. Nothing of the environment is
@@ -98,9 +102,17 @@ def holder_command(home: Home) -> list[str]:
 def limit(pid: int, *, memory_bytes: int | None = None, file_bytes: int | None = None) -> None:
     """Puts a process that has just been started under limits, which its children inherit.
 
-    Never a core dump, which would hold the callers' data. `memory_bytes` counts what it allocates for itself.
+    Never a core dump, which would hold the callers' data. `memory_bytes` counts what it allocates for itself. Fewer
+    descriptors than this process may have: the kernel lets nobody pass one on while more of the same user's are on
+    their way than its own limit allows to be open, so that who fills the lower limit leaves room for us.
     """
-    limits = {resource.RLIMIT_CORE: 0, resource.RLIMIT_DATA: memory_bytes, resource.RLIMIT_FSIZE: file_bytes}
+    most_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limits = {
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_DATA: memory_bytes,
+        resource.RLIMIT_FSIZE: file_bytes,
+        resource.RLIMIT_NOFILE: max(most_files - _ON_THEIR_WAY, most_files // 2),
+    }
     for kind, most in limits.items():
         if most is not None:
             # It has exited already, which the caller will see; or it has put itself under less, and cannot go back.

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from serinus import peers
 from serinus.backends.host.holder import Held, receive, send
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Sockets:
         holder.settimeout(_ANSWER_SECONDS)
         try:
             holder.connect(str(self._path))
+            peers.checked(holder)
             send(holder, {"secret": self._secret})
             while not (said := receive(holder))[0].get("done"):
                 self._find(*said)

@@ -17,6 +17,7 @@ import socket
 import struct
 from dataclasses import dataclass, field
 
+from serinus import peers
 from serinus.backends.host.processes import Process
 from serinus.backends.host.records import WorkerRecord
 from serinus.backends.host.sockets import Sockets
@@ -128,6 +129,7 @@ class Wires:
         link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             link.connect(self._path)
+            peers.checked(link)
             link.send(wire.hello)
         except BaseException:
             link.close()

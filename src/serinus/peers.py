@@ -1,0 +1,30 @@
+"""Whose process is at the other end of a Unix socket, as the kernel says (SO_PEERCRED of unix(7))."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import Any
+
+_CREDENTIALS = struct.Struct("3i")
+"""struct ucred: pid, uid, gid."""
+
+
+def user_of(connection: Any) -> int:
+    """The user's number, when the other end connected or began to listen. `connection`: a connected Unix socket, or
+    what asyncio shows of one. Raises OSError."""
+    asked = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(asked)
+    return int(uid)
+
+
+def is_ours(connection: Any) -> bool:
+    """It is this user's process, or root's. Raises OSError."""
+    return user_of(connection) in (os.geteuid(), 0)
+
+
+def checked(connection: socket.socket) -> None:
+    """Before anything is sent. Raises PermissionError: the other end is another user's process."""
+    if not is_ours(connection):
+        raise PermissionError(f"a process of user {user_of(connection)} listens there")
