@@ -30,7 +30,7 @@ class Home:
 
     @property
     def secret(self) -> Path:
-        """Random hex, 0600: authenticates host control and derives the collector's tokens."""
+        """Random hex, 0600: authenticates host control, and derives the collector's tokens and the router's keys."""
         return self.path / "secret"
 
     @property
