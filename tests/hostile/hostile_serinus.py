@@ -19,7 +19,7 @@ import httpx
 import mlflow
 import pytest
 from whole_load import wait_until
-from whole_serinus import Serinus
+from whole_serinus import Serinus, mlflow_environment
 
 from serinus.core.home import Home
 from serinus.supervisor import down, up
@@ -143,7 +143,8 @@ def running() -> Iterator[Attacked]:
             httpx.Client(base_url=addresses.api, headers=headers, timeout=60, trust_env=False) as api,
             httpx.Client(base_url=addresses.envoy, timeout=60, trust_env=False) as callers,
         ):
-            environment.setenv("MLFLOW_TRACKING_URI", addresses.mlflow)
+            for name, value in mlflow_environment(addresses.mlflow_env).items():
+                environment.setenv(name, value)
             environment.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
             registry = mlflow.MlflowClient(addresses.mlflow)
             yield Attacked(home, addresses, api, callers, registry, directory / "w")
