@@ -186,5 +186,5 @@ def test_no_more_callers_are_taken_than_the_limit_of_open_files_has_room_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: int, callers: int
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _kind: (1_024, files))
-    [monitor] = bootstrap(Home(tmp_path), port=1)["overload_manager"]["resource_monitors"]
+    monitor, _ = bootstrap(Home(tmp_path), port=1)["overload_manager"]["resource_monitors"]
     assert monitor["typed_config"]["max_active_downstream_connections"] == callers
