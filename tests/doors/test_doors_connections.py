@@ -22,7 +22,7 @@ LIMITS = Limits(places=8, head=0.5, body=1.0)
 
 
 async def application(scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
-    """`/wait` answers once its body is there, `/slow` after a while, all others at once."""
+    """`/wait` answers once its body is there, `/slow` after a while, all others at once, `/large` with 20 MB."""
     assert scope["type"] == "http"
     size = 0
     if scope["path"] == "/wait":
@@ -33,7 +33,7 @@ async def application(scope: Any, receive: Callable[[], Any], send: Callable[[An
             more = message["type"] == "http.request" and message["more_body"]
     if scope["path"] == "/slow":
         await asyncio.sleep(3 * LIMITS.body)
-    body = str(size).encode()
+    body = b"x" * 20_000_000 if scope["path"] == "/large" else str(size).encode()
     headers = [(b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -184,6 +184,13 @@ def test_the_source_with_the_most_connections_makes_room(held: ExitStack) -> Non
         first.setblocking(True)
         first.sendall(HEAD + b"\r\n")
         assert first.recv(4096).startswith(b"HTTP/1.1 200")
+
+
+def test_who_does_not_read_the_answer_makes_room(held: ExitStack) -> None:
+    with running(Limits(places=4, head=60, body=60)) as port:
+        for _ in range(10):
+            assert connected(held, port, HEAD.replace(b"/ ", b"/large ") + b"\r\n").recv(12) == b"HTTP/1.1 200"
+        assert ask(port) == 200
 
 
 def test_who_is_being_answered_keeps_the_place(held: ExitStack) -> None:

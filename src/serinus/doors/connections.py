@@ -38,7 +38,8 @@ class _State(Enum):
 def limited(config: uvicorn.Config, limits: Limits | None = None) -> uvicorn.Config:
     """`config`, so that a connection is closed that does not say within `limits` what it wants.
 
-    Where all places are taken, the source that has most of them loses the oldest one that is not being answered.
+    Where all places are taken, the source that has most of them loses the oldest one that is not being answered, or
+    does not read its answer.
     """
     chosen = limits or Limits()
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -76,6 +77,11 @@ def limited(config: uvicorn.Config, limits: Limits | None = None) -> uvicorn.Con
                 return _State.HEAD
             return _State.BODY if self.cycle.more_body else _State.ANSWER
 
+        @property
+        def gives_way(self) -> bool:
+            """It has not asked yet, or does not read its answer."""
+            return self.state is not _State.ANSWER or self.flow.write_paused
+
         def _watch(self) -> None:
             """Starts the time of what is waited for now; more bytes of the same do not start it again."""
             state = self.state
@@ -109,9 +115,9 @@ def limited(config: uvicorn.Config, limits: Limits | None = None) -> uvicorn.Con
 
 
 def _make_room(connections: list[Any]) -> None:
-    """One more was let in than there are places for. The newest is among those that are not being answered yet."""
+    """One more was let in than there are places for. The newest is among those that give way, as it has not asked."""
     sources = Counter(_source(one) for one in connections)
-    waiting = [one for one in connections if one.state is not _State.ANSWER]
+    waiting = [one for one in connections if one.gives_way]
     most = max(sources[_source(one)] for one in waiting)
     min((one for one in waiting if sources[_source(one)] == most), key=lambda one: one.number).transport.abort()
 
