@@ -33,10 +33,12 @@ async def application(scope: Any, receive: Callable[[], Any], send: Callable[[An
             more = message["type"] == "http.request" and message["more_body"]
     if scope["path"] == "/slow":
         await asyncio.sleep(3 * LIMITS.body)
-    body = b"x" * 20_000_000 if scope["path"] == "/large" else str(size).encode()
-    headers = [(b"content-length", str(len(body)).encode())]
+    parts = [b"x" * 1_000_000] * 20 if scope["path"] == "/large" else [str(size).encode()]
+    headers = [(b"content-length", str(sum(map(len, parts))).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    for part in parts:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 @contextmanager
