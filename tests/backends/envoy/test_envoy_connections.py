@@ -114,6 +114,21 @@ def test_connections_that_ask_once_and_rest_make_room_within_seconds(crowded: Pr
         wait_until(lambda: live(crowded) == 200, SECONDS)
 
 
+def test_an_answer_that_nobody_reads_does_not_keep_a_place(crowded: Proxy) -> None:
+    """The release answers with what it is sent."""
+    serve(crowded)
+    body = b"x" * 900_000
+    head = f"POST /v2/models/fraud/infer HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
+    with ExitStack() as held:
+        for _ in range(2 * PLACES):
+            connection = held.enter_context(socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            with suppress(OSError):  # there is no place for it
+                connection.connect(("127.0.0.1", crowded.port))
+                connection.sendall(head.encode() + body)
+        wait_until(lambda: live(crowded) == 200, SECONDS)
+
+
 def test_a_byte_of_a_body_at_a_time_does_not_keep_a_place(crowded: Proxy) -> None:
     serve(crowded)
     with ExitStack() as held:
