@@ -71,8 +71,8 @@ def _meaning(code: str, words: str, uri: str) -> SerinusError:
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"):
         return Unavailable(
             f"{where} does not let Serinus in.",
-            hint="Set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and _PASSWORD, where Serinus is started, or name "
-            "a file that holds them: `serinus up --mlflow-credentials FILE`.",
+            hint="Set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and _PASSWORD, where Serinus is started, or "
+            "name a file that holds them: `serinus up --mlflow-credentials FILE`.",
             delay=30,
         )
     return Unavailable(
