@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -49,6 +50,19 @@ def _let_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 CREDENTIALS = {"MLFLOW_TRACKING_USERNAME": "serinus", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
+
+
+@pytest.fixture(autouse=True)
+def _no_models_are_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The server is the same for many tests."""
+    yield
+    if "mlflow_server" not in request.fixturenames:
+        return
+    uri = request.getfixturevalue("mlflow_server").uri
+    with httpx.Client(base_url=f"{uri}/api/2.0/mlflow/registered-models", auth=("serinus", PASSWORD)) as client:
+        found = client.get("/search").raise_for_status().json()["registered_models"]
+        for name in {model["name"] for model in found} - {"card-fraud", "constant"}:
+            client.request("DELETE", "/delete", json={"name": name}).raise_for_status()
 
 
 def free_port() -> int:
