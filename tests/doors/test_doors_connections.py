@@ -18,7 +18,7 @@ from serinus.doors import Limits, limited
 
 SECONDS = 10.0
 """In which something must have happened; the machine may be busy."""
-LIMITS = Limits(places=8, head=0.5, body=1.0)
+LIMITS = Limits(places=8, head=0.3, body=0.5)
 
 
 async def application(scope: Any, receive: Callable[[], Any], send: Callable[[Any], Any]) -> None:
