@@ -1,0 +1,67 @@
+"""Keys of callers, from the command line to the prediction log. On a Serinus of its own: others' callers have none."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import httpx
+import polars as pl
+import pytest
+from hostile_models import SHELL, SHELL_INPUTS, SHELL_OUTPUTS, mlmodel, requirements
+from hostile_serinus import Attacked, running
+from whole_load import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
+
+SEEN = "import os; print('srn_' in str(dict(os.environ)))"
+
+
+@pytest.fixture(scope="module")
+def serinus() -> Iterator[Attacked]:
+    with running() as serinus:
+        yield serinus
+
+
+@pytest.fixture(scope="module")
+def shell(serinus: Attacked) -> str:
+    files = {"MLmodel": mlmodel(inputs=SHELL_INPUTS, outputs=SHELL_OUTPUTS), "code/by_hand.py": SHELL}
+    serinus.promoted(serinus.register("shell", files, requirements("scikit-learn", "cloudpickle")))
+    return "shell"
+
+
+def ask(client: httpx.Client, model: str, key: str = "", code: str = "print(1)", **more: str) -> httpx.Response:
+    headers = {"x-api-key": key} if key else {}
+    rows = {"dataframe_records": [{"code": code}]}
+    return client.post(f"/models/{model}/invocations", json=rows, headers={**headers, **more})
+
+
+def test_a_key_opens_its_models_is_recorded_by_name_and_ends_at_once(serinus: Attacked, shell: str) -> None:
+    callers = serinus.callers
+    assert ask(callers, shell).status_code == 200, "nobody has made a key yet"
+    opens, shut = (
+        serinus.said("key", "create", name, "--model", model).decode().split()[-1]
+        for name, model in (("payments", shell), ("shop", "another"))
+    )
+    assert ask(callers, shell).status_code == 401
+    assert ask(callers, shell, "srn_wrong").status_code == 401
+    assert ask(callers, shell, shut).status_code == 403
+    seen = ask(
+        callers, shell, opens, f"KEY = {opens!r}\n{SEEN}", **{"x-serinus-caller": "shop", "x-request-id": "mine"}
+    )
+    assert seen.status_code == 200
+    assert seen.json()["predictions"][0]["out"] == "False\n"
+
+    def recorded() -> list[str]:
+        return serinus.log.read(shell).filter(pl.col("request_id") == "mine").collect()["caller"].to_list()
+
+    assert wait_until(recorded, 30.0, "the record") == ["payments"]
+    assert "revoked" in serinus.said("key", "revoke", "payments", "--yes").decode()
+    revoked = time.monotonic()
+    assert ask(callers, shell, opens).status_code == 401, "over a connection that was open before"
+    assert time.monotonic() - revoked < 2
+    assert ask(callers, shell).status_code == 401
+    written = [path for path in serinus.home.path.rglob("*") if path.is_file() and opens.encode() in path.read_bytes()]
+    assert written == [], "the key itself is kept nowhere"
+    kept = [path for path in serinus.home.path.rglob("*") if path.is_file() and shut.encode() in path.read_bytes()]
+    assert kept == [serinus.home.envoy / "xds" / "routes.json"], "nor is one that holds, but where Envoy reads it"
