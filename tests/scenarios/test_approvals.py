@@ -8,6 +8,7 @@ from lab import ADA, GRACE, MODEL, SPEC, Lab
 from serinus.core.errors import Refused, Unavailable
 from serinus.core.rollout import Cause, Phase
 from serinus.core.values import WHOLE, Access, Actor
+from serinus.engine.policies import ModelPolicy
 
 ASKING = SPEC.replace("rollout:", "rollout:\n  approval: required")
 ANNA = Actor("anna-ci", Access.DEPLOY, "test", "anna@bank")
@@ -199,6 +200,14 @@ def test_an_admin_loosens_the_policy_for_everybody(held: Lab) -> None:
     held.desk.deploy(ref=f"{MODEL}@7", spec=None, actor=ANNA)
     held.run(4 * 3600, until=lambda: held.phase.ended)
     held.everything_agrees_on("7")
+
+
+def test_to_say_again_that_no_approval_is_needed_changes_nothing(lab: Lab) -> None:
+    lab.live("6")
+    for actor in (ADA, ANNA_APPROVES, ROOT):
+        assert lab.desk.set_approval(MODEL, False, actor=actor).endswith("needs no approval already")
+    assert lab.desk.policy(MODEL) == ModelPolicy()
+    assert not [e for e in lab.store.events(model=MODEL) if e.kind == "policy-changed"]
 
 
 # --- rollbacks --------------------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ def test_the_choice_is_remembered_and_a_home_of_before_asks_once_a_key_was_made(
 def test_envoy_is_told(keys: Keys, disabled: list[bool], tmp_path: Path) -> None:
     home = Home(tmp_path)
     home.envoy.mkdir()
+    home.secret.write_text("s")
     processes_of(home, Settings(ports=PORTS, keys=keys))
     text = json.loads(bootstrap_file(home).read_text())
     (listener,) = (one for one in text["static_resources"]["listeners"] if one["name"] == "requests")

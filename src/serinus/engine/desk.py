@@ -15,12 +15,13 @@ from serinus import spec as specs
 from serinus.core.errors import InvalidInput, NotFound, Refused
 from serinus.core.names import checked
 from serinus.core.rollout import Kind, ModelState, Order, Phase, Plan, Policy, Rollout, Status
-from serinus.core.values import Access, Actor, Event, Release, VersionRef
+from serinus.core.values import Access, Actor, Release, VersionRef
 from serinus.delivery import CHALLENGER, champion_before, champions, may_approve, rolled_back_from, why_never_champion
+from serinus.engine.approvals import Approvals, of_its_spec
 from serinus.engine.distrust import distrusted, shortcut_of
 from serinus.engine.facts import by_alias, facts_of
 from serinus.engine.happenings import event_of
-from serinus.engine.policies import ModelPolicy, digest_of, keep_policy, keep_spec, loosened, policy_of
+from serinus.engine.policies import ModelPolicy, keep_spec, policy_of
 from serinus.engine.world import World
 
 NOBODY = "nobody"
@@ -51,6 +52,7 @@ class Desk:
     def __init__(self, world: World, news: threading.Event | None = None) -> None:
         self._world = world
         self._news = news or threading.Event()
+        self._approvals = Approvals(world)
 
     # --- deploy ------------------------------------------------------------------------------------------
 
@@ -82,14 +84,14 @@ class Desk:
         if in_flight is not None and not supersede:
             raise Refused(*_choices(in_flight))
         before = self._world.fleet.read(model)
-        waits = self._asked_before(model, before, actor)
-        self._tighten(model, text, before, actor)
+        waits = self._approvals.asked_before(model, before, actor)
+        self._approvals.tighten(model, text, before, actor)
         rollout = self._new(model, Kind.DEPLOY, found.version, ref or f"{model}@{wanted}", actor, why, text, state)
         said = f"{model}@{found.version} is on its way as {rollout.id}"
         if not waits:
             keep_spec(self._world, rollout)
         elif spec is not None and spec != before:
-            rollout = replace(rollout, spec_waits=True, notes=(_of_its_spec(model, before, spec),))
+            rollout = replace(rollout, spec_waits=True, notes=(of_its_spec(model, before, spec),))
             said += "; its spec becomes the model's once it is approved"
         self._begin(rollout, in_flight)
         return Deployed(rollout.id, False, said)
@@ -134,60 +136,12 @@ class Desk:
             done += "; the spec that was given is not kept: give it again with the next version"
         return Deployed(None, True, done)
 
-    def _asked_before(self, model: str, before: str | None, actor: Actor) -> bool:
-        """Whether this deployment of `actor` needs an approval, whatever its own spec says."""
-        policy = policy_of(self._world.store, model)
-        return policy.asks(actor) or self._counts(policy, model, before)
-
-    def _counts(self, policy: ModelPolicy, model: str, before: str | None) -> bool:
-        """Whether the spec `before` asks for an approval, and nobody who may has said since that none is needed."""
-        return before is not None and policy.loosened_spec != digest_of(before) and _asks(model, before)
-
-    def _tighten(self, model: str, text: str, before: str | None, actor: Actor) -> None:
-        """A deployment can make the model's policy stricter, and never looser: what its own spec asks for holds, and
-        what the spec before asks for, which may have come by Git. Stored before the new spec is."""
-        policy = policy_of(self._world.store, model)
-        if policy.approval_required:
-            return
-        by_itself = _asks(model, text)
-        if by_itself or self._counts(policy, model, before):
-            why = "the spec asks for it" if by_itself else "the spec before asks for it"
-            details = {"approval": "required"}
-            self._world.store.audit(actor, "set-policy", model, why, details, self._world.clock.now())
-            self._set_policy(model, ModelPolicy(approval_required=True), actor, why)
-
     def set_approval(self, model: str, required: bool, *, actor: Actor, why: str = "") -> str:
-        """The model's policy: whether somebody else approves each version. Refused where somebody without the role
-        approve would loosen it. What is in flight goes on by the policy that it began with."""
-        if not self._world.store.rollouts(model, limit=1):
-            raise NotFound(f"no model {model} is deployed", hint=f"`serinus deploy {model}@VERSION` begins.")
-        spec = self._world.fleet.read(model)
-        now, wanted = policy_of(self._world.store, model), loosened(actor, spec)
-        if required:
-            wanted = ModelPolicy(approval_required=True)
-        if (now.approval_required, now.loosened_by) == (wanted.approval_required, wanted.loosened_by):
-            return f"{_in_words(model, now)} already"
-        if not required and actor.access not in (Access.APPROVE, Access.ADMIN):
-            raise Refused(
-                f"{actor.name} may not loosen the policy of {model}: that needs the role approve",
-                hint="Ask somebody who holds that role.",
-            )
-        self._set_policy(model, wanted, actor, why)
-        still = not required and spec is not None and _asks(model, spec)
-        more = (
-            "; its spec in the fleet repository still asks for one: deploy with a spec that does not" if still else ""
-        )
-        return f"from now on, {_in_words(model, wanted)}{more}"
+        """The model's policy: whether somebody else approves each version. What holds now, in words."""
+        return self._approvals.set(model, required, actor, why)
 
     def policy(self, model: str) -> ModelPolicy:
         return policy_of(self._world.store, model)
-
-    def _set_policy(self, model: str, policy: ModelPolicy, actor: Actor, why: str) -> None:
-        now = self._world.clock.now()
-        word = "required" if policy.approval_required else "no longer required"
-        text = f"{actor.shown} changed the policy of {model}: an approval is {word}" + (f" ({why})" if why else "")
-        keep_policy(self._world.store, model, policy)
-        self._world.store.emit([Event(now, model, None, "policy-changed", text)])
 
     def deploy_by_alias(self, model: str, version: str) -> None:
         """`challenger` was set in the registry: a proposal of the person whom the registry names, else nobody's.
@@ -356,31 +310,6 @@ class Desk:
 
     def _first_spec(self, model: str, ref: VersionRef | None) -> str:
         return specs.initial(model, facts_of(self._world, ref))
-
-
-def _asks(model: str, text: str) -> bool:
-    """Whether the spec asks for an approval. One that cannot be read is not trusted to ask for none."""
-    try:
-        return specs.approval_required(specs.load(text, model=model))
-    except InvalidInput:
-        return True
-
-
-def _in_words(model: str, policy: ModelPolicy) -> str:
-    if policy.approval_required:
-        return f"every version of {model} needs somebody else's approval"
-    but = f", except what {policy.loosened_by} or an alias deploys" if policy.loosened_by else ""
-    return f"every version of {model} needs no approval{but}"
-
-
-def _of_its_spec(model: str, before: str | None, text: str) -> str:
-    """For whoever approves."""
-    try:
-        old = specs.load(before, model=model) if before else None
-    except InvalidInput:
-        old = None
-    changed = specs.differing(old, specs.load(text, model=model)) if old else ["all of it"]
-    return f"the approval is also of its spec, which changes: {', '.join(changed) or 'comments'}"
 
 
 def _rollback_plan(state: ModelState, release: Release) -> Plan:
