@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from scenes import busy, in_canary
+from scenes import busy, in_canary, rollout
 from small_fleet import NOW, Installation
 from starlette.testclient import TestClient
 
 from serinus.core.errors import Unavailable
+from serinus.core.rollout import Phase
 from serinus.core.values import Access
 
 
@@ -95,6 +97,22 @@ def test_an_order_of_another_shape_is_422(body: object, installation: Installati
     installation.store.create(in_canary(1))
     assert client.post("/v1/rollouts/card-fraud/orders", json=body).status_code == 422
     assert installation.store.orders("card-fraud-r1") == []
+
+
+def test_a_model_that_is_named_like_a_rollout_does_not_take_its_orders(
+    installation: Installation, as_role: Callable[[Access], TestClient]
+) -> None:
+    installation.store.create(rollout(1, Phase.APPROVAL))
+    trap = replace(rollout(1, Phase.APPROVAL), id="card-fraud-r1-r1", model="card-fraud-r1")
+    installation.store.create(trap)
+    approver = as_role(Access.APPROVE)
+    answer = approver.post("/v1/rollouts/card-fraud-r1/orders", json={"kind": "approve"})
+    assert answer.status_code == 409
+    assert "a model whose rollout card-fraud-r1-r1 is in flight" in answer.json()["error"]
+    assert installation.store.orders("card-fraud-r1") == installation.store.orders(trap.id) == []
+    for wanted in ("card-fraud", "card-fraud-r1-r1"):
+        assert approver.post(f"/v1/rollouts/{wanted}/orders", json={"kind": "approve"}).status_code == 202
+    assert len(installation.store.orders("card-fraud-r1")) == len(installation.store.orders(trap.id)) == 1
 
 
 def test_a_rollback_begins_a_rollout_to_an_earlier_release(installation: Installation, client: TestClient) -> None:

@@ -160,7 +160,7 @@ class Desk:
 
     def order(self, rollout_id: str, kind: str, *, actor: Actor, why: str = "") -> str:
         """`promote`, `abort` or `approve` a rollout in flight; `rollout_id` may be the model's name."""
-        rollout = self._in_flight(rollout_id) or self._world.store.rollout(rollout_id)
+        rollout = self._meant(rollout_id)
         if rollout.status.phase.ended:
             raise Refused(f"{rollout.id} has ended: {rollout.status.phase.value}. {rollout.status.reason}")
         order = Order(kind, actor, why, self._world.clock.now())
@@ -170,6 +170,20 @@ class Desk:
         self._world.store.order(rollout.id, order)
         self._news.set()
         return f"{kind} of {rollout.id} ({rollout.model}@{rollout.version}) is ordered"
+
+    def _meant(self, wanted: str) -> Rollout:
+        """By its id, or by the name of the model that it is of. A model can be named like another one's rollout."""
+        of_model = self._in_flight(wanted)
+        if of_model is None:
+            return self._world.store.rollout(wanted)
+        try:
+            by_id = self._world.store.rollout(wanted)
+        except NotFound:
+            return of_model
+        raise Refused(
+            f"{wanted} is a rollout of {by_id.model}, and a model whose rollout {of_model.id} is in flight",
+            hint=f"Name the model {by_id.model} or the rollout {of_model.id}.",
+        )
 
     def _check_nobodys(self, rollout: Rollout, actor: Actor) -> None:
         """Whoever has asked for that version before may have set the alias, too."""
