@@ -3,7 +3,7 @@
 Two filters. The first knows the keys and writes the caller's name into a header, which nobody else can set
 (`cleaning`). The second goes by that name and by the model of the route that was chosen in the end, whichever path or
 message named it; it stands behind all filters that choose a route anew. Both are off until the route table turns them
-on, so that callers who need no key pay nothing. The key itself reaches no release, no log and no record.
+on, so that callers who need no key pay next to nothing. The key reaches no release, no log and no record.
 
 Envoy compares keys as they are, so they stand in the routes file, which only the home's user can read.
 """
