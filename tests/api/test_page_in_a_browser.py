@@ -14,7 +14,7 @@ from scenes import V7, busy, troubled
 from small_fleet import NOW, Installation, serving
 
 from serinus.core.rollout import Cause, Phase
-from serinus.core.values import Access, Event
+from serinus.core.values import Access, Actor, Event
 
 CHROMIUM = next((p for p in ("/usr/bin/chromium", shutil.which("google-chrome") or "") if p and Path(p).exists()), None)
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]
@@ -108,6 +108,20 @@ def test_one_look_tells_that_all_is_well_how_far_the_canary_is_and_why_another_w
     assert "the judge found it worse than the champion" in stopped
     assert "errors: 37 of 2,104 canary requests against 3 of 40,201" in stopped
     assert "recall .58 against .80" in stopped
+
+
+def test_who_asked_and_who_approved_are_named_with_their_owners(
+    installation: Installation, page: Any, address: str
+) -> None:
+    busy(installation)
+    flying = installation.store.rollout("card-fraud-r3")
+    asked = Actor("ci", Access.DEPLOY, "127.0.0.1", "anna@bank")
+    approver = Actor("laptop", Access.APPROVE, "127.0.0.1", "bert@<b>bank")
+    installation.store.save(replace(flying, actor=asked, approved_by="laptop", approver=approver))
+    sign_in(page, address, installation.token())
+    flight = page.inner_text("#flight")
+    assert "asked for by ci (anna@bank)" in flight
+    assert "approved by laptop (bert@<b>bank)" in flight
 
 
 def test_trouble_is_the_first_thing_it_says(installation: Installation, page: Any, address: str) -> None:
