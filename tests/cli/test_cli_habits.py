@@ -45,10 +45,12 @@ ARGUMENTS = {
     ("policy",): ["card-fraud"],
     ("logs",): ["card-fraud-6-1c04be"],
     ("predict",): ["card-fraud", "--row", "{}"],
+    ("key", "create"): ["shop"],
+    ("key", "revoke"): ["shop", "--yes"],
     ("token", "create"): ["ci"],
     ("token", "revoke"): ["ci", "--yes"],
 }
-LOCAL = {("env",), ("up",), ("down",), ("replay",), ("outcomes", "import")}
+LOCAL = {("env",), ("up",), ("down",), ("replay",), ("outcomes", "import"), ("token", "reset")}
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)
