@@ -290,6 +290,18 @@ def test_an_approval_of_ones_own_is_refused(installation: Installation, serinus:
     assert "somebody else" in said.err
 
 
+def test_a_policy_is_shown_with_whom_it_excepts(installation: Installation, serinus: Serinus) -> None:
+    busy(installation)
+    assert serinus("policy", "card-fraud").out == "card-fraud: approval none\n"
+    serinus("policy", "card-fraud", "--approval", "required")
+    assert serinus("policy", "card-fraud").out == "card-fraud: approval required\n"
+    approver = installation.token("grace", Access.APPROVE)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SERINUS_TOKEN", approver)
+        assert "except what grace" in serinus("policy", "card-fraud", "--approval", "none").out
+    assert serinus("policy", "card-fraud").out == "card-fraud: approval none, except what grace or an alias deploys\n"
+
+
 def test_tokens_are_made_listed_and_revoked(installation: Installation, serinus: Serinus) -> None:
     secret = serinus("token", "create", "ci", "--access", "deploy").out.strip()
     actor = installation.store.whose_token(secret)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from lab import ADA, GRACE, MODEL, SPEC, Lab
 
@@ -168,6 +170,16 @@ def test_a_spec_in_git_that_cannot_be_read_is_not_taken_to_ask_for_nothing(lab: 
     lab.fleet.specs[MODEL] = "model: fraud\nrollout: {approval: requird}\n"
     lab.register("7")
     ask(lab, "7", spec=SPEC)
+    assert waits(lab)
+
+
+def test_what_a_home_before_policies_was_deployed_by_holds_also_after_a_push(lab: Lab) -> None:
+    lab.live("6")
+    lab.per_second = 500
+    lab.store.save(replace(lab.rollout, spec=ASKING))
+    lab.fleet.specs[MODEL] = SPEC  # pushed
+    lab.register("7")
+    ask(lab, "7")
     assert waits(lab)
 
 

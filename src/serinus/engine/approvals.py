@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from serinus import spec as specs
 from serinus.core.errors import InvalidInput, NotFound, Refused
+from serinus.core.rollout import Kind, Phase
 from serinus.core.values import Access, Actor, Event
-from serinus.engine.policies import ModelPolicy, digest_of, keep_policy, loosened, policy_of
+from serinus.engine.policies import ModelPolicy, digest_of, has_policy, keep_policy, loosened, policy_of
 from serinus.engine.world import World
 
 
@@ -22,7 +25,16 @@ class Approvals:
 
     def _counts(self, policy: ModelPolicy, model: str, before: str | None) -> bool:
         """Whether the spec `before` asks for an approval, and nobody who may has said since that none is needed."""
-        return before is not None and policy.loosened_spec != digest_of(before) and _asks(model, before)
+        found = [before, *self._of_a_home_before_policies(model)]
+        return any(text and policy.loosened_spec != digest_of(text) and _asks(model, text) for text in found)
+
+    def _of_a_home_before_policies(self, model: str) -> Sequence[str]:
+        """The spec by which the champion was deployed, where no policy was ever kept of what it asked for: the one in
+        the fleet repository may have been changed by a push."""
+        if has_policy(self._world.store, model):
+            return ()
+        rollouts = self._world.store.rollouts(model)
+        return [r.spec for r in rollouts if r.kind is Kind.DEPLOY and r.status.phase is Phase.PROMOTED][:1]
 
     def tighten(self, model: str, text: str, before: str | None, actor: Actor) -> None:
         """A deployment can make the model's policy stricter, and never looser: what its own spec asks for holds, and

@@ -57,6 +57,11 @@ def keep_spec(world: World, rollout: Rollout) -> None:
     world.log.retain(model, specs.load(rollout.spec, model=model).retention.predictions.days)
 
 
+def has_policy(store: Store, model: str) -> bool:
+    """Whether one was ever set."""
+    return store.setting(_key(model)) is not None
+
+
 def policy_of(store: Store, model: str) -> ModelPolicy:
     text = store.setting(_key(model))
     return ModelPolicy(**json.loads(text)) if text else ModelPolicy()

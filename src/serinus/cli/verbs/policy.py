@@ -24,7 +24,7 @@ def policy(
     """Show or set whether each version of a model needs somebody else's approval before it gets traffic.
 
     A spec that asks for an approval sets this policy; a spec that does not ask for one leaves the policy as it is. To
-    loosen it takes the role approve.
+    loosen it takes the role approve, and what the same owner then deploys needs an approval all the same.
 
     \b
       serinus policy card-fraud
@@ -34,7 +34,8 @@ def policy(
     path = f"/v1/models/{part(model)}/policy"
     if approval is None:
         answer = at.client.get(path)
-        text = f"{model}: approval {answer['approval']}"
+        but = f", except what {answer['except_of']} or an alias deploys" if answer["except_of"] else ""
+        text = f"{model}: approval {answer['approval']}{but}"
     else:
         answer = at.client.put(path, {"approval": approval.value, "why": reason})
         text = answer["message"]
