@@ -2,9 +2,12 @@
 
 python -I -S -c "... from serinus_runtime.bytecode import main; main()" config.json
 
-config: {"sources": [path..], "readable": [directory..], "target", "processes", "confine"}. The bytecode of
-`sources[n]` becomes `target/<n>.pyc`; there is none of a file that cannot be compiled. Nothing of the environment is
-imported. Beyond `target` nothing can be written.
+config: {"groups": [[path..]..], "readable": [directory..], "target", "processes", "confine"}. The bytecode of
+`groups[m][n]` becomes `target/<m>/<n>.pyc`; there is none of a file that cannot be compiled. Nothing of the environment
+is imported. Beyond `target` nothing can be written.
+
+Each group is compiled by a process of its own, which can write to the group's directory alone: a source that takes the
+compiler over can leave false bytecode for its own group and for no other.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Sequence
 
-from serinus_runtime import confine
+from serinus_runtime import confine, permitted
 
 _MEMORY = 4 << 30
 
@@ -25,24 +28,33 @@ def main() -> None:
     config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     target = Path(config["target"])
     confine.prepare(target)
+    readable = (*map(Path, config["readable"]), *confine.own_directories())
     if config["confine"]:
-        readable = (*map(Path, config["readable"]), *confine.own_directories())
-        confine.confine(readable, target, None, _MEMORY)
-    processes = int(config["processes"])
-    children = [_started(config["sources"], first, processes) for first in range(processes)]
-    for child in children:
-        os.waitpid(child, 0)
+        confine.confine(readable, target, None, _MEMORY, kind=permitted.ZYGOTE)
+    running = 0
+    for number, sources in enumerate(config["groups"]):
+        os.mkdir(str(number), 0o700)
+        if running == config["processes"]:
+            os.wait()
+            running -= 1
+        _start(sources, str(number), readable if config["confine"] else None)
+        running += 1
+    for _ in range(running):
+        os.wait()
 
 
-def _started(sources: Sequence[str], first: int, step: int) -> int:
-    """A process of its own: a file that makes the compiler crash takes the others of its process with it, and no
-    more."""
-    child = os.fork()
-    if child == 0:
-        for number in range(first, len(sources), step):
-            _compile(sources[number], f"{number}.pyc")
-        os._exit(0)
-    return child
+def _start(sources: Sequence[str], directory: str, readable: Sequence[Path] | None) -> None:
+    """A process of its own: a file that makes the compiler crash takes the rest of its group with it, and no more."""
+    if os.fork() == 0:
+        code = 1
+        try:
+            if readable is not None:
+                confine.confine(readable, Path(directory), None)
+            for number, source in enumerate(sources):
+                _compile(source, f"{directory}/{number}.pyc")
+            code = 0
+        finally:
+            os._exit(code)
 
 
 def _compile(source: str, target: str) -> None:

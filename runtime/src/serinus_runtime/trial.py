@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Mapping
 
-from serinus_runtime import confine
+from serinus_runtime import confine, permitted
 from serinus_runtime.errors import RuntimeFailure
 
 
@@ -32,9 +32,10 @@ def _own_stdout() -> Any:
     return answers
 
 
-def confined(config: Mapping[str, Any], *own: Path) -> None:
+def confined(config: Mapping[str, Any], *own: Path, kind: str = permitted.TRIAL) -> None:
     """Confines this process as `config` says ({"readable", "scratch", "confine", "memory_limit_bytes"?}) and lets the
-    environment's packages be imported. `own`: what must be readable beside them."""
+    environment's packages be imported. `own`: what must be readable beside them. `kind`: of
+    `permitted`."""
     scratch = Path(config["scratch"])
     confine.prepare(scratch)
     if config.get("confine", True):
@@ -42,5 +43,5 @@ def confined(config: Mapping[str, Any], *own: Path) -> None:
         # Not its own standard streams: the answer's descriptor is the third. A forked one keeps all, as libraries that
         # are there already may hold some.
         keep = None if confine.has_packages() else (3,)
-        confine.confine(readable, scratch, keep, config.get("memory_limit_bytes"))
+        confine.confine(readable, scratch, keep, config.get("memory_limit_bytes"), kind=kind)
     confine.with_packages()

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path
+from typing import BinaryIO
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def opened(directory: Path) -> int:
     """A descriptor of a directory that this user owns. Raises OSError: it is a link, something else, or another's."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(directory, DIRECTORY)
     if os.fstat(descriptor).st_uid != os.geteuid():
         os.close(descriptor)
         raise PermissionError(1, "it belongs to another user", str(directory))
@@ -18,16 +21,22 @@ def opened(directory: Path) -> int:
 
 def content(file: Path, most_bytes: int) -> bytes:
     """Of a plain file in a plain directory. Raises OSError; ValueError: it is none, or longer."""
+    with plain(file) as stream:
+        found = stream.read(most_bytes + 1)
+    if len(found) > most_bytes:
+        raise ValueError(f"{file.name} is longer than {most_bytes} bytes")
+    return found
+
+
+def plain(file: Path) -> BinaryIO:
+    """A plain file in a plain directory, opened to be read. Raises OSError; ValueError: it is none."""
     directory = opened(file.parent)
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         descriptor = os.open(file.name, flags, dir_fd=directory)
     finally:
         os.close(directory)
-    with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError(f"{file.name} is no plain file")
-        found = stream.read(most_bytes + 1)
-    if len(found) > most_bytes:
-        raise ValueError(f"{file.name} is longer than {most_bytes} bytes")
-    return found
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError(f"{file.name} is no plain file")
+    return os.fdopen(descriptor, "rb")

@@ -5,7 +5,7 @@ and what was compiled for one environment is linked into the next: compiling tak
 Test suites are left out: they are a third of the work, and nothing that serves imports them.
 
 The compiler runs confined, in the base interpreter, and writes to a directory of its own. What it wrote there is taken
-over as data.
+over as data. It imports nothing of a package, and each package is compiled by a process of its own.
 """
 # os.path, because it is thousands of files:
 # ruff: noqa: PTH103, PTH108, PTH118, PTH120
@@ -13,29 +13,25 @@ over as data.
 from __future__ import annotations
 
 import contextlib
-import json
+import hashlib
 import os
-import signal
 import stat
-import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import serinus_runtime
 from serinus_runtime import written
+from serinus_runtime.scratch import Bounds
 
-from serinus import priority
+from serinus.backends.uv.confined import Confined, Failed, Limits
 from serinus.backends.uv.interpreters import Interpreter
 from serinus.core.errors import Unavailable
 
 _NOT_SERVED = frozenset({"tests", "test", "__pycache__"})
-_SECONDS = 1800.0
+_LIMITS = Limits(1800.0, Bounds(8 << 30, 1_000_000))
 _LARGEST = 64 << 20
-_ENTRY = "import sys; sys.path.insert(0, {runtime!r}); from serinus_runtime.bytecode import main; main()"
-_RUNTIME = str(Path(str(serinus_runtime.__file__)).parent.parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,58 +46,56 @@ class Bytecode:
         OSError."""
         kept = self.directory / f"{_tag(interpreter)}-{interpreter.text}"
         kept.mkdir(mode=0o700, parents=True, exist_ok=True)
-        sources = list(_sources(str(packages)))
-        names = {source: _name(source) for source in sources}
-        missing = [source for source in sources if not _linked(f"{kept}/{names[source]}", _beside(source, interpreter))]
-        # What is there without being kept came with its package, which is as well.
-        missing = [source for source in missing if not os.path.lexists(_beside(source, interpreter))]
+        # Before anything is taken from there: a file that is gone may have left its number to another.
+        _forget_unused(str(kept))
+        groups = _groups(str(packages))
+        names = {source: f"{kept}/{name}" for sources in groups for source, name in _names(packages, sources).items()}
+        missing = [
+            # What is there without being kept came with its package, which is as well.
+            [one for one in sources if not _linked(names[one], place := _beside(one, interpreter))
+             and not os.path.lexists(place)]
+            for sources in groups
+        ]  # fmt: skip
+        missing = sorted(filter(None, missing), key=len, reverse=True)
         compiled = 0
         if missing:
             with tempfile.TemporaryDirectory(dir=kept, prefix=".compiling-", ignore_cleanup_errors=True) as made:
                 self._compile(missing, packages, Path(made), interpreter, keep_open)
-                for number, source in enumerate(missing):
-                    target = f"{kept}/{names[source]}"
-                    if _take(Path(made, f"{number}.pyc"), target):
-                        compiled += _linked(target, _beside(source, interpreter))
-        _forget_unused(str(kept))
-        return len(sources), compiled
+                for group, sources in enumerate(missing):
+                    for number, source in enumerate(sources):
+                        if _take(Path(made, str(group), f"{number}.pyc"), names[source]):
+                            compiled += _linked(names[source], _beside(source, interpreter))
+        return len(names), compiled
 
     def _compile(
-        self, sources: Sequence[str], packages: Path, target: Path, interpreter: Interpreter, keep_open: Sequence[int]
+        self,
+        groups: Sequence[Sequence[str]],
+        packages: Path,
+        target: Path,
+        interpreter: Interpreter,
+        keep_open: Sequence[int],
     ) -> None:
         config = {
-            "sources": sources,
+            "groups": groups,
             "readable": [str(packages)],
             "target": str(target),
-            "processes": min(os.cpu_count() or 1, len(sources)),
-            "confine": self.confined,
+            "processes": os.cpu_count() or 1,
         }
-        with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as errors:
-            told.write(json.dumps(config).encode())
-            told.seek(0)
-            process = subprocess.Popen(
-                [interpreter.path, "-I", "-S", "-c", _ENTRY.format(runtime=_RUNTIME), f"/proc/self/fd/{told.fileno()}"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=errors,
-                cwd=target,
-                env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
-                pass_fds=(told.fileno(), *keep_open),
-                start_new_session=True,
-            )
-            try:
-                priority.give_way(process.pid, 10)
-                code = process.wait(_SECONDS)
-            except subprocess.TimeoutExpired:
-                code = -signal.SIGKILL
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-            if code:
-                errors.seek(0)
-                last = (errors.read(1 << 16).decode(errors="replace").strip().splitlines() or ["it was killed"])[-1]
-                raise Unavailable(f"the environment's bytecode could not be compiled: {last[:400]}.", delay=30)
+        run = Confined(self.confined).run
+        try:
+            run("bytecode", config, interpreter=interpreter.path, directory=target, limits=_LIMITS, keep_open=keep_open)
+        except Failed as error:
+            raise Unavailable(
+                f"the environment's bytecode could not be compiled: {str(error)[:400]}.", delay=30
+            ) from error
+
+
+def _groups(root: str) -> Sequence[Sequence[str]]:
+    """The sources by the first part of their path: a package, or a module that is in none."""
+    found: dict[str, list[str]] = {}
+    for source in _sources(root):
+        found.setdefault(source[len(root) + 1 :].partition("/")[0], []).append(source)
+    return list(found.values())
 
 
 def _sources(root: str) -> Iterator[str]:
@@ -119,9 +113,14 @@ def _beside(source: str, interpreter: Interpreter) -> str:
     return f"{directory}/__pycache__/{name[: -len('.py')]}.{_tag(interpreter)}.pyc"
 
 
-def _name(source: str) -> str:
-    seen = os.lstat(source)
-    return f"{seen.st_ino}-{seen.st_mtime_ns}-{seen.st_size}.pyc"
+def _names(packages: Path, sources: Sequence[str]) -> dict[str, str]:
+    """Under which the bytecode of a group is kept: it is shared only with environments that have the same group, file
+    by file, as one process compiles all of it and a file may belong to another package than its directory says."""
+    seen = {source: os.lstat(source) for source in sources}
+    parts = {source: f"{one.st_ino}-{one.st_mtime_ns}-{one.st_size}" for source, one in seen.items()}
+    whole = sorted(f"{source[len(str(packages)) :]} {part}" for source, part in parts.items())
+    digest = hashlib.sha256("\n".join(whole).encode(errors="surrogateescape")).hexdigest()[:16]
+    return {source: f"{part}-{digest}.pyc" for source, part in parts.items()}
 
 
 def _take(source: Path, target: str) -> bool:

@@ -1,0 +1,147 @@
+"""What confined code may write in its scratch directory, and its end. Nothing confined runs this.
+
+Whoever owns a directory may make it unreadable, nest it beyond any path's length, and put links in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator
+
+from serinus_runtime.written import DIRECTORY, opened
+
+_DEEPEST = 64
+"""Directories within each other, each of which is held open while those below it are looked at."""
+_CLOSED = "a directory that cannot be looked into"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Of all that a process may have in a directory."""
+
+    bytes: int
+    files: int
+    """Directories included."""
+
+
+def excess(directory: Path, bounds: Bounds) -> str:
+    """What exceeds `bounds` below `directory`, in words ("more than 2 GiB"); empty where nothing does. Follows no link,
+    and stops looking where it has seen enough."""
+    try:
+        descriptor = opened(directory)
+    except FileNotFoundError:  # it has not been made yet
+        return ""
+    except OSError:
+        return _CLOSED
+    try:
+        return _excess(descriptor, bounds, [0, 0], 1)
+    finally:
+        os.close(descriptor)
+
+
+def _excess(directory: int, bounds: Bounds, seen: list[int], depth: int) -> str:
+    """`seen`: bytes and files until now."""
+    inner = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                status = entry.stat(follow_symlinks=False)
+                seen[0] += status.st_blocks * 512
+                seen[1] += 1
+                if stat.S_ISDIR(status.st_mode):
+                    inner.append(entry.name)
+            if seen[0] > bounds.bytes:
+                return f"more than {bounds.bytes >> 20} MiB"
+            if seen[1] > bounds.files:
+                return f"more than {bounds.files} files"
+    if inner and depth == _DEEPEST:
+        return f"directories more than {_DEEPEST} deep"
+    for name in inner:
+        try:
+            descriptor = os.open(name, DIRECTORY, dir_fd=directory)
+        except PermissionError:
+            return _CLOSED
+        except OSError:  # removed, or something else by now
+            continue
+        try:
+            if found := _excess(descriptor, bounds, seen, depth + 1):
+                return found
+        finally:
+            os.close(descriptor)
+    return ""
+
+
+def remove(directory: Path, *, itself: bool = True) -> None:
+    """Removes what lies in `directory`, and the directory `itself`, whatever their modes and however deep they are.
+    Follows no link. What somebody else writes meanwhile may be left. Raises OSError."""
+    parent = os.open(directory.parent, DIRECTORY)
+    try:
+        descriptor = _directory(directory.name, parent)
+    finally:
+        os.close(parent)
+    if descriptor is None:
+        if itself:
+            directory.unlink(missing_ok=True)
+        return
+    try:
+        _empty(descriptor)
+    finally:
+        os.close(descriptor)
+    if itself:
+        directory.rmdir()
+
+
+def _empty(top: int) -> None:
+    """Directories are moved up and then removed, so that two descriptors are enough for any depth."""
+    numbers = itertools.count()
+    while names := os.listdir(top):
+        for name in names:
+            inner = _directory(name, top)
+            if inner is None:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=top)
+                continue
+            try:
+                for below in os.listdir(inner):
+                    if (lower := _directory(below, inner)) is None:
+                        os.unlink(below, dir_fd=inner)
+                    else:
+                        os.close(lower)
+                        os.rename(below, _free(numbers, top), src_dir_fd=inner, dst_dir_fd=top)
+            finally:
+                os.close(inner)
+            os.rmdir(name, dir_fd=top)
+
+
+def _directory(name: str, parent: int) -> int | None:
+    """A descriptor of the directory, which its owner may list and change from now on. None: it is none."""
+    try:
+        path = os.open(name, os.O_PATH | os.ODIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    except (NotADirectoryError, FileNotFoundError):
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:  # a link
+            return None
+        raise
+    try:
+        if os.fstat(path).st_mode & 0o700 != 0o700:
+            os.chmod(f"/proc/self/fd/{path}", 0o700)  # noqa: PTH101
+        return os.open(".", DIRECTORY, dir_fd=path)
+    finally:
+        os.close(path)
+
+
+def _free(numbers: Iterator[int], directory: int) -> str:
+    """A name that nothing in `directory` has."""
+    for number in numbers:
+        try:
+            os.stat(f".{number}", dir_fd=directory, follow_symlinks=False)
+        except FileNotFoundError:
+            return f".{number}"
+    raise AssertionError("there is always one more number")

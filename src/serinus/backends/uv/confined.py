@@ -1,0 +1,134 @@
+"""Runs a module of the runtime in a confined process that reads what packages bring, or runs it.
+
+The base interpreter is started, with nothing of an environment before the confinement.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import serinus_runtime
+from serinus_runtime import scratch, written
+
+_ENTRY = "import sys; sys.path.insert(0, {runtime!r}); {inside}from serinus_runtime.{module} import main; main()"
+# As `site` finds them in a virtual environment, which it looks at only after the confinement.
+_INSIDE = "sys.executable, sys.prefix, sys.exec_prefix = {python!r}, {root!r}, {root!r}; "
+_RUNTIME = Path(str(serinus_runtime.__file__)).parent.parent
+_NICE = 10
+"""Models are being served on the same machine."""
+_LOOK = 0.5
+"""Seconds between two looks at what it has written."""
+_MOST_OUTPUT = 64 << 20
+_LONGEST_ANSWER = 1 << 16
+_TAIL = 1 << 14
+
+
+class Failed(Exception):
+    """It ended without an answer; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    seconds: float
+    written: scratch.Bounds
+
+
+@dataclass(frozen=True, slots=True)
+class Confined:
+    """`confined`: whether the processes are, as models are."""
+
+    confined: bool = True
+
+    def run(
+        self,
+        module: str,
+        config: Mapping[str, Any],
+        *,
+        interpreter: Path,
+        directory: Path,
+        limits: Limits,
+        environment: Path | None = None,
+        keep_open: Sequence[int] = (),
+    ) -> str:
+        """The last line that `serinus_runtime.<module>` prints, asked with `config`; empty where it prints none.
+
+        `directory` is all that it may write to. `environment`: whose packages it imports after the confinement.
+        Raises Failed; OSError where it cannot be started.
+        """
+        with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+            told.write(json.dumps({**config, "confine": self.confined}).encode())
+            told.seek(0)
+            descriptor = written.opened(directory)
+            try:
+                process = subprocess.Popen(
+                    _command(module, interpreter, environment, f"/proc/self/fd/{told.fileno()}"),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=errors,
+                    cwd=f"/proc/self/fd/{descriptor}",
+                    env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"},
+                    pass_fds=(told.fileno(), *keep_open),
+                    start_new_session=True,
+                )
+            finally:
+                os.close(descriptor)
+            code = _ended(process, directory, (output, errors), limits)
+            said = _last_line(output, _LONGEST_ANSWER)
+            if code:
+                raise Failed(_error(said) or _last_line(errors, _TAIL) or f"it ended with {code}")
+            return said
+
+
+def _command(module: str, interpreter: Path, environment: Path | None, config: str) -> list[str]:
+    inside = ""
+    if environment is not None:
+        inside = _INSIDE.format(python=str(environment / "bin" / "python"), root=str(environment))
+    entry = _ENTRY.format(runtime=str(_RUNTIME), module=module, inside=inside)
+    return [str(interpreter), "-I", "-S", "-c", entry, config]
+
+
+def _ended(process: subprocess.Popen[bytes], directory: Path, streams: Sequence[IO[bytes]], limits: Limits) -> int:
+    """The exit status, when it and its session are gone. Raises Failed where it was ended for what it did."""
+    deadline = time.monotonic() + limits.seconds
+    try:
+        os.setpriority(os.PRIO_PROCESS, process.pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + _NICE))
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(min(_LOOK, max(deadline - time.monotonic(), 0.0)))
+            if time.monotonic() >= deadline:
+                raise Failed(f"it took longer than {limits.seconds:g} s and was ended")
+            if found := scratch.excess(directory, limits.written):
+                raise Failed(f"it was ended because it had written {found}")
+            if any(os.fstat(stream.fileno()).st_size > _MOST_OUTPUT for stream in streams):
+                raise Failed(f"it was ended because it had printed more than {_MOST_OUTPUT >> 20} MiB")
+    except ProcessLookupError:  # it ended before it had a priority
+        return process.wait()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _error(said: str) -> str:
+    """Of an answer as `serinus_runtime.trial` gives it."""
+    try:
+        answer = json.loads(said)
+    except (ValueError, RecursionError):
+        return ""
+    return str(answer.get("error") or "")[:1000] if isinstance(answer, dict) else ""
+
+
+def _last_line(file: IO[bytes], most: int) -> str:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - most))
+    return (file.read().decode(errors="replace").strip().splitlines() or [""])[-1]
