@@ -16,7 +16,7 @@ import traceback
 from pathlib import Path
 from typing import Any, Mapping
 
-from serinus_runtime import trial
+from serinus_runtime import permitted, trial
 from serinus_runtime.errors import StartFailure
 from serinus_runtime.source import inside, unpacked
 
@@ -27,7 +27,7 @@ def main() -> None:
 
 def _built(config: Mapping[str, Any]) -> Mapping[str, Any]:
     archive = Path(config["archive"])
-    trial.confined(config, archive, building=True)
+    trial.confined(config, archive, kind=permitted.BUILD)
     target = Path("wheel").absolute()
     target.mkdir()
     source = unpacked(archive, Path("source").absolute())

@@ -33,7 +33,7 @@ def main() -> None:
         confine.confine(readable, target, None, _MEMORY, kind=permitted.ZYGOTE)
     running = 0
     for number, sources in enumerate(config["groups"]):
-        os.mkdir(str(number), 0o700)
+        Path(str(number)).mkdir(0o700)
         if running == config["processes"]:
             os.wait()
             running -= 1

@@ -13,9 +13,10 @@ from typing import NamedTuple, Tuple
 
 from serinus_runtime.syscalls import SPECIAL, USED
 
-WORKER, TRIAL, ZYGOTE = "worker", "trial", "zygote"
-"""Kinds of processes. A trial cannot leave its process group, by which all that it has started is ended. A zygote may
-do what those that it forks need before they confine themselves further."""
+WORKER, TRIAL, ZYGOTE, BUILD = "worker", "trial", "zygote", "build"
+"""Kinds of processes. A trial, or a build, cannot leave its process group, by which all that it has started is ended. A
+zygote may do what those that it forks need before they confine themselves further. To a build, calls that change modes,
+owners and times seem to succeed, and change nothing: linkers and installers give up without them."""
 
 
 class Where(NamedTuple):
@@ -60,6 +61,10 @@ _LIMITED: dict[str, Conditions] = {
     "socketpair": (Where(0, (socket.AF_UNIX,)), Where(1, (_STREAM, _SEQPACKET), _KIND_OF_SOCKET)),
 }
 
+_SUCCEEDS = 0
+_PASSED_OVER = ("chmod", "fchmod", "chown", "fchown", "lchown", "fchmodat", "fchmodat2", "fchownat",
+                "utime", "utimes", "futimesat", "utimensat")  # fmt: skip
+
 _REFUSED_WITH = {
     # Their callers fall back on older calls, whose arguments can be seen.
     **dict.fromkeys(("clone3", "openat2", "execveat"), errno.ENOSYS),
@@ -86,9 +91,9 @@ def calls(kind: str, landlock: int, own: int = 0) -> dict[str, Conditions]:
     return found
 
 
-def refused_with() -> dict[str, int]:
-    """Calls that are refused with another error than EPERM."""
-    return dict(_REFUSED_WITH)
+def refused_with(kind: str) -> dict[str, int]:
+    """Calls of that kind of process that are refused with another error than EPERM; 0: none, and still not done."""
+    return {**_REFUSED_WITH, **(dict.fromkeys(_PASSED_OVER, _SUCCEEDS) if kind == BUILD else {})}
 
 
 def _without_truncation() -> dict[str, Conditions]:

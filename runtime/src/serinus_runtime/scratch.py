@@ -108,7 +108,7 @@ def _empty(top: int) -> None:
                     os.unlink(name, dir_fd=top)
                 continue
             try:
-                for below in os.listdir(inner):
+                for below in os.listdir(inner):  # noqa: PTH208  a descriptor
                     if (lower := _directory(below, inner)) is None:
                         os.unlink(below, dir_fd=inner)
                     else:
@@ -122,7 +122,7 @@ def _empty(top: int) -> None:
 def _directory(name: str, parent: int) -> int | None:
     """A descriptor of the directory, which its owner may list and change from now on. None: it is none."""
     try:
-        path = os.open(name, os.O_PATH | os.ODIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        path = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     except (NotADirectoryError, FileNotFoundError):
         return None
     except OSError as error:
@@ -139,9 +139,5 @@ def _directory(name: str, parent: int) -> int | None:
 
 def _free(numbers: Iterator[int], directory: int) -> str:
     """A name that nothing in `directory` has."""
-    for number in numbers:
-        try:
-            os.stat(f".{number}", dir_fd=directory, follow_symlinks=False)
-        except FileNotFoundError:
-            return f".{number}"
-    raise AssertionError("there is always one more number")
+    there = set(os.listdir(directory))
+    return next(name for name in map(".{}".format, numbers) if name not in there)

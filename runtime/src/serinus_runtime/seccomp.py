@@ -77,7 +77,7 @@ def _own(landlock: int) -> int:
 
 @lru_cache(maxsize=None)
 def _made(kind: str, landlock: int, own: int) -> _Program:
-    rows = program(permitted.calls(kind, landlock, own), permitted.refused_with(), platform.machine())
+    rows = program(permitted.calls(kind, landlock, own), permitted.refused_with(kind), platform.machine())
     return _Program(len(rows), (_Instruction * len(rows))(*(_Instruction(*row) for row in rows)))
 
 

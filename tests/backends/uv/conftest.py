@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import tarfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -71,16 +73,28 @@ class Index:
         path = make_wheel(self.folder, name, version, requires, files)
         self.uploaded[path.name] = f"{day}T12:00:00Z"
 
+    def add_source(self, name: str, version: str, day: str, files: Mapping[str, str]) -> Path:
+        """A source archive, which has no metadata but its name and version."""
+        path = self.folder / f"{name}-{version}.tar.gz"
+        about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        with tarfile.open(path, "w:gz") as archive:
+            for file, text in {**files, "PKG-INFO": about}.items():
+                entry = tarfile.TarInfo(f"{name}-{version}/{file}")
+                entry.size = len(text.encode())
+                archive.addfile(entry, io.BytesIO(text.encode()))
+        self.uploaded[path.name] = f"{day}T12:00:00Z"
+        return path
+
     def page(self, name: str) -> bytes | None:
         files = [
             {
                 "filename": path.name,
                 "url": f"/files/{path.name}",
-                "core-metadata": True,
+                "core-metadata": path.suffix == ".whl",
                 "hashes": {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
                 **({"upload-time": self.uploaded[path.name]} if self.dates else {}),
             }
-            for path in sorted(self.folder.glob(f"{name.replace('-', '_')}-*.whl"))
+            for path in sorted(self.folder.glob(f"{name.replace('-', '_')}-*"))
         ]
         return json.dumps({"meta": {"api-version": "1.1"}, "name": name, "files": files}).encode() if files else None
 

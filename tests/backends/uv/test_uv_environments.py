@@ -227,7 +227,7 @@ def test_credentials_of_an_index_are_neither_said_nor_kept(
             "the requirements contradict each other: all versions of scorer depend on numbers2>=2 and the model",
         ),
         (["foo bar"], "a line of the requirements is none: 'foo bar'"),
-        (["-e ."], "the requirement '-e .' is source code, and building it would run it unconfined"),
+        (["-e ."], "the requirement '-e .' is source code of no package index"),
         (["./code"], "the requirement './code' is source code"),
     ],
 )

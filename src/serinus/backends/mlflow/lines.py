@@ -119,8 +119,14 @@ class Lines:
     def _placed(self, line: str) -> str:
         """A wheel inside the artifact by its full path; a file of the machine where the model was logged is refused."""
         match = _LOCAL.fullmatch(line)
-        if match is None or not (match["path"].endswith(".whl") or "file://" in line):
+        local = re.search(r"(^|@\s*)file:", line, re.IGNORECASE)
+        if local is None and (match is None or not match["path"].endswith(".whl")):
             return line
+        if match is None:
+            raise Unbuildable(
+                f"The requirement {line!r} is a file of the machine where the model was logged.",
+                hint="Require a released version (`name==1.2.3`), or log the wheel with the model.",
+            )
         relative = match["path"].removeprefix("./")
         wheel = self._root / relative
         if relative.startswith("/") or ".." in Path(relative).parts or not wheel.is_file():

@@ -96,12 +96,13 @@ class Builder:
         ):
             options.write("\n".join(wanted.sources))
             options.flush()
-            locked = Path(scratch, LOCK)
+            locked, links = Path(scratch, LOCK), Path(scratch, "built")
+            links.mkdir()
             locked.write_text(lock.text)
             hashes = "--verify-hashes" if lock.unhashed else "--require-hashes"
             self._uv.run(
                 "pip", "sync", options.name, locked, "--python", temporary / "bin" / "python", hashes,
-                "--no-python-downloads", *wanted.building, say=say, keep_open=(descriptor,),
+                "--no-python-downloads", *wanted.links(links), say=say, keep_open=(descriptor,),
             )  # fmt: skip
         own_files.check(temporary, made)
         own_files.write(temporary, lock.interpreter)

@@ -46,16 +46,18 @@ class Uv:
         say: Callable[[str], None] = lambda _: None,
         keep_open: Sequence[int] = (),
         small: bool = False,
+        directory: Path | None = None,
     ) -> None:
         """Runs to the end; `say` gets uv's own lines of progress. `keep_open`: file descriptors that uv inherits.
-        `small`: nothing large is fetched, so that an index that does not answer is given up soon.
+        `small`: nothing large is fetched, so that an index that does not answer is given up soon. `directory`: whose
+        `uv.toml` it reads beside the user's.
 
         Raises Unbuildable or, where another try may help, Unavailable, both in words.
         """
         # The root directory, so that no uv.toml or pyproject.toml of a project around the home has a say.
         with subprocess.Popen(
             [self.binary, *arguments, "--color", "never", "--no-progress"],
-            cwd=self.binary.anchor or "/",
+            cwd=directory or self.binary.anchor or "/",
             env=(_SOON if small else {}) | _environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -20,6 +20,8 @@ from typing import IO, Any
 import serinus_runtime
 from serinus_runtime import scratch, written
 
+from serinus import priority
+
 _ENTRY = "import sys; sys.path.insert(0, {runtime!r}); {inside}from serinus_runtime.{module} import main; main()"
 # As `site` finds them in a virtual environment, which it looks at only after the confinement.
 _INSIDE = "sys.executable, sys.prefix, sys.exec_prefix = {python!r}, {root!r}, {root!r}; "
@@ -101,7 +103,7 @@ def _ended(process: subprocess.Popen[bytes], directory: Path, streams: Sequence[
     """The exit status, when it and its session are gone. Raises Failed where it was ended for what it did."""
     deadline = time.monotonic() + limits.seconds
     try:
-        os.setpriority(os.PRIO_PROCESS, process.pid, min(19, os.getpriority(os.PRIO_PROCESS, 0) + _NICE))
+        priority.give_way(process.pid, _NICE)
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(min(_LOOK, max(deadline - time.monotonic(), 0.0)))
@@ -111,8 +113,6 @@ def _ended(process: subprocess.Popen[bytes], directory: Path, streams: Sequence[
                 raise Failed(f"it was ended because it had written {found}")
             if any(os.fstat(stream.fileno()).st_size > _MOST_OUTPUT for stream in streams):
                 raise Failed(f"it was ended because it had printed more than {_MOST_OUTPUT >> 20} MiB")
-    except ProcessLookupError:  # it ended before it had a priority
-        return process.wait()
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -11,12 +11,17 @@ from pathlib import Path
 
 from serinus.backends.uv.building import Builder
 from serinus.backends.uv.command import Uv
-from serinus.backends.uv.interpreters import Interpreters
-from serinus.backends.uv.locking import Locks, Wanted
+from serinus.backends.uv.confined import Confined
+from serinus.backends.uv.interpreters import Interpreter, Interpreters
+from serinus.backends.uv.locking import Lock, Locks, Wanted
 from serinus.backends.uv.options import Allowed
+from serinus.backends.uv.sources import Sources
 from serinus.backends.uv.words import NoWheel
 from serinus.core.errors import Unavailable, Unbuildable
 from serinus.core.values import Combination, Environment, Requirements
+
+_MOST_BUILT = 20
+"""Packages of one environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,8 @@ class _Attempt:
     source: str = ""
     """Where the requirements are from, where more than one combination of them is tried."""
     extra: str = ""
+    build: bool = False
+    """Whether what has no wheel is built from source."""
 
     @property
     def label(self) -> str:
@@ -33,7 +40,7 @@ class _Attempt:
         parts.append(f"versions as of {self.as_of}, when it was logged" if self.as_of else "newest versions")
         if self.extra:
             parts.append(f"with {self.extra}")
-        if self.wanted.build:
+        if self.build:
             parts.append("building from source what has no wheel")
         return ", ".join(parts)
 
@@ -66,6 +73,8 @@ class UvEnvironments:
         self._interpreters = Interpreters(command, directory / "interpreters.json", interpreters)
         self._locks = Locks(command, directory / "resolved")
         self._builder = Builder(command, directory, accelerate=accelerate, confined=confined)
+        tools = Builder(command, directory, accelerate=False, confined=confined)
+        self._sources = Sources(command, self._locks, tools, directory / "built", Confined(confined))
         self._allowed = Allowed(indexes)
         self._always = tuple(always)
         self._build_from_source = build_from_source
@@ -87,11 +96,11 @@ class UvEnvironments:
         trial = _Trial(requirements, tried)
         for attempt in trial.attempts(combinations, build_from_source=self._build_from_source):
             try:
-                lock = self._locks.resolve(attempt.wanted, choice.interpreter, attempt.as_of, say)
+                lock, wanted = self._locked(attempt, choice.interpreter, say)
                 if lock.digest in trial.refused:
                     tried.append(f"{attempt.label}: the same lock")
                     continue
-                environment = self._builder.build(lock, attempt.wanted, say)
+                environment = self._builder.build(lock, wanted, say)
             except OSError as error:
                 raise Unavailable(f"no environment can be written: {error.strerror}.", delay=30) from error
             except Unbuildable as error:
@@ -107,6 +116,20 @@ class UvEnvironments:
             trial.refused[lock.digest] = reason
         raise trial.hopeless()
 
+    def _locked(self, attempt: _Attempt, interpreter: Interpreter, say: Callable[[str], None]) -> tuple[Lock, Wanted]:
+        """The lock, and with it the wheels that were built for it. Raises Unbuildable, Unavailable, OSError."""
+        wanted = attempt.wanted
+        while True:
+            try:
+                return self._locks.resolve(wanted, interpreter, attempt.as_of, say), wanted
+            except NoWheel as error:
+                if not attempt.build or len(wanted.built) == _MOST_BUILT:
+                    raise
+                wheel = self._sources.wheel(error, wanted, interpreter, attempt.as_of, say)
+                if wheel in wanted.built:
+                    raise
+                wanted = replace(wanted, built=(*wanted.built, wheel))
+
     def _wanted(self, requirements: Requirements) -> tuple[Sequence[tuple[str, Wanted]], Sequence[str]]:
         """Every combination with where it is from, and notes on what was added or left out."""
         notes: list[str] = []
@@ -115,6 +138,7 @@ class UvEnvironments:
         for one in (first, *requirements.alternatives):
             lines, left_out = self._allowed.followed(one.packages)
             wanted, added = self._completed(Wanted.of(lines))
+            self._allowed.check(wanted.packages)
             combinations.append((one.source if requirements.alternatives else "", wanted))
             notes += [*left_out, added]
         return combinations, tuple(dict.fromkeys(notes))
@@ -145,11 +169,11 @@ class _Trial:
             if building and not (build_from_source and any(isinstance(one, NoWheel) for one in self.failures)):
                 return
             for (source, wanted), as_of in product(combinations, dates):
-                attempt = _Attempt(replace(wanted, build=building), as_of, source)
+                attempt = _Attempt(wanted, as_of, source, build=building)
                 yield attempt
                 # Before Python 3.12 every environment came with setuptools, so packages use it without requiring it.
                 if re.search(r"pkg_resources|setuptools|distutils", next(reversed(self.refused.values()), "")):
-                    yield _Attempt(attempt.wanted.also("setuptools<81"), as_of, source, extra="setuptools")
+                    yield replace(attempt, wanted=wanted.also("setuptools<81"), extra="setuptools")
 
     def hopeless(self) -> Unbuildable:
         source = f" (from {self.requirements.source})" if self.requirements.source else ""

@@ -18,7 +18,8 @@ from serinus.backends.uv.interpreters import Interpreter
 from serinus.core.errors import Unbuildable
 from serinus.core.redaction import without_credentials
 
-_LOCAL = re.compile(r"^([./~]|file:)|@ *file:")
+_PLACE = re.compile(r"^([./~]|file:|[\w+.-]+://)|@ *(file:|[\w+.-]+://|[./~])", re.IGNORECASE)
+"""A path or an address, in place of a name or after it."""
 _WHEEL = re.compile(r"\.whl($|[\s;#])")
 
 
@@ -30,23 +31,22 @@ class Wanted:
     options: tuple[str, ...]
     """`--index-url ...` and the like: needed to resolve and to install, but no part of what is installed. They may
     hold credentials, so they are kept out of locks, command lines and messages."""
-    build: bool = False
-    """Whether what has no wheel may be built from source."""
+    built: tuple[Path, ...] = ()
+    """Wheels that were built here from source, as there are none elsewhere."""
 
     @classmethod
     def of(cls, lines: Sequence[str]) -> Wanted:
-        """Raises Unbuildable: a folder or source archive, whose build would run code that came with the model, and
-        run it unconfined."""
+        """Raises Unbuildable: a folder, a repository, or a source archive that no package index has."""
         for line in lines:
             if "${" in line:
                 raise Unbuildable(
                     f"the requirement '{without_credentials(line)}' names a variable, and none is put in its place.",
                     hint="Write out what the model needs and log it again.",
                 )
-            if re.match(r"(-e|--editable)\b", line) or (_LOCAL.search(line) and not _WHEEL.search(line)):
+            if re.match(r"(-e|--editable)\b", line) or (_PLACE.search(line) and not _WHEEL.search(line)):
                 shown = without_credentials(line)
                 raise Unbuildable(
-                    f"the requirement '{shown}' is source code, and building it would run it unconfined.",
+                    f"the requirement '{shown}' is source code of no package index, which is never built here.",
                     hint="Log the code with the model (code_paths), or build a wheel and require that.",
                 )
         options = tuple(line for line in lines if line.startswith("-"))
@@ -56,17 +56,19 @@ class Wanted:
     def names(self) -> frozenset[str]:
         """Normalised as PEP 503 says."""
         found = (re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line) for line in self.packages)
-        return frozenset(re.sub(r"[-_.]+", "-", name[0]).lower().rstrip("-") for name in found if name)
+        return frozenset(normalised(name[0]) for name in found if name)
 
     @property
     def sources(self) -> tuple[str, ...]:
         """The options that say where packages come from: all but constraints, which a lock already obeys."""
         return tuple(line for line in self.options if not re.match(r"(-c|--constraint)\b", line))
 
-    @property
-    def building(self) -> tuple[str, ...]:
-        """As uv is told."""
-        return () if self.build else ("--no-build",)
+    def links(self, directory: Path) -> tuple[str, ...]:
+        """Options with which uv, which builds nothing, finds the wheels that were built: and no others, as a package
+        may have the name of any other. Makes links in `directory`."""
+        for wheel in self.built:
+            (directory / wheel.name).symlink_to(wheel)
+        return ("--no-build", *(("--find-links", str(directory)) if self.built else ()))
 
     def also(self, *packages: str) -> Wanted:
         return replace(self, packages=(*self.packages, *packages))
@@ -116,13 +118,14 @@ class Locks:
         )
         with tempfile.TemporaryDirectory(prefix="serinus-") as scratch:  # 0700: the options may hold credentials
             source, target = Path(scratch, "requirements.txt"), Path(scratch, "lock.txt")
+            (links := Path(scratch, "built")).mkdir()
             source.write_text("\n".join((*wanted.options, *wanted.packages)) + "\n")
-            dated = ("--exclude-newer", _end_of(as_of)) if as_of else ()
             self._uv.run(
                 "pip", "compile", source, "--output-file", target, "--python", interpreter.path, "--generate-hashes",
-                "--no-python-downloads", "--no-header", "--no-annotate", *dated, *wanted.building, small=True,
+                "--no-python-downloads", "--no-header", "--no-annotate", *dated(as_of), *wanted.links(links),
+                small=True,
             )  # fmt: skip
-            lock = Lock(_normalised(target.read_text()), interpreter)
+            lock = Lock(_packages_alone(target.read_text()), interpreter)
         self._directory.mkdir(parents=True, exist_ok=True)
         new = kept.with_suffix(f".{os.getpid()}.{threading.get_ident()}.new")
         new.write_text(lock.text)
@@ -130,10 +133,20 @@ class Locks:
         return lock
 
 
-def _normalised(text: str) -> str:
+def _packages_alone(text: str) -> str:
     """Only what is to be installed: comments and options say how it was found."""
     lines = (line.rstrip() for line in text.splitlines())
     return "\n".join(line for line in lines if line and not re.match(r"\s*#|-", line)) + "\n"
+
+
+def normalised(name: str) -> str:
+    """As PEP 503 says."""
+    return re.sub(r"[-_.]+", "-", name).lower().rstrip("-")
+
+
+def dated(as_of: date | None) -> tuple[str, ...]:
+    """As uv is told."""
+    return ("--exclude-newer", _end_of(as_of)) if as_of else ()
 
 
 def _end_of(day: date) -> str:
@@ -143,5 +156,7 @@ def _end_of(day: date) -> str:
 def _question(wanted: Wanted, interpreter: Interpreter, as_of: date | None) -> str:
     """Everything that the answer depends on, but for what is published meanwhile: that is the point of keeping it."""
     indexes = sorted((name, value) for name, value in os.environ.items() if re.match(r"UV_.*(INDEX|FIND_LINKS)", name))
-    asked = [wanted.packages, wanted.options, wanted.build, interpreter.text, interpreter.platform, str(as_of), indexes]
+    built = [str(wheel) for wheel in wanted.built]
+    where = [interpreter.text, interpreter.platform]
+    asked = [wanted.packages, wanted.options, built, *where, str(as_of), indexes]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Sequence
+from urllib.parse import urlsplit
 
-from serinus.core.redaction import address
+from serinus.core.errors import Unbuildable
+from serinus.core.redaction import address, without_credentials
 
 _INDEX = re.compile(r"(-i|--index-url|--extra-index-url|--index|--default-index|-f|--find-links)[\s=]*(\S*)$")
 _DEFAULT = frozenset({"-i", "--index-url", "--default-index"})
+_ADDRESS = re.compile(r"[A-Za-z][\w+.-]*://[^\s,;'\"]+")
+_VARIABLE = re.compile(r"UV_.*(INDEX|FIND_LINKS)")
+_PUBLIC = (("https", "pypi.org", None), ("https", "files.pythonhosted.org", None))
 _FOUND = frozenset({"-f", "--find-links"})
 
 
@@ -17,6 +23,18 @@ class Allowed:
 
     def __init__(self, indexes: Collection[str]) -> None:
         self._known = {address(url): url for url in indexes}
+        self._hosts = frozenset({*_PUBLIC, *map(_host, [*indexes, *of_the_environment()])})
+
+    def check(self, packages: Sequence[str]) -> None:
+        """Raises Unbuildable: a package is required by an address on a host that has none of the indexes."""
+        for line in packages:
+            for found in _ADDRESS.findall(line):
+                if not found.startswith("file:") and _host(found) not in self._hosts:
+                    raise Unbuildable(
+                        f"the requirement '{without_credentials(line)}' names an address that is on the host of no "
+                        "package index that `serinus up --index` allows.",
+                        hint="Require a released version (`name==1.2.3`), or log the wheel with the model.",
+                    )
 
     def followed(self, lines: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
         """`lines` with the operator's address in place of the model's, and what was left out, in words."""
@@ -33,6 +51,17 @@ class Allowed:
                     f"left out {found[1]}: it names a package index that `serinus up --index` does not allow"
                 )
         return kept, left_out
+
+
+def of_the_environment() -> Sequence[str]:
+    """Addresses of indexes that uv itself is set up with by variables, credentials included."""
+    values = (value for name, value in os.environ.items() if _VARIABLE.match(name))
+    return [found for value in values for found in _ADDRESS.findall(value)]
+
+
+def _host(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme.lower(), parts.hostname, parts.port
 
 
 def _spelled(option: str) -> str:

@@ -12,7 +12,10 @@ _LONGEST = 400
 
 
 class NoWheel(Unbuildable):
-    """A package would have to be built from source, and that was not allowed."""
+    """A package would have to be built from source, which uv is never allowed to do."""
+
+    package = ""
+    """`name`, or the versions of it that there may be: `name==1.0`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ _RULES = (
     _rule(
         r"(\S+) ha(?:s|ve) no (?:usable )?wheels",
         "{0} has no wheel for this Python and platform",
-        "Pin a version that has one.",
+        "Pin a version that has one, or allow that it is built here, confined: `serinus up --allow-builds`.",
         NoWheel,
     ),
     _rule(
@@ -109,7 +112,10 @@ def explain(stderr: str, code: int = 1) -> SerinusError:
         if found := rule.pattern.search(text):
             groups = [_shortened(group or "") for group in found.groups()]
             message, hint = rule.message.format(*groups), rule.hint.format(*groups)
-            return rule.error(message, hint=hint)
+            error = rule.error(message, hint=hint)
+            if isinstance(error, NoWheel):
+                error.package = groups[0]
+            return error
     return Unbuildable(f"uv failed ({code}): {_shortened(text) or 'it said nothing, so it was probably killed'}")
 
 

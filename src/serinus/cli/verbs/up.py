@@ -122,6 +122,15 @@ def up(
             help="A package index that models' requirements may name. Repeat for more.",
         ),
     ] = None,
+    allow_builds: Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-builds/--no-builds",
+            show_default=False,
+            help="Build packages that have no wheel from their source archives, confined and without a network. "
+            "At first: no.",
+        ),
+    ] = None,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", show_default=False, help="A name under which the API may be called. Repeatable."),
@@ -198,6 +207,7 @@ def up(
         unconfined=unconfined,
         interpreters=tuple(str(path.absolute()) for path in interpreter or ()),
         indexes=tuple(index or ()),
+        allow_builds=allow_builds,
         allowed_hosts=tuple(allow_host or ()),
         memory=memory,
         idle=idle,
