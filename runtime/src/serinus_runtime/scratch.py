@@ -12,7 +12,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterator
+from typing import Collection
 
 from serinus_runtime.written import DIRECTORY, opened
 
@@ -30,9 +30,9 @@ class Bounds:
     """Directories included."""
 
 
-def excess(directory: Path, bounds: Bounds) -> str:
-    """What exceeds `bounds` below `directory`, in words ("more than 2 GiB"); empty where nothing does. Follows no link,
-    and stops looking where it has seen enough."""
+def excess(directory: Path, bounds: Bounds, but: Collection[str] = ()) -> str:
+    """What exceeds `bounds` below `directory`, in words ("more than 2048 MiB"); empty where nothing does. Follows no
+    link, and stops looking where it has seen enough. `but`: entries of `directory` that are not counted."""
     try:
         descriptor = opened(directory)
     except FileNotFoundError:  # it has not been made yet
@@ -40,16 +40,18 @@ def excess(directory: Path, bounds: Bounds) -> str:
     except OSError:
         return _CLOSED
     try:
-        return _excess(descriptor, bounds, [0, 0], 1)
+        return _excess(descriptor, bounds, [0, 0], 1, but)
     finally:
         os.close(descriptor)
 
 
-def _excess(directory: int, bounds: Bounds, seen: list[int], depth: int) -> str:
+def _excess(directory: int, bounds: Bounds, seen: list[int], depth: int, but: Collection[str] = ()) -> str:
     """`seen`: bytes and files until now."""
     inner = []
     with os.scandir(directory) as entries:
         for entry in entries:
+            if entry.name in but:
+                continue
             with contextlib.suppress(FileNotFoundError):  # removed meanwhile
                 status = entry.stat(follow_symlinks=False)
                 seen[0] += status.st_blocks * 512
@@ -77,30 +79,33 @@ def _excess(directory: int, bounds: Bounds, seen: list[int], depth: int) -> str:
     return ""
 
 
-def remove(directory: Path, *, itself: bool = True) -> None:
-    """Removes what lies in `directory`, and the directory `itself`, whatever their modes and however deep they are.
-    Follows no link. What somebody else writes meanwhile may be left. Raises OSError."""
-    parent = os.open(directory.parent, DIRECTORY)
+def remove(directory: Path, *, itself: bool = True, but: Collection[str] = ()) -> None:
+    """Removes what lies in `directory`, all `but` some entries, and the directory `itself`, whatever their modes and
+    however deep they are. Follows no link. Where it is not there, nothing happens. Raises OSError: somebody has written
+    there meanwhile."""
+    try:
+        parent = os.open(directory.parent, DIRECTORY)
+    except FileNotFoundError:
+        return
     try:
         descriptor = _directory(directory.name, parent)
     finally:
         os.close(parent)
-    if descriptor is None:
-        if itself:
-            directory.unlink(missing_ok=True)
+    if descriptor is None:  # a link, or nothing
+        directory.unlink(missing_ok=True)
         return
     try:
-        _empty(descriptor)
+        _empty(descriptor, but)
     finally:
         os.close(descriptor)
-    if itself:
+    if itself and not but:
         directory.rmdir()
 
 
-def _empty(top: int) -> None:
+def _empty(top: int, but: Collection[str]) -> None:
     """Directories are moved up and then removed, so that two descriptors are enough for any depth."""
-    numbers = itertools.count()
-    while names := os.listdir(top):
+    mine, numbers = os.urandom(8).hex(), itertools.count()
+    while names := [name for name in os.listdir(top) if name not in but]:
         for name in names:
             inner = _directory(name, top)
             if inner is None:
@@ -113,7 +118,7 @@ def _empty(top: int) -> None:
                         os.unlink(below, dir_fd=inner)
                     else:
                         os.close(lower)
-                        os.rename(below, _free(numbers, top), src_dir_fd=inner, dst_dir_fd=top)
+                        os.rename(below, f".{mine}-{next(numbers)}", src_dir_fd=inner, dst_dir_fd=top)
             finally:
                 os.close(inner)
             os.rmdir(name, dir_fd=top)
@@ -135,9 +140,3 @@ def _directory(name: str, parent: int) -> int | None:
         return os.open(".", DIRECTORY, dir_fd=path)
     finally:
         os.close(path)
-
-
-def _free(numbers: Iterator[int], directory: int) -> str:
-    """A name that nothing in `directory` has."""
-    there = set(os.listdir(directory))
-    return next(name for name in map(".{}".format, numbers) if name not in there)

@@ -110,7 +110,7 @@ def test_unconfined_is_only_what_the_settings_say(hosted):
     assert hosted.ask(hosted.placed()).body["config"]["confine"] is False
 
 
-def test_a_log_is_copied_and_emptied_when_it_is_large(tmp_path):
+def test_the_last_part_of_a_large_log_is_kept_aside_and_it_begins_anew(tmp_path):
     log = tmp_path / "a.log"
     log.write_text("old lines")
     with log.open("a") as writer:
@@ -118,7 +118,7 @@ def test_a_log_is_copied_and_emptied_when_it_is_large(tmp_path):
         assert log.read_text() == "old lines"
         rotate(log, largest=5)
         writer.write("new lines")
-    assert (log.read_text(), (tmp_path / "a.log.1").read_text()) == ("new lines", "old lines")
+    assert (log.read_text(), (tmp_path / "a.log.1").read_text()) == ("new lines", "lines")
 
 
 def make(root: Path, *directories: str) -> None:

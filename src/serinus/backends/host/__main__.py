@@ -40,6 +40,10 @@ _LIMITS: tuple[tuple[str, str, type, str, str], ...] = (
     ("--busiest", "busiest", int, "N", "so many releases never sleep for want of requests"),
     ("--succeeding", "succeeding", int, "N", "so many workers of an earlier host are replaced at a time"),
     ("--memory", "memory_bytes", int, "BYTES", "beyond this the least recently used releases go to sleep"),
+    ("--look", "look", float, "SECONDS", "between two looks at what models have written to disk"),
+    ("--scratch", "scratch_bytes", int, "BYTES", "a worker that has more in its scratch directory is ended"),
+    ("--scratch-files", "scratch_files", int, "N", "a worker that has more files in its scratch directory is ended"),
+    ("--log", "log_bytes", int, "BYTES", "a log that is larger begins anew; its last part is kept aside"),
     ("--survey", "survey", float, "SECONDS", "between two looks at what the workers do and use"),
 )
 

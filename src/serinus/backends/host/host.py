@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections import defaultdict
 from collections.abc import Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from serinus_runtime.scratch import remove
+
+from serinus.backends.host.disk import Disk
 from serinus.backends.host.keeper import Keeper, Places
 from serinus.backends.host.limits import Limits
 from serinus.backends.host.listener import backlog_warning
@@ -19,6 +22,7 @@ from serinus.backends.host.processes import Process, become_subreaper, no_orphan
 from serinus.backends.host.records import file_name
 from serinus.backends.host.surveyor import Surveyor
 from serinus.backends.host.worker import Launcher, Worker, interpreter, roots
+from serinus.backends.host.zygotes import key
 from serinus.core.errors import NotFound, Refused
 from serinus.core.values import Placement, Release
 
@@ -41,6 +45,7 @@ class Host:
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._surveyor = Surveyor(launcher, limits, self._keepers)
+        self._disk = Disk(launcher, limits, self._keepers)
 
     def start(self) -> None:
         """Puts everything back, beside the workers that an earlier host has left, of which each release's newest goes
@@ -63,7 +68,7 @@ class Host:
                 self._spawn(self._see_off(worker))
             elif worker is not newest[worker.record.release]:
                 self._keepers[worker.record.release].retire(worker)
-        self._surveying = asyncio.create_task(self._surveyor.run())
+        self._watching = [asyncio.create_task(part.run()) for part in (self._surveyor, self._disk)]
         self._holding = asyncio.create_task(self._launcher.sockets.run())
 
     async def place(self, release: Release) -> None:
@@ -107,7 +112,7 @@ class Host:
 
     async def close(self) -> None:
         """Stops every worker; what is placed stays so for the next host."""
-        for task in (self._surveying, *self._running.values()):
+        for task in (*self._watching, *self._running.values()):
             task.cancel()
         self._surveyor.keep()
         await self._launcher.zygotes.close()
@@ -145,8 +150,20 @@ class Host:
     async def _leave(self, keeper: Keeper) -> None:
         await keeper.stop()
         for release in (keeper.placed, keeper.release):
-            for scratch in (self._launcher.scratch(release), self._launcher.own_scratch(release)):
-                await asyncio.to_thread(shutil.rmtree, scratch, ignore_errors=True)
+            await asyncio.to_thread(self._launcher.clear, release)
+            await self._leave_environment(interpreter(release))
+
+    async def _leave_environment(self, python: Path) -> None:
+        """If nothing else is placed there: with it goes what its zygote has written."""
+        if self._used(python):
+            return
+        await self._launcher.zygotes.leave(python)
+        if not self._used(python):
+            with suppress(OSError):
+                await asyncio.to_thread(remove, self._launcher.home.scratch / key(python))
+
+    def _used(self, python: Path) -> bool:
+        return any(interpreter(keeper.release) == python for keeper in self._keepers.values())
 
     async def _see_off(self, worker: Worker) -> None:
         await worker.process.stop(self._limits.grace)

@@ -100,6 +100,11 @@ class Keeper:
         """Beside `_worker`, as load asks for them; those that are not ready included."""
         self._leaving: list[Worker] = []
         """Told to go when nobody is connected."""
+        self._alive: set[Worker] = set()
+        self._cleared = old is not None
+        """Whether what an earlier host's workers may have left is gone, or is still used."""
+        self._clearing = asyncio.Lock()
+        """Held while a worker is started, and while what the last one has left is removed."""
         self._background: set[asyncio.Task[None]] = set()
         self._proven = ""
         """Which way its workers have proven; not kept beyond this host, as a machine may change meanwhile."""
@@ -118,6 +123,7 @@ class Keeper:
         if old is None:
             self._listener.publish()
         else:
+            self._note(old)
             old.process.exited.add_done_callback(lambda _: self._is_gone(old))
 
     # --- what is seen -------------------------------------------------------------------------------------
@@ -152,6 +158,11 @@ class Keeper:
     @property
     def asleep(self) -> bool:
         return self._asleep
+
+    @property
+    def alive(self) -> bool:
+        """It has a worker, whether that answers or not."""
+        return bool(self._alive)
 
     # --- what it is told ----------------------------------------------------------------------------------
 
@@ -254,6 +265,13 @@ class Keeper:
         while len(self._helpers) > max(workers - 1, 0):
             self._let_go(self._helpers.pop())
 
+    def end(self, why: str) -> None:
+        """Ends all of its workers at once, for what they have done. It is started again like any that dies."""
+        for worker in self._alive:
+            if not worker.why_stopped:
+                worker.why_stopped = why
+                self._spawn(_killed(worker))
+
     def weigh(self, worker: Worker, memory: Memory | None) -> None:
         """Takes note of what the worker uses, and stops it beyond its limit: better a new one than a full machine."""
         worker.memory = memory
@@ -335,14 +353,35 @@ class Keeper:
 
     async def _started(self) -> Worker:
         """Not to be lost by a cancellation: it may have been forked already."""
-        starting = asyncio.ensure_future(
-            self._launcher.start(self.release, self._listener, self._proven, long=self._long)
-        )
+        starting = asyncio.ensure_future(self._start())
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
             self._spawn(self._abandon(starting))
             raise
+
+    async def _start(self) -> Worker:
+        async with self._clearing:
+            if not self._cleared:
+                self._cleared = True
+                await asyncio.to_thread(self._launcher.clear, self.release)
+            worker = await self._launcher.start(self.release, self._listener, self._proven, long=self._long)
+            self._note(worker)
+            return worker
+
+    def _note(self, worker: Worker) -> None:
+        self._alive.add(worker)
+        worker.process.exited.add_done_callback(lambda _: self._ended(worker))
+
+    def _ended(self, worker: Worker) -> None:
+        self._alive.discard(worker)
+        if not self._alive:
+            self._spawn(self._clear())
+
+    async def _clear(self) -> None:
+        async with self._clearing:
+            if not self._alive:
+                await asyncio.to_thread(self._launcher.clear, self.release)
 
     async def _abandon(self, starting: asyncio.Future[Worker]) -> None:
         with suppress(OSError):
@@ -381,7 +420,7 @@ class Keeper:
     async def _help(self) -> None:
         """The life of one more worker, whose end is nobody's trouble: the next look decides whether it is missed."""
         try:
-            worker = await self._launcher.start(self.release, self._listener, self._proven, long=self._long)
+            worker = await self._start()
         except OSError as error:
             log.warning("no further worker of %s: %s", self.release.id, error)
             return
@@ -503,6 +542,10 @@ class Keeper:
 
     def _set(self, **changes: Any) -> None:
         self._placement = replace(self._placement, **changes)
+
+
+async def _killed(worker: Worker) -> None:
+    await worker.process.kill()
 
 
 async def _until_gone(old: Worker, place: AsyncExitStack) -> None:

@@ -19,6 +19,7 @@ def last_words(file: IO[bytes], since: int = 0, *, errors_alone: bool = False) -
     """What `file`, a standard error from byte `since` on, ends with: of a crash or a traceback its type and its place,
     else the last line; empty where it has none. `errors_alone`: other lines are what the model prints."""
     size = file.seek(0, os.SEEK_END)
+    since = since if since <= size else 0  # it has begun anew meanwhile
     file.seek(max(since, size - _TAIL))
     lines = file.read().decode(errors="replace").rstrip().splitlines()
     # faulthandler writes a crash, and then each thread with the innermost call first.

@@ -44,6 +44,14 @@ class Limits:
     succeeding: int = 8
     """Releases whose worker of an earlier host and the one that takes its place are there at a time: both need
     memory, and the old one stays until its callers have closed their connections."""
+    look: float = 2.0
+    """Between two looks at what models have written."""
+    scratch_bytes: int = 2 << 30
+    """That a release, or an environment's zygote, may have in its scratch directory; beyond it, it is ended."""
+    scratch_files: int = 50_000
+    """Directories included."""
+    log_bytes: int = 10 << 20
+    """Of a release's or a zygote's output, beyond which the last part of it is kept aside and it begins anew."""
     memory_bytes: int = field(default_factory=lambda: int(_SHARE_OF_MEMORY * memory_there()))
     """For all workers and zygotes together; beyond it the least recently used go to sleep."""
     cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))

@@ -16,7 +16,6 @@ from pydantic import TypeAdapter
 
 from serinus.backends.host.keeper import Keeper
 from serinus.backends.host.limits import Limits
-from serinus.backends.host.logs import log_path, rotate
 from serinus.backends.host.memory import Memory, known, resident
 from serinus.backends.host.processes import cpu_seconds, end_orphans
 from serinus.backends.host.scaling import Scaler
@@ -143,8 +142,7 @@ class Surveyor:
         workers.sort(key=lambda one: one[1].weighed)
         limited = [(worker, keeper.release.settings.memory_limit_bytes) for keeper, worker in workers]
         zygotes = list(self._launcher.zygotes.pids().values())
-        logs = [log_path(self._launcher.home, name) for name in {keeper.release.id for keeper, _ in workers}]
-        sizes, self._zygotes_bytes = await asyncio.to_thread(_measured, limited, now, zygotes, logs)
+        sizes, self._zygotes_bytes = await asyncio.to_thread(_measured, limited, now, zygotes)
         for (keeper, worker), size in zip(workers, sizes, strict=True):
             keeper.weigh(worker, size)
 
@@ -240,14 +238,9 @@ def _news(worker: Worker) -> tuple[int, int, float]:
 
 
 def _measured(
-    workers: Sequence[tuple[Worker, int | None]], now: float, zygotes: Sequence[int], logs: Sequence[Path]
+    workers: Sequence[tuple[Worker, int | None]], now: float, zygotes: Sequence[int]
 ) -> tuple[Sequence[Memory | None], Mapping[int, int]]:
-    """Sizes of all `workers`, which come with their limits, and of the zygotes. Keeps the logs small as well."""
-    for path in logs:
-        try:
-            rotate(path)
-        except OSError as error:
-            log.warning("%s could not be rotated: %s", path, error)
+    """Sizes of all `workers`, which come with their limits, and of the zygotes."""
     sizes = [
         size_of(worker, most, now, thorough=place < _WEIGHED_AT_ONCE) for place, (worker, most) in enumerate(workers)
     ]

@@ -8,17 +8,20 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
+
+from serinus_runtime.scratch import Bounds, excess, remove
 
 from serinus import priority
 from serinus.backends.host import launch
@@ -32,6 +35,9 @@ log = logging.getLogger(__name__)
 _IMPORT_SECONDS = 60.0
 _FORK_SECONDS = 30.0
 _KILLED_SECONDS = 5.0
+_WRITTEN = Bounds(4 << 30, 100_000)
+_LOOK = 0.5
+"""Seconds between two looks at what a trial has written."""
 _LONGEST_ANSWER = 4096
 _KILLED = b"killed"
 """To a zygote whose trial has ended: so is what that has started."""
@@ -44,6 +50,9 @@ class TrialLimits:
     """That the process allocates for itself."""
     file_bytes: int = 1024**3
     """The largest file that it may write."""
+    written: Bounds = _WRITTEN
+    """What it may have in its scratch directory."""
+    printed_bytes: int = 64 << 20
     background: bool = False
     """It gets the processors when nobody else wants them."""
 
@@ -59,8 +68,29 @@ class TrialLimits:
         launch.limit(pid, memory_bytes=self.memory_bytes, file_bytes=self.file_bytes)
 
 
-class TookTooLong(Exception):
-    """The trial was killed, with all that it started."""
+class TookTooMuch(Exception):
+    """The trial was killed, with all that it started; the text says for what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Of what a trial does until it has ended."""
+
+    scratch: Path
+    streams: Sequence[IO[bytes]]
+    limits: TrialLimits
+    began: float = field(default_factory=time.monotonic)
+
+    def look(self) -> float:
+        """Seconds until the next look. TookTooMuch: it goes on no longer."""
+        left = self.began + self.limits.seconds - time.monotonic()
+        if left <= 0:
+            raise TookTooMuch(f"it took longer than {self.limits.seconds:g} s")
+        if found := excess(self.scratch, self.limits.written):
+            raise TookTooMuch(f"it had written {found}")
+        if any(os.fstat(stream.fileno()).st_size > self.limits.printed_bytes for stream in self.streams):
+            raise TookTooMuch(f"it had printed more than {self.limits.printed_bytes >> 20} MiB")
+        return min(_LOOK, left)
 
 
 class TrialZygote:
@@ -84,18 +114,22 @@ class TrialZygote:
                 self._process = self._spawn(home, runtime, theirs.fileno())
         except OSError:
             self._control.close()
-            shutil.rmtree(self._directory, ignore_errors=True)
+            _removed(self._directory)
             raise
         try:
             limits.put_on(self._process.pid)
-            if threads := threads_of(self._answer(_IMPORT_SECONDS)):
+            watch = Watch(self.scratch, (), replace(limits, seconds=_IMPORT_SECONDS))
+            if threads := threads_of(self._watched(watch)):
                 raise Unfit(f"its libraries start threads when they are imported ({', '.join(threads)})")
+        except TookTooMuch as error:
+            self.close()
+            raise TimeoutError(str(error)) from error
         except (OSError, Unfit):
             self.close()
             raise
 
     def run(self, module: str, config: str, output: IO[bytes], errors: IO[bytes], limits: TrialLimits) -> int:
-        """The exit status of `serinus_runtime.<module>` with the file `config`; a signal is negative. TookTooLong;
+        """The exit status of `serinus_runtime.<module>` with the file `config`; a signal is negative. TookTooMuch;
         OSError where it could not be forked or the zygote has gone."""
         try:
             message = json.dumps({"module": module, "config": config}).encode()
@@ -106,7 +140,8 @@ class TrialZygote:
             pidfd = self._child(answer["pid"])
             try:
                 limits.put_on(answer["pid"])
-                return self._end(answer["pid"], pidfd, limits.seconds)
+                watch = Watch(self.scratch, (output, errors), limits)
+                return self._end(answer["pid"], pidfd, watch)
             finally:
                 os.close(pidfd)
         except OSError:
@@ -119,7 +154,7 @@ class TrialZygote:
             os.killpg(self._process.pid, signal.SIGKILL)  # it holds nothing that could be lost
         self._process.kill()
         self._process.wait()
-        shutil.rmtree(self._directory, ignore_errors=True)
+        _removed(self._directory)
 
     def _child(self, pid: Any) -> int:
         """A descriptor of the process that the zygote names, which is a claim: it must be its child. OSError."""
@@ -131,25 +166,25 @@ class TrialZygote:
             raise ConnectionError("the zygote named a process that is not its own")
         return pidfd
 
-    def _end(self, pid: int, pidfd: int, seconds: float) -> int:
+    def _end(self, pid: int, pidfd: int, watch: Watch) -> int:
         try:
-            ended = self._ended(pid, seconds)
-        except TimeoutError as error:
+            ended = self._ended(pid, partial(self._watched, watch))
+        except TookTooMuch:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             try:
-                self._ended(pid, _KILLED_SECONDS)
+                self._ended(pid, partial(self._answer, _KILLED_SECONDS))
             except OSError:  # it is not what it was, and goes with all that it has
                 self.usable = False
-            raise TookTooLong from error
+            raise
         if type(ended) is not int:
             raise ConnectionError("the zygote gave no exit status")
         return ended
 
-    def _ended(self, pid: int, seconds: float) -> Any:
+    def _ended(self, pid: int, answer: Callable[[], Mapping[str, Any]]) -> Any:
         """What the zygote says of how the trial has ended; all that the trial has started is killed by then. It cannot
         leave the group of the trial, whose number is its own until the zygote has waited for it. OSError."""
-        if not self._answer(seconds).get("dead"):
+        if not answer().get("dead"):
             raise ConnectionError("the zygote did not say that its trial has ended")
         if parent(pid) == self._process.pid:
             with suppress(ProcessLookupError):
@@ -167,12 +202,24 @@ class TrialZygote:
         }
         return spawn("trial_zygote", self.python, runtime, config, subprocess.DEVNULL)
 
+    def _watched(self, watch: Watch) -> Mapping[str, Any]:
+        while True:
+            with suppress(TimeoutError):
+                return self._answer(watch.look())
+
     def _answer(self, seconds: float) -> Mapping[str, Any]:
         self._control.settimeout(seconds)
         said = self._control.recv(_LONGEST_ANSWER)
         if not said:
             raise ConnectionResetError("the zygote is gone")
         return understood(said)
+
+
+def _removed(directory: Path) -> None:
+    try:
+        remove(directory)
+    except OSError as error:
+        log.warning("what a trial has left could not be removed: %s", error.strerror)
 
 
 class TrialZygotes:
@@ -185,7 +232,7 @@ class TrialZygotes:
         """
         self._home = home
         for left in home.scratch.glob(".trial*"):
-            shutil.rmtree(left, ignore_errors=True)
+            _removed(left)
         self._runtime = launch.stage(home, runtime or launch.runtime_source())
         self._idle = idle
         self._lock = threading.Lock()

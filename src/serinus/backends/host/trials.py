@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,12 +17,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from serinus_runtime import written
+from serinus_runtime.scratch import remove
 
 from serinus.backends.host import launch
 from serinus.backends.host.last_words import last_words, why_ended
 from serinus.backends.host.reach import readable
 from serinus.backends.host.trial_answers import FileLimits, read_rows, rehearsal_of
-from serinus.backends.host.trial_zygotes import TookTooLong, TrialLimits, TrialZygote, TrialZygotes
+from serinus.backends.host.trial_zygotes import TookTooMuch, TrialLimits, TrialZygote, TrialZygotes, Watch
 from serinus.core.errors import InvalidInput, Unbuildable
 from serinus.core.home import Home
 from serinus.core.values import AnsweredRequest, Environment, GivenRows, OwnAnswer, ReadRows, Rehearsal, Release
@@ -266,8 +266,8 @@ class Trials:
             with _streams() as (output, errors):
                 code = self._spawned(python, place.scratch, module, argument, (output, errors), limits)
                 return _answer(code, _last_line(output), last_words(errors))
-        except TookTooLong as error:
-            raise _Failed(f"it took longer than {limits.seconds:g} s and was killed", environment=False) from error
+        except TookTooMuch as error:
+            raise _Failed(f"{error} and was killed", environment=False) from error
 
     def _spawned(
         self,
@@ -297,10 +297,11 @@ class Trials:
             if directory is not None:
                 os.close(directory)
         limits.put_on(process.pid)
+        watch = Watch(scratch, streams, limits)
         try:
-            return process.wait(limits.seconds)
-        except subprocess.TimeoutExpired as error:
-            raise TookTooLong from error
+            while True:
+                with suppress(subprocess.TimeoutExpired):
+                    return process.wait(watch.look())
         finally:
             _end(process)
 
@@ -313,8 +314,8 @@ def _directory(parent: Path) -> Iterator[Path]:
     try:
         yield made
     finally:
-        # A hostile model can leave what cannot be removed; that must not hide its answer.
-        shutil.rmtree(made, ignore_errors=True)
+        with suppress(OSError):  # what somebody still writes there is removed at the next start
+            remove(made)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from serinus_runtime import written
+from serinus_runtime.scratch import remove
 
 from serinus.backends.host import launch, wires
 from serinus.backends.host.cgroups import Groups
@@ -38,7 +39,7 @@ _LAST_WORDS = 0.5
 """Seconds that a report may still take to arrive after its writer has exited."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Worker:
     """`reports` is None for a worker that an earlier host started."""
 
@@ -216,6 +217,18 @@ class Launcher:
         """Of a forked worker: in the directory of its zygote, which is all that the zygote may write in. The worker
         makes it itself, as confined as the zygote is; nothing here looks into it."""
         return self.home.scratch / key(interpreter(release)) / file_name(release.id)
+
+    def scratches(self, release: Release) -> Sequence[Path]:
+        """All that workers of the release may have written in."""
+        return self.scratch(release), self.own_scratch(release)
+
+    def clear(self, release: Release) -> None:
+        """Removes what its workers have left, none of which may live. For a thread of its own."""
+        for directory in self.scratches(release):
+            try:
+                remove(directory)
+            except OSError as error:
+                log.warning("what workers of %s have left could not be removed: %s", release.id, error.strerror)
 
     def own_scratch(self, release: Release) -> Path:
         """Of a worker that is an interpreter of its own: in a directory that nothing confined can write in."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from serinus.backends.host.logs import zygote_log
 from serinus.backends.host.processes import Process
 from serinus.backends.host.turns import Turns
 from serinus.backends.host.zygote import Nest, Unfit, Zygote
@@ -145,6 +146,19 @@ class Zygotes:
             if environment.zygote is not None and not environment.zygote.process.exited.done()
         }
 
+    async def end(self, python: Path, why: str) -> None:
+        """Of the zygote, for what it has done; another takes its place."""
+        environment = self._environments.get(python)
+        if environment is not None and environment.zygote is not None:
+            log.warning("the zygote of %s is ended: %s", python, why)
+            await environment.zygote.close()
+
+    async def leave(self, python: Path) -> None:
+        """Nothing is placed there any more."""
+        environment = self._environments.pop(python, None)
+        if environment is not None and environment.zygote is not None:
+            await environment.zygote.close()
+
     def keep_only(self, pythons: set[Path]) -> None:
         """Stops the zygotes of all other environments."""
         for python in self._environments.keys() - pythons:
@@ -171,7 +185,7 @@ class Zygotes:
         if monotonic() < environment.not_before:
             return environment.ready_for(roots)
         environment.roots |= roots
-        path = self._home.logs / f"zygote-{key(python)}.log"
+        path = zygote_log(self._home, key(python))
         try:
             async with self._turns.one(lambda: environment.wanted > 0):
                 modules = tuple(name for name in environment.modules if name not in environment.refused)

@@ -5,6 +5,7 @@ who are connected.
 
 import contextlib
 import ctypes
+import itertools
 import json
 import os
 import select
@@ -38,6 +39,8 @@ class Handler(BaseHTTPRequestHandler):
             end = time.thread_time() + body["spin_seconds"]
             while time.thread_time() < end:
                 pass
+        if "writes" in body:
+            threading.Thread(target=write, args=(body["writes"],), daemon=True).start()
         if "seconds" in body:
             print("answering", flush=True)
             time.sleep(body["seconds"])
@@ -68,6 +71,21 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+def write(what):
+    """Without end, in the scratch directory."""
+    here = os.open(".", os.O_RDONLY)
+    for number in itertools.count():
+        if what == "files":
+            Path(str(number)).touch()
+        elif what == "bytes":
+            Path(str(number)).write_bytes(bytes(1 << 16))
+        elif what == "lines":
+            print("x" * 1000, flush=True)
+        elif number < 100:
+            os.mkdir("d" * 100, dir_fd=here)
+            here = os.open("d" * 100, os.O_RDONLY, dir_fd=here)
 
 
 HELD = []
