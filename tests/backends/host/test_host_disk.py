@@ -73,7 +73,7 @@ def test_what_was_left_of_a_host_that_was_killed_with_its_workers_is_removed(hos
 
 
 WRITES = """
-import os
+import os, time
 
 def _load_pyfunc(path):
     n = 0
@@ -88,7 +88,7 @@ def _load_pyfunc(path):
     ("write", "why"),
     [
         ("open(str(n), 'w').close()", "it had written more than 200 files and was killed"),
-        ("os.write(2, bytes(65536))", "it had printed more than 1 MiB and was killed"),
+        ("os.write(2, bytes(65536)); time.sleep(0.001)", "it had printed more than 1 MiB and was killed"),
     ],
 )
 def test_a_trial_that_writes_without_end_is_ended_and_told(tmp_path, write, why, forked):
