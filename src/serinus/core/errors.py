@@ -15,17 +15,18 @@ HTTP statuses are mapped in `api` only.
 
 from __future__ import annotations
 
-from serinus.core.text import harmless
+from serinus.core.text import fit
 
 
 class SerinusError(Exception):
     """An error whose text is meant to be read: what, where, and the next step.
 
-    `message` never holds input values, tokens or secrets. What it quotes of a model is made harmless for a terminal.
+    `message` never holds input values, tokens or secrets. What it quotes of a model or a tool is made
+    harmless for a terminal, and loses its credentials.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        self.message, self.hint = harmless(message), harmless(hint)
+        self.message, self.hint = fit(message), fit(hint)
         super().__init__(self.message)
 
     def __str__(self) -> str:

@@ -1,23 +1,60 @@
-"""Addresses without what lets somebody in: user names, passwords, and tokens in queries."""
+"""Text without what lets somebody in: user names, passwords and tokens in addresses, and values that are called so."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
-_ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>[^\s'\"`<>]+)")
+# A user's part may hold anything but blanks and what ends it; a quote after it ends the address.
+_ADDRESS = re.compile(
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>(?:[^\s\"`<>/?#@]*@)*[^\s'\"`<>]*)",
+)
 _TOLD = re.compile(r"(?:egg|subdirectory|md5|sha\d+)=[^&]*")
 """Of a fragment: what pip reads there."""
+_PORT = re.compile(r"[^:]*(:\d{0,5})?|\[[0-9A-Fa-f:.]*\](:\d{0,5})?")
+_BEFORE_A_HOST = re.compile(r"(?<=[/'\"`=(<])[^\s:/@'\"`<>=]+:[^\s/@'\"`<>]+@(?=[\w-]+(?:\.[\w-]+)+)")
+"""`user:password@host.example`, of an address that has lost its scheme."""
+_HEADER = re.compile(r"(?i)(\bauthorization[\"']?\s*[:=]\s*[\"']?(?:(?:basic|bearer|token)\s+)?)[^\s\"',]+")
+_NAMED = re.compile(
+    r"(?i)\b([\w-]*(?:password|passwd|secret|token|api[_-]?key|access[_-]?key)(?:\s*=\s*[\"']?|[\"']\s*:\s*[\"']))"
+    r"(?![$<.*])[^\s&\"',;]+"
+)
+_HIDDEN = "***"
 
 
 def without_credentials(text: str) -> str:
-    """`text` with every address in it reduced to scheme, host, path and what pip reads of the fragment."""
-    return _ADDRESS.sub(_reduced, text)
+    """`text` with every address in it reduced to scheme, host, path and what pip reads of the fragment, and without
+    the values of what is called a password, a secret, a token or a key. Of its own result it changes nothing."""
+    if "://" in text:
+        text = _ADDRESS.sub(_reduced, text)
+    if "@" in text:
+        text = _BEFORE_A_HOST.sub("", text)
+    if "=" in text or ":" in text:
+        text = _HEADER.sub(rf"\1{_HIDDEN}", text)
+        text = _NAMED.sub(rf"\1{_HIDDEN}", text)
+    return text
+
+
+def all_without_credentials(value: Any) -> Any:
+    """The same of every text in a value of JSON's kinds; keys stay as they are."""
+    if isinstance(value, str):
+        return without_credentials(value)
+    if isinstance(value, Mapping):
+        return {key: all_without_credentials(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [all_without_credentials(one) for one in value]
+    return value
 
 
 def _reduced(found: re.Match[str]) -> str:
-    rest, _, fragment = found["rest"].partition("#")
-    rest = rest.partition("?")[0]
-    host, slash, path = rest.partition("/")
+    rest = found["rest"]
+    first = re.split("[/?#]", rest, maxsplit=1)[0]
+    if "@" not in first and not _PORT.fullmatch(first):  # a password with one of these in it, or an address cut off
+        first, at, rest = rest.rpartition("@")
+        rest = rest if at else rest.partition(":")[0]
+    rest, _, fragment = rest.partition("#")
+    host, slash, path = rest.partition("?")[0].partition("/")
     user, at, host = host.rpartition("@")
     # `ssh://git@host` has a user name that everybody has; a password makes it somebody's.
     kept = f"{user}@" if at and found["scheme"].endswith("ssh") and ":" not in user else ""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import unicodedata
 
+from serinus.core.redaction import without_credentials
+
 _KEPT = frozenset("\t\n")
 _SPACES = "Zs"
 
@@ -27,15 +29,20 @@ def harmless_in_json(text: str) -> str:
 
 def configure_logging(form: str = "%(asctime)s %(levelname)s %(message)s") -> None:
     """Of this process, from INFO on, to standard error. `form`: of a line. Control characters are shown as escapes:
-    a log is read in a terminal, and an error may quote a model."""
+    a log is read in a terminal, and an error may quote a model. Credentials are left out."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Harmless(form))
+    handler.setFormatter(_Fit(form))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
-class _Harmless(logging.Formatter):
+def fit(text: str) -> str:
+    """`text` of somebody else as it may be stored, logged and shown: without credentials, and harmless."""
+    return harmless(without_credentials(text))
+
+
+class _Fit(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return harmless(super().format(record))
+        return fit(super().format(record))
 
 
 def _shown(character: str) -> str:

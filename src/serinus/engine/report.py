@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from serinus.core.errors import NotFound, SerinusError
-from serinus.core.redaction import without_credentials
+from serinus.core.redaction import all_without_credentials
 from serinus.core.rollout import ModelState, Rollout
 from serinus.core.values import WHOLE, Placement, Release, Streak, Totals, Traffic
 from serinus.engine.desk import FREE_BYTES_NEEDED
@@ -127,7 +127,7 @@ class Report:
         document["summary"] = summary(rollout)
         document["confinement"] = self._confinement
         if document.get("artifact"):  # of one that an earlier version has stored
-            document["artifact"]["requirements"] = _without_credentials(document["artifact"]["requirements"])
+            document["artifact"]["requirements"] = all_without_credentials(document["artifact"]["requirements"])
         found = found_of(self._world.store)
         document["rechecked"] = found.of(rollout.candidate)
         document["distrust"] = found.why(rollout.candidate)
@@ -210,14 +210,6 @@ class Report:
         return (
             f"the disk is nearly full ({free // 1_000_000} MB free): no new deployments are taken; serving goes on",
         )
-
-
-def _without_credentials(value: Any) -> Any:
-    if isinstance(value, str):
-        return without_credentials(value)
-    if isinstance(value, Mapping):
-        return {key: _without_credentials(one) for key, one in value.items()}
-    return [_without_credentials(one) for one in value] if isinstance(value, list) else value
 
 
 def summary(rollout: Rollout) -> Mapping[str, Any]:

@@ -74,7 +74,9 @@ def run_control(home: Home, settings: Settings) -> int:
     threading.Thread(target=_prepare_to_compile, args=(world,), name="compiled-environment", daemon=True).start()
     threading.Thread(target=build_crowding(home).run, args=(stop,), name="crowding", daemon=True).start()
     port = settings.ports["api"]
-    config = uvicorn.Config(app, host=settings.listen, port=port, access_log=False, server_header=False, ws="none")
+    config = uvicorn.Config(
+        app, host=settings.listen, port=port, access_log=False, server_header=False, ws="none", log_config=None
+    )
     config.proxy_headers = False  # no proxy of ours is in front, and anybody may send them
     config.timeout_graceful_shutdown = 2  # an open page holds its event stream for ever
     try:

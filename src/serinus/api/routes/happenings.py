@@ -19,6 +19,7 @@ from serinus.api.auth import Deployer, Viewer, whoever
 from serinus.api.services import Given, Services
 from serinus.core.errors import InvalidInput, NotFound, SerinusError
 from serinus.core.home import Home
+from serinus.core.redaction import without_credentials
 from serinus.core.values import AuditEntry, Event
 
 router = APIRouter(tags=["happenings"])
@@ -112,7 +113,7 @@ def logs(
         text, offset = _read_end(path, after)
     except FileNotFoundError:
         raise NotFound(f"there is no log of {release or process}", hint=_there_are(services.home)) from None
-    found = text.splitlines()
+    found = without_credentials(text).splitlines()
     return {"lines": found if after is not None else found[-lines:], "offset": offset}
 
 

@@ -24,7 +24,7 @@ import yaml
 from serinus.backends.git.command import Git, GitFailed, explain
 from serinus.core.errors import Refused, Unavailable
 from serinus.core.names import checked
-from serinus.core.text import harmless
+from serinus.core.text import fit, harmless
 
 BRANCH = "refs/heads/main"
 
@@ -185,7 +185,7 @@ def _fast_import(path: str, text: str, message: str, who: str, head: str | None)
 
 
 def _message(summary: str, why: str) -> str:
-    why = harmless(why).strip()
+    why = fit(why).strip()
     return f"{summary}\n\n{why}\n" if why else f"{summary}\n"
 
 

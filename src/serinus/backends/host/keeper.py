@@ -23,6 +23,7 @@ from serinus.backends.host.reports import Report
 from serinus.backends.host.sleeping import Waking
 from serinus.backends.host.turns import Turns
 from serinus.backends.host.worker import Launcher, Worker, interpreter, note, roots, the_long_way
+from serinus.core.text import fit
 from serinus.core.values import Placement, PlacementState, Release
 
 log = logging.getLogger(__name__)
@@ -541,6 +542,8 @@ class Keeper:
         task.add_done_callback(self._background.discard)
 
     def _set(self, **changes: Any) -> None:
+        if "reason" in changes:
+            changes["reason"] = fit(changes["reason"])
         self._placement = replace(self._placement, **changes)
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from serinus.backends.sql.documents import canonical
 from serinus.backends.sql.tables import audit, audit_head
+from serinus.core.redaction import all_without_credentials, without_credentials
 from serinus.core.values import Actor, AuditEntry
 
 
@@ -38,9 +39,9 @@ def append(
         "who": actor.name,
         "what": what,
         "subject": subject,
-        "why": why,
+        "why": without_credentials(why),
         "origin": actor.origin,
-        "details": canonical({**details, "owner": actor.owner} if actor.owner else details),
+        "details": canonical(all_without_credentials({**details, "owner": actor.owner} if actor.owner else details)),
         "previous": head.digest,
     }
     digest = _digest(fields)

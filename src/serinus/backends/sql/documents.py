@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
+from serinus.core.redaction import all_without_credentials
 from serinus.core.rollout import ModelState, Order, Rollout
 from serinus.core.values import Event, Release
 
@@ -17,14 +18,15 @@ T = TypeVar("T")
 
 
 class Document(Generic[T]):
-    """Both ways for one type; `load(dump(value)) == value`, infinite numbers in evidence included."""
+    """Both ways for one type; `load(dump(value)) == value`, infinite numbers in evidence included, but for credentials
+    in its texts: they are not stored, as what is stored is shown."""
 
     def __init__(self, kind: type[T]) -> None:
         self._adapter = TypeAdapter(kind)
 
     def dump(self, value: T) -> str:
         # pydantic's own JSON mode writes null for an infinite number, which the judge must get back as it was.
-        plain = self._adapter.dump_python(value)
+        plain = all_without_credentials(self._adapter.dump_python(value))
         return json.dumps(plain, default=_plain, ensure_ascii=False, separators=(",", ":"))
 
     def load(self, text: str) -> T:
