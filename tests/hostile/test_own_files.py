@@ -158,3 +158,100 @@ def test_files_of_an_environment_cannot_be_written_and_hold_no_links(prepare: Pr
     links = sorted(path.name for path in root.rglob("*") if path.is_symlink())
     assert links == sorted(["lib64", "python", "python3", f"python{sys.version_info.major}.{sys.version_info.minor}"])
     assert (root / "bin" / "tool").exists()
+
+
+CHANGES = """
+import mmap, os, sys
+
+# Runs in a zygote as soon as its packages are let in, and in every other process that imports this package.
+said = {}
+packages = os.path.dirname(__file__)
+target = os.path.join(packages, "scorer.py")
+
+def attempt(what, how):
+    try:
+        how()
+        said[what] = "done"
+    except Exception as error:
+        said[what] = type(error).__name__
+
+def opened(flags, path=target):
+    os.close(os.open(path, flags))
+
+def through(flags):
+    # Once more, by the descriptor of a file that was opened to be read.
+    read = os.open(target, os.O_RDONLY)
+    opened(flags, "/proc/self/fd/%d" % read)
+
+def mapped():
+    with open(target, "rb") as file:
+        mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ | mmap.PROT_WRITE)[0:1] = b"#"
+
+def linked():
+    os.link(target, "linked")
+    opened(os.O_WRONLY, "linked")
+
+def pointed():
+    os.symlink(target, "pointed")
+    opened(os.O_WRONLY | os.O_TRUNC, "pointed")
+
+def moved():
+    os.rename(packages, "moved")
+
+attempt("write", lambda: opened(os.O_WRONLY))
+attempt("append", lambda: opened(os.O_WRONLY | os.O_APPEND))
+attempt("truncate while opening", lambda: opened(os.O_RDONLY | os.O_TRUNC))
+attempt("truncate", lambda: os.truncate(target, 0))
+attempt("truncate what was opened", lambda: os.ftruncate(os.open(target, os.O_RDONLY), 0))
+attempt("write to what was opened", lambda: os.write(os.open(target, os.O_RDONLY), b"#"))
+attempt("open once more", lambda: through(os.O_WRONLY))
+attempt("open once more and truncate", lambda: through(os.O_WRONLY | os.O_TRUNC))
+attempt("map", mapped)
+attempt("chmod", lambda: (os.chmod(target, 0o666), opened(os.O_WRONLY)))
+attempt("fchmod", lambda: (os.fchmod(os.open(target, os.O_RDONLY), 0o666), opened(os.O_WRONLY)))
+attempt("utime", lambda: os.utime(target, (0, 0)))
+attempt("link", linked)
+attempt("point", pointed)
+attempt("move", moved)
+attempt("replace", lambda: (open("mine", "w").close(), os.replace("mine", target)))
+attempt("remove", lambda: os.unlink(target))
+attempt("add", lambda: open(os.path.join(packages, "added.py"), "w"))
+attempt("add bytecode", lambda: open(os.path.join(packages, "__pycache__", "other.pyc"), "w"))
+attempt("add beside", lambda: open(os.path.join(sys.prefix, "added"), "w"))
+attempt("by another way", lambda: opened(os.O_WRONLY, "/proc/self/root" + target))
+process = sorted(name for name in sys.modules if name.startswith("serinus_runtime.") and "zygote" in name)
+"""
+TELLS_CHANGES = """
+import changes
+
+def _load_pyfunc(path):
+    done = [name for name in changes.said if changes.said[name] == "done"]
+    raise RuntimeError(f"{len(changes.said)} tried, done: {done} in {changes.process}")
+"""
+
+
+def everything_in(*roots: Path) -> Mapping[str, tuple[int, int, int, bytes]]:
+    found = {}
+    for path in (path for root in roots for path in root.rglob("*") if not path.is_symlink()):
+        seen = path.lstat()
+        content = path.read_bytes() if path.is_file() else b""
+        found[str(path)] = (seen.st_mode, seen.st_size, seen.st_mtime_ns, content)
+    return found
+
+
+@pytest.mark.parametrize("forked", [False, True])
+def test_nothing_that_runs_in_an_environment_changes_it_or_the_cache_that_it_shares(
+    prepare: Prepare, home: Home, tmp_path: Path, *, forked: bool
+) -> None:
+    environment = prepare({"scorer.py": "value = 1\n", "changes.py": CHANGES, "changes.pth": "import changes\n"})
+    (installed,) = environment.python.parents[1].glob("lib/python*/site-packages/scorer.py")
+    (cached,) = (tmp_path / "cache").glob("archive-*/*/scorer.py")
+    assert installed.samefile(cached), "the hard link that this is about"
+    before = everything_in(environment.python.parents[1], tmp_path / "cache")
+    zygotes = TrialZygotes(home) if forked else None
+    said = Trials(home, zygotes=zygotes).loads(environment, model(home, TELLS_CHANGES))
+    if zygotes:
+        zygotes.close()
+    in_which = "['serinus_runtime.trial_zygote', 'serinus_runtime.zygote']" if forked else "[]"
+    assert f"21 tried, done: [] in {in_which}" in (said or "")
+    assert everything_in(environment.python.parents[1], tmp_path / "cache") == before
