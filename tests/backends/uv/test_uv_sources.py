@@ -111,6 +111,34 @@ said["secret"] = any("a-secret" in value for value in os.environ.values())
         listener.accept()
 
 
+@pytest.mark.parametrize("setting", ["UV_NO_CONFIG", "UV_CONFIG_FILE"])
+def test_uv_builds_nothing_whatever_its_user_has_set(
+    index: Any, prepare: Any, building: UvEnvironments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    """Not to learn what an archive requires, either."""
+    proof, file = tmp_path / "proof", tmp_path / "mine.toml"
+    file.write_text("no-build = false\n")
+    monkeypatch.setenv(setting, "1" if setting == "UV_NO_CONFIG" else str(file))
+    files = source()
+    files["backend.py"] += f"\ndef prepare_metadata_for_build_wheel(*_):\n    open({str(proof)!r}, 'w')\n"
+    files["backend.py"] = f"try:\n    open({str(proof)!r}, 'w')\nexcept OSError:\n    pass\n{files['backend.py']}"
+    index.add_source("scorer", "1.0", "2023-01-01", files)
+    prepare("scorer==1.0", using=building)
+    assert not proof.exists()
+
+
+def test_what_a_backend_asks_for_beside_what_is_declared_is_there_when_it_builds(
+    index: Any, prepare: Any, building: UvEnvironments
+) -> None:
+    index.add("numbers2", "1.5", "2023-01-01")
+    files = source('import numbers2\nsaid["found"] = numbers2.version')
+    files["backend.py"] += "\ndef get_requires_for_build_wheel(_=None):\n    return ['numbers2<2']\n"
+    index.add_source("scorer", "1.0", "2023-01-01", files)
+    environment = prepare("scorer==1.0", using=building)
+    assert run(environment, "import scorer; print(scorer.said)") == "{'found': '1.5'}"
+    assert "numbers2" not in environment.lock.read_text()
+
+
 def test_what_was_built_is_locked_by_its_hash_and_not_built_again(
     index: Any, prepare: Any, building: UvEnvironments, said: list[str]
 ) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
+import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import uv
@@ -46,19 +48,36 @@ class Uv:
         say: Callable[[str], None] = lambda _: None,
         keep_open: Sequence[int] = (),
         small: bool = False,
-        directory: Path | None = None,
+        settings: str = "",
     ) -> None:
         """Runs to the end; `say` gets uv's own lines of progress. `keep_open`: file descriptors that uv inherits.
-        `small`: nothing large is fetched, so that an index that does not answer is given up soon. `directory`: whose
-        `uv.toml` it reads beside the user's.
+        `small`: nothing large is fetched, so that an index that does not answer is given up soon. `settings`: as in a
+        `uv.toml`, beside the user's own.
 
-        Raises Unbuildable or, where another try may help, Unavailable, both in words.
+        Raises Unbuildable or, where another try may help, Unavailable, both in words; OSError.
         """
-        # The root directory, so that no uv.toml or pyproject.toml of a project around the home has a say.
+        environment = (_SOON if small else {}) | _environment()
+        with contextlib.ExitStack() as stack:
+            # The root directory, so that no uv.toml or pyproject.toml of a project around the home has a say.
+            where, options = Path(self.binary.anchor or "/"), []
+            if settings:
+                where = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="serinus-")))
+                options = _settled(where / "uv.toml", settings, environment)
+            command = [self.binary, *arguments, *options, "--color", "never", "--no-progress"]
+            self._run(command, where, environment, say, keep_open)
+
+    def _run(
+        self,
+        command: Sequence[str | Path],
+        directory: Path,
+        environment: Mapping[str, str],
+        say: Callable[[str], None],
+        keep_open: Sequence[int],
+    ) -> None:
         with subprocess.Popen(
-            [self.binary, *arguments, "--color", "never", "--no-progress"],
-            cwd=directory or self.binary.anchor or "/",
-            env=(_SOON if small else {}) | _environment(),
+            command,
+            cwd=directory,
+            env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -78,6 +97,14 @@ class Uv:
                 limit.cancel()
         if process.returncode:
             raise explain("".join(lines), process.returncode)
+
+
+def _settled(file: Path, settings: str, environment: dict[str, str]) -> list[str | Path]:
+    """Writes `settings` to `file`, in whose directory uv finds them; where the user has switched that off, or has named
+    another file, the options that make uv read it all the same, with what stands in the other."""
+    named, none = environment.pop("UV_CONFIG_FILE", ""), environment.pop("UV_NO_CONFIG", "")
+    file.write_text((Path(named).read_text() + "\n" if named else "") + settings)
+    return ["--config-file", file] if named or none else []
 
 
 def _told(line: str, say: Callable[[str], None]) -> str:

@@ -105,13 +105,12 @@ class Sources:
         own = [line for line in wanted.packages if normalised(re.split(r"[^\w.-]", line)[0]) == name]
         with tempfile.TemporaryDirectory(prefix="serinus-") as temporary:  # 0700: the options may hold credentials
             place = Path(temporary)
-            (place / "uv.toml").write_text(f'[[dependency-metadata]]\nname = "{name}"\nrequires-dist = []\n')
             source, target = place / "requirements.txt", place / "pylock.toml"
             source.write_text("\n".join((*wanted.sources, package, *own)) + "\n")
             self.uv.run(
                 "pip", "compile", source, "--output-file", target, "--format", "pylock.toml", "--no-deps",
                 "--python", interpreter.path, "--no-python-downloads", "--no-header", "--no-annotate", *dated(as_of),
-                small=True, directory=place,
+                small=True, settings=f'[[dependency-metadata]]\nname = "{name}"\nrequires-dist = []\n',
             )  # fmt: skip
             (found,) = tomllib.loads(target.read_text())["packages"]
             sdist = found.get("sdist") or {}
