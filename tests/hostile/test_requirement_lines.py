@@ -33,6 +33,12 @@ def logged(directory: Path, file: str, line: str) -> Path:
     return directory
 
 
+@pytest.fixture(scope="module")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> UvEnvironments:
+    directory = tmp_path_factory.mktemp("environments")
+    return UvEnvironments(directory, always=(), accelerate=False, build_from_source=True)
+
+
 @pytest.mark.parametrize("file", ["requirements.txt", "python_env.yaml", "conda.yaml"])
 @pytest.mark.parametrize(
     "line",
@@ -64,10 +70,9 @@ def logged(directory: Path, file: str, line: str) -> Path:
     ],
 )
 def test_a_place_of_the_models_choice_is_refused_before_anything_is_asked_of_it(
-    tmp_path: Path, file: str, line: str
+    tmp_path: Path, environments: UvEnvironments, file: str, line: str
 ) -> None:
     said: list[str] = []
-    environments = UvEnvironments(tmp_path / "environments", always=(), accelerate=False, build_from_source=True)
     root = logged(tmp_path / "model", file, line)
 
     def prepare() -> None:

@@ -83,12 +83,16 @@ def _load_pyfunc(path):
 """
 
 
-@pytest.mark.parametrize("forked", [False, True])
+@pytest.mark.parametrize("forked", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("write", "why"),
     [
         ("open(str(n), 'w').close()", "it had written more than 200 files and was killed"),
-        ("os.write(2, bytes(65536)); time.sleep(0.001)", "it had printed more than 1 MiB and was killed"),
+        pytest.param(
+            "os.write(2, bytes(65536)); time.sleep(0.001)",
+            "it had printed more than 1 MiB and was killed",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_trial_that_writes_without_end_is_ended_and_told(tmp_path, write, why, forked):

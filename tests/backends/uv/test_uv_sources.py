@@ -42,12 +42,17 @@ def build_wheel(directory, config_settings=None, metadata_directory=None):
         wheel.writestr(about + "RECORD", "")
     return name
 """
+SLOW = pytest.mark.slow
 SYSTEM = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 
 
 def source(before: str = "pass", *, name: str = "scorer", version: str = "1.0", system: str = SYSTEM) -> dict[str, str]:
     code = BACKEND.replace("NAME", name).replace("VERSION", version)
     return {"pyproject.toml": system, "backend.py": code.replace("BEFORE", before.strip().replace("\n", "\n    "))}
+
+
+def requiring(lines: str) -> dict[str, str]:
+    return source(system=SYSTEM.replace("[]", f"[{lines}]"))
 
 
 @pytest.fixture
@@ -111,6 +116,7 @@ said["secret"] = any("a-secret" in value for value in os.environ.values())
         listener.accept()
 
 
+@SLOW
 @pytest.mark.parametrize("setting", ["UV_NO_CONFIG", "UV_CONFIG_FILE"])
 def test_uv_builds_nothing_whatever_its_user_has_set(
     index: Any, prepare: Any, building: UvEnvironments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
@@ -153,6 +159,7 @@ def test_what_was_built_is_locked_by_its_hash_and_not_built_again(
     assert "scorer==1.0" in lock
 
 
+@SLOW
 def test_a_wheel_that_was_built_of_one_archive_is_not_installed_for_another_of_the_same_name(
     index: Any, prepare: Any, building: UvEnvironments
 ) -> None:
@@ -168,17 +175,17 @@ def test_a_wheel_that_was_built_of_one_archive_is_not_installed_for_another_of_t
     ("files", "why"),
     [
         (source(name="other"), "it built something else"),
-        (source(version="2.0"), "it built something else"),
+        pytest.param(source(version="2.0"), "it built something else", marks=SLOW),
         (source("os.symlink('/etc/passwd', os.path.join(directory, name)); return name"), "its build left no wheel"),
-        (source("return '../../x.whl'"), "it built something else"),
-        (source("raise ValueError('no compiler')"), "ValueError: no compiler"),
-        (source("raise SystemExit(3)"), "SystemExit: 3"),
-        (source("os._exit(0)"), "its process gave no answer"),
-        (source(system=SYSTEM.replace("[]", '["x @ http://127.0.0.1/x.whl"]')), "no released version of a package"),
-        (source(system=SYSTEM.replace("[]", '["x\\\\n--pre"]')), "no released version of a package"),
-        (source(system=SYSTEM.replace("[]", '["nowhere"]')), "what its build requires cannot be installed"),
-        (source(system=SYSTEM.replace('["."]', '["../.."]')), "its backend-path leads out of it"),
-        (source(system="[build-system"), "its pyproject.toml cannot be read"),
+        pytest.param(source("return '../../x.whl'"), "it built something else", marks=SLOW),
+        pytest.param(source("raise ValueError('no compiler')"), "ValueError: no compiler", marks=SLOW),
+        pytest.param(source("raise SystemExit(3)"), "SystemExit: 3", marks=SLOW),
+        pytest.param(source("os._exit(0)"), "its process gave no answer", marks=SLOW),
+        (requiring('"x @ http://127.0.0.1/x.whl"'), "no released version of a package"),
+        pytest.param(requiring('"x\\\\n--pre"'), "no released version of a package", marks=SLOW),
+        pytest.param(requiring('"nowhere"'), "what its build requires cannot be installed", marks=SLOW),
+        pytest.param(source(system=SYSTEM.replace('["."]', '["../.."]')), "backend-path leads out of it", marks=SLOW),
+        pytest.param(source(system="[build-system"), "its pyproject.toml cannot be read", marks=SLOW),
     ],
 )  # fmt: skip
 def test_a_build_that_fails_is_told_in_words(
@@ -190,6 +197,7 @@ def test_a_build_that_fails_is_told_in_words(
     assert why in caught.value.message
 
 
+@SLOW
 @pytest.mark.parametrize(
     ("before", "why"),
     [
@@ -220,7 +228,7 @@ def test_a_build_without_end_is_ended_and_leaves_nothing(
     assert [path.name for path in (home / "built").iterdir()] == []
 
 
-@pytest.mark.slow  # setuptools is fetched
+@SLOW  # setuptools is fetched
 def test_a_setup_py_with_an_extension_in_c_is_built(
     index: Any, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
