@@ -225,6 +225,8 @@ class Launcher:
     def clear(self, release: Release) -> None:
         """Removes what its workers have left, none of which may live. For a thread of its own."""
         for directory in self.scratches(release):
+            if directory.is_symlink():
+                log.warning("the scratch directory of %s was replaced by a link, which is removed", release.id)
             try:
                 remove(directory)
             except OSError as error:
