@@ -8,7 +8,7 @@ from typing import Any
 
 # A user's part may hold anything but blanks and what ends it; a quote after it ends the address.
 _ADDRESS = re.compile(
-    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>(?:[^\s\"`<>/?#@]*@)*[^\s'\"`<>]*)",
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30})://(?P<rest>(?:[^\s\"`<>/?#@]*@)*[^\s'\"`<>]*)",
 )
 _TOLD = re.compile(r"(?:egg|subdirectory|md5|sha\d+)=[^&]*")
 """Of a fragment: what pip reads there."""

@@ -159,7 +159,7 @@ class Engine:
         self._aliases_read = now
         try:
             self._aliases = self._world.registry.aliases()
-        except TemporaryError as error:
+        except SerinusError as error:
             self._aliases = None
             self.trouble["registry"] = (f"{error} Aliases are not read until it answers.",)
         else:

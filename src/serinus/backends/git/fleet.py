@@ -28,6 +28,8 @@ from serinus.core.text import fit, harmless
 
 BRANCH = "refs/heads/main"
 
+LONGEST = 4 << 20
+"""Bytes of a file that is read."""
 STALE_SECONDS = 2.0
 """Git holds a lock file for milliseconds. While this process holds the repository's own lock, one that is older was
 left behind by a process that was killed."""
@@ -76,7 +78,7 @@ class GitFleet:
             return None
         try:
             found = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise Refused(
                 f"{_live_path(model)} in {self._path} is not YAML.", hint="Revert its last commit."
             ) from error
@@ -120,8 +122,14 @@ class GitFleet:
             raise Unavailable(f"The fleet repository could not be made at {self._path}.")
 
     def _show(self, path: str) -> str | None:
-        if self._head() is None or not self._ask("ls-tree", BRANCH, "--", path):
+        listed = [] if self._head() is None else self._ask("ls-tree", "--long", BRANCH, "--", path).split(maxsplit=4)
+        if not listed:
             return None
+        size = listed[3]  # after mode, type and name
+        if not size.isdigit() or int(size) > LONGEST:
+            raise Refused(
+                f"{path} in {self._path} is no file of at most {LONGEST >> 20} MiB.", hint="Revert its last commit."
+            )
         return self._ask("cat-file", "blob", f"{BRANCH}:{path}").decode(errors="replace")
 
     def _head(self) -> str | None:

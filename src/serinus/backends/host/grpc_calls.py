@@ -18,6 +18,7 @@ from serinus_runtime.protobuf import bytes_field, fields, text_field
 
 TARGET = "/inference.GRPCInferenceService/ModelInfer"
 CONTENT_TYPE = "application/grpc"
+_MOST_DIMENSIONS = 16
 _CONTENTS = {
     "BOOL": 1, "INT8": 2, "INT16": 2, "INT32": 2, "INT64": 3, "UINT8": 4, "UINT16": 4, "UINT32": 4, "UINT64": 5,
     "FP32": 6, "FP64": 7, "BYTES": 8,
@@ -73,6 +74,8 @@ def outputs_of(body: bytes) -> list[dict[str, Any]]:
                 protobuf.expect(wire, protobuf.LENGTH, "the answer")
                 (raw if number == 6 else found).append(value)
         outputs = [_output(message) for message in found]
+        if any(len(output["shape"]) > _MOST_DIMENSIONS for output in outputs):
+            raise ValueError(f"more than {_MOST_DIMENSIONS} dimensions")
         for output, part in zip(outputs, raw, strict=bool(raw)) if raw else ():
             output["data"] = _unpacked(part, output["datatype"], prod(output["shape"]))
         return outputs

@@ -10,7 +10,7 @@ from typing import IO
 from serinus.backends.host.processes import ending
 
 _TAIL = 64 * 1024
-_LONGEST = 300
+_LONGEST, _LONGEST_LINE = 300, 2_000
 _NAMED = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+),? in (?P<function>.+?)\s*$')
 _ERROR = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Failure|Warning)\b(?:: .*)?")
 
@@ -21,7 +21,8 @@ def last_words(file: IO[bytes], since: int = 0, *, errors_alone: bool = False) -
     size = file.seek(0, os.SEEK_END)
     since = since if since <= size else 0  # it has begun anew meanwhile
     file.seek(max(since, size - _TAIL))
-    lines = file.read().decode(errors="replace").rstrip().splitlines()
+    # Cut, so that no line takes long to be looked at.
+    lines = [line[:_LONGEST_LINE].rstrip() for line in file.read().decode(errors="replace").rstrip().splitlines()]
     # faulthandler writes a crash, and then each thread with the innermost call first.
     crash = next((n for n, line in enumerate(lines) if line.startswith("Fatal Python error")), None)
     if crash is not None:

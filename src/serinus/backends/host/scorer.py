@@ -24,6 +24,19 @@ from serinus.core.values import Question, Release
 
 _METADATA_TIMEOUT = 2.0
 """Seconds."""
+_MOST_DIMENSIONS = 16
+_LONGEST_WORDS = 2_000
+_NO_ANSWER = (
+    KeyError,
+    IndexError,
+    StopIteration,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What looking into an answer raises that is none: a model may have written it."""
 _GRPC_INVALID = "3"
 """INVALID_ARGUMENT."""
 
@@ -75,7 +88,7 @@ class SocketScorer:
             raise TemporaryError(f"Release {release.id} answered with its fallback score, not with its own.")
         try:
             return _replied(answer, protocol, release.settings.score_output, rows_of(question.document))
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except _NO_ANSWER as error:
             raise TemporaryError(f"Release {release.id} did not answer as {protocol} says.") from error
 
     def _tensor(self, release: Release, endpoint: str, name: str, values: Sequence[Any]) -> Mapping[str, Any]:
@@ -90,7 +103,7 @@ class SocketScorer:
             answer = self._call(release, endpoint, "GET", _target(release), None, _METADATA_TIMEOUT)
             try:
                 self._datatypes[endpoint] = {one["name"]: one["datatype"] for one in answer.body["inputs"]}
-            except (KeyError, TypeError) as error:
+            except _NO_ANSWER as error:
                 raise TemporaryError(f"Release {release.id} does not describe its inputs.") from error
         return self._datatypes[endpoint]
 
@@ -192,10 +205,10 @@ def _call(
         raise Unavailable(f"Release {release.id} does not answer: {type(error).__name__}.", delay=1.0) from error
     status = answer.headers.get("grpc-status", "0")  # in the headers only of a call without a message
     if status == _GRPC_INVALID or 400 <= answer.status < 500:
-        said = unquote(answer.headers.get("grpc-message", "")) or answer.error
+        said = unquote(answer.headers.get("grpc-message", ""))[:_LONGEST_WORDS] or answer.error
         raise InvalidInput(f"Release {release.id} refused the rows: {said}")
     if status != "0":
-        said = unquote(answer.headers.get("grpc-message", "")) or f"gRPC's status {status}"
+        said = unquote(answer.headers.get("grpc-message", ""))[:_LONGEST_WORDS] or f"gRPC's status {status}"
         raise TemporaryError(f"Release {release.id} failed on the rows: {said}")
     if answer.status != 200:
         raise TemporaryError(f"Release {release.id} failed on the rows: {answer.error}")
@@ -220,10 +233,17 @@ def _scores(body: Any, score_output: str | None) -> Sequence[float | None]:
     """The last column of the output that is called `score_output`, or of the first one; the worker's own rule."""
     try:
         output = next(one for one in body["outputs"] if score_output in (None, one["name"]))
-        width = math.prod(output["shape"][1:])
+        width = _width(output["shape"])
         return [_score(value) for value in output["data"][width - 1 :: width]]
-    except (KeyError, StopIteration, TypeError, ValueError) as error:
+    except _NO_ANSWER as error:
         raise TemporaryError("The release's answer holds no scores by the Open Inference Protocol.") from error
+
+
+def _width(shape: Sequence[int]) -> int:
+    """Values of a row. ValueError: it is no shape."""
+    if len(shape) > _MOST_DIMENSIONS:
+        raise ValueError(f"more than {_MOST_DIMENSIONS} dimensions")
+    return math.prod(shape[1:])
 
 
 def _score(value: Any) -> float | None:

@@ -16,6 +16,7 @@ from serinus.core.values import Question, ReadRows, Rehearsal, VersionDifference
 _Words = Annotated[str, StringConstraints(max_length=2_000)]
 _Word = Annotated[str, StringConstraints(max_length=300)]
 _MOST_WARNINGS = 20
+_SCORES = {float, int, type(None)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class _Rehearsal(BaseModel):
     source: _Words
     document: dict[str, JsonValue] | None
     tensors: list[dict[str, JsonValue]] | None
-    rows: NonNegativeInt
+    rows: Annotated[NonNegativeInt, Field(le=1_000_000_000)]
     answers: list[list[JsonValue]]
     reason: _Words
     refused: bool
@@ -95,6 +96,16 @@ def read_rows(file: Path, most_bytes: int) -> ReadRows:
     if any(len(row) != len(table.columns) for row in table.rows):
         raise ValueError("rows of other lengths")
     return ReadRows(tuple(table.columns), table.rows, _finite(table.scores), _finite(table.labels))
+
+
+def scores_of(said: Any, rows: int) -> list[float | None] | None:
+    """One number or None a row; None where it is anything else."""
+    if not isinstance(said, list) or len(said) != rows or not _SCORES.issuperset(map(type, said)):
+        return None
+    try:
+        return [None if score is None else float(score) for score in said]
+    except OverflowError:  # a whole number beyond any float
+        return None
 
 
 def _finite(numbers: Sequence[float | None] | None) -> Sequence[float | None] | None:

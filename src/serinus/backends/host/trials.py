@@ -22,13 +22,13 @@ from serinus_runtime.scratch import remove
 from serinus.backends.host import launch
 from serinus.backends.host.last_words import last_words, why_ended
 from serinus.backends.host.reach import readable
-from serinus.backends.host.trial_answers import FileLimits, read_rows, rehearsal_of
+from serinus.backends.host.trial_answers import FileLimits, read_rows, rehearsal_of, scores_of
 from serinus.backends.host.trial_zygotes import TookTooMuch, TrialLimits, TrialZygote, TrialZygotes, Watch
 from serinus.core.errors import InvalidInput, Unbuildable
 from serinus.core.home import Home
 from serinus.core.values import AnsweredRequest, Environment, GivenRows, OwnAnswer, ReadRows, Rehearsal, Release
 
-_LONGEST_ANSWER = 64 * 1024 * 1024
+_LONGEST_ANSWER = 16 * 1024 * 1024
 _LONGEST_REASON = 2000
 _ROWS_ASKED, _ROWS_TOGETHER = 50, 1_000
 """Of an example or a file, for the first question. Rows that belong together are not asked in part."""
@@ -118,8 +118,8 @@ class Trials:
                 answer = self._run(python, place, "reference", config, zygote)
         except _Failed as error:
             raise Unbuildable(f"The model's own predict gives no scores for the rows: {error}") from error
-        scores = answer.get("scores")
-        if not isinstance(scores, list) or len(scores) != len(rows):
+        scores = scores_of(answer.get("scores"), len(rows))
+        if scores is None:
             raise Unbuildable("The model's own predict did not give one score a row.")
         return scores
 
@@ -139,7 +139,7 @@ class Trials:
             raise Unbuildable(f"The model does not load: {error}") from error
         try:
             return rehearsal_of(answer)
-        except ValueError as error:  # pydantic's: a model can write to the answer
+        except (ValueError, RecursionError) as error:  # pydantic's: a model can write to the answer
             raise Unbuildable("The model's process answered something that the runtime does not say.") from error
 
     def golden(self, file: Path) -> ReadRows:
@@ -352,12 +352,8 @@ def _own_answer(said: Any, rows: int) -> OwnAnswer | None:
     """None also for what is no answer: then there is nothing to compare with."""
     if not isinstance(said, dict):
         return None
-    scores, datatype = said.get("scores"), said.get("datatype")
-    if not isinstance(scores, list) or not isinstance(datatype, str) or len(scores) != rows:
-        return None
-    if not {float, int, type(None)}.issuperset(map(type, scores)):
-        return None
-    return OwnAnswer([None if score is None else float(score) for score in scores], datatype)
+    scores, datatype = scores_of(said.get("scores"), rows), said.get("datatype")
+    return OwnAnswer(scores, datatype) if scores is not None and isinstance(datatype, str) else None
 
 
 def _last_line(file: IO[bytes]) -> str:
@@ -370,7 +366,7 @@ def _last_line(file: IO[bytes]) -> str:
 def _answer(code: int, said: str, complained: str) -> dict[str, Any]:
     try:
         answer = json.loads(said)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if code == 0 and isinstance(answer, dict):
         return answer

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +14,10 @@ from time import perf_counter
 from typing import Any
 
 from serinus import peers
+LONGEST_ANSWER = 16 * 1024 * 1024
+"""Bytes of a body. A worker's answers are a model's."""
+_LONGEST_ERROR = 2_000
+"""Characters that are kept of a refusal's words."""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -42,29 +48,45 @@ class Answer:
     def error(self) -> str:
         """What the other end says of its refusal."""
         said = self.body.get("error") if isinstance(self.body, dict) else None
-        return said if isinstance(said, str) else f"it answered {self.status}"
+        return said[:_LONGEST_ERROR] if isinstance(said, str) else f"it answered {self.status}"
 
 
 def call(
     path: Path, method: str, target: str, body: bytes | None, headers: Mapping[str, str], timeout: float
 ) -> Answer:
-    """Raises OSError or http.client.HTTPException where there is no (whole) answer."""
+    """`timeout`: seconds for each step; twice as many for all of it. Raises OSError or http.client.HTTPException where
+    there is no (whole) answer, or one that is longer than `LONGEST_ANSWER`."""
     connection = _Connection(path, timeout)
+    too_late = threading.Timer(2 * timeout, lambda: _end(connection.sock))
     try:
         connection.connect()
+        too_late.start()
         start = perf_counter()
         connection.request(method, target, body, {"Content-Type": "application/json", "Connection": "close", **headers})
         response = connection.getresponse()
-        content = response.read()
+        content = response.read(LONGEST_ANSWER + 1)
         seconds = perf_counter() - start
+        if response.length:  # at the end of the connection
+            raise http.client.IncompleteRead(content, response.length)
+        if too_late.finished.is_set():
+            raise TimeoutError("it did not end in time")
+        if len(content) > LONGEST_ANSWER:
+            raise http.client.HTTPException(f"an answer of more than {LONGEST_ANSWER >> 20} MiB")
     finally:
+        too_late.cancel()
         connection.close()
     names = {name.lower(): value for name, value in response.getheaders()}
     return Answer(response.status, names, _decoded(content), seconds, content)
 
 
+def _end(stream: socket.socket) -> None:
+    """Has whoever waits for more of it see its end."""
+    with contextlib.suppress(OSError):
+        stream.shutdown(socket.SHUT_RDWR)
+
+
 def _decoded(content: bytes) -> Any:
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

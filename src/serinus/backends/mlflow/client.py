@@ -49,6 +49,14 @@ def explained(uri: str) -> Iterator[None]:
         raise _meaning(error.error_code, str(error), uri) from error
     except RequestException as error:
         raise _meaning("", str(error), uri) from error
+    except (SerinusError, OSError):
+        raise
+    except Exception as error:  # of whatever reads an answer that is none of MLflow's
+        raise Unavailable(
+            f"The MLflow registry at {shown(uri)} answers what MLflow does not say ({type(error).__name__}).",
+            hint="Is something else listening there?",
+            delay=30,
+        ) from error
 
 
 def disk_full() -> Unavailable:

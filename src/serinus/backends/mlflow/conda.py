@@ -10,11 +10,13 @@ from serinus.backends.mlflow.conda_names import RENAMED, SAME
 from serinus.backends.mlflow.lines import host_of, name_of, normalised
 
 _SPEC = re.compile(
-    r"(?:\S*::)?(?P<name>[A-Za-z0-9_][\w.-]*)\s*(?:\[(?P<bracket>[^\]]*)\])?\s*(?P<version>[^\[]*)(?:\[.*)?"
+    r"(?:\S*::)?+(?P<name>[A-Za-z0-9_][\w.-]*+)\s*+(?:\[(?P<bracket>[^\]]*+)\])?+\s*+(?P<version>[^\[]*+)(?:\[.*)?"
 )
 _BUILT_FOR_PYTHON = re.compile(r"py(?=\d|_\d|h[0-9a-f]|$)")
 """In a build string, `py311h64a7726_0`, `pyhd8ed1ab_0`, `cuda118_py39h7d1e8b2_1`. The rest of one is hexadecimal, so no
 other package has it by chance."""
+_LONGEST = 300
+"""Characters of an entry."""
 _BRACKETED = re.compile(r"""(\w+)\s*=\s*(?:'([^']*)'|"([^"]*)"|([^'",\]\s]+))""")
 """`version='>=1.5,<2', build=py39*`."""
 _FILE = re.compile(
@@ -22,7 +24,7 @@ _FILE = re.compile(
 )
 """A package by its address, whose path may hold a token."""
 _VERSION = re.compile(
-    r"(?:\d+!)?\d+(?:\.\d+)*(?:[._-]?(?:a|b|rc|alpha|beta|pre|preview|post|dev)[._-]?\d*)*(?:\+[\w.]+)?"
+    r"(?:\d+!)?\d+(?:\.\d+)*(?:[._-]?(?:a|b|rc|alpha|beta|pre|preview|post|dev)(?:[._-]?\d+)?)*(?:\+[\w.]+)?"
 )
 _SPECIFIER = re.compile(rf"(?:[=!<>~]=|<|>)\s*{_VERSION.pattern}(?:\.\*)?")
 _LONGER = frozenset({"opencv-python-headless"})
@@ -56,9 +58,9 @@ def python_packages(entries: Collection[str], pip: Collection[str], file: str) -
     left: list[str] = []
     unknown: list[str] = []
     for entry in entries:
-        read = _read(entry)
+        read = _read(entry) if len(entry) <= _LONGEST else None
         if read is None:
-            shown = f"an entry for {host_of(entry)}" if "://" in entry else repr(entry)
+            shown = f"an entry for {host_of(entry)}" if "://" in entry else repr(entry[:_LONGEST])
             found.notes.append(f"{file}: left out {shown}, which could not be read")
         elif read.name == "python":
             _take_python(found, read, file)

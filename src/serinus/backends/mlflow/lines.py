@@ -11,11 +11,13 @@ from serinus.core.errors import Unbuildable
 from serinus.core.redaction import address, without_credentials
 
 _LOCAL = re.compile(r"(?:(?P<name>[\w.-]+(?:\[[^\]]*\])?)\s*@\s*)?(?:file://)?(?P<path>[^\s;@:]+)(?P<rest>\s*;.*)?")
-_FILE = re.compile(r"(-r|--requirement|-c|--constraint)[\s=]*(\S+)$")
-_INDEX = re.compile(r"(-i|--index-url|--extra-index-url|--index|--default-index|-f|--find-links)[\s=]*(\S+)$")
+_FILE = re.compile(r"(-r|--requirement|-c|--constraint)[\s=]*+(\S++)$")
+_INDEX = re.compile(r"(-i|--index-url|--extra-index-url|--index|--default-index|-f|--find-links)[\s=]*+(\S++)$")
 _KEPT = re.compile(r"--(?:pre|no-binary|only-binary)\b")
 """Options that say which files of a package are taken, not whose."""
 _MOST_FILES = 50
+_MOST_LINES, _LONGEST_LINE = 2_000, 20_000
+"""Of all requirements of an artifact; the longest lines are those with the hashes of a package's files."""
 _VARIABLE = re.compile(r"\$\{\w+\}")
 """Which pip and uv would replace by what this machine has under that name."""
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -41,7 +43,7 @@ class Lines:
     def __init__(self, root: Path, indexes: Collection[str] = ()) -> None:
         self._root = root
         self._indexes = frozenset(address(url) for url in indexes)
-        self._read = 0
+        self._read = self._lines = 0
         self.notes: list[str] = []
 
     def of_file(self, path: Path, seen: frozenset[Path] = frozenset()) -> Iterator[str]:
@@ -60,6 +62,13 @@ class Lines:
     def of(self, line: str, path: Path, seen: frozenset[Path] = frozenset()) -> Iterator[str]:
         """What `line` of the file `path` means from anywhere: files that it names are read, or given by their full
         path. Raises Unbuildable."""
+        self._lines += 1
+        if self._lines > _MOST_LINES or len(line) > _LONGEST_LINE:
+            raise Unbuildable(
+                f"{path.name} in the artifact is no list of requirements: it has more than {_MOST_LINES:,} lines, or "
+                f"one of more than {_LONGEST_LINE:,} characters.",
+                hint="Log the model again with what it imports as its requirements.",
+            )
         line = re.sub(r"^--([a-z-]+)\s*=\s*", r"--\1 ", line)
         if named := _FILE.match(line):
             yield from self._included(named[1], named[2], path, seen)

@@ -25,6 +25,9 @@ _LOG_AGAIN = "Log the model again and register that version."
 
 _DEEPEST = 50
 """Levels of YAML or JSON; MLflow writes about ten."""
+_MOST_VALUES = 500_000
+"""Of YAML with its aliases written out."""
+_MOST_COLUMNS, _LONGEST_NAME = 20_000, 1_000
 
 
 class _TooDeep(Exception):
@@ -32,9 +35,13 @@ class _TooDeep(Exception):
 
 
 class _Loader(yaml.BaseLoader):
-    """Makes strings only, and stops before the parser's own recursion would."""
+    """Makes strings only, and stops before the parser's own recursion would. An alias counts as what it stands for."""
 
-    _depth = 0
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._depth = 0
+        self._sizes: dict[int, tuple[int, int]] = {}
+        """Levels and values below a node."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self._depth += 1
@@ -42,7 +49,20 @@ class _Loader(yaml.BaseLoader):
             raise _TooDeep
         node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
+        if node is not None and id(node) not in self._sizes:
+            self._measure(node)
         return node
+
+    def _measure(self, node: yaml.Node) -> None:
+        value: Any = node.value
+        below = [] if isinstance(node, yaml.ScalarNode) else value
+        if isinstance(node, yaml.MappingNode):
+            below = [part for pair in value for part in pair]
+        sizes = [self._sizes.get(id(part), (_DEEPEST, 0)) for part in below]  # one that is not known holds itself
+        levels, values = 1 + max((level for level, _ in sizes), default=0), 1 + sum(size for _, size in sizes)
+        if levels > _DEEPEST or values > _MOST_VALUES:
+            raise _TooDeep
+        self._sizes[id(node)] = levels, values
 
 
 def parse_yaml(path: Path) -> Any:
@@ -132,7 +152,10 @@ class MLmodel:
         if raw is None:
             return None
         try:
-            return tuple(_column(entry, index) for index, entry in enumerate(json.loads(raw)))
+            listed = json.loads(raw)
+            if len(listed) > _MOST_COLUMNS:
+                raise Unbuildable(f"The signature in MLmodel has more than {_MOST_COLUMNS:,} {side}.", hint=_LOG_AGAIN)
+            return tuple(_column(entry, index) for index, entry in enumerate(listed))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise Unbuildable(f"The signature in MLmodel cannot be read: its {side}.", hint=_LOG_AGAIN) from error
 
@@ -165,4 +188,6 @@ def _column(entry: Mapping[str, Any], index: int) -> Column:
     name = entry.get("name")
     required = bool(entry.get("required", not entry.get("optional", False)))
     kind = f"tensor({entry['tensor-spec']['dtype']})" if entry["type"] == "tensor" else str(entry["type"])
+    if max(len(kind), len(str(name))) > _LONGEST_NAME:
+        raise ValueError("the name or type of a column is too long")
     return Column(str(index) if name is None else str(name), kind, required)

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from enum import Enum
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from serinus.core.errors import Unbuildable
 
@@ -34,18 +35,24 @@ _OF_THE_SERVER = ("mlflow-artifacts", "models", "runs")
 """`models` and `runs` are looked up, and lead to another place."""
 _OF_THIS_MACHINE = ("", "file")
 
+_WITH_CREDENTIALS = ("mlflow-artifacts", "http", "https")
+"""Whatever server these name, MLflow's client logs in there as it does at the registry."""
+
 _in_force: ContextVar[Places] = ContextVar("places", default=Places.ANY)
+_server: ContextVar[str] = ContextVar("server", default="")
 
 
 @contextmanager
-def only(places: Places) -> Iterator[None]:
-    """Within it MLflow's client opens artifacts there and nowhere else; elsewhere it raises Unbuildable."""
+def only(places: Places, uri: str) -> Iterator[None]:
+    """Within it MLflow's client opens artifacts there and nowhere else; elsewhere it raises Unbuildable. `uri`: of the
+    registry, whose server alone is sent its credentials."""
     _watch()
-    before = _in_force.set(places)
+    before, server_before = _in_force.set(places), _server.set(_host(uri))
     try:
         yield
     finally:
         _in_force.reset(before)
+        _server.reset(server_before)
 
 
 def _watch() -> None:
@@ -70,4 +77,15 @@ def _checked(scheme: str, opened: Callable[..., Any], *words: Any, **options: An
             "The files of this version lie at a path of some machine, which Serinus does not read for a registry.",
             hint="Have the MLflow server serve artifacts (`mlflow server --serve-artifacts`), and log the model again.",
         )
+    host = _host(str(words[0] if words else options.get("artifact_uri", "")))
+    if places is not Places.ANY and scheme in _WITH_CREDENTIALS and host not in ("", _server.get()):
+        raise Unbuildable(
+            "The files of this version are at another server than the registry, which would be sent its credentials.",
+            hint="Log the model again, in an experiment whose artifacts the registry's own server has.",
+        )
     return opened(*words, **options)
+
+
+def _host(uri: str) -> str:
+    """With its port; empty where it names none."""
+    return urlsplit(uri).netloc.rpartition("@")[2].lower()

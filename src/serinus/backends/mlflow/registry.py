@@ -111,7 +111,7 @@ class MlflowRegistry:
         with self._lock:
             if self._connected is None:
                 self._connected = mlflow_client.connect(self._uri)
-        with mlflow_client.explained(self._uri), places.only(self._places):
+        with mlflow_client.explained(self._uri), places.only(self._places, self._uri):
             yield self._connected
 
     def _models(self) -> Iterator[Any]:

@@ -26,8 +26,9 @@ from serinus.core.values import Artifact, Compiled, Environment
 log = logging.getLogger(__name__)
 
 _FOR_THE_PROOF = ("proof.json", "answers.npy", "margins.npy", "margins.onnx")
-_LARGEST_FILE = 1 << 30
-"""Bytes, as for every file that a confined process writes."""
+_LARGEST_FILE = 512 << 20
+"""Bytes."""
+_LONGEST_WORDS = 300
 
 
 class Ask(Protocol):
@@ -109,7 +110,8 @@ class OnnxCompiler:
         """Raises Unbuildable where a process fails or takes too long."""
         with self._ask(environment.python, "compiling.convert", artifact.path, rows=table) as (written, scratch):
             if "unsupported" in written:
-                return {"digest": None, "reason": f"{written['unsupported']} cannot be compiled", "proof": {}}
+                what = str(written["unsupported"])[:_LONGEST_WORDS]
+                return {"digest": None, "reason": f"{what} cannot be compiled", "proof": {}}
             with (
                 _copied(scratch / "compiled") as directory,
                 self._ask(ours.python, "compiling.prove", artifact.path, also=[directory], compiled=str(directory)) as (

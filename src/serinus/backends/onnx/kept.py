@@ -55,14 +55,13 @@ class Kept:
 
     def add(self, source: Path) -> str:
         """Copies a compiled model; its digest."""
-        contents = {name: (source / name).read_bytes() for name in FILES}
         digest = digest_of(source)
         with self._locked(_FILES_LOCK):
             if not self._touch(digest):
                 with self._aside() as aside:
                     aside.mkdir(mode=0o700)
-                    for name, content in contents.items():
-                        (aside / name).write_bytes(content)
+                    for name in FILES:
+                        shutil.copyfile(source / name, aside / name)
                     aside.rename(self.path(digest))
         return digest
 
@@ -142,6 +141,6 @@ class Kept:
 def _read(path: Path) -> Mapping[str, Any] | None:
     try:
         answer: Mapping[str, Any] = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
     return answer
