@@ -9,7 +9,7 @@ import time
 import pytest
 from lab import ADA, GRACE, MODEL, SPEC, Lab
 
-from serinus.core.errors import Refused
+from serinus.core.errors import InvalidInput, Refused
 from serinus.core.rollout import Cause, Phase
 from serinus.core.values import WHOLE, Access, Actor, GateResult, Outcome, VersionDifference
 from serinus.engine import Desk, Engine, Report
@@ -494,6 +494,24 @@ def test_a_registry_that_is_away_is_told_for_the_fleet_and_troubles_no_model_at_
     serving.run(2)
     assert serving.engine.trouble == {}, "what is over is not told for long"
     assert serving.engine.registry_answers
+
+
+def test_a_registry_that_refuses_to_list_its_models_stops_no_rollout(serving: Lab, monkeypatch) -> None:
+    """As something else does that listens in its place."""
+
+    def refuse() -> None:
+        raise InvalidInput("the registry refuses this")
+
+    serving.register("7")
+    deploy(serving, "7")
+    serving.run(20)
+    monkeypatch.setattr(serving.registry, "aliases", refuse)
+    serving.run(600)
+    assert serving.weights() == {"7": WHOLE}
+    assert "refuses this" in serving.engine.trouble["registry"][0]
+    monkeypatch.undo()
+    run_to_the_end(serving)
+    serving.everything_agrees_on("7")
 
 
 def test_the_spec_says_how_long_predictions_are_kept(lab: Lab) -> None:

@@ -24,7 +24,9 @@ import pytest
 from serinus.backends.host import launch
 from serinus.backends.mlflow import MlflowRegistry, server
 from serinus.backends.mlflow import client as mlflow_client
+from serinus.backends.mlflow import places
 from serinus.backends.mlflow.cache import ArtifactCache
+from serinus.backends.mlflow.places import Places
 from serinus.core.errors import InvalidInput, NotFound, Refused, Unavailable, Unbuildable
 from serinus.core.home import Home
 from serinus.core.values import Column, VersionRef
@@ -443,3 +445,18 @@ def test_our_server_does_not_send_serinus_to_other_hosts(mlflow_server: Any, tmp
     ref = VersionRef("elsewhere", str(version.version), "READY", None, "s3://somebody/model", {})
     with pytest.raises(Unbuildable, match="not in the MLflow server of Serinus"):
         MlflowRegistry(mlflow_server.uri, tmp_path / "artifacts", bundled=True).fetch(ref)
+
+
+@pytest.mark.parametrize("bundled", [True, False], ids=["our-server", "a-teams-server"])
+@pytest.mark.parametrize("scheme", ["mlflow-artifacts", "http", "https"])
+def test_no_other_server_is_sent_the_registrys_credentials(*, bundled: bool, scheme: str) -> None:
+    """Servers of earlier versions of MLflow let whoever registers a version name one."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    uri = "http://user:secret@registry.example:5000"
+    with places.only(Places.of(uri, bundled=bundled), uri):
+        for host in ("elsewhere.example:5000", "registry.example:5001", "registry.example:5000@elsewhere.example"):
+            with pytest.raises(Unbuildable, match="files of this version"):
+                get_artifact_repository(f"{scheme}://{host}/model", uri)
+        if not bundled:
+            get_artifact_repository(f"{scheme}://registry.example:5000/model", uri)
