@@ -23,8 +23,8 @@ import pytest
 
 from serinus.backends.host import launch
 from serinus.backends.mlflow import MlflowRegistry, server
+from serinus.backends.mlflow import MlflowRegistry, places, server
 from serinus.backends.mlflow import client as mlflow_client
-from serinus.backends.mlflow import places
 from serinus.backends.mlflow.cache import ArtifactCache
 from serinus.backends.mlflow.places import Places
 from serinus.core.errors import InvalidInput, NotFound, Refused, Unavailable, Unbuildable
