@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
+_LARGEST_PID = 2**31 - 1
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -29,6 +30,13 @@ def _stat(pid: int) -> Sequence[str] | None:
         return None
     # The name stands in parentheses and may hold blanks and parentheses itself.
     return stat.rpartition(")")[2].split()
+
+
+def descriptor_of(pid: object) -> int:
+    """A descriptor of the process that somebody names, of whatever type that is. OSError: there is none."""
+    if type(pid) is not int or not 0 < pid <= _LARGEST_PID:
+        raise ProcessLookupError("no process has that number")
+    return os.pidfd_open(pid)
 
 
 def identity(pid: int) -> str | None:

@@ -25,7 +25,7 @@ from serinus_runtime.scratch import Bounds, excess, remove
 
 from serinus import priority
 from serinus.backends.host import launch
-from serinus.backends.host.processes import parent
+from serinus.backends.host.processes import descriptor_of, parent
 from serinus.backends.host.reach import readable
 from serinus.backends.host.zygote import Unfit, spawn, threads_of, understood
 from serinus.core.home import Home
@@ -158,9 +158,7 @@ class TrialZygote:
 
     def _child(self, pid: Any) -> int:
         """A descriptor of the process that the zygote names, which is a claim: it must be its child. OSError."""
-        if type(pid) is not int:
-            raise ConnectionError("the zygote gave no pid")
-        pidfd = os.pidfd_open(pid)
+        pidfd = descriptor_of(pid)
         if parent(pid) != self._process.pid:
             os.close(pidfd)
             raise ConnectionError("the zygote named a process that is not its own")

@@ -17,7 +17,7 @@ from serinus_runtime import written
 
 from serinus.backends.host import launch
 from serinus.backends.host.in_memory import in_memory
-from serinus.backends.host.processes import Process, parent
+from serinus.backends.host.processes import Process, descriptor_of, parent
 from serinus.backends.host.reach import readable
 from serinus.core.home import Home
 
@@ -95,7 +95,7 @@ class Zygote:
     def _descendant(self, pid: int) -> Process:
         """The process that the zygote names, which is a claim: it must be its grandchild, whose parent waits for us.
         OSError."""
-        pidfd = os.pidfd_open(pid)
+        pidfd = descriptor_of(pid)
         # Asked after the descriptor is held, and its parent lives as long as we hold the pipe.
         between = parent(pid)
         if between is None or parent(between) != self.process.pid:
