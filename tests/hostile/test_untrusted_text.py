@@ -127,3 +127,12 @@ def test_redaction_does_not_take_long_and_finds_an_address_behind_many_letters()
         [sys.executable, "-c", code], input=text, text=True, capture_output=True, timeout=30, check=True
     )
     assert float(done.stdout) < 1
+
+
+@pytest.mark.parametrize("name", ["\udcff.bin", "a\n.bin", "a\x1b[2J", "a\u202eb"])
+def test_a_file_whose_name_cannot_be_shown_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "MLmodel").write_text(PLAIN)
+    (tmp_path / name).write_text("x")
+    with pytest.raises(Unbuildable, match="characters that cannot be shown") as caught:
+        take_inventory(tmp_path)
+    assert str(caught.value).isprintable()

@@ -27,8 +27,13 @@ def take_inventory(root: Path) -> Inventory:
     """Reads every file once. Raises Unbuildable: a symbolic link, a device, or a Git LFS pointer in place of a file."""
     digest = hashlib.sha256()
     total = 0
-    for path in sorted(walk(root), key=lambda found: found.relative_to(root).as_posix().encode()):
+    for path in sorted(walk(root), key=lambda found: os.fsencode(found.relative_to(root))):
         name = path.relative_to(root).as_posix()
+        if not name.isprintable():
+            raise Unbuildable(
+                f"The name of {name!r} in the artifact holds characters that cannot be shown.",
+                hint="Rename the file, and log the model again.",
+            )
         size = path.stat().st_size
         # Path and size first, so that no two different trees can run together into the same bytes.
         digest.update(f"{name}\0{size}\0".encode())
