@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from serinus.core.errors import Refused
-from serinus.core.text import configure_logging, harmless, harmless_in_json
+from serinus.core.text import configure_logging, harmless, harmless_in_json, one_line
 
 
 @pytest.mark.parametrize(
@@ -55,4 +55,11 @@ def test_a_log_shows_no_control_characters_of_what_it_quotes(
     said = capfd.readouterr().err
     assert r"failed: \x07\ud800" in said
     assert r"ValueError: \x1b[2J\u202e" in said
-    assert len(said.splitlines()) > 3
+    _, *others = said.splitlines()
+    assert len(others) > 3
+    assert all(line.startswith("    ") for line in others), "none looks like an entry of its own"
+
+
+def test_one_line_is_one_line() -> None:
+    told = one_line("it failed\r\n2026-11-29 promoted: card@9\u2028\x1b[2J \t x\x85y\x0bz")
+    assert told == r"it failed 2026-11-29 promoted: card@9 \x1b[2J x y z"

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hostile_serinus import Attacked, fresh
+from hostile_serinus import Attacked, fresh, shared
 
 from serinus.core.home import FORMAT, Home
 
@@ -134,13 +134,11 @@ def test_whoever_holds_the_ports_of_a_stopped_home_is_sent_nothing(
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_champion_set_in_mlflow_by_hand_does_not_change_what_runs(serinus: Attacked) -> None:
-    from hostile_serinus import shared
-
     model = fresh("alias")
     first = serinus.promoted(serinus.register(model, {}, shared()))
     version = serinus.register(model, {"data": "other"}, shared()).partition("@")[2]
-    policy = serinus.api.put(f"/v1/models/{model}/policy", json={"approval_required": True, "why": "x"})
-    assert policy.status_code < 300, policy.text
+    policy = serinus.api.put(f"/v1/models/{model}/policy", json={"approval": "required", "why": "x"})
+    policy.raise_for_status()
     for alias in ("champion", "challenger"):
         serinus.mlflow.set_registered_model_alias(model, alias, version)
     until = time.monotonic() + 15

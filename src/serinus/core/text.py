@@ -22,6 +22,11 @@ def harmless(text: str) -> str:
     return text if text.isprintable() else "".join(map(_shown, text))
 
 
+def one_line(text: str) -> str:
+    """`fit`, with each run of blanks and line ends as one blank: it cannot look like lines of ours."""
+    return fit(" ".join(text.split()))
+
+
 def harmless_in_json(text: str) -> str:
     """The same of text that is JSON, which stays the same JSON."""
     return text if text.isprintable() else "".join(map(_shown_in_json, text))
@@ -29,7 +34,8 @@ def harmless_in_json(text: str) -> str:
 
 def configure_logging(form: str = "%(asctime)s %(levelname)s %(message)s") -> None:
     """Of this process, from INFO on, to standard error. `form`: of a line. Control characters are shown as escapes:
-    a log is read in a terminal, and an error may quote a model. Credentials are left out."""
+    a log is read in a terminal, and an error may quote a model. Credentials are left out, and further lines of an
+    entry are set in."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Fit(form))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
@@ -42,7 +48,7 @@ def fit(text: str) -> str:
 
 class _Fit(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return fit(super().format(record))
+        return fit(super().format(record)).replace("\n", "\n    ")
 
 
 def _shown(character: str) -> str:

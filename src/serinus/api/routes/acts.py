@@ -8,19 +8,20 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, Request
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from serinus.api.auth import Deployer, Viewer, check, whoever
 from serinus.api.ports import Deployed
 from serinus.api.record import audited
 from serinus.api.services import Given
+from serinus.core.text import one_line
 from serinus.core.values import Access, Actor, Label
 
 router = APIRouter(tags=["acts"])
 
 LABELS_A_REQUEST = 10_000
 
-Why = Annotated[str, Field(max_length=2000)]
+Why = Annotated[str, Field(max_length=2000), AfterValidator(one_line)]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 

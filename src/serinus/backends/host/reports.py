@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, NonNegativeInt, StringConstraints
 
 from serinus.backends.host.memory import Memory
-from serinus.core.text import fit
+from serinus.core.text import one_line
 
 _LONGEST_LINE = 1 << 20
 _AT_ONCE = 1 << 16
@@ -19,7 +19,7 @@ _AT_ONCE = 1 << 16
 _MOST_WHILE_LOADING = 4 << 20
 """Bytes, before it says that it is ready or has failed: far beyond the longest report."""
 
-_Words = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(fit)]
+_Words = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(one_line)]
 _Module = Annotated[str, StringConstraints(pattern=r"^\w+(\.\w+)*$", max_length=200)]
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, JsonValue, NonNegativeInt, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, JsonValue, NonNegativeInt, StringConstraints
 from serinus_runtime import written
 
+from serinus.core.text import one_line
 from serinus.core.values import Question, ReadRows, Rehearsal, VersionDifference, Warned
 
-_Words = Annotated[str, StringConstraints(max_length=2_000)]
-_Word = Annotated[str, StringConstraints(max_length=300)]
+_Words = Annotated[str, StringConstraints(max_length=2_000), AfterValidator(one_line)]
+_Word = Annotated[str, StringConstraints(max_length=300), AfterValidator(one_line)]
 _MOST_WARNINGS = 20
 _SCORES = {float, int, type(None)}
 

@@ -26,6 +26,7 @@ from serinus.backends.host.trial_answers import FileLimits, read_rows, rehearsal
 from serinus.backends.host.trial_zygotes import TookTooMuch, TrialLimits, TrialZygote, TrialZygotes, Watch
 from serinus.core.errors import InvalidInput, Unbuildable
 from serinus.core.home import Home
+from serinus.core.text import one_line
 from serinus.core.values import AnsweredRequest, Environment, GivenRows, OwnAnswer, ReadRows, Rehearsal, Release
 
 _LONGEST_ANSWER = 16 * 1024 * 1024
@@ -371,7 +372,7 @@ def _answer(code: int, said: str, complained: str) -> dict[str, Any]:
     if code == 0 and isinstance(answer, dict):
         return answer
     told = answer if isinstance(answer, dict) else {}
-    reason = str(told.get("error") or complained)[:_LONGEST_REASON]
+    reason = one_line(str(told.get("error") or complained)[:_LONGEST_REASON])
     # Only a crash of native code is the environment's where the process could not say so itself.
     crashed = code < 0 and code != -signal.SIGKILL
     raise _Failed(why_ended(code, reason), environment=told.get("environment") is not False if told else crashed)
