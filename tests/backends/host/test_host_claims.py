@@ -19,6 +19,7 @@ from serinus.backends.host.trials import Trials
 from serinus.backends.host.unix_http import call
 from serinus.backends.host.zygotes import key
 from serinus.core.home import Home
+from serinus.core.keys import ROUTER_HEADER, router_key
 from serinus.core.values import Environment, PlacementState, ServingSettings
 
 MODEL = """
@@ -110,8 +111,9 @@ def with_zygote(hosted, python, wait_until):
     wait_until(lambda: file.exists() and "slowlib" in json.loads(file.read_text()))
 
 
-def serves(placement):
-    return call(Path(placement.endpoint), "GET", "/v2/health/ready", None, {}, 10.0).status == 200
+def serves(hosted, placement):
+    headers = {ROUTER_HEADER: router_key(hosted.home.secret.read_text(), placement.release)}
+    return call(Path(placement.endpoint), "GET", "/v2/health/ready", None, headers, 10.0).status == 200
 
 
 def test_a_pid_that_a_trials_zygote_names_is_neither_limited_nor_ended(tmp_path, environment, bystander):
@@ -133,7 +135,7 @@ def test_a_pid_that_a_workers_zygote_names_is_not_taken_for_a_worker(hosted, env
     with_zygote(hosted, python, wait_until)
     second = place(hosted, python, "second-1-aaaaaa")
     assert second.pid != bystander.pid
-    assert serves(second)
+    assert serves(hosted, second)
     assert "named a process that is not its own" in (hosted.home.logs / "host.log").read_text()
     hosted.target.remove("second-1-aaaaaa")
     wait_until(lambda: identity(second.pid) is None)
