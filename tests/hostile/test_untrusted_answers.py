@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from serinus.backends.delta.records import Hello
 from serinus.backends.git import GitFleet
 from serinus.backends.host import unix_http
 from serinus.backends.host.grpc_calls import outputs_of
@@ -169,6 +171,37 @@ def test_a_rehearsal_is_taken_by_its_types_and_sizes(changes: dict[str, object])
     rehearsal_of(plain)
     with pytest.raises(ValueError, match="validation error"):
         rehearsal_of({**plain, **changes})
+
+
+HELLO = Hello("card-1-abcdef", "card", "0" * 8)
+BATCHES = {
+    "many lists": b'{"t": [' + b"[]," * (8 << 20) + b"[]]}",
+    "many numbers": b'{"t": [' + b"1," * (12 << 20) + b"1]}",
+    "deep": b'{"t": ' + BRACKETS.encode() + b"}",
+    "deep in a column": b'{"t": [1], "scores": ' + BRACKETS.encode() + b"}",
+    "not JSON": b"\xff\xfe",
+    "a list": b"[]",
+    "other types": b'{"t": [{"a": 1}]}',
+    "a number beyond any": b'{"t": [1e999]}',
+    "NaN": b'{"t": [NaN]}',
+    "no other columns": b'{"t": [1.0]}',
+    "half a pair": b'{"t": ["\\ud800"]}',
+}
+
+
+@pytest.mark.parametrize("what", BATCHES)
+def test_records_that_are_none_are_refused_and_take_little_memory(what: str) -> None:
+    """In a process whose memory is bounded, as the collector's own would not be."""
+    code = (
+        "import resource, sys\nfrom serinus.backends.delta.columns import parse_body\n"
+        "from serinus.backends.delta.records import Hello, Malformed\nbody = sys.stdin.buffer.read()\n"
+        "resource.setrlimit(resource.RLIMIT_DATA, (400 << 20, 400 << 20))\n"
+        f"try:\n    parse_body(body, {HELLO!r})\nexcept Malformed as error:\n    print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=BATCHES[what], capture_output=True, timeout=30, check=True
+    )
+    assert 10 < len(done.stdout) < 200
 
 
 REGISTRY_ANSWERS = {

@@ -28,6 +28,8 @@ Numbers = list[float | None] | None
 _TEXT_OR_NONE: set[type] = {str, type(None)}
 _WHOLE_OR_NONE: set[type] = {int, type(None)}
 _DAY, _MINUTE = 86_400, 60
+_LARGE, _MOST_LISTS, _MOST_VALUES = 4 << 20, 4_000_000, 8_000_000
+"""Bytes of a batch, and what it may hold then: an empty list is three bytes, and takes sixty when it is read."""
 
 
 @dataclass(slots=True)
@@ -91,6 +93,8 @@ def parse_body(body: bytes, hello: Hello) -> Columns:
     """The records of one batch. Raises Malformed, which names the column."""
     if not body:  # nothing but a count of what was dropped
         return Columns()
+    if len(body) > _LARGE and (body.count(b"[") > _MOST_LISTS or body.count(b",") > _MOST_VALUES):
+        raise Malformed("batch: holds more values than are taken")
     said = read_json(body)
     if not isinstance(said, dict):
         raise Malformed("batch: not an object")
