@@ -57,10 +57,11 @@ def call(
     """`timeout`: seconds for each step; twice as many for all of it. Raises OSError or http.client.HTTPException where
     there is no (whole) answer, or one that is longer than `LONGEST_ANSWER`."""
     connection = _Connection(path, timeout)
-    too_late = threading.Timer(2 * timeout, lambda: _end(connection.sock))
+    late = threading.Event()
+    timer = threading.Timer(2 * timeout, lambda: _end(connection.sock, late))
     try:
         connection.connect()
-        too_late.start()
+        timer.start()
         start = perf_counter()
         connection.request(method, target, body, {"Content-Type": "application/json", "Connection": "close", **headers})
         response = connection.getresponse()
@@ -68,19 +69,20 @@ def call(
         seconds = perf_counter() - start
         if response.length:  # at the end of the connection
             raise http.client.IncompleteRead(content, response.length)
-        if too_late.finished.is_set():
+        if late.is_set():
             raise TimeoutError("it did not end in time")
         if len(content) > LONGEST_ANSWER:
             raise http.client.HTTPException(f"an answer of more than {LONGEST_ANSWER >> 20} MiB")
     finally:
-        too_late.cancel()
+        timer.cancel()
         connection.close()
     names = {name.lower(): value for name, value in response.getheaders()}
     return Answer(response.status, names, _decoded(content), seconds, content)
 
 
-def _end(stream: socket.socket) -> None:
-    """Has whoever waits for more of it see its end."""
+def _end(stream: socket.socket, late: threading.Event) -> None:
+    """Has whoever waits for more of it see its end, and why."""
+    late.set()
     with contextlib.suppress(OSError):
         stream.shutdown(socket.SHUT_RDWR)
 
