@@ -66,7 +66,7 @@ def test_a_worker_changes_no_mode_of_what_it_may_read(shell: Shell, what: str) -
     code += "\nprint(path, tried(lambda: os.chmod(path, mode)))"
     code += "\nprint(path, tried(lambda: os.fchmod(os.open(path, os.O_RDONLY), mode)))"
     for line in shell.run(code).splitlines():
-        path, became = line.rsplit(" ", 1)
+        _, became = line.rsplit(" ", 1)
         assert became in ("PermissionError", "OSError")
 
 
