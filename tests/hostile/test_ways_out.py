@@ -20,7 +20,7 @@ NUMBERS = {  # x86_64, aarch64
     "pidfd_getfd": (438, 438), "kcmp": (312, 272), "open_by_handle_at": (304, 265), "name_to_handle_at": (303, 264),
     "fanotify_init": (300, 262), "inotify_init1": (294, 26), "shmget": (29, 194), "msgget": (68, 186),
     "mq_open": (240, 180), "kexec_load": (246, 104), "init_module": (175, 105), "quotactl": (179, 60),
-    "sethostname": (170, 161), "setuid": (105, 146), "setgroups": (116, 159), "personality": (135, 92),
+    "sethostname": (170, 161), "setgroups": (116, 159), "personality": (135, 92),
     "reboot": (169, 142), "swapon": (167, 224), "acct": (163, 89), "move_mount": (429, 429), "fsopen": (430, 430),
     "mount_setattr": (442, 442), "process_madvise": (440, 440), "memfd_secret": (447, 447), "socket": (41, 198),
     "connect": (42, 203), "bind": (49, 200), "chmod_at": (268, 53), "fchmodat2": (452, 452), "utimensat": (280, 88),
@@ -52,7 +52,7 @@ def reads(path):
 
 def attempts(home, others):
     found = ["call " + name for name in NUMBERS if succeeded(lambda: calls(name))]
-    for directory in ("/tmp", "/var/tmp", "/dev/shm", "/run", "/run/user/%d" % os.getuid(), os.path.expanduser("~root")):
+    for directory in ("/tmp", "/var/tmp", "/dev/shm", "/run", "/run/user/%d" % os.getuid(), "/root"):
         if succeeded(lambda: writes(directory + "/serinus-way-out")):
             found.append("write to " + directory)
     for name in ("token", "secret", "store.db", "settings.json", "mlflow.env", "s", "fleet/HEAD", "logs/control.log"):
