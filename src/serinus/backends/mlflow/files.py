@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from serinus.core.errors import Unbuildable
+from serinus.core.text import harmless
 
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _CHUNK = 1 << 20
@@ -29,7 +30,7 @@ def take_inventory(root: Path) -> Inventory:
     total = 0
     for path in sorted(walk(root), key=lambda found: os.fsencode(found.relative_to(root))):
         name = path.relative_to(root).as_posix()
-        if not name.isprintable():
+        if harmless(name) != name or not set("\t\n").isdisjoint(name):
             raise Unbuildable(
                 f"The name of {name!r} in the artifact holds characters that cannot be shown.",
                 hint="Rename the file, and log the model again.",
