@@ -22,7 +22,6 @@ from urllib.parse import urlsplit
 import pytest
 
 from serinus.backends.host import launch
-from serinus.backends.mlflow import MlflowRegistry, server
 from serinus.backends.mlflow import MlflowRegistry, places, server
 from serinus.backends.mlflow import client as mlflow_client
 from serinus.backends.mlflow.cache import ArtifactCache

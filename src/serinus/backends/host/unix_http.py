@@ -14,6 +14,7 @@ from time import perf_counter
 from typing import Any
 
 from serinus import peers
+
 LONGEST_ANSWER = 16 * 1024 * 1024
 """Bytes of a body. A worker's answers are a model's."""
 _LONGEST_ERROR = 2_000
