@@ -46,6 +46,16 @@ def round_later(lab: Lab, seconds: float = 2.0) -> None:
     lab.rechecker.round()
 
 
+def until_the_next_look(lab: Lab) -> tuple[str, int]:
+    """Its release and how many requests it was about."""
+    looks = len(lab.rescorer.asked)
+    for _ in range(1000):
+        round_later(lab)
+        if len(lab.rescorer.asked) > looks:
+            return lab.rescorer.asked[-1]
+    pytest.fail("no look")
+
+
 def events(lab: Lab, kind: str) -> list[str]:
     return [event.text for event in lab.store.events(model=MODEL, limit=1000) if event.kind == kind]
 
@@ -187,7 +197,7 @@ def test_it_stays_within_its_share_of_a_processor(lab: Lab) -> None:
 
 def test_what_waits_for_a_look_is_bounded_in_requests_and_in_values(lab: Lab) -> None:
     release = compiled(lab)
-    lab.rescorer.seconds = 100.0  # so that there is none for a long time
+    lab.rescorer.seconds = 20.0  # so that there is none for a while
     asked(lab, release, 1)
     round_later(lab)
     for _ in range(20):
@@ -195,12 +205,21 @@ def test_what_waits_for_a_look_is_bounded_in_requests_and_in_values(lab: Lab) ->
         round_later(lab)
     rows = [[float(number), 0.5] for number in range(1000)]
     scores = [score_of(lab.behaviours["1"], row) for row in rows]
-    round_later(lab, 3600)
-    assert lab.rescorer.asked[-1] == (release.id, 200)
+    assert until_the_next_look(lab) == (release.id, 200)
     for _ in range(50):
         lab.log.answered.append(AnsweredRequest(release.id, ("a", "b"), rows, scores))
+    assert until_the_next_look(lab) == (release.id, 10)
+
+
+def test_time_in_which_serinus_stood_still_does_not_count_for_the_share(lab: Lab) -> None:
+    release = compiled(lab)
+    lab.rescorer.seconds = 20.0
+    asked(lab, release, 1)
+    round_later(lab)
+    asked(lab, release, 1)
     round_later(lab, 3600)
-    assert lab.rescorer.asked[-1] == (release.id, 10)
+    assert len(lab.rescorer.asked) == 1
+    until_the_next_look(lab)
 
 
 def test_a_share_of_nothing_is_off(lab: Lab) -> None:

@@ -45,6 +45,9 @@ SHARE = 0.05
 """Of one processor, by default."""
 _SAVED = 10.0
 """Seconds of processor time that may be saved up: a few looks one after the other, when there is something new."""
+_COUNTED = 5 * INTERVAL
+"""Seconds between two rounds that count for the share. More pass where the whole of Serinus stood still, as on a
+machine that slept, or where a look took long, as where others take all processors."""
 _HELD, _HELD_OF_ALL = 200, 20_000
 """Requests of one release that wait for its next look, and of all releases together."""
 _DRAWN = 50
@@ -145,7 +148,7 @@ class Rechecker:
         now = self._world.clock.now()
         if self._credited_at is not None:
             passed = max(0.0, (now - self._credited_at).total_seconds())
-            self._credit = min(_SAVED, self._credit + self._share * passed)
+            self._credit = min(_SAVED, self._credit + self._share * min(passed, _COUNTED))
         self._credited_at = now
 
     def _subjects(self, placements: Mapping[str, Placement]) -> Mapping[str, Subject]:
