@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from identities import Authority, Identity
 from small_fleet import Installation, make_home
 
-from serinus.api.local import checking_peers, listening
+from serinus.api.local import listening
 from serinus.api.server import Server
 from serinus.cli.app import run
-from serinus.doors import handshakes
+from serinus.doors import checking_peers, handshakes
 from serinus.supervisor import certificates, tls
 from serinus.wiring.renewal import Renewal
 
