@@ -52,10 +52,10 @@ def explained(uri: str) -> Iterator[None]:
     except (SerinusError, OSError):
         raise
     except Exception as error:  # of whatever reads an answer that is none of MLflow's
-        raise Unavailable(
+        # Not to be tried again for ever: it may be a version's own doing.
+        raise InvalidInput(
             f"The MLflow registry at {shown(uri)} answers what MLflow does not say ({type(error).__name__}).",
-            hint="Is something else listening there?",
-            delay=30,
+            hint="Look whether something else listens there, or log the model again.",
         ) from error
 
 
