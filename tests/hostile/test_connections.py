@@ -1,4 +1,4 @@
-"""Connections that say nothing, or next to nothing: others are answered, and the silent ones are closed."""
+"""Connections that say nothing, or next to nothing: others are answered, and who begins no request is closed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from hostile_serinus import Attacked
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
-SILENT = 600
+SILENT = 150
+"""Connections of each kind."""
 
 SAYS = {
     "nothing": b"",
     "half a line": b"GET /v2/health/live HT",
     "half a head": b"GET /v2/health/live HTTP/1.1\r\nhost: 127.0.0.1\r\nx-a: ",
-    "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
 }
 
 
@@ -34,27 +35,32 @@ def _descriptors() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.parametrize("says", SAYS)
 @pytest.mark.parametrize("door", ["envoy", "api", "mlflow"])
-def test_others_are_answered_and_who_is_silent_is_closed(serinus: Attacked, door: str, says: str) -> None:
+def test_others_are_answered_and_who_is_silent_is_closed(serinus: Attacked, door: str) -> None:
     address = urlsplit(getattr(serinus.addresses, door))
     with contextlib.ExitStack() as held:
-        silent = []
-        for _ in range(SILENT):
-            try:
-                stream = socket.create_connection((address.hostname, address.port), timeout=2)
-                stream.sendall(SAYS[says])
-            except OSError:  # no place for more of one source is an answer as well
-                break
-            silent.append(held.enter_context(stream))
-        assert len(silent) > 20
+        silent: dict[str, list[socket.socket]] = {kind: [] for kind in SAYS}
+        for kind, says in SAYS.items():
+            for _ in range(SILENT):
+                try:
+                    stream = socket.create_connection((address.hostname, address.port), timeout=2)
+                    stream.sendall(says)
+                except OSError:  # no place for more of one source is an answer as well
+                    break
+                silent[kind].append(held.enter_context(stream))
+        assert len(silent["nothing"]) > 20
         began = time.monotonic()
         answers = [_answered(serinus, door)]
-        while time.monotonic() - began < 30 and _open(silent) > SILENT // 10:
+        while time.monotonic() - began < 45 and _waiting(silent):
             answers.append(_answered(serinus, door))
             select.select([], [], [], 0.5)
         assert all(answers), answers
-        assert _open(silent) <= SILENT // 10
+        assert _waiting(silent) == {}
+
+
+def _waiting(silent: dict[str, list[socket.socket]]) -> dict[str, int]:
+    """Connections that are open. Those of HTTP/2 may stay, as clients keep them for later, until places run out."""
+    return {kind: _open(streams) for kind, streams in silent.items() if kind != "HTTP/2" and _open(streams)}
 
 
 def _answered(serinus: Attacked, door: str) -> bool:
