@@ -116,17 +116,18 @@ def test_the_last_words_of_a_process_do_not_take_long_to_be_looked_at(last: str)
     assert len(last_words(io.BytesIO(said))) < 400
 
 
-def test_redaction_does_not_take_long_and_finds_an_address_behind_many_letters() -> None:
-    text = "a" * 20_000 + "https://user:secret@example.org/x" + "b" * 20_000
+@pytest.mark.parametrize("part", ["a", "a-", "(", "=a:", "a://", "token ", "a@", "'a:b@", "authorization: "])
+def test_redaction_does_not_take_long_and_finds_an_address_behind_much_text(part: str) -> None:
+    text = part * (60_000 // len(part)) + " https://user:secret@example.org/x " + part * (60_000 // len(part))
     code = (
         "import sys, time\nfrom serinus.core.redaction import without_credentials\n"
         "began = time.process_time()\ntold = without_credentials(sys.stdin.read())\n"
         "assert 'secret' not in told\nprint(time.process_time() - began)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], input=text, text=True, capture_output=True, timeout=30, check=True
+        [sys.executable, "-c", code], input=text, text=True, capture_output=True, timeout=60, check=True
     )
-    assert float(done.stdout) < 1
+    assert float(done.stdout) < 3
 
 
 @pytest.mark.parametrize("name", ["\udcff.bin", "a\n.bin", "a\x1b[2J", "a\u202eb"])

@@ -13,11 +13,11 @@ _ADDRESS = re.compile(
 _TOLD = re.compile(r"(?:egg|subdirectory|md5|sha\d+)=[^&]*")
 """Of a fragment: what pip reads there."""
 _PORT = re.compile(r"[^:]*(:\d{0,5})?|\[[0-9A-Fa-f:.]*\](:\d{0,5})?")
-_BEFORE_A_HOST = re.compile(r"(?<=[/'\"`=(<])[^\s:/@'\"`<>=]+:[^\s/@'\"`<>]+@(?=[\w-]+(?:\.[\w-]+)+)")
+_BEFORE_A_HOST = re.compile(r"(?<=[/'\"`=(<])[^\s:/@'\"`<>=]{1,100}:[^\s/@'\"`<>]{1,300}@(?=[\w-]+(?:\.[\w-]+)+)")
 """`user:password@host.example`, of an address that has lost its scheme."""
 _HEADER = re.compile(r"(?i)(\bauthorization[\"']?\s*[:=]\s*[\"']?(?:(?:basic|bearer|token)\s+)?)[^\s\"',]+")
 _NAMED = re.compile(
-    r"(?i)\b([\w-]*(?:password|passwd|secret|token|api[_-]?key|access[_-]?key)(?:\s*=\s*[\"']?|[\"']\s*:\s*[\"']))"
+    r"(?i)((?:password|passwd|secret|token|api[_-]?key|access[_-]?key)(?:\s*=\s*[\"']?|[\"']\s*:\s*[\"']))"
     r"(?![$<.*])[^\s&\"',;]+"
 )
 _HIDDEN = "***"
