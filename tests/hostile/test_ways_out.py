@@ -73,7 +73,7 @@ def attempts(home, others):
         found.append("read of the system's secrets")
     if succeeded(lambda: reads("/dev/mem")):
         found.append("read /dev/mem")
-    secrets = [name for name in os.environ if any(word in name for word in ("TOKEN", "SECRET", "PASSWORD", "MLFLOW"))]
+    secrets = [name for name in os.environ if any(word in name for word in ("TOKEN", "SECRET", "PASSWORD", "USERNAME"))]
     found += ["variable " + name for name in secrets]
     return found
 """
