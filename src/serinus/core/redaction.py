@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+# Lengths are bounded where a search begins anew at every character: what is searched may be somebody's attack.
 # A user's part may hold anything but blanks and what ends it; a quote after it ends the address.
 _ADDRESS = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,30})://(?P<rest>(?:[^\s\"`<>/?#@]*@)*[^\s'\"`<>]*)",
@@ -13,11 +14,14 @@ _ADDRESS = re.compile(
 _TOLD = re.compile(r"(?:egg|subdirectory|md5|sha\d+)=[^&]*")
 """Of a fragment: what pip reads there."""
 _PORT = re.compile(r"[^:]*(:\d{0,5})?|\[[0-9A-Fa-f:.]*\](:\d{0,5})?")
-_BEFORE_A_HOST = re.compile(r"(?<=[/'\"`=(<])[^\s:/@'\"`<>=]{1,100}:[^\s/@'\"`<>]{1,300}@(?=[\w-]+(?:\.[\w-]+)+)")
+_BEFORE_A_HOST = re.compile(
+    r"(?<=[/'\"`=(<])[^\s:/@'\"`<>=(]{1,200}:[^\s/@'\"`<>]{1,200}@(?=[\w-]{1,100}(?:\.[\w-]{1,100})+)"
+)
 """`user:password@host.example`, of an address that has lost its scheme."""
-_HEADER = re.compile(r"(?i)(\bauthorization[\"']?\s*[:=]\s*[\"']?(?:(?:basic|bearer|token)\s+)?)[^\s\"',]+")
+_HEADER = re.compile(r"(?i)(\bauthorization[\"']?\s{0,9}[:=]\s{0,9}[\"']?(?:(?:basic|bearer|token)\s{1,9})?)[^\s\"',]+")
 _NAMED = re.compile(
-    r"(?i)((?:password|passwd|secret|token|api[_-]?key|access[_-]?key)(?:\s*=\s*[\"']?|[\"']\s*:\s*[\"']))"
+    r"(?i)\b([\w-]{0,64}?(?:password|passwd|secret|token|api[_-]?key|access[_-]?key)"
+    r"(?:\s{0,9}=\s{0,9}[\"']?|[\"']\s{0,9}:\s{0,9}[\"']))"
     r"(?![$<.*])[^\s&\"',;]+"
 )
 _HIDDEN = "***"
