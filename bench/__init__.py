@@ -5,6 +5,7 @@
     python -m bench --only xgboost,wake --servers serinus,bare
     python -m bench --resume                     goes on where a run was interrupted
     python -m bench report                       docs/performance.md and its pictures, from bench/results.json
+    python -m bench.cpu --against ../before      processor time of a request by process; so bench.instructions
     python -m bench.flame                        docs/hot-path.svg: where a worker's time goes
     python -m bench.soak --minutes 10            200 models under load, deploys, kills and rollbacks
 

@@ -4,8 +4,8 @@
     python -m bench.cpu --against ../before --rounds 12
 
 On a machine that is used by others too, requests a second say little, as whoever else computes takes them away. The
-time that each process was on a processor says more. All run by turns, every one but that under test frozen; medians.
-Another checkout needs an environment of its own, in `.venv`, and this checkout's models are copied to it.
+time that each process was on a processor says more. All run by turns, every one but that under test frozen; medians,
+and the least. Another checkout needs an environment of its own, in `.venv`. This checkout's models are copied to it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -82,13 +83,15 @@ def spent_us(pid: int) -> tuple[float, float]:
 
 
 def table(turns: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """A row for each process, the median of each side's turns, in Markdown."""
+    """A row for each process in Markdown: the median of each side's turns, and the least, as whoever else computes only
+    adds to it."""
     names = sorted({name for found in turns.values() for one in found for name in one}, key=_order)
     lines = [f"| us a request | {' | '.join(turns)} |", "|---" * (len(turns) + 1) + "|"]
     for name in names:
-        medians = [statistics.median(one.get(name, 0.0) for one in found) for found in turns.values()]
-        if max(medians) >= _LEAST:
-            lines.append(f"| {name} | {' | '.join(f'{value:,.1f}' for value in medians)} |")
+        each = [sorted(one.get(name, 0.0) for one in found) for found in turns.values()]
+        if max(map(statistics.median, each)) >= _LEAST:
+            cells = [f"{statistics.median(found):,.1f} ({found[0]:,.1f})" for found in each]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -102,7 +105,8 @@ def serving(name: str, checkout: Path, kinds: Sequence[str]) -> Iterator[Side]:
     scratch = checkout / SCRATCH.name
     if checkout != ROOT and not (scratch / MODELS.name).exists():
         shutil.copytree(MODELS, scratch / MODELS.name)
-    script = f"import sys; sys.path.insert(0, {str(checkout)!r}); exec(open({__file__!r}).read())"
+    # This file, which another checkout may not have, beside the rest of the other's bench.
+    script = f"import runpy, sys; sys.path.insert(0, {str(checkout)!r}); runpy.run_path({__file__!r}, None, '__main__')"
     words = [str(checkout / ".venv" / "bin" / "python"), "-c", script, "--serve", ",".join(kinds)]
     with subprocess.Popen(words, cwd=checkout, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
@@ -147,6 +151,7 @@ def main() -> None:
     if options.serve:
         _serve(options.serve.split(","))
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what runs is stopped on the way out
     kinds = options.kinds.split(",")
     for kind in kinds:
         saved(kind)

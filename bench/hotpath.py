@@ -2,8 +2,8 @@
 
     python hotpath.py RUNTIME COMPILED ARTIFACT REQUESTS COUNT
 
-in the environment of compiled releases. REQUESTS: a JSON list of bodies, which are asked in turn. What Envoy adds to a
-request is added here as well; records are encoded as they are for the collector.
+in the environment of compiled releases. REQUESTS: a JSON list of bodies in ASCII, which are asked in turn. What Envoy
+adds to a request is added here as well; records are encoded as they are for the collector.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ sys.path.insert(0, sys.argv[1])
 
 from serinus_runtime import accelerators, compiled, server
 from serinus_runtime.application import Application
+from serinus_runtime.call import Call
 from serinus_runtime.config import Config, Settings
 from serinus_runtime.connection import Connection
 from serinus_runtime.records import Records
@@ -34,8 +35,7 @@ x-entity-id: card-{number}\r
 content-length: {length}\r
 x-forwarded-proto: http\r
 x-request-id: 5ab00b29-04bf-46c4-b214-{number:012d}\r
-x-serinus-prediction-id: 7ab00b29-04bf-46c4-b214-{number:012d}\r
-x-serinus-split: s1\r
+{own}x-serinus-split: s1\r
 x-envoy-expected-rq-timeout-ms: 600000\r
 x-serinus-role: champion\r
 x-serinus-start: {now:.6f}\r
@@ -64,6 +64,14 @@ class _Transport:
         """It always reads."""
 
 
+def _request(number: int, body: str) -> bytes:
+    # Earlier versions are not sent it, and would take the head for an unknown one.
+    own = (
+        f"x-serinus-prediction-id: 7ab00b29-04bf-46c4-b214-{number:012d}\r\n" if "prediction" in Call.__slots__ else ""
+    )
+    return (_HEAD.format(number=number, own=own, length=len(body), now=time.time()) + body).encode()
+
+
 def main() -> None:
     _, _, directory, artifact, file, count = sys.argv
     accelerators.find()
@@ -79,11 +87,9 @@ def main() -> None:
     transport: Any = _Transport()
     connection = Connection(answering, _Loop())  # type: ignore[arg-type]
     connection.connection_made(transport)
-    bodies = [body.encode() for body in json.loads(Path(file).read_text())]
+    requests = [_request(number, body) for number, body in enumerate(json.loads(Path(file).read_text()))]
     for number in range(int(count)):
-        body = bodies[number % len(bodies)]
-        head = _HEAD.format(number=number, length=len(body), now=time.time())
-        connection.data_received(head.encode() + body)
+        connection.data_received(requests[number % len(requests)])
         if number % _LOT == _LOT - 1:
             records._encode()
             if records._batch.size > _BATCH:

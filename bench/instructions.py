@@ -2,8 +2,8 @@
 
     python -m bench.instructions --against ../before
 
-Counted by valgrind, so that the figure is the same however busy the machine is; it is there for a change of one per
-cent. The kernel's part, Envoy and the collector are not in it: `bench.cpu` has those.
+Counted by valgrind, so that the figure does not depend on how busy the machine is; it varies by 0.5 %. The kernel's
+part, Envoy and the collector are not in it: `bench.cpu` has those.
 """
 
 from __future__ import annotations

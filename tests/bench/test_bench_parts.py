@@ -279,10 +279,10 @@ def test_the_processor_time_of_a_request_is_a_median_of_turns_by_process():
     assert cpu.table(turns).splitlines() == [
         "| us a request | before | after |",
         "|---|---|---|",
-        "| envoy | 34.0 | 39.0 |",
-        "| trial | 0.0 | 5.0 |",
-        "| worker | 42.0 | 41.0 |",
-        "| all | 76.0 | 85.0 |",
+        "| envoy | 34.0 (30.0) | 39.0 (39.0) |",
+        "| trial | 0.0 (0.0) | 5.0 (5.0) |",
+        "| worker | 42.0 (40.0) | 41.0 (41.0) |",
+        "| all | 76.0 (74.0) | 85.0 (85.0) |",
     ]
 
 
