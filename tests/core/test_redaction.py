@@ -117,6 +117,7 @@ def test_what_was_cleaned_is_clean(text: str) -> None:
         "x @ https://host.example/x-1.0-py3-none-any.whl#sha256=aa",
         "http://127.0.0.1:8080/v2/models/card-fraud/infer",
         "http://[::1]:8080/page",
+        "Nobody answers at http://127.0.0.1:8080. Ask https://host.example:443, or (http://[::1]:80): it is there.",
         "models:/card fraud@champion",
         "card-fraud@7: deployment asked for by ada (ada@bank.example): sso:ada@bank.example",
         "export SERINUS_TOKEN=$(cat token)",

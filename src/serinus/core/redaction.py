@@ -13,7 +13,8 @@ _ADDRESS = re.compile(
 )
 _TOLD = re.compile(r"(?:egg|subdirectory|md5|sha\d+)=[^&]*")
 """Of a fragment: what pip reads there."""
-_PORT = re.compile(r"[^:]*(:\d{0,5})?|\[[0-9A-Fa-f:.]*\](:\d{0,5})?")
+_PORT = re.compile(r"(?:[^:\[]*|\[[0-9A-Fa-f:.]*\])(?::\d{0,5})?[.,;:)\]]*")
+"""A host with or without a port, and what a sentence may have behind it."""
 _BEFORE_A_HOST = re.compile(
     r"(?<=[/'\"`=(<])[^\s:/@'\"`<>=(]{1,200}:[^\s/@'\"`<>]{1,200}@(?=[\w-]{1,100}(?:\.[\w-]{1,100})+)"
 )

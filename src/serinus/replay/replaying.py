@@ -71,7 +71,7 @@ async def replay(
     """
     where = urlsplit(url)
     if where.scheme != ("http" if context is None else "https") or where.hostname is None:
-        raise InvalidInput(f"{url!r} is not of the form http://host:port.")
+        raise InvalidInput(f"{url!r} is not an address such as http://127.0.0.1:8080.")
     if not (math.isfinite(rate) and rate > 0 and connections > 0 and passes > 0 and timeout > 0):
         raise InvalidInput("Rate, connections, passes and timeout must be above 0.")
     form = form_of(

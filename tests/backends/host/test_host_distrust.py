@@ -18,6 +18,8 @@ from serinus.backends.host.unix_http import call
 from serinus.core.values import Compiled, PlacementState, ServingSettings
 
 NAME = "fraud-1-aaaaaa"
+ONE_WORKER = ServingSettings(max_workers=1)
+"""However hot it is on a busy machine, no further worker answers beside it."""
 
 
 def compiled(hosted, name=NAME, /, settings=None, **behaviour):
@@ -79,7 +81,7 @@ def test_a_distrusted_release_is_answered_the_long_way_and_no_request_fails(host
     if held:
         request.getfixturevalue("holder")
     hosted.start()
-    first = placed(hosted, compiled(hosted, load_seconds=0.5))
+    first = placed(hosted, compiled(hosted, settings=ONE_WORKER, load_seconds=0.5))
     assert (first.way, first.long) == ("onnx", False)
     with Callers(first.endpoint) as callers:
         wait_until(lambda: callers.answers)
@@ -128,7 +130,7 @@ def test_it_stays_so_with_the_next_host_and_when_it_is_placed_again(host, wait_u
 def test_a_host_that_died_after_the_mark_has_its_work_done_by_the_next_one(hosted, holder, wait_until):
     """Also where a caller keeps a connection to the worker that it left."""
     hosted.start()
-    first = placed(hosted, compiled(hosted))
+    first = placed(hosted, compiled(hosted, settings=ONE_WORKER))
     hosted.kill()
     Records(hosted.home).keep_long(NAME)
     with Callers(first.endpoint) as callers:

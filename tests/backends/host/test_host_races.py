@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from serinus.core.keys import ROUTER_HEADER, router_key
 from serinus.core.values import PlacementState
 
 MLMODEL = '{"flavors": {"python_function": {"loader_module": "still", "code": "code"}}}'
@@ -37,9 +38,9 @@ RESTLESS = ("--idle", "0.05", "--young", "0", "--busiest", "0", "--survey", "0.0
 class Kept(http.client.HTTPConnection):
     """A connection as a proxy keeps it: closed by itself when it was not used for a while, or told to by an answer."""
 
-    def __init__(self, path):
+    def __init__(self, endpoint):
         super().__init__("release", timeout=20)
-        self.path = path
+        self.path, self.key = endpoint
         self.used = time.monotonic()
 
     def connect(self):
@@ -49,7 +50,7 @@ class Kept(http.client.HTTPConnection):
 
     def ask(self):
         self.used = time.monotonic()
-        self.request("GET", "/v2/health/ready")
+        self.request("GET", "/v2/health/ready", headers={ROUTER_HEADER: self.key})
         answer = self.getresponse()
         answer.read()
         return answer.status
@@ -61,10 +62,10 @@ class Kept(http.client.HTTPConnection):
             self.close()
 
 
-def wander(path, until, outcomes, seed):
+def wander(endpoint, until, outcomes, seed):
     """Requests at random moments, most of them about when the release falls asleep."""
     chance = random.Random(seed)
-    connection = Kept(path)
+    connection = Kept(endpoint)
     while time.monotonic() < until:
         try:
             outcomes.append(connection.ask())
@@ -76,14 +77,14 @@ def wander(path, until, outcomes, seed):
 
 
 def still(hosted, name, python=Path(sys.executable)):
-    """A release of a model that needs no library."""
+    """A release of a model that needs no library: where it answers, and the key that it wants to see."""
     artifact = hosted.home.artifacts / name
     (artifact / "code").mkdir(parents=True)
     (artifact / "code" / "still.py").write_text(MODEL)
     (artifact / "MLmodel").write_text(MLMODEL)
     release = replace(hosted.release(name), artifact_path=artifact, python=python)
     hosted.target.place(release)
-    return hosted.come_up(name).endpoint
+    return hosted.come_up(name).endpoint, router_key(hosted.home.secret.read_text(), name)
 
 
 def environment(path):

@@ -18,6 +18,7 @@ from serinus.backends.host.processes import identity
 from serinus.backends.host.records import Records
 from serinus.backends.host.unix_http import call
 from serinus.backends.host.zygotes import key
+from serinus.core.keys import ROUTER_HEADER, router_key
 from serinus.core.values import PlacementState, ServingSettings
 
 LIBRARY = "import random, time\ntime.sleep(0.8)\nDRAWN = random.random()\n"
@@ -93,7 +94,16 @@ class Zygotic:
         return json.loads((self.scratch(placement) / "told.json").read_text())
 
     def answers(self, placement):
-        return call(Path(placement.endpoint), "GET", "/v2/health/ready", None, {}, 10.0).status == 200
+        return call(Path(placement.endpoint), "GET", "/v2/health/ready", None, self.key(placement), 10.0).status == 200
+
+    def key(self, placement):
+        """As the router shows it."""
+        return {ROUTER_HEADER: router_key(self.hosted.home.secret.read_text(), placement.release)}
+
+    def begin(self, connected, placement):
+        """Asks on a connection that stays."""
+        lines = ["GET /v2/health/ready HTTP/1.1", "host: x", *(f"{k}: {v}" for k, v in self.key(placement).items())]
+        connected.sendall("\r\n".join([*lines, "", ""]).encode())
 
     def zygotes(self):
         """Pids of the zygotes of the host, or of a host that has died. By their command lines, which also an ordinary
@@ -218,7 +228,7 @@ def test_the_first_worker_of_an_environment_makes_room_for_one_that_shares_its_l
         assert (again.restarts, again.load_seconds < 0.5) == (0, True)
         assert zygotic.answers(again)
         # Who was connected is answered by the one that goes, and only then is it gone.
-        connected.sendall(b"GET /v2/health/ready HTTP/1.1\r\nhost: x\r\n\r\n")
+        zygotic.begin(connected, first)
         assert connected.recv(15) == b"HTTP/1.1 200 OK"
     wait_until(lambda: identity(first.pid) is None)
     assert zygotic.log().count("gets a worker that shares its libraries") == 1
@@ -241,7 +251,7 @@ def test_after_a_restart_an_environment_gets_its_zygote_with_the_turn_of_its_wor
     wait_until(lambda: demand.exists() and json.loads(demand.read_text()).get(sleeper.release, [0, False])[1])
     with socket.socket(socket.AF_UNIX) as connected:
         connected.connect(kept[0].endpoint)
-        connected.sendall(b"GET /v2/health/ready HTTP/1.1\r\nhost: x\r\n\r\n")
+        one.begin(connected, kept[0])
         assert connected.recv(15) == b"HTTP/1.1 200 OK"
         hosted.kill()
         hosted.start(*options, runtime=None)
