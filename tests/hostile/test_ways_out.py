@@ -73,7 +73,8 @@ def attempts(home, others):
         found.append("read of the system's secrets")
     if succeeded(lambda: reads("/dev/mem")):
         found.append("read /dev/mem")
-    secrets = [name for name in os.environ if any(word in name for word in ("TOKEN", "SECRET", "PASSWORD", "USERNAME"))]
+    credentials = {"TOKEN", "SECRET", "PASSWORD", "USERNAME", "KEY"}
+    secrets = [name for name in os.environ if credentials & set(name.split("_"))]
     found += ["variable " + name for name in secrets]
     return found
 """
