@@ -144,7 +144,8 @@ def test_links_and_pipes_that_a_trial_leaves_lead_nowhere(serinus: Attacked) -> 
     before = serinus.home.token.stat()
     serinus.attempt(serinus.register(model, files, shared()), spec)
     token = serinus.home.token.read_bytes().strip()
-    copies = [path for path in serinus.home.compiled.rglob("*") if path.is_file() and token in path.read_bytes()]
+    made = [path for path in serinus.home.compiled.rglob("*") if path.is_file() and "locks" not in path.parts]
+    copies = [path for path in made if token in path.read_bytes()]
     assert copies == []
     after = serinus.home.token.stat()
     assert (after.st_ino, after.st_nlink, after.st_mode) == (before.st_ino, 1, before.st_mode)
