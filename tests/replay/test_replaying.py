@@ -284,5 +284,5 @@ def test_what_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:1", "127.0.0.1:1", "http://"])
 def test_an_address_of_another_form_is_refused(url: str) -> None:
-    with pytest.raises(InvalidInput, match="is not an address such as http://127.0.0.1:8080"):
+    with pytest.raises(InvalidInput, match="is not an address such as"):
         go(Rows(1), url)
