@@ -63,7 +63,7 @@ def test_what_is_right_is_read_with_its_chain_and_kept_for_its_owner_alone(
         (lambda files, ca: files.key.write_bytes(ca.issue().key_pem()), r"server-key\.pem is not the key of the first"),
         (lambda files, ca: files.key.write_bytes(ca.issue().key_pem(b"secret")), r"--tls-key \S+ is encrypted"),
         (
-            lambda files, ca: files.cert.write_bytes(ca.issue(lasts=-timedelta(minutes=1)).pem),
+            lambda files, ca: files.cert.write_bytes(ca.issue(begins=-timedelta(days=9), lasts=-timedelta(days=1)).pem),
             r"--tls-cert \S+ holds a certificate that expired on \d{4}",
         ),
         (

@@ -60,12 +60,12 @@ class TrialLimits:
     """By which it gives way to the workers, which have callers."""
 
     def put_on(self, pid: int) -> None:
-        """Of a process that was just started."""
+        """Of a process that was just started. The bounds come first: to set the priority may take a moment."""
+        launch.limit(pid, memory_bytes=self.memory_bytes, file_bytes=self.file_bytes)
         if self.background:
             priority.put_last(pid)
         else:
             priority.give_way(pid, self.nice)
-        launch.limit(pid, memory_bytes=self.memory_bytes, file_bytes=self.file_bytes)
 
 
 class TookTooMuch(Exception):
