@@ -101,6 +101,19 @@ def test_a_named_interpreter_comes_first(install: Install, tmp_path: Path) -> No
     assert interpreters.choose("3.9.18", say).interpreter.path == named
 
 
+def test_an_interpreter_is_given_none_of_our_credentials(
+    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = install("elsewhere/python", "3.9.18")
+    named.write_text(f"#!/bin/sh\n/usr/bin/env > {tmp_path}/told\n" + named.read_text())
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "s3cret")
+    chosen = Interpreters(Uv(), tmp_path / "interpreters.json", [named]).choose("3.9.18", say)
+    assert chosen.interpreter.path == named
+    told = (tmp_path / "told").read_text()
+    assert "s3cret" not in told
+    assert f"PYENV_ROOT={tmp_path}/pyenv" in told
+
+
 def test_an_interpreter_is_asked_once_until_it_is_replaced(install: Install, tmp_path: Path) -> None:
     path = install("bin/python3.9", "3.9.18")
 

@@ -150,10 +150,17 @@ def _ask(path: Path) -> Answer:
     return answer
 
 
+_VARIABLES = (
+    "PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYENV_ROOT", "PYENV_VERSION", "ASDF_DIR", "ASDF_DATA_DIR",
+)  # fmt: skip
+"""What an interpreter, or the wrapper of a version manager, may need. Credentials of this process are none of it."""
+
+
 def _started(path: Path) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             [path, "-I", "-c", _QUESTION],
+            env={name: os.environ[name] for name in _VARIABLES if name in os.environ},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
