@@ -244,6 +244,6 @@ def test_the_sockets_of_the_home_belong_to_its_user_alone(serinus: Attacked) -> 
 
 def test_other_users_of_the_machine_see_no_secret_in_the_arguments_of_processes(serinus: Attacked) -> None:
     secrets = [path.read_text().strip() for path in (serinus.home.token, serinus.home.secret)]
-    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(serinus.home.path) in listed
     assert not [secret for secret in secrets if secret in listed]

@@ -60,8 +60,9 @@ def test_a_key_opens_its_models_is_recorded_by_name_and_ends_at_once(serinus: At
     assert seen.status_code == 200
     assert seen.json()["predictions"][0]["out"] == "False\n"
 
-    def recorded() -> list[str]:
-        return serinus.log.read(shell).filter(pl.col("request_id") == "mine").collect()["caller"].to_list()
+    def recorded() -> list[str] | None:
+        found = serinus.log.read(shell).filter(pl.col("request_id") == "mine").collect()
+        return found["caller"].to_list() or None
 
     assert wait_until(recorded, 30.0, "the record") == ["payments"]
     assert "revoked" in serinus.said("key", "revoke", "payments", "--yes").decode()
