@@ -46,7 +46,8 @@ class Side:
     lua: Mapping[str, Path]
 
     def pids(self) -> list[int]:
-        return descendants([int(json.loads(file.read_text())["pid"]) for file in (self.home / "run").glob("*.json")])
+        told = (json.loads(file.read_text()) for file in (self.home / "run").glob("*.json"))
+        return descendants([int(one["pid"]) for one in told if one.get("pid")])
 
 
 def turn(side: Side, kind: str, seconds: float) -> Mapping[str, float]:
