@@ -49,25 +49,34 @@ def test_an_evaluation_set_is_read_in_the_order_of_the_models_columns(tmp_path: 
     frame = pl.DataFrame({"label": [1, 0, None], "b": ["x", "y", "z"], "a": [1.5, 2.0, None], "more": [1, 2, 3]})
     file = tmp_path / f"evaluation.{ending}"
     {"parquet": frame.write_parquet, "csv": frame.write_csv}.get(ending, frame.write_ndjson)(file)
-    found = evaluation(file, "label", ["a", "b"], BOUNDS)
+    found = evaluation(file, "label", "entity", ["a", "b"], BOUNDS)
     assert (found["columns"], found["labels"]) == (["a", "b"], [1.0, 0.0, None])
     assert [list(row) for row in found["rows"]] == [[1.5, "x"], [2.0, "y"], [None, "z"]]
-    assert evaluation(file, "label", None, BOUNDS)["columns"] == ["b", "a", "more"]
+    assert evaluation(file, "label", "entity", None, BOUNDS)["columns"] == ["b", "a", "more"]
     with pytest.raises(StartFailure, match=r"lacks hour, fraud\. gates\.label names"):
-        evaluation(file, "fraud", ["a", "hour"], BOUNDS)
+        evaluation(file, "fraud", "entity", ["a", "hour"], BOUNDS)
     with pytest.raises(StartFailure, match=r"lacks hour\.$"):
-        evaluation(file, "label", ["a", "hour"], BOUNDS)
+        evaluation(file, "label", "entity", ["a", "hour"], BOUNDS)
+
+
+def test_rows_of_one_entity_and_copies_of_a_row_have_one_number(tmp_path: Path) -> None:
+    file = tmp_path / "evaluation.parquet"
+    frame = pl.DataFrame({"card": ["x", "y", "x", None, None, None], "a": [1, 2, 3, 4, 4, 5], "label": 0})
+    frame.write_parquet(file)
+    assert evaluation(file, "label", "card", ["a"], BOUNDS)["clusters"] == [0, 1, 0, 2, 2, 3]
+    assert evaluation(file, "label", "entity", ["a"], BOUNDS)["clusters"] == [0, 1, 2, 3, 3, 4]
+    assert evaluation(file, "label", "card", None, BOUNDS)["columns"] == ["a"]
 
 
 def test_of_a_set_with_too_many_rows_the_number_is_said_and_how_many_may_be(tmp_path: Path) -> None:
     file = tmp_path / "evaluation.parquet"
     pl.DataFrame({"a": range(1_500), "b": range(1_500), "label": 0}).write_parquet(file)
     with pytest.raises(StartFailure, match=r"holds 1,500 rows of 2 columns; at most 1,000 such rows are read"):
-        evaluation(file, "label", ["a", "b"], BOUNDS)
+        evaluation(file, "label", "entity", ["a", "b"], BOUNDS)
     with pytest.raises(StartFailure, match=r"at most 500 such rows"):
-        evaluation(file, "label", ["a", "b", "a", "b"], BOUNDS)
+        evaluation(file, "label", "entity", ["a", "b", "a", "b"], BOUNDS)
     with pytest.raises(StartFailure, match=r"MiB are read"):
-        evaluation(file, "label", ["a"], BOUNDS._replace(bytes=10))
+        evaluation(file, "label", "entity", ["a"], BOUNDS._replace(bytes=10))
 
 
 @pytest.mark.parametrize("name", ["evaluation.parquet", "evaluation.csv", "evaluation.jsonl", "evaluation.xlsx"])
@@ -75,4 +84,4 @@ def test_of_a_set_with_too_many_rows_the_number_is_said_and_how_many_may_be(tmp_
 def test_what_is_no_evaluation_set_is_refused_in_words(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(StartFailure, match=name.replace(".", r"\.")):
-        evaluation(tmp_path / name, "label", ["a"], BOUNDS)
+        evaluation(tmp_path / name, "label", "entity", ["a"], BOUNDS)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from serinus.core.errors import InvalidInput
 from serinus.core.values import Outcome
 from serinus.gates import QualityEvidence, alert_threshold, quality
-from serinus.gates.intervals import Z, by_chance, cases_needed, paired_difference, wilson
+from serinus.gates.intervals import Z, by_chance, cases_needed, live_rate, paired_difference, wilson
 
 ROWS, FRAUDS = 20_000, 300
 
@@ -63,8 +63,13 @@ def test_in_between_the_gate_cannot_decide_and_says_how_many_frauds_it_takes() -
 
 
 def test_what_is_too_good_is_suspected_of_a_leak() -> None:
-    result = judged(199, 160)
+    result = judged(200, 110, budget=0.02)
+    assert result.outcome is Outcome.PASS, "90 of 190 misses: 47 %"
+    result = judged(210, 110, budget=0.02)
     assert (result.outcome, result.evidence["suspect"]) == (Outcome.INCONCLUSIVE, "leakage")
+    assert "removes 53% of the champion's misses" in result.summary
+    few_misses = judged(296, 285, budget=0.02)
+    assert few_misses.evidence["suspect"] == "leakage", "3.7 points more, which are 73 % of the misses"
 
 
 def test_the_paired_interval_is_narrower_than_that_of_two_samples() -> None:
@@ -124,12 +129,10 @@ def test_a_candidate_without_a_score_for_every_row_fails(missing) -> None:
     assert judged(180, 180, candidate=scores[:-1]).outcome is Outcome.FAIL
 
 
-def test_a_champion_without_a_score_for_a_row_has_not_caught_it() -> None:
-    champion = sets(180)
-    champion[-FRAUDS] = math.nan
-    assert judged(180, 180, champion=champion).evidence["only_candidate"] == 1
-    none = judged(180, 180, champion=[None] * ROWS)
-    assert none.outcome is Outcome.INCONCLUSIVE
+@pytest.mark.parametrize("missing", [1, 3, ROWS])
+def test_a_champion_without_a_score_for_every_row_decides_nothing(missing: int) -> None:
+    result = judged(180, 180, champion=[math.nan] * missing + sets(180)[missing:])
+    assert (result.outcome, result.evidence["champion_missing"]) == (Outcome.INCONCLUSIVE, missing)
 
 
 def test_rows_whose_label_is_not_known_take_no_part() -> None:
@@ -144,14 +147,20 @@ def test_rows_whose_label_is_not_known_take_no_part() -> None:
 @pytest.mark.parametrize(("name", "score"), [("labels", lambda n: float(n % 100 == 0)), ("a constant", lambda n: 0.5)])
 def test_answers_that_cannot_rank_are_refused_with_the_way_to_log_scores(champion, name, score) -> None:
     result = judged(180, champion, candidate=[score(n) for n in range(ROWS)])
-    assert result.outcome is Outcome.FAIL, name
+    assert (result.outcome, result.evidence["blocking"]) == (Outcome.INCONCLUSIVE, True), name
     assert 'This answers labels, not scores; log it with `pyfunc_predict_fn="predict_proba"`.' in result.summary
 
 
 def test_labels_are_refused_however_well_they_fit() -> None:
     perfect = judged(180, None, candidate=LABELS, budget=0.05)
-    assert perfect.outcome is Outcome.FAIL
+    assert (perfect.outcome, perfect.evidence["blocking"]) == (Outcome.INCONCLUSIVE, True)
     assert "two values" in perfect.summary
+
+
+def test_a_champion_that_answers_labels_cannot_be_compared_with() -> None:
+    result = judged(180, 180, champion=[float(n % 1000 == 0) for n in range(ROWS)])
+    assert (result.outcome, result.evidence["blocking"]) == (Outcome.INCONCLUSIVE, True)
+    assert "The score of the champion has two values" in result.summary
 
 
 def test_two_values_may_be_where_the_spec_fixes_the_threshold() -> None:
@@ -162,8 +171,8 @@ def test_two_values_may_be_where_the_spec_fixes_the_threshold() -> None:
 def test_three_scores_that_leave_no_row_to_alert_are_refused() -> None:
     scores = [float(n % 50 == 0) + float(n % 25 == 0) for n in range(ROWS)]
     result = judged(180, None, candidate=scores)
-    assert result.outcome is Outcome.FAIL
-    assert "No row can alert within the budget: more than 1.00%" in result.summary
+    assert (result.outcome, result.evidence["blocking"]) == (Outcome.INCONCLUSIVE, True)
+    assert "No row of the candidate can alert within the budget: more than 1.00%" in result.summary
 
 
 @pytest.mark.parametrize("champion", [None, "as bad", "good"])
@@ -186,6 +195,68 @@ def test_a_set_with_more_frauds_than_alerts_still_tells_ranking_from_chance() ->
         found = quality(QualityEvidence(labels, scores, good))
         assert found.outcome is not Outcome.PASS, name
     assert quality(QualityEvidence(labels, good)).outcome is Outcome.PASS
+
+
+def test_a_recall_that_the_budget_bounds_shows_no_difference() -> None:
+    """With as many frauds as others, 0.5 % of the rows hold 1 % of the frauds at most."""
+    rng = np.random.default_rng(0)
+    labels = [1.0] * 1000 + [0.0] * 1000
+    good = [*rng.normal(2, 1, 1000).tolist(), *rng.normal(0, 1, 1000).tolist()]
+    for candidate in (good, rng.normal(0, 1, 2000).tolist(), [-score for score in good]):
+        result = quality(QualityEvidence(labels, candidate, good))
+        assert (result.outcome, result.evidence["blocking"]) == (Outcome.INCONCLUSIVE, True)
+        assert "no release can catch more than 1.0% of the frauds" in result.summary
+
+
+def test_a_champion_at_the_bound_of_the_budget_hides_what_else_is_missed() -> None:
+    result = judged(200, 200)
+    assert result.outcome is Outcome.INCONCLUSIVE
+    assert "no release can catch more than 66.7% of the frauds" in result.summary
+    assert judged(185, 185).outcome is Outcome.PASS
+
+
+def test_a_champion_that_catches_little_lets_nothing_pass() -> None:
+    little = judged(58, 58)
+    assert (little.outcome, little.evidence["blocking"]) == (Outcome.INCONCLUSIVE, True)
+    assert "The champion catches 19.3% of 300 frauds" in little.summary
+    assert judged(58, 58, margin=0.02).outcome is Outcome.PASS
+
+
+def test_a_budget_that_every_row_is_within_says_nothing() -> None:
+    assert judged(180, 180, budget=1.0).outcome is Outcome.INCONCLUSIVE
+
+
+def test_copies_of_rows_and_rows_of_one_entity_count_as_what_they_are() -> None:
+    alone = judged(174, 180)
+    assert alone.outcome is Outcome.PASS
+    copies = [*range(ROWS - FRAUDS), *(ROWS + n // 10 for n in range(FRAUDS))]
+    clustered = judged(174, 180, clusters=copies)
+    assert clustered.evidence["design_effect"] > 3
+    assert clustered.outcome is Outcome.INCONCLUSIVE
+    assert clustered.evidence["frauds_needed"] > FRAUDS
+    assert judged(174, 180, clusters=list(range(ROWS))).evidence["design_effect"] == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_comparison_without_differences_counts_copies_once() -> None:
+    result = judged(180, 180, clusters=[0] * ROWS)
+    assert result.evidence["design_effect"] == FRAUDS
+    assert result.outcome is Outcome.INCONCLUSIVE
+
+
+def test_the_live_rate_of_a_threshold_is_as_uncertain_as_its_rows_are_few() -> None:
+    # By the quantiles of the beta distribution with k and n - k + 1, from tables.
+    assert live_rate(2, 400) == pytest.approx((0.000606, 0.013850), abs=2e-6)
+    assert live_rate(100, 20_000) == pytest.approx((0.004070, 0.006023), abs=2e-6)
+    assert live_rate(0, 400) == pytest.approx((0.0, 1 - 0.025 ** (1 / 400)))
+
+
+def test_a_threshold_from_few_rows_says_how_uncertain_it_is() -> None:
+    labels = [1.0] * 40 + [0.0] * 360
+    scores = [*np.linspace(0.6, 0.9, 40).tolist(), *np.linspace(0.0, 0.5, 360).tolist()]
+    few = quality(QualityEvidence(labels, scores, budget=0.01))
+    assert few.evidence["live_rate"] == pytest.approx([0.00273, 0.02176], abs=1e-5)
+    assert "between 0.27% and 2.18% of live rows may alert" in few.summary
+    assert "few for a threshold" not in judged(180, 180).summary
 
 
 def test_one_of_two_frauds_by_chance_is_not_shown_and_more_frauds_are_asked_for() -> None:
@@ -246,6 +317,6 @@ def test_the_budget_is_never_exceeded(scores: list[float | None], budget: float)
 
 def test_a_score_that_is_cut_off_at_its_upper_end_is_not_called_a_label() -> None:
     result = judged(180, None, candidate=[min(0.9, n / ROWS) for n in range(ROWS)])
-    assert result.outcome is Outcome.FAIL
+    assert (result.outcome, result.evidence["blocking"]) == (Outcome.INCONCLUSIVE, True)
     assert "Is the score rounded, or cut off at its upper end?" in result.summary
     assert "labels, not scores" not in result.summary

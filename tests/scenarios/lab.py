@@ -442,8 +442,8 @@ class FakeTrials:
     def golden(self, file: Path) -> ReadRows:
         return _read(lambda: rows_file.golden(file, BOUNDS))
 
-    def evaluation(self, file: Path, label: str, inputs: Sequence[str] | None) -> ReadRows:
-        return _read(lambda: rows_file.evaluation(file, label, inputs, BOUNDS))
+    def evaluation(self, file: Path, label: str, entity: str, inputs: Sequence[str] | None) -> ReadRows:
+        return _read(lambda: rows_file.evaluation(file, label, entity, inputs, BOUNDS))
 
     def rehearse(self, release: Release, given: GivenRows | None) -> Rehearsal:
         how = self.behaviours[release.version]

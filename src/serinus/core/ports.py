@@ -342,7 +342,7 @@ class Trials(Protocol):
         with the file, or that it is larger than what is read."""
         ...
 
-    def evaluation(self, file: Path, label: str, inputs: Sequence[str] | None) -> ReadRows:
+    def evaluation(self, file: Path, label: str, entity: str, inputs: Sequence[str] | None) -> ReadRows:
         """The labelled rows of a Parquet, CSV or JSON-lines file. `inputs`: the model's columns; None: all but the
         label. Errors as of `golden`."""
         ...

@@ -316,6 +316,8 @@ class ReadRows:
     scores: Sequence[float | None] | None = None
     """What the rows got at training time, where that was recorded."""
     labels: Sequence[float | None] | None = None
+    clusters: Sequence[int] | None = None
+    """Row by row: those of one number are of one entity, or copies of one row."""
 
 
 @dataclass(frozen=True, slots=True)

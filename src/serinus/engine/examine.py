@@ -256,6 +256,7 @@ def _quality(
         labels=evaluation.table.labels,
         candidate=candidate,
         champion=champion,
+        clusters=evaluation.table.clusters,
         budget=spec.alerts.budget,
         margin=spec.gates.recall_margin,
         source=evaluation.source,

@@ -31,13 +31,13 @@ def golden_rows(world: World, ref: VersionRef, spec: ModelDeployment) -> Found:
 
 def evaluation_rows(world: World, ref: VersionRef, spec: ModelDeployment, artifact: Artifact) -> Found:
     inputs = [column.name for column in artifact.inputs] if artifact.inputs else None
-    label = spec.gates.label
+    label, entity = spec.gates.label, spec.gates.entity
     return _found(
         world,
         ref,
         spec.gates.evaluation,
         "evaluation.parquet",
-        lambda path: world.trials.evaluation(path, label, inputs),
+        lambda path: world.trials.evaluation(path, label, entity, inputs),
     )
 
 

@@ -24,17 +24,19 @@ class Table:
     scores: Sequence[float | None] | None = None
     """What the rows got at training time, where that was recorded."""
     labels: Sequence[float | None] | None = None
+    clusters: Sequence[int] | None = None
+    """Row by row: those of one number depend on each other."""
     form: str = "dataframe_split"
     """Of MLflow's protocol: `dataframe_split`, `inputs` or `instances`."""
     tensors: bool = True
     """The Open Inference Protocol has a form for these rows: one tensor a column."""
 
     def head(self, count: int) -> Table:
-        return replace(self, rows=self.rows[:count], scores=None, labels=None)
+        return replace(self, rows=self.rows[:count], scores=None, labels=None, clusters=None)
 
     def of(self, rows: Sequence[Any]) -> Table:
         """The same form with other rows."""
-        return replace(self, rows=rows, scores=None, labels=None)
+        return replace(self, rows=rows, scores=None, labels=None, clusters=None)
 
     def question(self) -> Question:
         """As MLflow's protocol writes it."""
@@ -50,7 +52,7 @@ class Table:
 def table_of(read: ReadRows) -> Table:
     """Of a file. Arrays and objects in its rows have no form in tensors."""
     nested = any(isinstance(value, (list, dict)) for row in read.rows[:1] for value in row)
-    return Table(read.columns, read.rows, scores=read.scores, labels=read.labels, tensors=not nested)
+    return Table(read.columns, read.rows, read.scores, read.labels, read.clusters, tensors=not nested)
 
 
 def table_in(question: Question) -> Table | None:

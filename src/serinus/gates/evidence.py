@@ -234,6 +234,9 @@ class QualityEvidence:
     """How much recall may be lost, as a share of the frauds."""
     source: str = ""
     """Where the set comes from."""
+    clusters: Sequence[int] | None = None
+    """Row by row, which of them depend on each other: those of one number are of one entity, or copies of one row.
+    None: the rows are independent."""
     ranked: bool = True
     """The alert threshold follows from the budget, so scores must rank the rows. False: the spec fixes a threshold."""
     error: str = ""

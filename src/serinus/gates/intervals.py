@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 Z = 1.959963984540054
 
 
-def wilson(hits: int, total: int) -> tuple[float, float]:
+def wilson(hits: float, total: float) -> tuple[float, float]:
     """Wilson's score interval for a proportion (Wilson 1927)."""
     if total == 0:
         return 0.0, 1.0
@@ -17,7 +20,7 @@ def wilson(hits: int, total: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def paired_difference(only_first: int, only_second: int, total: int) -> tuple[float, float]:
+def paired_difference(only_first: float, only_second: float, total: float) -> tuple[float, float]:
     """Interval for the difference of two proportions over the same cases, first less second.
 
     Bonett and Price's adjusted Wald interval (2012), which Fagerland, Lydersen and Laake (2014) recommend for small
@@ -43,7 +46,7 @@ def _log_choose(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
-def cases_needed(only_first: int, only_second: int, total: int, margin: float) -> float:
+def cases_needed(only_first: float, only_second: float, total: float, margin: float) -> float:
     """About how many cases until the interval clears `-margin`, to whichever side, at the rates seen so far."""
     first, second = (only_first + 1) / (total + 2), (only_second + 1) / (total + 2)
     difference = first - second
@@ -51,3 +54,47 @@ def cases_needed(only_first: int, only_second: int, total: int, margin: float) -
     if distance == 0.0:
         return math.inf
     return Z * Z * (first + second - difference**2) / (distance * distance)
+
+
+def design_effect(values: NDArray[np.float64], clusters: NDArray[np.int64] | None) -> float:
+    """How many times larger the variance of the mean of `values` is because those of one cluster depend on each other.
+
+    At least 1. The ratio of the variance between clusters (linearised, as of a ratio estimator) to that of independent
+    values (Kish, *Survey Sampling*, 1965). Where no value differs from the mean, clusters are taken as copies: the
+    effect is their mean size, weighted by size.
+    """
+    if clusters is None or len(values) == 0:
+        return 1.0
+    _, cluster, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    away = values - values.mean()
+    independent = float((away**2).sum())
+    if independent == 0.0:
+        return float((sizes**2).sum() / sizes.sum())
+    count = len(sizes)
+    between = float((np.bincount(cluster, away) ** 2).sum()) * (count / (count - 1) if count > 1 else 1.0)
+    return max(1.0, between / independent)
+
+
+def live_rate(alerts: int, rows: int) -> tuple[float, float]:
+    """Between which rates a threshold that lets `alerts` of `rows` rows alert may let new rows of the same kind alert;
+    two-sided, 95 %.
+
+    The share of a population above the k-th largest of n independent draws has a beta distribution with k and n - k + 1
+    (David and Nagaraja, *Order Statistics*, 2003); its distribution function is the upper tail of a binomial one.
+    """
+    counts = np.arange(1, alerts + 1)
+    log_choices = np.concatenate(([0.0], np.cumsum(np.log((rows - counts + 1) / counts))))[:alerts]
+
+    def fewer(rate: float) -> float:
+        """Probability that fewer than `alerts` of `rows` rows alert at `rate`."""
+        logs = log_choices + np.arange(alerts) * math.log(rate) + (rows - np.arange(alerts)) * math.log1p(-rate)
+        return float(np.exp(logs).sum())
+
+    def rate_at(probability: float) -> float:
+        low, high = 0.0, 1.0
+        for _ in range(60):
+            middle = (low + high) / 2
+            low, high = (middle, high) if fewer(middle) > probability else (low, middle)
+        return high
+
+    return rate_at(0.975) if alerts else 0.0, rate_at(0.025) if alerts else 1.0 - 0.025 ** (1.0 / rows)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from serinus.core.values import GateResult
 from serinus.gates.evidence import QualityEvidence, Scores
-from serinus.gates.intervals import by_chance, cases_needed, paired_difference, wilson
+from serinus.gates.intervals import by_chance, cases_needed, design_effect, live_rate, paired_difference, wilson
 from serinus.gates.results import failed, passed, undecided
 from serinus.gates.threshold import alert_threshold
 
@@ -18,15 +18,22 @@ CHANCE = 0.025
 """One-sided, as the upper end of a 95 % interval: what chance would catch with a larger probability shows nothing."""
 LABELS = 'This answers labels, not scores; log it with `pyfunc_predict_fn="predict_proba"`.'
 TIED = "Is the score rounded, or cut off at its upper end?"
-TOO_GOOD = 0.10
-"""So many points of recall more than the champion are seldom earned: labels may have leaked into the features."""
+TOO_GOOD = 0.5
+"""A retraining that removes this share of the champion's misses is seldom earned: labels may have leaked."""
+LEAST_RECALL = 4
+"""Times the margin. Below it, a release that catches hardly anything would be within the margin."""
+UNCERTAIN = 3.0
+"""Times that the highest live alert rate may be the lowest, before the result says so: fewer than about 15 alerts."""
+SATURATED = 0.95
+"""Of the highest recall that the budget allows: from there on, recall cannot show a difference."""
 
 
 def quality(evidence: QualityEvidence) -> GateResult:
-    """Each release alerts on its own top `budget` of the rows. Fails a release that answers labels where a ranking is
-    asked, or that catches no more than chance would at the same number of alerts. Else passes when the lower bound of
-    the difference in recall is above -margin, fails when the upper one is below it, and otherwise cannot decide and
-    says how many frauds it would take.
+    """Each release alerts on its own top `budget` of the rows. Cannot decide where the rows cannot show a difference: a
+    score of two values, a budget that no row or every row is within, a recall that the budget bounds. Fails a release
+    that catches no more than chance would at the same number of alerts. Else passes when the lower bound of the
+    difference in recall is above -margin, fails when the upper one is below it, and otherwise cannot decide and says
+    how many frauds it would take.
     """
     if evidence.error:
         return undecided("quality", f"Could not be judged: {evidence.error}", blocking=True)
@@ -44,15 +51,21 @@ def quality(evidence: QualityEvidence) -> GateResult:
     missing = sum(_missing(score) for score in evidence.candidate)
     if missing:
         return failed("quality", f"{missing} of {rows} labelled rows got no finite score.", rows=rows, missing=missing)
+    if (unranked := _cannot_rank(evidence, known)) is not None:
+        return unranked
+    if evidence.champion is not None and (missing := sum(_missing(score) for score in evidence.champion)):
+        text = f"The champion gave no finite score for {missing:,} of {rows:,} labelled rows to compare with."
+        return undecided("quality", text, blocking=True, rows=rows, champion_missing=missing)
     candidate = _caught(evidence.candidate, known, frauds, evidence.budget)
-    useless = _no_better_than_chance(evidence, known, candidate)
-    if useless is not None:
-        return useless
     if evidence.champion is None:
-        return _first(evidence, candidate)
-    if all(_missing(score) for score in evidence.champion):
-        return undecided("quality", "The champion gave no scores to compare with.", blocking=True, rows=rows)
-    return _compared(_Paired(evidence, candidate, _caught(evidence.champion, known, frauds, evidence.budget)))
+        return _no_better_than_chance(evidence, known, candidate) or _first(evidence, candidate)
+    champion = _caught(evidence.champion, known, frauds, evidence.budget)
+    bounds = _Bounds(evidence, int(known.sum()), champion)
+    blind = bounds.by_budget() or _no_better_than_chance(evidence, known, candidate) or bounds.by_champion()
+    if blind is not None:
+        return blind
+    clusters = None if evidence.clusters is None else np.asarray(evidence.clusters, dtype=np.int64)[frauds]
+    return _compared(_Paired(evidence, candidate, champion, clusters))
 
 
 def _missing(score: float | None) -> bool:
@@ -66,25 +79,109 @@ def _caught(scores: Scores, known: NDArray[np.bool_], frauds: NDArray[np.bool_],
     return values[frauds[known]] >= threshold
 
 
+def _cannot_rank(evidence: QualityEvidence, known: NDArray[np.bool_]) -> GateResult | None:
+    """None: each release's scores can rank the rows, and some rows, but not all, are within the budget."""
+    rows, budget = int(known.sum()), evidence.budget
+    if budget > 0 and math.floor(budget * rows + 1e-9) >= rows:
+        text = f"The budget of {budget:.2%} lets every one of {rows:,} labelled rows alert: recall says nothing."
+        return undecided("quality", text, blocking=True, rows=rows, budget=budget)
+    for name, scores in (("candidate", evidence.candidate), ("champion", evidence.champion or ())):
+        pairs = zip(scores, known, strict=False)
+        found = np.array([score for score, labelled in pairs if labelled and not _missing(score)], dtype=float)
+        distinct = len(np.unique(found))
+        if evidence.ranked and distinct in (1, 2):
+            said = "the same value" if distinct == 1 else "two values"
+            text = f"The score of the {name} has {said} on {rows:,} labelled rows, and cannot rank them. {LABELS}"
+            return undecided("quality", text, blocking=True, rows=rows, budget=budget, distinct=distinct)
+        if found.size and not (found >= alert_threshold([float(score) for score in found], budget)).any():
+            return _without_alerts(name, rows, budget, distinct)
+    return None
+
+
+def _without_alerts(name: str, rows: int, budget: float, distinct: int) -> GateResult:
+    least = math.ceil(1 / budget) if budget > 0 else None
+    if least is None or rows < least:
+        wanted = "" if least is None else f" It takes at least {least:,} labelled rows."
+        text = f"The budget of {budget:.2%} allows no alert among {rows} labelled rows.{wanted}"
+    else:
+        why = LABELS if distinct <= 2 else TIED
+        text = (
+            f"No row of the {name} can alert within the budget: more than {budget:.2%} of the {rows} labelled rows "
+            f"share the highest score. {why}"
+        )
+    return undecided("quality", text, blocking=True, rows=rows, budget=budget, distinct=distinct)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """Whether the champion's recall leaves room for a release to be worse, and to be seen as such."""
+
+    evidence: QualityEvidence
+    rows: int
+    champion: NDArray[np.bool_]
+
+    @property
+    def highest(self) -> float:
+        """Recall of a release whose alerts are all frauds."""
+        return min(1.0, math.floor(self.evidence.budget * self.rows + 1e-9) / len(self.champion))
+
+    @property
+    def least(self) -> float:
+        return LEAST_RECALL * self.evidence.margin
+
+    def by_budget(self) -> GateResult | None:
+        recall = float(self.champion.mean())
+        if self.highest < self.least:
+            why = f"a margin of {self.evidence.margin:.1%} then shows nothing"
+        elif self.highest < 1.0 and recall >= SATURATED * self.highest:
+            why = f"the champion catches {recall:.1%}, so what else a release misses cannot be seen"
+        else:
+            return None
+        text = (
+            f"{len(self.champion) / self.rows:.2%} of the labelled rows are frauds and {self.evidence.budget:.2%} may "
+            f"alert: no release can catch more than {self.highest:.1%} of the frauds, and {why}. It takes an "
+            f"evaluation set with the share of frauds that is found in production, or a larger budget."
+        )
+        return self._undecided(text)
+
+    def by_champion(self) -> GateResult | None:
+        recall, margin = float(self.champion.mean()), self.evidence.margin
+        if recall >= self.least:
+            return None
+        text = (
+            f"The champion catches {recall:.1%} of {len(self.champion):,} frauds. At a margin of {margin:.1%}, a "
+            f"release that catches hardly anything would pass. It takes a champion that catches "
+            f"{self.least:.1%}, or a smaller margin."
+        )
+        return self._undecided(text)
+
+    def _undecided(self, text: str) -> GateResult:
+        return undecided(
+            "quality",
+            text,
+            blocking=True,
+            frauds=len(self.champion),
+            rows=self.rows,
+            champion_recall=float(self.champion.mean()),
+            highest_recall=self.highest,
+            budget=self.evidence.budget,
+            margin=self.evidence.margin,
+            source=self.evidence.source,
+        )
+
+
 def _no_better_than_chance(
     evidence: QualityEvidence, known: NDArray[np.bool_], caught: NDArray[np.bool_]
 ) -> GateResult | None:
     """None: the candidate's alerts hold more frauds than rows drawn at random would."""
     scores = np.array(evidence.candidate, dtype=float)[known]
-    distinct = len(np.unique(scores))
     rows, frauds, hits, budget = len(scores), len(caught), int(caught.sum()), evidence.budget
-    alerts = int((scores >= alert_threshold([float(score) for score in scores], budget)).sum())
-    details = {
-        "frauds": frauds, "rows": rows, "alerts": alerts, "caught": hits, "budget": budget, "distinct": distinct,
-        "source": evidence.source,
-    }  # fmt: skip
-    if evidence.ranked and distinct <= 2:
-        said = "The score has the same value" if distinct == 1 else "The score has two values"
-        return failed("quality", f"{said} on {rows} labelled rows, and cannot rank them. {LABELS}", **details)
-    if not alerts:
-        return _without_alerts(rows, budget, distinct, details)
+    alerts = _alerts(scores, budget)
     probability = by_chance(rows, frauds, alerts, hits)
-    details["by_chance"] = probability
+    details = {
+        "frauds": frauds, "rows": rows, "alerts": alerts, "caught": hits, "budget": budget, "source": evidence.source,
+        "by_chance": probability,
+    }  # fmt: skip
     text = (
         f"{alerts} alerts ({alerts / rows:.2%} of {rows} rows) caught {hits} of {frauds} frauds, "
         f"{alerts * frauds / rows:.1f} would be caught by chance"
@@ -97,34 +194,46 @@ def _no_better_than_chance(
     return None
 
 
-def _without_alerts(rows: int, budget: float, distinct: int, details: dict[str, object]) -> GateResult:
-    least = math.ceil(1 / budget) if budget > 0 else None
-    if least is None or rows < least:
-        wanted = "" if least is None else f" It takes at least {least:,} labelled rows."
-        text = f"The budget of {budget:.2%} allows no alert among {rows} labelled rows.{wanted}"
-        return undecided("quality", text, blocking=True, **details)
-    why = LABELS if distinct <= 2 else TIED
-    text = (
-        f"No row can alert within the budget: more than {budget:.2%} of the {rows} labelled rows share the highest "
-        f"score. {why}"
-    )
-    return failed("quality", text, **details)
+def _alerts(scores: NDArray[np.float64], budget: float) -> int:
+    return int((scores >= alert_threshold([float(score) for score in scores], budget)).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class _LiveRate:
+    """Of alerts, at the threshold that the evaluation rows give."""
+
+    low: float
+    high: float
+
+    @staticmethod
+    def of(evidence: QualityEvidence) -> _LiveRate:
+        scores = np.array(evidence.candidate, dtype=float)
+        return _LiveRate(*live_rate(_alerts(scores, evidence.budget), len(scores)))
+
+    @property
+    def text(self) -> str:
+        """Empty where the rows are many enough to tell."""
+        if self.high < UNCERTAIN * self.low:
+            return ""
+        return f" The rows are few for a threshold: between {self.low:.2%} and {self.high:.2%} of live rows may alert."
 
 
 def _first(evidence: QualityEvidence, caught: NDArray[np.bool_]) -> GateResult:
     hits, frauds = int(caught.sum()), len(caught)
     low, high = wilson(hits, frauds)
+    live = _LiveRate.of(evidence)
     text = (
         f"Recall {hits / frauds:.1%} (95 %: {low:.1%} to {high:.1%}) on {frauds} frauds at {evidence.budget:.2%} alerts"
     )
     return passed(
         "quality",
-        f"{text}; nothing is live to compare with.",
+        f"{text}; nothing is live to compare with.{live.text}",
         frauds=frauds,
         rows=len(evidence.candidate),
         recall=hits / frauds,
         recall_low=low,
         recall_high=high,
+        live_rate=[live.low, live.high],
         budget=evidence.budget,
         source=evidence.source,
     )
@@ -135,6 +244,13 @@ class _Paired:
     evidence: QualityEvidence
     candidate: NDArray[np.bool_]
     champion: NDArray[np.bool_]
+    clusters: NDArray[np.int64] | None = None
+    """Of each fraud."""
+
+    @property
+    def effect(self) -> float:
+        """By how much frauds that depend on each other widen the variance of the difference."""
+        return design_effect(self.candidate.astype(float) - self.champion.astype(float), self.clusters)
 
     @property
     def frauds(self) -> int:
@@ -154,11 +270,20 @@ class _Paired:
     def difference(self) -> float:
         return (self.gained - self.lost) / self.frauds
 
+    @property
+    def misses_removed(self) -> float:
+        """Share of the champion's misses that the candidate catches, less what it misses anew."""
+        missed = int((~self.champion).sum())
+        return (self.gained - self.lost) / missed if missed else 0.0
+
 
 def _compared(pair: _Paired) -> GateResult:
     evidence, margin = pair.evidence, pair.evidence.margin
-    low, high = paired_difference(pair.gained, pair.lost, pair.frauds)
+    effect = pair.effect
+    gained, lost, frauds = pair.gained / effect, pair.lost / effect, pair.frauds / effect
+    low, high = paired_difference(gained, lost, frauds)
     recall, recall_was = float(pair.candidate.mean()), float(pair.champion.mean())
+    live = _LiveRate.of(evidence)
     details = {
         "frauds": pair.frauds,
         "rows": len(evidence.candidate),
@@ -169,6 +294,9 @@ def _compared(pair: _Paired) -> GateResult:
         "difference_high": high,
         "only_candidate": pair.gained,
         "only_champion": pair.lost,
+        "misses_removed": pair.misses_removed,
+        "design_effect": effect,
+        "live_rate": [live.low, live.high],
         "margin": margin,
         "budget": evidence.budget,
         "source": evidence.source,
@@ -177,14 +305,19 @@ def _compared(pair: _Paired) -> GateResult:
         f"Recall {recall:.1%} against the champion's {recall_was:.1%} on {pair.frauds} frauds at {evidence.budget:.2%} "
         f"alerts: {_points(pair.difference)} points (95 %: {_points(low)} to {_points(high)})"
     )
+    if effect > 1.0:
+        seen += f", with frauds that depend on each other counted as {frauds:,.0f}"
     if high < -margin:
         return failed("quality", f"{seen}, worse than the {margin:.1%} that may be lost.", **details)
-    if pair.difference >= TOO_GOOD:
-        text = f"{seen}. So much better is suspect: have labels leaked into the features?"
+    if pair.misses_removed >= TOO_GOOD and low > 0.0:
+        text = (
+            f"{seen}. It removes {pair.misses_removed:.0%} of the champion's misses, which is suspect: have labels "
+            f"leaked into the features?"
+        )
         return undecided("quality", text, blocking=True, suspect="leakage", **details)
     if low > -margin:
-        return passed("quality", f"{seen}; {margin:.1%} may be lost.", **details)
-    needed = cases_needed(pair.gained, pair.lost, pair.frauds, margin)
+        return passed("quality", f"{seen}; {margin:.1%} may be lost.{live.text}", **details)
+    needed = effect * cases_needed(gained, lost, frauds, margin)
     details["frauds_needed"] = math.ceil(needed) if math.isfinite(needed) else None
     about = f"about {math.ceil(needed):,} frauds" if math.isfinite(needed) else "more frauds than can be told"
     return undecided(

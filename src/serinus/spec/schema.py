@@ -102,6 +102,12 @@ class Gates(Section):
         "the model, a path, or a URI. At most 200,000 rows, 5,000,000 cells and 512 MiB are read. null: none.",
     )
     label: str = Field(default="label", min_length=1, description="Its column that holds 1 for fraud and 0 for none.")
+    entity: str = Field(
+        default="entity",
+        min_length=1,
+        description="Its column that names whom a row is about, such as a card, where it has one. Rows of one entity, "
+        "and copies of one row, depend on each other: the interval of the recall is wider for them.",
+    )
     golden: str | None = Field(
         default="golden.json",
         min_length=1,

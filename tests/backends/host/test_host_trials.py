@@ -151,7 +151,7 @@ def reader(home):
 def test_a_file_of_rows_is_read_in_a_confined_process(home, reader, tmp_path):
     frame = pl.DataFrame({"a": [1.5, float("nan")], "at": [date(2026, 1, 2), None], "label": [1, 0]})
     frame.write_parquet(tmp_path / "evaluation.parquet")
-    found = reader.evaluation(tmp_path / "evaluation.parquet", "label", ["a", "at"])
+    found = reader.evaluation(tmp_path / "evaluation.parquet", "label", "entity", ["a", "at"])
     assert (found.columns, found.labels) == (("a", "at"), [1.0, 0.0])
     assert found.rows[0] == [1.5, "2026-01-02"]
     assert math.isnan(found.rows[1][0])
@@ -169,7 +169,7 @@ def test_a_small_file_that_holds_too_many_rows_is_refused_within_little_memory(r
     assert file.stat().st_size < 1 << 20
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(InvalidInput, match=r"holds 20,000,000 rows of 1 columns; at most 200,000 such rows are read"):
-        reader.evaluation(file, "label", ["amount"])
+        reader.evaluation(file, "label", "entity", ["amount"])
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10
 
 
@@ -179,7 +179,7 @@ def test_a_file_whose_contents_do_not_fit_ends_as_words_and_not_as_this_process(
     small = FileLimits(memory_bytes=200 << 20)
     monkeypatch.setattr("serinus.backends.host.trials.FileLimits", lambda: small)
     with pytest.raises(InvalidInput, match=r"evaluation\.parquet was not read"):
-        reader.evaluation(tmp_path / "evaluation.parquet", "label", ["text"])
+        reader.evaluation(tmp_path / "evaluation.parquet", "label", "entity", ["text"])
 
 
 def test_the_reader_of_a_file_sees_nothing_else_of_the_home(home, reader):

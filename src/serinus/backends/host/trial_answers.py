@@ -73,6 +73,7 @@ class _Table(BaseModel):
     rows: list[list[Any]]
     scores: list[float | None] | None
     labels: list[float | None] | None
+    clusters: list[NonNegativeInt] | None = None
 
 
 def rehearsal_of(answer: Mapping[str, Any]) -> Rehearsal:
@@ -96,7 +97,9 @@ def read_rows(file: Path, most_bytes: int) -> ReadRows:
     table = _Table.model_validate_json(written.content(file, most_bytes))
     if any(len(row) != len(table.columns) for row in table.rows):
         raise ValueError("rows of other lengths")
-    return ReadRows(tuple(table.columns), table.rows, _finite(table.scores), _finite(table.labels))
+    if any(column is not None and len(column) != len(table.rows) for column in (table.labels, table.clusters)):
+        raise ValueError("columns of other lengths")
+    return ReadRows(tuple(table.columns), table.rows, _finite(table.scores), _finite(table.labels), table.clusters)
 
 
 def scores_of(said: Any, rows: int) -> list[float | None] | None:

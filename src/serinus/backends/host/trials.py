@@ -144,10 +144,11 @@ class Trials:
             raise Unbuildable("The model's process answered something that the runtime does not say.") from error
 
     def golden(self, file: Path) -> ReadRows:
-        return self._rows(file, kind="golden", label=None, inputs=None)
+        return self._rows(file, kind="golden", label=None, entity=None, inputs=None)
 
-    def evaluation(self, file: Path, label: str, inputs: Sequence[str] | None) -> ReadRows:
-        return self._rows(file, kind="evaluation", label=label, inputs=None if inputs is None else list(inputs))
+    def evaluation(self, file: Path, label: str, entity: str, inputs: Sequence[str] | None) -> ReadRows:
+        columns = None if inputs is None else list(inputs)
+        return self._rows(file, kind="evaluation", label=label, entity=entity, inputs=columns)
 
     def _rows(self, file: Path, **wanted: Any) -> ReadRows:
         """In the control plane's interpreter, which has the libraries for that, but confined as a model is."""
