@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from serinus.core.rollout import Policy, Step
@@ -49,7 +50,7 @@ def test_before_the_minimums_the_judge_continues_and_says_what_is_to_come(counts
     assert seen.verdict is Verdict.CONTINUE
     assert "1,500 more requests answered by the canary (of at least 2,000)" in seen.needs
     assert "40 more seconds (of at least 60)" in seen.needs
-    assert "about 4,200 more canary requests to clear errors, fallbacks, missing" in seen.needs
+    assert "about 4,200 more canary requests (2.8 minutes at 25/s) to clear errors, fallbacks, missing" in seen.needs
 
 
 def test_after_the_minimums_what_is_not_shown_holds(counts) -> None:
@@ -115,12 +116,35 @@ def test_refused_requests_clear_nothing(counts) -> None:
 
 
 def test_a_metric_that_happens_on_neither_arm_is_cleared_by_exposure(counts) -> None:
-    quiet = look(counts("v1", 190_000), counts("v2", 10_000))
+    quiet = look(counts("v1", 190_000, alerts=950), counts("v2", 10_000, alerts=50))
     assert quiet.verdict is Verdict.PROMOTE
 
 
+def test_two_silent_releases_show_nothing(counts) -> None:
+    silent = look(counts("v1", 19_000_000), counts("v2", 1_000_000))
+    assert silent.verdict is Verdict.HOLD
+    assert "fewer-alerts (neither release has alerted once)" in silent.reason
+
+
+@pytest.mark.parametrize("alerting", [(100_000, 5_000), (190_000, 10_000), (1_000, 9_000)])
+def test_a_threshold_that_most_rows_reach_shows_nothing(counts, alerting) -> None:
+    champion, canary = alerting
+    seen = look(counts("v1", 190_000, alerts=champion), counts("v2", 10_000, alerts=canary))
+    assert seen.verdict is not Verdict.PROMOTE
+    assert of(seen, "alerts")["state"] != "cleared"
+
+
+@pytest.mark.parametrize("rate", [0.0001, 0.001])
+def test_a_canary_that_is_silent_where_alerts_are_rare_is_not_promoted(counts, rate: float) -> None:
+    champion = 19_000_000
+    seen = look(counts("v1", champion, alerts=int(champion * rate)), counts("v2", 1_000_000))
+    assert seen.verdict is Verdict.ABORT
+    few = look(counts("v1", 190_000, alerts=int(190_000 * rate)), counts("v2", 10_000))
+    assert few.verdict is not Verdict.PROMOTE
+
+
 def test_a_release_that_has_fallen_silent_is_not_promoted_and_then_aborted(counts) -> None:
-    silent = look(counts("v1", 38_000, slow=380, alerts=190), counts("v2", 6_000, entities=2_000, slow=20))
+    silent = look(counts("v1", 38_000, slow=380, alerts=60), counts("v2", 6_000, entities=2_000, slow=20))
     assert silent.verdict is Verdict.HOLD
     assert "fewer-alerts" in silent.reason
     silent = look(counts("v1", 38_000, slow=380, alerts=400), counts("v2", 2_000, slow=20))
@@ -138,23 +162,81 @@ def test_without_a_threshold_alerts_are_not_judged_and_the_verdict_says_so(count
 
 def test_at_full_traffic_what_needs_a_comparison_is_not_judged(counts) -> None:
     steps = (Step(10_000, 100, 1.0, 600.0),)
-    seen = look(None, counts("v2", 10_000, slow=100, alerts=50), steps=steps)
+    seen = look(None, counts("v2", 40_000, slow=400, alerts=200), steps=steps)
     assert seen.verdict is Verdict.PROMOTE
     assert (of(seen, "errors")["state"], of(seen, "alerts")["state"]) == ("cleared", "not judged")
 
 
-def test_an_arm_that_answers_nothing_is_aborted_within_fifty_requests(counts) -> None:
-    assert look(counts("v1", 500), counts("v2", 26, errors=26), elapsed=1.0).verdict is Verdict.ABORT
+@pytest.mark.parametrize("parts", [(15,), (8, 7), (5, 5, 5), (1,) * 15])
+@pytest.mark.parametrize("begin", [0.0, 4.0, 7.5])
+def test_one_stall_of_a_worker_aborts_nothing_however_often_one_looks(counts, parts, begin: float) -> None:
+    memory, errors, champion, canary = {}, 0, 19_000, 1_000
+    for number, part in enumerate((0, *parts, 0, 0)):
+        errors, champion, canary = errors + part, champion + 190, canary + 10
+        elapsed = 20.0 + begin + number / 4
+        seen = look(counts("v1", champion), counts("v2", canary, errors=errors), elapsed=elapsed, memory=memory)
+        memory = seen.memory
+        assert seen.verdict is not Verdict.ABORT
+    assert of(seen, "errors")["e_bad"] > 1000 > of(seen, "errors")["e_bad_without_burst"]
+    again = look(
+        counts("v1", champion + 7_600), counts("v2", canary + 400, errors=errors + 15), elapsed=60.0, memory=memory
+    )
+    assert again.verdict is Verdict.ABORT, "a second stall counts"
 
 
-def test_one_stall_of_a_worker_aborts_nothing_but_a_second_one_counts(counts) -> None:
-    stalled = look(counts("v1", 19_000), counts("v2", 1_000, errors=15), elapsed=3.0)
-    assert stalled.verdict is Verdict.CONTINUE
-    assert of(stalled, "errors")["e_bad"] > 1000 > of(stalled, "errors")["e_bad_without_burst"]
-    later = look(counts("v1", 38_000), counts("v2", 2_000, errors=15), elapsed=6.0, memory=stalled.memory)
-    assert later.verdict is Verdict.CONTINUE
-    again = look(counts("v1", 39_000), counts("v2", 2_050, errors=25), elapsed=7.0, memory=later.memory)
-    assert again.verdict is Verdict.ABORT
+def _failing(counts, rate: float, seconds: float, champion_answers: float = 1.0):
+    """The last look at a canary that fails every request of one caller for so long, looked at twice a second."""
+    memory, looks = {}, int(seconds * 2)
+    for number in range(1, looks + 1):
+        asked = int(rate * number / 2)
+        arms = counts("v1", 19 * asked, entities=19), counts("v2", asked, entities=1, errors=asked)
+        canary = replace(
+            arms[1], first_in_step={"entities": 1, "errors": 1}, first_in_rollout={"entities": 1, "errors": 1}
+        )
+        answered = int(champion_answers * arms[0].requests)
+        of_champion = replace(arms[0], answered=answered, errors=arms[0].requests - answered)
+        seen = assess(POLICY, STEPS, 0, (), StepEvidence(500, of_champion, canary), memory, number / 2)
+        memory = seen.memory
+    return seen
+
+
+@pytest.mark.parametrize("rate", [2.0, 10.0, 50.0])
+def test_a_canary_that_fails_every_request_of_few_callers_loses_its_traffic_within_a_minute(counts, rate) -> None:
+    seen = _failing(counts, rate, 30.0)
+    assert (seen.verdict, seen.suspend) == (Verdict.HOLD, True)
+    assert "has answered less than half of its requests" in seen.reason
+    assert "a person" in seen.needs
+    later = look(counts("v1", 190_000), counts("v2", 10_000, errors=9_000), memory=seen.memory)
+    assert (later.verdict, later.suspend) == (Verdict.HOLD, True), "it stays away"
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.0, 5.0, 9.0])
+def test_a_stall_takes_no_traffic_away(counts, seconds) -> None:
+    assert not _failing(counts, 50.0, seconds).suspend
+
+
+def test_what_fails_both_arms_takes_no_traffic_away(counts) -> None:
+    assert not _failing(counts, 50.0, 60.0, champion_answers=0.9).suspend
+
+
+@pytest.mark.parametrize("late", ["canary", "champion"])
+def test_counts_of_one_arm_that_come_late_or_in_clumps_decide_nothing(counts, late: str) -> None:
+    """200 requests a second at 25 %, the canary at 1.2 times the slow answers: one arm's counts come every 30 s."""
+    steps, memory = (Step(2500, 10**9, 600.0, 86_400.0),), {}
+    rng = np.random.default_rng(1)
+    now, seen = {"v1": np.zeros(2, int), "v2": np.zeros(2, int)}, {}
+    for second in range(1, 1_200):
+        for name, rate, slow in (("v1", 150, 0.01), ("v2", 50, 0.012)):
+            now[name] += (rate, rng.binomial(rate, slow))
+        if second % 30 == 0 or not seen:
+            seen = {name: one.copy() for name, one in now.items()}
+        name = {"canary": "v1", "champion": "v2"}[late]
+        seen[name] = now[name].copy()
+        arms = [counts(arm, int(seen[arm][0]), slow=int(seen[arm][1])) for arm in ("v1", "v2")]
+        found = assess(Policy(alerts=None), steps, 0, (), StepEvidence(2500, *arms), memory, float(second))
+        memory = found.memory
+        assert found.verdict is not Verdict.ABORT
+    assert of(found, "slow")["state"] == "cleared", "what came late was judged in the end"
 
 
 def test_a_stall_of_an_earlier_step_does_not_abort_a_later_one(counts) -> None:
@@ -168,9 +250,9 @@ def test_a_stall_of_an_earlier_step_does_not_abort_a_later_one(counts) -> None:
 def test_evidence_against_a_release_is_carried_along_the_steps(counts) -> None:
     history = [StepEvidence(500, counts("v1", 50_000, errors=5), counts("v2", 2_500, errors=4))]
     now = counts("v1", 2_500, errors=1), counts("v2", 2_500, errors=8)
-    fresh, carried = look(*now, index=1), look(*now, index=1, history=history)
+    first = look(history[0].champion, history[0].canary)
+    fresh, carried = look(*now, index=1), look(*now, index=1, history=history, memory=first.memory)
     assert of(carried, "errors")["e_bad"] > 10 * of(fresh, "errors")["e_bad"]
-    assert of(carried, "errors")["e_good"] == of(fresh, "errors")["e_good"]
 
 
 def test_a_verdict_is_reproduced_from_what_was_stored(counts) -> None:

@@ -123,6 +123,8 @@ class Status:
     cause: Cause = Cause.NONE
     hold: str = ""
     """What a canary is waiting for; empty when nothing is missing."""
+    suspended: bool = False
+    """The canary's traffic was taken away; the rollout waits for a person, or until its patience is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,8 @@ class Assessment:
     """What the judge must be given again at the next look (restarting e-CUSUM, counts seen). JSON values."""
     needs: str = ""
     """What is still missing, in words, with the number of requests."""
+    suspend: bool = False
+    """The canary's traffic is to be taken away at once, while the rollout holds."""
 
 
 @dataclass(frozen=True, slots=True)

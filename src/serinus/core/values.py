@@ -405,6 +405,10 @@ class ArmCounts:
     first_in_step: Mapping[str, int] = field(default_factory=dict)
     """errors, slow, fallbacks, alerts, missing, entities -> count."""
     first_in_rollout: Mapping[str, int] = field(default_factory=dict)
+    at_risk_in_step: Mapping[str, int] = field(default_factory=dict)
+    """errors, slow, fallbacks, alerts, missing -> requests of entities that had not had such an event before, the one
+    with the event included. Empty: not counted."""
+    at_risk_in_rollout: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

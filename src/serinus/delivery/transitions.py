@@ -264,8 +264,16 @@ def judged_bad(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | Non
     return _abort(_with_assessment(rollout, seen.assessment), Cause.JUDGE, seen.assessment.reason, now)
 
 
+def traffic_taken_away(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
+    """The canary answers hardly any request: the champion has all traffic at once, and a person decides the rest."""
+    if seen.assessment is None or not seen.assessment.suspend or rollout.status.suspended:
+        return None
+    known = _with_assessment(rollout, seen.assessment)
+    return replace(known, status=replace(known.status, suspended=True, hold=seen.assessment.reason))
+
+
 def step_passed(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
-    if seen.assessment is None or seen.assessment.verdict is not Verdict.PROMOTE:
+    if seen.assessment is None or seen.assessment.verdict is not Verdict.PROMOTE or rollout.status.suspended:
         return None
     assert rollout.plan is not None
     known = _close_step(_with_assessment(rollout, seen.assessment), now)
@@ -280,6 +288,8 @@ def out_of_patience(rollout: Rollout, seen: Observed, now: datetime) -> Rollout 
     limit = timedelta(seconds=rollout.plan.steps[rollout.status.step].maximum_seconds)
     waited = now - rollout.status.since
     needs = seen.assessment.needs or seen.assessment.reason if seen.assessment else "no figures from the prediction log"
+    if rollout.status.suspended:
+        needs = rollout.status.hold
     if rollout.status.extended and waited >= 2 * limit:
         return _abort(
             _with_assessment(rollout, seen.assessment), Cause.PATIENCE, f"no verdict in {waited}: {needs}", now
@@ -292,6 +302,8 @@ def out_of_patience(rollout: Rollout, seen: Observed, now: datetime) -> Rollout 
 
 def still_watching(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
     """Nothing changes but what is known: the newest figures are kept, and what is missing is said."""
+    if rollout.status.suspended:
+        return None
     if seen.assessment is None:
         hold = "the prediction log gives no figures"
     else:
@@ -327,6 +339,7 @@ TRANSITIONS = (
     Transition("examined", frozenset({Phase.GATES}), examined),
     Transition("approved", frozenset({Phase.APPROVAL}), approved),
     Transition("judged-bad", CANARY, judged_bad),
+    Transition("traffic-taken-away", CANARY, traffic_taken_away),
     Transition("step-passed", CANARY, step_passed),
     Transition("out-of-patience", CANARY, out_of_patience),
     Transition("still-watching", CANARY, still_watching),

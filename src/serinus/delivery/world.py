@@ -19,8 +19,8 @@ def steady_token(release_id: str) -> str:
 
 
 def canary_weight(rollout: Rollout | None) -> int:
-    """Of the candidate, out of `WHOLE`: 0 in every phase but the canary."""
-    if rollout is None or rollout.status.phase is not Phase.CANARY or rollout.plan is None:
+    """Of the candidate, out of `WHOLE`: 0 in every phase but the canary, and where its traffic was taken away."""
+    if rollout is None or rollout.status.phase is not Phase.CANARY or rollout.plan is None or rollout.status.suspended:
         return 0
     return rollout.plan.steps[rollout.status.step].weight
 

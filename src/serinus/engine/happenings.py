@@ -28,6 +28,8 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
     if name == "created":
         verb = "rollback to" if after.kind is Kind.ROLLBACK else "deployment of"
         return "created", f"{verb} {asked} asked for by {after.actor.shown}" + (f": {after.why}" if after.why else "")
+    if name == "traffic-taken-away":
+        return "suspended", f"{asked} has no traffic any more, and the rollout holds: {status.hold}"
     if status.phase is Phase.CANARY and name != "out-of-patience":
         weight = after.plan.steps[status.step].weight if after.plan else 0
         passed = {
@@ -52,9 +54,10 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
 
 def audit_of(name: str, after: Rollout) -> tuple[Actor, str, str, str, Mapping[str, Any]] | None:
     """(who, what, subject, why, details) of what Serinus itself decided; None where a person's act is told already."""
-    if after.status.phase not in (Phase.PROMOTING, Phase.ABORTING) and name != "approved":
+    named = {"approved": "begin-canary", "traffic-taken-away": "suspend-canary"}
+    if after.status.phase not in (Phase.PROMOTING, Phase.ABORTING) and name not in named:
         return None
-    what = {Phase.PROMOTING: "promote", Phase.ABORTING: "abort"}.get(after.status.phase, "begin-canary")
+    what = {Phase.PROMOTING: "promote", Phase.ABORTING: "abort"}.get(after.status.phase) or named[name]
     details: dict[str, Any] = {
         "rollout": after.id,
         "release": after.candidate.id if after.candidate else None,

@@ -234,6 +234,7 @@ def summary(rollout: Rollout) -> Mapping[str, Any]:
         "reason": status.reason,
         "cause": status.cause.value,
         "hold": status.hold,
+        "suspended": status.suspended,
         "needs": assessment.needs if assessment else "",
         "metrics": [dict(m) for m in assessment.metrics] if assessment else [],
         "gates": [{"gate": g.gate, "outcome": g.outcome.value, "summary": g.summary} for g in rollout.gates],

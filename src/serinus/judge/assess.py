@@ -8,39 +8,56 @@ from dataclasses import dataclass
 from typing import Any
 
 from serinus.core.rollout import Assessment, Policy, Step
-from serinus.core.values import ArmCounts, Verdict
+from serinus.core.values import Verdict
+from serinus.judge.breaker import Breaker
 from serinus.judge.evidence import StepEvidence, first_in_step, problem_with, refused
-from serinus.judge.metrics import METRICS, Case, Evidence, Metric, MetricMemory, arms, tolerance_of, weigh
+from serinus.judge.metrics import METRICS, Case, Evidence, Look, Metric, MetricMemory, arms, tolerance_of, weigh
 from serinus.judge.mixture import log_mismatch, worse
-from serinus.judge.wording import about, as_json, not_judged, verdict_against
+from serinus.judge.wording import about, as_json, duration, not_judged, verdict_against
 
 MISMATCH = 0.001
 """Error probability of the check that the split in force is the split that was asked for."""
 REFUSED_RATIO, REFUSED_SHARE = 3.0, 0.01
 """A canary that turns away so many times the champion's share of requests, and at least this share, is looked at."""
-SHORT_LOOK = 5.0
-"""Seconds. What happens between two looks this near may have one cause."""
+WARM_UP = 60.0
+"""Seconds, and at most half of the step's least time: caches fill, libraries are loaded, workers are added."""
+PROPORTION = 2.0
+"""Times by which the requests of the arms since the last look may miss the split, and still be taken as of one time."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
     step: int
     elapsed: float
+    """Of the last look that was taken."""
+    taken: StepEvidence | None
+    """Its counts; None: none was taken in this step."""
     metrics: Mapping[str, MetricMemory]
+    breaker: Breaker
 
     def of(self, name: str) -> MetricMemory:
         return self.metrics.get(name, MetricMemory())
 
     def as_json(self) -> dict[str, Any]:
-        metrics = {name: memory.as_json() for name, memory in self.metrics.items()}
-        return {"step": self.step, "elapsed": self.elapsed, "metrics": metrics}
+        return {
+            "step": self.step,
+            "elapsed": self.elapsed,
+            "taken": None if self.taken is None else self.taken.as_json(),
+            "metrics": {name: memory.as_json() for name, memory in self.metrics.items()},
+            "breaker": self.breaker.as_json(),
+        }
 
     @staticmethod
     def from_json(value: Mapping[str, Any], step: int) -> _Memory:
-        metrics = {name: MetricMemory.from_json(one) for name, one in value.get("metrics", {}).items()}
-        if value.get("step") == step:
-            return _Memory(step, value["elapsed"], metrics)
-        return _Memory(step, 0.0, {name: memory.for_next_step() for name, memory in metrics.items()})
+        if "breaker" not in value:  # the first look, or one that an earlier version kept
+            return _Memory(step, 0.0, None, {}, Breaker())
+        metrics = {name: MetricMemory.from_json(one) for name, one in value["metrics"].items()}
+        breaker = Breaker.from_json(value["breaker"])
+        if value["step"] == step:
+            taken = None if value["taken"] is None else StepEvidence.from_json(value["taken"])
+            return _Memory(step, value["elapsed"], taken, metrics, breaker)
+        later = {name: memory.for_next_step() for name, memory in metrics.items()}
+        return _Memory(step, 0.0, None, later, breaker.for_next_step())
 
 
 def assess(
@@ -71,12 +88,46 @@ def assess(
     problem = _problem(now, before)
     if problem is not None:
         wait = f"about {steps[index].minimum_requests:,} canary requests, once they are counted"
-        return Assessment(Verdict.HOLD, problem, memory={**before.as_json(), "look": look}, needs=wait)
-    weighed = _weigh(policy, len(steps), history, now, before, short_look=elapsed - before.elapsed <= SHORT_LOOK)
-    after = _Memory(index, elapsed, {**before.metrics, **{e.name: e.memory for e in weighed}})
+        memory = {**before.as_json(), "look": look}
+        return Assessment(Verdict.HOLD, problem, memory=memory, needs=wait, suspend=bool(before.breaker.tripped))
+    new = None
+    if _of_one_time(now, before.taken):
+        warm_up = min(WARM_UP, steps[index].minimum_seconds / 2)
+        new = Look(now, before.taken, elapsed, elapsed - before.elapsed, warm_up)
+    weighed = _weigh(policy, len(steps), history, now, before, new)
+    after = _Memory(
+        index,
+        before.elapsed if new is None else elapsed,
+        before.taken if new is None else now,
+        {**before.metrics, **{e.name: e.memory for e in weighed}},
+        before.breaker.after(now, elapsed),
+    )
     metrics = _metrics(policy, weighed)
-    verdict, reason, needs = _decide(steps[index], now, elapsed, weighed, metrics)
-    return Assessment(verdict, reason, metrics, {**after.as_json(), "look": look}, needs)
+    verdict, reason, needs = _decide(steps[index], now, elapsed, weighed, metrics, after.breaker)
+    return Assessment(
+        verdict, reason, metrics, {**after.as_json(), "look": look}, needs, suspend=bool(after.breaker.tripped)
+    )
+
+
+def _of_one_time(now: StepEvidence, taken: StepEvidence | None) -> bool:
+    """Whether what both arms have counted since the last look can be compared: counts come late, and in clumps, and
+    what one arm did in a minute says nothing beside what the other did in a second.
+
+    By the requests alone, so that waiting favours neither arm: they are as many as the split, or the traffic of the
+    step so far, makes one expect.
+    """
+    if now.canary is None or now.champion is None or not 0.0 < now.q < 1.0:
+        return True
+    canary, champion = now.canary.requests, now.champion.requests
+    whole = canary / champion if champion else math.inf
+    if taken is not None and taken.canary is not None and taken.champion is not None:
+        canary, champion = canary - taken.canary.requests, champion - taken.champion.requests
+    if canary == champion == 0:
+        return True
+    if canary == 0 or champion == 0:
+        return False
+    odds = now.q / (1.0 - now.q)
+    return any(abs(math.log(canary / champion / one)) <= math.log(PROPORTION) for one in (odds, whole))
 
 
 def reproduce(policy: Policy, steps: Sequence[Step], stored: Assessment) -> Assessment:
@@ -93,15 +144,14 @@ def _weigh(
     history: Sequence[StepEvidence],
     now: StepEvidence,
     before: _Memory,
-    *,
-    short_look: bool,
+    new: Look | None,
 ) -> list[Evidence]:
     weighed = []
     for metric in METRICS:
         tolerance = tolerance_of(metric, policy)
         if tolerance is not None:
             case = Case(metric, tolerance, policy, stages, history, now)
-            weighed.append(weigh(case, before.of(metric.name), short_look=short_look))
+            weighed.append(weigh(case, before.of(metric.name), new))
     return weighed
 
 
@@ -117,8 +167,11 @@ def _decide(
     elapsed: float,
     weighed: Sequence[Evidence],
     metrics: Sequence[Mapping[str, Any]],
+    breaker: Breaker,
 ) -> tuple[Verdict, str, str]:
     """Verdict, reason, needs. Bad news comes first, then what makes every comparison void."""
+    if breaker.tripped:
+        return Verdict.HOLD, f"its traffic was taken away: {breaker.tripped}", "a person to look at why it fails"
     mismatch = _mismatch(now)
     if mismatch is not None:
         return Verdict.HOLD, mismatch, "a split that is in force as it was asked for"
@@ -131,22 +184,27 @@ def _decide(
     if (turned_away := _turns_away(now, weighed)) is not None:
         return Verdict.HOLD, turned_away, "a person to look at why the canary refuses them"
     missing = _minimums(step, now, elapsed)
-    needs = "; ".join([*missing, *_needs(still_open)])
+    blind = {e.name: e.case.blind for e in weighed if e.state == "open" and e.case.blind}
+    needs = "; ".join([*missing, *_needs({n: many for n, many in still_open.items() if n not in blind}, now, elapsed)])
     if missing:
         return Verdict.CONTINUE, f"gathering evidence: needs {missing[0]}", needs
     if still_open:
-        names = ", ".join(still_open)
+        names = ", ".join(f"{name} ({blind[name]})" if name in blind else name for name in still_open)
         return Verdict.HOLD, f"nothing speaks against it, but not yet shown: {names}", needs
     shown = ", ".join(evidence.name for evidence in weighed if evidence.state == "cleared")
     return Verdict.PROMOTE, f"within tolerance after {_answered(now):,} canary requests: {shown}", ""
 
 
-def _needs(still_open: Mapping[str, int | None]) -> list[str]:
-    """What those that are open need, those together that need the same."""
+def _needs(still_open: Mapping[str, int | None], now: StepEvidence, elapsed: float) -> list[str]:
+    """What those that are open need, those together that need the same, with the time at the present rate."""
+    rate = _answered(now) / elapsed if elapsed > 0.0 else 0.0
     names: dict[str, list[str]] = {}
     for name, number in still_open.items():
         many = "more canary requests, how many cannot be told yet"
-        names.setdefault(many if number is None else f"{about(number)} more canary requests", []).append(name)
+        if number is not None:
+            time = f" ({duration(number / rate)} at {rate:,.3g}/s)" if rate > 0.0 else ""
+            many = f"{about(number)} more canary requests{time}"
+        names.setdefault(many, []).append(name)
     return [f"{many} to clear {', '.join(those)}" for many, those in names.items()]
 
 
@@ -177,16 +235,19 @@ def _problem(now: StepEvidence, before: _Memory) -> str | None:
         return "the canary has had no requests"
     if champion is not None and champion.requests == 0 and now.q < 1.0:
         return "the champion has had no requests to compare with"
-    if any(_went_back(arms(metric, now), metric, before) for metric in METRICS):
+    if before.taken is not None and any(_went_back(metric, now, before.taken) for metric in METRICS):
         return "the counts cannot be true: they were higher at the last look"
     return None
 
 
-def _went_back(arms: tuple[ArmCounts, ArmCounts, float] | None, metric: Metric, before: _Memory) -> bool:
-    if arms is None:
+def _went_back(metric: Metric, now: StepEvidence, taken: StepEvidence) -> bool:
+    present, past = arms(metric, now), arms(metric, taken)
+    if present is None or past is None:
         return False
-    counted = [first_in_step(arm, metric.event) for arm in arms[:2]]
-    return any(new < old for new, old in zip(counted, before.of(metric.name).seen, strict=True))
+    return any(
+        first_in_step(new, metric.event) < first_in_step(old, metric.event) or new.requests < old.requests
+        for new, old in zip(present[:2], past[:2], strict=True)
+    )
 
 
 def _mismatch(now: StepEvidence) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -52,6 +52,72 @@ def first_in_step(arm: ArmCounts, event: str) -> int:
 def first_in_rollout(arm: ArmCounts, event: str) -> int:
     """Entities whose first such event of the whole rollout fell into this step."""
     return int(arm.first_in_rollout.get(event, first_in_step(arm, event)))
+
+
+DEPLETED = 0.5
+"""Share of an arm's entities that may have had an event before, where those at risk are only estimated, nothing more is
+concluded from first events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Within which an entity's event is its first one."""
+
+    firsts: Callable[[ArmCounts, str], int]
+    at_risk: Callable[[ArmCounts], Mapping[str, int]]
+
+
+IN_STEP = Scope(first_in_step, lambda arm: arm.at_risk_in_step)
+IN_ROLLOUT = Scope(first_in_rollout, lambda arm: arm.at_risk_in_rollout)
+
+
+@dataclass(frozen=True, slots=True)
+class Firsts:
+    """First events of both arms between two looks, and how the requests of those who could have one were split."""
+
+    hits: int
+    """Of the suspect arm."""
+    misses: int
+    share: float
+    """Of the requests at risk: the suspect arm's. 0 or 1: one arm had none, and the events say nothing."""
+
+    @property
+    def tells(self) -> bool:
+        return 0.0 < self.share < 1.0
+
+
+def firsts(
+    scope: Scope,
+    event: str,
+    suspect: tuple[ArmCounts, ArmCounts | None],
+    other: tuple[ArmCounts, ArmCounts | None],
+    trials: Callable[[ArmCounts], int],
+) -> Firsts:
+    """`suspect`, `other`: the arm now, and at the last look that was taken."""
+    hits, misses = (
+        scope.firsts(now, event) - (0 if before is None else scope.firsts(before, event))
+        for now, before in (suspect, other)
+    )
+    ours, theirs = (_at_risk(scope, event, now, before, trials) for now, before in (suspect, other))
+    if ours is None or theirs is None or ours + theirs <= 0.0:
+        return Firsts(hits, misses, 0.0)
+    return Firsts(hits, misses, ours / (ours + theirs))
+
+
+def _at_risk(
+    scope: Scope, event: str, now: ArmCounts, before: ArmCounts | None, trials: Callable[[ArmCounts], int]
+) -> float | None:
+    """Requests since `before` of entities without such an event so far. Where they are not counted, all requests times
+    the share of such entities; None where so few are left that this would be a guess."""
+    counted = scope.at_risk(now)
+    if event in counted:
+        return float(counted[event] - (0 if before is None else scope.at_risk(before).get(event, 0)))
+    requests = trials(now) - (0 if before is None else trials(before))
+    entities = now.first_in_step.get("entities", 0)
+    if not entities:
+        return float(requests)
+    without = 1.0 - first_in_step(now, event) / entities
+    return None if without < DEPLETED else requests * without
 
 
 def refused(arm: ArmCounts) -> int:

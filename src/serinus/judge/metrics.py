@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from serinus.core.rollout import Policy, Tolerance
 from serinus.core.values import ArmCounts, Role
-from serinus.judge.evidence import StepEvidence, first_in_rollout, first_in_step, refused
+from serinus.judge.bursts import Bursts
+from serinus.judge.evidence import IN_ROLLOUT, IN_STEP, Firsts, StepEvidence, first_in_rollout, first_in_step, refused
+from serinus.judge.evidence import firsts as firsts_of
 from serinus.judge.mixture import (
     MULTIPLIERS,
     Mixture,
@@ -22,7 +24,13 @@ from serinus.judge.mixture import (
     worse,
 )
 
-NO_BURST = (0.0,) * len(MULTIPLIERS)
+NOTHING = (0.0,) * len(MULTIPLIERS)
+NOTHING_FOR = (0.0,) * (len(MULTIPLIERS) + 1)
+BURST = 20
+"""Events of one entity that clearing allows for before any was seen: an error may sit on few cards, which fail one
+request after the other."""
+MOST_ALERTS = 0.5
+"""Share of the rows that alert, from which on a threshold tells nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +44,12 @@ class Metric:
     """Only answered requests can have such an event; else all but those that were turned away."""
     rare: bool
     """Cleared by the absolute limit alone. Else: by the ratio to the other arm, or by the limit."""
-    limit: float
-    """Share of requests from which on a rate matters at all, where the tolerance sets no budget."""
+    limit: float | None
+    """Share of requests from which on a rate matters at all, where the tolerance sets no budget; None: always."""
     suspect: Role = Role.CANARY
     """The arm whose rate must not be the larger one."""
+    warms_up: bool = False
+    """A new worker has more of them: those at the beginning of a step are no evidence."""
 
     def trials(self, arm: ArmCounts) -> int:
         return arm.answered if self.needs_answer else arm.requests - refused(arm)
@@ -53,9 +63,10 @@ METRICS = (
     Metric("fallbacks", "fallbacks", needs_answer=False, rare=True, limit=0.001),
     Metric("missing", "missing", needs_answer=True, rare=True, limit=0.001),
     # slow_ms is the champion's p99: a rate under 1 % means that the canary's own p99 is no worse.
-    Metric("slow", "slow", needs_answer=False, rare=False, limit=0.01),
+    Metric("slow", "slow", needs_answer=False, rare=False, limit=0.01, warms_up=True),
     Metric("alerts", "alerts", needs_answer=True, rare=False, limit=0.001),
-    Metric("fewer-alerts", "alerts", needs_answer=True, rare=False, limit=0.001, suspect=Role.CHAMPION),
+    # Never by a limit: where the champion seldom alerts, silence would be within it.
+    Metric("fewer-alerts", "alerts", needs_answer=True, rare=False, limit=None, suspect=Role.CHAMPION),
 )
 
 
@@ -75,14 +86,28 @@ def arms(metric: Metric, step: StepEvidence) -> tuple[ArmCounts, ArmCounts, floa
 
 
 @dataclass(frozen=True, slots=True)
-class MetricMemory:
-    """What cannot be had from the totals: the order in which the events came."""
+class Look:
+    """What is new: the counts now, those that the last look took, and the time between."""
 
-    seen: tuple[int, int] = (0, 0)
-    """First events in this step at the last look: of the suspect arm, of the other one."""
+    now: StepEvidence
+    taken: StepEvidence | None
+    """None: it is the first look of the step."""
+    elapsed: float
+    seconds: float
+    warm_up: float = 0.0
+    """Seconds at the beginning of the step in which an arm is not judged by how fast it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricMemory:
+    """What cannot be had from the totals: the order in which the events came, and who could have one then."""
+
+    carried: tuple[float, ...] = NOTHING
+    """Per alternative: log gains of `E_bad` over all steps, by an entity's first event of the rollout."""
     restarting: Restarting = field(default_factory=Restarting)
-    burst: tuple[float, ...] = NO_BURST
-    """Per alternative, the most that one short look has ever gained. See `Evidence.abort`."""
+    better: tuple[float, ...] = NOTHING_FOR
+    """Per alternative: log gains of `E_good` in this step, by the ratio to the other arm."""
+    bursts: Bursts = field(default_factory=Bursts)
 
     def as_json(self) -> dict[str, Any]:
         restarting = {
@@ -90,16 +115,25 @@ class MetricMemory:
             "starts": self.restarting.starts,
             "events": self.restarting.events,
         }
-        return {"seen": list(self.seen), "restarting": restarting, "burst": list(self.burst)}
+        return {
+            "carried": list(self.carried),
+            "restarting": restarting,
+            "better": list(self.better),
+            "bursts": self.bursts.as_json(),
+        }
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> MetricMemory:
         was = value["restarting"]
-        restarting = Restarting(tuple(was["logs"]), was["starts"], was["events"])
-        return MetricMemory((value["seen"][0], value["seen"][1]), restarting, tuple(value["burst"]))
+        return MetricMemory(
+            tuple(value["carried"]),
+            Restarting(tuple(was["logs"]), was["starts"], was["events"]),
+            tuple(value["better"]),
+            Bursts.from_json(value["bursts"]),
+        )
 
     def for_next_step(self) -> MetricMemory:
-        return MetricMemory(burst=self.burst)
+        return MetricMemory(carried=self.carried, bursts=self.bursts.for_next_step())
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,88 +149,146 @@ class Case:
     now: StepEvidence
 
     @property
-    def limit(self) -> float:
+    def limit(self) -> float | None:
         return self.metric.limit if self.tolerance.budget is None else self.tolerance.budget
+
+    @property
+    def last(self) -> bool:
+        """Whether the next verdict is on all traffic."""
+        return len(self.history) + 1 >= self.stages
+
+    def remember(self, before: MetricMemory, look: Look) -> MetricMemory:
+        """The memory after `look`, whose counts are those of this case."""
+        if self.metric.warms_up and look.elapsed < look.warm_up:
+            return before
+        step, rollout = self._new(IN_STEP, look), self._new(IN_ROLLOUT, look)
+        memory = before
+        if rollout.tells:
+            gains = self.against(rollout.share).gains(rollout.hits, rollout.misses)
+            memory = replace(memory, carried=_sum(memory.carried, gains))
+        if step.tells:
+            gains = self.against(step.share).gains(step.hits, step.misses)
+            good = better(step.share, self.tolerance.rho_bad).gains(step.hits, step.misses)
+            memory = replace(
+                memory,
+                restarting=memory.restarting.after(gains, step.hits + step.misses),
+                better=_sum(memory.better, good),
+                bursts=memory.bursts.after(gains, look.elapsed, look.seconds),
+            )
+        return memory
+
+    def _new(self, scope: Any, look: Look) -> Firsts:
+        now = arms(self.metric, look.now)
+        if now is None:
+            return Firsts(0, 0, 0.0)
+        before = None if look.taken is None else arms(self.metric, look.taken)
+        suspect, other = (now[0], before and before[0]), (now[1], before and before[1])
+        return firsts_of(scope, self.metric.event, suspect, other, self.metric.trials)
 
     # --- against it -----------------------------------------------------------------------------------------
 
-    def carried(self) -> tuple[float, ...]:
-        """Log gains of `E_bad` over all steps, each with the share that was in force."""
-        total = NO_BURST
-        for step in (*self.history, self.now):
-            if seen := arms(self.metric, step):
-                suspect, other, q = seen
-                event = self.metric.event
-                gains = self.against(q).gains(first_in_rollout(suspect, event), first_in_rollout(other, event))
-                total = tuple(a + b for a, b in zip(total, gains, strict=True))
-        return total
-
-    def remember(self, before: MetricMemory, *, short_look: bool) -> MetricMemory:
-        """The memory after this look. `short_look`: it spans so little time that its events may have one cause."""
-        seen = arms(self.metric, self.now)
-        if seen is None:
-            return before
-        suspect, other, q = seen
-        hits, misses = first_in_step(suspect, self.metric.event), first_in_step(other, self.metric.event)
-        new = hits - before.seen[0], misses - before.seen[1]
-        gains = self.against(q).gains(*new)
-        burst = tuple(max(a, b) for a, b in zip(before.burst, gains, strict=True)) if short_look else before.burst
-        return MetricMemory((hits, misses), before.restarting.after(gains, sum(new)), burst)
-
-    def log_bad(self, carried: Sequence[float], memory: MetricMemory) -> float:
+    def log_bad(self, memory: MetricMemory) -> float:
         """Log of `E_bad`: the mean of the process carried over all steps and of the restarting one."""
         mixture = self.against(0.5)  # only its weights matter here, and they are the same for every share
         restarting = mixture.log_value(memory.restarting.logs) - math.log(self.stages)
-        return log_sum_exp((mixture.log_value(carried), restarting)) - math.log(2.0)
+        return log_sum_exp((mixture.log_value(memory.carried), restarting)) - math.log(2.0)
 
-    def log_bad_without_burst(self, carried: Sequence[float], memory: MetricMemory) -> float:
-        def less(gains: Sequence[float]) -> tuple[float, ...]:
-            return tuple(gain - burst for gain, burst in zip(gains, memory.burst, strict=True))
+    def log_bad_without_burst(self, memory: MetricMemory) -> float:
+        worst = memory.bursts.worst
+        starved = replace(memory.restarting, logs=_less(memory.restarting.logs, worst))
+        return self.log_bad(replace(memory, carried=_less(memory.carried, worst), restarting=starved))
 
-        starved = Restarting(less(memory.restarting.logs), memory.restarting.starts, memory.restarting.events)
-        return self.log_bad(less(carried), MetricMemory(memory.seen, starved, memory.burst))
+    def against(self, q: float) -> Mixture:
+        return worse(q, self.tolerance.rho_ok)
 
     # --- for it ---------------------------------------------------------------------------------------------
 
-    def ratio_route(self) -> tuple[Mixture, tuple[float, ...]] | None:
+    @property
+    def blind(self) -> str:
+        """Why no comparison can show anything, however long it goes on; empty: it can."""
+        if self.metric.event != "alerts":
+            return ""
+        rates = [arm.alerts / arm.answered for arm in (self.now.canary, self.now.champion) if arm and arm.answered]
+        if any(rate >= MOST_ALERTS for rate in rates):
+            return f"{max(rates):.0%} of the rows alert, so the threshold tells nothing"
+        if self.metric.suspect is Role.CHAMPION and len(rates) == 2 and not any(rates):
+            return "neither release has alerted once"
+        return ""
+
+    def ratio_route(self, memory: MetricMemory) -> tuple[Mixture, tuple[float, ...]] | None:
         seen = arms(self.metric, self.now)
         if seen is None or self.metric.rare:
             return None
-        suspect, other, q = seen
-        mixture = better(q, self.tolerance.rho_bad)
-        event = self.metric.event
-        return mixture, mixture.gains(first_in_step(suspect, event), first_in_step(other, event))
+        return better(seen[2], self.tolerance.rho_bad), memory.better
 
-    def limit_route(self) -> tuple[Mixture, tuple[float, ...]]:
-        """By all events of the suspect arm, not by first ones: more of them make it only harder to clear."""
-        mixture = below(self.limit)
-        arm = self.now.canary if self.metric.suspect is Role.CANARY else self.now.champion
+    def limit_routes(self) -> list[tuple[Mixture, tuple[float, ...]]]:
+        """Each must show that the rate is below the limit; empty: there is none.
+
+        By all events of the suspect arm in this step, not by first ones: more of them make it only harder to clear.
+        Before all traffic also by bursts, over the whole rollout: events of one entity count as one, and as many times
+        more requests must have been without as a burst is long.
+        """
+        limit = self.limit
+        if limit is None:
+            return []
+        mixture = below(limit)
+        arm = self._suspect(self.now)
         if arm is None:
-            return mixture, mixture.gains(0, 0)
+            return [(mixture, mixture.gains(0, 0))]
         trials = self.metric.trials(arm)
         bad = min(getattr(arm, self.metric.event), trials)
-        return mixture, mixture.gains(bad, trials - bad)
+        routes = [(mixture, mixture.gains(bad, trials - bad))]
+        if self.last and self.stages > 0:
+            routes.append(self._by_bursts(limit))
+        return routes
 
-    def log_good(self) -> float:
+    def _by_bursts(self, limit: float) -> tuple[Mixture, tuple[float, ...]]:
+        arms = [arm for step in (*self.history, self.now) if (arm := self._suspect(step)) is not None]
+        trials = sum(self.metric.trials(arm) for arm in arms)
+        bursts = min(sum(first_in_rollout(arm, self.metric.event) for arm in arms), trials)
+        unacceptable = limit * (self.tolerance.rho_bad if self.metric.rare else 1.0)
+        mixture = below(unacceptable / self._burst())
+        return mixture, mixture.gains(bursts, trials - bursts)
+
+    def _burst(self) -> float:
+        """Events of one entity, as seen in the rollout so far, with one burst of `BURST` for what was not seen yet."""
+        arms = [arm for step in (*self.history, self.now) if (arm := self._suspect(step)) is not None]
+        events = sum(getattr(arm, self.metric.event) for arm in arms)
+        bursts = sum(first_in_rollout(arm, self.metric.event) for arm in arms)
+        return max(1.0, float(BURST + events) / (1 + bursts))
+
+    def _suspect(self, step: StepEvidence) -> ArmCounts | None:
+        return step.canary if self.metric.suspect is Role.CANARY else step.champion
+
+    def log_good(self, memory: MetricMemory) -> float:
         """Log of `E_good`. A frequent metric is unacceptable only where its ratio is *and* its rate reaches the
         limit; under that null each route is an e-process, and so is their mean."""
-        mixture, gains = self.limit_route()
-        by_limit = mixture.log_value(gains)
-        ratio = self.ratio_route()
+        if self.blind:
+            return -math.inf
+        ratio = self.ratio_route(memory)
+        routes = self.limit_routes()
+        by_limit = min((mixture.log_value(gains) for mixture, gains in routes), default=-math.inf)
         if ratio is None:
             return by_limit
-        return log_sum_exp((by_limit, ratio[0].log_value(ratio[1]))) - math.log(2.0)
+        by_ratio = ratio[0].log_value(ratio[1])
+        return log_sum_exp((by_limit, by_ratio)) - math.log(2.0) if routes else by_ratio
 
-    def needs(self) -> float:
+    def needs(self, memory: MetricMemory) -> float:
         """About how many more requests of the canary until it is cleared, if both arms go on at the rate seen."""
-        target = math.log(1.0 / self.policy.beta) + (0.0 if self.metric.rare else math.log(2.0))
+        if self.blind:
+            return math.inf
+        routes = self.limit_routes()
+        target = math.log(1.0 / self.policy.beta) + (math.log(2.0) if routes and not self.metric.rare else 0.0)
         trials, rate = self._pooled()
-        mixture, gains = self.limit_route()
-        requests = mixture.needed(gains, rate, target)
         q = self.now.q
+        truths = (rate, rate / self._burst())
+        requests = max(
+            (route.needed(gains, truth, target) for (route, gains), truth in zip(routes, truths, strict=False)),
+            default=math.inf,
+        )
         if self.metric.suspect is Role.CHAMPION:
             requests *= q / (1.0 - q)
-        ratio = self.ratio_route()
+        ratio = self.ratio_route(memory)
         if ratio is not None and rate > 0.0:
             suspect_share = q if self.metric.suspect is Role.CANARY else 1.0 - q
             events = ratio[0].needed(ratio[1], share(suspect_share, 1.0), target)
@@ -214,8 +306,13 @@ class Case:
         arms = (self.now.canary, self.now.champion)
         return max(sum(first_in_step(arm, self.metric.event) for arm in arms if arm is not None), 1)
 
-    def against(self, q: float) -> Mixture:
-        return worse(q, self.tolerance.rho_ok)
+
+def _sum(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
+    return tuple(a + b for a, b in zip(one, other, strict=True))
+
+
+def _less(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
+    return tuple(a - b for a, b in zip(one, other, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +338,8 @@ class Evidence:
     @property
     def abort(self) -> bool:
         """`E_bad` reaches its bound, and not by one burst alone: a worker that stalls for a moment fails all that it
-        holds at once, which is one event, not twenty. An arm that fails most of its requests gets no such grace."""
-        arm = self.case.now.canary
-        dead = arm is not None and 2 * arm.answered < arm.requests - refused(arm)
-        log_bad = self.log_bad if dead else min(self.log_bad, self.log_bad_without_burst)
-        return log_bad >= math.log(self.bound_bad)
+        holds at once, which is one event, not twenty."""
+        return min(self.log_bad, self.log_bad_without_burst) >= math.log(self.bound_bad)
 
     @property
     def cleared(self) -> bool:
@@ -259,16 +353,19 @@ class Evidence:
             return "not judged"
         return "cleared" if self.cleared else "open"
 
+    def needs(self) -> float:
+        return self.case.needs(self.memory) if self.state == "open" else 0.0
 
-def weigh(case: Case, before: MetricMemory, *, short_look: bool) -> Evidence:
-    memory = case.remember(before, short_look=short_look)
-    carried = case.carried()
+
+def weigh(case: Case, before: MetricMemory, look: Look | None) -> Evidence:
+    """`look`: None where what is new cannot be taken yet."""
+    memory = before if look is None else case.remember(before, look)
     return Evidence(
         case=case,
         memory=memory,
-        log_bad=case.log_bad(carried, memory),
-        log_bad_without_burst=case.log_bad_without_burst(carried, memory),
-        log_good=case.log_good(),
+        log_bad=case.log_bad(memory),
+        log_bad_without_burst=case.log_bad_without_burst(memory),
+        log_good=case.log_good(memory),
         judged=case.metric.rare or arms(case.metric, case.now) is not None,
     )
 

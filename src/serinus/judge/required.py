@@ -65,9 +65,13 @@ class _Case:
         return self.q if self.metric.suspect is Role.CANARY else 1.0 - self.q
 
     def to_clear(self) -> float:
-        target = math.log(1.0 / self.policy.beta) + (0.0 if self.metric.rare else math.log(2.0))
-        limit = below(self.metric.limit if self.tolerance.budget is None else self.tolerance.budget)
-        by_limit = limit.needed(limit.gains(0, 0), self.rate, target) * self.q / self.own if self.own else math.inf
+        share_of = self.metric.limit if self.tolerance.budget is None else self.tolerance.budget
+        halves = not self.metric.rare and share_of is not None
+        target = math.log(1.0 / self.policy.beta) + (math.log(2.0) if halves else 0.0)
+        by_limit = math.inf
+        if share_of is not None and self.own:
+            limit = below(share_of)
+            by_limit = limit.needed(limit.gains(0, 0), self.rate, target) * self.q / self.own
         if self.metric.rare or self.rate == 0.0 or not 0.0 < self.q < 1.0:
             return by_limit
         ratio = better(self.own, self.tolerance.rho_bad)

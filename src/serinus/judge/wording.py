@@ -14,7 +14,7 @@ def as_json(evidence: Evidence) -> dict[str, Any]:
     """One metric of `Assessment.metrics`. What is infinite or unknown is None."""
     case = evidence.case
     estimate, low, high = ratio_of(case)
-    needs = case.needs() if evidence.state == "open" else 0.0
+    needs = evidence.needs()
     return {
         "name": evidence.name,
         "state": evidence.state,
@@ -72,6 +72,15 @@ def about(number: float) -> str:
         return "more than can be told yet"
     unit = 10 ** max(0, len(str(math.ceil(number))) - 2)
     return f"about {math.ceil(number / unit) * unit:,}"
+
+
+def duration(seconds: float) -> str:
+    """In the largest unit of which there is at least one: `21 minutes`."""
+    for name, unit in (("days", 86_400.0), ("hours", 3_600.0), ("minutes", 60.0)):
+        if seconds >= unit:
+            number = f"{seconds / unit:.1f}".removesuffix(".0")
+            return f"{number} {name.removesuffix('s') if number == '1' else name}"
+    return f"{math.ceil(seconds)} seconds" if seconds > 1.0 else "1 second"
 
 
 def _counts(evidence: Evidence, arm: ArmCounts | None) -> dict[str, int]:

@@ -143,9 +143,10 @@ def entity_hash(entity: str) -> int:
 
 def arm_counts(release: str, named: Mapping[str, int]) -> ArmCounts:
     """From the names under which they are stored."""
+    totals: dict[str, Any] = {name: named.get(name, 0) for name in TOTALS}
     return ArmCounts(
         release=release,
-        **{name: named.get(name, 0) for name in TOTALS},
+        **totals,
         first_in_step={kind: named.get(f"step.{kind}", 0) for kind in KINDS},
         first_in_rollout={kind: named.get(f"rollout.{kind}", 0) for kind in KINDS},
     )

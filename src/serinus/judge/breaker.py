@@ -1,0 +1,82 @@
+"""Takes the traffic from a canary that hardly answers at all, whoever its callers are.
+
+By requests, not by entities: a canary whose few callers all fail has few entities with an error, and would go on for
+ever. It takes nothing away for a moment's stall: several windows in a row must be bad while the champion answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from serinus.core.values import ArmCounts
+from serinus.judge.evidence import StepEvidence, refused
+
+SECONDS = 5.0
+"""Of a window."""
+WINDOWS = 3
+LEAST_REQUESTS, LEAST_IN_ALL = 3, 10
+"""Of the canary, in a window and in all windows of the row."""
+CANARY_ANSWERS, CHAMPION_ANSWERS = 0.5, 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """What was counted since the last window that was closed, and for how long windows have been bad in a row."""
+
+    asked: int = 0
+    answered: int = 0
+    """Of the canary at the last closed window, without what it refused as the caller's mistake."""
+    champion_asked: int = 0
+    champion_answered: int = 0
+    elapsed: float = 0.0
+    bad_seconds: float = 0.0
+    bad_requests: int = 0
+    tripped: str = ""
+    """Why, in words; it stays tripped for the rest of the rollout."""
+
+    def after(self, now: StepEvidence, elapsed: float) -> Breaker:
+        """`elapsed`: seconds since the step's split has been in force."""
+        if self.tripped or now.canary is None or now.champion is None or not 0.0 < now.q < 1.0:
+            return self
+        seconds = elapsed - self.elapsed
+        asked, answered = _asked(now.canary) - self.asked, now.canary.answered - self.answered
+        champion_asked = _asked(now.champion) - self.champion_asked
+        champion_answered = now.champion.answered - self.champion_answered
+        if seconds < SECONDS or asked < LEAST_REQUESTS or champion_asked < LEAST_REQUESTS:
+            return self
+        bad = answered < CANARY_ANSWERS * asked and champion_answered > CHAMPION_ANSWERS * champion_asked
+        bad_seconds = self.bad_seconds + seconds if bad else 0.0
+        bad_requests = self.bad_requests + asked if bad else 0
+        tripped = ""
+        if bad_seconds >= WINDOWS * SECONDS and bad_requests >= LEAST_IN_ALL:
+            tripped = (
+                f"for {bad_seconds:,.0f} s the canary has answered less than half of its requests (in the last "
+                f"{seconds:,.0f} s {answered:,} of {asked:,}), and the champion {champion_answered:,} of "
+                f"{champion_asked:,}"
+            )
+        return Breaker(
+            _asked(now.canary),
+            now.canary.answered,
+            _asked(now.champion),
+            now.champion.answered,
+            elapsed,
+            bad_seconds,
+            bad_requests,
+            tripped,
+        )
+
+    def for_next_step(self) -> Breaker:
+        return Breaker(bad_seconds=self.bad_seconds, bad_requests=self.bad_requests, tripped=self.tripped)
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Breaker:
+        return Breaker(**value)
+
+
+def _asked(arm: ArmCounts) -> int:
+    return arm.requests - refused(arm)
