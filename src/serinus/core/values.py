@@ -385,6 +385,10 @@ class Watch:
     """An answer that took longer is slow."""
 
 
+WINDOW_SECONDS = 60
+"""After which an entity's next event is counted again, where first ones have run out."""
+
+
 @dataclass(frozen=True, slots=True)
 class ArmCounts:
     """What one release did under one split. `first_*` count entities: an entity's first event of that kind,
@@ -409,6 +413,10 @@ class ArmCounts:
     """errors, slow, fallbacks, alerts, missing -> requests of entities that had not had such an event before, the one
     with the event included. Empty: not counted."""
     at_risk_in_rollout: Mapping[str, int] = field(default_factory=dict)
+    first_in_window: Mapping[str, int] = field(default_factory=dict)
+    """errors, slow, fallbacks, alerts, missing -> events, of each entity one a window of `WINDOW_SECONDS`."""
+    at_risk_in_window: Mapping[str, int] = field(default_factory=dict)
+    """Requests of entities that had not had such an event before in the same window."""
 
 
 @dataclass(frozen=True, slots=True)

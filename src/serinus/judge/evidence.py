@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -55,8 +55,7 @@ def first_in_rollout(arm: ArmCounts, event: str) -> int:
 
 
 DEPLETED = 0.5
-"""Share of an arm's entities that may have had an event before, where those at risk are only estimated, nothing more is
-concluded from first events."""
+"""Share of an arm's requests, or of its entities, that must still be at risk for first events to be told by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,7 @@ class Scope:
 
 IN_STEP = Scope(first_in_step, lambda arm: arm.at_risk_in_step)
 IN_ROLLOUT = Scope(first_in_rollout, lambda arm: arm.at_risk_in_rollout)
+IN_WINDOW = Scope(lambda arm, event: arm.first_in_window.get(event, 0), lambda arm: arm.at_risk_in_window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +104,22 @@ def firsts(
     return Firsts(hits, misses, ours / (ours + theirs))
 
 
+def run_out(event: str, arms: Sequence[tuple[ArmCounts, ArmCounts | None]], trials: Callable[[ArmCounts], int]) -> bool:
+    """Whether most requests of an arm are of entities that have had such an event in this step, and this is counted."""
+    for now, before in arms:
+        if event not in now.at_risk_in_step or event not in now.at_risk_in_window:
+            return False
+        requests = trials(now) - (0 if before is None else trials(before))
+        if (_at_risk(IN_STEP, event, now, before, trials) or 0.0) < DEPLETED * requests:
+            return True
+    return False
+
+
 def _at_risk(
     scope: Scope, event: str, now: ArmCounts, before: ArmCounts | None, trials: Callable[[ArmCounts], int]
 ) -> float | None:
     """Requests since `before` of entities without such an event so far. Where they are not counted, all requests times
-    the share of such entities; None where so few are left that this would be a guess."""
+    the share of such entities; None where so few are left that this would be no more than a guess."""
     counted = scope.at_risk(now)
     if event in counted:
         return float(counted[event] - (0 if before is None else scope.at_risk(before).get(event, 0)))

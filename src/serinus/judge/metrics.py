@@ -10,8 +10,17 @@ from typing import Any
 from serinus.core.rollout import Policy, Tolerance
 from serinus.core.values import ArmCounts, Role
 from serinus.judge.bursts import Bursts
-from serinus.judge.evidence import IN_ROLLOUT, IN_STEP, Firsts, StepEvidence, first_in_rollout, first_in_step, refused
-from serinus.judge.evidence import firsts as firsts_of
+from serinus.judge.evidence import (
+    IN_ROLLOUT,
+    IN_STEP,
+    IN_WINDOW,
+    StepEvidence,
+    first_in_rollout,
+    first_in_step,
+    firsts,
+    refused,
+    run_out,
+)
 from serinus.judge.mixture import (
     MULTIPLIERS,
     Mixture,
@@ -158,32 +167,40 @@ class Case:
         return len(self.history) + 1 >= self.stages
 
     def remember(self, before: MetricMemory, look: Look) -> MetricMemory:
-        """The memory after `look`, whose counts are those of this case."""
+        """The memory after `look`, whose counts are those of this case.
+
+        Against it by first events alone, which an entity's nature cannot repeat. For it, where these have run out on
+        few entities, by the first events of each minute, so that a verdict stays possible.
+        """
         if self.metric.warms_up and look.elapsed < look.warm_up:
             return before
-        step, rollout = self._new(IN_STEP, look), self._new(IN_ROLLOUT, look)
+        arms = self._arms(look)
+        if arms is None:
+            return before
+        event, trials = self.metric.event, self.metric.trials
+        step, rollout = (firsts(scope, event, arms[0], arms[1], trials) for scope in (IN_STEP, IN_ROLLOUT))
+        again = firsts(IN_WINDOW, event, arms[0], arms[1], trials) if run_out(event, arms, trials) else step
         memory = before
         if rollout.tells:
             gains = self.against(rollout.share).gains(rollout.hits, rollout.misses)
             memory = replace(memory, carried=_sum(memory.carried, gains))
         if step.tells:
             gains = self.against(step.share).gains(step.hits, step.misses)
-            good = better(step.share, self.tolerance.rho_bad).gains(step.hits, step.misses)
-            memory = replace(
-                memory,
-                restarting=memory.restarting.after(gains, step.hits + step.misses),
-                better=_sum(memory.better, good),
-                bursts=memory.bursts.after(gains, look.elapsed, look.seconds),
-            )
+            restarting = memory.restarting.after(gains, step.hits + step.misses)
+            bursts = memory.bursts.after(gains, look.elapsed, look.seconds)
+            memory = replace(memory, restarting=restarting, bursts=bursts)
+        if again.tells:
+            good = better(again.share, self.tolerance.rho_bad).gains(again.hits, again.misses)
+            memory = replace(memory, better=_sum(memory.better, good))
         return memory
 
-    def _new(self, scope: Any, look: Look) -> Firsts:
+    def _arms(self, look: Look) -> tuple[tuple[ArmCounts, ArmCounts | None], tuple[ArmCounts, ArmCounts | None]] | None:
+        """Suspect and other, each now and at the last look that was taken."""
         now = arms(self.metric, look.now)
         if now is None:
-            return Firsts(0, 0, 0.0)
+            return None
         before = None if look.taken is None else arms(self.metric, look.taken)
-        suspect, other = (now[0], before and before[0]), (now[1], before and before[1])
-        return firsts_of(scope, self.metric.event, suspect, other, self.metric.trials)
+        return (now[0], before and before[0]), (now[1], before and before[1])
 
     # --- against it -----------------------------------------------------------------------------------------
 

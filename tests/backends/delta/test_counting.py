@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from serinus.backends.delta import database as db
 from serinus.backends.delta import ledger
 from serinus.backends.delta.columns import Columns, parse_body
-from serinus.backends.delta.counting import KINDS, Tally, buckets, entity_hash, quantile
+from serinus.backends.delta.counting import KINDS, Tally, arm_counts, buckets, entity_hash, quantile
 from serinus.backends.delta.counts import CountStore
 from serinus.backends.delta.database import Database
 from serinus.backends.delta.ledger import Advance, Ledger
@@ -122,11 +122,48 @@ def test_requests_without_an_entity_count_singly(database, of) -> None:
 
 
 def test_beyond_what_a_set_may_remember_events_count_singly_and_that_is_said(database, of) -> None:
-    known = [of(entity=f"card-{number}") for number in range(3)]
+    known = [of(entity=f"card-{number}", status=500) for number in range(3)]
     count(database, known, most_entities=2)
     counts = count(database, known, most_entities=2)
-    assert counts.first_in_step["entities"] == 4  # the first two once, the third at each look
+    assert counts.first_in_step["errors"] == 4  # the first two once, the third at each look
+    assert counts.first_in_step["entities"] == 2, "the split is judged by those that fit"
     assert "split:s1 entities" in Ledger(database, 2).saturated()
+
+
+def test_requests_at_risk_are_those_of_entities_without_such_an_event_before(database, of) -> None:
+    now = time.time()
+    count(database, [of(entity="card-1", status=500, t=now), of(entity="card-2", t=now), of(entity=None, t=now)])
+    more = [of(entity="card-1", t=now), of(entity="card-1", status=400, t=now), of(entity="card-3", t=now)]
+    counts = count(database, [*more, of(entity=None, status=500, t=now)])
+    assert counts.requests == 7
+    assert counts.at_risk_in_step["errors"] == 5, "neither card-1's second request nor the caller's mistake"
+    assert counts.at_risk_in_rollout["errors"] == 5
+    assert counts.at_risk_in_step["slow"] == 6
+    assert counts.at_risk_in_step["alerts"] == 4, "only answers can alert"
+
+
+def test_those_at_risk_in_a_later_step_have_had_no_event_in_the_rollout(database, of) -> None:
+    count(database, [of(entity="card-1", status=500)])
+    later = Watch("s2", "r1", MODEL, {}, 50.0)
+    counts = count(database, [of(entity="card-1", split="s2"), of(entity="card-2", split="s2")], later)
+    assert (counts.at_risk_in_step["errors"], counts.at_risk_in_rollout["errors"]) == (2, 1)
+
+
+def test_an_entitys_event_is_counted_again_in_the_next_window(database, of) -> None:
+    """One ledger, as of one collector: the present windows are not kept over a restart."""
+    CountStore(database).watch(WATCH)
+    kept, begin = Ledger(database), 60.0 * int(time.time() // 60)
+    for number, second in enumerate((1, 2, 61, 62, 125)):
+        tally = Tally()
+        tally.add(of(entity="card-1", status=500, t=begin + second), {"s1": WATCH}, begin + second)
+        kept.commit(tally, Advance(Position(1, number + 1), begin + second))
+    counts = CountStore(database).counts("s1")[RELEASE]
+    assert (counts.errors, counts.first_in_step["errors"], counts.first_in_window["errors"]) == (5, 1, 3)
+    assert counts.at_risk_in_window["errors"] == 3
+
+
+def test_counts_of_a_home_that_did_not_count_who_was_at_risk_have_none(database) -> None:
+    assert arm_counts(RELEASE, {"requests": 5, "step.errors": 1}).at_risk_in_step == {}
 
 
 def test_a_release_of_another_model_cannot_count_under_the_split(database, of) -> None:
@@ -255,6 +292,7 @@ WATCHES = {"s1": WATCH, "s2": Watch("s2", "r1", MODEL, {OTHER: 0.5}, slow_ms=5.0
 @given(st.lists(RECORDS, max_size=25))
 def test_counting_a_stretch_is_counting_record_by_record(of, said) -> None:
     tally, expected, firsts = Tally(), Counter[tuple[str, str, str]](), {}
+    asked, windows = Counter[tuple[Any, ...]](), set()
     tally.add(together([of(**one) for one in said]), WATCHES, time.time())
     for one in said:
         watch = WATCHES.get(one["split"])
@@ -264,8 +302,14 @@ def test_counting_a_stretch_is_counting_record_by_record(of, said) -> None:
             key = (one["split"], one["release"])
             if name != "entities":
                 expected[*key, name] += count
+            if name in ("entities", "answered") and count:
+                asked[*key, name, one["entity"]] += 1
             if name not in KINDS or not count:
                 continue
+            if name != "entities" and one["entity"] is None:
+                expected[*key, f"window.{name}"] += 1
+            elif name != "entities":
+                windows.add((*key, name, entity_hash(one["entity"])))
             for scope, within in ((f"split:{watch.split}", "step"), (f"rollout:{watch.rollout}", "rollout")):
                 if one["entity"] is None:
                     expected[*key, f"{within}.{name}"] += 1
@@ -275,6 +319,13 @@ def test_counting_a_stretch_is_counting_record_by_record(of, said) -> None:
                     )
     assert +tally.counts == +expected
     assert tally.firsts == firsts
+    assert {(*key, entity) for key, found in tally.windows.items() for entity in found} == windows
+    for (split, release), of_arm in tally.asked.items():
+        for name, kind in (("entities", "errors"), ("answered", "alerts")):
+            by_entity, nameless = of_arm.of(kind)
+            assert nameless == asked[split, release, name, None]
+            for entity in ("card-1", "card-2", "card-3"):
+                assert by_entity[entity_hash(entity)] == asked[split, release, name, entity]
 
 
 def happenings(said: dict[str, Any], watch: Watch) -> dict[str, int]:

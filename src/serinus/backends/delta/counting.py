@@ -15,10 +15,13 @@ import numpy.typing as npt
 from serinus.backends.delta.columns import Columns
 from serinus.backends.delta.facts import Arm, Booleans, Facts, Integers
 from serinus.backends.delta.streaks import Streak, streaks
-from serinus.core.values import ArmCounts, Watch
+from serinus.core.values import WINDOW_SECONDS, ArmCounts, Watch
 
-KINDS = ("errors", "slow", "fallbacks", "alerts", "missing", "entities")
+EVENTS = ("errors", "slow", "fallbacks", "alerts", "missing")
+KINDS = (*EVENTS, "entities")
 """Of which an entity's first event is counted, too."""
+OF_ANSWERS = frozenset({"alerts", "missing"})
+"""Events that only an answered request can have."""
 TOTALS = ("requests", "answered", "rows", "errors", "slow", "fallbacks", "alerts", "missing")
 
 CountKey = tuple[str, str, str]
@@ -32,6 +35,24 @@ _LEAST_MS, _GROWTH = 0.1, 1.1
 
 
 @dataclass(slots=True)
+class Asked:
+    """Requests of one arm, without the caller's mistakes, by who asked."""
+
+    scopes: Mapping[str, str]
+    """`step`, `rollout` -> scope."""
+    requests: Counter[int] = field(default_factory=Counter)
+    """Hash of the entity -> how many."""
+    answered: Counter[int] = field(default_factory=Counter)
+    nameless: Counter[str] = field(default_factory=Counter)
+    """`requests`, `answered` -> how many had no entity."""
+
+    def of(self, kind: str) -> tuple[Counter[int], int]:
+        """Those that can have such an event: by entity, and without one."""
+        name = "answered" if kind in OF_ANSWERS else "requests"
+        return getattr(self, name), self.nameless[name]
+
+
+@dataclass(slots=True)
 class Tally:
     """What a stretch of the log adds."""
 
@@ -42,6 +63,12 @@ class Tally:
     """(model, release) -> the failures since its last answer."""
     firsts: dict[tuple[str, str], dict[int, CountKey]] = field(default_factory=dict)
     """(scope, kind) -> entity's hash -> what to count one up, if the entity is new to the set."""
+    asked: dict[tuple[str, str], Asked] = field(default_factory=dict)
+    """(split, release) -> its requests; of watched splits."""
+    window: int = 0
+    """The latest of the watched records."""
+    windows: dict[tuple[str, str, str], dict[int, set[int]]] = field(default_factory=dict)
+    """(split, release, kind) -> entity's hash -> windows in which it had such an event."""
 
     def add(self, records: Columns, watches: Mapping[str, Watch], now: float) -> None:
         """`watches`: split -> watch. `now`, unix seconds, bounds what a record may say of its time."""
@@ -53,7 +80,9 @@ class Tally:
             self.streaks[key] = self.streaks.get(key, Streak()).followed_by(streak)
         watch_of_arm = [_watch_of(arm, watches) for arm in facts.arms]
         if any(watch_of_arm):
-            self._add_watched(records, facts, watch_of_arm)
+            believed = (facts.time >= now - 3600) & (facts.time <= now + 60)
+            window = (np.where(believed, facts.time, now) // WINDOW_SECONDS).astype(np.int64)
+            self._add_watched(records, facts, watch_of_arm, window)
 
     def add_dropped(self, meta: Mapping[str, Any]) -> None:
         """What the batch whose frame has this `meta` says of records that never came."""
@@ -74,7 +103,7 @@ class Tally:
         for (at, arm, number), count in _grouped(asked & ~facts.fault, minute - first, facts.arm, buckets(facts.ms)):
             self.minutes[first + at, facts.arms[arm].model, facts.arms[arm].release, f"ms.{number}"] += count
 
-    def _add_watched(self, records: Columns, facts: Facts, watch_of_arm: list[Watch | None]) -> None:
+    def _add_watched(self, records: Columns, facts: Facts, watch_of_arm: list[Watch | None], window: Integers) -> None:
         watched = facts.of_arms([watch is not None for watch in watch_of_arm])
         slow_ms = [watch.slow_ms if watch else math.inf for watch in watch_of_arm]
         thresholds = [
@@ -87,6 +116,9 @@ class Tally:
             for arm in np.flatnonzero(added):
                 self.counts[facts.arms[arm].split, facts.arms[arm].release, name] += int(added[arm])
         firsts = _Firsts(records, facts)
+        if watched.any():
+            self.window = max(self.window, int(window[watched].max()))
+        self._add_asked(facts, firsts, events, watched, watch_of_arm)
         scopes = {
             "step": [f"split:{watch.split}" if watch else "" for watch in watch_of_arm],
             "rollout": [f"rollout:{watch.rollout}" if watch else "" for watch in watch_of_arm],
@@ -98,6 +130,33 @@ class Tally:
                     self.counts[key] += count
                 for scope, entity, key in firsts.named(happened, scope_of_arm, f"{within}.{kind}"):
                     self.firsts.setdefault((scope, kind), {}).setdefault(entity, key)
+            if kind in EVENTS:
+                for key, count in firsts.nameless(happened, f"window.{kind}"):
+                    self.counts[key] += count
+                for (split, release, _), entity, number in firsts.in_windows(happened, kind, window):
+                    self.windows.setdefault((split, release, kind), {}).setdefault(entity, set()).add(number)
+
+    def _add_asked(
+        self,
+        facts: Facts,
+        firsts: _Firsts,
+        events: Mapping[str, Integers | Booleans],
+        watched: Booleans,
+        watch_of_arm: list[Watch | None],
+    ) -> None:
+        for name, where in (("requests", events["entities"]), ("answered", events["answered"])):
+            for arm, entity, count in firsts.asked(watched & (where > 0)):
+                watch = watch_of_arm[arm]
+                assert watch is not None
+                key = facts.arms[arm].split, facts.arms[arm].release
+                if key not in self.asked:
+                    scopes = {"step": f"split:{watch.split}", "rollout": f"rollout:{watch.rollout}"}
+                    self.asked[key] = Asked(scopes)
+                asked = self.asked[key]
+                if entity is None:
+                    asked.nameless[name] += count
+                else:
+                    getattr(asked, name)[entity] += count
 
 
 class _Firsts:
@@ -127,6 +186,19 @@ class _Firsts:
         for at, place in zip(scope[first].tolist(), places[first].tolist(), strict=True):
             yield scopes[at], self._hash(int(self._entity[place])), self._key(int(self._facts.arm[place]), name)
 
+    def asked(self, where: Booleans) -> Iterator[tuple[int, int | None, int]]:
+        """Arm, entity's hash (None: no entity) and number of requests."""
+        for (arm, entity), count in _grouped(where, self._facts.arm, self._entity):
+            yield arm, self._hash(entity) if self._entities[entity] is not None else None, count
+
+    def in_windows(self, happened: Booleans, name: str, window: Integers) -> Iterator[tuple[CountKey, int, int]]:
+        """Key, entity's hash and window, of each once."""
+        where = happened & self._is_named
+        if where.any():
+            first = int(window[where].min())
+            for (arm, entity, number), _ in _grouped(where, self._facts.arm, self._entity, window - first):
+                yield self._key(arm, name), self._hash(entity), first + number
+
     def _key(self, arm: int, name: str) -> CountKey:
         return self._facts.arms[arm].split, self._facts.arms[arm].release, name
 
@@ -149,7 +221,18 @@ def arm_counts(release: str, named: Mapping[str, int]) -> ArmCounts:
         **totals,
         first_in_step={kind: named.get(f"step.{kind}", 0) for kind in KINDS},
         first_in_rollout={kind: named.get(f"rollout.{kind}", 0) for kind in KINDS},
+        at_risk_in_step=_counted(named, "step.at_risk"),
+        at_risk_in_rollout=_counted(named, "rollout.at_risk"),
+        first_in_window=_counted(named, "window"),
+        at_risk_in_window=_counted(named, "window.at_risk"),
     )
+
+
+def _counted(named: Mapping[str, int], name: str) -> Mapping[str, int]:
+    """Empty where nothing of the kind was counted, as by earlier versions."""
+    if not any(f"window.at_risk.{kind}" in named for kind in EVENTS):
+        return {}
+    return {kind: named.get(f"{name}.{kind}", 0) for kind in EVENTS}
 
 
 def _watch_of(arm: Arm, watches: Mapping[str, Watch]) -> Watch | None:

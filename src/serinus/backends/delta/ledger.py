@@ -119,7 +119,7 @@ class Ledger:
                 _put(connection, db.writers, {"release": release, "boot": boot}, {"seq": seq, "at": advance.at})
             for reply in advance.replies:
                 _put(connection, db.router_replies, reply._asdict(), {})
-        self._entities.remember(remembered)
+        self._entities.remember(remembered, tally)
 
     def saturated(self) -> list[str]:
         """`scope kind` of the sets that remember as many entities as they may."""
