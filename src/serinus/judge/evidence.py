@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from serinus.core.values import WHOLE, ArmCounts
@@ -40,8 +40,11 @@ class StepEvidence:
         )
 
 
+_FIELDS = tuple(field.name for field in fields(ArmCounts))
+
+
 def _arm_as_json(arm: ArmCounts | None) -> dict[str, Any] | None:
-    return None if arm is None else asdict(arm)
+    return None if arm is None else {name: getattr(arm, name) for name in _FIELDS}
 
 
 def first_in_step(arm: ArmCounts, event: str) -> int:

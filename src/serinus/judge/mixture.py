@@ -70,7 +70,7 @@ class Mixture:
         while not reached(high):
             high *= 2.0
         low = high / 2.0
-        for _ in range(30):
+        for _ in range(12):  # to a part in ten thousand
             middle = (low + high) / 2.0
             low, high = (low, middle) if reached(middle) else (middle, high)
         return high
