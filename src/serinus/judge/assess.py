@@ -170,14 +170,15 @@ def _decide(
     breaker: Breaker,
 ) -> tuple[Verdict, str, str]:
     """Verdict, reason, needs. Bad news comes first, then what makes every comparison void."""
-    if breaker.tripped:
-        return Verdict.HOLD, f"its traffic was taken away: {breaker.tripped}", "a person to look at why it fails"
-    mismatch = _mismatch(now)
+    mismatch = None if breaker.tripped else _mismatch(now)
     if mismatch is not None:
         return Verdict.HOLD, mismatch, "a split that is in force as it was asked for"
-    if bad := [evidence for evidence in weighed if evidence.abort]:
+    # What has gone on for windows is no burst.
+    if bad := [evidence for evidence in weighed if evidence.abort or (breaker.tripped and evidence.reaches_bound)]:
         worst = max(bad, key=lambda evidence: evidence.log_bad)
         return Verdict.ABORT, verdict_against(worst), ""
+    if breaker.tripped:
+        return Verdict.HOLD, f"its traffic was taken away: {breaker.tripped}", "a person to look at why it fails"
     still_open = {
         e.name: metric["needs"] for e, metric in zip(weighed, metrics[: len(weighed)], strict=True) if e.state == "open"
     }

@@ -121,17 +121,20 @@ def run_out(event: str, arms: Sequence[tuple[ArmCounts, ArmCounts | None]], tria
 def _at_risk(
     scope: Scope, event: str, now: ArmCounts, before: ArmCounts | None, trials: Callable[[ArmCounts], int]
 ) -> float | None:
-    """Requests since `before` of entities without such an event so far. Where they are not counted, all requests times
-    the share of such entities; None where so few are left that this would be no more than a guess."""
+    """Requests since `before` of entities without such an event so far. Where they are not counted: one of each entity
+    that is new, and of the others the share of such entities; None where so few are left that this would be no more
+    than a guess."""
     counted = scope.at_risk(now)
     if event in counted:
         return float(counted[event] - (0 if before is None else scope.at_risk(before).get(event, 0)))
     requests = trials(now) - (0 if before is None else trials(before))
     entities = now.first_in_step.get("entities", 0)
-    if not entities:
+    if before is None or not entities:
         return float(requests)
-    without = 1.0 - first_in_step(now, event) / entities
-    return None if without < DEPLETED else requests * without
+    known = before.first_in_step.get("entities", 0)
+    of_new = min(max(entities - known, 0), requests)
+    of_known = (requests - of_new) * (1.0 - first_in_step(before, event) / known) if known else 0.0
+    return None if of_new + of_known < DEPLETED * requests else of_new + of_known
 
 
 def refused(arm: ArmCounts) -> int:

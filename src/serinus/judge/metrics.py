@@ -356,7 +356,11 @@ class Evidence:
     def abort(self) -> bool:
         """`E_bad` reaches its bound, and not by one burst alone: a worker that stalls for a moment fails all that it
         holds at once, which is one event, not twenty."""
-        return min(self.log_bad, self.log_bad_without_burst) >= math.log(self.bound_bad)
+        return self.reaches_bound and self.log_bad_without_burst >= math.log(self.bound_bad)
+
+    @property
+    def reaches_bound(self) -> bool:
+        return self.log_bad >= math.log(self.bound_bad)
 
     @property
     def cleared(self) -> bool:
