@@ -26,7 +26,7 @@ from serinus.core.errors import Refused
 from serinus.core.home import Home
 from serinus.core.keys import log_token
 from serinus.core.ports import PredictionLog
-from serinus.core.values import AnsweredRequest, ArmCounts, Label, Watch
+from serinus.core.values import AnsweredRequest, ArmCounts, Followed, Label, Watch
 
 CHAMPION, CANARY = "card-fraud-7-3f9a2c", "card-fraud-8-aaaaaa"
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -132,6 +132,35 @@ def test_each_release_is_counted_by_itself_and_only_under_the_split_of_its_reque
         CANARY, requests=2, answered=1, rows=1, errors=1, slow=1, alerts=1, first_in_step=once, first_in_rollout=once
     )
     assert subject.log.counts("neither") == {}
+
+
+def test_a_followed_release_is_counted_under_every_split_and_by_the_hour(subject: Subject) -> None:
+    release, other = "followed-1-aaaaaa", "followed-2-bbbbbb"
+    began = datetime.now(UTC)
+    subject.log.follow(Followed(release, "followed", threshold=0.4, slow_ms=5.0))
+    subject.log.follow(Followed(release, "followed", threshold=0.4, slow_ms=9.0))
+    subject.log.watch(watch("followed-split", model="followed"))
+    subject.answer(release, "steady", entity="card-1")
+    subject.answer(release, "followed-split", entity="card-1", ms=10.0)
+    subject.answer(release, "steady", status=500, scores=None, error="exception")
+    subject.answer(other, "steady")
+
+    def counted() -> ArmCounts:
+        return (subject.log.followed() or {}).get(release, ArmCounts(release))
+
+    wait_until(lambda: counted().requests == 3)
+    found = counted()
+    assert (found.answered, found.errors, found.alerts, found.slow) == (2, 1, 2, 1)
+    assert found.first_in_window["errors"] == 1
+    assert found.first_in_window["alerts"] in (1, 2)  # both of one card: two where a minute began between them
+    assert other not in (subject.log.followed() or {})
+    assert (subject.log.counts("followed-split") or {})[release].requests == 1
+    hours = subject.log.hours([release, other], began)
+    assert {one.counts.release for one in hours} == {release}
+    assert sum(one.counts.requests for one in hours) == 3
+    assert sum(one.counts.first_in_window["errors"] for one in hours) == 1
+    assert {one.hour for one in hours} <= {int(began.timestamp() // 3600), int(time.time() // 3600)}
+    assert subject.log.hours([release], began + timedelta(hours=2)) == []
 
 
 def test_traffic_is_by_release_with_its_errors_and_latency(subject: Subject) -> None:

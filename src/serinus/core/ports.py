@@ -22,7 +22,9 @@ from serinus.core.values import (
     Compiled,
     Environment,
     Event,
+    Followed,
     GivenRows,
+    HourCounts,
     Label,
     Mark,
     OutcomeMatches,
@@ -218,6 +220,21 @@ class PredictionLog(Protocol):
 
     def counts(self, split: str) -> Mapping[str, ArmCounts] | None:
         """Release -> counts; None: not known (no such watch, or the log is not there)."""
+        ...
+
+    def follow(self, followed: Followed) -> None:
+        """Counts the release from now on, under whatever split it answers. Repeating changes nothing; with another
+        threshold or limit, what is counted from now on goes by that."""
+        ...
+
+    def followed(self) -> Mapping[str, ArmCounts] | None:
+        """Release -> totals and `first_in_window` since it was first followed, which only grow, of the followed
+        releases that have answered; None: not known."""
+        ...
+
+    def hours(self, releases: Collection[str], since: datetime) -> Sequence[HourCounts]:
+        """Of each hour from the one of `since` on in which one of `releases` was followed and has answered; of the
+        last five weeks at most. Oldest first. Raises Unavailable."""
         ...
 
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:

@@ -385,6 +385,18 @@ class Watch:
     """An answer that took longer is slow."""
 
 
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A live release that the prediction log counts, under whatever split its requests are answered."""
+
+    release: str
+    model: str
+    threshold: float | None
+    """Score from which on a row is an alert; None: alerts are not counted."""
+    slow_ms: float
+    """An answer that took longer is slow."""
+
+
 WINDOW_SECONDS = 60
 """After which an entity's next event is counted again, where first ones have run out."""
 
@@ -417,6 +429,16 @@ class ArmCounts:
     """errors, slow, fallbacks, alerts, missing -> events, of each entity one a window of `WINDOW_SECONDS`."""
     at_risk_in_window: Mapping[str, int] = field(default_factory=dict)
     """Requests of entities that had not had such an event before in the same window."""
+
+
+@dataclass(frozen=True, slots=True)
+class HourCounts:
+    """What a followed release did within an hour."""
+
+    hour: int
+    """Unix time / 3600."""
+    counts: ArmCounts
+    """Totals and `first_in_window`."""
 
 
 @dataclass(frozen=True, slots=True)

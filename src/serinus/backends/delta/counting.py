@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from serinus.backends.delta.columns import Columns
 from serinus.backends.delta.facts import Arm, Booleans, Facts, Integers
 from serinus.backends.delta.streaks import Streak, streaks
-from serinus.core.values import WINDOW_SECONDS, ArmCounts, Watch
+from serinus.core.values import WINDOW_SECONDS, ArmCounts, Followed, Watch
 
 EVENTS = ("errors", "slow", "fallbacks", "alerts", "missing")
 KINDS = (*EVENTS, "entities")
@@ -24,8 +25,13 @@ OF_ANSWERS = frozenset({"alerts", "missing"})
 """Events that only an answered request can have."""
 TOTALS = ("requests", "answered", "rows", "errors", "slow", "fallbacks", "alerts", "missing")
 
+LIVE = "live:"
+"""Begins what stands for the split where a release is counted under all of them."""
+
 CountKey = tuple[str, str, str]
 """split, release, name"""
+HourKey = tuple[int, str, str]
+"""hour, release, name"""
 MinuteKey = tuple[int, str, str, str]
 """minute, model, release, name"""
 TotalKey = tuple[str, str, str]
@@ -70,19 +76,28 @@ class Tally:
     windows: dict[tuple[str, str, str], dict[int, set[int]]] = field(default_factory=dict)
     """(split, release, kind) -> entity's hash -> windows in which it had such an event."""
 
-    def add(self, records: Columns, watches: Mapping[str, Watch], now: float) -> None:
-        """`watches`: split -> watch. `now`, unix seconds, bounds what a record may say of its time."""
+    def add(
+        self,
+        records: Columns,
+        watches: Mapping[str, Watch],
+        now: float,
+        followed: Mapping[str, Followed] = MappingProxyType({}),
+    ) -> None:
+        """`watches`: split -> watch. `followed`: by release. `now`, unix seconds, bounds what a record may say of its
+        time."""
         if not len(records):
             return
         facts = Facts(records)
         self._add_traffic(facts, now)
         for key, streak in streaks(facts, now):
             self.streaks[key] = self.streaks.get(key, Streak()).followed_by(streak)
-        watch_of_arm = [_watch_of(arm, watches) for arm in facts.arms]
-        if any(watch_of_arm):
-            believed = (facts.time >= now - 3600) & (facts.time <= now + 60)
-            window = (np.where(believed, facts.time, now) // WINDOW_SECONDS).astype(np.int64)
-            self._add_watched(records, facts, watch_of_arm, window)
+        of_split = [_watch_of(arm, watches) for arm in facts.arms]
+        of_live = [_live(arm, followed) for arm in facts.arms]
+        believed = (facts.time >= now - 3600) & (facts.time <= now + 60)
+        window = (np.where(believed, facts.time, now) // WINDOW_SECONDS).astype(np.int64)
+        for watch_of_arm in (of_split, of_live):
+            if any(watch_of_arm):
+                self._add_watched(records, facts, watch_of_arm, window)
 
     def add_dropped(self, meta: Mapping[str, Any]) -> None:
         """What the batch whose frame has this `meta` says of records that never came."""
@@ -111,18 +126,20 @@ class Tally:
             for arm, watch in zip(facts.arms, watch_of_arm, strict=True)
         ]
         events = facts.events(records, facts.of_arms(slow_ms), facts.of_arms(thresholds))
+        firsts = _Firsts(records, facts, [watch.split if watch else "" for watch in watch_of_arm])
         for name in TOTALS:
             added = np.bincount(facts.arm, events[name] * watched, len(facts.arms))
             for arm in np.flatnonzero(added):
-                self.counts[facts.arms[arm].split, facts.arms[arm].release, name] += int(added[arm])
-        firsts = _Firsts(records, facts)
+                self.counts[firsts.key(int(arm), name)] += int(added[arm])
         if watched.any():
             self.window = max(self.window, int(window[watched].max()))
-        self._add_asked(facts, firsts, events, watched, watch_of_arm)
-        scopes = {
-            "step": [f"split:{watch.split}" if watch else "" for watch in watch_of_arm],
-            "rollout": [f"rollout:{watch.rollout}" if watch else "" for watch in watch_of_arm],
-        }
+        scopes: dict[str, list[str]] = {}
+        if not any(watch and watch.split.startswith(LIVE) for watch in watch_of_arm):
+            self._add_asked(facts, firsts, events, watched, watch_of_arm)
+            scopes = {
+                "step": [f"split:{watch.split}" if watch else "" for watch in watch_of_arm],
+                "rollout": [f"rollout:{watch.rollout}" if watch else "" for watch in watch_of_arm],
+            }
         for kind in KINDS:
             happened = watched & (events[kind] > 0)
             for within, scope_of_arm in scopes.items():
@@ -162,8 +179,9 @@ class Tally:
 class _Firsts:
     """Who the events of a stretch happened to."""
 
-    def __init__(self, records: Columns, facts: Facts) -> None:
+    def __init__(self, records: Columns, facts: Facts, split_of_arm: list[str]) -> None:
         self._facts = facts
+        self._split_of_arm = split_of_arm
         self._entities = list(dict.fromkeys(records.entity))
         number = {entity: place for place, entity in enumerate(self._entities)}
         self._entity = np.fromiter(map(number.__getitem__, records.entity), np.int64, len(records))
@@ -173,7 +191,7 @@ class _Firsts:
     def nameless(self, happened: Booleans, name: str) -> Iterator[tuple[CountKey, int]]:
         """What is counted singly."""
         for (arm,), count in _grouped(happened & ~self._is_named, self._facts.arm):
-            yield self._key(arm, name), count
+            yield self.key(arm, name), count
 
     def named(self, happened: Booleans, scope_of_arm: list[str], name: str) -> Iterator[tuple[str, int, CountKey]]:
         """Scope, hash and what to count up, of each entity once a scope: where it was first."""
@@ -184,7 +202,7 @@ class _Firsts:
         scope = np.array([scopes.index(one) for one in scope_of_arm])[self._facts.arm[places]]
         _, first = np.unique(scope * len(self._entities) + self._entity[places], return_index=True)
         for at, place in zip(scope[first].tolist(), places[first].tolist(), strict=True):
-            yield scopes[at], self._hash(int(self._entity[place])), self._key(int(self._facts.arm[place]), name)
+            yield scopes[at], self._hash(int(self._entity[place])), self.key(int(self._facts.arm[place]), name)
 
     def asked(self, where: Booleans) -> Iterator[tuple[int, int | None, int]]:
         """Arm, entity's hash (None: no entity) and number of requests."""
@@ -197,10 +215,10 @@ class _Firsts:
         if where.any():
             first = int(window[where].min())
             for (arm, entity, number), _ in _grouped(where, self._facts.arm, self._entity, window - first):
-                yield self._key(arm, name), self._hash(entity), first + number
+                yield self.key(arm, name), self._hash(entity), first + number
 
-    def _key(self, arm: int, name: str) -> CountKey:
-        return self._facts.arms[arm].split, self._facts.arms[arm].release, name
+    def key(self, arm: int, name: str) -> CountKey:
+        return self._split_of_arm[arm], self._facts.arms[arm].release, name
 
     def _hash(self, number: int) -> int:
         if number not in self._hashes:
@@ -233,6 +251,21 @@ def _counted(named: Mapping[str, int], name: str) -> Mapping[str, int]:
     if not any(f"window.at_risk.{kind}" in named for kind in EVENTS):
         return {}
     return {kind: named.get(f"{name}.{kind}", 0) for kind in EVENTS}
+
+
+def live_counts(release: str, named: Mapping[str, int]) -> ArmCounts:
+    """Of a followed release, from the names under which they are stored."""
+    totals: dict[str, Any] = {name: named.get(name, 0) for name in TOTALS}
+    windows = {kind: named.get(f"window.{kind}", 0) for kind in EVENTS}
+    return ArmCounts(release=release, **totals, first_in_window=windows)
+
+
+def _live(arm: Arm, followed: Mapping[str, Followed]) -> Watch | None:
+    one = followed.get(arm.release)
+    if one is None or one.model != arm.model:
+        return None
+    thresholds = {} if one.threshold is None else {one.release: one.threshold}
+    return Watch(f"{LIVE}{one.release}", "", one.model, thresholds, one.slow_ms)
 
 
 def _watch_of(arm: Arm, watches: Mapping[str, Watch]) -> Watch | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,13 +13,17 @@ from typing import Any
 from sqlalchemy import Row, func, insert, select
 
 from serinus.backends.delta import database as db
-from serinus.backends.delta.counting import arm_counts, quantile
+from serinus.backends.delta.counting import LIVE, arm_counts, live_counts, quantile
 from serinus.backends.delta.database import Database
 from serinus.core.errors import InvalidInput, Refused
-from serinus.core.values import ArmCounts, Streak, Totals, Traffic, Watch
+from serinus.core.values import ArmCounts, Followed, HourCounts, Streak, Totals, Traffic, Watch
 
 DEFAULT_DAYS = 90
 """That predictions of a model are kept, where nobody said otherwise."""
+
+
+_AFTER_LIVE = LIVE[:-1] + chr(ord(LIVE[-1]) + 1)
+"""Above every text that begins with `LIVE`."""
 
 
 class CountStore:
@@ -54,6 +58,39 @@ class CountStore:
             for row in connection.execute(select(db.counts).where(db.counts.c.split == split)):
                 named[row.release][row.name] = row.value
         return {release: arm_counts(release, names) for release, names in named.items()}
+
+    def follow(self, one: Followed) -> None:
+        at = db.followed.c
+        values = {"model": one.model, "threshold": one.threshold, "slow_ms": one.slow_ms}
+        with self._database.write() as connection:
+            changed = connection.execute(db.followed.update().where(at.release == one.release).values(values))
+            if not changed.rowcount:
+                connection.execute(insert(db.followed).values(release=one.release, **values))
+
+    def following(self, releases: Iterable[str]) -> Mapping[str, Followed]:
+        """Those of `releases` that are followed."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(db.followed).where(db.followed.c.release.in_(list(releases))))
+            return {row.release: Followed(row.release, row.model, row.threshold, row.slow_ms) for row in rows}
+
+    def followed(self) -> Mapping[str, ArmCounts]:
+        """Release -> counts, of the followed releases that have answered."""
+        named: dict[str, dict[str, int]] = defaultdict(dict)
+        at = db.counts.c
+        with self._database.read() as connection:
+            for row in connection.execute(select(db.counts).where(at.split >= LIVE, at.split < _AFTER_LIVE)):
+                named[row.release][row.name] = row.value
+        return {release: live_counts(release, names) for release, names in named.items()}
+
+    def hours(self, releases: Collection[str], first: int) -> Sequence[HourCounts]:
+        """Of `releases`, from the hour `first` on, oldest first."""
+        named: dict[tuple[int, str], dict[str, int]] = defaultdict(dict)
+        at = db.hours.c
+        query = select(db.hours).where(at.hour >= first, at.release.in_(list(releases))).order_by(at.hour, at.release)
+        with self._database.read() as connection:
+            for row in connection.execute(query):
+                named[row.hour, row.release][row.name] = row.value
+        return [HourCounts(hour, live_counts(release, names)) for (hour, release), names in named.items()]
 
     def traffic(self, model: str, seconds: float, now: float) -> Mapping[str, Traffic]:
         """The last whole minutes and the one that has begun, which together cover `seconds`; an hour at most."""

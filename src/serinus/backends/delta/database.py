@@ -1,7 +1,7 @@
 """counts.db: what is watched, what was counted, and how far. Written by the collector; the engine adds what to watch.
 
-The collector is the only writer of all tables but `watches` and `retention`, so its read-then-write needs no
-conflict clause, which keeps the SQL portable.
+The collector is the only writer of all tables but `watches`, `followed` and `retention`, so its read-then-write
+needs no conflict clause, which keeps the SQL portable.
 """
 
 from __future__ import annotations
@@ -43,6 +43,22 @@ counts = Table(
     Column("split", String, primary_key=True),
     Column("release", String, primary_key=True),
     Column("name", String, primary_key=True),  # requests, alerts, ..., step.alerts, rollout.alerts, ...
+    Column("value", BigInteger, nullable=False),
+)
+followed = Table(  # releases that are counted under all splits, as `live:<release>`
+    "followed",
+    metadata,
+    Column("release", String, primary_key=True),
+    Column("model", String, nullable=False),
+    Column("threshold", Float),
+    Column("slow_ms", Float, nullable=False),
+)
+hours = Table(  # of followed releases
+    "hours",
+    metadata,
+    Column("hour", BigInteger, primary_key=True),  # unix time / 3600
+    Column("release", String, primary_key=True),
+    Column("name", String, primary_key=True),  # requests, alerts, ..., window.alerts, ...
     Column("value", BigInteger, nullable=False),
 )
 minutes = Table(

@@ -53,7 +53,8 @@ class CountKeeper:
             return False
         records = self._in_time(records_of(ready, self._parsed))
         tally = Tally()
-        tally.add(records, self._store.watches(set(records.split)), now)
+        followed = self._store.following(set(records.release))
+        tally.add(records, self._store.watches(set(records.split)), now, followed)
         for frame in ready:
             tally.add_dropped(frame.meta)
         self._ledger.commit(tally, self._advance(ready, now))

@@ -14,12 +14,14 @@ from sqlalchemy import Connection, Table, bindparam, delete, insert, select, upd
 
 from serinus.backends.delta import database as db
 from serinus.backends.delta.columns import Columns
-from serinus.backends.delta.counting import Tally
+from serinus.backends.delta.counting import LIVE, CountKey, HourKey, Tally
 from serinus.backends.delta.database import Database
 from serinus.backends.delta.entities import MOST_ENTITIES, EntitySets
 from serinus.backends.delta.segments import Position
 from serinus.backends.delta.streaks import Streak
+from serinus.core.values import WINDOW_SECONDS
 
+HOURS_KEPT = 35 * 24
 _SAME_REQUEST = 0.02
 """Seconds by which the router's and the worker's word on a request's start may differ."""
 
@@ -107,7 +109,9 @@ class Ledger:
         """All of it or nothing."""
         with self._database.write() as connection:
             firsts, remembered = self._entities.firsts(connection, tally, advance.at)
-            _add(connection, db.counts, tally.counts + firsts)
+            counts = tally.counts + firsts
+            _add(connection, db.counts, counts)
+            _add(connection, db.hours, _of_the_hour(counts, tally.window * WINDOW_SECONDS // 3600))
             _add(connection, db.minutes, tally.minutes)
             _add(connection, db.totals, tally.totals)
             for (model, release), streak in tally.streaks.items():
@@ -127,15 +131,22 @@ class Ledger:
             return self._entities.saturated(connection)
 
     def prune(self, now: float, oldest_pending: float) -> None:
-        """Forgets what no longer matters: minutes after two hours; writers that were silent and entities of scopes
-        that were quiet for a week; router replies from ten minutes before what still waits to be rolled up."""
+        """Forgets what no longer matters: minutes after two hours; hours after five weeks; writers that were silent
+        and entities of scopes that were quiet for a week; router replies from ten minutes before what still waits to
+        be rolled up."""
         week = now - 7 * 86_400
         quiet = select(db.entity_sets.c.id).where(db.entity_sets.c.used_at < week)
         with self._database.write() as connection:
             connection.execute(delete(db.minutes).where(db.minutes.c.minute < now // 60 - 120))
+            connection.execute(delete(db.hours).where(db.hours.c.hour < now // 3600 - HOURS_KEPT))
             connection.execute(delete(db.writers).where(db.writers.c.at < week))
             connection.execute(delete(db.router_replies).where(db.router_replies.c.start < oldest_pending - 600))
             connection.execute(delete(db.entities).where(db.entities.c.set_id.in_(quiet)))
+
+
+def _of_the_hour(counts: Mapping[CountKey, int], hour: int) -> Mapping[HourKey, int]:
+    """What is counted of followed releases."""
+    return {(hour, release, name): value for (split, release, name), value in counts.items() if split.startswith(LIVE)}
 
 
 def _mark(pair: tuple[int, int]) -> dict[str, int]:

@@ -22,7 +22,18 @@ from serinus.backends.delta.segments import Position
 from serinus.backends.delta.status import STALE_SECONDS, read_status
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
-from serinus.core.values import AnsweredRequest, ArmCounts, Label, Mark, OutcomeMatches, Totals, Traffic, Watch
+from serinus.core.values import (
+    AnsweredRequest,
+    ArmCounts,
+    Followed,
+    HourCounts,
+    Label,
+    Mark,
+    OutcomeMatches,
+    Totals,
+    Traffic,
+    Watch,
+)
 
 
 class DeltaPredictionLog:
@@ -49,13 +60,37 @@ class DeltaPredictionLog:
     def counts(self, split: str) -> Mapping[str, ArmCounts] | None:
         """Release -> counts, of the releases that have answered. None also while the collector is not running:
         counts that nobody keeps must not promote anything."""
-        status = read_status(self._home)
-        if status is None or self._now() - float(status.get("at", 0)) > STALE_SECONDS:
+        if not self._is_kept():
             return None
         try:
             return self._counts.counts(split)
         except OperationalError:
             return None
+
+    def _is_kept(self) -> bool:
+        status = read_status(self._home)
+        return status is not None and self._now() - float(status.get("at", 0)) <= STALE_SECONDS
+
+    def follow(self, followed: Followed) -> None:
+        try:
+            self._counts.follow(followed)
+        except OperationalError as error:
+            raise _unavailable(error) from error
+
+    def followed(self) -> Mapping[str, ArmCounts] | None:
+        """None also while the collector is not running, as of `counts`."""
+        if not self._is_kept():
+            return None
+        try:
+            return self._counts.followed()
+        except OperationalError:
+            return None
+
+    def hours(self, releases: Collection[str], since: datetime) -> Sequence[HourCounts]:
+        try:
+            return self._counts.hours(releases, int(since.timestamp() // 3600))
+        except OperationalError as error:
+            raise _unavailable(error) from error
 
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
         try:
