@@ -30,7 +30,9 @@ from serinus.core.values import (
     Column,
     Compiled,
     Environment,
+    Followed,
     GivenRows,
+    HourCounts,
     Label,
     Mark,
     OutcomeMatches,
@@ -52,7 +54,7 @@ from serinus.core.values import (
 from serinus.engine import Desk, Engine, Rechecker, World
 from serinus.engine.jobs import Jobs
 
-MODEL = "fraud"
+MODEL, OTHER = "fraud", "scoring"
 TICK = 4.0
 
 
@@ -136,7 +138,7 @@ class FakeRegistry:
         self._answer()
         name = version_or_alias.lstrip("@")
         version = name if name.isdigit() else self.alias.get(model, {}).get(name, "")
-        if model != MODEL or version not in self.behaviours:
+        if model not in (MODEL, OTHER) or version not in self.behaviours:
             raise NotFound(f"{model} has no version or alias {version_or_alias}")
         return VersionRef(model, version, "READY", run_id=version)
 
@@ -327,6 +329,10 @@ class FakeLog:
     watches: dict[str, Watch] = field(default_factory=dict)
     counted: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
+    follows: dict[str, Followed] = field(default_factory=dict)
+    live: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Of followed releases."""
+    by_hour: dict[tuple[int, str], dict[str, int]] = field(default_factory=dict)
     answered: list[AnsweredRequest] = field(default_factory=list)
     """What `sample` draws from."""
     away: bool = False
@@ -345,6 +351,22 @@ class FakeLog:
         if self.blind or split not in self.watches:
             return None
         return {release: _arm_counts(release, c) for release, c in self.counted.get(split, {}).items()}
+
+    def follow(self, followed: Followed) -> None:
+        self.follows[followed.release] = followed
+
+    def followed(self) -> Mapping[str, ArmCounts] | None:
+        if self.away:
+            raise Unavailable("the prediction log does not answer")
+        return None if self.blind else {release: _live_counts(release, c) for release, c in self.live.items()}
+
+    def hours(self, releases: Collection[str], since: datetime) -> Sequence[HourCounts]:
+        first = int(since.timestamp() // 3600)
+        return [
+            HourCounts(hour, _live_counts(release, c))
+            for (hour, release), c in sorted(self.by_hour.items())
+            if release in releases and hour >= first
+        ]
 
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
         return {}
@@ -372,15 +394,25 @@ class FakeLog:
     def matches(self) -> OutcomeMatches:
         return OutcomeMatches(0, 0, 0)
 
-    def serve(self, routing: Routing, requests: int, behaviours: Mapping[str, Behaviour]) -> None:
+    def serve(self, routing: Routing, requests: int, behaviours: Mapping[str, Behaviour], at: datetime) -> None:
         for arm in routing.arms:
             n = int(self.random.binomial(requests, arm.weight / WHOLE))
             how = behaviours[arm.release.rsplit("-", 2)[1]]
-            counts = self.counted.setdefault(routing.split, {}).setdefault(arm.release, {})
             drawn = {"errors": how.errors, "slow": how.slow, "alerts": how.alerts, "missing": how.missing}
-            counts["requests"] = counts.get("requests", 0) + n
-            for kind, share in drawn.items():
-                counts[kind] = counts.get(kind, 0) + int(self.random.binomial(n, share))
+            new = {kind: int(self.random.binomial(n, share)) for kind, share in drawn.items()} | {"requests": n}
+            counted = [self.counted.setdefault(routing.split, {}).setdefault(arm.release, {})]
+            if arm.release in self.follows:
+                hour = int(at.timestamp() // 3600), arm.release
+                counted += [self.live.setdefault(arm.release, {}), self.by_hour.setdefault(hour, {})]
+            for counts in counted:
+                for kind, many in new.items():
+                    counts[kind] = counts.get(kind, 0) + many
+
+
+def _live_counts(release: str, c: Mapping[str, int]) -> ArmCounts:
+    counts = _arm_counts(release, c)
+    windows = {kind: many for kind, many in counts.first_in_step.items() if kind != "entities"}
+    return replace(counts, first_in_step={}, first_in_rollout={}, first_in_window=windows)
 
 
 def _arm_counts(release: str, c: Mapping[str, int]) -> ArmCounts:
@@ -582,7 +614,12 @@ class Lab:
     def restart(self, world: World | None = None) -> None:
         """A new engine with nothing but what is stored."""
         self.desk = Desk(world or self.world)
-        self.engine = Engine(world or self.world, Jobs(Inline()), deploy_by_alias=self.desk.deploy_by_alias)
+        self.engine = Engine(
+            world or self.world,
+            Jobs(Inline()),
+            deploy_by_alias=self.desk.deploy_by_alias,
+            roll_back=self.desk.roll_back,
+        )
         self.rechecker = Rechecker(world or self.world, self.rescorer)
 
     def register(self, version: str, **behaviour: Any) -> None:
@@ -604,9 +641,9 @@ class Lab:
         return passed
 
     def step(self) -> None:
-        routing = self.router.routings.get(MODEL)
-        if routing is not None and self.per_second:
-            self.log.serve(routing, int(self.per_second * TICK), self.behaviours)
+        for routing in self.router.routings.values():
+            if self.per_second:
+                self.log.serve(routing, int(self.per_second * TICK), self.behaviours, self.clock.time)
         self.clock.time += timedelta(seconds=TICK)
         self.engine.tick()
 
@@ -656,6 +693,8 @@ READS = frozenset(
         "who_set",
         "run_file",
         "counts",
+        "followed",
+        "hours",
         "traffic",
         "orders",
         "setting",

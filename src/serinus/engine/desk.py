@@ -22,6 +22,7 @@ from serinus.engine.distrust import distrusted, shortcut_of
 from serinus.engine.facts import by_alias, facts_of
 from serinus.engine.happenings import event_of
 from serinus.engine.policies import ModelPolicy, keep_spec, policy_of
+from serinus.engine.watching import WATCH
 from serinus.engine.world import World
 
 NOBODY = "nobody"
@@ -221,6 +222,10 @@ class Desk:
         back = rolled_back_from(rollouts).get(release.id)
         again = f", which was rolled back from in {back}" if back else ""
         return Deployed(rollout.id, False, f"{model} goes back to {release.id}{again} as {rollout.id}")
+
+    def roll_back(self, model: str, release: str, why: str) -> str:
+        """By the watch after promotion, as a person would: what came of it, in words."""
+        return self.rollback(model, to=release, actor=WATCH, why=why).message
 
     def _release_to(self, state: ModelState, to: str | None, rollouts: Sequence[Rollout]) -> Release:
         assert state.champion is not None

@@ -20,6 +20,7 @@ from serinus.engine.happenings import audit_of, event_of
 from serinus.engine.jobs import Jobs
 from serinus.engine.observe import Observer
 from serinus.engine.policies import keep_spec
+from serinus.engine.watching import RollBack, Watcher
 from serinus.engine.world import World
 
 log = logging.getLogger(__name__)
@@ -37,7 +38,8 @@ DeployByAlias = Callable[[str, str], None]
 
 
 class Engine:
-    """Reconciles every model, once a tick. `deploy_by_alias` and `news` are the desk's, given by wiring."""
+    """Reconciles every model, once a tick. `deploy_by_alias`, `news` and `roll_back` are the desk's, given by wiring;
+    without `roll_back` no release is watched after its promotion."""
 
     def __init__(
         self,
@@ -45,8 +47,10 @@ class Engine:
         jobs: Jobs | None = None,
         deploy_by_alias: DeployByAlias | None = None,
         news: threading.Event | None = None,
+        roll_back: RollBack | None = None,
     ) -> None:
         self._world = world
+        self._watcher = Watcher(world, roll_back) if roll_back else None
         self._news = news or threading.Event()
         self._jobs = jobs or Jobs(told=self._news.set)
         self._observer = Observer(world, self._jobs)
@@ -93,6 +97,21 @@ class Engine:
                 if self.trouble.get(model) != failed:  # once, not with every tick
                     log.exception("reconciling %s failed", model)
                 self.trouble[model] = failed
+        self._watch(store.models())
+
+    def _watch(self, states: Sequence[ModelState]) -> None:
+        """A fault in it must not stop rollouts."""
+        if self._watcher is None:
+            return
+        try:
+            trouble = self._watcher.look(states, {r.model: r for r in self._world.store.in_flight()})
+        except TemporaryError as error:
+            trouble = (str(error),)
+        except Exception:
+            log.exception("the watch after promotion failed")
+            trouble = ("it failed; see logs/control.log",)
+        if trouble is not None:
+            self._say("watch", [f"the watch after promotion: {line}" for line in trouble])
 
     # --- one model ---------------------------------------------------------------------------------------
 

@@ -1,11 +1,29 @@
 """Decides from evidence whether a release may take traffic: pure numbers in, a verdict with its evidence out.
 
 `assess` judges one look at a canary step, `reproduce` does it again from what was stored, `required` says beforehand
-how many requests it will take.
+how many requests it will take. `look`, `everywhere` and `decide` watch a release after its promotion, against a
+`baseline`.
 """
 
 from serinus.judge.assess import assess, reproduce
+from serinus.judge.baseline import Baseline, baseline, together
 from serinus.judge.evidence import StepEvidence
 from serinus.judge.required import Required, required
+from serinus.judge.watch import Finding, Watching, decide, everywhere, look, since
 
-__all__ = ["Required", "StepEvidence", "assess", "reproduce", "required"]
+__all__ = [
+    "Baseline",
+    "Finding",
+    "Required",
+    "StepEvidence",
+    "Watching",
+    "assess",
+    "baseline",
+    "decide",
+    "everywhere",
+    "look",
+    "reproduce",
+    "required",
+    "since",
+    "together",
+]

@@ -2,7 +2,17 @@
 
 from serinus.spec.comparing import differing
 from serinus.spec.loading import load
-from serinus.spec.planning import accepts, approval_required, compiles, policy, settings, slow_ms, steps
+from serinus.spec.planning import (
+    accepts,
+    approval_required,
+    compiles,
+    policy,
+    rolls_back,
+    settings,
+    slow_ms,
+    steps,
+    watched_for,
+)
 from serinus.spec.reference import reference, schema
 from serinus.spec.schema import ModelDeployment
 from serinus.spec.writing import Facts, dump, initial
@@ -19,8 +29,10 @@ __all__ = [
     "load",
     "policy",
     "reference",
+    "rolls_back",
     "schema",
     "settings",
     "slow_ms",
     "steps",
+    "watched_for",
 ]

@@ -81,6 +81,16 @@ def slow_ms(spec: ModelDeployment) -> float | None:
     return over.total_seconds() * 1000 if over else None
 
 
+def watched_for(spec: ModelDeployment) -> float:
+    """Seconds after its promotion for which a release is watched; 0: it is not."""
+    return spec.watch.after.total_seconds()
+
+
+def rolls_back(spec: ModelDeployment) -> bool:
+    """Whether a release that does worse after its promotion is rolled back; else it is told."""
+    return spec.watch.on_degradation == "rollback"
+
+
 def accepts(spec: ModelDeployment) -> frozenset[str]:
     """For `Plan.accepts`."""
     return frozenset(spec.gates.accept)

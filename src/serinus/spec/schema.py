@@ -226,8 +226,19 @@ class Rare(Ratio):
 
 
 class Watch(Section):
-    """What a candidate is compared by with the champion while both take traffic."""
+    """What a candidate is compared by with the champion while both take traffic, and afterwards."""
 
+    after: Duration = Field(
+        default=timedelta(hours=24),
+        description="For how long after its promotion a release is compared with what the champions before it showed "
+        "in the weeks before, and with its own canary. 0s: not at all.",
+    )
+    on_degradation: Literal["rollback", "tell"] = Field(
+        default="rollback",
+        description="What happens when a release does worse in that time. `rollback`: the former champion takes its "
+        "place. `tell`: an event and the status say so. The first release of a model, and the target of a rollback, "
+        "are only told of. So is what happens to all models of the machine at once.",
+    )
     errors: Rare = Field(
         default=Rare(), description="Answers with HTTP 5xx, and fallbacks after an error or a timeout."
     )

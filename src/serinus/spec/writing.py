@@ -118,6 +118,8 @@ watch:                   # ok: tolerated ratio to the champion; bad: unacceptabl
   errors: {{ok: 1.5, bad: 3.0, budget: 0.1%}}
   slow: {{ok: 1.5, bad: 2.0, over: null}}    # null: slower than the champion's p99
   alerts: {{ok: 1.5, bad: 2.0}}              # off: for a version that is meant to change the alert rate
+  after: 24h               # after promotion: what does worse than before in that time
+  on_degradation: rollback # is rolled back; or tell
 
 retention:
   predictions: 90d

@@ -42,7 +42,7 @@ def run_control(home: Home, settings: Settings) -> int:
     home_token.ensure(home, world.store, ENGINE, world.clock.now())
     news = threading.Event()
     desk = Desk(world, news)
-    engine = Engine(world, deploy_by_alias=desk.deploy_by_alias, news=news)
+    engine = Engine(world, deploy_by_alias=desk.deploy_by_alias, news=news, roll_back=desk.roll_back)
     report = Report(
         world,
         trouble=lambda: dict(engine.trouble),

@@ -1,0 +1,171 @@
+"""What a live release is compared with after its promotion: the rates that are tolerated, by the hour of the day.
+
+The rates are those of the champions before it, in the weeks before, and of its own canary. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+
+from serinus.core.rollout import Policy, Tolerance
+from serinus.core.values import ArmCounts, HourCounts, Role
+from serinus.judge.evidence import first_in_step
+from serinus.judge.metrics import METRICS, Metric, tolerance_of
+
+HOURS = 24
+STRENGTH, STRENGTH_OF_HOUR = 20.0, 5.0
+"""Events by which what one hour showed is drawn towards that hour on all days, and that towards all hours: few events
+say little."""
+LEAST_DAYS = 2
+"""On which an hour of the day must have been seen, so that its rate is known."""
+UNKNOWN = 2.0
+"""Times by which an hour may differ that has not been seen on so many days."""
+HIGHEST = 0.9
+"""A rate that is tolerated is at most this: beyond it nothing could be shown."""
+
+NOTHING_BEFORE = "there was no champion before it to compare with"
+TOO_FEW = "the champion before it had too few of them to compare with"
+NO_ALERTS = "alerts are not compared, by the spec or because no threshold is known"
+
+Rates = tuple[float, ...]
+"""One an hour of the day, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    tolerated: Mapping[str, Rates]
+    """Metric -> the highest tolerated rate; of fewer alerts the lowest one. Rates are of requests, or of answers."""
+    not_watched: Mapping[str, str]
+    """Metric -> why not."""
+
+
+def events_of(arm: ArmCounts, event: str) -> int:
+    """One of each entity a minute, so that what happens to one card is one event."""
+    return int(arm.first_in_window.get(event, first_in_step(arm, event)))
+
+
+def together(arms: Sequence[ArmCounts]) -> ArmCounts | None:
+    """The sum of the totals and of the events a minute; None of none."""
+    if not arms:
+        return None
+    names = [one.name for one in fields(ArmCounts) if one.type == "int"]
+    totals = {name: sum(getattr(arm, name) for arm in arms) for name in names}
+    events = {metric.event for metric in METRICS}
+    windows = {event: sum(events_of(arm, event) for arm in arms) for event in events}
+    return ArmCounts(arms[0].release, **totals, first_in_window=windows)
+
+
+def baseline(
+    policy: Policy,
+    hours: Sequence[HourCounts],
+    champion: ArmCounts | None,
+    canary: ArmCounts | None,
+    *,
+    slow_hours: bool = True,
+) -> Baseline:
+    """`hours`: of the champions before. `champion`, `canary`: of the rollout's steps, counted side by side; None: there
+    was no canary. `slow_hours`: whether the hours were counted by the limit that the release is watched by."""
+    tolerated: dict[str, Rates] = {}
+    not_watched: dict[str, str] = {}
+    for metric in METRICS:
+        tolerance = tolerance_of(metric, policy)
+        if tolerance is None:
+            not_watched[metric.name] = NO_ALERTS
+            continue
+        known = hours if slow_hours or metric.event != "slow" else ()
+        rates = _tolerated(metric, tolerance, known, champion, canary)
+        if isinstance(rates, str):
+            not_watched[metric.name] = rates
+        else:
+            tolerated[metric.name] = rates
+    return Baseline(tolerated, not_watched)
+
+
+def _tolerated(
+    metric: Metric,
+    tolerance: Tolerance,
+    hours: Sequence[HourCounts],
+    champion: ArmCounts | None,
+    canary: ArmCounts | None,
+) -> Rates | str:
+    """The rates, or why the metric is not watched."""
+    limit = tolerance.budget if tolerance.budget is not None else metric.limit
+    spread = _spread(metric, hours, champion)
+    if spread is None:
+        return (limit or 0.0,) * HOURS if metric.rare else NOTHING_BEFORE
+    moved = _moved_by(metric, champion, canary)
+    if metric.suspect is Role.CHAMPION:  # fewer of them
+        lowest = tuple(low * min(moved, 1.0) / tolerance.rho_ok for low in spread.low)
+        return lowest if all(lowest) else TOO_FEW
+    if metric.event == "alerts":  # without a limit: what many alerts cost is the reader's work
+        if spread.events == 0:
+            return TOO_FEW
+        limit = 0.0
+    return tuple(min(max(tolerance.rho_ok * high * max(moved, 1.0), limit or 0.0), HIGHEST) for high in spread.high)
+
+
+@dataclass(frozen=True, slots=True)
+class _Spread:
+    events: int
+    low: Rates
+    high: Rates
+
+
+def _spread(metric: Metric, hours: Sequence[HourCounts], champion: ArmCounts | None) -> _Spread | None:
+    """Between which rates each hour of the day was, on one day or another; None: nothing was counted."""
+    cells: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for day in _by_hour(metric, hours):
+        cells[day[0] % HOURS].append(day[1:])
+    counted = [cell for of_hour in cells.values() for cell in of_hour]
+    if not counted and champion is not None and metric.trials(champion) > 0:
+        counted = [(events_of(champion, metric.event), metric.trials(champion))]
+    events, trials = sum(k for k, _ in counted), sum(n for _, n in counted)
+    if trials == 0:
+        return None
+    # 95 % of a Poisson count: what is known of the mean itself.
+    above = (events + 2.0 * math.sqrt(events) + 3.0) / trials
+    below = max(events - 2.0 * math.sqrt(events), 0.0) / trials
+    if events == 0:
+        return _Spread(0, (0.0,) * HOURS, (above,) * HOURS)
+    mean = events / trials
+    ratios = {hour: _ratios(of_hour, mean) for hour, of_hour in cells.items()}
+    every = [ratio for of_hour in ratios.values() for ratio in of_hour] or [1.0]
+    low, high = [], []
+    for hour in range(HOURS):
+        around = [(hour + shift) % HOURS for shift in (-1, 0, 1)]
+        near = [ratio for one in around if len(ratios.get(one, ())) >= LEAST_DAYS for ratio in ratios[one]]
+        low.append(below * (min(near) if near else min(every) / UNKNOWN))
+        high.append(above * (max(near) if near else max(every) * UNKNOWN))
+    return _Spread(events, tuple(low), tuple(high))
+
+
+def _by_hour(metric: Metric, hours: Sequence[HourCounts]) -> list[tuple[int, int, int]]:
+    """Hour, events and trials of all releases together, where there were trials."""
+    sums: dict[int, list[int]] = defaultdict(lambda: [0, 0])
+    for one in hours:
+        trials = max(metric.trials(one.counts), 0)
+        sums[one.hour][0] += min(events_of(one.counts, metric.event), trials)
+        sums[one.hour][1] += trials
+    return [(hour, events, trials) for hour, (events, trials) in sorted(sums.items()) if trials]
+
+
+def _ratios(days: Sequence[tuple[int, int]], mean: float) -> list[float]:
+    """Of one hour of the day: its rate on each day to the mean of all hours."""
+    of_hour = _drawn(sum(k for k, _ in days), sum(n for _, n in days) * mean, STRENGTH_OF_HOUR)
+    return [of_hour * _drawn(k, n * mean * of_hour, STRENGTH) for k, n in days]
+
+
+def _drawn(events: float, expected: float, strength: float) -> float:
+    """Of what was seen to what was expected, drawn towards 1."""
+    return (events + strength) / (expected + strength)
+
+
+def _moved_by(metric: Metric, champion: ArmCounts | None, canary: ArmCounts | None) -> float:
+    """Times by which the canary had more than the champion beside it: what was let through then is tolerated later."""
+    if champion is None or canary is None or metric.trials(champion) <= 0 or metric.trials(canary) <= 0:
+        return 1.0
+    expected = events_of(champion, metric.event) * metric.trials(canary) / metric.trials(champion)
+    return _drawn(events_of(canary, metric.event), expected, STRENGTH)
