@@ -6,9 +6,10 @@ The rates are those of the champions before it, in the weeks before, and of its 
 from __future__ import annotations
 
 import math
+import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from serinus.core.rollout import Policy, Tolerance
 from serinus.core.values import ArmCounts, HourCounts, Role
@@ -19,10 +20,11 @@ HOURS = 24
 STRENGTH, STRENGTH_OF_HOUR = 20.0, 5.0
 """Events by which what one hour showed is drawn towards that hour on all days, and that towards all hours: few events
 say little."""
-LEAST_DAYS = 2
-"""On which an hour of the day must have been seen, so that its rate is known."""
-UNKNOWN = 2.0
-"""Times by which an hour may differ that has not been seen on so many days."""
+KNOWN, ONCE, UNKNOWN = 1.0, 1.25, 2.0
+"""Times by which an hour of the day may differ from what was seen of it: on several days, on one, on none."""
+LEAST_EVENTS, LEAST_HOURS = 10, 3
+"""Events of an hour, and such hours, that tell whether events come in bursts."""
+LARGEST_BURST, MINUTES = 100.0, 60
 HIGHEST = 0.9
 """A rate that is tolerated is at most this: beyond it nothing could be shown."""
 
@@ -40,6 +42,8 @@ class Baseline:
     """Metric -> the highest tolerated rate; of fewer alerts the lowest one. Rates are of requests, or of answers."""
     not_watched: Mapping[str, str]
     """Metric -> why not."""
+    bursts: Mapping[str, float] = field(default_factory=dict)
+    """Metric -> events that come together: so many count for one."""
 
 
 def events_of(arm: ArmCounts, event: str) -> int:
@@ -70,6 +74,7 @@ def baseline(
     was no canary. `slow_hours`: whether the hours were counted by the limit that the release is watched by."""
     tolerated: dict[str, Rates] = {}
     not_watched: dict[str, str] = {}
+    bursts: dict[str, float] = {}
     for metric in METRICS:
         tolerance = tolerance_of(metric, policy)
         if tolerance is None:
@@ -81,7 +86,19 @@ def baseline(
             not_watched[metric.name] = rates
         else:
             tolerated[metric.name] = rates
-    return Baseline(tolerated, not_watched)
+            bursts[metric.name] = _burst(metric.event, known)
+    return Baseline(tolerated, not_watched, bursts)
+
+
+def _burst(event: str, hours: Sequence[HourCounts]) -> float:
+    """Variance to mean of the events of a minute, which is 1 where they come one by one: the median of the hours, which
+    a stall once in a while does not change."""
+    found = []
+    for one in hours:
+        events = events_of(one.counts, event)
+        if event in one.squares and events >= LEAST_EVENTS:
+            found.append((one.squares[event] - events * events / MINUTES) / events)
+    return min(max(statistics.median(found), 1.0), LARGEST_BURST) if len(found) >= LEAST_HOURS else 1.0
 
 
 def _tolerated(
@@ -135,10 +152,12 @@ def _spread(metric: Metric, hours: Sequence[HourCounts], champion: ArmCounts | N
     every = [ratio for of_hour in ratios.values() for ratio in of_hour] or [1.0]
     low, high = [], []
     for hour in range(HOURS):
-        around = [(hour + shift) % HOURS for shift in (-1, 0, 1)]
-        near = [ratio for one in around if len(ratios.get(one, ())) >= LEAST_DAYS for ratio in ratios[one]]
-        low.append(below * (min(near) if near else min(every) / UNKNOWN))
-        high.append(above * (max(near) if near else max(every) * UNKNOWN))
+        around = [ratios.get((hour + shift) % HOURS, []) for shift in (-1, 0, 1)]
+        days = max(map(len, around))
+        near = [ratio for of_hour in around for ratio in of_hour] or every
+        wide = (UNKNOWN, ONCE, KNOWN)[min(days, 2)]
+        low.append(below * min(near) / wide)
+        high.append(above * max(near) * wide)
     return _Spread(events, tuple(low), tuple(high))
 
 

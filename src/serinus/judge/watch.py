@@ -63,28 +63,28 @@ class Cusum:
     def log_value(self) -> float:
         return log_sum_exp(self.logs) + _LOG_WEIGHT
 
-    def after(self, null: float, fewer: bool, events: int, trials: int, seconds: float) -> Cusum:
+    def after(self, null: float, fewer: bool, events: int, trials: int, seconds: float, burst: float = 1.0) -> Cusum:
         """`null`: the rate that is tolerated. `seconds`: since the last look, before which everything else was known
-        already, the stake of a start included."""
+        already, the stake of a start included. `burst`: events that count for one."""
         logs, waited, expected = self.logs, self.waited, self.expected
         stake = -math.inf
         if waited >= START_SECONDS and expected >= START_EVENTS:
             stake = _stake(waited)
             waited = expected = 0.0
         began = max(logs) <= max(stake, _stake(FIRST_STAKE_SECONDS))
-        gains = _gains(null, fewer, events, trials)
+        gains = _gains(null, fewer, events / burst, trials / burst)
         logs = tuple(max(log, stake) + min(gain, MOST_A_LOOK) for log, gain in zip(logs, gains, strict=True))
         return Cusum(
             logs,
             waited + seconds,
-            expected + trials * null,
+            expected + trials * null / burst,
             events if began else self.events + events,
             trials if began else self.trials + trials,
             seconds if began else self.seconds + seconds,
         )
 
 
-def _gains(null: float, fewer: bool, events: int, trials: int) -> tuple[float, ...]:
+def _gains(null: float, fewer: bool, events: float, trials: float) -> tuple[float, ...]:
     alternatives = (null / m if fewer else min(null * m, 0.999) for m in MULTIPLIERS)
     return tuple(
         events * math.log(p / null) + (trials - events) * math.log1p((null - p) / (1.0 - null)) for p in alternatives
@@ -159,7 +159,7 @@ def look(
         common = name in everywhere
         cusum = memory.everywhere if common else memory.own
         fewer = metric.suspect is Role.CHAMPION
-        cusum = cusum.after(rates[hour], fewer, events, trials, seconds)
+        cusum = cusum.after(rates[hour], fewer, events, trials, seconds, watching.baseline.bursts.get(name, 1.0))
         if cusum.log_value >= 0.0:
             findings.append(Finding(name, common, _words(name, cusum, rates[hour], fewer)))
             cusum = Cusum()

@@ -23,7 +23,7 @@ from serinus.backends.delta.database import Database
 from serinus.backends.delta.ledger import Advance, Ledger
 from serinus.backends.delta.records import Hello
 from serinus.backends.delta.segments import Position
-from serinus.core.values import ArmCounts, Totals, Watch
+from serinus.core.values import ArmCounts, Followed, Totals, Watch
 
 RELEASE, OTHER, MODEL = "card-fraud-7-3f9a2c", "card-fraud-8-aaaaaa", "card-fraud"
 WATCH = Watch("s1", "r1", MODEL, {RELEASE: 0.9}, slow_ms=50.0)
@@ -377,3 +377,29 @@ def test_failures_since_the_last_answer_are_counted_over_stretches(database, of)
 
 def test_what_the_caller_got_wrong_is_neither_failure_nor_answer(database, of) -> None:
     assert streak_after(database, [of(status=400)]) == (0, None, None)
+
+
+def test_a_followed_release_is_counted_once_an_entity_and_minute_and_by_the_hour(database, of) -> None:
+    begin = 1_900_000_000 // 3600 * 3600 + 3480.0  # two minutes before the next hour
+    keeper, store = Ledger(database), CountStore(database)
+    store.follow(Followed(RELEASE, MODEL, threshold=None, slow_ms=50.0))
+    for minute in range(5):
+        now = begin + 60 * minute
+        records = [of(n, entity="card-1", split=f"any-{n}", status=500, t=now + n) for n in range(4)]
+        records += [of(9, entity=None, split="s9", status=500, t=now + 9)]
+        records += [of(10, release=OTHER, entity="card-2", t=now + 10)]
+        tally = Tally()
+        tally.add(together(records), {}, now + 20, store.following([RELEASE, OTHER]))
+        keeper.commit(tally, Advance(Position(1, minute), now + 20))
+    counts = store.followed()
+    assert set(counts) == {RELEASE}
+    assert (counts[RELEASE].requests, counts[RELEASE].errors) == (25, 25)
+    assert counts[RELEASE].first_in_window["errors"] == 10  # the card, and one of nobody, each minute
+    first, second = store.hours([RELEASE, OTHER], int(begin // 3600))
+    assert (first.hour, second.hour) == (begin // 3600, begin // 3600 + 1)
+    assert (first.counts.first_in_window["errors"], second.counts.first_in_window["errors"]) == (4, 6)
+    assert (first.squares["errors"], second.squares["errors"]) == (8, 8)  # 2 x 2 a minute; the last one is not over
+    with database.read() as connection:
+        assert connection.execute(db.entities.select()).all() == []
+    keeper.prune(begin + 36 * 86_400, begin)
+    assert store.hours([RELEASE], 0) == []

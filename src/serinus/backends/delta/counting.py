@@ -260,6 +260,10 @@ def live_counts(release: str, named: Mapping[str, int]) -> ArmCounts:
     return ArmCounts(release=release, **totals, first_in_window=windows)
 
 
+def squares(named: Mapping[str, int]) -> Mapping[str, int]:
+    return {kind: named.get(f"square.{kind}", 0) for kind in EVENTS}
+
+
 def _live(arm: Arm, followed: Mapping[str, Followed]) -> Watch | None:
     one = followed.get(arm.release)
     if one is None or one.model != arm.model:

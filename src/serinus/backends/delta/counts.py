@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Row, func, insert, select
 
 from serinus.backends.delta import database as db
-from serinus.backends.delta.counting import LIVE, arm_counts, live_counts, quantile
+from serinus.backends.delta.counting import LIVE, arm_counts, live_counts, quantile, squares
 from serinus.backends.delta.database import Database
 from serinus.core.errors import InvalidInput, Refused
 from serinus.core.values import ArmCounts, Followed, HourCounts, Streak, Totals, Traffic, Watch
@@ -90,7 +90,9 @@ class CountStore:
         with self._database.read() as connection:
             for row in connection.execute(query):
                 named[row.hour, row.release][row.name] = row.value
-        return [HourCounts(hour, live_counts(release, names)) for (hour, release), names in named.items()]
+        return [
+            HourCounts(hour, live_counts(release, names), squares(names)) for (hour, release), names in named.items()
+        ]
 
     def traffic(self, model: str, seconds: float, now: float) -> Mapping[str, Traffic]:
         """The last whole minutes and the one that has begun, which together cover `seconds`; an hour at most."""

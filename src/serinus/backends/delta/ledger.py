@@ -6,6 +6,7 @@ from the segments, which are removed only after they were counted and rolled up.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from serinus.backends.delta.streaks import Streak
 from serinus.core.values import WINDOW_SECONDS
 
 HOURS_KEPT = 35 * 24
+MINUTES = 3600 // WINDOW_SECONDS
+"""Windows of an hour."""
 _SAME_REQUEST = 0.02
 """Seconds by which the router's and the worker's word on a request's start may differ."""
 
@@ -93,6 +96,9 @@ class Ledger:
     def __init__(self, database: Database, most_entities: int = MOST_ENTITIES) -> None:
         self._database = database
         self._entities = EntitySets(most_entities)
+        self._minute: dict[CountKey, tuple[int, int]] = {}
+        """Of followed releases: the minute of the last event, and its events. Lost with the process, as one minute
+        says little of an hour."""
 
     def recovered(self) -> Recovered:
         with self._database.read() as connection:
@@ -111,7 +117,8 @@ class Ledger:
             firsts, remembered = self._entities.firsts(connection, tally, advance.at)
             counts = tally.counts + firsts
             _add(connection, db.counts, counts)
-            _add(connection, db.hours, _of_the_hour(counts, tally.window * WINDOW_SECONDS // 3600))
+            hours, minute = _of_the_hour(counts, tally.window, self._minute)
+            _add(connection, db.hours, hours)
             _add(connection, db.minutes, tally.minutes)
             _add(connection, db.totals, tally.totals)
             for (model, release), streak in tally.streaks.items():
@@ -123,6 +130,7 @@ class Ledger:
                 _put(connection, db.writers, {"release": release, "boot": boot}, {"seq": seq, "at": advance.at})
             for reply in advance.replies:
                 _put(connection, db.router_replies, reply._asdict(), {})
+        self._minute.update(minute)
         self._entities.remember(remembered, tally)
 
     def saturated(self) -> list[str]:
@@ -144,9 +152,25 @@ class Ledger:
             connection.execute(delete(db.entities).where(db.entities.c.set_id.in_(quiet)))
 
 
-def _of_the_hour(counts: Mapping[CountKey, int], hour: int) -> Mapping[HourKey, int]:
-    """What is counted of followed releases."""
-    return {(hour, release, name): value for (split, release, name), value in counts.items() if split.startswith(LIVE)}
+def _of_the_hour(
+    counts: Mapping[CountKey, int], minute: int, before: Mapping[CountKey, tuple[int, int]]
+) -> tuple[Mapping[HourKey, int], Mapping[CountKey, tuple[int, int]]]:
+    """What is counted of followed releases, with the squares of the minutes that are over; and `before`, the minute of
+    the last event with its events, as it is afterwards."""
+    found: Counter[HourKey] = Counter()
+    after = {}
+    for key, value in counts.items():
+        split, release, name = key
+        if not split.startswith(LIVE) or not value:
+            continue
+        found[minute // MINUTES, release, name] += value
+        if name.startswith("window."):
+            last, events = before.get(key, (minute, 0))
+            if last != minute:
+                found[last // MINUTES, release, name.replace("window.", "square.")] += events * events
+                events = 0
+            after[key] = minute, events + value
+    return found, after
 
 
 def _mark(pair: tuple[int, int]) -> dict[str, int]:
