@@ -7,8 +7,11 @@ from datetime import timedelta
 import pytest
 from lab import ADA, MODEL, OTHER, SPEC, Lab
 
+from serinus.api.metrics import exposition
+from serinus.cli.words import watch_lines
 from serinus.core.rollout import Kind, Phase
 from serinus.core.values import Event
+from serinus.engine import Report
 from serinus.engine.watching import WATCH, stored
 
 HOUR = 3600.0
@@ -123,6 +126,34 @@ def test_trouble_of_all_models_is_told_and_not_rolled_back(lab: Lab) -> None:
     lab.behaviours["2"].errors = 0.3  # this time alone
     lab.run(0.2 * HOUR, until=lambda: lab.champion == "1")
     assert lab.champion == "1"
+
+
+def report(lab: Lab) -> Report:
+    return Report(lab.world, lambda: lab.engine.trouble, list, {}, list)
+
+
+def test_people_are_told_of_it(lab: Lab) -> None:
+    promoted(lab, text=spec(on_degradation="tell"))
+    lab.run(600)
+    (model,) = report(lab).status()["models"]
+    release = model["champion"]["release"]
+    assert model["state"] == "serving"
+    assert model["watch"]["summary"].startswith("watched after its promotion until 2026-03-02 ")
+    assert [one["name"] for one in model["watch"]["metrics"]] == [
+        "errors", "fallbacks", "missing", "slow", "alerts", "fewer-alerts",
+    ]  # fmt: skip
+    assert next(iter(watch_lines(model["watch"]))).startswith(f"{release}: watched after its promotion until ")
+    lab.behaviours["2"].errors = 0.05
+    lab.run(600)
+    status = report(lab).status()
+    (model,) = status["models"]
+    assert model["state"] == "trouble"
+    (note,) = [one for one in model["notes"] if "does worse than before its promotion: errors: " in one]
+    assert report(lab).explain(release)["watch"]["degraded"] == [note.partition(": ")[2]]
+    assert f'serinus_watch_degraded{{model="fraud",release="{release}"}} 1.0' in exposition(status).decode()
+    lab.clock.time += timedelta(days=1)
+    (model,) = report(lab).status()["models"]
+    assert (model["watch"], model["state"]) == (None, "serving")
 
 
 def test_by_the_spec_it_is_only_told(lab: Lab) -> None:

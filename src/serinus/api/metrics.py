@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -30,6 +31,7 @@ class _Status(Collector):
         yield from _rechecked(self._status["rechecked"], self._status["distrusted"])
         yield from _traffic(self._status["models"])
         yield from _models(self._status["models"])
+        yield from _watches(self._status["models"])
         yield from _processes(self._status["processes"])
         warnings = GaugeMetricFamily("serinus_warnings", "Warnings that the status shows.")
         warnings.add_metric([], len(self._status["warnings"]))
@@ -117,6 +119,21 @@ def _models(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
         for phase in _PHASES:
             phases.add_metric([model["model"], phase], float(phase == now))
     yield from (champion, trouble, phases)
+
+
+def _watches(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+    """Of champions that are watched after their promotion."""
+    labels = ["model", "release"]
+    until = GaugeMetricFamily("serinus_watch_until_timestamp_seconds", "When the watch ends.", labels=labels)
+    degraded = GaugeMetricFamily(
+        "serinus_watch_degraded", "1: the release does worse than before its promotion.", labels=labels
+    )
+    for model in models:
+        if watch := model["watch"]:
+            where = [model["model"], watch["release"]]
+            until.add_metric(where, datetime.fromisoformat(watch["until"]).timestamp())
+            degraded.add_metric(where, float(bool(watch["degraded"])))
+    yield from (until, degraded)
 
 
 def _processes(processes: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:

@@ -119,6 +119,14 @@ def ago(moment: str | float, now: datetime) -> str:
     return f"{seconds:.0f} s ago"
 
 
+def watch_lines(watch: Document) -> Iterator[str]:
+    """Of a release that is watched after its promotion."""
+    yield f"{watch['release']}: {watch['summary']}"
+    yield from (f"  degraded: {line}" for line in watch["degraded"])
+    yield from (f"  {metric['summary']}" for metric in watch["metrics"])
+    yield from (f"  {name}: not watched, {why}" for name, why in watch["not_watched"].items())
+
+
 def rechecked_line(counts: Document) -> str:
     """Of answers that were compared with the model's own predict."""
     others = {

@@ -15,6 +15,7 @@ from serinus.core.values import WHOLE, Placement, Release, Streak, Totals, Traff
 from serinus.engine.desk import FREE_BYTES_NEEDED
 from serinus.engine.distrust import Found, found_of
 from serinus.engine.happenings import approver
+from serinus.engine.watching import shown as watch_of
 from serinus.engine.world import World
 
 TRAFFIC_SECONDS = 300.0
@@ -94,7 +95,9 @@ class Report:
         if not failing and state.champion is not None:
             failing = _not_answering(totals.get(state.champion.id), state, placed)
         wrong = found.notes(state, rollout, placements)
-        notes = [*trouble, *failing, *wrong, *state.notes]
+        watch = watch_of(self._world, state.model, state.champion.id) if state.champion else None
+        worse = [f"does worse than before its promotion: {one}" for one in watch["degraded"]] if watch else []
+        notes = [*trouble, *failing, *wrong, *worse, *state.notes]
         if broken:
             notes.append(f"the champion is {placed.state.value if placed else 'not placed'}" + _because(placed))
         if state.champion is not None and state.champion.settings.one_at_a_time:
@@ -107,8 +110,9 @@ class Report:
             "rollout": summary(rollout) if rollout else None,
             "traffic": [_traffic(t) for t in traffic],
             "aborted": dict(state.aborted),
+            "watch": watch,
             "notes": notes,
-            "state": _state(state, rollout, bool(trouble or failing or wrong) or broken),
+            "state": _state(state, rollout, bool(trouble or failing or wrong or worse) or broken),
         }
 
     def registry_answers(self) -> bool:
@@ -131,6 +135,8 @@ class Report:
         found = found_of(self._world.store)
         document["rechecked"] = found.of(rollout.candidate)
         document["distrust"] = found.why(rollout.candidate)
+        watch = watch_of(self._world, rollout.model, rollout.candidate.id) if rollout.candidate else None
+        document["watch"] = watch if watch and watch["rollout"] == rollout.id else None
         return document
 
     def _find(self, wanted: str) -> Rollout:

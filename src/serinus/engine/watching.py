@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -52,6 +53,31 @@ def stored(world: World, model: str) -> Watching | None:
     except ValidationError:
         log.warning("the watch of %s was stored by another version and begins anew", model)
         return None
+
+
+def shown(world: World, model: str, release: str) -> Mapping[str, Any] | None:
+    """The watch of the model's champion for people, while it lasts; None: `release` is not watched. JSON values."""
+    watching = stored(world, model)
+    now = world.clock.now()
+    if watching is None or watching.release != release or now.timestamp() >= watching.until:
+        return None
+    until = datetime.fromtimestamp(watching.until, UTC)
+    what = (
+        f"told where it does worse, because {watching.why_told}"
+        if watching.why_told
+        else "rolled back where it does worse"
+    )
+    decided = ". ".join(one for one in (watching.decided, watching.outcome) if one)
+    return {
+        "release": release,
+        "rollout": watching.rollout,
+        "until": until.isoformat(),
+        "rolls_back": watching.acts,
+        "summary": f"watched after its promotion until {until:%Y-%m-%d %H:%M} UTC; it is {what} than before",
+        "degraded": [decided] if decided else list(watching.told.values()),
+        "metrics": [judge.seen(watching, name, now.timestamp()) for name in watching.baseline.tolerated],
+        "not_watched": dict(watching.baseline.not_watched),
+    }
 
 
 class Watcher:

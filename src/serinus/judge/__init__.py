@@ -9,7 +9,7 @@ from serinus.judge.assess import assess, reproduce
 from serinus.judge.baseline import Baseline, baseline, together
 from serinus.judge.evidence import StepEvidence
 from serinus.judge.required import Required, required
-from serinus.judge.watch import Finding, Watching, decide, everywhere, look, since
+from serinus.judge.watch import Finding, Watching, decide, everywhere, look, seen, since
 
 __all__ = [
     "Baseline",
@@ -24,6 +24,7 @@ __all__ = [
     "look",
     "reproduce",
     "required",
+    "seen",
     "since",
     "together",
 ]

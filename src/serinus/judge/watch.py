@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from serinus.core.values import ArmCounts, Role
 from serinus.judge.baseline import HOURS, Baseline, events_of
@@ -223,6 +224,23 @@ def everywhere(others: Collection[tuple[ArmCounts, ArmCounts | None]]) -> frozen
         if told and 2 * sum(told) >= len(told):
             found.add(metric.name)
     return frozenset(found)
+
+
+def seen(watching: Watching, name: str, at: float) -> Mapping[str, Any]:
+    """One metric for people, as JSON. `evidence`: of an alarm, which is at 1."""
+    own = watching.metrics.get(name, Memory()).own
+    null = watching.baseline.tolerated[name][int(at // 3600) % HOURS]
+    fewer = _WATCHED[name].suspect is Role.CHAMPION
+    summary = _words(name, own, null, fewer) if own.trials else f"{name}: nothing was counted yet"
+    return {
+        "name": name,
+        "events": own.events,
+        "of": own.trials,
+        "seconds": own.seconds,
+        "tolerated": null,
+        "evidence": math.exp(min(own.log_value, 0.0)),
+        "summary": summary,
+    }
 
 
 def _words(name: str, cusum: Cusum, null: float, fewer: bool) -> str:

@@ -33,7 +33,7 @@ export function showFleet(status) {
         count(live?.requests ?? 0),
         count(live?.errors ?? 0),
         ms(live?.p99_ms ?? null),
-        m.notes.length ? m.notes.map((note) => h("div", {}, note)) : "–",
+        notes(m),
       ];
     });
   show("fleet", key([status.models]), () =>
@@ -41,6 +41,11 @@ export function showFleet(status) {
       ? table("Models, what is live of each, and its traffic", columns, rows())
       : empty("Nothing is deployed yet. Register a model in MLflow, then ", code("serinus deploy MODEL@VERSION"), "."),
   );
+}
+
+function notes(model) {
+  const lines = [...model.notes, ...(model.watch ? [model.watch.summary] : [])];
+  return lines.length ? lines.map((line) => h("div", {}, line)) : "–";
 }
 
 export function showFlight(rollouts) {

@@ -29,6 +29,9 @@ def explain(
         at.out.line(line, style="red" if gate["outcome"] == "fail" else "")
     for step in rollout["steps"]:
         _step(at, step)
+    if rollout["watch"]:
+        for line in words.watch_lines(rollout["watch"]):
+            at.out.line(line)
     if rollout["confinement"]:
         at.out.line(f"Confinement: {rollout['confinement']}.")
     for note in rollout["notes"]:

@@ -50,6 +50,9 @@ def _show(at: Session, fleet: Mapping[str, Any], *, whole: bool) -> None:
             at.out.line(f"{one['model']}: {note}", style="yellow")
         if not whole and one["champion"] and one["champion"]["remarks"]:
             at.out.line(f"{one['champion']['release']}: {one['champion']['remarks']}")
+        if not whole and one["watch"]:
+            for line in words.watch_lines(one["watch"]):
+                at.out.line(line)
         if not whole and one["rechecked"]:
             at.out.line(f"{one['champion']['release']}: {words.rechecked_line(one['rechecked'])}")
     ill = [p for p in fleet["processes"] if p["state"] != "running"]
