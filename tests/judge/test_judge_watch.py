@@ -194,6 +194,22 @@ def test_at_one_request_a_second_it_takes_hours(worse: Mapping[str, float], seco
         assert Live(seed, per_second=1.0).watched(DAY, worse)[0][1] <= seconds
 
 
+@pytest.mark.parametrize("entities", [1, 20, 400])
+def test_callers_who_always_fail_are_found_however_few_they_are(entities: int) -> None:
+    """Each has one event a minute, and who has had it is not at risk until the next one."""
+    now, found, requests, failed, at_risk = watching(baseline(Policy(), [], None, None)), (), 0, 0, 0
+    for n in range(1, 60):
+        requests += 500
+        if n % 6 == 1:
+            failed, at_risk = failed + entities, at_risk + entities
+        counts = replace(counted(requests, {"errors": failed}), answered=0, at_risk_in_window={"errors": at_risk})
+        now, found = look(now, counts, 10.0 * n)
+        if found:
+            break
+    assert [one.metric for one in found] == ["errors"]
+    assert n <= 36
+
+
 def test_a_stall_of_seconds_is_no_degradation_however_many_requests_it_hits() -> None:
     now, requests, errors = watching(baseline(Policy(), [], None, None)), 0, 0
     for n in range(1, 400):

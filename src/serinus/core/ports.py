@@ -228,7 +228,7 @@ class PredictionLog(Protocol):
         ...
 
     def followed(self) -> Mapping[str, ArmCounts] | None:
-        """Release -> totals and `first_in_window` since it was first followed, which only grow, of the followed
+        """Release -> totals and `..._in_window` since it was first followed, which only grow, of the followed
         releases that have answered; None: not known."""
         ...
 

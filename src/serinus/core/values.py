@@ -438,7 +438,7 @@ class HourCounts:
     hour: int
     """Unix time / 3600."""
     counts: ArmCounts
-    """Totals and `first_in_window`."""
+    """Totals, `first_in_window` and `at_risk_in_window`."""
     squares: Mapping[str, int] = field(default_factory=dict)
     """errors, slow, fallbacks, alerts, missing -> sum of the squares of each minute's `first_in_window`, which tells
     events that come in bursts from those that come one by one."""

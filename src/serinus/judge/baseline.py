@@ -51,6 +51,12 @@ def events_of(arm: ArmCounts, event: str) -> int:
     return int(arm.first_in_window.get(event, first_in_step(arm, event)))
 
 
+def trials_of(metric: Metric, arm: ArmCounts) -> int:
+    """Requests, or answers, of those to whom the event had not happened yet in the same minute: so that a few callers
+    who always fail look like what they are."""
+    return max(int(arm.at_risk_in_window.get(metric.event, metric.trials(arm))), 0)
+
+
 def together(arms: Sequence[ArmCounts]) -> ArmCounts | None:
     """The sum of the totals and of the events a minute; None of none."""
     if not arms:
@@ -59,7 +65,8 @@ def together(arms: Sequence[ArmCounts]) -> ArmCounts | None:
     totals = {name: sum(getattr(arm, name) for arm in arms) for name in names}
     events = {metric.event for metric in METRICS}
     windows = {event: sum(events_of(arm, event) for arm in arms) for event in events}
-    return ArmCounts(arms[0].release, **totals, first_in_window=windows)
+    at_risk = {metric.event: sum(trials_of(metric, arm) for arm in arms) for metric in METRICS}
+    return ArmCounts(arms[0].release, **totals, first_in_window=windows, at_risk_in_window=at_risk)
 
 
 def baseline(
@@ -137,8 +144,8 @@ def _spread(metric: Metric, hours: Sequence[HourCounts], champion: ArmCounts | N
     for day in _by_hour(metric, hours):
         cells[day[0] % HOURS].append(day[1:])
     counted = [cell for of_hour in cells.values() for cell in of_hour]
-    if not counted and champion is not None and metric.trials(champion) > 0:
-        counted = [(events_of(champion, metric.event), metric.trials(champion))]
+    if not counted and champion is not None and trials_of(metric, champion) > 0:
+        counted = [(events_of(champion, metric.event), trials_of(metric, champion))]
     events, trials = sum(k for k, _ in counted), sum(n for _, n in counted)
     if trials == 0:
         return None
@@ -165,7 +172,7 @@ def _by_hour(metric: Metric, hours: Sequence[HourCounts]) -> list[tuple[int, int
     """Hour, events and trials of all releases together, where there were trials."""
     sums: dict[int, list[int]] = defaultdict(lambda: [0, 0])
     for one in hours:
-        trials = max(metric.trials(one.counts), 0)
+        trials = trials_of(metric, one.counts)
         sums[one.hour][0] += min(events_of(one.counts, metric.event), trials)
         sums[one.hour][1] += trials
     return [(hour, events, trials) for hour, (events, trials) in sorted(sums.items()) if trials]
@@ -184,7 +191,7 @@ def _drawn(events: float, expected: float, strength: float) -> float:
 
 def _moved_by(metric: Metric, champion: ArmCounts | None, canary: ArmCounts | None) -> float:
     """Times by which the canary had more than the champion beside it: what was let through then is tolerated later."""
-    if champion is None or canary is None or metric.trials(champion) <= 0 or metric.trials(canary) <= 0:
+    if champion is None or canary is None or trials_of(metric, champion) <= 0 or trials_of(metric, canary) <= 0:
         return 1.0
-    expected = events_of(champion, metric.event) * metric.trials(canary) / metric.trials(champion)
+    expected = events_of(champion, metric.event) * trials_of(metric, canary) / trials_of(metric, champion)
     return _drawn(events_of(canary, metric.event), expected, STRENGTH)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from serinus.core.values import ArmCounts, Role
-from serinus.judge.baseline import HOURS, Baseline, events_of
+from serinus.judge.baseline import HOURS, Baseline, events_of, trials_of
 from serinus.judge.metrics import METRICS, Metric
 from serinus.judge.mixture import MULTIPLIERS, log_sum_exp
 from serinus.judge.wording import duration
@@ -153,7 +153,7 @@ def look(
     metrics, findings = dict(watching.metrics), []
     for name, rates in watching.baseline.tolerated.items():
         metric = _WATCHED.get(name)
-        if metric is None or (trials := max(metric.trials(new), 0)) == 0:
+        if metric is None or (trials := trials_of(metric, new)) == 0:
             continue
         events = min(events_of(new, metric.event), trials)
         memory = metrics.get(name, Memory())
@@ -173,10 +173,16 @@ def since(now: ArmCounts, before: ArmCounts) -> ArmCounts | None:
     changes = {
         one.name: getattr(now, one.name) - getattr(before, one.name) for one in fields(ArmCounts) if one.type == "int"
     }
-    windows = {name: count - before.first_in_window.get(name, 0) for name, count in now.first_in_window.items()}
-    if min((*changes.values(), *windows.values())) < 0:
+    windows, at_risk = (
+        {name: count - then.get(name, 0) for name, count in those.items()}
+        for those, then in (
+            (now.first_in_window, before.first_in_window),
+            (now.at_risk_in_window, before.at_risk_in_window),
+        )
+    )
+    if min((*changes.values(), *windows.values(), *at_risk.values())) < 0:
         return None
-    return ArmCounts(now.release, **changes, first_in_window=windows)
+    return ArmCounts(now.release, **changes, first_in_window=windows, at_risk_in_window=at_risk)
 
 
 def decide(
@@ -201,12 +207,12 @@ def decide(
 def in_trouble(metric: Metric, minute: ArmCounts, usual: ArmCounts | None) -> bool | None:
     """Whether a model has clearly more of them (or, of fewer alerts, less) within a minute than it usually has; None:
     it has too few requests to tell. `usual`: over some hours before; None: not known."""
-    trials = metric.trials(minute)
+    trials = trials_of(metric, minute)
     if trials < LEAST_TRIALS:
         return None
     events = events_of(minute, metric.event)
-    known = usual is not None and metric.trials(usual) > 0
-    rate = events_of(usual, metric.event) / metric.trials(usual) if usual is not None and known else 0.0
+    known = usual is not None and trials_of(metric, usual) > 0
+    rate = events_of(usual, metric.event) / trials_of(metric, usual) if usual is not None and known else 0.0
     if metric.suspect is Role.CHAMPION:
         return trials * rate >= MUCH * LEAST_EVENTS and events <= trials * rate / MUCH if known else None
     if metric.event == "alerts" and not known:

@@ -395,6 +395,7 @@ def test_a_followed_release_is_counted_once_an_entity_and_minute_and_by_the_hour
     assert set(counts) == {RELEASE}
     assert (counts[RELEASE].requests, counts[RELEASE].errors) == (25, 25)
     assert counts[RELEASE].first_in_window["errors"] == 10  # the card, and one of nobody, each minute
+    assert counts[RELEASE].at_risk_in_window["errors"] == 25  # all came at once
     first, second = store.hours([RELEASE, OTHER], int(begin // 3600))
     assert (first.hour, second.hour) == (begin // 3600, begin // 3600 + 1)
     assert (first.counts.first_in_window["errors"], second.counts.first_in_window["errors"]) == (4, 6)
@@ -403,3 +404,18 @@ def test_a_followed_release_is_counted_once_an_entity_and_minute_and_by_the_hour
         assert connection.execute(db.entities.select()).all() == []
     keeper.prune(begin + 36 * 86_400, begin)
     assert store.hours([RELEASE], 0) == []
+
+
+def test_who_has_failed_is_not_at_risk_until_the_next_minute(database, of) -> None:
+    now = 1_900_000_020.0 // 60 * 60
+    keeper, store = Ledger(database), CountStore(database)
+    store.follow(Followed(RELEASE, MODEL, threshold=None, slow_ms=50.0))
+    for second in (1, 2, 3, 61):
+        tally = Tally()
+        failed = of(entity="card-1", split=f"s{second}", status=500, t=now + second)
+        tally.add(
+            together([failed, of(2, entity="card-2", t=now + second)]), {}, now + second, store.following([RELEASE])
+        )
+        keeper.commit(tally, Advance(Position(1, second), now + second))
+    counts = store.followed()[RELEASE]
+    assert (counts.errors, counts.first_in_window["errors"], counts.at_risk_in_window["errors"]) == (4, 2, 6)

@@ -133,9 +133,9 @@ class Tally:
                 self.counts[firsts.key(int(arm), name)] += int(added[arm])
         if watched.any():
             self.window = max(self.window, int(window[watched].max()))
+        self._add_asked(facts, firsts, events, watched, watch_of_arm)
         scopes: dict[str, list[str]] = {}
         if not any(watch and watch.split.startswith(LIVE) for watch in watch_of_arm):
-            self._add_asked(facts, firsts, events, watched, watch_of_arm)
             scopes = {
                 "step": [f"split:{watch.split}" if watch else "" for watch in watch_of_arm],
                 "rollout": [f"rollout:{watch.rollout}" if watch else "" for watch in watch_of_arm],
@@ -165,10 +165,10 @@ class Tally:
             for arm, entity, count in firsts.asked(watched & (where > 0)):
                 watch = watch_of_arm[arm]
                 assert watch is not None
-                key = facts.arms[arm].split, facts.arms[arm].release
+                key = watch.split, facts.arms[arm].release
                 if key not in self.asked:
                     scopes = {"step": f"split:{watch.split}", "rollout": f"rollout:{watch.rollout}"}
-                    self.asked[key] = Asked(scopes)
+                    self.asked[key] = Asked({} if watch.split.startswith(LIVE) else scopes)
                 asked = self.asked[key]
                 if entity is None:
                     asked.nameless[name] += count
@@ -256,8 +256,10 @@ def _counted(named: Mapping[str, int], name: str) -> Mapping[str, int]:
 def live_counts(release: str, named: Mapping[str, int]) -> ArmCounts:
     """Of a followed release, from the names under which they are stored."""
     totals: dict[str, Any] = {name: named.get(name, 0) for name in TOTALS}
-    windows = {kind: named.get(f"window.{kind}", 0) for kind in EVENTS}
-    return ArmCounts(release=release, **totals, first_in_window=windows)
+    windows, at_risk = (
+        {kind: named.get(f"{name}.{kind}", 0) for kind in EVENTS} for name in ("window", "window.at_risk")
+    )
+    return ArmCounts(release=release, **totals, first_in_window=windows, at_risk_in_window=at_risk)
 
 
 def squares(named: Mapping[str, int]) -> Mapping[str, int]:

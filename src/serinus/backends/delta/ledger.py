@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Table, bindparam, delete, insert, select, upd
 
 from serinus.backends.delta import database as db
 from serinus.backends.delta.columns import Columns
-from serinus.backends.delta.counting import LIVE, CountKey, HourKey, Tally
+from serinus.backends.delta.counting import EVENTS, LIVE, CountKey, HourKey, Tally
 from serinus.backends.delta.database import Database
 from serinus.backends.delta.entities import MOST_ENTITIES, EntitySets
 from serinus.backends.delta.segments import Position
@@ -164,7 +164,7 @@ def _of_the_hour(
         if not split.startswith(LIVE) or not value:
             continue
         found[minute // MINUTES, release, name] += value
-        if name.startswith("window."):
+        if name.removeprefix("window.") in EVENTS:
             last, events = before.get(key, (minute, 0))
             if last != minute:
                 found[last // MINUTES, release, name.replace("window.", "square.")] += events * events
