@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
-from lab import ADA, MODEL, OTHER, SPEC, Lab
+from lab import ADA, MODEL, OTHER, SPEC, Counter, Killed, Lab, breaking
 
 from serinus.api.metrics import exposition
 from serinus.cli.words import watch_lines
@@ -275,3 +277,35 @@ def test_counts_that_are_not_known_decide_nothing(lab: Lab) -> None:
     lab.run(0.2 * HOUR)
     assert lab.champion == "2"
     assert any("the watch after promotion" in line for lines in lab.engine.trouble.values() for line in lines)
+
+
+def degraded(directory: Path, counter: Counter) -> Lab:
+    """fraud@2 fails after its promotion, and its process is killed where `counter` says."""
+    lab = Lab(directory)
+    promoted(lab)
+    lab.restart(breaking(lab.world, counter))
+    lab.behaviours["2"].errors = 0.1
+    with suppress(Killed):
+        lab.run(300, until=lambda: lab.champion == "1" and lab.phase.ended)
+    lab.restart()
+    lab.run(300, until=lambda: lab.champion == "1" and lab.phase.ended)
+    lab.run(60)
+    return lab
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_killed_at_any_act_of_the_rollback_it_goes_back_once(directory: Path, after: bool) -> None:
+    whole = Counter(at=0, after=False)
+    degraded(directory / "whole", whole)
+    audited = whole.calls.index("audit") + 1
+    for at in range(audited - 1, audited + 6):  # the decision is stored, told to the audit, and begun
+        counter = Counter(at, after)
+        lab = degraded(directory / str(at), counter)
+        when = f"killed {'after' if after else 'before'} act {at}, {counter.calls[-1:]}"
+        assert counter.seen == at, when
+        lab.everything_agrees_on("1")
+        assert [one.kind for one in lab.store.rollouts(MODEL)].count(Kind.ROLLBACK) == 1, when
+        assert told(lab, "degraded"), when
+        assert lab.store.in_flight() == [], when
+        assert lab.store.audit_broken_at() is None, when
+        lab.store.close()

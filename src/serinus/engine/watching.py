@@ -126,6 +126,8 @@ class Watcher:
             return
         watching = stored(self._world, state.model)
         if watching is None or (watching.release, watching.began) != (champion.id, began):
+            if watching is not None and watching.decided and not watching.over:
+                self._tell_late(state, watching)
             watching = self._begin(state, champion, watching)
         self._follow(state, champion, watching)
         now = self._world.clock.now()
@@ -278,6 +280,12 @@ class Watcher:
             outcome = f"It is not rolled back: {error}"
         self._world.store.emit([self._event(state, watching, "degraded", f"{why}. {outcome}")])
         self._save(state.model, replace(watching, outcome=outcome))
+
+    def _tell_late(self, state: ModelState, watching: Watching) -> None:
+        """Of a rollback after whose beginning the process has died."""
+        version = watching.release.rsplit("-", 2)[1]
+        text = f"{state.model}@{version} does worse than before its promotion: {watching.decided}. It was rolled back"
+        self._world.store.emit([self._event(state, watching, "degraded", text)])
 
     def _go_back(self, state: ModelState, champion: Release, watching: Watching, why: str) -> str:
         """What came of it, in words."""
