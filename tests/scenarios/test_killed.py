@@ -19,6 +19,7 @@ rollout:
   steps:
     - {traffic: 20%, requests: 1000, for: 4s, at_most: 1h}
     - {traffic: 50%, requests: 5000, for: 4s, at_most: 1h}
+watch: {after: 0s}  # which would write for ever: see test_watch.py
 """
 
 Story = Callable[[Lab], None]
