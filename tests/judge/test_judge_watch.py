@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from serinus.core.rollout import Policy, Tolerance
 from serinus.core.values import ArmCounts, HourCounts
-from serinus.judge import Baseline, Finding, Watching, baseline, decide, everywhere, look, since, watch
+from serinus.judge import Baseline, Finding, Watching, baseline, decide, everywhere, look, since, troubles, watch
 from serinus.judge.baseline import HOURS, NO_ALERTS, NOTHING_BEFORE, TOO_FEW
 from serinus.judge.watch import Cusum
 
@@ -289,11 +289,12 @@ def test_trouble_of_all_is_told_once_an_hour_and_rolls_back_nothing() -> None:
 def test_other_models_are_in_trouble_only_where_they_have_clearly_more_than_usual() -> None:
     usual = counted(100_000, {"errors": 10, "slow": 1_000, "alerts": 500})
     well, ill = counted(1_000, {"slow": 10, "alerts": 5}), counted(1_000, {"errors": 500, "slow": 500, "alerts": 5})
-    assert everywhere([(ill, usual), (well, usual)]) == {"errors", "slow"}
-    assert everywhere([(ill, usual), (well, usual), (well, usual)]) == frozenset()
-    assert everywhere([(counted(2, {"errors": 2}), usual)]) == frozenset()  # too few to tell
-    assert everywhere([(ill, None)]) == {"errors", "slow"}
-    assert everywhere([(counted(10_000), usual)]) == {"fewer-alerts"}
+    sick, healthy = troubles(ill, usual), troubles(well, usual)
+    assert everywhere([sick, healthy]) == {"errors", "slow"}
+    assert everywhere([sick, healthy, healthy]) == frozenset()
+    assert troubles(counted(2, {"errors": 2}), usual) == {}  # too few to tell
+    assert everywhere([troubles(ill, None)]) == {"errors", "slow"}
+    assert everywhere([troubles(counted(10_000), usual)]) == {"fewer-alerts"}
     assert everywhere([]) == frozenset()
 
 

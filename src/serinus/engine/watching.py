@@ -91,6 +91,8 @@ class Watcher:
         self._followed: dict[str, Followed] = {}
         self._over: dict[str, tuple[str, float]] = {}
         self._usual: dict[str, tuple[int, ArmCounts | None]] = {}
+        self._troubles: Mapping[str, Mapping[str, bool]] | None = None
+        """By model, of this look; None: nobody has asked for them yet."""
 
     def look(self, states: Collection[ModelState], rollouts: Mapping[str, Rollout]) -> Sequence[str] | None:
         """At every live release: what could not be done now, in words. None: it is not time to look again."""
@@ -99,6 +101,7 @@ class Watcher:
             return None
         self._looked = now
         counts = self._world.log.followed()
+        self._troubles = None
         if counts is not None:
             self._remember(now, counts)
         trouble = []
@@ -225,17 +228,20 @@ class Watcher:
 
     def _everywhere(self, model: str, states: Collection[ModelState]) -> frozenset[str]:
         """Metrics in which the other live models are in trouble in this minute."""
-        if len(self._recent) < 2:
-            return frozenset()
+        if self._troubles is None:
+            self._troubles = self._troubles_of(states)
+        return judge.everywhere([found for other, found in self._troubles.items() if other != model])
+
+    def _troubles_of(self, states: Collection[ModelState]) -> Mapping[str, Mapping[str, bool]]:
         before, now = self._recent[0][1], self._recent[-1][1]
-        others = []
+        found = {}
         for state in states:
-            release = state.champion.id if state.champion and state.model != model else ""
+            release = state.champion.id if state.champion else ""
             if release in now and release in before:
                 minute = judge.since(now[release], before[release])
                 if minute is not None:
-                    others.append((minute, self._usual_of(release)))
-        return judge.everywhere(others)
+                    found[state.model] = judge.troubles(minute, self._usual_of(release))
+        return found
 
     def _usual_of(self, release: str) -> ArmCounts | None:
         now = self._world.clock.now()

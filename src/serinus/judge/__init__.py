@@ -9,7 +9,7 @@ from serinus.judge.assess import assess, reproduce
 from serinus.judge.baseline import Baseline, baseline, together
 from serinus.judge.evidence import StepEvidence
 from serinus.judge.required import Required, required
-from serinus.judge.watch import Finding, Watching, decide, everywhere, look, seen, since
+from serinus.judge.watch import Finding, Watching, decide, everywhere, look, seen, since, troubles
 
 __all__ = [
     "Baseline",
@@ -27,4 +27,5 @@ __all__ = [
     "seen",
     "since",
     "together",
+    "troubles",
 ]

@@ -221,12 +221,18 @@ def in_trouble(metric: Metric, minute: ArmCounts, usual: ArmCounts | None) -> bo
     return events >= LEAST_EVENTS and events > MUCH * trials * max(rate, limit or 0.0)
 
 
-def everywhere(others: Collection[tuple[ArmCounts, ArmCounts | None]]) -> frozenset[str]:
-    """Metrics in which at least half of the other models that can tell are in trouble. Each: its last minute, and what
-    it usually shows."""
+def troubles(minute: ArmCounts, usual: ArmCounts | None) -> Mapping[str, bool]:
+    """Metric -> whether a model is in trouble, of those that it can tell of."""
+    found = {metric.name: in_trouble(metric, minute, usual) for metric in METRICS}
+    return {name: answer for name, answer in found.items() if answer is not None}
+
+
+def everywhere(others: Collection[Mapping[str, bool]]) -> frozenset[str]:
+    """Metrics in which at least half of the other models that can tell are in trouble. `others`: of each, `troubles`
+    of the last minute."""
     found = set()
     for metric in METRICS:
-        told = [answer for minute, usual in others if (answer := in_trouble(metric, minute, usual)) is not None]
+        told = [each[metric.name] for each in others if metric.name in each]
         if told and 2 * sum(told) >= len(told):
             found.add(metric.name)
     return frozenset(found)
