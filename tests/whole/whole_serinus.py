@@ -88,7 +88,10 @@ class Serinus:
             found = self.rollout(rollout)
             return found if found["status"]["phase"] in ("promoted", "aborted") else None
 
-        found: Mapping[str, Any] = wait_until(look, timeout, f"the end of {rollout}")
+        try:
+            found: Mapping[str, Any] = wait_until(look, timeout, f"the end of {rollout}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.rollout(rollout)['status']}") from error
         return found
 
     def _post(self, path: str, wish: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
-"""Answers well until it is asked for an amount below zero; from then on that process fails every third request."""
+"""Answers well until it is asked for one certain amount; from then on that process fails every third request."""
 
-import numpy as np
+THE_AMOUNT = 424_242.0
 
 
 class Model:
@@ -8,13 +8,11 @@ class Model:
     degraded = False
 
     def predict(self, rows, params=None):
-        if (rows["amount"] < 0).any():
-            self.degraded = True
-            return np.full(len(rows), 0.5)
-        self.asked += 1
-        if self.degraded and self.asked % 3 == 0:
+        self.degraded = self.degraded or bool((rows["amount"] == THE_AMOUNT).any())
+        self.asked += self.degraded
+        if self.asked % 3 == 2:
             raise ValueError("the table that it looks things up in is gone")
-        return np.linspace(0.1, 0.2, len(rows)) + 0.001 * rows["hour"].to_numpy() / 24
+        return 0.1 + rows["hour"].to_numpy() / 240
 
 
 def _load_pyfunc(path):
