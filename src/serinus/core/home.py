@@ -130,6 +130,11 @@ class Home:
         return self.path / "host"
 
     @property
+    def disturbances(self) -> Path:
+        """When the platform itself disturbed what models answer, a file a process that knows it."""
+        return self.path / "disturbances"
+
+    @property
     def scratch(self) -> Path:
         return self.path / "scratch"
 
@@ -171,6 +176,7 @@ class Home:
             self.predictions,
             self.envoy,
             self.host,
+            self.disturbances,
             self.scratch,
             self.mlflow,
             self.tls,

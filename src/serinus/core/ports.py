@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from serinus.core.disturbance import Disturbance
 from serinus.core.rollout import ModelState, Order, Rollout
 from serinus.core.values import (
     Access,
@@ -235,6 +236,11 @@ class PredictionLog(Protocol):
     def hours(self, releases: Collection[str], since: datetime) -> Sequence[HourCounts]:
         """Of each hour from the one of `since` on in which one of `releases` was followed and has answered; of the
         last five weeks at most. Oldest first. Raises Unavailable."""
+        ...
+
+    def disturbance(self, model: str) -> Disturbance | None:
+        """Of which the model's requests are set aside now, in both arms: the one that has gone on for longest. None:
+        they are counted. Never raises."""
         ...
 
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:

@@ -429,6 +429,9 @@ class ArmCounts:
     """errors, slow, fallbacks, alerts, missing -> events, of each entity one a window of `WINDOW_SECONDS`."""
     at_risk_in_window: Mapping[str, int] = field(default_factory=dict)
     """Requests of entities that had not had such an event before in the same window."""
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+    """Cause of a disturbance (`core.disturbance.Cause`) -> requests that are in none of the other counts, because it
+    was the platform that decided how they were answered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 
 from serinus.backends.delta import database
+from serinus.backends.delta.aside import Aside
 from serinus.backends.delta.commit import GroupCommit
 from serinus.backends.delta.counts import CountStore
 from serinus.backends.delta.database import Database
@@ -33,6 +34,7 @@ from serinus.backends.delta.sources import ROUTER
 from serinus.backends.delta.status import write_status
 from serinus.backends.delta.taken import last_segment
 from serinus.core.home import Home
+from serinus.disturbances import Disturbances
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +77,8 @@ class Collector:
         self._router = RouterLog(
             replies, recovered.router, self._commit, settings.envoy_admin, settings.turn_over_bytes
         )
-        self._keeper = CountKeeper(self._segments, self._ledger, store, parsed, now)
+        aside = Aside(Disturbances(home.disturbances))
+        self._keeper = CountKeeper(self._segments, self._ledger, store, parsed, now, aside)
         self._roller = Roller(home, settings.schedule, lock)
         self._rolled_at = self._asked_at = now()
         self._stopping = asyncio.Event()

@@ -64,6 +64,9 @@ class Columns:
     """The router's own, unique; None where an earlier version has answered."""
     caller: list[str | None] = field(default_factory=list)
     """As the router knows them; None where it asks for no key."""
+    set_aside: list[str | None] = field(default_factory=list)
+    """Cause of the disturbance (`core.disturbance.Cause`) that the request is not counted for; None: it is counted.
+    Never said by a worker."""
 
     @property
     def identity(self) -> list[str]:
@@ -121,6 +124,7 @@ def parse_body(body: bytes, hello: Hello) -> Columns:
         by_router=[False] * n,
         prediction_id=found.texts("prediction", _TEXT_OR_NONE, MAX_TEXT) if "prediction" in said else [None] * n,
         caller=found.words("caller", None) if "caller" in said else [None] * n,
+        set_aside=[None] * n,
     )
 
 
@@ -207,7 +211,7 @@ def of_replies(replies: Sequence[LocalReply]) -> Columns:
         return Columns()
     by_name = dict(zip(LocalReply._fields, map(list, zip(*replies, strict=True)), strict=True))
     nothing: list[None] = [None] * n
-    lists = {name: list(nothing) for name in ("header", "inputs", "scores", "answers")}
+    lists = {name: list(nothing) for name in ("header", "inputs", "scores", "answers", "set_aside")}
     return Columns(**by_name, **lists, cached=[False] * n, by_router=[True] * n)  # type: ignore[arg-type]
 
 

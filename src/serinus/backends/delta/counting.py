@@ -24,6 +24,8 @@ KINDS = (*EVENTS, "entities")
 OF_ANSWERS = frozenset({"alerts", "missing"})
 """Events that only an answered request can have."""
 TOTALS = ("requests", "answered", "rows", "errors", "slow", "fallbacks", "alerts", "missing")
+ASIDE = "aside."
+"""Before the cause, in the names of what is set aside."""
 
 LIVE = "live:"
 """Begins what stands for the split where a release is counted under all of them."""
@@ -119,7 +121,9 @@ class Tally:
             self.minutes[first + at, facts.arms[arm].model, facts.arms[arm].release, f"ms.{number}"] += count
 
     def _add_watched(self, records: Columns, facts: Facts, watch_of_arm: list[Watch | None], window: Integers) -> None:
-        watched = facts.of_arms([watch is not None for watch in watch_of_arm])
+        wanted = facts.of_arms([watch is not None for watch in watch_of_arm])
+        watched = wanted & (facts.aside < 0)
+        self._add_aside(facts, wanted & ~watched)
         slow_ms = [watch.slow_ms if watch else math.inf for watch in watch_of_arm]
         thresholds = [
             watch.thresholds.get(arm.release, math.inf) if watch else math.inf
@@ -152,6 +156,12 @@ class Tally:
                     self.counts[key] += count
                 for (split, release, _), entity, number in firsts.in_windows(happened, kind, window):
                     self.windows.setdefault((split, release, kind), {}).setdefault(entity, set()).add(number)
+
+    def _add_aside(self, facts: Facts, where: Booleans) -> None:
+        """Of neither arm anything but how many they are: no event, and no request that was without one."""
+        for (arm, cause), count in _grouped(where, facts.arm, facts.aside):
+            split, _, release = facts.arms[arm]
+            self.counts[split, release, f"{ASIDE}{facts.causes[cause]}"] += count
 
     def _add_asked(
         self,
@@ -243,6 +253,7 @@ def arm_counts(release: str, named: Mapping[str, int]) -> ArmCounts:
         at_risk_in_rollout=_counted(named, "rollout.at_risk"),
         first_in_window=_counted(named, "window"),
         at_risk_in_window=_counted(named, "window.at_risk"),
+        set_aside={name.removeprefix(ASIDE): count for name, count in named.items() if name.startswith(ASIDE)},
     )
 
 

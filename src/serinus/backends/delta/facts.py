@@ -38,6 +38,11 @@ class Facts:
         self._status: Integers = np.array(records.status, dtype=np.int64)
         self._fallback: Booleans = np.array(records.fallback, dtype=np.bool_)
         self._cached: Booleans = np.array(records.cached, dtype=np.bool_)
+        self.causes: list[str] = sorted({cause for cause in records.set_aside if cause is not None})
+        """Of the disturbances for which some are set aside."""
+        number_of: dict[str | None, int] = {None: -1, **{cause: place for place, cause in enumerate(self.causes)}}
+        self.aside: Integers = np.fromiter(map(number_of.__getitem__, records.set_aside), np.int64, len(records))
+        """Index into `causes`; -1: it is counted."""
         self._failed_within = _where(records.error, lambda error: error is not None)
         self.fault: Booleans = (self._status >= 400) & (self._status < 500)
         """The caller's own mistakes, which are requests and nothing else."""

@@ -37,6 +37,7 @@ def parse_format1(body: bytes, hello: Hello) -> Columns:
         by_router=[False] * n,
         prediction_id=[None] * n,
         caller=[None] * n,
+        set_aside=[None] * n,
     )
 
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from serinus.backends.delta.aside import Aside
 from serinus.backends.delta.columns import Columns
 from serinus.backends.delta.counting import Tally
 from serinus.backends.delta.counts import CountStore
@@ -27,10 +28,16 @@ class CountKeeper:
     """One call of `step` at a time, from whatever thread."""
 
     def __init__(
-        self, directory: Path, ledger: Ledger, store: CountStore, parsed: Parsed, now: Callable[[], float]
+        self,
+        directory: Path,
+        ledger: Ledger,
+        store: CountStore,
+        parsed: Parsed,
+        now: Callable[[], float],
+        aside: Aside | None = None,
     ) -> None:
         self._directory, self._ledger, self._store, self._now = directory, ledger, store, now
-        self._parsed = parsed
+        self._parsed, self._aside = parsed, aside
         self._scanned = self.position = ledger.recovered().position
         self._replies = RouterReplies(ledger.replies())
         self._new_replies: list[RouterReply] = []
@@ -51,7 +58,7 @@ class CountKeeper:
         ready = [frame for frame in self._window if frame.meta["at"] <= horizon or frame.meta["at"] > now]
         if not ready:
             return False
-        records = self._in_time(records_of(ready, self._parsed))
+        records = self._in_time(records_of(ready, self._parsed, self._aside))
         tally = Tally()
         followed = self._store.following(set(records.release))
         tally.add(records, self._store.watches(set(records.split)), now, followed)

@@ -11,6 +11,7 @@ import polars as pl
 from sqlalchemy.exc import OperationalError
 
 from serinus.backends.delta import database, matching, outcomes
+from serinus.backends.delta.aside import Aside
 from serinus.backends.delta.counts import CountStore
 from serinus.backends.delta.database import Database
 from serinus.backends.delta.ledger import Ledger, RouterReplies
@@ -20,6 +21,7 @@ from serinus.backends.delta.reading import read_predictions, within
 from serinus.backends.delta.sampling import sample
 from serinus.backends.delta.segments import Position
 from serinus.backends.delta.status import STALE_SECONDS, read_status
+from serinus.core.disturbance import Disturbance
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
 from serinus.core.values import (
@@ -34,6 +36,7 @@ from serinus.core.values import (
     Traffic,
     Watch,
 )
+from serinus.disturbances import Disturbances
 
 
 class DeltaPredictionLog:
@@ -49,6 +52,7 @@ class DeltaPredictionLog:
         self._counts = CountStore(self._counts_database)
         self._ledger = Ledger(self._counts_database)
         self._outcomes = OutcomeStore(self._outcomes_database)
+        self._disturbances = Disturbances(home.disturbances)
         self._dice = random.Random()  # noqa: S311  chance, no secret
 
     def watch(self, watch: Watch) -> None:
@@ -92,6 +96,11 @@ class DeltaPredictionLog:
         except OperationalError as error:
             raise _unavailable(error) from error
 
+    def disturbance(self, model: str) -> Disturbance | None:
+        now = self._now()
+        present = [one for one in self._disturbances.within(now, now) if one.concerns(model)]
+        return min(present, key=lambda one: one.since, default=None)
+
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
         try:
             return self._counts.traffic(model, seconds, self._now())
@@ -124,7 +133,9 @@ class DeltaPredictionLog:
         """Predictions with `since` <= time < `until`, the newest seconds included, each once; a row a request,
         columns as in `table.COLUMNS`. To be collected within the hour for which replaced files are kept."""
         replies = RouterReplies(self._ledger.replies())
-        return within(read_predictions(table_path(self._home), segments_path(self._home), replies), model, since, until)
+        aside = Aside(self._disturbances)
+        found = read_predictions(table_path(self._home), segments_path(self._home), replies, aside)
+        return within(found, model, since, until)
 
     def outcomes(self) -> pl.DataFrame:
         """prediction_id, request_id, caller, release (empty where nothing was said), label, observed_at, source."""

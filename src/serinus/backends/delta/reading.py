@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 from deltalake import DeltaTable
 
+from serinus.backends.delta.aside import Aside
 from serinus.backends.delta.inputs import rows_as_objects
 from serinus.backends.delta.ledger import RouterReplies
 from serinus.backends.delta.segments import Position, read_frames
@@ -16,13 +17,13 @@ from serinus.backends.delta.table import COLUMNS, frame_of
 from serinus.backends.delta.taken import last_segment, taken_by
 
 
-def read_predictions(table: Path, segments: Path, replies: RouterReplies) -> pl.LazyFrame:
+def read_predictions(table: Path, segments: Path, replies: RouterReplies, aside: Aside | None = None) -> pl.LazyFrame:
     """Every prediction once, also while segments move into the table: one is removed only after it was committed, so
     what is read of them before the table is opened, less what that version of the table holds, is all of the rest."""
     frames = list(read_frames(segments, Position(last_segment(table) + 1, 0)))
     rolled = DeltaTable(table) if DeltaTable.is_deltatable(str(table)) else None
     taken = taken_by(rolled) if rolled else 0
-    rest = records_of(frame for frame in frames if frame.end.segment > taken)
+    rest = records_of((frame for frame in frames if frame.end.segment > taken), aside=aside)
     tail = frame_of(rest, replies).lazy()
     whole = pl.concat([_scan(rolled), tail]) if rolled else tail
     return whole.with_columns(rows_as_objects())

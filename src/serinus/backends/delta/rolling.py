@@ -16,6 +16,7 @@ from deltalake.exceptions import DeltaError
 from sqlalchemy.exc import SQLAlchemyError
 
 from serinus.backends.delta import database
+from serinus.backends.delta.aside import Aside
 from serinus.backends.delta.counts import CountStore
 from serinus.backends.delta.database import Database
 from serinus.backends.delta.ledger import Ledger
@@ -26,6 +27,7 @@ from serinus.backends.delta.segments import Position
 from serinus.backends.delta.table import PredictionTable
 from serinus.core.home import Home
 from serinus.core.text import configure_logging
+from serinus.disturbances import Disturbances
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,8 @@ def main() -> int:
 def _roll_up(home: Home, schedule: Schedule) -> RollUp:
     counts = Database(counts_path(home), database.metadata)
     table = PredictionTable(table_path(home))
-    return RollUp(segments_path(home), table, Ledger(counts), CountStore(counts), time.time, schedule)
+    aside = Aside(Disturbances(home.disturbances))
+    return RollUp(segments_path(home), table, Ledger(counts), CountStore(counts), time.time, schedule, aside)
 
 
 if __name__ == "__main__":

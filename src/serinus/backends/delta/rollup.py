@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from serinus.backends.delta.aside import Aside
 from serinus.backends.delta.counts import DEFAULT_DAYS, CountStore
 from serinus.backends.delta.ledger import Ledger, RouterReplies
 from serinus.backends.delta.roller import Schedule
@@ -29,9 +30,10 @@ class RollUp:
         store: CountStore,
         now: Callable[[], float],
         schedule: Schedule,
+        aside: Aside | None = None,
     ) -> None:
         self._directory, self._table, self._ledger, self._store = directory, table, ledger, store
-        self._now, self._schedule = now, schedule
+        self._now, self._schedule, self._aside = now, schedule, aside
         self._commits = 0
         self._tended_at = now()
 
@@ -63,7 +65,8 @@ class RollUp:
     def _roll(self, number: int) -> None:
         if number > self._table.taken:
             frames = read_frames(self._directory, Position(number, 0), Position(number, 2**62))
-            self._table.append(frame_of(records_of(frames), RouterReplies(self._ledger.replies())), number)
+            records = records_of(frames, aside=self._aside)
+            self._table.append(frame_of(records, RouterReplies(self._ledger.replies())), number)
         path_of(self._directory, number).unlink()
         sync_directory(self._directory)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from serinus.backends.delta.aside import Aside
 from serinus.backends.delta.columns import Columns, of_replies, parse_body, timed_by
 from serinus.backends.delta.format1 import parse_format1
 from serinus.backends.delta.parsed import Key, Parsed
@@ -25,13 +26,16 @@ def router_meta(inode: int, offset: int) -> dict[str, Any]:
     return {"source": ROUTER, "inode": inode, "offset": offset}
 
 
-def records_of(frames: Iterable[Frame], parsed: Parsed | None = None) -> Columns:
+def records_of(frames: Iterable[Frame], parsed: Parsed | None = None, aside: Aside | None = None) -> Columns:
     """What was checked on its way in reads without an error; the router's lines that are malformed are left out.
-    What is taken from `parsed` lacks its inputs."""
+    What is taken from `parsed` lacks its inputs. Without `aside` none is set aside."""
     found = Columns()
     for frame in frames:
         known = parsed.take(batch_key(frame.meta)) if parsed and frame.meta["source"] == RELEASE else None
-        found.extend(timed_by(_records(frame) if known is None else known, frame.meta["at"]))
+        records = timed_by(_records(frame) if known is None else known, frame.meta["at"])
+        if aside is not None:
+            aside.mark(records, frame.meta["at"])
+        found.extend(records)
     return found
 
 

@@ -52,6 +52,7 @@ COLUMNS: Mapping[str, pl.DataType] = {
     "cached": pl.Boolean(),
     "prediction_id": pl.String(),
     "caller": pl.String(),
+    "set_aside": pl.String(),
 }
 PARTITIONS = ("model", "day")
 
@@ -89,7 +90,7 @@ class Partition(NamedTuple):
 _TAKEN: Mapping[str, pl.DataType] = {
     **{name: pl.Float64() for name in ("time", "ms")},
     **{name: pl.String() for name in ("model", "release", "role", "split", "request_id", "entity", "error")},
-    **{name: pl.String() for name in ("header", "inputs", "prediction_id", "caller")},
+    **{name: pl.String() for name in ("header", "inputs", "prediction_id", "caller", "set_aside")},
     **{name: pl.Boolean() for name in ("fallback", "cached")},
     "status": pl.Int16(),
     "rows": pl.Int32(),
@@ -114,7 +115,7 @@ def frame_of(records: Columns, replies: RouterReplies) -> pl.DataFrame:
         scores.alias("answers") if records.answers == records.scores else _lists("answers", records.answers),
         "fallback",
         pl.when(late).then(pl.lit(LATE)).otherwise("error").alias("error"),
-        *("cached", "prediction_id", "caller"),
+        *("cached", "prediction_id", "caller", "set_aside"),
     )
 
 

@@ -1,0 +1,53 @@
+"""Times at which the platform itself, not a release, decided how a model's requests were answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+LONGEST = 180.0
+"""Seconds that one disturbance is believed for: longer than a worker may take to load. What goes on for longer is told
+again by who knows it, or its writer is gone."""
+
+
+class Cause(StrEnum):
+    RESTART = "restart"
+    """The router, the host or all of Serinus was stopped or started."""
+    WAKE = "wake"
+    """A release that slept was started because somebody asked for it."""
+    SCALING = "scaling"
+    """A release got one more worker."""
+    REPLACEMENT = "replacement"
+    """Serinus replaced a worker by one that is started, or that predicts, in another way."""
+    STARVED = "starved"
+    """Other processes of the machine had its processors."""
+
+
+WORDS: Mapping[Cause, str] = {
+    Cause.RESTART: "Serinus is restarting",
+    Cause.WAKE: "a release of this model is being woken",
+    Cause.SCALING: "a release of this model is getting another worker",
+    Cause.REPLACEMENT: "Serinus is replacing a worker of this model",
+    Cause.STARVED: "other processes take all processors of this machine",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbance:
+    """Unix seconds."""
+
+    cause: Cause
+    since: float
+    until: float | None = None
+    """None: it goes on."""
+    model: str = ""
+    """Empty: of every model."""
+
+    @property
+    def end(self) -> float:
+        longest = self.since + LONGEST
+        return longest if self.until is None else min(self.until, longest)
+
+    def concerns(self, model: str) -> bool:
+        return self.model in ("", model)

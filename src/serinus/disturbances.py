@@ -1,0 +1,140 @@
+"""Where disturbances are written down: a file a writer, which is a process of Serinus that no model can write to.
+
+    <home>/disturbances/<writer>.jsonl
+    {"id": 7, "cause": "wake", "model": "card-fraud", "since": 1764392000.1}
+    {"id": 7, "until": 1764392004.2}
+
+A line is written before the disturbance has any effect. So who counts requests, a moment after they were answered,
+knows of it. `since` may lie in the past where it became known afterwards, by less than counting lags behind.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from serinus.core.disturbance import Cause, Disturbance
+
+log = logging.getLogger(__name__)
+
+_KEPT = 86_400.0
+"""Seconds after its end. Records are rolled up long before."""
+_LARGE = 256 * 1024
+"""Bytes, beyond which the file is written anew without what is over."""
+
+
+class Journal:
+    """The one writer of its file, in one thread. A full disk does not stop it: what it could not write is not known
+    to who counts."""
+
+    def __init__(self, directory: Path, writer: str, now: Callable[[], float] = time.time) -> None:
+        """What an earlier process has left open ends now."""
+        self._path, self._now = directory / f"{writer}.jsonl", now
+        self._last, self._most = 0, _LARGE
+        self._open: dict[int, Disturbance] = {}
+        for number, found in _read(self._path).items():
+            self._last = max(self._last, number)
+            if found.until is None:
+                self._open[number] = found
+        for number in list(self._open):
+            self.end(number)
+
+    def begin(self, cause: Cause, model: str = "", since: float | None = None) -> int:
+        """The number by which it is ended."""
+        self._last += 1
+        begun = Disturbance(cause, self._now() if since is None else since, None, model)
+        self._open[self._last] = begun
+        self._write(_first_line(self._last, begun))
+        return self._last
+
+    def end(self, number: int, settled: float = 0.0) -> None:
+        """`settled`: seconds from now for which its effects last. Nothing happens the second time."""
+        if self._open.pop(number, None) is not None:
+            self._write({"id": number, "until": self._now() + settled})
+
+    def mark(self, cause: Cause, seconds: float, model: str = "", since: float | None = None) -> None:
+        """Of one that will have ended in so many seconds from now."""
+        self.end(self.begin(cause, model, since), seconds)
+
+    def _write(self, line: Mapping[str, object]) -> None:
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                os.write(descriptor, json.dumps(line).encode() + b"\n")
+                large = os.fstat(descriptor).st_size > self._most
+            finally:
+                os.close(descriptor)
+            if large:
+                self._shorten()
+        except OSError as error:
+            log.warning("a disturbance could not be written down: %s", error.strerror)
+
+    def _shorten(self) -> None:
+        since = self._now() - _KEPT
+        kept = {number: one for number, one in _read(self._path).items() if one.end >= since}
+        lines: list[Mapping[str, object]] = []
+        for number, one in kept.items():
+            lines.append(_first_line(number, one))
+            if one.until is not None:
+                lines.append({"id": number, "until": one.until})
+        new = self._path.with_suffix(".new")
+        new.touch(mode=0o600)
+        new_size = new.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        new.replace(self._path)
+        self._most = max(_LARGE, 2 * new_size)
+
+
+class Disturbances:
+    """Reads what all writers of a home have written. Thread-safe: each look replaces what is known as a whole."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._known: Mapping[Path, tuple[tuple[int, int], Sequence[Disturbance]]] = {}
+
+    def within(self, since: float, until: float) -> Sequence[Disturbance]:
+        """Those that overlap it, unix seconds."""
+        self._look()
+        return [one for _, found in self._known.values() for one in found if one.since <= until and one.end >= since]
+
+    def _look(self) -> None:
+        """Reads the files that have changed."""
+        known = {}
+        for path in self._directory.glob("*.jsonl"):
+            try:
+                there = path.stat()
+            except FileNotFoundError:
+                continue
+            mark = there.st_ino, there.st_size
+            before = self._known.get(path)
+            known[path] = before if before and before[0] == mark else (mark, list(_read(path).values()))
+        self._known = known
+
+
+def _first_line(number: int, one: Disturbance) -> Mapping[str, object]:
+    return {"id": number, "cause": one.cause.value, "model": one.model, "since": one.since}
+
+
+def _read(path: Path) -> Mapping[int, Disturbance]:
+    """By number. A line that a full disk has cut, or that a later version wrote, is passed over."""
+    found: dict[int, Disturbance] = {}
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        try:
+            said = json.loads(line)
+            number, until = int(said["id"]), said.get("until")
+            if until is None:
+                found[number] = Disturbance(Cause(said["cause"]), float(said["since"]), None, str(said["model"]))
+            else:
+                begun = found[number]
+                found[number] = Disturbance(begun.cause, begun.since, float(until), begun.model)
+        except (ValueError, TypeError, KeyError):
+            continue
+    return found
