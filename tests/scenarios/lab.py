@@ -18,6 +18,7 @@ from serinus_runtime import rows_file
 from serinus_runtime.errors import StartFailure
 
 from serinus.backends.sql import SqlStore
+from serinus.core.disturbance import Disturbance
 from serinus.core.errors import InvalidInput, NotFound, Refused, TemporaryError, Unavailable, Unbuildable
 from serinus.core.rollout import Phase, Rollout
 from serinus.core.values import (
@@ -337,6 +338,8 @@ class FakeLog:
     """What `sample` draws from."""
     away: bool = False
     blind: bool = False
+    disturbed: Disturbance | None = None
+    """What is served meanwhile is set aside."""
     random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
 
     def watch(self, watch: Watch) -> None:
@@ -368,6 +371,9 @@ class FakeLog:
             if release in releases and hour >= first
         ]
 
+    def disturbance(self, model: str) -> Disturbance | None:
+        return self.disturbed
+
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
         return {}
 
@@ -398,6 +404,11 @@ class FakeLog:
         for arm in routing.arms:
             n = int(self.random.binomial(requests, arm.weight / WHOLE))
             how = behaviours[arm.release.rsplit("-", 2)[1]]
+            if self.disturbed is not None:
+                aside = self.counted.setdefault(routing.split, {}).setdefault(arm.release, {})
+                cause = f"aside.{self.disturbed.cause}"
+                aside[cause] = aside.get(cause, 0) + n
+                continue
             drawn = {"errors": how.errors, "slow": how.slow, "alerts": how.alerts, "missing": how.missing}
             new = {kind: int(self.random.binomial(n, share)) for kind, share in drawn.items()} | {"requests": n}
             counted = [self.counted.setdefault(routing.split, {}).setdefault(arm.release, {})]
@@ -428,6 +439,7 @@ def _arm_counts(release: str, c: Mapping[str, int]) -> ArmCounts:
         slow=c.get("slow", 0),
         alerts=c.get("alerts", 0),
         missing=c.get("missing", 0),
+        set_aside={name.removeprefix("aside."): n for name, n in c.items() if name.startswith("aside.")},
         first_in_step=first,
         first_in_rollout=first,
     )
@@ -695,6 +707,7 @@ READS = frozenset(
         "counts",
         "followed",
         "hours",
+        "disturbance",
         "traffic",
         "orders",
         "setting",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from serinus import judge
+from serinus.core.disturbance import WORDS
 from serinus.core.rollout import Assessment, Rollout, StepRecord
 from serinus.core.values import ArmCounts
 from serinus.engine.world import World
@@ -27,7 +28,11 @@ def assess(world: World, rollout: Rollout) -> Assessment | None:
         return None
     evidence = [_evidence(world, rollout, record) for record in rollout.steps]
     elapsed = (world.clock.now() - rollout.steps[-1].started_at).total_seconds()
-    return judge.assess(plan.policy, plan.steps, index, evidence[:-1], evidence[-1], _memory(rollout), elapsed)
+    disturbance = world.log.disturbance(rollout.model)
+    disturbed = "" if disturbance is None else WORDS[disturbance.cause]
+    return judge.assess(
+        plan.policy, plan.steps, index, evidence[:-1], evidence[-1], _memory(rollout), elapsed, disturbed
+    )
 
 
 def slow_limit(world: World, rollout: Rollout) -> float:

@@ -68,11 +68,13 @@ def assess(
     now: StepEvidence,
     memory: Mapping[str, Any],
     elapsed: float,
+    disturbed: str = "",
 ) -> Assessment:
     """What the evidence says of step `index`.
 
     `history`: the steps before it, as they ended. `memory`: of the last assessment, this step's or the one before;
-    `{}` at the very first look. `elapsed`: seconds since the step's split has been in force.
+    `{}` at the very first look. `elapsed`: seconds since the step's split has been in force. `disturbed`: why
+    requests are not counted now, in words; empty: they are.
 
     The answer's `metrics` has one mapping a metric; its `memory` goes into the next call and also holds, under `look`,
     all that this one was computed from: see `reproduce`.
@@ -81,6 +83,7 @@ def assess(
     look = {
         "index": index,
         "elapsed": elapsed,
+        "disturbed": disturbed,
         "history": [step.as_json() for step in history],
         "now": now.as_json(),
         "before": before.as_json(),
@@ -89,6 +92,7 @@ def assess(
     if problem is not None:
         wait = f"about {steps[index].minimum_requests:,} canary requests, once they are counted"
         memory = {**before.as_json(), "look": look}
+        problem = _not_counted(disturbed, problem)
         return Assessment(Verdict.HOLD, problem, memory=memory, needs=wait, suspend=bool(before.breaker.tripped))
     new = None
     if _of_one_time(now, before.taken):
@@ -104,9 +108,15 @@ def assess(
     )
     metrics = _metrics(policy, weighed)
     verdict, reason, needs = _decide(steps[index], now, elapsed, weighed, metrics, after.breaker)
+    if verdict in (Verdict.CONTINUE, Verdict.HOLD) and not after.breaker.tripped:
+        reason = _not_counted(disturbed, reason)
     return Assessment(
         verdict, reason, metrics, {**after.as_json(), "look": look}, needs, suspend=bool(after.breaker.tripped)
     )
+
+
+def _not_counted(disturbed: str, reason: str) -> str:
+    return f"{disturbed}, so that requests are not counted now; {reason}" if disturbed else reason
 
 
 def _of_one_time(now: StepEvidence, taken: StepEvidence | None) -> bool:
@@ -135,7 +145,8 @@ def reproduce(policy: Policy, steps: Sequence[Step], stored: Assessment) -> Asse
     look = stored.memory["look"]
     history = [StepEvidence.from_json(step) for step in look["history"]]
     now = StepEvidence.from_json(look["now"])
-    return assess(policy, steps, look["index"], history, now, look["before"], look["elapsed"])
+    disturbed = look.get("disturbed", "")
+    return assess(policy, steps, look["index"], history, now, look["before"], look["elapsed"], disturbed)
 
 
 def _weigh(

@@ -15,6 +15,8 @@ from serinus.judge.evidence import StepEvidence, refused
 
 SECONDS = 5.0
 """Of a window."""
+LONGEST = 2 * SECONDS
+"""That one window counts for, however long it took to fill it."""
 WINDOWS = 3
 LEAST_REQUESTS, LEAST_IN_ALL = 3, 10
 """Of the canary, in a window and in all windows of the row."""
@@ -47,7 +49,8 @@ class Breaker:
         if seconds < SECONDS or asked < LEAST_REQUESTS or champion_asked < LEAST_REQUESTS:
             return self
         bad = answered < CANARY_ANSWERS * asked and champion_answered > CHAMPION_ANSWERS * champion_asked
-        bad_seconds = self.bad_seconds + seconds if bad else 0.0
+        # A look after a pause in which nothing was counted says nothing of the pause.
+        bad_seconds = self.bad_seconds + min(seconds, LONGEST) if bad else 0.0
         bad_requests = self.bad_requests + asked if bad else 0
         tripped = ""
         if bad_seconds >= WINDOWS * SECONDS and bad_requests >= LEAST_IN_ALL:

@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from serinus import priority
+from serinus.core.disturbance import Cause
 from serinus.core.home import Home
+from serinus.disturbances import Journal
 from serinus.supervisor import kernel, logs, state
 from serinus.supervisor.registry import CREDENTIALS
 from serinus.supervisor.state import ProcessRecord
@@ -25,6 +27,9 @@ HEALTHY_AFTER = 60.0
 """Seconds of running after which an earlier death no longer counts against a process."""
 LOGS_EVERY = 30.0
 _KILL_SECONDS = 5.0
+_SETTLED = 10.0
+"""Seconds after the start of a process that `serves` for which requests may wait for it. What the host has to start it
+tells itself."""
 _LEAST_GRACE = 1.0
 """Between SIGTERM and SIGKILL, also where `pre_stop` has used up the time."""
 
@@ -45,6 +50,8 @@ class ProcessSpec:
     """Whether it inherits the credentials for MLflow, where the supervisor was started with some."""
     nice: int = 0
     """How far it gives way to the others where processors are short, 0 to 19: added to the supervisor's own value."""
+    serves: bool = False
+    """Callers of models notice when it is stopped or started."""
 
 
 @dataclass(slots=True)
@@ -54,6 +61,10 @@ class _Watched:
     child: subprocess.Popen[bytes] | None = None
     """None: not ours, but adopted."""
     started: float = 0.0
+    seen: float = 0.0
+    """When it was last alive, unix seconds; 0: it was not."""
+    stopped: int = 0
+    """Number of the disturbance that its stop is; 0: it was not stopped."""
     delay: float = 0.0
     next_try: float = 0.0
     log_from: int = 0
@@ -71,13 +82,15 @@ class Keeper:
         self._home = home
         self._now = now
         self._logs_seen = now()
+        self._journal = Journal(home.disturbances, state.SUPERVISOR)
         there = {record.name: record for record in state.running(home)}
         self._watched = [self._watch(order, spec, there.get(spec.name)) for order, spec in enumerate(specs, start=1)]
 
     @classmethod
     def of_what_runs(cls, home: Home) -> Keeper:
         """To stop it: from the records alone, whatever the settings say by now."""
-        return cls(home, [ProcessSpec(r.name, (), {}, r.stop_seconds, r.pre_stop) for r in state.running(home)])
+        specs = [ProcessSpec(r.name, (), {}, r.stop_seconds, r.pre_stop, serves=True) for r in state.running(home)]
+        return cls(home, specs)
 
     def _watch(self, order: int, spec: ProcessSpec, there: ProcessRecord | None) -> _Watched:
         before = there or state.read(self._home, spec.name) or ProcessRecord(spec.name, state.STOPPED)
@@ -96,6 +109,7 @@ class Keeper:
             if watched.unwritten:
                 self._remember(watched, watched.record)
             if _alive(watched):
+                watched.seen = time.time()
                 if self._now() - watched.started > HEALTHY_AFTER:
                     watched.delay = 0.0
             else:
@@ -113,6 +127,7 @@ class Keeper:
     def _back_off(self, watched: _Watched, reason: str) -> None:
         """The first restart is at once; one that dies again soon waits twice as long each time."""
         log.warning("%s %s; starting it again in %.1f s", watched.spec.name, reason, watched.delay)
+        self._disturbed(watched, watched.delay)
         watched.next_try = self._now() + watched.delay
         watched.delay = min(max(2 * watched.delay, FIRST_DELAY), LONGEST_DELAY)
         self._remember(watched, replace(watched.record, state=state.BACKING_OFF, reason=reason))
@@ -135,6 +150,9 @@ class Keeper:
             priority.give_way(pid, watched.spec.nice)
         seen = kernel.look(pid)
         running = replace(attempt, state=state.RUNNING, pid=pid, identity=seen.identity if seen else "")
+        self._disturbed(watched, _SETTLED)
+        self._journal.end(watched.stopped)
+        watched.seen = time.time()
         self._remember(watched, replace(running, since=time.time(), reason=trouble or running.reason))
 
     def _spawn(self, watched: _Watched) -> tuple[subprocess.Popen[bytes], str]:
@@ -156,6 +174,11 @@ class Keeper:
         finally:
             os.close(output)
         return child, trouble
+
+    def _disturbed(self, watched: _Watched, seconds: float) -> None:
+        """From when it was last alive, for so many seconds from now."""
+        if watched.spec.serves:
+            self._journal.mark(Cause.RESTART, seconds, since=watched.seen or None)
 
     def _end_in_words(self, watched: _Watched) -> str:
         code = None if watched.child is None else watched.child.poll()  # it may have ended since
@@ -194,6 +217,8 @@ class Keeper:
 
     def _stop(self, watched: _Watched) -> bool:
         if _alive(watched):
+            if watched.spec.serves:  # until it is started again, by whatever supervisor
+                watched.stopped = self._journal.begin(Cause.RESTART)
             self._remember(watched, replace(watched.record, state=state.STOPPING))
             how = self._end(watched)
             if _alive(watched):

@@ -39,9 +39,9 @@ def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
     limits = [f"--{name}={value}" for name, value in settings.limits.items()]
     found = [
         ProcessSpec("collector", collector, {}, 30.0, nice=_BEHIND_ALL),
-        ProcessSpec("holder", holder_command(home)),
-        ProcessSpec("host", _module("serinus.backends.host", home, *limits), {}, 30.0),
-        ProcessSpec("envoy", envoy_command(home, binary), {}, 10.0, drain_command(home)),
+        ProcessSpec("holder", holder_command(home), serves=True),
+        ProcessSpec("host", _module("serinus.backends.host", home, *limits), {}, 30.0, serves=True),
+        ProcessSpec("envoy", envoy_command(home, binary), {}, 10.0, drain_command(home), serves=True),
         ProcessSpec("control", control, {}, 15.0, credentials=True, nice=_BEHIND_PAYMENTS),
     ]
     if settings.mlflow_uri is None:

@@ -26,6 +26,7 @@ from serinus.backends.host.wires import Wires
 from serinus.backends.host.worker import Launcher
 from serinus.core.home import Home
 from serinus.core.text import configure_logging
+from serinus.disturbances import Journal
 from serinus.doors import checking_peers, limited
 
 _CALLERS = doors.Limits(places=64)
@@ -68,7 +69,8 @@ def serve(home: Home, runtime: Path, limits: Limits) -> None:
     sockets = Sockets(home.holder_socket, secret)
     wires = Wires(home, secret, sockets)
     groups, confined, staged = cgroups.claim(), launch.confined(home), launch.stage(home, runtime)
-    launcher = Launcher(home, Records(home), staged, confined, sockets, wires, groups, limits.cores)
+    journal = Journal(home.disturbances, "host")
+    launcher = Launcher(home, Records(home), staged, confined, sockets, wires, groups, limits.cores, journal)
     app = control(Host(launcher, limits), secret)
     listener = Listener(home.host_socket)
     listener.publish()

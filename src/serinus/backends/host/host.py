@@ -20,9 +20,11 @@ from serinus.backends.host.limits import Limits
 from serinus.backends.host.listener import backlog_warning
 from serinus.backends.host.processes import Process, become_subreaper, no_orphans
 from serinus.backends.host.records import file_name
+from serinus.backends.host.starving import Starving
 from serinus.backends.host.surveyor import Surveyor
 from serinus.backends.host.worker import Launcher, Worker, interpreter, roots
 from serinus.backends.host.zygotes import key
+from serinus.core.disturbance import Cause
 from serinus.core.errors import NotFound, Refused
 from serinus.core.values import Placement, Release
 
@@ -46,6 +48,7 @@ class Host:
         self._background: set[asyncio.Task[None]] = set()
         self._surveyor = Surveyor(launcher, limits, self._keepers)
         self._disk = Disk(launcher, limits, self._keepers)
+        self._starving = Starving(launcher.journal, limits, self._keepers)
 
     def start(self) -> None:
         """Puts everything back, beside the workers that an earlier host has left, of which each release's newest goes
@@ -62,13 +65,13 @@ class Host:
         later = {interpreter(release) for name, release in releases.items() if name in newest}
         for release in in_order(releases.values(), newest.keys(), popularity):
             asleep, soon = self._sleeps_on(release, newest), interpreter(release) not in later
-            self._keep(release, newest.get(release.id), asleep=asleep, soon=soon)
+            self._keep(release, newest.get(release.id), asleep=asleep, soon=soon, cause=Cause.RESTART)
         for worker in left:
             if worker.record.release not in releases:
                 self._spawn(self._see_off(worker))
             elif worker is not newest[worker.record.release]:
                 self._keepers[worker.record.release].retire(worker)
-        self._watching = [asyncio.create_task(part.run()) for part in (self._surveyor, self._disk)]
+        self._watching = [asyncio.create_task(part.run()) for part in (self._surveyor, self._disk, self._starving)]
         self._holding = asyncio.create_task(self._launcher.sockets.run())
 
     async def place(self, release: Release) -> None:
@@ -112,6 +115,7 @@ class Host:
 
     async def close(self) -> None:
         """Stops every worker; what is placed stays so for the next host."""
+        self._launcher.journal.mark(Cause.RESTART, self._limits.grace)
         for task in (*self._watching, *self._running.values()):
             task.cancel()
         self._surveyor.keep()
@@ -136,10 +140,21 @@ class Host:
         left = release.id in newest or release.settings.keep_warm
         return not left and self._surveyor.was_asleep(release.id)
 
-    def _keep(self, release: Release, old: Worker | None, *, asleep: bool = False, soon: bool = True) -> Keeper:
-        """`soon`: its environment's zygote is started now, not when a worker of it is."""
+    def _keep(
+        self,
+        release: Release,
+        old: Worker | None,
+        *,
+        asleep: bool = False,
+        soon: bool = True,
+        cause: Cause | None = None,
+    ) -> Keeper:
+        """`soon`: its environment's zygote is started now, not when a worker of it is. `cause`: why its first worker
+        is started."""
         long = self._records.is_long(release.id)
-        keeper = Keeper(release, self._launcher, self._limits, self._places, old=old, asleep=asleep, long=long)
+        keeper = Keeper(
+            release, self._launcher, self._limits, self._places, old=old, asleep=asleep, long=long, cause=cause
+        )
         beside, compiled = roots(self._launcher.home, keeper.release), keeper.release.compiled is not None
         self._launcher.zygotes.expect(interpreter(keeper.release), beside, compiled=compiled, soon=soon)
         self._keepers[release.id] = keeper

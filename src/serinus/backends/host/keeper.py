@@ -14,6 +14,7 @@ from typing import Any
 
 from serinus.backends.host import confinement
 from serinus.backends.host.apology import Apology
+from serinus.backends.host.disturbing import SETTLED, Disturbing
 from serinus.backends.host.last_words import why_ended
 from serinus.backends.host.limits import Limits
 from serinus.backends.host.listener import Listener
@@ -23,6 +24,7 @@ from serinus.backends.host.reports import Report
 from serinus.backends.host.sleeping import Waking
 from serinus.backends.host.turns import Turns
 from serinus.backends.host.worker import Launcher, Worker, interpreter, note, roots, the_long_way
+from serinus.core.disturbance import Cause
 from serinus.core.text import fit
 from serinus.core.values import Placement, PlacementState, Release
 
@@ -79,8 +81,10 @@ class Keeper:
         old: Worker | None = None,
         asleep: bool = False,
         long: bool = False,
+        cause: Cause | None = None,
     ) -> None:
-        """`long`: it is served the long way from the start."""
+        """`long`: it is served the long way from the start. `cause`: why its first worker is started; None: it is
+        new, and nobody asks for it yet."""
         self.placed = release
         """As it was asked for; `release` is how it is served."""
         self.release = the_long_way(release) if long else release
@@ -92,6 +96,9 @@ class Keeper:
         self.waking = Waking()
         self.crowd: Callable[[], float] = lambda: 0.0
         """Processes that want each processor; given by who looks at them."""
+        self._disturbing = Disturbing(launcher.journal, release.model)
+        self._cause = None if asleep else cause
+        """Why its next worker is started, where that is the platform's doing."""
         self._launcher = launcher
         self._limits = limits
         self._places = places
@@ -173,7 +180,9 @@ class Keeper:
         while True:
             if called := self._asleep:
                 await self._until_called()
-            reason, ready_for = await self._one_life(called or bool(self._short))
+                self._cause = self._cause or Cause.WAKE
+            cause, self._cause = self._cause, None
+            reason, ready_for = await self._one_life(called or bool(self._short), cause)
             if not reason:
                 continue
             if self._succeed.is_set():  # it has failed on a way that it is not to go any more
@@ -229,6 +238,7 @@ class Keeper:
         """Its workers make room for one that is forked. Whoever is connected is still answered; who comes meanwhile
         waits as for a wake."""
         if self.renewable:
+            self._cause = Cause.REPLACEMENT
             self.sleep()
             self._called.set()
 
@@ -246,7 +256,7 @@ class Keeper:
         until one that goes it is ready, and are then stopped, whoever is connected. Nothing happens the second time."""
         if self._long:
             return
-        self._long, self._proven = True, ""
+        self._long, self._proven, self._cause = True, "", Cause.REPLACEMENT
         self.release = the_long_way(self.release)
         self._set(long=True)
         self._short += self._helpers
@@ -321,7 +331,7 @@ class Keeper:
         await self._caller()
         asyncio.get_running_loop().call_soon(self._places.starts.look)
 
-    async def _one_life(self, called: bool) -> tuple[str, float]:
+    async def _one_life(self, called: bool, cause: Cause | None) -> tuple[str, float]:
         """Starts a worker and waits for its end, or until it is to sleep or to be followed by one that goes the long
         way: why it ended (empty: it has not), and for how many seconds it was ready (0: never)."""
         old, clock = self._old, asyncio.get_running_loop().time
@@ -329,14 +339,17 @@ class Keeper:
         async with AsyncExitStack() as place:
             if old is not None:
                 await place.enter_async_context(self._places.successions.one(old.process.exited.done))
-            async with self._turn(called):
-                try:
-                    worker = self._worker = await self._started()
-                except OSError as error:
-                    return f"cannot be started: {error}", 0.0
-                self._set(pid=worker.record.pid)
-                report = await worker.outcome(self._limits.load)
-                reason, ready_for = await self._why_not_ready(worker, report), 0.0
+            with self._disturbing.by(cause) as effect:
+                async with self._turn(called):
+                    try:
+                        worker = self._worker = await self._started()
+                    except OSError as error:
+                        return f"cannot be started: {error}", 0.0
+                    self._set(pid=worker.record.pid)
+                    report = await worker.outcome(self._limits.load)
+                    reason, ready_for = await self._why_not_ready(worker, report), 0.0
+                if report is not None and reason is None:
+                    effect.lasts = SETTLED
             if old is not None and report is not None and reason is None:
                 self._spawn(_until_gone(old, place.pop_all()))
         if report is not None and reason is None:
@@ -420,17 +433,20 @@ class Keeper:
 
     async def _help(self) -> None:
         """The life of one more worker, whose end is nobody's trouble: the next look decides whether it is missed."""
-        try:
-            worker = await self._start()
-        except OSError as error:
-            log.warning("no further worker of %s: %s", self.release.id, error)
-            return
-        if self._worker is None or worker.long is not self._long:  # the release has been removed, or sleeps
-            self._let_go(worker)
-            return
-        self._helpers.append(worker)
-        report = await worker.outcome(self._limits.load)
-        reason = await self._why_not_ready(worker, report)
+        with self._disturbing.by(Cause.SCALING) as effect:
+            try:
+                worker = await self._start()
+            except OSError as error:
+                log.warning("no further worker of %s: %s", self.release.id, error)
+                return
+            if self._worker is None or worker.long is not self._long:  # the release has been removed, or sleeps
+                self._let_go(worker)
+                return
+            self._helpers.append(worker)
+            report = await worker.outcome(self._limits.load)
+            reason = await self._why_not_ready(worker, report)
+            if report is not None and reason is None:
+                effect.lasts = SETTLED
         if report is not None and reason is None:
             self._mark_ready(worker, report)
             for other in self.ready_workers:

@@ -32,6 +32,7 @@ from serinus.backends.host.zygotes import Zygotes, key
 from serinus.core.home import Home
 from serinus.core.keys import router_key
 from serinus.core.values import Release
+from serinus.disturbances import Journal
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +108,8 @@ class Launcher:
     wires: Wires
     groups: Groups
     cores: int
+    journal: Journal
+    """Of what the host does that callers notice."""
 
     @cached_property
     def zygotes(self) -> Zygotes:
