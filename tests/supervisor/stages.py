@@ -16,7 +16,7 @@ from typing import Any
 
 from serinus.core.home import Home
 from serinus.supervisor import kernel, state
-from serinus.supervisor.checks import Check
+from serinus.supervisor.checks import Check, Silent
 from serinus.supervisor.keeper import ProcessSpec
 from serinus.supervisor.lifecycle import Launch
 from serinus.supervisor.settings import Settings
@@ -92,6 +92,8 @@ class Stage:
 
     home: Home
     specs: list[ProcessSpec] = field(default_factory=list)
+    silent: list[Sequence[Silent]] = field(default_factory=list)
+    """Models that do not answer: at each look, and the last one for ever. Empty: all do."""
 
     def add(self, name: str, code: str, **more: Any) -> None:
         self.specs.append(ProcessSpec(name, python(code), **more))
@@ -105,7 +107,10 @@ class Stage:
         script.write_text(SUPERVISOR)
         fields = ("name", "command", "stop_seconds", "pre_stop")
         specs.write_text(json.dumps([{f: getattr(spec, f) for f in fields} for spec in self.specs]))
-        return Launch((sys.executable, str(script), str(specs)), self.checks)
+        return Launch((sys.executable, str(script), str(specs)), self.checks, lambda *_: self._silent())
+
+    def _silent(self) -> Sequence[Silent]:
+        return self.silent.pop(0) if len(self.silent) > 1 else self.silent[0] if self.silent else ()
 
     def checks(self, _home: Home, settings: Settings) -> Sequence[Check]:
         def answers() -> bool:

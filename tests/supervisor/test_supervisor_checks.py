@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from serinus.core.errors import Unavailable
 from serinus.core.home import Home
-from serinus.supervisor.checks import Check, local_checks
+from serinus.supervisor.checks import Check, Silent, local_checks, silent_models
 from serinus.supervisor.settings import Settings
 
 
@@ -85,3 +86,25 @@ def test_an_api_that_does_not_say_whether_the_registry_can_be_read_has_not_read_
 ) -> None:
     answers.by_path.update({"/health": "OK", "/healthz": strange})
     assert not mlflow(home, answers.settings).answers()
+
+
+def test_a_model_whose_champion_does_not_answer_is_told_and_whether_it_is_still_coming(
+    home: Home, answers: Answers
+) -> None:
+    home.path.mkdir(parents=True, exist_ok=True)
+    home.token.write_text("secret\n")
+
+    def model(name: str, placement: str, remarks: str = "") -> dict[str, Any]:
+        return {"model": name, "champion": {"placement": placement, "remarks": remarks}}
+
+    states = [("a", "ready"), ("b", "asleep"), ("c", "starting"), ("d", "not placed"), ("e", "failed", "ImportError")]
+    models = [*(model(*state) for state in states), {"model": "f", "champion": None}]
+    answers.by_path["/v1/status"] = {"models": models}
+    assert silent_models(home, answers.settings) == [
+        Silent("c", "starting", coming=True),
+        Silent("d", "not placed", coming=True),
+        Silent("e", "failed: ImportError", coming=False),
+    ]
+    answers.by_path["/v1/status"] = None
+    with pytest.raises(Unavailable):
+        silent_models(home, answers.settings)

@@ -18,6 +18,7 @@ from serinus.core.errors import InvalidInput, Refused, Unavailable
 from serinus.core.home import Home
 from serinus.supervisor import Addresses, Options, directories, down, kernel, lifecycle, logs, ports, state, up
 from serinus.supervisor import settings as chosen
+from serinus.supervisor.checks import Silent
 from serinus.supervisor.settings import Settings
 
 
@@ -443,3 +444,32 @@ def test_last_words_are_one_printable_line_of_the_present_life(directory: Path) 
     assert logs.last_words(log) == "[31mred words[0m"
     assert logs.last_words(log, log.stat().st_size) == ""
     assert logs.last_words(directory / "none") == ""
+
+
+# --- models in use ----------------------------------------------------------------------------------------
+
+
+def test_up_says_that_it_runs_once_the_champions_that_are_starting_answer(stage: Stage) -> None:
+    stage.listens()
+    first, second = Silent("fraud", "starting", coming=True), Silent("churn", "not placed", coming=True)
+    stage.silent = [[first, second], [first], [first], []]
+    said: list[str] = []
+    assert begin(stage, say=said.append).warnings == ()
+    assert said[-3:] == ["waiting for 2 models: fraud, churn", "waiting for 1 model: fraud", "models answer"]
+
+
+def test_up_tells_which_champions_do_not_answer_and_waits_for_none_that_has_failed(stage: Stage) -> None:
+    stage.listens()
+    failed = Silent("churn", "failed: while loading: ImportError", coming=False)
+    stage.silent = [[Silent("fraud", "starting", coming=True), failed], [failed]]
+    warnings = begin(stage).warnings
+    assert warnings == ("churn does not answer: its champion is failed: while loading: ImportError",)
+    assert stage.pids().keys() == {"control"}, "what runs is not stopped for it"
+    assert begin(stage).warnings == warnings
+
+
+def test_up_does_not_wait_for_ever_for_a_model(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "MODELS_SECONDS", 0.3)
+    stage.listens()
+    stage.silent = [[Silent("fraud", "starting", coming=True)]]
+    assert begin(stage).warnings == ("fraud does not answer: its champion is starting",)

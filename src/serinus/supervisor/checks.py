@@ -11,9 +11,14 @@ from pathlib import Path
 
 import httpx
 
+from serinus.core.errors import Unavailable
 from serinus.core.home import Home
 from serinus.supervisor import tls
 from serinus.supervisor.settings import Settings
+
+_ANSWERING = ("ready", "asleep")
+_COMING = ("starting", "not placed")
+"""As the status has them; a host that has just been started is told again what is placed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,35 @@ def registry_trouble(settings: Settings) -> str:
         if _ok(client, f"{uri.rstrip('/')}/health"):
             return ""
     return "the MLflow server does not answer: what is live is served, nothing new can be deployed until it does"
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """A model whose champion does not answer."""
+
+    model: str
+    why: str
+    coming: bool
+    """It is still starting: it may answer in a moment."""
+
+
+def silent_models(home: Home, settings: Settings) -> Sequence[Silent]:
+    """Of those that have a champion; one that sleeps wakes for its first caller. Raises Unavailable where the API does
+    not say."""
+    verify = tls.own_context(home) if settings.tls_files else True
+    headers = {"Authorization": f"Bearer {home.token.read_text().strip()}"}
+    try:
+        with httpx.Client(timeout=5, trust_env=False, verify=verify, headers=headers) as client:
+            told = client.get(f"{settings.url('api')}/v1/status").raise_for_status().json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise Unavailable("the API does not say which models answer") from error
+    found = []
+    for model in told["models"]:
+        champion = model["champion"]
+        if champion is not None and champion["placement"] not in _ANSWERING:
+            why = champion["placement"] + (f": {champion['remarks']}" if champion["remarks"] else "")
+            found.append(Silent(model["model"], why, coming=champion["placement"] in _COMING))
+    return found
 
 
 def _accepts(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> bool:

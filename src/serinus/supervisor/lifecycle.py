@@ -21,7 +21,7 @@ from serinus.core.home import Home
 from serinus.core.redaction import shown
 from serinus.supervisor import directories, kernel, logs, ports, registry, state, tls
 from serinus.supervisor import settings as chosen
-from serinus.supervisor.checks import Check, local_checks, registry_trouble
+from serinus.supervisor.checks import Check, Silent, local_checks, registry_trouble, silent_models
 from serinus.supervisor.keeper import Keeper
 from serinus.supervisor.settings import Options, Settings
 from serinus.supervisor.state import SUPERVISOR, ProcessRecord
@@ -29,8 +29,12 @@ from serinus.supervisor.state import SUPERVISOR, ProcessRecord
 START_SECONDS = 120.0
 SECOND_LOOK_SECONDS = 5.0
 """For what has been running for longer than `START_SECONDS` to answer."""
+MODELS_SECONDS = 60.0
+"""For the champions that are in use to answer. Those that do not are told, and nothing is stopped for them."""
 GIVE_UP_AFTER = 5
 """Restarts of one process while the others come up."""
+_NAMED = 5
+"""Models that a line of progress names."""
 STOP_MARGIN = 10.0
 """Seconds that the supervisor may take beyond what its processes may take to stop."""
 
@@ -62,6 +66,7 @@ class Launch:
 
     command: Sequence[str] = field(default=(sys.executable, "-P", "-m", "serinus.wiring", SUPERVISOR))
     checks: Callable[[Home, Settings], Sequence[Check]] = local_checks
+    silent: Callable[[Home, Settings], Sequence[Silent]] = silent_models
 
 
 def up(
@@ -144,7 +149,7 @@ def _start(home: Home, options: Options, say: Say, launch: Launch) -> Addresses:
             with contextlib.suppress(OSError):  # options stay only once it has come up with them
                 chosen.save(home, found or Settings(ports=settings.ports))
         raise
-    return _addresses(home, settings, warnings)
+    return _addresses(home, settings, [*warnings, *_wait_for_models(home, settings, launch, say)])
 
 
 def _look_again(home: Home, options: Options, supervisor: ProcessRecord, launch: Launch) -> Addresses:
@@ -159,7 +164,8 @@ def _look_again(home: Home, options: Options, supervisor: ProcessRecord, launch:
     while (waiting := [check for check in waiting if not check.answers()]) and time.monotonic() < deadline:
         time.sleep(0.1)
     silent = [f"{check.label} does not answer{_reason(home, check)}" for check in waiting]
-    return _addresses(home, settings, [*silent, *_ignored(options, settings)], already_running=True)
+    models = [] if silent else _wait_for_models(home, settings, launch, lambda _line: None)
+    return _addresses(home, settings, [*silent, *models, *_ignored(options, settings)], already_running=True)
 
 
 def _ignored(options: Options, settings: Settings) -> Sequence[str]:
@@ -254,6 +260,25 @@ def _wait(
             silent = [f"{check.label} did not come up{_reason(home, check)}" for check in hopeless or waiting]
             what = "; ".join(silent) or "the supervisor did not take over"
             raise Unavailable(what, hint=f"See the logs in {home.logs}.")
+        time.sleep(0.1)
+
+
+def _wait_for_models(home: Home, settings: Settings, launch: Launch, say: Say) -> Sequence[str]:
+    """Until no champion is still starting: which ones do not answer, a sentence each."""
+    deadline = time.monotonic() + MODELS_SECONDS
+    waited = 0
+    while True:
+        try:
+            silent = launch.silent(home, settings)
+        except Unavailable as error:
+            return (f"{error}; `serinus status` tells",)
+        coming = [one for one in silent if one.coming]
+        if len(coming) != waited:
+            waited = len(coming)
+            names = ", ".join(one.model for one in coming[:_NAMED]) + (", ..." if waited > _NAMED else "")
+            say(f"waiting for {waited} {'model' if waited == 1 else 'models'}: {names}" if waited else "models answer")
+        if not coming or time.monotonic() > deadline:
+            return [f"{one.model} does not answer: its champion is {one.why}" for one in silent]
         time.sleep(0.1)
 
 

@@ -177,7 +177,7 @@ def up(
     envoy_port: Port = None,
     mlflow_port: Port = None,
 ) -> None:
-    """Start everything on this machine, and wait until it answers.
+    """Start everything on this machine, and wait until it answers, the models in use included.
 
     Ports are found free. They and all options are remembered in the home. Where it runs already, says where.
     Beyond loopback it speaks TLS: without --tls-cert it is refused unless --insecure is said. Files of certificates are
