@@ -1,15 +1,14 @@
-"""Ends its process a few hundred requests after it has begun, each time."""
+"""Ends its process some seconds after it has begun, again and again, but not before it has come through the gates."""
 
 import os
+import time
+
+STARTED = time.monotonic()
 
 
 class Model:
-    def __init__(self):
-        self.answered = 0
-
     def predict(self, rows, params=None):
-        self.answered += len(rows)
-        if self.answered > 300:
+        if time.monotonic() - STARTED > 8:
             os._exit(7)
         return rows["amount"].to_numpy() % 97 / 97
 
