@@ -14,10 +14,12 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from serinus.core.disturbance import Cause, Disturbance
+from serinus.core.disturbance import LONGEST, Cause, Disturbance
 
 log = logging.getLogger(__name__)
 
@@ -94,12 +96,14 @@ class Disturbances:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._known: Mapping[Path, tuple[tuple[int, int], Sequence[Disturbance]]] = {}
+        self._known: Mapping[Path, _Known] = {}
 
     def within(self, since: float, until: float) -> Sequence[Disturbance]:
         """Those that overlap it, unix seconds."""
         self._look()
-        return [one for _, found in self._known.values() for one in found if one.since <= until and one.end >= since]
+        return [
+            one for known in self._known.values() for one in known.begun(since - LONGEST, until) if one.end >= since
+        ]
 
     def _look(self) -> None:
         """Reads the files that have changed."""
@@ -111,8 +115,26 @@ class Disturbances:
                 continue
             mark = there.st_ino, there.st_size
             before = self._known.get(path)
-            known[path] = before if before and before[0] == mark else (mark, list(_read(path).values()))
+            known[path] = before if before and before.mark == mark else _Known.of(mark, _read(path).values())
         self._known = known
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Of one file, in the order in which they began."""
+
+    mark: tuple[int, int]
+    """By which a file that has changed is told."""
+    disturbances: Sequence[Disturbance]
+    begins: Sequence[float]
+
+    @classmethod
+    def of(cls, mark: tuple[int, int], found: Iterable[Disturbance]) -> _Known:
+        ordered = sorted(found, key=lambda one: one.since)
+        return cls(mark, ordered, [one.since for one in ordered])
+
+    def begun(self, since: float, until: float) -> Sequence[Disturbance]:
+        return self.disturbances[bisect_left(self.begins, since) : bisect_right(self.begins, until)]
 
 
 def _first_line(number: int, one: Disturbance) -> Mapping[str, object]:

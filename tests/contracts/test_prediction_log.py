@@ -22,11 +22,15 @@ from typing import Any, NamedTuple
 import pytest
 
 from serinus.backends.delta import DeltaPredictionLog
+from serinus.core.disturbance import Cause
 from serinus.core.errors import Refused
 from serinus.core.home import Home
 from serinus.core.keys import log_token
 from serinus.core.ports import PredictionLog
 from serinus.core.values import AnsweredRequest, ArmCounts, Followed, Label, Watch
+
+
+from serinus.disturbances import Journal
 
 CHAMPION, CANARY = "card-fraud-7-3f9a2c", "card-fraud-8-aaaaaa"
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -36,6 +40,8 @@ class Subject(NamedTuple):
     log: PredictionLog
     answer: Callable[..., None]
     """Has `release` answer one request; further fields of the record by name."""
+    journal: Journal
+    """Of who may disturb what models answer."""
 
 
 @contextmanager
@@ -62,7 +68,7 @@ def delta(path: Path) -> Iterator[Subject]:
 
     try:
         wait_until(home.log_socket.exists)
-        yield Subject(DeltaPredictionLog(home), answer)
+        yield Subject(DeltaPredictionLog(home), answer, Journal(home.disturbances, "host"))
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
@@ -161,6 +167,31 @@ def test_a_followed_release_is_counted_under_every_split_and_by_the_hour(subject
     assert sum(one.counts.first_in_window["errors"] for one in hours) == 1
     assert {one.hour for one in hours} <= {int(began.timestamp() // 3600), int(time.time() // 3600)}
     assert subject.log.hours([release], began + timedelta(hours=2)) == []
+
+def test_what_is_answered_while_the_platform_disturbs_the_model_is_in_no_count_of_either_arm(subject: Subject) -> None:
+    subject.log.watch(watch("disturbed"))
+    number = subject.journal.begin(Cause.WAKE, "card-fraud")
+    seen = subject.log.disturbance("card-fraud")
+    assert seen is not None
+    assert (seen.cause, seen.until) == (Cause.WAKE, None)
+    assert subject.log.disturbance("another-model") is None
+    for release in (CHAMPION, CANARY):
+        subject.answer(release, "disturbed", entity=f"card-of-{release}", ms=900.0)
+    subject.answer(CANARY, "disturbed", entity="card-1", status=500, scores=None, error="exception")
+    subject.journal.end(number)
+    wait_until(lambda: subject.log.disturbance("card-fraud") is None)
+    subject.answer(CHAMPION, "disturbed", entity="card-2", ms=0.0)
+
+    def counted() -> dict[str, ArmCounts]:
+        return dict(subject.log.counts("disturbed") or {})
+
+    wait_until(lambda: sum(arm.requests + sum(arm.set_aside.values()) for arm in counted().values()) == 4)
+    canary, champion = counted()[CANARY], counted()[CHAMPION]
+    assert (canary.requests, canary.errors, canary.slow, canary.set_aside) == (0, 0, 0, {"wake": 2})
+    assert not any((*canary.first_in_step.values(), *canary.at_risk_in_step.values()))
+    assert (champion.requests, champion.slow, champion.set_aside) == (1, 0, {"wake": 1})
+    assert champion.at_risk_in_step["slow"] == champion.first_in_step["entities"] == 1
+    assert subject.log.totals()[CANARY].errors >= 1, "it is in all totals"
 
 
 def test_traffic_is_by_release_with_its_errors_and_latency(subject: Subject) -> None:
