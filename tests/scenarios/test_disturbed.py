@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from lab import ADA, MODEL, Behaviour, Lab
 
@@ -75,3 +77,33 @@ def test_both_arms_of_a_canary_are_kept_awake(canary: Lab) -> None:
     canary.target.asleep.update({"6", "7"})
     canary.run(8)
     assert canary.target.asleep == set()
+
+
+def test_the_time_in_which_serinus_was_stopped_is_no_time_of_the_canary(canary: Lab) -> None:
+    """It neither uses up the patience, nor counts as seconds for which the step has lasted."""
+    plan = canary.rollout.plan
+    assert plan is not None
+    longest, before = plan.steps[0].maximum_seconds, elapsed(canary)
+    canary.clock.time += timedelta(seconds=3 * longest)
+    canary.run(8)
+    assert canary.phase is Phase.CANARY, canary.rollout.status
+    assert not canary.rollout.status.extended
+    assert elapsed(canary) - before < 60
+    canary.run(4 * 3600, until=lambda: canary.phase.ended)
+    assert canary.phase is Phase.PROMOTED, canary.rollout.status
+
+
+def test_the_patience_with_a_step_that_nobody_asks_ends_all_the_same(canary: Lab) -> None:
+    plan = canary.rollout.plan
+    assert plan is not None
+    canary.per_second = 0
+    canary.clock.time += timedelta(hours=1)
+    canary.run(2 * plan.steps[0].maximum_seconds + 600, until=lambda: canary.phase.ended)
+    assert (canary.phase, canary.rollout.status.cause) == (Phase.ABORTED, Why.PATIENCE)
+
+
+def elapsed(lab: Lab) -> float:
+    """Seconds for which the step has lasted, as the judge knows it."""
+    stored = lab.rollout.steps[-1].assessment
+    assert stored is not None
+    return float(stored.memory["look"]["elapsed"])

@@ -144,6 +144,10 @@ class Assessment:
     """The canary's traffic is to be taken away at once, while the rollout holds."""
 
 
+AWAY_SECONDS = 60.0
+"""Between two looks of the engine, which otherwise looks twice a second, from which on it was not there."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepRecord:
     """A canary step, as it stands or as it ended."""
@@ -154,6 +158,15 @@ class StepRecord:
     started_at: datetime
     assessment: Assessment | None = None
     ended_at: datetime | None = None
+    looked_at: datetime | None = None
+    """When the engine last looked at it, with or without figures; None: not yet, or by an earlier version."""
+    away: float = 0.0
+    """Seconds in which the engine was not there to look, up to `looked_at`: Serinus was stopped."""
+
+    def away_by(self, now: datetime) -> float:
+        """The same up to `now`. They count neither as time of the step nor towards its patience."""
+        gap = 0.0 if self.looked_at is None else (now - self.looked_at).total_seconds()
+        return self.away + (gap if gap >= AWAY_SECONDS else 0.0)
 
 
 @dataclass(frozen=True, slots=True)

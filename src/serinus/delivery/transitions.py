@@ -252,23 +252,26 @@ def _close_step(rollout: Rollout, now: datetime) -> Rollout:
     return replace(rollout, steps=(*rollout.steps[:-1], replace(rollout.steps[-1], ended_at=now)))
 
 
-def _with_assessment(rollout: Rollout, assessment: Assessment | None) -> Rollout:
-    if assessment is None or not rollout.steps:
+def _looked_at(rollout: Rollout, assessment: Assessment | None, now: datetime) -> Rollout:
+    """`assessment`: None where there were no figures; the last one is kept."""
+    if not rollout.steps:
         return rollout
-    return replace(rollout, steps=(*rollout.steps[:-1], replace(rollout.steps[-1], assessment=assessment)))
+    record = rollout.steps[-1]
+    known = replace(record, assessment=assessment or record.assessment, looked_at=now, away=record.away_by(now))
+    return replace(rollout, steps=(*rollout.steps[:-1], known))
 
 
 def judged_bad(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
     if seen.assessment is None or seen.assessment.verdict is not Verdict.ABORT:
         return None
-    return _abort(_with_assessment(rollout, seen.assessment), Cause.JUDGE, seen.assessment.reason, now)
+    return _abort(_looked_at(rollout, seen.assessment, now), Cause.JUDGE, seen.assessment.reason, now)
 
 
 def traffic_taken_away(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
     """The canary answers hardly any request: the champion has all traffic at once, and a person decides the rest."""
     if seen.assessment is None or not seen.assessment.suspend or rollout.status.suspended:
         return None
-    known = _with_assessment(rollout, seen.assessment)
+    known = _looked_at(rollout, seen.assessment, now)
     return replace(known, status=replace(known.status, suspended=True, hold=seen.assessment.reason))
 
 
@@ -276,7 +279,7 @@ def step_passed(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | No
     if seen.assessment is None or seen.assessment.verdict is not Verdict.PROMOTE or rollout.status.suspended:
         return None
     assert rollout.plan is not None
-    known = _close_step(_with_assessment(rollout, seen.assessment), now)
+    known = _close_step(_looked_at(rollout, seen.assessment, now), now)
     if rollout.status.step + 1 < len(rollout.plan.steps):
         return _begin_step(known, rollout.status.step + 1, now)
     return _enter(known, Phase.PROMOTING, now, f"every step passed: {seen.assessment.reason}")
@@ -286,18 +289,25 @@ def out_of_patience(rollout: Rollout, seen: Observed, now: datetime) -> Rollout 
     """A step without a verdict is extended once by its own length, then the rollout goes back: never promoted."""
     assert rollout.plan is not None
     limit = timedelta(seconds=rollout.plan.steps[rollout.status.step].maximum_seconds)
-    waited = now - rollout.status.since
+    waited = now - rollout.status.since - timedelta(seconds=_away(rollout, now))
     needs = seen.assessment.needs or seen.assessment.reason if seen.assessment else "no figures from the prediction log"
     if rollout.status.suspended:
         needs = rollout.status.hold
     if rollout.status.extended and waited >= 2 * limit:
         return _abort(
-            _with_assessment(rollout, seen.assessment), Cause.PATIENCE, f"no verdict in {waited}: {needs}", now
+            _looked_at(rollout, seen.assessment, now), Cause.PATIENCE, f"no verdict in {waited}: {needs}", now
         )
     if not rollout.status.extended and waited >= limit:
-        known = _with_assessment(rollout, seen.assessment)
+        known = _looked_at(rollout, seen.assessment, now)
         return replace(known, status=replace(known.status, extended=True, hold=needs))
     return None
+
+
+def _away(rollout: Rollout, now: datetime) -> float:
+    """Seconds of the step in which Serinus was stopped. One whose traffic was taken away is not looked at."""
+    if not rollout.steps:
+        return 0.0
+    return rollout.steps[-1].away if rollout.status.suspended else rollout.steps[-1].away_by(now)
 
 
 def still_watching(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
@@ -308,7 +318,7 @@ def still_watching(rollout: Rollout, seen: Observed, now: datetime) -> Rollout |
         hold = "the prediction log gives no figures"
     else:
         hold = seen.assessment.reason if seen.assessment.verdict is Verdict.HOLD else ""
-    known = _with_assessment(rollout, seen.assessment)
+    known = _looked_at(rollout, seen.assessment, now)
     changed = replace(known, status=replace(known.status, hold=hold))
     return changed if changed != rollout else None
 

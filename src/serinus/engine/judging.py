@@ -27,7 +27,8 @@ def assess(world: World, rollout: Rollout) -> Assessment | None:
     if plan is None or rollout.candidate is None or not rollout.steps:
         return None
     evidence = [_evidence(world, rollout, record) for record in rollout.steps]
-    elapsed = (world.clock.now() - rollout.steps[-1].started_at).total_seconds()
+    step, now = rollout.steps[-1], world.clock.now()
+    elapsed = (now - step.started_at).total_seconds() - step.away_by(now)
     disturbance = world.log.disturbance(rollout.model)
     disturbed = "" if disturbance is None else WORDS[disturbance.cause]
     return judge.assess(
