@@ -83,7 +83,9 @@ def test_a_canary_goes_on_when_a_process_of_the_platform_is_killed(
     serinus: Serinus, register: Callable[..., str], model: str, process: str
 ) -> None:
     with canary(serinus, model, register(model, 0.2)) as rollout:
-        os.kill(serinus.process(process)["pid"], signal.SIGKILL)
+        before = serinus.process(process)["pid"]
+        os.kill(before, signal.SIGKILL)
+        wait_until(lambda: serinus.process(process)["pid"] != before and serinus.answers(), 60, f"the next {process}")
         ended = is_promoted(serinus, rollout)
     assert process == "control" or set_aside(serinus, ended) > 0
 

@@ -16,6 +16,7 @@ import pytest
 from deltalake import DeltaTable, Schema, write_deltalake
 
 from serinus.backends.delta import database as db
+from serinus.backends.delta.aside import Aside
 from serinus.backends.delta.counts import CountStore
 from serinus.backends.delta.database import Database
 from serinus.backends.delta.ledger import Ledger, RouterReplies
@@ -35,6 +36,8 @@ from serinus.backends.delta.segments import (
 )
 from serinus.backends.delta.sources import batch_meta, records_of
 from serinus.backends.delta.table import COLUMNS, PredictionTable, frame_of, table_schema
+from serinus.core.disturbance import Cause
+from serinus.disturbances import Disturbances, Journal
 
 ALL = Position(2**40, 0)
 """As if everything was counted."""
@@ -53,6 +56,8 @@ class Place:
         self.store = CountStore(self.database)
         self.writer = SegmentWriter(self.segments, 1)
         self.keep_hours = keep_hours
+        self.journal = Journal(path / "disturbances", "host", lambda: self.now)
+        self.aside = Aside(Disturbances(path / "disturbances"))
         self._record, self._encode = record, encode
         self._seq = 0
         self.roll_up = self.new_roll_up()
@@ -60,7 +65,8 @@ class Place:
     def new_roll_up(self, schedule: Schedule | None = None) -> RollUp:
         """As after a restart."""
         table = PredictionTable(self.table, self.keep_hours)
-        return RollUp(self.segments, table, Ledger(self.database), self.store, lambda: self.now, schedule or Schedule())
+        ledger, chosen = Ledger(self.database), schedule or Schedule()
+        return RollUp(self.segments, table, ledger, self.store, lambda: self.now, chosen, self.aside)
 
     def write(self, count: int = 1, model: str = "card-fraud", seal: bool = True) -> None:
         self._seq += 1
@@ -76,7 +82,7 @@ class Place:
         return self.roll_up.step(ALL, self.writer.durable.segment)
 
     def read(self) -> pl.DataFrame:
-        return read_predictions(self.table, self.segments, RouterReplies()).collect()
+        return read_predictions(self.table, self.segments, RouterReplies(), self.aside).collect()
 
     def files(self) -> int:
         return sum(1 for each in self.table.rglob("*") if each.is_file())
@@ -102,6 +108,17 @@ def test_sealed_segments_move_into_the_table_and_the_open_one_is_read_where_it_i
     assert numbers(place.segments) == [3]
     assert place.read().height == 9
     assert pl.scan_delta(str(place.table)).collect().height == 5
+
+
+def test_what_was_set_aside_is_marked_in_the_table_and_before_it_is_there(place: Place) -> None:
+    place.write(2)
+    place.now += 600
+    place.journal.mark(Cause.WAKE, 5, "card-fraud")
+    place.write(3)
+    marked = [(None, 2), ("wake", 3)]
+    assert place.read().group_by("set_aside").len().sort("len").rows() == marked
+    assert place.roll() == 2
+    assert pl.scan_delta(str(place.table)).collect().group_by("set_aside").len().sort("len").rows() == marked
 
 
 def test_a_segment_that_was_not_counted_to_its_end_stays(place: Place) -> None:
