@@ -32,6 +32,7 @@ ROUTES = (
     ("GET", "/v1/logs?process=control", Access.DEPLOY),
     ("POST", "/v1/deployments", Access.DEPLOY),
     ("POST", "/v1/models/card-fraud/rollback", Access.DEPLOY),
+    ("POST", "/v1/models/card-fraud/retire", Access.ADMIN),
     ("PUT", "/v1/models/card-fraud/policy", Access.DEPLOY),
     ("POST", "/v1/outcomes", Access.DEPLOY),
     ("POST", "/v1/rollouts/card-fraud-r3/orders?promote", Access.DEPLOY),
@@ -47,6 +48,7 @@ ROUTES = (
 BODIES = {
     "/v1/deployments": {"ref": "card-fraud@7"},
     "/v1/models/card-fraud/rollback": {},
+    "/v1/models/card-fraud/retire": {"why": "replaced"},
     "/v1/outcomes": [],
     "/v1/tokens": {"name": "new"},
     "/v1/keys": {"name": "new"},

@@ -42,6 +42,7 @@ ARGUMENTS = {
     ("abort",): ["card-fraud", "--yes"],
     ("approve",): ["card-fraud"],
     ("rollback",): ["card-fraud", "--yes"],
+    ("retire",): ["card-fraud", "--yes", "--reason", "replaced"],
     ("policy",): ["card-fraud"],
     ("logs",): ["card-fraud-6-1c04be"],
     ("predict",): ["card-fraud", "--row", "{}"],

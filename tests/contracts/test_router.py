@@ -75,6 +75,23 @@ def test_models_do_not_disturb_each_other(proxy: Proxy) -> None:
     assert proxy.router.in_force("fraud") is None
 
 
+def test_callers_of_a_retired_model_are_told_so_until_it_is_served_again(proxy: Proxy) -> None:
+    proxy.router.apply(routing(proxy.arm("a", 10_000)))
+    for _ in range(2):
+        proxy.router.retire("fraud")
+        assert proxy.router.in_force("fraud") is None
+        answer = proxy.ask()
+        assert answer.status_code == 410
+        assert answer.json() == {"error": "the model fraud is retired: nothing serves it"}
+    proxy.router.apply(routing(proxy.arm("b", 10_000), model="other"))
+    assert proxy.ask().status_code == 410, "another model's change leaves it as it is"
+    proxy.router.apply(routing(proxy.arm("a", 10_000)))
+    assert proxy.ask().json()["release"] == "a"
+    proxy.router.retire("fraud")
+    proxy.router.remove("fraud")
+    assert proxy.ask().status_code == 404
+
+
 def test_several_threads_lose_none_of_each_others_changes(proxy: Proxy) -> None:
     models = [f"other-{number}" for number in range(8)]
     with ThreadPoolExecutor(4) as threads:

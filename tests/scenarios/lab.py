@@ -118,6 +118,15 @@ class FakeRegistry:
     away: bool = False
     setters: dict[tuple[str, str], str] = field(default_factory=dict)
     """(alias, version) -> who has set it."""
+    deleted: set[str] = field(default_factory=set)
+    """Versions."""
+    finds: int = 0
+
+    def delete(self, version: str) -> None:
+        """As MLflow does it: with the aliases of that version."""
+        self.deleted.add(version)
+        for model, found in self.alias.items():
+            self.alias[model] = {alias: value for alias, value in found.items() if value != version}
 
     def register(self, version: str, behaviour: Behaviour) -> None:
         self.behaviours[version] = behaviour
@@ -137,9 +146,10 @@ class FakeRegistry:
 
     def find(self, model: str, version_or_alias: str) -> VersionRef:
         self._answer()
+        self.finds += 1
         name = version_or_alias.lstrip("@")
         version = name if name.isdigit() else self.alias.get(model, {}).get(name, "")
-        if model not in (MODEL, OTHER) or version not in self.behaviours:
+        if model not in (MODEL, OTHER) or version not in self.behaviours or version in self.deleted:
             raise NotFound(f"{model} has no version or alias {version_or_alias}")
         return VersionRef(model, version, "READY", run_id=version)
 
@@ -155,6 +165,8 @@ class FakeRegistry:
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
         self._answer()
+        if version in self.deleted:
+            raise NotFound(f"{model} has no version {version}")
         self.alias.setdefault(model, {})[alias] = version
 
     def drop_alias(self, model: str, alias: str) -> None:
@@ -298,11 +310,13 @@ class FakeRouter:
     history: list[Routing] = field(default_factory=list)
     away: bool = False
     probed: dict[str, str] = field(default_factory=dict)
+    retired: set[str] = field(default_factory=set)
 
     def apply(self, routing: Routing) -> None:
         if self.away:
             raise Unavailable("the router does not answer")
         self.routings[routing.model] = routing
+        self.retired.discard(routing.model)
         self.history.append(routing)
 
     def in_force(self, model: str) -> Routing | None:
@@ -312,6 +326,13 @@ class FakeRouter:
 
     def remove(self, model: str) -> None:
         self.routings.pop(model, None)
+        self.retired.discard(model)
+
+    def retire(self, model: str) -> None:
+        if self.away:
+            raise Unavailable("the router does not answer")
+        self.routings.pop(model, None)
+        self.retired.add(model)
 
     def probe(self, release: Release, endpoint: str, timeout_ms: int) -> str:
         if self.away:

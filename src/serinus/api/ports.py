@@ -49,6 +49,10 @@ class Desk(Protocol):
 
     def rollback(self, model: str, *, to: str | None, actor: Actor, why: str = "") -> Deployed: ...
 
+    def retire(self, model: str, *, abort: bool, actor: Actor, why: str) -> Deployed:
+        """Takes the model out of service. `abort`: ends what is in flight first."""
+        ...
+
     def set_approval(self, model: str, required: bool, *, actor: Actor, why: str = "") -> str:
         """The model's policy; what holds now, in words."""
         ...

@@ -31,6 +31,7 @@ STYLES = {
     "fail": "red",
     "bad": "red",
     "aborted": "red",
+    "retired": "dim",
     "failed": "red",
     "inconclusive": "yellow",
     "open": "yellow",

@@ -19,6 +19,7 @@ DOING = {
     "approval": "approval: waiting for somebody other than who asked: `serinus approve {id}`",
     "promoting": "promoting: {reason}",
     "aborting": "stopping: {reason}",
+    "retiring": "retiring: callers are told, then its workers stop",
 }
 
 
@@ -28,6 +29,10 @@ def ended(rollout: Document) -> bool:
 
 def promoted(rollout: Document) -> bool:
     return Phase(rollout["status"]["phase"]) is Phase.PROMOTED
+
+
+def succeeded(rollout: Document) -> bool:
+    return Phase(rollout["status"]["phase"]) in (Phase.PROMOTED, Phase.RETIRED)
 
 
 def share(weight: int) -> str:
@@ -71,6 +76,8 @@ def end_line(rollout: Document) -> str:
     if promoted(rollout):
         release = f" as {rollout['candidate']['id']}" if rollout["candidate"] else ""
         return f"promoted: {asked} is champion{release}"
+    if succeeded(rollout):
+        return f"retired: {rollout['model']} is out of service, and its callers get 410"
     return f"stopped ({status['cause'] or 'unknown'}): {status['reason']}"
 
 

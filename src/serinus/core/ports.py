@@ -197,7 +197,12 @@ class Router(Protocol):
         ...
 
     def remove(self, model: str) -> None:
-        """Stops routing the model."""
+        """Stops routing the model: callers are told that no such model is served."""
+        ...
+
+    def retire(self, model: str) -> None:
+        """Stops routing the model: callers get 410, and are told that it is retired, until the next `apply` or
+        `remove`. Idempotent. Raises Unavailable: what was in force stays in force."""
         ...
 
     def probe(self, release: Release, endpoint: str, timeout_ms: int) -> str:
@@ -288,8 +293,8 @@ class Fleet(Protocol):
         ...
 
     def publish(self, model: str, live: Mapping[str, Any], *, who: str, why: str) -> str:
-        """Commits what is live of the model (version, release, digests, threshold), if that changes anything; the
-        commit's id."""
+        """Commits what is live of the model (version, release, digests, threshold), or that it is `retired` and since
+        when, if that changes anything; the commit's id."""
         ...
 
     def live(self, model: str) -> Mapping[str, Any] | None:

@@ -22,10 +22,12 @@ class Phase(StrEnum):
     PROMOTED = "promoted"
     ABORTING = "aborting"
     ABORTED = "aborted"
+    RETIRING = "retiring"
+    RETIRED = "retired"
 
     @property
     def ended(self) -> bool:
-        return self in (Phase.PROMOTED, Phase.ABORTED)
+        return self in (Phase.PROMOTED, Phase.ABORTED, Phase.RETIRED)
 
 
 class Cause(StrEnum):
@@ -46,6 +48,8 @@ class Cause(StrEnum):
 class Kind(StrEnum):
     DEPLOY = "deploy"
     ROLLBACK = "rollback"
+    RETIRE = "retire"
+    """Nothing is served any more: it has no candidate."""
 
 
 # --- the plan ---------------------------------------------------------------------------------------------
@@ -216,6 +220,17 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class Retired:
+    """That a model was taken out of service."""
+
+    release: Release
+    """The champion until then."""
+    since: datetime
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelState:
     """What holds when nothing is in flight. `champion` is the truth that routing, aliases and Git follow."""
 
@@ -231,5 +246,9 @@ class ModelState:
     """Version -> the rollout that was aborted: never deployed again by an alias."""
     who: str = ""
     why: str = ""
-    """Of the last promotion or rollback, for the commit that tells of it."""
+    """Of the last promotion, rollback or retirement, for the commit that tells of it."""
     notes: tuple[str, ...] = ()
+    retired: Retired | None = None
+    """None where the model is served, or never was."""
+    lost: Mapping[str, str] = field(default_factory=dict)
+    """Alias -> the version that it should name, which the registry does not have (any more)."""

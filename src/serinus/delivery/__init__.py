@@ -4,7 +4,7 @@
 engine makes it so, and a rollback is nothing more than a status whose routing has the old champion in it.
 """
 
-from serinus.delivery.aliases import CHALLENGER, AliasReading, read_aliases
+from serinus.delivery.aliases import CHALLENGER, CHAMPION, AliasReading, lost_text, read_aliases, without_lost
 from serinus.delivery.history import champion_before, champions, rolled_back_from, why_never_champion
 from serinus.delivery.transitions import (
     TRANSITIONS,
@@ -17,10 +17,19 @@ from serinus.delivery.transitions import (
     advance,
     may_approve,
 )
-from serinus.delivery.world import after_abort, after_promotion, routing_of, split_token, steady_token, step_watch
+from serinus.delivery.world import (
+    after_abort,
+    after_promotion,
+    after_retirement,
+    routing_of,
+    split_token,
+    steady_token,
+    step_watch,
+)
 
 __all__ = [
     "CHALLENGER",
+    "CHAMPION",
     "TRANSITIONS",
     "AliasReading",
     "Built",
@@ -32,8 +41,10 @@ __all__ = [
     "advance",
     "after_abort",
     "after_promotion",
+    "after_retirement",
     "champion_before",
     "champions",
+    "lost_text",
     "may_approve",
     "read_aliases",
     "rolled_back_from",
@@ -42,4 +53,5 @@ __all__ = [
     "steady_token",
     "step_watch",
     "why_never_champion",
+    "without_lost",
 ]

@@ -39,9 +39,11 @@ def _champion(reading: AliasReading, actual: Mapping[str, str]) -> AliasReading:
     live = reading.state.champion
     now = actual.get(CHAMPION)
     if live is None:
-        return _seen(reading, CHAMPION, now)
+        return _of_a_retired(reading, now)
     if now == live.version:
-        return _seen(reading, CHAMPION, now)
+        return _found(_seen(reading, CHAMPION, now), CHAMPION)
+    if reading.state.lost.get(CHAMPION) == live.version:
+        return reading
     moved_by_hand = now not in _expected(reading.state, CHAMPION)
     written = _write(reading, CHAMPION, now, live.version)
     if not moved_by_hand:
@@ -53,17 +55,28 @@ def _champion(reading: AliasReading, actual: Mapping[str, str]) -> AliasReading:
     return replace(written, notices=(*written.notices, ("champion-put-back", text)))
 
 
+def _of_a_retired(reading: AliasReading, now: str | None) -> AliasReading:
+    """What was live is no champion any more; an alias that a person has set since is left alone."""
+    retired = reading.state.retired
+    is_ours = retired is not None and now == retired.release.version and now in _expected(reading.state, CHAMPION)
+    return _write(reading, CHAMPION, now, None) if is_ours else _seen(reading, CHAMPION, now)
+
+
 def _challenger(reading: AliasReading, rollout: Rollout | None, actual: Mapping[str, str]) -> AliasReading:
     now = actual.get(CHALLENGER)
     by_hand = now not in _expected(reading.state, CHALLENGER)
-    if rollout is None or rollout.kind is Kind.ROLLBACK:
+    if rollout is None:
+        reading = _found(reading, CHALLENGER)
+    if rollout is None or rollout.kind is not Kind.DEPLOY:
         return _command(reading, now) if by_hand and rollout is None else _confirm(reading, now)
     if rollout.status.phase in (Phase.PROMOTING, Phase.ABORTING):
         return _write(reading, CHALLENGER, now, None) if now == rollout.version else reading
     if now == rollout.version:
-        return _seen(reading, CHALLENGER, now)
+        return _found(_seen(reading, CHALLENGER, now), CHALLENGER)
     if by_hand and now is not None:
         return _wait(reading, rollout, now)
+    if reading.state.lost.get(CHALLENGER) == rollout.version:
+        return reading
     return _write(reading, CHALLENGER, now, rollout.version)
 
 
@@ -76,6 +89,12 @@ def _command(reading: AliasReading, version: str | None) -> AliasReading:
     if state.champion is not None and state.champion.version == version:
         text = f"challenger was set to {version}, which is live already: nothing to do"
         return replace(seen, notices=(*seen.notices, ("challenger-is-live", text)))
+    if state.retired is not None:
+        text = (
+            f"challenger was set to {version}, but {state.model} was retired by {state.retired.who}: an alias does not "
+            f"bring it back; `serinus deploy {state.model}@{version}` does"
+        )
+        return replace(seen, notices=(*seen.notices, ("challenger-of-retired", text)))
     if version in state.aborted:
         text = (
             f"challenger was set to {version}, which was stopped in {state.aborted[version]}: an alias does not deploy "
@@ -95,6 +114,37 @@ def _wait(reading: AliasReading, rollout: Rollout, version: str) -> AliasReading
     )
     state = replace(reading.state, aliases={**reading.state.aliases, "challenger.waiting": version})
     return replace(reading, state=state, notices=(*reading.notices, ("challenger-waits", text)))
+
+
+def without_lost(reading: AliasReading, alias: str, version: str, *, registered: bool) -> AliasReading:
+    """The registry has no such version, so its alias is not written, and that is told. `registered`: whether it has
+    the model at all."""
+    state = reading.state
+    writes = {name: value for name, value in reading.writes.items() if name != alias}
+    text = lost_text(state.model, version, registered=registered, live=alias == CHAMPION)
+    notices = [notice for notice in reading.notices if notice[0] != f"{alias}-put-back"]
+    found = replace(state, lost={**state.lost, alias: version})
+    return AliasReading(found, reading.deploy, writes, (*notices, ("not-in-registry", text)))
+
+
+def lost_text(model: str, version: str, *, registered: bool, live: bool) -> str:
+    """What to do about a version that the registry does not have."""
+    what = f"Version {version} of {model}" if registered else f"The model {model}"
+    gone = f"{what} is no longer in MLflow: it was deleted or renamed there."
+    if not live:
+        return f"{gone} Its rollout goes on with the files that were fetched; `serinus abort {model}` ends it."
+    return (
+        f"{gone} Serving goes on with the files that were fetched. Deploy a version that is registered under this "
+        f"name, or stop serving the model: `serinus retire {model}`. After renaming it back, set its alias champion "
+        f"to {version}."
+    )
+
+
+def _found(reading: AliasReading, alias: str) -> AliasReading:
+    if alias not in reading.state.lost:
+        return reading
+    kept = {name: version for name, version in reading.state.lost.items() if name != alias}
+    return replace(reading, state=replace(reading.state, lost=kept))
 
 
 def _expected(state: ModelState, alias: str) -> set[str | None]:

@@ -108,6 +108,10 @@ def ordered_promote(rollout: Rollout, seen: Observed, now: datetime) -> Rollout 
     return _enter(_close_step(rollout, now), Phase.PROMOTING, now, reason)
 
 
+def retiring(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
+    return _enter(rollout, Phase.RETIRING, now, rollout.why) if rollout.kind is Kind.RETIRE else None
+
+
 # --- before any traffic -----------------------------------------------------------------------------------
 
 
@@ -334,11 +338,16 @@ def aborted(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
     return _enter(rollout, Phase.ABORTED, now, rollout.status.reason, rollout.status.cause) if seen.settled else None
 
 
+def retired(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
+    return _enter(rollout, Phase.RETIRED, now, rollout.status.reason) if seen.settled else None
+
+
 BEFORE_PROMOTION = frozenset({Phase.RESOLVE, Phase.BUILD, Phase.PLACE, Phase.GATES, Phase.APPROVAL, Phase.CANARY})
 CANARY = frozenset({Phase.CANARY})
 
 TRANSITIONS = (
     Transition("ordered-abort", BEFORE_PROMOTION, ordered_abort),
+    Transition("retiring", frozenset({Phase.PLACE}), retiring),
     Transition("ordered-promote", CANARY, ordered_promote),
     Transition("failed", frozenset({Phase.RESOLVE, Phase.BUILD, Phase.GATES}), failed),
     Transition("resolved", frozenset({Phase.RESOLVE}), resolved),
@@ -355,6 +364,7 @@ TRANSITIONS = (
     Transition("still-watching", CANARY, still_watching),
     Transition("promoted", frozenset({Phase.PROMOTING}), promoted),
     Transition("aborted", frozenset({Phase.ABORTING}), aborted),
+    Transition("retired", frozenset({Phase.RETIRING}), retired),
 )
 
 

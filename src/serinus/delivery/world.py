@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from serinus.core.rollout import Cause, Kind, ModelState, Phase, Rollout
+from serinus.core.rollout import Cause, Kind, ModelState, Phase, Retired, Rollout
 from serinus.core.values import WHOLE, Arm, Outcome, Release, Role, Routing, Watch
 
 
@@ -95,6 +95,8 @@ def after_promotion(state: ModelState, rollout: Rollout) -> ModelState:
         who=rollout.actor.name,
         why=rollout.why or rollout.status.reason,
         notes=_of_the_gates(rollout),
+        retired=None,
+        lost={},
     )
 
 
@@ -105,6 +107,25 @@ def _of_the_gates(rollout: Rollout) -> tuple[str, ...]:
     ):
         return ("the champion went live without being asked before: its spec accepts that (gates.accept: unasked)",)
     return ()
+
+
+def after_retirement(state: ModelState, rollout: Rollout) -> ModelState:
+    """The model's state once `rollout` takes it out of service. Repeating it changes nothing."""
+    if state.champion is None:
+        return state
+    since = rollout.status.since
+    return replace(
+        state,
+        champion=None,
+        champion_threshold=None,
+        previous=None,
+        since=since,
+        who=rollout.actor.name,
+        why=rollout.why,
+        notes=(),
+        retired=Retired(state.champion, since, rollout.actor.shown, rollout.why),
+        lost={},
+    )
 
 
 def after_abort(state: ModelState, rollout: Rollout) -> ModelState:

@@ -22,6 +22,7 @@ class Converger:
     def __init__(self, world: World) -> None:
         self._world = world
         self._routing: dict[str, tuple[Routing, datetime]] = {}
+        self._retired: dict[str, datetime] = {}
         self._published: dict[str, Mapping[str, object]] = {}
 
     def converge(
@@ -48,10 +49,10 @@ class Converger:
         return unsettled
 
     def _route(self, state: ModelState, rollout: Rollout | None, placements: Mapping[str, Placement] | None) -> str:
+        if state.champion is None:
+            return self._retire(state)
         if placements is None:
             return "the model host does not answer"
-        if state.champion is None:
-            return ""
         ready = {r: p.endpoint for r, p in placements.items() if p.endpoint}
         live = placements.get(state.champion.id)
         promoting = rollout is not None and rollout.status.phase is Phase.PROMOTING
@@ -65,8 +66,19 @@ class Converger:
         self._apply(wanted)
         return ""
 
+    def _retire(self, state: ModelState) -> str:
+        """Its callers are told so. Of a model that never was live nothing is routed."""
+        now = self._world.clock.now()
+        known = self._retired.get(state.model)
+        if state.retired is not None and (known is None or now - known >= ROUTING_CHECKED):
+            self._routing.pop(state.model, None)
+            self._world.router.retire(state.model)
+            self._retired[state.model] = now
+        return ""
+
     def _apply(self, wanted: Routing) -> None:
         now = self._world.clock.now()
+        self._retired.pop(wanted.model, None)
         known = self._routing.get(wanted.model)
         if known is not None and known[0] == wanted and now - known[1] < ROUTING_CHECKED:
             return
@@ -86,20 +98,30 @@ class Converger:
         return ""
 
     def _publish(self, state: ModelState) -> str:
-        if state.champion is None:
+        live = _live(state)
+        if live is None:
             return ""
-        live = {
-            "version": state.champion.version,
-            "release": state.champion.id,
-            "artifact": state.champion.artifact_digest,
-            "environment": state.champion.environment_digest,
-            "threshold": state.champion_threshold,
-        }
         if self._published.get(state.model) == live:
             return ""
         self._world.fleet.publish(state.model, live, who=state.who, why=state.why)
         self._published[state.model] = live
         return ""
+
+
+def _live(state: ModelState) -> Mapping[str, object] | None:
+    """What the fleet repository says of the model; None: it never was live."""
+    if state.retired is not None:
+        last = state.retired.release
+        return {"retired": state.retired.since.isoformat(), "version": last.version, "release": last.id}
+    if state.champion is None:
+        return None
+    return {
+        "version": state.champion.version,
+        "release": state.champion.id,
+        "artifact": state.champion.artifact_digest,
+        "environment": state.champion.environment_digest,
+        "threshold": state.champion_threshold,
+    }
 
 
 def _wake(world: World, rollout: Rollout, there: Mapping[str, Placement]) -> None:
@@ -115,12 +137,16 @@ def _wake(world: World, rollout: Rollout, there: Mapping[str, Placement]) -> Non
 
 
 def wanted_releases(states: Sequence[ModelState], rollouts: Sequence[Rollout]) -> Mapping[str, Release]:
-    """What has to be running: every champion, the release before it, and what is being tried."""
+    """What has to be running: every champion, the release before it, and what is being tried. What is being retired
+    runs until its callers are told."""
     wanted = {}
+    retiring = {rollout.model for rollout in rollouts if rollout.status.phase is Phase.RETIRING}
     for state in states:
         for release in (state.champion, state.previous):
             if release is not None:
                 wanted[release.id] = release
+        if state.retired is not None and state.model in retiring:
+            wanted[state.retired.release.id] = state.retired.release
     for rollout in rollouts:
         if rollout.candidate is not None and rollout.status.phase is not Phase.ABORTED:
             wanted[rollout.candidate.id] = rollout.candidate

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pydantic import TypeAdapter
 
 from serinus import spec as specs
-from serinus.core.errors import InvalidInput, NotFound, Refused
+from serinus.core.errors import InvalidInput, NotFound, Refused, SerinusError
 from serinus.core.names import checked
 from serinus.core.rollout import Kind, ModelState, Order, Phase, Plan, Policy, Rollout, Status
 from serinus.core.values import Access, Actor, Release, VersionRef
@@ -206,6 +206,8 @@ class Desk:
         by. What was rolled back from is returned to only by name.
         """
         state = self._world.store.model(model)
+        if state.retired is not None and state.champion is None:
+            raise _nothing_live(state, None)
         if state.champion is None:
             raise NotFound(f"{model} has no champion", hint="Deploy a version first: `serinus deploy MODEL@VERSION`.")
         rollouts = self._world.store.rollouts(model, limit=HISTORY)
@@ -254,6 +256,30 @@ class Desk:
             )
         return release
 
+    # --- retirement --------------------------------------------------------------------------------------
+
+    def retire(self, model: str, *, abort: bool, actor: Actor, why: str) -> Deployed:
+        """Takes the model out of service; its record stays. `abort`: ends what is in flight first, which refuses it
+        otherwise. Raises InvalidInput without a reason."""
+        if not why.strip():
+            raise InvalidInput("a retirement needs a reason", hint=f'`serinus retire {model} --reason "..."`')
+        state = self._world.store.model(model)
+        in_flight = self._in_flight(model)
+        if in_flight is not None and in_flight.kind is Kind.RETIRE:
+            return Deployed(in_flight.id, False, f"{model} is being retired already, as {in_flight.id}")
+        if state.champion is None:
+            raise _nothing_live(state, in_flight)
+        if in_flight is not None and not abort:
+            raise Refused(
+                f"{in_flight.id} ({model}@{in_flight.version}, {in_flight.status.phase.value}) is in flight",
+                hint=f"End it first (`serinus abort {model}`), or with the retirement: `serinus retire {model} "
+                "--abort`.",
+            )
+        spec = self._world.fleet.read(model) or ""
+        rollout = self._new(model, Kind.RETIRE, state.champion.version, model, actor, why, spec, state)
+        self._begin(rollout, in_flight)
+        return Deployed(rollout.id, False, f"{model} is taken out of service as {rollout.id}")
+
     # --- helpers -----------------------------------------------------------------------------------------
 
     def _in_flight(self, model: str) -> Rollout | None:
@@ -294,7 +320,7 @@ class Desk:
             spec=spec,
             salt=secrets.token_hex(4),
             plan=_rollback_plan(state, release) if release else None,
-            status=Status(Phase.PLACE if kind is Kind.ROLLBACK else Phase.RESOLVE, now),
+            status=Status(Phase.RESOLVE if kind is Kind.DEPLOY else Phase.PLACE, now),
             candidate=release,
             threshold=self._threshold_of(release) if release else None,
             champion_threshold=state.champion_threshold,
@@ -331,6 +357,21 @@ class Desk:
         return specs.initial(model, facts_of(self._world, ref))
 
 
+def _nothing_live(state: ModelState, in_flight: Rollout | None) -> SerinusError:
+    """Why a model cannot be retired or rolled back."""
+    model, retired = state.model, state.retired
+    if retired is not None:
+        return Refused(
+            f"{model} was retired on {retired.since:%Y-%m-%d} by {retired.who}: {retired.why}",
+            hint=f"`serinus deploy {model}@VERSION` brings it back.",
+        )
+    if in_flight is not None:
+        return Refused(
+            f"nothing of {model} is live; {in_flight.id} is in flight", hint=f"`serinus abort {model}` ends it."
+        )
+    return NotFound(f"nothing of {model} is live", hint="`serinus status` lists what is.")
+
+
 def _rollback_plan(state: ModelState, release: Release) -> Plan:
     champion = state.champion
     return Plan(
@@ -361,7 +402,7 @@ def _check_order(rollout: Rollout, order: Order) -> None:
         if not may_approve(rollout, order):
             asked = f"{rollout.id} was asked for by {rollout.actor.shown}"
             raise Refused(f"{asked}: who approves is somebody else, with the role approve and another owner's token")
-    if order.kind == "abort" and phase in (Phase.PROMOTING, Phase.ABORTING):
+    if order.kind == "abort" and phase in (Phase.PROMOTING, Phase.ABORTING, Phase.RETIRING):
         hint = f"`serinus rollback {rollout.model}` takes it back." if phase is Phase.PROMOTING else ""
         raise Refused(f"{rollout.id} is in {phase.value} already", hint=hint)
     if order.kind not in ("promote", "approve", "abort"):

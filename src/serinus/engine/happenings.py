@@ -26,7 +26,7 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
     status = after.status
     asked = f"{after.model}@{after.version}"
     if name == "created":
-        verb = "rollback to" if after.kind is Kind.ROLLBACK else "deployment of"
+        verb = {Kind.ROLLBACK: "rollback to", Kind.RETIRE: "retirement of"}.get(after.kind, "deployment of")
         return "created", f"{verb} {asked} asked for by {after.actor.shown}" + (f": {after.why}" if after.why else "")
     if name == "traffic-taken-away":
         return "suspended", f"{asked} has no traffic any more, and the rollout holds: {status.hold}"
@@ -46,6 +46,10 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
     if status.phase is Phase.PROMOTING:
         approved = f"; approved by {approver(after)}" if before.status.phase is Phase.APPROVAL else ""
         return "promoting", f"{asked}: {status.reason}{approved}"
+    if status.phase is Phase.RETIRING:
+        return "retiring", f"{after.model} is taken out of service by {after.actor.shown}: {after.why}"
+    if status.phase is Phase.RETIRED:
+        return "retired", f"{after.model} is retired. Its callers get 410; `serinus deploy` brings it back"
     if status.phase is Phase.PROMOTED:
         done = "rolled-back" if after.kind is Kind.ROLLBACK else "promoted"
         return done, f"{asked} is champion as {after.candidate.id if after.candidate else after.version}"
@@ -55,9 +59,10 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
 def audit_of(name: str, after: Rollout) -> tuple[Actor, str, str, str, Mapping[str, Any]] | None:
     """(who, what, subject, why, details) of what Serinus itself decided; None where a person's act is told already."""
     named = {"approved": "begin-canary", "traffic-taken-away": "suspend-canary"}
-    if after.status.phase not in (Phase.PROMOTING, Phase.ABORTING) and name not in named:
+    acts = {Phase.PROMOTING: "promote", Phase.ABORTING: "abort", Phase.RETIRING: "retire"}
+    if after.status.phase not in acts and name not in named:
         return None
-    what = {Phase.PROMOTING: "promote", Phase.ABORTING: "abort"}.get(after.status.phase) or named[name]
+    what = acts.get(after.status.phase) or named[name]
     details: dict[str, Any] = {
         "rollout": after.id,
         "release": after.candidate.id if after.candidate else None,

@@ -11,10 +11,18 @@ from datetime import datetime, timedelta
 
 from pydantic import TypeAdapter
 
-from serinus.core.errors import Refused, SerinusError, TemporaryError
+from serinus.core.errors import NotFound, Refused, SerinusError, TemporaryError
 from serinus.core.rollout import ModelState, Phase, Rollout
 from serinus.core.values import Event, Placement
-from serinus.delivery import AliasReading, advance, after_abort, after_promotion, read_aliases
+from serinus.delivery import (
+    AliasReading,
+    advance,
+    after_abort,
+    after_promotion,
+    after_retirement,
+    read_aliases,
+    without_lost,
+)
 from serinus.engine.converge import Converger, place
 from serinus.engine.happenings import audit_of, event_of
 from serinus.engine.jobs import Jobs
@@ -149,6 +157,8 @@ class Engine:
             self._world.store.audit(*entry, now)
         if after.status.phase is Phase.PROMOTING:
             state = after_promotion(state, after)
+        elif after.status.phase is Phase.RETIRING:
+            state = after_retirement(state, after)
         elif after.status.phase is Phase.ABORTING:
             state = after_abort(state, after)
         self._world.store.save(after, state, [event_of(name, before, after, now)])
@@ -199,7 +209,7 @@ class Engine:
         """Reads what the aliases mean, stores what has been seen, and only then lets them be written."""
         if self._aliases is None:
             return state, None
-        reading = read_aliases(state, rollout, self._aliases.get(state.model, {}))
+        reading = self._writable(read_aliases(state, rollout, self._aliases.get(state.model, {})))
         if reading.deploy is not None and self._deploy_by_alias is not None:
             self._by_alias(state.model, reading.deploy)  # first: a command that was stored as seen only would be lost
         if reading.state != state:
@@ -210,6 +220,24 @@ class Engine:
         if reading.writes:
             self._aliases_read = None  # read them back at the next tick
         return reading.state, reading
+
+    def _writable(self, reading: AliasReading) -> AliasReading:
+        """Without the aliases of versions that were deleted or renamed in the registry: that is told once, and nothing
+        is written again and again in vain."""
+        model = reading.state.model
+        for alias, version in reading.writes.items():
+            if version is not None and not self._registered(model, version):
+                reading = without_lost(reading, alias, version, registered=model in (self._aliases or {}))
+        return reading
+
+    def _registered(self, model: str, version: str) -> bool:
+        try:
+            self._world.registry.find(model, version)
+        except NotFound:
+            return False
+        except SerinusError:
+            return True  # there, or not known: writing the alias will tell
+        return True
 
     def _by_alias(self, model: str, version: str) -> None:
         assert self._deploy_by_alias is not None

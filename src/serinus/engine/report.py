@@ -12,6 +12,7 @@ from serinus.core.errors import NotFound, SerinusError
 from serinus.core.redaction import all_without_credentials
 from serinus.core.rollout import ModelState, Rollout
 from serinus.core.values import WHOLE, Placement, Release, Streak, Totals, Traffic
+from serinus.delivery import CHAMPION, lost_text
 from serinus.engine.desk import FREE_BYTES_NEEDED
 from serinus.engine.distrust import Found, found_of
 from serinus.engine.happenings import approver
@@ -57,7 +58,7 @@ class Report:
         states = {s.model: s for s in self._world.store.models()}
         for model in flights:
             states.setdefault(model, ModelState(model))
-        shown = [s for s in states.values() if s.champion or s.model in flights or s.aborted]
+        shown = [s for s in states.values() if s.champion or s.model in flights or s.aborted or s.retired]
         totals = self._totals()
         found = found_of(self._world.store)
         return {
@@ -97,7 +98,7 @@ class Report:
         wrong = found.notes(state, rollout, placements)
         watch = watch_of(self._world, state.model, state.champion.id) if state.champion else None
         worse = [f"does worse than before its promotion: {one}" for one in watch["degraded"]] if watch else []
-        notes = [*trouble, *failing, *wrong, *worse, *state.notes]
+        notes = [*trouble, *failing, *wrong, *worse, *state.notes, *_removed(state, rollout)]
         if broken:
             notes.append(f"the champion is {placed.state.value if placed else 'not placed'}" + _because(placed))
         if state.champion is not None and state.champion.settings.one_at_a_time:
@@ -323,9 +324,23 @@ def _because(placed: Placement | None) -> str:
     return f": {placed.reason}" if placed is not None and placed.reason else ""
 
 
+def _removed(state: ModelState, rollout: Rollout | None) -> Sequence[str]:
+    """What a person or the registry took away."""
+    retired = state.retired
+    if retired is not None:
+        what = f"it was retired on {retired.since:%Y-%m-%d} by {retired.who}: {retired.why}"
+        return () if rollout else (f"{what}. `serinus deploy {state.model}@VERSION` brings it back.",)
+    return [
+        lost_text(state.model, version, registered=True, live=alias == CHAMPION)
+        for alias, version in state.lost.items()
+    ]
+
+
 def _state(state: ModelState, rollout: Rollout | None, trouble: bool) -> str:
     if trouble:
         return "trouble"
     if rollout is not None:
         return "rolling-out"
+    if state.retired is not None:
+        return "retired"
     return "serving" if state.champion is not None else "idle"

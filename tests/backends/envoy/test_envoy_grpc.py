@@ -103,6 +103,11 @@ def test_a_release_says_itself_what_is_wrong(caller: Caller) -> None:
     assert caller.failure(x_do="object") == (grpc.StatusCode.INVALID_ARGUMENT, "input ü is not one of this model")
 
 
+def test_a_retired_model_is_not_found_and_said_to_be_retired(served: Proxy, caller: Caller) -> None:
+    served.router.retire("fraud")
+    assert caller.failure() == (grpc.StatusCode.NOT_FOUND, "the model fraud is retired: nothing serves it")
+
+
 @pytest.mark.parametrize("model", ["frau", "fraudulent", 'fraud"]', "", "ü"])
 def test_an_unknown_model_is_not_found(caller: Caller, model: str) -> None:
     assert caller.failure(model=model) == (grpc.StatusCode.NOT_FOUND, "no such model is served here")

@@ -49,7 +49,7 @@ function notes(model) {
 }
 
 export function showFlight(rollouts) {
-  const flying = rollouts.filter((r) => !["promoted", "aborted"].includes(r.status.phase));
+  const flying = rollouts.filter((r) => !["promoted", "aborted", "retired"].includes(r.status.phase));
   document.getElementById("flight-section").hidden = !flying.length;
   const second = flying.some((r) => r.status.phase === "canary") ? Math.floor(now() / 1000) : 0;
   show("flight", key([flying, second]), () => flying.map(card));

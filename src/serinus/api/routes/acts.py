@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Depends, Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from serinus.api.auth import Deployer, Viewer, check, whoever
+from serinus.api.auth import Admin, Deployer, Viewer, check, whoever
 from serinus.api.ports import Deployed
 from serinus.api.record import audited
 from serinus.api.services import Given
@@ -49,6 +49,12 @@ class OrderWish(Wish):
 class RollbackWish(Wish):
     to: Name | None = None
     """A release id or a version; without it the champion before."""
+
+
+class Retirement(Wish):
+    why: Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(one_line)]
+    abort: bool = False
+    """End a rollout of the model that is in flight."""
 
 
 class PolicyWish(Wish):
@@ -109,6 +115,14 @@ def order(
 def rollback(model: str, wish: RollbackWish, services: Given, actor: Deployer) -> Mapping[str, Any]:
     with audited(services.world, actor, "rollback", model, wish.why, {"to": wish.to}):
         return _as_json(services.desk.rollback(model, to=wish.to, actor=actor, why=wish.why))
+
+
+@router.post("/models/{model}/retire", status_code=202)
+def retire(model: str, wish: Retirement, services: Given, actor: Admin) -> Mapping[str, Any]:
+    """Takes the model out of service: its callers get 410. Its record stays, and a deployment brings it back. Needs
+    the role admin: no gate and no judge looks at it."""
+    with audited(services.world, actor, "retire", model, wish.why, {"abort": wish.abort}):
+        return _as_json(services.desk.retire(model, abort=wish.abort, actor=actor, why=wish.why))
 
 
 @router.put("/models/{model}/policy")

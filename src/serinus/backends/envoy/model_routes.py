@@ -18,8 +18,7 @@ KeyOf = Callable[[str], str]
 
 def over_http(routing: Routing, key_of: KeyOf) -> Iterable[tuple[str, Json]]:
     """Prefix -> route, for each of the paths below which the model is asked over HTTP."""
-    name = quote(routing.model, safe="")
-    for prefix in (f"/v2/models/{name}", f"/models/{name}"):
+    for prefix in _prefixes(routing.model):
         yield prefix, {"match": {"path_separated_prefix": prefix}, **_to_releases(routing, _fallbacks(routing), key_of)}
 
 
@@ -27,6 +26,30 @@ def over_grpc(routing: Routing, key_of: KeyOf) -> Json:
     """A route without its `match`. It also keeps the whole routing, to be read back: as a string, not as a structure,
     because protobuf's would turn its integers into floats."""
     return _to_releases(routing, {"routing": json.dumps(asdict(routing), sort_keys=True)}, key_of)
+
+
+def retired_over_http(model: str) -> Iterable[tuple[str, Json]]:
+    """Prefix -> route of a model that was taken out of service."""
+    for prefix in _prefixes(model):
+        yield prefix, {"match": {"path_separated_prefix": prefix}, **retired(model)}
+
+
+def retired(model: str, grpc_status: str = "") -> Json:
+    """A route without its `match`, which tells callers so. `grpc_status`: for those of gRPC."""
+    headers = [overwrite("grpc-status", grpc_status)] if grpc_status else []
+    return {
+        "metadata": {"filter_metadata": {METADATA: {"model": model, "retired": "yes"}}},
+        "direct_response": {
+            "status": 410,
+            "body": {"inline_string": f"the model {model} is retired: nothing serves it"},
+        },
+        "response_headers_to_add": headers,
+    }
+
+
+def _prefixes(model: str) -> Iterable[str]:
+    name = quote(model, safe="")
+    return f"/v2/models/{name}", f"/models/{name}"
 
 
 def of_probe(routing: Routing, key_of: KeyOf) -> tuple[Iterable[tuple[str, Json]], Json]:

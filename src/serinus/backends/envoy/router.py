@@ -66,7 +66,8 @@ class EnvoyRouter:
             if not self.in_force(routing.model) == routing == routes.routings.get(routing.model):
                 added = {arm.release: arm.endpoint for arm in routing.arms}
                 self._put_clusters(xds.read_clusters(self._clusters) | added)
-                self._put_routes(replace(routes, routings={**routes.routings, routing.model: routing}))
+                routings = {**routes.routings, routing.model: routing}
+                self._put_routes(replace(routes, routings=routings, retired=routes.retired - {routing.model}))
             self._sweep_when_due()
 
     def in_force(self, model: str) -> Routing | None:
@@ -77,8 +78,16 @@ class EnvoyRouter:
         """See `Router.remove`."""
         with self._lock:
             routes, _ = self._read()
-            if model in routes.routings or self.in_force(model) is not None:
-                self._put_routes(replace(routes, routings={m: r for m, r in routes.routings.items() if m != model}))
+            if model in routes.routings or model in routes.retired or self.in_force(model) is not None:
+                self._put_routes(routes.without(model))
+            self._sweep_when_due()
+
+    def retire(self, model: str) -> None:
+        """See `Router.retire`."""
+        with self._lock:
+            routes, _ = self._read()
+            without = routes.without(model)
+            self._put_routes(replace(without, retired=without.retired | {model}))
             self._sweep_when_due()
 
     def probe(self, release: Release, endpoint: str, timeout_ms: int) -> str:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -50,12 +50,18 @@ class Routes:
     routings: Mapping[str, Routing] = field(default_factory=dict)
     callers: Mapping[str, Key] = field(default_factory=dict)
     """By name."""
+    retired: frozenset[str] = frozenset()
+    """Models whose callers are told so."""
     keys_asked: bool = False
     """Whether a key was ever made: with the last one gone, nobody is let in, rather than everybody."""
 
     @property
     def releases(self) -> set[str]:
         return {arm.release for routing in self.routings.values() for arm in routing.arms}
+
+    def without(self, model: str) -> Routes:
+        routings = {name: routing for name, routing in self.routings.items() if name != model}
+        return replace(self, routings=routings, retired=self.retired - {model})
 
 
 # --- clusters ---------------------------------------------------------------------------------------------
@@ -99,7 +105,7 @@ def _endpoint(cluster: Json) -> str:
 def render_routes(routes: Routes, key_of: KeyOf) -> str:
     """One route configuration, as a discovery response."""
     routings = [routes.routings[model] for model in sorted(routes.routings)]
-    configuration = _configuration(ROUTES, _table(routings, key_of))
+    configuration = _configuration(ROUTES, _table(routings, sorted(routes.retired - routes.routings.keys()), key_of))
     if routes.callers or routes.keys_asked:
         configuration["typed_per_filter_config"] = keys.asking(routes.callers)
     return response([configuration])
@@ -123,7 +129,7 @@ def parse_routes(text: str) -> Routes:
     """What `render_routes` was given."""
     for configuration in _resources(text):
         asked, callers = keys.read(configuration.get("typed_per_filter_config", {}))
-        return Routes(routings_of(configuration), callers, asked)
+        return Routes(routings_of(configuration), callers, _retired_of(configuration), asked)
     return Routes()
 
 
@@ -140,15 +146,19 @@ def _configuration(name: str, table: Json) -> Json:
     )
 
 
-def _table(routings: Sequence[Routing], key_of: KeyOf) -> Json:
+def _table(routings: Sequence[Routing], retired: Sequence[str], key_of: KeyOf) -> Json:
     """A model's routes are found by the longest prefix, so that the time that takes does not grow with the models."""
     models = {
         prefix: matching.routes(route)
         for routing in routings
         for prefix, route in model_routes.over_http(routing, key_of)
     }
-    calls = grpc.node({routing.model: model_routes.over_grpc(routing, key_of) for routing in routings})
-    return _found_by_path(models, calls)
+    models |= {
+        prefix: matching.routes(route) for model in retired for prefix, route in model_routes.retired_over_http(model)
+    }
+    calls = {routing.model: model_routes.over_grpc(routing, key_of) for routing in routings}
+    calls |= {model: model_routes.retired(model, grpc.NOT_FOUND) for model in retired}
+    return _found_by_path(models, grpc.node(calls))
 
 
 def _found_by_path(models: Mapping[str, matching.Node], calls: matching.Node) -> Json:
@@ -161,6 +171,11 @@ def routings_of(configuration: Json) -> dict[str, Routing]:
     """Model -> routing, from a route configuration in a file or in Envoy's dump."""
     kept = _metadata(configuration.get("virtual_hosts", []))
     return {data["model"]: _routing(json.loads(data["routing"])) for data in kept if "routing" in data}
+
+
+def _retired_of(configuration: Json) -> frozenset[str]:
+    kept = _metadata(configuration.get("virtual_hosts", []))
+    return frozenset(data["model"] for data in kept if "retired" in data)
 
 
 def _metadata(node: Any) -> Iterator[dict[str, Any]]:

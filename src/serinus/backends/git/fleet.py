@@ -70,7 +70,8 @@ class GitFleet:
     def publish(self, model: str, live: Mapping[str, Any], *, who: str, why: str) -> str:
         text = yaml.safe_dump(dict(live), sort_keys=False, allow_unicode=True)
         version = f" {live['version']}" if "version" in live else ""
-        return self._commit(_live_path(model), text, f"Make {model}{version} live", who, why)
+        summary = f"Retire {model}" if "retired" in live else f"Make {model}{version} live"
+        return self._commit(_live_path(model), text, summary, who, why)
 
     def live(self, model: str) -> Mapping[str, Any] | None:
         text = self._show(_live_path(model))

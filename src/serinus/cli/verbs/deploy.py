@@ -60,9 +60,9 @@ def follow(at: Session, begun: Document, *, detach: bool) -> None:
         raise typer.Exit(130) from None
     if at.out.as_json:
         at.out.json(rollout)
-    elif not words.promoted(rollout):
+    elif not words.succeeded(rollout):
         at.out.line(f"`serinus explain {rollout['id']}` shows every gate and number.")
-    raise typer.Exit(0 if words.promoted(rollout) else 1)
+    raise typer.Exit(0 if words.succeeded(rollout) else 1)
 
 
 def _what(what: str, spec: Path | None) -> tuple[str | None, Path | None]:

@@ -43,7 +43,7 @@ def explain(
 
 def _head(at: Session, rollout: Document) -> None:
     status = rollout["status"]
-    good = words.promoted(rollout)
+    good = words.succeeded(rollout)
     at.out.line(f"{rollout['id']}: {rollout['model']}@{rollout['version']}, {rollout['kind']}", style="bold")
     if words.ended(rollout):
         at.out.line(words.end_line(rollout), style="green" if good else "red")
