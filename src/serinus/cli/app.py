@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -31,6 +32,7 @@ from serinus.cli.verbs import (
     rollback,
     status,
     token,
+    unit,
     up,
 )
 from serinus.core.errors import InvalidInput, SerinusError
@@ -45,6 +47,14 @@ app = typer.Typer(
 )
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"serinus {version('serinus')}")
+        raise typer.Exit
+
+
 @app.callback()
 def root(
     context: typer.Context,
@@ -52,6 +62,9 @@ def root(
     server: RootServer = None,
     ca: RootCa = None,
     as_json: AsJson = False,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
 ) -> None:
     """Puts models that are registered in MLflow into production: gates, canary, promotion, rollback.
 
@@ -74,6 +87,7 @@ token_app = typer.Typer(no_args_is_help=True, help="Named tokens: who may view, 
 _verbs: tuple[Verb, ...] = (
     up.up,
     down.down,
+    unit.unit,
     env.env,
     login.login,
     init.init,

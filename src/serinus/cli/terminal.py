@@ -69,6 +69,10 @@ class Terminal:
         """As it is, control characters apart, and written at once: for what a program has written."""
         print(harmless(text), flush=True)
 
+    def aside(self, text: str) -> None:
+        """The same on stderr."""
+        print(harmless(text), file=sys.stderr, flush=True)
+
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         from rich.table import Table
         from rich.text import Text

@@ -11,6 +11,7 @@ not depend on it.
     state          the records in run/                  process     the supervisor's own process
     settings       what was chosen at `up`; ports       lifecycle   `up` and `down`; checks: does it answer
     directories    the home on disk and its locks       logs        one a process, kept small
+    foreground     `up` that stays                          notify, unit: for the init system
     tls            what is kept of certificates         certificates  reads the operator's files
 """
 

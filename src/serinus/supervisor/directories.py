@@ -22,7 +22,7 @@ def claim(home: Home) -> None:
     if home.path.is_dir() and not home.settings.exists():
         ours = {path.name for path in (*home.directories, home.secret, home.token, home.store, home.mlflow_password)}
         ours |= {name + suffix for name in ours for suffix in (".new", "-wal", "-shm")}
-        ours |= {_GITIGNORE, _UP_LOCK, "settings.tmp"}
+        ours |= {_GITIGNORE, UP_LOCK, "settings.tmp"}
         strange = [entry.name for entry in home.path.iterdir() if entry.name not in ours]
         if strange:
             raise Refused(
@@ -41,7 +41,7 @@ def make(home: Home) -> None:
     _keep_out_of_git(home)
 
 
-_UP_LOCK = "up.lock"
+UP_LOCK = "up.lock"
 _GITIGNORE = ".gitignore"
 
 
@@ -68,7 +68,7 @@ def _keep_out_of_git(home: Home) -> None:
 @contextlib.contextmanager
 def one_at_a_time(home: Home, patience: float, say: Callable[[str], None]) -> Iterator[None]:
     """For `up`: a second one waits for the first. Unavailable where that takes longer than `patience` seconds."""
-    descriptor = os.open(home.path / _UP_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(home.path / UP_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         if not lock(descriptor):
             say("another `serinus up` starts this home: waiting for it")

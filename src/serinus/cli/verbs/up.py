@@ -173,6 +173,20 @@ def up(
             "libraries where a shorter way has answered, at the lowest priority. `off`: none. At first: 5%.",
         ),
     ] = None,
+    foreground: Annotated[
+        bool,
+        typer.Option(
+            "--foreground",
+            help="Stay until Ctrl-C or SIGTERM, which stop everything. For a service or a container.",
+        ),
+    ] = False,
+    log_to: Annotated[
+        str,
+        typer.Option(
+            metavar="stderr|files",
+            help="With --foreground: whether what the processes log is also copied to stderr.",
+        ),
+    ] = "stderr",
     api_port: Port = None,
     envoy_port: Port = None,
     mlflow_port: Port = None,
@@ -188,7 +202,10 @@ def up(
       serinus up --home /srv/serinus --mlflow-uri http://mlflow:5000
       serinus up --listen 0.0.0.0 --allow-host serinus.example.org --tls-cert cert.pem --tls-key key.pem
       serinus up --memory 6GiB --idle 10m
+      serinus up --foreground
     """
+    if log_to not in ("stderr", "files"):
+        raise typer.BadParameter(f"--log-to is stderr or files, not '{log_to}'")
     from serinus.supervisor import Options
     from serinus.supervisor import up as start
 
@@ -215,13 +232,34 @@ def up(
         recheck=recheck,
     )
     say = (lambda _line: None) if at.out.as_json else at.out.line
-    addresses = start(at.home, options, say)
-    with contextlib.suppress(SerinusError):  # without it one signs in with a token
-        addresses = replace(addresses, login=link(Session(at.home, None, at.out)))
-    _tell(at, addresses)
+
+    def begin() -> Addresses:
+        addresses = start(at.home, options, say)
+        with contextlib.suppress(SerinusError):  # without it one signs in with a token
+            # Not where it would be kept: it lets in who has it.
+            if not foreground:
+                addresses = replace(addresses, login=link(Session(at.home, None, at.out)))
+        _tell(at, addresses, foreground=foreground)
+        return addresses
+
+    if foreground:
+        _stay(at, begin, say, copy=log_to == "stderr")
+    else:
+        begin()
 
 
-def _tell(at: Session, addresses: Addresses) -> None:
+def _stay(at: Session, begin: Callable[[], Addresses], say: Callable[[str], None], *, copy: bool) -> None:
+    from serinus.supervisor.foreground import Stopped, stay
+    from serinus.supervisor.notify import Notifier
+
+    try:
+        stay(at.home, begin, say, Notifier.taken(), line=at.out.aside if copy else None)
+    except Stopped:
+        raise typer.Exit(143) from None
+    say("Serinus is stopped.")
+
+
+def _tell(at: Session, addresses: Addresses, *, foreground: bool = False) -> None:
     if at.out.as_json:
         at.out.json({**asdict(addresses), "home": str(addresses.home), "mlflow_env": str(addresses.mlflow_env)})
         return
@@ -237,7 +275,7 @@ def _tell(at: Session, addresses: Addresses) -> None:
     at.out.line("Next, in the shell that trains: its address and credentials for MLflow.")
     at.out.line(f"  . {shlex.quote(str(addresses.mlflow_env))}")
     at.out.line("Then register a model, and `serinus deploy MODEL@1`.")
-    at.out.line("`serinus down` stops it all.")
+    at.out.line("Ctrl-C stops it all." if foreground else "`serinus down` stops it all.")
 
 
 def _in_words(limits: Mapping[str, float]) -> str:

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from serinus.cli.session import Session
+
+
+def unit(
+    at: Session,
+    system: Annotated[
+        bool, typer.Option("--system", help="For the system's manager instead of this user's own; needs --user.")
+    ] = False,
+    user: Annotated[
+        str,
+        typer.Option(metavar="NAME", show_default=False, help="The user that owns the home and runs the processes."),
+    ] = "",
+) -> None:
+    """Print a systemd unit that runs Serinus as a service.
+
+    Options of `serinus up` are remembered in the home. Start it once with them, or use `serinus up` again after a
+    `serinus down`.
+
+    \b
+      serinus --home ~/serinus unit > ~/.config/systemd/user/serinus.service
+      serinus --home /var/lib/serinus/home unit --system --user serinus > /etc/systemd/system/serinus.service
+    """
+    from serinus.supervisor.unit import unit as written
+
+    if system != bool(user):
+        raise typer.BadParameter("--system and --user NAME belong together")
+    text = written(at.home, user=user)
+    if at.out.as_json:
+        at.out.json({"unit": text})
+        return
+    at.out.plain(text.rstrip("\n"))
