@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: setup check lint types imports test test-slow test-root demo bench soak fidelity fidelity-short clean
+.PHONY: setup check lint types imports test test-slow test-root demo bench soak fidelity fidelity-short wheels bounds clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,8 @@ help:
 	@echo "make check      what CI runs, as an ordinary user"
 	@echo "make bench      other servers, bounds and Serinus side by side (half an hour; needs wrk)"
 	@echo "make fidelity   100,000 answers compared with those of MLflow's scoring server (half an hour)"
+	@echo "make wheels     the wheels of both distributions, in dist/"
+	@echo "make bounds     the quick tests with the lowest and the newest versions that are allowed"
 	@echo "make soak       200 models for ten minutes, with deployments, kills and rollbacks"
 
 $(BIN)/uv:
@@ -67,5 +69,24 @@ fidelity-short: setup
 check: lint types imports test fidelity-short test-slow
 	DEMO_EXIT=1 $(MAKE) demo
 
+# Of wheels alone: the sdist of one distribution does not hold the other.
+wheels: setup
+	$(BIN)/uv build --quiet --wheel --out-dir dist --all-packages
+
+# An environment of its own for each, which the lock does not bind; the tests are those of the control plane, whose
+# dependencies have bounds. `lowest-direct`: the lowest that pyproject.toml allows, and the newest of what those need.
+RESOLUTIONS ?= lowest-direct highest
+BOUNDS_TESTS ?= tests/api tests/cli tests/core tests/delivery tests/engine tests/gates tests/judge tests/spec tests/supervisor
+
+bounds: setup
+	@for resolution in $(RESOLUTIONS); do \
+	  echo "$$resolution" && \
+	  $(BIN)/uv venv --quiet --clear --python $(BIN)/python .bounds/$$resolution && \
+	  VIRTUAL_ENV=.bounds/$$resolution $(BIN)/uv pip install --quiet --resolution $$resolution \
+	    --group dev -e ./runtime -e ".[local]" && \
+	  .bounds/$$resolution/bin/python -m pytest -q -n 2 --dist loadfile -m "not slow and not browser and not root" \
+	    $(BOUNDS_TESTS) || exit 1; \
+	done
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .bounds dist .mypy_cache .ruff_cache .pytest_cache

@@ -12,6 +12,7 @@ not depend on it.
     settings       what was chosen at `up`; ports       lifecycle   `up` and `down`; checks: does it answer
     directories    the home on disk and its locks       logs        one a process, kept small
     foreground     `up` that stays                          notify, unit: for the init system
+    extras         what is not installed
     tls            what is kept of certificates         certificates  reads the operator's files
 """
 

@@ -19,7 +19,7 @@ from serinus_runtime.landlock import abi
 from serinus.core.errors import Refused, SerinusError, Unavailable
 from serinus.core.home import Home
 from serinus.core.redaction import shown
-from serinus.supervisor import directories, kernel, logs, ports, registry, state, tls
+from serinus.supervisor import directories, extras, kernel, logs, ports, registry, state, tls
 from serinus.supervisor import settings as chosen
 from serinus.supervisor.checks import Check, Silent, local_checks, registry_trouble, silent_models
 from serinus.supervisor.keeper import Keeper
@@ -132,6 +132,7 @@ def _start(home: Home, options: Options, say: Say, launch: Launch) -> Addresses:
     else:
         settings = ports.assigned(options.applied_to(found or Settings()), options.ports)
     _check_confinement(settings)
+    extras.check(settings)
     registry.credentials(home, settings)  # refused before anything starts
     if not running:
         _secure(home, settings)
