@@ -28,8 +28,6 @@ from serinus.core.home import Home
 from serinus.core.keys import log_token
 from serinus.core.ports import PredictionLog
 from serinus.core.values import AnsweredRequest, ArmCounts, Followed, Label, Watch
-
-
 from serinus.disturbances import Journal
 
 CHAMPION, CANARY = "card-fraud-7-3f9a2c", "card-fraud-8-aaaaaa"
@@ -167,6 +165,7 @@ def test_a_followed_release_is_counted_under_every_split_and_by_the_hour(subject
     assert sum(one.counts.first_in_window["errors"] for one in hours) == 1
     assert {one.hour for one in hours} <= {int(began.timestamp() // 3600), int(time.time() // 3600)}
     assert subject.log.hours([release], began + timedelta(hours=2)) == []
+
 
 def test_what_is_answered_while_the_platform_disturbs_the_model_is_in_no_count_of_either_arm(subject: Subject) -> None:
     subject.log.watch(watch("disturbed"))
