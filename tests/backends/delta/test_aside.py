@@ -20,7 +20,7 @@ from serinus.backends.delta.records import Hello
 from serinus.backends.delta.segments import Position
 from serinus.backends.delta.table import frame_of
 from serinus.core.disturbance import Cause
-from serinus.core.values import ArmCounts, Watch
+from serinus.core.values import ArmCounts, Followed, Watch
 from serinus.disturbances import Disturbances, Journal
 
 CHAMPION, CANARY, MODEL = "card-fraud-7-3f9a2c", "card-fraud-8-aaaaaa", "card-fraud"
@@ -74,6 +74,22 @@ def test_what_was_answered_while_a_worker_was_started_is_counted_for_neither_arm
         assert arm.first_in_step["entities"] == 1
         assert arm.at_risk_in_step["slow"] == arm.at_risk_in_window["errors"] == 1
         assert arm.set_aside == {"wake": aside}
+
+
+def test_what_is_set_aside_of_a_release_that_is_also_watched_after_its_promotion_is_said_once(
+    answered, journal, tmp_path: Path
+) -> None:
+    journal.mark(Cause.RESTART, 0.0, since=NOW - 10)
+    database = Database(tmp_path / "counts.db", db.metadata)
+    champion = Followed(CHAMPION, MODEL, threshold=None, slow_ms=50.0)
+    CountStore(database).watch(WATCH)
+    CountStore(database).follow(champion)
+    tally = Tally()
+    tally.add(answered(CHAMPION, -4, 900.0), {"s1": WATCH}, NOW, {CHAMPION: champion})
+    Ledger(database, 1000).commit(tally, Advance(Position(1, 1), NOW))
+    assert (CountStore(database).counts("s1") or {})[CHAMPION].set_aside == {"restart": 1}
+    live = (CountStore(database).followed() or {}).get(CHAMPION, ArmCounts(CHAMPION))
+    assert (live.requests, live.slow, live.first_in_window.get("slow", 0)) == (0, 0, 0)
 
 
 def test_an_entity_whose_event_was_set_aside_can_still_have_its_first_one(answered, counted, journal) -> None:

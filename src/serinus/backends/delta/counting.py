@@ -123,7 +123,7 @@ class Tally:
     def _add_watched(self, records: Columns, facts: Facts, watch_of_arm: list[Watch | None], window: Integers) -> None:
         wanted = facts.of_arms([watch is not None for watch in watch_of_arm])
         watched = wanted & (facts.aside < 0)
-        self._add_aside(facts, wanted & ~watched)
+        self._add_aside(facts, wanted & ~watched, watch_of_arm)
         slow_ms = [watch.slow_ms if watch else math.inf for watch in watch_of_arm]
         thresholds = [
             watch.thresholds.get(arm.release, math.inf) if watch else math.inf
@@ -157,11 +157,12 @@ class Tally:
                 for (split, release, _), entity, number in firsts.in_windows(happened, kind, window):
                     self.windows.setdefault((split, release, kind), {}).setdefault(entity, set()).add(number)
 
-    def _add_aside(self, facts: Facts, where: Booleans) -> None:
+    def _add_aside(self, facts: Facts, where: Booleans, watch_of_arm: list[Watch | None]) -> None:
         """Of neither arm anything but how many they are: no event, and no request that was without one."""
         for (arm, cause), count in _grouped(where, facts.arm, facts.aside):
-            split, _, release = facts.arms[arm]
-            self.counts[split, release, f"{ASIDE}{facts.causes[cause]}"] += count
+            watch = watch_of_arm[arm]
+            assert watch is not None
+            self.counts[watch.split, facts.arms[arm].release, f"{ASIDE}{facts.causes[cause]}"] += count
 
     def _add_asked(
         self,
