@@ -51,7 +51,7 @@ ARGUMENTS = {
     ("token", "create"): ["ci"],
     ("token", "revoke"): ["ci", "--yes"],
 }
-LOCAL = {("env",), ("up",), ("down",), ("replay",), ("outcomes", "import"), ("token", "reset")}
+LOCAL = {("env",), ("up",), ("down",), ("unit",), ("replay",), ("outcomes", "import"), ("token", "reset")}
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)

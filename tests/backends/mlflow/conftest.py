@@ -53,7 +53,7 @@ CREDENTIALS = {"MLFLOW_TRACKING_USERNAME": "serinus", "MLFLOW_TRACKING_PASSWORD"
 
 
 @pytest.fixture(autouse=True)
-def _no_models_are_left(request: pytest.FixtureRequest) -> Iterator[None]:
+def _no_models_and_aliases_are_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """The server is the same for many tests."""
     yield
     if "mlflow_server" not in request.fixturenames:
@@ -63,6 +63,9 @@ def _no_models_are_left(request: pytest.FixtureRequest) -> Iterator[None]:
         found = client.get("/search").raise_for_status().json()["registered_models"]
         for name in {model["name"] for model in found} - {"card-fraud", "constant"}:
             client.request("DELETE", "/delete", json={"name": name}).raise_for_status()
+        for alias in next(model for model in found if model["name"] == "constant").get("aliases", ()):
+            given = {"name": "constant", "alias": alias["alias"]}
+            client.request("DELETE", "/alias", json=given).raise_for_status()
 
 
 def free_port() -> int:

@@ -23,8 +23,8 @@ def unit(
     `serinus down`.
 
     \b
-      serinus --home ~/serinus unit > ~/.config/systemd/user/serinus.service
-      serinus --home /var/lib/serinus/home unit --system --user serinus > /etc/systemd/system/serinus.service
+      serinus unit --home ~/serinus > ~/.config/systemd/user/serinus.service
+      serinus unit --home /var/lib/serinus/home --system --user serinus > /etc/systemd/system/serinus.service
     """
     from serinus.supervisor.unit import unit as written
 
