@@ -108,3 +108,6 @@ def test_a_model_whose_champion_does_not_answer_is_told_and_whether_it_is_still_
     answers.by_path["/v1/status"] = None
     with pytest.raises(Unavailable):
         silent_models(home, answers.settings)
+    home.token.unlink()  # by a person
+    with pytest.raises(Unavailable):
+        silent_models(home, answers.settings)

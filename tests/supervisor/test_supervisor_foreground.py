@@ -30,7 +30,7 @@ from serinus.supervisor.lifecycle import Launch, up
 from serinus.supervisor.notify import Notifier
 
 home = Home(Path(sys.argv[2]))
-launch = Launch(json.loads(sys.argv[3]), Stage(home).checks)
+launch = Launch(json.loads(sys.argv[3]), Stage(home).checks, lambda *_: ())
 try:
     stay(home, lambda: up(home, launch=launch), print, Notifier.taken(), line=print)
 except Stopped:

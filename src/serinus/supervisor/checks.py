@@ -102,11 +102,11 @@ def silent_models(home: Home, settings: Settings) -> Sequence[Silent]:
     """Of those that have a champion; one that sleeps wakes for its first caller. Raises Unavailable where the API does
     not say."""
     verify = tls.own_context(home) if settings.tls_files else True
-    headers = {"Authorization": f"Bearer {home.token.read_text().strip()}"}
     try:
+        headers = {"Authorization": f"Bearer {home.token.read_text().strip()}"}
         with httpx.Client(timeout=5, trust_env=False, verify=verify, headers=headers) as client:
             told = client.get(f"{settings.url('api')}/v1/status").raise_for_status().json()
-    except (httpx.HTTPError, ValueError) as error:
+    except (OSError, httpx.HTTPError, ValueError) as error:
         raise Unavailable("the API does not say which models answer") from error
     found = []
     for model in told["models"]:
