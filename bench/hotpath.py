@@ -17,12 +17,14 @@ from typing import Any
 
 sys.path.insert(0, sys.argv[1])
 
-from serinus_runtime import accelerators, compiled, server
-from serinus_runtime.application import Application
-from serinus_runtime.call import Call
-from serinus_runtime.config import Config, Settings
-from serinus_runtime.connection import Connection
-from serinus_runtime.records import Records
+from serinus_runtime.base import accelerators
+from serinus_runtime.base.config import Config, Settings
+from serinus_runtime.http import server
+from serinus_runtime.http.connection import Connection
+from serinus_runtime.model import compiled
+from serinus_runtime.records.sender import Records
+from serinus_runtime.serving.application import Application
+from serinus_runtime.serving.call import Call
 
 _LOT = 64
 """Records that are encoded together under load."""

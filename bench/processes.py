@@ -164,7 +164,8 @@ def kind_of(pid: int) -> str:
     except OSError:
         return ""
     module = next((word.partition("serinus_runtime.")[2].split()[0] for word in words if "from serinus_" in word), "")
-    if module:  # a forked worker has its zygote's command line, but writes to a log of its own
+    if module := module.removeprefix("process."):
+        # A forked worker has its zygote's command line, but writes to a log of its own.
         forked = module == "zygote" and not output.startswith("zygote-")
         return "worker" if forked else module if module in _MODELS else "trial"
     if "-m" in words:

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from serinus_runtime import accelerators, compiled
-from serinus_runtime.application import Application
-from serinus_runtime.compiling import convert, prove
+from serinus_runtime.base import accelerators
+from serinus_runtime.base.config import PROTOCOLS, CacheSettings, Config, Settings
+from serinus_runtime.base.errors import ProtocolError, StartFailure
+from serinus_runtime.base.messages import Response, error_response
+from serinus_runtime.cache.lookup import memory_of
+from serinus_runtime.compiling import convert
 from serinus_runtime.compiling.graph import Unsupported
-from serinus_runtime.config import PROTOCOLS, CacheSettings, Config, Settings
-from serinus_runtime.errors import ProtocolError, StartFailure
-from serinus_runtime.http1 import Parser
-from serinus_runtime.memory import memory_of
-from serinus_runtime.model import Model
-from serinus_runtime.predictor import Predictor
-from serinus_runtime.responses import Response, error_response
+from serinus_runtime.http.http1 import Parser
+from serinus_runtime.model import compiled
+from serinus_runtime.model.model import Model
+from serinus_runtime.model.predictor import Predictor
+from serinus_runtime.serving.application import Application
+from serinus_runtime.trials import prove
 from tritonclient.grpc import service_pb2
 
 from fidelity.build import Built

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from serinus_runtime.errors import StartFailure
+from serinus_runtime.base.errors import StartFailure
 
 from fidelity import forms, spoil
 from fidelity.build import Built, CannotBuild, build

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import serinus_runtime
-from serinus_runtime.errors import StartFailure
+from serinus_runtime.base.errors import StartFailure
 
 from fidelity.build import Built
 from fidelity.forms import MODEL, VERSION
@@ -24,7 +24,7 @@ from fidelity.served import Reply, declared_protocols, read_reply
 
 WAY = "worker"
 _SOURCE = Path(str(serinus_runtime.__file__)).parent.parent
-_START = f"import sys; sys.path.append({str(_SOURCE)!r}); from serinus_runtime.worker import main; main()"
+_START = f"import sys; sys.path.append({str(_SOURCE)!r}); from serinus_runtime.process.worker import main; main()"
 _SECONDS = 60.0
 """For one answer, on a machine that has much else to do."""
 

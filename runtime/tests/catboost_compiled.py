@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 from mlflow.models import infer_signature
 
-from serinus_runtime.compiling import convert, prove
-from serinus_runtime.loading import load
-from serinus_runtime.signature import read_mlmodel, signature_of
+from serinus_runtime.artifact.loading import load
+from serinus_runtime.artifact.signature import read_mlmodel, signature_of
+from serinus_runtime.compiling import convert
+from serinus_runtime.trials import prove
 
 
 def proven(model: object, inputs: pd.DataFrame, label: object, directory: Path) -> dict[str, object]:

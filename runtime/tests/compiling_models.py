@@ -20,9 +20,10 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from serinus_runtime.compiling import convert, prove
-from serinus_runtime.loading import load
-from serinus_runtime.signature import read_mlmodel, signature_of
+from serinus_runtime.artifact.loading import load
+from serinus_runtime.artifact.signature import read_mlmodel, signature_of
+from serinus_runtime.compiling import convert
+from serinus_runtime.trials import prove
 
 NUMBERS, TEXTS = ["amount", "age", "distance"], ["country", "channel"]
 

@@ -26,7 +26,7 @@ if 0 <= _FILES < 4096:
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096 if _MOST_FILES < 0 else min(4096, _MOST_FILES), _MOST_FILES))
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
-START = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.worker import main; main()"
+START = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.process.worker import main; main()"
 # MLflow takes seconds to import and a hand-made model does without: so most workers of the tests have none.
 HIDE_MLFLOW = "import sys; sys.modules['mlflow'] = None; "
 

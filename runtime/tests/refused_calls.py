@@ -1,6 +1,6 @@
 """System calls that no model may use: name -> (x86_64, aarch64), None where an architecture has no such call.
 
-All that Linux 6.17 has but those that `serinus_runtime.syscalls` permits to every worker.
+All that Linux 6.17 has but those that `serinus_runtime.isolation.syscalls` permits to every worker.
 """
 
 from __future__ import annotations

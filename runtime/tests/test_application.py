@@ -15,15 +15,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serinus_runtime import accelerators
-from serinus_runtime.application import Application
-from serinus_runtime.config import Config, Settings
-from serinus_runtime.http1 import Request
-from serinus_runtime.loading import Loaded
-from serinus_runtime.model import Model
-from serinus_runtime.records import FIELDS, Record
-from serinus_runtime.server import Response
-from serinus_runtime.signature import Column, Signature, TensorSpec
+from serinus_runtime.artifact.loading import Loaded
+from serinus_runtime.artifact.signature import Column, Signature, TensorSpec
+from serinus_runtime.base import accelerators
+from serinus_runtime.base.config import Config, Settings
+from serinus_runtime.base.messages import Request
+from serinus_runtime.http.server import Response
+from serinus_runtime.model.model import Model
+from serinus_runtime.records.sender import FIELDS, Record
+from serinus_runtime.serving.application import Application
 
 COLUMNS = (Column("amount", "double"), Column("hour", "long"), Column("country", "string"))
 CARD = "4000001234567899"

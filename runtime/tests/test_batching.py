@@ -10,18 +10,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serinus_runtime.batching import LATE, Batcher, Outcome
-from serinus_runtime.binding import inputs_of
-from serinus_runtime.config import Settings
-from serinus_runtime.described import Answers
-from serinus_runtime.errors import ModelFailure, RequestError
-from serinus_runtime.inputs import Bound
-from serinus_runtime.model import Answer
-from serinus_runtime.outputs import Output, check_rows
-from serinus_runtime.overload import refusal, retry_after
-from serinus_runtime.payload import Payload, Table, Tensor, Tensors
-from serinus_runtime.serving import batcher_of
-from serinus_runtime.signature import Column, Signature, TensorSpec
+from serinus_runtime.artifact.signature import Column, Signature, TensorSpec
+from serinus_runtime.base.config import Settings
+from serinus_runtime.base.errors import ModelFailure, RequestError
+from serinus_runtime.model.batching import LATE, Batcher, Outcome
+from serinus_runtime.model.binding import inputs_of
+from serinus_runtime.model.model import Answer
+from serinus_runtime.process.event_loop import batcher_of
+from serinus_runtime.serving.overload import refusal, retry_after
+from serinus_runtime.values.described import Answers
+from serinus_runtime.values.inputs import Bound
+from serinus_runtime.values.outputs import Output, check_rows
+from serinus_runtime.values.payload import Payload, Table, Tensor, Tensors
 
 NUMBERS = Signature(columns=(Column("x", "double"), Column("flag", "boolean", required=False)))
 

@@ -11,17 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serinus_runtime import binary
-from serinus_runtime.application import Application
-from serinus_runtime.config import Config
-from serinus_runtime.errors import ModelFailure, RequestError
-from serinus_runtime.http1 import Request
-from serinus_runtime.loading import Loaded
-from serinus_runtime.model import Model
-from serinus_runtime.payload import Tensor
-from serinus_runtime.responses import Response
-from serinus_runtime.signature import Signature, TensorSpec
-from serinus_runtime.tensors import array_of
+from serinus_runtime.artifact.loading import Loaded
+from serinus_runtime.artifact.signature import Signature, TensorSpec
+from serinus_runtime.base.config import Config
+from serinus_runtime.base.errors import ModelFailure, RequestError
+from serinus_runtime.base.messages import Request, Response
+from serinus_runtime.model.model import Model
+from serinus_runtime.protocols import binary
+from serinus_runtime.serving.application import Application
+from serinus_runtime.values.payload import Tensor
+from serinus_runtime.values.tensors import array_of
 
 INPUTS = [{"name": "x", "datatype": "FP64", "shape": [2], "data": [1.5, None]}]
 

@@ -5,7 +5,7 @@ import pytest
 
 xgboost = pytest.importorskip("xgboost")
 
-from serinus_runtime.boosting import dense_predict  # noqa: E402
+from serinus_runtime.model.boosting import dense_predict  # noqa: E402
 
 
 def trained(objective, classes):

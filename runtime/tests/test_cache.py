@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from serinus_runtime.cache import Cache, Sketch, Witness, weigh
+from serinus_runtime.cache.storage import Cache, Sketch, Witness, weigh
 
 KIB = 1024
 

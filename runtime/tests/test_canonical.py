@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serinus_runtime.binding import inputs_of
-from serinus_runtime.canonical import Canonical
-from serinus_runtime.errors import RequestError
-from serinus_runtime.http1 import Request
-from serinus_runtime.inputs import TableBound
-from serinus_runtime.invocations import Invocations
-from serinus_runtime.oip import OpenInference
-from serinus_runtime.payload import Table, Tensor, Tensors
-from serinus_runtime.signature import Column, Signature, TensorSpec
+from serinus_runtime.artifact.signature import Column, Signature, TensorSpec
+from serinus_runtime.base.errors import RequestError
+from serinus_runtime.base.messages import Request
+from serinus_runtime.cache.keys import Canonical
+from serinus_runtime.model.binding import inputs_of
+from serinus_runtime.protocols.invocations import Invocations
+from serinus_runtime.protocols.oip import OpenInference
+from serinus_runtime.values.inputs import TableBound
+from serinus_runtime.values.payload import Table, Tensor, Tensors
 
 MIXED = Signature(
     columns=(

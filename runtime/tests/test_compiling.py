@@ -32,14 +32,14 @@ sys.path.append(str(Path(__file__).parent))
 
 from compiling_models import NUMBERS, TEXTS, assert_proven, compile_it, mixed, nullable, one_hot, payments
 
-from serinus_runtime.compiled import Damaged, digest_of, read
-from serinus_runtime.compiling import prove
+from serinus_runtime.artifact.loading import example_of
+from serinus_runtime.artifact.signature import Column, read_mlmodel
+from serinus_runtime.base.errors import ModelFailure, RequestError
 from serinus_runtime.compiling.graph import Demands, Unsupported
 from serinus_runtime.compiling.rows import edge_rows
-from serinus_runtime.errors import ModelFailure, RequestError
-from serinus_runtime.loading import example_of
-from serinus_runtime.payload import Table
-from serinus_runtime.signature import Column, read_mlmodel
+from serinus_runtime.model.compiled import Damaged, digest_of, read
+from serinus_runtime.trials import prove
+from serinus_runtime.values.payload import Table
 
 
 @pytest.fixture(scope="module")
@@ -274,7 +274,7 @@ def test_an_answer_is_not_changed_by_the_next_one(pipeline: Path) -> None:
 
 
 def test_the_outputs_are_named_and_shaped_as_the_uncompiled_ones(pipeline: Path) -> None:
-    from serinus_runtime.model import Model
+    from serinus_runtime.model.model import Model
 
     compiled, original = read(pipeline.parent / "compiled", pipeline), Model.read(pipeline)
     assert [output[:3] for output in compiled.seen] == [output[:3] for output in original.seen]
@@ -284,14 +284,14 @@ def test_the_outputs_are_named_and_shaped_as_the_uncompiled_ones(pipeline: Path)
 
 
 def test_a_score_that_is_not_there_is_told_at_load(pipeline: Path) -> None:
-    from serinus_runtime.errors import StartFailure
+    from serinus_runtime.base.errors import StartFailure
 
     with pytest.raises(StartFailure, match="there is no output 'risk'"):
         read(pipeline.parent / "compiled", pipeline, score_output="risk")
 
 
 def test_a_damaged_graph_is_told_at_load(pipeline: Path) -> None:
-    from serinus_runtime.errors import StartFailure
+    from serinus_runtime.base.errors import StartFailure
 
     graph = pipeline.parent / "compiled" / "model.onnx"
     graph.write_bytes(graph.read_bytes()[:-100])

@@ -33,12 +33,13 @@ sys.path.append(str(Path(__file__).parent))
 
 from compiling_models import NUMBERS, assert_proven, compile_it, payments
 
-from serinus_runtime.compiled import read
-from serinus_runtime.compiling import known, prove
+from serinus_runtime.artifact.signature import Column
+from serinus_runtime.compiling import known
 from serinus_runtime.compiling.forests import forest_probabilities
 from serinus_runtime.compiling.graph import Demands, Graph, Unsupported
 from serinus_runtime.compiling.rows import edge_rows, most_splits
-from serinus_runtime.signature import Column
+from serinus_runtime.model.compiled import read
+from serinus_runtime.trials import prove
 
 NAMES = [*NUMBERS, "hour"]
 

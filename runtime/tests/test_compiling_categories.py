@@ -25,10 +25,10 @@ sys.path.append(str(Path(__file__).parent))
 
 from compiling_models import NUMBERS, TEXTS, assert_proven, compile_it, nullable, payments
 
-from serinus_runtime.compiled import read
-from serinus_runtime.compiling import prove
-from serinus_runtime.errors import ModelFailure, RequestError
-from serinus_runtime.payload import Table
+from serinus_runtime.base.errors import ModelFailure, RequestError
+from serinus_runtime.model.compiled import read
+from serinus_runtime.trials import prove
+from serinus_runtime.values.payload import Table
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from pathlib import Path
 source, cases, scratch = map(Path, sys.argv[1:4])
 most = sys.argv[4]
 sys.path.insert(0, str(source))
-from serinus_runtime import confine, landlock
+from serinus_runtime.isolation import confine, landlock
 abi = landlock.abi()
 landlock.abi = lambda: min(abi, int(most))
 confine.prepare(scratch)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from serinus_runtime import landlock
+from serinus_runtime.isolation import landlock
 
 pytestmark = pytest.mark.skipif(landlock.abi() < 1, reason="this kernel has no Landlock")
 
@@ -214,7 +214,7 @@ CONFINES_ITSELF = """
 import json, os, sys, threading
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from serinus_runtime import confine
+from serinus_runtime.isolation import confine
 end = threading.Event()
 if sys.argv[3] == "several threads":
     threading.Thread(target=end.wait).start()

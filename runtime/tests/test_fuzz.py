@@ -19,17 +19,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tritonclient.grpc import service_pb2
 
-from serinus_runtime import accelerators, grpc
-from serinus_runtime.application import Application
-from serinus_runtime.config import Config
-from serinus_runtime.errors import ProtocolError
-from serinus_runtime.http1 import Parser, Request
-from serinus_runtime.loading import Loaded
-from serinus_runtime.model import Model
-from serinus_runtime.payload import Table
-from serinus_runtime.records import FIELDS, Record
-from serinus_runtime.responses import Response
-from serinus_runtime.signature import Column, Param, Signature, TensorSpec, signature_of
+from serinus_runtime.artifact.loading import Loaded
+from serinus_runtime.artifact.signature import Column, Param, Signature, TensorSpec, signature_of
+from serinus_runtime.base import accelerators
+from serinus_runtime.base.config import Config
+from serinus_runtime.base.errors import ProtocolError
+from serinus_runtime.base.messages import Request, Response
+from serinus_runtime.http.http1 import Parser
+from serinus_runtime.model.model import Model
+from serinus_runtime.protocols import grpc
+from serinus_runtime.records.sender import FIELDS, Record
+from serinus_runtime.serving.application import Application
+from serinus_runtime.values.payload import Table
 
 CORPUS = Path(__file__).parent / "corpus"
 CARD = b"4000001234567899"

@@ -13,18 +13,17 @@ import numpy as np
 import pytest
 from tritonclient.grpc import InferInput, InferResult, service_pb2
 
-from serinus_runtime import grpc, protobuf
-from serinus_runtime.application import Application
-from serinus_runtime.config import Config, Settings
-from serinus_runtime.errors import ModelFailure, RequestError
-from serinus_runtime.http1 import Request
-from serinus_runtime.loading import Loaded
-from serinus_runtime.model import Model
-from serinus_runtime.oip import Asked
-from serinus_runtime.outputs import Output
-from serinus_runtime.payload import Tensor, Tensors
-from serinus_runtime.responses import Response
-from serinus_runtime.signature import Signature, TensorSpec
+from serinus_runtime.artifact.loading import Loaded
+from serinus_runtime.artifact.signature import Signature, TensorSpec
+from serinus_runtime.base.config import Config, Settings
+from serinus_runtime.base.errors import ModelFailure, RequestError
+from serinus_runtime.base.messages import Request, Response
+from serinus_runtime.model.model import Model
+from serinus_runtime.protocols import grpc, protobuf
+from serinus_runtime.protocols.oip import Asked
+from serinus_runtime.serving.application import Application
+from serinus_runtime.values.outputs import Output
+from serinus_runtime.values.payload import Tensor, Tensors
 
 CARD = "4000001234567899"
 TYPED = {

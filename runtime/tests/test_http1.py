@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serinus_runtime.errors import ProtocolError
-from serinus_runtime.heads import Head, Heads
-from serinus_runtime.http1 import Parser
+from serinus_runtime.base.errors import ProtocolError
+from serinus_runtime.http.heads import Head, Heads
+from serinus_runtime.http.http1 import Parser
 
 HEAD = b"POST /p HTTP/1.1\r\nHost: x\r\n"
 

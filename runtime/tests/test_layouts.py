@@ -12,20 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serinus_runtime import accelerators
-from serinus_runtime.application import Application
-from serinus_runtime.config import Config, Settings
-from serinus_runtime.described import Answers
-from serinus_runtime.errors import ModelFailure
-from serinus_runtime.http1 import Request
-from serinus_runtime.inputs import Bound, ColumnInputs
-from serinus_runtime.layouts import Layouts
-from serinus_runtime.model import Answer
-from serinus_runtime.oip import OpenInference
-from serinus_runtime.payload import Table
-from serinus_runtime.records import FIELDS
-from serinus_runtime.responses import Response
-from serinus_runtime.signature import Column, Signature
+from serinus_runtime.artifact.signature import Column, Signature
+from serinus_runtime.base import accelerators
+from serinus_runtime.base.config import Config, Settings
+from serinus_runtime.base.errors import ModelFailure
+from serinus_runtime.base.messages import Request, Response
+from serinus_runtime.model.model import Answer
+from serinus_runtime.protocols.oip import OpenInference
+from serinus_runtime.records.sender import FIELDS
+from serinus_runtime.serving.application import Application
+from serinus_runtime.serving.layouts import Layouts
+from serinus_runtime.values.described import Answers
+from serinus_runtime.values.inputs import Bound, ColumnInputs
+from serinus_runtime.values.payload import Table
 
 SIGNATURE = Signature((Column("a", "double"), Column("b", "double"), Column("c", "string")))
 HEADERS = {b"content-type": b"application/json", b"x-request-id": b"same", b"x-serinus-split": b"s1"}

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from serinus_runtime import traces
-from serinus_runtime.errors import StartFailure
-from serinus_runtime.loading import load
+from serinus_runtime.artifact import traces
+from serinus_runtime.artifact.loading import load
+from serinus_runtime.base.errors import StartFailure
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def model(tmp_path, monkeypatch):
         (artifact / "code" / "loader_of_the_test.py").write_text(textwrap.dedent(code))
         monkeypatch.setattr(sys, "path", [str(packages), *sys.path])
         monkeypatch.setitem(sys.modules, "mlflow", None)
-        monkeypatch.setattr("serinus_runtime.loading._has_mlflow", lambda: False)
+        monkeypatch.setattr("serinus_runtime.artifact.loading._has_mlflow", lambda: False)
         return artifact, {"flavors": {"python_function": {"loader_module": "loader_of_the_test", "code": "code"}}}
 
     yield made

@@ -13,15 +13,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from serinus_runtime.application import Application
-from serinus_runtime.config import Config, Settings
-from serinus_runtime.http1 import Request
-from serinus_runtime.loading import Loaded
-from serinus_runtime.memory import memory_of
-from serinus_runtime.model import Model
-from serinus_runtime.records import FIELDS
-from serinus_runtime.responses import Response
-from serinus_runtime.signature import Column, Param, Signature
+from serinus_runtime.artifact.loading import Loaded
+from serinus_runtime.artifact.signature import Column, Param, Signature
+from serinus_runtime.base.config import Config, Settings
+from serinus_runtime.base.messages import Request, Response
+from serinus_runtime.cache.lookup import memory_of
+from serinus_runtime.model.model import Model
+from serinus_runtime.records.sender import FIELDS
+from serinus_runtime.serving.application import Application
 
 SIGNATURE = Signature(
     (Column("amount", "double"), Column("hour", "long"), Column("country", "string", required=False)),

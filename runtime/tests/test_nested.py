@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from serinus_runtime.batching import _company
-from serinus_runtime.binding import inputs_of
-from serinus_runtime.canonical import Canonical
-from serinus_runtime.errors import RequestError, StartFailure
-from serinus_runtime.kinds import showable
-from serinus_runtime.payload import Sent, Table, Tensor, Tensors
-from serinus_runtime.signature import Signature, signature_of
+from serinus_runtime.artifact.kinds import showable
+from serinus_runtime.artifact.signature import Signature, signature_of
+from serinus_runtime.base.errors import RequestError, StartFailure
+from serinus_runtime.cache.keys import Canonical
+from serinus_runtime.model.batching import _company
+from serinus_runtime.model.binding import inputs_of
+from serinus_runtime.values.payload import Sent, Table, Tensor, Tensors
 
 CARD = {
     "type": "object",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,8 +12,11 @@ SOURCE = Path(__file__).resolve().parent.parent / "src"
 SERVE = """
 import asyncio, json, socket, sys
 sys.path.insert(0, sys.argv[1])
-from serinus_runtime import application, confine, reference, rescore, scan, seccomp, worker
-from serinus_runtime.server import Response, Server
+from serinus_runtime.isolation import confine, scan, seccomp
+from serinus_runtime.process import worker
+from serinus_runtime.serving import application
+from serinus_runtime.trials import reference, rescore
+from serinus_runtime.http.server import Response, Server
 
 async def main(path):
     listener = socket.socket(socket.AF_UNIX)
@@ -37,9 +41,7 @@ def run(python: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_every_module_compiles_without_a_warning(bare_python: str, tmp_path: Path) -> None:
     code = "import compileall, sys; sys.exit(not compileall.compile_dir(sys.argv[1], ddir='x', force=True, quiet=1))"
     copy = tmp_path / "serinus_runtime"
-    copy.mkdir()
-    for file in (SOURCE / "serinus_runtime").glob("*.py"):
-        (copy / file.name).write_text(file.read_text())
+    shutil.copytree(SOURCE / "serinus_runtime", copy, ignore=shutil.ignore_patterns("__pycache__"))
     done = run(bare_python, "-W", "error", "-c", code, str(copy))
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -52,6 +54,6 @@ def test_the_server_answers_under_it(bare_python: str, short_path: Path) -> None
 
 def test_an_artifact_is_scanned_under_it(bare_python: str, tmp_path: Path) -> None:
     (tmp_path / "m.pkl").write_bytes(b"\x80\x02cposix\nsystem\n.")
-    start = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.scan import main; main()"
+    start = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.isolation.scan import main; main()"
     done = run(bare_python, "-c", start, str(tmp_path))
     assert json.loads(done.stdout)["pickles"] == [{"file": "m.pkl", "imports": ["posix.system"]}], done.stderr

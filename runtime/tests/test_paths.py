@@ -19,11 +19,11 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from serinus_runtime.errors import ModelFailure
-from serinus_runtime.loading import Loaded
-from serinus_runtime.model import Model
-from serinus_runtime.payload import Table
-from serinus_runtime.signature import Column, Param, Signature
+from serinus_runtime.artifact.loading import Loaded
+from serinus_runtime.artifact.signature import Column, Param, Signature
+from serinus_runtime.base.errors import ModelFailure
+from serinus_runtime.model.model import Model
+from serinus_runtime.values.payload import Table
 
 NUMBERS = ["amount", "age", "distance"]
 
@@ -112,7 +112,7 @@ def test_what_was_proven_once_is_used_by_the_next_worker_without_a_proof(
 ) -> None:
     save(data, tmp_path / "m")
     first = Model.read(tmp_path / "m")
-    monkeypatch.setattr("serinus_runtime.model.choose", lambda *_: pytest.fail("proven again"))
+    monkeypatch.setattr("serinus_runtime.model.model.choose", lambda *_: pytest.fail("proven again"))
     second = Model.read(tmp_path / "m", proven=first.proven)
     assert (second.way, second.proven) == (way, first.proven)
     rows = data[names].to_numpy(dtype=object).tolist()
@@ -213,7 +213,7 @@ def test_a_model_with_params_is_asked_by_its_public_way() -> None:
 def test_a_broken_example_is_told_at_load(
     make_artifact: Callable[..., Path], tmp_path: Path, adds_up_code: str
 ) -> None:
-    from serinus_runtime.errors import StartFailure
+    from serinus_runtime.base.errors import StartFailure
 
     artifact = make_artifact(tmp_path / "m", adds_up_code)
     for text, says in (

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serinus_runtime.errors import RequestError
-from serinus_runtime.frames import Frames
-from serinus_runtime.payload import Tensor
-from serinus_runtime.signature import Column, TensorSpec
-from serinus_runtime.tensors import array_of
+from serinus_runtime.artifact.signature import Column, TensorSpec
+from serinus_runtime.base.errors import RequestError
+from serinus_runtime.values.frames import Frames
+from serinus_runtime.values.payload import Tensor
+from serinus_runtime.values.tensors import array_of
 
 LARGEST = 3.4028235677973362e38
 """The largest double that rounds to a float32; the next one is infinity."""

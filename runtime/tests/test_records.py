@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from serinus_runtime.batches import FIELDS, Batch
-from serinus_runtime.records import Record, Records
-from serinus_runtime.spill import Spill
+from serinus_runtime.records.batches import FIELDS, Batch
+from serinus_runtime.records.sender import Record, Records
+from serinus_runtime.records.spill import Spill
 
 
 def record(number: int, **changed: Any) -> Record:

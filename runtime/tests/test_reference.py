@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
-START = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.reference import main; main()"
+START = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.trials.reference import main; main()"
 HIDDEN = "import sys; sys.modules['mlflow'] = None; " + START
 
 

@@ -27,10 +27,10 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
 
-from serinus_runtime.rehearse import rehearsal
+from serinus_runtime.trials.rehearse import rehearsal
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
-START = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.rehearse import main; main()"
+START = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.trials.rehearse import main; main()"
 HIDDEN = "import sys; sys.modules['mlflow'] = None; " + START
 FRAME = pd.DataFrame({"amount": [1.0, 2.0, 3.0, 90.0], "hour": [1.0, 2.0, 3.0, 4.0]})
 LABEL = np.array([0, 0, 0, 1])

@@ -14,7 +14,7 @@ import pytest
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 
 
-START = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.rescore import main; main()"
+START = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.trials.rescore import main; main()"
 
 
 def rescored(directory: Path, artifact: Path, requests: Sequence[Any], **config: Any) -> tuple[int, Any]:
@@ -107,7 +107,7 @@ def test_it_is_confined_as_a_worker_is(make_artifact: Callable[..., Path], adds_
 
 
 def test_a_model_that_goes_the_long_way_uses_no_shorter_one(forest: tuple[Path, Any, Any]) -> None:
-    from serinus_runtime.model import Model
+    from serinus_runtime.model.model import Model
 
     path, _, _ = forest
     short = Model.read(path)

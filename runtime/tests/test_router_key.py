@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from serinus_runtime.application import Application
-from serinus_runtime.config import Config
-from serinus_runtime.http1 import Parser
-from serinus_runtime.loading import Loaded
-from serinus_runtime.model import Model
-from serinus_runtime.records import Record
-from serinus_runtime.responses import Response
-from serinus_runtime.signature import Column, Signature
+from serinus_runtime.artifact.loading import Loaded
+from serinus_runtime.artifact.signature import Column, Signature
+from serinus_runtime.base.config import Config
+from serinus_runtime.base.messages import Response
+from serinus_runtime.http.http1 import Parser
+from serinus_runtime.model.model import Model
+from serinus_runtime.records.sender import Record
+from serinus_runtime.serving.application import Application
 
 KEY = "5" * 64
 BODY = json.dumps({"dataframe_split": {"columns": ["a"], "data": [[1.0]]}}).encode()

@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from serinus_runtime.errors import StartFailure
-from serinus_runtime.rows_file import Bounds, evaluation, golden
+from serinus_runtime.base.errors import StartFailure
+from serinus_runtime.trials.rows_file import Bounds, evaluation, golden
 
 BOUNDS = Bounds(1_000, 2_000, 1 << 20)
 

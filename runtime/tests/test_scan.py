@@ -22,8 +22,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serinus_runtime.pickles import Machine, Refused
-from serinus_runtime.scan import scan
+from serinus_runtime.isolation.pickles import Machine, Refused
+from serinus_runtime.isolation.scan import scan
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 
@@ -105,7 +105,7 @@ def test_a_name_that_cannot_be_followed_is_unresolved(tmp_path: Path) -> None:
 
 
 def test_hostile_files_are_reported_and_cost_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serinus_runtime.pickles._MOST_OPCODES", 100_000)
+    monkeypatch.setattr("serinus_runtime.isolation.pickles._MOST_OPCODES", 100_000)
     files = {
         "cut.pkl": pickle.dumps(Evil())[:-5],
         "noise.pkl": bytes(range(256)) * 4,
@@ -139,7 +139,7 @@ def test_arbitrary_opcodes_end_in_a_finding_or_a_refusal(noise: bytes) -> None:
 
 def test_the_command_prints_json_and_runs_nothing(tmp_path: Path) -> None:
     (tmp_path / "m.pkl").write_bytes(pickle.dumps(Evil()))
-    start = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.scan import main; main()"
+    start = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.isolation.scan import main; main()"
     done = subprocess.run(
         [sys.executable, "-I", "-c", start, str(tmp_path)], capture_output=True, check=True, cwd=tmp_path
     )

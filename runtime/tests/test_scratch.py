@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serinus_runtime.scratch import Bounds, excess, remove
+from serinus_runtime.isolation.scratch import Bounds, excess, remove
 
 PLENTY = Bounds(1 << 30, 1000)
 

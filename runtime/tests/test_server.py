@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from serinus_runtime.http1 import Request
-from serinus_runtime.server import Handler, Pending, Response, Server
+from serinus_runtime.base.messages import Request
+from serinus_runtime.http.server import Handler, Pending, Response, Server
 
 
 def echo_length(request: Request) -> Response:
@@ -139,7 +139,7 @@ def test_who_is_refused_while_it_still_sends_reads_why_and_is_not_reset(short_pa
 def test_who_sends_on_although_it_was_refused_is_cut_off_some_time(
     short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serinus_runtime.server._LINGER", 0.2)
+    monkeypatch.setattr("serinus_runtime.http.server._LINGER", 0.2)
 
     async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"nonsense\r\n\r\n")

@@ -24,14 +24,14 @@ from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardSca
 
 sys.path.append(str(Path(__file__).parent))
 
-from serinus_runtime.errors import RequestError
-from serinus_runtime.frames import Frames
-from serinus_runtime.loading import Loaded
-from serinus_runtime.model import Model
-from serinus_runtime.paths import EXTREMES, variants
-from serinus_runtime.payload import Table
-from serinus_runtime.shortcuts import matrix_shortcuts, passes_enforcement, signs_of
-from serinus_runtime.signature import Column, Signature
+from serinus_runtime.artifact.loading import Loaded
+from serinus_runtime.artifact.signature import Column, Signature
+from serinus_runtime.base.errors import RequestError
+from serinus_runtime.model.model import Model
+from serinus_runtime.model.paths import EXTREMES, variants
+from serinus_runtime.model.shortcuts import matrix_shortcuts, passes_enforcement, signs_of
+from serinus_runtime.values.frames import Frames
+from serinus_runtime.values.payload import Table
 
 NAMES = list("abcd")
 ODD = [0.0, -0.0, -999.0, -998.0, 1e-45, 5e-324, 16777217.0, float(2**31), float(2**53), 3e38, None]
@@ -229,7 +229,7 @@ def test_labels_are_checked_by_the_scores_behind_them(tmp_path: Path, monkeypatc
         model, tmp_path / "m", signature=infer_signature(frame, model.predict(frame)),
         input_example=pd.DataFrame([[3.0] * 4], columns=NAMES), pip_requirements=["xgboost-cpu"],
     )  # fmt: skip
-    monkeypatch.setattr("serinus_runtime.shortcuts.best_rounds", lambda _: None)
+    monkeypatch.setattr("serinus_runtime.model.shortcuts.best_rounds", lambda _: None)
     assert "matrix-labels" not in Model.read(tmp_path / "m").proven
 
 
@@ -319,7 +319,7 @@ def test_a_matrix_holds_what_numpy_makes_of_the_frame() -> None:
 
 
 def test_a_number_beyond_float32_is_refused_by_a_booster_as_by_its_own_predict(tmp_path: Path) -> None:
-    from serinus_runtime.errors import ModelFailure
+    from serinus_runtime.base.errors import ModelFailure
 
     served = saved(booster(), numbers(), tmp_path / "m", "xgboost")
     assert served.way == "matrix"

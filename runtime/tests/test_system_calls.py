@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).parent))
 
 from refused_calls import REFUSED
 
-from serinus_runtime import landlock, permitted, seccomp, syscalls
+from serinus_runtime.isolation import landlock, permitted, seccomp, syscalls
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 MACHINE = platform.machine()
@@ -38,7 +38,7 @@ TRY = """
 import ctypes, errno, json, os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from serinus_runtime import confine
+from serinus_runtime.isolation import confine
 told = json.loads(sys.stdin.read())
 scratch = Path(sys.argv[2])
 confine.prepare(scratch)

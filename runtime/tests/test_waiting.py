@@ -13,15 +13,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from serinus_runtime.application import Application
-from serinus_runtime.config import Config, Settings
-from serinus_runtime.loading import Loaded
-from serinus_runtime.memory import memory_of
-from serinus_runtime.model import Model
-from serinus_runtime.records import FIELDS
-from serinus_runtime.server import Server
-from serinus_runtime.serving import batcher_of
-from serinus_runtime.signature import Column, Signature
+from serinus_runtime.artifact.loading import Loaded
+from serinus_runtime.artifact.signature import Column, Signature
+from serinus_runtime.base.config import Config, Settings
+from serinus_runtime.cache.lookup import memory_of
+from serinus_runtime.http.server import Server
+from serinus_runtime.model.model import Model
+from serinus_runtime.process.event_loop import batcher_of
+from serinus_runtime.records.sender import FIELDS
+from serinus_runtime.serving.application import Application
 
 SIGNATURE = Signature((Column("x", "double"),))
 

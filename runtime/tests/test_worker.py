@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from serinus_runtime.worker import libraries_beside
+from serinus_runtime.process.worker import libraries_beside
 
 ROW = {"dataframe_split": {"columns": ["amount", "hour", "country"], "data": [[12.5, 3, "FR"]]}}
 ROUTED = {"x-serinus-split": "s1", "x-serinus-role": "champion"}

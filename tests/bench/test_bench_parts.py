@@ -198,11 +198,11 @@ def test_memory_that_grows_after_it_has_settled_is_seen() -> None:
 @pytest.mark.parametrize(
     ("words", "output", "kind"),
     [
-        (["-c", "{sleep} # from serinus_runtime.worker import main"], "release-a.log", "worker"),
-        (["-c", "{sleep} # from serinus_runtime.zygote import main"], "release-a.log", "worker"),
-        (["-c", "{sleep} # from serinus_runtime.zygote import main"], "zygote-a.log", "zygote"),
-        (["-c", "{sleep} # from serinus_runtime.trial_zygote import main"], "a.log", "trial"),
-        (["-c", "{sleep} # from serinus_runtime.reference import main"], "a.log", "trial"),
+        (["-c", "{sleep} # from serinus_runtime.process.worker import main"], "release-a.log", "worker"),
+        (["-c", "{sleep} # from serinus_runtime.process.zygote import main"], "release-a.log", "worker"),
+        (["-c", "{sleep} # from serinus_runtime.process.zygote import main"], "zygote-a.log", "zygote"),
+        (["-c", "{sleep} # from serinus_runtime.process.trial_zygote import main"], "a.log", "trial"),
+        (["-c", "{sleep} # from serinus_runtime.trials.reference import main"], "a.log", "trial"),
         (["-P", "-m", "bench_sleeper", "control", "--home", "/x"], "a.log", "bench_sleeper control"),
         (["{directory}/bench_sleeper.py", "--home", "/x"], "a.log", "bench_sleeper.py"),
     ],

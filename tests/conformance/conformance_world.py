@@ -28,7 +28,7 @@ RUNTIME = Path(__file__).parents[2] / "runtime" / "src"
 SECRET = "secret of the home"
 START = (
     "import sys; sys.modules['mlflow'] = None; "
-    f"sys.path.append({str(RUNTIME)!r}); from serinus_runtime.worker import main; main()"
+    f"sys.path.append({str(RUNTIME)!r}); from serinus_runtime.process.worker import main; main()"
 )
 NUMBERS = {
     "BOOL": "bool", "INT8": "int8", "INT16": "int16", "INT32": "int32", "INT64": "int64", "UINT8": "uint8",

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from identities import Authority
-from serinus_runtime import confine
+from serinus_runtime.isolation import confine
 
 from serinus.core.errors import InvalidInput, Refused, SerinusError
 from serinus.core.home import Home

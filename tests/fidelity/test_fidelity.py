@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serinus_runtime import model as runtime_model
-from serinus_runtime.application import Application
-from serinus_runtime.config import PROTOCOLS
-from serinus_runtime.errors import StartFailure
-from serinus_runtime.loading import Loaded
-from serinus_runtime.model import Model
+from serinus_runtime.artifact.loading import Loaded
+from serinus_runtime.base.config import PROTOCOLS
+from serinus_runtime.base.errors import StartFailure
+from serinus_runtime.model import model as runtime_model
+from serinus_runtime.model.model import Model
+from serinus_runtime.serving.application import Application
 
 from fidelity import corpus, draw, run, table
 from fidelity.build import build

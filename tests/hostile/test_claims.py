@@ -25,7 +25,7 @@ def _load_pyfunc(path):
 """
 NAMES = """
 import json, os, sys, time
-for module in ("serinus_runtime.zygote", "serinus_runtime.trial_zygote"):
+for module in ("serinus_runtime.process.zygote", "serinus_runtime.process.trial_zygote"):
     found = sys.modules.get(module)
     if found is not None:
         def tell(control, **words):

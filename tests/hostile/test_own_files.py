@@ -252,6 +252,6 @@ def test_nothing_that_runs_in_an_environment_changes_it_or_the_cache_that_it_sha
     said = Trials(home, zygotes=zygotes).loads(environment, model(home, TELLS_CHANGES))
     if zygotes:
         zygotes.close()
-    in_which = "['serinus_runtime.trial_zygote', 'serinus_runtime.zygote']" if forked else "[]"
+    in_which = "['serinus_runtime.process.trial_zygote', 'serinus_runtime.process.zygote']" if forked else "[]"
     assert f"21 tried, done: [] in {in_which}" in (said or "")
     assert everything_in(environment.python.parents[1], tmp_path / "cache") == before

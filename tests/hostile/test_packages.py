@@ -159,7 +159,7 @@ def _load_pyfunc(path):
 
 LINKS = """
 import os, sys
-if "serinus_runtime.zygote" in sys.modules:
+if "serinus_runtime.process.zygote" in sys.modules:
     nest = os.path.dirname(os.getcwd())
     home = os.path.dirname(os.path.dirname(nest))
     for name in [*os.listdir(nest), "next", os.path.basename(os.getcwd())]:

@@ -15,7 +15,7 @@ from hostile_serinus import Attacked, Shell
 sys.path.append(str(Path(__file__).parents[2] / "runtime" / "tests"))
 
 from refused_calls import REFUSED
-from serinus_runtime import landlock
+from serinus_runtime.isolation import landlock
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

@@ -12,12 +12,11 @@ import mlflow
 import numpy
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.scoring_server import invocations
-from serinus_runtime.application import Application
-from serinus_runtime.binary import unpack
-from serinus_runtime.config import Config
-from serinus_runtime.http1 import Request
-from serinus_runtime.model import Model
-from serinus_runtime.responses import Response
+from serinus_runtime.base.config import Config
+from serinus_runtime.base.messages import Request, Response
+from serinus_runtime.model.model import Model
+from serinus_runtime.protocols.binary import unpack
+from serinus_runtime.serving.application import Application
 from tritonclient.grpc import service_pb2
 
 _CONTENTS = {"FP64": "fp64_contents", "FP32": "fp32_contents", "INT64": "int64_contents", "INT32": "int_contents",

@@ -16,19 +16,19 @@ import tritonclient.http
 from answer_kinds import BIG, KINDS, Kind, rows
 from mlflow.models import infer_signature
 from mlflow.pyfunc.scoring_server import predictions_to_json
-from serinus_runtime.application import Application
-from serinus_runtime.batching import _part
-from serinus_runtime.config import Config, Settings
-from serinus_runtime.errors import ModelFailure, StartFailure
-from serinus_runtime.http1 import Request
-from serinus_runtime.kinds import Kind as Declared
-from serinus_runtime.loading import Loaded
-from serinus_runtime.memory import memory_of
-from serinus_runtime.model import Answer, Model
-from serinus_runtime.outputs import joined, outputs_of, scores_of
-from serinus_runtime.predictions import write_predictions
-from serinus_runtime.records import FIELDS
-from serinus_runtime.signature import Column, Signature, TensorSpec, signature_of
+from serinus_runtime.artifact.kinds import Kind as Declared
+from serinus_runtime.artifact.loading import Loaded
+from serinus_runtime.artifact.signature import Column, Signature, TensorSpec, signature_of
+from serinus_runtime.base.config import Config, Settings
+from serinus_runtime.base.errors import ModelFailure, StartFailure
+from serinus_runtime.base.messages import Request
+from serinus_runtime.cache.lookup import memory_of
+from serinus_runtime.model.batching import _part
+from serinus_runtime.model.model import Answer, Model
+from serinus_runtime.records.sender import FIELDS
+from serinus_runtime.serving.application import Application
+from serinus_runtime.values.outputs import joined, outputs_of, scores_of
+from serinus_runtime.values.predictions import write_predictions
 from table import check
 from tritonclient.grpc import service_pb2
 

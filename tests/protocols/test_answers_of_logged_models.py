@@ -14,9 +14,9 @@ import pytest
 from answer_kinds import BIG
 from differential import Pair
 from mlflow.models import ModelSignature, infer_signature
-from serinus_runtime.config import PROTOCOLS
-from serinus_runtime.errors import StartFailure
-from serinus_runtime.model import Model
+from serinus_runtime.base.config import PROTOCOLS
+from serinus_runtime.base.errors import StartFailure
+from serinus_runtime.model.model import Model
 
 
 class Answering(mlflow.pyfunc.PythonModel):  # type: ignore[misc]

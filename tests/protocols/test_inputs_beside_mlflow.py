@@ -16,8 +16,8 @@ from mlflow.models import ModelSignature, infer_signature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Map, Object, Property
 from mlflow.types.type_hints import TypeFromExample
-from serinus_runtime import accelerators
-from serinus_runtime.errors import StartFailure
+from serinus_runtime.base import accelerators
+from serinus_runtime.base.errors import StartFailure
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import VotingClassifier
 from sklearn.feature_extraction import DictVectorizer, FeatureHasher

@@ -19,9 +19,9 @@ UV = Path(sys.executable).with_name("uv")
 ASK = """
 import json, sys
 import pandas
-from serinus_runtime.errors import RequestError
-from serinus_runtime.frames import Frames
-from serinus_runtime.signature import Column
+from serinus_runtime.base.errors import RequestError
+from serinus_runtime.values.frames import Frames
+from serinus_runtime.artifact.signature import Column
 
 assert pandas.__version__.startswith("3."), pandas.__version__
 frames, told = Frames([Column("a", "datetime")]), []

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from serinus_runtime import rows_file
-from serinus_runtime.errors import StartFailure
+from serinus_runtime.base.errors import StartFailure
+from serinus_runtime.trials import rows_file
 
 from serinus.backends.sql import SqlStore
 from serinus.core.disturbance import Disturbance

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
-from serinus_runtime import landlock
+from serinus_runtime.isolation import landlock
 from whole_load import wait_until
 from whole_serinus import Serinus, written
 

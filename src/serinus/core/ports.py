@@ -153,7 +153,7 @@ class Compilation(Protocol):
 
     @property
     def proof(self) -> Mapping[str, Any]:
-        """As `serinus_runtime.compiling.prove` prints it; empty where there is no graph."""
+        """As `serinus_runtime.trials.prove` prints it; empty where there is no graph."""
         ...
 
 

@@ -22,7 +22,7 @@ SECONDS_A_REQUEST = 60.0
 TIMED_SECONDS = 60.0
 """After which no further request is timed: enough are, or the model is far too slow."""
 NO_FORM_FOR_MISSING = "has a missing value, for which bytes"
-"""By which a worker refuses to answer in binary what JSON can say (`serinus_runtime.binary.check_present`)."""
+"""By which a worker refuses to answer in binary what JSON can say (`protocols.binary.check_present` of the runtime)."""
 OPEN_INFERENCE, GRPC, INVOCATIONS = "open-inference", "grpc", "invocations"
 
 

@@ -32,7 +32,7 @@ class ScanEvidence:
 
     @staticmethod
     def from_json(found: Mapping[str, Any]) -> ScanEvidence:
-        """From what `serinus_runtime.scan` prints."""
+        """From what `serinus_runtime.isolation.scan` prints."""
         pickles = tuple(
             PickleImports(one["file"], tuple(one.get("imports", ())), one.get("error") or "")
             for one in found.get("pickles", ())
@@ -72,7 +72,7 @@ class ParityEvidence:
 
     @staticmethod
     def from_json(found: Mapping[str, Any], *, threshold: float | None, budget: float) -> ParityEvidence:
-        """From what `serinus_runtime.compiling.prove` prints."""
+        """From what `serinus_runtime.trials.prove` prints."""
         return ParityEvidence(**found, threshold=threshold, budget=budget)
 
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
-from serinus_runtime.confine import own_directories
+from serinus_runtime.isolation.confine import own_directories
 
 from serinus.core.errors import InvalidInput, Refused
 from serinus.supervisor.tls import Files, Material

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from serinus_runtime import seccomp
-from serinus_runtime.landlock import abi
+from serinus_runtime.isolation import seccomp
+from serinus_runtime.isolation.landlock import abi
 
 from serinus.core.errors import Refused, SerinusError, Unavailable
 from serinus.core.home import Home

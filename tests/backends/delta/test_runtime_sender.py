@@ -7,7 +7,7 @@ import json
 import socket
 from typing import Any
 
-from serinus_runtime.records import FIELDS, Records
+from serinus_runtime.records.sender import FIELDS, Records
 
 from serinus.backends.delta import DeltaPredictionLog
 from serinus.core.home import Home

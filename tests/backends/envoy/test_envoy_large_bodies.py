@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from envoy_harness import Proxy, routing
-from serinus_runtime.http1 import Request
-from serinus_runtime.server import Response, Server
+from serinus_runtime.base.messages import Request
+from serinus_runtime.http.server import Response, Server
 
 RELEASE = "limits-1-aaaaaa"
 LIMIT = 1 << 20

@@ -35,7 +35,7 @@ def _load_pyfunc(path):
 
 NAMES = """
 import json, sys, time
-for module in ("serinus_runtime.zygote", "serinus_runtime.trial_zygote"):
+for module in ("serinus_runtime.process.zygote", "serinus_runtime.process.trial_zygote"):
     found = sys.modules.get(module)
     if found is not None:
         def tell(control, _tell=found.tell, **words):
@@ -49,7 +49,7 @@ for module in ("serinus_runtime.zygote", "serinus_runtime.trial_zygote"):
 
 LINKS = """
 import os, sys
-if "serinus_runtime.zygote" in sys.modules and "serinus_runtime.trial_zygote" not in sys.modules:
+if "serinus_runtime.process.zygote" in sys.modules and "serinus_runtime.process.trial_zygote" not in sys.modules:
     nest = os.path.dirname(os.getcwd())
     for name in ("second-1-aaaaaa", "third-1-aaaaaa"):
         try:

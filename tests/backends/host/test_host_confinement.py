@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from serinus_runtime import landlock, seccomp
+from serinus_runtime.isolation import landlock, seccomp
 
 from serinus.backends.host import confinement, launch
 from serinus.core.home import Home
@@ -14,7 +14,7 @@ from serinus.core.home import Home
 CONFINED = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from serinus_runtime import confine
+from serinus_runtime.isolation import confine
 {code}
 print("there", flush=True)
 input()

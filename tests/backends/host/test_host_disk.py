@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from serinus_runtime.scratch import Bounds
+from serinus_runtime.isolation.scratch import Bounds
 
 from serinus.backends.host.trial_zygotes import TrialLimits, TrialZygotes
 from serinus.backends.host.trials import Trials

@@ -116,7 +116,7 @@ def zygote_of(home):
     for status in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             told = status.read_bytes()
-            if b"serinus_runtime.trial_zygote" in told and str(home.path).encode() in told:
+            if b"serinus_runtime.process.trial_zygote" in told and str(home.path).encode() in told:
                 found.append(int(status.parent.name))
         except OSError:
             continue

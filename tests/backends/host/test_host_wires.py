@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serinus_runtime.records import Records as Sender
-from serinus_runtime.wire import Wire
+from serinus_runtime.process.wire import Wire
+from serinus_runtime.records.sender import Records as Sender
 
 from serinus.backends.host import wires
 from serinus.backends.host.records import WorkerRecord

@@ -115,7 +115,9 @@ class Zygotic:
                 words = (process / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            is_one = words[0] == str(self.python).encode() and any(b"serinus_runtime.zygote" in word for word in words)
+            is_one = words[0] == str(self.python).encode() and any(
+                b"serinus_runtime.process.zygote" in word for word in words
+            )
             if is_one and int(process.name) not in serving:
                 found.append(int(process.name))
         return found

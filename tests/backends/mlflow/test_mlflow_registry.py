@@ -216,7 +216,7 @@ def test_a_confined_process_that_may_read_the_files_cannot_hold_their_locks(
 import sys
 sys.path.insert(0, {str(launch.runtime_source())!r})
 from pathlib import Path
-from serinus_runtime import confine
+from serinus_runtime.isolation import confine
 confine.confine((Path({str(tmp_path)!r}), *confine.own_directories()), None, ())
 for path in {[str(artifact.path / "MLmodel"), str(tmp_path / "cache/.locks/key")]!r}:
     try:

@@ -128,13 +128,13 @@ def test_a_pipeline_is_compiled_proven_and_kept_under_the_digest_of_its_files(ho
     np.testing.assert_allclose(found.proof["compiled"], found.proof["original"], atol=1e-12)
     again = compile_it(compiler(home, ask), model)
     assert (again.compiled, again.proof) == (found.compiled, found.proof)
-    assert ask.modules == ["compiling.convert", "compiling.prove"]
+    assert ask.modules == ["compiling.convert", "trials.prove"]
 
 
 def test_other_rows_prove_anew_and_come_to_the_same_graph(home: Home, model: Path) -> None:
     ask = Asked(home)
     one, other = compile_it(compiler(home, ask), model), compile_it(compiler(home, ask), model, ROWS[:1])
-    assert ask.modules.count("compiling.prove") == 2
+    assert ask.modules.count("trials.prove") == 2
     assert one.compiled == other.compiled
     assert one.proof["own"] != other.proof["own"]
 
@@ -183,7 +183,7 @@ def test_two_who_ask_at_the_same_time_compile_once(home: Home, model: Path) -> N
     with ThreadPoolExecutor(2) as pool:
         one, other = pool.map(lambda _: compile_it(compiler(home, ask), model), range(2))
     assert one.compiled == other.compiled
-    assert ask.modules == ["compiling.convert", "compiling.prove"]
+    assert ask.modules == ["compiling.convert", "trials.prove"]
 
 
 ADD_FOR_EVER = """

@@ -17,7 +17,7 @@ RUNTIME = Path(serinus.__file__).parents[2] / "runtime" / "src"
 FIND = f"""
 import sys
 sys.path.append({str(RUNTIME)!r})
-from serinus_runtime import accelerators
+from serinus_runtime.base import accelerators
 accelerators.find()
 print(accelerators.orjson and accelerators.orjson.__version__, bool(accelerators.uvloop))
 """

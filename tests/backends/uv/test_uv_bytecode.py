@@ -20,7 +20,7 @@ PYTHON = Interpreter(Path(sys.executable).resolve(), tuple(sys.version_info[:3])
 TAKEN_OVER = """
 import sys
 sys.path.insert(0, {runtime!r})
-from serinus_runtime import bytecode
+from serinus_runtime.trials import bytecode
 
 def compile(source, cfile, doraise):
     for place in ("0/forged.pyc", "1/forged.pyc", "forged.pyc"):

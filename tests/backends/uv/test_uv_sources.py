@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serinus_runtime.scratch import Bounds
+from serinus_runtime.isolation.scratch import Bounds
 
 from serinus.backends.uv import UvEnvironments, confined, sources
 from serinus.backends.uv.confined import Limits

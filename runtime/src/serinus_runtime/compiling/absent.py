@@ -10,12 +10,12 @@ import random
 from functools import partial
 from typing import Any, Mapping, Sequence
 
+from serinus_runtime.artifact.loading import Predict
+from serinus_runtime.artifact.signature import Column
 from serinus_runtime.compiling.graph import Unsupported
 from serinus_runtime.compiling.original import Answered, answer
 from serinus_runtime.compiling.rows import RowList
-from serinus_runtime.frames import Frames
-from serinus_runtime.loading import Predict
-from serinus_runtime.signature import Column
+from serinus_runtime.values.frames import Frames
 
 _ROWS = 8
 """Of each set of columns that is left out."""

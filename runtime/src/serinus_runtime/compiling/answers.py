@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Sequence
 
+from serinus_runtime.base.libraries import library
 from serinus_runtime.compiling.estimators import Answers, answers_of
 from serinus_runtime.compiling.graph import Graph, Unsupported
-from serinus_runtime.libraries import library
 
 
 class Written(NamedTuple):

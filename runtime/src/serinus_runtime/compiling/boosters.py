@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Mapping, NamedTuple, Sequence
 
+from serinus_runtime.base.libraries import library
 from serinus_runtime.compiling.graph import Block, Graph, Unsupported
 from serinus_runtime.compiling.known import genuine
 from serinus_runtime.compiling.trees import GT, LEQ, LT, MEMBER, FlatTree, Leaf, Split, Tree, ensemble, splits
-from serinus_runtime.libraries import library
 
 
 class Raw(NamedTuple):

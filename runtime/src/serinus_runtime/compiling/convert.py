@@ -16,6 +16,10 @@ import platform
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Mapping, Sequence, Tuple
 
+from serinus_runtime.artifact.loading import Loaded, example_of, load
+from serinus_runtime.artifact.signature import Column, Signature, read_mlmodel, signature_of
+from serinus_runtime.base.libraries import library
+from serinus_runtime.base.libraries import loaded as imported
 from serinus_runtime.compiling import WRITER
 from serinus_runtime.compiling.absent import answers_without, stand_ins
 from serinus_runtime.compiling.answers import result_of
@@ -24,12 +28,8 @@ from serinus_runtime.compiling.known import library_of
 from serinus_runtime.compiling.margins import margins_of
 from serinus_runtime.compiling.original import ANSWERED, Answered, answer
 from serinus_runtime.compiling.rows import MOST_OF_THE_MODEL, RowList, edge_rows, most_splits, unlike_any
-from serinus_runtime.frames import Frames
-from serinus_runtime.libraries import library
-from serinus_runtime.libraries import loaded as imported
-from serinus_runtime.loading import Loaded, example_of, load
-from serinus_runtime.signature import Column, Signature, read_mlmodel, signature_of
-from serinus_runtime.trial import confined, run
+from serinus_runtime.isolation.trial import confined, run
+from serinus_runtime.values.frames import Frames
 
 TAKES = ("double", "float", "integer", "long", "boolean", "string")
 _FLAVORS = ("mlflow.sklearn", "mlflow.xgboost", "mlflow.lightgbm", "mlflow.catboost")

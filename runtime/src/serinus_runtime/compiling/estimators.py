@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 from typing import Any, Callable, NamedTuple
 
+from serinus_runtime.base.libraries import library
 from serinus_runtime.compiling import forests
 from serinus_runtime.compiling.boosters import Raw, catboost_raw, lightgbm_raw, xgboost_of, xgboost_sigmoid
 from serinus_runtime.compiling.forests import both
 from serinus_runtime.compiling.graph import Block, Graph, Unsupported
 from serinus_runtime.compiling.known import check
 from serinus_runtime.compiling.preprocessing import categories_first, transform
-from serinus_runtime.libraries import library
 
 
 class Answers(NamedTuple):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
+from serinus_runtime.base.libraries import library
 from serinus_runtime.compiling.graph import Block, Graph, Unsupported
 from serinus_runtime.compiling.trees import LEQ, FlatTree, Leaf, Tree, ensemble
-from serinus_runtime.libraries import library
 
 _NO_CODE = (-1,)
 """Where only what is missing goes to the left: a set in a graph may not be empty."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Mapping, Sequence
 
+from serinus_runtime.artifact.signature import Column
+from serinus_runtime.base.libraries import library
 from serinus_runtime.compiling import onnx_file
-from serinus_runtime.libraries import library
-from serinus_runtime.signature import Column
 
 ROWS = "rows"
 """Name of the one input: a matrix, a column a feature. Texts come as their place in the column's vocabulary."""

@@ -8,9 +8,9 @@ import re
 import sys
 from typing import Any, Iterator, Mapping
 
+from serinus_runtime.base.libraries import library, loaded
 from serinus_runtime.compiling.attributes import BOOSTING, LIGHTGBM_TRAINING, SKLEARN, Attributes
 from serinus_runtime.compiling.graph import Unsupported
-from serinus_runtime.libraries import library, loaded
 
 TRIED: Mapping[str, tuple[tuple[int, int], tuple[int, int]]] = {
     "sklearn": ((1, 2), (1, 9)),

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from serinus_runtime.base.libraries import library
 from serinus_runtime.compiling.graph import Unsupported
 from serinus_runtime.compiling.known import library_of
-from serinus_runtime.libraries import library
 
 
 def margins_of(model: Any, frame: Any) -> Any:

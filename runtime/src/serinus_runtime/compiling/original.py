@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple
 
+from serinus_runtime.base.errors import RequestError
+from serinus_runtime.base.libraries import library
 from serinus_runtime.compiling.graph import Unsupported
 from serinus_runtime.compiling.rows import RowList
-from serinus_runtime.errors import RequestError
-from serinus_runtime.libraries import library
 
 ANSWERED, FAILED, REFUSED = 0, 1, 2
 """FAILED: the model raised (HTTP 500); REFUSED: the request does not fit (400)."""

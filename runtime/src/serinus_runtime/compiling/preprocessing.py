@@ -6,9 +6,9 @@ import math
 from dataclasses import replace
 from typing import Any, Callable, Sequence
 
+from serinus_runtime.base.libraries import library
 from serinus_runtime.compiling.graph import EXACT, Block, Feature, Graph, Unsupported
 from serinus_runtime.compiling.known import check
-from serinus_runtime.libraries import library
 
 _NOT_A_CODE = -(2.0**40)
 """Stands for NaN while categories are being counted; no category is numbered so."""

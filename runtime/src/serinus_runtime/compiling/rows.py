@@ -7,9 +7,9 @@ import random
 import struct
 from typing import Any, Callable, List, Mapping, Sequence, TypeVar
 
+from serinus_runtime.artifact.signature import Column
 from serinus_runtime.compiling.graph import EXACT, Demands
 from serinus_runtime.compiling.reaching import Reached, reached
-from serinus_runtime.signature import Column
 
 RowList = List[List[Any]]
 _Any = TypeVar("_Any")

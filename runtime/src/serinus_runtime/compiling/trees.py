@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Mapping, NamedTuple, Sequence, Union
 
+from serinus_runtime.base.libraries import library
 from serinus_runtime.compiling.graph import ML, Block, Graph, Unsupported
-from serinus_runtime.libraries import library
 
 LEQ, LT, GT, MEMBER = 0, 1, 3, 6
 """Of TreeEnsemble's `nodes_modes`: go to the true branch where x <= split, x < split, x > split, x in members."""

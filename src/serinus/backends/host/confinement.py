@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from serinus_runtime import seccomp
+from serinus_runtime.isolation import seccomp
 
 from serinus.backends.host import launch
 from serinus.core.home import Home
@@ -23,7 +23,7 @@ def level(home: Home) -> str:
     python, runtime = Path(sys.executable), launch.stage(home, launch.runtime_source())
     try:
         tried = subprocess.run(
-            launch.command(python, runtime, "level"),
+            launch.command(python, runtime, "trials.level"),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

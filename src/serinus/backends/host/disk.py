@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from serinus_runtime.scratch import Bounds, excess, remove
+from serinus_runtime.isolation.scratch import Bounds, excess, remove
 
 from serinus.backends.host.keeper import Keeper
 from serinus.backends.host.limits import Limits

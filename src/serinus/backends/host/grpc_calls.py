@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
-from serinus_runtime import protobuf
-from serinus_runtime.errors import RequestError
-from serinus_runtime.protobuf import bytes_field, fields, text_field
+from serinus_runtime.base.errors import RequestError
+from serinus_runtime.protocols import protobuf
+from serinus_runtime.protocols.protobuf import bytes_field, fields, text_field
 
 TARGET = "/inference.GRPCInferenceService/ModelInfer"
 CONTENT_TYPE = "application/grpc"

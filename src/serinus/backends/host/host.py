@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from serinus_runtime.scratch import remove
+from serinus_runtime.isolation.scratch import remove
 
 from serinus.backends.host.disk import Disk
 from serinus.backends.host.keeper import Keeper, Places

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from serinus_runtime import answers
-from serinus_runtime.outputs import finite
+from serinus_runtime.trials import answers
+from serinus_runtime.values.outputs import finite
 
 from serinus.backends.host import grpc_calls
 from serinus.backends.host.records import Records

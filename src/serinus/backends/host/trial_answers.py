@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, JsonValue, NonNegativeInt, StringConstraints
-from serinus_runtime import written
+from serinus_runtime.isolation import written
 
 from serinus.core.text import one_line
 from serinus.core.values import Question, ReadRows, Rehearsal, VersionDifference, Warned

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from serinus_runtime.scratch import Bounds, excess, remove
+from serinus_runtime.isolation.scratch import Bounds, excess, remove
 
 from serinus import priority
 from serinus.backends.host import launch
@@ -198,7 +198,7 @@ class TrialZygote:
             "scratch": str(self.scratch),
             "confine": launch.confined(home),
         }
-        return spawn("trial_zygote", self.python, runtime, config, subprocess.DEVNULL)
+        return spawn("process.trial_zygote", self.python, runtime, config, subprocess.DEVNULL)
 
     def _watched(self, watch: Watch) -> Mapping[str, Any]:
         while True:

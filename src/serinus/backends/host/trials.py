@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from serinus_runtime import written
-from serinus_runtime.scratch import remove
+from serinus_runtime.isolation import written
+from serinus_runtime.isolation.scratch import remove
 
 from serinus.backends.host import launch
 from serinus.backends.host.last_words import last_words, why_ended
@@ -89,7 +89,7 @@ class Trials:
         try:
             with self._own_place() as place:
                 # Nothing of the artifact is loaded, so its own environment is not needed, nor there yet.
-                return self._run(Path(sys.executable), place, "scan", str(artifact))
+                return self._run(Path(sys.executable), place, "trials.scan", str(artifact))
         except _Failed as error:
             raise Unbuildable(f"The model's files cannot be scanned: {error}") from error
 
@@ -97,7 +97,7 @@ class Trials:
         try:
             with self._place(environment.python, artifact, first=True) as (place, zygote):
                 config = self._config(environment.python, artifact, place)
-                self._run(environment.python, place, "reference", config, zygote)
+                self._run(environment.python, place, "trials.reference", config, zygote)
         except _Failed as error:
             if not error.environment:
                 raise Unbuildable(f"The model does not load: {error}.") from error
@@ -116,7 +116,7 @@ class Trials:
             with self._place(python, artifact) as (place, zygote):
                 table = place.save("rows", {"columns": list(columns), "rows": [list(row) for row in rows]})
                 config = self._config(python, artifact, place) | {"rows": table, "score_output": score_output}
-                answer = self._run(python, place, "reference", config, zygote)
+                answer = self._run(python, place, "trials.reference", config, zygote)
         except _Failed as error:
             raise Unbuildable(f"The model's own predict gives no scores for the rows: {error}") from error
         scores = scores_of(answer.get("scores"), len(rows))
@@ -135,7 +135,7 @@ class Trials:
                     "score_output": settings.score_output,
                     "most_rows": _ROWS_TOGETHER if settings.rows == "together" else _ROWS_ASKED,
                 }
-                answer = self._run(python, place, "rehearse", config, zygote)
+                answer = self._run(python, place, "trials.rehearse", config, zygote)
         except _Failed as error:
             raise Unbuildable(f"The model does not load: {error}") from error
         try:
@@ -158,7 +158,7 @@ class Trials:
             with self._own_place() as place:
                 config = self._config(python, file, place) | limits.config() | wanted | {"file": str(file)}
                 trial = TrialLimits(limits.seconds, limits.memory_bytes, limits.result_bytes)
-                self._run(python, place, "rows_file", config, limits=trial)
+                self._run(python, place, "trials.rows_file", config, limits=trial)
                 return read_rows(place.scratch / "rows.json", limits.result_bytes)
         except _Failed as error:
             raise InvalidInput(f"{file.name} was not read: {error}") from error
@@ -190,9 +190,10 @@ class Trials:
         how: dict[str, Any] = {
             "score_output": release.settings.score_output,
             "one_at_a_time": release.settings.one_at_a_time,
+            "requests": {"requests": asked},
         }
         began, used = time.monotonic(), _children_seconds()
-        with self.ask(release.python, "rescore", release.artifact_path, requests={"requests": asked}, **how) as answer:
+        with self.ask(release.python, "trials.rescore", release.artifact_path, **how) as answer:
             answers = _own_answers(answer[0].get("answers"), requests)
         # Of other children that have ended meanwhile as well, but no more than one process can have used.
         return Rescored(answers, min(time.monotonic() - began, _children_seconds() - used))

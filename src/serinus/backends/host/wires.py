@@ -1,9 +1,9 @@
 """Connections to the collector for the workers, which can make none: the host makes each, says on it whose records will
 come, and hands it over. So no worker can say whose they are.
 
-Every worker has a socket to the host (`serinus_runtime.wire`), whose end here the holder keeps for the next host. The
-host also keeps what it has handed over: when the collector has closed a connection, or the worker has shut it down, the
-kernel says so here, and the worker is given another.
+Every worker has a socket to the host (`serinus_runtime.process.wire`), whose end here the holder keeps for the next
+host. The host also keeps what it has handed over: when the collector has closed a connection, or the worker has shut it
+down, the kernel says so here, and the worker is given another.
 """
 
 from __future__ import annotations

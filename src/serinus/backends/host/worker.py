@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from serinus_runtime import written
-from serinus_runtime.scratch import remove
+from serinus_runtime.isolation import written
+from serinus_runtime.isolation.scratch import remove
 
 from serinus.backends.host import launch, wires
 from serinus.backends.host.cgroups import Groups
@@ -182,7 +182,7 @@ class Launcher:
         directory = written.opened(scratch)
         try:
             child = subprocess.Popen(
-                launch.command(python, self.runtime, "worker", f"/proc/self/fd/{told}"),
+                launch.command(python, self.runtime, "process.worker", f"/proc/self/fd/{told}"),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from serinus_runtime import written
+from serinus_runtime.isolation import written
 
 from serinus.backends.host import launch
 from serinus.backends.host.in_memory import in_memory
@@ -149,7 +149,7 @@ def _config(nest: Nest, home: Home, runtime: Path, confined: bool, control: int)
 def _spawn(nest: Nest, config: Mapping[str, Any], runtime: Path, log: Path) -> Process:
     nest.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     with log.open("ab") as output:
-        child = spawn("zygote", nest.python, runtime, config, output)
+        child = spawn("process.zygote", nest.python, runtime, config, output)
     launch.limit(child.pid)
     return Process.of(child)
 

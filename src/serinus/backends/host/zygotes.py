@@ -30,7 +30,7 @@ COMPILED = (
     "onnxruntime",
     "uvloop",
     "orjson",
-    "serinus_runtime.compiled",
+    "serinus_runtime.model.compiled",
 )
 """What compiled releases need, whatever the model: their one zygote is there before the first of them has loaded."""
 
@@ -124,8 +124,9 @@ class Zygotes:
         when it is needed."""
         environment = self._of(python)
         environment.roots |= frozenset(roots)
-        if compiled and not environment.modules:
-            environment.modules = COMPILED
+        if compiled:
+            known = {*environment.modules, *environment.refused}
+            environment.modules = (*environment.modules, *(name for name in COMPILED if name not in known))
         if soon and environment.modules and not environment.unfit and environment.ready_for(environment.roots) is None:
             self._spawn_renewal(python, environment)
 
@@ -242,9 +243,11 @@ class Zygotes:
 
 
 def _load(path: Path) -> tuple[str, ...]:
-    """What was learnt; nothing where it cannot be read: then it is learnt again."""
+    """What was learnt; nothing where it cannot be read: then it is learnt again. Without modules of the runtime, which
+    another version may have had under other names."""
     try:
-        return tuple(str(name) for name in json.loads(path.read_text()))
+        names = [str(name) for name in json.loads(path.read_text())]
+        return tuple(name for name in names if not name.startswith("serinus_runtime."))
     except (OSError, ValueError):
         return ()
 

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from serinus_runtime import landlock
+from serinus_runtime.isolation import landlock
 
 _PR_SET_NO_NEW_PRIVS = 38
 _SYSTEM = (

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from serinus_runtime import written
-from serinus_runtime.compiled import FILES
 from serinus_runtime.compiling import WRITER
+from serinus_runtime.isolation import written
+from serinus_runtime.model.compiled import FILES
 
 from serinus.backends.onnx.environment import requirements
 from serinus.backends.onnx.kept import Kept
@@ -114,7 +114,7 @@ class OnnxCompiler:
                 return {"digest": None, "reason": f"{what} cannot be compiled", "proof": {}}
             with (
                 _copied(scratch / "compiled") as directory,
-                self._ask(ours.python, "compiling.prove", artifact.path, also=[directory], compiled=str(directory)) as (
+                self._ask(ours.python, "trials.prove", artifact.path, also=[directory], compiled=str(directory)) as (
                     proof,
                     _,
                 ),

@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from serinus_runtime.compiled import FILES, digest_of
+from serinus_runtime.model.compiled import FILES, digest_of
 
 UNUSED_FOR = 86_400.0
 """Seconds for which what was made or asked for stays, used or not: whoever asked may not have said so yet."""

@@ -22,8 +22,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from serinus_runtime import written
-from serinus_runtime.scratch import Bounds
+from serinus_runtime.isolation import written
+from serinus_runtime.isolation.scratch import Bounds
 
 from serinus.backends.uv.confined import Confined, Failed, Limits
 from serinus.backends.uv.interpreters import Interpreter
@@ -83,7 +83,14 @@ class Bytecode:
         }
         run = Confined(self.confined).run
         try:
-            run("bytecode", config, interpreter=interpreter.path, directory=target, limits=_LIMITS, keep_open=keep_open)
+            run(
+                "trials.bytecode",
+                config,
+                interpreter=interpreter.path,
+                directory=target,
+                limits=_LIMITS,
+                keep_open=keep_open,
+            )
         except Failed as error:
             raise Unavailable(
                 f"the environment's bytecode could not be compiled: {str(error)[:400]}.", delay=30

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import serinus_runtime
-from serinus_runtime import scratch, written
+from serinus_runtime.isolation import scratch, written
 
 from serinus import priority
 
@@ -120,7 +120,7 @@ def _ended(process: subprocess.Popen[bytes], directory: Path, streams: Sequence[
 
 
 def _error(said: str) -> str:
-    """Of an answer as `serinus_runtime.trial` gives it."""
+    """Of an answer as `serinus_runtime.isolation.trial` gives it."""
     try:
         answer = json.loads(said)
     except (ValueError, RecursionError):

@@ -23,8 +23,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from serinus_runtime import written
-from serinus_runtime.scratch import Bounds, remove
+from serinus_runtime.isolation import written
+from serinus_runtime.isolation.scratch import Bounds, remove
 
 from serinus.backends.uv.building import Builder
 from serinus.backends.uv.command import Uv
@@ -125,7 +125,9 @@ class Sources:
             config = {"archive": str(file), "scratch": str(scratch)}
             run = self.confined.run
             return _BuildSystem.of(
-                run("source", config, interpreter=Path(sys.executable).resolve(), directory=scratch, limits=_READ)
+                run(
+                    "trials.source", config, interpreter=Path(sys.executable).resolve(), directory=scratch, limits=_READ
+                )
             )
 
     def _tools_lock(
@@ -159,7 +161,7 @@ class Sources:
             }
             run = self.confined.run
             said = run(
-                "build",
+                "trials.build",
                 config,
                 interpreter=interpreter.path,
                 environment=environment,

@@ -1,0 +1,1 @@
+"""The response cache of one worker."""

@@ -1,0 +1,50 @@
+"""A process that looks at a model once, confined, and ends with an answer: one line of JSON on standard output."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, Callable, Mapping
+
+from serinus_runtime.base.errors import RuntimeFailure
+from serinus_runtime.isolation import confine, permitted
+
+
+def run(answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
+    """Prints `answer(config)`, of the configuration file that the first argument names; where that fails
+    {"error": reason, "environment": whether another one might help}, with exit status 1."""
+    config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    answers = _own_stdout()
+    try:
+        print(json.dumps(answer(config)), file=answers, flush=True)
+    except (RuntimeFailure, OSError) as error:
+        told = {"error": str(error), "environment": getattr(error, "environment", True)}
+        print(json.dumps(told), file=answers, flush=True)
+        sys.exit(1)
+
+
+_kept = 1
+"""The descriptor that the answer is written to."""
+
+
+def _own_stdout() -> Any:
+    """What the model prints goes to stderr: standard output is the answer alone."""
+    global _kept
+    _kept = os.dup(1)
+    os.dup2(2, 1)
+    return os.fdopen(_kept, "w", encoding="utf-8")
+
+
+def confined(config: Mapping[str, Any], *own: Path, kind: str = permitted.TRIAL) -> None:
+    """Confines this process as `config` says ({"readable", "scratch", "confine", "memory_limit_bytes"?}) and lets the
+    environment's packages be imported. `own`: what must be readable beside them. `kind`: of `permitted`."""
+    scratch = Path(config["scratch"])
+    confine.prepare(scratch)
+    if config.get("confine", True):
+        readable = (*own, *map(Path, config.get("readable") or ()), *confine.own_directories())
+        # A forked one keeps all, as libraries that are there already may hold some.
+        keep = None if confine.has_packages() else (_kept,)
+        confine.confine(readable, scratch, keep, config.get("memory_limit_bytes"), kind=kind)
+    confine.with_packages()

@@ -1,0 +1,51 @@
+"""XGBoost's C interface for one call: what `Booster.inplace_predict` does, without its 200 us of Python around it."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from typing import Any, Callable
+
+from serinus_runtime.base.libraries import library
+
+
+def dense_predict(booster: Any, *, missing: float = float("nan"), rounds: int = 0) -> Callable[[Any], Any] | None:
+    """`XGBoosterPredictFromDense` bound to `booster`: a float matrix in, its predictions out, of the same shape as
+    `inplace_predict` gives. None where this version of XGBoost has no such function. Documented in `xgboost/c_api.h`.
+
+    `missing`: the number that is taken for a missing value, beside NaN. `rounds`: how many boosting rounds predict; 0:
+    all.
+    """
+    settings = {"type": 0, "training": False, "iteration_begin": 0, "iteration_end": rounds, "missing": missing,
+                "strict_shape": False, "cache_id": 0}  # fmt: skip
+    config = json.dumps(settings).encode()
+    native = getattr(library("xgboost.core"), "_LIB", None)
+    function = getattr(native, "XGBoosterPredictFromDense", None)
+    if function is None:
+        return None
+    numpy = library("numpy")
+    handle = booster.handle
+    shape, dimensions = ctypes.POINTER(ctypes.c_uint64)(), ctypes.c_uint64()
+    found = ctypes.POINTER(ctypes.c_float)()
+
+    def predict(matrix: Any) -> Any:
+        matrix = numpy.ascontiguousarray(matrix)
+        interface = (
+            f'{{"data":[{matrix.ctypes.data},true],"shape":[{matrix.shape[0]},{matrix.shape[1]}],'
+            f'"typestr":"{matrix.dtype.str}","version":3}}'
+        )
+        code = function(
+            handle,
+            interface.encode(),
+            config,
+            None,
+            ctypes.byref(shape),
+            ctypes.byref(dimensions),
+            ctypes.byref(found),
+        )
+        if code != 0:
+            raise ValueError("XGBoost refused the matrix")
+        sizes = tuple(shape[i] for i in range(dimensions.value))
+        return numpy.ctypeslib.as_array(found, sizes).copy()  # the memory is the booster's, until its next call
+
+    return predict

@@ -1,0 +1,192 @@
+"""The libraries of one environment, imported once: forks a worker whenever the host asks for one.
+
+python -I -S -c "... from serinus_runtime.process.zygote import main; main()" config.json
+
+config: {"control_fd", "modules": [..], "readable": [..], "scratch", "confine"}. `control_fd` is a socket that keeps
+messages apart (SOCK_SEQPACKET). On it the zygote says first `{"threads": [names..], "imported": n, "skipped": n}`, then
+answers every message of the host, which carries descriptors (`CARRIED`), with `{"error": text}`, or with `{"pid": n}`
+and, when the host has looked at that process and closed its end of the last of the pipes, with `{"left": true}`: then
+the process is the host's child. It ends when the host does.
+
+It is confined as a worker is, but to the files of all models of its environment, whose code it never runs; each worker
+then narrows that to its own. Forking is sound only from a process of one thread: where the imports leave more, it says
+so and ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import gc
+import importlib
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Any, Callable, Mapping, NoReturn, Sequence
+
+from serinus_runtime.base import accelerators
+from serinus_runtime.base.config import Config
+from serinus_runtime.base.libraries import uncollected
+from serinus_runtime.isolation import confine, permitted
+from serinus_runtime.process.wire import received
+from serinus_runtime.process.worker import serve_one
+
+_LONGEST_MESSAGE = 4096
+
+CARRIED = ("listening socket", "socket to the host", "config", "output", "held pipe")
+
+
+def main() -> None:
+    config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    serve(config, lambda: config["modules"], _answer)
+
+
+Answer = Callable[[socket.socket, bytes, Sequence[int]], Mapping[str, Any]]
+"""To a message, and the descriptors that came with it, on the socket."""
+
+
+def serve(config: Mapping[str, Any], modules: Callable[[], Sequence[str]], answer: Answer) -> None:
+    """Imports `modules()`, then forks as it is asked, until the other side is gone. Where threads are left: not at
+    all."""
+    control = socket.socket(fileno=config["control_fd"])
+    _confine(config)
+    confine.with_packages()
+    accelerators.find()
+    names = modules()
+    skipped = _import(names)
+    gc.freeze()
+    threads = _other_threads()
+    tell(control, threads=threads, imported=len(names) - skipped, skipped=skipped)
+    if threads:
+        return
+    with contextlib.suppress(ConnectionError):  # the other side is gone
+        while request := _received(control):
+            message, descriptors = request
+            told = answer(control, message, descriptors)
+            for descriptor in descriptors:
+                os.close(descriptor)
+            tell(control, **told)
+
+
+def _confine(config: Mapping[str, Any]) -> None:
+    scratch = Path(config["scratch"])
+    confine.prepare(scratch / ".zygote")
+    if config["confine"]:
+        # All of /proc, as /proc/self is another directory in every worker; a worker narrows it to its own.
+        readable = [Path("/proc"), *map(Path, config["readable"]), *confine.own_directories()]
+        confine.confine(readable, scratch, (config["control_fd"],), kind=permitted.ZYGOTE)
+
+
+def _other_threads() -> list[str]:
+    """Names of the threads beside this one."""
+    return [
+        (task / "comm").read_text(encoding="utf-8", errors="replace").strip()
+        for task in Path("/proc/self/task").iterdir()
+        if task.name != str(os.getpid())
+    ]
+
+
+def _import(names: Sequence[str]) -> int:
+    """How many could not be: a worker that needs one then fails on it, or not, by itself."""
+    skipped = 0
+    with uncollected():
+        for name in names:
+            try:
+                importlib.import_module(name)
+            except Exception:  # noqa: BLE001, PERF203  a library may raise anything
+                skipped += 1
+    gc.collect()
+    return skipped
+
+
+def tell(control: socket.socket, **words: Any) -> None:
+    control.send(json.dumps(words).encode())
+
+
+def _received(control: socket.socket) -> tuple[bytes, list[int]] | None:
+    """The next request and its descriptors; None when the other side is gone."""
+    message, descriptors = received(control, _LONGEST_MESSAGE, len(CARRIED))
+    return (message, descriptors) if descriptors else None
+
+
+def _answer(control: socket.socket, _: bytes, descriptors: Sequence[int]) -> Mapping[str, Any]:
+    imported = next(reversed(sys.modules))
+    try:
+        worker, between = _fork(control, descriptors, imported)
+    except OSError as error:
+        return {"error": f"cannot fork: {error.strerror}"}
+    tell(control, pid=worker)
+    os.waitpid(between, 0)
+    return {"left": True}
+
+
+def _fork(control: socket.socket, descriptors: Sequence[int], imported: str) -> tuple[int, int]:
+    """The pids of the worker and of its parent, which ends when the host has seen whose child that is, and so leaves
+    it to the host (PR_SET_CHILD_SUBREAPER), which can then wait for it as for any child of its own."""
+    receiver, sender = os.pipe()
+    between = os.fork()
+    if between == 0:
+        os.close(receiver)
+        _leave_to_the_host(control, sender, descriptors, imported)
+    os.close(sender)
+    with os.fdopen(receiver, "rb") as stream:
+        said = stream.read()
+    if not said:
+        os.waitpid(between, 0)
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return int(said), between
+
+
+def _leave_to_the_host(control: socket.socket, sender: int, descriptors: Sequence[int], imported: str) -> NoReturn:
+    code = 1
+    try:
+        worker = os.fork()
+        if worker == 0:
+            os.close(sender)
+            control.close()
+            code = _worker(*descriptors, imported=imported)
+        else:
+            os.write(sender, b"%d" % worker)
+            os.close(sender)
+            os.read(descriptors[-1], 1)
+            code = 0
+    except BaseException:  # noqa: BLE001  a forked process must never go on as the zygote
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _worker(listening: int, reporting: int, config: int, output: int, held: int, *, imported: str) -> int:
+    """Serves, and gives the exit status."""
+    os.setsid()
+    os.close(held)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    be_of_ones_own()
+    told = Config.read(f"/proc/self/fd/{config}")
+    os.close(config)
+    try:
+        serve_one(dataclasses.replace(told, listen_fd=listening, report_fd=reporting), None, imported)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    return 0
+
+
+def be_of_ones_own() -> None:
+    """After a fork: all of one zygote would draw the same numbers and have the same temporary directory."""
+    signal.set_wakeup_fd(-1)
+    tempfile.tempdir = None
+    random.seed()
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        numpy_random.seed()

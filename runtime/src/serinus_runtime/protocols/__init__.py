@@ -1,0 +1,1 @@
+"""MLflow's scoring protocol and the Open Inference Protocol, over REST and gRPC. No I/O."""

@@ -1,0 +1,1 @@
+"""Prediction records: in batches, off the request path, until each is acknowledged."""

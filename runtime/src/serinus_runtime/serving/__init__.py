@@ -1,0 +1,1 @@
+"""What a worker answers to a request: routes, deadlines, fallbacks, early refusal."""

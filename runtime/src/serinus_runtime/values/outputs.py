@@ -1,0 +1,316 @@
+"""What a model answered, as named tensors and as scores.
+
+JSON has no NaN and no infinity: both are answered as null, and count as a missing score.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+import math
+from typing import Any, Callable, NamedTuple, Sequence
+
+from serinus_runtime.artifact.signature import datatype_of
+from serinus_runtime.base import accelerators
+from serinus_runtime.base.errors import ModelFailure
+from serinus_runtime.base.libraries import library, loaded
+from serinus_runtime.values.plain import PLAIN, plain, texts_of_times
+
+DEFAULT_NAME = "output-0"
+
+
+class Output(NamedTuple):
+    """`data` is flat, row-major: JSON values, bytes, or floats that are not finite.
+
+    `problem`: why no tensor can carry it; its `data` then are one value for each row, where there is one. `firm`: the
+    datatype is that of an array or a column, not taken from the values that it happens to hold.
+    """
+
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[Any]
+    problem: str = ""
+    firm: bool = True
+
+
+def outputs_of(result: Any, names: Sequence[Any] = ()) -> list[Output]:
+    """`names`: of the signature's outputs. What no tensor can carry has a `problem`."""
+    pandas = loaded("pandas")
+    if pandas is not None and isinstance(result, pandas.DataFrame):
+        names = result.columns.tolist()
+        alike = len(set(names)) < len(names)
+        columns = [result.iloc[:, at] if alike else result[name] for at, name in enumerate(names)]
+        return _unlike([_of_series(str(name), column) for name, column in zip(names, columns)])
+    name = str(names[0]) if len(names) == 1 and names[0] is not None else None
+    if pandas is not None and isinstance(result, pandas.Series):
+        own = DEFAULT_NAME if result.name is None else str(result.name)
+        return [_of_series(own if name is None else name, result)]
+    if isinstance(result, dict):
+        return _unlike([_of_any(str(key), value) for key, value in result.items()])
+    if isinstance(result, (list, tuple)) and result and all(isinstance(row, dict) for row in result):
+        return _of_records(result)
+    return [_of_any(DEFAULT_NAME if name is None else name, result)]
+
+
+def _unlike(outputs: list[Output]) -> list[Output]:
+    """With the problem of those that have the same name."""
+    names = [output.name for output in outputs]
+    if len(set(names)) == len(names):
+        return outputs
+    problem = "it is not the only one of that name"
+    return [output if names.count(output.name) == 1 else output._replace(problem=problem) for output in outputs]
+
+
+def _of_records(rows: Sequence[Any]) -> list[Output]:
+    """An output a key, so that a score can be told; tensors would be another form of answer than the model gives."""
+    keys = dict.fromkeys(key for row in rows for key in row)
+    problem = "the model answers a dictionary for each row"
+    return [Output(str(key), "", [len(rows)], [row.get(key) for row in rows], problem, False) for key in keys]
+
+
+def _of_any(name: str, value: Any) -> Output:
+    pandas, numpy = loaded("pandas"), loaded("numpy")
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        # A matrix has two dimensions in every form, also where one is asked for.
+        return _of_array(name, value.view(numpy.ndarray) if isinstance(value, numpy.matrix) else value)
+    if pandas is not None and isinstance(value, pandas.Series):
+        return _of_series(name, value)
+    if hasattr(value, "toarray"):  # a sparse matrix
+        return _of_array(name, value.toarray())
+    if isinstance(value, (list, tuple)):
+        return _of_list(name, value)
+    if numpy is not None and _sized(value):  # a tensor of a framework
+        return _of_array(name, numpy.asarray(value))
+    return _alone(name, value)
+
+
+def _alone(name: str, value: Any) -> Output:
+    """An answer without rows."""
+    try:
+        what = "nothing" if plain(value) is None else "one value"
+    except TypeError:
+        what = f"a {type(value).__name__}"
+    return _unsendable(name, [], [value], f"the model answered {what} instead of one for each row")
+
+
+def _unsendable(name: str, shape: Sequence[int], data: list[Any], problem: str) -> Output:
+    return Output(name, "", list(shape), data, problem, False)
+
+
+@functools.lru_cache(maxsize=256)
+def _datatype(dtype: Any) -> str:
+    """Empty: its values are looked at. Remembered, because the name of a dtype is put together each time."""
+    return datatype_of(str(dtype)) if dtype.kind in "biuf" and dtype.itemsize <= 8 else ""
+
+
+def _of_array(name: str, array: Any) -> Output:
+    shape = list(array.shape)
+    datatype = _datatype(array.dtype)
+    if not shape:
+        return _alone(name, array.item())
+    if datatype:
+        return Output(name, datatype, shape, array.tolist() if len(shape) == 1 else array.reshape(-1).tolist())
+    kind = array.dtype.kind
+    if kind in "Mm":
+        try:
+            return Output(name, "BYTES", shape, texts_of_times(array))
+        except TypeError as error:
+            return _unsendable(name, shape[:1], array.tolist(), f"it holds {error}")
+    if kind in "SU":
+        return Output(name, "BYTES", shape, array.reshape(-1).tolist())
+    if kind == "O":
+        return _of_values(name, shape, array.reshape(-1).tolist())
+    return _unsendable(name, shape[:1], array.tolist(), f"it is of the type {array.dtype}")
+
+
+def _of_series(name: str, series: Any) -> Output:
+    dtype, numpy = series.dtype, loaded("numpy")
+    if numpy is not None and isinstance(dtype, numpy.dtype):
+        return _of_array(name, series.to_numpy())
+    datatype = _datatype_of_pandas(dtype)
+    output = _of_values(name, [len(series)], series.tolist())
+    if not datatype or output.problem:
+        return output
+    data = output.data
+    if not datatype.startswith("FP"):
+        # In a category of texts or whole numbers NaN is what is missing.
+        data = [None if value != value else value for value in data]
+    return Output(name, datatype, output.shape, data)
+
+
+def _datatype_of_pandas(dtype: Any) -> str:
+    """Of a type of pandas' own: the same whether or not a value is missing. Empty: it depends on the values."""
+    for part in ("numpy_dtype", "subtype"):  # nullable and Arrow's; sparse
+        own = getattr(dtype, part, None)
+        if own is not None and hasattr(own, "kind") and _datatype(own):
+            return _datatype(own)
+    categories = getattr(dtype, "categories", None)
+    if categories is not None:
+        own = categories.dtype
+        return _datatype(own) if isinstance(own, library("numpy").dtype) else _datatype_of_pandas(own)
+    texts = getattr(dtype, "type", None) is str or getattr(dtype, "tz", None) is not None
+    return "BYTES" if texts else ""
+
+
+def _of_list(name: str, values: Sequence[Any]) -> Output:
+    if not any(isinstance(value, (list, tuple)) or _sized(value) for value in values):
+        return _of_values(name, [len(values)], list(values))
+    numpy = loaded("numpy")
+    if numpy is None:
+        return _unsendable(name, [len(values)], list(values), "it holds a list for each row")
+    if all(isinstance(value, numpy.ndarray) for value in values) and len({_form(value) for value in values}) == 1:
+        return _of_array(name, numpy.stack(values))
+    try:
+        array = numpy.array(values, dtype=object)
+    except ValueError:  # rows of different lengths, the first of them alike
+        return _unsendable(name, [len(values)], list(values), "its rows are of different lengths")
+    output = _of_values(name, array.shape, array.reshape(-1).tolist())
+    if output.problem:
+        return _unsendable(name, [len(values)], list(values), "its rows are of different lengths or hold no values")
+    return output
+
+
+def _sized(value: Any) -> bool:
+    """Whether it is an array of some length."""
+    return hasattr(value, "__array__") and bool(getattr(value, "shape", None))
+
+
+def _form(array: Any) -> Any:
+    return array.dtype.str, array.shape
+
+
+def _of_values(name: str, shape: Sequence[int], values: list[Any]) -> Output:
+    """Of values that have no type in common but what they are: numbers, truth values, or else texts."""
+    try:
+        data = [plain(value) for value in values]
+    except TypeError as error:
+        return _unsendable(name, list(shape)[:1], values, f"it holds {error}")
+    # Among texts and truth values NaN is what is missing, as pandas has it.
+    kinds = {type(value) for value in data if value is not None and value == value}
+    if kinds <= {int, float} and any(value is not None for value in data):
+        return Output(name, "FP64", list(shape), data, "", False)
+    data = [None if value != value else value for value in data]
+    if kinds == {bool}:
+        return Output(name, "BOOL", list(shape), data, "", False)
+    texts = data if kinds <= {str, bytes} else list(map(as_text, data))
+    return Output(name, "BYTES", list(shape), texts, "", False)
+
+
+def as_text(value: Any) -> Any:
+    """As an element of a tensor of texts: what is neither text nor bytes nor missing as its JSON."""
+    return value if value is None or isinstance(value, (str, bytes)) else json.dumps(finite(value))
+
+
+def check_rows(outputs: Sequence[Output], expected: int) -> None:
+    """ModelFailure where an output has not one row for each that was sent."""
+    if not outputs:
+        raise ModelFailure("the model answered nothing", "bad-answer")
+    for output in outputs:
+        if not output.shape:
+            raise ModelFailure(f"output '{output.name}': {output.problem}", "bad-answer")
+        if output.shape[0] != expected:
+            raise ModelFailure(f"the model answered {output.shape[0]} rows for {expected}", "wrong-rows")
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """The results of rows that were predicted one by one, as if they had been predicted together."""
+    first = parts[0]
+    pandas, numpy = loaded("pandas"), loaded("numpy")
+    if pandas is not None and isinstance(first, (pandas.DataFrame, pandas.Series)):
+        return pandas.concat(parts, ignore_index=True)
+    if isinstance(first, dict):
+        if any(part.keys() != first.keys() for part in parts):
+            raise ModelFailure("the model answered other keys for one row than for another", "bad-answer")
+        return {key: joined([part[key] for part in parts]) for key in first}
+    if isinstance(first, (list, tuple)):
+        return [value for part in parts for value in part]
+    if numpy is not None and isinstance(first, numpy.ndarray):
+        return numpy.concatenate(parts)
+    raise ModelFailure(f"{type(first).__name__} answers cannot be put together", "bad-answer")
+
+
+def score_index(outputs: Sequence[Output], wanted: str | None) -> int:
+    """Which output holds the score; of two of one name the last, as MLflow's protocol has it. KeyError names what
+    there is."""
+    if wanted is None:
+        return 0
+    names = [output.name for output in outputs]
+    if wanted not in names:
+        raise KeyError(f"there is no output '{wanted}'; the model answers: {', '.join(names)}")
+    return len(names) - 1 - names[::-1].index(wanted)
+
+
+def scores_of(output: Output) -> list[float | None]:
+    """One a row: the last column. None: not a finite number. A text is none, even if a number could be read in it. Of
+    an answer without rows, which only rows that belong together have, it is the answer itself."""
+    if not output.shape:
+        return [as_score(value) for value in output.data]
+    rows = output.shape[0]
+    if output.datatype == "BYTES":
+        return [None] * rows
+    width = len(output.data) // rows if rows else 1
+    if not width:
+        return [None] * rows
+    values = output.data if width == 1 else output.data[width - 1 :: width]
+    return [as_score(value) for value in values]
+
+
+def as_score(value: Any) -> float | None:
+    """None: not a finite number."""
+    if type(value) is float:
+        return value if math.isfinite(value) else None
+    if type(value) is int or type(value) is bool:
+        return float(value)
+    try:
+        value = plain(value)
+    except TypeError:
+        return None
+    return as_score(value) if type(value) in (float, int, bool) else None
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    return value.tolist() if hasattr(value, "tolist") else plain(value)
+
+
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_default).encode
+
+
+def encode(value: Any) -> bytes:
+    """JSON; bytes as base64. ModelFailure: a value that cannot be sent."""
+    if accelerators.orjson is not None:
+        try:
+            return accelerators.orjson.dumps(value, _default)  # type: ignore[no-any-return]
+        except (TypeError, ValueError):
+            # The standard library may know it: whole numbers beyond 64 bits, lone surrogates, keys that are no strings.
+            return _write(value)
+    return _write(value)
+
+
+def _write(value: Any) -> bytes:
+    try:
+        return _encode(value).encode()
+    except (ValueError, TypeError):
+        # NaN, or keys that are no strings. Rare, so the way without them stays quick.
+        return _refusing(lambda: _encode(finite(value)).encode())
+
+
+def _refusing(write: Callable[[], bytes]) -> bytes:
+    try:
+        return write()
+    except (ValueError, TypeError) as error:
+        raise ModelFailure("the model answered a value that cannot be sent", "bad-answer") from error
+
+
+def finite(value: Any) -> Any:
+    """The same value with null for each NaN and infinity."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(part) for part in value]
+    return value if type(value) in PLAIN else finite(_default(value))

@@ -1,0 +1,21 @@
+"""What may be the shape of a tensor that a caller sends, whichever way it comes."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from serinus_runtime.base.errors import RequestError
+
+_MOST_SIZES = 32
+"""As many as numpy knew for long. It bounds the product too, which would take seconds for 60,000 large numbers."""
+_LARGEST = (1 << 31) - 1
+
+
+def check_shape(shape: Sequence[Any]) -> tuple[int, ...]:
+    """RequestError: not a shape, or one that no body can fill."""
+    if not 0 < len(shape) <= _MOST_SIZES:
+        raise RequestError(f"the shape of an input must have 1 to {_MOST_SIZES} sizes")
+    for size in shape:
+        if type(size) is not int or not 0 <= size <= _LARGEST:
+            raise RequestError(f"the shape of an input must be a list of whole numbers from 0 to {_LARGEST}")
+    return tuple(shape)
