@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +22,7 @@ from serinus.backends.host.processes import Process, ending, identity
 from serinus.backends.host.records import WorkerRecord, file_name
 from serinus.backends.host.surveyor import size_of
 from serinus.backends.host.worker import Worker
+from serinus.backends.host.zygotes import COMPILED, Zygotes, key
 from serinus.core.errors import InvalidInput
 from serinus.core.home import Home
 
@@ -165,3 +169,22 @@ def test_a_worker_is_known_by_how_it_has_grown_until_its_turn_to_be_measured_com
         assert (again, worker.weighed) == (found, 8.0)
         child.kill()
     assert size_of(worker, None, 9.0, thorough=True) is None
+
+
+def test_a_zygote_of_compiled_releases_imports_the_runtime_by_its_present_names(tmp_path: Path) -> None:
+    """Whatever an earlier version has kept of what workers there import."""
+    home, python = Home(tmp_path / "home"), tmp_path / "bin" / "python"
+    kept = home.host / "zygotes" / f"{key(python)}.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(json.dumps(["numpy", "scipy", "serinus_runtime.compiled"]))
+
+    async def learnt() -> list[str]:
+        zygotes = Zygotes(home, tmp_path, confined=False, at_once=1)
+        zygotes.expect(python, [], compiled=True, soon=False)
+        zygotes.learn(python, ["pandas"])
+        await zygotes.close()
+        return list(json.loads(kept.read_text()))
+
+    modules = asyncio.run(learnt())
+    assert modules == ["numpy", "scipy", *COMPILED[1:], "pandas"]
+    assert all(importlib.util.find_spec(name) for name in COMPILED if name.startswith("serinus_runtime"))
