@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from serinus.core.home import Home
-from serinus.core.ports import Clock, Store
+from serinus.core.ports import Clock, Tokens
 from serinus.core.values import Access, Actor
 
 LASTS = timedelta(hours=12)
@@ -29,9 +29,9 @@ LINKS = 100
 class Sessions:
     """Raises OSError where the home has no secret yet."""
 
-    def __init__(self, home: Home, store: Store, clock: Clock) -> None:
+    def __init__(self, home: Home, tokens: Tokens, clock: Clock) -> None:
         self._key = hmac.digest(home.secret.read_bytes().strip(), b"session", "sha256")
-        self._store = store
+        self._tokens = tokens
         self._clock = clock
         self._links: dict[str, tuple[str, str, datetime]] = {}
         """Digest of a link's code -> its token's name, when that was issued, when the link ends."""
@@ -40,7 +40,7 @@ class Sessions:
 
     def open(self, token: str) -> str | None:
         """The cookie's value; None: no such token."""
-        actor = self._store.whose_token(token)
+        actor = self._tokens.whose_token(token)
         row = self._valid(actor.name) if actor else None
         return self._cookie(actor.name, str(row["issued_at"])) if actor and row else None
 
@@ -80,7 +80,7 @@ class Sessions:
         return Actor(name, Access(row["access"]), owner=row["owner"])
 
     def _valid(self, name: str) -> Any:
-        rows = (row for row in self._store.tokens() if row["name"] == name and row["plane"] == "control")
+        rows = (row for row in self._tokens.tokens() if row["name"] == name and row["plane"] == "control")
         return next((row for row in rows if row["revoked_at"] is None), None)
 
     def _sign(self, content: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from serinus.core.ports import Store
+from serinus.core.ports import Settings
 from serinus.core.rollout import ModelState, Rollout
 from serinus.core.values import Placement, Release
 
@@ -65,23 +65,23 @@ def shortcut_of(release: Release) -> str:
     return f"model {release.artifact_digest} {release.environment_digest}"
 
 
-def distrusted(store: Store) -> Mapping[str, Distrust]:
+def distrusted(settings: Settings) -> Mapping[str, Distrust]:
     """By shortcut."""
-    return _distrusted.validate_json(store.setting(_DISTRUSTED) or "{}")
+    return _distrusted.validate_json(settings.setting(_DISTRUSTED) or "{}")
 
 
-def save_distrusted(store: Store, found: Mapping[str, Distrust]) -> None:
-    store.set_setting(_DISTRUSTED, _distrusted.dump_json(found).decode())
+def save_distrusted(settings: Settings, found: Mapping[str, Distrust]) -> None:
+    settings.set_setting(_DISTRUSTED, _distrusted.dump_json(found).decode())
 
 
-def rechecked(store: Store) -> Mapping[str, Rechecked]:
+def rechecked(settings: Settings) -> Mapping[str, Rechecked]:
     """By release."""
-    return _rechecked.validate_json(store.setting(_RECHECKED) or "{}")
+    return _rechecked.validate_json(settings.setting(_RECHECKED) or "{}")
 
 
-def save_rechecked(store: Store, counts: Mapping[str, Rechecked]) -> None:
+def save_rechecked(settings: Settings, counts: Mapping[str, Rechecked]) -> None:
     newest = sorted(counts, key=lambda release: counts[release].at)[-_MOST_COUNTED:]
-    store.set_setting(_RECHECKED, _rechecked.dump_json({name: counts[name] for name in newest}).decode())
+    settings.set_setting(_RECHECKED, _rechecked.dump_json({name: counts[name] for name in newest}).decode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,5 +120,5 @@ def _plain(counts: Rechecked) -> Mapping[str, Any]:
     return {**asdict(counts), "at": counts.at.isoformat()}
 
 
-def found_of(store: Store) -> Found:
-    return Found(distrusted(store), rechecked(store))
+def found_of(settings: Settings) -> Found:
+    return Found(distrusted(settings), rechecked(settings))

@@ -10,7 +10,7 @@ import json
 from dataclasses import asdict, dataclass
 
 from serinus import spec as specs
-from serinus.core.ports import Store
+from serinus.core.ports import Settings
 from serinus.core.rollout import Rollout
 from serinus.core.values import Access, Actor
 from serinus.engine.world import World
@@ -57,18 +57,18 @@ def keep_spec(world: World, rollout: Rollout) -> None:
     world.log.retain(model, specs.load(rollout.spec, model=model).retention.predictions.days)
 
 
-def has_policy(store: Store, model: str) -> bool:
+def has_policy(settings: Settings, model: str) -> bool:
     """Whether one was ever set."""
-    return store.setting(_key(model)) is not None
+    return settings.setting(_key(model)) is not None
 
 
-def policy_of(store: Store, model: str) -> ModelPolicy:
-    text = store.setting(_key(model))
+def policy_of(settings: Settings, model: str) -> ModelPolicy:
+    text = settings.setting(_key(model))
     return ModelPolicy(**json.loads(text)) if text else ModelPolicy()
 
 
-def keep_policy(store: Store, model: str, policy: ModelPolicy) -> None:
-    store.set_setting(_key(model), json.dumps(asdict(policy)))
+def keep_policy(settings: Settings, model: str, policy: ModelPolicy) -> None:
+    settings.set_setting(_key(model), json.dumps(asdict(policy)))
 
 
 def _key(model: str) -> str:

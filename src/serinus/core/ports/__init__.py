@@ -1,0 +1,46 @@
+"""What Serinus needs of the world, one file a port. One contract suite for each port, `tests/contracts/`, runs on every
+implementation.
+
+Every method is safe to repeat. Errors: `Unavailable` (temporary) where the other side does not answer; what else a
+method may raise is said with it.
+"""
+
+from serinus.core.ports.audit import Audit
+from serinus.core.ports.clock import Clock
+from serinus.core.ports.compiler import Compilation, Compiler
+from serinus.core.ports.environments import Environments
+from serinus.core.ports.events import Events
+from serinus.core.ports.fleet import Fleet
+from serinus.core.ports.models import Models
+from serinus.core.ports.predictions import PredictionLog
+from serinus.core.ports.registry import Registry
+from serinus.core.ports.rollouts import Rollouts
+from serinus.core.ports.router import Router
+from serinus.core.ports.scorer import Scorer
+from serinus.core.ports.settings import Settings
+from serinus.core.ports.store import Store
+from serinus.core.ports.target import Target
+from serinus.core.ports.tokens import Tokens
+from serinus.core.ports.trials import Rescorer, Trials
+
+__all__ = [
+    "Audit",
+    "Clock",
+    "Compilation",
+    "Compiler",
+    "Environments",
+    "Events",
+    "Fleet",
+    "Models",
+    "PredictionLog",
+    "Registry",
+    "Rescorer",
+    "Rollouts",
+    "Router",
+    "Scorer",
+    "Settings",
+    "Store",
+    "Target",
+    "Tokens",
+    "Trials",
+]

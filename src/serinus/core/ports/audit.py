@@ -1,0 +1,23 @@
+"""The audit record in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from serinus.core.values import Actor, AuditEntry
+
+
+class Audit(Protocol):
+    """Who did what: append-only and hash-chained. Implementations: backends/sql."""
+
+    def audit(self, actor: Actor, what: str, subject: str, why: str, details: Mapping[str, Any], at: datetime) -> None:
+        """Appends to the hash chain."""
+        ...
+
+    def audit_trail(self, after: int = 0, limit: int = 1000) -> Sequence[AuditEntry]: ...
+
+    def audit_broken_at(self) -> int | None:
+        """Number of the first entry that does not fit the chain, or None: the whole chain holds."""
+        ...

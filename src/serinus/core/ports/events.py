@@ -1,0 +1,18 @@
+"""The events in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from serinus.core.values import Event
+
+
+class Events(Protocol):
+    """What happened, in the order in which it was stored. Implementations: backends/sql."""
+
+    def events(self, after: int = 0, model: str | None = None, limit: int = 200) -> Sequence[Event]:
+        """With number > `after`, oldest first; with `after` 0 the last `limit`."""
+        ...
+
+    def emit(self, events: Sequence[Event]) -> None: ...

@@ -1,0 +1,33 @@
+"""Models and releases in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from serinus.core.rollout import ModelState
+from serinus.core.values import Event, Release
+
+
+class Models(Protocol):
+    """What holds of each model when nothing is in flight, and its releases. Implementations: backends/sql."""
+
+    def models(self) -> Sequence[ModelState]:
+        """By name."""
+        ...
+
+    def model(self, model: str) -> ModelState:
+        """An empty state where there is none yet."""
+        ...
+
+    def save_model(self, state: ModelState, events: Sequence[Event] = ()) -> None:
+        """The state and the events together."""
+        ...
+
+    def add_release(self, release: Release) -> None:
+        """Nothing happens where it is there."""
+        ...
+
+    def releases(self, model: str | None = None) -> Sequence[Release]:
+        """Newest first."""
+        ...

@@ -1,0 +1,86 @@
+"""The record of every answered request."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from serinus.core.disturbance import Disturbance
+from serinus.core.values import (
+    AnsweredRequest,
+    ArmCounts,
+    Followed,
+    HourCounts,
+    Label,
+    Mark,
+    OutcomeMatches,
+    Totals,
+    Traffic,
+    Watch,
+)
+
+
+class PredictionLog(Protocol):
+    """Every answered request, and what is counted of them. Implementations: backends/delta."""
+
+    def watch(self, watch: Watch) -> None:
+        """Counts from now on under `watch.split`. To be called before the split is in force. Repeating changes
+        nothing; another watch for the same split is Refused."""
+        ...
+
+    def counts(self, split: str) -> Mapping[str, ArmCounts] | None:
+        """Release -> counts; None: not known (no such watch, or the log is not there)."""
+        ...
+
+    def follow(self, followed: Followed) -> None:
+        """Counts the release from now on, under whatever split it answers. Repeating changes nothing; with another
+        threshold or limit, what is counted from now on goes by that."""
+        ...
+
+    def followed(self) -> Mapping[str, ArmCounts] | None:
+        """Release -> totals and `..._in_window` since it was first followed, which only grow, of the followed
+        releases that have answered; None: not known."""
+        ...
+
+    def hours(self, releases: Collection[str], since: datetime) -> Sequence[HourCounts]:
+        """Of each hour from the one of `since` on in which one of `releases` was followed and has answered; of the
+        last five weeks at most. Oldest first. Raises Unavailable."""
+        ...
+
+    def disturbance(self, model: str) -> Disturbance | None:
+        """Of which the model's requests are set aside now, in both arms: the one that has gone on for longest. None:
+        they are counted. Never raises."""
+        ...
+
+    def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
+        """Release -> what it answered in the last `seconds` (rounded up to whole minutes, an hour at most)."""
+        ...
+
+    def totals(self) -> Mapping[str, Totals]:
+        """Release -> its counters, also of releases that are gone."""
+        ...
+
+    def sample(
+        self, releases: Collection[str], after: Mark | None, most: int
+    ) -> tuple[Mark, Sequence[AnsweredRequest]]:
+        """Of what each of `releases` has answered since `after`, by the model and not by a fallback: at most `most`
+        requests a release, drawn at random; and up to where that was. None: of the newest that there are.
+        Reads a bounded amount: what it passes over is not answered later. Raises Unavailable."""
+        ...
+
+    def warnings(self) -> Sequence[str]:
+        """What it cannot do now, or has lost, a sentence each; empty where all is well. Never raises."""
+        ...
+
+    def retain(self, model: str, days: int) -> None:
+        """How long the model's records are kept, from now on."""
+        ...
+
+    def label(self, labels: Iterable[Label]) -> int:
+        """Attaches outcomes, durable on return; how many were new or corrected an earlier one."""
+        ...
+
+    def matches(self) -> OutcomeMatches:
+        """How outcomes and predictions meet. Reads the whole log. Raises Unavailable."""
+        ...

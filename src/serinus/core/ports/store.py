@@ -1,0 +1,17 @@
+"""The store: every port of the control plane's state."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from serinus.core.ports.audit import Audit
+from serinus.core.ports.events import Events
+from serinus.core.ports.models import Models
+from serinus.core.ports.rollouts import Rollouts
+from serinus.core.ports.settings import Settings
+from serinus.core.ports.tokens import Tokens
+
+
+class Store(Rollouts, Models, Events, Audit, Tokens, Settings, Protocol):
+    """The state that must not be lost: one database behind all of these ports, so that a write through any of them is
+    one transaction. Implementations: backends/sql."""

@@ -1,0 +1,35 @@
+"""Where releases run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from serinus.core.values import Placement, Release
+
+
+class Target(Protocol):
+    """Where releases run. Implementations: backends/host."""
+
+    def place(self, release: Release) -> None:
+        """Have it running, from now on and after a restart. Returns at once; `observe` tells what became of it."""
+        ...
+
+    def remove(self, release_id: str) -> None:
+        """Drains and stops it. Nothing happens where it is not."""
+        ...
+
+    def wake(self, release_id: str) -> None:
+        """Has a release that is asleep up before it is asked for, and keeps it up for some minutes. Returns at once.
+        NotFound: it is not placed."""
+        ...
+
+    def distrust(self, release_id: str) -> None:
+        """Has it served the long way, by the model's own predict in its own environment, from now on, whenever it is
+        placed, and after every restart; nothing takes that back. No request fails by it. Durable on return; `observe`
+        tells when a worker that goes the long way is ready."""
+        ...
+
+    def observe(self) -> Mapping[str, Placement]:
+        """Every placed release."""
+        ...
