@@ -221,6 +221,64 @@ def test_a_number_is_never_given_twice(reopen: Callable[[], Store]) -> None:
     assert stores[0].next_number("other") == 1
 
 
+def test_rollouts_are_found_by_version_by_release_and_by_what_was_promoted(store: Store) -> None:
+    tried = replace(rollout(1, phase=Phase.ABORTED), candidate=release("7"))
+    live = replace(rollout(2, phase=Phase.PROMOTED), candidate=release("7"), threshold=0.9)
+    again = replace(rollout(3, phase=Phase.ABORTED), candidate=release("8"), version="8")
+    for one in (tried, live, again, rollout(4), rollout(1, model="other", phase=Phase.PROMOTED)):
+        store.create(one)
+    assert store.rollouts(release=release("7").id) == [live, tried]
+    assert store.rollouts(release=release("7").id, limit=1) == [live]
+    assert store.rollouts(release=release("7").id, promoted=True) == [live]
+    assert store.rollouts("card-fraud", version="8") == [again]
+    assert store.rollouts("card-fraud", promoted=True) == [live]
+    assert store.in_flight("card-fraud") == [rollout(4)]
+    assert store.in_flight("other") == []
+    store.save(replace(rollout(4, phase=Phase.PROMOTING), candidate=release("9")))
+    assert [one.id for one in store.rollouts("card-fraud", promoted=True)] == ["card-fraud-r4", "card-fraud-r2"]
+    assert [one.id for one in store.rollouts(release=release("9").id)] == ["card-fraud-r4"]
+
+
+def test_what_supersedes_is_pending_until_it_begins(reopen: Callable[[], Store]) -> None:
+    store = reopen()
+    store.create(rollout(1))
+    give_way = Order("supersede", ANNA, "r2 takes its place", NOW)
+    for _ in range(2):  # and again changes nothing
+        store.supersede("card-fraud-r1", give_way, rollout(2))
+    assert reopen().pending() == [rollout(2)]
+    assert store.orders("card-fraud-r1") == [give_way]
+    with pytest.raises(Refused):
+        store.create(rollout(2))
+    assert store.pending() == [rollout(2)], "what was refused is pending still"
+    store.save(rollout(1, phase=Phase.ABORTED))
+    store.supersede("card-fraud-r1", replace(give_way, why="too late"), rollout(3))
+    assert store.orders("card-fraud-r1") == [give_way], "what has ended needs no order"
+    assert store.pending() == [rollout(2), rollout(3)]
+    store.create(rollout(2, phase=Phase.ABORTED))
+    store.create(rollout(3))
+    assert store.pending() == []
+    assert store.in_flight() == [rollout(3)]
+    with pytest.raises(NotFound):
+        store.supersede("card-fraud-r9", give_way, rollout(4))
+    assert store.pending() == []
+
+
+def test_of_many_models_superseded_at_once_none_is_lost(reopen: Callable[[], Store]) -> None:
+    stores = [reopen(), reopen()]
+    models = [f"model-{index}" for index in range(16)]
+    for model in models:
+        stores[0].create(rollout(1, model))
+
+    def supersede(index: int) -> None:
+        order = Order("supersede", ANNA, "", NOW)
+        stores[index % 2].supersede(f"{models[index]}-r1", order, rollout(2, models[index]))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(supersede, range(16)))
+    assert sorted(one.model for one in stores[1].pending()) == sorted(models)
+    assert all(len(stores[0].orders(f"{model}-r1")) == 1 for model in models)
+
+
 def test_orders_are_kept_in_turn_once_each_and_only_while_in_flight(store: Store) -> None:
     store.create(rollout())
     approve, abort = Order("approve", ANNA, "fine", NOW), Order("abort", ANNA, "not fine", NOW)
@@ -276,6 +334,9 @@ def test_events_are_numbered_and_read_on_from_any_number(store: Store) -> None:
     assert [one.kind for one in store.events(limit=2)] == ["step-4", "elsewhere"], "after 0: the last ones"
     assert [one.kind for one in store.events(model="other")] == ["elsewhere"]
     assert store.events(after=everything[-1].number) == []
+    store.emit([replace(event("of-another", "other"), rollout="other-r2"), replace(event("of-none"), rollout=None)])
+    assert [one.kind for one in store.events(rollout="other-r1")] == ["elsewhere"]
+    assert [one.kind for one in store.events(rollout="card-fraud-r1", limit=2)] == ["step-3", "step-4"]
 
 
 def test_events_of_many_threads_all_arrive_with_numbers_of_their_own(store: Store) -> None:
@@ -326,6 +387,15 @@ def test_a_token_tells_its_owner_until_it_is_revoked(store: Store) -> None:
     again = store.issue_token("anna", Access.VIEW, NOW)
     assert store.whose_token(again) == Actor("anna", Access.VIEW, owner="anna")
     assert store.whose_token(secret) is None, "the old one stays revoked"
+
+
+def test_a_token_is_found_by_name_while_it_is_valid(store: Store) -> None:
+    store.issue_token("anna", Access.VIEW, NOW)
+    assert store.token("anna") == store.tokens()[0]
+    assert store.token("anna", plane="data") is None
+    assert store.token("bert") is None
+    store.revoke_token("anna", NOW)
+    assert store.token("anna") is None
 
 
 def test_a_token_of_one_plane_is_nobody_on_the_other(store: Store) -> None:

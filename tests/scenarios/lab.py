@@ -731,6 +731,7 @@ READS = frozenset(
         "disturbance",
         "traffic",
         "orders",
+        "pending",
         "setting",
         "models",
         "model",

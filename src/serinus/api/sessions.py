@@ -80,8 +80,7 @@ class Sessions:
         return Actor(name, Access(row["access"]), owner=row["owner"])
 
     def _valid(self, name: str) -> Any:
-        rows = (row for row in self._tokens.tokens() if row["name"] == name and row["plane"] == "control")
-        return next((row for row in rows if row["revoked_at"] is None), None)
+        return self._tokens.token(name)
 
     def _sign(self, content: str) -> str:
         return _encode(hmac.digest(self._key, content.encode(), "sha256"))

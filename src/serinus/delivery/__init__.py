@@ -16,6 +16,7 @@ from serinus.delivery.transitions import (
     Transition,
     advance,
     may_approve,
+    never_began,
 )
 from serinus.delivery.world import (
     after_abort,
@@ -46,6 +47,7 @@ __all__ = [
     "champions",
     "lost_text",
     "may_approve",
+    "never_began",
     "read_aliases",
     "rolled_back_from",
     "routing_of",

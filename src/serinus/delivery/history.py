@@ -1,6 +1,6 @@
 """Which releases have been champion, and which of them a rollback may return to. Pure.
 
-`rollouts`: all of one model, newest first.
+`rollouts`: of one model, newest first; those that were promoted are enough.
 """
 
 from __future__ import annotations
@@ -37,9 +37,8 @@ def champion_before(current: str, rollouts: Sequence[Rollout]) -> Release | None
     return next((one for one in champions(rollouts).values() if one.id != current and one.id not in out), None)
 
 
-def why_never_champion(release: str, rollouts: Sequence[Rollout]) -> str:
-    """In words, of a release that was built and not promoted."""
-    last = next((r for r in rollouts if r.candidate is not None and r.candidate.id == release), None)
+def why_never_champion(last: Rollout | None) -> str:
+    """In words, of a release that was built and not promoted; `last`: the newest rollout of it."""
     if last is None:
         return "no rollout of it was promoted"
     if last.status.phase is Phase.APPROVAL:

@@ -100,6 +100,12 @@ def ordered_abort(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | 
     return _abort(rollout, cause, f"{word} by {order.actor.name}" + (f": {order.why}" if order.why else ""), now)
 
 
+def never_began(rollout: Rollout, successor: Rollout, now: datetime) -> Rollout:
+    """Of one that waited for another to end, and gave way to `successor` meanwhile."""
+    reason = f"superseded by {successor.actor.name} before it began: {successor.id} takes its place"
+    return replace(rollout, status=Status(Phase.ABORTED, now, reason=reason, cause=Cause.SUPERSEDED))
+
+
 def ordered_promote(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
     order = _order(seen, "promote")
     if order is None:

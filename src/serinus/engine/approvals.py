@@ -11,6 +11,9 @@ from serinus.core.values import Access, Actor, Event
 from serinus.engine.policies import ModelPolicy, digest_of, has_policy, keep_policy, loosened, policy_of
 from serinus.engine.world import World
 
+HISTORY = 10_000
+"""Most promotions of one model that are looked at for its last deployment."""
+
 
 class Approvals:
     """A deployment is judged by the strictest of the model's policy, the spec before and its own."""
@@ -33,7 +36,7 @@ class Approvals:
         the fleet repository may have been changed by a push."""
         if has_policy(self._world.store, model):
             return ()
-        rollouts = self._world.store.rollouts(model)
+        rollouts = self._world.store.rollouts(model, limit=HISTORY, promoted=True)
         return [r.spec for r in rollouts if r.kind is Kind.DEPLOY and r.status.phase is Phase.PROMOTED][:1]
 
     def tighten(self, model: str, text: str, before: str | None, actor: Actor) -> None:

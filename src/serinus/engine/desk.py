@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-from pydantic import TypeAdapter
 
 from serinus import spec as specs
 from serinus.core.errors import InvalidInput, NotFound, Refused, SerinusError
@@ -29,7 +26,7 @@ NOBODY = "nobody"
 """Who has set an alias, as far as MLflow tells. No token has this name."""
 
 HISTORY = 10_000
-"""Rollouts of one model that are looked at for its former champions."""
+"""Most rollouts of one model that are looked at for its former champions, or of one version for who asked for it."""
 
 # Below this much free disk no new deployment is taken: an environment may need as much, and the log needs the rest.
 FREE_BYTES_NEEDED = 1_000_000_000
@@ -188,9 +185,8 @@ class Desk:
 
     def _check_nobodys(self, rollout: Rollout, actor: Actor) -> None:
         """Whoever has asked for that version before may have set the alias, too."""
-        for before in self._world.store.rollouts(rollout.model, limit=HISTORY):
-            asked = before.kind is Kind.DEPLOY and before.version == rollout.version
-            if asked and not before.actor.is_nobody and actor.may_be(before.actor):
+        for before in self._world.store.rollouts(rollout.model, limit=HISTORY, version=rollout.version):
+            if before.kind is Kind.DEPLOY and not before.actor.is_nobody and actor.may_be(before.actor):
                 raise Refused(
                     f"{rollout.id} was asked for by an alias, and its version in {before.id} by {before.actor.shown}: "
                     "who approves is somebody else",
@@ -210,7 +206,7 @@ class Desk:
             raise _nothing_live(state, None)
         if state.champion is None:
             raise NotFound(f"{model} has no champion", hint="Deploy a version first: `serinus deploy MODEL@VERSION`.")
-        rollouts = self._world.store.rollouts(model, limit=HISTORY)
+        rollouts = self._world.store.rollouts(model, limit=HISTORY, promoted=True)
         release = self._release_to(state, to, rollouts)
         if release.id == state.champion.id:
             return Deployed(None, True, f"{release.id} is champion already: nothing to do")
@@ -250,7 +246,7 @@ class Desk:
             raise NotFound(f"{state.model} has no release {to}", hint=f"There are: {', '.join(known) or 'none'}.")
         if release.id not in was:
             raise Refused(
-                f"{release.id} was never champion: {why_never_champion(release.id, rollouts)}",
+                f"{release.id} was never champion: {why_never_champion(self._last_of(release))}",
                 hint=f"A rollback returns to a former champion: {', '.join(was) or 'there is none'}. "
                 f"`serinus deploy {state.model}@{release.version}` takes a version through the gates.",
             )
@@ -283,7 +279,7 @@ class Desk:
     # --- helpers -----------------------------------------------------------------------------------------
 
     def _in_flight(self, model: str) -> Rollout | None:
-        return next((r for r in self._world.store.in_flight() if r.model == model), None)
+        return next(iter(self._world.store.in_flight(model)), None)
 
     def _check_disk(self) -> None:
         free = shutil.disk_usage(self._world.disk).free
@@ -327,10 +323,13 @@ class Desk:
         )
 
     def _threshold_of(self, release: Release) -> float | None:
-        for rollout in self._world.store.rollouts(release.model, limit=1000):
-            if rollout.candidate is not None and rollout.candidate.id == release.id:
-                return rollout.threshold
-        return None
+        """With which the release was last made champion."""
+        found = self._world.store.rollouts(limit=1, release=release.id, promoted=True)
+        return found[0].threshold if found else None
+
+    def _last_of(self, release: Release) -> Rollout | None:
+        """The newest rollout of the release."""
+        return next(iter(self._world.store.rollouts(limit=1, release=release.id)), None)
 
     def _begin(self, rollout: Rollout, in_flight: Rollout | None) -> None:
         store = self._world.store
@@ -339,11 +338,8 @@ class Desk:
             store.create(rollout, [event_of("created", rollout, rollout, now)])
             self._news.set()
             return
-        pending = json.loads(store.setting("pending") or "[]")
-        if rollout.model not in pending:
-            store.set_setting("pending", json.dumps([*pending, rollout.model]))
-        store.set_setting(f"pending.{rollout.model}", TypeAdapter(Rollout).dump_json(rollout).decode())
-        store.order(in_flight.id, Order("supersede", rollout.actor, f"{rollout.asked_as} takes its place", now))
+        order = Order("supersede", rollout.actor, f"{rollout.asked_as} takes its place", now)
+        store.supersede(in_flight.id, order, rollout)
         self._news.set()
 
     def initial_spec(self, model: str) -> str:

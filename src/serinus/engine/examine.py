@@ -21,6 +21,9 @@ from serinus.engine.rows import Row, Table, table_in
 from serinus.engine.world import World
 from serinus.spec import ModelDeployment
 
+HISTORY = 10_000
+"""Most rollouts of one release that are looked at for what is known of it."""
+
 PROBED_ROWS = 50
 GOLDEN_ROWS = 1_000
 TIMED_REQUESTS = 200
@@ -118,10 +121,11 @@ def _signature(subject: Subject) -> gates.SignatureEvidence:
 
 def _champion_artifact(subject: Subject) -> Artifact | None:
     state = subject.world.store.model(subject.rollout.model)
-    for rollout in subject.world.store.rollouts(subject.rollout.model, limit=1000):
-        if state.champion and rollout.candidate and rollout.candidate.id == state.champion.id and rollout.artifact:
-            return rollout.artifact
-    return None
+    if state.champion is None:
+        return None
+    # A rollback to it has none.
+    found = subject.world.store.rollouts(subject.rollout.model, limit=HISTORY, release=state.champion.id)
+    return next((rollout.artifact for rollout in found if rollout.artifact), None)
 
 
 def _load(subject: Subject, rehearsal: Rehearsal) -> gates.LoadEvidence:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-
-from pydantic import TypeAdapter
 
 from serinus.core.errors import NotFound, Refused, SerinusError, TemporaryError
 from serinus.core.rollout import ModelState, Phase, Rollout
@@ -20,6 +18,7 @@ from serinus.delivery import (
     after_abort,
     after_promotion,
     after_retirement,
+    never_began,
     read_aliases,
     without_lost,
 )
@@ -259,16 +258,22 @@ class Engine:
     # --- what waits for the present rollout to end --------------------------------------------------------
 
     def _create_pending(self) -> None:
-        """Begins what was asked for while another rollout was in flight (`--supersede`, a rollback)."""
-        store = self._world.store
-        pending = json.loads(store.setting("pending") or "[]")
-        for key in pending:
-            text = store.setting(f"pending.{key}")
-            if not text:
+        """Begins what was asked for while another rollout was in flight (`--supersede`, a rollback). Of several of one
+        model the last one; the others end without having begun."""
+        store, now = self._world.store, self._world.clock.now()
+        pending = store.pending()
+        if not pending:
+            return
+        last = {rollout.model: rollout for rollout in pending}
+        flying = {rollout.model for rollout in store.in_flight()}
+        for rollout in pending:
+            if rollout.model in flying:
                 continue
-            rollout = TypeAdapter(Rollout).validate_json(text)
-            try:
-                store.create(rollout, [event_of("created", rollout, rollout, self._world.clock.now())])
-            except Refused:
-                continue  # the one in flight has not ended yet
-            store.set_setting(f"pending.{key}", "")
+            successor = last[rollout.model]
+            if rollout.id != successor.id:
+                ended = never_began(rollout, successor, now)
+                store.create(ended, [event_of("never-began", rollout, ended, now)])
+            else:
+                # Whoever deploys between the two is first: then it begins after that one.
+                with suppress(Refused):
+                    store.create(rollout, [event_of("created", rollout, rollout, now)])

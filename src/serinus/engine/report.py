@@ -126,8 +126,7 @@ class Report:
         document: dict[str, Any] = _rollout.dump_python(rollout, mode="json")
         document["events"] = [
             {"at": e.at.isoformat(), "kind": e.kind, "text": e.text}
-            for e in self._world.store.events(model=rollout.model, limit=2000)
-            if e.rollout == rollout.id
+            for e in self._world.store.events(rollout=rollout.id, limit=2000)
         ]
         document["summary"] = summary(rollout)
         document["confinement"] = self._confinement
@@ -144,19 +143,17 @@ class Report:
         try:
             return self._world.store.rollout(wanted)
         except NotFound:
-            for rollout in self._world.store.rollouts(limit=10_000):
-                if rollout.candidate is not None and rollout.candidate.id == wanted:
-                    return rollout
+            if found := self._world.store.rollouts(limit=1, release=wanted):
+                return found[0]
             raise
 
     def releases(self, model: str | None) -> Sequence[Mapping[str, Any]]:
         """Newest first, each with what became of it."""
         placements = self._placements()
-        rollouts = self._world.store.rollouts(model, limit=10_000)
         live = {s.champion.id for s in self._world.store.models() if s.champion}
         rows = []
         for release in self._world.store.releases(model):
-            last = next((r for r in rollouts if r.candidate is not None and r.candidate.id == release.id), None)
+            last = next(iter(self._world.store.rollouts(limit=1, release=release.id)), None)
             placed = placements.get(release.id)
             rows.append(
                 {

@@ -153,7 +153,7 @@ class Watcher:
     # --- a watch begins -----------------------------------------------------------------------------------
 
     def _begin(self, state: ModelState, champion: Release, before: Watching | None) -> Watching:
-        rollouts = self._world.store.rollouts(state.model, limit=HISTORY)
+        rollouts = self._world.store.rollouts(state.model, limit=HISTORY, promoted=True)
         promotion = next((r for r in rollouts if _made_live(r, champion)), None)
         spec = _spec_of(promotion, state.model)
         began = _seconds(state.since)
@@ -295,7 +295,8 @@ class Watcher:
 
     def _go_back(self, state: ModelState, champion: Release, watching: Watching, why: str) -> str:
         """What came of it, in words."""
-        target = champion_before(champion.id, self._world.store.rollouts(state.model, limit=HISTORY))
+        rollouts = self._world.store.rollouts(state.model, limit=HISTORY, promoted=True)
+        target = champion_before(champion.id, rollouts)
         if target is None:
             return "It is not rolled back: there is no former champion that was not rolled back from"
         if target.version in state.aborted:

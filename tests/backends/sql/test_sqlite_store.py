@@ -79,37 +79,6 @@ def test_tampering_with_the_audit_record_shows_where_it_starts(
     assert audited.audit_broken_at() == first_wrong
 
 
-def test_a_home_of_another_version_is_refused_in_words(store: SqlStore, file: Path) -> None:
-    store.close()
-    tamper(file, "UPDATE schema_version SET version = 99")
-    with pytest.raises(Refused, match=r"another version of Serinus.*99"):
-        SqlStore(f"sqlite:///{file}")
-
-
-def test_a_store_of_the_version_before_owners_is_brought_up_in_place(store: SqlStore, file: Path) -> None:
-    secret = store.issue_token("anna", Access.APPROVE, NOW)
-    store.audit(ANNA, "deploy", "card-fraud@1", "", {}, NOW)
-    store.close()
-    tamper(
-        file,
-        "ALTER TABLE tokens DROP COLUMN owner",
-        "ALTER TABLE tokens DROP COLUMN models",
-        "UPDATE schema_version SET version = 1",
-    )
-    for _ in range(2):  # and it is brought up once
-        opened = SqlStore(f"sqlite:///{file}")
-        assert opened.whose_token(secret) == Actor("anna", Access.APPROVE, owner="anna")
-        (token,) = opened.tokens()
-        assert (token["owner"], token["models"]) == ("anna", None)
-        assert opened.audit_broken_at() is None
-        opened.close()
-    opened = SqlStore(f"sqlite:///{file}")
-    assert opened.own_token("anna", "anna@bank")
-    assert not opened.own_token("anna", "bert@bank"), "an owner is given once"
-    assert opened.whose_token(secret) == Actor("anna", Access.APPROVE, owner="anna@bank")
-    opened.close()
-
-
 def test_a_file_that_is_no_database_is_refused_in_words(file: Path) -> None:
     file.write_bytes(b"not a database, but long enough to look like one" * 100)
     with pytest.raises(Refused, match="not a readable SQLite database"):

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, create_engine, insert, inspect, select, update
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from serinus.backends.sql import sqlite
-from serinus.backends.sql.tables import SCHEMA, UPGRADES, audit_head, metadata, schema_version
-from serinus.core.errors import Refused, SerinusError, Unavailable
+from serinus.backends.sql import schema, sqlite
+from serinus.core.errors import SerinusError, Unavailable
 
 
 class Database:
@@ -26,7 +25,8 @@ class Database:
             sqlite.prepare(self._engine)
         self._writing_engine = self._engine.execution_options(**{sqlite.WRITES: True})
         with self.write() as connection:
-            self._bring_schema(connection)
+            if schema.bring_up(connection, self._place) and self._is_sqlite:
+                sqlite.protect_audit(connection)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -56,24 +56,3 @@ class Database:
         if self._is_sqlite:
             return sqlite.explain(error, self._place)
         return Unavailable(f"The database {self._place} does not answer ({type(error.orig).__name__}).")
-
-    def _bring_schema(self, connection: Connection) -> None:
-        if inspect(connection).has_table(schema_version.name):
-            found = connection.execute(select(schema_version.c.version)).scalar_one()
-            while found in UPGRADES:
-                for statement in UPGRADES[found]:
-                    connection.exec_driver_sql(statement)
-                found += 1
-                connection.execute(update(schema_version).values(version=found))
-            if found != SCHEMA:
-                raise Refused(
-                    f"{self._place} was written by another version of Serinus: it has schema {found}, "
-                    f"this version reads schema {SCHEMA}.",
-                    hint="Use the version of Serinus that made this home, or start with another --home.",
-                )
-            return
-        metadata.create_all(connection)
-        connection.execute(insert(schema_version).values(version=SCHEMA))
-        connection.execute(insert(audit_head).values(id=1, entries=0, digest=""))
-        if self._is_sqlite:
-            sqlite.protect_audit(connection)

@@ -8,15 +8,15 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, Select, Table, delete, insert, select, update
 
 from serinus.backends.sql import audit, tokens
 from serinus.backends.sql.database import Database
 from serinus.backends.sql.documents import EVENT, MODEL_STATE, ORDER, RELEASE, ROLLOUT
 from serinus.backends.sql.tables import events as events_table
-from serinus.backends.sql.tables import models, numbers, orders, releases, rollouts, settings
+from serinus.backends.sql.tables import models, numbers, orders, pending, releases, rollouts, settings
 from serinus.core.errors import NotFound, Refused
-from serinus.core.rollout import ModelState, Order, Rollout
+from serinus.core.rollout import ModelState, Order, Phase, Rollout
 from serinus.core.values import Access, Actor, AuditEntry, Event, Release
 
 
@@ -35,16 +35,17 @@ class SqlStore:
     # --- rollouts -----------------------------------------------------------------------------------------
 
     def create(self, rollout: Rollout, events: Sequence[Event] = ()) -> None:
-        document = ROLLOUT.dump(rollout)
-        row = {"id": rollout.id, "model": rollout.model, "in_flight": _in_flight(rollout), "document": document}
+        row = {"id": rollout.id, "model": rollout.model, **_searched(rollout), "document": ROLLOUT.dump(rollout)}
         with self._database.write() as connection:
             there = connection.execute(select(rollouts.c.document).where(rollouts.c.id == rollout.id)).scalar()
-            if there == document:
+            if there == row["document"]:
                 return
             if there is not None:
                 raise Refused(f"There is another rollout with the id {rollout.id} already.")
-            _refuse_a_second(connection, rollout)
+            if row["in_flight"]:
+                _refuse_a_second(connection, rollout)
             connection.execute(insert(rollouts).values(row))
+            connection.execute(delete(pending).where(pending.c.id == rollout.id))
             _emit(connection, events)
 
     def save(self, rollout: Rollout, state: ModelState | None = None, events: Sequence[Event] = ()) -> None:
@@ -52,7 +53,7 @@ class SqlStore:
         with self._database.write() as connection:
             if _in_flight(rollout):
                 _refuse_a_second(connection, rollout)
-            changed = connection.execute(change.values(in_flight=_in_flight(rollout), document=ROLLOUT.dump(rollout)))
+            changed = connection.execute(change.values(**_searched(rollout), document=ROLLOUT.dump(rollout)))
             if changed.rowcount == 0:
                 raise _no_rollout(connection, rollout.id)
             if state is not None:
@@ -63,15 +64,27 @@ class SqlStore:
         with self._database.read() as connection:
             return ROLLOUT.load(_rollout_row(connection, rollout_id).document)
 
-    def in_flight(self) -> Sequence[Rollout]:
+    def in_flight(self, model: str | None = None) -> Sequence[Rollout]:
+        """Oldest first."""
         query = select(rollouts.c.document).where(rollouts.c.in_flight).order_by(rollouts.c.number)
-        with self._database.read() as connection:
-            return [ROLLOUT.load(text) for text in connection.execute(query).scalars()]
+        return self._rollouts(query if model is None else query.where(rollouts.c.model == model))
 
-    def rollouts(self, model: str | None = None, limit: int = 50) -> Sequence[Rollout]:
+    def rollouts(
+        self,
+        model: str | None = None,
+        limit: int = 50,
+        *,
+        version: str | None = None,
+        release: str | None = None,
+        promoted: bool = False,
+    ) -> Sequence[Rollout]:
         query = select(rollouts.c.document).order_by(rollouts.c.number.desc()).limit(limit)
-        if model is not None:
-            query = query.where(rollouts.c.model == model)
+        for column, value in ((rollouts.c.model, model), (rollouts.c.version, version), (rollouts.c.release, release)):
+            if value is not None:
+                query = query.where(column == value)
+        return self._rollouts(query.where(rollouts.c.promoted) if promoted else query)
+
+    def _rollouts(self, query: Select[Any]) -> Sequence[Rollout]:
         with self._database.read() as connection:
             return [ROLLOUT.load(text) for text in connection.execute(query).scalars()]
 
@@ -84,19 +97,14 @@ class SqlStore:
 
     def order(self, rollout_id: str, order: Order) -> None:
         """Refused where the rollout has ended. The same order twice is one."""
-        document = ORDER.dump(order)
         with self._database.write() as connection:
             row = _rollout_row(connection, rollout_id)
-            there = connection.execute(select(orders.c.document).where(orders.c.rollout == rollout_id)).scalars().all()
-            if document in there:
-                return
-            if not row.in_flight:
+            if not _order(connection, rollout_id, order, in_flight=row.in_flight):
                 phase = ROLLOUT.load(row.document).status.phase
                 raise Refused(
                     f"The rollout {rollout_id} has ended: it is {phase}.",
                     hint=f"`serinus explain {rollout_id}` says how; `serinus rollback` goes to an earlier release.",
                 )
-            connection.execute(insert(orders).values(rollout=rollout_id, document=document))
 
     def orders(self, rollout_id: str) -> Sequence[Order]:
         """Oldest first."""
@@ -104,13 +112,24 @@ class SqlStore:
         with self._database.read() as connection:
             return [ORDER.load(text) for text in connection.execute(query).scalars()]
 
+    def supersede(self, rollout_id: str, order: Order, successor: Rollout) -> None:
+        document = ROLLOUT.dump(successor)
+        with self._database.write() as connection:
+            row = _rollout_row(connection, rollout_id)
+            _order(connection, rollout_id, order, in_flight=row.in_flight)
+            if connection.execute(select(pending.c.id).where(pending.c.id == successor.id)).first() is None:
+                connection.execute(insert(pending).values(id=successor.id, document=document))
+
+    def pending(self) -> Sequence[Rollout]:
+        return self._rollouts(select(pending.c.document).order_by(pending.c.number))
+
     # --- models and releases ------------------------------------------------------------------------------
 
     def models(self) -> Sequence[ModelState]:
-        """By name."""
         with self._database.read() as connection:
-            documents = connection.execute(select(models.c.document).order_by(models.c.model)).scalars()
-            return [MODEL_STATE.load(text) for text in documents]
+            documents = connection.execute(select(models.c.document)).scalars()
+            # By name here: how a database sorts text is its own affair.
+            return sorted(map(MODEL_STATE.load, documents), key=lambda state: state.model)
 
     def model(self, model: str) -> ModelState:
         with self._database.read() as connection:
@@ -137,8 +156,12 @@ class SqlStore:
 
     # --- events -------------------------------------------------------------------------------------------
 
-    def events(self, after: int = 0, model: str | None = None, limit: int = 200) -> Sequence[Event]:
+    def events(
+        self, after: int = 0, model: str | None = None, limit: int = 200, *, rollout: str | None = None
+    ) -> Sequence[Event]:
         query = select(events_table.c.number, events_table.c.document).limit(limit)
+        if rollout is not None:
+            query = query.where(events_table.c.rollout == rollout)
         if model is not None:
             query = query.where(events_table.c.model == model)
         if after > 0:
@@ -196,6 +219,10 @@ class SqlStore:
         with self._database.write() as connection:
             tokens.revoke(connection, name, at)
 
+    def token(self, name: str, *, plane: str = "control") -> Mapping[str, Any] | None:
+        with self._database.read() as connection:
+            return tokens.valid(connection, name, plane)
+
     def tokens(self) -> Sequence[Mapping[str, Any]]:
         with self._database.read() as connection:
             return tokens.listing(connection)
@@ -215,6 +242,27 @@ def _in_flight(rollout: Rollout) -> bool:
     return not rollout.status.phase.ended
 
 
+def _searched(rollout: Rollout) -> Mapping[str, Any]:
+    """What is found by an index."""
+    return {
+        "in_flight": _in_flight(rollout),
+        "version": rollout.version,
+        "release": rollout.candidate.id if rollout.candidate else None,
+        "promoted": rollout.status.phase in (Phase.PROMOTING, Phase.PROMOTED),
+    }
+
+
+def _order(connection: Connection, rollout_id: str, order: Order, *, in_flight: bool) -> bool:
+    """False where it is not given, as the rollout has ended. The same order twice is one."""
+    document = ORDER.dump(order)
+    there = connection.execute(select(orders.c.document).where(orders.c.rollout == rollout_id)).scalars().all()
+    if document in there:
+        return True
+    if in_flight:
+        connection.execute(insert(orders).values(rollout=rollout_id, document=document))
+    return in_flight
+
+
 def _put(connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """The row of `key` has `values` afterwards. Two statements, because no upsert is portable."""
     matches = [table.c[name] == value for name, value in key.items()]
@@ -228,7 +276,7 @@ def _save_model(connection: Connection, state: ModelState) -> None:
 
 def _emit(connection: Connection, events: Iterable[Event]) -> None:
     for one in events:
-        connection.execute(insert(events_table).values(model=one.model, document=EVENT.dump(one)))
+        connection.execute(insert(events_table).values(model=one.model, rollout=one.rollout, document=EVENT.dump(one)))
 
 
 def _rollout_row(connection: Connection, rollout_id: str) -> Any:

@@ -2,33 +2,48 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, false, text
 
-SCHEMA = 2
-"""Raised with every change of these tables, with a line in `UPGRADES`: a store with a number that is not there is
-another version's."""
-
-UPGRADES = {
-    1: (
-        "ALTER TABLE tokens ADD COLUMN owner VARCHAR(128)",
-        "ALTER TABLE tokens ADD COLUMN models TEXT",
-    ),
-}
-"""From which schema -> what makes the next one of it."""
+SCHEMA = "0003"
+"""The migration after which the tables are as below, see `migrations/versions`. A new store is made by these tables."""
 
 metadata = MetaData()
 
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
+"""Of versions of Serinus before migrations, which refuse a store whose number they do not know. It stays at 3."""
+
+alembic_version = Table("alembic_version", metadata, Column("version_num", String(32), primary_key=True))
+"""Alembic's own: which migration was the last."""
 
 rollouts = Table(
     "rollouts",
     metadata,
     Column("number", Integer, primary_key=True),
     Column("id", String(200), nullable=False, unique=True),
-    Column("model", String(200), nullable=False, index=True),
+    Column("model", String(200), nullable=False),
     Column("in_flight", Boolean, nullable=False),
     Column("document", Text, nullable=False),
+    Column("version", String(200), nullable=False, server_default=""),
+    Column("release", String(200)),
+    Column("promoted", Boolean, nullable=False, server_default=false()),
     sqlite_autoincrement=True,
+)
+Index("rollouts_of_model", rollouts.c.model, rollouts.c.number)
+Index("rollouts_of_version", rollouts.c.model, rollouts.c.version, rollouts.c.number)
+Index("rollouts_of_release", rollouts.c.release, rollouts.c.number)
+# SQLite uses a partial index only for the very condition of the query, which SQLAlchemy writes so.
+Index(
+    "promoted_rollouts",
+    rollouts.c.model,
+    rollouts.c.number,
+    sqlite_where=text("promoted = 1"),
+    postgresql_where=rollouts.c.promoted,
+)
+Index(
+    "rollouts_in_flight",
+    rollouts.c.number,
+    sqlite_where=text("in_flight = 1"),
+    postgresql_where=rollouts.c.in_flight,
 )
 # The database itself refuses a second rollout in flight, whichever code or process tries.
 Index(
@@ -43,7 +58,18 @@ orders = Table(
     "orders",
     metadata,
     Column("number", Integer, primary_key=True),
-    Column("rollout", String(200), ForeignKey(rollouts.c.id), nullable=False, index=True),
+    Column("rollout", String(200), ForeignKey(rollouts.c.id), nullable=False),
+    Column("document", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("orders_of_rollout", orders.c.rollout, orders.c.number)
+
+# What begins when the rollout of its model that is in flight has ended.
+pending = Table(
+    "pending",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("id", String(200), nullable=False, unique=True),
     Column("document", Text, nullable=False),
     sqlite_autoincrement=True,
 )
@@ -67,19 +93,23 @@ releases = Table(
     metadata,
     Column("number", Integer, primary_key=True),
     Column("id", String(200), nullable=False, unique=True),
-    Column("model", String(200), nullable=False, index=True),
+    Column("model", String(200), nullable=False),
     Column("document", Text, nullable=False),
     sqlite_autoincrement=True,
 )
+Index("releases_of_model", releases.c.model, releases.c.number)
 
 events = Table(
     "events",
     metadata,
     Column("number", Integer, primary_key=True),
-    Column("model", String(200), nullable=False, index=True),
+    Column("model", String(200), nullable=False),
     Column("document", Text, nullable=False),
+    Column("rollout", String(200)),
     sqlite_autoincrement=True,
 )
+Index("events_of_model", events.c.model, events.c.number)
+Index("events_of_rollout", events.c.rollout, events.c.number)
 
 audit = Table(
     "audit",

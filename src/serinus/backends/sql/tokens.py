@@ -18,7 +18,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Row, insert, select, update
 
 from serinus.backends.sql.tables import tokens
 from serinus.core.errors import InvalidInput, NotFound, Refused
@@ -102,20 +102,27 @@ def revoke(connection: Connection, name: str, at: datetime) -> None:
     connection.execute(update(tokens).where(*valid).values(revoked_at=at.isoformat()))
 
 
+def valid(connection: Connection, name: str, plane: str) -> Mapping[str, Any] | None:
+    query = select(tokens).where(tokens.c.name == name, tokens.c.revoked_at.is_(None), tokens.c.plane == plane)
+    row = connection.execute(query).first()
+    return None if row is None else _shown(row)
+
+
 def listing(connection: Connection) -> list[Mapping[str, Any]]:
-    query = select(tokens).order_by(tokens.c.number)
-    return [
-        {
-            "name": row.name,
-            "owner": row.owner or row.name,
-            "access": row.access,
-            "plane": row.plane,
-            "models": None if row.models is None else json.loads(row.models),
-            "issued_at": row.issued_at,
-            "revoked_at": row.revoked_at,
-        }
-        for row in connection.execute(query)
-    ]
+    return [_shown(row) for row in connection.execute(select(tokens).order_by(tokens.c.number))]
+
+
+def _shown(row: Row[Any]) -> Mapping[str, Any]:
+    """Without what is secret."""
+    return {
+        "name": row.name,
+        "owner": row.owner or row.name,
+        "access": row.access,
+        "plane": row.plane,
+        "models": None if row.models is None else json.loads(row.models),
+        "issued_at": row.issued_at,
+        "revoked_at": row.revoked_at,
+    }
 
 
 def _hash(secret: str) -> str:

@@ -11,8 +11,10 @@ from serinus.core.values import Event
 class Events(Protocol):
     """What happened, in the order in which it was stored. Implementations: backends/sql."""
 
-    def events(self, after: int = 0, model: str | None = None, limit: int = 200) -> Sequence[Event]:
-        """With number > `after`, oldest first; with `after` 0 the last `limit`."""
+    def events(
+        self, after: int = 0, model: str | None = None, limit: int = 200, *, rollout: str | None = None
+    ) -> Sequence[Event]:
+        """With number > `after`, oldest first; with `after` 0 the last `limit`. `model`, `rollout`: of one only."""
         ...
 
     def emit(self, events: Sequence[Event]) -> None: ...

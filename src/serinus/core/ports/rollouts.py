@@ -13,7 +13,8 @@ class Rollouts(Protocol):
     """Rollouts, what was asked of them, and their numbers. Implementations: backends/sql."""
 
     def create(self, rollout: Rollout, events: Sequence[Event] = ()) -> None:
-        """Refused where one of the same model is in flight (checked in the same transaction)."""
+        """Begins the rollout, which is pending no longer. Refused where another one of the same model is in flight, as
+        the same transaction checks."""
         ...
 
     def save(self, rollout: Rollout, state: ModelState | None = None, events: Sequence[Event] = ()) -> None:
@@ -24,12 +25,21 @@ class Rollouts(Protocol):
         """NotFound names near ones."""
         ...
 
-    def in_flight(self) -> Sequence[Rollout]:
-        """Every rollout that has not ended, oldest first."""
+    def in_flight(self, model: str | None = None) -> Sequence[Rollout]:
+        """Those that have not ended, oldest first; of one model there is at most one."""
         ...
 
-    def rollouts(self, model: str | None = None, limit: int = 50) -> Sequence[Rollout]:
-        """Newest first."""
+    def rollouts(
+        self,
+        model: str | None = None,
+        limit: int = 50,
+        *,
+        version: str | None = None,
+        release: str | None = None,
+        promoted: bool = False,
+    ) -> Sequence[Rollout]:
+        """Newest first. `version`: of the model, for those of one version. `release`: for those whose candidate it is.
+        `promoted`: only those whose candidate was made the champion, or is being made it."""
         ...
 
     def next_number(self, model: str) -> int:
@@ -42,4 +52,14 @@ class Rollouts(Protocol):
 
     def orders(self, rollout_id: str) -> Sequence[Order]:
         """Oldest first."""
+        ...
+
+    def supersede(self, rollout_id: str, order: Order, successor: Rollout) -> None:
+        """Gives the rollout the order to end, and keeps `successor` as pending, in one transaction. Where the rollout
+        has ended already, no order is needed. The same successor twice is one."""
+        ...
+
+    def pending(self) -> Sequence[Rollout]:
+        """What is to begin when the rollout of its model that is in flight has ended; oldest first. `create` begins
+        it."""
         ...

@@ -39,6 +39,10 @@ class Tokens(Protocol):
         """Nothing happens where it is revoked already; NotFound where there never was one."""
         ...
 
+    def token(self, name: str, *, plane: str = "control") -> Mapping[str, Any] | None:
+        """The one of that name that is not revoked, as `tokens` has it; None where there is none on that plane."""
+        ...
+
     def tokens(self) -> Sequence[Mapping[str, Any]]:
         """name, owner, access, plane, models, issued_at, revoked_at; never the secret or its hash."""
         ...

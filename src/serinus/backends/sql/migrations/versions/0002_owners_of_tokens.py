@@ -1,0 +1,17 @@
+"""Tokens have an owner and keys the models that they open.
+
+A store before this one has schema 1 in `schema_version` and is what the first versions of Serinus made.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = None
+
+
+def upgrade() -> None:
+    op.add_column("tokens", sa.Column("owner", sa.String(128)))
+    op.add_column("tokens", sa.Column("models", sa.Text()))
