@@ -84,3 +84,25 @@ def test_a_name_that_could_leave_its_folder_is_refused(fleet: Fleet, name: str) 
     ):
         with pytest.raises(InvalidInput):
             act()
+
+
+def test_who_has_read_it_is_told_of_what_models_something_else_is_published(fleet: Fleet) -> None:
+    mark, changed = fleet.changes(None)
+    assert changed is None
+    assert fleet.changes(mark) == (mark, ())
+    fleet.publish("card-fraud", LIVE, who="anna", why="live")
+    fleet.publish("other", LIVE, who="anna", why="live")
+    before, _ = fleet.changes(mark)
+    fleet.write("card-fraud", "a: 1\n", who="anna", why="a spec is not what is published")
+    spec, changed = fleet.changes(before)
+    assert (spec == before, set(changed or ())) == (False, set())
+    fleet.publish("other", LIVE | {"version": "8"}, who="anna", why="live")
+    after, changed = fleet.changes(spec)
+    assert set(changed or ()) == {"other"}
+    assert fleet.changes(after) == (after, ())
+
+
+def test_of_a_place_that_is_not_there_any_more_any_model_may_have_changed(fleet: Fleet) -> None:
+    fleet.publish("card-fraud", LIVE, who="anna", why="live")
+    mark, _ = fleet.changes(None)
+    assert fleet.changes("f" * len(mark)) == (mark, None)

@@ -47,6 +47,13 @@ def test_what_is_in_force_is_read_back_exactly(proxy: Proxy) -> None:
     assert proxy.router.in_force("fraud") == asked
 
 
+def test_all_that_is_in_force_is_read_back_in_one_call(proxy: Proxy) -> None:
+    fraud, other = routing(proxy.arm("a", 10_000)), routing(proxy.arm("b", 10_000), model="other")
+    proxy.router.apply(fraud)
+    proxy.router.apply(other)
+    assert proxy.router.all_in_force() == {"fraud": fraud, "other": other}
+
+
 def test_requests_are_answered_by_the_new_release_once_apply_returns(proxy: Proxy) -> None:
     for turn in range(20):
         release = "ab"[turn % 2]

@@ -314,6 +314,19 @@ def test_a_release_is_added_once_and_listed_newest_first(store: Store) -> None:
     assert len(store.releases()) == 3
 
 
+def test_models_are_read_by_name_and_in_turn(store: Store) -> None:
+    names = ["a", "b", "c", "d", "e"]
+    for name in reversed(names):
+        store.save_model(ModelState(name))
+    assert [one.model for one in store.models()] == names
+    assert [one.model for one in store.models({"d", "b", "unknown"})] == ["b", "d"]
+    assert store.models(()) == []
+    assert [one.model for one in store.models_after("", 2)] == ["a", "b"]
+    assert [one.model for one in store.models_after("b", 2)] == ["c", "d"]
+    assert [one.model for one in store.models_after("d", 2)] == ["e"]
+    assert store.models_after("e", 2) == []
+
+
 def test_a_setting_is_what_it_was_last_set_to(store: Store) -> None:
     assert store.setting("paused") is None
     store.set_setting("paused", "yes")

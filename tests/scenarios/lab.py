@@ -324,6 +324,11 @@ class FakeRouter:
             raise Unavailable("the router does not answer")
         return self.routings.get(model)
 
+    def all_in_force(self) -> Mapping[str, Routing]:
+        if self.away:
+            raise Unavailable("the router does not answer")
+        return dict(self.routings)
+
     def remove(self, model: str) -> None:
         self.routings.pop(model, None)
         self.retired.discard(model)
@@ -471,6 +476,7 @@ class FakeFleet:
     specs: dict[str, str] = field(default_factory=dict)
     published: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     commits: list[tuple[str, str, str]] = field(default_factory=list)
+    pushes: int = 0
     """(model, who, why)"""
 
     def read(self, model: str) -> str | None:
@@ -485,6 +491,18 @@ class FakeFleet:
             self.published[model] = dict(live)
             self.commits.append((model, who, why))
         return f"c{len(self.commits)}"
+
+    def push(self, model: str, live: Mapping[str, Any] | None) -> None:
+        """By hand."""
+        self.pushes += 1
+        if live is None:
+            self.published.pop(model, None)
+        else:
+            self.published[model] = live
+
+    def changes(self, since: str | None) -> tuple[str, Collection[str] | None]:
+        head = f"{self.pushes}.{len(self.commits)}"
+        return head, () if since == head else None
 
     def live(self, model: str) -> Mapping[str, Any] | None:
         return self.published.get(model)
@@ -719,6 +737,9 @@ READS = frozenset(
         "now",
         "observe",
         "in_force",
+        "all_in_force",
+        "changes",
+        "models_after",
         "aliases",
         "read",
         "live",

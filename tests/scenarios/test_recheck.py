@@ -17,6 +17,7 @@ from serinus.core.values import AnsweredRequest, Release
 from serinus.engine import Report
 from serinus.engine.distrust import distrusted, rechecked
 from serinus.engine.kept import MOST_ROWS, keep_rows, kept_rows
+from serinus.engine.news import RESYNC
 from serinus.engine.rows import Table
 
 
@@ -257,6 +258,7 @@ def test_every_release_with_the_same_graph_is_distrusted_and_the_graph_is_not_us
     round_later(lab)
     kin = replace(release, id=f"{MODEL}-1-ffffff", settings=replace(release.settings, timeout_ms=900))
     lab.store.save_model(replace(lab.store.model(MODEL), previous=kin))
+    lab.clock.time += RESYNC  # nobody was told of it
     lab.engine.tick()
     assert lab.target.observe()[kin.id].long
     first = lab.target.history.index(f"distrust {kin.id}")

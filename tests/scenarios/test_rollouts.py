@@ -12,7 +12,7 @@ from lab import ADA, GRACE, MODEL, SPEC, Lab
 from serinus.core.errors import InvalidInput, Refused
 from serinus.core.rollout import Cause, Phase
 from serinus.core.values import WHOLE, Access, Actor, GateResult, Outcome, VersionDifference
-from serinus.engine import Desk, Engine, Report
+from serinus.engine import Desk, Engine, News, Report
 from serinus.judge import reproduce
 
 
@@ -37,7 +37,7 @@ def run_to_the_end(lab: Lab, seconds: float = 4 * 3600) -> float:
 
 def test_neither_an_order_nor_the_end_of_long_work_waits_for_the_next_tick(lab: Lab) -> None:
     lab.register("6")
-    news, stop = threading.Event(), threading.Event()
+    news, stop = News(), threading.Event()
     desk = Desk(lab.world, news)
     engine = Engine(lab.world, news=news)
     loop = threading.Thread(target=engine.run, args=(stop, 600.0))
@@ -50,7 +50,7 @@ def test_neither_an_order_nor_the_end_of_long_work_waits_for_the_next_tick(lab: 
         assert lab.phase is Phase.PROMOTED, (lab.rollout.status, engine.trouble)
     finally:
         stop.set()
-        news.set()
+        news.tell()
         loop.join(10)
 
 

@@ -3,9 +3,10 @@ the next tick, because every tick starts from what is stored and from what the w
 
 from serinus.engine.desk import Deployed, Desk
 from serinus.engine.happenings import ENGINE
+from serinus.engine.news import News
 from serinus.engine.rechecking import Rechecker
 from serinus.engine.reconciler import Engine
 from serinus.engine.report import Report
 from serinus.engine.world import World
 
-__all__ = ["ENGINE", "Deployed", "Desk", "Engine", "Rechecker", "Report", "World"]
+__all__ = ["ENGINE", "Deployed", "Desk", "Engine", "News", "Rechecker", "Report", "World"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from serinus.core.errors import SerinusError, TemporaryError
@@ -10,10 +10,14 @@ from serinus.core.rollout import ModelState, Phase, Rollout
 from serinus.core.values import Placement, PlacementState, Release, Routing
 from serinus.delivery import AliasReading, routing_of, step_watch
 from serinus.engine.distrust import distrusted, shortcut_of
+from serinus.engine.news import differing
 from serinus.engine.world import World
 
-# How long a routing that was read back is believed before it is read back again.
 ROUTING_CHECKED = timedelta(seconds=10)
+"""How long a routing that was read back is believed before it is read back again."""
+
+FLEET_READ = timedelta(seconds=5)
+"""After which Git is asked again whether somebody has pushed."""
 
 
 class Converger:
@@ -21,9 +25,44 @@ class Converger:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._routing: dict[str, tuple[Routing, datetime]] = {}
+        self._routing: Mapping[str, Routing] = {}
+        """In force, as far as it was read back or confirmed."""
+        self._checked: datetime | None = None
+        self._away: TemporaryError | None = None
+        """The router could not be read when it was last tried."""
         self._retired: dict[str, datetime] = {}
         self._published: dict[str, Mapping[str, object]] = {}
+        """By model, as it is in Git as long as that stands at `_fleet`."""
+        self._fleet: str | None = None
+        self._fleet_read: datetime | None = None
+
+    def read_back(self) -> set[str]:
+        """Asks the router what is in force, in one call for all models, where that was not done lately. The models
+        whose routing is not what it was. Raises TemporaryError where the router does not answer."""
+        now = self._world.clock.now()
+        if self._away is None and self._checked is not None and now - self._checked < ROUTING_CHECKED:
+            return set()
+        try:
+            found = dict(self._world.router.all_in_force())
+        except TemporaryError as error:
+            self._away = error
+            raise
+        self._checked, self._away = now, None
+        changed = differing(self._routing, found)
+        self._routing = found
+        return changed
+
+    def read_fleet(self) -> Collection[str] | None:
+        """The models of which Git does not say any more what it did when it was last read; None: any may be. Raises
+        TemporaryError."""
+        now = self._world.clock.now()
+        if self._fleet_read is not None and now - self._fleet_read < FLEET_READ:
+            return ()
+        self._fleet_read = now
+        self._fleet, changed = self._world.fleet.changes(self._fleet)
+        for model in list(self._published) if changed is None else changed:
+            self._published.pop(model, None)
+        return changed
 
     def converge(
         self,
@@ -71,21 +110,20 @@ class Converger:
         now = self._world.clock.now()
         known = self._retired.get(state.model)
         if state.retired is not None and (known is None or now - known >= ROUTING_CHECKED):
-            self._routing.pop(state.model, None)
+            if self._away is not None:
+                raise self._away
+            self._routing = {model: routing for model, routing in self._routing.items() if model != state.model}
             self._world.router.retire(state.model)
             self._retired[state.model] = now
         return ""
 
     def _apply(self, wanted: Routing) -> None:
-        now = self._world.clock.now()
         self._retired.pop(wanted.model, None)
-        known = self._routing.get(wanted.model)
-        if known is not None and known[0] == wanted and now - known[1] < ROUTING_CHECKED:
-            return
-        self._routing.pop(wanted.model, None)
-        if self._world.router.in_force(wanted.model) != wanted:
+        if self._away is not None:
+            raise self._away
+        if self._routing.get(wanted.model) != wanted:
             self._world.router.apply(wanted)
-        self._routing[wanted.model] = (wanted, now)
+            self._routing = {**self._routing, wanted.model: wanted}
 
     def _alias(self, model: str, rollout: Rollout | None, reading: AliasReading | None) -> str:
         if reading is None:  # of a model at rest nothing is amiss: it is told once, for the whole fleet
@@ -154,21 +192,37 @@ def wanted_releases(states: Sequence[ModelState], rollouts: Sequence[Rollout]) -
 
 
 def place(world: World, states: Sequence[ModelState], rollouts: Sequence[Rollout]) -> Mapping[str, Placement] | None:
-    """Has the target run just what is wanted; what it runs, or None where it does not answer."""
+    """Has the target run just what all models want. What of that it ran already; None where it does not answer."""
     wanted = wanted_releases(states, rollouts)
     try:
         there = world.target.observe()
-        bad = distrusted(world.store)
-        for release in wanted.values():
-            if shortcut_of(release) in bad and not (release.id in there and there[release.id].long):
-                world.target.distrust(release.id)  # before it is placed, so that no shorter way ever answers
-            if release.id not in there:
-                world.target.place(release)
+        _ensure(world, wanted, rollouts, there)
         for release_id in there:
             if release_id not in wanted:
                 world.target.remove(release_id)
-        for rollout in rollouts:
-            _wake(world, rollout, there)
     except SerinusError:
         return None
-    return there
+    return {release_id: placed for release_id, placed in there.items() if release_id in wanted}
+
+
+def ensure(world: World, state: ModelState, rollout: Rollout | None, there: Mapping[str, Placement]) -> bool:
+    """Has the target run what one model wants. Whether the target answered."""
+    rollouts = [rollout] if rollout is not None else []
+    try:
+        _ensure(world, wanted_releases([state], rollouts), rollouts, there)
+    except SerinusError:
+        return False
+    return True
+
+
+def _ensure(
+    world: World, wanted: Mapping[str, Release], rollouts: Sequence[Rollout], there: Mapping[str, Placement]
+) -> None:
+    bad = distrusted(world.store)
+    for release in wanted.values():
+        if shortcut_of(release) in bad and not (release.id in there and there[release.id].long):
+            world.target.distrust(release.id)  # before it is placed, so that no shorter way ever answers
+        if release.id not in there:
+            world.target.place(release)
+    for rollout in rollouts:
+        _wake(world, rollout, there)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +17,7 @@ from serinus.engine.approvals import Approvals, of_its_spec
 from serinus.engine.distrust import distrusted, shortcut_of
 from serinus.engine.facts import by_alias, facts_of
 from serinus.engine.happenings import event_of
+from serinus.engine.news import News
 from serinus.engine.policies import ModelPolicy, keep_spec, policy_of
 from serinus.engine.watching import WATCH
 from serinus.engine.world import World
@@ -44,12 +44,12 @@ class Deployed:
 class Desk:
     """Every method raises what a person can mend: InvalidInput, NotFound, Refused; or Unavailable.
 
-    `news` is set whenever there is something for the engine to do.
+    `news` is told of every model that there is something to do for.
     """
 
-    def __init__(self, world: World, news: threading.Event | None = None) -> None:
+    def __init__(self, world: World, news: News | None = None) -> None:
         self._world = world
-        self._news = news or threading.Event()
+        self._news = news or News()
         self._approvals = Approvals(world)
 
     # --- deploy ------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ class Desk:
         if kind == "approve" and rollout.actor.is_nobody:
             self._check_nobodys(rollout, actor)
         self._world.store.order(rollout.id, order)
-        self._news.set()
+        self._news.tell(rollout.model)
         return f"{kind} of {rollout.id} ({rollout.model}@{rollout.version}) is ordered"
 
     def _meant(self, wanted: str) -> Rollout:
@@ -336,11 +336,11 @@ class Desk:
         now = self._world.clock.now()
         if in_flight is None:
             store.create(rollout, [event_of("created", rollout, rollout, now)])
-            self._news.set()
+            self._news.tell(rollout.model)
             return
         order = Order("supersede", rollout.actor, f"{rollout.asked_as} takes its place", now)
         store.supersede(in_flight.id, order, rollout)
-        self._news.set()
+        self._news.tell(rollout.model)
 
     def initial_spec(self, model: str) -> str:
         """What `serinus init` writes: the spec in the fleet repository, or a first one: of the version that has an

@@ -1,4 +1,9 @@
-"""The loop. It never decides (`delivery` does) and never remembers anything but what is stored."""
+"""The loop. It never decides (`delivery` does), and whatever it remembers may be forgotten at any time.
+
+A tick visits the models with a rollout in flight, those of which there is news, those that were not as they should be
+at their last visit, and a few of the others, so that each is visited within `RESYNC`. What is read of the world is read
+for all models in one call, and compared with the last reading: where it differs, there is news.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ from datetime import datetime, timedelta
 
 from serinus.core.errors import NotFound, Refused, SerinusError, TemporaryError
 from serinus.core.rollout import ModelState, Phase, Rollout
-from serinus.core.values import Event, Placement
+from serinus.core.values import Event, Placement, Release
 from serinus.delivery import (
     AliasReading,
     advance,
@@ -22,9 +27,10 @@ from serinus.delivery import (
     read_aliases,
     without_lost,
 )
-from serinus.engine.converge import Converger, place
+from serinus.engine.converge import Converger, ensure, place, wanted_releases
 from serinus.engine.happenings import audit_of, event_of
 from serinus.engine.jobs import Jobs
+from serinus.engine.news import News, Pace, differing
 from serinus.engine.observe import Observer
 from serinus.engine.policies import keep_spec
 from serinus.engine.watching import RollBack, Watcher
@@ -37,6 +43,8 @@ ALIASES_AGAIN = timedelta(seconds=1)
 """After a reading that failed: a registry that is back is soon told to be."""
 SOON = 0.1
 """Seconds."""
+OBSERVED_EVERY = timedelta(seconds=5)
+"""That the target is observed at the least. With a rollout in flight, or news, it is observed in every tick."""
 # A chain of transitions in one tick: enough to pass through what is ready, bounded so that no model holds the others.
 TRANSITIONS_A_TICK = 8
 
@@ -45,27 +53,36 @@ DeployByAlias = Callable[[str, str], None]
 
 
 class Engine:
-    """Reconciles every model, once a tick. `deploy_by_alias`, `news` and `roll_back` are the desk's, given by wiring;
-    without `roll_back` no release is watched after its promotion."""
+    """Reconciles every model. `deploy_by_alias`, `news` and `roll_back` are the desk's, given by wiring; without
+    `roll_back` no release is watched after its promotion."""
 
     def __init__(
         self,
         world: World,
         jobs: Jobs | None = None,
         deploy_by_alias: DeployByAlias | None = None,
-        news: threading.Event | None = None,
+        news: News | None = None,
         roll_back: RollBack | None = None,
     ) -> None:
         self._world = world
         self._watcher = Watcher(world, roll_back) if roll_back else None
-        self._news = news or threading.Event()
-        self._jobs = jobs or Jobs(told=self._news.set)
+        self._news = news or News()
+        self._jobs = jobs or Jobs(told=self._news.tell)
         self._observer = Observer(world, self._jobs)
         self._converger = Converger(world)
         self._deploy_by_alias = deploy_by_alias
         self._aliases: Mapping[str, Mapping[str, str]] | None = None
         self._aliases_read: datetime | None = None
         self._coming_up = False
+        self._placements: Mapping[str, Placement] | None = None
+        self._observed: datetime | None = None
+        self._wanted: dict[str, tuple[Release, ...]] | None = None
+        """Model -> its releases that have to run, as of its last visit. None: no tick has been yet."""
+        self._pace, self._last = Pace(), ""
+        self._again: set[str] = set()
+        """Models that were not as they should be at their last visit."""
+        self.visits = 0
+        """Of models, since the start; for tests and measurements."""
         self.trouble: dict[str, tuple[str, ...]] = {}
         """Model -> what is not as it should be and being tried again; for people, not for decisions."""
 
@@ -73,7 +90,6 @@ class Engine:
         """A tick every `interval` seconds; at once where there is news, an order or the end of long work; and soon
         while a release is coming up, of which the target does not tell."""
         while not stop.is_set():
-            self._news.clear()
             try:
                 self.tick()
             except SerinusError as error:
@@ -88,43 +104,115 @@ class Engine:
 
     def tick(self) -> None:
         store = self._world.store
+        news = set(self._news.take())
+        if self._wanted is None:  # what was meant before the last process ended is known of no model
+            self._wanted = {state.model: () for state in store.models()}
+            news |= self._wanted.keys()
         self._create_pending()
-        states = {s.model: s for s in store.models()}
         rollouts = {r.model: r for r in store.in_flight()}
         self._coming_up = False
-        self._read_aliases()
-        placements = place(self._world, list(states.values()), list(rollouts.values()))
-        for model in sorted({*states, *rollouts, *(self._aliases or {})}):
-            try:
-                self._tick_model(store.model(model), rollouts.get(model), placements)
-            except TemporaryError as error:
-                self.trouble[model] = (str(error),)
-            except Exception as error:  # one model's fault must not stop the others
-                failed = (f"reconciling it failed ({type(error).__name__}); see logs/control.log",)
-                if self.trouble.get(model) != failed:  # once, not with every tick
-                    log.exception("reconciling %s failed", model)
-                self.trouble[model] = failed
-        self._watch(store.models())
+        news |= self._read_aliases() | self._read_routings() | self._read_fleet()
+        news |= self._read_placements(rollouts, at_once=bool(news))
+        if self._placements is None:
+            self._again.clear()  # nothing can be mended before the target answers, and then that is news
+        due = {state.model: state for state in self._next_of_all()}
+        models = {*news, *rollouts, *self._again, *due}
+        due |= {state.model: state for state in store.models(models - due.keys())} if models - due.keys() else {}
+        for model in sorted(models):
+            self._visit(due.get(model) or ModelState(model), rollouts.get(model))
+        self._watch()
 
-    def _watch(self, states: Sequence[ModelState]) -> None:
+    def _watch(self) -> None:
         """A fault in it must not stop rollouts."""
-        if self._watcher is None:
+        if self._watcher is None or not self._watcher.due():
             return
+        store = self._world.store
         try:
-            trouble = self._watcher.look(states, {r.model: r for r in self._world.store.in_flight()})
+            trouble = self._watcher.look(store.models(), {r.model: r for r in store.in_flight()})
         except TemporaryError as error:
             trouble = (str(error),)
         except Exception:
             log.exception("the watch after promotion failed")
             trouble = ("it failed; see logs/control.log",)
-        if trouble is not None:
-            self._say("watch", [f"the watch after promotion: {line}" for line in trouble])
+        if trouble:
+            self.trouble["watch"] = tuple(f"the watch after promotion: {line}" for line in trouble)
+        else:
+            self.trouble.pop("watch", None)
+
+    def _visit(self, state: ModelState, rollout: Rollout | None) -> None:
+        self.visits += 1
+        model = state.model
+        try:
+            self._tick_model(state, rollout)
+        except TemporaryError as error:
+            self._say(model, (str(error),))
+        except Exception as error:  # one model's fault must not stop the others
+            failed = (f"reconciling it failed ({type(error).__name__}); see logs/control.log",)
+            if self.trouble.get(model) != failed:  # once, not with every tick
+                log.exception("reconciling %s failed", model)
+            self._say(model, failed)
+
+    def _next_of_all(self) -> Sequence[ModelState]:
+        """The models whose turn it is, as they are stored. The store's own order leads through all of them."""
+        assert self._wanted is not None
+        due = self._pace.due(max(1, len(self._wanted)), self._world.clock.now())
+        found = self._world.store.models_after(self._last, due) if due else ()
+        if due:
+            self._last = found[-1].model if len(found) == due else ""
+        return found
+
+    # --- the world, read for all models at once -----------------------------------------------------------
+
+    def _read_routings(self) -> set[str]:
+        """The models whose routing has changed."""
+        try:
+            changed = self._converger.read_back()
+        except TemporaryError as error:
+            self.trouble["router"] = (str(error),)
+            return set()
+        if self.trouble.pop("router", None) is not None:
+            changed |= self._again | (self._wanted or {}).keys()
+        return changed
+
+    def _read_fleet(self) -> set[str]:
+        """The models whose published state somebody has changed."""
+        try:
+            changed = self._converger.read_fleet()
+        except SerinusError as error:
+            self.trouble["fleet repository"] = (str(error),)
+            return set()
+        self.trouble.pop("fleet repository", None)
+        return set(self._wanted or ()) if changed is None else set(self._wanted or ()) & set(changed)
+
+    def _read_placements(self, rollouts: Mapping[str, Rollout], *, at_once: bool) -> set[str]:
+        """The models whose releases are not where they were. What has to run and does not, or runs and has not to, is
+        set right first, by what is stored now."""
+        now = self._world.clock.now()
+        rested = self._observed is not None and now - self._observed < OBSERVED_EVERY
+        if rested and not (rollouts or at_once or self._again or self._placements is None):
+            return set()
+        self._observed = now
+        before, wanted = self._placements, dict(self._wanted or {})
+        try:
+            self._placements = self._world.target.observe()
+        except SerinusError:
+            self._placements = None
+            return wanted.keys() | set() if before is not None else set()
+        running = {release.id for releases in wanted.values() for release in releases}
+        trying = wanted_releases([], list(rollouts.values())).keys()
+        if self._placements.keys() != running | trying:
+            states = self._world.store.models()
+            self._placements = place(self._world, states, list(rollouts.values()))
+            wanted |= {state.model: tuple(wanted_releases([state], []).values()) for state in states}
+        if before is None or self._placements is None:
+            return set(wanted)
+        changed = differing(_seen(before), _seen(self._placements))
+        return {model for model, releases in wanted.items() if changed and changed & {one.id for one in releases}}
 
     # --- one model ---------------------------------------------------------------------------------------
 
-    def _tick_model(
-        self, state: ModelState, rollout: Rollout | None, placements: Mapping[str, Placement] | None
-    ) -> None:
+    def _tick_model(self, state: ModelState, rollout: Rollout | None) -> None:
+        placements = self._placements_of(state, rollout)
         for _ in range(TRANSITIONS_A_TICK):
             state, reading = self._obey_aliases(state, rollout)
             unsettled = self._converger.converge(state, rollout, placements, reading)
@@ -142,7 +230,14 @@ class Engine:
             if name == "still-watching" or after.status.phase.ended:
                 return
             rollout = after
-            placements = place(self._world, self._world.store.models(), self._world.store.in_flight())
+            placements = self._placements_of(state, rollout)
+
+    def _placements_of(self, state: ModelState, rollout: Rollout | None) -> Mapping[str, Placement] | None:
+        """What the target runs, after it was told what this model wants."""
+        assert self._wanted is not None
+        self._wanted[state.model] = tuple(wanted_releases([state], []).values())
+        there = self._placements
+        return there if there is not None and ensure(self._world, state, rollout, there) else None
 
     def _persist(self, name: str, before: Rollout, after: Rollout, state: ModelState) -> ModelState:
         """The audit first: an act may be told twice after a crash, but never be missing."""
@@ -164,13 +259,16 @@ class Engine:
         if after.status.phase.ended:
             self._jobs.forget(f"{after.id}/")
             self._observer.forget(after)
+            self._news.tell(after.model)  # it is visited once more, with nothing in flight
         return state
 
     def _say(self, model: str, lines: Sequence[str]) -> None:
         if lines:
             self.trouble[model] = tuple(lines)
+            self._again.add(model)
         else:
             self.trouble.pop(model, None)
+            self._again.discard(model)
 
     @property
     def registry_answers(self) -> bool:
@@ -179,20 +277,23 @@ class Engine:
 
     # --- aliases -----------------------------------------------------------------------------------------
 
-    def _read_aliases(self) -> None:
+    def _read_aliases(self) -> set[str]:
+        """The models whose aliases are not what they were."""
         now = self._world.clock.now()
         pause = ALIASES_EVERY if self._aliases is not None else ALIASES_AGAIN
         if self._aliases_read is not None and now - self._aliases_read < pause:
-            return
+            return set()
         self._aliases_read = now
+        before = self._aliases or {}
         try:
             self._aliases = self._world.registry.aliases()
         except SerinusError as error:
             self._aliases = None
             self.trouble["registry"] = (f"{error} Aliases are not read until it answers.",)
-        else:
-            self.trouble.pop("registry", None)
-            self._take_baseline(self._aliases)
+            return set()
+        self.trouble.pop("registry", None)
+        self._take_baseline(self._aliases)
+        return differing(before, self._aliases)
 
     def _take_baseline(self, aliases: Mapping[str, Mapping[str, str]]) -> None:
         """What a registry held before Serinus first saw it is no command."""
@@ -277,3 +378,8 @@ class Engine:
                 # Whoever deploys between the two is first: then it begins after that one.
                 with suppress(Refused):
                     store.create(rollout, [event_of("created", rollout, rollout, now)])
+
+
+def _seen(placements: Mapping[str, Placement]) -> Mapping[str, object]:
+    """What of each placement decides anything; its memory, say, changes all the time."""
+    return {name: (one.state, one.endpoint, one.reason, one.long, one.way) for name, one in placements.items()}

@@ -94,12 +94,14 @@ class Watcher:
         self._troubles: Mapping[str, Mapping[str, bool]] | None = None
         """By model, of this look; None: nobody has asked for them yet."""
 
-    def look(self, states: Collection[ModelState], rollouts: Mapping[str, Rollout]) -> Sequence[str] | None:
-        """At every live release: what could not be done now, in words. None: it is not time to look again."""
+    def due(self) -> bool:
+        """Whether it is time to look again."""
         now = self._world.clock.now()
-        if self._looked is not None and now - self._looked < timedelta(seconds=LOOK_SECONDS):
-            return None
-        self._looked = now
+        return self._looked is None or now - self._looked >= timedelta(seconds=LOOK_SECONDS)
+
+    def look(self, states: Collection[ModelState], rollouts: Mapping[str, Rollout]) -> Sequence[str]:
+        """At every live release: what could not be done now, in words."""
+        now = self._looked = self._world.clock.now()
         counts = self._world.log.followed()
         self._troubles = None
         if counts is not None:

@@ -18,7 +18,7 @@ from serinus.core.home import Home
 from serinus.core.redaction import shown
 from serinus.core.text import configure_logging
 from serinus.doors import checking_peers, limited
-from serinus.engine import ENGINE, Desk, Engine, Rechecker, Report, World
+from serinus.engine import ENGINE, Desk, Engine, News, Rechecker, Report, World
 from serinus.engine.rechecking import SHARE
 from serinus.supervisor import edge_warnings, processes, registry, tls
 from serinus.supervisor.settings import Settings
@@ -40,7 +40,7 @@ def run_control(home: Home, settings: Settings) -> int:
     router = build_router(home)
     world = build_local(home, settings, router)
     home_token.ensure(home, world.store, ENGINE, world.clock.now())
-    news = threading.Event()
+    news = News()
     desk = Desk(world, news)
     engine = Engine(world, deploy_by_alias=desk.deploy_by_alias, news=news, roll_back=desk.roll_back)
     report = Report(
@@ -86,7 +86,7 @@ def run_control(home: Home, settings: Settings) -> int:
             ).run()
     finally:
         stop.set()
-        news.set()
+        news.tell()
         loop.join(timeout=10)
     return 0
 

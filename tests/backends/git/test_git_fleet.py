@@ -82,6 +82,22 @@ def test_people_clone_it_push_to_it_and_are_read(fleet: GitFleet, path: Path, tm
     assert [change.who for change in fleet.history("card-fraud")] == ["anna", "Carla", "anna"]
 
 
+def test_what_is_pushed_over_a_published_state_is_seen_and_where_git_packs_its_branches_too(
+    fleet: GitFleet, path: Path, tmp_path: Path
+) -> None:
+    fleet.publish("card-fraud", {"version": "1"}, who="anna", why="first")
+    mark, _ = fleet.changes(None)
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "--quiet", str(path), str(clone))
+    (clone / "live" / "card-fraud.yaml").write_text("version: '2'\n")
+    git(clone, "commit", "--quiet", "-am", "By hand")
+    git(clone, "push", "--quiet", "origin", "main")
+    git(path, "pack-refs", "--all")
+    after, changed = fleet.changes(mark)
+    assert set(changed or ()) == {"card-fraud"}
+    assert fleet.changes(after) == (after, ())
+
+
 def test_the_users_git_settings_and_surroundings_change_nothing(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

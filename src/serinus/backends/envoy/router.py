@@ -72,7 +72,15 @@ class EnvoyRouter:
 
     def in_force(self, model: str) -> Routing | None:
         """See `Router.in_force`."""
-        return self._in_force().get(model)
+        return self.all_in_force().get(model)
+
+    def all_in_force(self) -> Mapping[str, Routing]:
+        """Envoy names the version, which is the content's digest: where the file is of that version, it is what is in
+        force. Else Envoy says all of it, which takes it 0.5 s with 200 models."""
+        routes, version = self._read()
+        if version is not None and version == self._admin.subscription(ROUTE_TABLE).version:
+            return routes.routings
+        return xds.routings_of(self._admin.route_configuration())
 
     def remove(self, model: str) -> None:
         """See `Router.remove`."""
@@ -140,14 +148,6 @@ class EnvoyRouter:
             self._admin.close()
 
     # --- reading ------------------------------------------------------------------------------------------
-
-    def _in_force(self) -> Mapping[str, Routing]:
-        """Envoy names the version, which is the content's digest: where the file is of that version, it is what is in
-        force. Else Envoy says all of it, which takes it 0.5 s with 200 models."""
-        routes, version = self._read()
-        if version is not None and version == self._admin.subscription(ROUTE_TABLE).version:
-            return routes.routings
-        return xds.routings_of(self._admin.route_configuration())
 
     def _read(self) -> tuple[Routes, str | None]:
         """The routes file, and its version where it is whole; parsed when it has changed."""

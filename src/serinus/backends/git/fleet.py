@@ -12,7 +12,7 @@ import fcntl
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,6 +85,19 @@ class GitFleet:
             ) from error
         return found if isinstance(found, dict) else None
 
+    def changes(self, since: str | None) -> tuple[str, Collection[str] | None]:
+        head = self._tip()
+        if since == head:
+            return head, ()
+        if not since or not head:
+            return head, None
+        try:
+            out = self._git.run("diff-tree", "-r", "-z", "--name-only", since, head, "--", "live")
+        except GitFailed:  # `since` is not there any more: the history was rewritten
+            return head, None
+        paths = out.decode(errors="replace").split("\0")
+        return head, {path.removeprefix("live/").removesuffix(".yaml") for path in paths if path}
+
     def history(self, model: str, limit: int = 50) -> Sequence[Change]:
         """Of the model's two files, newest first."""
         if self._head() is None:
@@ -132,6 +145,13 @@ class GitFleet:
                 f"{path} in {self._path} is no file of at most {LONGEST >> 20} MiB.", hint="Revert its last commit."
             )
         return self._ask("cat-file", "blob", f"{BRANCH}:{path}").decode(errors="replace")
+
+    def _tip(self) -> str:
+        """Like `_head`, without a process where git keeps the branch in a file of its own, as it usually does."""
+        try:
+            return (self._path / BRANCH).read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            return self._head() or ""
 
     def _head(self) -> str | None:
         return self._ask("for-each-ref", "--format=%(objectname)", BRANCH).decode().strip() or None

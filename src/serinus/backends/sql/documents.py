@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Set
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -21,8 +22,10 @@ class Document(Generic[T]):
     """Both ways for one type; `load(dump(value)) == value`, infinite numbers in evidence included, but for credentials
     in its texts: they are not stored, as what is stored is shown."""
 
-    def __init__(self, kind: type[T]) -> None:
+    def __init__(self, kind: type[T], remembered: int = 0) -> None:
+        """`remembered`: texts whose value is kept, because they are read far more often than they change."""
         self._adapter = TypeAdapter(kind)
+        self._loaded = lru_cache(maxsize=remembered)(self._load) if remembered else self._load
 
     def dump(self, value: T) -> str:
         # pydantic's own JSON mode writes null for an infinite number, which the judge must get back as it was.
@@ -30,6 +33,9 @@ class Document(Generic[T]):
         return json.dumps(plain, default=_plain, ensure_ascii=False, separators=(",", ":"))
 
     def load(self, text: str) -> T:
+        return self._loaded(text)
+
+    def _load(self, text: str) -> T:
         return self._adapter.validate_python(json.loads(text))
 
 
@@ -47,7 +53,7 @@ def _plain(value: Any) -> Any:
 
 
 ROLLOUT = Document(Rollout)
-MODEL_STATE = Document(ModelState)
+MODEL_STATE = Document(ModelState, remembered=4096)
 RELEASE = Document(Release)
 ORDER = Document(Order)
 EVENT = Document(Event)

@@ -125,9 +125,19 @@ class SqlStore:
 
     # --- models and releases ------------------------------------------------------------------------------
 
-    def models(self) -> Sequence[ModelState]:
+    def models(self, names: Collection[str] | None = None) -> Sequence[ModelState]:
+        query = select(models.c.document)
+        return self._models(query if names is None else query.where(models.c.model.in_(sorted(names))))
+
+    def models_after(self, model: str, limit: int) -> Sequence[ModelState]:
+        query = select(models.c.document).where(models.c.model > model)
         with self._database.read() as connection:
-            documents = connection.execute(select(models.c.document)).scalars()
+            found = connection.execute(query.order_by(models.c.model).limit(limit)).scalars()
+            return [MODEL_STATE.load(text) for text in found]
+
+    def _models(self, query: Select[Any]) -> Sequence[ModelState]:
+        with self._database.read() as connection:
+            documents = connection.execute(query).scalars()
             # By name here: how a database sorts text is its own affair.
             return sorted(map(MODEL_STATE.load, documents), key=lambda state: state.model)
 

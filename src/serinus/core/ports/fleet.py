@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 
@@ -24,4 +24,9 @@ class Fleet(Protocol):
 
     def live(self, model: str) -> Mapping[str, Any] | None:
         """What was last published, or None."""
+        ...
+
+    def changes(self, since: str | None) -> tuple[str, Collection[str] | None]:
+        """Where the repository stands, to be given the next time, and the models of which something else is published
+        than at `since`, whoever has changed it; None: not known. Cheap where nothing has changed: it is polled."""
         ...

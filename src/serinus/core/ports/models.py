@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from serinus.core.rollout import ModelState
@@ -12,8 +12,13 @@ from serinus.core.values import Event, Release
 class Models(Protocol):
     """What holds of each model when nothing is in flight, and its releases. Implementations: backends/sql."""
 
-    def models(self) -> Sequence[ModelState]:
-        """By name."""
+    def models(self, names: Collection[str] | None = None) -> Sequence[ModelState]:
+        """By name, those of `names` that there are; None: all."""
+        ...
+
+    def models_after(self, model: str, limit: int) -> Sequence[ModelState]:
+        """The next `limit` after `model`, in an order of the store's own, which leads from the empty name through all
+        models. Fewer: there are no more."""
         ...
 
     def model(self, model: str) -> ModelState:

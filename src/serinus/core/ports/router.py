@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from serinus.core.values import Release, Routing
@@ -17,6 +18,10 @@ class Router(Protocol):
 
     def in_force(self, model: str) -> Routing | None:
         """Read back from the router, not remembered; None: the model is not routed. Raises Unavailable."""
+        ...
+
+    def all_in_force(self) -> Mapping[str, Routing]:
+        """By model, of every model that is routed. One call, read back like `in_force`. Raises Unavailable."""
         ...
 
     def remove(self, model: str) -> None:
