@@ -44,21 +44,26 @@ from serinus.core.values import (
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 ANNA = Actor("anna", Access.DEPLOY, "cli")
 
-STORES: dict[str, Callable[[Path], Store]] = {"sqlite": lambda path: SqlStore(f"sqlite:///{path / 'store.db'}")}
+STORES: dict[str, Callable[[pytest.FixtureRequest, Path], str]] = {
+    "postgresql": lambda request, _path: str(request.getfixturevalue("postgres_database")),
+    "sqlite": lambda _request, path: f"sqlite:///{path / 'store.db'}",
+}
+"""Name -> the address of a database of its own for a test."""
 
 
 @pytest.fixture(params=sorted(STORES))
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Store]]:
     """Opens the store of this test, again at each call, as another process would."""
-    opened: list[Store] = []
+    url = STORES[request.param](request, tmp_path)
+    opened: list[SqlStore] = []
 
     def opener() -> Store:
-        opened.append(STORES[request.param](tmp_path))
+        opened.append(SqlStore(url))
         return opened[-1]
 
     yield opener
     for store in opened:
-        store.close()  # type: ignore[attr-defined]
+        store.close()
 
 
 @pytest.fixture
@@ -451,6 +456,20 @@ def test_a_key_says_which_models_it_opens(store: Store) -> None:
     store.issue_token("shop", Access.VIEW, NOW, plane="data", models=["fraud", "churn", "fraud"])
     store.issue_token("batch", Access.VIEW, NOW, plane="data")
     assert [token["models"] for token in store.tokens()] == [["churn", "fraud"], None]
+
+
+def test_what_no_database_keeps_as_it_is_is_kept_as_an_escape(store: Store) -> None:
+    store.audit(ANNA, "refused", "/v1/models/a\0b", "be\0cause", {"ä\0": "\0"}, NOW)
+    (entry,) = store.audit_trail()
+    assert (entry.subject, entry.why) == ("/v1/models/a\\x00b", "be\\x00cause")
+    assert entry.details == {"ä\0": "\0"}
+    assert store.audit_broken_at() is None
+
+
+def test_models_come_by_name_whatever_the_database_thinks_of_letters(store: Store) -> None:
+    for model in ("b", "B", "a_b", "a.b", "a-b", "Z"):
+        store.save_model(ModelState(model))
+    assert [state.model for state in store.models()] == ["B", "Z", "a-b", "a.b", "a_b", "b"]
 
 
 def test_the_audit_names_a_tokens_owner(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""The store in a SQL database: SQLite on one machine, written so that another database fits."""
+"""The store in a SQL database: SQLite on one machine, PostgreSQL where several reach it."""
 
 from serinus.backends.sql.store import SqlStore
 

@@ -36,10 +36,10 @@ def append(
     fields = {
         "number": head.entries + 1,
         "at": at.isoformat(),
-        "who": actor.name,
+        "who": _storable(actor.name),
         "what": what,
-        "subject": subject,
-        "why": without_credentials(why),
+        "subject": _storable(subject),
+        "why": _storable(without_credentials(why)),
         "origin": actor.origin,
         "details": canonical(all_without_credentials({**details, "owner": actor.owner} if actor.owner else details)),
         "previous": head.digest,
@@ -69,6 +69,11 @@ def broken_at(connection: Connection) -> int | None:
     if head.entries < entries:
         return int(head.entries) + 1  # something was appended past the head
     return None if head.digest == digest else max(entries, 1)
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL keeps no null character, which an address that was asked for can have."""
+    return text.replace("\0", "\\x00")
 
 
 def _digest(fields: Mapping[str, Any]) -> str:

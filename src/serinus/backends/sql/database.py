@@ -9,37 +9,52 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from serinus.backends.sql import schema, sqlite
-from serinus.core.errors import SerinusError, Unavailable
+from serinus.backends.sql import postgres, schema, sqlite
+from serinus.core.errors import Refused
+
+_WRITES = "serinus_writes"
+"""Execution option of connections whose transactions write."""
 
 
 class Database:
-    """Safe to use from many threads. A failure of the database becomes `Unavailable`, with the reason in words."""
+    """Safe to use from many threads. A failure of the database becomes `Unavailable`, with the reason in words.
+
+    Raises Refused where a newer version of Serinus has written it, or where the driver is not installed.
+    """
 
     def __init__(self, url: str) -> None:
         parsed = make_url(url)
-        self._place = parsed.database or parsed.render_as_string(hide_password=True)
-        self._is_sqlite = parsed.get_backend_name() == "sqlite"
-        self._engine = create_engine(parsed)
-        if self._is_sqlite:
-            sqlite.prepare(self._engine)
-        self._writing_engine = self._engine.execution_options(**{sqlite.WRITES: True})
+        self._own = sqlite if parsed.get_backend_name() == "sqlite" else postgres
+        if self._own is postgres:
+            parsed = postgres.with_driver(parsed)
+            self._place = postgres.place_of(parsed)
+        else:
+            self._place = parsed.database or parsed.render_as_string(hide_password=True)
+        try:
+            engine = create_engine(parsed, pool_pre_ping=self._own is postgres)
+        except ModuleNotFoundError as error:
+            raise Refused(
+                f"{self._place} needs a driver that is not installed ({error.name}).",
+                hint="Install it with `pip install 'serinus[postgres]'`.",
+            ) from error
+        self._reading_engine = self._own.prepare(engine, _WRITES)
+        self._writing_engine = engine.execution_options(**{_WRITES: True})
         with self.write() as connection:
-            if schema.bring_up(connection, self._place) and self._is_sqlite:
-                sqlite.protect_audit(connection)
+            if schema.bring_up(connection, self._place):
+                self._own.protect_audit(connection)
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._writing_engine.dispose()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One consistent view."""
-        with self._explained(), self._engine.begin() as connection:
+        with self._explained(), self._reading_engine.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """All of the block or nothing; one at a time on SQLite. Durable when the block is left."""
+        """All of the block or nothing; one at a time. Durable when the block is left."""
         with self._explained(), self._writing_engine.begin() as connection:
             yield connection
 
@@ -50,9 +65,4 @@ class Database:
         except IntegrityError:  # against a rule of the schema: the caller knows which
             raise
         except DBAPIError as error:
-            raise self._explain(error) from error
-
-    def _explain(self, error: DBAPIError) -> SerinusError:
-        if self._is_sqlite:
-            return sqlite.explain(error, self._place)
-        return Unavailable(f"The database {self._place} does not answer ({type(error.orig).__name__}).")
+            raise self._own.explain(error, self._place) from error

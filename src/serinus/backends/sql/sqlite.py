@@ -17,17 +17,15 @@ from serinus.core.errors import Refused, SerinusError, Unavailable
 
 BUSY_TIMEOUT_MS = 10_000
 
-WRITES = "serinus_writes"
-"""Execution option of a connection whose transactions write."""
-
 _APPEND_ONLY = """
 CREATE TRIGGER IF NOT EXISTS audit_refuses_{verb} BEFORE {verb} ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit record is append-only'); END
 """
 
 
-def prepare(engine: Engine) -> None:
-    """Has every connection of `engine` set up as described above."""
+def prepare(engine: Engine, writes: str) -> Engine:
+    """The engine for reading. Every connection is set up as described above; `writes`: the execution option of those
+    whose transactions write."""
 
     def connected(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # the driver's own implicit BEGIN is a deferred one
@@ -40,11 +38,12 @@ def prepare(engine: Engine) -> None:
             connection.execute(f"PRAGMA {pragma}").close()
 
     def begun(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(WRITES, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        immediate = connection.get_execution_options().get(writes, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", begun)
+    return engine
 
 
 def protect_audit(connection: Connection) -> None:

@@ -21,9 +21,11 @@ from serinus.core.values import Access, Actor, AuditEntry, Event, Release
 
 
 class SqlStore:
-    """`url` is SQLAlchemy's: `sqlite:////home/me/.serinus/store.db`. Made ready at the first use.
+    """`url` is SQLAlchemy's: `sqlite:////home/me/.serinus/store.db`, `postgresql://serinus@db/serinus`. Its tables are
+    made or brought up to date here.
 
-    Safe to use from many threads and processes. Raises Refused where the database was written by another version.
+    Safe to use from many threads and processes. Raises Refused where a newer version of Serinus has written the
+    database.
     """
 
     def __init__(self, url: str) -> None:

@@ -1,0 +1,86 @@
+"""All that is PostgreSQL's own: how a transaction begins, how the audit record is protected, which errors mean what.
+
+A transaction that writes holds one advisory lock from its first statement to its end: the store's checks, the chain of
+the audit and the order of events rest on one writer at a time. It runs as READ COMMITTED, because a snapshot that was
+taken before the lock would not show what the writer before has committed. One that reads has a single snapshot.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import URL, Connection, Engine, event
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from serinus.core.errors import Refused, SerinusError, Unavailable
+
+LOCK_TIMEOUT_MS = 10_000
+
+_LOCK = 0x5E21_9005
+"""Of the store, among the advisory locks of its database."""
+
+_APPEND_ONLY = (
+    """
+    CREATE FUNCTION audit_refuses() RETURNS trigger LANGUAGE plpgsql
+    AS $$ BEGIN RAISE EXCEPTION 'the audit record is append-only'; END $$
+    """,
+    "CREATE TRIGGER audit_refuses_row BEFORE UPDATE OR DELETE ON audit FOR EACH ROW EXECUTE FUNCTION audit_refuses()",
+    "CREATE TRIGGER audit_refuses_all BEFORE TRUNCATE ON audit FOR EACH STATEMENT EXECUTE FUNCTION audit_refuses()",
+)
+
+
+def with_driver(url: URL) -> URL:
+    """`postgresql://` by the driver that the extra installs."""
+    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+
+
+def place_of(url: URL) -> str:
+    """For people; without a password."""
+    return (
+        f"The PostgreSQL database {url.database or url.username} on {url.host or url.query.get('host', 'this machine')}"
+    )
+
+
+def prepare(engine: Engine, writes: str) -> Engine:
+    """The engine for reading. `writes`: the execution option of connections whose transactions write."""
+
+    def begun(connection: Connection) -> None:
+        if connection.get_execution_options().get(writes, False):
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+            connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+
+    event.listen(engine, "begin", begun)
+    return engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+
+def protect_audit(connection: Connection) -> None:
+    """The database refuses to change or remove an audit entry."""
+    for statement in _APPEND_ONLY:
+        connection.exec_driver_sql(statement)
+
+
+def explain(error: DBAPIError, place: str) -> SerinusError:
+    """What a failure of the database means for a person. Its own message is left out: it can quote values."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if state == "53100":
+        return Unavailable(
+            f"{place} has no space left on its disk: nothing was written, and nothing that was written before is lost.",
+            hint="Free some space there; serving goes on meanwhile, new deployments wait.",
+            delay=30,
+        )
+    if state == "55P03":
+        return Unavailable(
+            f"{place} has been locked by another process for {LOCK_TIMEOUT_MS // 1000} s.",
+            hint="Look for a session that waits in a transaction: `SELECT * FROM pg_stat_activity`.",
+        )
+    if state == "42501":
+        return Refused(
+            f"{place} does not let this user do what the store needs (SQLSTATE {state}).",
+            hint="Connect as the user that owns the tables.",
+        )
+    if not state and isinstance(error, OperationalError):  # of a session that was not made, or has ended
+        return Unavailable(
+            f"{place} cannot be connected to.",
+            hint="Check that the server runs, that the database exists and that this user may connect to it.",
+        )
+    told = f"SQLSTATE {state}" if state else type(error.orig).__name__
+    return Unavailable(f"{place} cannot be read or written ({told}).", hint="The log of the server says more.")
