@@ -163,6 +163,17 @@ def test_status_of_one_model_says_what_its_champion_runs_without(installation: I
     assert serinus("status", "--json").json["models"][0]["champion"]["remarks"] == remark
 
 
+def test_status_does_not_say_that_all_is_well_while_a_champion_starts_nor_warn_of_it(
+    installation: Installation, serinus: Serinus
+) -> None:
+    busy(installation)
+    installation.target.placements[V6.id] = Placement(V6.id, PlacementState.STARTING)
+    out = serinus("status").out
+    assert out.splitlines()[-1] == "Starting: card-fraud."
+    assert "All is well" not in out
+    assert "warning" not in out
+
+
 def test_status_says_which_process_was_started_again_within_the_hour(
     installation: Installation, serinus: Serinus
 ) -> None:

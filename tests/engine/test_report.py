@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from serinus.core.rollout import Phase
-from serinus.core.values import Streak, Totals, Traffic
+from serinus.core.values import PlacementState, Streak, Totals, Traffic
 from serinus.engine import Report
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scenarios"))
@@ -142,3 +142,41 @@ def test_a_release_is_explained_by_its_own_name_or_its_rollouts(report) -> None:
     assert datetime.fromisoformat(by_rollout["events"][0]["at"]).tzinfo is not None
     assert by_rollout["events"][-1]["kind"] == "promoted"
     assert lab.clock.now().tzinfo is UTC
+
+
+def process(name, lab, *, seconds_ago, state="running"):
+    since = lab.clock.now().timestamp() - seconds_ago
+    return {"name": name, "state": state, "pid": 1, "restarts": 0, "since": since, "reason": ""}
+
+
+@pytest.mark.parametrize(
+    ("placement", "host_seconds", "state"),
+    [
+        ({"state": PlacementState.STARTING}, 3600, "starting"),
+        ({"state": PlacementState.STARTING, "restarts": 1}, 3600, "trouble"),
+        ({"state": PlacementState.STARTING, "reason": "exited with status 1"}, 5, "trouble"),
+        ({"state": PlacementState.FAILED}, 5, "trouble"),
+        (None, 5, "starting"),
+        (None, 3600, "trouble"),
+    ],
+)
+def test_what_is_only_starting_after_up_is_no_trouble(report, monkeypatch, placement, host_seconds, state) -> None:
+    lab, _ = report
+    (placed,) = lab.target.observe().values()
+    there = {} if placement is None else {placed.release: replace(placed, **placement)}
+    monkeypatch.setattr(lab.target, "observe", lambda: there)
+    engine = {"fraud": ("routing: fraud-6 is not ready",)}
+    processes = [process("host", lab, seconds_ago=host_seconds), process("control", lab, seconds_ago=3600)]
+    (model,) = Report(lab.world, lambda: engine, lambda: processes, {}, lambda: []).status()["models"]
+    assert model["state"] == state
+    assert ("routing" in str(model["notes"])) == (state == "trouble")
+
+
+@pytest.mark.parametrize(("seconds", "warned"), [(5, False), (3600, True)])
+def test_a_registry_and_a_router_that_are_only_starting_are_not_warned_of(report, seconds, warned) -> None:
+    lab, _ = report
+    engine = {"registry": ("MLflow does not answer.",), "fraud": ("routing: the router does not answer",)}
+    processes = [process(name, lab, seconds_ago=seconds) for name in ("mlflow", "envoy")]
+    status = Report(lab.world, lambda: engine, lambda: processes, {}, lambda: []).status()
+    assert bool(status["warnings"]) == warned
+    assert (status["models"][0]["state"] == "trouble") == warned

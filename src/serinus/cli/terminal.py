@@ -38,6 +38,7 @@ STYLES = {
     "backing-off": "red",
     "gone": "red",
     "rolling-out": "cyan",
+    "starting": "cyan",
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -16,6 +16,7 @@ from serinus.delivery import CHAMPION, lost_text
 from serinus.engine.desk import FREE_BYTES_NEEDED
 from serinus.engine.distrust import Found, found_of
 from serinus.engine.happenings import approver
+from serinus.engine.starting import is_starting, started_lately, without_starting
 from serinus.engine.watching import shown as watch_of
 from serinus.engine.world import World
 
@@ -52,7 +53,10 @@ class Report:
 
     def status(self) -> Mapping[str, Any]:
         """The whole fleet; every value is JSON."""
-        trouble = dict(self._trouble())
+        trouble, processes, now = dict(self._trouble()), list(self._processes()), self._world.clock.now()
+        lately = started_lately(processes, now)
+        if "mlflow" in lately:
+            trouble.pop("registry", None)
         flights = {r.model: r for r in self._world.store.in_flight()}
         placements = self._placements()
         states = {s.model: s for s in self._world.store.models()}
@@ -63,12 +67,13 @@ class Report:
         found = found_of(self._world.store)
         return {
             "models": [
-                self._model(s, flights.get(s.model), placements, totals, trouble.pop(s.model, ()), found) for s in shown
+                self._model(s, flights.get(s.model), placements, totals, trouble.pop(s.model, ()), found, lately)
+                for s in shown
             ],
             "totals": [_counters(one) for one in totals.values()],
             "rechecked": found.table(),
             "distrusted": [{"model": entry.model, "release": entry.release} for entry in found.marks.values()],
-            "processes": list(self._processes()),
+            "processes": processes,
             "warnings": [
                 *self._warnings(),
                 *self._disk(),
@@ -77,7 +82,7 @@ class Report:
             ],
             "confinement": self._confinement,
             "addresses": dict(self._addresses),
-            "now": self._world.clock.now().isoformat(),
+            "now": now.isoformat(),
         }
 
     def _model(
@@ -88,9 +93,12 @@ class Report:
         totals: Mapping[str, Totals],
         trouble: Sequence[str],
         found: Found,
+        lately: Collection[str],
     ) -> Mapping[str, Any]:
         placed = placements.get(state.champion.id) if state.champion else None
         broken = state.champion is not None and (placed is None or not placed.answers)
+        starting = broken and is_starting(placed, lately)
+        trouble = without_starting(trouble, lately, champion=starting)
         traffic = self._traffic(state, rollout)
         failing = [note for t in traffic if (note := _failing(t))]
         if not failing and state.champion is not None:
@@ -99,7 +107,9 @@ class Report:
         watch = watch_of(self._world, state.model, state.champion.id) if state.champion else None
         worse = [f"does worse than before its promotion: {one}" for one in watch["degraded"]] if watch else []
         notes = [*trouble, *failing, *wrong, *worse, *state.notes, *_removed(state, rollout)]
-        if broken:
+        if starting:
+            notes.append("the champion is starting")
+        elif broken:
             notes.append(f"the champion is {placed.state.value if placed else 'not placed'}" + _because(placed))
         if state.champion is not None and state.champion.settings.one_at_a_time:
             notes.append("served one request at a time, uncached: it answers differently in a batch")
@@ -113,7 +123,9 @@ class Report:
             "aborted": dict(state.aborted),
             "watch": watch,
             "notes": notes,
-            "state": _state(state, rollout, bool(trouble or failing or wrong or worse) or broken),
+            "state": _state(
+                state, rollout, bool(trouble or failing or wrong or worse) or (broken and not starting), starting
+            ),
         }
 
     def registry_answers(self) -> bool:
@@ -333,9 +345,11 @@ def _removed(state: ModelState, rollout: Rollout | None) -> Sequence[str]:
     ]
 
 
-def _state(state: ModelState, rollout: Rollout | None, trouble: bool) -> str:
+def _state(state: ModelState, rollout: Rollout | None, trouble: bool, starting: bool) -> str:
     if trouble:
         return "trouble"
+    if starting:
+        return "starting"
     if rollout is not None:
         return "rolling-out"
     if state.retired is not None:

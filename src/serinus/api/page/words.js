@@ -28,6 +28,10 @@ export function verdict(status, rollouts, now) {
   if (status.warnings.length) {
     return { level: "warn", sentence: `${serving(status)}, with ${plural(status.warnings.length, "warning")}.`, points };
   }
+  const starting = status.models.filter((m) => m.state === "starting");
+  if (starting.length) {
+    return { level: "still", sentence: `Starting: ${starting.map((m) => m.model).join(", ")}.`, points };
+  }
   if (!status.models.length) return { level: "still", sentence: "All is well; nothing is deployed yet.", points };
   return { level: "good", sentence: `All is well: ${serving(status).toLowerCase()}.`, points };
 }

@@ -47,7 +47,7 @@ def _show(at: Session, fleet: Mapping[str, Any], *, whole: bool) -> None:
         if one["rollout"]:
             _show_rollout(at, one["rollout"], now)
         for note in one["notes"]:
-            at.out.line(f"{one['model']}: {note}", style="yellow")
+            at.out.line(f"{one['model']}: {note}", style="" if one["state"] == "starting" else "yellow")
         if not whole and one["champion"] and one["champion"]["remarks"]:
             at.out.line(f"{one['champion']['release']}: {one['champion']['remarks']}")
         if not whole and one["watch"]:
@@ -62,7 +62,11 @@ def _show(at: Session, fleet: Mapping[str, Any], *, whole: bool) -> None:
         at.out.line(f"warning: {warning}", style="yellow")
     if whole and fleet["confinement"]:
         at.out.line(f"Confinement: {fleet['confinement']}.")
-    if not ill and not fleet["warnings"] and not any(m["state"] == "trouble" for m in models):
+    if ill or fleet["warnings"] or any(m["state"] == "trouble" for m in models):
+        return
+    if starting := [m["model"] for m in models if m["state"] == "starting"]:
+        at.out.line(f"Starting: {', '.join(starting)}.", style="cyan")
+    else:
         at.out.line("All is well.", style="green")
 
 
