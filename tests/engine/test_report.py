@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from serinus.core.errors import NotFound
 from serinus.core.rollout import Phase
 from serinus.core.values import PlacementState, Streak, Totals, Traffic
 from serinus.engine import Report
@@ -180,3 +181,12 @@ def test_a_registry_and_a_router_that_are_only_starting_are_not_warned_of(report
     status = Report(lab.world, lambda: engine, lambda: processes, {}, lambda: []).status()
     assert bool(status["warnings"]) == warned
     assert (status["models"][0]["state"] == "trouble") == warned
+
+
+def test_a_model_is_explained_by_its_newest_rollout(report) -> None:
+    lab, made = report
+    lab.register("7")
+    lab.desk.deploy(ref="fraud@7", spec=None, actor=ADA)
+    assert made.explain("fraud")["id"] == lab.rollout.id == "fraud-r2"
+    with pytest.raises(NotFound):
+        made.explain("froud")

@@ -158,7 +158,7 @@ def _metrics(metrics: list[Document]) -> Table:
 
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("metric", "state", "canary", "champion", "evidence"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column in ("metric", "state"))
     for metric in metrics:
         table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in words.metric_row(metric)))
     return table

@@ -133,7 +133,8 @@ class Report:
         return self._registry_answers()
 
     def explain(self, wanted: str) -> Mapping[str, Any]:
-        """A release or a rollout: what was asked, every gate, every step with its numbers, why it ended."""
+        """A rollout, by its id, its release or its model, whose newest it is then: what was asked, every gate, every
+        step with its numbers, why it ended."""
         rollout = self._find(wanted)
         document: dict[str, Any] = _rollout.dump_python(rollout, mode="json")
         document["events"] = [
@@ -155,8 +156,10 @@ class Report:
         try:
             return self._world.store.rollout(wanted)
         except NotFound:
-            if found := self._world.store.rollouts(limit=1, release=wanted):
-                return found[0]
+            for found in self._world.store.rollouts(limit=1, release=wanted):
+                return found
+            for newest in self._world.store.rollouts(wanted, limit=1):
+                return newest
             raise
 
     def releases(self, model: str | None) -> Sequence[Mapping[str, Any]]:

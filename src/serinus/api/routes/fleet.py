@@ -57,7 +57,8 @@ def releases(services: Given, _actor: Viewer, model: str | None = None) -> Seque
 
 @router.get("/releases/{wanted}/explain")
 def explain(wanted: str, services: Given, _actor: Viewer) -> Mapping[str, Any]:
-    """Why a release (or a rollout, by its id) is where it is: every gate, every step with its numbers."""
+    """Why a release is where it is: every gate, every step with its numbers. `wanted`: a release, a rollout, or a model
+    for its newest rollout."""
     return services.report.explain(wanted)
 
 

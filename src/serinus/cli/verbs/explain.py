@@ -11,11 +11,12 @@ from serinus.cli.words import Document
 
 def explain(
     at: Session,
-    wanted: Annotated[str, typer.Argument(metavar="RELEASE|ROLLOUT", help="As `releases` and `status` name them.")],
+    wanted: Annotated[str, typer.Argument(metavar="MODEL|RELEASE|ROLLOUT", help="Of a model: its newest rollout.")],
 ) -> None:
     """Why a release is where it is: every gate, every step, with the numbers.
 
     \b
+      serinus explain card-fraud
       serinus explain card-fraud-7-3f9a2c
       serinus explain card-fraud-r12 --json
     """
