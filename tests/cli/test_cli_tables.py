@@ -26,7 +26,7 @@ def drawn(width: int) -> list[str]:
 def test_in_a_pipe_a_row_is_a_line_and_a_long_cell_pads_no_other_row(capfd: pytest.CaptureFixture[str]) -> None:
     Terminal(as_json=False).table(COLUMNS, ROWS)
     head, first, second = capfd.readouterr().out.splitlines()
-    assert first.split("  ") == [RELEASE, "aborted ", " ".join(REASON.split()), "card-fraud-transactions-r12"]
+    assert first == f"{RELEASE}  aborted   {REASON.strip()}  card-fraud-transactions-r12"
     assert second == f"{'b-1-1c04be':33}  promoted          b-r1"
     assert head == f"{'release':33}  state     reason  rollout"
 

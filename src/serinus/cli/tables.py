@@ -25,6 +25,21 @@ def least_widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[
     ]
 
 
+def fitted(columns: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """Widths in which the columns fit beside each other in `room` characters, the widest ones folded between words;
+    None: they do not."""
+    widths = [max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
+    least = least_widths(columns, rows)
+    excess = sum(widths) + len(GAP) * (len(widths) - 1) - room
+    while excess > 0:
+        widest = max(range(len(widths)), key=lambda column: widths[column] - least[column])
+        if widths[widest] == least[widest]:
+            return None
+        widths[widest] -= 1
+        excess -= 1
+    return widths
+
+
 def listed(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """A line a cell, and an empty one between two rows. Empty cells are left out."""
     for number, row in enumerate(rows):

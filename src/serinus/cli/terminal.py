@@ -77,15 +77,15 @@ class Terminal:
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Words, such as identifiers, are never broken: where they do not fit beside each other, each row becomes a
         list. In a pipe no line is folded, and none ends in blanks."""
-        from serinus.cli.tables import GAP, aligned, least_widths, listed
+        from serinus.cli.tables import GAP, aligned, fitted, listed
 
         cells = [[harmless(str(cell)) for cell in row] for row in rows]
         if not self.console.is_terminal:
             for line in aligned(columns, cells):
                 print(line)
             return
-        widths = least_widths(columns, cells)
-        if sum(widths) + len(GAP) * len(widths) > self.console.width:
+        widths = fitted(columns, cells, self.console.width)
+        if widths is None:
             for line in listed(columns, cells):
                 self.line(line)
             return
@@ -94,7 +94,7 @@ class Terminal:
 
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, len(GAP), 0, 0))
         for column, width in zip(columns, widths, strict=True):
-            table.add_column(column, min_width=width)
+            table.add_column(column, width=width)
         for row in cells:
             table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
         self.console.print(table)
