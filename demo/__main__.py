@@ -147,10 +147,10 @@ def canaries(serinus: Serinus, account: Account) -> None:
         "Trees blended with the risk of the time of day: a little better offline. Its table has never seen a second day"
     )
     code, seconds = serinus.shown("deploy", f"{MODEL}@3", "--reason", "the hour matters")
-    account.add("v3 is stopped in the canary", seconds, outcome(serinus, account, code, 1, "aborted", "judge"))
+    account.add("v3 is aborted in the canary", seconds, outcome(serinus, account, code, 1, "aborted", "judge"))
     say("The same trees from an export whose labels broke off after two hours")
     code, seconds = serinus.shown("deploy", f"{MODEL}@4", "--reason", "fresh labels")
-    account.add("v4 is stopped at the gate", seconds, outcome(serinus, account, code, 1, "aborted", "gate"))
+    account.add("v4 is aborted at the gate", seconds, outcome(serinus, account, code, 1, "aborted", "gate"))
 
 
 def outcome(serinus: Serinus, account: Account, code: int, expected: int, phase: str, cause: str = "") -> str:

@@ -86,7 +86,7 @@ def metric(name: str, state: str, canary: tuple[int, int], champion: tuple[int, 
         "rho_ok": 1.5,
         "rho_bad": 3.0,
         "budget": 0.001 if name == "errors" else None,
-        "e_bad": 4100.0 if state == "bad" else 0.4,
+        "e_bad": 4100.0 if state == "aborted" else 0.4,
         "e_bad_without_burst": 0.4,
         "e_good": 31.0 if state == "cleared" else 3.2,
         "bound_bad": 1000.0,
@@ -146,7 +146,7 @@ def in_canary(number: int) -> Rollout:
 
 
 def stopped_by_the_judge(number: int) -> Rollout:
-    bad = metric("errors", "bad", (37, 2104), (3, 40201), 235.0)
+    bad = metric("errors", "aborted", (37, 2104), (3, 40201), 235.0)
     reason = f"{bad['summary']}; e-value 4,100, bound 1,000"
     step = StepRecord(
         0, 500, "r.0", NOW - timedelta(hours=2), Assessment(Verdict.ABORT, reason, (bad,)), NOW - timedelta(hours=1.9)
@@ -189,7 +189,13 @@ def busy(installation: Installation) -> None:
     store.save_model(
         ModelState("card-fraud", V6, 0.7, V5, NOW - timedelta(days=3), aborted={"5": "card-fraud-r1"}),
         [
-            Event(NOW - timedelta(hours=1.9), "card-fraud", "card-fraud-r1", "aborted", "card-fraud@5 is out (judge)"),
+            Event(
+                NOW - timedelta(hours=1.9),
+                "card-fraud",
+                "card-fraud-r1",
+                "aborted",
+                "card-fraud@5 was aborted, because the judge found it worse than the champion",
+            ),
             Event(NOW - timedelta(minutes=5), "card-fraud", "card-fraud-r3", "canary-500", "the gates are passed"),
             Event(NOW - timedelta(minutes=2), "card-fraud", "card-fraud-r3", "canary-2500", "step 1 passed"),
         ],

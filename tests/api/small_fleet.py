@@ -119,6 +119,9 @@ class Log:
     def counts(self, split: str) -> None:
         return None
 
+    def disturbance(self, model: str) -> None:
+        return None
+
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
         return {t.release: t for t in self.traffics.get(model, [])}
 

@@ -146,7 +146,7 @@ def test_a_pipe_gets_whole_lines_without_colour(installation: Installation, seri
     busy(installation)
     out = serinus("explain", "card-fraud-r1").out
     assert "\x1b" not in out
-    line = next(line for line in out.splitlines() if line.startswith("stopped (judge)"))
+    line = next(line for line in out.splitlines() if line.startswith("aborted, because the judge"))
     assert line.endswith("e-value 4,100, bound 1,000")
 
 

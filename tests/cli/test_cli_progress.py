@@ -98,7 +98,9 @@ def test_a_terminal_is_drawn_with_the_canarys_bar_and_metrics() -> None:
     assert "3,612 of at least 5,000 requests" in drawn
     assert "━" in drawn
     assert "41 of 3,612" in drawn
-    assert "stopped (judge): errors: 37 of 2,104" in drawn.replace("\n", " ")
+    assert "aborted, because the judge found it worse than the champion: errors: 37 of 2,104" in drawn.replace(
+        "\n", " "
+    )
 
 
 def test_before_the_canary_the_phase_is_drawn() -> None:

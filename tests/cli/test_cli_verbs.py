@@ -62,7 +62,7 @@ def test_a_deployment_that_is_stopped_ends_with_1_and_its_reason(installation: I
     advance(installation, rollout(1, Phase.ABORTED, reason="recall .58 against .80", cause=Cause.GATE))
     said = serinus("deploy", "card-fraud@7")
     assert said.code == 1
-    assert "stopped (gate): recall .58 against .80" in said.out
+    assert "aborted, because it did not pass the gates: recall .58 against .80" in said.out
     assert "serinus explain card-fraud-r1" in said.out
 
 
@@ -197,7 +197,7 @@ def test_releases_and_explain_tell_what_became_of_each_with_the_numbers(
     assert "canary 5 %: promote: every metric is cleared" in out
     assert "slow: 41 of 3,612" in out
     stopped = serinus("explain", "card-fraud-r1").out
-    assert "stopped (judge): errors: 37 of 2,104 canary requests" in stopped
+    assert "aborted, because the judge found it worse than the champion: errors: 37 of 2,104 canary requests" in stopped
     assert "against it 4.1e+03 of 1,000" in stopped
     assert serinus("explain", "card-fraud-r1", "--json").json["status"]["cause"] == "judge"
 

@@ -103,7 +103,7 @@ def test_an_index_that_does_not_answer_is_named_at_once_and_not_over_and_over(aw
     lab.run(120)
     assert lab.phase is Phase.BUILD
     (told,) = [line for line in progress(lab) if "pypi.example.org" in line]
-    assert "It is tried again until 12:10 UTC; then the version is stopped." in told
+    assert "It is tried again until 12:10 UTC; then the rollout is aborted." in told
     assert progress(lab).count("resolving mlflow") == 1
     assert 120 / 12 <= len(environments.asked) <= 120 / 5
 

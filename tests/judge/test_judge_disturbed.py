@@ -44,7 +44,7 @@ def test_one_bad_look_after_a_pause_is_not_taken_for_a_pause_that_was_bad(looks)
 def test_a_reason_says_why_nothing_is_counted_and_can_be_computed_again(looks) -> None:
     seen = looks(5.0, 20, 0, "Serinus is restarting")
     assert seen.verdict is Verdict.CONTINUE
-    assert seen.reason.startswith("Serinus is restarting, so that requests are not counted now; gathering evidence")
+    assert seen.reason.startswith("Serinus is restarting, so requests are not counted now; collecting evidence")
     assert reproduce(POLICY, STEPS, seen) == seen
 
 
@@ -52,5 +52,5 @@ def test_an_arm_without_requests_yet_says_so_too(looks) -> None:
     seen = looks(5.0, 0, 0, "Serinus is restarting")
     assert (seen.verdict, seen.reason) == (
         Verdict.HOLD,
-        "Serinus is restarting, so that requests are not counted now; the canary has had no requests",
+        "Serinus is restarting, so requests are not counted now; no request has reached the canary",
     )

@@ -39,8 +39,11 @@ def test_an_abort_names_metric_counts_ratio_and_e_value(counts) -> None:
         counts("v1", 40_201, errors=3, slow=402, alerts=200), counts("v2", 2_104, errors=37, slow=21, alerts=10)
     )
     assert seen.verdict is Verdict.ABORT
-    assert seen.reason.startswith("errors: 37 of 2,104 canary requests against 3 of 40,201 of the champion (ratio 234")
-    assert "tolerated up to 1.5" in seen.reason
+    assert seen.reason == (
+        "errors: 37 of 2,104 canary requests (1.76%) against 3 of 40,201 of the champion (0.00746%), tolerated up to "
+        "1.5 times the champion's rate and unacceptable from 0.1% of requests. A release within tolerance is aborted "
+        "in at most 1% of rollouts (ratio 234, 95% interval 49.3 to 3,554; e-value over 1,000,000, bound 1,000)"
+    )
     assert "bound 1,000" in seen.reason
     assert of(seen, "errors")["e_bad"] >= 1000
 
@@ -50,7 +53,10 @@ def test_before_the_minimums_the_judge_continues_and_says_what_is_to_come(counts
     assert seen.verdict is Verdict.CONTINUE
     assert "1,500 more requests answered by the canary (of at least 2,000)" in seen.needs
     assert "40 more seconds (of at least 60)" in seen.needs
-    assert "about 4,200 more canary requests (2.8 minutes at 25/s) to clear errors, fallbacks, missing" in seen.needs
+    assert (
+        "about 4,200 more canary requests (2.8 minutes at 25 requests/s) to clear errors, fallbacks, missing"
+        in seen.needs
+    )
 
 
 def test_after_the_minimums_what_is_not_shown_holds(counts) -> None:
@@ -71,9 +77,9 @@ def test_missing_counts_hold(counts, missing: str) -> None:
 
 
 def test_an_arm_without_traffic_holds(counts) -> None:
-    assert look(counts("v1", 1000), counts("v2", 0)).reason == "the canary has had no requests"
+    assert look(counts("v1", 1000), counts("v2", 0)).reason == "no request has reached the canary"
     idle = look(counts("v1", 0), counts("v2", 9000))
-    assert (idle.verdict, idle.reason) == (Verdict.HOLD, "the champion has had no requests to compare with")
+    assert (idle.verdict, idle.reason) == (Verdict.HOLD, "no request has reached the champion to compare with")
 
 
 def test_requests_that_were_not_answered_do_not_count_towards_the_minimum(counts) -> None:
@@ -97,7 +103,7 @@ def test_a_split_that_is_not_in_force_holds_whatever_else_is_seen(counts) -> Non
     champion, canary = counts("v1", 180_000, entities=9_000), counts("v2", 20_000, entities=1_000, errors=500)
     seen = look(champion, canary)
     assert seen.verdict is Verdict.HOLD
-    assert "10.00%, where 5.00% were asked for" in seen.reason
+    assert "10.00% instead of the configured 5.00%" in seen.reason
 
 
 def test_a_canary_that_refuses_what_the_champion_answers_holds(counts) -> None:
@@ -105,7 +111,7 @@ def test_a_canary_that_refuses_what_the_champion_answers_holds(counts) -> None:
     canary = replace(counts("v2", 10_000, slow=100, alerts=50), answered=9_500)
     seen = look(champion, canary)
     assert seen.verdict is Verdict.HOLD
-    assert "refuses 500 of 10,000 requests as the caller's mistake, the champion 10 of 190,000" in seen.reason
+    assert "rejects 500 of 10,000 requests as invalid (HTTP 4xx), the champion 10 of 190,000" in seen.reason
     both = look(replace(champion, answered=180_500), canary)
     assert both.verdict is Verdict.PROMOTE, "callers who are wrong on both arms are no fault of the canary"
 
@@ -149,7 +155,9 @@ def test_a_release_that_has_fallen_silent_is_not_promoted_and_then_aborted(count
     assert "fewer-alerts" in silent.reason
     silent = look(counts("v1", 38_000, slow=380, alerts=400), counts("v2", 2_000, slow=20))
     assert silent.verdict is Verdict.ABORT
-    assert silent.reason.startswith("fewer-alerts: 0 of 2,000 canary requests against 400 of 38,000")
+    assert silent.reason.startswith(
+        "fewer-alerts: 0 of 2,000 canary requests (0%) against 400 of 38,000 of the champion"
+    )
     assert "tolerated down to 0.5" in silent.reason
 
 
@@ -177,7 +185,10 @@ def test_one_stall_of_a_worker_aborts_nothing_however_often_one_looks(counts, pa
         seen = look(counts("v1", champion), counts("v2", canary, errors=errors), elapsed=elapsed, memory=memory)
         memory = seen.memory
         assert seen.verdict is not Verdict.ABORT
-    assert of(seen, "errors")["e_bad"] > 1000 > of(seen, "errors")["e_bad_without_burst"]
+    held = of(seen, "errors")
+    assert held["e_bad"] > 1000 > held["e_bad_without_burst"]
+    assert held["state"] == "held back"
+    assert "one burst accounts for the excess" in held["summary"]
     again = look(
         counts("v1", champion + 7_600), counts("v2", canary + 400, errors=errors + 15), elapsed=60.0, memory=memory
     )
@@ -298,3 +309,18 @@ def test_a_step_says_beforehand_how_many_requests_it_takes() -> None:
     assert "alerts" not in {need.metric for need in required(Policy(alerts=None), 500)}
     at_1, at_50 = ({need.metric: need for need in required(POLICY, weight)} for weight in (100, 5000))
     assert at_1["alerts"].to_clear / 0.01 > at_5["alerts"].to_clear / 0.05 > at_50["alerts"].to_clear / 0.5
+
+
+def test_a_ratio_to_a_champion_without_events_is_told_by_its_lower_bound(counts) -> None:
+    seen = look(counts("v1", 40_000, slow=400, alerts=200), counts("v2", 2_100, errors=6, slow=21, alerts=10))
+    assert "ratio at least 14.9 with 95% confidence, because the champion has none" in of(seen, "errors")["evidence"]
+
+
+def test_a_metric_is_told_to_whoever_knows_the_model_and_to_a_statistician(counts) -> None:
+    errors = of(look(counts("v1", 40_000, errors=8), counts("v2", 2_100, errors=1)), "errors")
+    assert errors["summary"] == (
+        "errors: 1 of 2,100 canary requests (0.0476%) against 8 of 40,000 of the champion (0.02%), tolerated up to 1.5 "
+        "times the champion's rate and unacceptable from 0.1% of requests"
+    )
+    assert errors["evidence"].startswith("ratio 2.37, 95% interval 0.0106 to 26.3; e-value against it ")
+    assert errors["evidence"].endswith(" of 20")

@@ -367,6 +367,9 @@ class FakeLog:
     disturbed: Disturbance | None = None
     """What is served meanwhile is set aside."""
     random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
+    now: Callable[[], datetime] = lambda: datetime.max.replace(tzinfo=UTC)
+    served: list[tuple[datetime, str, int, int]] = field(default_factory=list)
+    """Time, release, requests, errors; also of what is set aside."""
 
     def watch(self, watch: Watch) -> None:
         known = self.watches.get(watch.split)
@@ -401,7 +404,14 @@ class FakeLog:
         return self.disturbed
 
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
-        return {}
+        """Of `MODEL` alone, since the time that the clock tells."""
+        since = self.now() - timedelta(seconds=seconds)
+        found: dict[str, Traffic] = {}
+        for at, release, requests, errors in self.served:
+            if at >= since:
+                was = found.get(release, Traffic(release, 0, seconds, 0, None, None))
+                found[release] = replace(was, requests=was.requests + requests, errors=was.errors + errors)
+        return found
 
     def totals(self) -> Mapping[str, Totals]:
         return {}
@@ -434,9 +444,11 @@ class FakeLog:
                 aside = self.counted.setdefault(routing.split, {}).setdefault(arm.release, {})
                 cause = f"aside.{self.disturbed.cause}"
                 aside[cause] = aside.get(cause, 0) + n
+                self.served.append((at, arm.release, n, 0))
                 continue
             drawn = {"errors": how.errors, "slow": how.slow, "alerts": how.alerts, "missing": how.missing}
             new = {kind: int(self.random.binomial(n, share)) for kind, share in drawn.items()} | {"requests": n}
+            self.served.append((at, arm.release, n, new["errors"]))
             counted = [self.counted.setdefault(routing.split, {}).setdefault(arm.release, {})]
             if arm.release in self.follows:
                 hour = int(at.timestamp() // 3600), arm.release
@@ -640,7 +652,7 @@ class Lab:
         self.target = FakeTarget(self.behaviours)
         self.compiler = FakeCompiler(directory / "files")
         self.router = FakeRouter()
-        self.log = FakeLog()
+        self.log = FakeLog(now=self.clock.now)
         self.fleet = FakeFleet({MODEL: SPEC})
         self.store = SqlStore(f"sqlite:///{directory / 'store.db'}")
         self.per_second = 0

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from serinus.core.ports import Clock, PredictionLog, Store
+from serinus.core.rollout import Rollout
 from serinus.core.values import Actor
 
 
@@ -77,8 +78,12 @@ class Report(Protocol):
         """Whether the registry could be read when that was last tried."""
         ...
 
+    def rollout(self, rollout: Rollout) -> Mapping[str, Any]:
+        """All of it, and of a canary step how far it is."""
+        ...
+
     def explain(self, wanted: str) -> Mapping[str, Any]:
-        """The whole rollout of a release id or a rollout id, with its events."""
+        """The whole rollout of a release id, a rollout id or a model, with its events."""
         ...
 
     def releases(self, model: str | None) -> Sequence[Mapping[str, Any]]:

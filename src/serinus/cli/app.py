@@ -72,7 +72,7 @@ def root(
       serinus up                                 start everything on this machine
       serinus deploy card-fraud@7                take a version through gates and canary to full traffic
       serinus status                             is anything wrong?
-      serinus explain card-fraud-r12             why was it stopped?
+      serinus explain card-fraud-r12             why was it aborted?
 
     Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 130 interrupted. Colour obeys NO_COLOR.
     """
@@ -130,7 +130,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return int(app(list(arguments), prog_name="serinus", standalone_mode=False) or 0)
     except typer.Abort:
-        return _fail("stopped: no answer", "", 1, as_json)
+        return _fail("Not done: the question was not answered with yes.", "", 1, as_json)
     except typer.TyperException as error:
         if not as_json:
             error.show()  # type: ignore[attr-defined]  # every one of them has it; the base class does not say so

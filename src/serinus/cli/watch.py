@@ -130,7 +130,7 @@ def style_of(line: str) -> str:
     head = line.split(":", 2)
     if line.startswith("gate "):
         return STYLES.get(head[1].strip(), "")
-    if line.startswith(("stopped", "stopping")):
+    if line.startswith(("aborted", "aborting")):
         return "red"
     return {"promoted": "bold green", "held": "yellow", "note": "dim", "build": "dim"}.get(head[0], "")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from serinus.core.rollout import Phase
+from serinus.core.rollout import Cause, Phase, aborted_text
 from serinus.core.values import WHOLE
 
 Document = Mapping[str, Any]
@@ -18,7 +18,7 @@ DOING = {
     "gates": "gates: checking before any traffic",
     "approval": "approval: waiting for somebody other than who asked: `serinus approve {id}`",
     "promoting": "promoting: {reason}",
-    "aborting": "stopping: {reason}",
+    "aborting": "aborting: {reason}",
     "retiring": "retiring: callers are told, then its workers stop",
 }
 
@@ -78,7 +78,7 @@ def end_line(rollout: Document) -> str:
         return f"promoted: {asked} is champion{release}"
     if succeeded(rollout):
         return f"retired: {rollout['model']} is out of service, and its callers get 410"
-    return f"stopped ({status['cause'] or 'unknown'}): {status['reason']}"
+    return aborted_text(Cause(status["cause"]), status["reason"])
 
 
 def answered(rollout: Document) -> int:
@@ -89,7 +89,7 @@ def answered(rollout: Document) -> int:
 
 
 def progress_line(rollout: Document, now: datetime) -> str:
-    """Of a canary step: `canary 5 %: 1,200 of at least 2,000 requests, 22 of at least 30 s; needs ...`."""
+    """Of a canary step: `canary 5 %: 1,200 of at least 2,000 requests, 22 of at least 30 s; about 4 minutes ...`."""
     step = rollout["steps"][-1]
     plan = rollout["plan"]["steps"][step["index"]]
     seconds = (now - datetime.fromisoformat(step["started_at"])).total_seconds()
@@ -97,19 +97,50 @@ def progress_line(rollout: Document, now: datetime) -> str:
         f"canary {share(step['weight'])}: {answered(rollout):,} of at least {plan['minimum_requests']:,} requests, "
         f"{max(seconds, 0):.0f} of at least {plan['minimum_seconds']:g} s"
     )
+    progress = rollout.get("progress")
+    if progress and progress["text"]:
+        return f"{line}; {progress['text']}"
     needs = step["assessment"]["needs"] if step["assessment"] else ""
     return f"{line}; needs {needs}" if needs else line
+
+
+def metric_lines(metrics: Sequence[Document], progress: Document | None, *, evidence: bool) -> Iterator[str]:
+    """Of each what was observed, tolerated and unacceptable, and what it still takes, until when; with `evidence` the
+    line for statisticians."""
+    for metric in metrics:
+        left = progress["metrics"].get(metric["name"]) if progress else None
+        yield f"{state(metric)}: {metric['summary']}{_still_takes(left)}"
+        if evidence and "e_bad" in metric:
+            yield f"  evidence: {statistics(metric)}"
+
+
+def _still_takes(left: Document | None) -> str:
+    if left is None:
+        return ""
+    if left["requests_left"] is None:
+        return "; how many more requests it takes cannot be estimated yet"
+    until = f", until {datetime.fromisoformat(left['clear_at']):%Y-%m-%d %H:%M} UTC" if left["clear_at"] else ""
+    return f"; about {left['requests_left']:,} more canary requests to clear{until}"
+
+
+def state(metric: Document) -> str:
+    return "aborted" if metric["state"] == "bad" else str(metric["state"])  # as earlier versions stored it
+
+
+def statistics(metric: Document) -> str:
+    """Of a metric that is judged."""
+    evidence: str | None = metric.get("evidence")
+    return evidence or (  # stored by an earlier version
+        f"against it {metric['e_bad']:,.3g} of {metric['bound_bad']:,.0f}, "
+        f"for it {metric['e_good']:,.3g} of {metric['bound_good']:,.0f}"
+    )
 
 
 def metric_row(metric: Document) -> tuple[str, str, str, str, str]:
     """Name, state, canary, champion, evidence."""
     if "e_bad" not in metric:
-        return metric["name"], metric["state"], "", "", metric["summary"]
-    evidence = (
-        f"against it {metric['e_bad']:,.3g} of {metric['bound_bad']:,.0f}, "
-        f"for it {metric['e_good']:,.3g} of {metric['bound_good']:,.0f}"
-    )
-    return metric["name"], metric["state"], _counts(metric["canary"]), _counts(metric["champion"]), evidence
+        return metric["name"], state(metric), "", "", metric["summary"]
+    return metric["name"], state(metric), _counts(metric["canary"]), _counts(metric["champion"]), statistics(metric)
 
 
 def _counts(arm: Document | None) -> str:

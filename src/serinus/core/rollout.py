@@ -45,6 +45,24 @@ class Cause(StrEnum):
     SUPERSEDED = "superseded"
 
 
+WHY_ABORTED: Mapping[Cause, str] = {
+    Cause.ARTIFACT: "its files cannot be used",
+    Cause.ENVIRONMENT: "its environment cannot be built",
+    Cause.LOAD: "it does not load",
+    Cause.GATE: "it did not pass the gates",
+    Cause.JUDGE: "the judge found it worse than the champion",
+    Cause.PATIENCE: "the canary reached no verdict in time",
+}
+"""Of those that Serinus aborts itself. The reason of the others names the person."""
+
+
+def aborted_text(cause: Cause, reason: str) -> str:
+    """`aborted, because ...: REASON`, or `aborted by ...`."""
+    if cause in WHY_ABORTED:
+        return f"aborted, because {WHY_ABORTED[cause]}: {reason}"
+    return reason if reason.startswith("aborted") else f"aborted: {reason or 'no reason is known'}"
+
+
 class Kind(StrEnum):
     DEPLOY = "deploy"
     ROLLBACK = "rollback"
@@ -139,7 +157,8 @@ class Assessment:
     reason: str
     metrics: tuple[Mapping[str, Any], ...] = ()
     """One a metric: name, canary and champion counts, e_bad, e_good, bounds, state
-    (`cleared|open|bad|not judged`), summary. JSON values."""
+    (`cleared|open|held back|aborted|not judged`; an earlier version stored `bad` for `aborted`), summary, evidence.
+    JSON values."""
     memory: Mapping[str, Any] = field(default_factory=dict)
     """What the judge must be given again at the next look (restarting e-CUSUM, counts seen). JSON values."""
     needs: str = ""

@@ -97,7 +97,7 @@ def _command(reading: AliasReading, version: str | None) -> AliasReading:
         return replace(seen, notices=(*seen.notices, ("challenger-of-retired", text)))
     if version in state.aborted:
         text = (
-            f"challenger was set to {version}, which was stopped in {state.aborted[version]}: an alias does not deploy "
+            f"challenger was set to {version}, which was aborted in {state.aborted[version]}: an alias does not deploy "
             f'it again; `serinus deploy {state.model}@{version} --reason "..."` does'
         )
         return replace(seen, notices=(*seen.notices, ("challenger-was-aborted", text)))

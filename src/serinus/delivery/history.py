@@ -48,4 +48,4 @@ def why_never_champion(last: Rollout | None) -> str:
     failed = next((gate.gate for gate in last.gates if gate.outcome is Outcome.FAIL), None)
     if last.status.cause is Cause.GATE and failed is not None:
         return f"it failed the gate {failed} in {last.id}"
-    return f"it was stopped in {last.id}: {last.status.reason}"
+    return f"it was aborted in {last.id}: {last.status.reason}"

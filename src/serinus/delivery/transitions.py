@@ -96,8 +96,7 @@ def ordered_abort(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | 
     if order is None:
         return None
     cause = Cause.SUPERSEDED if order.kind == "supersede" else Cause.OPERATOR
-    word = "superseded" if cause is Cause.SUPERSEDED else "aborted"
-    return _abort(rollout, cause, f"{word} by {order.actor.name}" + (f": {order.why}" if order.why else ""), now)
+    return _abort(rollout, cause, f"aborted by {order.actor.name}" + (f": {order.why}" if order.why else ""), now)
 
 
 def never_began(rollout: Rollout, successor: Rollout, now: datetime) -> Rollout:

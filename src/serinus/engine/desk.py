@@ -74,7 +74,7 @@ class Desk:
             return done
         if found.version in state.aborted and not why:
             raise Refused(
-                f"{model}@{found.version} was stopped in {state.aborted[found.version]}",
+                f"{model}@{found.version} was aborted in {state.aborted[found.version]}",
                 hint=f"`serinus explain {state.aborted[found.version]}` says why. "
                 f'To try it again: `serinus deploy {model}@{found.version} --reason "..."`.',
             )

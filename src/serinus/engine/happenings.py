@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from serinus.core.rollout import Kind, Phase, Rollout
+from serinus.core.rollout import Kind, Phase, Rollout, aborted_text
 from serinus.core.values import WHOLE, Access, Actor, Event
 
 ENGINE = Actor(name="serinus", access=Access.ADMIN, origin="engine")
@@ -40,9 +40,9 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
     if name == "out-of-patience":
         return "extended", f"no verdict yet, the step is extended once: {status.hold}"
     if status.phase is Phase.ABORTING:
-        return "aborting", f"{asked} is stopped: {status.reason}"
+        return "aborting", f"{asked} is being {aborted_text(status.cause, status.reason)}"
     if status.phase is Phase.ABORTED:
-        return "aborted", f"{asked} is out ({status.cause.value}): {status.reason}"
+        return "aborted", f"{asked} was {aborted_text(status.cause, status.reason)}"
     if status.phase is Phase.PROMOTING:
         approved = f"; approved by {approver(after)}" if before.status.phase is Phase.APPROVAL else ""
         return "promoting", f"{asked}: {status.reason}{approved}"

@@ -113,7 +113,7 @@ class Observer:
         self._waits[rollout.id] = _Wait(phase, since, now + timedelta(seconds=error.delay))
         if phase is Phase.BUILD:
             end = since + PATIENCE
-            self._say(rollout, f"{error} It is tried again until {end:%H:%M} UTC; then the version is stopped.")
+            self._say(rollout, f"{error} It is tried again until {end:%H:%M} UTC; then the rollout is aborted.")
         return None
 
     def _say(self, rollout: Rollout, line: str) -> None:

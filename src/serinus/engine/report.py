@@ -16,6 +16,7 @@ from serinus.delivery import CHAMPION, lost_text
 from serinus.engine.desk import FREE_BYTES_NEEDED
 from serinus.engine.distrust import Found, found_of
 from serinus.engine.happenings import approver
+from serinus.engine.progress import progress
 from serinus.engine.starting import is_starting, started_lately, without_starting
 from serinus.engine.watching import shown as watch_of
 from serinus.engine.world import World
@@ -118,7 +119,7 @@ class Report:
             "champion": _live(state.champion, state, placed),
             "rechecked": found.of(state.champion),
             "previous": {"release": state.previous.id, "version": state.previous.version} if state.previous else None,
-            "rollout": summary(rollout) if rollout else None,
+            "rollout": {**summary(rollout), "progress": progress(self._world, rollout)} if rollout else None,
             "traffic": [_traffic(t) for t in traffic],
             "aborted": dict(state.aborted),
             "watch": watch,
@@ -132,11 +133,16 @@ class Report:
         """Whether the engine could read the registry when it last tried."""
         return self._registry_answers()
 
+    def rollout(self, rollout: Rollout) -> dict[str, Any]:
+        """All that is stored of it, and how far it is."""
+        document: dict[str, Any] = _rollout.dump_python(rollout, mode="json")
+        return {**document, "progress": progress(self._world, rollout)}
+
     def explain(self, wanted: str) -> Mapping[str, Any]:
         """A rollout, by its id, its release or its model, whose newest it is then: what was asked, every gate, every
         step with its numbers, why it ended."""
         rollout = self._find(wanted)
-        document: dict[str, Any] = _rollout.dump_python(rollout, mode="json")
+        document = self.rollout(rollout)
         document["events"] = [
             {"at": e.at.isoformat(), "kind": e.kind, "text": e.text}
             for e in self._world.store.events(rollout=rollout.id, limit=2000)

@@ -303,7 +303,7 @@ class Watcher:
             return "It is not rolled back: there is no former champion that was not rolled back from"
         if target.version in state.aborted:
             stopped = state.aborted[target.version]
-            return f"It is not rolled back: version {target.version}, the former champion, was stopped in {stopped}"
+            return f"It is not rolled back: version {target.version}, the former champion, was aborted in {stopped}"
         details = {"release": watching.release, "rollout": watching.rollout, "to": target.id}
         now = self._world.clock.now()
         self._world.store.audit(WATCH, "rollback", f"{state.model}@{target.version}", why, details, now)

@@ -116,7 +116,7 @@ def assess(
 
 
 def _not_counted(disturbed: str, reason: str) -> str:
-    return f"{disturbed}, so that requests are not counted now; {reason}" if disturbed else reason
+    return f"{disturbed}, so requests are not counted now; {reason}" if disturbed else reason
 
 
 def _of_one_time(now: StepEvidence, taken: StepEvidence | None) -> bool:
@@ -183,26 +183,26 @@ def _decide(
     """Verdict, reason, needs. Bad news comes first, then what makes every comparison void."""
     mismatch = None if breaker.tripped else _mismatch(now)
     if mismatch is not None:
-        return Verdict.HOLD, mismatch, "a split that is in force as it was asked for"
+        return Verdict.HOLD, mismatch, "the traffic to be split as configured"
     # What has gone on for windows is no burst.
     if bad := [evidence for evidence in weighed if evidence.abort or (breaker.tripped and evidence.reaches_bound)]:
         worst = max(bad, key=lambda evidence: evidence.log_bad)
         return Verdict.ABORT, verdict_against(worst), ""
     if breaker.tripped:
-        return Verdict.HOLD, f"its traffic was taken away: {breaker.tripped}", "a person to look at why it fails"
+        return Verdict.HOLD, f"its traffic was taken away: {breaker.tripped}", "a person to find out why it fails"
     still_open = {
         e.name: metric["needs"] for e, metric in zip(weighed, metrics[: len(weighed)], strict=True) if e.state == "open"
     }
     if (turned_away := _turns_away(now, weighed)) is not None:
-        return Verdict.HOLD, turned_away, "a person to look at why the canary refuses them"
+        return Verdict.HOLD, turned_away, "a person to find out why the canary rejects them"
     missing = _minimums(step, now, elapsed)
     blind = {e.name: e.case.blind for e in weighed if e.state == "open" and e.case.blind}
     needs = "; ".join([*missing, *_needs({n: many for n, many in still_open.items() if n not in blind}, now, elapsed)])
     if missing:
-        return Verdict.CONTINUE, f"gathering evidence: needs {missing[0]}", needs
+        return Verdict.CONTINUE, f"collecting evidence: {missing[0]}", needs
     if still_open:
         names = ", ".join(f"{name} ({blind[name]})" if name in blind else name for name in still_open)
-        return Verdict.HOLD, f"nothing speaks against it, but not yet shown: {names}", needs
+        return Verdict.HOLD, f"no metric is shown to be worse than tolerated; still open: {names}", needs
     shown = ", ".join(evidence.name for evidence in weighed if evidence.state == "cleared")
     return Verdict.PROMOTE, f"within tolerance after {_answered(now):,} canary requests: {shown}", ""
 
@@ -212,12 +212,12 @@ def _needs(still_open: Mapping[str, int | None], now: StepEvidence, elapsed: flo
     rate = _answered(now) / elapsed if elapsed > 0.0 else 0.0
     names: dict[str, list[str]] = {}
     for name, number in still_open.items():
-        many = "more canary requests, how many cannot be told yet"
+        many = "more canary requests {}; how many cannot be estimated yet"
         if number is not None:
-            time = f" ({duration(number / rate)} at {rate:,.3g}/s)" if rate > 0.0 else ""
-            many = f"{about(number)} more canary requests{time}"
+            time = f" ({duration(number / rate)} at {rate:,.3g} requests/s)" if rate > 0.0 else ""
+            many = f"{about(number)} more canary requests{time} {{}}"
         names.setdefault(many, []).append(name)
-    return [f"{many} to clear {', '.join(those)}" for many, those in names.items()]
+    return [many.format(f"to clear {', '.join(those)}") for many, those in names.items()]
 
 
 def _answered(now: StepEvidence) -> int:
@@ -227,9 +227,11 @@ def _answered(now: StepEvidence) -> int:
 def _minimums(step: Step, now: StepEvidence, elapsed: float) -> list[str]:
     missing = []
     if (short := step.minimum_requests - _answered(now)) > 0:
-        missing.append(f"{short:,} more requests answered by the canary (of at least {step.minimum_requests:,})")
+        more = "request" if short == 1 else "requests"
+        missing.append(f"{short:,} more {more} answered by the canary (of at least {step.minimum_requests:,})")
     if (short_by := step.minimum_seconds - elapsed) > 0:
-        missing.append(f"{math.ceil(short_by):,} more seconds (of at least {step.minimum_seconds:,.0f})")
+        more = "second" if math.ceil(short_by) == 1 else "seconds"
+        missing.append(f"{math.ceil(short_by):,} more {more} (of at least {step.minimum_seconds:,.0f})")
     return missing
 
 
@@ -242,13 +244,13 @@ def _problem(now: StepEvidence, before: _Memory) -> str | None:
         return "waiting for counts of the champion"
     for arm in (canary, champion):
         if arm is not None and (wrong := problem_with(arm)):
-            return f"the counts cannot be true: {wrong}"
+            return f"the counts are inconsistent: {wrong}"
     if canary.requests == 0:
-        return "the canary has had no requests"
+        return "no request has reached the canary"
     if champion is not None and champion.requests == 0 and now.q < 1.0:
-        return "the champion has had no requests to compare with"
+        return "no request has reached the champion to compare with"
     if before.taken is not None and any(_went_back(metric, now, before.taken) for metric in METRICS):
-        return "the counts cannot be true: they were higher at the last look"
+        return "the counts are inconsistent: they were higher at the last look"
     return None
 
 
@@ -271,7 +273,8 @@ def _mismatch(now: StepEvidence) -> str | None:
     if log_mismatch(canary, champion, now.q) < math.log(1.0 / MISMATCH):
         return None
     seen = canary / (canary + champion)
-    return f"the canary has {canary:,} of {canary + champion:,} entities, {seen:.2%}, where {now.q:.2%} were asked for"
+    share = f"{seen:.2%} instead of the configured {now.q:.2%}"
+    return f"the canary receives {canary:,} of {canary + champion:,} entities, {share}"
 
 
 def _turns_away(now: StepEvidence, weighed: Sequence[Evidence]) -> str | None:
@@ -284,6 +287,6 @@ def _turns_away(now: StepEvidence, weighed: Sequence[Evidence]) -> str | None:
     if share < REFUSED_SHARE or worse(now.q, REFUSED_RATIO).log_e(canary, champion) < math.log(weighed[0].bound_bad):
         return None
     return (
-        f"the canary refuses {canary:,} of {now.canary.requests:,} requests as the caller's mistake, "
+        f"the canary rejects {canary:,} of {now.canary.requests:,} requests as invalid (HTTP 4xx), "
         f"the champion {champion:,} of {now.champion.requests:,}"
     )

@@ -359,6 +359,11 @@ class Evidence:
         return self.reaches_bound and self.log_bad_without_burst >= math.log(self.bound_bad)
 
     @property
+    def held_back(self) -> bool:
+        """`E_bad` reaches its bound, but by one burst alone."""
+        return self.reaches_bound and not self.abort
+
+    @property
     def reaches_bound(self) -> bool:
         return self.log_bad >= math.log(self.bound_bad)
 
@@ -369,7 +374,7 @@ class Evidence:
     @property
     def state(self) -> str:
         if self.abort:
-            return "bad"
+            return "aborted"
         if not self.judged:
             return "not judged"
         return "cleared" if self.cleared else "open"

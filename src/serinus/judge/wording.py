@@ -17,7 +17,7 @@ def as_json(evidence: Evidence) -> dict[str, Any]:
     needs = evidence.needs()
     return {
         "name": evidence.name,
-        "state": evidence.state,
+        "state": "held back" if evidence.held_back else evidence.state,
         "rare": case.metric.rare,
         "weight": case.now.weight,
         "canary": _counts(evidence, case.now.canary),
@@ -35,6 +35,7 @@ def as_json(evidence: Evidence) -> dict[str, Any]:
         "bound_good": 1.0 / case.policy.beta,
         "needs": math.ceil(needs) if math.isfinite(needs) else None,
         "summary": summary(evidence),
+        "evidence": statistics(evidence),
     }
 
 
@@ -43,22 +44,31 @@ def not_judged(name: str, why: str) -> dict[str, Any]:
 
 
 def summary(evidence: Evidence) -> str:
-    """`errors: 37 of 2,104 canary requests against 3 of 40,201 of the champion (ratio 235, tolerated up to 1.5)`."""
+    """For whoever knows the model: `errors: 37 of 2,104 canary requests (1.76%) against 3 of 40,201 of the champion
+    (0.00746%), tolerated up to 1.5 times the champion's rate and unacceptable from 0.1% of requests`."""
     case = evidence.case
     canary, champion = _counts(evidence, case.now.canary), _counts(evidence, case.now.champion)
-    counts = f"{canary['events']:,} of {canary['of']:,} canary requests"
-    counts += f" against {champion['events']:,} of {champion['of']:,} of the champion"
+    counts = f"{canary['events']:,} of {canary['of']:,} canary requests{_rate(canary)}"
+    counts += f" against {champion['events']:,} of {champion['of']:,} of the champion{_rate(champion)}"
+    return f"{evidence.name}: {counts}, {_tolerated(evidence)}{_burst(evidence)}"
+
+
+def statistics(evidence: Evidence) -> str:
+    """For a statistician: `ratio 235 (95% interval 80 to 900); e-value against it 4,100 of 1,000, for it 0.4 of 20`."""
+    canary, champion = (_counts(evidence, arm) for arm in (evidence.case.now.canary, evidence.case.now.champion))
+    entities = ""
     if (canary["events"], champion["events"]) != (canary["first"], champion["first"]):
-        counts += f", by entity {canary['first']:,} against {champion['first']:,}"
-    if case.metric.suspect is Role.CANARY:
-        tolerated = f"tolerated up to {case.tolerance.rho_ok:g}"
-    else:
-        tolerated = f"tolerated down to {1 / case.tolerance.rho_ok:g}"
-    return f"{evidence.name}: {counts} (ratio {_ratio(evidence)}, {tolerated})"
+        entities = f"{canary['first']:,} against {champion['first']:,} entities; "
+    bad = f"against it {figure(e_value(evidence.log_bad))} of {evidence.bound_bad:,.0f}"
+    good = f"for it {figure(e_value(evidence.log_good))} of {1.0 / evidence.case.policy.beta:,.0f}"
+    return f"{entities}{_ratio(evidence)}; e-value {bad}, {good}"
 
 
 def verdict_against(evidence: Evidence) -> str:
-    return f"{summary(evidence)}; e-value {e_value(evidence.log_bad):,.4g}, bound {evidence.bound_bad:,.0f}"
+    """Why the rollout is aborted, and how sure that is."""
+    sure = f"A release within tolerance is aborted in at most {_percent(evidence.case.policy.alpha)} of rollouts"
+    numbers = f"{_ratio(evidence)}; e-value {figure(e_value(evidence.log_bad))}, bound {evidence.bound_bad:,.0f}"
+    return f"{summary(evidence)}. {sure} ({numbers})"
 
 
 def e_value(log_value: float) -> float:
@@ -69,9 +79,16 @@ def e_value(log_value: float) -> float:
 def about(number: float) -> str:
     """Rounded up to two figures: `about 3,100`."""
     if not math.isfinite(number):
-        return "more than can be told yet"
+        return "an unknown number of"
     unit = 10 ** max(0, len(str(math.ceil(number))) - 2)
     return f"about {math.ceil(number / unit) * unit:,}"
+
+
+def figure(number: float) -> str:
+    """Of three figures, and never with an exponent."""
+    if number >= 1e6:
+        return "over 1,000,000"
+    return f"{number:,.0f}" if number >= 1000.0 else f"{number:.3g}" if number >= 0.001 else f"{number:.0f}"
 
 
 def duration(seconds: float) -> str:
@@ -97,10 +114,36 @@ def _counts(evidence: Evidence, arm: ArmCounts | None) -> dict[str, int]:
 def _ratio(evidence: Evidence) -> str:
     estimate, low, high = ratio_of(evidence.case)
     if math.isnan(estimate):
-        return "unknown"
-    text = f"{estimate:.3g}" if math.isfinite(estimate) else "infinite"
-    upper = f"{high:.3g}" if math.isfinite(high) else "any"
-    return f"{text}, 95 % interval {low:.3g} to {upper}"
+        return "ratio unknown"
+    if math.isinf(estimate):
+        return f"ratio at least {figure(low)} with 95% confidence, because the champion has none"
+    if math.isinf(high):
+        return f"ratio {figure(estimate)}, at least {figure(low)} with 95% confidence"
+    return f"ratio {figure(estimate)}, 95% interval {figure(low)} to {figure(high)}"
+
+
+def _rate(counts: dict[str, int]) -> str:
+    return f" ({_percent(counts['events'] / counts['of'])})" if counts["of"] else ""
+
+
+def _percent(share: float) -> str:
+    """Of three figures: `1.76%`, `0.00746%`."""
+    return f"{100.0 * share:.3g}%" if share >= 1e-7 else "0%"
+
+
+def _tolerated(evidence: Evidence) -> str:
+    case, tolerance = evidence.case, evidence.case.tolerance
+    if case.metric.suspect is not Role.CANARY:
+        least = f"{1 / tolerance.rho_bad:g} times"
+        return f"tolerated down to {1 / tolerance.rho_ok:g} times the champion's rate and unacceptable from {least}"
+    limit = f"{tolerance.rho_bad:g} times"
+    if case.metric.rare and case.limit is not None:
+        limit = f"{_percent(case.limit)} of requests"
+    return f"tolerated up to {tolerance.rho_ok:g} times the champion's rate and unacceptable from {limit}"
+
+
+def _burst(evidence: Evidence) -> str:
+    return "; one burst accounts for the excess, which alone aborts nothing" if evidence.held_back else ""
 
 
 def _finite(number: float) -> float | None:

@@ -74,7 +74,7 @@ class Caller(Section):
     columns: dict[str, ColumnType] = Field(
         default_factory=dict,
         description="Name and type of every column that callers send, in MLflow's words. A version that needs "
-        "another one is stopped at the gates. Left out: what the champion's signature says.",
+        "another one is aborted at the gates. Left out: what the champion's signature says.",
     )
 
 

@@ -58,8 +58,8 @@ export function details(key, summary, ...content) {
 
 const STATES = {
   good: ["serving", "running", "pass", "cleared", "promoted", "ready", "champion"],
-  busy: ["rolling-out", "starting", "open", "canary", "in flight"],
-  bad: ["trouble", "fail", "bad", "aborted", "stopped", "failed", "gone", "backing-off"],
+  busy: ["rolling-out", "starting", "open", "held back", "canary", "in flight"],
+  bad: ["trouble", "fail", "aborted", "failed", "gone", "backing-off"],
 };
 
 // A state: a mark and a word, so that the colour says nothing that the word does not.

@@ -65,7 +65,7 @@ function card(rollout) {
     "article",
     { class: "card", "aria-label": `Rollout ${rollout.id}` },
     title(rollout),
-    stopping ? h("p", { class: "why" }, `Being stopped: ${rollout.status.reason}`) : h("ol", { class: "way" }, steps),
+    stopping ? h("p", { class: "why" }, `Being aborted: ${rollout.status.reason}`) : h("ol", { class: "way" }, steps),
     progress(rollout, now()).map(({ label, value, of }) =>
       h("div", { class: "progress" }, h("progress", { max: of || 1, value: Math.min(value, of || 1), "aria-label": label }), h("span", {}, label)),
     ),
@@ -97,7 +97,7 @@ function title(rollout) {
 
 function metricTable(metrics) {
   const columns = [["Metric"], ["State"], ["Canary", true], ["Champion", true], ["Ratio", true], ["Evidence"]];
-  const rows = metrics.map((m) => [m.name, state(m.state), events(m.canary), events(m.champion), ratio(m), evidence(m)]);
+  const rows = metrics.map((m) => [m.name, state(m.state === "bad" ? "aborted" : m.state), events(m.canary), events(m.champion), ratio(m), evidence(m)]);
   return h("div", { class: "wide" }, table("What the judge sees of each metric", columns, rows));
 }
 
@@ -121,7 +121,7 @@ function raw(name, value) {
 export function showStopped(rollouts) {
   const stopped = rollouts.filter((r) => r.status.phase === "aborted").slice(0, 8);
   show("stopped", key(stopped), () =>
-    stopped.length ? stopped.map(stoppedCard) : empty("No rollout was stopped lately."),
+    stopped.length ? stopped.map(stoppedCard) : empty("No rollout was aborted lately."),
   );
 }
 
@@ -133,9 +133,9 @@ function stoppedCard(rollout) {
   });
   return h(
     "article",
-    { id: rollout.id, class: "card stopped", "aria-label": `Stopped rollout ${rollout.id}` },
+    { id: rollout.id, class: "card stopped", "aria-label": `Aborted rollout ${rollout.id}` },
     title(rollout),
-    h("p", { class: "why" }, h("b", {}, `Stopped, because ${cause(rollout)}. `), rollout.status.reason),
+    h("p", { class: "why" }, h("b", {}, `Aborted, because ${cause(rollout)}. `), rollout.status.reason),
     h("p", { class: "quiet" }, when(rollout.status.since), " · ", code(`serinus explain ${rollout.id}`)),
     gates(rollout),
     steps.length ? details(`${rollout.id}-steps`, "Canary steps", steps) : null,
@@ -154,7 +154,7 @@ export function showReleases(releases) {
 
 function releaseState(release) {
   if (release.champion) return state("champion");
-  if (release.phase === "aborted") return state("stopped");
+  if (release.phase === "aborted") return state("aborted");
   if (release.phase === "promoted") return state("former champion");
   return state(release.phase ? "in flight" : "known");
 }

@@ -36,13 +36,13 @@ export function verdict(status, rollouts, now) {
   return { level: "good", sentence: `All is well: ${serving(status).toLowerCase()}.`, points };
 }
 
-// The last that Serinus itself stopped within a day: no trouble, because what was live stayed live, but somebody wonders.
+// The last that Serinus itself aborted within a day: no trouble, because what was live stayed live, but somebody wonders.
 function lately(rollouts, now) {
   return rollouts
     .filter((r) => r.status.phase === "aborted" && now - Date.parse(r.status.since) < DAY_MS)
     .filter((r) => !["operator", "superseded"].includes(r.status.cause))
     .slice(0, 3)
-    .map((r) => ({ text: `${r.model} ${r.version} was stopped, because ${cause(r)}; the champion stayed.`, rollout: r.id }));
+    .map((r) => ({ text: `${r.model} ${r.version} was aborted, because ${cause(r)}. The champion stayed live.`, rollout: r.id }));
 }
 
 function subjects(models, processes) {
@@ -62,17 +62,17 @@ function serving(status) {
 }
 
 const CAUSES = {
-  artifact: "its files could not be used",
-  environment: "its environment could not be built",
+  artifact: "its files cannot be used",
+  environment: "its environment cannot be built",
   load: "it does not load",
-  gate: "a gate refused it",
+  gate: "it did not pass the gates",
   judge: "the judge found it worse than the champion",
-  patience: "no verdict came in time",
-  operator: "a person stopped it",
+  patience: "the canary reached no verdict in time",
+  operator: "a person ordered it",
   superseded: "another deployment took its place",
 };
 
-export const cause = (rollout) => CAUSES[rollout.status.cause] ?? "it was stopped";
+export const cause = (rollout) => CAUSES[rollout.status.cause] ?? "no reason is known";
 
 // The way of a rollout, and where it stands on it.
 export function way(rollout) {
@@ -104,14 +104,16 @@ export function progress(rollout, now) {
 export function waiting(rollout) {
   const assessment = rollout.steps.at(-1)?.assessment;
   if (rollout.status.hold) return `Held: ${rollout.status.hold}`;
+  if (rollout.progress?.text) return `${rollout.progress.text[0].toUpperCase()}${rollout.progress.text.slice(1)}.`;
   if (assessment?.needs) return `Needs ${assessment.needs}.`;
   return assessment?.reason || rollout.status.reason || "";
 }
 
 export function evidence(metric) {
   if (metric.e_bad === undefined) return metric.summary;
-  const against = `against it ${number(metric.e_bad)} (stops at ${number(metric.bound_bad)})`;
-  const more = metric.state === "open" && metric.needs ? `; about ${count(metric.needs)} more requests` : "";
+  const against = `against it ${number(metric.e_bad)} (aborts at ${number(metric.bound_bad)})`;
+  const more = metric.needs ? `; about ${count(metric.needs)} more requests` : "";
+  if (metric.evidence) return `${metric.evidence}${more}`;
   return `${against}, for it ${number(metric.e_good)} (clears at ${number(metric.bound_good)})${more}`;
 }
 

@@ -6,16 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import TypeAdapter
 
 from serinus.api.auth import Viewer
 from serinus.api.services import Given
 from serinus.core.errors import NotFound
-from serinus.core.rollout import Rollout
 
 router = APIRouter(tags=["fleet"])
-
-_rollout = TypeAdapter(Rollout)
 
 
 @router.get("/status")
@@ -40,13 +36,13 @@ def rollouts(
     services: Given, _actor: Viewer, model: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 20
 ) -> Sequence[Mapping[str, Any]]:
     """Newest first, whole."""
-    return [_rollout.dump_python(r, mode="json") for r in services.world.store.rollouts(model, limit)]
+    return [services.report.rollout(r) for r in services.world.store.rollouts(model, limit)]
 
 
 @router.get("/rollouts/{rollout_id}")
 def rollout(rollout_id: str, services: Given, _actor: Viewer) -> Mapping[str, Any]:
-    document: Mapping[str, Any] = _rollout.dump_python(services.world.store.rollout(rollout_id), mode="json")
-    return document
+    """Whole; `progress`: of a canary step, how far it is and when it can be passed."""
+    return services.report.rollout(services.world.store.rollout(rollout_id))
 
 
 @router.get("/releases")

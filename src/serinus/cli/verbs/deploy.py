@@ -24,10 +24,10 @@ def deploy(
     detach: Annotated[bool, typer.Option("--detach", help="Begin it and return at once.")] = False,
     supersede: Annotated[bool, typer.Option("--supersede", help="Take the place of one that is in flight.")] = False,
 ) -> None:
-    """Take a version through environment, gates and canary to full traffic, or stop it.
+    """Take a version through environment, gates and canary to full traffic, or abort.
 
-    Ctrl-C leaves the rollout running (exit code 130). Exit code 0: promoted, or nothing was to be done; 1: stopped,
-    refused or failed. A version that was stopped before needs a --reason. A spec file alone is for the version that
+    Ctrl-C leaves the rollout running (exit code 130). Exit code 0: promoted, or nothing was to be done; 1: aborted,
+    refused or failed. A version that was aborted before needs a --reason. A spec file alone is for the version that
     has the alias challenger.
 
     \b

@@ -29,7 +29,7 @@ def explain(
         line = words.gate_line(gate)
         at.out.line(line, style="red" if gate["outcome"] == "fail" else "")
     for step in rollout["steps"]:
-        _step(at, step)
+        _step(at, step, rollout["progress"] if step is rollout["steps"][-1] else None)
     if rollout["watch"]:
         for line in words.watch_lines(rollout["watch"]):
             at.out.line(line)
@@ -62,11 +62,11 @@ def _head(at: Session, rollout: Document) -> None:
         at.out.line(words.rechecked_line(rollout["rechecked"]))
 
 
-def _step(at: Session, step: Document) -> None:
+def _step(at: Session, step: Document, progress: Document | None) -> None:
     assessment = step["assessment"]
     said = f"{assessment['verdict']}: {assessment['reason']}" if assessment else "no figures yet"
     at.out.line(f"canary {words.share(step['weight'])}: {said}")
-    for metric in assessment["metrics"] if assessment else ():
-        name, state, _, _, evidence = words.metric_row(metric)
-        more = f"; {evidence}" if "e_bad" in metric else ""
-        at.out.line(f"  {state}: {metric.get('summary', name)}{more}")
+    if progress and progress["text"]:
+        at.out.line(f"  {progress['text']}")
+    for line in words.metric_lines(assessment["metrics"] if assessment else (), progress, evidence=True):
+        at.out.line(f"  {line}")

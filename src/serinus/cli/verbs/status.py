@@ -45,7 +45,7 @@ def _show(at: Session, fleet: Mapping[str, Any], *, whole: bool) -> None:
         at.out.line("Nothing is deployed yet. Register a model in MLflow, then `serinus deploy MODEL@1`.")
     for one in models:
         if one["rollout"]:
-            _show_rollout(at, one["rollout"], now)
+            _show_rollout(at, one["rollout"], now, evidence=not whole)
         for note in one["notes"]:
             at.out.line(f"{one['model']}: {note}", style="" if one["state"] == "starting" else "yellow")
         if not whole and one["champion"] and one["champion"]["remarks"]:
@@ -93,8 +93,8 @@ def _show_process(at: Session, process: Mapping[str, Any], now: datetime) -> Non
         at.out.line(f"{name} was started again {words.ago(process['since'], now)}: {reason}", style="yellow")
 
 
-def _show_rollout(at: Session, rollout: Mapping[str, Any], now: datetime) -> None:
-    """`rollout`: a summary, as the status holds it."""
+def _show_rollout(at: Session, rollout: Mapping[str, Any], now: datetime, *, evidence: bool) -> None:
+    """`rollout`: a summary, as the status holds it. `evidence`: with the line for statisticians."""
     phase = rollout["phase"]
     where = f"canary {words.share(int(rollout['steps'][rollout['step']] * WHOLE))}" if phase == "canary" else phase
     asked = f"{rollout['model']}@{rollout['version']}"
@@ -102,5 +102,7 @@ def _show_rollout(at: Session, rollout: Mapping[str, Any], now: datetime) -> Non
     waits = rollout["hold"] or (f"needs {rollout['needs']}" if rollout["needs"] else rollout["reason"])
     if waits:
         at.out.line(f"  {waits}")
-    for metric in rollout["metrics"]:
-        at.out.line(f"  {metric['state']}: {metric['summary']}")
+    if rollout["progress"] and rollout["progress"]["text"]:
+        at.out.line(f"  {rollout['progress']['text']}")
+    for line in words.metric_lines(rollout["metrics"], rollout["progress"], evidence=evidence):
+        at.out.line(f"  {line}")

@@ -1,0 +1,107 @@
+"""How far a canary step is said to be."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from serinus.core.disturbance import Cause, Disturbance
+from serinus.core.errors import Unavailable
+from serinus.core.rollout import Phase
+from serinus.engine import Report
+from serinus.engine.progress import progress
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scenarios"))
+
+from lab import ADA, Lab
+
+
+@pytest.fixture
+def canary(tmp_path: Path) -> Lab:
+    """In its first step, at 5% and 100 requests/s, for a minute."""
+    lab = Lab(tmp_path)
+    lab.live("6")
+    lab.register("7")
+    lab.per_second = 100
+    lab.desk.deploy(ref="fraud@7", spec=None, actor=ADA)
+    lab.run(600, until=lambda: lab.phase is Phase.CANARY)
+    lab.run(60)
+    return lab
+
+
+def told(lab: Lab) -> dict:
+    found = progress(lab.world, lab.rollout)
+    assert found is not None
+    return dict(found)
+
+
+def test_where_a_rate_is_known_the_time_that_is_left_is_told(canary: Lab) -> None:
+    found = told(canary)
+    assert found["per_second"] == pytest.approx(5, rel=0.3)
+    assert found["seconds_left"] == pytest.approx(found["requests_left"] / found["per_second"])
+    at = datetime.fromisoformat(found["ready_at"])
+    assert f"minutes left at {found['per_second']:,.3g} requests/s to the canary, until {at:%H:%M} UTC" in found["text"]
+    assert found["metrics"]["errors"]["requests_left"] <= found["requests_left"]
+    assert datetime.fromisoformat(found["metrics"]["errors"]["clear_at"]) <= at
+    began = canary.clock.now()
+    canary.run(3600, until=lambda: canary.rollout.status.step == 1)
+    assert (canary.clock.now() - began).total_seconds() == pytest.approx(found["seconds_left"], rel=0.35)
+
+
+def test_where_no_request_arrives_that_is_what_is_told(canary: Lab) -> None:
+    canary.per_second = 0
+    canary.run(400)
+    assert told(canary)["text"] == "no traffic reaches this model"
+    assert told(canary)["seconds_left"] is None
+
+
+def test_a_model_without_any_traffic_from_the_beginning_is_told_of_after_a_moment(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    lab.live("6")
+    lab.register("7")
+    lab.desk.deploy(ref="fraud@7", spec=None, actor=ADA)
+    lab.run(600, until=lambda: lab.phase is Phase.CANARY)
+    assert told(lab)["text"] == ""
+    lab.run(40)
+    assert told(lab)["text"] == "no traffic reaches this model"
+
+
+def test_a_machine_without_a_free_processor_is_named_as_the_reason(canary: Lab) -> None:
+    canary.log.disturbed = Disturbance(Cause.STARVED, since=canary.clock.now().timestamp())
+    canary.run(20)
+    assert told(canary)["text"] == "this machine has no processor left, which is why requests are not counted"
+
+
+def test_a_step_that_cannot_be_passed_before_its_end_says_so(canary: Lab) -> None:
+    canary.per_second = 0
+    canary.run(300)
+    canary.per_second = 4
+    canary.run(400)
+    ends = canary.rollout.steps[0].started_at + timedelta(hours=2)
+    assert f"but the step ends without a verdict at {ends:%H:%M} UTC" in told(canary)["text"]
+
+
+def test_a_log_that_does_not_answer_is_named(canary: Lab) -> None:
+    canary.log.away = True
+    found = told(canary)
+    assert found["text"] == "the prediction log does not answer"
+    assert found["ready_at"] is None
+
+
+def test_status_explain_and_the_rollout_itself_say_it(canary: Lab) -> None:
+    report = Report(canary.world, lambda: {}, lambda: [], {}, lambda: [])
+    (model,) = report.status()["models"]
+    assert model["rollout"]["progress"] == report.explain("fraud")["progress"] == told(canary)
+    assert report.rollout(canary.rollout)["progress"] == told(canary)
+    canary.log.traffic = lambda model, seconds: (_ for _ in ()).throw(Unavailable("away"))
+    assert report.status()["models"][0]["rollout"]["progress"]["text"] == "away"
+
+
+def test_a_rollout_that_is_in_no_canary_has_no_progress(canary: Lab) -> None:
+    canary.desk.order("fraud", "abort", actor=ADA)
+    canary.run(20)
+    assert canary.phase is Phase.ABORTED
+    assert progress(canary.world, canary.rollout) is None
