@@ -21,7 +21,7 @@ from serinus.cli.client import Client
 from serinus.core.errors import Forbidden
 from serinus.core.home import Home
 from serinus.core.rollout import Cause, ModelState, Phase, Rollout
-from serinus.core.values import Access, Actor, Event, Placement, PlacementState
+from serinus.core.values import Access, Actor, Event, Placement, PlacementState, Traffic
 
 
 def advance(installation: Installation, *phases: Rollout) -> threading.Thread:
@@ -81,6 +81,21 @@ def test_a_detached_deployment_returns_at_once_and_says_how_to_look_again(
     refused = serinus("deploy", "card-fraud@6", "--detach")
     assert refused.code == 1
     assert "--supersede" in refused.err
+
+
+def test_a_deployment_says_how_long_its_canary_takes_and_warns_of_its_spec(
+    installation: Installation, serinus: Serinus, tmp_path: Path
+) -> None:
+    installation.store.save_model(ModelState("card-fraud", V6, 0.7))
+    installation.log.traffics = {"card-fraud": [Traffic(V6.id, 14_450, 300, 3, 1.4, 8.9)]}
+    (tmp_path / "spec.yaml").write_text("model: card-fraud\nwatch:\n  slow: {ok: 0.9}\n")
+    said = serinus("deploy", "card-fraud@7", "--spec", "spec.yaml", "--detach")
+    assert "At the present 48.2 requests/s the canary of a version as good as the champion takes about" in said.out
+    assert "warning: spec.yaml:3: watch.slow.ok: 0.9 is less than 1" in said.out
+    begun = serinus("deploy", "card-fraud@7", "--spec", "spec.yaml", "--detach", "--supersede", "--json").json
+    assert begun["estimate"]["per_second"] == pytest.approx(48.17, abs=0.01)
+    assert [step["traffic"] for step in begun["estimate"]["steps"]] == [0.05, 0.25, 0.5]
+    assert len(begun["warnings"]) == 1
 
 
 def test_deploying_what_is_there_already_does_nothing_and_says_so(installation: Installation, serinus: Serinus) -> None:

@@ -19,6 +19,19 @@ class Deployed(Protocol):
     def done(self) -> bool: ...
     @property
     def message(self) -> str: ...
+    @property
+    def advice(self) -> Advice: ...
+
+
+class Advice(Protocol):
+    """How long the canary will take, in words and as JSON values, and what of the spec cannot be meant."""
+
+    @property
+    def estimate(self) -> str: ...
+    @property
+    def warnings(self) -> Sequence[str]: ...
+    @property
+    def details(self) -> Mapping[str, Any] | None: ...
 
 
 class Policy(Protocol):

@@ -15,6 +15,7 @@ from serinus.core.values import Access, Actor, Release, VersionRef
 from serinus.delivery import CHALLENGER, champion_before, champions, may_approve, rolled_back_from, why_never_champion
 from serinus.engine.approvals import Approvals, of_its_spec
 from serinus.engine.distrust import distrusted, shortcut_of
+from serinus.engine.estimate import NO_ADVICE, Advice, told
 from serinus.engine.facts import by_alias, facts_of
 from serinus.engine.happenings import event_of
 from serinus.engine.news import News
@@ -39,6 +40,7 @@ class Deployed:
     rollout: str | None
     done: bool
     message: str
+    advice: Advice = NO_ADVICE
 
 
 class Desk:
@@ -91,8 +93,10 @@ class Desk:
         elif spec is not None and spec != before:
             rollout = replace(rollout, spec_waits=True, notes=(of_its_spec(model, before, spec),))
             said += "; its spec becomes the model's once it is approved"
+        advice = told(self._world, state, text, source if spec is not None else f"models/{model}.yaml")
+        rollout = replace(rollout, notes=(*rollout.notes, *(f"warning: {one}" for one in advice.warnings)))
         self._begin(rollout, in_flight)
-        return Deployed(rollout.id, False, said)
+        return Deployed(rollout.id, False, said, advice)
 
     def _what(self, ref: str | None, spec: str | None, source: str) -> tuple[str, str, str]:
         """(model, version or alias, spec text). A spec by itself is for the version that has the alias `challenger`."""

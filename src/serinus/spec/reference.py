@@ -96,4 +96,15 @@ and 40,000 of the model's: half an hour at 200 requests a second (three times `f
 second the first step cannot gather its 5,000 within 24 hours: give fewer and larger steps (`[20%, 50%]`), a wider
 `budget`, or a longer `at_most`.
 
+`serinus deploy` says beforehand how long the canary will take, from the requests of the model in the last hour, and
+offers larger steps where that is more than an hour. It warns, with the line of the file and the figures:
+
+- where a step ends without a verdict before its metrics or its minimum of requests can be reached;
+- where no request has reached the model in the last hour;
+- where the champion itself fails more of its requests than `watch.errors.budget` allows;
+- where values contradict each other: a `watch` ratio `ok` below 1, a `gates.latency_p99` above `serving.timeout`, a
+  `watch.slow.over` that is not below it.
+
+Steps whose shares do not grow, an `at_most` below `for`, and a ratio `bad` that is not above `ok` are refused.
+
 ## The top"""

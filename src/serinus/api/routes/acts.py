@@ -87,6 +87,8 @@ class Outcome(BaseModel):
 
 @router.post("/deployments", status_code=202)
 def deploy(wish: Deployment, services: Given, actor: Deployer) -> Mapping[str, Any]:
+    """`estimate`: of the canary, from the traffic that the model has now; null where it has none or nothing is live.
+    `warnings`: what the spec asks for that contradicts itself or cannot be reached."""
     details = {"supersede": wish.supersede, "with_spec": wish.spec is not None}
     with audited(services.world, actor, "deploy", wish.ref or "spec", wish.why, details):
         return _as_json(
@@ -167,4 +169,11 @@ def _aware(moment: datetime) -> datetime:
 
 
 def _as_json(deployed: Deployed) -> Mapping[str, Any]:
-    return {"rollout": deployed.rollout, "done": deployed.done, "message": deployed.message}
+    advice = deployed.advice
+    return {
+        "rollout": deployed.rollout,
+        "done": deployed.done,
+        "message": deployed.message,
+        "warnings": list(advice.warnings),
+        "estimate": {**advice.details, "text": advice.estimate} if advice.details else None,
+    }

@@ -46,6 +46,7 @@ def follow(at: Session, begun: Document, *, detach: bool) -> None:
     """Looks at what was begun until it has ended. Raises Exit."""
     if not at.out.as_json:
         at.out.line(begun["message"], style="bold")
+        _advise(at, begun, detach=detach)
     if begun["done"] or detach or begun["rollout"] is None:
         if at.out.as_json:
             at.out.json(begun)
@@ -63,6 +64,14 @@ def follow(at: Session, begun: Document, *, detach: bool) -> None:
     elif not words.succeeded(rollout):
         at.out.line(f"`serinus explain {rollout['id']}` shows every gate and number.")
     raise typer.Exit(0 if words.succeeded(rollout) else 1)
+
+
+def _advise(at: Session, begun: Document, *, detach: bool) -> None:
+    """The warnings are also among the rollout's notes, which are told while it is watched."""
+    if begun.get("estimate"):
+        at.out.line(begun["estimate"]["text"])
+    for warning in begun.get("warnings", ()) if detach else ():
+        at.out.line(f"warning: {warning}", style="yellow")
 
 
 def _what(what: str, spec: Path | None) -> tuple[str | None, Path | None]:

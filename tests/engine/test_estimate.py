@@ -1,0 +1,146 @@
+"""What is told of a canary before it begins."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from serinus.core.rollout import Phase
+from serinus.core.values import Totals, Traffic
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scenarios"))
+
+from lab import ADA, SPEC, Lab
+
+PLAIN = "model: fraud\nalerts: {budget: 25%}\ngates: {evaluation: evaluation.csv}\n"
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    made = Lab(tmp_path)
+    made.live("6")
+    made.register("7")
+    return made
+
+
+def busy(lab: Lab, per_second: float) -> None:
+    champion = lab.store.model("fraud").champion
+    assert champion is not None
+    traffic = Traffic(champion.id, round(3600 * per_second), 3600.0, 0, 1.0, 2.0)
+    lab.log.traffic = lambda model, seconds: {champion.id: traffic}  # type: ignore[method-assign]
+
+
+def deploy(lab: Lab, spec: str | None = None, source: str = "fraud.yaml"):
+    return lab.desk.deploy(ref="fraud@7", spec=spec, actor=ADA, source=source)
+
+
+def test_at_low_traffic_the_time_is_told_with_a_faster_choice(lab: Lab) -> None:
+    busy(lab, 1)
+    advice = deploy(lab, PLAIN).advice
+    assert advice.estimate.startswith(
+        "At the present 1 request/s the canary of a version as good as the champion takes about 2.1 days: about 1.2 "
+        "days at 5%, about 11.1 hours at 25%, about 11.1 hours at 50%. At 5% the slowest metric, errors, clears in "
+        "about "
+    )
+    assert "To decide sooner, give the version a larger share in the spec: `rollout.steps: [{traffic: 10%, " in (
+        advice.estimate
+    )
+    assert advice.warnings == ()
+    assert advice.details is not None
+    (first, *_) = advice.details["steps"]
+    assert first["traffic"] == 0.05
+    assert first["seconds"] == pytest.approx(first["requests"] / 0.05)
+    assert first["metrics"]["errors"] <= first["requests"] == 5000
+
+
+def test_an_estimate_is_what_the_canary_then_takes(lab: Lab) -> None:
+    lab.per_second = 200
+    lab.run(600)
+    advice = deploy(lab).advice
+    assert advice.details is not None
+    assert advice.details["per_second"] == pytest.approx(200, rel=0.9)
+    busy(lab, 200)
+    lab.run(4000, until=lambda: lab.phase is Phase.CANARY)
+    began = lab.clock.now()
+    lab.run(20_000, until=lambda: lab.phase.ended)
+    assert lab.phase is Phase.PROMOTED
+    expected = sum(step["seconds"] for step in advice.details["steps"]) * advice.details["per_second"] / 200
+    assert (lab.clock.now() - began).total_seconds() == pytest.approx(expected, rel=0.5)
+
+
+def test_much_traffic_needs_no_other_choice(lab: Lab) -> None:
+    busy(lab, 500)
+    advice = deploy(lab, PLAIN).advice
+    assert "takes about" in advice.estimate
+    assert "To decide sooner" not in advice.estimate
+
+
+def test_a_minimum_that_the_traffic_cannot_reach_is_warned_of_with_its_line(lab: Lab) -> None:
+    busy(lab, 1)
+    spec = PLAIN + "rollout:\n  steps:\n    - {traffic: 50%, requests: 50000, for: 1m, at_most: 6h}\n"
+    said = deploy(lab, spec)
+    (warning,) = said.advice.warnings
+    assert warning == (
+        "fraud.yaml:6: rollout.steps[0].requests: at the present 30 requests/min to the canary the step takes about "
+        "1.2 days (about 50,000 requests of the canary, for its minimum of 50,000 requests), but it ends without a "
+        "verdict after 12 hours"
+    )
+    assert f"warning: {warning}" in lab.rollout.notes
+
+
+def test_a_step_whose_metrics_cannot_be_cleared_in_time_is_warned_of(lab: Lab) -> None:
+    busy(lab, 0.01)
+    warnings = deploy(lab, PLAIN).advice.warnings
+    assert len(warnings) == 3
+    assert "for its minimum of 5,000 requests), but it ends without a verdict after 2 days" in warnings[0]
+    assert "1.8 requests/h to the canary" in warnings[0]
+
+
+def test_a_model_without_traffic_is_warned_of(lab: Lab) -> None:
+    said = deploy(lab)
+    assert said.advice.estimate == ""
+    assert said.advice.warnings == (
+        "models/fraud.yaml:7: rollout.steps: no request has reached fraud in the last hour: a canary cannot be judged "
+        "without traffic, and is aborted in the end",
+    )
+
+
+def test_a_budget_that_the_champion_itself_exceeds_is_warned_of(lab: Lab) -> None:
+    busy(lab, 500)
+    champion = lab.store.model("fraud").champion.id
+    totals = Totals(champion, "fraud", requests=20_000, errors=60)
+    lab.log.totals = lambda: {champion: totals}  # type: ignore[method-assign]
+    spec = PLAIN + "watch:\n  errors: {budget: 0.2%}\n"
+    (warning,) = deploy(lab, spec).advice.warnings
+    assert warning == (
+        "fraud.yaml:5: watch.errors.budget: 0.2% is less than the 0.3% that the champion itself fails of its 20,000 "
+        "requests: a version as good as the champion does not pass the canary"
+    )
+    lab.log.totals = lambda: {champion: replace(totals, errors=20)}  # type: ignore[method-assign]
+    lab.desk.order("fraud", "abort", actor=ADA)
+    lab.run(20)
+    again = lab.desk.deploy(ref="fraud@7", spec=spec, actor=ADA, why="again", source="fraud.yaml")
+    assert again.advice.warnings == ()
+
+
+def test_a_first_deployment_has_no_canary_to_tell_of(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    lab.register("6")
+    said = lab.desk.deploy(ref="fraud@6", spec=SPEC, actor=ADA)
+    assert (said.advice.estimate, said.advice.warnings, said.advice.details) == ("", (), None)
+
+
+def test_a_log_that_does_not_answer_keeps_no_deployment_from_beginning(lab: Lab) -> None:
+    lab.log.away = True
+    from serinus.core.errors import Unavailable
+
+    def away(model: str, seconds: float) -> dict[str, Traffic]:
+        raise Unavailable("away")
+
+    lab.log.traffic = away  # type: ignore[method-assign]
+    said = deploy(lab)
+    assert said.rollout == "fraud-r2"
+    assert said.advice.warnings == ()
