@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -206,3 +207,39 @@ def test_a_name_of_odd_spaces_is_written_as_it_is() -> None:
     spec = load(initial("m", Facts(golden="\xa0", columns=(Column("\u3000", "double"),))))
     assert spec.gates.golden == "\xa0"
     assert spec.caller.columns == {"\u3000": "double"}
+
+
+HOSTILE = st.text(max_size=30) | st.sampled_from(
+    ["null", "on", "1e3", "a: b", "- x", "&a", "*a", "\ud800", "\x00", "{"]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}", fullmatch=True),
+    st.builds(
+        Facts,
+        version=st.just("7"),
+        flavor=HOSTILE,
+        columns=st.none()
+        | st.lists(st.builds(Column, HOSTILE, types | HOSTILE | st.just("array")), max_size=6).map(tuple),
+        evaluation=st.none() | st.text(min_size=1, max_size=30),
+    ),
+)
+def test_the_first_spec_can_be_deployed_whatever_a_version_says_of_itself(model: str, facts: Facts) -> None:
+    text = initial(model, facts)
+    assert load(text.encode("utf-8").decode(), model=model).model == model
+
+
+@pytest.mark.parametrize("kind", ["array", "object", "map", "any", "tensor(datetime64[ns])", "tensor(float32)"])
+def test_the_first_spec_keeps_columns_of_every_type_that_mlflow_knows(kind: str) -> None:
+    facts = Facts(version="7", columns=(Column("basket", kind), Column("amount", "double")))
+    assert load(initial("m", facts)).caller.columns == {"basket": kind, "amount": "double"}
+
+
+def test_a_signature_that_cannot_be_written_is_left_out_with_a_comment() -> None:
+    many = tuple(Column(f"a-column-with-a-long-name-{n}", "double") for n in range(10_000))
+    for columns in (many, (Column("amount", "money"),)):
+        text = initial("m", Facts(version="7", columns=columns))
+        assert load(text) == load(initial("m"))
+        assert "its signature cannot be written here" in text

@@ -99,6 +99,14 @@ class Report(Protocol):
         """The whole rollout of a release id, a rollout id or a model, with its events."""
         ...
 
+    def spec(self, model: str) -> Mapping[str, Any]:
+        """The spec that is in force, and where each value comes from. Raises NotFound, InvalidInput."""
+        ...
+
+    def changes_by(self, spec: str, *, model: str | None, source: str) -> Mapping[str, Any]:
+        """What a deployment of `spec` (YAML text) would change. `source`: what errors call it. Raises InvalidInput."""
+        ...
+
     def releases(self, model: str | None) -> Sequence[Mapping[str, Any]]:
         """Newest first."""
         ...

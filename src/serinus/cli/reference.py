@@ -23,8 +23,8 @@ A verb that cannot be undone asks on a terminal, is answered by `--yes`, and ref
 | exit code | meaning |
 |---|---|
 | 0 | done; of `deploy` and `rollback`: promoted, or nothing was to be done |
-| 1 | refused or failed; of `deploy`: aborted by a gate, by the judge, or by a person |
-| 2 | wrong usage: an option, a name or a file that cannot be read as what it should be |
+| 1 | refused or failed; of `deploy`: aborted by a gate, the judge or a person; of `diff`: something would change |
+| 2 | wrong usage: an option, a name or a file that cannot be read as what it should be; of `diff`: any failure |
 | 130 | interrupted by Ctrl-C; a rollout that was being watched goes on |
 
 | variable | meaning |

@@ -18,6 +18,7 @@ from serinus.engine.distrust import distrusted, shortcut_of
 from serinus.engine.estimate import NO_ADVICE, Advice, told
 from serinus.engine.facts import by_alias, facts_of
 from serinus.engine.happenings import event_of
+from serinus.engine.in_force import readable
 from serinus.engine.news import News
 from serinus.engine.policies import ModelPolicy, keep_spec, policy_of
 from serinus.engine.watching import WATCH
@@ -348,10 +349,12 @@ class Desk:
 
     def initial_spec(self, model: str) -> str:
         """What `serinus init` writes: the spec in the fleet repository, or a first one: of the version that has an
-        alias, or was registered last."""
-        return self._world.fleet.read(checked(model)) or self._first_spec(
-            model, by_alias(self._world, model) or self._world.registry.newest(model)
-        )
+        alias, or was registered last. Never what a deployment would refuse: raises InvalidInput where the repository
+        holds that."""
+        if kept := self._world.fleet.read(checked(model)):
+            readable(kept, model)
+            return kept
+        return self._first_spec(model, by_alias(self._world, model) or self._world.registry.newest(model))
 
     def _first_spec(self, model: str, ref: VersionRef | None) -> str:
         return specs.initial(model, facts_of(self._world, ref))

@@ -16,6 +16,7 @@ from serinus.delivery import CHAMPION, lost_text
 from serinus.engine.desk import FREE_BYTES_NEEDED
 from serinus.engine.distrust import Found, found_of
 from serinus.engine.happenings import approver
+from serinus.engine.in_force import changes_by, spec_in_force
 from serinus.engine.progress import progress
 from serinus.engine.starting import is_starting, started_lately, without_starting
 from serinus.engine.watching import shown as watch_of
@@ -32,7 +33,8 @@ _totals = TypeAdapter(Totals)
 
 
 class Report:
-    """`trouble`: the engine's, by model. `processes`: the supervisor's records. `confinement`: of models, in words."""
+    """`trouble`: the engine's, by model. `processes`: the supervisor's records. `confinement`: of models, in words.
+    `installation`: field of a spec -> what the settings of this installation say to it."""
 
     def __init__(
         self,
@@ -43,6 +45,7 @@ class Report:
         warnings: Callable[[], Sequence[str]],
         registry_answers: Callable[[], bool] = lambda: True,
         confinement: str = "",
+        installation: Mapping[str, str] | None = None,
     ) -> None:
         self._world = world
         self._trouble = trouble
@@ -51,6 +54,7 @@ class Report:
         self._warnings = warnings
         self._registry_answers = registry_answers
         self._confinement = confinement
+        self._installation = installation or {}
 
     def status(self) -> Mapping[str, Any]:
         """The whole fleet; every value is JSON."""
@@ -167,6 +171,14 @@ class Report:
             for newest in self._world.store.rollouts(wanted, limit=1):
                 return newest
             raise
+
+    def spec(self, model: str) -> Mapping[str, Any]:
+        """The spec that is in force, and where each value comes from."""
+        return spec_in_force(self._world, model, self._installation)
+
+    def changes_by(self, spec: str, *, model: str | None, source: str) -> Mapping[str, Any]:
+        """What a deployment of `spec` would change."""
+        return changes_by(self._world, spec, model=model, source=source)
 
     def releases(self, model: str | None) -> Sequence[Mapping[str, Any]]:
         """Newest first, each with what became of it."""

@@ -1,6 +1,6 @@
 """The ModelDeployment: schema, defaults, and errors that name file, line, field and the nearest right word."""
 
-from serinus.spec.comparing import differing
+from serinus.spec.comparing import Change, Value, changes, differing, values
 from serinus.spec.loading import load
 from serinus.spec.planning import (
     accepts,
@@ -18,10 +18,13 @@ from serinus.spec.schema import ModelDeployment
 from serinus.spec.writing import Facts, dump, initial
 
 __all__ = [
+    "Change",
     "Facts",
     "ModelDeployment",
+    "Value",
     "accepts",
     "approval_required",
+    "changes",
     "compiles",
     "differing",
     "dump",
@@ -34,5 +37,6 @@ __all__ = [
     "settings",
     "slow_ms",
     "steps",
+    "values",
     "watched_for",
 ]

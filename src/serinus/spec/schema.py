@@ -27,13 +27,15 @@ _POLICY = Policy()
 # --- names and types --------------------------------------------------------------------------------------
 
 NAME = Kind("name", RULE)
-COLUMN = Kind("column type", "one of double, float, long, integer, string, boolean, datetime, binary, tensor(<dtype>)")
+_COLUMN_TYPES = (
+    "double", "float", "long", "integer", "string", "boolean", "datetime", "binary", "array", "object", "map", "any",
+)  # fmt: skip
+COLUMN = Kind("column type", f"one of {', '.join(_COLUMN_TYPES)}, tensor(<dtype>)")
 
-_COLUMN_TYPES = ("double", "float", "long", "integer", "string", "boolean", "datetime", "binary")
 _OTHER_WORDS_FOR = {
     "float64": "double", "number": "double", "numeric": "double", "decimal": "double", "float32": "float",
     "int64": "long", "bigint": "long", "int": "integer", "int32": "integer", "str": "string", "text": "string",
-    "object": "string", "category": "string", "bool": "boolean", "timestamp": "datetime", "date": "datetime",
+    "category": "string", "bool": "boolean", "timestamp": "datetime", "date": "datetime",
     "bytes": "binary",
 }  # fmt: skip
 
@@ -45,7 +47,7 @@ def _name(value: str) -> str:
 
 
 def _column_type(value: str) -> str:
-    if value in _COLUMN_TYPES or re.fullmatch(r"tensor\(\w+\)", value):
+    if value in _COLUMN_TYPES or re.fullmatch(r"tensor\([\w\[\]]+\)", value):
         return value
     raise wrong(
         COLUMN, _OTHER_WORDS_FOR.get(value.lower()) or (value.lower() if value.lower() in _COLUMN_TYPES else None)

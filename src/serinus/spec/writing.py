@@ -9,8 +9,11 @@ from typing import Any
 
 import yaml
 
+from serinus.core.errors import InvalidInput
+from serinus.core.text import one_line
 from serinus.core.values import Column
 from serinus.spec.document import NUMBERS
+from serinus.spec.loading import load
 from serinus.spec.schema import ModelDeployment
 
 
@@ -58,13 +61,26 @@ class Facts:
 
 
 def initial(model: str, facts: Facts = Facts()) -> str:
-    """The first spec of `model`: YAML with short comments, every value the default or what `facts` say."""
+    """The first spec of `model`: YAML with short comments, every value the default or what `facts` say.
+
+    It can always be deployed: columns that the schema has no word for, which others than MLflow may have written, or
+    too many of them, are left out, and a comment says so.
+    """
+    text = _initial(model, facts, _caller(facts))
+    try:
+        load(text, model=model)
+    except InvalidInput:
+        return _initial(model, facts, _without_columns("its signature cannot be written here: what callers send"))
+    return text
+
+
+def _initial(model: str, facts: Facts, caller: str) -> str:
     of = f" version {facts.version}" if facts.version else ""
-    flavor = f" ({facts.flavor})" if facts.flavor else ""
+    flavor = f" ({one_line(facts.flavor)})" if facts.flavor else ""
     return _INITIAL.format(
         origin=f"{model}{of}{flavor}",
         model=as_yaml(model, flow=True),
-        caller=_caller(facts),
+        caller=caller,
         evaluation=_file("evaluation", facts, facts.evaluation or "evaluation.parquet", "labelled rows"),
         golden=_file("golden", facts, facts.golden or "golden.json", "rows with the scores of training time"),
     )
@@ -73,11 +89,15 @@ def initial(model: str, facts: Facts = Facts()) -> str:
 def _caller(facts: Facts) -> str:
     if not facts.columns:
         known = "logged without a signature: what callers send" if facts.version else "what callers send"
-        return f"# caller:             # {known}\n#   columns: {{amount: double}}"
+        return _without_columns(known)
     types = textwrap.indent(as_yaml({column.name: column.type for column in facts.columns}), "    ")
     return (
         f"caller:\n  columns:              # what callers send; a version that needs more is stopped\n{types}".rstrip()
     )
+
+
+def _without_columns(why: str) -> str:
+    return f"# caller:             # {why}\n#   columns: {{amount: double}}"
 
 
 def _file(field: str, facts: Facts, name: str, meaning: str) -> str:

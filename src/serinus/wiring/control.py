@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -13,6 +13,7 @@ from serinus.api import create_app, home_token
 from serinus.api.local import listening
 from serinus.api.server import Server
 from serinus.backends.host import confinement
+from serinus.backends.host.limits import Limits
 from serinus.core.errors import SerinusError
 from serinus.core.home import Home
 from serinus.core.redaction import shown
@@ -55,6 +56,7 @@ def run_control(home: Home, settings: Settings) -> int:
         warnings=lambda: [*_warnings(home, settings), *(renewal.warnings() if renewal else ())],
         registry_answers=lambda: engine.registry_answers,
         confinement=confinement.level(home),
+        installation=_installation(settings),
     )
     app = create_app(
         home=home,
@@ -105,6 +107,18 @@ def _prepare_to_compile(world: World) -> None:
         world.compiler.prepare()
     except SerinusError as error:
         log.warning("the compiled environment is not there yet: %s", error)
+
+
+def _installation(settings: Settings) -> Mapping[str, str]:
+    """Field of a spec -> what is done where the spec leaves it to this installation."""
+    usual = Limits()
+    idle = usual.idle if settings.idle is None else settings.idle
+    busiest = usual.busiest if settings.busiest is None else settings.busiest
+    return {
+        "serving.workers": f"at most {usual.cores}, the processors of this machine",
+        "serving.warm": f"sleeps after {idle:g} s without a request, unless it is one of the {busiest} busiest "
+        "(`serinus up --idle`, `--busiest`)",
+    }
 
 
 def _allowed_hosts(settings: Settings) -> Sequence[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
 
 from serinus.api.auth import Viewer
 from serinus.api.services import Given
@@ -65,6 +66,31 @@ def policy(model: str, services: Given, _actor: Viewer) -> Mapping[str, str]:
     held = services.desk.policy(model)
     approval = "required" if held.approval_required else "none"
     return {"model": model, "approval": approval, "except_of": held.loosened_by}
+
+
+class Compared(BaseModel):
+    """A spec (YAML text) that is compared with the one that is kept."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    spec: Annotated[str, Field(max_length=200_000)]
+    spec_name: Annotated[str, Field(min_length=1, max_length=4096)] = "<spec>"
+    """What errors call the spec: the name of its file."""
+    model: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    """Needed where the spec does not name it."""
+
+
+@router.get("/models/{model}/spec")
+def spec_in_force(model: str, services: Given, _actor: Viewer) -> Mapping[str, Any]:
+    """The spec that is in force. Each of `fields` has a `text` as in YAML and an `origin`: `file` (with the `line`),
+    `default`, or `policy`. `not_yet`: what the champion does not go by yet."""
+    return services.report.spec(model)
+
+
+@router.post("/diff")
+def diff(wish: Compared, services: Given, _actor: Viewer) -> Mapping[str, Any]:
+    """What a deployment of the spec would change. It changes nothing itself."""
+    return services.report.changes_by(wish.spec, model=wish.model, source=wish.spec_name)
 
 
 @router.get("/spec/{model}")

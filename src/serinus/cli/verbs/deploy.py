@@ -38,7 +38,7 @@ def deploy(
     """
     ref, file = _what(what, spec)
     wish = {"ref": ref, "why": reason, "supersede": supersede}
-    begun = at.client.post("/v1/deployments", {**wish, **(_read(file) if file else {})})
+    begun = at.client.post("/v1/deployments", {**wish, **(read_spec(file) if file else {})})
     follow(at, begun, detach=detach)
 
 
@@ -82,7 +82,7 @@ def _what(what: str, spec: Path | None) -> tuple[str | None, Path | None]:
     return what, spec
 
 
-def _read(path: Path) -> Document:
+def read_spec(path: Path) -> Document:
     """The spec as the API takes it, with the name by which its errors call it."""
     try:
         return {"spec": path.read_text(encoding="utf-8"), "spec_name": str(path)}

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from serinus.cli.session import Session
+from serinus.cli.verbs.deploy import read_spec
+from serinus.core.errors import InvalidInput, SerinusError
+
+
+def diff(
+    at: Session,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A ModelDeployment's file.")],
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", show_default=False, help="Needed where the file does not name it.")
+    ] = None,
+) -> None:
+    """Show what a deployment by FILE would change of the spec that is in force. Changes nothing.
+
+    Values are compared, not lines: comments, the order of fields and defaults that are written out make no difference.
+
+    Exit code 0: nothing would change; 1: something would; 2: FILE cannot be read, or Serinus does not answer.
+
+    \b
+      serinus diff card-fraud.yaml
+      serinus diff card-fraud.yaml && echo "nothing to deploy"
+    """
+    try:
+        found = at.client.post("/v1/diff", {**read_spec(file), "model": model})
+    except SerinusError as error:
+        # 1 says that there are differences, as of `git diff --exit-code`: no failure may look like that.
+        raise InvalidInput(error.message, hint=error.hint) from error
+    if at.out.as_json:
+        at.out.json(found)
+    else:
+        for one in found["changes"]:
+            where = f"{file}:{one['line']}" if one["line"] else "the default"
+            at.out.line(f"{one['field']}: {one['before']} -> {one['after']} ({where})")
+        if found["same"]:
+            at.out.line(f"{file} says what {found['before']} says.")
+        for effect in found["effects"]:
+            at.out.line(effect)
+    raise typer.Exit(0 if found["same"] else 1)

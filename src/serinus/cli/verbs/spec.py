@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from serinus.cli.session import Session, part
+from serinus.cli.words import Document
+
+
+def spec(
+    at: Session,
+    model: Annotated[str, typer.Argument(metavar="MODEL")],
+) -> None:
+    """Show the spec of a model that is in force, and where each value comes from.
+
+    A value comes from a line of the spec in the fleet repository, from the policy of the model, or is the default.
+    Values that the champion does not go by yet, because it was deployed before they were changed, are listed below.
+
+    \b
+      serinus spec card-fraud
+      serinus spec card-fraud --json
+    """
+    found = at.client.get(f"/v1/models/{part(model)}/spec")
+    if at.out.as_json:
+        at.out.json(found)
+        return
+    rows = [[one["field"], one["text"], _origin(found, one), one["note"]] for one in found["fields"]]
+    at.out.table(["field", "value", "from", "note"], rows)
+    if found["not_yet"]:
+        at.out.line(f"{found['release']} was deployed by another spec. These hold from the next deployment on:")
+        for one in found["not_yet"]:
+            at.out.line(f"  {one['field']}: {one['after']} (now {one['before']})", style="yellow")
+
+
+def _origin(found: Document, one: Document) -> str:
+    return f"{found['file']}:{one['line']}" if one["origin"] == "file" else str(one["origin"])
