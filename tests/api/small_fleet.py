@@ -25,7 +25,9 @@ from serinus.core.values import (
     Access,
     Artifact,
     Column,
+    Imported,
     Label,
+    Labels,
     OutcomeMatches,
     Placement,
     Requirements,
@@ -104,6 +106,7 @@ class Log:
         self.traffics: dict[str, list[Traffic]] = {}
         self.counters: list[Totals] = []
         self.labels: dict[str, Label] = {}
+        self.staged: dict[str, dict[int, Labels]] = {}
         self.kept: dict[str, int] = {}
         self.lost: list[str] = []
 
@@ -129,6 +132,22 @@ class Log:
         before = dict(self.labels)
         self.labels.update({label.request_id: label for label in labels})
         return sum(before.get(key) != label for key, label in self.labels.items())
+
+    def stage(self, import_id: str, number: int, part: Labels) -> None:
+        self.staged.setdefault(import_id, {})[number] = part
+
+    def attach(self, import_id: str) -> Imported:
+        parts = self.staged.pop(import_id, None)
+        if parts is None:
+            raise NotFound("no such import of outcomes")
+        names = Label.__slots__
+        labels = [
+            Label(*row) for n in sorted(parts) for row in zip(*(getattr(parts[n], x) for x in names), strict=True)
+        ]
+        return Imported(len(labels), self.label(labels), unknown=2, ambiguous=1)
+
+    def discard(self, import_id: str) -> None:
+        self.staged.pop(import_id, None)
 
     def matches(self) -> OutcomeMatches:
         return OutcomeMatches(len(self.labels), unmatched=2, ambiguous=1)

@@ -37,6 +37,9 @@ ROUTES = (
     ("POST", "/v1/models/card-fraud/retire", Access.ADMIN),
     ("PUT", "/v1/models/card-fraud/policy", Access.DEPLOY),
     ("POST", "/v1/outcomes", Access.DEPLOY),
+    ("PUT", f"/v1/outcomes/imports/{'a' * 32}/parts/0", Access.DEPLOY),
+    ("POST", f"/v1/outcomes/imports/{'a' * 32}", Access.DEPLOY),
+    ("DELETE", f"/v1/outcomes/imports/{'a' * 32}", Access.DEPLOY),
     ("POST", "/v1/rollouts/card-fraud-r3/orders?promote", Access.DEPLOY),
     ("POST", "/v1/rollouts/card-fraud-r3/orders?abort", Access.DEPLOY),
     ("POST", "/v1/rollouts/card-fraud-r3/orders?approve", Access.APPROVE),
@@ -61,7 +64,9 @@ BODIES = {
 def call(client: TestClient, method: str, path: str) -> int:
     kind = path.partition("?")[2]
     body = {"kind": kind} if "/orders" in path else BODIES.get(path)
-    body = {"approval": "required"} if method == "PUT" else body
+    body = {"approval": "required"} if path.endswith("/policy") and method == "PUT" else body
+    body = {"label": [1], "request_id": ["a"]} if "/parts/" in path else body
+    body = {} if "/imports/" in path and method == "POST" else body
     return client.request(method, path, json=body).status_code
 
 
@@ -88,7 +93,8 @@ def test_every_route_under_v1_is_in_the_table_of_roles(installation: Installatio
     open_to_all = {"/v1/session", "/v1/home/token", "/healthz"}
     known = {p.replace("/releases/card-fraud-r1/", "/releases/{}/").replace("/anna", "/{}") for p in known}
     known = {p.replace("models/card-fraud", "models/{}") for p in known} | {"/v1/events/stream", "/v1/spec/{}"}
-    names = ("rollout_id", "model", "wanted", "name")
+    known = {p.replace("/imports/" + "a" * 32, "/imports/{}").replace("/parts/0", "/parts/{}") for p in known}
+    names = ("rollout_id", "model", "wanted", "name", "import_id", "number")
     for name in names:
         documented = {path.replace("{" + name + "}", "{}"): value for path, value in documented.items()}
     assert set(documented) == known | open_to_all

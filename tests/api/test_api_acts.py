@@ -174,11 +174,61 @@ def test_an_outcome_that_names_no_request_is_refused(installation: Installation,
     assert installation.log.labels == {}
 
 
-@pytest.mark.parametrize("label", ["NaN", "Infinity", "null", '"fraud"'])
-def test_a_label_that_is_no_number_is_refused(label: str, installation: Installation, client: TestClient) -> None:
+@pytest.mark.parametrize("label", ["NaN", "Infinity", "null", '"fraud"', "0.5", "2", "-1"])
+def test_a_label_that_is_neither_0_nor_1_is_refused(label: str, installation: Installation, client: TestClient) -> None:
     answer = client.post("/v1/outcomes", content=f'[{{"request_id": "a", "label": {label}}}]')
     assert answer.status_code == 422
     assert installation.log.labels == {}
+    part = client.put(f"{IMPORT}/parts/0", content=f'{{"request_id": ["a"], "label": [{label}]}}')
+    assert part.status_code == 422
+    assert installation.log.staged == {}
+
+
+IMPORT = f"/v1/outcomes/imports/{'0a' * 16}"
+
+
+def test_an_import_labels_when_it_is_attached_with_one_entry_in_the_audit_record(
+    installation: Installation, client: TestClient
+) -> None:
+    first = {"prediction_id": ["a", ""], "request_id": ["", "b"], "label": [1, 0]}
+    moments = ["2026-01-31T12:00:00+02:00", "2026-01-31T12:00:00"]
+    assert client.put(f"{IMPORT}/parts/0", json={**first, "observed_at": moments}).json() == {"received": 2}
+    assert client.put(f"{IMPORT}/parts/1", json={"request_id": ["c"], "label": [1]}).json() == {"received": 1}
+    assert installation.log.labels == {}
+    found = client.post(IMPORT, json={"name": "cases.csv", "rows": 3}).json()
+    assert found == {"outcomes": 3, "changed": 3, "unknown": 2, "ambiguous": 1}
+    labels = installation.log.labels
+    assert labels[""].observed_at == datetime(2026, 1, 31, 10, tzinfo=UTC)
+    assert labels["b"].observed_at == datetime(2026, 1, 31, 12, tzinfo=UTC)
+    assert (labels["c"].observed_at, labels["c"].source) == (NOW, "admin")
+    (entry,) = [one for one in installation.store.audit_trail() if one.what == "outcomes"]
+    assert entry.details == {"owner": "admin", "import": "0a" * 16, "name": "cases.csv", "rows": 3}
+    assert client.post(IMPORT, json={}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"request_id": ["a"], "label": []},
+        {"request_id": ["a", "b"], "label": [1]},
+        {"request_id": ["a", ""], "label": [1, 1]},
+        {"label": [1]},
+        {"request_id": ["x" * 201], "label": [1]},
+        {"request_id": ["a"] * 10_001, "label": [1] * 10_001},
+        {"request_id": ["a"], "label": [1], "observed_at": ["soon"]},
+        {"request_id": ["a"], "label": [1], "more": [1]},
+    ],
+)
+def test_a_part_that_does_not_fit_is_refused(part: object, installation: Installation, client: TestClient) -> None:
+    assert client.put(f"{IMPORT}/parts/0", json=part).status_code == 422
+    assert installation.log.staged == {}
+
+
+@pytest.mark.parametrize("path", ["/v1/outcomes/imports/..%2f..%2fx", "/v1/outcomes/imports/0a", f"{IMPORT}0"])
+def test_an_import_is_named_by_hexadecimal_digits_only(path: str, client: TestClient) -> None:
+    part = {"request_id": ["a"], "label": [1]}
+    assert client.put(f"{path}/parts/0", json=part).status_code in (404, 422)
+    assert client.put(f"{IMPORT}/parts/300", json=part).status_code == 422
 
 
 def test_a_token_is_told_once_listed_without_its_secret_and_revoked(

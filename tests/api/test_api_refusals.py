@@ -13,6 +13,7 @@ from starlette.testclient import TestClient
 from serinus.core.rollout import Phase
 from serinus.core.values import Access
 
+IMPORT = "/v1/outcomes/imports/{import_id}"
 BAD_SPEC = "model: card-fraud\nrolout: {}\n"
 
 REFUSED: tuple[tuple[str, str, Access, Any, int], ...] = (
@@ -24,6 +25,9 @@ REFUSED: tuple[tuple[str, str, Access, Any, int], ...] = (
     ("POST", "/v1/models/{model}/retire", Access.APPROVE, {"why": "replaced"}, 403),
     ("PUT", "/v1/models/{model}/policy", Access.VIEW, {"approval": "required"}, 403),
     ("POST", "/v1/outcomes", Access.VIEW, [{"request_id": "a", "label": 1}], 403),
+    ("PUT", f"{IMPORT}/parts/{{number}}", Access.VIEW, {"request_id": ["a"], "label": [1]}, 403),
+    ("POST", IMPORT, Access.VIEW, {}, 403),
+    ("DELETE", IMPORT, Access.VIEW, None, 403),
     ("POST", "/v1/tokens", Access.APPROVE, {"name": "new", "access": "admin"}, 403),
     ("DELETE", "/v1/tokens/{name}", Access.APPROVE, None, 403),
     ("POST", "/v1/keys", Access.APPROVE, {"name": "new"}, 403),
@@ -36,6 +40,7 @@ REFUSED: tuple[tuple[str, str, Access, Any, int], ...] = (
     ("POST", "/v1/models/{model}/rollback", Access.DEPLOY, {"to": "card-fraud-7-3f9a2c"}, 409),
     ("POST", "/v1/models/{model}/retire", Access.ADMIN, {"why": "replaced"}, 409),
     ("PUT", "/v1/models/{model}/policy", Access.DEPLOY, {"approval": "none"}, 409),
+    ("POST", IMPORT, Access.DEPLOY, {}, 404),
     ("POST", "/v1/tokens", Access.ADMIN, {"name": "anna"}, 409),
     ("DELETE", "/v1/tokens/{name}", Access.ADMIN, None, 404),
     ("POST", "/v1/keys", Access.ADMIN, {"name": "anna"}, 409),
@@ -49,13 +54,21 @@ REFUSED: tuple[tuple[str, str, Access, Any, int], ...] = (
     ("POST", "/v1/models/{model}/retire", Access.ADMIN, {"why": " "}, 422),
     ("PUT", "/v1/models/{model}/policy", Access.DEPLOY, {"approval": "maybe"}, 422),
     ("POST", "/v1/outcomes", Access.DEPLOY, [{"request_id": "a", "label": "fraud"}], 422),
+    ("PUT", f"{IMPORT}/parts/{{number}}", Access.DEPLOY, {"request_id": ["a"], "label": [2]}, 422),
     ("POST", "/v1/tokens", Access.ADMIN, {"name": "a b"}, 422),
     ("POST", "/v1/tokens", Access.ADMIN, {"name": "new", "access": "root"}, 422),
     ("POST", "/v1/tokens", Access.ADMIN, {"name": "new", "owner": "nobody"}, 422),
     ("POST", "/v1/keys", Access.ADMIN, {"name": "new", "models": ["../x"]}, 422),
 )
-PARTS = {"{rollout_id}": "card-fraud-r4", "{model}": "card-fraud", "{name}": "unknown"}
+PARTS = {
+    "{rollout_id}": "card-fraud-r4",
+    "{model}": "card-fraud",
+    "{name}": "unknown",
+    "{number}": "0",
+    "{import_id}": "0a" * 16,
+}
 OTHERWISE = {
+    ("POST", "/v1/diff"),
     ("POST", "/v1/session"),
     ("DELETE", "/v1/session"),
     ("POST", "/v1/session/links"),
@@ -98,7 +111,7 @@ def everything(installation: Installation) -> dict[str, Any]:
         "tokens": store.tokens(),
         "specs": dict(installation.fleet.specs),
         "kept": dict(installation.log.kept),
-        "labels": dict(installation.log.labels),
+        "labels": (dict(installation.log.labels), dict(installation.log.staged)),
         "keys": (dict(installation.callers.keys), dict(installation.callers.models)),
     }
 

@@ -410,19 +410,51 @@ def test_a_reset_at_rest_has_the_next_start_make_another_token(serinus: Serinus,
     assert not home.token.exists()
 
 
-def test_outcomes_are_imported_in_batches_and_again_without_a_change(
+def test_outcomes_are_imported_in_parts_and_again_without_a_change(
     installation: Installation, serinus: Serinus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serinus.cli.verbs.outcomes.BATCH", 2)
+    monkeypatch.setattr("serinus.cli.verbs.outcomes.ROWS", 2)
     rows = "".join(f"r{n},{n % 2},2026-01-31T12:00:00Z\n" for n in range(5))
     (tmp_path / "labels.csv").write_text("request_id,label,observed_at\n" + rows)
-    assert serinus("outcomes", "import", "labels.csv", "--json").json == {"received": 5, "changed": 5}
-    assert serinus("outcomes", "import", "labels.csv").out == "5 outcomes imported, 0 of them new or corrected\n"
+    first = serinus("outcomes", "import", "labels.csv", "--json").json
+    assert first == {"received": 5, "outcomes": 5, "changed": 5, "unknown": 2, "ambiguous": 1}
+    again = serinus("outcomes", "import", "labels.csv").out.splitlines()
+    assert again[0] == "5 outcomes imported, 0 of them new or corrected"
+    assert again[1] == "2 name requests not in the log"
+    assert again[2].startswith("1 is ambiguous: several requests of a model have that request_id")
     assert serinus("outcomes", "import", "labels.txt").code == 2
+    assert installation.log.labels["r3"].label == 1.0
+    (one, _) = [entry for entry in installation.store.audit_trail() if entry.what == "outcomes"]
+    assert (one.details["name"], one.details["rows"]) == ("labels.csv", 5)
     said = serinus("outcomes", "check").out
-    assert said.startswith("5 outcomes, of which 2 label a prediction\n2 name a request that is not in the log\n1 are")
-    assert "several requests of a model have that request_id" in said
+    assert said.startswith("5 outcomes, of which 2 label a prediction\n2 name requests not in the log\n1 is")
     assert serinus("outcomes", "check", "--json").json == {"outcomes": 5, "unmatched": 2, "ambiguous": 1}
+
+
+def test_nothing_of_a_file_with_a_mistake_is_imported(
+    installation: Installation, serinus: Serinus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serinus.cli.verbs.outcomes.ROWS", 2)
+    (tmp_path / "labels.csv").write_text("request_id,label\na,1\nb,0\nc,1\nd,fraud\n")
+    said = serinus("outcomes", "import", "labels.csv")
+    assert said.code == 2
+    assert "labels.csv:5: column label is not 0 or 1" in said.err
+    assert (installation.log.labels, installation.log.staged) == ({}, {})
+    assert [entry for entry in installation.store.audit_trail() if entry.what == "outcomes"] == []
+    mapped = serinus("outcomes", "import", "labels.csv", "--label", "fraud=1")
+    assert mapped.code == 0
+    assert {name: label.label for name, label in installation.log.labels.items()} == {"a": 1, "b": 0, "c": 1, "d": 1}
+    for wrong in ("fraud", "fraud=2", "=1"):
+        assert serinus("outcomes", "import", "labels.csv", "--label", wrong).code == 2
+
+
+def test_a_part_of_long_ids_is_sent_in_as_many_requests_as_the_api_takes(
+    installation: Installation, serinus: Serinus, tmp_path: Path
+) -> None:
+    rows = [f"{n:06}{'x' * 180},{n:06}{'y' * 180},{n % 2}" for n in range(9_999)]
+    (tmp_path / "labels.csv").write_text("\n".join(["prediction_id,request_id,label", *rows]))
+    assert serinus("outcomes", "import", "labels.csv", "--json").json["received"] == 9_999
+    assert len(installation.log.labels) == 9_999
 
 
 # --- asking a model ---------------------------------------------------------------------------------------

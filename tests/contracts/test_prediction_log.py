@@ -23,11 +23,11 @@ import pytest
 
 from serinus.backends.delta import DeltaPredictionLog
 from serinus.core.disturbance import Cause
-from serinus.core.errors import Refused
+from serinus.core.errors import InvalidInput, NotFound, Refused
 from serinus.core.home import Home
 from serinus.core.keys import log_token
 from serinus.core.ports import PredictionLog
-from serinus.core.values import AnsweredRequest, ArmCounts, Followed, Label, Watch
+from serinus.core.values import AnsweredRequest, ArmCounts, Followed, Imported, Label, Labels, Watch
 from serinus.disturbances import Journal
 
 CHAMPION, CANARY = "card-fraud-7-3f9a2c", "card-fraud-8-aaaaaa"
@@ -233,3 +233,43 @@ def test_labels_are_counted_where_they_are_new_or_correct_an_earlier_one(subject
     assert subject.log.label([first]) == 0
     assert subject.log.label([Label("request", 1.0, DAY - timedelta(days=1))]) == 0
     assert subject.log.label([Label("request", 1.0, DAY + timedelta(days=1), "analyst")]) == 1
+
+
+def part_of(*ids: str, label: float = 1.0, at: datetime = DAY) -> Labels:
+    """Outcomes by the callers' ids."""
+    empty = [""] * len(ids)
+    return Labels(list(ids), [label] * len(ids), [at] * len(ids), empty, empty, empty, empty)
+
+
+def test_an_import_labels_once_it_is_attached_and_counts_what_is_unknown(subject: Subject) -> None:
+    one, other, before = "0" * 32, "1" * 32, subject.log.matches().outcomes
+    subject.answer(CHAMPION, "s1", id="known")
+    subject.answer(CHAMPION, "s1", id="twice")
+    subject.answer(CHAMPION, "s1", id="twice")
+    subject.log.stage(one, 0, part_of("known", "twice"))
+    subject.log.stage(one, 1, part_of("never", "known"))
+    subject.log.stage(one, 1, part_of("never"))
+    assert subject.log.matches().outcomes == before
+    assert subject.log.attach(one) == Imported(outcomes=3, changed=3, unknown=1, ambiguous=1)
+    with pytest.raises(NotFound):
+        subject.log.attach(one)
+    subject.log.stage(other, 0, part_of("known", label=0.0, at=DAY - timedelta(days=1)))
+    subject.log.stage(other, 1, part_of("twice", "new"))
+    subject.log.stage(other, 2, part_of("never", label=0.0))
+    assert subject.log.attach(other) == Imported(outcomes=4, changed=2, unknown=2, ambiguous=1)
+    assert subject.log.label([Label("known", 1.0, DAY)]) == 0
+    assert subject.log.label([Label("never", 0.0, DAY)]) == 0
+    subject.log.stage(one, 0, part_of("forgotten"))
+    subject.log.discard(one)
+    with pytest.raises(NotFound):
+        subject.log.attach(one)
+    with pytest.raises(InvalidInput):
+        subject.log.stage("../" * 10 + "00", 0, part_of("x"))
+
+
+def test_of_one_import_the_outcome_that_was_observed_last_holds(subject: Subject) -> None:
+    subject.log.stage("2" * 32, 0, part_of("a", label=1.0, at=DAY + timedelta(days=1)))
+    subject.log.stage("2" * 32, 1, part_of("a", "b", label=0.0))
+    subject.log.stage("2" * 32, 2, part_of("b", label=1.0))
+    assert subject.log.attach("2" * 32).outcomes == 2
+    assert subject.log.label([Label("a", 1.0, DAY + timedelta(days=1)), Label("b", 1.0, DAY)]) == 0

@@ -56,7 +56,7 @@ def test_every_row_is_sent_once_in_order_and_counted(server: Any) -> None:
     assert (report.sent, report.answered, dict(report.failed), report.unanswered) == (350, 350, {}, 0)
     assert report.releases == {"m-1": 350}
     assert [request.json["inputs"][0]["data"] for request in server.requests] == [[float(n)] for n in range(350)]
-    assert server.headers("x-request-id") == [f"replay-{number}-0" for number in range(350)]
+    assert server.headers("x-request-id") == [f"{report.prefix}-{number}-0" for number in range(350)]
     assert server.headers("x-entity-id")[:2] == ["card-0", "card-1"]
 
 
@@ -97,9 +97,9 @@ def test_rows_become_records_for_mlflows_protocol(server: Any) -> None:
 def test_entities_and_ids_cannot_break_out_of_their_headers(server: Any) -> None:
     inputs = pl.DataFrame({"x": [1.0, 2.0, 3.0]})
     entities, ids = pl.Series(["a\r\nx-evil: 1", "", None]), pl.Series(["n 1", "2", "3"])
-    go(OneChunk(inputs=inputs, entities=entities, ids=ids), server.url, connections=1)
+    go(OneChunk(inputs=inputs, entities=entities, ids=ids), server.url, connections=1, prefix="p")
     assert server.headers("x-entity-id") == ["a__x-evil: 1", None, None]
-    assert server.headers("x-request-id") == ["replay-n_1-0", "replay-2-0", "replay-3-0"]
+    assert server.headers("x-request-id") == ["p-n_1-0", "p-2-0", "p-3-0"]
 
 
 def test_passes_have_ids_of_their_own_and_entities_if_told_so(server: Any) -> None:
@@ -107,6 +107,15 @@ def test_passes_have_ids_of_their_own_and_entities_if_told_so(server: Any) -> No
     assert report.sent == 6
     assert server.headers("x-request-id") == [f"p-{row}-{turn}" for turn in range(2) for row in range(3)]
     assert server.headers("x-entity-id")[3:] == ["card-0-1", "card-1-1", "card-2-1"]
+
+
+def test_two_replays_of_one_file_share_no_request_id(server: Any) -> None:
+    reports = [go(Rows(5), server.url) for _ in range(2)]
+    ids = server.headers("x-request-id")
+    assert len(set(ids)) == 10
+    assert reports[0].prefix != reports[1].prefix
+    assert all(any(one.startswith(f"{report.prefix}-") for report in reports) for one in ids)
+    assert f"ids        {reports[0].prefix}-..." in reports[0].text()
 
 
 def test_a_limit_ends_it(server: Any) -> None:
@@ -234,9 +243,10 @@ def test_outcomes_are_written_for_answered_requests_with_a_label(server: Any, tm
     server.hang_up_on = 1
     server.answer = server.answer.replace(b"Content-Length", b"X-Serinus-Prediction-Id: own\r\nContent-Length")
     with OutcomesFile(path) as outcomes:
-        go(Rows(6), server.url, connections=1, outcomes=outcomes)
-    labels = {(label.prediction_id, label.request_id): label.label for label in read_labels(path, datetime.now(UTC))}
-    assert labels == {("own", "replay-3-0"): 3.0, ("own", "replay-5-0"): 5.0}
+        go(Rows(6), server.url, connections=1, outcomes=outcomes, prefix="p")
+    read = read_labels(path, datetime.now(UTC), {"3": 1, "5": 0})
+    labels = {(label.prediction_id, label.request_id): label.label for label in read}
+    assert labels == {("own", "p-3-0"): 1.0, ("own", "p-5-0"): 0.0}
     with path.open() as file:
         assert next(csv.reader(file)) == ["prediction_id", "request_id", "label", "observed_at"]
 

@@ -13,7 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from serinus.api import failures
 from serinus.api.guard import Guard
 from serinus.api.ports import Callers, Desk, Report, World
-from serinus.api.routes import acts, fleet, happenings, keys, operations, people
+from serinus.api.routes import acts, fleet, happenings, imports, keys, operations, people
 from serinus.api.services import Services
 from serinus.api.sessions import Sessions
 from serinus.core.home import Home
@@ -43,7 +43,7 @@ def create_app(
     app.state.services = Services(home, world, desk, report, sessions, callers)
     app.add_middleware(Guard, hosts=tuple(allowed_hosts))
     failures.install(app)
-    for module in (fleet, acts, happenings, people, keys):
+    for module in (fleet, acts, imports, happenings, people, keys):
         app.include_router(module.router, prefix="/v1")
     app.include_router(operations.router)
     _add_page(app)

@@ -23,6 +23,8 @@ _ERRORS: Mapping[int, type[SerinusError]] = {
     HTTPStatus.UNPROCESSABLE_ENTITY: InvalidInput,
     HTTPStatus.SERVICE_UNAVAILABLE: Unavailable,
 }
+SECONDS = 60.0
+"""For an answer."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -46,17 +48,22 @@ class Client:
         outside = host.hostname not in _LOOPBACK
         verify = trusting(ca) if host.scheme == "https" and home is None else True
         self._http = httpx.Client(
-            base_url=self.base, headers=headers, timeout=60, trust_env=outside, transport=transport, verify=verify
+            base_url=self.base, headers=headers, timeout=SECONDS, trust_env=outside, transport=transport, verify=verify
         )
 
     def get(self, path: str, **query: Any) -> Any:
         return self._ask("GET", path, params={k: v for k, v in query.items() if v is not None})
 
-    def post(self, path: str, body: Any) -> Any:
-        return self._ask("POST", path, json=body)
+    def post(self, path: str, body: Any, *, seconds: float = SECONDS) -> Any:
+        """`seconds`: how long an answer is waited for."""
+        return self._ask("POST", path, json=body, timeout=seconds)
 
     def put(self, path: str, body: Any) -> Any:
         return self._ask("PUT", path, json=body)
+
+    def put_text(self, path: str, body: str) -> Any:
+        """`body`: JSON text."""
+        return self._ask("PUT", path, content=body, headers={"Content-Type": "application/json"})
 
     def delete(self, path: str) -> Any:
         return self._ask("DELETE", path)

@@ -1,5 +1,5 @@
 """Files of outcomes: CSV, Parquet or JSON lines. Knows nothing but `core`, so that the CLI may read them, too."""
 
-from serinus.outcomes.files import read_labels
+from serinus.outcomes.files import read_labels, read_parts
 
-__all__ = ["read_labels"]
+__all__ = ["read_labels", "read_parts"]

@@ -1,34 +1,64 @@
 """Reads labels from a file, one a row, and says file, line and column of what it cannot read.
 
-Columns: `label` (a number, or true/false), and `prediction_id` or `request_id` or both; and, where there are any,
-`caller` and `release`, which must be the request's own, `observed_at` (ISO 8601; without an offset it is UTC; a date
-alone is its first moment) and `source`. Other columns are left alone.
+Columns: `label` (0 or 1, false or true, or a word that a mapping gives a meaning), and `prediction_id` or `request_id`
+or both; and, where there are any, `caller` and `release`, which must be the request's own, `observed_at` (ISO 8601;
+without an offset it is UTC; a date alone is its first moment) and `source`. Other columns are left alone.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from serinus.core.errors import InvalidInput
-from serinus.core.values import Label
+from serinus.core.values import Label, Labels
+
+ROWS = 10_000
+"""Of one part."""
 
 _FORMATS = {".csv": "csv", ".jsonl": "lines", ".ndjson": "lines", ".parquet": "parquet", ".pq": "parquet"}
 _IDS = ("prediction_id", "request_id")
 _TEXTS = (*_IDS, "caller", "release", "source")
+_NAMES = (*_TEXTS, "label", "observed_at")
 _WORDS = {"true": 1.0, "false": 0.0}
 
+_NO_VALUE = object()
+"""Stands for what is neither a label nor a time."""
 
-def read_labels(path: Path, default_observed_at: datetime) -> Iterator[Label]:
-    """Labels in the order of the file, read as they are taken. Rows without a time were seen at
-    `default_observed_at`, aware.
+Column = Sequence[Any]
+Table = Mapping[str, Column]
+"""Name -> values, all of one length."""
+
+
+class _Wrong(Exception):
+    """The value of `column` in row `row` of a part, counted from 0, is not `expected`."""
+
+    def __init__(self, row: int, column: str, expected: str, hint: str = "") -> None:
+        super().__init__(expected)
+        self.row, self.column, self.expected, self.hint = row, column, expected, hint
+
+
+def read_labels(
+    path: Path, default_observed_at: datetime, meanings: Mapping[str, int] | None = None
+) -> Iterator[Label]:
+    """Labels in the order of the file; as `read_parts`."""
+    for part in read_parts(path, default_observed_at, meanings):
+        rows = zip(*(getattr(part, name) for name in Label.__slots__), strict=True)
+        yield from (Label(*row) for row in rows)
+
+
+def read_parts(
+    path: Path, default_observed_at: datetime, meanings: Mapping[str, int] | None = None, rows: int = ROWS
+) -> Iterator[Labels]:
+    """At most `rows` labels at a time, in the order of the file, read as they are taken. Rows without a time were seen
+    at `default_observed_at`, aware. `meanings`: label as it is written -> 0 or 1.
 
     Raises InvalidInput: no such file, an unknown ending, a column that is missing, a value that is none.
     """
@@ -39,61 +69,169 @@ def read_labels(path: Path, default_observed_at: datetime) -> Iterator[Label]:
         )
     if not path.is_file():
         raise InvalidInput(f"{path}: there is no such file.")
-    rows = {"csv": _csv_rows, "lines": _json_rows, "parquet": _parquet_rows}[kind](path)
-    return _labels(path, rows, default_observed_at)
-
-
-def _labels(path: Path, rows: Iterable[tuple[int, Mapping[str, Any]]], default: datetime) -> Iterator[Label]:
-    for line, row in rows:
-        said, label = {name: row.get(name) or "" for name in _TEXTS}, _number(row.get("label"))
-        for name in _IDS:
-            if not isinstance(said[name], str):
-                raise _wrong(path, line, name, "a request's id")
-        if not any(said[name] for name in _IDS):
-            raise _wrong(path, line, " or ".join(name for name in _IDS if name in row) or _IDS[1], "a request's id")
-        if label is None:
-            raise _wrong(path, line, "label", "a number")
-        observed_at = _moment(row.get("observed_at"), default)
-        if observed_at is None:
-            raise _wrong(path, line, "observed_at", "a date or a time such as 2025-01-31T12:00:00Z")
-        yield Label(label=label, observed_at=observed_at, **{name: str(text) for name, text in said.items()})
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+    read, line_of = {"csv": (_csv_tables, _csv_line), "lines": (_json_tables, _json_line)}.get(
+        kind, (_parquet_tables, lambda _, row: row + 1)
+    )
+    before = 0
+    known = _Known(default_observed_at, meanings or {})
+    for table in read(path, rows):
+        height = len(next(iter(table.values())))
         try:
-            _check_columns(path, reader.fieldnames or ())
-            for row in reader:
-                yield reader.line_num, row
+            yield known.labels(table, height)
+        except _Wrong as wrong:
+            line = line_of(path, before + wrong.row)
+            raise InvalidInput(
+                f"{path}:{line}: column {wrong.column} is not {wrong.expected}.", hint=wrong.hint
+            ) from None
+        before += height
+
+
+class _Known:
+    """What labels and times of a file mean, each looked up once: files repeat them."""
+
+    def __init__(self, default: datetime, meanings: Mapping[str, int]) -> None:
+        self._default = default
+        self._meanings = {text: float(meaning) for text, meaning in meanings.items()}
+        self._labels: dict[Any, float | None] = {}
+        self._moments: dict[Any, datetime | None] = {}
+
+    def labels(self, table: Table, height: int) -> Labels:
+        texts = {name: _texts(table.get(name), height, name) for name in _TEXTS}
+        for row, both in enumerate(zip(*(texts[name] for name in _IDS), strict=True)):
+            if not any(both):
+                there = " or ".join(name for name in _IDS if name in table) or _IDS[1]
+                raise _Wrong(row, there, "a request's id")
+        hint = "" if self._meanings else "Say what other labels mean, such as `--label fraud=1 --label genuine=0`."
+        labels = _looked_up(table.get("label"), height, self._labels, self._label, ("label", "0 or 1", hint))
+        when = ("observed_at", "a date or a time such as 2025-01-31T12:00:00Z", "")
+        moments = _looked_up(table.get("observed_at"), height, self._moments, self._moment, when)
+        return Labels(label=labels, observed_at=moments, **texts)
+
+    def _label(self, value: Any) -> float | None:
+        """None for what is no label."""
+        text = str(value)
+        if text in self._meanings:
+            return self._meanings[text]
+        if text.lower() in _WORDS:
+            return _WORDS[text.lower()]
+        try:
+            number = float(value)
+        except (TypeError, ValueError, OverflowError):
+            return None
+        return self._meanings.get(f"{number:g}", number if number in (0.0, 1.0) else None)
+
+    def _moment(self, value: Any) -> datetime | None:
+        """None for what is no time."""
+        if value is None or value == "":
+            return self._default
+        if isinstance(value, date) and not isinstance(value, datetime):
+            value = datetime(value.year, value.month, value.day)
+        if isinstance(value, str):
+            try:
+                value = datetime.fromisoformat(value)
+            except ValueError:
+                return None
+        if not isinstance(value, datetime):
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+def _texts(column: Column | None, height: int, name: str) -> Sequence[str]:
+    if column is None:
+        return [""] * height
+    kinds = set(map(type, column))
+    if kinds <= {str}:
+        return column
+    if name in _IDS and not kinds <= {str, type(None)}:
+        wrong = next(row for row, value in enumerate(column) if not isinstance(value, str | None))
+        raise _Wrong(wrong, name, "a request's id")
+    return ["" if value is None else str(value) for value in column]
+
+
+def _looked_up(
+    column: Column | None,
+    height: int,
+    known: dict[Any, Any],
+    meaning: Callable[[Any], Any],
+    wrong: tuple[str, str, str],
+) -> Sequence[Any]:
+    """`wrong`: the column's name, what is expected of it, and a hint."""
+    values: Column = [None] * height if column is None else column
+    try:
+        new = set(values) - known.keys()
+    except TypeError:  # a list or an object of JSON
+        values = [_NO_VALUE if isinstance(value, list | dict) else value for value in values]
+        new = set(values) - known.keys()
+    known.update((value, meaning(value)) for value in new)
+    found = [known[value] for value in values]
+    if None in found:
+        raise _Wrong(found.index(None), *wrong)
+    return found
+
+
+# --- formats ----------------------------------------------------------------------------------------------
+
+
+def _csv_tables(path: Path, rows: int) -> Iterator[Table]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        try:
+            names = next(reader, [])
+            _check_columns(path, names)
+            while read := list(islice(reader, rows)):
+                filled = [row for row in read if row]
+                columns = list(zip_longest(*filled, fillvalue=""))
+                columns += [("",) * len(filled)] * (len(names) - len(columns))
+                if filled:
+                    yield {name: column for name, column in zip(names, columns, strict=False) if name in _NAMES}
         except (UnicodeDecodeError, csv.Error) as error:
             raise InvalidInput(f"{path}:{reader.line_num + 1}: not CSV in UTF-8 ({type(error).__name__}).") from None
 
 
-def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _csv_line(path: Path, row: int) -> int:
+    """Where row `row` ends, counted from 0 and without the head and blank lines."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        next(islice((one for one in reader if one), row + 1, None))
+        return reader.line_num
+
+
+def _json_tables(path: Path, rows: int) -> Iterator[Table]:
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError):
-                raise InvalidInput(f"{path}:{number}: not a line of JSON.") from None
-            if not isinstance(row, dict):
-                raise InvalidInput(f"{path}:{number}: not a JSON object.", hint="Give one object a line.")
-            yield number, row
+        objects = _objects(path, file)
+        while read := list(islice(objects, rows)):
+            names = [name for name in _NAMES if any(name in row for row in read)] or ["request_id"]
+            yield {name: [row.get(name) for row in read] for name in names}
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _objects(path: Path, lines: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            raise InvalidInput(f"{path}:{number}: not a line of JSON.") from None
+        if not isinstance(row, dict):
+            raise InvalidInput(f"{path}:{number}: not a JSON object.", hint="Give one object a line.")
+        yield row
+
+
+def _json_line(path: Path, row: int) -> int:
+    with path.open("rb") as file:
+        filled = (number for number, line in enumerate(file, start=1) if line.strip())
+        return next(islice(filled, row, None))
+
+
+def _parquet_tables(path: Path, rows: int) -> Iterator[Table]:
     try:
         frame = pl.scan_parquet(path)
         names = frame.collect_schema().names()
         _check_columns(path, names)
-        wanted = [name for name in (*_TEXTS, "label", "observed_at") if name in names]
-        rows = frame.select(wanted).collect().iter_rows(named=True)
+        for part in frame.select(name for name in _NAMES if name in names).collect().iter_slices(rows):
+            yield part.to_dict(as_series=False)
     except pl.exceptions.PolarsError as error:
         raise InvalidInput(f"{path}: not a Parquet file ({type(error).__name__}).") from None
-    yield from enumerate(rows, start=1)
 
 
 def _check_columns(path: Path, names: Iterable[str]) -> None:
@@ -102,31 +240,3 @@ def _check_columns(path: Path, names: Iterable[str]) -> None:
         if not set(names_of_it) & set(there):
             wanted = " or ".join(names_of_it)
             raise InvalidInput(f"{path}:1: no column {wanted}.", hint=f"There are: {', '.join(there) or 'none'}.")
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = _WORDS[value.lower()] if isinstance(value, str) and value.lower() in _WORDS else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _moment(value: Any, default: datetime) -> datetime | None:
-    """None for what is no time."""
-    if value is None or value == "":
-        return default
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day)
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return None
-    if not isinstance(value, datetime):
-        return None
-    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-
-
-def _wrong(path: Path, line: int, column: str, expected: str) -> InvalidInput:
-    return InvalidInput(f"{path}:{line}: column {column} is not {expected}.")

@@ -5,7 +5,7 @@
     print(report.text())
 
     run(source, url, model, *, rate, connections=32, limit=None, passes=1, protocol="oip"|"invocations",
-        api_key=None, entity_header="x-entity-id", fresh_entities=False, prefix="replay", timeout=5.0,
+        api_key=None, entity_header="x-entity-id", fresh_entities=False, prefix=None, timeout=5.0,
         on_progress=None, outcomes=None) -> Report
     await replay(source, url, model, *, ..., stop=asyncio.Event()) -> Report
 
@@ -14,7 +14,8 @@ counts from then. A server that stalls is not spared the requests that would hav
 generator itself was is measured apart, as lag.
 
 The request id is `<prefix>-<row>-<pass>` (or `<prefix>-<id>-<pass>` with an id column), so that a later outcome can
-be attached by it: `with OutcomesFile(path) as outcomes: run(..., outcomes=outcomes)` writes what
+be attached by it. Each replay has a prefix of its own, which its report tells, so that two replays of one file share no
+request id: `with OutcomesFile(path) as outcomes: run(..., outcomes=outcomes)` writes what
 `serinus outcomes import` reads, for the requests that were answered. Errors: InvalidInput.
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
+import secrets
 import signal
 import ssl
 from collections import Counter
@@ -57,7 +58,7 @@ async def replay(
     api_key: str | None = None,
     context: ssl.SSLContext | None = None,
     fresh_entities: bool = False,
-    prefix: str = "replay",
+    prefix: str | None = None,
     timeout: float = 5.0,
     on_progress: Progress | None = None,
     outcomes: Outcomes | None = None,
@@ -66,7 +67,8 @@ async def replay(
     """Sends the rows of `source` to `model` at `url` (`http://host:port`, `https` with a `context`), `rate` a second,
     `passes` times or until `limit` requests; `fresh_entities` gives every pass entities of its own.
 
-    `timeout`: seconds after which a request is given up. `on_progress` gets a report every second, `outcomes` each
+    `prefix`: of the request ids; None: one that no other replay has. `timeout`: seconds after which a request is given
+    up. `on_progress` gets a report every second, `outcomes` each
     answered request's id and label. Raises InvalidInput.
     """
     where = urlsplit(url)
@@ -74,6 +76,7 @@ async def replay(
         raise InvalidInput(f"{url!r} is not an address such as http://127.0.0.1:8080.")
     if not (math.isfinite(rate) and rate > 0 and connections > 0 and passes > 0 and timeout > 0):
         raise InvalidInput("Rate, connections, passes and timeout must be above 0.")
+    prefix = f"replay-{secrets.token_hex(6)}" if prefix is None else prefix
     form = form_of(
         url,
         model,
@@ -85,7 +88,7 @@ async def replay(
         labelled=outcomes is not None,
     )
     feed = _Feed(_batches(source, form, passes), limit)
-    loop = _OpenLoop(feed, model, rate, timeout, outcomes, on_progress)
+    loop = _OpenLoop(feed, model, prefix, rate, timeout, outcomes, on_progress)
     ports = [
         Connection(loop, where.hostname, where.port or (443 if context else 80), context) for _ in range(connections)
     ]
@@ -146,12 +149,13 @@ class _OpenLoop:
         self,
         feed: _Feed,
         model: str,
+        prefix: str,
         rate: float,
         timeout: float,
         outcomes: Outcomes | None,
         on_progress: Progress | None,
     ) -> None:
-        self._feed, self._model, self._rate, self._timeout = feed, model, rate, timeout
+        self._feed, self._model, self._prefix, self._rate, self._timeout = feed, model, prefix, rate, timeout
         self._outcomes, self._on_progress = outcomes, on_progress
         self._free: list[Connection] = []
         self._open, self._unreachable = 0, False
@@ -278,6 +282,7 @@ class _OpenLoop:
         seconds = max(self._last_answer - self._start, self._sent / self._rate if self._sent else 0.0)
         return Report(
             model=self._model,
+            prefix=self._prefix,
             rate=self._rate,
             seconds=round(seconds, 3),
             sent=self._sent,

@@ -14,6 +14,8 @@ class Report:
     """`sent == answered + sum(failed.values()) + unanswered`, always; while it runs, `unanswered` is in flight."""
 
     model: str
+    prefix: str
+    """With which the ids of all its requests begin, and those of no other replay."""
     rate: float
     """Asked for, requests a second."""
     seconds: float
@@ -63,6 +65,7 @@ class Report:
         lines.append(f"latency    {_quantiles(self.latency_ms)} (ms, from the moment each was due)")
         late = "" if self.kept_up else "; it did not keep up: latencies are partly its own"
         lines.append(f"own lag    {_quantiles(self.lag_ms)} (ms){late}")
+        lines.append(f"ids        {self.prefix}-...")
         if self.waited:
             lines.append(f"waited     {self.waited:,} were sent late: every connection was waiting")
         return "\n".join(lines)

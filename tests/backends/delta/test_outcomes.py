@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from serinus.backends.delta import DeltaPredictionLog
-from serinus.backends.delta.paths import outcomes_path
+from serinus.backends.delta.paths import imports_path, outcomes_path
 from serinus.core.errors import InvalidInput
-from serinus.core.values import Label
+from serinus.core.values import Label, Labels
 
 DAY = datetime(2026, 3, 1, 12, 30, 0, 123456, tzinfo=UTC)
 
@@ -94,3 +96,25 @@ def test_outcomes_of_one_id_that_name_different_callers_are_different(log) -> No
 def test_retention_of_less_than_a_day_is_refused(log) -> None:
     with pytest.raises(InvalidInput, match="0 days"):
         log.retain("card-fraud", 0)
+
+
+def test_what_was_left_for_more_than_a_day_is_removed_by_the_next_import(home, log) -> None:
+    part = Labels(["a"], [1.0], [DAY], [""], [""], [""], [""])
+    log.stage("0" * 32, 0, part)
+    log.stage("1" * 32, 0, part)
+    old = time.time() - 24 * 3600 - 1
+    os.utime(imports_path(home) / ("0" * 32), (old, old))
+    log.stage("2" * 32, 0, part)
+    assert sorted(one.name for one in imports_path(home).iterdir()) == ["1" * 32, "2" * 32]
+
+
+def test_a_large_import_is_written_in_turns_and_read_back_in_parts(log, monkeypatch) -> None:
+    monkeypatch.setattr("serinus.backends.delta.outcomes._MANY", 7)
+    ids = [f"r{number}" for number in range(50)]
+    empty = [""] * 50
+    log.stage("0" * 32, 0, Labels(ids, [float(n % 2) for n in range(50)], [DAY] * 50, empty, empty, empty, empty))
+    assert log.attach("0" * 32).changed == 50
+    found = log.outcomes().sort("request_id")
+    assert found["request_id"].to_list() == sorted(ids)
+    assert found["observed_at"].to_list() == [DAY] * 50
+    assert found["label"].sum() == 25

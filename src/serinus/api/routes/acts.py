@@ -62,6 +62,12 @@ class PolicyWish(Wish):
     """`required`: somebody other than who asked approves each version before it gets traffic."""
 
 
+def _zero_or_one(label: float) -> float:
+    if label not in (0.0, 1.0):
+        raise ValueError("a label is 0 or 1")
+    return label
+
+
 class Outcome(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -73,7 +79,8 @@ class Outcome(BaseModel):
     """If given, the request's: the name of its API key."""
     release: Annotated[str, Field(max_length=200)] = ""
     """If given, the request's."""
-    label: float
+    label: Annotated[float, AfterValidator(_zero_or_one)]
+    """1 for fraud, 0 for none."""
     observed_at: datetime | None = None
     """Without an offset it is UTC; without a time at all it is now."""
     source: Annotated[str, Field(max_length=200)] = ""

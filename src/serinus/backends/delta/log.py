@@ -14,9 +14,10 @@ from serinus.backends.delta import database, matching, outcomes
 from serinus.backends.delta.aside import Aside
 from serinus.backends.delta.counts import CountStore
 from serinus.backends.delta.database import Database
+from serinus.backends.delta.importing import Imports
 from serinus.backends.delta.ledger import Ledger, RouterReplies
 from serinus.backends.delta.outcomes import OutcomeStore
-from serinus.backends.delta.paths import counts_path, outcomes_path, segments_path, table_path
+from serinus.backends.delta.paths import counts_path, imports_path, outcomes_path, segments_path, table_path
 from serinus.backends.delta.reading import read_predictions, within
 from serinus.backends.delta.sampling import sample
 from serinus.backends.delta.segments import Position
@@ -29,7 +30,9 @@ from serinus.core.values import (
     ArmCounts,
     Followed,
     HourCounts,
+    Imported,
     Label,
+    Labels,
     Mark,
     OutcomeMatches,
     Totals,
@@ -52,6 +55,7 @@ class DeltaPredictionLog:
         self._counts = CountStore(self._counts_database)
         self._ledger = Ledger(self._counts_database)
         self._outcomes = OutcomeStore(self._outcomes_database)
+        self._imports = Imports(imports_path(home))
         self._disturbances = Disturbances(home.disturbances)
         self._dice = random.Random()  # noqa: S311  chance, no secret
 
@@ -119,6 +123,25 @@ class DeltaPredictionLog:
             return self._outcomes.add(labels)
         except OperationalError as error:
             raise _unavailable(error) from error
+
+    def stage(self, import_id: str, number: int, part: Labels) -> None:
+        try:
+            self._imports.add(import_id, number, part)
+        except OSError as error:
+            raise Unavailable(f"Outcomes cannot be kept: {error.strerror}.", hint="Is the disk full?") from error
+
+    def attach(self, import_id: str) -> Imported:
+        outcomes = self._imports.outcomes(import_id)
+        try:
+            changed = self._outcomes.add_many(outcomes)
+            met = matching.matches(self.read(), outcomes)
+        except OperationalError as error:
+            raise _unavailable(error) from error
+        self._imports.discard(import_id)
+        return Imported(outcomes.height, changed, met.unmatched, met.ambiguous)
+
+    def discard(self, import_id: str) -> None:
+        self._imports.discard(import_id)
 
     def retain(self, model: str, days: int) -> None:
         """Keeps predictions of `model` for so many days. Raises InvalidInput for less than one."""

@@ -12,6 +12,8 @@ import polars as pl
 from serinus.core.values import OutcomeMatches
 
 _NUMBER = "outcome"
+_TOGETHER = 250_000
+"""Outcomes that are matched at a time."""
 _REQUEST = ("model", "prediction_id", "request_id", "release", "time", "status")
 """No two rows of the log are the same in all of them."""
 
@@ -27,9 +29,12 @@ def labelled(predictions: pl.LazyFrame, outcomes: pl.DataFrame) -> pl.LazyFrame:
 
 def matches(predictions: pl.LazyFrame, outcomes: pl.DataFrame) -> OutcomeMatches:
     """Of all `outcomes`."""
-    found = _found(predictions, outcomes).group_by(_NUMBER).agg(pl.col("requests").max()).collect()
-    several = int((found["requests"] > 1).sum())
-    return OutcomeMatches(outcomes.height, outcomes.height - found.height, several)
+    found = several = 0
+    for part in outcomes.iter_slices(_TOGETHER):  # each outcome is matched by itself, so that memory is bounded
+        met = _found(predictions, part).group_by(_NUMBER).agg(pl.col("requests").max()).collect()
+        found += met.height
+        several += int((met["requests"] > 1).sum())
+    return OutcomeMatches(outcomes.height, outcomes.height - found, several)
 
 
 def _found(predictions: pl.LazyFrame, outcomes: pl.DataFrame) -> pl.LazyFrame:

@@ -59,6 +59,18 @@ SCHEMA = {
 }
 
 _CHUNK = 200
+_MANY = 50_000
+_CACHE_KIB = 64 * 1024
+"""Of pages, for as long as many rows are written: their keys lie anywhere in the indexes."""
+
+_COLUMNS = [column.name for column in labels.columns]
+_UPSERT = f"""
+    INSERT INTO labels ({", ".join(_COLUMNS)}) VALUES ({", ".join("?" * len(_COLUMNS))})
+    ON CONFLICT ({", ".join(KEY)}) DO UPDATE SET
+        label = excluded.label, observed_at = excluded.observed_at, source = excluded.source
+    WHERE excluded.observed_at >= labels.observed_at AND (excluded.label, excluded.observed_at, excluded.source)
+        IS NOT (labels.label, labels.observed_at, labels.source)
+"""  # noqa: S608  names of columns
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _Key = tuple[str, ...]
@@ -83,12 +95,26 @@ class OutcomeStore:
                 changed += _add(connection, chunk)
         return changed
 
+    def add_many(self, outcomes: pl.DataFrame) -> int:
+        """The same of a frame with the columns of `SCHEMA`, each key in it once; how many were new or corrected an
+        earlier one. Other writers take turns with it."""
+        changed = 0
+        columns = outcomes.with_columns(pl.col("observed_at").cast(pl.Int64())).select(_COLUMNS)
+        for part in columns.iter_slices(_MANY):
+            with self._database.write() as connection:
+                connection.exec_driver_sql(f"PRAGMA cache_size=-{_CACHE_KIB}")
+                changed += connection.exec_driver_sql(_UPSERT, part.rows()).rowcount
+                connection.exec_driver_sql("PRAGMA cache_size=-2000")
+        return changed
+
     def frame(self) -> pl.DataFrame:
         """prediction_id, request_id, caller, release, label, observed_at, source."""
-        with self._database.read() as connection:
-            rows = [tuple(row) for row in connection.execute(select(labels))]
         raw = {**SCHEMA, "observed_at": pl.Int64()}
-        return pl.DataFrame(rows, schema=raw, orient="row").cast({"observed_at": SCHEMA["observed_at"]})
+        with self._database.read() as connection:
+            # In parts: a million rows as Python's own values would take half a gigabyte.
+            parts = connection.execution_options(yield_per=_MANY).execute(select(labels)).partitions()
+            frames = [pl.DataFrame(list(map(tuple, part)), schema=raw, orient="row") for part in parts]
+        return pl.concat([pl.DataFrame(schema=raw), *frames]).cast({"observed_at": SCHEMA["observed_at"]})
 
 
 def _take_over(connection: Connection) -> None:

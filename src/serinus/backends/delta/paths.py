@@ -23,6 +23,11 @@ def outcomes_path(home: Home) -> Path:
     return home.predictions / "outcomes.db"
 
 
+def imports_path(home: Home) -> Path:
+    """Parts of imports of outcomes that are not attached yet."""
+    return home.predictions / "imports"
+
+
 def lock_path(home: Home) -> Path:
     return home.predictions / "collector.lock"
 

@@ -1,45 +1,85 @@
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import json
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from serinus.cli.session import Session
-from serinus.core.values import Label
+from serinus.cli.words import Document
+from serinus.core.errors import InvalidInput
 
-BATCH = 5000
+if TYPE_CHECKING:
+    from serinus.core.values import Labels
+
+ROWS = 10_000
+"""Of one request; the API takes no more."""
+LARGEST = 3 * 2**20
+"""Bytes of one request; the API takes 4 MiB."""
+TELL_SECONDS = 1.0
+ATTACH_SECONDS = 600.0
+
+_TEXTS = ("prediction_id", "request_id", "caller", "release", "source")
 
 
 def import_(
     at: Session,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, Parquet or JSON lines.")],
+    label: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT=0|1", show_default=False, help="What a label other than 0 and 1 means; repeatable."),
+    ] = None,
 ) -> None:
     """Attach labels to predictions; late, repeated and corrected ones are welcome.
 
-    Columns: label, prediction_id or request_id, and optionally caller, release, observed_at and source. A prediction_id
-    (answered as x-serinus-prediction-id) is unique. A request_id is the caller's: one that several requests of a model
-    have labels none of them, unless caller or release tell them apart. Importing a file again changes nothing.
+    Columns: label, prediction_id or request_id, and optionally caller, release, observed_at and source. A label is 0
+    or 1 (1 for fraud), false or true, or what --label gives a meaning. A prediction_id (answered as
+    x-serinus-prediction-id) is unique. A request_id is the caller's: one that several requests of a model have labels
+    none of them, unless caller or release tell them apart.
+
+    A file is imported whole: a mistake in it is named with its line, and nothing of it is imported. Importing a file
+    again changes nothing.
 
     \b
       serinus outcomes import chargebacks.csv
+      serinus outcomes import cases.csv --label fraud=1 --label genuine=0
     """
-    from serinus.outcomes import read_labels
+    from serinus.outcomes import read_parts
 
-    received = changed = 0
-    for batch in _batches(read_labels(file, datetime.now(UTC))):
-        answer = at.client.post("/v1/outcomes", batch)
-        received += answer["received"]
-        changed += answer["changed"]
-        if at.out.live:
-            at.out.line(f"{received:,} so far")
+    parts = read_parts(file, datetime.now(UTC), _meanings(label or []), ROWS)
+    path, received = f"/v1/outcomes/imports/{secrets.token_hex(16)}", 0
+    try:
+        told = time.monotonic()
+        for number, body in enumerate(body for part in parts for body in _bodies(part)):
+            received += at.client.put_text(f"{path}/parts/{number}", body)["received"]
+            if at.out.live and time.monotonic() - told > TELL_SECONDS:
+                told = time.monotonic()
+                at.out.line(f"{received:,} outcomes read", style="dim")
+        if at.out.live and received:
+            at.out.line(f"{received:,} outcomes read; attaching them to predictions", style="dim")
+        found = _attach(at, path, file, received) if received else _NOTHING
+    except BaseException:
+        if received:
+            at.client.delete(path)
+        raise
     if at.out.as_json:
-        at.out.json({"received": received, "changed": changed})
+        at.out.json({"received": received, **found})
         return
-    at.out.line(f"{received:,} outcomes imported, {changed:,} of them new or corrected")
+    at.out.line(f"{received:,} outcomes imported, {found['changed']:,} of them new or corrected")
+    _tell_of_the_rest(at, found["unknown"], found["ambiguous"])
+
+
+def _attach(at: Session, path: str, file: Path, received: int) -> Document:
+    found: Document = at.client.post(path, {"name": file.name, "rows": received}, seconds=ATTACH_SECONDS)
+    return found
+
+
+_NOTHING = {"outcomes": 0, "changed": 0, "unknown": 0, "ambiguous": 0}
 
 
 def check(at: Session) -> None:
@@ -54,28 +94,43 @@ def check(at: Session) -> None:
         return
     labelling = found["outcomes"] - found["unmatched"] - found["ambiguous"]
     at.out.line(f"{found['outcomes']:,} outcomes, of which {labelling:,} label a prediction")
-    if found["unmatched"]:
-        at.out.line(f"{found['unmatched']:,} name a request that is not in the log")
-    if found["ambiguous"]:
+    _tell_of_the_rest(at, found["unmatched"], found["ambiguous"])
+
+
+def _tell_of_the_rest(at: Session, unknown: int, ambiguous: int) -> None:
+    if unknown:
+        at.out.line(f"{unknown:,} {'names a request' if unknown == 1 else 'name requests'} not in the log")
+    if ambiguous:
         at.out.line(
-            f"{found['ambiguous']:,} are ambiguous: several requests of a model have that request_id; "
-            "name the prediction_id, or the caller or the release as well",
+            f"{ambiguous:,} {'is' if ambiguous == 1 else 'are'} ambiguous: several requests of a model have that "
+            "request_id; name the prediction_id, or the caller or the release as well",
             style="yellow",
         )
 
 
-def _batches(labels: Iterable[Label]) -> Iterator[list[dict[str, Any]]]:
-    rows = iter(labels)
-    while batch := list(islice(rows, BATCH)):
-        yield [
-            {
-                "prediction_id": one.prediction_id,
-                "request_id": one.request_id,
-                "caller": one.caller,
-                "release": one.release,
-                "label": one.label,
-                "observed_at": one.observed_at.isoformat(),
-                "source": one.source,
-            }
-            for one in batch
-        ]
+def _meanings(given: Sequence[str]) -> Mapping[str, int]:
+    found = {}
+    for one in given:
+        text, _, meaning = one.rpartition("=")
+        if not text or meaning not in ("0", "1"):
+            raise InvalidInput("--label is not TEXT=0 or TEXT=1", hint="Write it as `--label fraud=1`.")
+        found[text] = int(meaning)
+    return found
+
+
+def _bodies(part: Labels) -> Iterator[str]:
+    """The part as the API takes it, in as many requests as it takes."""
+    columns: dict[str, Sequence[Any]] = {"label": part.label}
+    columns |= {name: texts for name in _TEXTS if any(texts := getattr(part, name))}
+    moments = {moment: moment.isoformat() for moment in set(part.observed_at)}
+    columns["observed_at"] = [moments[one] for one in part.observed_at]
+    yield from _within(columns)
+
+
+def _within(columns: Mapping[str, Sequence[Any]]) -> Iterator[str]:
+    body, rows = json.dumps(columns), len(columns["label"])
+    if len(body) <= LARGEST or rows == 1:
+        yield body
+        return
+    for half in (slice(None, rows // 2), slice(rows // 2, None)):
+        yield from _within({name: values[half] for name, values in columns.items()})

@@ -12,7 +12,9 @@ from serinus.core.values import (
     ArmCounts,
     Followed,
     HourCounts,
+    Imported,
     Label,
+    Labels,
     Mark,
     OutcomeMatches,
     Totals,
@@ -79,6 +81,20 @@ class PredictionLog(Protocol):
 
     def label(self, labels: Iterable[Label]) -> int:
         """Attaches outcomes, durable on return; how many were new or corrected an earlier one."""
+        ...
+
+    def stage(self, import_id: str, number: int, part: Labels) -> None:
+        """Sets part `number` of an import aside, for a day at most; the same number again takes its place. Nothing is
+        labelled yet. `import_id`: 32 hexadecimal digits, else InvalidInput."""
+        ...
+
+    def attach(self, import_id: str) -> Imported:
+        """Attaches all that was set aside for the import, durable on return; what it did can be done again. NotFound:
+        there is none. Raises Unavailable: a part of it may be attached."""
+        ...
+
+    def discard(self, import_id: str) -> None:
+        """Forgets what was set aside for the import. Nothing happens where there is none."""
         ...
 
     def matches(self) -> OutcomeMatches:
