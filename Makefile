@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: setup check lint types imports test test-slow test-root demo bench soak fidelity fidelity-short wheels bounds clean
+.PHONY: setup check lint types imports test test-judge test-slow test-root demo bench soak fidelity fidelity-short wheels bounds clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo       real card transactions: a better model promoted, two bad ones stopped (4 minutes)"
 	@echo "make test       all tests but whole rollouts under load"
+	@echo "make test-judge simulated rollouts of every kind: false aborts and false promotions (minutes)"
 	@echo "make test-slow  whole rollouts by real processes, under load"
 	@echo "make test-root  the tests that need root, or show more as root"
 	@echo "make check      what CI runs, as an ordinary user"
@@ -44,6 +45,12 @@ imports: setup
 test: setup
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not browser"
 
+# 2,000 streams of each kind, as docs/judge.md shows them: make test-judge STREAMS=2000
+STREAMS ?= 200
+
+test-judge: setup
+	$(BIN)/python -m simulation --streams $(STREAMS)
+
 test-slow: setup
 	$(BIN)/pytest -m "slow or browser"
 
@@ -66,7 +73,7 @@ fidelity: setup
 fidelity-short: setup
 	$(BIN)/python -m fidelity --comparisons 5000 --seconds 90
 
-check: lint types imports test fidelity-short test-slow
+check: lint types imports test test-judge fidelity-short test-slow
 	DEMO_EXIT=1 $(MAKE) demo
 
 # Of wheels alone: the sdist of one distribution does not hold the other.

@@ -1,4 +1,4 @@
-"""Counts of many streams at once: arrays whose last axis has one place for each number that the prediction log keeps."""
+"""Counts of many streams at once: arrays whose last axis has a place for each number that the prediction log keeps."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ BOTH = (CHAMPION, CANARY)
 EVENTS = ("errors", "slow", "fallbacks", "alerts", "missing")
 HEALTHY: Mapping[str, float] = {"slow": 0.01, "alerts": 0.005}
 
-Outcome = Literal["honest", "unacceptable", "harmful", "cut off", "few"]
-"""honest: aborted in at most alpha of the streams. unacceptable: passed in at most beta. harmful: that, and not left
-alone. cut off: its traffic is taken away. few: honest, and to be promoted within the horizon."""
+Outcome = Literal["honest", "clean", "unacceptable", "harmful", "cut off"]
+"""honest: aborted in at most alpha of the streams. clean: that, and passed within the horizon. unacceptable: passed in
+at most beta of the streams. harmful: that, and aborted within the horizon. cut off: its traffic is taken away."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Kind:
     gap: int = 0
     """Looks between the requests of a burst; 0: ten requests a look."""
     sick: Mapping[str, float] = field(default_factory=dict)
-    """Share of the entities that have the event in each of their requests to the canary."""
+    """Share of the canary's traffic that comes from entities which have the event in each of their requests to it."""
     only_nameless: frozenset[str] = frozenset()
     """Events that only requests without an entity have."""
     incidents: tuple[Incident, ...] = ()

@@ -1,8 +1,9 @@
 """The judge once more, for many streams at once: `serinus.judge.assess` in arrays, without words.
 
 It exists because 2,000 streams of each kind, looked at twice a second, would take `assess` days. It is a second
-implementation, and no evidence by itself: `simulation.run` hands streams of every kind to `assess` as well, and both must
-agree at every look on the verdict and on every e-value.
+implementation, and no evidence by itself: `simulation.run` hands streams of every kind to `assess` as well, and both
+must agree at every look on the verdict and on every e-value. Simulated callers make no mistakes, so that nothing is
+refused.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ _lgamma = np.frompyfunc(math.lgamma, 1, 1)
 
 
 def _share(q: Floats, ratio: Floats | float) -> Floats:
-    return q * ratio / (q * ratio + 1.0 - q)
+    return np.asarray(q * ratio / (q * ratio + 1.0 - q))
 
 
 def _gains(null: Floats, alternatives: Floats, hits: Integers, misses: Integers) -> Floats:
     hit = np.log(alternatives / null[..., None])
     miss = np.log1p((null[..., None] - alternatives) / (1.0 - null[..., None]))
-    return hits[..., None] * hit + misses[..., None] * miss
+    return np.asarray(hits[..., None] * hit + misses[..., None] * miss)
 
 
 def _log_value(weights: Floats, gains: Floats) -> Floats:
@@ -122,7 +123,9 @@ class Panel:
     def look(self, now: Counts, elapsed: Floats, active: Booleans) -> Seen:
         """`now`: [stream, arm, place], since the step began. What is not `active` stays as it is."""
         requests = now[:, :, at.REQUESTS]
-        active = active & (requests > 0).all(axis=1) & (now[..., at.REQUESTS] >= self.taken[..., at.REQUESTS]).all(axis=1)
+        active = (
+            active & (requests > 0).all(axis=1) & (now[..., at.REQUESTS] >= self.taken[..., at.REQUESTS]).all(axis=1)
+        )
         taken = active & self._of_one_time(requests)
         self._remember(now, elapsed, taken)
         self._break(now, elapsed, active)
@@ -140,7 +143,6 @@ class Panel:
             elapsed >= self.minimum_seconds[self.step]
         )
         passed = minimums & cleared.all(axis=1) & ~bad.any(axis=1) & ~self.tripped & ~mismatch
-        passed &= ~self._turns_away(now)
         verdict = np.where(bad.any(axis=1) & ~mismatch, ABORTED, np.where(passed, PASSED, GOES_ON))
         return Seen(np.where(active, verdict, GOES_ON), log_bad, log_good, self.tripped.copy())
 
@@ -153,7 +155,8 @@ class Panel:
             ratio = np.log(new[:, CANARY] / new[:, CHAMPION])
             near = np.abs(ratio - np.log(odds)) <= math.log(PROPORTION)
             near |= np.abs(ratio - np.log(requests[:, CANARY] / requests[:, CHAMPION])) <= math.log(PROPORTION)
-        return np.asarray((new == 0).all(axis=1) | ((new > 0).all(axis=1) & near))
+        none, both = (new == 0).all(axis=1), (new > 0).all(axis=1)
+        return np.asarray(none | (both & near))
 
     def _of(self, arms: Integers, places: slice) -> tuple[Integers, Integers]:
         """Of the suspect and of the other arm, by metric."""
@@ -243,7 +246,9 @@ class Panel:
         trials = self._trials(now)[0]
         bad = np.minimum(self._of(now, at.TOTAL)[0], trials)
         by_limit = self._below(self.limit, bad, trials - bad)
-        by_limit = np.where((self.step == len(self.weights) - 1)[:, None], np.minimum(by_limit, self._by_bursts(now)), by_limit)
+        by_limit = np.where(
+            (self.step == len(self.weights) - 1)[:, None], np.minimum(by_limit, self._by_bursts(now)), by_limit
+        )
         ends = mixture.better(0.5, 2.0).weights
         by_ratio = _log_value(np.array(ends), self.better)
         both = np.where(np.isnan(self.limit), by_ratio, np.logaddexp(by_limit, by_ratio) - math.log(2.0))
@@ -267,9 +272,9 @@ class Panel:
     def _blind(self, now: Counts) -> Booleans:
         alerts, answered = now[:, :, at.TOTAL.start + EVENTS.index("alerts")], now[:, :, at.ANSWERED]
         rates = alerts / np.maximum(answered, 1)
-        always = (rates >= metrics.MOST_ALERTS).any(axis=1)
-        never = (alerts == 0).all(axis=1) & (answered > 0).all(axis=1)
-        return self.alerts & (always[:, None] | (never[:, None] & (self.suspect == CHAMPION)))
+        always = np.asarray((rates >= metrics.MOST_ALERTS).any(axis=1))
+        never = np.asarray((alerts == 0).all(axis=1) & (answered > 0).all(axis=1))
+        return np.asarray(self.alerts & (always[:, None] | (never[:, None] & (self.suspect == CHAMPION))))
 
     def _break(self, now: Counts, elapsed: Floats, active: Booleans) -> None:
         asked = now[:, :, at.REQUESTS] - self._refused(now)
@@ -298,7 +303,3 @@ class Panel:
             - _lgamma(strength + canary + champion) + math.lgamma(strength)
         ).astype(float) - canary * np.log(q) - champion * np.log1p(-q)  # fmt: skip
         return np.asarray(log_e >= math.log(1.0 / MISMATCH))
-
-    def _turns_away(self, now: Counts) -> Booleans:
-        """Simulated callers make no mistakes."""
-        return np.zeros(self.number, dtype=bool)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +33,7 @@ class Found:
     passed: int = 0
     aborted: int = 0
     tripped: int = 0
+    """Left open without traffic."""
     why: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     requests: list[int] = field(default_factory=list)
@@ -77,8 +78,8 @@ def roll_out(kind: Kind, number: int, seed: int, compared: int = 0) -> Found:
         for look in range(streams.looks):
             clock = segment * streams.looks + look + 1
             totals[going] += added[going, look]
-            shown = late.shown(totals, clock, began)
-            elapsed = (clock - began) * kind.look
+            shown = late.shown(totals, clock)
+            elapsed = np.asarray((clock - began) * kind.look, np.float64)
             seen = panel.look(shown, elapsed, going)
             for witness in witnesses:
                 if going[witness.stream]:
@@ -104,7 +105,7 @@ def roll_out(kind: Kind, number: int, seed: int, compared: int = 0) -> Found:
             late.begin_step(these)
         if not open_.any():
             break
-    found.tripped += int(panel.tripped.sum())
+    found.tripped += int((panel.tripped & open_).sum())
     found.compared = sum(witness.looks for witness in witnesses)
     return found
 
@@ -130,7 +131,7 @@ class _Late:
         self._past: list[Counts] = []
         self._clumped = np.zeros((number, 2, at.PLACES), np.int64)
 
-    def shown(self, totals: Counts, clock: int, began: Any) -> Counts:
+    def shown(self, totals: Counts, clock: int) -> Counts:
         if not any(self.lag) and not any(self.clump):
             return totals
         shown = totals.copy()
@@ -189,27 +190,3 @@ class _Witness:
         weight = self.kind.steps[len(self.history)].weight
         champion, canary = arm_counts("v1", shown[CHAMPION]), arm_counts("v2", shown[CANARY])
         return StepEvidence(weight, champion, canary)
-
-
-def upper(events: int, streams: int, confidence: float = 0.95) -> float:
-    """Clopper and Pearson's one-sided upper bound of a probability."""
-    if events >= streams:
-        return 1.0
-    low, high = events / streams, 1.0
-    for _ in range(50):
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if _at_most(events, streams, middle) > 1.0 - confidence else (low, middle)
-    return high
-
-
-def _at_most(events: int, streams: int, p: float) -> float:
-    logs = [
-        math.lgamma(streams + 1) - math.lgamma(k + 1) - math.lgamma(streams - k + 1)
-        + k * math.log(p) + (streams - k) * math.log1p(-p)
-        for k in range(events + 1)
-    ]  # fmt: skip
-    return math.fsum(math.exp(one) for one in logs)
-
-
-def median(values: Sequence[float]) -> float:
-    return float(np.median(values)) if len(values) else math.nan

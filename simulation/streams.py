@@ -1,12 +1,13 @@
 """Makes requests of many streams at once and counts them as `serinus.backends.delta` does, a look at a time.
 
 A stream's clock is in looks. What one look has counted is one stretch of the log: who was at risk in it is told by the
-events of the looks before it. `tests/judge/test_simulated_counts.py` holds this against the real counting.
+events of the looks before it. `tests/backends/delta/test_simulated_counts.py` holds this against the real counting.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ _OF_ANSWERS = frozenset({"alerts", "missing"})
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
+Looks = npt.NDArray[np.int32]
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Streams:
         size = (number * kind.entities,)
         self._place = self.rng.random(size, dtype=np.float32)
         """By which an entity goes to an arm: the canary's below its weight."""
-        self._sick = {event: self.rng.random(size, dtype=np.float32) < share for event, share in kind.sick.items()}
+        self._sick = {event: self._drawn_sick(share) for event, share in kind.sick.items()}
         self._first = {
             (scope, place): np.full(size, NEVER, np.int32)
             for scope in ("step", "rollout", "window", "asked", "asked rollout")
@@ -67,6 +69,20 @@ class Streams:
         self._starts = [self.rng.uniform(*one.start, (number, 1)) for one in kind.incidents]
         self.weight = np.zeros(number, np.int64)
         self._left: dict[str, Integers] = {}
+
+    def _drawn_sick(self, share: float) -> Booleans:
+        """Of each stream so many of the canary's entities, in a random order, that they have this share of its
+        traffic in the first step."""
+        kind = self.kind
+        ends = np.linspace(0.0, 1.0, kind.entities + 1) ** (1.0 - kind.tail)
+        of_canary = self._place.reshape(self.number, -1) < kind.steps[0].weight / WHOLE
+        traffic = np.where(of_canary, np.diff(ends), 0.0)
+        order = self.rng.permuted(np.tile(np.arange(kind.entities), (self.number, 1)), axis=1)
+        drawn = np.take_along_axis(traffic, order, axis=1)
+        so_far = np.cumsum(drawn, axis=1) - drawn
+        sick = np.zeros_like(of_canary)
+        np.put_along_axis(sick, order, so_far < share * traffic.sum(axis=1, keepdims=True), axis=1)
+        return np.asarray(sick.ravel())
 
     def begin_step(self, streams: Integers, weights: Integers, last_look: Integers) -> None:
         """`streams` begin a step with the next segment; `last_look`: the last that the step before has counted."""
@@ -98,7 +114,7 @@ class Streams:
     # --- what happens --------------------------------------------------------------------------------------
 
     def _times(self) -> Floats:
-        return (self._now + np.arange(self.looks)) * self.kind.look
+        return np.asarray((self._now + np.arange(self.looks)) * self.kind.look, np.float64)
 
     def _curve(self, floor: float = 1.0 / 3.0) -> Floats:
         """The day's, of each look: between `floor` and 1."""
@@ -128,7 +144,7 @@ class Streams:
                 during = (since >= 0) & (since < one.seconds)
                 for arm in one.arms:
                     found[:, :, arm] = np.where(during, np.maximum(found[:, :, arm], one.rate), found[:, :, arm])
-        return np.minimum(found, 1.0)
+        return np.asarray(np.minimum(found, 1.0))
 
     step_began: Integers = np.zeros(0, np.int64)
     """Look at which each stream's step has begun."""
@@ -261,8 +277,8 @@ class Streams:
             self._in_windows(found, place, these, happened, could, look, total, per_cell)
         return found
 
-    def _firsts(self, table: npt.NDArray[np.int32], these: Requests, happened: Booleans, look: Integers) -> Integers:
-        """Which requests with an event were their entity's first in the scope of `table`, which is brought up to date."""
+    def _firsts(self, table: npt.NDArray[np.int32], these: Requests, happened: Booleans, look: Looks) -> Integers:
+        """Which requests with an event were the first of their entity in the scope of `table`, which learns them."""
         nobody = np.flatnonzero(happened & (these.entity < 0))
         named = np.flatnonzero(happened & (these.entity >= 0))
         named = named[table[these.entity[named]] == NEVER]
@@ -270,7 +286,17 @@ class Streams:
         table[entities] = look[named[first]]
         return np.concatenate([nobody, named[first]])
 
-    def _in_windows(self, found, place, these, happened, could, look, total, per_cell) -> None:  # type: ignore[no-untyped-def]
+    def _in_windows(
+        self,
+        found: Counts,
+        place: int,
+        these: Requests,
+        happened: Booleans,
+        could: Booleans,
+        look: Looks,
+        total: Integers,
+        per_cell: Callable[[Booleans | Integers], Integers],
+    ) -> None:
         """As first events, in a window. A segment lies within one, so that the table begins anew with each."""
         table = self._first["window", place]
         if self._now % self.window == 0:
