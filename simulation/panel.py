@@ -9,18 +9,20 @@ refused.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from serinus.core.values import WHOLE, Role
-from serinus.judge import breaker, bursts, metrics, mixture
-from serinus.judge.assess import MISMATCH, PROPORTION, WARM_UP
+from serinus.judge import bounded, breaker, metrics, mixture
+from serinus.judge.assess import MISMATCH, PROPORTION, WARM_UP, WARM_UP_SHARE
 from serinus.judge.metrics import METRICS, tolerance_of
 from simulation import counts as at
 from simulation.counts import Counts
 from simulation.kinds import CANARY, CHAMPION, EVENTS, Kind
+from simulation.parts import Bounded, Levels, Restarting, Silences
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
@@ -86,14 +88,11 @@ class Panel:
         self.taken = np.zeros((number, 2, at.PLACES), np.int64)
         self.looked = np.zeros(number)
         self.carried = np.zeros(shape)
-        self.restarting = np.full(shape, math.log(0.5))
-        self.starts = np.ones(shape[:2], np.int64)
-        self.since = np.zeros(shape[:2], np.int64)
+        self.restarting = Restarting(shape[:2])
         self.better = np.zeros((*shape[:2], shape[2] + 1))
-        self.rows = len(bursts._OFFSETS)
-        self.window = np.full((number, len(self.metrics), self.rows), -1, np.int64)
-        self.sums = np.zeros((number, len(self.metrics), self.rows, shape[2]))
-        self.worst = np.zeros(shape)
+        self.bounded = Bounded(shape[:2])
+        self.levels = Levels((*shape[:2], 2))
+        self.silences = Silences(number)
         self.closed = np.zeros((number, 4), np.int64)
         """Asked and answered, of the canary and of the champion, at the last window that the breaker has closed."""
         self.closed_at = np.zeros(number)
@@ -114,15 +113,15 @@ class Panel:
         self.history[streams] += last
         self.taken[streams] = 0
         self.looked[streams] = self.closed_at[streams] = 0.0
-        self.restarting[streams] = math.log(0.5)
-        self.starts[streams], self.since[streams] = 1, 0
+        for part in (self.restarting, self.bounded, self.levels, self.silences):
+            part.begin_step(streams)
         self.better[streams] = 0.0
-        self.window[streams], self.sums[streams] = -1, 0.0
         self.closed[streams] = 0
 
     def look(self, now: Counts, elapsed: Floats, active: Booleans) -> Seen:
         """`now`: [stream, arm, place], since the step began. What is not `active` stays as it is."""
         requests = now[:, :, at.REQUESTS]
+        self.silences.add(active, requests, now[:, :, at.ENTITIES], elapsed, self.q)
         active = (
             active & (requests > 0).all(axis=1) & (now[..., at.REQUESTS] >= self.taken[..., at.REQUESTS]).all(axis=1)
         )
@@ -130,8 +129,8 @@ class Panel:
         self._remember(now, elapsed, taken)
         self._break(now, elapsed, active)
         self.taken[taken], self.looked[taken] = now[taken], elapsed[taken]
-        log_bad = self._log_bad(0.0)
-        starved = self._log_bad(self.worst)
+        log_bad = self._log_bad(self.carried, self.restarting.logs)
+        starved = self._log_bad(*self.bounded.whole())
         log_good = self._log_good(now)
         policy = self.kind.policy
         bound = math.log(policy.metrics_for_alpha / policy.alpha)
@@ -166,18 +165,26 @@ class Panel:
 
     def _remember(self, now: Counts, elapsed: Floats, taken: Booleans) -> None:
         new = now - self.taken
-        warm_up = np.minimum(WARM_UP, self.minimum_seconds[self.step] / 2)
+        warm_up = np.minimum(WARM_UP, self.minimum_seconds[self.step] * WARM_UP_SHARE)
         useful = taken[:, None] & ~(self.warms_up & (elapsed < warm_up)[:, None])
         in_step = self._tells(new, at.STEP, at.AT_RISK_STEP)
         in_rollout = self._tells(new, at.ROLLOUT, at.AT_RISK_ROLLOUT)
         in_window = self._tells(new, at.WINDOW, at.AT_RISK_WINDOW)
         run_out = self._run_out(new)
+        departs = self._levels(new, elapsed - self.looked, taken)
         gains, tells, _ = self._against(in_rollout)
-        self.carried += np.where((useful & tells)[..., None], gains, 0.0)
+        carried = np.where((useful & tells)[..., None], gains, 0.0)
+        self.carried += carried
         gains, tells, events = self._against(in_step)
         tells = useful & tells
-        self._restart(np.where(tells[..., None], gains, 0.0), np.where(tells, events, 0))
-        self._burst(gains, elapsed, tells & (elapsed - self.looked <= bursts.SECONDS)[:, None])
+        restarting, events = np.where(tells[..., None], gains, 0.0), np.where(tells, events, 0)
+        self.restarting.add(restarting, events)
+        void = (departs[..., CHAMPION] & (self.suspect == CHAMPION))[..., None]
+        carried, restarting = (np.where(void, np.minimum(one, 0.0), one) for one in (carried, restarting))
+        policy = self.kind.policy
+        windows = bounded.WINDOWS + self.silences.longest / bounded.SECONDS
+        most = math.log(policy.metrics_for_alpha / policy.alpha) / windows
+        self.bounded.add(useful, carried, restarting, events, (elapsed, elapsed - self.looked), most)
         again = tuple(np.where(run_out, window, step) for window, step in zip(in_window, in_step, strict=True))
         hits, misses, share = again
         tells = (share > 0.0) & (share < 1.0)
@@ -185,7 +192,21 @@ class Panel:
         null = _share(inside, self.rho_bad)
         rest = [_share(inside, self.rho_bad / one) for one in mixture.MULTIPLIERS]
         good = _gains(null, np.stack([_share(inside, 1.0), *rest], axis=-1), hits, misses)
+        departs = np.where(self.suspect == CANARY, departs[..., CHAMPION], departs[..., CANARY])
+        good = np.where(departs[..., None], np.minimum(good, 0.0), good)
         self.better += np.where((useful & tells)[..., None], good, 0.0)
+
+    def _levels(self, new: Counts, seconds: Floats, taken: Booleans) -> Booleans:
+        """[stream, metric, arm]: whether it departs from its level."""
+        events = np.moveaxis(new[:, :, at.TOTAL][:, :, self.event], 1, 2)
+        by_request = new[:, :, at.REQUESTS] - self._refused(new)
+        trials = np.where(self.answers[:, None], new[:, None, :, at.ANSWERED], by_request[:, None])
+        told = np.broadcast_to((taken[:, None] & ~self.rare)[..., None], events.shape)
+        self.levels.add(told, events, trials, np.asarray(seconds[:, None, None]))
+        good = np.where(self.suspect == CANARY, self.levels.sank[..., CHAMPION], self.levels.sank[..., CANARY])
+        void = (taken[:, None] & ~self.rare & good)[..., None]
+        self.better = np.where(void, np.minimum(self.better, 0.0), self.better)
+        return self.levels.departs
 
     def _tells(self, new: Counts, first: slice, risk: slice) -> tuple[Integers, Integers, Floats]:
         hits, misses = self._of(new, first)
@@ -219,55 +240,41 @@ class Panel:
         failed = counts[:, :, at.TOTAL.start] + counts[:, :, at.TOTAL.start + 2]
         return np.maximum(0, counts[:, :, at.REQUESTS] - counts[:, :, at.ANSWERED] - failed)
 
-    def _restart(self, gains: Floats, events: Integers) -> None:
-        self.restarting += gains
-        self.since += events
-        again = self.since >= mixture.BLOCK
-        self.starts += again
-        stake = -np.log(self.starts * (self.starts + 1.0))
-        self.restarting = np.where(again[..., None], np.logaddexp(self.restarting, stake[..., None]), self.restarting)
-        self.since[again] = 0
-
-    def _burst(self, gains: Floats, elapsed: Floats, told: Booleans) -> None:
-        for row, offset in enumerate(bursts._OFFSETS):
-            present = np.floor((elapsed + offset) / bursts.SECONDS).astype(np.int64)[:, None]
-            before = np.where((self.window[:, :, row] == present)[..., None], self.sums[:, :, row], 0.0)
-            sums = before + gains
-            self.sums[:, :, row] = np.where(told[..., None], sums, self.sums[:, :, row])
-            self.window[:, :, row] = np.where(told, present, self.window[:, :, row])
-            self.worst = np.where(told[..., None], np.maximum(self.worst, sums), self.worst)
-
-    def _log_bad(self, less: Floats | float) -> Floats:
+    def _log_bad(self, carried: Floats, logs: Floats) -> Floats:
         even = np.full(len(mixture.MULTIPLIERS), 1.0 / len(mixture.MULTIPLIERS))
-        restarting = _log_value(even, self.restarting - less) - math.log(len(self.kind.steps))
-        return np.asarray(np.logaddexp(_log_value(even, self.carried - less), restarting) - math.log(2.0))
+        restarting = _log_value(even, logs) - math.log(len(self.kind.steps))
+        return np.asarray(np.logaddexp(_log_value(even, carried), restarting) - math.log(2.0))
 
     def _log_good(self, now: Counts) -> Floats:
         trials = self._trials(now)[0]
         bad = np.minimum(self._of(now, at.TOTAL)[0], trials)
-        by_limit = self._below(self.limit, bad, trials - bad)
+        by_limit = self._below(mixture.below, self.limit, bad, trials - bad)
         by_limit = np.where(
             (self.step == len(self.weights) - 1)[:, None], np.minimum(by_limit, self._by_bursts(now)), by_limit
         )
         ends = mixture.better(0.5, 2.0).weights
         by_ratio = _log_value(np.array(ends), self.better)
-        both = np.where(np.isnan(self.limit), by_ratio, np.logaddexp(by_limit, by_ratio) - math.log(2.0))
+        unlimited = np.isnan(self.limit)
+        both = np.logaddexp(np.where(unlimited, -np.inf, by_limit), by_ratio) - math.log(2.0)
+        both = np.where(unlimited, by_ratio, both)
         return np.where(self._blind(now), -np.inf, np.where(self.rare, by_limit, both))
 
-    def _below(self, null: Floats, hits: Integers, misses: Integers) -> Floats:
-        null = np.broadcast_to(null, hits.shape)
-        mix = mixture.below(0.5)
+    def _below(self, of: Callable[[float], mixture.Mixture], null: Floats, hits: Integers, misses: Integers) -> Floats:
+        null, mix = np.broadcast_to(null, hits.shape), of(0.5)
         alternatives = np.stack([null * (one / 0.5) for one in mix.alternatives], axis=-1)
         return _log_value(np.array(mix.weights), _gains(null, alternatives, hits, misses))
 
     def _by_bursts(self, now: Counts) -> Floats:
         whole = self.history + now
         trials = self._trials(whole)[0]
-        first = self._of(whole, at.ROLLOUT)[0]
-        size = np.maximum(1.0, (metrics.BURST + self._of(whole, at.TOTAL)[0]) / (1 + first))
+        first, others = self._of(whole, at.ROLLOUT)
+        events, of_others = self._of(whole, at.TOTAL)
+        own = (metrics.BURST + events) / (1 + first)
+        both = (metrics.BURST + events + of_others) / (1 + first + others)
+        size = np.maximum(1.0, np.maximum(own, both))
         unacceptable = self.limit * np.where(self.rare, self.rho_bad, 1.0)
         hits = np.minimum(first, trials)
-        return self._below(unacceptable / size, hits, trials - hits)
+        return self._below(mixture.seldom, unacceptable / size, hits, trials - hits)
 
     def _blind(self, now: Counts) -> Booleans:
         alerts, answered = now[:, :, at.TOTAL.start + EVENTS.index("alerts")], now[:, :, at.ANSWERED]
@@ -291,11 +298,18 @@ class Panel:
         self.bad_requests = np.where(closes, np.where(bad, self.bad_requests + new[:, 0], 0), self.bad_requests)
         self.closed = np.where(closes[:, None], present, self.closed)
         self.closed_at = np.where(closes, elapsed, self.closed_at)
-        enough = (self.bad_seconds >= breaker.WINDOWS * breaker.SECONDS) & (self.bad_requests >= breaker.LEAST_IN_ALL)
+        enough = self.bad_seconds >= breaker.WINDOWS * breaker.SECONDS + self.silences.longest
+        enough &= self.bad_requests >= breaker.LEAST_IN_ALL
         self.tripped |= closes & enough
 
     def _mismatch(self, now: Counts) -> Booleans:
-        canary, champion = now[:, CANARY, at.ENTITIES], now[:, CHAMPION, at.ENTITIES]
+        whole = now[:, :, at.ENTITIES]
+        since = whole - self.silences.entities
+        told = (since >= 0).all(axis=1)
+        return np.asarray(told & self._off(whole) & self._off(np.maximum(since, 0)))
+
+    def _off(self, entities: Integers) -> Booleans:
+        canary, champion = entities[:, CANARY], entities[:, CHAMPION]
         q, strength = self.q, 100.0
         a, b = strength * q, strength * (1.0 - q)
         log_e = (

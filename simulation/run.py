@@ -38,6 +38,8 @@ class Found:
     seconds: list[float] = field(default_factory=list)
     requests: list[int] = field(default_factory=list)
     """Of the canary, by streams that were passed."""
+    by_step: dict[int, list[int]] = field(default_factory=dict)
+    """The same, of each step that a stream has passed."""
     until_abort: list[float] = field(default_factory=list)
     compared: int = 0
     """Looks at which `assess` has agreed."""
@@ -49,6 +51,8 @@ class Found:
         self.seconds += other.seconds
         self.requests += other.requests
         self.until_abort += other.until_abort
+        for step, requests in other.by_step.items():
+            self.by_step.setdefault(step, []).extend(requests)
 
 
 def batch_size(kind: Kind) -> int:
@@ -86,6 +90,9 @@ def roll_out(kind: Kind, number: int, seed: int, compared: int = 0) -> Found:
                     witness.look(shown[witness.stream], float(elapsed[witness.stream]), seen, panel)
             for stream in np.flatnonzero(going & (seen.verdict != GOES_ON)).tolist():
                 going[stream] = False
+                if seen.verdict[stream] == PASSED:
+                    requests = int(shown[stream, CANARY, at.REQUESTS])
+                    found.by_step.setdefault(int(panel.step[stream]), []).append(requests)
                 if seen.verdict[stream] == PASSED and panel.step[stream] < len(kind.steps) - 1:
                     passed_at[stream] = clock - 1
                     last[stream] = shown[stream]

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from serinus.core.rollout import Policy, Step
+from serinus.judge import clean
 from simulation.__main__ import simulate
 from simulation.catalogue import KINDS
 from simulation.goals import Result, lower, upper
@@ -99,3 +101,13 @@ def test_the_command_prints_a_line_for_each_kind_and_refuses_a_name_that_nothing
     unknown = run("no such kind")
     assert unknown.returncode == 2
     assert "--list" in unknown.stderr
+
+
+@pytest.mark.parametrize("weights", [(100, 2_500, 5_000), (1_000, 5_000), (5_000,)])
+def test_a_clean_rollout_takes_the_requests_that_were_told_beforehand(weights: tuple[int, ...]) -> None:
+    """Within a fifth of the median, in every step."""
+    steps = tuple(Step(weight, 100, 20.0, 86_400.0) for weight in weights)
+    found = roll_out(replace(KINDS["independent"], steps=steps, seconds=1_200.0), 40, seed=3)
+    assert found.passed == 40
+    for step, told in enumerate(clean(Policy(), steps)):
+        assert np.median(found.by_step[step]) == pytest.approx(told, rel=0.2)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from serinus.core.rollout import Assessment, Policy, Step
 from serinus.core.values import Verdict
 from serinus.judge.breaker import Breaker
 from serinus.judge.evidence import StepEvidence, first_in_step, problem_with, refused
-from serinus.judge.metrics import METRICS, Case, Evidence, Look, Metric, MetricMemory, arms, tolerance_of, weigh
+from serinus.judge.memory import MetricMemory
+from serinus.judge.metrics import METRICS, Case, Evidence, Look, Metric, arms, tolerance_of, weigh
 from serinus.judge.mixture import log_mismatch, worse
+from serinus.judge.silences import Silences
 from serinus.judge.wording import about, as_json, duration, not_judged, verdict_against
 
 MISMATCH = 0.001
 """Error probability of the check that the split in force is the split that was asked for."""
 REFUSED_RATIO, REFUSED_SHARE = 3.0, 0.01
 """A canary that turns away so many times the champion's share of requests, and at least this share, is looked at."""
-WARM_UP = 60.0
-"""Seconds, and at most half of the step's least time: caches fill, libraries are loaded, workers are added."""
+WARM_UP, WARM_UP_SHARE = 120.0, 0.75
+"""Seconds, and at most this share of the step's least time: caches fill, libraries are loaded, workers are added."""
 PROPORTION = 2.0
 """Times by which the requests of the arms since the last look may miss the split, and still be taken as of one time."""
 
@@ -34,6 +36,7 @@ class _Memory:
     """Its counts; None: none was taken in this step."""
     metrics: Mapping[str, MetricMemory]
     breaker: Breaker
+    silences: Silences = field(default_factory=Silences)
 
     def of(self, name: str) -> MetricMemory:
         return self.metrics.get(name, MetricMemory())
@@ -45,6 +48,7 @@ class _Memory:
             "taken": None if self.taken is None else self.taken.as_json(),
             "metrics": {name: memory.as_json() for name, memory in self.metrics.items()},
             "breaker": self.breaker.as_json(),
+            "silences": self.silences.as_json(),
         }
 
     @staticmethod
@@ -55,7 +59,8 @@ class _Memory:
         breaker = Breaker.from_json(value["breaker"])
         if value["step"] == step:
             taken = None if value["taken"] is None else StepEvidence.from_json(value["taken"])
-            return _Memory(step, value["elapsed"], taken, metrics, breaker)
+            silences = Silences.from_json(value["silences"]) if "silences" in value else Silences()
+            return _Memory(step, value["elapsed"], taken, metrics, breaker, silences)
         later = {name: memory.for_next_step() for name, memory in metrics.items()}
         return _Memory(step, 0.0, None, later, breaker.for_next_step())
 
@@ -88,26 +93,27 @@ def assess(
         "now": now.as_json(),
         "before": before.as_json(),
     }
-    problem = _problem(now, before)
+    problem, silences = _problem(now, before), before.silences.after(now, elapsed)
     if problem is not None:
         wait = f"about {steps[index].minimum_requests:,} canary requests, once they are counted"
-        memory = {**before.as_json(), "look": look}
+        memory = {**replace(before, silences=silences).as_json(), "look": look}
         problem = _not_counted(disturbed, problem)
         return Assessment(Verdict.HOLD, problem, memory=memory, needs=wait, suspend=bool(before.breaker.tripped))
     new = None
     if _of_one_time(now, before.taken):
-        warm_up = min(WARM_UP, steps[index].minimum_seconds / 2)
-        new = Look(now, before.taken, elapsed, elapsed - before.elapsed, warm_up)
+        warm_up = min(WARM_UP, steps[index].minimum_seconds * WARM_UP_SHARE)
+        new = Look(now, before.taken, elapsed, elapsed - before.elapsed, warm_up, silences.longest)
     weighed = _weigh(policy, len(steps), history, now, before, new)
     after = _Memory(
         index,
         before.elapsed if new is None else elapsed,
         before.taken if new is None else now,
         {**before.metrics, **{e.name: e.memory for e in weighed}},
-        before.breaker.after(now, elapsed),
+        before.breaker.after(now, elapsed, silences.longest),
+        silences,
     )
     metrics = _metrics(policy, weighed)
-    verdict, reason, needs = _decide(steps[index], now, elapsed, weighed, metrics, after.breaker)
+    verdict, reason, needs = _decide(steps[index], now, elapsed, weighed, metrics, after)
     if verdict in (Verdict.CONTINUE, Verdict.HOLD) and not after.breaker.tripped:
         reason = _not_counted(disturbed, reason)
     return Assessment(
@@ -178,10 +184,11 @@ def _decide(
     elapsed: float,
     weighed: Sequence[Evidence],
     metrics: Sequence[Mapping[str, Any]],
-    breaker: Breaker,
+    after: _Memory,
 ) -> tuple[Verdict, str, str]:
     """Verdict, reason, needs. Bad news comes first, then what makes every comparison void."""
-    mismatch = None if breaker.tripped else _mismatch(now)
+    breaker = after.breaker
+    mismatch = None if breaker.tripped else _mismatch(now, after.silences)
     if mismatch is not None:
         return Verdict.HOLD, mismatch, "the traffic to be split as configured"
     # What has gone on for windows is no burst.
@@ -264,14 +271,20 @@ def _went_back(metric: Metric, now: StepEvidence, taken: StepEvidence) -> bool:
     )
 
 
-def _mismatch(now: StepEvidence) -> str | None:
-    """The sample-ratio check, by distinct entities: every comparison rests on the share that was asked for."""
+def _mismatch(now: StepEvidence, silences: Silences) -> str | None:
+    """The sample-ratio check, by distinct entities: every comparison rests on the share that was asked for.
+
+    Counts that are late lack the last entities of one arm, and the share of those that came since they were is right:
+    both must say it.
+    """
     if now.canary is None or now.champion is None or not 0.0 < now.q < 1.0:
         return None
     canary = now.canary.first_in_step.get("entities", 0)
     champion = now.champion.first_in_step.get("entities", 0)
-    if log_mismatch(canary, champion, now.q) < math.log(1.0 / MISMATCH):
-        return None
+    late = silences.entities
+    for found in ((canary, champion), (canary - late[1], champion - late[0])):
+        if min(found) < 0 or log_mismatch(*found, now.q) < math.log(1.0 / MISMATCH):
+            return None
     seen = canary / (canary + champion)
     share = f"{seen:.2%} instead of the configured {now.q:.2%}"
     return f"the canary receives {canary:,} of {canary + champion:,} entities, {share}"

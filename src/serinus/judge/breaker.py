@@ -38,8 +38,9 @@ class Breaker:
     tripped: str = ""
     """Why, in words; it stays tripped for the rest of the rollout."""
 
-    def after(self, now: StepEvidence, elapsed: float) -> Breaker:
-        """`elapsed`: seconds since the step's split has been in force."""
+    def after(self, now: StepEvidence, elapsed: float, silence: float = 0.0) -> Breaker:
+        """`elapsed`: seconds since the step's split has been in force. `silence`: seconds that one arm's counts may be
+        late. What fails both of them looks for so long as if it failed one alone."""
         if self.tripped or now.canary is None or now.champion is None or not 0.0 < now.q < 1.0:
             return self
         seconds = elapsed - self.elapsed
@@ -53,7 +54,7 @@ class Breaker:
         bad_seconds = self.bad_seconds + min(seconds, LONGEST) if bad else 0.0
         bad_requests = self.bad_requests + asked if bad else 0
         tripped = ""
-        if bad_seconds >= WINDOWS * SECONDS and bad_requests >= LEAST_IN_ALL:
+        if bad_seconds >= WINDOWS * SECONDS + silence and bad_requests >= LEAST_IN_ALL:
             tripped = (
                 f"for {bad_seconds:,.0f} s the canary has answered less than half of its requests (in the last "
                 f"{seconds:,.0f} s {answered:,} of {asked:,}), and the champion {champion_answered:,} of "

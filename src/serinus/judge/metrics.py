@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from serinus.core.rollout import Policy, Tolerance
 from serinus.core.values import ArmCounts, Role
-from serinus.judge.bursts import Bursts
+from serinus.judge.bounded import NOTHING, WINDOWS
+from serinus.judge.bounded import SECONDS as WINDOW
 from serinus.judge.evidence import (
     IN_ROLLOUT,
     IN_STEP,
@@ -21,20 +21,18 @@ from serinus.judge.evidence import (
     refused,
     run_out,
 )
+from serinus.judge.memory import MetricMemory, added, no_more
 from serinus.judge.mixture import (
-    MULTIPLIERS,
     Mixture,
-    Restarting,
     below,
     better,
     log_sum_exp,
     ratio_interval,
+    seldom,
     share,
     worse,
 )
 
-NOTHING = (0.0,) * len(MULTIPLIERS)
-NOTHING_FOR = (0.0,) * (len(MULTIPLIERS) + 1)
 BURST = 20
 """Events of one entity that clearing allows for before any was seen: an error may sit on few cards, which fail one
 request after the other."""
@@ -105,44 +103,8 @@ class Look:
     seconds: float
     warm_up: float = 0.0
     """Seconds at the beginning of the step in which an arm is not judged by how fast it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class MetricMemory:
-    """What cannot be had from the totals: the order in which the events came, and who could have one then."""
-
-    carried: tuple[float, ...] = NOTHING
-    """Per alternative: log gains of `E_bad` over all steps, by an entity's first event of the rollout."""
-    restarting: Restarting = field(default_factory=Restarting)
-    better: tuple[float, ...] = NOTHING_FOR
-    """Per alternative: log gains of `E_good` in this step, by the ratio to the other arm."""
-    bursts: Bursts = field(default_factory=Bursts)
-
-    def as_json(self) -> dict[str, Any]:
-        restarting = {
-            "logs": list(self.restarting.logs),
-            "starts": self.restarting.starts,
-            "events": self.restarting.events,
-        }
-        return {
-            "carried": list(self.carried),
-            "restarting": restarting,
-            "better": list(self.better),
-            "bursts": self.bursts.as_json(),
-        }
-
-    @staticmethod
-    def from_json(value: Mapping[str, Any]) -> MetricMemory:
-        was = value["restarting"]
-        return MetricMemory(
-            tuple(value["carried"]),
-            Restarting(tuple(was["logs"]), was["starts"], was["events"]),
-            tuple(value["better"]),
-            Bursts.from_json(value["bursts"]),
-        )
-
-    def for_next_step(self) -> MetricMemory:
-        return MetricMemory(carried=self.carried, bursts=self.bursts.for_next_step())
+    silence: float = 0.0
+    """Seconds that one arm's counts may be late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,27 +134,57 @@ class Case:
         Against it by first events alone, which an entity's nature cannot repeat. For it, where these have run out on
         few entities, by the first events of each minute, so that a verdict stays possible.
         """
-        if self.metric.warms_up and look.elapsed < look.warm_up:
-            return before
         arms = self._arms(look)
         if arms is None:
             return before
+        memory = self._with_levels(before, look)
+        if self.metric.warms_up and look.elapsed < look.warm_up:
+            return memory
         event, trials = self.metric.event, self.metric.trials
         step, rollout = (firsts(scope, event, arms[0], arms[1], trials) for scope in (IN_STEP, IN_ROLLOUT))
         again = firsts(IN_WINDOW, event, arms[0], arms[1], trials) if run_out(event, arms, trials) else step
-        memory = before
+        in_rollout, in_step, events = NOTHING, NOTHING, 0
         if rollout.tells:
-            gains = self.against(rollout.share).gains(rollout.hits, rollout.misses)
-            memory = replace(memory, carried=_sum(memory.carried, gains))
+            in_rollout = self.against(rollout.share).gains(rollout.hits, rollout.misses)
         if step.tells:
-            gains = self.against(step.share).gains(step.hits, step.misses)
-            restarting = memory.restarting.after(gains, step.hits + step.misses)
-            bursts = memory.bursts.after(gains, look.elapsed, look.seconds)
-            memory = replace(memory, restarting=restarting, bursts=bursts)
+            in_step = self.against(step.share).gains(step.hits, step.misses)
+            events = step.hits + step.misses
+        memory = replace(
+            memory,
+            carried=added(memory.carried, in_rollout),
+            restarting=memory.restarting.after(in_step, events),
+        )
+        if self.metric.suspect is Role.CHAMPION and memory.levels[0].departs:
+            in_rollout, in_step = no_more(in_rollout), no_more(in_step)
+        most = self._most(look)
+        bounded = memory.bounded.after(in_rollout, in_step, events, look.elapsed, look.seconds, most)
+        memory = replace(memory, bounded=bounded, most=most)
         if again.tells:
             good = better(again.share, self.tolerance.rho_bad).gains(again.hits, again.misses)
-            memory = replace(memory, better=_sum(memory.better, good))
+            departs = memory.levels[0 if self.metric.suspect is Role.CANARY else 1].departs
+            memory = replace(memory, better=added(memory.better, no_more(good) if departs else good))
         return memory
+
+    def _most(self, look: Look) -> float:
+        """The log by which one window may grow: `WINDOWS` of them, and as many more as one arm's counts may be late,
+        stay below the bound."""
+        return math.log(self.policy.metrics_for_alpha / self.policy.alpha) / (WINDOWS + look.silence / WINDOW)
+
+    def _with_levels(self, before: MetricMemory, look: Look) -> MetricMemory:
+        """What was shown for the release by a level that was none is void."""
+        if self.metric.rare:
+            return before
+        levels = []
+        for role, level in zip((Role.CHAMPION, Role.CANARY), before.levels, strict=True):
+            now, was = (None if step is None else _arm(step, role) for step in (look.now, look.taken))
+            events, trials = self._counted(now), self._counted(was)
+            levels.append(level.after(events[0] - trials[0], events[1] - trials[1], look.seconds))
+        champion, canary = levels
+        good = champion if self.metric.suspect is Role.CANARY else canary
+        return replace(before, levels=(champion, canary), better=no_more(before.better) if good.sank else before.better)
+
+    def _counted(self, arm: ArmCounts | None) -> tuple[int, int]:
+        return (0, 0) if arm is None else (getattr(arm, self.metric.event), self.metric.trials(arm))
 
     def _arms(self, look: Look) -> tuple[tuple[ArmCounts, ArmCounts | None], tuple[ArmCounts, ArmCounts | None]] | None:
         """Suspect and other, each now and at the last look that was taken."""
@@ -211,9 +203,10 @@ class Case:
         return log_sum_exp((mixture.log_value(memory.carried), restarting)) - math.log(2.0)
 
     def log_bad_without_burst(self, memory: MetricMemory) -> float:
-        worst = memory.bursts.worst
-        starved = replace(memory.restarting, logs=_less(memory.restarting.logs, worst))
-        return self.log_bad(replace(memory, carried=_less(memory.carried, worst), restarting=starved))
+        """The same, with no more of each window than a stall may tell."""
+        carried, logs = memory.bounded.whole(memory.most)
+        restarting = replace(memory.restarting, logs=logs)
+        return self.log_bad(replace(memory, carried=carried, restarting=restarting))
 
     def against(self, q: float) -> Mixture:
         return worse(q, self.tolerance.rho_ok)
@@ -264,15 +257,21 @@ class Case:
         trials = sum(self.metric.trials(arm) for arm in arms)
         bursts = min(sum(first_in_rollout(arm, self.metric.event) for arm in arms), trials)
         unacceptable = limit * (self.tolerance.rho_bad if self.metric.rare else 1.0)
-        mixture = below(unacceptable / self._burst())
+        mixture = seldom(unacceptable / self._burst())
         return mixture, mixture.gains(bursts, trials - bursts)
 
     def _burst(self) -> float:
-        """Events of one entity, as seen in the rollout so far, with one burst of `BURST` for what was not seen yet."""
-        arms = [arm for step in (*self.history, self.now) if (arm := self._suspect(step)) is not None]
+        """Events of one entity, as seen in the rollout so far, with one burst of `BURST` for what was not seen yet. The
+        champion may have shown longer ones."""
+        steps = (*self.history, self.now)
+        own = [arm for step in steps if (arm := self._suspect(step)) is not None]
+        others = [arm for step in steps if (arm := step.champion) is not None]
+        return max(1.0, self._burst_of(own), self._burst_of([*own, *others]))
+
+    def _burst_of(self, arms: Sequence[ArmCounts]) -> float:
         events = sum(getattr(arm, self.metric.event) for arm in arms)
         bursts = sum(first_in_rollout(arm, self.metric.event) for arm in arms)
-        return max(1.0, float(BURST + events) / (1 + bursts))
+        return float(BURST + events) / (1 + bursts)
 
     def _suspect(self, step: StepEvidence) -> ArmCounts | None:
         return step.canary if self.metric.suspect is Role.CANARY else step.champion
@@ -324,12 +323,8 @@ class Case:
         return max(sum(first_in_step(arm, self.metric.event) for arm in arms if arm is not None), 1)
 
 
-def _sum(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
-    return tuple(a + b for a, b in zip(one, other, strict=True))
-
-
-def _less(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
-    return tuple(a - b for a, b in zip(one, other, strict=True))
+def _arm(step: StepEvidence, role: Role) -> ArmCounts | None:
+    return step.canary if role is Role.CANARY else step.champion
 
 
 @dataclass(frozen=True, slots=True)

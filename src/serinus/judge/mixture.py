@@ -9,13 +9,16 @@ whenever one looks. Sources are named in docs/judge.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 MULTIPLIERS = (1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
 """Alternatives to a ratio, multiplicative: an additive grid is blind to rare events with a large ratio."""
 BETS = (0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)
 """Shares of the capital that are bet on a rate below a budget; an alternative is budget * (1 - bet)."""
+NONE = 0.98
+"""The bet on no event at all."""
 BLOCK = 50
 """Events after which the restarting process starts once more."""
 
@@ -92,6 +95,13 @@ def better(q: float, unacceptable: float) -> Mixture:
     return Mixture(share(q, unacceptable), (share(q, 1.0), *rest), (0.5, *(0.5 / len(rest),) * len(rest)))
 
 
+def seldom(limit: float) -> Mixture:
+    """Against H0: rate >= `limit`, where the hits are so rare that there should be none. Half of the capital is on
+    that; the other half is spread as in `below`."""
+    rest = [limit * (1.0 - bet) for bet in BETS]
+    return Mixture(limit, (limit * (1.0 - NONE), *rest), (0.5, *(0.5 / len(rest),) * len(rest)))
+
+
 def below(budget: float) -> Mixture:
     """Against H0: rate >= `budget`. Hits are bad requests, misses the others."""
     return _even(budget, [budget * (1.0 - bet) for bet in BETS])
@@ -118,6 +128,13 @@ class Restarting:
         start = self.starts + 1
         stake = -math.log(start * (start + 1))
         return Restarting(tuple(log_sum_exp((log, stake)) for log in logs), start, 0)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"logs": list(self.logs), "starts": self.starts, "events": self.events}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Restarting:
+        return Restarting(tuple(value["logs"]), value["starts"], value["events"])
 
 
 def ratio_interval(hits: int, misses: int, q: float, level: float = 0.05) -> tuple[float, float, float]:

@@ -1,15 +1,15 @@
-"""How many requests a step will take, told beforehand."""
+"""How many requests a step will take, told beforehand, for independent requests."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from serinus.core.rollout import Policy, Tolerance
+from serinus.core.rollout import Policy, Step, Tolerance
 from serinus.core.values import WHOLE, Role
-from serinus.judge.metrics import METRICS, Metric, tolerance_of
-from serinus.judge.mixture import below, better, share, worse
+from serinus.judge.metrics import BURST, METRICS, Metric, tolerance_of
+from serinus.judge.mixture import below, better, seldom, share, worse
 
 BASE_RATES: Mapping[str, float] = {
     "errors": 0.0,
@@ -21,6 +21,10 @@ BASE_RATES: Mapping[str, float] = {
 """Of a healthy release, where nothing better is known."""
 HARM = 3.0
 """A harmful release has this many times the champion's rate; of fewer alerts: it has fallen silent."""
+ALL_CLEARED = 1.4
+"""Times its expectation that a frequent metric takes at most in 79 % of the streams, so that all three are cleared in
+half of them: the logarithm of an e-value goes up with a variance of about twice its drift, and so its time to a bound
+of 40 has an inverse Gaussian distribution."""
 _RARE_HARM = 0.01
 """... and this rate of what should not happen at all."""
 
@@ -36,19 +40,34 @@ class Required:
     """For a harmful one."""
 
 
-def required(policy: Policy, weight: int, rates: Mapping[str, float] = BASE_RATES) -> tuple[Required, ...]:
+def required(
+    policy: Policy, weight: int, rates: Mapping[str, float] = BASE_RATES, *, before: float | None = None
+) -> tuple[Required, ...]:
     """For a step at `weight` out of `WHOLE`. `rates`: share of the champion's requests with such an event.
 
-    Divide by `weight / WHOLE` for the requests of both arms together.
+    `before`: for the last step, requests that the canary has answered in the steps before it: what is cleared before
+    all traffic is also cleared by bursts, over the whole rollout. Divide by `weight / WHOLE` for the requests of both
+    arms together.
     """
     q = weight / WHOLE
     needs = []
     for metric in METRICS:
         tolerance, rate = tolerance_of(metric, policy), rates.get(metric.event, 0.0)
         if tolerance is not None:
-            case = _Case(policy, metric, tolerance, q, rate)
+            case = _Case(policy, metric, tolerance, q, rate, before)
             needs.append(Required(metric.name, case.to_clear(), case.to_abort()))
     return tuple(needs)
+
+
+def clean(policy: Policy, steps: Sequence[Step], rates: Mapping[str, float] = BASE_RATES) -> tuple[float, ...]:
+    """Requests that a canary as good as the champion answers in each step until it is passed: the median."""
+    needed: list[float] = []
+    for index, step in enumerate(steps):
+        before = sum(needed) if index == len(steps) - 1 else None
+        metrics = required(policy, step.weight, rates, before=before)
+        times = {metric.name: 1.0 if metric.rare else ALL_CLEARED for metric in METRICS}
+        needed.append(max(float(step.minimum_requests), *(one.to_clear * times[one.metric] for one in metrics)))
+    return tuple(needed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +77,7 @@ class _Case:
     tolerance: Tolerance
     q: float
     rate: float
+    before: float | None
 
     @property
     def own(self) -> float:
@@ -71,12 +91,22 @@ class _Case:
         by_limit = math.inf
         if share_of is not None and self.own:
             limit = below(share_of)
-            by_limit = limit.needed(limit.gains(0, 0), self.rate, target) * self.q / self.own
+            by_limit = max(limit.needed(limit.gains(0, 0), self.rate, target), self._by_bursts(share_of, target))
+            by_limit *= self.q / self.own
         if self.metric.rare or self.rate == 0.0 or not 0.0 < self.q < 1.0:
             return by_limit
         ratio = better(self.own, self.tolerance.rho_bad)
         events = ratio.needed(ratio.gains(0, 0), share(self.own, 1.0), target)
         return min(by_limit, events / self.rate * self.q)
+
+    def _by_bursts(self, limit: float, target: float) -> float:
+        """Where the events of one entity come one at a time, and the first burst of the suspect is still to come."""
+        if self.before is None:
+            return 0.0
+        unacceptable = limit * (self.tolerance.rho_bad if self.metric.rare else 1.0)
+        size = BURST if self.rate == 0.0 else 1.0
+        bursts = seldom(unacceptable / size)
+        return bursts.needed(bursts.gains(self.rate * self.before, (1.0 - self.rate) * self.before), self.rate, target)
 
     def to_abort(self) -> float:
         if not 0.0 < self.q < 1.0:

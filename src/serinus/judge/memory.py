@@ -1,0 +1,78 @@
+"""What is remembered of one metric from look to look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from serinus.judge.bounded import NOTHING, Bounded
+from serinus.judge.levels import Level
+from serinus.judge.mixture import MULTIPLIERS, Restarting
+
+NOTHING_FOR = (0.0,) * (len(MULTIPLIERS) + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class MetricMemory:
+    """What cannot be had from the totals: the order in which the events came, and who could have one then."""
+
+    carried: tuple[float, ...] = NOTHING
+    """Per alternative: log gains of `E_bad` over all steps, by an entity's first event of the rollout."""
+    restarting: Restarting = field(default_factory=Restarting)
+    better: tuple[float, ...] = NOTHING_FOR
+    """Per alternative: log gains of `E_good` in this step, by the ratio to the other arm."""
+    bounded: Bounded = field(default_factory=Bounded)
+    most: float = 0.0
+    """Log by which one window may grow."""
+    levels: tuple[Level, Level] = (Level(), Level())
+    """Of the champion and of the canary."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "carried": list(self.carried),
+            "restarting": self.restarting.as_json(),
+            "better": list(self.better),
+            "bounded": self.bounded.as_json(),
+            "most": self.most,
+            "levels": [level.as_json() for level in self.levels],
+        }
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> MetricMemory:
+        carried, restarting = tuple(value["carried"]), Restarting.from_json(value["restarting"])
+        if "bounded" not in value:  # an earlier version left out the worst window
+            worst = value["bursts"]["worst"]
+            bounded = Bounded(_less(carried, worst), replace(restarting, logs=_less(restarting.logs, worst)))
+            return MetricMemory(carried, restarting, tuple(value["better"]), bounded)
+        champion, canary = (Level.from_json(level) for level in value["levels"])
+        return MetricMemory(
+            carried,
+            restarting,
+            tuple(value["better"]),
+            Bounded.from_json(value["bounded"]),
+            value["most"],
+            (champion, canary),
+        )
+
+    def for_next_step(self) -> MetricMemory:
+        champion, canary = self.levels
+        return MetricMemory(
+            carried=self.carried,
+            bounded=self.bounded.for_next_step(self.most),
+            most=self.most,
+            levels=(champion.for_next_step(), canary.for_next_step()),
+        )
+
+
+def added(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
+    return tuple(a + b for a, b in zip(one, other, strict=True))
+
+
+def no_more(gains: Sequence[float]) -> tuple[float, ...]:
+    """What is not in favour."""
+    return tuple(min(gain, 0.0) for gain in gains)
+
+
+def _less(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
+    return tuple(a - b for a, b in zip(one, other, strict=True))

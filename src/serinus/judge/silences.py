@@ -1,0 +1,76 @@
+"""How late the counts of one arm may be: the longest time in which it showed nothing while the other went on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
+
+from serinus.judge.evidence import StepEvidence
+
+Number = TypeVar("Number", int, float)
+
+EXPECTED = 8.0
+"""Requests that the silent arm would have had in the meantime: fewer may be missing by chance."""
+LONGEST = 60.0
+"""Seconds that are waited for."""
+LONGER = 1.5
+"""Times that a silence is longer than the one that counted before it: clumps are all alike."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silences:
+    """Of the champion and of the canary, in this step."""
+
+    requests: tuple[int, int] = (0, 0)
+    since: tuple[float, float] = (0.0, 0.0)
+    """When each had a new request last."""
+    others: tuple[int, int] = (0, 0)
+    """Requests of the other one at that time."""
+    silent: tuple[float, float] = (0.0, 0.0)
+    """Seconds for which each has had none, where that is no chance."""
+    longest: float = 0.0
+    entities: tuple[int, int] = (0, 0)
+    """As they were when the longest one ended: until then the counts were of different times."""
+    ended: float = 0.0
+    """The silence that ended then."""
+
+    def after(self, now: StepEvidence, elapsed: float) -> Silences:
+        if not 0.0 < now.q < 1.0:
+            return self
+        arms = (now.champion, now.canary)
+        requests = _pair([0 if arm is None else arm.requests for arm in arms])
+        entities = _pair([0 if arm is None else arm.first_in_step.get("entities", 0) for arm in arms])
+        share = (1.0 - now.q, now.q)
+        found = self
+        for arm, other in ((0, 1), (1, 0)):
+            if requests[arm] > self.requests[arm]:
+                if self.silent[arm] > LONGER * found.ended:
+                    found = replace(found, entities=entities, ended=self.silent[arm])
+                found = found._heard(arm, elapsed, requests[other])
+            elif (requests[other] - self.others[arm]) * share[arm] >= EXPECTED * share[other]:
+                found = found._unheard(arm, min(elapsed - self.since[arm], LONGEST))
+        return replace(found, requests=requests)
+
+    def _heard(self, arm: int, elapsed: float, other: int) -> Silences:
+        since, others = _with(self.since, arm, elapsed), _with(self.others, arm, other)
+        return replace(self, since=since, others=others, silent=_with(self.silent, arm, 0.0))
+
+    def _unheard(self, arm: int, seconds: float) -> Silences:
+        return replace(self, silent=_with(self.silent, arm, seconds), longest=max(self.longest, seconds))
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Silences:
+        pairs: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in value.items()}
+        return Silences(**pairs)
+
+
+def _pair(values: Sequence[int]) -> tuple[int, int]:
+    return values[0], values[1]
+
+
+def _with(pair: tuple[Number, Number], arm: int, value: Number) -> tuple[Number, Number]:
+    return (pair[0], value) if arm else (value, pair[1])
