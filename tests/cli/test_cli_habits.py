@@ -53,7 +53,10 @@ ARGUMENTS = {
     ("token", "create"): ["ci"],
     ("token", "revoke"): ["ci", "--yes"],
 }
-LOCAL = {("env",), ("up",), ("down",), ("unit",), ("replay",), ("outcomes", "import"), ("token", "reset")}
+LOCAL = {
+    *(("env",), ("up",), ("down",), ("unit",), ("backup",), ("restore",), ("replay",)),
+    *(("outcomes", "import"), ("token", "reset")),
+}
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)

@@ -13,6 +13,7 @@ import typer
 from serinus.cli.session import AsJson, RootCa, RootHome, RootServer, Shared, Verb, add_verb
 from serinus.cli.verbs import (
     audit,
+    backup,
     deploy,
     diff,
     down,
@@ -90,6 +91,8 @@ _verbs: tuple[Verb, ...] = (
     up.up,
     down.down,
     unit.unit,
+    backup.backup,
+    backup.restore,
     env.env,
     login.login,
     init.init,

@@ -16,6 +16,7 @@ import pytest
 from deltalake import DeltaTable, Schema, write_deltalake
 
 from serinus.backends.delta import database as db
+from serinus.backends.delta import snapshot
 from serinus.backends.delta.aside import Aside
 from serinus.backends.delta.counts import CountStore
 from serinus.backends.delta.database import Database
@@ -34,9 +35,11 @@ from serinus.backends.delta.segments import (
     read_frames,
     repair,
 )
+from serinus.backends.delta.snapshot import segments_and_table
 from serinus.backends.delta.sources import batch_meta, records_of
 from serinus.backends.delta.table import COLUMNS, PredictionTable, frame_of, table_schema
 from serinus.core.disturbance import Cause
+from serinus.core.home import Home
 from serinus.disturbances import Disturbances, Journal
 
 ALL = Position(2**40, 0)
@@ -295,3 +298,65 @@ def test_over_a_day_of_roll_ups_files_and_append_latency_stay_bounded(
     middle = sorted(latencies[-50:])[25]
     assert middle < 3 * sorted(latencies[:50])[25] + 0.005
     assert place.read().height == commits
+
+
+# --- a copy, while it is written --------------------------------------------------------------------------
+
+
+def copied(home: Home, to: Path, counted: Callable[[], None]) -> None:
+    for path, file in segments_and_table(home, counted):
+        target = to / path.relative_to(home.predictions)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.read())
+
+
+def ids(directory: Path, place: Place) -> list[str]:
+    found = read_predictions(directory / "delta", directory / "segments", RouterReplies(), place.aside).collect()
+    return sorted(found["request_id"])
+
+
+def test_a_copy_holds_what_is_rolled_up_meanwhile_and_holds_it_once(tmp_path: Path, record, body) -> None:
+    home = Home(tmp_path / "home")
+    place = Place(home.predictions, record, body)
+    place.write(2, model="a model/with ümlauts")
+    place.roll()
+    place.write(3)
+
+    def meanwhile() -> None:
+        place.roll()
+        place.write(4, seal=False)
+
+    copied(home, tmp_path / "copy", meanwhile)
+    whole = ids(home.predictions, place)
+    assert len(whole) == 9
+    assert numbers(home.predictions / "segments") == [3]
+    assert numbers(tmp_path / "copy" / "segments") == [2, 3]
+    assert ids(tmp_path / "copy", place) == whole
+
+
+def test_a_copy_of_a_table_that_is_compacted_meanwhile_is_of_one_version(
+    tmp_path: Path, record, body, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path / "home")
+    place = Place(home.predictions, record, body, keep_hours=0)
+    for _ in range(3):
+        place.write(2)
+        place.roll()
+    whole, look, looks = ids(home.predictions, place), snapshot._data_of, []
+
+    def then_compacted(root: Path, table: Any) -> list[Path]:
+        found = look(root, table)
+        looks.append(found)
+        if len(looks) == 1:
+            place.now += 86_400 * 2
+            place.roll_up.tend()
+        return found
+
+    monkeypatch.setattr(snapshot, "_data_of", then_compacted)
+    copied(home, tmp_path / "copy", lambda: None)
+    assert len(looks) == 2, "the first found files that were removed meanwhile"
+    assert ids(tmp_path / "copy", place) == whole
+
+
+def test_a_copy_of_a_log_without_predictions_is_empty(tmp_path: Path) -> None:
+    assert list(segments_and_table(Home(tmp_path), lambda: None)) == []

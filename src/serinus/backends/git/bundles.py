@@ -1,0 +1,28 @@
+"""A repository in one file, as it is at one moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from serinus.backends.git.command import Git, GitFailed, explain
+
+
+def bundle(repository: Path, file: Path) -> bool:
+    """False: there is nothing in it yet. Raises Unavailable."""
+    git = Git(repository)
+    try:
+        if not (repository / "HEAD").is_file() or not git.run("for-each-ref", "--count=1").strip():
+            return False
+        git.run("bundle", "create", "--quiet", str(file), "--all")
+    except GitFailed as failure:
+        raise explain(failure, repository) from failure
+    return True
+
+
+def unbundle(file: Path, repository: Path) -> None:
+    """Makes `repository`, bare, of a file that `bundle` has written. Raises Unavailable."""
+    try:
+        Git.create(repository)
+        Git(repository).run("-c", "transfer.fsckObjects=true", "fetch", "--quiet", str(file), "+refs/*:refs/*")
+    except GitFailed as failure:
+        raise explain(failure, repository) from failure

@@ -1,0 +1,98 @@
+"""What of a home is in a backup, and in which order it is taken.
+
+Whatever is named by something else is taken after it: the store names artifacts, and MLflow's database its files, which
+are written before they are named and hardly ever removed.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from serinus.backends.delta.paths import counts_path, outcomes_path
+from serinus.backends.delta.snapshot import segments_and_table
+from serinus.backends.git.bundles import bundle
+from serinus.core.home import Home
+from serinus.wiring.backup import sqlite
+from serinus.wiring.backup.archive import Writer
+
+FLEET = "fleet.bundle"
+_FILES = ("settings.json", "secret", "token", "mlflow-password")
+_DATABASES = ("store.db", "mlflow/mlflow.db")
+_TREES = ("tls", "envoy/xds", "artifacts", "compiled", "golden", "disturbances", "host/long", "mlflow/artifacts")
+_LOCKS = "environments/resolved"
+"""From them the same environments are built again."""
+_LEFT_OUT = {"artifacts/.incoming", "artifacts/.locks"}
+_PROPOSALS = "mlflow/proposals.json"
+_PREDICTIONS = ("predictions/counts.db", "predictions/outcomes.db")
+
+
+def known(name: str) -> bool:
+    """Whether a backup may hold a file of this name."""
+    if name in (*_FILES, *_DATABASES, *_PREDICTIONS, _PROPOSALS, FLEET):
+        return True
+    parents = {str(parent) for parent in PurePosixPath(name).parents}
+    return bool(parents & {*_TREES, _LOCKS, "predictions/segments", "predictions/delta"})
+
+
+def take(home: Home, archive: Writer) -> None:
+    """All of it. Raises OSError, sqlite3.Error, Unavailable."""
+    with tempfile.TemporaryDirectory(dir=home.path, prefix=".backup-") as place:
+        scratch = Path(place)
+        for name in _FILES:
+            _add(home, archive, name)
+        for name in _DATABASES:
+            _add_database(home.path / name, archive, name, scratch)
+        _add(home, archive, _PROPOSALS)
+        if bundle(home.fleet, scratch / FLEET):
+            with (scratch / FLEET).open("rb") as file:
+                archive.add(FLEET, file)
+        for name in (*_TREES, _LOCKS):
+            _add_tree(home, archive, name)
+        _add_predictions(home, archive, scratch)
+
+
+def _add_predictions(home: Home, archive: Writer, scratch: Path) -> None:
+    _add_database(outcomes_path(home), archive, _PREDICTIONS[1], scratch)
+
+    def counted() -> None:
+        _add_database(counts_path(home), archive, _PREDICTIONS[0], scratch)
+
+    for path, file in segments_and_table(home, counted):
+        archive.add(path.relative_to(home.path).as_posix(), file)
+
+
+def _add(home: Home, archive: Writer, name: str) -> None:
+    path = home.path / name
+    if path.is_symlink() or not path.is_file():
+        return
+    with path.open("rb") as file:
+        archive.add(name, file)
+
+
+def _add_database(path: Path, archive: Writer, name: str, scratch: Path) -> None:
+    if not path.exists():
+        return
+    taken = scratch / path.name
+    sqlite.copy(path, taken)
+    with taken.open("rb") as file:
+        archive.add(name, file)
+    taken.unlink()
+
+
+def _add_tree(home: Home, archive: Writer, name: str) -> None:
+    for path in _files(home.path / name):
+        inside = path.relative_to(home.path)
+        if not {parent.as_posix() for parent in inside.parents} & _LEFT_OUT:
+            try:
+                _add(home, archive, inside.as_posix())
+            except FileNotFoundError:
+                continue  # it was removed meanwhile, so nothing names it
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """No links are followed."""
+    for directory, _, names in os.walk(root):
+        yield from (Path(directory, name) for name in sorted(names))

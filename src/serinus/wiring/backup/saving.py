@@ -1,0 +1,46 @@
+"""A home into a file."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from serinus.core.errors import InvalidInput, Refused, Unavailable
+from serinus.core.home import Home
+from serinus.supervisor import settings as chosen
+from serinus.wiring.backup import archive, contents
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    path: Path
+    files: int
+    size: int
+    """Bytes of the archive."""
+
+
+def save(home: Home, path: Path) -> Saved:
+    """`home`, which may be running, into the file `path`, 0600: it holds the home's secrets.
+
+    Raises Refused (there is no home, or `path` lies in it), InvalidInput, Unavailable; nothing is left of it then.
+    """
+    home = Home(home.path.resolve())
+    if chosen.load(home) is None:
+        raise Refused(f"{home.path} is no home of Serinus", hint="Name it: `serinus backup FILE --home DIR`.")
+    if path.is_dir():
+        raise InvalidInput(f"{path} is a directory", hint="Name a file, for instance serinus.backup.")
+    if path.resolve().is_relative_to(home.path):
+        raise Refused(f"{path} lies in the home that is to be saved", hint="Name a file on another disk.")
+    try:
+        with archive.written(path) as writer:
+            contents.take(home, writer)
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            where = str(home.path), str(home.sockets)
+            writer.end(archive.Manifest(archive.FORMAT, version("serinus"), now, *where, writer.files))
+    except (OSError, EOFError, sqlite3.Error) as error:
+        said = getattr(error, "strerror", None) or str(error)
+        raise Unavailable(f"no backup was written to {path}: {said}", hint="Make room, and try again.") from error
+    return Saved(path, len(writer.files), path.stat().st_size)

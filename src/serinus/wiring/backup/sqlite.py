@@ -1,0 +1,23 @@
+"""Copies of SQLite databases that may be in use."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+
+def copy(source: Path, target: Path) -> None:
+    """As it is at one moment, 0600, whole or not at all. Raises OSError, sqlite3.Error."""
+    new = target.with_name(f"{target.name}.new")
+    try:
+        new.unlink(missing_ok=True)
+        new.touch(0o600)
+        with (
+            closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True)) as of,
+            closing(sqlite3.connect(new)) as to,
+        ):
+            of.backup(to)
+        new.replace(target)
+    finally:
+        new.unlink(missing_ok=True)
