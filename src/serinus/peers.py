@@ -14,9 +14,20 @@ _CREDENTIALS = struct.Struct("3i")
 def user_of(connection: Any) -> int:
     """The user's number, when the other end connected or began to listen. `connection`: a connected Unix socket, or
     what asyncio shows of one. Raises OSError."""
+    _, uid = _credentials(connection)
+    return uid
+
+
+def process_of(connection: Any) -> int:
+    """The pid, when the other end connected or began to listen. Raises OSError."""
+    pid, _ = _credentials(connection)
+    return pid
+
+
+def _credentials(connection: Any) -> tuple[int, int]:
     asked = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    _, uid, _ = _CREDENTIALS.unpack(asked)
-    return int(uid)
+    pid, uid, _ = _CREDENTIALS.unpack(asked)
+    return int(pid), int(uid)
 
 
 def is_ours(connection: Any) -> bool:

@@ -18,18 +18,20 @@ from serinus.core.home import Home
 from serinus.supervisor import kernel, state
 from serinus.supervisor.checks import Check, Silent
 from serinus.supervisor.keeper import ProcessSpec
-from serinus.supervisor.lifecycle import Launch
+from serinus.supervisor.launching import Launch
 from serinus.supervisor.settings import Settings
+from serinus.supervisor.version import installed
 
 FOR_EVER = "import time; time.sleep(600)"
 
 SUPERVISOR = """
 import json, sys
 from serinus.core.home import Home
+from serinus.supervisor import process
 from serinus.supervisor.keeper import ProcessSpec
-from serinus.supervisor.process import supervise
 specs = [ProcessSpec(**spec) for spec in json.load(open(sys.argv[1]))]
-sys.exit(supervise(Home(__import__("pathlib").Path(sys.argv[3])), specs))
+process.installed = lambda: specs[0].version
+sys.exit(process.supervise(Home(__import__("pathlib").Path(sys.argv[3])), specs))
 """
 
 
@@ -94,20 +96,25 @@ class Stage:
     specs: list[ProcessSpec] = field(default_factory=list)
     silent: list[Sequence[Silent]] = field(default_factory=list)
     """Models that do not answer: at each look, and the last one for ever. Empty: all do."""
+    version: str = field(default_factory=installed)
+    """Of the installation."""
+    interpreter: str = sys.executable
+    """By which the supervisor is started."""
 
     def add(self, name: str, code: str, **more: Any) -> None:
-        self.specs.append(ProcessSpec(name, python(code), **more))
+        self.specs.append(ProcessSpec(name, python(code), **{"version": self.version, **more}))
 
     def listens(self, name: str = "control") -> None:
         self.add(name, listener(self.home.settings))
 
     @property
     def launch(self) -> Launch:
-        script, specs = self.home.path.parent / "supervisor.py", self.home.path.parent / "specs.json"
+        script, specs = (self.home.path.parent / f"{kind}-{self.version}" for kind in ("supervisor.py", "specs.json"))
         script.write_text(SUPERVISOR)
-        fields = ("name", "command", "stop_seconds", "pre_stop")
+        fields = ("name", "command", "stop_seconds", "pre_stop", "version", "decides", "after")
         specs.write_text(json.dumps([{f: getattr(spec, f) for f in fields} for spec in self.specs]))
-        return Launch((sys.executable, str(script), str(specs)), self.checks, lambda *_: self._silent())
+        words = (self.interpreter, str(script), str(specs))
+        return Launch(words, self.checks, lambda *_: self._silent(), self.version, lambda _home: None)
 
     def _silent(self) -> Sequence[Silent]:
         return self.silent.pop(0) if len(self.silent) > 1 else self.silent[0] if self.silent else ()

@@ -19,7 +19,7 @@ def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def distribution(name: str) -> None:
         raise importlib.metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(importlib.metadata, "distribution", distribution)
+    monkeypatch.setattr(extras, "distribution", distribution)
 
 
 def test_all_that_is_missing_is_named_with_what_installs_it(nothing: None, tmp_path: Path) -> None:

@@ -26,7 +26,8 @@ from stages import Stage
 from serinus.core.home import Home
 from serinus.core.errors import SerinusError
 from serinus.supervisor.foreground import Stopped, stay
-from serinus.supervisor.lifecycle import Launch, up
+from serinus.supervisor.launching import Launch
+from serinus.supervisor.lifecycle import up
 from serinus.supervisor.notify import Notifier
 
 home = Home(Path(sys.argv[2]))

@@ -50,7 +50,9 @@ def test_envoy_is_told(keys: Keys, disabled: list[bool], tmp_path: Path) -> None
     home = Home(tmp_path)
     home.envoy.mkdir()
     home.secret.write_text("s")
-    processes_of(home, Settings(ports=PORTS, keys=keys))
+    [envoy] = [spec for spec in processes_of(home, Settings(ports=PORTS, keys=keys)) if spec.name == "envoy"]
+    assert envoy.prepare is not None
+    envoy.prepare()
     text = json.loads(bootstrap_file(home).read_text())
     (listener,) = (one for one in text["static_resources"]["listeners"] if one["name"] == "requests")
     filters = listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]

@@ -16,9 +16,21 @@ from stages import FOR_EVER, Stage, on_sigterm, python, wait_until
 
 from serinus.core.errors import InvalidInput, Refused, Unavailable
 from serinus.core.home import Home
-from serinus.supervisor import Addresses, Options, directories, down, kernel, lifecycle, logs, ports, state, up
+from serinus.supervisor import (
+    Addresses,
+    Options,
+    directories,
+    down,
+    kernel,
+    launching,
+    lifecycle,
+    logs,
+    ports,
+    state,
+    up,
+)
 from serinus.supervisor import settings as chosen
-from serinus.supervisor.checks import Silent
+from serinus.supervisor.checks import Check, Silent
 from serinus.supervisor.settings import Settings
 
 
@@ -204,7 +216,7 @@ def test_an_up_during_a_down_waits_and_then_starts_anew(stage: Stage) -> None:
 def test_an_up_without_a_process_that_answers_says_so_and_leaves_nothing_running(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lifecycle, "GIVE_UP_AFTER", 2)
+    monkeypatch.setattr(launching, "GIVE_UP_AFTER", 2)
     stage.add("control", "import sys; sys.exit('the store is of another version')")
     with pytest.raises(
         Unavailable, match=r"api did not come up \(control: exited with 1: the store is of another version\)"
@@ -257,7 +269,7 @@ def test_a_second_up_tells_what_does_not_answer(stage: Stage, monkeypatch: pytes
     monkeypatch.setattr(lifecycle, "START_SECONDS", 0.0)
     monkeypatch.setattr(lifecycle, "SECOND_LOOK_SECONDS", 0.3)
     os.kill(stage.pids()["control"], signal.SIGKILL)
-    silent = replace(stage.launch, checks=lambda *_: [lifecycle.Check("control", "api", lambda: False)])
+    silent = replace(stage.launch, checks=lambda *_: [Check("control", "api", lambda: False)])
     wait_until(lambda: stage.shown("control")["restarts"] == 1)
     assert up(stage.home, launch=silent).warnings[0] == "api does not answer (control: killed by SIGKILL)"
 
@@ -469,7 +481,7 @@ def test_up_tells_which_champions_do_not_answer_and_waits_for_none_that_has_fail
 
 
 def test_up_does_not_wait_for_ever_for_a_model(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "MODELS_SECONDS", 0.3)
+    monkeypatch.setattr(launching, "MODELS_SECONDS", 0.3)
     stage.listens()
     stage.silent = [[Silent("fraud", "starting", coming=True)]]
     assert begin(stage).warnings == ("fraud does not answer: its champion is starting",)

@@ -58,6 +58,11 @@ class Home:
         return self.path / "store.db"
 
     @property
+    def store_before(self) -> Path:
+        """The store as it was when another version of Serinus last took this home over."""
+        return self.path / "store-before.db"
+
+    @property
     def sockets(self) -> Path:
         """Short enough for a Unix address, however deep the home lies; different for every home and user.
 

@@ -35,7 +35,7 @@ def local_checks(home: Home, settings: Settings) -> Sequence[Check]:
     client = httpx.Client(timeout=2, trust_env=False, verify=context or True)
     found = [
         Check("holder", "socket holder", partial(_accepts, home.holder_socket, socket.SOCK_SEQPACKET)),
-        Check("host", "model host", partial(_accepts, home.host_socket)),
+        Check("host", "model host", partial(_speaks, home.host_socket)),
         Check("collector", "prediction log", partial(_accepts, home.log_socket)),
         Check("envoy", "envoy", partial(_envoy_answers, client, settings, context)),
         Check("control", "api", partial(_api_answers, client, home, settings)),
@@ -121,6 +121,12 @@ def _accepts(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> bool:
     with socket.socket(socket.AF_UNIX, kind) as probe:
         probe.settimeout(1)
         return probe.connect_ex(str(path)) == 0
+
+
+def _speaks(path: Path) -> bool:
+    """HTTP, whatever it says: then it has also taken over what the one before has left."""
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=2) as client:
+        return _ok(client, "http://host/")
 
 
 def _ok(client: httpx.Client, url: str) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from serinus.core.errors import Refused
@@ -34,9 +34,9 @@ def _otherwise(missing: list[str]) -> str:
     return f", or use your own: `serinus up {' '.join(found)}`"
 
 
-def _installed(distribution: str) -> bool:
+def _installed(name: str) -> bool:
     try:
-        importlib.metadata.distribution(distribution)
-    except importlib.metadata.PackageNotFoundError:
+        distribution(name)
+    except PackageNotFoundError:
         return False
     return True

@@ -13,7 +13,8 @@ from types import FrameType
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
 from serinus.supervisor import directories, logs, state
-from serinus.supervisor.lifecycle import START_SECONDS, Addresses, Say, down
+from serinus.supervisor.launching import START_SECONDS, Say
+from serinus.supervisor.lifecycle import Addresses, down
 from serinus.supervisor.notify import Notifier
 
 EVERY = 0.2

@@ -10,12 +10,14 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from serinus import priority
 from serinus.core.disturbance import Cause
 from serinus.core.home import Home
 from serinus.disturbances import Journal
 from serinus.supervisor import kernel, logs, state
+from serinus.supervisor.leaving import KILL_SECONDS, Leaving, signalled
 from serinus.supervisor.registry import CREDENTIALS
 from serinus.supervisor.state import ProcessRecord
 
@@ -26,7 +28,6 @@ LONGEST_DELAY = 30.0
 HEALTHY_AFTER = 60.0
 """Seconds of running after which an earlier death no longer counts against a process."""
 LOGS_EVERY = 30.0
-_KILL_SECONDS = 5.0
 _SETTLED = 10.0
 """Seconds after the start of a process that `serves` for which requests may wait for it. What the host has to start it
 tells itself."""
@@ -48,6 +49,23 @@ class ProcessSpec:
     """A command to be run before SIGTERM, so that what is in flight is finished (Kubernetes' `preStop`)."""
     credentials: bool = False
     """Whether it inherits the credentials for MLflow, where the supervisor was started with some."""
+    version: str = ""
+    """Of the installation that it belongs to."""
+    prepare: Callable[[], None] | None = None
+    """Done before it is started for the first time, and before it takes the place of another version's."""
+    answers: Callable[[int], bool] | None = None
+    """Whether the process with this pid does what it is for. None: it does as soon as it runs."""
+    decides: bool = False
+    """While another version takes over it stands still: it is stopped first and started last."""
+    after: str = ""
+    """Of another version, it is replaced after this one, for which it keeps something meanwhile."""
+    replaced_by: signal.Signals = signal.SIGTERM
+    """What makes another version's go, so that what it serves goes on."""
+    beside: Callable[[Sequence[str]], Sequence[str]] | None = None
+    """The command of one that is started while another version's still runs. It is given that one's command, with a
+    path to its program as it runs. None: it is started once that has ended."""
+    dismissal: Sequence[str] = ()
+    """With `beside`: a command that has the other one finish what is under way, run once the new one answers."""
     nice: int = 0
     """How far it gives way to the others where processors are short, 0 to 19: added to the supervisor's own value."""
     serves: bool = False
@@ -68,6 +86,10 @@ class _Watched:
     delay: float = 0.0
     next_try: float = 0.0
     log_from: int = 0
+    held: bool = False
+    """It is not to be started for now."""
+    leaving: Leaving | None = None
+    """The one whose place it has taken."""
     unwritten: bool = False
     """Its record is not on disk yet."""
 
@@ -99,9 +121,68 @@ class Keeper:
         if there is not None:
             log.info("%s runs already, pid %d", spec.name, record.pid)
             self._remember(watched, replace(record, state=state.RUNNING))
-        elif not record.identity.startswith(kernel.boot()):
+        else:
+            self._prepare(spec)
+        watched.leaving = Leaving.found(self._home, watched.record, spec.dismissal)
+        if there is None and not record.identity.startswith(kernel.boot()):
             watched.record = replace(record, state=state.STOPPED)  # a restart of the machine is no fault of its own
         return watched
+
+    @property
+    def outdated(self) -> Sequence[str]:
+        """What runs and is of another installation."""
+        return [w.spec.name for w in self._watched if w.record.version != w.spec.version and _alive(w)]
+
+    def hold(self, name: str) -> None:
+        """It is stopped, and stays so until it is replaced or released."""
+        watched = self._named(name)
+        self._stop(watched)
+        watched.held = True
+
+    def release(self, name: str) -> None:
+        """It is started again by the next round."""
+        self._named(name).held = False
+
+    def replace(self, name: str) -> None:
+        """Another installation's makes way for the one that is wanted. Raises SerinusError or OSError, and then what
+        runs goes on."""
+        watched = self._named(name)
+        spec, before = watched.spec, watched.record
+        log.info("replacing %s", name)
+        if spec.beside is not None and _alive(watched):
+            command = spec.beside(kernel.command_as_it_runs(before.pid))
+            self._prepare(spec)
+            watched.leaving = Leaving.of(self._home, before, spec.dismissal)
+            self._start(watched, command)
+            return
+        self._prepare(spec)
+        if spec.replaced_by is signal.SIGTERM:
+            self._stop(watched)
+        elif _alive(watched):
+            signalled(watched.record, spec.replaced_by, KILL_SECONDS)
+        watched.held = False
+        self._start(watched)
+
+    def ends(self, name: str) -> int:
+        """How often it has ended by itself."""
+        return self._named(name).record.restarts
+
+    def answers(self, name: str) -> bool:
+        """It runs, and does what it is for."""
+        watched = self._named(name)
+        return _alive(watched) and (watched.spec.answers is None or watched.spec.answers(watched.record.pid))
+
+    def leaving(self, name: str) -> bool:
+        """The one whose place it has taken still runs."""
+        return self._named(name).leaving is not None
+
+    @staticmethod
+    def _prepare(spec: ProcessSpec) -> None:
+        if spec.prepare is not None:
+            spec.prepare()
+
+    def _named(self, name: str) -> _Watched:
+        return next(watched for watched in self._watched if watched.spec.name == name)
 
     def round(self) -> None:
         """Starts what should run and does not, unless it is backing off."""
@@ -112,9 +193,18 @@ class Keeper:
                 watched.seen = time.time()
                 if self._now() - watched.started > HEALTHY_AFTER:
                     watched.delay = 0.0
-            else:
+            elif not watched.held:
                 self._revive(watched)
+            if watched.leaving is not None and watched.leaving.see_off(
+                self._now(), partial(self.answers, watched.spec.name)
+            ):
+                watched.leaving = None
         self._look_after_logs()
+
+    def _see_off(self, watched: _Watched) -> None:
+        answers = partial(self.answers, watched.spec.name)
+        if watched.leaving is not None and watched.leaving.see_off(self._now(), answers):
+            watched.leaving = None
 
     # --- starting -----------------------------------------------------------------------------------------
 
@@ -132,13 +222,14 @@ class Keeper:
         watched.delay = min(max(2 * watched.delay, FIRST_DELAY), LONGEST_DELAY)
         self._remember(watched, replace(watched.record, state=state.BACKING_OFF, reason=reason))
 
-    def _start(self, watched: _Watched) -> None:
+    def _start(self, watched: _Watched, command: Sequence[str] = ()) -> None:
         before = watched.record
-        self._sweep(before)  # a dead server's workers would still hold its port
+        if not command:
+            self._sweep(before)  # a dead server's workers would still hold its port
         again = before.state == state.BACKING_OFF
         attempt = replace(before, restarts=before.restarts + 1 if again else 0, reason=before.reason if again else "")
         try:
-            watched.child, trouble = self._spawn(watched)
+            watched.child, trouble = self._spawn(watched, command or watched.spec.command)
         except OSError as error:
             failed = replace(attempt, pid=0, identity="", since=time.time())
             watched.record = failed
@@ -153,9 +244,10 @@ class Keeper:
         self._disturbed(watched, _SETTLED)
         self._journal.end(watched.stopped)
         watched.seen = time.time()
+        running = replace(running, version=watched.spec.version)
         self._remember(watched, replace(running, since=time.time(), reason=trouble or running.reason))
 
-    def _spawn(self, watched: _Watched) -> tuple[subprocess.Popen[bytes], str]:
+    def _spawn(self, watched: _Watched, command: Sequence[str]) -> tuple[subprocess.Popen[bytes], str]:
         spec = watched.spec
         path = logs.path(self._home, spec.name)
         logs.turn_over(path)
@@ -163,7 +255,7 @@ class Keeper:
         output, trouble = logs.open_log(path)
         try:
             child = subprocess.Popen(
-                list(spec.command),
+                list(command),
                 env={**_inherited(spec), **spec.environment, kernel.MARK: spec.name},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -229,6 +321,9 @@ class Keeper:
         elif watched.record.state != state.STOPPED:
             self._remember(watched, replace(watched.record, state=state.STOPPED))
         self._sweep(watched.record)
+        if watched.leaving is not None:
+            watched.leaving.end()
+            watched.leaving = None
         return True
 
     def _end(self, watched: _Watched) -> str:
@@ -236,9 +331,9 @@ class Keeper:
         deadline = time.monotonic() + watched.spec.stop_seconds
         self._run_pre_stop(watched.spec)
         patience = max(deadline - time.monotonic(), _LEAST_GRACE)
-        if self._signal(watched, signal.SIGTERM, patience):
+        if signalled(watched.record, signal.SIGTERM, patience):
             return "stopped"
-        self._signal(watched, signal.SIGKILL, _KILL_SECONDS)
+        signalled(watched.record, signal.SIGKILL, KILL_SECONDS)
         return f"killed, as it did not stop within {watched.spec.stop_seconds:g} s"
 
     def _run_pre_stop(self, spec: ProcessSpec) -> None:
@@ -259,18 +354,6 @@ class Keeper:
         if done.returncode != 0:
             words = done.stderr.decode(errors="replace").strip()[-300:]
             log.warning("what is to be done before %s stops failed: %s", spec.name, words)
-
-    def _signal(self, watched: _Watched, number: signal.Signals, patience: float) -> bool:
-        """Whether it has ended within `patience` seconds."""
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(watched.record.pid, number)
-        deadline = time.monotonic() + patience
-        while True:
-            if not _alive(watched):
-                return True
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.02)
 
     def _sweep(self, record: ProcessRecord) -> None:
         """Ends what a dead process has left behind, and nobody else's, whoever has its pid by now."""

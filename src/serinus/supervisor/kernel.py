@@ -76,6 +76,22 @@ def _everything() -> Iterator[Seen]:
             yield seen
 
 
+def command(pid: int) -> Sequence[str]:
+    """As it was started. Raises OSError: it is gone."""
+    return [os.fsdecode(word) for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]]
+
+
+def command_as_it_runs(pid: int) -> Sequence[str]:
+    """As `command`, with a path to the program that runs, which may have been replaced or removed since."""
+    return [f"/proc/{pid}/exe", *command(pid)[1:]]
+
+
+def environment(pid: int) -> Mapping[str, str]:
+    """As it was started. Raises OSError: it is gone."""
+    found = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return dict(os.fsdecode(one).split("=", 1) for one in found if b"=" in one)
+
+
 def _mark(pid: int) -> str | None:
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,29 +14,30 @@ from pathlib import Path
 from serinus_runtime.isolation import seccomp
 from serinus_runtime.isolation.landlock import abi
 
-from serinus.core.errors import Refused, SerinusError, Unavailable
+from serinus.core.errors import Refused, Unavailable
 from serinus.core.home import Home
 from serinus.core.redaction import shown
-from serinus.supervisor import directories, extras, kernel, logs, ports, registry, state, tls
+from serinus.supervisor import directories, extras, ports, registry, state, tls, upgrade
 from serinus.supervisor import settings as chosen
-from serinus.supervisor.checks import Check, Silent, local_checks, registry_trouble, silent_models
+from serinus.supervisor.checks import registry_trouble
 from serinus.supervisor.keeper import Keeper
+from serinus.supervisor.launching import (
+    START_SECONDS,
+    Beginning,
+    Launch,
+    Say,
+    reason,
+    start_supervisor,
+    wait,
+    wait_for_models,
+)
 from serinus.supervisor.settings import Options, Settings
 from serinus.supervisor.state import SUPERVISOR, ProcessRecord
 
-START_SECONDS = 120.0
 SECOND_LOOK_SECONDS = 5.0
 """For what has been running for longer than `START_SECONDS` to answer."""
-MODELS_SECONDS = 60.0
-"""For the champions that are in use to answer. Those that do not are told, and nothing is stopped for them."""
-GIVE_UP_AFTER = 5
-"""Restarts of one process while the others come up."""
-_NAMED = 5
-"""Models that a line of progress names."""
 STOP_MARGIN = 10.0
 """Seconds that the supervisor may take beyond what its processes may take to stop."""
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +59,6 @@ class Addresses:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
-    """What `up` starts, and how it sees that it answers. `command`, with `--home DIR`: the supervisor."""
-
-    command: Sequence[str] = field(default=(sys.executable, "-P", "-m", "serinus.wiring", SUPERVISOR))
-    checks: Callable[[Home, Settings], Sequence[Check]] = local_checks
-    silent: Callable[[Home, Settings], Sequence[Silent]] = silent_models
-
-
 def up(
     home: Home, options: Options | None = None, say: Say = lambda _line: None, *, launch: Launch | None = None
 ) -> Addresses:
@@ -86,6 +76,8 @@ def up(
         with directories.one_at_a_time(home, 2 * START_SECONDS, say):
             directories.make(home)
             supervisor = _without_one_that_stops(home, say)
+            if supervisor is not None and supervisor.version != launch.version:
+                return _take_over(home, options, supervisor, say, launch)
             if supervisor is not None:
                 return _look_again(home, options, supervisor, launch)
             return _start(home, options, say, launch)
@@ -139,10 +131,12 @@ def _start(home: Home, options: Options, say: Say, launch: Launch) -> Addresses:
     if settings != found:
         chosen.save(home, settings)
     registry.write(home, settings)
-    began = _Beginning.of(home)
+    began = Beginning.of(home)
     try:
-        supervisor = _start_supervisor(home, launch)
-        _wait(home, launch.checks(home, settings), supervisor, began, say)
+        supervisor = start_supervisor(home, launch)
+        if any(record.version != launch.version for record in running):
+            upgrade.until_replaced(home, supervisor, launch.version, say)
+        wait(home, launch.checks(home, settings), supervisor, began, say)
     except BaseException:
         if not running:  # half of it is of no use; but what was serving before is not stopped for that
             say("stopping what was started")
@@ -150,7 +144,7 @@ def _start(home: Home, options: Options, say: Say, launch: Launch) -> Addresses:
             with contextlib.suppress(OSError):  # options stay only once it has come up with them
                 chosen.save(home, found or Settings(ports=settings.ports))
         raise
-    return _addresses(home, settings, [*warnings, *_wait_for_models(home, settings, launch, say)])
+    return _addresses(home, settings, [*warnings, *wait_for_models(home, settings, launch, say)])
 
 
 def _look_again(home: Home, options: Options, supervisor: ProcessRecord, launch: Launch) -> Addresses:
@@ -164,9 +158,21 @@ def _look_again(home: Home, options: Options, supervisor: ProcessRecord, launch:
     deadline = time.monotonic() + (START_SECONDS if young else SECOND_LOOK_SECONDS)
     while (waiting := [check for check in waiting if not check.answers()]) and time.monotonic() < deadline:
         time.sleep(0.1)
-    silent = [f"{check.label} does not answer{_reason(home, check)}" for check in waiting]
-    models = [] if silent else _wait_for_models(home, settings, launch, lambda _line: None)
+    silent = [f"{check.label} does not answer{reason(home, check)}" for check in waiting]
+    models = [] if silent else wait_for_models(home, settings, launch, lambda _line: None)
     return _addresses(home, settings, [*silent, *models, *_ignored(options, settings)], already_running=True)
+
+
+def _take_over(home: Home, options: Options, before: ProcessRecord, say: Say, launch: Launch) -> Addresses:
+    """Another installation runs: its processes are replaced, while callers are served."""
+    settings = chosen.load(home)
+    if settings is None:
+        raise Refused(f"{home.path} is running, but {home.settings} is gone", hint="`serinus down` first.")
+    _check_confinement(settings)
+    extras.check(settings)
+    registry.credentials(home, settings)
+    upgrade.take_over(home, settings, before, say, launch)
+    return _addresses(home, settings, [*wait_for_models(home, settings, launch, say), *_ignored(options, settings)])
 
 
 def _ignored(options: Options, settings: Settings) -> Sequence[str]:
@@ -207,93 +213,6 @@ def _secure(home: Home, settings: Settings) -> None:
         from serinus.supervisor import certificates  # a library that most homes do without
 
         tls.keep(home, certificates.read(settings.tls_files, datetime.now(UTC)))
-
-
-def _start_supervisor(home: Home, launch: Launch) -> subprocess.Popen[bytes]:
-    output, _ = logs.open_log(logs.path(home, SUPERVISOR))
-    try:
-        return subprocess.Popen(
-            [*launch.command, "--home", str(home.path)],
-            env={**os.environ, kernel.MARK: SUPERVISOR},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            cwd=home.path,
-        )
-    finally:
-        os.close(output)
-
-
-@dataclass(frozen=True, slots=True)
-class _Beginning:
-    """How things stood before, so that only what happens from now on counts."""
-
-    restarts: Mapping[str, int]
-    log_size: int
-
-    @classmethod
-    def of(cls, home: Home) -> _Beginning:
-        return cls(_restarts(home), logs.size(logs.path(home, SUPERVISOR)))
-
-
-def _restarts(home: Home) -> Mapping[str, int]:
-    counting = (state.RUNNING, state.BACKING_OFF, state.GONE)
-    return {p["name"]: p["restarts"] for p in state.processes(home) if p["state"] in counting}
-
-
-def _wait(
-    home: Home, checks: Sequence[Check], supervisor: subprocess.Popen[bytes], began: _Beginning, say: Say
-) -> None:
-    waiting = list(checks)
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        for check in [check for check in waiting if check.answers()]:
-            waiting.remove(check)
-            say(f"{check.label} answers")
-        if supervisor.poll() is not None:
-            raise _supervisor_ended(home, supervisor.returncode, began)
-        if not waiting and directories.is_locked(directories.supervisor_lock(home)):
-            return  # what an earlier one has left answers before the new one has taken over
-        ended = {name: count - began.restarts.get(name, 0) for name, count in _restarts(home).items()}
-        hopeless = [check for check in waiting if ended.get(check.process, 0) >= GIVE_UP_AFTER]
-        if hopeless or time.monotonic() > deadline:
-            silent = [f"{check.label} did not come up{_reason(home, check)}" for check in hopeless or waiting]
-            what = "; ".join(silent) or "the supervisor did not take over"
-            raise Unavailable(what, hint=f"See the logs in {home.logs}.")
-        time.sleep(0.1)
-
-
-def _wait_for_models(home: Home, settings: Settings, launch: Launch, say: Say) -> Sequence[str]:
-    """Until no champion is still starting: which ones do not answer, a sentence each."""
-    deadline = time.monotonic() + MODELS_SECONDS
-    waited = 0
-    while True:
-        try:
-            silent = launch.silent(home, settings)
-        except Unavailable as error:
-            return (f"{error}; `serinus status` tells",)
-        coming = [one for one in silent if one.coming]
-        if len(coming) != waited:
-            waited = len(coming)
-            names = ", ".join(one.model for one in coming[:_NAMED]) + (", ..." if waited > _NAMED else "")
-            say(f"waiting for {waited} {'model' if waited == 1 else 'models'}: {names}" if waited else "models answer")
-        if not coming or time.monotonic() > deadline:
-            return [f"{one.model} does not answer: its champion is {one.why}" for one in silent]
-        time.sleep(0.1)
-
-
-def _supervisor_ended(home: Home, code: int, began: _Beginning) -> SerinusError:
-    if code == 0 or code == -signal.SIGTERM:
-        return Refused("it was stopped while it was starting", hint="`serinus up` starts it again.")
-    log = logs.path(home, SUPERVISOR)
-    words = logs.last_words(log, began.log_size)
-    return Unavailable(f"the supervisor ended: {words or f'exit status {code}'}", hint=f"Its log is {log}.")
-
-
-def _reason(home: Home, check: Check) -> str:
-    record = state.read(home, check.process)
-    return f" ({record.name}: {record.reason})" if record is not None and record.reason else ""
 
 
 def _addresses(home: Home, settings: Settings, warnings: Sequence[str], *, already_running: bool = False) -> Addresses:

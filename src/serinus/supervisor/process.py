@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 
 from serinus.core.home import Home
 from serinus.core.text import configure_logging
-from serinus.supervisor import directories, kernel, state
+from serinus.supervisor import directories, kernel, state, succession
+from serinus.supervisor.checks import Check
 from serinus.supervisor.keeper import Keeper, ProcessSpec
 from serinus.supervisor.state import ProcessRecord
+from serinus.supervisor.version import installed
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ class _Stop:
         self.wanted = True
 
 
-def supervise(home: Home, specs: Sequence[ProcessSpec]) -> int:
+def supervise(home: Home, specs: Sequence[ProcessSpec], checks: Sequence[Check] = ()) -> int:
     """Keeps `specs` running until SIGTERM or SIGINT, or until the home is removed; the exit code. One a home."""
     configure_logging()
     logging.raiseExceptions = False  # a log that cannot be written is no reason to end
@@ -44,9 +46,13 @@ def supervise(home: Home, specs: Sequence[ProcessSpec]) -> int:
     stop = _Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    record = _own_record()
-    _remember(home, record)
     keeper = Keeper(home, specs)
+    record = _own_record()
+    if keeper.outdated:
+        _remember(home, replace(record, state=state.REPLACING))
+        # With a reason: for `up`, which may have the version before take over again.
+        record = replace(record, reason=succession.succeed(keeper, specs, checks, stop, ROUND))
+    _remember(home, record)
     _keep(keeper, stop, home)
     log.info("stopping")
     _remember(home, replace(record, state=state.STOPPING))
@@ -92,7 +98,7 @@ def _is_still(home: Home, place: os.stat_result) -> bool:
 def _own_record() -> ProcessRecord:
     me = kernel.look(os.getpid())
     assert me is not None
-    return ProcessRecord(state.SUPERVISOR, state.RUNNING, me.pid, me.identity, time.time())
+    return ProcessRecord(state.SUPERVISOR, state.RUNNING, me.pid, me.identity, time.time(), version=installed())
 
 
 def _remember(home: Home, record: ProcessRecord) -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ SUPERVISOR = "supervisor"
 RUNNING = "running"
 BACKING_OFF = "backing-off"
 """Died, and is started again in a moment."""
+REPLACING = "replacing"
+"""The supervisor, while it replaces what another version has started."""
 STOPPING = "stopping"
 STOPPED = "stopped"
 GONE = "gone"
@@ -47,6 +49,8 @@ class ProcessRecord:
     """Of starting; stopping goes the other way round."""
     stop_seconds: float = 15.0
     pre_stop: Sequence[str] = ()
+    version: str = ""
+    """Of the installation that has started it; empty: it was one that did not say so."""
 
 
 def alive(record: ProcessRecord | None) -> bool:
@@ -59,8 +63,10 @@ def alive(record: ProcessRecord | None) -> bool:
 def read(home: Home, name: str) -> ProcessRecord | None:
     """None: there is none, or none that this version can read."""
     try:
-        return ProcessRecord(**json.loads(_path(home, name).read_text()))
-    except (OSError, ValueError, TypeError):
+        found = json.loads(_path(home, name).read_text())
+        known = {field.name for field in fields(ProcessRecord)}  # a newer version may say more
+        return ProcessRecord(**{key: value for key, value in found.items() if key in known})
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
 
 
@@ -74,6 +80,11 @@ def write(home: Home, record: ProcessRecord) -> None:
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def forget(home: Home, name: str) -> None:
+    """The record of a process that has ended for good. Raises OSError."""
+    _path(home, name).unlink(missing_ok=True)
 
 
 def find(home: Home, name: str) -> ProcessRecord | None:
@@ -120,7 +131,7 @@ def processes(home: Home) -> Sequence[Mapping[str, Any]]:
 
 
 def _state_now(record: ProcessRecord) -> str:
-    return GONE if record.state in (RUNNING, STOPPING) and not alive(record) else record.state
+    return GONE if record.state in (RUNNING, REPLACING, STOPPING) and not alive(record) else record.state
 
 
 def _path(home: Home, name: str) -> Path:

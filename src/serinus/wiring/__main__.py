@@ -1,4 +1,4 @@
-"""`python -m serinus.wiring supervisor|control --home DIR`: the processes that know every backend."""
+"""`python -m serinus.wiring supervisor|control|rehearsal --home DIR`: the processes that know every backend."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 from serinus.core.errors import SerinusError
 from serinus.core.home import Home
 from serinus.supervisor import settings as chosen
+from serinus.supervisor.checks import local_checks
 from serinus.supervisor.process import supervise
 from serinus.wiring.processes import processes_of
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="serinus.wiring")
-    parser.add_argument("process", choices=["supervisor", "control"])
+    parser.add_argument("process", choices=["supervisor", "control", "rehearsal"])
     parser.add_argument("--home", type=Path, required=True)
     arguments = parser.parse_args()
     home = Home(arguments.home.absolute())
@@ -29,7 +30,11 @@ def main() -> int:
             from serinus.wiring.control import run_control  # of which the supervisor needs nothing: 60 MB
 
             return run_control(home, settings)
-        return supervise(home, processes_of(home, settings))
+        if arguments.process == "rehearsal":
+            from serinus.wiring.rehearsal import rehearse
+
+            return rehearse(home, settings)
+        return supervise(home, processes_of(home, settings), local_checks(home, settings))
     except SerinusError as error:
         print(error, file=sys.stderr)
         return 1

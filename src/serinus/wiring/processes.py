@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from serinus.backends.envoy import Certificates, admin_socket, drain_command, prepare
-from serinus.backends.envoy import command as envoy_command
+from serinus.backends import envoy
 from serinus.backends.host import holder_command
 from serinus.backends.mlflow import server as mlflow_server
 from serinus.core.home import Home
 from serinus.supervisor import tls
 from serinus.supervisor.keeper import ProcessSpec
 from serinus.supervisor.settings import Settings
+from serinus.supervisor.version import installed
 
 _BEHIND_PAYMENTS = 5
 """Deployments, builds and the registry's pages can wait a little where a request cannot."""
@@ -24,34 +27,58 @@ not hold a request up, and yet more than taking them in needs."""
 
 
 def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
-    """Writes what Envoy reads at its start, and answers what is to be run."""
+    """What is to be run."""
+    binary = Path(settings.envoy_binary) if settings.envoy_binary else None
+    collector = _module("serinus.backends.delta", home, "--envoy-admin", envoy.admin_socket(home))
+    control = _module("serinus.wiring", home, first="control")
+    limits = [f"--{name}={value}" for name, value in settings.limits.items()]
+    found = [
+        ProcessSpec("collector", collector, {}, 30.0, nice=_BEHIND_ALL),
+        ProcessSpec("holder", holder_command(home), after="host", serves=True),
+        ProcessSpec(
+            "host",
+            _module("serinus.backends.host", home, *limits),
+            {},
+            30.0,
+            # Its workers outlive a host that is killed, until the next one has replaced them.
+            replaced_by=signal.SIGKILL,
+            serves=True,
+        ),
+        ProcessSpec(
+            "envoy",
+            envoy.command(home, binary),
+            {},
+            10.0,
+            envoy.drain_command(home),
+            prepare=partial(_prepare_envoy, home, settings),
+            answers=partial(envoy.answers, home),
+            beside=partial(envoy.successor, home, binary),
+            dismissal=envoy.dismissal(home),
+            serves=True,
+        ),
+        ProcessSpec("control", control, {}, 15.0, credentials=True, decides=True, nice=_BEHIND_PAYMENTS),
+    ]
+    if settings.mlflow_uri is None:
+        command = mlflow_server.command(home, settings.ports["mlflow"], urlsplit(settings.url("api")).netloc)
+        found.insert(0, ProcessSpec("mlflow", command, mlflow_server.environment(), 10.0, nice=_BEHIND_PAYMENTS))
+    return [replace(spec, version=installed()) for spec in found]
+
+
+def _prepare_envoy(home: Home, settings: Settings) -> None:
+    """Writes what Envoy reads at its start."""
     material = tls.kept(home, with_callers=settings.client_ca is not None) if settings.tls_files else None
-    prepare(
+    envoy.mend(home)
+    envoy.prepare(
         home,
         port=settings.ports["envoy"],
         address=settings.listen,
         api_keys=settings.api_keys,
         certificates=envoy_certificates(material) if material else None,
     )
-    binary = Path(settings.envoy_binary) if settings.envoy_binary else None
-    collector = _module("serinus.backends.delta", home, "--envoy-admin", admin_socket(home))
-    control = _module("serinus.wiring", home, first="control")
-    limits = [f"--{name}={value}" for name, value in settings.limits.items()]
-    found = [
-        ProcessSpec("collector", collector, {}, 30.0, nice=_BEHIND_ALL),
-        ProcessSpec("holder", holder_command(home), serves=True),
-        ProcessSpec("host", _module("serinus.backends.host", home, *limits), {}, 30.0, serves=True),
-        ProcessSpec("envoy", envoy_command(home, binary), {}, 10.0, drain_command(home), serves=True),
-        ProcessSpec("control", control, {}, 15.0, credentials=True, nice=_BEHIND_PAYMENTS),
-    ]
-    if settings.mlflow_uri is None:
-        command = mlflow_server.command(home, settings.ports["mlflow"], urlsplit(settings.url("api")).netloc)
-        found.insert(0, ProcessSpec("mlflow", command, mlflow_server.environment(), 10.0, nice=_BEHIND_PAYMENTS))
-    return found
 
 
-def envoy_certificates(material: tls.Material) -> Certificates:
-    return Certificates(material.chain, material.key, material.client_ca)
+def envoy_certificates(material: tls.Material) -> envoy.Certificates:
+    return envoy.Certificates(material.chain, material.key, material.client_ca)
 
 
 def _module(name: str, home: Home, *more: str, first: str = "") -> list[str]:

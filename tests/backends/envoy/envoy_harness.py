@@ -19,6 +19,7 @@ import httpx
 from tritonclient.grpc import service_pb2
 
 from serinus.backends.envoy import EnvoyRouter, admin_socket, command, prepare
+from serinus.backends.envoy.hot_restart import memory
 from serinus.core.home import Home
 from serinus.core.values import Arm, Release, Role, Routing, ServingSettings
 
@@ -166,8 +167,16 @@ class Proxy:
         wait_until(self._answers)
         return self
 
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
     def kill(self) -> None:
         self._signal(signal.SIGKILL).wait(5)
+
+    def stop(self) -> None:
+        self._signal(signal.SIGTERM).wait(10)
 
     def freeze(self) -> None:
         self._signal(signal.SIGSTOP)
@@ -179,8 +188,8 @@ class Proxy:
         self.router.close()
         self.client.close()
         if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
-            self._process.wait(10)
+            self.stop()
+        memory(self.home).unlink(missing_ok=True)
         self.releases.close()
 
     def arm(self, release: str, weight: int, role: Role = Role.CHAMPION) -> Arm:
@@ -202,9 +211,8 @@ class Proxy:
         wait_until(lambda: len(self.local_answers()) >= answers)
 
     def _signal(self, number: signal.Signals) -> subprocess.Popen[bytes]:
-        assert self._process is not None
-        os.kill(self._process.pid, number)
-        return self._process
+        os.kill(self.process.pid, number)
+        return self.process
 
     def _answers(self) -> bool:
         try:

@@ -127,13 +127,38 @@ def test_a_release_id_cannot_name_a_file_elsewhere():
             file_name(hostile)
 
 
+def package_with(directory: Path, code: str) -> Path:
+    package = directory / "site-packages" / "serinus_runtime"
+    package.mkdir(parents=True, exist_ok=True)
+    (package / "__init__.py").write_text(code)
+    return package.parent
+
+
 def test_the_staged_runtime_holds_one_package_and_nothing_that_lies_beside_it(tmp_path):
-    for name in ("serinus_runtime", "numpy"):
-        (tmp_path / "site-packages" / name).mkdir(parents=True)
-    for _ in range(2):
-        staged = launch.stage(Home(tmp_path / "h"), tmp_path / "site-packages")
+    source = package_with(tmp_path, "")
+    (source / "numpy").mkdir()
+    staged = {launch.stage(Home(tmp_path / "h"), source) for _ in range(2)}.pop()
     assert [entry.name for entry in staged.iterdir()] == ["serinus_runtime"]
-    assert launch.code(staged)[1] == tmp_path / "site-packages/serinus_runtime"
+    assert [entry.name for entry in staged.parent.iterdir()] == [staged.name]
+    assert launch.code(staged)[1] == staged / "serinus_runtime"
+
+
+def test_the_staged_runtime_stays_as_it_is_when_another_version_is_installed(tmp_path):
+    home = Home(tmp_path / "h")
+    before = launch.stage(home, package_with(tmp_path, "one"))
+    after = launch.stage(home, package_with(tmp_path, "two"))
+    assert [(path / "serinus_runtime/__init__.py").read_text() for path in (before, after)] == ["one", "two"]
+
+
+def test_a_few_copies_of_the_runtime_are_kept(tmp_path):
+    home = Home(tmp_path / "h")
+    staged = [launch.stage(home, package_with(tmp_path, str(number))) for number in range(5)]
+    for age, path in enumerate(reversed(staged)):
+        if path.exists():
+            os.utime(path, (1e9 - age, 1e9 - age))
+    last = launch.stage(home, package_with(tmp_path, "last"))
+    assert last.exists()
+    assert len(list(last.parent.iterdir())) == 3
 
 
 def test_the_installed_runtime_is_found():

@@ -13,6 +13,7 @@ from serinus.backends.envoy.crowding import Crowding
 from serinus.backends.envoy.draining import drain_command
 from serinus.backends.envoy.router import EnvoyRouter
 from serinus.backends.envoy.starting import admin_socket, bootstrap, command, places, prepare
+from serinus.backends.envoy.succession import answers, dismissal, mend, successor
 from serinus.backends.envoy.tls import Certificates, publish
 
 __all__ = [
@@ -20,10 +21,14 @@ __all__ = [
     "Crowding",
     "EnvoyRouter",
     "admin_socket",
+    "answers",
     "bootstrap",
     "command",
+    "dismissal",
     "drain_command",
+    "mend",
     "places",
     "prepare",
     "publish",
+    "successor",
 ]

@@ -8,9 +8,11 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import httpx
 
+from serinus.backends.envoy import hot_restart
 from serinus.backends.envoy.names import STAT_PREFIX
 from serinus.backends.envoy.starting import admin_socket
 from serinus.core.home import Home
@@ -21,7 +23,7 @@ _POLL = 0.02
 
 def drain_command(home: Home) -> Sequence[str]:
     """What the supervisor runs before it stops Envoy."""
-    return [sys.executable, "-P", "-m", __name__, admin_socket(home)]
+    return [sys.executable, "-P", "-m", __name__, admin_socket(home), str(hot_restart.memory(home))]
 
 
 def drain(admin: str) -> None:
@@ -43,4 +45,8 @@ def _requests_under_way(client: httpx.Client) -> int:
 
 
 if __name__ == "__main__":
-    drain(sys.argv[1])
+    try:
+        drain(sys.argv[1])
+    finally:
+        for left in sys.argv[2:]:  # no other Envoy takes over from this one, which needs it no more
+            Path(left).unlink(missing_ok=True)

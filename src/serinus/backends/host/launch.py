@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
 import resource
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -126,16 +128,42 @@ def runtime_source() -> Path:
 
 
 def stage(home: Home, source: Path) -> Path:
-    """A directory with `serinus_runtime` from `source` in it and nothing else: where both distributions are installed,
-    `source` is a whole site-packages, which must not come into a model's sight."""
-    staged = home.host / "runtime"
-    staged.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Made aside and moved: host and control plane may do this at the same time.
-    with tempfile.TemporaryDirectory(dir=staged) as aside:
-        link = Path(aside) / "serinus_runtime"
-        link.symlink_to(source.resolve() / "serinus_runtime", target_is_directory=True)
-        link.replace(staged / "serinus_runtime")
+    """A directory with a copy of the `serinus_runtime` in `source` and nothing else. `source` may be a whole
+    site-packages, which must not come into a model's sight, and another version may be installed there while workers
+    of this one still read their code."""
+    package = source.resolve() / "serinus_runtime"
+    kept = home.host / "runtime"
+    staged = kept / digest_of(package)
+    if not (staged / package.name).is_dir():
+        kept.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Made aside and moved: host and control plane may do this at the same time.
+        with tempfile.TemporaryDirectory(dir=kept, prefix=_UNFINISHED) as aside:
+            new = Path(aside) / staged.name
+            # With their times, by which Python finds compiled modules to be those of their sources.
+            shutil.copytree(package, new / package.name, ignore=shutil.ignore_patterns("*.pyc.*"))
+            with contextlib.suppress(OSError):  # the other one has moved its copy first
+                new.replace(staged)
+        _forget_old(kept)
     return staged
+
+
+_UNFINISHED = "."
+_COPIES = 3
+
+
+def _forget_old(kept: Path) -> None:
+    """All but the newest, which workers of the host before may still run."""
+    copies = [path for path in kept.iterdir() if not path.name.startswith(_UNFINISHED)]
+    for old in sorted(copies, key=lambda path: path.lstat().st_mtime, reverse=True)[_COPIES:]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def digest_of(package: Path) -> str:
+    """Of its code."""
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
 
 
 def code(runtime: Path) -> tuple[Path, Path]:

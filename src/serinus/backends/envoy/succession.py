@@ -1,0 +1,105 @@
+"""One Envoy takes the place of another one, which may be of another version, while callers are served.
+
+Where both can do a hot restart, the new one gets the listening sockets of the one before, has it close its connections
+after their next answer, and ends it. Otherwise both listen on the same port for a moment, and `dismissal` is run: then
+a connection that is made at the very moment in which the one before closes its socket may be reset.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from serinus import peers
+from serinus.backends.envoy import hot_restart, names
+from serinus.backends.envoy.outliving import FIRST
+from serinus.backends.envoy.starting import admin_socket, command
+from serinus.core.home import Home
+
+_SECONDS = 5.0
+
+
+def successor(home: Home, binary: Path | None, before: Sequence[str]) -> list[str]:
+    """The command of one that starts beside the Envoy that runs by the command `before`, whose first word is a path
+    to its program as it runs. From now on files of routes reach the new one only. Raises OSError."""
+    threads = hot_restart.values(before).get("--concurrency", "")
+    words = command(home, binary, concurrency=int(threads) if threads.isdecimal() else None)
+    _give_way(home)
+    if FIRST not in words or FIRST not in before or _generation(before[0]) != _generation(_program(words)):
+        return words
+    return [*words[: words.index(FIRST)], *hot_restart.options(home, before)]
+
+
+def dismissal(home: Home) -> list[str]:
+    """The command that has the one before finish what is under way, once the new one answers."""
+    return [sys.executable, "-P", "-m", "serinus.backends.envoy.draining", str(_admin_before(home))]
+
+
+def answers(home: Home, pid: int) -> bool:
+    """Whether the Envoy with this pid, and not another one, serves."""
+    with contextlib.suppress(OSError, http.client.HTTPException), socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(_SECONDS)
+        link.connect(admin_socket(home))
+        if peers.process_of(link) == pid:
+            admin = http.client.HTTPConnection("envoy")
+            admin.sock = link
+            admin.request("GET", "/ready")
+            return admin.getresponse().status == http.HTTPStatus.OK
+    return False
+
+
+def mend(home: Home) -> None:
+    """What an end in the middle of `_give_way` has left."""
+    new = _beside(home, "new")
+    if new.is_dir() and not names.xds_directory(home).is_dir():
+        new.rename(names.xds_directory(home))
+
+
+def _give_way(home: Home) -> None:
+    """What runs keeps its admin interface, under another name, and the directory that it watches, as it is: another
+    version's routes are not for it."""
+    admin = Path(admin_socket(home))
+    if _listens(admin):
+        admin.rename(_admin_before(home))
+    mend(home)
+    xds, before, new = names.xds_directory(home), _beside(home, "before"), _beside(home, "new")
+    for path in (before, new):
+        shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(xds, new)
+    xds.rename(before)
+    new.rename(xds)
+
+
+def _beside(home: Home, what: str) -> Path:
+    xds = names.xds_directory(home)
+    return xds.with_name(f"{xds.name}-{what}")
+
+
+def _admin_before(home: Home) -> Path:
+    return Path(admin_socket(home)).with_name("envoy-b.sock")
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as link:
+        link.settimeout(_SECONDS)
+        return link.connect_ex(str(path)) == 0
+
+
+def _program(words: Sequence[str]) -> str:
+    """Of `command`, behind what starts it."""
+    return words[words.index("-c") - 1]
+
+
+def _generation(program: str) -> str:
+    """Envoys of which this differs do not understand each other. Empty: it does not say."""
+    try:
+        told = subprocess.run([program, "--hot-restart-version"], capture_output=True, timeout=_SECONDS, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return told.stdout.decode(errors="replace").strip()

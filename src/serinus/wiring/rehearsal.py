@@ -1,0 +1,35 @@
+"""What a version of Serinus tries before it takes the place of another one: nothing that runs is touched.
+
+Its control process is imported with all that it stands on, and a copy of the store is opened, which migrates it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+from serinus.backends.sql import SqlStore
+from serinus.core.home import Home
+from serinus.supervisor import registry, tls
+from serinus.supervisor.settings import Settings
+from serinus.wiring.backup import sqlite
+from serinus.wiring.processes import processes_of
+
+
+def rehearse(home: Home, settings: Settings) -> int:
+    """The exit code. Raises SerinusError, OSError or sqlite3.Error. The store before is kept as `Home.store_before`."""
+    import_module("serinus.wiring.control")
+    processes_of(home, settings)
+    registry.credentials(home, settings)
+    if settings.tls_files:
+        tls.ServerContext(home)
+    if home.store.exists():
+        sqlite.copy(home.store, home.store_before)
+        with tempfile.TemporaryDirectory(dir=home.path, prefix=".rehearsal-") as place:
+            tried = Path(place) / "store.db"
+            sqlite.copy(home.store_before, tried)
+            store = SqlStore(f"sqlite:///{tried}")
+            store.in_flight()
+            store.close()
+    return 0
