@@ -20,20 +20,23 @@ from serinus.supervisor.notify import Notifier
 
 STAY = """
 import json, os, sys
+STAY = sys.orig_argv[2]
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from stages import Stage
 from serinus.core.home import Home
 from serinus.core.errors import SerinusError
-from serinus.supervisor.foreground import Stopped, stay
+from serinus.supervisor.foreground import Reload, Stopped, stay
 from serinus.supervisor.launching import Launch
 from serinus.supervisor.lifecycle import up
 from serinus.supervisor.notify import Notifier
 
 home = Home(Path(sys.argv[2]))
 launch = Launch(json.loads(sys.argv[3]), Stage(home).checks, lambda *_: ())
+upgrade = [sys.executable, "-c", "import os, sys; sys.exit(int(open(sys.argv[1]).read()))", sys.argv[2] + "/code"]
+reload = Reload(upgrade, [sys.executable, "-c", STAY, *sys.argv[1:]])
 try:
-    stay(home, lambda: up(home, launch=launch), print, Notifier.taken(), line=print)
+    stay(home, lambda: up(home, launch=launch), print, Notifier.taken(), line=print, reload=reload)
 except Stopped:
     sys.exit(143)
 except SerinusError as error:
@@ -95,6 +98,33 @@ def _settings(stage: Stage):  # type: ignore[no-untyped-def]
     from serinus.supervisor import settings
 
     return settings.load(stage.home)
+
+
+def test_at_sighup_the_installed_version_takes_over_and_the_process_becomes_it(
+    stage: Stage, listening: socket.socket
+) -> None:
+    stage.listens()
+    with begin(stage, listening) as process:
+        heard(listening, "READY=1")
+        before, began = stage.pids(), Path(f"/proc/{process.pid}/stat").read_text().split()[21]
+        (stage.home.path / "code").write_text("1")
+        process.send_signal(signal.SIGHUP)
+        heard(listening, "STATUS=replacing the processes of another version")
+        assert "models are served" in "".join(heard(listening, f"STATUS=models are served at {_url(stage)}"))
+        (stage.home.path / "code").write_text("0")
+        process.send_signal(signal.SIGHUP)
+        heard(listening, "READY=1")
+        heard(listening, "WATCHDOG=1")
+        assert Path(f"/proc/{process.pid}/stat").read_text().split()[21] == began, "the same process"
+        assert stage.pids() == before
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert "did not take over; what ran before goes on" in process.stdout.read()  # type: ignore[union-attr]
+    assert stage.pids() == {}
+
+
+def _url(stage: Stage) -> str:
+    return str(_settings(stage).public_url("envoy"))
 
 
 def test_ctrl_c_stops_everything_too(stage: Stage, listening: socket.socket) -> None:

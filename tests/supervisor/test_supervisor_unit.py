@@ -23,6 +23,7 @@ def test_a_unit_of_the_system_runs_as_the_homes_user_and_leaves_the_confinement_
     found = lines(unit(Home(Path("/var/lib/serinus")), user="no-such-user", program=["/opt/serinus/bin/serinus"]))
     assert found["ExecStart"] == "/opt/serinus/bin/serinus --home /var/lib/serinus up --foreground"
     assert (found["Type"], found["NotifyAccess"], found["KillMode"]) == ("notify", "main", "process")
+    assert found["ExecReload"] == "/bin/kill -HUP $MAINPID"
     assert (found["User"], found["ReadWritePaths"], found["WantedBy"]) == (
         "no-such-user",
         "/var/lib/serinus /tmp /var/tmp",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -27,45 +29,112 @@ class Stopped(BaseException):
     """SIGTERM while everything was starting. Like Ctrl-C: what was started is undone."""
 
 
-def stay(home: Home, start: Callable[[], Addresses], say: Say, notifier: Notifier, *, line: Say | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """What SIGHUP does, so that another version that was installed meanwhile takes over."""
+
+    upgrade: Sequence[str]
+    """The command of that version's `up`."""
+    again: Sequence[str]
+    """The command that this process becomes then, by execve(2): the init system knows it by its pid, which stays."""
+
+
+def stay(
+    home: Home,
+    start: Callable[[], Addresses],
+    say: Say,
+    notifier: Notifier,
+    *,
+    line: Say | None = None,
+    reload: Reload | None = None,
+) -> None:
     """Starts everything by `start`, says that it is ready, and returns after SIGTERM or SIGINT, when everything has
     stopped; also after a `serinus down` elsewhere.
 
-    `line`: gets what the processes write to their logs from now on. Raises what `start` raises, `Stopped`, and
-    Unavailable where the supervisor has ended by itself, or something cannot be stopped.
+    `line`: gets what the processes write to their logs from now on. `reload`: None where SIGHUP is not handled.
+
+    Raises what `start` raises, `Stopped`, and Unavailable where the supervisor has ended by itself, or something cannot
+    be stopped.
     """
     home = Home(home.path.resolve())
     notifier.say(STATUS="starting", EXTEND_TIMEOUT_USEC=round(3 * START_SECONDS * 1e6))
     with _ended_by_sigterm():
         addresses = start()
     follower = Follower(home) if line is not None else None
-    with _told_to_stop() as stop:
-        notifier.say(READY=1, STATUS=f"models are served at {addresses.envoy}")
-        _watch(home, stop, notifier, lambda: follower.pass_on(line) if follower and line else None)
+    with _told(hang_up=reload is not None) as told:
+        ready = f"models are served at {addresses.envoy}"
+        notifier.say(READY=1, STATUS=ready)
+        upgrading = _Upgrading(told, reload, say, notifier, ready)
+
+        def each() -> None:
+            upgrading.look()
+            if follower and line:
+                follower.pass_on(line)
+
+        _watch(home, told, notifier, each)
+        upgrading.end()
         notifier.say(STOPPING=1, STATUS="stopping")
-        if stop.wanted:
+        if told.stop:
             down(home, say)
         if follower and line:
             follower.pass_on(line)
 
 
 @dataclass(slots=True)
-class Stop:
-    wanted: bool = False
+class _Told:
+    """By signals."""
 
-    def __call__(self, *_: object) -> None:
-        self.wanted = True
+    stop: bool = False
+    reload: bool = False
+
+    def __call__(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self.reload = True
+        else:
+            self.stop = True
 
 
-def _watch(home: Home, stop: Stop, notifier: Notifier, each: Callable[[], None]) -> None:
+@dataclass(slots=True)
+class _Upgrading:
+    """Has the installed version take over whenever that is told, and then becomes it."""
+
+    told: _Told
+    reload: Reload | None
+    say: Say
+    notifier: Notifier
+    ready: str
+    """The status when nothing is under way."""
+    process: subprocess.Popen[bytes] | None = None
+
+    def look(self) -> None:
+        if self.told.reload and self.reload is not None and self.process is None:
+            self.told.reload = False
+            self.notifier.say(STATUS="replacing the processes of another version")
+            self.process = subprocess.Popen(list(self.reload.upgrade), stdin=subprocess.DEVNULL)
+        code = None if self.process is None else self.process.poll()
+        if code == 0 and self.reload is not None:
+            os.execve(self.reload.again[0], list(self.reload.again), {**os.environ, **self.notifier.environment()})  # noqa: S606
+        if code is not None:
+            self.process = None
+            self.say("the installed version did not take over; what ran before goes on")
+            self.notifier.say(STATUS=self.ready)
+
+    def end(self) -> None:
+        """As Ctrl-C does: the version before takes over again."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGINT)
+            self.process.wait()
+
+
+def _watch(home: Home, told: _Told, notifier: Notifier, each: Callable[[], None]) -> None:
     """Until it is told to stop or everything was stopped. Unavailable: the supervisor has ended by itself."""
     pinged = 0.0
-    while not stop.wanted:
+    while not told.stop:
         if notifier.watchdog and time.monotonic() - pinged > notifier.watchdog / 3:
             pinged = time.monotonic()
             notifier.say(WATCHDOG=1)
         each()
-        if not _supervised(home) and not stop.wanted:
+        if not _supervised(home) and not told.stop:
             if not state.running(home):
                 return  # `serinus down`
             raise Unavailable(
@@ -95,11 +164,12 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _told_to_stop() -> Iterator[Stop]:
-    stop = Stop()
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+def _told(*, hang_up: bool) -> Iterator[_Told]:
+    told = _Told()
+    numbers = (signal.SIGTERM, signal.SIGINT, *([signal.SIGHUP] if hang_up else ()))
+    before = {number: signal.signal(number, told) for number in numbers}
     try:
-        yield stop
+        yield told
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

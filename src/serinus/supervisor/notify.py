@@ -28,6 +28,11 @@ class Notifier:
             environment.pop(name, None)
         return cls(address if address.startswith(("/", "@")) else "", watchdog)
 
+    def environment(self) -> Mapping[str, str]:
+        """What `taken` has found, for a program that this process becomes."""
+        found = {_SOCKET: self.address} if self.address else {}
+        return found | ({_WATCHDOG: str(round(self.watchdog * 1e6))} if self.watchdog else {})
+
     def say(self, **state: str | int) -> None:
         """`READY=1`, `STATUS="..."` and others; never fails, since serving does not depend on who listens."""
         if not self.address:

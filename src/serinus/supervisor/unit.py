@@ -21,6 +21,8 @@ After=network-online.target
 Type=notify
 NotifyAccess=main
 ExecStart={command} up --foreground
+# The version that is installed by then takes over, without a failed request.
+ExecReload=/bin/kill -HUP $MAINPID
 TimeoutStartSec=300
 TimeoutStopSec=180
 # It exits with 1 where it could not start, or its supervisor was killed. The next start takes over what still runs.

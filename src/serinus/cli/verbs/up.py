@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -249,11 +251,16 @@ def up(
 
 
 def _stay(at: Session, begin: Callable[[], Addresses], say: Callable[[str], None], *, copy: bool) -> None:
-    from serinus.supervisor.foreground import Stopped, stay
+    from serinus.supervisor.foreground import Reload, Stopped, stay
     from serinus.supervisor.notify import Notifier
 
+    reload = None
+    if not sys.stdin.isatty():  # the hang-up of a terminal is what it is
+        program = [sys.argv[0]] if os.access(sys.argv[0], os.X_OK) else [sys.executable, "-P", "-m", "serinus.cli"]
+        # Not resolved: a link may lead to another version by then.
+        reload = Reload([*program, "--home", str(at.home.path), "up"], [*program, *sys.argv[1:]])
     try:
-        stay(at.home, begin, say, Notifier.taken(), line=at.out.aside if copy else None)
+        stay(at.home, begin, say, Notifier.taken(), line=at.out.aside if copy else None, reload=reload)
     except Stopped:
         raise typer.Exit(143) from None
     say("Serinus is stopped.")
