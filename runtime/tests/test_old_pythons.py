@@ -12,7 +12,8 @@ SOURCE = Path(__file__).resolve().parent.parent / "src"
 SERVE = """
 import asyncio, json, socket, sys
 sys.path.insert(0, sys.argv[1])
-from serinus_runtime.isolation import confine, scan, seccomp
+from serinus_runtime.isolation import confine, seccomp
+from serinus_runtime.trials import scan
 from serinus_runtime.process import worker
 from serinus_runtime.serving import application
 from serinus_runtime.trials import reference, rescore
@@ -54,6 +55,6 @@ def test_the_server_answers_under_it(bare_python: str, short_path: Path) -> None
 
 def test_an_artifact_is_scanned_under_it(bare_python: str, tmp_path: Path) -> None:
     (tmp_path / "m.pkl").write_bytes(b"\x80\x02cposix\nsystem\n.")
-    start = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.isolation.scan import main; main()"
+    start = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.trials.scan import main; main()"
     done = run(bare_python, "-c", start, str(tmp_path))
     assert json.loads(done.stdout)["pickles"] == [{"file": "m.pkl", "imports": ["posix.system"]}], done.stderr

@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serinus_runtime.isolation.pickles import Machine, Refused
-from serinus_runtime.isolation.scan import scan
+from serinus_runtime.trials.scan import scan
 
 SOURCE = Path(__file__).resolve().parent.parent / "src"
 
@@ -139,7 +139,7 @@ def test_arbitrary_opcodes_end_in_a_finding_or_a_refusal(noise: bytes) -> None:
 
 def test_the_command_prints_json_and_runs_nothing(tmp_path: Path) -> None:
     (tmp_path / "m.pkl").write_bytes(pickle.dumps(Evil()))
-    start = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.isolation.scan import main; main()"
+    start = f"import sys; sys.path.append({str(SOURCE)!r}); from serinus_runtime.trials.scan import main; main()"
     done = subprocess.run(
         [sys.executable, "-I", "-c", start, str(tmp_path)], capture_output=True, check=True, cwd=tmp_path
     )

@@ -32,7 +32,7 @@ class ScanEvidence:
 
     @staticmethod
     def from_json(found: Mapping[str, Any]) -> ScanEvidence:
-        """From what `serinus_runtime.isolation.scan` prints."""
+        """From what `serinus_runtime.trials.scan` prints."""
         pickles = tuple(
             PickleImports(one["file"], tuple(one.get("imports", ())), one.get("error") or "")
             for one in found.get("pickles", ())

@@ -1,1 +1,1 @@
-"""Confines processes that run or read a model's code: Landlock, seccomp, namespaces; and scans files before that."""
+"""Confines processes that run or read a model's code: Landlock, seccomp, namespaces."""

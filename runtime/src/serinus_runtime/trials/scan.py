@@ -1,6 +1,6 @@
 """What the files of an artifact would import if they were loaded. Loads nothing.
 
-    python -I -c "... from serinus_runtime.isolation.scan import main; main()" ARTIFACT
+    python -I -c "... from serinus_runtime.trials.scan import main; main()" ARTIFACT
 
 prints {"pickles": [{"file", "imports": ["module.name", ..], "problem"?}], "other": [..]}: pickles wherever they are
 (plain, compressed by joblib, in zip archives as torch and numpy write them; skops lists its types in `schema.json`),
