@@ -16,7 +16,7 @@ from serinus.backends.host.reports import Report
 from serinus.backends.sql import SqlStore
 from serinus.backends.uv.words import explain
 from serinus.core.errors import Unbuildable
-from serinus.core.redaction import without_credentials
+from serinus.core.redaction import may_hold_credentials, without_credentials
 from serinus.core.text import configure_logging
 from serinus.core.values import Access, Actor, Event
 
@@ -108,6 +108,22 @@ def test_whatever_the_address_its_user_is_gone_and_its_host_is_told(
 def test_what_was_cleaned_is_clean(text: str) -> None:
     once = without_credentials(text)
     assert without_credentials(once) == once
+
+
+words = "authorization Author\u0131zat\u0130on pa\u017fsword TO\u212aEN secret api_key accesskey passwd"
+signs = ":// user : = @ a.b \" ' x \\"
+pieces = st.sampled_from([*words.split(), *signs.split(), " ", "\n", "Bearer "])
+
+
+@pytest.mark.parametrize("text", LEAKS)
+def test_the_quick_look_sees_what_may_leak(text: str) -> None:
+    assert may_hold_credentials(text)
+
+
+@given(st.lists(pieces | st.text(max_size=5), max_size=8).map("".join))
+def test_what_the_quick_look_passes_over_has_nothing_to_be_removed(text: str) -> None:
+    if not may_hold_credentials(json.dumps(text, ensure_ascii=False)):
+        assert without_credentials(text) == text
 
 
 @pytest.mark.parametrize(

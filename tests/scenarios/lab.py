@@ -149,7 +149,7 @@ class FakeRegistry:
         self.finds += 1
         name = version_or_alias.lstrip("@")
         version = name if name.isdigit() else self.alias.get(model, {}).get(name, "")
-        if model not in (MODEL, OTHER) or version not in self.behaviours or version in self.deleted:
+        if model not in {MODEL, OTHER, *self.alias} or version not in self.behaviours or version in self.deleted:
             raise NotFound(f"{model} has no version or alias {version_or_alias}")
         return VersionRef(model, version, "READY", run_id=version)
 

@@ -13,7 +13,7 @@ import pytest
 from lab import ADA, MODEL, TICK, Lab
 
 from serinus.core.errors import NotFound, Refused, Unavailable
-from serinus.core.rollout import ModelState
+from serinus.core.rollout import ModelState, Phase
 from serinus.core.values import WHOLE, Arm, Release, Role, Routing
 from serinus.engine.news import RESYNC, News, Pace
 
@@ -97,6 +97,19 @@ def test_the_world_is_read_in_one_call_for_all(fleet: Lab, monkeypatch: pytest.M
     assert 0 < asked.count("observe") <= 10
 
 
+def test_a_canary_does_not_tell_the_log_at_every_tick_what_it_knows(
+    fleet: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.desk.deploy(ref=f"{MODEL}@7", spec=None, actor=ADA)
+    fleet.run(600, until=lambda: fleet.phase is Phase.CANARY)
+    told: list[object] = []
+    watch = fleet.log.watch
+    monkeypatch.setattr(fleet.log, "watch", lambda one: [told.append(one), watch(one)][1])
+    quiet(fleet, 40)
+    assert fleet.phase is Phase.CANARY
+    assert 1 <= len(told) <= 5, "again only when the router is read back"
+
+
 # --- what becomes news ------------------------------------------------------------------------------------
 
 
@@ -108,7 +121,6 @@ def other_routing(lab: Lab, model: str) -> None:
 CHANGES: dict[str, Callable[[Lab, str], Any]] = {
     "an alias is moved": lambda lab, m: lab.registry.alias[m].update(champion="5"),
     "an alias is dropped": lambda lab, m: lab.registry.alias[m].pop("champion"),
-    "the registry forgets a model": lambda lab, m: lab.registry.alias.pop(m),
     "the router loses a model": lambda lab, m: lab.router.routings.pop(m),
     "the router has another routing": other_routing,
     "the target loses a release": lambda lab, m: lab.target.placed.pop(champion_of(lab, m).id),
@@ -140,6 +152,14 @@ def test_a_change_of_the_world_is_news_of_its_model_alone(fleet: Lab, change: st
     quiet(fleet, 12)
     assert is_right(fleet, model), change
     assert fleet.engine.visits - before <= 3 * 4 + 3 + (len(FLEET) + 1 if "Git" in change or "pushed" in change else 0)
+
+
+def test_a_model_that_the_registry_loses_is_news_of_that_model(fleet: Lab) -> None:
+    del fleet.registry.alias[FLEET[7]]
+    before = fleet.engine.visits
+    quiet(fleet, 12)
+    assert fleet.store.model(FLEET[7]).lost == {"champion": "6"}
+    assert fleet.engine.visits - before <= 3 * 4 + 3
 
 
 def test_what_was_written_past_the_desk_is_found_by_the_resync(fleet: Lab) -> None:
@@ -207,6 +227,8 @@ def act(lab: Lab, kind: str, model: str) -> None:
     if kind in CHANGES:
         if is_right(lab, model):
             CHANGES[kind](lab, model)
+    elif kind == "the registry loses it":
+        lab.registry.alias.pop(model, None)
     elif kind.endswith(" away"):
         getattr(lab, kind.split()[0]).away = True
     elif kind == "all back":
@@ -231,6 +253,7 @@ def act(lab: Lab, kind: str, model: str) -> None:
 
 KINDS = [
     *CHANGES,
+    "the registry loses it",
     "target away",
     "router away",
     "registry away",

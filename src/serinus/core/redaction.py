@@ -41,8 +41,20 @@ def without_credentials(text: str) -> str:
     return text
 
 
+_SIGNS = ("://", "@", "author", "password", "passwd", "secret", "token", "key")
+"""One of them is in every text of which `without_credentials` changes anything, in small letters."""
+
+
+def may_hold_credentials(text: str) -> bool:
+    """False: `without_credentials` changes nothing in it, nor in a part of it. Quick."""
+    small = text.casefold()
+    return any(sign in small for sign in _SIGNS)
+
+
 def all_without_credentials(value: Any) -> Any:
     """The same of every text in a value of JSON's kinds; keys stay as they are."""
+    if value is None or isinstance(value, int | float):  # the most, in figures
+        return value
     if isinstance(value, str):
         return without_credentials(value)
     if isinstance(value, Mapping):

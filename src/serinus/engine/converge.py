@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from serinus.core.errors import SerinusError, TemporaryError
 from serinus.core.rollout import ModelState, Phase, Rollout
-from serinus.core.values import Placement, PlacementState, Release, Routing
+from serinus.core.values import Placement, PlacementState, Release, Routing, Watch
 from serinus.delivery import AliasReading, routing_of, step_watch
-from serinus.engine.distrust import distrusted, shortcut_of
+from serinus.engine.distrust import shortcut_of
 from serinus.engine.news import differing
 from serinus.engine.world import World
 
@@ -30,6 +30,8 @@ class Converger:
         self._checked: datetime | None = None
         self._away: TemporaryError | None = None
         """The router could not be read when it was last tried."""
+        self._watched: list[Watch] = []
+        """That the prediction log was told of since the router was read back."""
         self._retired: dict[str, datetime] = {}
         self._published: dict[str, Mapping[str, object]] = {}
         """By model, as it is in Git as long as that stands at `_fleet`."""
@@ -48,6 +50,7 @@ class Converger:
             self._away = error
             raise
         self._checked, self._away = now, None
+        self._watched.clear()
         changed = differing(self._routing, found)
         self._routing = found
         return changed
@@ -92,7 +95,8 @@ class Converger:
             return self._retire(state)
         if placements is None:
             return "the model host does not answer"
-        ready = {r: p.endpoint for r, p in placements.items() if p.endpoint}
+        arms = [state.champion.id] + ([rollout.candidate.id] if rollout is not None and rollout.candidate else [])
+        ready = {one: placements[one].endpoint for one in arms if one in placements and placements[one].endpoint}
         live = placements.get(state.champion.id)
         promoting = rollout is not None and rollout.status.phase is Phase.PROMOTING
         if live is None or (promoting and not live.answers):
@@ -100,8 +104,9 @@ class Converger:
         wanted = routing_of(state, rollout, ready)
         if wanted is None:
             return f"{state.champion.id} has no endpoint"
-        if rollout is not None and (watch := step_watch(rollout)) is not None:
+        if rollout is not None and (watch := step_watch(rollout)) is not None and watch not in self._watched:
             self._world.log.watch(watch)
+            self._watched.append(watch)
         self._apply(wanted)
         return ""
 
@@ -136,7 +141,7 @@ class Converger:
         return ""
 
     def _publish(self, state: ModelState) -> str:
-        live = _live(state)
+        live = live_of(state)
         if live is None:
             return ""
         if self._published.get(state.model) == live:
@@ -146,7 +151,7 @@ class Converger:
         return ""
 
 
-def _live(state: ModelState) -> Mapping[str, object] | None:
+def live_of(state: ModelState) -> Mapping[str, object] | None:
     """What the fleet repository says of the model; None: it never was live."""
     if state.retired is not None:
         last = state.retired.release
@@ -191,12 +196,15 @@ def wanted_releases(states: Sequence[ModelState], rollouts: Sequence[Rollout]) -
     return wanted
 
 
-def place(world: World, states: Sequence[ModelState], rollouts: Sequence[Rollout]) -> Mapping[str, Placement] | None:
-    """Has the target run just what all models want. What of that it ran already; None where it does not answer."""
+def place(
+    world: World, states: Sequence[ModelState], rollouts: Sequence[Rollout], bad: Collection[str]
+) -> Mapping[str, Placement] | None:
+    """Has the target run just what all models want. What of that it ran already; None where it does not answer.
+    `bad`: the shortcuts that are distrusted."""
     wanted = wanted_releases(states, rollouts)
     try:
         there = world.target.observe()
-        _ensure(world, wanted, rollouts, there)
+        _ensure(world, wanted, rollouts, there, bad)
         for release_id in there:
             if release_id not in wanted:
                 world.target.remove(release_id)
@@ -205,20 +213,29 @@ def place(world: World, states: Sequence[ModelState], rollouts: Sequence[Rollout
     return {release_id: placed for release_id, placed in there.items() if release_id in wanted}
 
 
-def ensure(world: World, state: ModelState, rollout: Rollout | None, there: Mapping[str, Placement]) -> bool:
+def ensure(
+    world: World,
+    state: ModelState,
+    rollout: Rollout | None,
+    there: Mapping[str, Placement],
+    bad: Collection[str],
+) -> bool:
     """Has the target run what one model wants. Whether the target answered."""
     rollouts = [rollout] if rollout is not None else []
     try:
-        _ensure(world, wanted_releases([state], rollouts), rollouts, there)
+        _ensure(world, wanted_releases([state], rollouts), rollouts, there, bad)
     except SerinusError:
         return False
     return True
 
 
 def _ensure(
-    world: World, wanted: Mapping[str, Release], rollouts: Sequence[Rollout], there: Mapping[str, Placement]
+    world: World,
+    wanted: Mapping[str, Release],
+    rollouts: Sequence[Rollout],
+    there: Mapping[str, Placement],
+    bad: Collection[str],
 ) -> None:
-    bad = distrusted(world.store)
     for release in wanted.values():
         if shortcut_of(release) in bad and not (release.id in there and there[release.id].long):
             world.target.distrust(release.id)  # before it is placed, so that no shorter way ever answers

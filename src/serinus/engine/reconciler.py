@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -28,6 +28,7 @@ from serinus.delivery import (
     without_lost,
 )
 from serinus.engine.converge import Converger, ensure, place, wanted_releases
+from serinus.engine.distrust import distrusted
 from serinus.engine.happenings import audit_of, event_of
 from serinus.engine.jobs import Jobs
 from serinus.engine.news import News, Pace, differing
@@ -78,6 +79,8 @@ class Engine:
         self._observed: datetime | None = None
         self._wanted: dict[str, tuple[Release, ...]] | None = None
         """Model -> its releases that have to run, as of its last visit. None: no tick has been yet."""
+        self._bad: Collection[str] = ()
+        """The shortcuts that are distrusted, as of this tick."""
         self._pace, self._last = Pace(), ""
         self._again: set[str] = set()
         """Models that were not as they should be at their last visit."""
@@ -110,6 +113,7 @@ class Engine:
             news |= self._wanted.keys()
         self._create_pending()
         rollouts = {r.model: r for r in store.in_flight()}
+        self._bad = distrusted(store).keys()
         self._coming_up = False
         news |= self._read_aliases() | self._read_routings() | self._read_fleet()
         news |= self._read_placements(rollouts, at_once=bool(news))
@@ -202,7 +206,7 @@ class Engine:
         trying = wanted_releases([], list(rollouts.values())).keys()
         if self._placements.keys() != running | trying:
             states = self._world.store.models()
-            self._placements = place(self._world, states, list(rollouts.values()))
+            self._placements = place(self._world, states, list(rollouts.values()), self._bad)
             wanted |= {state.model: tuple(wanted_releases([state], []).values()) for state in states}
         if before is None or self._placements is None:
             return set(wanted)
@@ -237,7 +241,7 @@ class Engine:
         assert self._wanted is not None
         self._wanted[state.model] = tuple(wanted_releases([state], []).values())
         there = self._placements
-        return there if there is not None and ensure(self._world, state, rollout, there) else None
+        return there if there is not None and ensure(self._world, state, rollout, there, self._bad) else None
 
     def _persist(self, name: str, before: Rollout, after: Rollout, state: ModelState) -> ModelState:
         """The audit first: an act may be told twice after a crash, but never be missing."""

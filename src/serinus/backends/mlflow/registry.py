@@ -7,9 +7,12 @@ import hashlib
 import tempfile
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from serinus.backends.mlflow import client as mlflow_client
 from serinus.backends.mlflow import places
@@ -21,6 +24,29 @@ from serinus.core.values import Artifact, VersionRef
 
 _PAGE = 1000
 """The most that MLflow gives at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Alias:
+    alias: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    name: str
+    aliases: Sequence[_Alias] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What is read of a server's answer."""
+
+    registered_models: Sequence[_Model] = ()
+    next_page_token: str = ""
+
+
+_PAGES = TypeAdapter(_Page)
 
 
 class MlflowRegistry:
@@ -73,8 +99,15 @@ class MlflowRegistry:
 
     def aliases(self) -> Mapping[str, Mapping[str, str]]:
         """One request for every thousand models."""
+        if not self._uri.startswith(("http://", "https://")):
+            return {
+                model.name: {alias: str(version) for alias, version in model.aliases.items()}
+                for model in self._models()
+            }
         return {
-            model.name: {alias: str(version) for alias, version in model.aliases.items()} for model in self._models()
+            model.name: {one.alias: one.version for one in model.aliases}
+            for page in self._pages()
+            for model in page.registered_models
         }
 
     def who_set(self, model: str, alias: str, version: str) -> str:
@@ -113,6 +146,19 @@ class MlflowRegistry:
                 self._connected = mlflow_client.connect(self._uri)
         with mlflow_client.explained(self._uri), places.only(self._places, self._uri):
             yield self._connected
+
+    def _pages(self) -> Iterator[_Page]:
+        """Of a server: often, so that what reads them has to be quick."""
+        more: dict[str, str] = {}
+        while True:
+            with self._client():
+                page = _PAGES.validate_json(
+                    mlflow_client.asked(self._uri, "registered-models/search", max_results=_PAGE, **more)
+                )
+            yield page
+            if not page.next_page_token:
+                return
+            more = {"page_token": page.next_page_token}
 
     def _models(self) -> Iterator[Any]:
         token: str | None = None

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
-from serinus.core.redaction import all_without_credentials
+from serinus.core.redaction import all_without_credentials, may_hold_credentials
 from serinus.core.rollout import ModelState, Order, Rollout
 from serinus.core.values import Event, Release
 
@@ -29,14 +29,19 @@ class Document(Generic[T]):
 
     def dump(self, value: T) -> str:
         # pydantic's own JSON mode writes null for an infinite number, which the judge must get back as it was.
-        plain = all_without_credentials(self._adapter.dump_python(value))
-        return json.dumps(plain, default=_plain, ensure_ascii=False, separators=(",", ":"))
+        plain = self._adapter.dump_python(value)
+        text = _text(plain)
+        return _text(all_without_credentials(plain)) if may_hold_credentials(text) else text
 
     def load(self, text: str) -> T:
         return self._loaded(text)
 
     def _load(self, text: str) -> T:
         return self._adapter.validate_python(json.loads(text))
+
+
+def _text(plain: Any) -> str:
+    return json.dumps(plain, default=_plain, ensure_ascii=False, separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:
