@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import shutil
 import socket
 import threading
 import time
@@ -21,6 +23,7 @@ from serinus.api.local import listening
 from serinus.backends.sql import SqlStore
 from serinus.core.errors import NotFound, Unavailable
 from serinus.core.home import Home
+from serinus.core.storage import Stored
 from serinus.core.values import (
     Access,
     Artifact,
@@ -36,7 +39,7 @@ from serinus.core.values import (
     VersionRef,
 )
 from serinus.doors import checking_peers
-from serinus.engine import Desk, Report, World
+from serinus.engine import Desk, Disk, Report, World
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 PROCESSES = ("collector", "control", "envoy", "host", "mlflow", "supervisor")
@@ -167,6 +170,34 @@ class Callers:
 
 
 @dataclass
+class Kept:
+    """Directories by name, as a backend keeps them; `refused`: those that cannot be removed, and why."""
+
+    root: Path
+    kind: str
+    refused: dict[str, OSError] = field(default_factory=dict)
+
+    def add(self, name: str, bytes_: int = 4096, used_at: float = 0.0) -> Path:
+        made = self.root / name
+        made.mkdir(parents=True)
+        (made / "file").write_bytes(b"x" * bytes_)
+        os.utime(made, (used_at, used_at))
+        return made
+
+    def stored(self) -> list[Stored]:
+        paths = sorted(self.root.iterdir()) if self.root.is_dir() else []
+        return [Stored(path.name, (path,), path.stat().st_mtime) for path in paths]
+
+    def remove(self, name: str, since: float) -> bool:
+        if name in self.refused:
+            raise self.refused[name]
+        if not (self.root / name).is_dir() or (self.root / name).stat().st_mtime >= since:
+            return False
+        shutil.rmtree(self.root / name)
+        return True
+
+
+@dataclass
 class Installation:
     home: Home
     registry: Registry = field(default_factory=Registry)
@@ -179,6 +210,8 @@ class Installation:
     warnings: list[str] = field(default_factory=list)
     addresses: dict[str, str] = field(default_factory=dict)
     processes: list[Mapping[str, Any]] = field(default_factory=list)
+    always: list[str] = field(default_factory=list)
+    """Environments that are always needed."""
 
     def __post_init__(self) -> None:
         self.home.logs.mkdir(parents=True, exist_ok=True)
@@ -209,6 +242,8 @@ class Installation:
             warnings=lambda: self.warnings,
             confinement="Landlock ABI 7, system-call allow-list, no user namespaces",
         )
+        self.stored = [Kept(self.home.environments, "environments"), Kept(self.home.artifacts, "artifacts")]
+        self.disk = Disk(self.world, self.stored, {"store": self.home.store}, lambda: self.always)
 
     def app(self, *hosts: str, callers: bool = True) -> FastAPI:
         return create_app(
@@ -216,6 +251,7 @@ class Installation:
             world=self.world,
             desk=self.desk,
             report=self.report,
+            disk=self.disk,
             allowed_hosts=hosts,
             callers=self.callers if callers else None,
         )

@@ -12,8 +12,9 @@ from fastapi.staticfiles import StaticFiles
 
 from serinus.api import failures
 from serinus.api.guard import Guard
-from serinus.api.ports import Callers, Desk, Report, World
+from serinus.api.ports import Callers, Desk, Disk, Report, World
 from serinus.api.routes import acts, fleet, happenings, imports, keys, operations, people
+from serinus.api.routes import disk as disk_routes
 from serinus.api.services import Services
 from serinus.api.sessions import Sessions
 from serinus.core.home import Home
@@ -27,6 +28,7 @@ def create_app(
     world: World,
     desk: Desk,
     report: Report,
+    disk: Disk,
     allowed_hosts: Iterable[str],
     callers: Callers | None = None,
 ) -> FastAPI:
@@ -40,10 +42,10 @@ def create_app(
         redoc_url=None,
     )
     sessions = Sessions(home, world.store, world.clock)
-    app.state.services = Services(home, world, desk, report, sessions, callers)
+    app.state.services = Services(home, world, desk, report, sessions, disk, callers)
     app.add_middleware(Guard, hosts=tuple(allowed_hosts))
     failures.install(app)
-    for module in (fleet, acts, imports, happenings, people, keys):
+    for module in (fleet, acts, imports, disk_routes, happenings, people, keys):
         app.include_router(module.router, prefix="/v1")
     app.include_router(operations.router)
     _add_page(app)

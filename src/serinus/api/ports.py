@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from serinus.core.ports import Clock, PredictionLog, Store
@@ -109,6 +109,18 @@ class Report(Protocol):
 
     def releases(self, model: str | None) -> Sequence[Mapping[str, Any]]:
         """Newest first."""
+        ...
+
+
+class Disk(Protocol):
+    """What takes how much disk. Raises Unavailable: it is not known what runs."""
+
+    def usage(self) -> Mapping[str, Any]:
+        """`{"kinds", "items", "budget", "free"}`; every value is JSON."""
+        ...
+
+    def prune(self, wanted: Collection[tuple[str, str]]) -> Mapping[str, Any]:
+        """Removes those of `wanted` (kind, name) that nothing needs: `{"removed", "kept", "free"}`."""
         ...
 
 

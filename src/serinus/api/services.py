@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from serinus.api.ports import Callers, Desk, Report, World
+from serinus.api.ports import Callers, Desk, Disk, Report, World
 from serinus.api.sessions import Sessions
 from serinus.core.home import Home
 
@@ -19,6 +19,7 @@ class Services:
     desk: Desk
     report: Report
     sessions: Sessions
+    disk: Disk
     callers: Callers | None
     """None: Envoy asks nobody for a key."""
 

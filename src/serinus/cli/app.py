@@ -16,6 +16,7 @@ from serinus.cli.verbs import (
     backup,
     deploy,
     diff,
+    disk,
     down,
     env,
     events,
@@ -28,6 +29,7 @@ from serinus.cli.verbs import (
     outcomes,
     policy,
     predict,
+    prune,
     releases,
     replay,
     retire,
@@ -112,6 +114,8 @@ _verbs: tuple[Verb, ...] = (
     predict.predict,
     events.events,
     audit.audit,
+    disk.disk,
+    prune.prune,
     replay.replay,
 )
 for _verb in _verbs:

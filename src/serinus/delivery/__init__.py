@@ -6,6 +6,7 @@ engine makes it so, and a rollback is nothing more than a status whose routing h
 
 from serinus.delivery.aliases import CHALLENGER, CHAMPION, AliasReading, lost_text, read_aliases, without_lost
 from serinus.delivery.history import champion_before, champions, rolled_back_from, why_never_champion
+from serinus.delivery.needed import needed_releases
 from serinus.delivery.transitions import (
     TRANSITIONS,
     Built,
@@ -47,6 +48,7 @@ __all__ = [
     "champions",
     "lost_text",
     "may_approve",
+    "needed_releases",
     "never_began",
     "read_aliases",
     "rolled_back_from",

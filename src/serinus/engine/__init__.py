@@ -2,6 +2,7 @@
 the next tick, because every tick starts from what is stored and from what the world says."""
 
 from serinus.engine.desk import Deployed, Desk
+from serinus.engine.disk import Disk
 from serinus.engine.happenings import ENGINE
 from serinus.engine.news import News
 from serinus.engine.rechecking import Rechecker
@@ -9,4 +10,4 @@ from serinus.engine.reconciler import Engine
 from serinus.engine.report import Report
 from serinus.engine.world import World
 
-__all__ = ["ENGINE", "Deployed", "Desk", "Engine", "News", "Rechecker", "Report", "World"]
+__all__ = ["ENGINE", "Deployed", "Desk", "Disk", "Engine", "News", "Rechecker", "Report", "World"]

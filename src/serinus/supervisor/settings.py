@@ -56,6 +56,9 @@ class Settings:
     """Models that never sleep for want of requests."""
     recheck: float | None = None
     """Share of one processor for answering a sample of requests again by the models' own libraries. None: as ever."""
+    disk_budget: int | None = None
+    """Bytes that environments, artifacts, graphs and logs may take before what nothing needs is removed. None: nothing
+    is removed by itself."""
     format: int = FORMAT
 
     @property
@@ -128,6 +131,7 @@ class Options:
     idle: float | None = None
     busiest: int | None = None
     recheck: float | None = None
+    disk_budget: int | None = None
 
     def applied_to(self, settings: Settings) -> Settings:
         """Ports apart; paths made absolute, since the processes have another directory. Raises InvalidInput."""
@@ -160,6 +164,7 @@ class Options:
             idle=settings.idle if self.idle is None else self.idle,
             busiest=settings.busiest if self.busiest is None else self.busiest,
             recheck=settings.recheck if self.recheck is None else self.recheck,
+            disk_budget=settings.disk_budget if self.disk_budget is None else self.disk_budget,
         )
         if wanted.keys not in get_args(Keys):
             raise InvalidInput(f"--keys {wanted.keys} is not one of {', '.join(get_args(Keys))}")
@@ -216,6 +221,7 @@ _WORDS = {
     "idle": "time after which models sleep",
     "busiest": "number of models that never sleep",
     "recheck": "processor time for rechecking answers",
+    "disk_budget": "budget of disk space",
 }
 
 

@@ -23,7 +23,7 @@ from serinus.engine import ENGINE, Desk, Engine, News, Rechecker, Report, World
 from serinus.engine.rechecking import SHARE
 from serinus.supervisor import edge_warnings, processes, registry, tls
 from serinus.supervisor.settings import Settings
-from serinus.wiring.local import build_crowding, build_local, build_rescorer, build_router
+from serinus.wiring.local import build_crowding, build_disk, build_local, build_rescorer, build_router
 
 if TYPE_CHECKING:
     from serinus.wiring.renewal import Renewal
@@ -58,11 +58,13 @@ def run_control(home: Home, settings: Settings) -> int:
         confinement=confinement.level(home),
         installation=_installation(settings),
     )
+    disk = build_disk(home, settings, world)
     app = create_app(
         home=home,
         world=world,
         desk=desk,
         report=report,
+        disk=disk,
         allowed_hosts=_allowed_hosts(settings),
         callers=None if settings.api_keys == "none" else router,
     )
@@ -75,6 +77,7 @@ def run_control(home: Home, settings: Settings) -> int:
         threading.Thread(target=renewal.run, args=(stop,), name="renewal", daemon=True).start()
     threading.Thread(target=_prepare_to_compile, args=(world,), name="compiled-environment", daemon=True).start()
     threading.Thread(target=build_crowding(home).run, args=(stop,), name="crowding", daemon=True).start()
+    threading.Thread(target=disk.run, args=(stop,), name="disk", daemon=True).start()
     port = settings.ports["api"]
     config = uvicorn.Config(
         app, host=settings.listen, port=port, access_log=False, server_header=False, ws="none", log_config=None

@@ -9,13 +9,14 @@ from serinus.backends.delta import DeltaPredictionLog
 from serinus.backends.envoy import Crowding, EnvoyRouter, admin_socket, places
 from serinus.backends.git import GitFleet
 from serinus.backends.host import HostTarget, SocketScorer, Trials
+from serinus.backends.host.logs import ReleaseLogs
 from serinus.backends.host.trial_zygotes import TrialLimits, TrialZygotes
 from serinus.backends.mlflow import MlflowRegistry
 from serinus.backends.onnx import OnnxCompiler
 from serinus.backends.sql import SqlStore
 from serinus.backends.uv import UvEnvironments
 from serinus.core.home import Home
-from serinus.engine import World
+from serinus.engine import Disk, World
 from serinus.supervisor.settings import Settings
 
 COMPILE_SECONDS = 60.0
@@ -80,3 +81,18 @@ def build_local(home: Home, settings: Settings, router: EnvoyRouter | None = Non
         clock=SystemClock(),
         disk=home.path,
     )
+
+
+def build_disk(home: Home, settings: Settings, world: World) -> Disk:
+    """Over the backends of `world`, which `build_local` has made."""
+    environments, registry, compiler = world.environments, world.registry, world.compiler
+    assert isinstance(environments, UvEnvironments)
+    assert isinstance(registry, MlflowRegistry)
+    assert isinstance(compiler, OnnxCompiler)
+
+    def always() -> list[str]:
+        return [compiler.environment] if compiler.environment else []
+
+    others = {"MLflow": home.mlflow, "prediction log": home.predictions, "scratch": home.scratch, "store": home.store}
+    storages = (environments, registry, compiler, ReleaseLogs(home))
+    return Disk(world, storages, others, always, settings.disk_budget)

@@ -3,6 +3,7 @@
 <digest>/            an artifact; its files are read-only
 .versions/<key>      what a version's digest was, as JSON
 .incoming/<key>/     being downloaded
+.removed/            being removed
 .locks/<key>         held while that goes on; the kernel frees it when its holder dies
 """
 
@@ -12,18 +13,22 @@ import errno
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from serinus.backends.mlflow.artifact import read_artifact
 from serinus.backends.mlflow.client import disk_full
 from serinus.backends.mlflow.files import Inventory, take_inventory, walk
+from serinus.core.storage import Stored
 from serinus.core.values import Artifact
 
 _WRITE_ONLY = 0o200
+_FILES_LOCK = "files"
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class ArtifactCache:
@@ -49,8 +54,9 @@ class ArtifactCache:
         except FileNotFoundError:
             return None
         root = self._path / record["digest"]
-        if not root.is_dir():  # somebody made room
-            return None
+        with self._locked(_FILES_LOCK):
+            if not _touch(root):  # somebody made room
+                return None
         return read_artifact(root, Inventory(record["digest"], record["size_bytes"]), self._indexes)
 
     def _add(self, key: str, download: Callable[[Path], Path]) -> Artifact:
@@ -64,7 +70,10 @@ class ArtifactCache:
             final = self._path / inventory.digest
             if not final.is_dir():
                 _seal(root)
-                _move(root, final)
+            with self._locked(_FILES_LOCK):
+                if not _touch(final):
+                    _move(root, final)
+                    _touch(final)
             artifact = read_artifact(final, inventory, self._indexes)
             self._remember(key, inventory)
             return artifact
@@ -74,6 +83,25 @@ class ArtifactCache:
             raise
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
+
+    def stored(self) -> Sequence[Stored]:
+        found = []
+        for root in self._path.glob("*/"):
+            with suppress(OSError):
+                if _DIGEST.fullmatch(root.name):
+                    found.append(Stored(root.name, (root,), root.stat().st_mtime))
+        return found
+
+    def remove(self, digest: str, since: float) -> bool:
+        """As of `core.storage.Storage`."""
+        root, aside = self._path / digest, self._path / ".removed"
+        with self._locked(_FILES_LOCK):
+            shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
+            if not _DIGEST.fullmatch(digest) or not root.is_dir() or root.stat().st_mtime >= since:
+                return False
+            root.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+        return True
 
     def _remember(self, key: str, inventory: Inventory) -> None:
         directory = self._path / ".versions"
@@ -97,6 +125,15 @@ class ArtifactCache:
             yield
         finally:
             os.close(lock)
+
+
+def _touch(root: Path) -> bool:
+    """Whether it is there. Who makes room leaves it then."""
+    try:
+        os.utime(root)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _move(root: Path, final: Path) -> None:

@@ -20,6 +20,7 @@ from serinus.backends.mlflow.cache import ArtifactCache
 from serinus.backends.mlflow.places import Places
 from serinus.backends.mlflow.proposals import Proposals
 from serinus.core.errors import InvalidInput, NotFound, Refused, Unbuildable
+from serinus.core.storage import Stored
 from serinus.core.values import Artifact, VersionRef
 
 _PAGE = 1000
@@ -136,6 +137,18 @@ class MlflowRegistry:
         if of_model.is_file():
             return of_model
         return self._run_file(ref.run_id, path) if ref.run_id else None
+
+    # --- what is kept of it on this machine ---------------------------------------------------------------
+
+    @property
+    def kind(self) -> str:
+        return "artifacts"
+
+    def stored(self) -> Sequence[Stored]:
+        return self._cache.stored()
+
+    def remove(self, name: str, since: float) -> bool:
+        return self._cache.remove(name, since)
 
     # --- how ----------------------------------------------------------------------------------------------
 

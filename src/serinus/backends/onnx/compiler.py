@@ -21,6 +21,7 @@ from serinus.backends.onnx.environment import requirements
 from serinus.backends.onnx.kept import Kept
 from serinus.core.errors import SerinusError, Unbuildable
 from serinus.core.ports import Environments
+from serinus.core.storage import Stored
 from serinus.core.values import Artifact, Compiled, Environment
 
 log = logging.getLogger(__name__)
@@ -51,13 +52,14 @@ class Compilation:
 
 
 class OnnxCompiler:
-    """Implements `core.ports.Compiler`."""
+    """Implements `core.ports.Compiler` and `core.storage.Storage`."""
 
     def __init__(self, directory: Path, environments: Environments, ask: Ask) -> None:
         """`environments` builds the compiled environment, with no package added to what it is asked for."""
         self._kept = Kept(directory)
         self._environments = environments
         self._ask = ask
+        self._digest: str | None = None
 
     def prepare(self) -> None:
         self._environment(lambda _: None)
@@ -101,8 +103,25 @@ class OnnxCompiler:
         except OSError as error:
             log.warning("compiled models that nobody uses could not be removed: %s", error)
 
+    @property
+    def kind(self) -> str:
+        return "graphs"
+
+    def stored(self) -> Sequence[Stored]:
+        return self._kept.stored()
+
+    def remove(self, name: str, since: float) -> bool:
+        return self._kept.remove(name, since)
+
+    @property
+    def environment(self) -> str | None:
+        """Digest of the compiled environment; None: it was not asked for since this process began."""
+        return self._digest
+
     def _environment(self, say: Callable[[str], None]) -> Environment:
-        return self._environments.prepare(requirements(), lambda _: None, say)
+        environment = self._environments.prepare(requirements(), lambda _: None, say)
+        self._digest = environment.digest
+        return environment
 
     def _answer(
         self, artifact: Artifact, environment: Environment, ours: Environment, table: Mapping[str, Any]

@@ -14,12 +14,14 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from serinus_runtime.model.compiled import FILES, digest_of
+
+from serinus.core.storage import Stored
 
 UNUSED_FOR = 86_400.0
 """Seconds for which what was made or asked for stays, used or not: whoever asked may not have said so yet."""
@@ -93,6 +95,25 @@ class Kept:
                     path.rename(aside)
             if unused:
                 self._forget({path.name for path in unused})
+
+    def stored(self) -> Sequence[Stored]:
+        found = []
+        for path in self._directory.glob("*/"):
+            with suppress(OSError):
+                if _DIGEST.fullmatch(path.name):
+                    found.append(Stored(path.name, (path,), path.stat().st_mtime))
+        return found
+
+    def remove(self, digest: str, since: float) -> bool:
+        """As of `core.storage.Storage`."""
+        path = self.path(digest)
+        with self._locked(_FILES_LOCK):
+            if not _DIGEST.fullmatch(digest) or not path.is_dir() or path.stat().st_mtime >= since:
+                return False
+            with self._aside() as aside:
+                path.rename(aside)
+            self._forget({digest})
+        return True
 
     def _forget(self, digests: Collection[str]) -> None:
         for path in (self._directory / "asked").glob("*.json"):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,14 @@ from serinus.backends.uv.bytecode import Bytecode
 from serinus.backends.uv.command import Uv
 from serinus.backends.uv.locking import Lock, Wanted
 from serinus.core.home import ENVIRONMENT_FACTS
+from serinus.core.storage import Stored
 from serinus.core.values import Environment
 
 MARKER = ENVIRONMENT_FACTS
 """Written last, so an environment that has it is whole."""
 LOCK = "requirements.lock"
 _BUILDING = ".building"
+_DIGEST = re.compile("[0-9a-f]+")
 
 
 class Builder:
@@ -53,6 +56,7 @@ class Builder:
                 say(f"building environment {lock.digest[:12]}: {what}")
                 self._make(place, lock, wanted, say, descriptor)
                 say(f"environment {lock.digest[:12]} is built, in {time.monotonic() - started:.1f} s")
+            os.utime(place)  # asked for: who makes room leaves it
             if self._accelerators is not None:
                 self._accelerators.link(place, lock.interpreter, say, (descriptor,))
         return Environment(
@@ -68,6 +72,29 @@ class Builder:
             with self._try_locked(left.name.removesuffix(_BUILDING)) as mine:
                 if mine:
                     shutil.rmtree(left, ignore_errors=True)
+
+    def stored(self) -> Sequence[Stored]:
+        """Environments that are whole."""
+        found = []
+        for place in self._directory.glob("*/"):
+            with suppress(OSError):
+                if _DIGEST.fullmatch(place.name) and (place / MARKER).is_file():
+                    found.append(Stored(place.name, (place,), place.stat().st_mtime))
+        return found
+
+    def remove(self, digest: str, since: float) -> bool:
+        """As of `core.storage.Storage`. Moved aside under the lock of who builds it, as if its building had failed."""
+        self.sweep()
+        if not _DIGEST.fullmatch(digest):
+            return False
+        place = self._directory / digest
+        aside = place.with_name(place.name + _BUILDING)
+        with self._try_locked(digest) as mine:
+            if not mine or not (place / MARKER).is_file() or place.stat().st_mtime >= since:
+                return False
+            place.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+        return True
 
     def _make(self, place: Path, lock: Lock, wanted: Wanted, say: Callable[[str], None], descriptor: int) -> None:
         temporary = place.with_name(place.name + _BUILDING)

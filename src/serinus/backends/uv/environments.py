@@ -18,6 +18,7 @@ from serinus.backends.uv.options import Allowed
 from serinus.backends.uv.sources import Sources
 from serinus.backends.uv.words import NoWheel
 from serinus.core.errors import Unavailable, Unbuildable
+from serinus.core.storage import Stored
 from serinus.core.values import Combination, Environment, Requirements
 
 _MOST_BUILT = 20
@@ -46,7 +47,8 @@ class _Attempt:
 
 
 class UvEnvironments:
-    """Environments below `directory`, by the digest of their lock.
+    """Implements `core.ports.Environments` and `core.storage.Storage`: environments below `directory`, by the digest of
+    their lock.
 
     `interpreters`: more Python interpreters than are found by themselves. `always`: packages that every environment
     must have, added where the requirements do not name them or a slimmer variant (`mlflow-skinny`).
@@ -115,6 +117,16 @@ class UvEnvironments:
             say(tried[-1])
             trial.refused[lock.digest] = reason
         raise trial.hopeless()
+
+    @property
+    def kind(self) -> str:
+        return "environments"
+
+    def stored(self) -> Sequence[Stored]:
+        return self._builder.stored()
+
+    def remove(self, name: str, since: float) -> bool:
+        return self._builder.remove(name, since)
 
     def _locked(self, attempt: _Attempt, interpreter: Interpreter, say: Callable[[str], None]) -> tuple[Lock, Wanted]:
         """The lock, and with it the wheels that were built for it. Raises Unbuildable, Unavailable, OSError."""

@@ -175,6 +175,16 @@ def up(
             "libraries where a shorter way has answered, at the lowest priority. `off`: none. At first: 5%.",
         ),
     ] = None,
+    disk_budget: Annotated[
+        int | None,
+        typer.Option(
+            parser=_size,
+            metavar="SIZE",
+            show_default=False,
+            help="What environments, artifacts, graphs and logs may take together, such as 50GiB; beyond it the least "
+            "recently used of those that nothing needs are removed. At first: none are, but by `serinus prune`.",
+        ),
+    ] = None,
     foreground: Annotated[
         bool,
         typer.Option(
@@ -232,6 +242,7 @@ def up(
         idle=idle,
         busiest=busiest,
         recheck=recheck,
+        disk_budget=disk_budget,
     )
     say = (lambda _line: None) if at.out.as_json else at.out.line
 

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import typer
+
+from serinus.cli.session import Session
+from serinus.cli.words import Document
+
+
+def disk(
+    at: Session,
+    items: Annotated[bool, typer.Option("--items", help="Each environment, artifact, graph and log.")] = False,
+) -> None:
+    """Show what takes how much disk: by kind and by model, and what nothing needs.
+
+    Bytes that several models share are counted for each of them, and once in the sum of a kind. Packages are hard
+    links into the cache of uv, which is outside of the home and keeps them until `uv cache prune`.
+
+    \b
+      serinus disk
+      serinus disk --items
+    """
+    found = at.client.get("/v1/disk")
+    if at.out.as_json:
+        at.out.json(found)
+        return
+    of_kind: dict[str, list[Document]] = {kind: [] for kind in found["kinds"]}
+    for one in found["items"]:
+        of_kind[one["kind"]].append(one)
+    rows = []
+    for kind, bytes_ in found["kinds"].items():
+        unneeded = [one for one in of_kind[kind] if not one["needed"]]
+        count = f"{len(of_kind[kind]):,}" if of_kind[kind] else ""
+        rows.append([kind, size(bytes_), count, size(sum(one["freed"] for one in unneeded)) if unneeded else ""])
+    at.out.table(["kind", "size", "items", "not needed"], rows)
+    at.out.line()
+    if items:
+        columns = ["kind", "name", "models", "size", "needed"]
+        at.out.table(columns, [_row(one) for one in found["items"]])
+    else:
+        at.out.table(["model", "size"], [[model, size(sum_)] for model, sum_ in _by_model(found).items()])
+    unneeded = [one for one in found["items"] if not one["needed"]]
+    if unneeded:
+        at.out.line(f"Nothing needs {counted(len(unneeded))}. `serinus prune` removes them.")
+    budget = f", budget {size(found['budget'])}" if found["budget"] is not None else ""
+    at.out.line(f"{size(found['free'])} are free on this disk{budget}.")
+
+
+def size(bytes_: int) -> str:
+    """`1.4 GiB`"""
+    amount = float(bytes_)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def counted(items: int) -> str:
+    return "1 item" if items == 1 else f"{items:,} items"
+
+
+def _row(one: Document) -> list[str]:
+    name = one["name"] if one["kind"] == "logs" else one["name"][:12]
+    return [one["kind"], name, ", ".join(one["models"]), size(one["bytes"]), one["needed"] or "not needed"]
+
+
+def _by_model(found: Document) -> Mapping[str, int]:
+    """The largest first."""
+    sums: dict[str, int] = {}
+    for one in found["items"]:
+        for model in one["models"] or ["of no release"]:
+            sums[model] = sums.get(model, 0) + one["bytes"]
+    return dict(sorted(sums.items(), key=lambda entry: -entry[1]))

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from serinus.cli.session import Session, Yes
+from serinus.cli.verbs.disk import counted, size
+from serinus.cli.words import Document
+
+REMOVE_SECONDS = 600.0
+
+
+def prune(
+    at: Session,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Remove the environments, artifacts, graphs and logs that nothing needs.
+
+    Needed are those of champions, of the champions before them, of rollouts that are not over, of what still runs, and
+    of former champions for as long as their successors are watched (`watch.after` of the spec). Logs are kept for a
+    week. What is removed is made again when a version that needs it is deployed. Asks first. Needs the role admin.
+
+    `serinus up --disk-budget SIZE` removes them by itself, the least recently used first.
+
+    \b
+      serinus prune --dry-run
+      serinus prune --yes
+    """
+    items = [one for one in at.client.get("/v1/disk")["items"] if not one["needed"]]
+    if not at.out.as_json:
+        _show(at, items)
+    if dry_run or not items:
+        if at.out.as_json:
+            at.out.json({"would_remove": items, "removed": [], "kept": []})
+        return
+    at.out.confirm(f"Remove {counted(len(items))} ({_sum(items)})?", yes=yes)
+    wanted = [{"kind": one["kind"], "name": one["name"]} for one in items]
+    found = at.client.post("/v1/disk/prune", {"items": wanted}, seconds=REMOVE_SECONDS)
+    if at.out.as_json:
+        at.out.json({"would_remove": items, **found})
+        return
+    for one in found["kept"]:
+        at.out.line(f"kept: {one['kind']} {one['name'][:12]}: {one['why']}")
+    at.out.line(f"{counted(len(found['removed']))} removed. {size(found['free'])} are free on this disk.")
+
+
+def _show(at: Session, items: Sequence[Document]) -> None:
+    if not items:
+        at.out.line("Everything is needed: there is nothing to remove.")
+        return
+    rows = [
+        [one["kind"], one["name"] if one["kind"] == "logs" else one["name"][:12], ", ".join(one["models"]),
+         size(one["freed"])]
+        for one in items
+    ]  # fmt: skip
+    at.out.table(["kind", "name", "models", "size"], rows)
+    at.out.line(f"Nothing needs {counted(len(items))}, {_sum(items)} together.")
+
+
+def _sum(items: Sequence[Document]) -> str:
+    return size(sum(one["freed"] for one in items))

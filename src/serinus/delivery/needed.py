@@ -1,0 +1,52 @@
+"""Which releases of a model are needed, and why: the files of no other have to be kept. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+
+from serinus.core.rollout import Kind, ModelState, Phase, Rollout
+from serinus.core.values import Release
+from serinus.delivery.history import champion_before
+
+_LIVE = (Phase.PROMOTING, Phase.PROMOTED)
+
+Needed = Mapping[Release, str]
+"""Release -> why it is needed, in words."""
+
+
+def needed_releases(
+    state: ModelState, rollouts: Sequence[Rollout], flying: Sequence[Rollout], keep_for: timedelta, now: datetime
+) -> Needed:
+    """`rollouts`: all of the model, newest first. `flying`: those of them that are in flight, and those that wait for
+    one in flight to end. `keep_for`: how long a former champion is kept, from when it was replaced on."""
+    found: dict[Release, str] = {}
+    if state.champion is not None:
+        found[state.champion] = "champion"
+    for rollout in flying:
+        if rollout.candidate is not None:
+            found.setdefault(rollout.candidate, f"{rollout.id} is not over")
+        if rollout.kind is Kind.RETIRE and state.retired is not None:
+            found.setdefault(state.retired.release, f"{rollout.id} is not over")
+    if state.champion is not None:
+        before = champion_before(state.champion.id, rollouts)
+        for release in (state.previous, before):
+            if release is not None:
+                found.setdefault(release, "a rollback returns to it")
+    for release, until in _replaced(state, rollouts):
+        if now - until < keep_for:
+            found.setdefault(release, f"champion until {until:%Y-%m-%d %H:%M} UTC")
+    return found
+
+
+def _replaced(state: ModelState, rollouts: Sequence[Rollout]) -> Sequence[tuple[Release, datetime]]:
+    """Each former champion with when it was replaced, the latest first."""
+    found: list[tuple[Release, datetime]] = []
+    until = state.retired.since if state.retired is not None else None
+    for rollout in rollouts:
+        if rollout.status.phase not in _LIVE or rollout.candidate is None:
+            continue
+        if until is not None:
+            found.append((rollout.candidate, until))
+        until = rollout.status.since
+    return found
