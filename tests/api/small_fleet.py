@@ -31,6 +31,7 @@ from serinus.core.values import (
     Imported,
     Label,
     Labels,
+    OutcomeDay,
     OutcomeMatches,
     Placement,
     Requirements,
@@ -109,6 +110,10 @@ class Log:
         self.traffics: dict[str, list[Traffic]] = {}
         self.counters: list[Totals] = []
         self.labels: dict[str, Label] = {}
+        self.days: list[OutcomeDay] = []
+        self.mark = ""
+        self.asked: list[Mapping[str, float]] = []
+        """Thresholds, each time that the days were read."""
         self.staged: dict[str, dict[int, Labels]] = {}
         self.kept: dict[str, int] = {}
         self.lost: list[str] = []
@@ -151,6 +156,13 @@ class Log:
 
     def discard(self, import_id: str) -> None:
         self.staged.pop(import_id, None)
+
+    def outcomes_mark(self) -> str:
+        return self.mark
+
+    def outcome_days(self, thresholds: Mapping[str, float]) -> Sequence[OutcomeDay]:
+        self.asked.append(thresholds)
+        return [one for one in self.days if one.release in thresholds]
 
     def matches(self) -> OutcomeMatches:
         return OutcomeMatches(len(self.labels), unmatched=2, ambiguous=1)

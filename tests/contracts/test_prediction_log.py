@@ -273,3 +273,36 @@ def test_of_one_import_the_outcome_that_was_observed_last_holds(subject: Subject
     subject.log.stage("2" * 32, 2, part_of("b", label=1.0))
     assert subject.log.attach("2" * 32).outcomes == 2
     assert subject.log.label([Label("a", 1.0, DAY + timedelta(days=1)), Label("b", 1.0, DAY)]) == 0
+
+
+def test_outcomes_of_a_champions_answers_are_counted_by_day_at_its_threshold(subject: Subject) -> None:
+    release, other, begun = "by-day-1-aaaaaa", "by-day-2-bbbbbb", datetime.now(UTC).date()
+    answers: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("caught", {"scores": [0.9]}),
+        ("missed", {"scores": [0.1]}),
+        ("false", {"scores": [0.8]}),
+        ("several-rows", {"scores": [0.1, 0.8], "rows": 2}),
+        ("at-the-threshold", {"scores": [0.5]}),
+        ("without-a-score", {"scores": [None]}),
+        ("unlabelled", {"scores": [0.9]}),
+        ("by-the-fallback", {"scores": [0.9], "fallback": 1}),
+        ("failed", {"scores": None, "status": 500}),
+        ("in-a-canary", {"scores": [0.9], "role": "canary"}),
+    )
+    for name, changes in answers:
+        subject.answer(release, "s1", **{"id": f"by-day-{name}", **changes})
+    subject.answer(other, "s1", id="by-day-other", scores=[0.9])
+    before = subject.log.outcomes_mark()
+    frauds = ("caught", "missed", "several-rows", "without-a-score", "by-the-fallback", "failed", "in-a-canary")
+    genuine = ("false", "at-the-threshold", "other")
+    subject.log.label([Label(f"by-day-{name}", 1.0, DAY) for name in frauds])
+    assert subject.log.outcomes_mark() not in ("", before)
+    subject.log.label([Label(f"by-day-{name}", 0.0, DAY) for name in genuine])
+    mark = subject.log.outcomes_mark()
+    days = subject.log.outcome_days({release: 0.5})
+    assert {one.release for one in days} == {release}
+    assert {one.day for one in days} <= {begun, datetime.now(UTC).date()}
+    counts = ("labelled", "frauds", "alerts", "caught")
+    assert [sum(getattr(one, name) for one in days) for name in counts] == [6, 4, 4, 2]
+    assert list(subject.log.outcome_days({})) == []
+    assert subject.log.outcomes_mark() == mark

@@ -32,6 +32,7 @@ class _Status(Collector):
         yield from _traffic(self._status["models"])
         yield from _models(self._status["models"])
         yield from _watches(self._status["models"])
+        yield from _outcomes(self._status["models"])
         yield from _processes(self._status["processes"])
         warnings = GaugeMetricFamily("serinus_warnings", "Warnings that the status shows.")
         warnings.add_metric([], len(self._status["warnings"]))
@@ -134,6 +135,34 @@ def _watches(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
             until.add_metric(where, datetime.fromisoformat(watch["until"]).timestamp())
             degraded.add_metric(where, float(bool(watch["degraded"])))
     yield from (until, degraded)
+
+
+_OUTCOMES = {
+    "labelled": "Predictions of the champion that have an outcome.",
+    "frauds": "Those of them that were frauds.",
+    "alerts": "Those of them that alerted.",
+    "caught": "Those of them that were frauds and alerted.",
+}
+
+
+def _outcomes(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+    """Of the champion's predictions whose outcomes are final, and of the younger ones."""
+    labels = ["model", "release", "maturity"]
+    counts = {
+        name: GaugeMetricFamily(f"serinus_outcomes_{name}", text, labels=labels) for name, text in _OUTCOMES.items()
+    }
+    recall = GaugeMetricFamily("serinus_outcomes_recall", "Share of the frauds that alerted.", labels=labels)
+    precision = GaugeMetricFamily("serinus_outcomes_precision", "Share of the alerts that were frauds.", labels=labels)
+    for model in models:
+        for maturity in ("matured", "young"):
+            if found := (model["outcomes"] or {}).get(maturity):
+                where = [model["model"], model["outcomes"]["release"], maturity]
+                for name, family in counts.items():
+                    family.add_metric(where, found[name])
+                for name, family in (("recall", recall), ("precision", precision)):
+                    if found[name] is not None:
+                        family.add_metric(where, found[name]["share"])
+    yield from (*counts.values(), recall, precision)
 
 
 def _processes(processes: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:

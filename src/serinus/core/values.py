@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -566,6 +566,22 @@ class OutcomeMatches:
     """Their request is not in the log: not yet, no longer, or never."""
     ambiguous: int
     """Several requests of one model have the id by which they name theirs; they label none."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeDay:
+    """What the outcomes say of a champion's answers of one day (UTC). Requests, each with one outcome."""
+
+    release: str
+    day: date
+    labelled: int
+    """That have an outcome."""
+    frauds: int
+    """Of those: with the label 1."""
+    alerts: int
+    """Of those that have an outcome: at or above the release's threshold."""
+    caught: int
+    """Of those alerts: frauds."""
 
 
 # --- people and what they did -----------------------------------------------------------------------------

@@ -5,9 +5,10 @@ from serinus.engine.desk import Deployed, Desk
 from serinus.engine.disk import Disk
 from serinus.engine.happenings import ENGINE
 from serinus.engine.news import News
+from serinus.engine.outcomes import OutcomeFigures
 from serinus.engine.rechecking import Rechecker
 from serinus.engine.reconciler import Engine
 from serinus.engine.report import Report
 from serinus.engine.world import World
 
-__all__ = ["ENGINE", "Deployed", "Desk", "Disk", "Engine", "News", "Rechecker", "Report", "World"]
+__all__ = ["ENGINE", "Deployed", "Desk", "Disk", "Engine", "News", "OutcomeFigures", "Rechecker", "Report", "World"]

@@ -17,6 +17,7 @@ from serinus.engine.desk import FREE_BYTES_NEEDED
 from serinus.engine.distrust import Found, found_of
 from serinus.engine.happenings import approver
 from serinus.engine.in_force import changes_by, spec_in_force
+from serinus.engine.outcomes import outcome_figures
 from serinus.engine.progress import progress
 from serinus.engine.starting import is_starting, started_lately, without_starting
 from serinus.engine.watching import shown as watch_of
@@ -127,6 +128,7 @@ class Report:
             "traffic": [_traffic(t) for t in traffic],
             "aborted": dict(state.aborted),
             "watch": watch,
+            "outcomes": outcome_figures(self._world, state),
             "notes": notes,
             "state": _state(
                 state, rollout, bool(trouble or failing or wrong or worse) or (broken and not starting), starting

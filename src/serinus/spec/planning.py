@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from serinus.core.rollout import Policy, Step, Tolerance
 from serinus.core.values import WHOLE, CacheSettings, ServingSettings
 from serinus.spec.hours import ALWAYS, warm_hours
@@ -89,6 +91,11 @@ def watched_for(spec: ModelDeployment) -> float:
 def rolls_back(spec: ModelDeployment) -> bool:
     """Whether a release that does worse after its promotion is rolled back; else it is told."""
     return spec.watch.on_degradation == "rollback"
+
+
+def matures(spec: ModelDeployment) -> timedelta:
+    """How old a prediction is when its outcome is taken as final."""
+    return spec.alerts.matures
 
 
 def accepts(spec: ModelDeployment) -> frozenset[str]:

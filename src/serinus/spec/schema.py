@@ -92,6 +92,12 @@ class Alerts(Section):
         description="Score from which on a row is an alert. null: each release's own, derived at the gates so that "
         "`budget` of the evaluation rows alert.",
     )
+    matures: Duration = Field(
+        default=timedelta(days=30),
+        le=timedelta(days=3650),
+        description="How old a prediction is when its outcome is taken as final: how long chargebacks and cases take "
+        "to arrive. Recall and precision in production are told apart for older and for younger predictions.",
+    )
 
 
 class Gates(Section):

@@ -19,7 +19,7 @@ from serinus.core.home import Home
 from serinus.core.redaction import shown
 from serinus.core.text import configure_logging
 from serinus.doors import checking_peers, limited
-from serinus.engine import ENGINE, Desk, Engine, News, Rechecker, Report, World
+from serinus.engine import ENGINE, Desk, Engine, News, OutcomeFigures, Rechecker, Report, World
 from serinus.engine.rechecking import SHARE
 from serinus.supervisor import edge_warnings, processes, registry, tls
 from serinus.supervisor.settings import Settings
@@ -77,6 +77,7 @@ def run_control(home: Home, settings: Settings) -> int:
         threading.Thread(target=renewal.run, args=(stop,), name="renewal", daemon=True).start()
     threading.Thread(target=_prepare_to_compile, args=(world,), name="compiled-environment", daemon=True).start()
     threading.Thread(target=build_crowding(home).run, args=(stop,), name="crowding", daemon=True).start()
+    threading.Thread(target=OutcomeFigures(world).run, args=(stop,), name="outcomes", daemon=True).start()
     threading.Thread(target=disk.run, args=(stop,), name="disk", daemon=True).start()
     port = settings.ports["api"]
     config = uvicorn.Config(

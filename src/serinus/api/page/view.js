@@ -1,7 +1,7 @@
 // From documents to elements, a function a section.
 
 import { details, h, now, show, state, table, when } from "./dom.js";
-import { bytes, cause, count, events, evidence, ms, percent, person, progress, ratio, verdict, waiting, way } from "./words.js";
+import { bytes, cause, count, events, evidence, ms, outcomes, percent, person, progress, ratio, verdict, waiting, way } from "./words.js";
 
 const key = JSON.stringify;
 const code = (text) => h("code", {}, text);
@@ -44,7 +44,7 @@ export function showFleet(status) {
 }
 
 function notes(model) {
-  const lines = [...model.notes, ...(model.watch ? [model.watch.summary] : [])];
+  const lines = [...model.notes, ...(model.watch ? [model.watch.summary] : []), ...outcomes(model.outcomes)];
   return lines.length ? lines.map((line) => h("div", {}, line)) : "–";
 }
 

@@ -125,6 +125,21 @@ export function ratio(metric) {
 
 export const events = (arm) => (arm ? `${count(arm.events)} of ${count(arm.of)}` : "–");
 
+// What the outcomes say of the champion: of predictions that are old enough, and of younger ones.
+export function outcomes(found) {
+  if (!found) return [];
+  const days = `${found.matures_days} days`;
+  return [["matured", `more than ${days} ago`], ["young", `in the last ${days}, not final`]]
+    .filter(([name]) => found[name])
+    .map(([name, of]) => `Predictions ${of}: ${share("recall", found[name], "frauds")}, ${share("precision", found[name], "alerts")}`);
+}
+
+function share(name, found, all) {
+  if (!found[name]) return `${name} unknown`;
+  const range = `${percent(found[name].low)} to ${percent(found[name].high)}`;
+  return `${name} ${percent(found[name].share)} (${range}; ${count(found.caught)} of ${count(found[all])} ${all})`;
+}
+
 // A token, with its owner where that is another.
 export function person({ name, owner }) {
   return owner && owner !== name ? `${name} (${owner})` : name;

@@ -7,7 +7,7 @@ needs no conflict clause, which keeps the SQL portable.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +139,7 @@ class Database:
 
     def __init__(self, path: Path, tables: MetaData) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path = path
         self._engine: Engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 10})
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin)
@@ -156,6 +157,15 @@ class Database:
         """One transaction, committed on leaving, rolled back by an exception."""
         with self._engine.execution_options(writes=True).begin() as connection:
             yield connection
+
+    def mark(self) -> str:
+        """Another one after every commit."""
+        seen = []
+        for path in (self._path, self._path.with_name(f"{self._path.name}-wal")):
+            with suppress(FileNotFoundError):
+                stat = path.stat()
+                seen.append(f"{stat.st_size}-{stat.st_mtime_ns}")
+        return ",".join(seen)
 
     def close(self) -> None:
         self._engine.dispose()

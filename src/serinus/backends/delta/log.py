@@ -10,7 +10,7 @@ from datetime import datetime
 import polars as pl
 from sqlalchemy.exc import OperationalError
 
-from serinus.backends.delta import database, matching, outcomes
+from serinus.backends.delta import database, matching, outcomes, performance
 from serinus.backends.delta.aside import Aside
 from serinus.backends.delta.counts import CountStore
 from serinus.backends.delta.database import Database
@@ -34,6 +34,7 @@ from serinus.core.values import (
     Label,
     Labels,
     Mark,
+    OutcomeDay,
     OutcomeMatches,
     Totals,
     Traffic,
@@ -170,6 +171,18 @@ class DeltaPredictionLog:
         """The predictions that have an outcome, with label, observed_at and source. An outcome that several requests
         of the model may be meant by is not used, also where only one of them lies within `since` and `until`."""
         return within(matching.labelled(self.read(model), self._outcomes.frame()), None, since, until)
+
+    def outcome_days(self, thresholds: Mapping[str, float]) -> Sequence[OutcomeDay]:
+        try:
+            return performance.outcome_days(self.read(), self._outcomes.frame(), thresholds)
+        except OperationalError as error:
+            raise _unavailable(error) from error
+
+    def outcomes_mark(self) -> str:
+        try:
+            return self._outcomes.mark()
+        except OperationalError as error:
+            raise _unavailable(error) from error
 
     def unmatched(self) -> int:
         """Outcomes whose request is not in the log: not yet, no longer, or never."""

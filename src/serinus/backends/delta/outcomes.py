@@ -107,6 +107,13 @@ class OutcomeStore:
                 connection.exec_driver_sql("PRAGMA cache_size=-2000")
         return changed
 
+    def mark(self) -> str:
+        """Another one whenever something was written; empty: there are no labels."""
+        with self._database.read() as connection:
+            if connection.execute(select(labels.c.label).limit(1)).first() is None:
+                return ""
+        return self._database.mark()
+
     def frame(self) -> pl.DataFrame:
         """prediction_id, request_id, caller, release, label, observed_at, source."""
         raw = {**SCHEMA, "observed_at": pl.Int64()}

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from serinus.cli import words
+from serinus.cli.outcome_words import show_outcomes
 from serinus.cli.session import Session, part
 from serinus.core.values import WHOLE
 
@@ -53,6 +54,8 @@ def _show(at: Session, fleet: Mapping[str, Any], *, whole: bool) -> None:
         if not whole and one["watch"]:
             for line in words.watch_lines(one["watch"]):
                 at.out.line(line)
+        if not whole and one["outcomes"]:
+            show_outcomes(at.out, one["outcomes"])
         if not whole and one["rechecked"]:
             at.out.line(f"{one['champion']['release']}: {words.rechecked_line(one['rechecked'])}")
     ill = [p for p in fleet["processes"] if p["state"] != "running"]

@@ -16,6 +16,7 @@ from serinus.core.values import (
     Label,
     Labels,
     Mark,
+    OutcomeDay,
     OutcomeMatches,
     Totals,
     Traffic,
@@ -95,6 +96,15 @@ class PredictionLog(Protocol):
 
     def discard(self, import_id: str) -> None:
         """Forgets what was set aside for the import. Nothing happens where there is none."""
+        ...
+
+    def outcome_days(self, thresholds: Mapping[str, float]) -> Sequence[OutcomeDay]:
+        """Of the releases with a threshold, from which on a row alerts, what they answered as champion and that has an
+        outcome. Ordered by day. Reads the whole log. Raises Unavailable."""
+        ...
+
+    def outcomes_mark(self) -> str:
+        """Another one whenever outcomes have come since; empty: there are none. Cheap."""
         ...
 
     def matches(self) -> OutcomeMatches:
