@@ -255,7 +255,7 @@ class Installation:
             confinement="Landlock ABI 7, system-call allow-list, no user namespaces",
         )
         self.stored = [Kept(self.home.environments, "environments"), Kept(self.home.artifacts, "artifacts")]
-        self.disk = Disk(self.world, self.stored, {"store": self.home.store}, lambda: self.always)
+        self.disk = Disk(self.world, self.stored, {"store": [self.home.store]}, lambda: self.always)
 
     def app(self, *hosts: str, callers: bool = True) -> FastAPI:
         return create_app(

@@ -83,7 +83,7 @@ class Disk:
         self,
         world: World,
         storages: Sequence[Storage],
-        others: Mapping[str, Path],
+        others: Mapping[str, Sequence[Path]],
         always: Callable[[], Iterable[str]] = tuple,
         budget: int | None = None,
     ) -> None:
@@ -97,8 +97,8 @@ class Disk:
     def usage(self) -> Mapping[str, Any]:
         """Every item, and the bytes of each kind. JSON values. Raises Unavailable: what runs is not known."""
         items, totals = self._items()
-        for kind, path in self._others.items():
-            totals[kind] = sum(blocks([path]).values())
+        for kind, paths in self._others.items():
+            totals[kind] = sum(blocks(paths).values())
         return {
             "kinds": totals,
             "items": [

@@ -93,6 +93,11 @@ def build_disk(home: Home, settings: Settings, world: World) -> Disk:
     def always() -> list[str]:
         return [compiler.environment] if compiler.environment else []
 
-    others = {"MLflow": home.mlflow, "prediction log": home.predictions, "scratch": home.scratch, "store": home.store}
+    others = {
+        "MLflow": [home.mlflow],
+        "prediction log": [home.predictions],
+        "scratch": [home.scratch],
+        "store": [home.store, home.store.with_name(f"{home.store.name}-wal")],
+    }
     storages = (environments, registry, compiler, ReleaseLogs(home))
     return Disk(world, storages, others, always, settings.disk_budget)
