@@ -207,3 +207,4 @@ def test_a_database_is_copied_with_what_is_not_yet_in_its_main_file(tmp_path: Pa
     with closing(sqlite3.connect(tmp_path / "copy.db")) as reading:
         assert reading.execute("SELECT x FROM t").fetchall() == [(1,)]
     assert stat.S_IMODE((tmp_path / "copy.db").stat().st_mode) == 0o600
+    assert not list(tmp_path.glob("copy.db-*")), "all of it is in one file"

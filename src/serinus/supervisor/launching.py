@@ -23,6 +23,8 @@ MODELS_SECONDS = 60.0
 """For the champions that are in use to answer. Those that do not are told, and nothing is stopped for them."""
 GIVE_UP_AFTER = 5
 """Restarts of one process while the others come up."""
+REHEARSAL_SECONDS = 300.0
+"""For a new version to try itself, with a copy of the store."""
 _NAMED = 5
 """Models that a line of progress names."""
 
@@ -132,7 +134,15 @@ def reason(home: Home, check: Check) -> str:
 def rehearse(home: Home) -> None:
     """In a process of its own. Raises Unavailable with the words of this version's control process."""
     words = [sys.executable, "-P", "-m", "serinus.wiring", "rehearsal", "--home", str(home.path)]
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=REHEARSAL_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(
+            f"the new version did not try itself within {REHEARSAL_SECONDS:g} s, so nothing was replaced",
+            hint=_AS_IT_WAS,
+        ) from error
     if done.returncode != 0:
         said = done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}"
         raise Unavailable(f"the new version would not come up, so nothing was replaced: {said}", hint=_AS_IT_WAS)

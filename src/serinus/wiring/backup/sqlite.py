@@ -18,6 +18,7 @@ def copy(source: Path, target: Path) -> None:
             closing(sqlite3.connect(new)) as to,
         ):
             of.backup(to)
+            to.execute("PRAGMA journal_mode = DELETE")  # all of it is in this one file
         new.replace(target)
     finally:
         new.unlink(missing_ok=True)

@@ -1,0 +1,61 @@
+"""What a version tries before it takes over: in a process of its own, and nothing that is there changes."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from serinus.backends.sql import SqlStore
+from serinus.core.errors import Unavailable
+from serinus.core.home import Home
+from serinus.supervisor import settings as chosen
+from serinus.supervisor.directories import make
+from serinus.supervisor.launching import rehearse
+from serinus.supervisor.settings import Settings
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "home")
+    home.path.mkdir()
+    make(home)
+    chosen.save(home, Settings(ports={"api": 1, "envoy": 2, "mlflow": 3}))
+    store = SqlStore(f"sqlite:///{home.store}")
+    store.set_setting("one", "kept")
+    store.close()
+    return home
+
+
+def there(home: Home) -> set[str]:
+    return {path.name for path in home.path.iterdir() if not path.name.startswith("store.db-")}
+
+
+def test_a_store_that_this_version_reads_is_copied_and_stays_as_it_is(home: Home) -> None:
+    before = there(home)
+    rehearse(home)
+    assert there(home) - before == {"store-before.db"}
+    assert stat.S_IMODE(home.store_before.stat().st_mode) == 0o600
+    for path in (home.store, home.store_before):
+        store = SqlStore(f"sqlite:///{path}")
+        assert store.setting("one") == "kept"
+        store.close()
+
+
+def test_a_store_of_a_newer_version_is_refused_in_words_before_anything_is_replaced(home: Home) -> None:
+    with closing(sqlite3.connect(home.store)) as database, database:
+        database.execute("UPDATE schema_version SET version = 99")
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+        if "alembic_version" in tables:
+            database.execute("UPDATE alembic_version SET version_num = 'of a newer version'")
+    with pytest.raises(Unavailable, match=r"nothing was replaced: .*version of Serinus"):
+        rehearse(home)
+
+
+def test_what_cannot_be_read_is_said_in_its_own_words(home: Home) -> None:
+    home.store.write_bytes(b"no database" * 1000)
+    with pytest.raises(Unavailable, match=r"nothing was replaced: .*not a database"):
+        rehearse(home)
