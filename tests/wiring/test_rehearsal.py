@@ -51,8 +51,10 @@ def test_a_store_of_a_newer_version_is_refused_in_words_before_anything_is_repla
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
         if "alembic_version" in tables:
             database.execute("UPDATE alembic_version SET version_num = 'of a newer version'")
+    home.store_before.write_text("of the version before")
     with pytest.raises(Unavailable, match=r"nothing was replaced: .*version of Serinus"):
         rehearse(home)
+    assert home.store_before.read_text() == "of the version before"
 
 
 def test_what_cannot_be_read_is_said_in_its_own_words(home: Home) -> None:

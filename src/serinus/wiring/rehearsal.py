@@ -25,11 +25,17 @@ def rehearse(home: Home, settings: Settings) -> int:
     if settings.tls_files:
         tls.ServerContext(home)
     if home.store.exists():
-        sqlite.copy(home.store, home.store_before)
-        with tempfile.TemporaryDirectory(dir=home.path, prefix=".rehearsal-") as place:
-            tried = Path(place) / "store.db"
-            sqlite.copy(home.store_before, tried)
-            store = SqlStore(f"sqlite:///{tried}")
-            store.in_flight()
-            store.close()
+        _try_store(home)
     return 0
+
+
+def _try_store(home: Home) -> None:
+    """A copy that this version cannot read does not take the place of the one that is kept."""
+    with tempfile.TemporaryDirectory(dir=home.path, prefix=".rehearsal-") as place:
+        kept, tried = Path(place) / "kept.db", Path(place) / "tried.db"
+        sqlite.copy(home.store, kept)
+        sqlite.copy(kept, tried)
+        store = SqlStore(f"sqlite:///{tried}")
+        store.in_flight()
+        store.close()
+        kept.replace(home.store_before)
