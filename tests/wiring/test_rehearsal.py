@@ -61,3 +61,25 @@ def test_what_cannot_be_read_is_said_in_its_own_words(home: Home) -> None:
     home.store.write_bytes(b"no database" * 1000)
     with pytest.raises(Unavailable, match=r"nothing was replaced: .*not a database"):
         rehearse(home)
+
+
+def test_the_migration_of_an_older_store_is_tried_on_a_copy(home: Home) -> None:
+    home.store.unlink()
+    with closing(sqlite3.connect(home.store)) as database:
+        database.executescript((Path(__file__).parents[1] / "backends/sql/homes/schema_2.sql").read_text())
+    rehearse(home)
+    for path in (home.store, home.store_before):
+        with closing(sqlite3.connect(path)) as database:
+            assert database.execute("SELECT version FROM schema_version").fetchall() == [(2,)]
+            names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+            assert "alembic_version" not in names, "it is as the version before has left it"
+
+
+def test_a_migration_that_fails_is_found_before_anything_is_replaced(home: Home) -> None:
+    home.store.unlink()
+    with closing(sqlite3.connect(home.store)) as database:
+        database.executescript((Path(__file__).parents[1] / "backends/sql/homes/schema_2.sql").read_text())
+        database.execute("DROP TABLE rollouts")
+    with pytest.raises(Unavailable, match=r"nothing was replaced: .*rollouts"):
+        rehearse(home)
+    assert not home.store_before.exists()
