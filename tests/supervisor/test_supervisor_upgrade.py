@@ -59,6 +59,7 @@ def test_one_that_starts_beside_the_other_has_it_dismissed_when_it_answers_and_e
     keeper.round()
     assert pid(home, "envoy-before") == before
     assert alive(home, "envoy-before"), "as long as the new one does not answer"
+    assert [shown["name"] for shown in state.processes(home)] == ["envoy"], "nobody misses it"
     assert not told.exists()
     answering.append(True)
     keeper.round()

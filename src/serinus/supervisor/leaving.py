@@ -18,8 +18,6 @@ from serinus.supervisor.state import ProcessRecord
 GOODBYE = 40.0
 """Seconds for it to end by itself, from when the new one answers."""
 KILL_SECONDS = 5.0
-_BEFORE = "-before"
-"""Behind the name of the process, in the name of its record."""
 
 
 @dataclass(slots=True)
@@ -35,14 +33,14 @@ class Leaving:
     @classmethod
     def of(cls, home: Home, record: ProcessRecord, dismissal: Sequence[str]) -> Leaving:
         """From now on `record`'s process is one that leaves. Raises OSError, and then it is not."""
-        leaving = replace(record, name=f"{record.name}{_BEFORE}", state=state.STOPPING)
+        leaving = replace(record, name=f"{record.name}{state.BEFORE}", state=state.STOPPING)
         state.write(home, leaving)
         return cls(home, leaving, dismissal)
 
     @classmethod
     def found(cls, home: Home, successor: ProcessRecord, dismissal: Sequence[str]) -> Leaving | None:
         """What an earlier supervisor has replaced by `successor`."""
-        record = state.read(home, f"{successor.name}{_BEFORE}")
+        record = state.read(home, f"{successor.name}{state.BEFORE}")
         return None if record is None or record.pid == successor.pid else cls(home, record, dismissal)
 
     def see_off(self, now: float, answers: Callable[[], bool]) -> bool:

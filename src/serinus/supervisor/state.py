@@ -19,6 +19,8 @@ from serinus.supervisor import kernel
 from serinus.supervisor.kernel import Seen
 
 SUPERVISOR = "supervisor"
+BEFORE = "-before"
+"""Behind the name of a process, in the name of the record of the one whose place it has taken."""
 
 RUNNING = "running"
 BACKING_OFF = "backing-off"
@@ -115,8 +117,10 @@ def running(home: Home) -> Sequence[ProcessRecord]:
 
 
 def processes(home: Home) -> Sequence[Mapping[str, Any]]:
-    """Every process that this home has or had: name, state (as it is now), pid, since, restarts, reason."""
-    records = [record for path in home.run.glob("*.json") if (record := read(home, path.stem)) is not None]
+    """Every process that this home has or had: name, state (as it is now), pid, since, restarts, reason. Without those
+    that finish what is under way while another version's have taken their place: nobody misses them."""
+    names = (path.stem for path in home.run.glob("*.json") if not path.stem.endswith(BEFORE))
+    records = [record for name in names if (record := read(home, name)) is not None]
     return [
         {
             "name": record.name,
