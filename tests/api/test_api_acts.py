@@ -345,3 +345,12 @@ def test_a_callers_key_is_refused_where_no_key_is_asked_for(installation: Instal
         answer = client.post("/v1/keys", json={"name": "shop"})
     assert answer.status_code == 409
     assert "--keys required" in answer.json()["hint"]
+
+
+def test_a_deployment_by_a_spec_alone_is_audited_under_its_model(
+    installation: Installation, client: TestClient
+) -> None:
+    client.post("/v1/deployments", json={"spec": "model: card-fraud\n"})
+    client.post("/v1/deployments", json={"spec": "no spec"})
+    subjects = [entry.subject for entry in installation.store.audit_trail() if entry.what.startswith("deploy")]
+    assert subjects == ["card-fraud", "spec", "spec"]

@@ -263,6 +263,9 @@ def test_events_and_the_audit_are_lines(installation: Installation, serinus: Ser
     assert "anna  deploy  card-fraud@7  from 10.0.0.7  (why not)" in serinus("audit").out
     assert json.loads(serinus("audit", "--json").out)["who"] == "anna"
     assert serinus("audit", "--after", "1").out == ""
+    installation.store.audit(Actor("anna", Access.DEPLOY, "10.0.0.7"), "retire", "merchant-risk", "", {}, NOW)
+    assert [line.split()[0] for line in serinus("audit", "-n", "1").out.splitlines()] == ["2"]
+    assert [line.split()[0] for line in serinus("audit", "--model", "card-fraud").out.splitlines()] == ["1"]
 
 
 def test_a_broken_audit_chain_ends_with_1(

@@ -382,6 +382,18 @@ def test_the_audit_trail_tells_who_did_what_and_the_chain_holds(reopen: Callable
     assert store.audit_broken_at() is None
 
 
+def test_the_audit_trail_is_read_by_model_and_from_its_end(store: Store) -> None:
+    store.create(rollout(3))
+    store.create(rollout(1, "card-fraud-r3"))
+    told = ["card-fraud", "card-fraud@7", "card-fraud-r3", "card-fraud-r3@1", "card-frauds@7", "card-fraud-r31", "x"]
+    for subject in told:
+        store.audit(ANNA, "act", subject, "", {}, NOW)
+    assert [entry.subject for entry in store.audit_trail(model="card-fraud")] == told[:3]
+    assert [entry.subject for entry in store.audit_trail(model="card-fraud", limit=2, newest=True)] == told[1:3]
+    assert [entry.subject for entry in store.audit_trail(limit=2, newest=True)] == told[-2:]
+    assert [entry.number for entry in store.audit_trail(after=5, limit=9, newest=True)] == [6, 7]
+
+
 def test_the_chain_holds_when_many_write_it_at_once(reopen: Callable[[], Store]) -> None:
     stores = [reopen(), reopen()]
     with ThreadPoolExecutor(8) as pool:

@@ -14,8 +14,10 @@ from serinus.api.auth import Admin, Deployer, Viewer, check, whoever
 from serinus.api.ports import Deployed
 from serinus.api.record import audited
 from serinus.api.services import Given
+from serinus.core.errors import InvalidInput
 from serinus.core.text import one_line
 from serinus.core.values import Access, Actor, Label
+from serinus.spec import load
 
 router = APIRouter(tags=["acts"])
 
@@ -97,7 +99,7 @@ def deploy(wish: Deployment, services: Given, actor: Deployer) -> Mapping[str, A
     """`estimate`: of the canary, from the traffic that the model has now; null where it has none or nothing is live.
     `warnings`: what the spec asks for that contradicts itself or cannot be reached."""
     details = {"supersede": wish.supersede, "with_spec": wish.spec is not None}
-    with audited(services.world, actor, "deploy", wish.ref or "spec", wish.why, details):
+    with audited(services.world, actor, "deploy", wish.ref or _model_of(wish.spec), wish.why, details):
         return _as_json(
             services.desk.deploy(
                 ref=wish.ref,
@@ -108,6 +110,14 @@ def deploy(wish: Deployment, services: Given, actor: Deployer) -> Mapping[str, A
                 source=wish.spec_name,
             )
         )
+
+
+def _model_of(spec: str | None) -> str:
+    """What the audit calls a deployment by a spec alone."""
+    try:
+        return load(spec or "").model
+    except InvalidInput:
+        return "spec"
 
 
 @router.post("/rollouts/{rollout_id}/orders", status_code=202)

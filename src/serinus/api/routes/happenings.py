@@ -85,10 +85,17 @@ def _newest(found: Sequence[Event]) -> int:
 
 @router.get("/audit")
 def audit(
-    services: Given, _actor: Viewer, after: Number = 0, limit: Annotated[int, Query(ge=1, le=1000)] = 1000
+    services: Given,
+    _actor: Viewer,
+    after: Number = 0,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
+    model: str | None = None,
+    newest: bool = False,
 ) -> Sequence[Mapping[str, Any]]:
-    """Who did what, when, why and from where; oldest first."""
-    return [_entry.dump_python(e, mode="json") for e in services.world.store.audit_trail(after, limit)]
+    """Who did what, when, why and from where; oldest first: the first `limit` entries after `after`, or with `newest`
+    the last ones. `model`: only what was done to it, its versions and its rollouts."""
+    found = services.world.store.audit_trail(after, limit, model=model, newest=newest)
+    return [_entry.dump_python(e, mode="json") for e in found]
 
 
 @router.get("/audit/verify")

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from serinus.backends.sql.documents import canonical
-from serinus.backends.sql.tables import audit, audit_head
+from serinus.backends.sql.tables import audit, audit_head, rollouts
 from serinus.core.redaction import all_without_credentials, without_credentials
 from serinus.core.values import Actor, AuditEntry
 
@@ -49,9 +49,15 @@ def append(
     connection.execute(update(audit_head).values(entries=fields["number"], digest=digest))
 
 
-def trail(connection: Connection, after: int, limit: int) -> list[AuditEntry]:
-    query = select(audit).where(audit.c.number > after).order_by(audit.c.number).limit(limit)
-    return [_entry(row) for row in connection.execute(query)]
+def trail(connection: Connection, after: int, limit: int, model: str | None, newest: bool) -> list[AuditEntry]:
+    query = select(audit).where(audit.c.number > after)
+    if model is not None:
+        of_it = select(rollouts.c.id).where(rollouts.c.model == model)
+        subject = audit.c.subject
+        query = query.where(or_(subject == model, subject.startswith(f"{model}@", autoescape=True), subject.in_(of_it)))
+    query = query.order_by(audit.c.number.desc() if newest else audit.c.number).limit(limit)
+    found = [_entry(row) for row in connection.execute(query)]
+    return found[::-1] if newest else found
 
 
 def broken_at(connection: Connection) -> int | None:

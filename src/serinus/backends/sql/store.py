@@ -194,9 +194,11 @@ class SqlStore:
         with self._database.write() as connection:
             audit.append(connection, actor, what, subject, why, details, at)
 
-    def audit_trail(self, after: int = 0, limit: int = 1000) -> Sequence[AuditEntry]:
+    def audit_trail(
+        self, after: int = 0, limit: int = 1000, *, model: str | None = None, newest: bool = False
+    ) -> Sequence[AuditEntry]:
         with self._database.read() as connection:
-            return audit.trail(connection, after, limit)
+            return audit.trail(connection, after, limit, model, newest)
 
     def audit_broken_at(self) -> int | None:
         with self._database.read() as connection:

@@ -13,6 +13,12 @@ PAGE = 1000
 def audit(
     at: Session,
     after: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="Only entries after this one.")] = 0,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", show_default=False, help="Only what was done to this one.")
+    ] = None,
+    lines: Annotated[
+        int | None, typer.Option("--lines", "-n", min=1, max=PAGE, show_default=False, help="Only so many of the last.")
+    ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Check the whole chain instead.")] = False,
 ) -> None:
     """Who did what, when, why and from where; with --json a line each.
@@ -20,13 +26,14 @@ def audit(
     --verify checks that no entry was changed, removed or inserted: exit code 1 if the chain is broken.
 
     \b
-      serinus audit
+      serinus audit -n 20
+      serinus audit --model card-fraud
       serinus audit --verify
     """
     if verify:
         _verify(at)
         return
-    for entry in _entries(at, after):
+    for entry in _entries(at, after, model, lines):
         if at.out.as_json:
             at.out.json(entry, lines=True)
             continue
@@ -37,8 +44,11 @@ def audit(
         at.out.line(f"{head}  {entry['what']}  {entry['subject']}  from {entry['origin'] or 'unknown'}{why}")
 
 
-def _entries(at: Session, after: int) -> Iterator[Mapping[str, Any]]:
-    while page := at.client.get("/v1/audit", after=after, limit=PAGE):
+def _entries(at: Session, after: int, model: str | None, lines: int | None) -> Iterator[Mapping[str, Any]]:
+    if lines is not None:
+        yield from at.client.get("/v1/audit", after=after, model=model, limit=lines, newest=True)
+        return
+    while page := at.client.get("/v1/audit", after=after, model=model, limit=PAGE):
         yield from page
         after = page[-1]["number"]
         if len(page) < PAGE:

@@ -16,7 +16,12 @@ class Audit(Protocol):
         """Appends to the hash chain."""
         ...
 
-    def audit_trail(self, after: int = 0, limit: int = 1000) -> Sequence[AuditEntry]: ...
+    def audit_trail(
+        self, after: int = 0, limit: int = 1000, *, model: str | None = None, newest: bool = False
+    ) -> Sequence[AuditEntry]:
+        """Oldest first, those with a number above `after`: the first `limit` of them, or with `newest` the last.
+        `model`: only what was done to it, to one of its versions or to one of its rollouts."""
+        ...
 
     def audit_broken_at(self) -> int | None:
         """Number of the first entry that does not fit the chain, or None: the whole chain holds."""
