@@ -28,6 +28,7 @@ from serinus.core.values import (
     Access,
     Artifact,
     Column,
+    HourCounts,
     Imported,
     Label,
     Labels,
@@ -117,6 +118,7 @@ class Log:
         self.staged: dict[str, dict[int, Labels]] = {}
         self.kept: dict[str, int] = {}
         self.lost: list[str] = []
+        self.counted_hours: list[HourCounts] = []
 
     def warnings(self) -> Sequence[str]:
         return self.lost
@@ -129,6 +131,9 @@ class Log:
 
     def counts(self, split: str) -> None:
         return None
+
+    def hours(self, releases: Any, since: datetime) -> Sequence[HourCounts]:
+        return [one for one in self.counted_hours if one.counts.release in releases]
 
     def disturbance(self, model: str) -> None:
         return None

@@ -21,7 +21,7 @@ from serinus.cli.client import Client
 from serinus.core.errors import Forbidden
 from serinus.core.home import Home
 from serinus.core.rollout import Cause, ModelState, Phase, Rollout
-from serinus.core.values import Access, Actor, Event, Placement, PlacementState, Traffic
+from serinus.core.values import Access, Actor, ArmCounts, Event, HourCounts, Placement, PlacementState, Traffic
 
 
 def advance(installation: Installation, *phases: Rollout) -> threading.Thread:
@@ -167,6 +167,21 @@ def test_status_and_explain_say_what_confines_models(installation: Installation,
     assert level in serinus("explain", V7.id).out
     assert "Confinement" not in serinus("status", "card-fraud").out  # it is the machine's
     assert serinus("status", "--json").json["confinement"] == level.partition(": ")[2][:-1]
+
+
+def test_status_of_one_model_says_what_share_of_its_live_requests_alerts(
+    installation: Installation, serinus: Serinus
+) -> None:
+    busy(installation)
+    line = f"{V6.id}: alert threshold 0.7; "
+    assert f"{line}no live requests are counted yet" in serinus("status", "card-fraud").out
+    installation.log.counted_hours = [
+        HourCounts(hour, ArmCounts(V6.id, requests=10_000, answered=10_000, alerts=25)) for hour in range(4)
+    ]
+    said = f"{line}0.25% of 40,000 live requests alerted (95%: 0.21% to 0.30%)"
+    assert said in serinus("status", "card-fraud").out
+    assert serinus("status", "card-fraud", "--json").json["alerts"]["rate"] == 0.0025
+    assert "alert threshold" not in serinus("status").out
 
 
 def test_status_of_one_model_says_what_its_champion_runs_without(installation: Installation, serinus: Serinus) -> None:

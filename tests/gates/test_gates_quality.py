@@ -255,8 +255,37 @@ def test_a_threshold_from_few_rows_says_how_uncertain_it_is() -> None:
     scores = [*np.linspace(0.6, 0.9, 40).tolist(), *np.linspace(0.0, 0.5, 360).tolist()]
     few = quality(QualityEvidence(labels, scores, budget=0.01))
     assert few.evidence["live_rate"] == pytest.approx([0.00273, 0.02176], abs=1e-5)
-    assert "between 0.27% and 2.18% of live rows may alert" in few.summary
-    assert "few for a threshold" not in judged(180, 180).summary
+    assert "rests on 4 of 400 rows: between 0.27% and 2.18% of live requests may alert (95%)" in few.summary
+    assert "The threshold rests on" not in judged(180, 180).summary
+    fixed = quality(QualityEvidence(labels, scores, budget=0.01, ranked=False))
+    assert "The threshold rests on" not in fixed.summary
+
+
+def test_a_threshold_from_tied_rows_says_how_many_alert() -> None:
+    labels = [1.0] * 40 + [0.0] * 360
+    tied = [*[0.9] * 10, *[0.8] * 40, *np.linspace(0.0, 0.5, 350).tolist()]
+    result = quality(QualityEvidence(labels, tied, budget=0.1))
+    assert "Rows share scores, so only 10 of the 40 that the budget allows alert." in result.summary
+    assert result.evidence["alerts"] == 10
+
+
+@pytest.mark.parametrize(
+    ("live", "told"),
+    [
+        (None, False),
+        ((9_000, 9), False),
+        ((100_000, 1_000), False),
+        ((100_000, 1_300), False),
+        ((100_000, 300), True),
+        ((100_000, 2_000), True),
+    ],
+)
+def test_a_champion_whose_live_alert_rate_is_not_that_of_the_evaluation_rows_is_told_of(live, told) -> None:
+    scores = sets(180)
+    labels = [0.0] * (ROWS - FRAUDS) + [1.0] * FRAUDS
+    result = quality(QualityEvidence(labels, scores, scores, budget=0.01, live=live))
+    assert ("the evaluation rows differ from live traffic" in result.summary) == told
+    assert result.evidence["champion_live_rate"] == (live and live[1] / live[0])
 
 
 def test_one_of_two_frauds_by_chance_is_not_shown_and_more_frauds_are_asked_for() -> None:

@@ -95,6 +95,10 @@ class Report(Protocol):
         """All of it, and of a canary step how far it is."""
         ...
 
+    def alerts(self, model: str) -> Mapping[str, Any] | None:
+        """What share of the champion's live requests alerts; None: not known."""
+        ...
+
     def explain(self, wanted: str) -> Mapping[str, Any]:
         """The whole rollout of a release id, a rollout id or a model, with its events."""
         ...

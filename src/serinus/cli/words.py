@@ -165,6 +165,15 @@ def watch_lines(watch: Document) -> Iterator[str]:
     yield from (f"  {name}: not watched, {why}" for name, why in watch["not_watched"].items())
 
 
+def threshold_line(champion: Document, alerts: Document | None) -> str:
+    """From which score on a live request alerts, and how many do."""
+    line = f"alert threshold {champion['threshold']:.6g}"
+    if alerts is None:
+        return f"{line}; no live requests are counted yet"
+    between = f"{alerts['rate_low']:.2%} to {alerts['rate_high']:.2%}"
+    return f"{line}; {alerts['rate']:.2%} of {alerts['requests']:,} live requests alerted (95%: {between})"
+
+
 def rechecked_line(counts: Document) -> str:
     """Of answers that were compared with the model's own predict."""
     others = {

@@ -9,9 +9,10 @@ from statistics import median
 from serinus import gates
 from serinus import spec as specs
 from serinus.core.errors import InvalidInput, SerinusError, Unbuildable
-from serinus.core.rollout import Rollout
+from serinus.core.rollout import Kind, Rollout
 from serinus.core.values import Artifact, Column, GateResult, Placement, Rehearsal, Release
 from serinus.delivery import Examined
+from serinus.engine.alerting import live_alerts
 from serinus.engine.asking import Subject, asked
 from serinus.engine.build import release_id
 from serinus.engine.finding import Found, evaluation_rows, given_rows, golden_rows
@@ -57,7 +58,7 @@ def examine(world: World, rollout: Rollout, placements: Mapping[str, Placement])
         gates.asked(evidence),
         gates.latency(_latency(subject, probe)),
         gates.memory(_memory(subject)),
-        gates.quality(_quality(evaluation, candidate_scores, champion_scores, subject.spec)),
+        gates.quality(_quality(evaluation, candidate_scores, champion_scores, subject.spec, _live_alerts(subject))),
     ]
     champion_threshold = None if champion_scores is None else _threshold(subject, champion_scores)
     return _concluded(subject, results, threshold, champion_threshold)
@@ -242,11 +243,28 @@ def _threshold(subject: Subject, scores: Sequence[float | None] | SerinusError) 
         return None  # not one finite score: the quality gate says so
 
 
+def _live_alerts(subject: Subject) -> tuple[int, int] | None:
+    """Requests and alerts of the champion, where its threshold follows from the same budget as the candidate's."""
+    if subject.champion is None:
+        return None
+    model, champion = subject.rollout.model, subject.champion[0].id
+    found = subject.world.store.rollouts(model, limit=HISTORY, release=champion)
+    promoted = next((rollout for rollout in found if rollout.kind is Kind.DEPLOY), None)
+    if promoted is None:
+        return None
+    alerts = specs.load(promoted.spec, model=model).alerts
+    if alerts.threshold is not None or alerts != subject.spec.alerts:
+        return None
+    rate = live_alerts(subject.world, subject.world.store.model(model))
+    return None if rate is None else (rate.requests, rate.alerts)
+
+
 def _quality(
     evaluation: Found,
     candidate: Sequence[float | None] | SerinusError,
     champion: Sequence[float | None] | SerinusError | None,
     spec: ModelDeployment,
+    live: tuple[int, int] | None,
 ) -> gates.QualityEvidence:
     if specs.settings(spec).scored is False:
         return gates.QualityEvidence(None)
@@ -264,5 +282,6 @@ def _quality(
         budget=spec.alerts.budget,
         margin=spec.gates.recall_margin,
         source=evaluation.source,
+        live=live,
         ranked=spec.alerts.threshold is None,
     )

@@ -13,6 +13,7 @@ from serinus.core.redaction import all_without_credentials
 from serinus.core.rollout import ModelState, Rollout
 from serinus.core.values import WHOLE, Placement, Release, Streak, Totals, Traffic
 from serinus.delivery import CHAMPION, lost_text
+from serinus.engine.alerting import live_alerts
 from serinus.engine.desk import FREE_BYTES_NEEDED
 from serinus.engine.distrust import Found, found_of
 from serinus.engine.happenings import approver
@@ -138,6 +139,11 @@ class Report:
     def registry_answers(self) -> bool:
         """Whether the engine could read the registry when it last tried."""
         return self._registry_answers()
+
+    def alerts(self, model: str) -> Mapping[str, Any] | None:
+        """Of the champion's live requests: how many there were, and the share that alerts, with its interval."""
+        rate = live_alerts(self._world, self._world.store.model(model))
+        return None if rate is None else rate.as_json()
 
     def rollout(self, rollout: Rollout) -> dict[str, Any]:
         """All that is stored of it, and how far it is."""

@@ -237,6 +237,9 @@ class QualityEvidence:
     clusters: Sequence[int] | None = None
     """Row by row, which of them depend on each other: those of one number are of one entity, or copies of one row.
     None: the rows are independent."""
+    live: tuple[int, int] | None = None
+    """Of the champion: requests that it answered live, and those of them that alerted at its threshold. None: not
+    known, or it has no threshold by this rule."""
     ranked: bool = True
     """The alert threshold follows from the budget, so scores must rank the rows. False: the spec fixes a threshold."""
     error: str = ""

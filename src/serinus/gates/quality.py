@@ -24,6 +24,10 @@ LEAST_RECALL = 4
 """Times the margin. Below it, a release that catches hardly anything would be within the margin."""
 UNCERTAIN = 3.0
 """Times that the highest live alert rate may be the lowest, before the result says so: fewer than about 15 alerts."""
+LIVE_REQUESTS = 10_000
+"""Of the champion, from which on its live alert rate is compared with the budget."""
+OTHER = 1.5
+"""Times by which that rate must surely miss the budget, before the result says so."""
 SATURATED = 0.95
 """Of the highest recall that the budget allows: from there on, recall cannot show a difference."""
 
@@ -202,20 +206,59 @@ def _alerts(scores: NDArray[np.float64], budget: float) -> int:
 class _LiveRate:
     """Of alerts, at the threshold that the evaluation rows give."""
 
+    evidence: QualityEvidence
+    rows: int
+    alerts: int
     low: float
     high: float
 
     @staticmethod
     def of(evidence: QualityEvidence) -> _LiveRate:
         scores = np.array(evidence.candidate, dtype=float)
-        return _LiveRate(*live_rate(_alerts(scores, evidence.budget), len(scores)))
+        alerts = _alerts(scores, evidence.budget)
+        return _LiveRate(evidence, len(scores), alerts, *live_rate(alerts, len(scores)))
+
+    @property
+    def details(self) -> dict[str, object]:
+        live = self.evidence.live
+        return {
+            "alerts": self.alerts,
+            "live_rate": [self.low, self.high],
+            "champion_live_rate": live[1] / live[0] if live and live[0] else None,
+        }
 
     @property
     def text(self) -> str:
-        """Empty where the rows are many enough to tell."""
+        """How sure the alert rate of the threshold is. Empty where the rows are many enough to tell, and where the spec
+        fixes a threshold."""
+        if not self.evidence.ranked:
+            return ""
+        return "".join((self._by_rows(), self._by_ties(), self._by_champion()))
+
+    def _by_rows(self) -> str:
         if self.high < UNCERTAIN * self.low:
             return ""
-        return f" The rows are few for a threshold: between {self.low:.2%} and {self.high:.2%} of live rows may alert."
+        between = f"between {self.low:.2%} and {self.high:.2%} of live requests may alert"
+        return f" The threshold rests on {self.alerts:,} of {self.rows:,} rows: {between} (95%)."
+
+    def _by_ties(self) -> str:
+        allowed = math.floor(self.evidence.budget * self.rows + 1e-9)
+        if self.alerts >= allowed:
+            return ""
+        return f" Rows share scores, so only {self.alerts:,} of the {allowed:,} that the budget allows alert."
+
+    def _by_champion(self) -> str:
+        live, budget = self.evidence.live, self.evidence.budget
+        if live is None or live[0] < LIVE_REQUESTS:
+            return ""
+        low, high = wilson(live[1], live[0])
+        if low <= OTHER * budget and high >= budget / OTHER:
+            return ""
+        return (
+            f" The champion's threshold was set by the same rule, and {live[1] / live[0]:.2%} of its {live[0]:,} live "
+            f"requests alert, not {budget:.2%}: the evaluation rows differ from live traffic, and the candidate's "
+            "alert rate will, too."
+        )
 
 
 def _first(evidence: QualityEvidence, caught: NDArray[np.bool_]) -> GateResult:
@@ -233,7 +276,7 @@ def _first(evidence: QualityEvidence, caught: NDArray[np.bool_]) -> GateResult:
         recall=hits / frauds,
         recall_low=low,
         recall_high=high,
-        live_rate=[live.low, live.high],
+        **live.details,
         budget=evidence.budget,
         source=evidence.source,
     )
@@ -296,7 +339,7 @@ def _compared(pair: _Paired) -> GateResult:
         "only_champion": pair.lost,
         "misses_removed": pair.misses_removed,
         "design_effect": effect,
-        "live_rate": [live.low, live.high],
+        **live.details,
         "margin": margin,
         "budget": evidence.budget,
         "source": evidence.source,

@@ -23,11 +23,11 @@ def status(services: Given, _actor: Viewer) -> Mapping[str, Any]:
 
 @router.get("/models/{model}")
 def model(model: str, services: Given, _actor: Viewer) -> Mapping[str, Any]:
-    """One model of the status."""
+    """One model of the status; `alerts`: of the champion's live requests, the share that alerts."""
     models = services.report.status()["models"]
     for found in models:
         if found["model"] == model:
-            return dict(found)
+            return {**found, "alerts": services.report.alerts(model)}
     there = ", ".join(m["model"] for m in models) or "none yet"
     raise NotFound(f"no model {model} is deployed", hint=f"There are: {there}. `serinus deploy {model}@1` begins.")
 

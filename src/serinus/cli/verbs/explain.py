@@ -56,6 +56,10 @@ def _head(at: Session, rollout: Document) -> None:
         at.out.line(f"approved by {rollout['summary']['approved_by']}")
     if rollout["candidate"]:
         at.out.line(f"release {rollout['candidate']['id']}")
+    if rollout["threshold"] is not None:
+        beside = rollout["champion_threshold"]
+        champion = "" if beside is None else f", the champion's {beside:.6g}"
+        at.out.line(f"alert threshold {rollout['threshold']:.6g}{champion}")
     if rollout["distrust"]:
         at.out.line(f"served the long way: {rollout['distrust']}", style="red")
     if rollout["rechecked"]:

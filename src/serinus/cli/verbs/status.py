@@ -51,6 +51,8 @@ def _show(at: Session, fleet: Mapping[str, Any], *, whole: bool) -> None:
             at.out.line(f"{one['model']}: {note}", style="" if one["state"] == "starting" else "yellow")
         if not whole and one["champion"] and one["champion"]["remarks"]:
             at.out.line(f"{one['champion']['release']}: {one['champion']['remarks']}")
+        if not whole and one["champion"] and one["champion"]["threshold"] is not None:
+            at.out.line(f"{one['champion']['release']}: {words.threshold_line(one['champion'], one['alerts'])}")
         if not whole and one["watch"]:
             for line in words.watch_lines(one["watch"]):
                 at.out.line(line)
