@@ -126,7 +126,7 @@ def test_who_approves_is_not_who_asked_whatever_the_role(
     installation.store.create(waiting)
     refused = asked.post("/v1/rollouts/card-fraud-r1/orders", json={"kind": "approve"})
     assert refused.status_code == 409
-    assert "somebody else" in refused.json()["error"]
+    assert "another person" in refused.json()["error"]
     assert other.post("/v1/rollouts/card-fraud-r1/orders", json={"kind": "approve"}).status_code == 202
     (order,) = installation.store.orders("card-fraud-r1")
     assert (order.kind, order.actor.name, order.actor.origin) == ("approve", "approve", "testclient")

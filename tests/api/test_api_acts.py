@@ -268,7 +268,7 @@ def test_a_token_is_of_the_owner_that_is_named_and_acts_are_told_with_it(
     assert anonymous.post("/v1/deployments", json={"ref": "card-fraud@7"}, headers=headers).status_code == 202
     entry = installation.store.audit_trail()[-1]
     assert (entry.who, entry.details["owner"]) == ("ci", "anna@bank")
-    assert "asked for by ci (anna@bank)" in installation.store.events()[-1].text
+    assert "requested by ci (anna@bank)" in installation.store.events()[-1].text
     anonymous.post("/v1/session", json={"token": made["token"]})
     assert anonymous.get("/v1/me").json()["owner"] == "anna@bank", "a session is its token's owner's"
     issued = next(e for e in installation.store.audit_trail() if e.what == "issue-token")

@@ -22,7 +22,7 @@ def test_the_status_is_the_reports_whole_document(installation: Installation, cl
     busy(installation)
     status = client.get("/v1/status").json()
     assert [m["model"] for m in status["models"]] == ["card-fraud", "merchant-risk"]
-    assert client.get("/v1/models/card-fraud").json() == status["models"][0]
+    assert client.get("/v1/models/card-fraud").json() == {**status["models"][0], "alerts": None}
     missing = client.get("/v1/models/card-frod")
     assert missing.status_code == 404
     assert "card-fraud, merchant-risk" in missing.json()["hint"]
@@ -187,7 +187,7 @@ def test_metrics_speak_prometheus_and_say_what_the_status_says(installation: Ins
     installation.log.counters = [Totals(V6.id, "card-fraud", 10_840, errors=3, cached=17)]
     troubled(installation)
     save_rechecked(installation.store, {V6.id: Rechecked("card-fraud", NOW, compared=900, differing=2)})
-    distrust = Distrust("card-fraud", V6.id, "onnx", NOW, "of 900 answers 2 were not those of the model's own predict")
+    distrust = Distrust("card-fraud", V6.id, "onnx", NOW, "2 of 900 answers differ from the model's own predict")
     save_distrusted(installation.store, {shortcut_of(V6): distrust})
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")

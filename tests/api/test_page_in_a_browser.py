@@ -103,7 +103,7 @@ def test_one_look_tells_that_all_is_well_how_far_the_canary_is_and_why_another_w
     flight = page.inner_text("#flight")
     assert "3,612 of at least 5,000 requests" in flight
     assert "about 1,400 more requests" in flight
-    assert page.inner_text("#flight [aria-current=step]") == "canary 25 %"
+    assert page.inner_text("#flight [aria-current=step]") == "canary 25%"
     stopped = page.inner_text("#stopped")
     assert "the judge found it worse than the champion" in stopped
     assert "errors: 37 of 2,104 canary requests against 3 of 40,201" in stopped
@@ -120,7 +120,7 @@ def test_who_asked_and_who_approved_are_named_with_their_owners(
     installation.store.save(replace(flying, actor=asked, approved_by="laptop", approver=approver))
     sign_in(page, address, installation.token())
     flight = page.inner_text("#flight")
-    assert "asked for by ci (anna@bank)" in flight
+    assert "requested by ci (anna@bank)" in flight
     assert "approved by laptop (bert@<b>bank)" in flight
 
 
@@ -167,7 +167,7 @@ def test_text_from_people_and_models_is_text(installation: Installation, page: A
 def test_the_verdict_leads_to_why_a_version_was_stopped(installation: Installation, page: Any, address: str) -> None:
     busy(installation)
     sign_in(page, address, installation.token())
-    page.click("#verdict li:has-text('card-fraud 5 was stopped') a")
+    page.click("#verdict li:has-text('card-fraud 5 was aborted') a")
     assert "errors: 37 of 2,104 canary requests" in page.inner_text(":target")
 
 

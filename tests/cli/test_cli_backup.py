@@ -42,4 +42,4 @@ def test_a_home_that_is_there_is_not_restored_over(serinus: Serinus, home: Home,
     serinus("backup", str(tmp_path / "backup"), "--home", str(home.path))
     said = serinus("restore", str(tmp_path / "backup"), "--home", str(home.path))
     assert said.code == 1
-    assert "is there already" in said.err
+    assert "already exists" in said.err

@@ -130,7 +130,7 @@ def test_the_homes_token_is_never_sent_to_another_server(
 def test_a_server_that_is_none_of_ours_is_told_apart(proxy: Any, serinus: Serinus) -> None:
     said = serinus("--server", f"http://127.0.0.1:{proxy.server_port}", "status")
     assert said.code == 1
-    assert "perhaps no Serinus" in said.err
+    assert "may not be a Serinus server" in said.err
 
 
 def test_a_destructive_verb_refuses_in_a_pipe_without_yes(

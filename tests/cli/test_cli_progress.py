@@ -49,8 +49,8 @@ def test_news_are_told_once() -> None:
     told = list(words.news(gates, canary))
     assert told[0] == "gate scan: pass: 3 pickles import only numpy and scikit-learn"
     assert told[-2:] == [
-        "canary 5 %: promote: every metric is cleared",
-        "canary 25 %: at least 5,000 requests and 60 s",
+        "canary 5%: promote: every metric is cleared",
+        "canary 25%: at least 5,000 requests and 60 s",
     ]
     assert list(words.news(canary, canary)) == []
     held = in_canary(1)
@@ -78,7 +78,7 @@ def test_what_the_builder_says_is_told_once_while_it_builds(capfd) -> None:
 
 def test_a_canarys_line_tells_how_far_it_is_and_what_it_needs() -> None:
     line = words.progress_line(document(in_canary(1)), NOW)
-    assert line.startswith("canary 25 %: 3,612 of at least 5,000 requests, 120 of at least 60 s; needs about 1,400")
+    assert line.startswith("canary 25%: 3,612 of at least 5,000 requests, 120 of at least 60 s; needs about 1,400")
 
 
 def test_times_are_told_roughly() -> None:

@@ -95,7 +95,7 @@ def test_diff_is_1_where_something_would_and_names_the_lines(
         "serving.timeout: 300ms -> 250ms (the default)",
         "rollout.approval: none -> required (new.yaml:3)",
         "The settings of serving differ from the champion's: its own version would be another release.",
-        "It sets the policy of card-fraud: every later version needs somebody else's approval.",
+        "It sets the policy of card-fraud: every later version needs the approval of another person.",
     ]
     told = serinus("diff", "new.yaml", "--json")
     assert (told.code, told.json["same"]) == (1, False)

@@ -51,9 +51,9 @@ def test_a_deployment_tells_each_gate_and_step_and_ends_with_0_when_promoted(
     said = serinus("deploy", "card-fraud@7", "--reason", "more trees")
     assert said.code == 0
     lines = said.out.splitlines()
-    assert lines[0] == "card-fraud@7 is on its way as card-fraud-r1"
+    assert lines[0] == "card-fraud@7 is being deployed as card-fraud-r1"
     assert "gate load: pass: loaded in 2.1 s" in lines
-    assert "canary 25 %: at least 5,000 requests and 60 s" in lines
+    assert "canary 25%: at least 5,000 requests and 60 s" in lines
     assert lines[-1] == "promoted: card-fraud@7 is champion as card-fraud-7-3f9a2c"
     assert installation.store.rollout("card-fraud-r1").why == "more trees"
 
@@ -132,7 +132,7 @@ def test_ctrl_c_leaves_the_rollout_running_says_how_to_look_again_and_ends_with_
         process.send_signal(2)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "card-fraud-r1 goes on without you" in out
+    assert "card-fraud-r1 continues in the background" in out
     assert "serinus status" in out
     assert err == ""
     assert [r.id for r in installation.store.in_flight()] == ["card-fraud-r1"]
@@ -149,7 +149,7 @@ def test_status_says_what_is_live_what_is_in_flight_and_what_is_wrong(
     assert "Nothing is deployed yet" in empty
     troubled(installation)
     out = serinus("status").out
-    assert "card-fraud-r3: card-fraud@7, canary 25 % since 2 min ago" in out
+    assert "card-fraud-r3: card-fraud@7, canary 25% since 2 min ago" in out
     assert "needs about 1,400 more requests of the canary" in out
     assert "envoy is backing-off: exited with status 1 after 0.3 s" in out
     assert "merchant-risk: the champion is failed" in out
@@ -211,7 +211,7 @@ def test_status_says_which_process_was_started_again_within_the_hour(
     installation.processes[3] = {**again, "since": NOW.timestamp() - 5}
     installation.processes[2] = process("envoy", restarts=2, reason="killed by SIGKILL")  # an hour ago
     out = serinus("status").out
-    assert "host was started again 5 s ago: killed by SIGKILL" in out
+    assert "host was restarted 5 s ago: killed by SIGKILL" in out
     assert "envoy" not in out
 
 
@@ -221,10 +221,10 @@ def test_releases_and_explain_tell_what_became_of_each_with_the_numbers(
     assert "No releases yet" in serinus("releases").out
     busy(installation)
     rows = serinus("releases", "card-fraud").out.splitlines()
-    assert any(V6.id in row and "champion" in row and "ready × 2" in row and "onnx" in row for row in rows)
+    assert any(V6.id in row and "champion" in row and "ready × 2" in row and "ONNX graph" in row for row in rows)
     out = serinus("explain", V7.id).out
     assert "gate quality: inconclusive: recall .81" in out
-    assert "canary 5 %: promote: every metric is cleared" in out
+    assert "canary 5%: promote: every metric is cleared" in out
     assert "slow: 41 of 3,612" in out
     stopped = serinus("explain", "card-fraud-r1").out
     assert "aborted, because the judge found it worse than the champion: errors: 37 of 2,104 canary requests" in stopped
@@ -331,7 +331,7 @@ def test_an_approval_of_ones_own_is_refused(installation: Installation, serinus:
     installation.store.create(waiting)
     said = serinus("approve", "card-fraud-r1")
     assert said.code == 1
-    assert "somebody else" in said.err
+    assert "another person" in said.err
 
 
 def test_a_policy_is_shown_with_whom_it_excepts(installation: Installation, serinus: Serinus) -> None:

@@ -184,5 +184,5 @@ def test_what_is_distrusted_is_not_given_again_and_why_is_said(setting: Setting)
         setting.compiler.distrust(found.compiled.digest)
     again = setting.compile("differing")
     assert again.compiled is None
-    assert "answered otherwise than the model itself" in again.reason
+    assert "answered differently from the model itself" in again.reason
     assert setting.compile("alike").compiled is not None

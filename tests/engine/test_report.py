@@ -68,8 +68,8 @@ def counters(lab, *, failing, answered, failed):
     [
         (2, 30, 1, 600, ""),
         (3, 30, 1, 600, "the last 3 requests"),
-        (1, None, 1, 600, "has not answered a request since its worker came up"),
-        (1, 900, 1, 600, "has not answered a request since its worker came up"),
+        (1, None, 1, 600, "has not answered a request since its worker started"),
+        (1, 900, 1, 600, "has not answered a request since its worker started"),
         (5, 900, 700, 600, ""),
         (5, 900, 700, None, "the last 5 requests"),
         (0, 1, 30, 600, ""),

@@ -36,7 +36,7 @@ def test_rows_without_a_recorded_score_are_not_called_golden() -> None:
     alike = golden(GoldenEvidence((0.1, 0.5), (0.1, 0.5), recorded=False))
     assert alike.summary == "2 rows are served the score that the model's own predict gives them."
     other = golden(GoldenEvidence((0.1, 0.5), (0.1, 0.9), recorded=False))
-    assert "1 of 2 rows are served another score than the model's own predict gives them" in other.summary
+    assert "1 of 2 rows gets a different score than the model's own predict gives them" in other.summary
     assert golden(GoldenEvidence((0.1,), (0.1,))).summary == "1 golden rows are served as at training time."
 
 
@@ -79,14 +79,14 @@ def with_bad(kind: Transformation, **changes: object) -> tuple[TransformationChe
 def test_one_answer_a_row_passes() -> None:
     result = metamorphic(MetamorphicEvidence(GOOD))
     assert (result.outcome, result.evidence["one_at_a_time"]) == (Outcome.PASS, False)
-    assert result.summary.startswith("One answer a row")
+    assert result.summary.startswith("Each row gets the same answer in every request (")
 
 
 @pytest.mark.parametrize("kind", [Transformation.TWICE, Transformation.BATCH, Transformation.ORDER])
 def test_an_answer_that_depends_on_its_neighbours_fails_unless_one_at_a_time_is_accepted(kind: Transformation) -> None:
     refused = metamorphic(MetamorphicEvidence(with_bad(kind)))
     assert refused.outcome is Outcome.FAIL
-    assert f"{kind.value}: 2 of 50 rows got another score (by up to 0.2)" in refused.summary
+    assert f"{kind.value}: 2 of 50 rows got a different score (by up to 0.2)" in refused.summary
     assert "one-at-a-time" in refused.summary
     marked = metamorphic(MetamorphicEvidence(with_bad(kind), accepted=True))
     assert (marked.outcome, marked.evidence["one_at_a_time"]) == (Outcome.PASS, True)
@@ -176,7 +176,7 @@ def test_one_protocol_without_an_answer_or_with_another_one_fails_and_is_named()
     assert "invocations gave no answer (500: it failed)" in silent.summary
     other = through(checks=(ProtocolCheck("grpc", differing=(1, 3)),))
     assert other.outcome is Outcome.FAIL
-    assert "grpc answered 2 of 5 rows otherwise than the model's own predict" in other.summary
+    assert "grpc answered 2 of 5 rows differently from the model's own predict" in other.summary
 
 
 def test_a_protocol_that_has_no_form_for_the_rows_is_passed_over_and_told() -> None:

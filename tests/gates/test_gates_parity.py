@@ -27,9 +27,9 @@ def test_no_difference_passes_and_says_on_how_many_rows() -> None:
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"differing": [7, 9]}, "2 are answered otherwise (rows 7, 9)"),
-        ({"refusals": [60]}, "1 are refused by one of the two only (rows 60)"),
-        ({"alone": list(range(9))}, "9 are answered otherwise together than alone (rows 0, 1, 2, 3, 4, ...)"),
+        ({"differing": [7, 9]}, "2 get a different answer (rows 7, 9)"),
+        ({"refusals": [60]}, "1 are rejected by only one of the two (rows 60)"),
+        ({"alone": list(range(9))}, "9 get a different answer in a batch than alone (rows 0, 1, 2, 3, 4, ...)"),
     ],
 )
 def test_one_row_that_differs_fails_and_is_named(changed: dict[str, Any], says: str) -> None:

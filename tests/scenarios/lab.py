@@ -253,7 +253,7 @@ class FakeCompiler:
         if differing is None:
             return Compilation(reason="custom Python models cannot be compiled")
         if f"graph-{artifact.path.name}" in self.condemned:
-            return Compilation(reason="in production its graph answered otherwise than the model itself")
+            return Compilation(reason="in production its graph answered differently from the model itself")
         proof = {"rows": 100, "own": 3, "differing": list(range(differing)), "largest": 0.01 * differing}
         scores: dict[str, Any] = {"original": [0.1, 0.2, 0.9], "compiled": [0.1, 0.2, 0.9]}
         compiled = Compiled(self.files / "compiled", f"graph-{artifact.path.name}", self.files / "python")

@@ -48,7 +48,7 @@ def waits(lab: Lab, seconds: float = 60) -> bool:
 def test_two_tokens_of_one_owner_are_not_four_eyes(held: Lab) -> None:
     held.register("7")
     ask(held, "7")
-    with pytest.raises(Refused, match=r"asked for by anna-ci \(anna@bank\): who approves is somebody else"):
+    with pytest.raises(Refused, match=r"requested by anna-ci \(anna@bank\): it must be approved by another person"):
         held.desk.order(MODEL, "approve", actor=ANNA_APPROVES)
     assert waits(held)
     held.desk.order(MODEL, "approve", actor=BERT, why="seen with risk")
@@ -80,7 +80,7 @@ def test_a_token_that_was_issued_again_to_another_owner_does_not_approve_what_it
     held.register("7")
     ask(held, "7")
     again = Actor(ANNA.name, Access.APPROVE, "test", "carl@bank")
-    with pytest.raises(Refused, match="somebody else"):
+    with pytest.raises(Refused, match="another person"):
         held.desk.order(MODEL, "approve", actor=again)
     assert waits(held)
 
@@ -280,7 +280,7 @@ def test_who_asked_for_a_version_before_does_not_approve_it_as_nobodys(held: Lab
     held.desk.order(MODEL, "abort", actor=ANNA)
     held.run(30, until=lambda: held.phase.ended)
     ask(held, "7", actor=Actor("nobody", Access.DEPLOY, "alias"), why="the alias challenger was set")
-    with pytest.raises(Refused, match=r"by anna-ci \(anna@bank\): who approves is somebody else"):
+    with pytest.raises(Refused, match=r"by anna-ci \(anna@bank\): it must be approved by another person"):
         held.desk.order(MODEL, "approve", actor=ANNA_APPROVES)
     held.desk.order(MODEL, "approve", actor=BERT)
 
@@ -291,7 +291,7 @@ def test_an_alias_of_somebody_whom_the_registry_names_is_not_theirs_to_approve(h
     held.registry.alias[MODEL]["challenger"] = "7"
     held.run(300, until=lambda: held.phase is Phase.APPROVAL)
     assert held.rollout.actor.shown == "anna@bank"
-    with pytest.raises(Refused, match="somebody else"):
+    with pytest.raises(Refused, match="another person"):
         held.desk.order(MODEL, "approve", actor=ANNA_APPROVES)
     held.desk.order(MODEL, "approve", actor=BERT)
 

@@ -38,7 +38,7 @@ def test_a_difference_leaves_it_uncompiled_and_names_the_rows(lab: Lab) -> None:
     champion = lab.store.model(MODEL).champion
     assert champion is not None
     assert champion.compiled is None
-    assert "not compiled: of 100 rows, 3 of them its own, 2 are answered otherwise (rows 0, 1)" in notes(lab)
+    assert "not compiled: of 100 rows, 3 of them its own, 2 get a different answer (rows 0, 1)" in notes(lab)
     assert "the largest difference is 0.02" in notes(lab)
 
 

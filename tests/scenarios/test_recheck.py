@@ -97,7 +97,7 @@ def test_a_wrong_graph_is_served_the_long_way_at_once_and_told_everywhere(lab: L
     assert champion(lab).id == release.id, "no rollout: the same release goes another way"
     assert "graph-1" in lab.compiler.condemned
     (told,) = events(lab, "distrusted")
-    assert told.startswith(f"{release.id} is served the long way from now on: of 10 answers 10 were not those of")
+    assert told.startswith(f"{release.id} is served the long way from now on: 10 of 10 answers differ from")
     assert "the largest difference is 0.3" in told
     (entry,) = [one for one in lab.store.audit_trail() if one.what == "distrust"]
     assert (entry.who, entry.origin, entry.subject) == ("serinus", "engine", release.id)
@@ -124,7 +124,7 @@ def test_a_rounding_is_no_difference_but_a_decision_is_whatever_its_size(lab: La
     lab.scorer.wrong = lambda _: -1e-8
     round_later(lab, 600)
     (entry,) = distrusted(lab.store).values()
-    assert "1 rows decide otherwise" in entry.reason
+    assert "1 row gets the opposite decision" in entry.reason
 
 
 def test_a_model_that_contradicts_itself_is_told_once_and_keeps_its_graph(lab: Lab) -> None:
@@ -173,7 +173,7 @@ def test_what_the_model_refuses_and_the_shorter_way_answers_is_a_difference(lab:
     asked(lab, release, 2)
     round_later(lab)
     (entry,) = distrusted(lab.store).values()
-    assert "2 the model refuses" in entry.reason
+    assert "the model rejects 2" in entry.reason
     assert lab.target.observe()[release.id].long
 
 
@@ -268,7 +268,7 @@ def test_every_release_with_the_same_graph_is_distrusted_and_the_graph_is_not_us
     lab.desk.order(lab.rollout.id, "promote", actor=ADA)
     lab.run(20)
     assert champion(lab).compiled is None
-    assert "not compiled: in production its graph answered otherwise" in "\n".join(lab.rollout.notes)
+    assert "not compiled: in production its graph answered differently" in "\n".join(lab.rollout.notes)
     assert status(lab)["state"] == "serving"
 
 

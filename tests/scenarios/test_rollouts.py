@@ -246,7 +246,7 @@ def test_an_approval_is_waited_for_and_who_asked_cannot_give_it(serving: Lab) ->
     serving.run(30)
     assert serving.phase is Phase.APPROVAL
     assert serving.weights() == {"6": WHOLE}
-    with pytest.raises(Refused, match="somebody else"):
+    with pytest.raises(Refused, match="another person"):
         serving.desk.order(serving.rollout.id, "approve", actor=GRACE)
     with pytest.raises(Refused, match="role approve"):
         serving.desk.order(serving.rollout.id, "approve", actor=ADA)

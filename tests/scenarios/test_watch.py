@@ -63,10 +63,10 @@ def test_a_release_that_fails_two_hours_after_its_promotion_is_rolled_back(lab: 
     lab.everything_agrees_on("1")
     assert (lab.rollout.kind, lab.rollout.actor, lab.phase) == (Kind.ROLLBACK, WATCH, Phase.PROMOTED)
     assert "errors" in lab.rollout.why
-    assert "where up to 0.1 % is tolerated" in lab.rollout.why
+    assert "where up to 0.1% is tolerated" in lab.rollout.why
     (event,) = told(lab, "degraded")
     assert event.rollout == f"{MODEL}-r2"
-    assert event.text.startswith("fraud@2 does worse than before its promotion: errors: ")
+    assert event.text.startswith("fraud@2 has degraded since its promotion: errors: ")
     assert event.text.endswith(
         f"fraud goes back to {lab.rollout.candidate.id if lab.rollout.candidate else ''} as fraud-r3"
     )
@@ -150,7 +150,7 @@ def test_people_are_told_of_it(lab: Lab) -> None:
     status = report(lab).status()
     (model,) = status["models"]
     assert model["state"] == "trouble"
-    (note,) = [one for one in model["notes"] if "does worse than before its promotion: errors: " in one]
+    (note,) = [one for one in model["notes"] if "has degraded since its promotion: errors: " in one]
     assert report(lab).explain(release)["watch"]["degraded"] == [note.partition(": ")[2]]
     assert f'serinus_watch_degraded{{model="fraud",release="{release}"}} 1.0' in exposition(status).decode()
     lab.clock.time += timedelta(days=1)

@@ -55,7 +55,7 @@ def test_a_champion_that_fails_after_its_promotion_is_rolled_back_by_itself(
     print(f"\nrolled back {degraded[-1] - degraded[0]:.0f} s and {len(degraded):,} failures after the first one")
     rollback = serinus.ended(f"{MODEL}-r3")
     assert (rollback["kind"], rollback["actor"]["name"]) == ("rollback", "serinus-watch")
-    assert "does worse than before its promotion: errors: " in rollback["why"]
+    assert "has degraded since its promotion: errors: " in rollback["why"]
     told = serinus.api.get(f"/v1/releases/{releases[1]}/explain").raise_for_status().json()["events"]
     assert [event["kind"] for event in told][-1] == "degraded"
     watch = wait_until(lambda: serinus.model(MODEL)["watch"], 30, "the watch of the former champion")

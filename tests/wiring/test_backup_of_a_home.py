@@ -155,7 +155,7 @@ def test_a_directory_in_which_something_is_stays_as_it_is(home: Home, tmp_path: 
     there = tmp_path / "there"
     there.mkdir()
     (there / "precious").write_text("mine")
-    with pytest.raises(Refused, match="is there already"):
+    with pytest.raises(Refused, match="already exists"):
         restore(path, Home(there))
     assert [entry.name for entry in there.iterdir()] == ["precious"]
 

@@ -70,7 +70,7 @@ class Guard:
     def _refusal(self, method: str, headers: Headers) -> tuple[int, str, str] | None:
         host = headers.get("host", "").lower()
         if host not in self._hosts:
-            return 421, "this server does not answer to that Host", "Start it with `serinus up --allow-host NAME`."
+            return 421, "this server does not accept that Host header", "Start it with `serinus up --allow-host NAME`."
         origin = headers.get("origin")
         if method not in SAFE_METHODS and origin is not None and urlsplit(origin).netloc.lower() != host:
             return 403, "a page of another origin may not change anything here", ""

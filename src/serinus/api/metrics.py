@@ -127,7 +127,7 @@ def _watches(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
     labels = ["model", "release"]
     until = GaugeMetricFamily("serinus_watch_until_timestamp_seconds", "When the watch ends.", labels=labels)
     degraded = GaugeMetricFamily(
-        "serinus_watch_degraded", "1: the release does worse than before its promotion.", labels=labels
+        "serinus_watch_degraded", "1: the release has degraded since its promotion.", labels=labels
     )
     for model in models:
         if watch := model["watch"]:

@@ -84,9 +84,8 @@ def root(
     context.obj = Shared(home, server, ca, as_json)
 
 
-outcomes_app = typer.Typer(no_args_is_help=True, help="Labels of predictions: what became of each.")
 outcomes_app = typer.Typer(no_args_is_help=True, help="Labels of predictions, attached by request id.")
-key_app = typer.Typer(no_args_is_help=True, help="Keys of callers of models: to which models they are let in.")
+key_app = typer.Typer(no_args_is_help=True, help="API keys of callers, and the models that each key opens.")
 token_app = typer.Typer(no_args_is_help=True, help="Named tokens: who may view, deploy, approve, or administer.")
 
 _verbs: tuple[Verb, ...] = (

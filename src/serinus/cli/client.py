@@ -40,7 +40,7 @@ class Client:
         self.base = base.rstrip("/")
         host = urlsplit(self.base)
         if host.scheme not in ("http", "https") or not host.hostname:
-            raise InvalidInput(f"{base} is no address of a server", hint="Write it as https://HOST:PORT.")
+            raise InvalidInput(f"{base} is not the address of a server", hint="Write it as https://HOST:PORT.")
         headers = {"Authorization": f"{scheme} {token}"} if token else {}
         transport = LocalTransport(home.api_socket) if home else None
         self._silent = f"no Serinus runs in {home.path}" if home else f"no Serinus answers at {self.base}"
@@ -91,5 +91,6 @@ def _error(answer: httpx.Response) -> SerinusError:
         return kind(said["error"], hint=said.get("hint", ""))
     except (ValueError, KeyError, TypeError, AttributeError):
         return kind(
-            f"{answer.request.url.host} answered {answer.status_code} and is perhaps no Serinus", hint="Check --server."
+            f"{answer.request.url.host} answered {answer.status_code} and may not be a Serinus server",
+            hint="Check --server.",
         )

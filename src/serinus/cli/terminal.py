@@ -104,7 +104,10 @@ class Terminal:
         if yes:
             return
         if not sys.stdin.isatty():
-            raise Refused(f"{question} Nobody can be asked here", hint="Say --yes.")
+            raise Refused(
+                f"{question} This needs a confirmation, and there is no terminal to ask on",
+                hint="Confirm it with --yes.",
+            )
         typer.confirm(question, abort=True, err=True)
 
 

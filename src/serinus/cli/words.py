@@ -16,11 +16,19 @@ DOING = {
     "build": "build: preparing the environment",
     "place": "place: starting a worker",
     "gates": "gates: checking before any traffic",
-    "approval": "approval: waiting for somebody other than who asked: `serinus approve {id}`",
+    "approval": "approval: waiting for a person other than the requester: `serinus approve {id}`",
     "promoting": "promoting: {reason}",
     "aborting": "aborting: {reason}",
     "retiring": "retiring: callers are told, then its workers stop",
 }
+
+
+WAYS = {"onnx": "ONNX graph", "matrix": "predict on a matrix", "direct": "direct predict", "mlflow": "MLflow predict"}
+
+
+def served_by(way: str) -> str:
+    """By what a release answers, as the host names it."""
+    return WAYS.get(way, way)
 
 
 def ended(rollout: Document) -> bool:
@@ -36,7 +44,7 @@ def succeeded(rollout: Document) -> bool:
 
 
 def share(weight: int) -> str:
-    return f"{100 * weight / WHOLE:g} %"
+    return f"{100 * weight / WHOLE:g}%"
 
 
 def news(before: Document | None, after: Document) -> Iterator[str]:
@@ -89,7 +97,7 @@ def answered(rollout: Document) -> int:
 
 
 def progress_line(rollout: Document, now: datetime) -> str:
-    """Of a canary step: `canary 5 %: 1,200 of at least 2,000 requests, 22 of at least 30 s; about 4 minutes ...`."""
+    """Of a canary step: `canary 5%: 1,200 of at least 2,000 requests, 22 of at least 30 s; about 4 minutes ...`."""
     step = rollout["steps"][-1]
     plan = rollout["plan"]["steps"][step["index"]]
     seconds = (now - datetime.fromisoformat(step["started_at"])).total_seconds()
@@ -177,9 +185,9 @@ def threshold_line(champion: Document, alerts: Document | None) -> str:
 def rechecked_line(counts: Document) -> str:
     """Of answers that were compared with the model's own predict."""
     others = {
-        "nondeterministic": "to which the model gives different answers",
-        "unrepeated": "that differed once only",
-        "failures": "looks without the model's own answers",
+        "nondeterministic": "with nondeterministic answers of the model",
+        "unrepeated": "that differed only once",
+        "failures": "rechecks without an answer of the model",
     }
     told = [f"{counts[name]:,} {text}" for name, text in others.items() if counts[name]]
     text = (

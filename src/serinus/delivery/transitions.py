@@ -189,7 +189,7 @@ def examined(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
         return _abort(known, Cause.GATE, seen.examined.reason, now)
     assert rollout.plan is not None
     if rollout.plan.approval_required:
-        reason = "passed the gates; waits for somebody other than who asked to approve"
+        reason = "passed the gates; waits for approval by a person other than the requester"
         return _enter(known, Phase.APPROVAL, now, reason)
     return _begin_traffic(known, seen, now)
 

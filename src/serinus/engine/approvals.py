@@ -94,7 +94,7 @@ def _asks(model: str, text: str) -> bool:
 
 def _in_words(model: str, policy: ModelPolicy) -> str:
     if policy.approval_required:
-        return f"every version of {model} needs somebody else's approval"
+        return f"every version of {model} needs the approval of another person"
     but = f", except what {policy.loosened_by} or an alias deploys" if policy.loosened_by else ""
     return f"every version of {model} needs no approval{but}"
 

@@ -88,7 +88,7 @@ class Desk:
         waits = self._approvals.asked_before(model, before, actor)
         self._approvals.tighten(model, text, before, actor)
         rollout = self._new(model, Kind.DEPLOY, found.version, ref or f"{model}@{wanted}", actor, why, text, state)
-        said = f"{model}@{found.version} is on its way as {rollout.id}"
+        said = f"{model}@{found.version} is being deployed as {rollout.id}"
         if not waits:
             keep_spec(self._world, rollout)
         elif spec is not None and spec != before:
@@ -193,9 +193,9 @@ class Desk:
         for before in self._world.store.rollouts(rollout.model, limit=HISTORY, version=rollout.version):
             if before.kind is Kind.DEPLOY and not before.actor.is_nobody and actor.may_be(before.actor):
                 raise Refused(
-                    f"{rollout.id} was asked for by an alias, and its version in {before.id} by {before.actor.shown}: "
-                    "who approves is somebody else",
-                    hint="Ask somebody who holds the role approve and has not asked for it.",
+                    f"{rollout.id} was requested by an alias, and its version in {before.id} by {before.actor.shown}: "
+                    "it must be approved by another person",
+                    hint="Ask somebody who holds the role approve and has not requested it.",
                 )
 
     # --- rollback ----------------------------------------------------------------------------------------
@@ -403,8 +403,10 @@ def _check_order(rollout: Rollout, order: Order) -> None:
         if phase is not Phase.APPROVAL:
             raise Refused(f"{rollout.id} is in {phase.value}: it does not wait for an approval")
         if not may_approve(rollout, order):
-            asked = f"{rollout.id} was asked for by {rollout.actor.shown}"
-            raise Refused(f"{asked}: who approves is somebody else, with the role approve and another owner's token")
+            asked = f"{rollout.id} was requested by {rollout.actor.shown}"
+            raise Refused(
+                f"{asked}: it must be approved by another person, with the role approve and a token of another owner"
+            )
     if order.kind == "abort" and phase in (Phase.PROMOTING, Phase.ABORTING, Phase.RETIRING):
         hint = f"`serinus rollback {rollout.model}` takes it back." if phase is Phase.PROMOTING else ""
         raise Refused(f"{rollout.id} is in {phase.value} already", hint=hint)

@@ -12,7 +12,7 @@ from serinus.core.errors import SerinusError
 from serinus.core.rollout import ModelState, Policy, Step
 from serinus.core.values import WHOLE
 from serinus.engine.world import World
-from serinus.judge.required import BASE_RATES, required
+from serinus.judge.required import BASE_RATES, clean, required
 from serinus.judge.wording import about, duration
 from serinus.spec import load, planning
 from serinus.spec.checking import Lines, contradictions
@@ -47,6 +47,8 @@ class StepEstimate:
     step: Step
     needs: Mapping[str, float]
     """Metric -> requests of the canary until it is cleared, for a release as good as the champion. Infinite: never."""
+    requests: float
+    """Of the canary, until it is passed."""
     per_second: float
     """That reach the canary."""
 
@@ -54,13 +56,9 @@ class StepEstimate:
     def slowest(self) -> str:
         """The metric that takes longest, or what else the step waits for."""
         name = max(self.needs, key=lambda metric: self.needs[metric], default="")
-        if not name or self.needs[name] < self.step.minimum_requests:
+        if not name or self.requests <= self.step.minimum_requests:
             return f"its minimum of {self.step.minimum_requests:,} requests"
         return name
-
-    @property
-    def requests(self) -> float:
-        return max([self.step.minimum_requests, *self.needs.values()])
 
     @property
     def seconds(self) -> float:
@@ -91,10 +89,12 @@ def estimates(
     policy: Policy, steps: Sequence[Step], rates: Mapping[str, float], per_second: float
 ) -> list[StepEstimate]:
     """One a step. `per_second`: requests to the model as a whole."""
-    found = []
-    for step in steps:
-        needs = {one.metric: one.to_clear for one in required(policy, step.weight, rates)}
-        found.append(StepEstimate(step, needs, per_second * step.weight / WHOLE))
+    found: list[StepEstimate] = []
+    for step, requests in zip(steps, clean(policy, steps, rates), strict=True):
+        last = len(found) == len(steps) - 1
+        before = sum(one.requests for one in found) if last else None
+        needs = {one.metric: one.to_clear for one in required(policy, step.weight, rates, before=before)}
+        found.append(StepEstimate(step, needs, requests, per_second * step.weight / WHOLE))
     return found
 
 

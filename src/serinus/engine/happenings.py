@@ -27,7 +27,7 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
     asked = f"{after.model}@{after.version}"
     if name == "created":
         verb = {Kind.ROLLBACK: "rollback to", Kind.RETIRE: "retirement of"}.get(after.kind, "deployment of")
-        return "created", f"{verb} {asked} asked for by {after.actor.shown}" + (f": {after.why}" if after.why else "")
+        return "created", f"{verb} {asked} requested by {after.actor.shown}" + (f": {after.why}" if after.why else "")
     if name == "traffic-taken-away":
         return "suspended", f"{asked} has no traffic any more, and the rollout holds: {status.hold}"
     if status.phase is Phase.CANARY and name != "out-of-patience":
@@ -36,7 +36,7 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
             Phase.CANARY: f"step {before.status.step + 1} passed",
             Phase.APPROVAL: f"approved by {approver(after)}",
         }.get(before.status.phase, "the gates are passed")
-        return f"canary-{weight}", f"{passed}: {asked} gets {100 * weight / WHOLE:g} % of the traffic"
+        return f"canary-{weight}", f"{passed}: {asked} gets {100 * weight / WHOLE:g}% of the traffic"
     if name == "out-of-patience":
         return "extended", f"no verdict yet, the step is extended once: {status.hold}"
     if status.phase is Phase.ABORTING:

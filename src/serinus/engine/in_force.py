@@ -143,5 +143,5 @@ def _effects(world: World, before: str | None, new: specs.ModelDeployment) -> Se
     if required and not specs.approval_required(new):
         found.append(f"The policy of {model} asks for an approval of every version, whatever the spec says.")
     elif specs.approval_required(new) and not required:
-        found.append(f"It sets the policy of {model}: every later version needs somebody else's approval.")
+        found.append(f"It sets the policy of {model}: every later version needs the approval of another person.")
     return found

@@ -319,9 +319,9 @@ def _within(requests: Sequence[AnsweredRequest], cells: int) -> list[AnsweredReq
 def _in_words(wrong: Sequence[Suspect], compared: int) -> str:
     flipped = sum(suspect.deviation.flipped for suspect in wrong)
     refused = sum(suspect.own is None for suspect in wrong)
-    text = f"of {compared} answers {len(wrong)} were not those of the model's own predict"
-    parts = [f"{flipped} rows decide otherwise"] if flipped else []
-    parts += [f"{refused} the model refuses"] if refused else []
+    text = f"{len(wrong)} of {compared} answers differ from the model's own predict"
+    parts = [f"{flipped} {'row gets' if flipped == 1 else 'rows get'} the opposite decision"] if flipped else []
+    parts += [f"the model rejects {refused}"] if refused else []
     finite = [suspect.deviation.largest for suspect in wrong if suspect.deviation.largest != float("inf")]
     parts += [f"the largest difference is {max(finite):.3g}"] if finite else []
     return f"{text} ({', '.join(parts)})" if parts else text

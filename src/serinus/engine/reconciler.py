@@ -352,7 +352,7 @@ class Engine:
         except SerinusError as error:
             self._refuse_alias(model, str(error))
         except Exception as error:  # a fault in reading that version: it is as it is, and not read again
-            log.exception("version %s of %s, asked for by alias, failed", version, model)
+            log.exception("version %s of %s, requested by alias, failed", version, model)
             self._refuse_alias(
                 model, f"Version {version} cannot be read: {type(error).__name__}, see logs/control.log."
             )

@@ -112,7 +112,7 @@ class Report:
             failing = _not_answering(totals.get(state.champion.id), state, placed)
         wrong = found.notes(state, rollout, placements)
         watch = watch_of(self._world, state.model, state.champion.id) if state.champion else None
-        worse = [f"does worse than before its promotion: {one}" for one in watch["degraded"]] if watch else []
+        worse = [f"has degraded since its promotion: {one}" for one in watch["degraded"]] if watch else []
         notes = [*trouble, *failing, *wrong, *worse, *state.notes, *_removed(state, rollout)]
         if starting:
             notes.append("the champion is starting")
@@ -352,7 +352,7 @@ def _not_answering(totals: Totals | None, state: ModelState, placed: Placement |
     if totals is None or streak.failed_at is None or (began is not None and streak.failed_at < began):
         return []
     if awake_since is not None and (streak.answered_at is None or streak.answered_at < awake_since):
-        return [f"{totals.release} has not answered a request since its worker came up; requests to it failed"]
+        return [f"{totals.release} has not answered a request since its worker started; requests to it failed"]
     if streak.failing >= FEW_FAILURES_TOLD:
         return [f"the last {streak.failing:,} requests to {totals.release} failed, or got the fallback"]
     return []

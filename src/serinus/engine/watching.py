@@ -63,9 +63,9 @@ def shown(world: World, model: str, release: str) -> Mapping[str, Any] | None:
         return None
     until = datetime.fromtimestamp(watching.until, UTC)
     what = (
-        f"told where it does worse, because {watching.why_told}"
+        f"only reported if it degrades, because {watching.why_told}"
         if watching.why_told
-        else "rolled back where it does worse"
+        else "rolled back if it degrades"
     )
     decided = ". ".join(one for one in (watching.decided, watching.outcome) if one)
     return {
@@ -260,12 +260,12 @@ class Watcher:
         if finding.everywhere:
             kind = "degraded-everywhere"
             text = (
-                f"{champion} does worse than before its promotion, and so do other models at the same time: "
+                f"{champion} has degraded since its promotion, and so have other models at the same time: "
                 f"{finding.text}. It is not rolled back, because the cause is outside of it"
             )
         else:
             kind = "degraded"
-            text = f"{champion} does worse than before its promotion: {finding.text}. It is not rolled back: "
+            text = f"{champion} has degraded since its promotion: {finding.text}. It is not rolled back: "
             text += watching.why_told
         return self._event(state, watching, kind, text, finding.metric)
 
@@ -279,7 +279,7 @@ class Watcher:
         """What was decided is stored; so this is done again where a process has died in between."""
         assert state.champion is not None
         champion = f"{state.model}@{state.champion.version}"
-        why = f"{champion} does worse than before its promotion: {watching.decided}"
+        why = f"{champion} has degraded since its promotion: {watching.decided}"
         try:
             outcome = self._go_back(state, state.champion, watching, why)
         except TemporaryError:
@@ -292,7 +292,7 @@ class Watcher:
     def _tell_late(self, state: ModelState, watching: Watching) -> None:
         """Of a rollback after whose beginning the process has died."""
         version = watching.release.rsplit("-", 2)[1]
-        text = f"{state.model}@{version} does worse than before its promotion: {watching.decided}. It was rolled back"
+        text = f"{state.model}@{version} has degraded since its promotion: {watching.decided}. It was rolled back"
         self._world.store.emit([self._event(state, watching, "degraded", text)])
 
     def _go_back(self, state: ModelState, champion: Release, watching: Watching, why: str) -> str:

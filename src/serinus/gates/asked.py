@@ -32,7 +32,7 @@ def asked(evidence: AskedEvidence) -> GateResult:
         given = f"{_many(evidence.answers, 'answer')} to {_rows(evidence.rows)}"
         text = (
             f"Asked with {evidence.source}, the model gives {given}. "
-            "Where the rows of a request are one question, its spec has to say so: serving.rows: together."
+            "If the rows of a request belong together, set serving.rows: together in the spec."
         )
         return failed("asked", text, **details)
     with_rows = f"Asked through the router with {evidence.source} ({_rows(evidence.rows)})"
@@ -48,7 +48,7 @@ def asked(evidence: AskedEvidence) -> GateResult:
 def _said(check: ProtocolCheck, rows: int) -> str:
     if check.error:
         return f"{check.protocol} gave no answer ({check.error.rstrip('.')})"
-    return f"{check.protocol} answered {len(check.differing)} of {rows} rows otherwise than the model's own predict"
+    return f"{check.protocol} answered {len(check.differing)} of {rows} rows differently from the model's own predict"
 
 
 def _rows(count: int) -> str:

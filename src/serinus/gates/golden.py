@@ -37,8 +37,8 @@ def golden(evidence: GoldenEvidence) -> GateResult:
     }
     if differ or flipped:
         other = "than at training time" if evidence.recorded else "than the model's own predict gives them"
-        text = f"{len(differ)} of {rows} {what} are served another score {other}"
-        text += f", {len(flipped)} another decision (largest difference {details['max_difference']:.3g})."
+        text = f"{len(differ)} of {rows} {what} {'gets' if len(differ) == 1 else 'get'} a different score {other}"
+        text += f", {len(flipped)} a different decision (largest difference {details['max_difference']:.3g})."
         return failed("golden", text, **details)
     alike = "as at training time" if evidence.recorded else "the score that the model's own predict gives them"
     return passed("golden", f"{rows} {what} are served {alike}.", **details)

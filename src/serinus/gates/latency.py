@@ -38,7 +38,7 @@ def latency(evidence: LatencyEvidence) -> GateResult:
     }
     if evidence.batches:
         details["batching"] = batching(p50, evidence.batches)
-    seen = f"99 % of {len(took)} requests took at most {p99:.1f} ms (median {p50:.1f})"
+    seen = f"99% of {len(took)} requests took at most {p99:.1f} ms (median {p50:.1f})"
     if p99 > evidence.timeout_ms:
         needed = details["needed_timeout_ms"] = timeout_needed(p99)
         advice = f"The model needs `serving.timeout: {needed}ms` or more"

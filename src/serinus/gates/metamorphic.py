@@ -37,9 +37,11 @@ def metamorphic(evidence: MetamorphicEvidence) -> GateResult:
     if not bad:
         names = ", ".join(check.transformation.value for check in evidence.checks)
         if evidence.together:
-            text = f"A request's rows are one question (serving.rows: together), answered alike each time ({names})."
+            text = f"Rows belong together (serving.rows: together), and get the same answers each time ({names})."
             return passed("metamorphic", text, one_at_a_time=False, **details)
-        text = f"One answer a row ({names})" + (", served one row at a time." if evidence.one_at_a_time else ".")
+        text = f"Each row gets the same answer in every request ({names})" + (
+            ", served one row at a time." if evidence.one_at_a_time else "."
+        )
         return passed("metamorphic", text, one_at_a_time=evidence.one_at_a_time, **details)
     curable = not evidence.together and all(_curable(check) for check in bad)
     said = "; ".join(_said(check) for check in bad)
@@ -75,7 +77,7 @@ def _said(check: TransformationCheck) -> str:
     if check.error:
         return f"{check.transformation.value}: {check.error}"
     return (
-        f"{check.transformation.value}: {len(check.failures)} of {check.rows} rows got another score "
+        f"{check.transformation.value}: {len(check.failures)} of {check.rows} rows got a different score "
         f"(by up to {check.max_difference:.3g})"
     )
 

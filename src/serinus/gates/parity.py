@@ -16,10 +16,10 @@ def parity(evidence: ParityEvidence) -> GateResult:
     then those at the edges."""
     flipped = flips(evidence.original, evidence.compiled, evidence.threshold, evidence.budget)
     found = {
-        "are answered otherwise": evidence.differing,
-        "have another margin behind the answer": evidence.behind,
-        "are refused by one of the two only": evidence.refusals,
-        "are answered otherwise together than alone": evidence.alone,
+        "get a different answer": evidence.differing,
+        "have a different margin behind the answer": evidence.behind,
+        "are rejected by only one of the two": evidence.refusals,
+        "get a different answer in a batch than alone": evidence.alone,
         "lie on the other side of the alert threshold": flipped,
     }
     details = {

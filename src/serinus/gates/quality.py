@@ -51,7 +51,9 @@ def quality(evidence: QualityEvidence) -> GateResult:
     frauds = np.array([label is not None and label > 0.5 for label in evidence.labels], dtype=bool)
     if not frauds.any() or not (known & ~frauds).any():
         only = "frauds" if frauds.any() else "no frauds"
-        return undecided("quality", f"The evaluation set holds {only}: recall says nothing.", blocking=True, rows=rows)
+        return undecided(
+            "quality", f"The evaluation set holds {only}: recall cannot be measured.", blocking=True, rows=rows
+        )
     missing = sum(_missing(score) for score in evidence.candidate)
     if missing:
         return failed("quality", f"{missing} of {rows} labelled rows got no finite score.", rows=rows, missing=missing)
@@ -87,7 +89,7 @@ def _cannot_rank(evidence: QualityEvidence, known: NDArray[np.bool_]) -> GateRes
     """None: each release's scores can rank the rows, and some rows, but not all, are within the budget."""
     rows, budget = int(known.sum()), evidence.budget
     if budget > 0 and math.floor(budget * rows + 1e-9) >= rows:
-        text = f"The budget of {budget:.2%} lets every one of {rows:,} labelled rows alert: recall says nothing."
+        text = f"The budget of {budget:.2%} lets every one of {rows:,} labelled rows alert: recall cannot be measured."
         return undecided("quality", text, blocking=True, rows=rows, budget=budget)
     for name, scores in (("candidate", evidence.candidate), ("champion", evidence.champion or ())):
         pairs = zip(scores, known, strict=False)
@@ -265,9 +267,8 @@ def _first(evidence: QualityEvidence, caught: NDArray[np.bool_]) -> GateResult:
     hits, frauds = int(caught.sum()), len(caught)
     low, high = wilson(hits, frauds)
     live = _LiveRate.of(evidence)
-    text = (
-        f"Recall {hits / frauds:.1%} (95 %: {low:.1%} to {high:.1%}) on {frauds} frauds at {evidence.budget:.2%} alerts"
-    )
+    interval = f"95% interval: {low:.1%} to {high:.1%}"
+    text = f"Recall {hits / frauds:.1%} ({interval}) on {frauds} frauds at {evidence.budget:.2%} alerts"
     return passed(
         "quality",
         f"{text}; nothing is live to compare with.{live.text}",
@@ -346,7 +347,7 @@ def _compared(pair: _Paired) -> GateResult:
     }
     seen = (
         f"Recall {recall:.1%} against the champion's {recall_was:.1%} on {pair.frauds} frauds at {evidence.budget:.2%} "
-        f"alerts: {_points(pair.difference)} points (95 %: {_points(low)} to {_points(high)})"
+        f"alerts: {_points(pair.difference)} points (95% interval: {_points(low)} to {_points(high)})"
     )
     if effect > 1.0:
         seen += f", with frauds that depend on each other counted as {frauds:,.0f}"
@@ -362,9 +363,9 @@ def _compared(pair: _Paired) -> GateResult:
         return passed("quality", f"{seen}; {margin:.1%} may be lost.{live.text}", **details)
     needed = effect * cases_needed(gained, lost, frauds, margin)
     details["frauds_needed"] = math.ceil(needed) if math.isfinite(needed) else None
-    about = f"about {math.ceil(needed):,} frauds" if math.isfinite(needed) else "more frauds than can be told"
+    about = f"about {math.ceil(needed):,} frauds" if math.isfinite(needed) else "an unknown number of frauds"
     return undecided(
-        "quality", f"{seen}. To tell whether {margin:.1%} are lost takes {about}.", blocking=True, **details
+        "quality", f"{seen}. Telling whether more than {margin:.1%} is lost takes {about}.", blocking=True, **details
     )
 
 

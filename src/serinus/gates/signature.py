@@ -37,7 +37,8 @@ def signature(evidence: SignatureEvidence) -> GateResult:
         more = f" ({len(wrong) - 1} more)" if len(wrong) > 1 else ""
         text = f"{wrong[0]}, by {evidence.sent_by}{more}."
         return failed("signature", text, problems=wrong, unused=unused, inputs=inputs)
-    text = f"{len(inputs)} inputs fit what {evidence.sent_by} says is sent"
+    match = "input matches" if len(inputs) == 1 else "inputs match"
+    text = f"{len(inputs)} {match} what callers send, by {evidence.sent_by}"
     text += f"; sent but not used: {', '.join(unused)}." if unused else "."
     return passed("signature", text, unused=unused, inputs=inputs)
 

@@ -256,9 +256,9 @@ def seen(watching: Watching, name: str, at: float) -> Mapping[str, Any]:
 
 
 def _words(name: str, cusum: Cusum, null: float, fewer: bool) -> str:
-    """`errors: 312 of 15,000 requests in 2 minutes (2.1 %), where up to 0.1 % is tolerated`"""
+    """`errors: 312 of 15,000 requests in 2 minutes (2.1%), where up to 0.1% is tolerated`"""
     of = "answers" if _WATCHED[name].needs_answer else "requests"
-    share = f"{100 * cusum.events / cusum.trials:.3g} %"
-    bound = f"at least {100 * null:.3g} % is expected" if fewer else f"up to {100 * null:.3g} % is tolerated"
+    share = f"{100 * cusum.events / cusum.trials:.3g}%"
+    bound = f"at least {100 * null:.3g}% is expected" if fewer else f"up to {100 * null:.3g}% is tolerated"
     called = "alerts" if fewer else name
     return f"{called}: {cusum.events:,} of {cusum.trials:,} {of} in {duration(cusum.seconds)} ({share}), where {bound}"

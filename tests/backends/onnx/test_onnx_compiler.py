@@ -287,5 +287,5 @@ def test_what_is_condemned_stays_so_when_its_files_are_swept(home: Home, model: 
     assert not (home.path / "compiled" / digest).exists()
     again = compile_it(made, model)
     assert again.compiled is None, "the same writer makes the same graph again"
-    assert "answered otherwise" in again.reason
+    assert "answered differently" in again.reason
     assert ask.modules.count("compiling.convert") == 2

@@ -47,7 +47,7 @@ def test_an_environment_holds_what_was_required_and_says_so(index: Any, prepare:
     facts = json.loads((home / environment.digest / "environment.json").read_text())
     assert facts["packages"] == ["numbers2==1.5", "scorer==1.0"]
     assert facts["python"] == environment.python_version
-    assert environment.tried[-1] == "newest versions: it loads"
+    assert environment.tried[-1] == "newest package versions: the model loads"
 
 
 def test_what_is_unpinned_is_resolved_as_of_the_day_the_model_was_logged(index: Any, prepare: Any) -> None:
@@ -56,7 +56,7 @@ def test_what_is_unpinned_is_resolved_as_of_the_day_the_model_was_logged(index: 
     index.add("numbers2", "1.26", "2023-01-16")
     environment = prepare("scorer==1.0", at="2023-01-15")
     assert run(environment, "import numbers2; print(numbers2.version)") == "1.24"
-    assert environment.tried[-1] == "versions as of 2023-01-15, when it was logged: it loads"
+    assert environment.tried[-1] == "package versions of 2023-01-15, when the model was logged: the model loads"
     assert run(prepare("scorer==1.0"), "import numbers2; print(numbers2.version)") == "1.26"
 
 
@@ -72,7 +72,7 @@ def test_the_newest_versions_are_tried_where_the_dated_lock_does_not_load(index:
     environment = prepare("scorer", at="2023-01-15", loads=loads)
     assert environment.tried[-2:] == (
         "versions as of 2023-01-15, when it was logged: ImportError: built for another libc",
-        "newest versions: it loads",
+        "newest package versions: the model loads",
     )
 
 
@@ -82,7 +82,7 @@ def test_an_index_without_dates_is_used_without_dates_and_that_is_said(index: An
     environment = prepare("scorer", at="2023-01-15")
     dated, undated = environment.tried[-2:]
     assert dated.startswith("versions as of 2023-01-15, when it was logged: ")
-    assert undated == "newest versions: it loads"
+    assert undated == "newest package versions: the model loads"
 
 
 def test_a_model_that_loads_in_no_environment_is_unbuildable_with_what_was_tried(index: Any, prepare: Any) -> None:
@@ -109,7 +109,7 @@ def test_the_combinations_of_a_models_files_are_tried_in_their_order(
     environment = environments.prepare(asked, loads, said.append)
     first, second = environment.tried[-2:]
     assert first == "from python_env.yaml, newest versions: the package index has no scorer==9"
-    assert second == "from conda.yaml, newest versions: it loads"
+    assert second == "from conda.yaml, newest package versions: the model loads"
     assert first in said
 
 
@@ -152,7 +152,10 @@ def test_setuptools_is_added_for_a_package_that_uses_it_without_requiring_it(ind
         return None if "setuptools" in environment.lock.read_text() else run(environment, "import scorer")
 
     environment = prepare("scorer", at="2023-01-15", loads=loads)
-    assert environment.tried[-1] == "versions as of 2023-01-15, when it was logged, with setuptools: it loads"
+    assert (
+        environment.tried[-1]
+        == "package versions of 2023-01-15, when the model was logged, with setuptools: the model loads"
+    )
 
 
 def test_mlflow_is_added_where_the_requirements_do_not_name_it(index: Any, prepare: Any, home: Path) -> None:
@@ -226,7 +229,7 @@ def test_credentials_of_an_index_are_neither_said_nor_kept(
             ["scorer==1.0", "numbers2==1"],
             "the requirements contradict each other: all versions of scorer depend on numbers2>=2 and the model",
         ),
-        (["foo bar"], "a line of the requirements is none: 'foo bar'"),
+        (["foo bar"], "'foo bar' is not a valid requirement"),
         (["-e ."], "the requirement '-e .' is source code of no package index"),
         (["./code"], "the requirement './code' is source code"),
     ],

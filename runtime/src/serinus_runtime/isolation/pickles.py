@@ -169,7 +169,7 @@ class Machine:
             or not all(isinstance(size, int) for size in shape)
             or not isinstance(code, str)
         ):
-            raise Refused("a joblib array whose size cannot be told")
+            raise Refused("a joblib array of unknown size")
         if "O" in code:
             self._one()
             return

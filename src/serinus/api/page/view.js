@@ -1,7 +1,7 @@
 // From documents to elements, a function a section.
 
 import { details, h, now, show, state, table, when } from "./dom.js";
-import { bytes, cause, count, events, evidence, ms, outcomes, percent, person, progress, ratio, verdict, waiting, way } from "./words.js";
+import { bytes, cause, count, events, evidence, ms, outcomes, percent, person, progress, ratio, servedBy, verdict, waiting, way } from "./words.js";
 
 const key = JSON.stringify;
 const code = (text) => h("code", {}, text);
@@ -86,7 +86,7 @@ function title(rollout) {
     h(
       "span",
       { class: "quiet" },
-      `${rollout.id}, asked for by ${person(rollout.actor)}`,
+      `${rollout.id}, requested by ${person(rollout.actor)}`,
       why,
       ", ",
       when(rollout.created_at),
@@ -143,8 +143,8 @@ function stoppedCard(rollout) {
 }
 
 export function showReleases(releases) {
-  const columns = [["Release"], ["State"], ["Runs"], ["Way"], ["Memory", true], ["Made"]];
-  const rows = () => releases.slice(0, 20).map((r) => [h("span", { class: "id" }, r.id), releaseState(r), r.runs, r.way || "–", bytes(r.memory_bytes), when(r.created_at)]);
+  const columns = [["Release"], ["State"], ["Runs"], ["Served by"], ["Memory", true], ["Made"]];
+  const rows = () => releases.slice(0, 20).map((r) => [h("span", { class: "id" }, r.id), releaseState(r), r.runs, servedBy(r.way), bytes(r.memory_bytes), when(r.created_at)]);
   show("releases", key(releases), () =>
     releases.length
       ? table("Releases, newest first", columns, rows())

@@ -1,7 +1,7 @@
 // What the documents mean, in words. No element is made here.
 
 export const count = (n) => Math.round(n).toLocaleString("en");
-export const percent = (share) => `${+(100 * share).toFixed(2)} %`;
+export const percent = (share) => `${+(100 * share).toFixed(2)}%`;
 export const ms = (value) => (value === null ? "–" : `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`);
 export const bytes = (value) => (value === null ? "–" : `${Math.round(value / 1e6)} MB`);
 
@@ -122,6 +122,11 @@ export function ratio(metric) {
   const range = metric.ratio_high === null ? `from ${number(metric.ratio_low)}` : `${number(metric.ratio_low)} to ${number(metric.ratio_high)}`;
   return `${number(metric.ratio)} (${range})`;
 }
+
+const WAYS = { onnx: "ONNX graph", matrix: "predict on a matrix", direct: "direct predict", mlflow: "MLflow predict" };
+
+// By what a release answers.
+export const servedBy = (way) => WAYS[way] ?? (way || "–");
 
 export const events = (arm) => (arm ? `${count(arm.events)} of ${count(arm.of)}` : "–");
 

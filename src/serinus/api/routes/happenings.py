@@ -129,7 +129,9 @@ def _log_path(home: Home, release: str | None, process: str | None) -> Path:
     if name is None or (release and process):
         raise InvalidInput("name a release or a process", hint="`?release=ID` or `?process=NAME`.")
     if release is None and not _NAME.fullmatch(name):
-        raise InvalidInput("that is no name of a process", hint="There are control, host, collector, envoy, mlflow.")
+        raise InvalidInput(
+            "that is not the name of a process", hint="There are control, host, collector, envoy, mlflow."
+        )
     # Quoted as the host does it: a release's name may hold what a file's name may not, and never leads elsewhere.
     return home.logs / (f"release-{quote(release, safe='')}.log" if release else f"{name}.log")
 
@@ -153,6 +155,6 @@ def _there_are(home: Home) -> str:
     releases = [stem.removeprefix("release-") for stem in stems if stem.startswith("release-")]
     processes = [stem for stem in stems if not stem.startswith("release-")]
     return (
-        f"There are those of releases: {', '.join(releases[:20]) or 'none yet'}; "
+        f"There are logs of releases: {', '.join(releases[:20]) or 'none yet'}; "
         f"and with `--process` those of {', '.join(processes[:20]) or 'none yet'}."
     )

@@ -89,7 +89,7 @@ class OnnxCompiler:
         if digest is None:
             return Compilation(reason=answer["reason"])
         if self._kept.condemned(digest):
-            return Compilation(reason="in production its graph answered otherwise than the model itself")
+            return Compilation(reason="in production its graph answered differently from the model itself")
         return Compilation(Compiled(self._kept.path(digest), digest, ours.python), proof=answer["proof"])
 
     def distrust(self, digest: str) -> None:

@@ -317,7 +317,7 @@ def _refuse_a_second(connection: Connection, rollout: Rollout) -> None:
         other = ROLLOUT.load(text)
         raise Refused(
             f"A rollout of {rollout.model} is in flight already: {other.id} "
-            f"(version {other.version}, {other.status.phase}, asked for by {other.actor.name}).",
+            f"(version {other.version}, {other.status.phase}, requested by {other.actor.name}).",
             hint=f"Watch it with `serinus status {rollout.model}`, end it with `serinus abort {rollout.model}`, "
             "or deploy with `--supersede` to put this one in its place.",
         )

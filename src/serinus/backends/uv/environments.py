@@ -38,11 +38,13 @@ class _Attempt:
     @property
     def label(self) -> str:
         parts = [f"from {self.source}"] if self.source else []
-        parts.append(f"versions as of {self.as_of}, when it was logged" if self.as_of else "newest versions")
+        parts.append(
+            f"package versions of {self.as_of}, when the model was logged" if self.as_of else "newest package versions"
+        )
         if self.extra:
             parts.append(f"with {self.extra}")
         if self.build:
-            parts.append("building from source what has no wheel")
+            parts.append("with packages built from source where there is no wheel")
         return ", ".join(parts)
 
 
@@ -111,7 +113,7 @@ class UvEnvironments:
                 say(tried[-1])
                 continue
             reason = loads(environment)
-            tried.append(f"{attempt.label}: {reason or 'it loads'}")
+            tried.append(f"{attempt.label}: {reason or 'the model loads'}")
             if reason is None:
                 return replace(environment, tried=tuple(tried))
             say(tried[-1])

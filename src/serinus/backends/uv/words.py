@@ -57,7 +57,7 @@ _RULES = (
     ),
     _rule(
         r"Couldn't parse requirement.*?\n(?:cause: )?(.*?)\n(.*?)\n",
-        "a line of the requirements is none: '{1}'",
+        "'{1}' is not a valid requirement",
         "{0}",
     ),
     _rule(

@@ -22,7 +22,7 @@ def deploy(
     ] = None,
     reason: Why = "",
     detach: Annotated[bool, typer.Option("--detach", help="Begin it and return at once.")] = False,
-    supersede: Annotated[bool, typer.Option("--supersede", help="Take the place of one that is in flight.")] = False,
+    supersede: Annotated[bool, typer.Option("--supersede", help="Replace a rollout that is in flight.")] = False,
 ) -> None:
     """Take a version through environment, gates and canary to full traffic, or abort.
 
@@ -57,7 +57,7 @@ def follow(at: Session, begun: Document, *, detach: bool) -> None:
         rollout = watch(at.client, begun["rollout"], at.out)
     except KeyboardInterrupt:
         if not at.out.as_json:
-            at.out.line(f"\n{begun['rollout']} goes on without you. {_look_again(begun['rollout'])}")
+            at.out.line(f"\n{begun['rollout']} continues in the background. {_look_again(begun['rollout'])}")
         raise typer.Exit(130) from None
     if at.out.as_json:
         at.out.json(rollout)
@@ -94,5 +94,5 @@ def read_spec(path: Path) -> Document:
 
 
 def _look_again(rollout: str) -> str:
-    more = f"`serinus explain {rollout}` all of it, `serinus abort {rollout}` ends it."
-    return f"`serinus status` shows how far it is, {more}"
+    more = f"`serinus explain {rollout}` its details, and `serinus abort {rollout}` aborts it."
+    return f"`serinus status` shows its progress, {more}"

@@ -51,7 +51,7 @@ def _head(at: Session, rollout: Document) -> None:
     else:
         at.out.line(f"{status['phase']}: {status['reason'] or status['hold'] or 'under way'}", style="cyan")
     why = f": {rollout['why']}" if rollout["why"] else ""
-    at.out.line(f"asked for as {rollout['asked_as']} by {rollout['summary']['asked_by']}{why}")
+    at.out.line(f"requested as {rollout['asked_as']} by {rollout['summary']['asked_by']}{why}")
     if rollout["summary"]["approved_by"]:
         at.out.line(f"approved by {rollout['summary']['approved_by']}")
     if rollout["candidate"]:

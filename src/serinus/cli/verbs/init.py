@@ -30,7 +30,7 @@ def init(
         at.out.json(found) if at.out.as_json else print(found["spec"], end="")
         return
     if path.exists() and not force:
-        raise Refused(f"{path} is there already", hint="Say --force to write over it, or choose another with -o.")
+        raise Refused(f"{path} already exists", hint="Use --force to overwrite it, or choose another file with -o.")
     _write(path, found["spec"])
     if at.out.as_json:
         at.out.json({**found, "file": str(path)})

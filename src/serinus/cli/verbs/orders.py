@@ -29,13 +29,13 @@ def abort(at: Session, rollout: Rollout, reason: Why = "", yes: Yes = False) -> 
       serinus abort card-fraud --reason "complaints from support"
       serinus abort card-fraud-r12 --yes
     """
-    at.out.confirm(f"Stop {rollout}? All traffic goes back to the champion.", yes=yes)
+    at.out.confirm(f"Abort {rollout}? All traffic goes back to the champion.", yes=yes)
     _order(at, rollout, "abort", reason)
 
 
 def approve(at: Session, rollout: Rollout, reason: Why = "") -> None:
-    """Let a rollout that waits for an approval begin its canary. Who approves is not who asked:
-    another owner's token is needed, with the role approve.
+    """Approve a rollout, so that its canary begins. The requester cannot approve it: it takes a token of another owner,
+    with the role approve.
 
     \b
       serinus approve card-fraud-r12

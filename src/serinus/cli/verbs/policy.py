@@ -17,7 +17,10 @@ def policy(
     at: Session,
     model: Annotated[str, typer.Argument(metavar="MODEL")],
     approval: Annotated[
-        Approval | None, typer.Option(show_default=False, help="Whether somebody other than who asked approves.")
+        Approval | None,
+        typer.Option(
+            show_default=False, help="Whether each version must be approved by a person other than the requester."
+        ),
     ] = None,
     reason: Why = "",
 ) -> None:

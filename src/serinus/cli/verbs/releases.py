@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from serinus.cli import words
 from serinus.cli.session import Session
 
 
@@ -26,9 +27,16 @@ def releases(
     if not found:
         at.out.line("No releases yet. `serinus deploy MODEL@VERSION` makes the first.")
         return
-    at.out.table(["release", "state", "runs", "way", "rollout", "reason"], [_row(release) for release in found])
+    at.out.table(["release", "state", "runs", "served by", "rollout", "reason"], [_row(release) for release in found])
 
 
 def _row(release: Mapping[str, Any]) -> list[str]:
     state = "champion" if release["champion"] else release["phase"] or ""
-    return [release["id"], state, release["runs"], release["way"], release["rollout"] or "", release["reason"]]
+    return [
+        release["id"],
+        state,
+        release["runs"],
+        words.served_by(release["way"]),
+        release["rollout"] or "",
+        release["reason"],
+    ]

@@ -19,8 +19,8 @@ def replay(
     file: Annotated[
         Path, typer.Argument(metavar="FILE|LOG", help="CSV, Parquet, or the directory of a prediction log.")
     ],
-    model: Annotated[str, typer.Option(metavar="MODEL", help="Who is asked.")],
-    rate: Annotated[float, typer.Option(metavar="N", help="Requests a second, whatever the answers do.")],
+    model: Annotated[str, typer.Option(metavar="MODEL", help="The model to send requests to.")],
+    rate: Annotated[float, typer.Option(metavar="N", help="Requests per second, sent at a constant rate.")],
     entity: Column = None,
     id_column: Annotated[str | None, typer.Option("--id", metavar="COLUMN", show_default=False)] = None,
     label: Column = None,
@@ -28,12 +28,12 @@ def replay(
         Path | None,
         typer.Option(metavar="FILE", show_default=False, help="Write labels here, for `serinus outcomes import`."),
     ] = None,
-    passes: Annotated[int, typer.Option(min=1, help="How often the whole file.")] = 1,
-    limit: Annotated[int | None, typer.Option(min=1, show_default=False, help="Requests in all.")] = None,
+    passes: Annotated[int, typer.Option(min=1, help="How many times to send the whole file.")] = 1,
+    limit: Annotated[int | None, typer.Option(min=1, show_default=False, help="Total number of requests.")] = None,
     connections: Annotated[int, typer.Option(min=1, max=1024)] = 32,
     protocol: Annotated[Literal["oip", "invocations"], typer.Option()] = "oip",
-    fresh_entities: Annotated[bool, typer.Option("--fresh-entities", help="Other entities in every pass.")] = False,
-    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="After which a request is given up.")] = 5.0,
+    fresh_entities: Annotated[bool, typer.Option("--fresh-entities", help="Use new entity ids in every pass.")] = False,
+    timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Timeout of a request.")] = 5.0,
     api_key: Annotated[str | None, typer.Option(metavar="KEY", envvar="SERINUS_API_KEY", show_default=False)] = None,
 ) -> None:
     """Send the rows of a file, or the requests of a prediction log, at a fixed rate.

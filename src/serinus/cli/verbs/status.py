@@ -95,7 +95,7 @@ def _show_process(at: Session, process: Mapping[str, Any], now: datetime) -> Non
     if process["state"] != "running":
         at.out.line(f"{name} is {process['state']}: {reason}", style="red")
     elif process["restarts"] and now.timestamp() - process["since"] < RESTARTS_TOLD_SECONDS:
-        at.out.line(f"{name} was started again {words.ago(process['since'], now)}: {reason}", style="yellow")
+        at.out.line(f"{name} was restarted {words.ago(process['since'], now)}: {reason}", style="yellow")
 
 
 def _show_rollout(at: Session, rollout: Mapping[str, Any], now: datetime, *, evidence: bool) -> None:

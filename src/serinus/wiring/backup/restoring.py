@@ -28,13 +28,13 @@ Say = Callable[[str], None]
 def restore(path: Path, home: Home) -> Manifest:
     """Makes `home` of the backup `path`, but for its environments (`build_environments`).
 
-    Raises Refused (something is there already, or the backup is of a newer version), InvalidInput (it is no whole
+    Raises Refused (something already exists, or the backup is of a newer version), InvalidInput (it is no whole
     backup), Unavailable; nothing is left of it then.
     """
     os.umask(0o077)
     home = Home(home.path.resolve())
     if home.path.exists() and (not home.path.is_dir() or any(home.path.iterdir())):
-        raise Refused(f"{home.path} is there already", hint="Name a directory that is empty or not there yet.")
+        raise Refused(f"{home.path} already exists", hint="Name a directory that is empty or not there yet.")
     try:
         home.path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home.path.parent, prefix=f".{home.path.name}.restoring-") as scratch:
