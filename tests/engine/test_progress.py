@@ -72,7 +72,12 @@ def test_a_model_without_any_traffic_from_the_beginning_is_told_of_after_a_momen
 def test_a_machine_without_a_free_processor_is_named_as_the_reason(canary: Lab) -> None:
     canary.log.disturbed = Disturbance(Cause.STARVED, since=canary.clock.now().timestamp())
     canary.run(20)
-    assert told(canary)["text"] == "this machine has no processor left, which is why requests are not counted"
+    found = told(canary)
+    assert found["text"] == "this machine has no processor left, which is why requests are not counted"
+    aside = found["set_aside"]["starved"]
+    assert aside == pytest.approx(2_000, rel=0.2)
+    said = f"{aside:,} requests do not count: {aside:,} while other processes took all processors"
+    assert found["not_counted"] == said
 
 
 def test_a_step_that_cannot_be_passed_before_its_end_says_so(canary: Lab) -> None:

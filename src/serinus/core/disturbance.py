@@ -33,6 +33,16 @@ WORDS: Mapping[Cause, str] = {
 }
 
 
+WORDS_AFTER: Mapping[Cause, str] = {
+    Cause.RESTART: "while Serinus restarted",
+    Cause.WAKE: "while a release was woken",
+    Cause.SCALING: "while a release got another worker",
+    Cause.REPLACEMENT: "while Serinus replaced a worker",
+    Cause.STARVED: "while other processes took all processors",
+}
+"""The same of requests that were answered then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Disturbance:
     """Unix seconds."""

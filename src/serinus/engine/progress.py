@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from serinus.core.disturbance import Cause
+from serinus.core.disturbance import WORDS_AFTER, Cause
 from serinus.core.errors import SerinusError
 from serinus.core.rollout import Phase, Rollout
 from serinus.core.values import ArmCounts
@@ -27,6 +27,8 @@ DATED_SECONDS = 43_200.0
 @dataclass(frozen=True, slots=True)
 class _Seen:
     arm: ArmCounts
+    set_aside: Mapping[str, int]
+    """Cause -> requests to both arms in this step that do not count."""
     of_model: int
     """Requests to the model within the window, counted or not."""
     of_canary: int
@@ -48,7 +50,8 @@ def progress(world: World, rollout: Rollout) -> Mapping[str, Any] | None:
 
     `answered` of `minimum_requests`, `seconds` of `minimum_seconds`; `per_second`: requests that reach the canary and
     count, now; `requests_left`, `seconds_left`, `ready_at` (ISO 8601): until it can be passed, None where that cannot
-    be estimated; `metrics`: name -> `requests_left`, `clear_at` of each that is open; `text`: the same in words.
+    be estimated; `metrics`: name -> `requests_left`, `clear_at` of each that is open; `set_aside`: cause -> requests
+    of the step that do not count; `text`, `not_counted`: the same in words.
     """
     plan, status = rollout.plan, rollout.status
     if plan is None or status.phase is not Phase.CANARY or not rollout.steps:
@@ -80,6 +83,8 @@ def progress(world: World, rollout: Rollout) -> Mapping[str, Any] | None:
         "requests_left": requests_left,
         "seconds_left": seconds_left,
         "ready_at": _at(now, seconds_left),
+        "set_aside": dict(seen.set_aside) if seen else {},
+        "not_counted": _not_counted(seen.set_aside) if seen else "",
         "metrics": {
             name: {"requests_left": needs, "clear_at": _at(now, _seconds_left(needs, rate, 0.0))}
             for name, needs in left.items()
@@ -103,14 +108,17 @@ def _seen(world: World, rollout: Rollout, elapsed: float) -> _Seen:
     recent = world.log.traffic(rollout.model, RECENT_SECONDS)
     window = max((one.seconds for one in recent.values()), default=RECENT_SECONDS)
     disturbance = world.log.disturbance(rollout.model)
-    aside = sum(one.set_aside.get(Cause.STARVED, 0) for one in counts.values())
+    aside: dict[str, int] = {}
+    for one in counts.values():
+        for cause, many in one.set_aside.items():
+            aside[cause] = aside.get(cause, 0) + many
     asked = {name: one.requests + sum(one.set_aside.values()) for name, one in counts.items()}
     starved = disturbance is not None and disturbance.cause is Cause.STARVED
-    starved = starved or aside > MOST * sum(asked.values())
+    starved = starved or aside.get(Cause.STARVED, 0) > MOST * sum(asked.values())
     if elapsed < window:
-        return _Seen(arm, sum(asked.values()), asked.get(canary, 0), elapsed, elapsed, starved)
+        return _Seen(arm, aside, sum(asked.values()), asked.get(canary, 0), elapsed, elapsed, starved)
     of_canary = recent[canary].requests if canary in recent else 0
-    return _Seen(arm, sum(one.requests for one in recent.values()), of_canary, window, elapsed, starved)
+    return _Seen(arm, aside, sum(one.requests for one in recent.values()), of_canary, window, elapsed, starved)
 
 
 def _seconds_left(requests: int | None, rate: float, at_least: float) -> float | None:
@@ -139,6 +147,16 @@ def _text(seen: _Seen, seconds_left: float | None, now: datetime, ends: datetime
     text = f"about {duration(seconds_left)} left {rate}, until {moment(at, now)}"
     late = f", but the step ends without a verdict at {moment(ends, now)}" if at > ends else ""
     return text + late
+
+
+def _not_counted(set_aside: Mapping[str, int]) -> str:
+    """`1,240 requests do not count: 900 while Serinus restarted, 340 while a release was woken`"""
+    found = {cause: many for cause, many in set_aside.items() if many}
+    if not found:
+        return ""
+    total = sum(found.values())
+    parts = [f"{many:,} {WORDS_AFTER[Cause(cause)]}" for cause, many in found.items()]
+    return f"{total:,} {'request does' if total == 1 else 'requests do'} not count: {', '.join(parts)}"
 
 
 def moment(at: datetime, now: datetime) -> str:

@@ -1,7 +1,7 @@
 // From documents to elements, a function a section.
 
 import { details, h, now, show, state, table, when } from "./dom.js";
-import { bytes, cause, count, events, evidence, ms, outcomes, percent, person, progress, ratio, servedBy, verdict, waiting, way } from "./words.js";
+import { bytes, cause, count, events, evidence, ms, outcomes, percent, person, progress, ratio, servedBy, stillTakes, verdict, waiting, way } from "./words.js";
 
 const key = JSON.stringify;
 const code = (text) => h("code", {}, text);
@@ -70,7 +70,7 @@ function card(rollout) {
       h("div", { class: "progress" }, h("progress", { max: of || 1, value: Math.min(value, of || 1), "aria-label": label }), h("span", {}, label)),
     ),
     h("p", {}, waiting(rollout)),
-    metrics.length ? metricTable(metrics) : null,
+    metrics.length ? metricTable(metrics, rollout.progress) : null,
     gates(rollout),
     rollout.notes.length ? details(`${rollout.id}-notes`, "Notes", h("ul", {}, rollout.notes.map((n) => h("li", {}, n)))) : null,
   );
@@ -95,10 +95,20 @@ function title(rollout) {
   );
 }
 
-function metricTable(metrics) {
-  const columns = [["Metric"], ["State"], ["Canary", true], ["Champion", true], ["Ratio", true], ["Evidence"]];
-  const rows = metrics.map((m) => [m.name, state(m.state === "bad" ? "aborted" : m.state), events(m.canary), events(m.champion), ratio(m), evidence(m)]);
+function metricTable(metrics, progress) {
+  const columns = [["Metric"], ["State"], ["Canary", true], ["Champion", true], ["Ratio", true], ["What was observed"]];
+  const rows = metrics.map((m) => [m.name, state(m.state === "bad" ? "aborted" : m.state), events(m.canary), events(m.champion), ratio(m), observed(m, progress)]);
   return h("div", { class: "wide" }, table("What the judge sees of each metric", columns, rows));
+}
+
+function observed(metric, progress) {
+  const needs = stillTakes(metric, progress);
+  if (metric.e_bad === undefined) return metric.summary;
+  return [
+    h("div", {}, `${metric.summary}.`),
+    needs ? h("div", {}, needs) : null,
+    h("small", {}, `Evidence: ${evidence(metric)}`),
+  ];
 }
 
 function gates(rollout) {

@@ -100,11 +100,23 @@ export function progress(rollout, now) {
   ];
 }
 
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
+
+// What a metric still needs, and until when.
+export function stillTakes(metric, progress) {
+  const left = progress?.metrics[metric.name];
+  if (!left) return "";
+  if (left.requests_left === null) return "How many more requests it takes cannot be estimated yet.";
+  const until = left.clear_at ? `, until ${new Date(left.clear_at).toLocaleString()}` : "";
+  return `About ${count(left.requests_left)} more canary requests to clear${until}.`;
+}
+
 // What a canary waits for.
 export function waiting(rollout) {
   const assessment = rollout.steps.at(-1)?.assessment;
-  if (rollout.status.hold) return `Held: ${rollout.status.hold}`;
-  if (rollout.progress?.text) return `${rollout.progress.text[0].toUpperCase()}${rollout.progress.text.slice(1)}.`;
+  const told = [rollout.progress?.text, rollout.progress?.not_counted].filter(Boolean).map(sentence);
+  if (rollout.status.hold) return [`Held: ${rollout.status.hold}.`, ...told].join(" ");
+  if (told.length) return told.join(" ");
   if (assessment?.needs) return `Needs ${assessment.needs}.`;
   return assessment?.reason || rollout.status.reason || "";
 }
@@ -112,9 +124,7 @@ export function waiting(rollout) {
 export function evidence(metric) {
   if (metric.e_bad === undefined) return metric.summary;
   const against = `against it ${number(metric.e_bad)} (aborts at ${number(metric.bound_bad)})`;
-  const more = metric.needs ? `; about ${count(metric.needs)} more requests` : "";
-  if (metric.evidence) return `${metric.evidence}${more}`;
-  return `${against}, for it ${number(metric.e_good)} (clears at ${number(metric.bound_good)})${more}`;
+  return metric.evidence ?? `${against}, for it ${number(metric.e_good)} (clears at ${number(metric.bound_good)})`;
 }
 
 export function ratio(metric) {

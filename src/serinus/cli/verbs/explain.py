@@ -72,5 +72,7 @@ def _step(at: Session, step: Document, progress: Document | None) -> None:
     at.out.line(f"canary {words.share(step['weight'])}: {said}")
     if progress and progress["text"]:
         at.out.line(f"  {progress['text']}")
+    if progress and progress["not_counted"]:
+        at.out.line(f"  {progress['not_counted']}")
     for line in words.metric_lines(assessment["metrics"] if assessment else (), progress, evidence=True):
         at.out.line(f"  {line}")

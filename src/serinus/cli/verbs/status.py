@@ -109,5 +109,7 @@ def _show_rollout(at: Session, rollout: Mapping[str, Any], now: datetime, *, evi
         at.out.line(f"  {waits}")
     if rollout["progress"] and rollout["progress"]["text"]:
         at.out.line(f"  {rollout['progress']['text']}")
+    if rollout["progress"] and rollout["progress"]["not_counted"]:
+        at.out.line(f"  {rollout['progress']['not_counted']}")
     for line in words.metric_lines(rollout["metrics"], rollout["progress"], evidence=evidence):
         at.out.line(f"  {line}")
