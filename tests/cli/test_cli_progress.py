@@ -113,3 +113,26 @@ def test_a_restart_of_the_server_and_a_rollout_that_is_still_to_come_are_waited_
     server = Answers(NotFound("not yet"), in_canary(1), Unavailable("restarting"), rollout(1, Phase.PROMOTED))
     seen = list(looks(server, "card-fraud-r1"))  # type: ignore[arg-type]
     assert [one and one["status"]["phase"] for one in seen] == [None, "canary", None, "promoted"]
+
+
+def test_a_metric_is_told_with_what_it_still_takes_and_its_evidence() -> None:
+    open_, cleared = in_canary(1).steps[-1].assessment.metrics[1], in_canary(1).steps[-1].assessment.metrics[0]
+    left = {"requests_left": 1400, "clear_at": "2026-03-02T10:05:00+00:00"}
+    first, evidence, second, _ = words.metric_lines([open_, cleared], {"metrics": {"slow": left}}, evidence=True)
+    assert first.startswith("open: slow: 41 of 3,612 canary requests")
+    assert first.endswith("; about 1,400 more canary requests to clear, until 2026-03-02 10:05 UTC")
+    assert evidence == "  evidence: against it 0.4 of 1,000, for it 3.2 of 20"
+    assert second.startswith("cleared: errors: ")
+    unknown = {"requests_left": None, "clear_at": None}
+    (line,) = words.metric_lines([open_], {"metrics": {"slow": unknown}}, evidence=False)
+    assert line.endswith("; how many more requests it takes cannot be estimated yet")
+    told = {**open_, "state": "bad", "evidence": "ratio 2"}
+    assert list(words.metric_lines([told], None, evidence=True)) == [
+        f"aborted: {open_['summary']}",
+        "  evidence: ratio 2",
+    ]
+
+
+def test_the_time_that_is_left_is_told_before_what_is_needed() -> None:
+    told = {**document(in_canary(1)), "progress": {"text": "about 4 minutes left"}}
+    assert words.progress_line(told, NOW).endswith("120 of at least 60 s; about 4 minutes left")

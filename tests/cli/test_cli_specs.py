@@ -12,7 +12,7 @@ from small_fleet import NOW, Installation
 
 from serinus import spec as specs
 from serinus.core.rollout import ModelState, Phase
-from serinus.core.values import Access, Actor
+from serinus.core.values import Access, Actor, Traffic
 
 SPEC = "model: card-fraud\nserving:\n  timeout: 300ms   # a payment waits\n"
 
@@ -96,9 +96,22 @@ def test_diff_is_1_where_something_would_and_names_the_lines(
         "rollout.approval: none -> required (new.yaml:3)",
         "The settings of serving differ from the champion's: its own version would be another release.",
         "It sets the policy of card-fraud: every later version needs the approval of another person.",
+        "warning: new.yaml:3: rollout.steps: no request has reached card-fraud in the last hour: a canary cannot be "
+        "judged without traffic, and is aborted in the end",
     ]
     told = serinus("diff", "new.yaml", "--json")
     assert (told.code, told.json["same"]) == (1, False)
+
+
+def test_diff_warns_of_what_contradicts_itself_and_says_how_long_the_canary_would_take(
+    kept: Installation, serinus: Serinus, tmp_path: Path
+) -> None:
+    champion(kept, SPEC)
+    kept.log.traffics = {"card-fraud": [Traffic(V6.id, 3_000, 300, 0, 1.4, 8.9)]}
+    (tmp_path / "new.yaml").write_text("model: card-fraud\nwatch:\n  slow: {ok: 0.9}\n")
+    said = serinus("diff", "new.yaml")
+    assert "warning: new.yaml:3: watch.slow.ok: 0.9 is less than 1" in said.out
+    assert "At the present 10 requests/s the canary of a version as good as the champion takes about" in said.out
 
 
 def test_diff_of_a_first_spec_is_1(installation: Installation, serinus: Serinus, tmp_path: Path) -> None:

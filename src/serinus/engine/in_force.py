@@ -11,6 +11,7 @@ from serinus.core.errors import InvalidInput, NotFound
 from serinus.core.names import checked
 from serinus.core.redaction import without_credentials
 from serinus.core.rollout import Kind, ModelState, Phase, Rollout
+from serinus.engine.estimate import told
 from serinus.engine.policies import policy_of
 from serinus.engine.world import World
 
@@ -56,12 +57,15 @@ def changes_by(world: World, spec: str, *, model: str | None, source: str) -> Ma
     new = specs.load(spec, source=source, model=model)
     before = _kept(world, new.model)
     changes = specs.changes(before or "", spec, model=new.model, source=source)
+    advice = told(world, world.store.model(new.model), spec, source)
+    estimate = [advice.estimate] if advice.estimate else []
     return {
         "model": new.model,
         "before": file_of(new.model) if before is not None else None,
         "same": before is not None and not changes,
         "changes": [asdict(one) for one in changes],
-        "effects": _effects(world, before, new),
+        "effects": [*_effects(world, before, new), *estimate],
+        "warnings": list(advice.warnings),
     }
 
 

@@ -89,7 +89,8 @@ def spec_in_force(model: str, services: Given, _actor: Viewer) -> Mapping[str, A
 
 @router.post("/diff")
 def diff(wish: Compared, services: Given, _actor: Viewer) -> Mapping[str, Any]:
-    """What a deployment of the spec would change. It changes nothing itself."""
+    """What a deployment of the spec would change, how long its canary would take, and what of it cannot be meant or
+    reached. It changes nothing itself."""
     return services.report.changes_by(wish.spec, model=wish.model, source=wish.spec_name)
 
 

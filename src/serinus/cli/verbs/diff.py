@@ -19,6 +19,8 @@ def diff(
 ) -> None:
     """Show what a deployment by FILE would change of the spec that is in force. Changes nothing.
 
+    It also says how long the canary would take, and warns of what the spec cannot reach, as `deploy` does.
+
     Values are compared, not lines: comments, the order of fields and defaults that are written out make no difference.
 
     Exit code 0: nothing would change; 1: something would; 2: FILE cannot be read, or Serinus does not answer.
@@ -42,4 +44,6 @@ def diff(
             at.out.line(f"{file} says what {found['before']} says.")
         for effect in found["effects"]:
             at.out.line(effect)
+        for warning in found["warnings"]:
+            at.out.line(f"warning: {warning}", style="yellow")
     raise typer.Exit(0 if found["same"] else 1)
