@@ -102,7 +102,8 @@ def test_one_look_tells_that_all_is_well_how_far_the_canary_is_and_why_another_w
     assert page.inner_text("h1") == "All is well: 2 models are serving, 1 rollout in flight."
     flight = page.inner_text("#flight")
     assert "3,612 of at least 5,000 requests" in flight
-    assert "about 1,400 more requests" in flight
+    assert "About 1,400 more canary requests to clear." in flight
+    assert "Evidence: against it 0.4 (aborts at 1,000), for it 3.2 (clears at 20)" in flight
     assert page.inner_text("#flight [aria-current=step]") == "canary 25%"
     stopped = page.inner_text("#stopped")
     assert "the judge found it worse than the champion" in stopped
@@ -141,11 +142,11 @@ def test_what_happens_appears_by_itself_and_what_was_opened_stays_open(
     page.click("#stopped summary")
     flying = installation.store.rollout("card-fraud-r3")
     status = replace(flying.status, phase=Phase.ABORTED, reason="aborted by berta", cause=Cause.OPERATOR)
-    event = Event(NOW, "card-fraud", flying.id, "aborted", "card-fraud@7 is out (operator)")
+    event = Event(NOW, "card-fraud", flying.id, "aborted", "card-fraud@7 was aborted by berta")
     installation.store.save(replace(flying, status=status), events=[event])
     page.wait_for_selector("#flight-section", state="hidden")
     assert "aborted by berta" in page.inner_text("#stopped")
-    assert "card-fraud@7 is out" in page.inner_text("#events")
+    assert "card-fraud@7 was aborted" in page.inner_text("#events")
     assert page.locator("#stopped details[open]").count() == 1
 
 
@@ -190,7 +191,7 @@ def test_it_fits_a_phone_and_is_used_by_keyboard(installation: Installation, pag
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert V7.id in page.inner_text("#releases")
     assert "ready × 2" in page.inner_text("#releases")
-    assert "onnx" in page.inner_text("#releases")
+    assert "ONNX graph" in page.inner_text("#releases")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"

@@ -96,6 +96,11 @@ def test_a_log_that_does_not_answer_is_named(canary: Lab) -> None:
     assert found["ready_at"] is None
 
 
+def test_counts_that_are_not_known_are_not_taken_for_no_traffic(canary: Lab) -> None:
+    canary.log.blind = True
+    assert told(canary)["text"] == "the prediction log has no figures of this step yet"
+
+
 def test_status_explain_and_the_rollout_itself_say_it(canary: Lab) -> None:
     report = Report(canary.world, lambda: {}, lambda: [], {}, lambda: [])
     (model,) = report.status()["models"]

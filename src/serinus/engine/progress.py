@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from serinus.core.disturbance import WORDS_AFTER, Cause
-from serinus.core.errors import SerinusError
+from serinus.core.errors import SerinusError, Unavailable
 from serinus.core.rollout import Phase, Rollout
 from serinus.core.values import ArmCounts
 from serinus.engine.world import World
@@ -103,7 +103,9 @@ def progress(world: World, rollout: Rollout) -> Mapping[str, Any] | None:
 def _seen(world: World, rollout: Rollout, elapsed: float) -> _Seen:
     assert rollout.candidate is not None
     split, canary = rollout.steps[-1].split, rollout.candidate.id
-    counts = world.log.counts(split) or {}
+    counts = world.log.counts(split)
+    if counts is None:
+        raise Unavailable("the prediction log has no figures of this step yet")
     arm = counts.get(canary, ArmCounts(canary))
     recent = world.log.traffic(rollout.model, RECENT_SECONDS)
     window = max((one.seconds for one in recent.values()), default=RECENT_SECONDS)
