@@ -16,7 +16,7 @@ from serinus.judge.required import BASE_RATES, clean, required
 from serinus.judge.wording import about, duration
 from serinus.spec import load, planning
 from serinus.spec.checking import Lines, contradictions
-from serinus.spec.schema import ModelDeployment
+from serinus.spec.schema import ModelDeployment, Rare
 
 HOUR = 3600.0
 LEAST_REQUESTS = 1_000
@@ -129,7 +129,7 @@ def advise(spec: ModelDeployment, lines: Lines, state: ModelState, seen: Measure
         return Advice(warnings=(f"{where}: a canary cannot be judged without traffic, and is aborted in the end",))
     rates = {**BASE_RATES, "alerts": spec.alerts.budget}
     found = estimates(policy, steps, rates, seen.per_second)
-    warnings = (*_unreachable(found, lines), *_hopeless(spec, seen, lines))
+    warnings = (*_unreachable(found, lines), *_misplaced(spec, seen, lines))
     total = sum(one.seconds for one in found)
     parts = ", ".join(f"{_time(one.seconds)} at {_share(one.step.weight)}" for one in found)
     takes = f"the canary of a version as good as the champion takes {_time(total)}"
@@ -155,16 +155,20 @@ def _unreachable(found: Sequence[StepEstimate], lines: Lines) -> Iterator[str]:
         )
 
 
-def _hopeless(spec: ModelDeployment, seen: Measured, lines: Lines) -> Iterator[str]:
-    """A budget that the champion itself exceeds: a version that is as good is never cleared."""
-    budget, rate = spec.watch.errors.budget, seen.errors
-    if rate is None or rate < budget or rate * seen.requests < LEAST_ERRORS:
+def _misplaced(spec: ModelDeployment, seen: Measured, lines: Lines) -> Iterator[str]:
+    """A budget that the champion itself exceeds, so that a version that is as good is never cleared; and one that
+    clears a version whose rate is unacceptable beside the champion's."""
+    watch, rate = spec.watch.errors, seen.errors
+    if rate is None or rate * seen.requests < LEAST_ERRORS:
         return
-    yield lines.say(
-        ("watch", "errors", "budget"),
-        f"{100 * budget:g}% is less than the {100 * rate:.2g}% that the champion itself fails of its {seen.requests:,} "
-        "requests: a version as good as the champion does not pass the canary",
-    )
+    fails = f"the {100 * rate:.2g}% that the champion itself fails of its {seen.requests:,} requests"
+    if rate >= watch.budget:
+        text = f"is less than {fails}: a version as good as the champion does not pass the canary"
+    elif watch.budget > max(watch.bad * rate, Rare().budget):  # the default is small enough by itself
+        text = f"is more than {watch.bad:g} times {fails}: it clears a version whose rate 'bad' calls unacceptable"
+    else:
+        return
+    yield lines.say(("watch", "errors", "budget"), f"{100 * watch.budget:g}% {text}")
 
 
 def _slowest(first: StepEstimate) -> str:
