@@ -124,6 +124,7 @@ def test_a_budget_that_the_champion_itself_exceeds_is_warned_of(lab: Lab) -> Non
     ("errors", "budget", "told"),
     [
         (20, "0.2%", ""),
+        (12, "0.1%", ""),
         (9, "0.02%", ""),
         (20, "0.4%", "0.4% is more than 3 times the 0.1% that the champion itself fails"),
     ],
