@@ -179,7 +179,7 @@ def _harmful() -> Iterator[Kind]:
     yield Kind("alerts x 2", "harmful", canary={"alerts": 0.01}, steps=_ONE)
     yield Kind("alerts / 4", "harmful", canary={"alerts": 0.00125}, steps=_ONE)
     yield Kind("everything fails", "cut off", canary={"errors": 1.0})
-    yield Kind("everything fails, 20 entities", "cut off", rate=50.0, entities=20, canary={"errors": 1.0})
+    yield Kind("everything fails, 20 entities", "cut off", rate=50.0, entities=20, canary={"errors": 1.0}, steps=_ONE)
 
 
 def _all() -> Iterator[Kind]:

@@ -184,7 +184,8 @@ class Panel:
         policy = self.kind.policy
         windows = bounded.WINDOWS + self.silences.longest / bounded.SECONDS
         most = math.log(policy.metrics_for_alpha / policy.alpha) / windows
-        self.bounded.add(useful, carried, restarting, events, (elapsed, elapsed - self.looked), most)
+        seconds = elapsed - self.looked - 2.0 * self.silences.longest
+        self.bounded.add(useful, carried, restarting, events, (elapsed, seconds), most)
         again = tuple(np.where(run_out, window, step) for window, step in zip(in_window, in_step, strict=True))
         hits, misses, share = again
         tells = (share > 0.0) & (share < 1.0)

@@ -7,7 +7,7 @@ ever. It takes nothing away for a moment's stall: several windows in a row must 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from serinus.core.values import ArmCounts
@@ -75,11 +75,14 @@ class Breaker:
         return Breaker(bad_seconds=self.bad_seconds, bad_requests=self.bad_requests, tripped=self.tripped)
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: getattr(self, name) for name in _NAMES}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Breaker:
         return Breaker(**value)
+
+
+_NAMES = tuple(field.name for field in fields(Breaker))
 
 
 def _asked(arm: ArmCounts) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 LEAST, MOST = 5.0, 60.0
@@ -102,11 +102,14 @@ class Level:
         return Level(float(self.open_events), float(self.open_trials), self.open_seconds)
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: getattr(self, name) for name in _NAMES}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Level:
         return Level(**value)
+
+
+_NAMES = tuple(field.name for field in fields(Level))
 
 
 def _exceeds(seen: float, expected: float) -> bool:

@@ -11,6 +11,7 @@ from serinus.judge.levels import Level
 from serinus.judge.mixture import MULTIPLIERS, Restarting
 
 NOTHING_FOR = (0.0,) * (len(MULTIPLIERS) + 1)
+NO_LEVELS = (Level(), Level())
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,8 @@ class MetricMemory:
     bounded: Bounded = field(default_factory=Bounded)
     most: float = 0.0
     """Log by which one window may grow."""
-    levels: tuple[Level, Level] = (Level(), Level())
-    """Of the champion and of the canary."""
+    levels: tuple[Level, Level] = NO_LEVELS
+    """Of the champion and of the canary; a rare metric has none."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -35,7 +36,7 @@ class MetricMemory:
             "better": list(self.better),
             "bounded": self.bounded.as_json(),
             "most": self.most,
-            "levels": [level.as_json() for level in self.levels],
+            "levels": [] if self.levels is NO_LEVELS else [level.as_json() for level in self.levels],
         }
 
     @staticmethod
@@ -45,23 +46,27 @@ class MetricMemory:
             worst = value["bursts"]["worst"]
             bounded = Bounded(_less(carried, worst), replace(restarting, logs=_less(restarting.logs, worst)))
             return MetricMemory(carried, restarting, tuple(value["better"]), bounded)
-        champion, canary = (Level.from_json(level) for level in value["levels"])
+        levels = NO_LEVELS
+        if value["levels"]:
+            levels = (Level.from_json(value["levels"][0]), Level.from_json(value["levels"][1]))
         return MetricMemory(
             carried,
             restarting,
             tuple(value["better"]),
             Bounded.from_json(value["bounded"]),
             value["most"],
-            (champion, canary),
+            levels,
         )
 
     def for_next_step(self) -> MetricMemory:
-        champion, canary = self.levels
+        levels = self.levels
+        if levels is not NO_LEVELS:
+            levels = (levels[0].for_next_step(), levels[1].for_next_step())
         return MetricMemory(
             carried=self.carried,
             bounded=self.bounded.for_next_step(self.most),
             most=self.most,
-            levels=(champion.for_next_step(), canary.for_next_step()),
+            levels=levels,
         )
 
 

@@ -156,8 +156,8 @@ class Case:
         )
         if self.metric.suspect is Role.CHAMPION and memory.levels[0].departs:
             in_rollout, in_step = no_more(in_rollout), no_more(in_step)
-        most = self._most(look)
-        bounded = memory.bounded.after(in_rollout, in_step, events, look.elapsed, look.seconds, most)
+        most, seconds = self._most(look), look.seconds - 2.0 * look.silence  # what was waited for says nothing more
+        bounded = memory.bounded.after(in_rollout, in_step, events, look.elapsed, seconds, most)
         memory = replace(memory, bounded=bounded, most=most)
         if again.tells:
             good = better(again.share, self.tolerance.rho_bad).gains(again.hits, again.misses)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 MULTIPLIERS = (1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
@@ -96,10 +97,10 @@ def better(q: float, unacceptable: float) -> Mixture:
 
 
 def seldom(limit: float) -> Mixture:
-    """Against H0: rate >= `limit`, where the hits are so rare that there should be none. Half of the capital is on
-    that; the other half is spread as in `below`."""
+    """Against H0: rate >= `limit`, where the hits are so rare that there should be none. A third of the capital is
+    on that; the rest is spread as in `below`."""
     rest = [limit * (1.0 - bet) for bet in BETS]
-    return Mixture(limit, (limit * (1.0 - NONE), *rest), (0.5, *(0.5 / len(rest),) * len(rest)))
+    return Mixture(limit, (limit * (1.0 - NONE), *rest), (1.0 / 3.0, *(2.0 / 3.0 / len(rest),) * len(rest)))
 
 
 def below(budget: float) -> Mixture:
@@ -137,6 +138,7 @@ class Restarting:
         return Restarting(tuple(value["logs"]), value["starts"], value["events"])
 
 
+@lru_cache(maxsize=64)
 def ratio_interval(hits: int, misses: int, q: float, level: float = 0.05) -> tuple[float, float, float]:
     """Ratio of the canary's rate to the champion's: estimate, lower and upper end of a confidence sequence.
 

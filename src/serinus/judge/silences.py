@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from serinus.judge.evidence import StepEvidence
@@ -60,12 +60,15 @@ class Silences:
         return replace(self, silent=_with(self.silent, arm, seconds), longest=max(self.longest, seconds))
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: getattr(self, name) for name in _NAMES}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Silences:
         pairs: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in value.items()}
         return Silences(**pairs)
+
+
+_NAMES = tuple(field.name for field in fields(Silences))
 
 
 def _pair(values: Sequence[int]) -> tuple[int, int]:
