@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
+from compiling_models import NUMBERS, TEXTS, assert_proven, compile_it, mixed, nullable, one_hot, payments
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import PCA
 from sklearn.ensemble import (
@@ -27,10 +27,6 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OrdinalEncoder, StandardScaler
-
-sys.path.append(str(Path(__file__).parent))
-
-from compiling_models import NUMBERS, TEXTS, assert_proven, compile_it, mixed, nullable, one_hot, payments
 
 from serinus_runtime.artifact.loading import example_of
 from serinus_runtime.artifact.signature import Column, read_mlmodel

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import onnx
 import pandas as pd
 import pytest
 import xgboost
+from compiling_models import NUMBERS, assert_proven, compile_it, payments
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
@@ -28,10 +28,6 @@ from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge, SG
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
-
-sys.path.append(str(Path(__file__).parent))
-
-from compiling_models import NUMBERS, assert_proven, compile_it, payments
 
 from serinus_runtime.artifact.signature import Column
 from serinus_runtime.compiling import known

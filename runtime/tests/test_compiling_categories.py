@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,13 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from compiling_models import NUMBERS, TEXTS, assert_proven, compile_it, nullable, payments
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, StandardScaler
-
-sys.path.append(str(Path(__file__).parent))
-
-from compiling_models import NUMBERS, TEXTS, assert_proven, compile_it, nullable, payments
 
 from serinus_runtime.base.errors import ModelFailure, RequestError
 from serinus_runtime.model.compiled import read

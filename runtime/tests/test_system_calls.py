@@ -13,9 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parent))
-
 from refused_calls import REFUSED
 
 from serinus_runtime.isolation import landlock, permitted, seccomp, syscalls

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,6 @@ with warnings.catch_warnings():  # it would rather use a successor of httpx that
     warnings.simplefilter("ignore")
     from starlette.testclient import TestClient
 
-sys.path.append(str(Path(__file__).parent))
 
 from small_fleet import Installation, make_home
 

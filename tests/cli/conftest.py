@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.extend([str(Path(__file__).parent), str(Path(__file__).parents[1] / "api")])
-
 from cli_harness import Proxy, Said, Serinus
 from small_fleet import Installation, make_home, serving
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from scenes import rollout
 from small_fleet import NOW, Installation
-
-sys.path.append(str(Path(__file__).parents[2]))
 
 from demo.__main__ import MODEL, Account, outcome
 from demo.serinus import Serinus

@@ -18,6 +18,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from lab import FakeCompiler
 from mlflow.models import infer_signature
 from sklearn.linear_model import LogisticRegression
 
@@ -27,10 +28,6 @@ from serinus.backends.onnx import OnnxCompiler
 from serinus.core.home import Home
 from serinus.core.ports import Compilation, Compiler
 from serinus.core.values import Artifact, Environment, GateResult, Outcome, Requirements
-
-sys.path.append(str(Path(__file__).parents[1] / "scenarios"))
-
-from lab import FakeCompiler
 
 COLUMNS = ("a", "b")
 ROWS = ((0.5, 0.1), (-1.0, 0.2), (2.0, 0.3))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,13 +10,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from envoy_harness import Proxy, release_of, routing
 
 from serinus.core.errors import InvalidInput, Unavailable
 from serinus.core.values import Role
-
-sys.path.append(str(Path(__file__).parents[1] / "backends" / "envoy"))
-
-from envoy_harness import Proxy, release_of, routing
 
 
 @pytest.fixture(scope="module")

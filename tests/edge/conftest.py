@@ -1,17 +1,8 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.extend(
-    [
-        str(Path(__file__).parent),
-        *(str(Path(__file__).parents[1] / other) for other in ("backends/envoy", "api", "supervisor")),
-    ]
-)
-
 from identities import Authority
 
 from serinus.core.home import Home

@@ -23,7 +23,6 @@ from serinus.supervisor import certificates, tls
 from serinus.supervisor.settings import Options, Settings
 from serinus.supervisor.tls import Files
 
-NOW = datetime.now(UTC)
 LATER = timedelta(days=30)
 
 Spoil = Callable[[Files, Authority], object]
@@ -39,7 +38,7 @@ def test_what_is_right_is_read_with_its_chain_and_kept_for_its_owner_alone(
     home: Home, files: Files, authority: Authority, tmp_path: Path
 ) -> None:
     files = replace(files, client_ca=Path(authority.written(tmp_path / "ca.pem")))
-    material = certificates.read(files, NOW)
+    material = certificates.read(files, datetime.now(UTC))
     assert material.chain.encode() == files.cert.read_bytes()
     assert "PRIVATE KEY" not in repr(material) + str(material)
     tls.keep(home, material)
@@ -87,7 +86,7 @@ def test_what_is_wrong_is_refused_in_a_sentence_without_the_content(
 ) -> None:
     spoil(files, authority)
     with pytest.raises((InvalidInput, Refused), match=words) as caught:
-        certificates.read(files, NOW)
+        certificates.read(files, datetime.now(UTC))
     assert "BEGIN" not in f"{caught.value} {caught.value.hint}"
     assert caught.value.hint
 
@@ -98,23 +97,23 @@ def test_a_directory_or_a_pipe_in_the_place_of_a_file_is_refused_at_once(files: 
     files.cert.unlink()
     files.cert.mkdir()
     with pytest.raises(InvalidInput, match="is not a file"):
-        certificates.read(files, NOW)
+        certificates.read(files, datetime.now(UTC))
     files.cert.rmdir()
     os.mkfifo(files.cert)
     with pytest.raises(InvalidInput, match="is not a file"):
-        certificates.read(files, NOW)
+        certificates.read(files, datetime.now(UTC))
 
 
 def test_an_authority_of_callers_is_checked_as_well(files: Files, tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     ca.write_text("none")
     with pytest.raises(InvalidInput, match=r"--client-ca .* holds no certificate"):
-        certificates.read(replace(files, client_ca=ca), NOW)
+        certificates.read(replace(files, client_ca=ca), datetime.now(UTC))
 
 
 def test_a_key_may_be_readable_by_a_group(files: Files) -> None:
     files.key.chmod(0o640)
-    assert certificates.read(files, NOW).chain
+    assert certificates.read(files, datetime.now(UTC)).chain
 
 
 @pytest.mark.parametrize("place", ["prefix", "system"])
@@ -130,7 +129,7 @@ def test_a_key_where_models_may_read_is_refused(
         monkeypatch.setattr(certificates, "_READ_BY_MODELS", (str(tmp_path / "open"),))
     for named in (key, tmp_path / "link"):
         with pytest.raises(Refused, match=r"key\.pem lies in .*open, which models may read|link lies in"):
-            certificates.read(replace(files, key=named), NOW)
+            certificates.read(replace(files, key=named), datetime.now(UTC))
 
 
 def test_every_directory_of_the_system_that_models_may_read_is_known() -> None:
@@ -140,17 +139,17 @@ def test_every_directory_of_the_system_that_models_may_read_is_known() -> None:
 
 
 def test_without_its_authority_no_caller_is_let_in(home: Home, files: Files) -> None:
-    tls.keep(home, certificates.read(files, NOW))
+    tls.keep(home, certificates.read(files, datetime.now(UTC)))
     with pytest.raises(InvalidInput, match=r"callers\.pem is gone"):
         tls.kept(home, with_callers=True)
 
 
 def test_a_certificate_that_ends_soon_or_has_ended_is_told(authority: Authority, tmp_path: Path) -> None:
     cert, key = authority.issue(lasts=LATER).written(tmp_path)
-    served = certificates.read(Files(Path(cert), Path(key)), NOW)
-    assert certificates.trouble(served, NOW) == ""
-    assert "expires on" in certificates.trouble(served, NOW + LATER - timedelta(days=13))
-    assert "expired on" in certificates.trouble(served, NOW + LATER + timedelta(days=1))
+    served = certificates.read(Files(Path(cert), Path(key)), datetime.now(UTC))
+    assert certificates.trouble(served, datetime.now(UTC)) == ""
+    assert "expires on" in certificates.trouble(served, datetime.now(UTC) + LATER - timedelta(days=13))
+    assert "expired on" in certificates.trouble(served, datetime.now(UTC) + LATER + timedelta(days=1))
 
 
 # --- what `up` is told --------------------------------------------------------------------------------------
@@ -217,18 +216,18 @@ def handshake(server: ssl.SSLContext, client: ssl.SSLContext) -> bool:
 def test_only_the_holder_of_the_kept_key_is_answered_whatever_its_names(
     home: Home, files: Files, authority: Authority, tmp_path: Path
 ) -> None:
-    tls.keep(home, certificates.read(files, NOW))
+    tls.keep(home, certificates.read(files, datetime.now(UTC)))
     own = tls.own_context(home)
     assert handshake(tls.ServerContext(home).context, own)
     (tmp_path / "other").mkdir()
     cert, key = authority.issue().written(tmp_path / "other")  # of the same authority, for the same names
-    tls.keep(home, certificates.read(Files(Path(cert), Path(key)), NOW))
+    tls.keep(home, certificates.read(Files(Path(cert), Path(key)), datetime.now(UTC)))
     assert not handshake(tls.ServerContext(home).context, own)
     assert handshake(tls.ServerContext(home).context, tls.own_context(home))
 
 
 def test_what_openssl_does_not_take_leaves_what_was_kept(home: Home, files: Files, authority: Authority) -> None:
-    good = certificates.read(files, NOW)
+    good = certificates.read(files, datetime.now(UTC))
     tls.keep(home, good)
     with pytest.raises(SerinusError):
         tls.keep(home, replace(good, key=authority.issue().key_pem().decode()))

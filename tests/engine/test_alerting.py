@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
+from lab import ADA, SPEC, Lab
 
 from serinus.core.rollout import Phase
 from serinus.engine import Report
 from serinus.engine.alerting import live_alerts
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scenarios"))
-
-from lab import ADA, SPEC, Lab
 
 
 @pytest.fixture

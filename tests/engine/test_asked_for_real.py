@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
+from envoy_harness import Proxy
 from sklearn.linear_model import LogisticRegression
 
 from serinus import gates
@@ -27,10 +28,6 @@ from serinus.backends.host.reach import readable
 from serinus.core.keys import router_key
 from serinus.core.values import Outcome, Placement, PlacementState, Release, ServingSettings
 from serinus.engine.asking import Subject, asked
-
-sys.path.append(str(Path(__file__).parents[1] / "backends" / "envoy"))
-
-from envoy_harness import Proxy
 
 FRAME = pd.DataFrame({"amount": [1.0, 2.0, 3.0, 90.0], "hour": [1.0, 2.0, 3.0, 4.0]})
 LABEL = np.array([0, 0, 0, 1])
@@ -80,7 +77,7 @@ def started(ends: ExitStack, release: Release, endpoint: str, directory: Path, r
         "readable": readable(directory / "none", release.python, release.artifact_path, launch.runtime_source()),
     }  # fmt: skip
     (directory / "worker.json").write_text(json.dumps(config))
-    command = launch.command(release.python, launch.runtime_source(), "worker", str(directory / "worker.json"))
+    command = launch.command(release.python, launch.runtime_source(), "process.worker", str(directory / "worker.json"))
     process = ends.enter_context(
         subprocess.Popen(command, pass_fds=(listener.fileno(), writer), stderr=subprocess.DEVNULL)
     )

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
+from lab import ADA, SPEC, Lab
 
 from serinus.core.rollout import Phase
 from serinus.core.values import Totals, Traffic
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scenarios"))
-
-from lab import ADA, SPEC, Lab
 
 PLAIN = "model: fraud\nalerts: {budget: 25%}\ngates: {evaluation: evaluation.csv}\n"
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +14,6 @@ from serinus.core.rollout import Cause, Phase
 from serinus.core.values import Environment
 from serinus.engine.jobs import A_ROOM, Jobs
 from serinus.engine.observe import PATIENCE
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scenarios"))
 
 
 def eventually(jobs: Jobs, key: str, room: str) -> str | None:

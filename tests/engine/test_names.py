@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
 from serinus import spec as specs
@@ -12,8 +9,6 @@ from serinus.backends.git import GitFleet
 from serinus.core.errors import InvalidInput
 from serinus.core.names import RULE, checked
 from serinus.core.values import Requirements
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scenarios"))
 
 REFUSED = ["Fraud Model", "Größe", "team#1", "x" * 129, "-x", ".x", "..", "", "a/b", "a\n", "a%20b", "a:b", "Ｆraud"]
 TAKEN = ["card-fraud", "x" * 128, "_hidden", "a..b", "a.", "7", "A_b-c.9"]

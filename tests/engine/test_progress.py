@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from lab import ADA, Lab
 
 from serinus.core.disturbance import Cause, Disturbance
 from serinus.core.errors import Unavailable
 from serinus.core.rollout import Phase
 from serinus.engine import Report
 from serinus.engine.progress import progress
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scenarios"))
-
-from lab import ADA, Lab
 
 
 @pytest.fixture

@@ -1,20 +1,15 @@
 """What people read of the fleet."""
 
-import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
+from lab import ADA, Lab
 
 from serinus.core.errors import NotFound
 from serinus.core.rollout import Phase
 from serinus.core.values import PlacementState, Streak, Totals, Traffic
 from serinus.engine import Report
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scenarios"))
-
-from lab import ADA, Lab
 
 
 @pytest.fixture

@@ -5,13 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parent))
-sys.path.append(str(Path(__file__).parents[1] / "whole"))
-
 from hostile_models import SHELL, SHELL_INPUTS, SHELL_OUTPUTS, mlmodel
 from hostile_serinus import Attacked, Shell, fresh, running, shared
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import platform
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from hostile_serinus import Attacked, Shell
-
-sys.path.append(str(Path(__file__).parents[2] / "runtime" / "tests"))
-
 from refused_calls import REFUSED
 from serinus_runtime.isolation import landlock
 

@@ -1,11 +1,8 @@
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # `lab` is this directory's own
 
 
 @pytest.fixture

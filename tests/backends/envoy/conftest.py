@@ -1,13 +1,9 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parent))
-
 from envoy_harness import Proxy, routing
 
 CHAMPION = "fraud-1-aaaaaa"

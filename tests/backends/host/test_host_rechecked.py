@@ -18,8 +18,6 @@ from serinus.engine import Rechecker
 from serinus.engine.distrust import distrusted, rechecked
 from serinus.engine.kept import kept_rows
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "scenarios"))
-
 PYTHON = Path(sys.executable)
 COLUMNS = ("a", "b")
 ROWS = [[0.5, 0.1], [-1.0, 0.2], [2.0, 0.3]]

@@ -14,15 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_fleet import Installation, serving
 
 from serinus.backends.mlflow import MlflowRegistry, server
 from serinus.backends.mlflow import client as mlflow_client
 from serinus.core.home import Home
 from serinus.core.values import Access
-
-sys.path.append(str(Path(__file__).parents[2] / "api"))
-
-from small_fleet import Installation, serving
 
 READ = "/api/2.0/mlflow/registered-models/search"
 BASIC = "Basic " + base64.b64encode(b"serinus:of-the-tests").decode()

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from small_fleet import Installation, serving
 
 from serinus.backends.mlflow import MlflowRegistry, proposals
 from serinus.backends.mlflow.proposals import Proposal, Proposals
 from serinus.core.values import Access
-
-sys.path.append(str(Path(__file__).parents[2] / "api"))
-
-from small_fleet import Installation, serving
 
 ALIAS = "/api/2.0/mlflow/registered-models/alias"
 PASSWORD = "Basic " + base64.b64encode(b"serinus:of-the-tests").decode()

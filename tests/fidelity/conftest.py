@@ -1,8 +1,0 @@
-"""The fuzzer is a package at the root of the repository."""
-
-from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-sys.path.append(str(Path(__file__).parents[2]))
