@@ -466,6 +466,18 @@ def test_nothing_of_a_file_with_a_mistake_is_imported(
         assert serinus("outcomes", "import", "labels.csv", "--label", wrong).code == 2
 
 
+def test_a_file_that_is_too_large_for_one_import_is_refused_whole(
+    installation: Installation, serinus: Serinus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serinus.cli.verbs.outcomes.ROWS", 2)
+    monkeypatch.setattr("serinus.cli.verbs.outcomes.PARTS", 3)
+    (tmp_path / "labels.csv").write_text("request_id,label\n" + "".join(f"r{n},1\n" for n in range(7)))
+    said = serinus("outcomes", "import", "labels.csv")
+    assert said.code == 2
+    assert "more outcomes than one import takes: 3 requests of up to 2" in said.err
+    assert (installation.log.labels, installation.log.staged) == ({}, {})
+
+
 def test_a_part_of_long_ids_is_sent_in_as_many_requests_as_the_api_takes(
     installation: Installation, serinus: Serinus, tmp_path: Path
 ) -> None:

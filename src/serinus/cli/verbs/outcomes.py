@@ -4,6 +4,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +13,7 @@ import typer
 
 from serinus.cli.session import Session
 from serinus.cli.words import Document
-from serinus.core.errors import InvalidInput
+from serinus.core.errors import InvalidInput, SerinusError
 
 if TYPE_CHECKING:
     from serinus.core.values import Labels
@@ -21,6 +22,8 @@ ROWS = 10_000
 """Of one request; the API takes no more."""
 LARGEST = 3 * 2**20
 """Bytes of one request; the API takes 4 MiB."""
+PARTS = 300
+"""Requests of one import; the API takes no more."""
 TELL_SECONDS = 1.0
 ATTACH_SECONDS = 600.0
 
@@ -56,6 +59,11 @@ def import_(
     try:
         told = time.monotonic()
         for number, body in enumerate(body for part in parts for body in _bodies(part)):
+            if number == PARTS:
+                raise InvalidInput(
+                    f"{file} holds more outcomes than one import takes: {PARTS:,} requests of up to {ROWS:,}",
+                    hint="Split it into several files.",
+                )
             received += at.client.put_text(f"{path}/parts/{number}", body)["received"]
             if at.out.live and time.monotonic() - told > TELL_SECONDS:
                 told = time.monotonic()
@@ -65,7 +73,8 @@ def import_(
         found = _attach(at, path, file, received) if received else _NOTHING
     except BaseException:
         if received:
-            at.client.delete(path)
+            with suppress(SerinusError):  # what is not forgotten now is so in a day
+                at.client.delete(path)
         raise
     if at.out.as_json:
         at.out.json({"received": received, **found})
