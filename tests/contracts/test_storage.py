@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import pytest
@@ -47,7 +47,7 @@ def artifacts(home: Home) -> Setting:
         (home.artifacts / digest / "data").mkdir(parents=True)
         (home.artifacts / digest / "data" / "model.pkl").write_bytes(b"model")
         (home.artifacts / digest / "data" / "model.pkl").chmod(0o444)
-    (home.artifacts / ".runs" / DIGESTS[0]).mkdir(parents=True)
+    (home.artifacts / ".versions").mkdir()
     return Setting(MlflowRegistry("http://127.0.0.1:9", home.artifacts), DIGESTS, home.artifacts)
 
 
@@ -184,6 +184,22 @@ def test_an_environment_that_is_being_built_is_not_removed(home: Home) -> None:
         assert (home.environments / DIGESTS[0] / ENVIRONMENT_FACTS).exists()
         holder.kill()
     assert setting.storage.remove(DIGESTS[0], later())
+
+
+def test_files_of_a_run_are_kept_and_removed_like_artifacts(home: Home) -> None:
+    from serinus.backends.mlflow.cache import ArtifactCache
+
+    cache, run = ArtifactCache(home.artifacts), "3f9a2c" * 5 + "aa"
+    for _ in range(2):
+        fetched = home.path / "evaluation.parquet"
+        fetched.write_bytes(b"rows")
+        kept = cache.keep_of_run(run, PurePosixPath("rows/evaluation.parquet"), fetched)
+        assert kept.read_bytes() == b"rows"
+        assert [one.name for one in cache.stored()] == [f"run-{run}"]
+        assert not cache.remove(f"run-{run}", time.time() - 60)
+        assert not cache.remove("run-../..", later())
+        assert cache.remove(f"run-{run}", later())
+        assert cache.stored() == []
 
 
 def test_a_graph_that_was_removed_is_compiled_again(home: Home) -> None:

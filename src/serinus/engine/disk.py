@@ -31,6 +31,8 @@ LOGS_KEPT = timedelta(days=7)
 """For which the log of a release is kept that nothing needs: whoever looks for why it was stopped reads it."""
 LOOK_SECONDS = 600.0
 """Between two looks at whether the budget is kept."""
+_PREPARING = (Phase.RESOLVE, Phase.BUILD, Phase.PLACE, Phase.GATES)
+"""In which a rollout asks for what is kept, whether or not a release of it names that."""
 _HISTORY = 10_000
 
 
@@ -158,7 +160,7 @@ class Disk:
 
     def _since(self) -> float:
         """What was asked for at this time or later is left: a deployment that is on its way may be who asked."""
-        begun = [one.created_at for one in self._world.store.in_flight() if one.candidate is None]
+        begun = [one.created_at for one in self._world.store.in_flight() if one.status.phase in _PREPARING]
         return min([self._world.clock.now(), *begun]).timestamp()
 
     def _remove(self, item: Item, since: float) -> str:

@@ -95,6 +95,7 @@ def build_disk(home: Home, settings: Settings, world: World) -> Disk:
 
     others = {
         "MLflow": [home.mlflow],
+        "shared by environments": [home.environments / "accelerators", home.environments / "built"],
         "prediction log": [home.predictions],
         "scratch": [home.scratch],
         "store": [home.store, home.store.with_name(f"{home.store.name}-wal")],

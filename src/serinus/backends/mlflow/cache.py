@@ -1,6 +1,7 @@
 """Model files on this machine, by digest. Only whole, checked artifacts are ever visible under their digest.
 
 <digest>/            an artifact; its files are read-only
+.runs/<run>/         files of runs, such as evaluation rows; fetched anew whenever they are asked for
 .versions/<key>      what a version's digest was, as JSON
 .incoming/<key>/     being downloaded
 .removed/            being removed
@@ -18,7 +19,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from serinus.backends.mlflow.artifact import read_artifact
 from serinus.backends.mlflow.client import disk_full
@@ -29,6 +30,10 @@ from serinus.core.values import Artifact
 _WRITE_ONLY = 0o200
 _FILES_LOCK = "files"
 _DIGEST = re.compile("[0-9a-f]{64}")
+_RUN_ID = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
+RUNS = ".runs"
+_RUN = "run-"
+"""Before the id of a run, in the name of what is kept of it."""
 
 
 class ArtifactCache:
@@ -86,18 +91,35 @@ class ArtifactCache:
 
     def stored(self) -> Sequence[Stored]:
         found = []
-        for root in self._path.glob("*/"):
+        for root in (*self._path.glob("*/"), *self._path.glob(f"{RUNS}/*/")):
+            name = root.name if root.parent == self._path else f"{_RUN}{root.name}"
             with suppress(OSError):
-                if _DIGEST.fullmatch(root.name):
-                    found.append(Stored(root.name, (root,), root.stat().st_mtime))
+                if self._place(name) is not None:
+                    found.append(Stored(name, (root,), root.stat().st_mtime))
         return found
 
-    def remove(self, digest: str, since: float) -> bool:
+    def keep_of_run(self, run_id: str, path: PurePosixPath, file: Path) -> Path:
+        """Moves a file that was fetched to where those of its run are."""
+        final = self._path / RUNS / run_id / path
+        with self._locked(_FILES_LOCK):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(final)
+            _touch(self._path / RUNS / run_id)
+        return final
+
+    def _place(self, name: str) -> Path | None:
+        """Of an artifact by its digest, or of the files of a run; None: neither is called so."""
+        if _DIGEST.fullmatch(name):
+            return self._path / name
+        run = name.removeprefix(_RUN)
+        return self._path / RUNS / run if name != run and _RUN_ID.fullmatch(run) else None
+
+    def remove(self, name: str, since: float) -> bool:
         """As of `core.storage.Storage`."""
-        root, aside = self._path / digest, self._path / ".removed"
+        root, aside = self._place(name), self._path / ".removed"
         with self._locked(_FILES_LOCK):
             shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
-            if not _DIGEST.fullmatch(digest) or not root.is_dir() or root.stat().st_mtime >= since:
+            if root is None or not root.is_dir() or root.stat().st_mtime >= since:
                 return False
             root.rename(aside)
             shutil.rmtree(aside, ignore_errors=True)

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from serinus.backends.mlflow import client as mlflow_client
 from serinus.backends.mlflow import places
-from serinus.backends.mlflow.cache import ArtifactCache
+from serinus.backends.mlflow.cache import RUNS, ArtifactCache
 from serinus.backends.mlflow.places import Places
 from serinus.backends.mlflow.proposals import Proposals
 from serinus.core.errors import InvalidInput, NotFound, Refused, Unbuildable
@@ -72,7 +72,7 @@ class MlflowRegistry:
         self._proposals = Proposals(proposals) if proposals else None
         self._places = Places.of(uri, bundled=bundled)
         self._cache = ArtifactCache(cache, indexes)
-        self._run_files = cache / ".runs"
+        self._run_files = cache / RUNS
         self._lock = threading.Lock()
         self._connected: Any = None
 
@@ -213,9 +213,7 @@ class MlflowRegistry:
                 self._run_files.mkdir(parents=True, exist_ok=True)
                 with tempfile.TemporaryDirectory(prefix=".incoming-", dir=self._run_files) as incoming:
                     got = Path(client.download_artifacts(run_id, str(path), incoming))
-                    final = self._run_files / run_id / path
-                    final.parent.mkdir(parents=True, exist_ok=True)
-                    return got.replace(final)
+                    return self._cache.keep_of_run(run_id, path, got)
         except NotFound:  # the run has been deleted
             return None
 
