@@ -66,8 +66,8 @@ def test_the_status_tells_matured_ones_apart_from_young_ones_and_shows_the_weeks
     installation.log.mark = "1"
     figures.look()
     out = serinus("status", "card-fraud").out
-    old = f"{V7.id}, predictions more than 30 days ago: recall 80.0% (95 % interval 58.4% to 91.9%), 16 of 20 frauds; "
-    assert old + "precision 64.0% (95 % interval 44.5% to 79.8%), 16 of 25 alerts." in out
+    old = f"{V7.id}, predictions more than 30 days ago: recall 80.0% (95% interval 58.4% to 91.9%), 16 of 20 frauds; "
+    assert old + "precision 64.0% (95% interval 44.5% to 79.8%), 16 of 25 alerts." in out
     young = f"{V7.id}, predictions in the last 30 days, which are not final: recall 50.0% "
     assert young in out
     rows = [line.split() for line in out.splitlines() if line.startswith("20")]

@@ -39,7 +39,7 @@ def _precision(found: Document) -> str:
 
 
 def _interval(share: Document) -> str:
-    return f"{share['share']:.1%} (95 % interval {share['low']:.1%} to {share['high']:.1%})"
+    return f"{share['share']:.1%} (95% interval {share['low']:.1%} to {share['high']:.1%})"
 
 
 def _counted(count: int, what: str) -> str:
