@@ -124,7 +124,7 @@ def test_trouble_of_all_models_is_told_and_not_rolled_back(lab: Lab) -> None:
     lab.run(0.2 * HOUR)
     assert lab.champion == "2"
     (event,) = told(lab, "degraded-everywhere")
-    assert "and so do other models at the same time" in event.text
+    assert "and so have other models at the same time" in event.text
     lab.behaviours["2"].errors = 0.3  # this time alone
     lab.run(0.2 * HOUR, until=lambda: lab.champion == "1")
     assert lab.champion == "1"

@@ -352,7 +352,7 @@ def test_two_processes_that_ask_at_once_build_once(index: Any, elsewhere: Any) -
     assert index.asked.wait(30)
     second = elsewhere()
     heard = [next(second.stdout)]
-    while "by somebody else" not in heard[-1]:
+    while "by another process" not in heard[-1]:
         heard.append(next(second.stdout))
     index.open.set()
     built, waited = first.stdout.read(), "".join(heard) + second.stdout.read()
@@ -378,7 +378,7 @@ def test_a_kill_in_the_middle_of_a_build_leaves_nothing_half_built(
     results: list[Environment] = []
     again = threading.Thread(target=lambda: results.append(prepare("scorer")))
     again.start()
-    wait_until(lambda: any("by somebody else" in line for line in said))
+    wait_until(lambda: any("by another process" in line for line in said))
     index.open.set()
     again.join(60)
     assert run(results[0], "import scorer; print(scorer.version)") == "1.0"

@@ -148,7 +148,7 @@ class Builder:
             if mine:
                 yield mine
                 return
-        say(f"environment {digest[:12]} is being built by somebody else: waiting for it")
+        say(f"environment {digest[:12]} is being built by another process: waiting for it")
         with self._lock_file(digest) as descriptor:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield descriptor
