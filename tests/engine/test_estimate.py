@@ -40,9 +40,10 @@ def test_at_low_traffic_the_time_is_told_with_a_faster_choice(lab: Lab) -> None:
         "days at 5%, about 11.1 hours at 25%, about 11.1 hours at 50%. At 5% the slowest metric, errors, clears in "
         "about "
     )
-    assert "To decide sooner, give the version a larger share in the spec: `rollout.steps: [{traffic: 10%, " in (
-        advice.estimate
+    assert (
+        "To decide sooner, give the version a larger share in the spec: `rollout.steps: [{traffic: " in advice.estimate
     )
+    assert "`rollout.steps: [{traffic: 50%, requests: 5000}]` takes about 1" in advice.estimate
     assert advice.warnings == ()
     assert advice.details is not None
     (first, *_) = advice.details["steps"]
