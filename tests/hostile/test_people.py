@@ -52,7 +52,7 @@ def test_two_tokens_of_one_owner_are_not_four_eyes(serinus: Attacked, guarded: t
     assert rollout["status"]["phase"] == "approval"
     answer = order(serinus, rollout["id"], "approve", approves)
     assert answer.status_code == 409
-    assert "somebody else" in answer.text
+    assert "another person" in answer.text
     assert order(serinus, rollout["id"], "promote", approves).status_code == 409
     assert serinus.champion(model) == champion
     bert = fresh("bert")
