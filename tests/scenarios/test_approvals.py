@@ -57,7 +57,7 @@ def test_two_tokens_of_one_owner_are_not_four_eyes(held: Lab) -> None:
     (note,) = [note for note in held.rollout.notes if "approved" in note]
     assert note.startswith(f"{held.rollout.candidate.id} was approved by bert (bert@bank) at 2026-03-01 ")
     assert "(seen with risk)" in note
-    assert "anna-ci (anna@bank) asked for" in note
+    assert "on the request of anna-ci (anna@bank)" in note
     assert "load pass" in note
     assert held.rollout.approver == BERT
     texts = [e.text for e in held.store.events(model=MODEL) if e.rollout == held.rollout.id]

@@ -213,7 +213,7 @@ def _approval(rollout: Rollout, order: Order) -> str:
     why = f" ({order.why})" if order.why else ""
     gates = ", ".join(f"{gate.gate} {gate.outcome.value}" for gate in rollout.gates)
     who = f"{release} was approved by {order.actor.shown} at {order.at:%Y-%m-%d %H:%M:%S} UTC{why}"
-    return f"{who}, who had before them what {rollout.actor.shown} asked for, and the gates: {gates or 'none'}"
+    return f"{who}, on the request of {rollout.actor.shown} and with these results of the gates: {gates or 'none'}"
 
 
 def may_approve(rollout: Rollout, order: Order) -> bool:
