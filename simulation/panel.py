@@ -270,12 +270,15 @@ class Panel:
         trials = self._trials(whole)[0]
         first, others = self._of(whole, at.ROLLOUT)
         events, of_others = self._of(whole, at.TOTAL)
-        own = (metrics.BURST + events) / (1 + first)
-        both = (metrics.BURST + events + of_others) / (1 + first + others)
-        size = np.maximum(1.0, np.maximum(own, both))
+        own = self._burst_of(events, first)
+        size = np.maximum(1.0, np.maximum(own, self._burst_of(events + of_others, first + others)))
         unacceptable = self.limit * np.where(self.rare, self.rho_bad, 1.0)
         hits = np.minimum(first, trials)
         return self._below(mixture.seldom, unacceptable / size, hits, trials - hits)
+
+    @staticmethod
+    def _burst_of(events: Integers, bursts: Integers) -> Floats:
+        return np.asarray((metrics.BURST + events + np.where(bursts > 0, metrics.BURST, 0)) / (1.0 + bursts))
 
     def _blind(self, now: Counts) -> Booleans:
         alerts, answered = now[:, :, at.TOTAL.start + EVENTS.index("alerts")], now[:, :, at.ANSWERED]

@@ -324,3 +324,14 @@ def test_a_metric_is_told_to_whoever_knows_the_model_and_to_a_statistician(count
     )
     assert errors["evidence"].startswith("ratio 2.37, 95% interval 0.0106 to 26.3; e-value against it ")
     assert errors["evidence"].endswith(" of 20")
+
+
+def test_a_burst_that_has_just_begun_does_not_make_bursts_short(counts) -> None:
+    """In the last step the first error of a card, after so many requests without one, may be the first of twenty."""
+
+    def state(errors: int) -> str:
+        champion = counts("v1", 120_000, slow=1_200, alerts=600)
+        canary = counts("v2", 40_000, slow=400, alerts=200, errors=errors)
+        return of(look(champion, canary, steps=(Step(2500, 2000, 60.0, 600.0),)), "errors")["state"]
+
+    assert [state(0), state(1)] == ["cleared", "open"]

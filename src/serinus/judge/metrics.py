@@ -271,7 +271,8 @@ class Case:
     def _burst_of(self, arms: Sequence[ArmCounts]) -> float:
         events = sum(getattr(arm, self.metric.event) for arm in arms)
         bursts = sum(first_in_rollout(arm, self.metric.event) for arm in arms)
-        return float(BURST + events) / (1 + bursts)
+        unfinished = BURST if bursts else 0  # the last one may go on
+        return float(BURST + events + unfinished) / (1 + bursts)
 
     def _suspect(self, step: StepEvidence) -> ArmCounts | None:
         return step.canary if self.metric.suspect is Role.CANARY else step.champion
