@@ -97,10 +97,10 @@ def better(q: float, unacceptable: float) -> Mixture:
 
 
 def seldom(limit: float) -> Mixture:
-    """Against H0: rate >= `limit`, where the hits are so rare that there should be none. A third of the capital is
+    """Against H0: rate >= `limit`, where the hits are so rare that there should be none. A quarter of the capital is
     on that; the rest is spread as in `below`."""
     rest = [limit * (1.0 - bet) for bet in BETS]
-    return Mixture(limit, (limit * (1.0 - NONE), *rest), (1.0 / 3.0, *(2.0 / 3.0 / len(rest),) * len(rest)))
+    return Mixture(limit, (limit * (1.0 - NONE), *rest), (0.25, *(0.75 / len(rest),) * len(rest)))
 
 
 def below(budget: float) -> Mixture:
