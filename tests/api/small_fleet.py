@@ -141,6 +141,9 @@ class Log:
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
         return {t.release: t for t in self.traffics.get(model, [])}
 
+    def traffic_of_all(self, seconds: float) -> Mapping[str, Mapping[str, Traffic]]:
+        return {model: self.traffic(model, seconds) for model in self.traffics}
+
     def label(self, labels: Iterable[Label]) -> int:
         before = dict(self.labels)
         self.labels.update({label.request_id: label for label in labels})

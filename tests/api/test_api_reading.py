@@ -38,6 +38,29 @@ def test_rollouts_come_newest_first_and_whole(installation: Installation, client
     assert client.get("/v1/rollouts", params={"limit": 0}).status_code == 422
 
 
+def test_rollouts_and_releases_are_read_page_by_page(installation: Installation, client: TestClient) -> None:
+    busy(installation)
+    for what in ("rollouts", "releases"):
+        every = [one["id"] for one in client.get(f"/v1/{what}").json()]
+        assert len(every) > 1
+        pages, last = [], {}
+        while page := client.get(f"/v1/{what}", params={"limit": 1, **last}).json():
+            pages += [one["id"] for one in page]
+            last = {"after": page[-1]["id"]}
+        assert pages == every
+        missing = client.get(f"/v1/{what}", params={"after": "missing"})
+        assert missing.status_code == 404
+        assert "missing" in missing.json()["error"]
+
+
+def test_rollouts_in_flight_are_told_apart(installation: Installation, client: TestClient) -> None:
+    busy(installation)
+    every = client.get("/v1/rollouts", params={"limit": 200}).json()
+    flying = [one["id"] for one in every if one["status"]["phase"] not in ("promoted", "aborted", "retired")]
+    assert 0 < len(flying) < len(every)
+    assert [one["id"] for one in client.get("/v1/rollouts?in_flight=true").json()] == flying
+
+
 def test_a_release_is_explained_by_its_rollout(installation: Installation, client: TestClient) -> None:
     busy(installation)
     explained = client.get(f"/v1/releases/{V7.id}/explain").json()

@@ -184,6 +184,20 @@ def test_no_column_is_cut(width: int, installation: Installation, page: Any, add
     )
 
 
+def test_older_releases_are_a_click_away(installation: Installation, page: Any, address: str) -> None:
+    for number in range(45):
+        installation.store.add_release(replace(V7, id=f"card-fraud-7-{number:06x}"))
+    sign_in(page, address, installation.token())
+    shown = page.locator("#releases tbody tr")
+    older = page.get_by_role("button", name="Older releases")
+    for many in (20, 40):
+        page.wait_for_function("many => document.querySelectorAll('#releases tbody tr').length === many", arg=many)
+        older.click()
+    page.wait_for_function("() => document.querySelectorAll('#releases tbody tr').length === 45")
+    assert older.count() == 0
+    assert "card-fraud-7-000000" in shown.last.inner_text()
+
+
 def test_it_fits_a_phone_and_is_used_by_keyboard(installation: Installation, page: Any, address: str) -> None:
     troubled(installation)
     page.set_viewport_size({"width": 360, "height": 740})

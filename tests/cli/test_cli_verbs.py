@@ -222,6 +222,9 @@ def test_releases_and_explain_tell_what_became_of_each_with_the_numbers(
     busy(installation)
     rows = serinus("releases", "card-fraud").out.splitlines()
     assert any(V6.id in row and "champion" in row and "ready × 2" in row and "ONNX graph" in row for row in rows)
+    *page, older = serinus("releases", "card-fraud", "--limit", "1").out.splitlines()
+    assert older.startswith("Older ones: serinus releases card-fraud --limit 1 --after ")
+    assert not set(page) & set(serinus(*older.split()[3:]).out.splitlines()[1:])
     out = serinus("explain", V7.id).out
     assert "gate quality: inconclusive: recall .81" in out
     assert "canary 5%: promote: every metric is cleared" in out

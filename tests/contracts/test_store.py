@@ -217,6 +217,32 @@ def test_rollouts_come_newest_first_by_model(store: Store) -> None:
     assert store.rollouts()[0].id == "other-r1"
 
 
+def test_rollouts_are_read_page_by_page_and_by_what_is_in_flight(store: Store) -> None:
+    every = [rollout(number, phase=Phase.ABORTED) for number in (1, 2, 3, 4)] + [rollout(5), rollout(1, model="other")]
+    for one in every:
+        store.create(one)
+    newest = [one.id for one in reversed(every)]
+    pages = [store.rollouts(limit=4), store.rollouts(limit=4, after=newest[3]), store.rollouts(after=newest[-1])]
+    assert [[one.id for one in page] for page in pages] == [newest[:4], newest[4:], []]
+    assert [one.id for one in store.rollouts("card-fraud", limit=2, after="other-r1")] == newest[1:3]
+    assert [one.id for one in store.rollouts(in_flight=True)] == ["other-r1", "card-fraud-r5"]
+    assert [one.id for one in store.rollouts(in_flight=True, after="other-r1")] == ["card-fraud-r5"]
+    with pytest.raises(NotFound, match="other-r2"):
+        store.rollouts(after="other-r2")
+
+
+def test_releases_are_read_page_by_page(store: Store) -> None:
+    every = [release(version) for version in ("6", "7", "8")]
+    for one in every:
+        store.add_release(one)
+    newest = every[::-1]
+    assert [*store.releases(limit=2)] == newest[:2]
+    assert [*store.releases("card-fraud", 2, after=newest[1].id)] == newest[2:]
+    assert [*store.releases(after=newest[2].id)] == []
+    with pytest.raises(NotFound, match="missing"):
+        store.releases(after="missing")
+
+
 def test_a_number_is_never_given_twice(reopen: Callable[[], Store]) -> None:
     stores = [reopen(), reopen()]
     with ThreadPoolExecutor(8) as pool:
@@ -337,6 +363,14 @@ def test_a_setting_is_what_it_was_last_set_to(store: Store) -> None:
     store.set_setting("paused", "yes")
     store.set_setting("paused", "no")
     assert store.setting("paused") == "no"
+
+
+def test_settings_are_read_by_the_beginning_of_their_keys(store: Store) -> None:
+    for key in ("watch.a", "watch.b_c", "watchdog", "Watch.a", "a.watch.", "w%tch.a", "w_tch.a"):
+        store.set_setting(key, key.upper())
+    assert store.settings("watch.") == {"watch.a": "WATCH.A", "watch.b_c": "WATCH.B_C"}
+    assert store.settings("w_tch.") == {"w_tch.a": "W_TCH.A"}
+    assert store.settings("none.") == {}
 
 
 # --- events -----------------------------------------------------------------------------------------------

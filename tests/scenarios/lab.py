@@ -413,6 +413,9 @@ class FakeLog:
                 found[release] = replace(was, requests=was.requests + requests, errors=was.errors + errors)
         return found
 
+    def traffic_of_all(self, seconds: float) -> Mapping[str, Mapping[str, Traffic]]:
+        return {MODEL: self.traffic(MODEL, seconds)}
+
     def totals(self) -> Mapping[str, Totals]:
         return {}
 

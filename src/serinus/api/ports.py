@@ -111,8 +111,14 @@ class Report(Protocol):
         """What a deployment of `spec` (YAML text) would change. `source`: what errors call it. Raises InvalidInput."""
         ...
 
-    def releases(self, model: str | None) -> Sequence[Mapping[str, Any]]:
-        """Newest first."""
+    def model(self, model: str) -> Mapping[str, Any]:
+        """One of the `models` of the status. Raises NotFound."""
+        ...
+
+    def releases(
+        self, model: str | None, limit: int | None = None, after: str | None = None
+    ) -> Sequence[Mapping[str, Any]]:
+        """Newest first; `limit`: None: all. `after`: the last one of the page before."""
         ...
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -21,17 +22,35 @@ from serinus.engine.in_force import changes_by, spec_in_force
 from serinus.engine.outcomes import outcome_figures
 from serinus.engine.progress import progress
 from serinus.engine.starting import is_starting, started_lately, without_starting
+from serinus.engine.watching import all_stored, stored
 from serinus.engine.watching import shown as watch_of
 from serinus.engine.world import World
+from serinus.judge import Watching
 
 TRAFFIC_SECONDS = 300.0
 FAILURES_TOLD, SHARE_TOLD = 10, 0.01
 FEW_FAILURES_TOLD = 3
+MODELS_NAMED = 20
 """Of a release that fails most of what it is asked, or has failed so many without an answer between them."""
 
 _rollout = TypeAdapter(Rollout)
 _release = TypeAdapter(Release)
 _totals = TypeAdapter(Totals)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is read once for all models that are shown."""
+
+    flights: Mapping[str, Rollout]
+    placements: Mapping[str, Placement]
+    totals: Mapping[str, Totals]
+    traffic: Mapping[str, Mapping[str, Traffic]] | None
+    """By model and release; None: not known."""
+    watches: Mapping[str, Watching | None]
+    found: Found
+    lately: Collection[str]
+    """Processes that were started lately."""
 
 
 class Report:
@@ -64,22 +83,12 @@ class Report:
         lately = started_lately(processes, now)
         if "mlflow" in lately:
             trouble.pop("registry", None)
-        flights = {r.model: r for r in self._world.store.in_flight()}
-        placements = self._placements()
-        states = {s.model: s for s in self._world.store.models()}
-        for model in flights:
-            states.setdefault(model, ModelState(model))
-        shown = [s for s in states.values() if s.champion or s.model in flights or s.aborted or s.retired]
-        totals = self._totals()
-        found = found_of(self._world.store)
+        known = self._known(lately)
         return {
-            "models": [
-                self._model(s, flights.get(s.model), placements, totals, trouble.pop(s.model, ()), found, lately)
-                for s in shown
-            ],
-            "totals": [_counters(one) for one in totals.values()],
-            "rechecked": found.table(),
-            "distrusted": [{"model": entry.model, "release": entry.release} for entry in found.marks.values()],
+            "models": [self._model(state, trouble.pop(state.model, ()), known) for state in self._shown(known)],
+            "totals": [_counters(one) for one in known.totals.values()],
+            "rechecked": known.found.table(),
+            "distrusted": [{"model": entry.model, "release": entry.release} for entry in known.found.marks.values()],
             "processes": processes,
             "warnings": [
                 *self._warnings(),
@@ -92,26 +101,57 @@ class Report:
             "now": now.isoformat(),
         }
 
-    def _model(
-        self,
-        state: ModelState,
-        rollout: Rollout | None,
-        placements: Mapping[str, Placement],
-        totals: Mapping[str, Totals],
-        trouble: Sequence[str],
-        found: Found,
-        lately: Collection[str],
-    ) -> Mapping[str, Any]:
+    def model(self, model: str) -> Mapping[str, Any]:
+        """One of the models of `status`. Raises NotFound."""
+        lately = started_lately(list(self._processes()), self._world.clock.now())
+        known = self._known(lately, model)
+        for state in self._shown(known, model):
+            return self._model(state, self._trouble().get(model, ()), known)
+        every = self._world.store.models()
+        there = ", ".join(one.model for one in every[:MODELS_NAMED]) + (", ..." if len(every) > MODELS_NAMED else "")
+        hint = f"There are: {there or 'none yet'}. `serinus deploy {model}@1` begins."
+        raise NotFound(f"no model {model} is deployed", hint=hint)
+
+    def _known(self, lately: Collection[str], model: str | None = None) -> _Known:
+        """Of all models, or of one, each read at once."""
+        world = self._world
+        traffic: Mapping[str, Mapping[str, Traffic]] | None
+        try:
+            if model is None:
+                traffic = world.log.traffic_of_all(TRAFFIC_SECONDS)
+            else:
+                traffic = {model: world.log.traffic(model, TRAFFIC_SECONDS)}
+        except SerinusError:
+            traffic = None
+        return _Known(
+            flights={rollout.model: rollout for rollout in world.store.in_flight(model)},
+            placements=self._placements(),
+            totals=self._totals(),
+            traffic=traffic,
+            watches=all_stored(world) if model is None else {model: stored(world, model)},
+            found=found_of(world.store),
+            lately=lately,
+        )
+
+    def _shown(self, known: _Known, model: str | None = None) -> Sequence[ModelState]:
+        states = {s.model: s for s in self._world.store.models(None if model is None else [model])}
+        for flying in known.flights:
+            states.setdefault(flying, ModelState(flying))
+        return [s for s in states.values() if s.champion or s.model in known.flights or s.aborted or s.retired]
+
+    def _model(self, state: ModelState, trouble: Sequence[str], known: _Known) -> Mapping[str, Any]:
+        rollout, placements, found = known.flights.get(state.model), known.placements, known.found
         placed = placements.get(state.champion.id) if state.champion else None
         broken = state.champion is not None and (placed is None or not placed.answers)
-        starting = broken and is_starting(placed, lately)
-        trouble = without_starting(trouble, lately, champion=starting)
-        traffic = self._traffic(state, rollout)
+        starting = broken and is_starting(placed, known.lately)
+        trouble = without_starting(trouble, known.lately, champion=starting)
+        traffic = self._traffic(state, rollout, known.traffic)
         failing = [note for t in traffic if (note := _failing(t))]
         if not failing and state.champion is not None:
-            failing = _not_answering(totals.get(state.champion.id), state, placed)
+            failing = _not_answering(known.totals.get(state.champion.id), state, placed)
         wrong = found.notes(state, rollout, placements)
-        watch = watch_of(self._world, state.model, state.champion.id) if state.champion else None
+        now, watching = self._world.clock.now(), known.watches.get(state.model)
+        watch = watch_of(watching, state.champion.id, now) if state.champion else None
         worse = [f"has degraded since its promotion: {one}" for one in watch["degraded"]] if watch else []
         notes = [*trouble, *failing, *wrong, *worse, *state.notes, *_removed(state, rollout)]
         if starting:
@@ -166,7 +206,8 @@ class Report:
         found = found_of(self._world.store)
         document["rechecked"] = found.of(rollout.candidate)
         document["distrust"] = found.why(rollout.candidate)
-        watch = watch_of(self._world, rollout.model, rollout.candidate.id) if rollout.candidate else None
+        watching, now = stored(self._world, rollout.model), self._world.clock.now()
+        watch = watch_of(watching, rollout.candidate.id, now) if rollout.candidate else None
         document["watch"] = watch if watch and watch["rollout"] == rollout.id else None
         return document
 
@@ -188,12 +229,14 @@ class Report:
         """What a deployment of `spec` would change."""
         return changes_by(self._world, spec, model=model, source=source)
 
-    def releases(self, model: str | None) -> Sequence[Mapping[str, Any]]:
-        """Newest first, each with what became of it."""
+    def releases(
+        self, model: str | None, limit: int | None = None, after: str | None = None
+    ) -> Sequence[Mapping[str, Any]]:
+        """Newest first, each with what became of it. `after`: the last one of the page before."""
         placements = self._placements()
         live = {s.champion.id for s in self._world.store.models() if s.champion}
         rows = []
-        for release in self._world.store.releases(model):
+        for release in self._world.store.releases(model, limit, after=after):
             last = next(iter(self._world.store.rollouts(limit=1, release=release.id)), None)
             placed = placements.get(release.id)
             rows.append(
@@ -216,11 +259,15 @@ class Report:
         except SerinusError:
             return {}
 
-    def _traffic(self, state: ModelState, rollout: Rollout | None) -> Sequence[Traffic]:
+    def _traffic(
+        self, state: ModelState, rollout: Rollout | None, of_all: Mapping[str, Mapping[str, Traffic]] | None
+    ) -> Sequence[Traffic]:
         """Of the champion, and of the candidate since its canary began. A release that was stopped, or the candidate's
         former attempt, is not among them."""
+        if of_all is None:
+            return []
+        recent = of_all.get(state.model, {})
         try:
-            recent = self._world.log.traffic(state.model, TRAFFIC_SECONDS)
             live = recent.get(state.champion.id) if state.champion else None
             candidate = self._candidate(state, rollout, recent) if rollout else None
         except SerinusError:

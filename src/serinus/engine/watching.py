@@ -39,13 +39,25 @@ RollBack = Callable[[str, str, str], str]
 _watching = TypeAdapter(Watching)
 
 
+_PREFIX = "watch."
+
+
 def key(model: str) -> str:
-    return f"watch.{model}"
+    return f"{_PREFIX}{model}"
 
 
 def stored(world: World, model: str) -> Watching | None:
     """The watch of the model's champion, or of a former one; None: there was none that this version can read."""
-    text = world.store.setting(key(model))
+    return _read(model, world.store.setting(key(model)))
+
+
+def all_stored(world: World) -> Mapping[str, Watching | None]:
+    """By model, what `stored` says of it."""
+    found = world.store.settings(_PREFIX)
+    return {name.removeprefix(_PREFIX): _read(name.removeprefix(_PREFIX), text) for name, text in found.items()}
+
+
+def _read(model: str, text: str | None) -> Watching | None:
     if not text:
         return None
     try:
@@ -55,10 +67,8 @@ def stored(world: World, model: str) -> Watching | None:
         return None
 
 
-def shown(world: World, model: str, release: str) -> Mapping[str, Any] | None:
-    """The watch of the model's champion for people, while it lasts; None: `release` is not watched. JSON values."""
-    watching = stored(world, model)
-    now = world.clock.now()
+def shown(watching: Watching | None, release: str, now: datetime) -> Mapping[str, Any] | None:
+    """The watch of a model's champion for people, while it lasts; None: `release` is not watched. JSON values."""
     if watching is None or watching.release != release or now.timestamp() >= watching.until:
         return None
     until = datetime.fromtimestamp(watching.until, UTC)

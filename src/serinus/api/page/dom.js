@@ -44,11 +44,11 @@ export function show(id, key, content) {
       if (open.has(details.dataset.key)) details.open = true;
     }
   }
-  const focused = place.contains(document.activeElement) ? document.activeElement.closest("details")?.dataset.key : null;
+  const focused = place.contains(document.activeElement) ? document.activeElement.closest("[data-key]")?.dataset.key : null;
   place.replaceChildren(...fresh);
   if (focused) {
-    const again = [...place.querySelectorAll("details")].find((d) => d.dataset.key === focused);
-    again?.querySelector("summary")?.focus();
+    const again = [...place.querySelectorAll("[data-key]")].find((one) => one.dataset.key === focused);
+    (again?.querySelector("summary") ?? again)?.focus();
   }
 }
 

@@ -5,6 +5,8 @@ import { showEvents, showFleet, showFlight, showProcesses, showReleases, showSto
 import { person } from "./words.js";
 
 const EVERY_MS = 2000;
+const PAGE = { rollouts: 40, releases: 20 };
+const pages = { rollouts: 1, releases: 1 }; // that are shown of each
 
 async function ask(path) {
   const answer = await fetch(path);
@@ -16,19 +18,37 @@ async function ask(path) {
   return answer.json();
 }
 
+// As many pages of a list as are shown, newest first; whether there are older ones, and what shows a page more.
+async function listed(what) {
+  const found = [];
+  let page;
+  do {
+    const after = found.length ? `&after=${encodeURIComponent(found.at(-1).id)}` : "";
+    page = await ask(`/v1/${what}?limit=${PAGE[what]}${after}`);
+    found.push(...page);
+  } while (page.length === PAGE[what] && found.length < PAGE[what] * pages[what]);
+  const show = () => {
+    pages[what] += 1;
+    round();
+  };
+  return [found, { exist: page.length === PAGE[what], show }];
+}
+
 async function refresh() {
-  const [status, rollouts, releases, events] = await Promise.all([
+  const [status, flying, [rollouts, olderRollouts], [releases, olderReleases], events] = await Promise.all([
     ask("/v1/status"),
-    ask("/v1/rollouts?limit=40"),
-    ask("/v1/releases"),
+    ask("/v1/rollouts?in_flight=true&limit=200"),
+    listed("rollouts"),
+    listed("releases"),
     ask("/v1/events?limit=25"),
   ]);
+  const known = new Set(rollouts.map((one) => one.id));
   setNow(status.now);
-  showVerdict(status, rollouts);
+  showVerdict(status, [...rollouts, ...flying.filter((one) => !known.has(one.id))]);
   showFleet(status);
-  showFlight(rollouts);
-  showStopped(rollouts);
-  showReleases(releases);
+  showFlight(flying);
+  showStopped(rollouts, 8 * pages.rollouts, olderRollouts);
+  showReleases(releases, olderReleases);
   showEvents(events);
   showProcesses(status);
 }

@@ -128,11 +128,20 @@ function raw(name, value) {
   return details(name, "evidence", h("pre", { tabindex: "0" }, JSON.stringify(value, null, 2)));
 }
 
-export function showStopped(rollouts) {
-  const stopped = rollouts.filter((r) => r.status.phase === "aborted").slice(0, 8);
-  show("stopped", key(stopped), () =>
+export function showStopped(rollouts, most, older) {
+  const all = rollouts.filter((r) => r.status.phase === "aborted");
+  const stopped = all.slice(0, most);
+  const more = all.length > most || older.exist;
+  show("stopped", key([stopped, more]), () => [
     stopped.length ? stopped.map(stoppedCard) : empty("No rollout was aborted lately."),
-  );
+    more ? olderButton("stopped", "Older rollouts", older.show) : null,
+  ]);
+}
+
+function olderButton(name, text, older) {
+  const button = h("button", { type: "button", "data-key": `older-${name}` }, text);
+  button.addEventListener("click", older);
+  return button;
 }
 
 function stoppedCard(rollout) {
@@ -152,14 +161,15 @@ function stoppedCard(rollout) {
   );
 }
 
-export function showReleases(releases) {
+export function showReleases(releases, older) {
   const columns = [["Release"], ["State"], ["Runs"], ["Served by"], ["Memory", true], ["Made"]];
-  const rows = () => releases.slice(0, 20).map((r) => [h("span", { class: "id" }, r.id), releaseState(r), r.runs, servedBy(r.way), bytes(r.memory_bytes), when(r.created_at)]);
-  show("releases", key(releases), () =>
+  const rows = () => releases.map((r) => [h("span", { class: "id" }, r.id), releaseState(r), r.runs, servedBy(r.way), bytes(r.memory_bytes), when(r.created_at)]);
+  show("releases", key([releases, older.exist]), () => [
     releases.length
       ? table("Releases, newest first", columns, rows())
       : empty("None yet: a release is made when a version has its environment."),
-  );
+    older.exist ? olderButton("releases", "Older releases", older.show) : null,
+  ]);
 }
 
 function releaseState(release) {

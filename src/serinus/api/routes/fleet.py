@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from serinus.api.auth import Viewer
 from serinus.api.services import Given
-from serinus.core.errors import NotFound
 
 router = APIRouter(tags=["fleet"])
+
+After = Annotated[str | None, Query(max_length=300)]
 
 
 @router.get("/status")
@@ -24,20 +25,22 @@ def status(services: Given, _actor: Viewer) -> Mapping[str, Any]:
 @router.get("/models/{model}")
 def model(model: str, services: Given, _actor: Viewer) -> Mapping[str, Any]:
     """One model of the status; `alerts`: of the champion's live requests, the share that alerts."""
-    models = services.report.status()["models"]
-    for found in models:
-        if found["model"] == model:
-            return {**found, "alerts": services.report.alerts(model)}
-    there = ", ".join(m["model"] for m in models) or "none yet"
-    raise NotFound(f"no model {model} is deployed", hint=f"There are: {there}. `serinus deploy {model}@1` begins.")
+    return {**services.report.model(model), "alerts": services.report.alerts(model)}
 
 
 @router.get("/rollouts")
 def rollouts(
-    services: Given, _actor: Viewer, model: str | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 20
+    services: Given,
+    _actor: Viewer,
+    model: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=200)] = 20,
+    after: After = None,
+    in_flight: bool = False,
 ) -> Sequence[Mapping[str, Any]]:
-    """Newest first, whole."""
-    return [services.report.rollout(r) for r in services.world.store.rollouts(model, limit)]
+    """Newest first, whole. `after`: the id of the last one of the page before. `in_flight`: only those that have not
+    ended."""
+    found = services.world.store.rollouts(model, limit, in_flight=in_flight, after=after)
+    return [services.report.rollout(one) for one in found]
 
 
 @router.get("/rollouts/{rollout_id}")
@@ -47,9 +50,16 @@ def rollout(rollout_id: str, services: Given, _actor: Viewer) -> Mapping[str, An
 
 
 @router.get("/releases")
-def releases(services: Given, _actor: Viewer, model: str | None = None) -> Sequence[Mapping[str, Any]]:
-    """Newest first, each with what became of it."""
-    return services.report.releases(model)
+def releases(
+    services: Given,
+    _actor: Viewer,
+    model: str | None = None,
+    limit: Annotated[int | None, Query(ge=1, le=1000)] = None,
+    after: After = None,
+) -> Sequence[Mapping[str, Any]]:
+    """Newest first, each with what became of it; without `limit` all. `after`: the id of the last one of the page
+    before."""
+    return services.report.releases(model, limit, after)
 
 
 @router.get("/releases/{wanted}/explain")

@@ -96,17 +96,28 @@ class CountStore:
 
     def traffic(self, model: str, seconds: float, now: float) -> Mapping[str, Traffic]:
         """The last whole minutes and the one that has begun, which together cover `seconds`; an hour at most."""
+        return self._traffic(seconds, now, model).get(model, {})
+
+    def traffic_of_all(self, seconds: float, now: float) -> Mapping[str, Mapping[str, Traffic]]:
+        """By model; `seconds` as of `traffic`."""
+        return self._traffic(seconds, now)
+
+    def _traffic(self, seconds: float, now: float, model: str | None = None) -> Mapping[str, Mapping[str, Traffic]]:
         first = int(now // 60) - min(max(math.ceil(seconds / 60), 1), 60)
-        at, named = db.minutes.c, defaultdict[str, dict[str, int]](dict)
+        at = db.minutes.c
+        named: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
         query = (
-            select(at.release, at.name, func.sum(at.value).label("total"))
-            .where(at.model == model, at.minute >= first)
-            .group_by(at.release, at.name)
+            select(at.model, at.release, at.name, func.sum(at.value).label("total"))
+            .where(at.minute >= first)
+            .group_by(at.model, at.release, at.name)
         )
         with self._database.read() as connection:
-            for row in connection.execute(query):
-                named[row.release][row.name] = int(row.total)
-        return {release: _traffic(release, names, now - first * 60) for release, names in named.items()}
+            for row in connection.execute(query if model is None else query.where(at.model == model)):
+                named[row.model][row.release][row.name] = int(row.total)
+        return {
+            name: {release: _traffic(release, names, now - first * 60) for release, names in releases.items()}
+            for name, releases in named.items()
+        }
 
     def totals(self) -> Mapping[str, Totals]:
         """Release -> what it did since it was first heard of."""

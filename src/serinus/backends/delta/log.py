@@ -112,6 +112,12 @@ class DeltaPredictionLog:
         except OperationalError as error:
             raise _unavailable(error) from error
 
+    def traffic_of_all(self, seconds: float) -> Mapping[str, Mapping[str, Traffic]]:
+        try:
+            return self._counts.traffic_of_all(seconds, self._now())
+        except OperationalError as error:
+            raise _unavailable(error) from error
+
     def totals(self) -> Mapping[str, Totals]:
         """Release -> what it did since it was first heard of, over all restarts: counters that only grow."""
         try:

@@ -79,15 +79,22 @@ class SqlStore:
         version: str | None = None,
         release: str | None = None,
         promoted: bool = False,
+        in_flight: bool = False,
+        after: str | None = None,
     ) -> Sequence[Rollout]:
         query = select(rollouts.c.document).order_by(rollouts.c.number.desc()).limit(limit)
         for column, value in ((rollouts.c.model, model), (rollouts.c.version, version), (rollouts.c.release, release)):
             if value is not None:
                 query = query.where(column == value)
-        return self._rollouts(query.where(rollouts.c.promoted) if promoted else query)
+        for column, wanted in ((rollouts.c.promoted, promoted), (rollouts.c.in_flight, in_flight)):
+            if wanted:
+                query = query.where(column)
+        return self._rollouts(query, after)
 
-    def _rollouts(self, query: Select[Any]) -> Sequence[Rollout]:
+    def _rollouts(self, query: Select[Any], after: str | None = None) -> Sequence[Rollout]:
         with self._database.read() as connection:
+            if after is not None:
+                query = query.where(rollouts.c.number < _rollout_row(connection, after).number)
             return [ROLLOUT.load(text) for text in connection.execute(query).scalars()]
 
     def next_number(self, model: str) -> int:
@@ -159,11 +166,18 @@ class SqlStore:
             if connection.execute(select(releases.c.number).where(releases.c.id == release.id)).first() is None:
                 connection.execute(insert(releases).values(row))
 
-    def releases(self, model: str | None = None) -> Sequence[Release]:
-        query = select(releases.c.document).order_by(releases.c.number.desc())
+    def releases(
+        self, model: str | None = None, limit: int | None = None, *, after: str | None = None
+    ) -> Sequence[Release]:
+        query = select(releases.c.document).order_by(releases.c.number.desc()).limit(limit)
         if model is not None:
             query = query.where(releases.c.model == model)
         with self._database.read() as connection:
+            if after is not None:
+                number = connection.execute(select(releases.c.number).where(releases.c.id == after)).scalar()
+                if number is None:
+                    raise NotFound(f"There is no release {after!r}.", hint="`serinus releases` lists what there is.")
+                query = query.where(releases.c.number < number)
             return [RELEASE.load(text) for text in connection.execute(query).scalars()]
 
     # --- events -------------------------------------------------------------------------------------------
@@ -247,6 +261,12 @@ class SqlStore:
         with self._database.read() as connection:
             return connection.execute(select(settings.c.value).where(settings.c.key == key)).scalar()
 
+    def settings(self, prefix: str) -> Mapping[str, str]:
+        query = select(settings.c.key, settings.c.value).where(settings.c.key.startswith(prefix, autoescape=True))
+        with self._database.read() as connection:
+            found = {row.key: row.value for row in connection.execute(query)}
+        return {key: value for key, value in found.items() if key.startswith(prefix)}  # whatever LIKE takes for equal
+
     def set_setting(self, key: str, value: str) -> None:
         with self._database.write() as connection:
             _put(connection, settings, {"key": key}, {"value": value})
@@ -294,7 +314,7 @@ def _emit(connection: Connection, events: Iterable[Event]) -> None:
 
 
 def _rollout_row(connection: Connection, rollout_id: str) -> Any:
-    query = select(rollouts.c.document, rollouts.c.in_flight).where(rollouts.c.id == rollout_id)
+    query = select(rollouts.c.number, rollouts.c.document, rollouts.c.in_flight).where(rollouts.c.id == rollout_id)
     row = connection.execute(query).first()
     if row is None:
         raise _no_rollout(connection, rollout_id)

@@ -14,13 +14,21 @@ def releases(
     model: Annotated[
         str | None, typer.Argument(metavar="[MODEL]", show_default=False, help="Only of this one.")
     ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", min=1, max=1000, show_default=False, help="At most so many.")
+    ] = None,
+    after: Annotated[
+        str | None,
+        typer.Option(metavar="RELEASE", show_default=False, help="Only those that are older than this one."),
+    ] = None,
 ) -> None:
     """Every release, newest first, with what became of it.
 
     \b
       serinus releases card-fraud
+      serinus releases --limit 50
     """
-    found = at.client.get("/v1/releases", model=model)
+    found = at.client.get("/v1/releases", model=model, limit=limit, after=after)
     if at.out.as_json:
         at.out.json(found)
         return
@@ -28,6 +36,9 @@ def releases(
         at.out.line("No releases yet. `serinus deploy MODEL@VERSION` makes the first.")
         return
     at.out.table(["release", "state", "runs", "served by", "rollout", "reason"], [_row(release) for release in found])
+    if len(found) == limit:
+        of_model = f" {model}" if model else ""
+        at.out.line(f"Older ones: serinus releases{of_model} --limit {limit} --after {found[-1]['id']}")
 
 
 def _row(release: Mapping[str, Any]) -> list[str]:

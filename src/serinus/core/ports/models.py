@@ -33,6 +33,9 @@ class Models(Protocol):
         """Nothing happens where it is there."""
         ...
 
-    def releases(self, model: str | None = None) -> Sequence[Release]:
-        """Newest first."""
+    def releases(
+        self, model: str | None = None, limit: int | None = None, *, after: str | None = None
+    ) -> Sequence[Release]:
+        """Newest first. `limit`: at most so many; None: all. `after`: the id of the last one of the page before;
+        NotFound where there is none of that id."""
         ...

@@ -60,6 +60,10 @@ class PredictionLog(Protocol):
         """Release -> what it answered in the last `seconds` (rounded up to whole minutes, an hour at most)."""
         ...
 
+    def traffic_of_all(self, seconds: float) -> Mapping[str, Mapping[str, Traffic]]:
+        """Model -> what `traffic` says of it, of all models that were asked in that time, in one reading."""
+        ...
+
     def totals(self) -> Mapping[str, Totals]:
         """Release -> its counters, also of releases that are gone."""
         ...

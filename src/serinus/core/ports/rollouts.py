@@ -37,9 +37,12 @@ class Rollouts(Protocol):
         version: str | None = None,
         release: str | None = None,
         promoted: bool = False,
+        in_flight: bool = False,
+        after: str | None = None,
     ) -> Sequence[Rollout]:
         """Newest first. `version`: of the model, for those of one version. `release`: for those whose candidate it is.
-        `promoted`: only those whose candidate was made the champion, or is being made it."""
+        `promoted`: only those whose candidate was made the champion, or is being made it. `in_flight`: only those that
+        have not ended. `after`: the id of the last one of the page before; NotFound where there is none of that id."""
         ...
 
     def next_number(self, model: str) -> int:

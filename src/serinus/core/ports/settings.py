@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 
@@ -10,6 +11,10 @@ class Settings(Protocol):
 
     def setting(self, key: str) -> str | None:
         """None where it was never set."""
+        ...
+
+    def settings(self, prefix: str) -> Mapping[str, str]:
+        """Those whose key begins with `prefix`, by key."""
         ...
 
     def set_setting(self, key: str, value: str) -> None: ...
