@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 
 from serinus.backends.envoy import EnvoyRouter, admin_socket, command, prepare
+from serinus.backends.envoy.hot_restart import memory
 from serinus.core.home import Home
 from serinus.core.keys import router_key
 from serinus.core.values import WHOLE, Arm, Role, Routing
@@ -127,6 +128,7 @@ def envoy(home: Home, port: int) -> Iterator[EnvoyRouter]:
         router.close()
         process.terminate()
         process.wait(10)
+        memory(home).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from serinus.backends.envoy import EnvoyRouter, admin_socket, command, prepare, starting, xds
+from serinus.backends.envoy.hot_restart import memory
 from serinus.core.values import Arm, Role, Routing
 from serinus.supervisor import ports
 from serinus.supervisor.settings import Settings
@@ -73,6 +74,7 @@ class Envoy:
         self.router.close()
         self.process.terminate()
         self.process.wait(20)
+        memory(self.home).unlink(missing_ok=True)
 
 
 @pytest.fixture(params=[None, "0.08s"])
