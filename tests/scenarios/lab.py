@@ -54,6 +54,7 @@ from serinus.core.values import (
 )
 from serinus.engine import Desk, Engine, Rechecker, World
 from serinus.engine.jobs import Jobs
+from serinus.engine.news import News
 
 MODEL, OTHER = "fraud", "scoring"
 TICK = 4.0
@@ -679,11 +680,13 @@ class Lab:
 
     def restart(self, world: World | None = None) -> None:
         """A new engine with nothing but what is stored."""
-        self.desk = Desk(world or self.world)
+        news = News()
+        self.desk = Desk(world or self.world, news)
         self.engine = Engine(
             world or self.world,
-            Jobs(Inline()),
+            Jobs(Inline(), told=news.tell),
             deploy_by_alias=self.desk.deploy_by_alias,
+            news=news,
             roll_back=self.desk.roll_back,
         )
         self.rechecker = Rechecker(world or self.world, self.rescorer)

@@ -13,7 +13,7 @@ import pytest
 from lab import ADA, MODEL, TICK, Lab
 
 from serinus.core.errors import NotFound, Refused, Unavailable
-from serinus.core.rollout import ModelState, Phase
+from serinus.core.rollout import ModelState, Phase, Rollout
 from serinus.core.values import WHOLE, Arm, Release, Role, Routing
 from serinus.engine import reconciler
 from serinus.engine.news import RESYNC, News, Pace
@@ -78,6 +78,47 @@ def test_a_rollout_is_visited_at_every_tick_and_nobody_else_for_its_sake(fleet: 
     fleet.desk.deploy(ref=f"{MODEL}@7", spec=None, actor=ADA)
     assert fleet.store.in_flight()
     assert visited(fleet, 5) <= 5 + 5 * 4
+
+
+def test_canaries_are_judged_once_a_second_in_turn_and_at_once_where_there_is_news(fleet: Lab) -> None:
+    canary = fleet.store.model(MODEL)
+    fleet.desk.deploy(ref=f"{MODEL}@7", spec=None, actor=ADA)
+    fleet.run(600, until=lambda: fleet.phase is Phase.CANARY)
+    flying = fleet.rollout
+    for name in FLEET[:7]:
+        fleet.registry.alias[name]["challenger"] = "7"
+        fleet.store.save_model(replace(fleet.store.model(name), aliases={"champion": "6", "challenger": "7"}))
+        fleet.store.create(
+            replace(
+                flying,
+                id=f"{name}-r1",
+                model=name,
+                candidate=replace(flying.candidate or champion_of(fleet, name), id=f"{name}-7-aaaaaa", model=name),
+            )
+        )
+    quiet(fleet, 40)
+    assert canary.champion is not None
+    looked: list[str] = []
+    visit = fleet.engine._visit
+
+    def seen(state: ModelState, rollout: Rollout | None) -> None:
+        if rollout is not None:
+            looked.append(state.model)
+        visit(state, rollout)
+
+    fleet.engine._visit = seen  # type: ignore[method-assign]
+    each = []
+    for _ in range(32):
+        before = len(looked)
+        fleet.clock.time += timedelta(seconds=0.25)
+        fleet.engine.tick()
+        each.append(len(looked) - before)
+    assert max(each) <= 4, "8 canaries a second, at four ticks a second, and a few by the resync"
+    assert sum(each) == pytest.approx(64, abs=8)
+    assert set(looked) == {MODEL, *FLEET[:7]}
+    fleet.desk.order(MODEL, "abort", actor=ADA)
+    fleet.engine.tick()
+    assert fleet.store.rollout(flying.id).status.phase is not Phase.CANARY
 
 
 def test_the_world_is_read_in_one_call_for_all(fleet: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +253,7 @@ def test_the_news_of_a_model_wake_the_engine_and_are_taken_once() -> None:
 
 
 def test_nobody_is_due_before_a_clock_that_stood_still_or_went_back_goes_on(fleet: Lab) -> None:
-    pace, now = Pace(), fleet.clock.now()
+    pace, now = Pace(RESYNC), fleet.clock.now()
     assert pace.due(30, now) == 0
     assert pace.due(30, now + timedelta(seconds=1)) == 1
     assert pace.due(30, now - timedelta(hours=1)) == 0

@@ -41,14 +41,21 @@ def without_credentials(text: str) -> str:
     return text
 
 
-_SIGNS = ("://", "@", "author", "password", "passwd", "secret", "token", "key")
-"""One of them is in every text of which `without_credentials` changes anything, in small letters."""
+_SIGNS = ("://", "author", "password", "passwd", "secret", "token", "key")
+"""One of them, or a colon before an `@`, is in every text of which `without_credentials` changes anything, in small
+letters."""
+_ENDS_A_USER = re.compile(r"[\s/'\"`<>]")
+_LONGEST_USER = 2_500
+"""Characters, as JSON writes the longest that `_BEFORE_A_HOST` takes."""
 
 
 def may_hold_credentials(text: str) -> bool:
     """False: `without_credentials` changes nothing in it, nor in a part of it. Quick."""
     small = text.casefold()
-    return any(sign in small for sign in _SIGNS)
+    if any(sign in small for sign in _SIGNS):
+        return True
+    before = text.split("@")[:-1]
+    return any(":" in _ENDS_A_USER.split(part[-_LONGEST_USER:])[-1] for part in before)
 
 
 def all_without_credentials(value: Any) -> Any:

@@ -9,6 +9,10 @@ from datetime import datetime, timedelta
 RESYNC = timedelta(seconds=30)
 """Within which every model is visited once, whether or not anything was heard of it."""
 
+CANARIES_JUDGED = timedelta(seconds=1)
+"""Within which each canary is judged once. Its counts come in every quarter of a second, and burst windows are of ten
+seconds."""
+
 
 class News:
     """What one thread tells another: models that have changed. Safe to use from many threads.
@@ -41,16 +45,17 @@ class News:
 
 
 class Pace:
-    """How many of the models are due in a tick, so that each is visited once within `RESYNC`, evenly."""
+    """How many of some models are due in a tick, so that each is visited once within `every`, evenly."""
 
-    def __init__(self) -> None:
+    def __init__(self, every: timedelta) -> None:
+        self._every = every
         self._counted_at: datetime | None = None
         self._owed = 0.0
 
     def due(self, models: int, now: datetime) -> int:
         if self._counted_at is not None:
             passed = max(timedelta(), now - self._counted_at)
-            self._owed = min(float(models), self._owed + models * (passed / RESYNC))
+            self._owed = min(float(models), self._owed + models * (passed / self._every))
         self._counted_at = now
         due = int(self._owed)
         self._owed -= due

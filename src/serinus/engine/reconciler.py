@@ -31,7 +31,7 @@ from serinus.engine.converge import Converger, ensure, place, wanted_releases
 from serinus.engine.distrust import distrusted
 from serinus.engine.happenings import audit_of, event_of
 from serinus.engine.jobs import Jobs
-from serinus.engine.news import News, Pace, differing
+from serinus.engine.news import CANARIES_JUDGED, RESYNC, News, Pace, differing
 from serinus.engine.observe import Observer
 from serinus.engine.policies import keep_spec
 from serinus.engine.watching import RollBack, Watcher
@@ -45,7 +45,8 @@ ALIASES_AGAIN = timedelta(seconds=1)
 SOON = 0.1
 """Seconds."""
 OBSERVED_EVERY = timedelta(seconds=5)
-"""That the target is observed at the least. With a rollout in flight, or news, it is observed in every tick."""
+"""That the target is observed at the least: with canaries as often as they are judged, and in every tick where there is
+news, or a rollout in another phase."""
 # A chain of transitions in one tick: enough to pass through what is ready, bounded so that no model holds the others.
 TRANSITIONS_A_TICK = 8
 
@@ -81,7 +82,9 @@ class Engine:
         """Model -> its releases that have to run, as of its last visit. None: no tick has been yet."""
         self._bad: Collection[str] = ()
         """The shortcuts that are distrusted, as of this tick."""
-        self._pace, self._last = Pace(), ""
+        self._pace, self._last = Pace(RESYNC), ""
+        self._judging, self._judged = Pace(CANARIES_JUDGED), dict[str, datetime]()
+        """When each canary was looked at last."""
         self._again: set[str] = set()
         """Models that were not as they should be at their last visit."""
         self.visits = 0
@@ -120,11 +123,23 @@ class Engine:
         if self._placements is None:
             self._again.clear()  # nothing can be mended before the target answers, and then that is news
         due = {state.model: state for state in self._next_of_all()}
-        models = {*news, *rollouts, *self._again, *due}
+        models = {*news, *self._again, *due}
+        models |= self._flying_due(rollouts, models)
         due |= {state.model: state for state in store.models(models - due.keys())} if models - due.keys() else {}
         for model in sorted(models):
             self._visit(due.get(model) or ModelState(model), rollouts.get(model))
         self._watch()
+
+    def _flying_due(self, rollouts: Mapping[str, Rollout], visited: Collection[str]) -> set[str]:
+        """The models with a rollout in flight whose turn it is: those of canaries once in `CANARIES_JUDGED`, the
+        others at every tick. `visited`: those that are visited anyway."""
+        now = self._world.clock.now()
+        canaries = {model for model, one in rollouts.items() if one.status.phase is Phase.CANARY}
+        self._judged = {model: self._judged.get(model, now) for model in canaries}
+        longest_ago = sorted(canaries - set(visited), key=lambda model: (self._judged[model], model))
+        chosen = longest_ago[: self._judging.due(len(canaries), now)]
+        self._judged |= dict.fromkeys((*chosen, *(canaries & set(visited))), now)
+        return rollouts.keys() - canaries | set(chosen)
 
     def _watch(self) -> None:
         """A fault in it must not stop rollouts."""
@@ -192,8 +207,10 @@ class Engine:
         """The models whose releases are not where they were. What has to run and does not, or runs and has not to, is
         set right first, by what is stored now."""
         now = self._world.clock.now()
-        rested = self._observed is not None and now - self._observed < OBSERVED_EVERY
-        if rested and not (rollouts or at_once or self._again or self._placements is None):
+        pause = CANARIES_JUDGED if rollouts else OBSERVED_EVERY
+        rested = self._observed is not None and now - self._observed < pause
+        placing = any(one.status.phase is not Phase.CANARY for one in rollouts.values())
+        if rested and not (placing or at_once or self._again or self._placements is None):
             return set()
         self._observed = now
         before, wanted = self._placements, dict(self._wanted or {})
