@@ -9,6 +9,7 @@ from typing import Any
 
 from bench import rollouts
 from bench.bounds import BOUNDS
+from bench.control import control
 from bench.data import request_rows
 from bench.fleetcases import bulkhead, evenness, fleet, memory, wake
 from bench.models import own_compute_us
@@ -110,5 +111,6 @@ CASES: dict[str, Callable[[Plan, Results], None]] = {
     "bulkhead": lambda _, results: bulkhead(results),
     "memory": lambda _, results: memory(results),
     "wake": lambda plan, results: wake(results, models=15 if plan.quick else 30),
+    "control": lambda plan, results: control(results, *((200, 10, 60) if plan.quick else ())),
     "fleet": lambda plan, results: fleet(results, models=24 if plan.quick else 200),
 }

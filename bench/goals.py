@@ -168,6 +168,25 @@ def _cache(case: str) -> Callable[[Results], tuple[str, bool]]:
     return look
 
 
+def _tick(name: str, most: float, models: int, in_flight: int) -> Callable[[Results], tuple[str, bool]]:
+    def look(results: Results) -> tuple[str, bool]:
+        found = _fact(results, "control")
+        mean = found[name]["mean_ms"]
+        said = f"{mean:.1f} ms ({found[name]['median_ms']:.1f} median, {found[name]['most_ms']:.0f} at most"
+        said += f"; load before {found['load_before']:.1f}"
+        said += f"; {found['models']:,} models" + (f", {found['in_flight']} canaries)" if in_flight else ")")
+        return said, mean <= most and found["models"] >= models and found["in_flight"] >= in_flight
+
+    return look
+
+
+def _looks(results: Results) -> tuple[str, bool]:
+    found = _fact(results, "control")
+    said = f"{found['status_ms']:.0f} ms, the whole page {found['page_ms']:.0f} ms"
+    said += f" ({found['looked_at']} models, {found['rollouts']} rollouts)"
+    return said, max(found["status_ms"], found["page_ms"]) <= 100 and found["rollouts"] >= 600
+
+
 _GOALS: tuple[tuple[str, str, Callable[[Results], tuple[str, bool]]], ...] = (
     ("XGBoost, against the bare fast path", ">= 80 %", _ratio("xgboost", BARE, 0.8)),
     ("XGBoost, against mlflow models serve", ">= 100 x", _ratio("xgboost", MLFLOW, 100)),
@@ -186,6 +205,9 @@ _GOALS: tuple[tuple[str, str, Callable[[Results], tuple[str, bool]]], ...] = (
     ("deploy to first canary request, environment there", "<= 5 s", _deploy("there_s", 5)),
     ("deploy to first canary request, warm wheel cache", "<= 15 s", _deploy("warm_s", 15)),
     ("a rollback takes effect", "<= 200 ms, none failed at 5,000/s", _switch),
+    ("processor time of a tick of the engine, 1,000 models at rest", "<= 5 ms", _tick("rest", 5, 1000, 0)),
+    ("the same with 50 canaries among them", "<= 100 ms", _tick("flight", 100, 1000, 50)),
+    ("processor time of the status with 600 rollouts", "<= 100 ms", _looks),
     ("answers from the cache, against the compiled pipeline's", ">= 1.5 x", _cache("cache")),
     ("answers from the cache, against the uncompiled pipeline's", ">= 1.5 x", _cache("cache-uncompiled")),
 )

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import cpu, flame, instructions, openloop, requests, results, ticks, wrk
+from bench import control, cpu, flame, instructions, openloop, requests, results, ticks, wrk
 from bench.chart import Bar, bars
 from bench.data import POSITIVES, request_rows, transactions
 from bench.goals import judge
@@ -33,6 +33,22 @@ SUMMARY = (
 def row(case: str, server: str, rps: float, connections: int = 8, p99: float = 1.0, **more: float) -> Row:
     figures = {"p50_ms": 0.5, "p99_ms": p99, "p999_ms": 2.0, "cpu_us": 70.0, "pss_mb": 20.0, "rss_mb": 30.0, **more}
     return Row(case, server, server.upper(), connections, rps, **figures, spread=(rps * 0.9, rps * 1.1), repeats=3)
+
+
+def test_the_control_plane_is_measured_with_what_it_is_made_of() -> None:
+    found = Results()
+    control.control(found, models=6, in_flight=2, count=4, looked_at=3, rollouts=8)
+    measured = found.facts["control"]
+    assert 0 < measured["rest"]["mean_ms"] < measured["flight"]["mean_ms"]
+    assert 0 < measured["status_ms"] < measured["page_ms"]
+    assert goal(found, "the same with 50 canaries among them")[0] is False, "it was a smaller fleet"
+    whole = {"models": 1000, "in_flight": 50, "rollouts": 600, "load_before": 0.5, "status_ms": 9.0, "page_ms": 99.0}
+    whole |= {
+        name: {"mean_ms": ms, "median_ms": 1.0, "most_ms": 9.0} for name, ms in (("rest", 4.0), ("flight", 101.0))
+    }
+    found.facts["control"] = {**measured, **whole}
+    wanted = {"a tick of the engine, 1,000": True, "the same with 50 canaries": False, "the status with 600": True}
+    assert {name: next(g.met for g in judge(found) if name in g.what) for name in wanted} == wanted
 
 
 def goal(found: Results, what: str) -> tuple[bool | None, str]:
