@@ -71,7 +71,7 @@ def test_the_newest_versions_are_tried_where_the_dated_lock_does_not_load(index:
 
     environment = prepare("scorer", at="2023-01-15", loads=loads)
     assert environment.tried[-2:] == (
-        "versions as of 2023-01-15, when it was logged: ImportError: built for another libc",
+        "package versions of 2023-01-15, when the model was logged: ImportError: built for another libc",
         "newest package versions: the model loads",
     )
 
@@ -81,7 +81,7 @@ def test_an_index_without_dates_is_used_without_dates_and_that_is_said(index: An
     index.add("scorer", "1.0", "2023-01-01")
     environment = prepare("scorer", at="2023-01-15")
     dated, undated = environment.tried[-2:]
-    assert dated.startswith("versions as of 2023-01-15, when it was logged: ")
+    assert dated.startswith("package versions of 2023-01-15, when the model was logged: ")
     assert undated == "newest package versions: the model loads"
 
 
@@ -89,7 +89,7 @@ def test_a_model_that_loads_in_no_environment_is_unbuildable_with_what_was_tried
     index.add("scorer", "1.0", "2023-01-01")
     with pytest.raises(Unbuildable, match="loads in no environment") as caught:
         prepare("scorer", at="2023-01-15", loads=lambda _: "AttributeError: no such tree")
-    assert "when it was logged: AttributeError: no such tree; newest versions: the same lock" in caught.value.message
+    assert "when the model was logged: AttributeError: no such tree; newest package versions: the same lock" in caught.value.message
 
 
 def test_the_combinations_of_a_models_files_are_tried_in_their_order(
@@ -108,7 +108,7 @@ def test_the_combinations_of_a_models_files_are_tried_in_their_order(
 
     environment = environments.prepare(asked, loads, said.append)
     first, second = environment.tried[-2:]
-    assert first == "from python_env.yaml, newest versions: the package index has no scorer==9"
+    assert first == "from python_env.yaml, newest package versions: the package index has no scorer==9"
     assert second == "from conda.yaml, newest package versions: the model loads"
     assert first in said
 
