@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -113,6 +114,8 @@ class _Upgrading:
             self.process = subprocess.Popen(list(self.reload.upgrade), stdin=subprocess.DEVNULL)
         code = None if self.process is None else self.process.poll()
         if code == 0 and self.reload is not None:
+            sys.stdout.flush()  # what is not written yet would be lost
+            sys.stderr.flush()
             os.execve(self.reload.again[0], list(self.reload.again), {**os.environ, **self.notifier.environment()})  # noqa: S606
         if code is not None:
             self.process = None
