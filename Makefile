@@ -46,7 +46,7 @@ test: setup
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not browser"
 
 # 2,000 streams of each kind, as docs/judge.md shows them: make test-judge STREAMS=2000
-STREAMS ?= 200
+STREAMS ?= 100
 
 test-judge: setup
 	$(BIN)/python -m simulation --streams $(STREAMS)

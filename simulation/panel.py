@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from serinus.core.values import WHOLE, Role
 from serinus.judge import bounded, breaker, metrics, mixture
-from serinus.judge.assess import MISMATCH, PROPORTION, WARM_UP, WARM_UP_SHARE
+from serinus.judge.assess import AS_ONE, MISMATCH, WARM_UP, WARM_UP_SHARE
 from serinus.judge.metrics import METRICS, tolerance_of
 from simulation import counts as at
 from simulation.counts import Counts
@@ -152,8 +152,8 @@ class Panel:
         odds = self.q / (1.0 - self.q)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.log(new[:, CANARY] / new[:, CHAMPION])
-            near = np.abs(ratio - np.log(odds)) <= math.log(PROPORTION)
-            near |= np.abs(ratio - np.log(requests[:, CANARY] / requests[:, CHAMPION])) <= math.log(PROPORTION)
+            near = np.abs(ratio - np.log(odds)) <= AS_ONE
+            near |= np.abs(ratio - np.log(requests[:, CANARY] / requests[:, CHAMPION])) <= AS_ONE
         none, both = (new == 0).all(axis=1), (new > 0).all(axis=1)
         return np.asarray(none | (both & near))
 

@@ -25,6 +25,8 @@ WARM_UP, WARM_UP_SHARE = 120.0, 0.75
 """Seconds, and at most this share of the step's least time: caches fill, libraries are loaded, workers are added."""
 PROPORTION = 2.0
 """Times by which the requests of the arms since the last look may miss the split, and still be taken as of one time."""
+AS_ONE = math.log(PROPORTION) + 1e-9
+"""The same as a logarithm. A factor of exactly two, which small counts often have, is within it, however rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ def _of_one_time(now: StepEvidence, taken: StepEvidence | None) -> bool:
     if canary == 0 or champion == 0:
         return False
     odds = now.q / (1.0 - now.q)
-    return any(abs(math.log(canary / champion / one)) <= math.log(PROPORTION) for one in (odds, whole))
+    return any(abs(math.log(canary / champion / one)) <= AS_ONE for one in (odds, whole))
 
 
 def reproduce(policy: Policy, steps: Sequence[Step], stored: Assessment) -> Assessment:

@@ -89,7 +89,10 @@ def test_a_model_that_loads_in_no_environment_is_unbuildable_with_what_was_tried
     index.add("scorer", "1.0", "2023-01-01")
     with pytest.raises(Unbuildable, match="loads in no environment") as caught:
         prepare("scorer", at="2023-01-15", loads=lambda _: "AttributeError: no such tree")
-    assert "when the model was logged: AttributeError: no such tree; newest package versions: the same lock" in caught.value.message
+    assert (
+        "when the model was logged: AttributeError: no such tree; newest package versions: the same lock"
+        in caught.value.message
+    )
 
 
 def test_the_combinations_of_a_models_files_are_tried_in_their_order(
