@@ -47,6 +47,12 @@ def test_the_panel_judges_as_the_judge_does(name: str) -> None:
     assert found.compared > 10
 
 
+def test_both_forms_take_small_counts_for_one_time_alike() -> None:
+    """At ten requests a second, the factor by which the split is missed is often exactly the one that is allowed."""
+    kind = replace(KINDS["errors, champion stalls 5 s, 10/s"], seconds=20.0)
+    assert roll_out(kind, 16, seed=2, compared=16).compared > 10
+
+
 def test_a_panel_that_judges_otherwise_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Panel._log_good
     monkeypatch.setattr(Panel, "_log_good", lambda self, now: whole(self, now) + 1e-3)
