@@ -31,8 +31,9 @@ def test_a_deeply_nested_mlmodel_that_an_alias_asks_for_is_told_once(serinus: At
         reason = answer.text
     assert "nested too deeply" in reason
     serinus.mlflow.set_registered_model_alias(model, "challenger", ref.partition("@")[2])
-    wait_until(lambda: serinus.events(model), 20, "an event")
+    wait_until(lambda: _read_again(serinus), 30, "a look at the aliases")
     events = serinus.events(model)
+    assert events
     wait_until(lambda: _read_again(serinus), 30, "another look at the aliases")
     assert [text for text in serinus.events(model) if text not in events] == []
     after = log.read_text(errors="replace").count("Traceback") if log.exists() else 0
