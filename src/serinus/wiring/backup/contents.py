@@ -24,7 +24,7 @@ _DATABASES = ("store.db", "mlflow/mlflow.db")
 _TREES = ("tls", "envoy/xds", "artifacts", "compiled", "golden", "disturbances", "host/long", "mlflow/artifacts")
 _LOCKS = "environments/resolved"
 """From them the same environments are built again."""
-_LEFT_OUT = {"artifacts/.incoming", "artifacts/.locks"}
+_LEFT_OUT = {"artifacts/.incoming", "artifacts/.locks", "compiled/.aside", "compiled/locks"}
 _PROPOSALS = "mlflow/proposals.json"
 _PREDICTIONS = ("predictions/counts.db", "predictions/outcomes.db")
 

@@ -38,9 +38,10 @@ def save(home: Home, path: Path) -> Saved:
         with archive.written(path) as writer:
             contents.take(home, writer)
             now = datetime.now(UTC).isoformat(timespec="seconds")
-            where = str(home.path), str(home.sockets)
-            writer.end(archive.Manifest(archive.FORMAT, version("serinus"), now, *where, writer.files))
+            of = str(home.path), str(home.sockets)
+            writer.end(archive.Manifest(archive.FORMAT, version("serinus"), now, *of, writer.files))
     except (OSError, EOFError, sqlite3.Error) as error:
         said = getattr(error, "strerror", None) or str(error)
-        raise Unavailable(f"no backup was written to {path}: {said}", hint="Make room, and try again.") from error
+        where = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        raise Unavailable(f"no backup was written to {path}: {said}{where}", hint="Mend that, and try again.") from error
     return Saved(path, len(writer.files), path.stat().st_size)
