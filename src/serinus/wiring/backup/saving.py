@@ -42,6 +42,6 @@ def save(home: Home, path: Path) -> Saved:
             writer.end(archive.Manifest(archive.FORMAT, version("serinus"), now, *of, writer.files))
     except (OSError, EOFError, sqlite3.Error) as error:
         said = getattr(error, "strerror", None) or str(error)
-        where = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
-        raise Unavailable(f"no backup was written to {path}: {said}{where}", hint="Mend that, and try again.") from error
+        at = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        raise Unavailable(f"no backup was written to {path}: {said}{at}", hint="Mend that, then try again.") from error
     return Saved(path, len(writer.files), path.stat().st_size)
