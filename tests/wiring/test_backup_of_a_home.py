@@ -84,7 +84,8 @@ def saved(home: Home) -> Path:
 
 
 def texts(home: Home) -> dict[str, bytes]:
-    return {p.relative_to(home.path).as_posix(): p.read_bytes() for p in home.path.rglob("*") if p.is_file()}
+    files = [path for path in home.path.rglob("*") if path.is_file() and path.stat().st_mode & 0o400]
+    return {path.relative_to(home.path).as_posix(): path.read_bytes() for path in files}
 
 
 def test_a_home_is_restored_elsewhere_and_its_paths_lead_there(home: Home, tmp_path: Path) -> None:
