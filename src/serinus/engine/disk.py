@@ -10,7 +10,7 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -51,29 +51,6 @@ class Item:
     """Unix time."""
     needed: str
     """Why, in words; empty: nothing needs it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Needs:
-    """Names of what is needed, by kind, with why."""
-
-    environments: dict[str, str] = field(default_factory=dict)
-    artifacts: dict[str, str] = field(default_factory=dict)
-    graphs: dict[str, str] = field(default_factory=dict)
-    logs: dict[str, str] = field(default_factory=dict)
-
-    def add(self, release: Release, why: str) -> None:
-        self.logs.setdefault(release.id, why)
-        self.artifacts.setdefault(release.artifact_digest, why)
-        self.environments.setdefault(release.environment_digest, why)
-        if release.compiled is not None:
-            self.graphs.setdefault(release.compiled.digest, why)
-            self.environments.setdefault(_environment(release.compiled.python), why)
-
-    def of(self, kind: str) -> Mapping[str, str]:
-        return {"environments": self.environments, "artifacts": self.artifacts, "graphs": self.graphs}.get(
-            kind, self.logs
-        )
 
 
 class Disk:
@@ -186,7 +163,7 @@ class Disk:
         items, totals = [], {storage.kind: 0 for storage in self._storages}
         counted: set[Inode] = set()
         for kind, one, found in measured:
-            why = needs.of(kind).get(one.name, "")
+            why = needs.get((kind, one.name), "")
             if not why and kind == "logs" and one.used_at >= lately:
                 why = f"written in the last {LOGS_KEPT.days} days"
             freed = sum(size for inode, size in found.items() if names[inode] == 1)
@@ -196,9 +173,10 @@ class Disk:
             counted.update(found)
         return sorted(items, key=lambda one: -one.bytes), totals
 
-    def _needs(self) -> _Needs:
-        """Raises Unavailable where it is not known what runs."""
-        store, now, needs = self._world.store, self._world.clock.now(), _Needs()
+    def _needs(self) -> Mapping[tuple[str, str], str]:
+        """(kind, name) of what is needed -> why. Raises Unavailable where it is not known what runs."""
+        store, now = self._world.store, self._world.clock.now()
+        needs: dict[tuple[str, str], str] = {}
         # First what waits: what has begun meanwhile is among those in flight.
         flying = [*store.pending(), *store.in_flight()]
         states = {state.model: state for state in store.models()}
@@ -207,16 +185,16 @@ class Disk:
             mine = [rollout for rollout in flying if rollout.model == model]
             state = states.get(model, ModelState(model))
             for release, why in needed_releases(state, rollouts, mine, _kept_for(rollouts), now).items():
-                needs.add(release, f"{model}: {why}")
+                _add(needs, _kept_of(release), f"{model}: {why}")
         for rollout in flying:
             if rollout.artifact is not None:
-                needs.artifacts.setdefault(rollout.artifact.digest, f"{rollout.model}: {rollout.id} is not over")
+                _add(needs, [("artifacts", rollout.artifact.digest)], f"{rollout.model}: {rollout.id} is not over")
         runs = self._running()
         for release in store.releases() if runs else ():
             if release.id in runs:
-                needs.add(release, f"{release.model}: it still runs")
-        for digest in self._always():
-            needs.environments.setdefault(digest, "what compiled releases are served with")
+                _add(needs, _kept_of(release), f"{release.model}: it still runs")
+        always = [("environments", digest) for digest in self._always()]
+        _add(needs, always, "what compiled releases are served with")
         return needs
 
     def _running(self) -> Collection[str]:
@@ -232,14 +210,7 @@ class Disk:
         """(kind, name) -> models that have a release of it."""
         found: dict[tuple[str, str], set[str]] = {}
         for release in self._world.store.releases():
-            keys = [
-                ("logs", release.id),
-                ("artifacts", release.artifact_digest),
-                ("environments", release.environment_digest),
-            ]
-            if release.compiled is not None:
-                keys += [("graphs", release.compiled.digest), ("environments", _environment(release.compiled.python))]
-            for key in keys:
+            for key in _kept_of(release):
                 found.setdefault(key, set()).add(release.model)
         return found
 
@@ -268,6 +239,21 @@ def _kept_for(rollouts: Sequence[Rollout]) -> timedelta:
         return timedelta(seconds=specs.watched_for(specs.load("", model=last.model)))
 
 
-def _environment(python: Path) -> str:
-    """Digest of the environment whose interpreter it is."""
-    return python.parent.parent.name
+def _kept_of(release: Release) -> Sequence[tuple[str, str]]:
+    """(kind, name) of all that is kept for the release."""
+    kept = [
+        ("logs", release.id),
+        ("artifacts", release.artifact_digest),
+        ("environments", release.environment_digest),
+    ]
+    if release.compiled is not None:
+        # An environment's directory has its digest for a name.
+        of_graph = release.compiled.python.parent.parent.name
+        kept += [("graphs", release.compiled.digest), ("environments", of_graph)]
+    return kept
+
+
+def _add(needs: dict[tuple[str, str], str], kept: Iterable[tuple[str, str]], why: str) -> None:
+    """The first reason stays."""
+    for one in kept:
+        needs.setdefault(one, why)

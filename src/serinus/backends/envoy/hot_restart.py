@@ -21,7 +21,6 @@ GOODBYE_SECONDS = 30
 _DRAIN_SECONDS = 5
 _MEMORY = Path("/dev/shm")  # noqa: S108  where shm_open(3) puts it
 _EPOCH, _BASE, _SOCKETS = outliving.FIRST, "--base-id", "--socket-path"
-_CARRIED_OVER = (_BASE, _SOCKETS)
 
 
 def possible() -> bool:
