@@ -28,24 +28,25 @@ from sqlalchemy import case
 from bench import ROOT, SCRATCH
 from bench.processes import DidNotStart
 from bench.results import Results
-from serinus.backends.delta import DeltaPredictionLog
-from serinus.backends.delta import database as counted
-from serinus.backends.delta.counting import KINDS, TOTALS
-from serinus.backends.delta.database import Database
-from serinus.backends.delta.paths import counts_path
-from serinus.backends.delta.status import write_status
 from serinus.backends.envoy import EnvoyRouter, admin_socket, names, xds
 from serinus.backends.git import GitFleet
 from serinus.backends.git.command import Git
-from serinus.backends.host import HostTarget
 from serinus.backends.mlflow import MlflowRegistry
 from serinus.backends.sql import SqlStore
 from serinus.core.home import Home
+from serinus.core.people import Access, Actor
+from serinus.core.release import Release, ServingSettings
 from serinus.core.rollout import Kind, ModelState, Phase, Plan, Policy, Rollout, Status, Step, StepRecord
-from serinus.core.values import Access, Actor, Release, ServingSettings
 from serinus.delivery import routing_of, split_token
 from serinus.engine import Engine, Report, World
-from serinus.engine.converge import live_of
+from serinus.engine.reconcile.converge import live_of
+from serinus.predictions import DeltaPredictionLog
+from serinus.predictions import database as counted
+from serinus.predictions.counting import KINDS, TOTALS
+from serinus.predictions.database import Database
+from serinus.predictions.paths import counts_path
+from serinus.predictions.status import write_status
+from serinus.targets.local.host import HostTarget
 
 MODELS, IN_FLIGHT = 1_000, 50
 LOOKED_AT, HISTORY, LOOKS = 50, 600, 30

@@ -20,7 +20,7 @@ from fastapi.responses import PlainTextResponse
 from bench.control import release_of
 from serinus.backends.envoy import admin_socket, names, xds
 from serinus.core.home import Home
-from serinus.core.values import Placement, PlacementState
+from serinus.core.placement import Placement, PlacementState
 
 
 def host(home: Home, asleep: Sequence[str], awake: Sequence[str]) -> FastAPI:

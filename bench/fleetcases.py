@@ -19,7 +19,7 @@ from bench.processes import DidNotStart, pss_mb_by_kind, usage
 from bench.product import Installation
 from bench.requests import split
 from bench.results import Results
-from serinus.core.values import PlacementState
+from serinus.core.placement import PlacementState
 
 _RATE = 1000
 _CALM_RATE = 300

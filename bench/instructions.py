@@ -21,8 +21,8 @@ from bench import HERE, ROOT, SCRATCH
 from bench.data import request_rows
 from bench.product import Installation
 from bench.requests import split
-from serinus.backends.host.records import Records
 from serinus.core.home import Home
+from serinus.targets.local.host.records import Records
 
 KINDS = ("xgboost", "pipeline")
 _FEW, _MANY = 500, 2500

@@ -22,10 +22,10 @@ from bench import SCRATCH
 from bench.models import saved
 from bench.processes import DidNotStart, Group, descendants, freeze, thaw
 from bench.requests import split
-from serinus.backends.host import HostTarget
 from serinus.core.errors import SerinusError
 from serinus.core.home import Home
-from serinus.core.values import Placement
+from serinus.core.placement import Placement
+from serinus.targets.local.host import HostTarget
 
 COMMAND = str(Path(sys.executable).parent / "serinus")
 _SPEC = """
@@ -164,7 +164,7 @@ class Installation:
         host = self.pid_of("host")
         os.kill(host, signal.SIGTERM)
         _until(lambda: not Path(f"/proc/{host}/cmdline").exists() or not Path(f"/proc/{host}/cmdline").read_bytes(), 30)
-        command = [sys.executable, "-P", "-m", "serinus.backends.host", "--home", str(self.home), *options]
+        command = [sys.executable, "-P", "-m", "serinus.targets.local.host", "--home", str(self.home), *options]
         self._host = Group(command, self.home / "logs" / "bench-host.log")
         _until(self._host_answers, 60)
 

@@ -20,9 +20,9 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from serinus.backends.host import HostTarget
 from serinus.core.home import Home
-from serinus.core.values import PlacementState
+from serinus.core.placement import PlacementState
+from serinus.targets.local.host import HostTarget
 
 _SPIN = "import os, sys\nos.nice({nice})\nprint(flush=True)\nwhile True: pass"
 _PATIENCE = 900.0

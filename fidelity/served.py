@@ -29,7 +29,7 @@ from fidelity.build import Built
 from fidelity.case import Ask, Recipe
 from fidelity.forms import MODEL, VERSION, CannotEncode, sent_of
 from fidelity.pyfuncs import NOT_BY_TENSORS
-from serinus.core.values import Outcome
+from serinus.core.examination import Outcome
 from serinus.gates.evidence import ParityEvidence
 from serinus.gates.parity import parity
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serinus.core.values import ArmCounts
+from serinus.core.evidence import ArmCounts
 from simulation.kinds import EVENTS
 
 Counts = npt.NDArray[np.int64]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from serinus.core.values import WHOLE, Role
+from serinus.core.routing import WHOLE, Role
 from serinus.judge import bounded, breaker, metrics, mixture
 from serinus.judge.assess import AS_ONE, MISMATCH, WARM_UP, WARM_UP_SHARE
 from serinus.judge.metrics import METRICS, tolerance_of

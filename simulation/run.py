@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from serinus.core.values import Verdict
+from serinus.core.evidence import Verdict
 from serinus.judge import StepEvidence, assess
 from simulation import counts as at
 from simulation.counts import Counts, arm_counts

@@ -1,7 +1,7 @@
-"""Makes requests of many streams at once and counts them as `serinus.backends.delta` does, a look at a time.
+"""Makes requests of many streams at once and counts them as `serinus.predictions` does, a look at a time.
 
 A stream's clock is in looks. What one look has counted is one stretch of the log: who was at risk in it is told by the
-events of the looks before it. `tests/backends/delta/test_simulated_counts.py` holds this against the real counting.
+events of the looks before it. `tests/predictions/test_simulated_counts.py` holds this against the real counting.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from serinus.core.values import WHOLE, WINDOW_SECONDS
+from serinus.core.evidence import WINDOW_SECONDS
+from serinus.core.routing import WHOLE
 from simulation import counts as at
 from simulation.counts import Counts
 from simulation.kinds import BOTH, CANARY, EVENTS, Kind

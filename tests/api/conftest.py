@@ -13,7 +13,7 @@ with warnings.catch_warnings():  # it would rather use a successor of httpx that
 
 from small_fleet import Installation, make_home
 
-from serinus.core.values import Access
+from serinus.core.people import Access
 
 HOST = "serinus.test"
 

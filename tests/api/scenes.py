@@ -9,6 +9,12 @@ from typing import Any
 
 from small_fleet import NOW, Installation, process
 
+from serinus.core.events import Event
+from serinus.core.evidence import Traffic, Verdict
+from serinus.core.examination import GateResult, Outcome
+from serinus.core.people import Access, Actor
+from serinus.core.placement import Placement, PlacementState
+from serinus.core.release import Release, ServingSettings
 from serinus.core.rollout import (
     Assessment,
     Cause,
@@ -21,19 +27,6 @@ from serinus.core.rollout import (
     Status,
     Step,
     StepRecord,
-)
-from serinus.core.values import (
-    Access,
-    Actor,
-    Event,
-    GateResult,
-    Outcome,
-    Placement,
-    PlacementState,
-    Release,
-    ServingSettings,
-    Traffic,
-    Verdict,
 )
 
 ANNA = Actor("anna", Access.DEPLOY, "127.0.0.1")

@@ -22,26 +22,15 @@ from serinus.api import create_app
 from serinus.api.local import listening
 from serinus.backends.sql import SqlStore
 from serinus.core.errors import NotFound, Unavailable
+from serinus.core.evidence import HourCounts, Totals, Traffic
 from serinus.core.home import Home
+from serinus.core.people import Access
+from serinus.core.placement import Placement
+from serinus.core.predictions import Imported, Label, Labels, OutcomeDay, OutcomeMatches
+from serinus.core.release import Artifact, Column, Requirements, VersionRef
 from serinus.core.storage import Stored
-from serinus.core.values import (
-    Access,
-    Artifact,
-    Column,
-    HourCounts,
-    Imported,
-    Label,
-    Labels,
-    OutcomeDay,
-    OutcomeMatches,
-    Placement,
-    Requirements,
-    Totals,
-    Traffic,
-    VersionRef,
-)
-from serinus.doors import checking_peers
 from serinus.engine import Desk, Disk, Report, World
+from serinus.lib.servers import checking_peers
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 PROCESSES = ("collector", "control", "envoy", "host", "mlflow", "supervisor")

@@ -11,8 +11,8 @@ from small_fleet import Installation
 from starlette.testclient import TestClient
 
 from serinus.api.sessions import LASTS, LINK_LASTS, LINKS
+from serinus.core.people import Access
 from serinus.core.rollout import Phase
-from serinus.core.values import Access
 
 ORIGIN = {"Origin": "http://serinus.test"}
 ROUTES = (

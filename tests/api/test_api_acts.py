@@ -12,8 +12,8 @@ from small_fleet import NOW, Installation
 from starlette.testclient import TestClient
 
 from serinus.core.errors import Unavailable
+from serinus.core.people import Access
 from serinus.core.rollout import Phase
-from serinus.core.values import Access
 
 
 def audited(installation: Installation) -> list[tuple[str, str, str]]:

@@ -14,7 +14,9 @@ from scenes import V6, V7, busy, troubled
 from small_fleet import NOW, Installation, serving
 from starlette.testclient import TestClient
 
-from serinus.core.values import Access, Actor, Event, Totals
+from serinus.core.events import Event
+from serinus.core.evidence import Totals
+from serinus.core.people import Access, Actor
 from serinus.engine.distrust import Distrust, Rechecked, save_distrusted, save_rechecked, shortcut_of
 
 

@@ -10,8 +10,8 @@ from scenes import busy, rollout
 from small_fleet import Installation
 from starlette.testclient import TestClient
 
+from serinus.core.people import Access
 from serinus.core.rollout import Phase
-from serinus.core.values import Access
 
 IMPORT = "/v1/outcomes/imports/{import_id}"
 BAD_SPEC = "model: card-fraud\nrolout: {}\n"

@@ -10,7 +10,7 @@ import pytest
 from small_fleet import NOW, Installation
 
 from serinus.api import home_token
-from serinus.core.values import Access, Actor
+from serinus.core.people import Access, Actor
 
 ENGINE = Actor("serinus", Access.ADMIN, "engine")
 

@@ -12,7 +12,7 @@ from small_fleet import Installation
 
 from serinus.core.errors import InvalidInput
 from serinus.core.names import is_model_name
-from serinus.core.values import Access, Actor
+from serinus.core.people import Access, Actor
 
 ANNA = Actor("anna", Access.DEPLOY)
 NAMES = (

@@ -13,8 +13,9 @@ import pytest
 from scenes import V7, busy, troubled
 from small_fleet import NOW, Installation, serving
 
+from serinus.core.events import Event
+from serinus.core.people import Access, Actor
 from serinus.core.rollout import Cause, Phase
-from serinus.core.values import Access, Actor, Event
 
 CHROMIUM = next((p for p in ("/usr/bin/chromium", shutil.which("google-chrome") or "") if p and Path(p).exists()), None)
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage"]

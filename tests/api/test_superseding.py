@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from small_fleet import Installation
 
-from serinus.core.values import Access, Actor
+from serinus.core.people import Access, Actor
 
 ADA = Actor("ada", Access.ADMIN)
 

@@ -12,8 +12,8 @@ from cli_harness import Proxy, Said, Serinus
 from small_fleet import Installation, make_home, serving
 
 from serinus.cli.app import run
-from serinus.supervisor import kernel, state
-from serinus.supervisor import settings as chosen
+from serinus.targets.local.supervisor import kernel, state
+from serinus.targets.local.supervisor import settings as chosen
 
 
 @pytest.fixture(autouse=True)

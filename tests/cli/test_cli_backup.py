@@ -6,9 +6,9 @@ import pytest
 from cli_harness import Serinus
 
 from serinus.core.home import Home
-from serinus.supervisor import settings
-from serinus.supervisor.directories import make
-from serinus.supervisor.settings import Settings
+from serinus.targets.local.supervisor import settings
+from serinus.targets.local.supervisor.directories import make
+from serinus.targets.local.supervisor.settings import Settings
 
 
 @pytest.fixture

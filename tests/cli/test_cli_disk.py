@@ -16,10 +16,12 @@ from small_fleet import NOW, Installation, Kept
 from small_fleet import Target as Silent
 
 from serinus.core.errors import Unavailable
+from serinus.core.people import Access
+from serinus.core.placement import Placement, PlacementState
+from serinus.core.release import Compiled, Release
 from serinus.core.rollout import ModelState, Order, Phase, Rollout
-from serinus.core.values import Access, Compiled, Placement, PlacementState, Release
 from serinus.engine import Disk
-from serinus.engine.disk import PRUNER, to_remove
+from serinus.engine.commands.disk import PRUNER, to_remove
 
 OLD = NOW.timestamp() - 86_400
 

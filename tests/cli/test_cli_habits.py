@@ -20,7 +20,7 @@ from small_fleet import Installation
 
 from serinus.cli.app import app
 from serinus.cli.reference import reference
-from serinus.core.values import Access
+from serinus.core.people import Access
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cli.md"
 

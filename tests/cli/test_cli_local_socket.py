@@ -19,9 +19,9 @@ from cli_harness import Proxy, Serinus
 from small_fleet import Installation, make_home, serving
 
 from serinus.cli.local import LocalTransport, connected
-from serinus.core.values import Access
-from serinus.doors import may_connect
-from serinus.supervisor import settings as chosen
+from serinus.core.people import Access
+from serinus.lib.servers import may_connect
+from serinus.targets.local.supervisor import settings as chosen
 
 NOBODY = 65534
 

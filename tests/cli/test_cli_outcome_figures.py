@@ -11,8 +11,8 @@ from scenes import V6, V7, rollout
 from small_fleet import NOW, Installation
 
 from serinus.cli.client import Client
+from serinus.core.predictions import OutcomeDay
 from serinus.core.rollout import ModelState, Phase
-from serinus.core.values import OutcomeDay
 from serinus.engine import OutcomeFigures
 
 TODAY = NOW.date()

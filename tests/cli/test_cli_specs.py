@@ -11,8 +11,9 @@ from scenes import V6, busy, rollout
 from small_fleet import NOW, Installation
 
 from serinus import spec as specs
+from serinus.core.evidence import Traffic
+from serinus.core.people import Access, Actor
 from serinus.core.rollout import ModelState, Phase
-from serinus.core.values import Access, Actor, Traffic
 
 SPEC = "model: card-fraud\nserving:\n  timeout: 300ms   # a payment waits\n"
 

@@ -19,9 +19,12 @@ from small_fleet import NOW, Installation, process, wait_until
 from serinus.api import home_token
 from serinus.cli.client import Client
 from serinus.core.errors import Forbidden
+from serinus.core.events import Event
+from serinus.core.evidence import ArmCounts, HourCounts, Traffic
 from serinus.core.home import Home
+from serinus.core.people import Access, Actor
+from serinus.core.placement import Placement, PlacementState
 from serinus.core.rollout import Cause, ModelState, Phase, Rollout
-from serinus.core.values import Access, Actor, ArmCounts, Event, HourCounts, Placement, PlacementState, Traffic
 
 
 def advance(installation: Installation, *phases: Rollout) -> threading.Thread:
@@ -555,7 +558,7 @@ def test_replay_sends_a_file_and_gives_an_honest_account(
 def test_up_hands_its_options_to_the_supervisor_and_prints_where_everything_is(
     serinus: Serinus, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from serinus import supervisor
+    from serinus.targets.local import supervisor
 
     asked: list[Any] = []
 
@@ -611,7 +614,7 @@ def test_a_limit_that_is_none_is_wrong_usage(option: str, value: str, words: str
 
 
 def test_the_help_of_up_knows_the_hosts_own_limits(serinus: Serinus) -> None:
-    from serinus.backends.host.limits import Limits, memory_there
+    from serinus.targets.local.host.limits import Limits, memory_there
 
     own = Limits()
     text = " ".join(serinus("up", "--help").out.split())

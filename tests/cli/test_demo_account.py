@@ -10,8 +10,8 @@ from small_fleet import NOW, Installation
 
 from demo.__main__ import MODEL, Account, outcome
 from demo.serinus import Serinus
+from serinus.core.events import Event
 from serinus.core.rollout import Cause, ModelState, Phase
-from serinus.core.values import Event
 
 
 def aborted_before_there_was_a_release(installation: Installation) -> str:

@@ -22,7 +22,7 @@ from serinus.backends.envoy import EnvoyRouter, admin_socket, command, prepare
 from serinus.backends.envoy.hot_restart import memory
 from serinus.core.home import Home
 from serinus.core.keys import router_key
-from serinus.core.values import WHOLE, Arm, Role, Routing
+from serinus.core.routing import WHOLE, Arm, Role, Routing
 
 RUNTIME = Path(__file__).parents[2] / "runtime" / "src"
 # These models do without MLflow, which takes seconds to import.

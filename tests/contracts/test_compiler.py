@@ -23,11 +23,12 @@ from mlflow.models import infer_signature
 from sklearn.linear_model import LogisticRegression
 
 from serinus import gates
-from serinus.backends.host import Trials
 from serinus.backends.onnx import OnnxCompiler
+from serinus.core.examination import GateResult, Outcome
 from serinus.core.home import Home
 from serinus.core.ports import Compilation, Compiler
-from serinus.core.values import Artifact, Environment, GateResult, Outcome, Requirements
+from serinus.core.release import Artifact, Environment, Requirements
+from serinus.targets.local.host import Trials
 
 COLUMNS = ("a", "b")
 ROWS = ((0.5, 0.1), (-1.0, 0.2), (2.0, 0.3))

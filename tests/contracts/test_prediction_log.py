@@ -21,14 +21,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from serinus.backends.delta import DeltaPredictionLog
 from serinus.core.disturbance import Cause
 from serinus.core.errors import InvalidInput, NotFound, Refused
+from serinus.core.evidence import ArmCounts, Followed, Watch
 from serinus.core.home import Home
 from serinus.core.keys import log_token
 from serinus.core.ports import PredictionLog
-from serinus.core.values import AnsweredRequest, ArmCounts, Followed, Imported, Label, Labels, Watch
+from serinus.core.predictions import AnsweredRequest, Imported, Label, Labels
 from serinus.disturbances import Journal
+from serinus.predictions import DeltaPredictionLog
 
 CHAMPION, CANARY = "card-fraud-7-3f9a2c", "card-fraud-8-aaaaaa"
 DAY = datetime(2026, 3, 1, tzinfo=UTC)
@@ -48,7 +49,7 @@ def delta(path: Path) -> Iterator[Subject]:
     for directory in home.directories:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     home.secret.write_text(secrets.token_hex(32))
-    command = [sys.executable, "-m", "serinus.backends.delta", "--home", str(home.path)]
+    command = [sys.executable, "-m", "serinus.predictions", "--home", str(home.path)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
     def answer(release: str, split: str, **changes: Any) -> None:

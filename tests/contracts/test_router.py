@@ -13,7 +13,7 @@ import pytest
 from envoy_harness import Proxy, release_of, routing
 
 from serinus.core.errors import InvalidInput, Unavailable
-from serinus.core.values import Role
+from serinus.core.routing import Role
 
 
 @pytest.fixture(scope="module")

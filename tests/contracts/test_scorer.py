@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 from tritonclient.grpc import service_pb2
 
-from serinus.backends.host import SocketScorer
-from serinus.backends.host.records import Records
 from serinus.core.errors import InvalidInput, NotFound, TemporaryError, Unavailable
+from serinus.core.examination import Question
 from serinus.core.home import Home
 from serinus.core.keys import router_key
-from serinus.core.values import Question, Release, ServingSettings
+from serinus.core.release import Release, ServingSettings
+from serinus.targets.local.host import SocketScorer
+from serinus.targets.local.host.records import Records
 
 
 class Worker(socketserver.ThreadingUnixStreamServer):

@@ -15,13 +15,13 @@ from typing import NamedTuple
 import pytest
 from serinus_runtime.model.compiled import FILES
 
-from serinus.backends.host.logs import ReleaseLogs, log_path
 from serinus.backends.mlflow import MlflowRegistry
 from serinus.backends.onnx import OnnxCompiler
 from serinus.backends.onnx.kept import Kept
 from serinus.backends.uv import UvEnvironments
 from serinus.core.home import ENVIRONMENT_FACTS, Home
 from serinus.core.storage import Storage
+from serinus.targets.local.host.logs import ReleaseLogs, log_path
 
 DIGESTS = ("a" * 64, "b" * 64)
 

@@ -12,7 +12,12 @@ import pytest
 
 from serinus.backends.sql import SqlStore
 from serinus.core.errors import InvalidInput, NotFound, Refused
+from serinus.core.events import Event
+from serinus.core.evidence import Verdict
+from serinus.core.examination import GateResult, Outcome
+from serinus.core.people import Access, Actor
 from serinus.core.ports import Store
+from serinus.core.release import Artifact, Column, Release, Requirements, ServingSettings
 from serinus.core.rollout import (
     Assessment,
     Cause,
@@ -26,19 +31,6 @@ from serinus.core.rollout import (
     Status,
     Step,
     StepRecord,
-)
-from serinus.core.values import (
-    Access,
-    Actor,
-    Artifact,
-    Column,
-    Event,
-    GateResult,
-    Outcome,
-    Release,
-    Requirements,
-    ServingSettings,
-    Verdict,
 )
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)

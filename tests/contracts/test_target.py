@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from serinus.backends.host import HostTarget
 from serinus.core.errors import InvalidInput, Refused, Unavailable
 from serinus.core.home import Home
+from serinus.core.placement import Placement, PlacementState
 from serinus.core.ports import Target
-from serinus.core.values import Placement, PlacementState, Release, ServingSettings
+from serinus.core.release import Release, ServingSettings
+from serinus.targets.local.host import HostTarget
 
 STANDIN = Path(__file__).parents[1] / "backends" / "host" / "standin"
 
@@ -34,7 +35,7 @@ def home(tmp_path: Path) -> Home:
 
 @pytest.fixture
 def target(home: Home) -> Iterator[Target]:
-    command = [sys.executable, "-m", "serinus.backends.host", "--home", str(home.path), "--runtime", str(STANDIN)]
+    command = [sys.executable, "-m", "serinus.targets.local.host", "--home", str(home.path), "--runtime", str(STANDIN)]
     host = subprocess.Popen(command)
     try:
         made = HostTarget(home)

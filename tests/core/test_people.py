@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serinus.core.values import Access, Actor
+from serinus.core.people import Access, Actor
 
 
 def actor(name: str, owner: str = "", origin: str = "127.0.0.1") -> Actor:

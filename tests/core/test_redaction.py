@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serinus.backends.host.reports import Report
 from serinus.backends.sql import SqlStore
 from serinus.backends.uv.words import explain
 from serinus.core.errors import Unbuildable
+from serinus.core.events import Event
+from serinus.core.people import Access, Actor
 from serinus.core.redaction import may_hold_credentials, without_credentials
 from serinus.core.text import configure_logging
-from serinus.core.values import Access, Actor, Event
+from serinus.targets.local.host.reports import Report
 
 SECRET = "s3cr3t"
 LEAKS = (

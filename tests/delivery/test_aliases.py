@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from serinus.core.people import Access, Actor
+from serinus.core.release import Release, ServingSettings
 from serinus.core.rollout import Kind, ModelState, Phase, Rollout, Status
-from serinus.core.values import Access, Actor, Release, ServingSettings
 from serinus.delivery import read_aliases
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from serinus.core.examination import GateResult, Outcome
+from serinus.core.people import Access, Actor
+from serinus.core.release import Release, ServingSettings
 from serinus.core.rollout import Cause, Kind, Phase, Plan, Policy, Rollout, Status
-from serinus.core.values import Access, Actor, GateResult, Outcome, Release, ServingSettings
 from serinus.delivery import champion_before, champions, rolled_back_from, why_never_champion
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)

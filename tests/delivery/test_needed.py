@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from serinus.core.people import Access, Actor
+from serinus.core.release import Release, ServingSettings
 from serinus.core.rollout import Kind, ModelState, Phase, Plan, Policy, Retired, Rollout, Status
-from serinus.core.values import Access, Actor, Release, ServingSettings
 from serinus.delivery import needed_releases
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from serinus.backends.mlflow import MlflowRegistry
-from serinus.core.values import Artifact
+from serinus.core.release import Artifact
 from serinus.spec import load
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import yaml
 
 from serinus.spec import load
 from serinus.spec.schema import ModelDeployment
-from serinus.supervisor.settings import Options
+from serinus.targets.local.supervisor.settings import Options
 
 if TYPE_CHECKING:
     from tests.docs.conftest import Page

@@ -13,9 +13,9 @@ from stages import Stage, end_everything
 
 from serinus.core.errors import InvalidInput, Refused
 from serinus.core.home import Home
-from serinus.supervisor import Addresses, Options, down, up
-from serinus.supervisor import settings as chosen
-from serinus.supervisor.settings import Settings
+from serinus.targets.local.supervisor import Addresses, Options, down, up
+from serinus.targets.local.supervisor import settings as chosen
+from serinus.targets.local.supervisor.settings import Settings
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from serinus_runtime.isolation import confine
 
 from serinus.core.errors import InvalidInput, Refused, SerinusError
 from serinus.core.home import Home
-from serinus.supervisor import certificates, tls
-from serinus.supervisor.settings import Options, Settings
-from serinus.supervisor.tls import Files
+from serinus.targets.local.supervisor import certificates, tls
+from serinus.targets.local.supervisor.settings import Options, Settings
+from serinus.targets.local.supervisor.tls import Files
 
 LATER = timedelta(days=30)
 

@@ -20,8 +20,8 @@ from tritonclient import grpc as triton
 
 from serinus.backends.envoy import Certificates, publish
 from serinus.cli.app import run
-from serinus.supervisor import kernel, state, tls
-from serinus.supervisor import settings as chosen
+from serinus.targets.local.supervisor import kernel, state, tls
+from serinus.targets.local.supervisor import settings as chosen
 
 CHAMPION = "fraud-1-aaaaaa"
 

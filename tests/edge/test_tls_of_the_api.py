@@ -22,8 +22,8 @@ from small_fleet import Installation, make_home
 from serinus.api.local import listening
 from serinus.api.server import Server
 from serinus.cli.app import run
-from serinus.doors import checking_peers, handshakes
-from serinus.supervisor import certificates, tls
+from serinus.lib.servers import checking_peers, handshakes
+from serinus.targets.local.supervisor import certificates, tls
 from serinus.wiring.renewal import Renewal
 
 Serinus = Callable[..., tuple[int, str, str]]

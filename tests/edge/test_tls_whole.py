@@ -21,7 +21,7 @@ from identities import Authority, Identity
 from stages import wait_until
 
 from serinus.core.home import Home
-from serinus.supervisor import Addresses, Options, down, processes, up
+from serinus.targets.local.supervisor import Addresses, Options, down, processes, up
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -23,11 +23,13 @@ from envoy_harness import Proxy
 from sklearn.linear_model import LogisticRegression
 
 from serinus import gates
-from serinus.backends.host import SocketScorer, Trials, launch
-from serinus.backends.host.reach import readable
+from serinus.core.examination import Outcome
 from serinus.core.keys import router_key
-from serinus.core.values import Outcome, Placement, PlacementState, Release, ServingSettings
-from serinus.engine.asking import Subject, asked
+from serinus.core.placement import Placement, PlacementState
+from serinus.core.release import Release, ServingSettings
+from serinus.engine.steps.asking import Subject, asked
+from serinus.targets.local.host import SocketScorer, Trials, launch
+from serinus.targets.local.host.reach import readable
 
 FRAME = pd.DataFrame({"amount": [1.0, 2.0, 3.0, 90.0], "hour": [1.0, 2.0, 3.0, 4.0]})
 LABEL = np.array([0, 0, 0, 1])

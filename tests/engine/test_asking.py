@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 from serinus.core.errors import TemporaryError
-from serinus.core.values import Placement, PlacementState, Question, Release, ServingSettings
-from serinus.engine import asking
-from serinus.engine.asking import Subject
-from serinus.engine.metamorphic import metamorphic
-from serinus.engine.rows import Table, companions, table_in
+from serinus.core.examination import Question
+from serinus.core.placement import Placement, PlacementState
+from serinus.core.release import Release, ServingSettings
+from serinus.engine.steps import asking
+from serinus.engine.steps.asking import Subject
+from serinus.engine.steps.metamorphic import metamorphic
+from serinus.engine.steps.rows import Table, companions, table_in
 from serinus.gates import Transformation
 
 Rows = Sequence[Sequence[float]]

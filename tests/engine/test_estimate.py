@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from lab import ADA, SPEC, Lab
 
+from serinus.core.evidence import Totals, Traffic
 from serinus.core.rollout import Phase
-from serinus.core.values import Totals, Traffic
 
 PLAIN = "model: fraud\nalerts: {budget: 25%}\ngates: {evaluation: evaluation.csv}\n"
 

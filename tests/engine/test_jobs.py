@@ -10,10 +10,10 @@ from datetime import timedelta
 import pytest
 
 from serinus.core.errors import Unavailable, Unbuildable
+from serinus.core.release import Environment
 from serinus.core.rollout import Cause, Phase
-from serinus.core.values import Environment
-from serinus.engine.jobs import A_ROOM, Jobs
-from serinus.engine.observe import PATIENCE
+from serinus.engine.reconcile.jobs import A_ROOM, Jobs
+from serinus.engine.reconcile.observe import PATIENCE
 
 
 def eventually(jobs: Jobs, key: str, room: str) -> str | None:

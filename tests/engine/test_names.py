@@ -8,7 +8,7 @@ from serinus import spec as specs
 from serinus.backends.git import GitFleet
 from serinus.core.errors import InvalidInput
 from serinus.core.names import RULE, checked
-from serinus.core.values import Requirements
+from serinus.core.release import Requirements
 
 REFUSED = ["Fraud Model", "Größe", "team#1", "x" * 129, "-x", ".x", "..", "", "a/b", "a\n", "a%20b", "a:b", "Ｆraud"]
 TAKEN = ["card-fraud", "x" * 128, "_hidden", "a..b", "a.", "7", "A_b-c.9"]

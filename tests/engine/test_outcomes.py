@@ -6,8 +6,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from serinus.core.values import OutcomeDay
-from serinus.engine.outcomes import figures, weeks
+from serinus.core.predictions import OutcomeDay
+from serinus.engine.queries.outcomes import figures, weeks
 
 MONDAY = date(2026, 2, 2)
 OLD, NEW = "m-1-aaaaaa", "m-2-bbbbbb"

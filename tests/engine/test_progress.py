@@ -12,7 +12,7 @@ from serinus.core.disturbance import Cause, Disturbance
 from serinus.core.errors import Unavailable
 from serinus.core.rollout import Phase
 from serinus.engine import Report
-from serinus.engine.progress import progress
+from serinus.engine.queries.progress import progress
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import pytest
 from lab import ADA, Lab
 
 from serinus.core.errors import NotFound
+from serinus.core.evidence import Streak, Totals, Traffic
+from serinus.core.placement import PlacementState
 from serinus.core.rollout import Phase
-from serinus.core.values import PlacementState, Streak, Totals, Traffic
 from serinus.engine import Report
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from serinus.core.values import GateResult, Outcome
+from serinus.core.examination import GateResult, Outcome
 from serinus.gates import (
     GATES,
     UNASKED,

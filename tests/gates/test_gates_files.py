@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from serinus.core.values import Column, Outcome, VersionDifference, Warned
+from serinus.core.examination import Outcome, VersionDifference, Warned
+from serinus.core.release import Column
 from serinus.gates import (
     ExampleEvidence,
     LatencyEvidence,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serinus.core.values import Outcome
+from serinus.core.examination import Outcome
 from serinus.gates import ParityEvidence, judge, parity
 
 SCORES = (0.1, 0.2, 0.3, None, 0.9)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serinus.core.errors import InvalidInput
-from serinus.core.values import Outcome
+from serinus.core.examination import Outcome
 from serinus.gates import QualityEvidence, alert_threshold, quality
 from serinus.gates.intervals import Z, by_chance, cases_needed, live_rate, paired_difference, wilson
 

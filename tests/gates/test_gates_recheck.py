@@ -7,7 +7,7 @@ import math
 import pytest
 
 from serinus import gates
-from serinus.core.values import AnsweredRequest, OwnAnswer
+from serinus.core.predictions import AnsweredRequest, OwnAnswer
 from serinus.gates import Verdict
 
 

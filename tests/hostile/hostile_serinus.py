@@ -22,7 +22,7 @@ from whole_load import wait_until
 from whole_serinus import Serinus, mlflow_environment
 
 from serinus.core.home import Home
-from serinus.supervisor import down, up
+from serinus.targets.local.supervisor import down, up
 
 SPEC = """
 model: {model}

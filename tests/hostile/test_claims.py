@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from serinus.backends.host import Trials
-from serinus.backends.host.trial_zygotes import TrialLimits, TrialZygotes
 from serinus.core.home import Home
-from serinus.core.values import Environment
+from serinus.core.release import Environment
+from serinus.targets.local.host import Trials
+from serinus.targets.local.host.trial_zygotes import TrialLimits, TrialZygotes
 
 LOADER = """
 class Model:

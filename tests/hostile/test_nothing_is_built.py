@@ -12,7 +12,7 @@ import pytest
 from serinus.backends.uv import UvEnvironments
 from serinus.backends.uv.command import Uv
 from serinus.core.errors import Unbuildable
-from serinus.core.values import Requirements
+from serinus.core.release import Requirements
 
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from serinus.backends.host import Trials
-from serinus.backends.host.trial_zygotes import TrialZygotes
 from serinus.backends.uv import UvEnvironments
 from serinus.core.errors import Unbuildable
 from serinus.core.home import Home
-from serinus.core.values import Environment, Requirements
+from serinus.core.release import Environment, Requirements
+from serinus.targets.local.host import Trials
+from serinus.targets.local.host.trial_zygotes import TrialZygotes
 
 Prepare = Callable[[Mapping[str, str]], Environment]
 

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from serinus.backends.delta.columns import parse_body
-from serinus.backends.delta.records import Hello, Malformed
 from serinus.backends.git import GitFleet
-from serinus.backends.host import unix_http
-from serinus.backends.host.grpc_calls import outputs_of
-from serinus.backends.host.scorer import _scores
-from serinus.backends.host.trial_answers import rehearsal_of, scores_of
-from serinus.backends.host.trials import _answer, _Failed
 from serinus.backends.mlflow import MlflowRegistry
 from serinus.core.errors import Refused, SerinusError, TemporaryError
+from serinus.predictions.columns import parse_body
+from serinus.predictions.records import Hello, Malformed
+from serinus.targets.local.host import unix_http
+from serinus.targets.local.host.grpc_calls import outputs_of
+from serinus.targets.local.host.scorer import _scores
+from serinus.targets.local.host.trial_answers import rehearsal_of, scores_of
+from serinus.targets.local.host.trials import _answer, _Failed
 
 BRACKETS = "[" * 60_000 + "]" * 60_000
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -201,8 +201,8 @@ def test_records_that_are_none_are_refused(what: str) -> None:
 def test_records_that_are_none_take_little_memory(what: str) -> None:
     """In a process whose memory is bounded, as the collector's own would not be."""
     code = (
-        "import resource, sys\nfrom serinus.backends.delta.columns import parse_body\n"
-        "from serinus.backends.delta.records import Hello, Malformed\nbody = sys.stdin.buffer.read()\n"
+        "import resource, sys\nfrom serinus.predictions.columns import parse_body\n"
+        "from serinus.predictions.records import Hello, Malformed\nbody = sys.stdin.buffer.read()\n"
         "resource.setrlimit(resource.RLIMIT_DATA, (400 << 20, 400 << 20))\n"
         f"try:\n    parse_body(body, {HELLO!r})\nexcept Malformed as error:\n    print(error)"
     )

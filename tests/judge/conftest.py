@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serinus.core.evidence import ArmCounts, Verdict
 from serinus.core.rollout import Assessment, Policy, Step
-from serinus.core.values import ArmCounts, Verdict
 from serinus.judge import StepEvidence, assess
 
 HEALTHY: Mapping[str, float] = {"errors": 0.0, "slow": 0.01, "alerts": 0.005}

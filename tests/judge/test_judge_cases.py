@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from serinus.core.evidence import ArmCounts, Verdict
 from serinus.core.rollout import Assessment, Policy, Step
-from serinus.core.values import ArmCounts, Verdict
 from serinus.judge import StepEvidence, assess
 
 STEPS = tuple(Step(weight, 5_000, 600.0, 86_400.0) for weight in (500, 2_500, 5_000))

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from serinus.core.evidence import Verdict
 from serinus.core.rollout import Assessment, Policy, Step
-from serinus.core.values import Verdict
 from serinus.judge import StepEvidence, assess, reproduce
 
 STEPS = (Step(500, 100, 10.0, 3600.0), Step(5000, 100, 10.0, 3600.0))

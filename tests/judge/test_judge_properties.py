@@ -8,8 +8,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serinus.core.evidence import ArmCounts, Verdict
 from serinus.core.rollout import Policy, Step
-from serinus.core.values import ArmCounts, Verdict
 from serinus.judge import StepEvidence, assess
 
 EVENTS = ("errors", "slow", "fallbacks", "alerts", "missing")

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from serinus.core.evidence import ArmCounts, Verdict
 from serinus.core.rollout import Policy, Step, Tolerance
-from serinus.core.values import ArmCounts, Verdict
 from serinus.judge import StepEvidence, assess
 from serinus.judge.metrics import METRICS, Case, Look, MetricMemory, weigh
 from serinus.judge.mixture import share

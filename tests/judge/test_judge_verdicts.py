@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from serinus.core.evidence import ArmCounts, Verdict
 from serinus.core.rollout import Policy, Step
-from serinus.core.values import ArmCounts, Verdict
 from serinus.judge import StepEvidence, assess, reproduce, required
 
 STEPS = (Step(500, 2000, 60.0, 600.0), Step(5000, 2000, 60.0, 600.0))

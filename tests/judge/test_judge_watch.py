@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
+from serinus.core.evidence import ArmCounts, HourCounts
 from serinus.core.rollout import Policy, Tolerance
-from serinus.core.values import ArmCounts, HourCounts
 from serinus.judge import Baseline, Finding, Watching, baseline, decide, everywhere, look, since, troubles, watch
 from serinus.judge.baseline import HOURS, NO_ALERTS, NOTHING_BEFORE, TOO_FEW
 from serinus.judge.watch import Cusum

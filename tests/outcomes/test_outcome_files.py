@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from serinus.core.errors import InvalidInput
-from serinus.core.values import Label
+from serinus.core.predictions import Label
 from serinus.outcomes import read_labels, read_parts
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -20,41 +20,17 @@ from serinus_runtime.trials import rows_file
 from serinus.backends.sql import SqlStore
 from serinus.core.disturbance import Disturbance
 from serinus.core.errors import InvalidInput, NotFound, Refused, TemporaryError, Unavailable, Unbuildable
+from serinus.core.evidence import ArmCounts, Followed, HourCounts, Totals, Traffic, Watch
+from serinus.core.examination import GivenRows, Question, ReadRows, Rehearsal, VersionDifference
+from serinus.core.people import Access, Actor
+from serinus.core.placement import Placement, PlacementState
+from serinus.core.predictions import AnsweredRequest, Label, Mark, OutcomeMatches, OwnAnswer
+from serinus.core.release import Artifact, Column, Compiled, Environment, Release, Requirements, VersionRef
 from serinus.core.rollout import Phase, Rollout
-from serinus.core.values import (
-    WHOLE,
-    Access,
-    Actor,
-    AnsweredRequest,
-    ArmCounts,
-    Artifact,
-    Column,
-    Compiled,
-    Environment,
-    Followed,
-    GivenRows,
-    HourCounts,
-    Label,
-    Mark,
-    OutcomeMatches,
-    OwnAnswer,
-    Placement,
-    PlacementState,
-    Question,
-    ReadRows,
-    Rehearsal,
-    Release,
-    Requirements,
-    Routing,
-    Totals,
-    Traffic,
-    VersionDifference,
-    VersionRef,
-    Watch,
-)
+from serinus.core.routing import WHOLE, Routing
 from serinus.engine import Desk, Engine, Rechecker, World
-from serinus.engine.jobs import Jobs
 from serinus.engine.news import News
+from serinus.engine.reconcile.jobs import Jobs
 
 MODEL, OTHER = "fraud", "scoring"
 TICK = 4.0

@@ -8,8 +8,9 @@ import pytest
 from lab import ADA, GRACE, MODEL, SPEC, Lab
 
 from serinus.core.errors import Refused, Unavailable
+from serinus.core.people import Access, Actor
 from serinus.core.rollout import Cause, Phase
-from serinus.core.values import WHOLE, Access, Actor
+from serinus.core.routing import WHOLE
 from serinus.engine.policies import ModelPolicy
 
 ASKING = SPEC.replace("rollout:", "rollout:\n  approval: required")

@@ -8,9 +8,9 @@ import pytest
 from lab import ADA, MODEL, Behaviour, Lab
 
 from serinus.core.disturbance import Cause, Disturbance
+from serinus.core.evidence import Verdict
 from serinus.core.rollout import Cause as Why
 from serinus.core.rollout import Phase
-from serinus.core.values import Verdict
 from serinus.judge import reproduce
 
 

@@ -13,10 +13,11 @@ import pytest
 from lab import ADA, MODEL, TICK, Lab
 
 from serinus.core.errors import NotFound, Refused, Unavailable
+from serinus.core.release import Release
 from serinus.core.rollout import ModelState, Phase, Rollout
-from serinus.core.values import WHOLE, Arm, Release, Role, Routing
-from serinus.engine import reconciler
+from serinus.core.routing import WHOLE, Arm, Role, Routing
 from serinus.engine.news import RESYNC, News, Pace
+from serinus.engine.reconcile import reconciler
 
 FLEET = [f"model-{number:02d}" for number in range(20)]
 SECONDS = RESYNC.total_seconds()

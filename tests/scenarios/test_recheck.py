@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from lab import ADA, MODEL, SPEC, Counter, Killed, Lab, breaking, score_of
 
-from serinus.core.values import AnsweredRequest, Release
+from serinus.core.predictions import AnsweredRequest
+from serinus.core.release import Release
 from serinus.engine import Report
 from serinus.engine.distrust import distrusted, rechecked
-from serinus.engine.kept import MOST_ROWS, keep_rows, kept_rows
 from serinus.engine.news import RESYNC
-from serinus.engine.rows import Table
+from serinus.engine.steps.kept import MOST_ROWS, keep_rows, kept_rows
+from serinus.engine.steps.rows import Table
 
 
 def champion(lab: Lab) -> Release:

@@ -10,8 +10,10 @@ import pytest
 from lab import ADA, GRACE, MODEL, SPEC, Lab
 
 from serinus.core.errors import InvalidInput, Refused
+from serinus.core.examination import GateResult, Outcome, VersionDifference
+from serinus.core.people import Access, Actor
 from serinus.core.rollout import Cause, Phase
-from serinus.core.values import WHOLE, Access, Actor, GateResult, Outcome, VersionDifference
+from serinus.core.routing import WHOLE
 from serinus.engine import Desk, Engine, News, Report
 from serinus.judge import reproduce
 

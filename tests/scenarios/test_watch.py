@@ -11,10 +11,10 @@ from lab import ADA, MODEL, OTHER, SPEC, Counter, Killed, Lab, breaking
 
 from serinus.api.metrics import exposition
 from serinus.cli.words import watch_lines
+from serinus.core.events import Event
 from serinus.core.rollout import Kind, Phase
-from serinus.core.values import Event
 from serinus.engine import Report
-from serinus.engine.watching import WATCH, stored
+from serinus.engine.reconcile.watching import WATCH, stored
 
 HOUR = 3600.0
 

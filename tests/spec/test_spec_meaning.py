@@ -10,9 +10,9 @@ import pytest
 from pydantic import TypeAdapter
 
 from serinus.core.errors import InvalidInput
+from serinus.core.release import CacheSettings, ServingSettings, WarmHours
 from serinus.core.rollout import Policy, Step, Tolerance
-from serinus.core.values import CacheSettings, ServingSettings, WarmHours
-from serinus.engine.build import release_id
+from serinus.engine.steps.build import release_id
 from serinus.spec import accepts, compiles, load, policy, reference, schema, settings, slow_ms, steps
 from serinus.spec.fields import described
 

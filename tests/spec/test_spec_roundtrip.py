@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serinus.core.values import Column
+from serinus.core.release import Column
 from serinus.spec import Facts, ModelDeployment, dump, initial, load
 from serinus.spec.hours import Hours, format_clock, parse_clock
 from serinus.spec.quantities import (

@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from whole_serinus import Serinus, mlflow_environment
 
 from serinus.core.home import Home
-from serinus.supervisor import down, up
+from serinus.targets.local.supervisor import down, up
 
 MODELS = Path(__file__).parent / "models"
 RATE = float(os.environ.get("SERINUS_TEST_RATE", "600"))

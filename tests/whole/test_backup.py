@@ -14,10 +14,10 @@ import pytest
 from whole_load import wait_until
 from whole_serinus import Serinus
 
-from serinus.backends.delta import DeltaPredictionLog
 from serinus.backends.git import GitFleet
 from serinus.core.home import Home
-from serinus.supervisor import Options, down, up
+from serinus.predictions import DeltaPredictionLog
+from serinus.targets.local.supervisor import Options, down, up
 from serinus.wiring.backup import build_environments, restore, save
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]

@@ -22,7 +22,7 @@ from serinus_runtime.isolation import landlock
 from whole_load import wait_until
 from whole_serinus import Serinus, written
 
-from serinus.supervisor import state
+from serinus.targets.local.supervisor import state
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 

@@ -18,10 +18,10 @@ import pytest
 from whole_load import Load, wait_until
 from whole_serinus import Serinus
 
-from serinus.core.values import PlacementState
-from serinus.supervisor import processes, state, up
-from serinus.supervisor.checks import local_checks
-from serinus.supervisor.settings import load as load_settings
+from serinus.core.placement import PlacementState
+from serinus.targets.local.supervisor import processes, state, up
+from serinus.targets.local.supervisor.checks import local_checks
+from serinus.targets.local.supervisor.settings import load as load_settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

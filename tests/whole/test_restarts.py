@@ -15,7 +15,7 @@ import pytest
 from whole_load import wait_until
 from whole_serinus import Serinus
 
-from serinus.supervisor import down, up
+from serinus.targets.local.supervisor import down, up
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

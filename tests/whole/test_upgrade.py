@@ -19,8 +19,8 @@ from whole_load import wait_until
 from whole_serinus import Serinus
 
 import serinus as package
-from serinus.supervisor import state, up
-from serinus.supervisor.version import installed
+from serinus.targets.local.supervisor import state, up
+from serinus.targets.local.supervisor.version import installed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

@@ -15,11 +15,11 @@ import polars as pl
 from mlflow import MlflowClient
 from whole_load import Load, wait_until
 
-from serinus.backends.delta import DeltaPredictionLog
-from serinus.backends.host import HostTarget
 from serinus.core.home import Home
-from serinus.core.values import Placement
-from serinus.supervisor import Addresses, processes
+from serinus.core.placement import Placement
+from serinus.predictions import DeltaPredictionLog
+from serinus.targets.local.host import HostTarget
+from serinus.targets.local.supervisor import Addresses, processes
 
 # Small minimums, so that a rollout takes seconds; wide time limits, so that a busy machine is no bad model. The judge
 # and its error rates are the defaults.

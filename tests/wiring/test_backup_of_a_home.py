@@ -18,11 +18,12 @@ from serinus.backends.git import GitFleet
 from serinus.backends.sql import SqlStore
 from serinus.core.errors import InvalidInput, Refused, Unavailable
 from serinus.core.home import Home
+from serinus.core.release import Release, ServingSettings
 from serinus.core.rollout import ModelState
-from serinus.core.values import Arm, Release, Role, Routing, ServingSettings
-from serinus.supervisor import settings as chosen
-from serinus.supervisor.directories import make
-from serinus.supervisor.settings import Settings
+from serinus.core.routing import Arm, Role, Routing
+from serinus.targets.local.supervisor import settings as chosen
+from serinus.targets.local.supervisor.directories import make
+from serinus.targets.local.supervisor.settings import Settings
 from serinus.wiring.backup import restore, save, sqlite
 
 RELEASE = "fraud-1-aaaaaa"

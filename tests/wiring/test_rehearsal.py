@@ -12,10 +12,10 @@ import pytest
 from serinus.backends.sql import SqlStore
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
-from serinus.supervisor import settings as chosen
-from serinus.supervisor.directories import make
-from serinus.supervisor.launching import rehearse
-from serinus.supervisor.settings import Settings
+from serinus.targets.local.supervisor import settings as chosen
+from serinus.targets.local.supervisor.directories import make
+from serinus.targets.local.supervisor.launching import rehearse
+from serinus.targets.local.supervisor.settings import Settings
 
 
 @pytest.fixture

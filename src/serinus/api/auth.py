@@ -12,7 +12,7 @@ from fastapi import Depends, Request
 from serinus.api import home_token
 from serinus.api.services import Services, services_of
 from serinus.core.errors import Forbidden
-from serinus.core.values import Access, Actor
+from serinus.core.people import Access, Actor
 
 LADDER = tuple(Access)
 """Each role includes the ones before it."""

@@ -8,8 +8,8 @@ import re
 from datetime import datetime
 
 from serinus.core.home import Home
+from serinus.core.people import Access, Actor
 from serinus.core.ports import Store
-from serinus.core.values import Access, Actor
 
 NAME = "admin"  # of the token, not a secret
 

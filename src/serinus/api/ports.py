@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+from serinus.core.people import Actor
 from serinus.core.ports import Clock, PredictionLog, Store
 from serinus.core.rollout import Rollout
-from serinus.core.values import Actor
 
 
 class Deployed(Protocol):

@@ -8,7 +8,7 @@ from typing import Any
 
 from serinus.api.ports import World
 from serinus.core.errors import SerinusError
-from serinus.core.values import Actor
+from serinus.core.people import Actor
 
 
 @contextmanager

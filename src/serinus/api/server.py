@@ -9,8 +9,8 @@ from typing import Any
 
 import uvicorn
 
-from serinus.doors import handshakes
-from serinus.doors.handshakes import Handshakes
+from serinus.lib.servers import handshakes
+from serinus.lib.servers.handshakes import Handshakes
 
 
 class Server(uvicorn.Server):

@@ -17,8 +17,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from serinus.core.home import Home
+from serinus.core.people import Access, Actor
 from serinus.core.ports import Clock, Tokens
-from serinus.core.values import Access, Actor
 
 LASTS = timedelta(hours=12)
 LINK_LASTS = timedelta(hours=1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from serinus.peers import user_of
+from serinus.lib.peers import user_of
 
 _TIMEOUT = 60.0
 """Seconds without a byte."""

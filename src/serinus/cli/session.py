@@ -99,7 +99,7 @@ class Session:
 
     def runs(self, process: str) -> bool:
         """Whether the process of this home that the supervisor has recorded runs."""
-        from serinus.supervisor import state
+        from serinus.targets.local.supervisor import state
 
         return state.find(self._resolved, process) is not None
 
@@ -109,7 +109,7 @@ class Session:
         if not url.startswith("https:"):
             return None
         from serinus.cli.trust import present, trusting
-        from serinus.supervisor import tls
+        from serinus.targets.local.supervisor import tls
 
         # The certificate of this home itself, whatever its names; of others, what their authorities say.
         context = trusting(self._ca) if self.server or self._ca else tls.own_context(self._resolved)
@@ -121,7 +121,7 @@ class Session:
         return Home(self.home.path.resolve())
 
     def _local(self, name: str) -> str:
-        from serinus.supervisor import settings as chosen
+        from serinus.targets.local.supervisor import settings as chosen
 
         settings = chosen.load(self.home)
         if settings is None or name not in settings.ports:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from serinus.core.rollout import Cause, Phase, aborted_text
-from serinus.core.values import WHOLE
+from serinus.core.routing import WHOLE
 
 Document = Mapping[str, Any]
 

@@ -1,1 +1,4 @@
-"""Values, errors and ports: the words that every other package speaks. Imports nothing of Serinus."""
+"""What everything else is written in terms of: frozen values by subject, errors, and ports.
+
+Times are aware UTC datetimes, durations are seconds unless a name ends in `_ms`.
+"""

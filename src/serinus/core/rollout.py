@@ -8,7 +8,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from serinus.core.values import Actor, Artifact, GateResult, Release, ServingSettings, Verdict
+from serinus.core.evidence import Verdict
+from serinus.core.examination import GateResult
+from serinus.core.people import Actor
+from serinus.core.release import Artifact, Release, ServingSettings
 
 
 class Phase(StrEnum):

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from serinus.core.examination import Outcome
+from serinus.core.release import Release
 from serinus.core.rollout import Cause, Kind, Phase, Rollout
-from serinus.core.values import Outcome, Release
 
 _LIVE = (Phase.PROMOTING, Phase.PROMOTED)
 """The model's state names the release as champion from PROMOTING on."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+from serinus.core.release import Release
 from serinus.core.rollout import Kind, ModelState, Phase, Rollout
-from serinus.core.values import Release
 from serinus.delivery.history import champion_before
 
 _LIVE = (Phase.PROMOTING, Phase.PROMOTED)

@@ -6,8 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from serinus.core.evidence import Verdict
+from serinus.core.examination import GateResult, Outcome
+from serinus.core.people import Access
+from serinus.core.placement import Placement, PlacementState
+from serinus.core.release import Artifact, Release
 from serinus.core.rollout import Assessment, Cause, Kind, Order, Phase, Plan, Rollout, Status, StepRecord
-from serinus.core.values import Access, Artifact, GateResult, Outcome, Placement, PlacementState, Release, Verdict
 from serinus.delivery.world import split_token
 
 

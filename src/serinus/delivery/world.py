@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from serinus.core.evidence import Watch
+from serinus.core.examination import Outcome
+from serinus.core.release import Release
 from serinus.core.rollout import Cause, Kind, ModelState, Phase, Retired, Rollout
-from serinus.core.values import WHOLE, Arm, Outcome, Release, Role, Routing, Watch
+from serinus.core.routing import WHOLE, Arm, Role, Routing
 
 
 def split_token(rollout_id: str, step: int) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from serinus.core.placement import Placement
 from serinus.core.ports import Settings
+from serinus.core.release import Release
 from serinus.core.rollout import ModelState, Rollout
-from serinus.core.values import Placement, Release
 
 _DISTRUSTED, _RECHECKED = "distrusted", "rechecked"
 _MOST_COUNTED = 1_000

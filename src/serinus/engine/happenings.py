@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from serinus.core.events import Event
+from serinus.core.people import Access, Actor
 from serinus.core.rollout import Kind, Phase, Rollout, aborted_text
-from serinus.core.values import WHOLE, Access, Actor, Event
+from serinus.core.routing import WHOLE
 
 ENGINE = Actor(name="serinus", access=Access.ADMIN, origin="engine")
 

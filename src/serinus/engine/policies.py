@@ -10,9 +10,9 @@ import json
 from dataclasses import asdict, dataclass
 
 from serinus import spec as specs
+from serinus.core.people import Access, Actor
 from serinus.core.ports import Settings
 from serinus.core.rollout import Rollout
-from serinus.core.values import Access, Actor
 from serinus.engine.world import World
 
 

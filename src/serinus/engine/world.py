@@ -19,6 +19,9 @@ from serinus.core.ports import (
     Trials,
 )
 
+FREE_BYTES_NEEDED = 1_000_000_000
+"""Below this much free disk no new deployment is taken: an environment may need as much, and the log needs the rest."""
+
 
 @dataclass(frozen=True, slots=True)
 class World:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from serinus.core.values import GateResult
+from serinus.core.examination import GateResult
 from serinus.gates.alike import differing
 from serinus.gates.asked import UNASKED, asked
 from serinus.gates.evidence import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from serinus.core.values import GateResult
+from serinus.core.examination import GateResult
 from serinus.gates.evidence import AskedEvidence, ProtocolCheck
 from serinus.gates.results import SHOWN, failed, passed, undecided
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from serinus.core.values import Column, VersionDifference, Warned
+from serinus.core.examination import VersionDifference, Warned
+from serinus.core.release import Column
 
 Scores = Sequence[float | None]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serinus.core.values import GateResult
+from serinus.core.examination import GateResult
 from serinus.gates.evidence import ExampleEvidence
 from serinus.gates.results import SHOWN, failed, passed, undecided
 

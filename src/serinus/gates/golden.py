@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from serinus.core.values import GateResult
+from serinus.core.examination import GateResult
 from serinus.gates.evidence import GoldenEvidence, Scores
 from serinus.gates.results import SHOWN, failed, passed, undecided
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from serinus.core.values import GateResult
+from serinus.core.examination import GateResult
 from serinus.gates.evidence import LatencyEvidence
 from serinus.gates.results import failed, passed, undecided
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from serinus.core.values import GateResult, VersionDifference
+from serinus.core.examination import GateResult, VersionDifference
 from serinus.gates.evidence import LoadEvidence
 from serinus.gates.results import failed, passed, undecided
 

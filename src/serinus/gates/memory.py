@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from serinus.core.values import GateResult
+from serinus.core.examination import GateResult
 from serinus.gates.evidence import MemoryEvidence
 from serinus.gates.results import failed, passed, undecided
 

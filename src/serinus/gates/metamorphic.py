@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from serinus.core.values import GateResult
+from serinus.core.examination import GateResult
 from serinus.gates.evidence import MetamorphicEvidence, Transformation, TransformationCheck
 from serinus.gates.golden import max_difference, same
 from serinus.gates.results import SHOWN, failed, passed, undecided

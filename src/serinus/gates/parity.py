@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from serinus.core.errors import InvalidInput
-from serinus.core.values import GateResult
+from serinus.core.examination import GateResult
 from serinus.gates.evidence import ParityEvidence, Scores
 from serinus.gates.results import SHOWN, failed, passed
 from serinus.gates.threshold import alert_threshold

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from serinus.core.values import GateResult
+from serinus.core.examination import GateResult
 from serinus.gates.evidence import QualityEvidence, Scores
 from serinus.gates.intervals import by_chance, cases_needed, design_effect, live_rate, paired_difference, wilson
 from serinus.gates.results import failed, passed, undecided

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from serinus.core.values import AnsweredRequest, OwnAnswer
+from serinus.core.predictions import AnsweredRequest, OwnAnswer
 from serinus.gates.evidence import Scores
 
 GRAPH = "onnx"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from serinus.core.values import GateResult, Outcome
+from serinus.core.examination import GateResult, Outcome
 
 SHOWN = 20
 """Row indices that are kept as evidence; the count is always whole."""

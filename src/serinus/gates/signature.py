@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from serinus.core.values import Column, GateResult
+from serinus.core.examination import GateResult
+from serinus.core.release import Column
 from serinus.gates.evidence import SignatureEvidence
 from serinus.gates.results import failed, passed
 

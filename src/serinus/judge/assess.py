@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from serinus.core.evidence import Verdict
 from serinus.core.rollout import Assessment, Policy, Step
-from serinus.core.values import Verdict
 from serinus.judge.breaker import Breaker
 from serinus.judge.evidence import StepEvidence, first_in_step, problem_with, refused
 from serinus.judge.memory import MetricMemory

@@ -11,8 +11,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 
+from serinus.core.evidence import ArmCounts, HourCounts
 from serinus.core.rollout import Policy, Tolerance
-from serinus.core.values import ArmCounts, HourCounts, Role
+from serinus.core.routing import Role
 from serinus.judge.evidence import first_in_step
 from serinus.judge.metrics import METRICS, Metric, tolerance_of
 

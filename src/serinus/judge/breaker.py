@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from serinus.core.values import ArmCounts
+from serinus.core.evidence import ArmCounts
 from serinus.judge.evidence import StepEvidence, refused
 
 SECONDS = 5.0

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from serinus.core.values import WHOLE, ArmCounts
+from serinus.core.evidence import ArmCounts
+from serinus.core.routing import WHOLE
 
 
 @dataclass(frozen=True, slots=True)

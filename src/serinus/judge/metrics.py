@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from serinus.core.evidence import ArmCounts
 from serinus.core.rollout import Policy, Tolerance
-from serinus.core.values import ArmCounts, Role
+from serinus.core.routing import Role
 from serinus.judge.bounded import NOTHING, WINDOWS
 from serinus.judge.bounded import SECONDS as WINDOW
 from serinus.judge.evidence import (

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from serinus.core.rollout import Policy, Step, Tolerance
-from serinus.core.values import WHOLE, Role
+from serinus.core.routing import WHOLE, Role
 from serinus.judge.metrics import BURST, METRICS, Metric, tolerance_of
 from serinus.judge.mixture import below, better, seldom, share, worse
 

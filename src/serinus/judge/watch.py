@@ -15,7 +15,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from serinus.core.values import ArmCounts, Role
+from serinus.core.evidence import ArmCounts
+from serinus.core.routing import Role
 from serinus.judge.baseline import HOURS, Baseline, events_of, trials_of
 from serinus.judge.metrics import METRICS, Metric
 from serinus.judge.mixture import MULTIPLIERS, log_sum_exp

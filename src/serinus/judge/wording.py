@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from serinus.core.values import ArmCounts, Role
+from serinus.core.evidence import ArmCounts
+from serinus.core.routing import Role
 from serinus.judge.evidence import first_in_step
 from serinus.judge.metrics import Evidence, ratio_of
 

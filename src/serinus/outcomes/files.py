@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from serinus.core.errors import InvalidInput
-from serinus.core.values import Label, Labels
+from serinus.core.predictions import Label, Labels
 
 ROWS = 10_000
 """Of one part."""

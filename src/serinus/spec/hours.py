@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from serinus.core.values import WarmHours
+from serinus.core.release import WarmHours
 from serinus.spec.quantities import Kind, wrong
 from serinus.spec.section import Section, conflict
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from serinus.core.release import CacheSettings, ServingSettings
 from serinus.core.rollout import Policy, Step, Tolerance
-from serinus.core.values import WHOLE, CacheSettings, ServingSettings
+from serinus.core.routing import WHOLE
 from serinus.spec.hours import ALWAYS, warm_hours
 from serinus.spec.schema import ModelDeployment, Rare, Ratio, RolloutStep
 from serinus.spec.serving import NO_SCORE, Batch

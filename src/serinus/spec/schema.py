@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from serinus.core.names import RULE, is_model_name
 from serinus.core.rollout import Policy
-from serinus.core.values import WHOLE
+from serinus.core.routing import WHOLE
 from serinus.spec.quantities import Duration, Kind, Share, Size, format_duration, format_share, wrong
 from serinus.spec.section import Section, conflict, or_word
 from serinus.spec.serving import Serving

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from serinus.core.errors import InvalidInput
+from serinus.core.release import Column
 from serinus.core.text import one_line
-from serinus.core.values import Column
 from serinus.spec.document import NUMBERS
 from serinus.spec.loading import load
 from serinus.spec.schema import ModelDeployment

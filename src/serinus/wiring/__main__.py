@@ -9,9 +9,9 @@ from pathlib import Path
 
 from serinus.core.errors import SerinusError
 from serinus.core.home import Home
-from serinus.supervisor import settings as chosen
-from serinus.supervisor.checks import local_checks
-from serinus.supervisor.process import supervise
+from serinus.targets.local.supervisor import settings as chosen
+from serinus.targets.local.supervisor.checks import local_checks
+from serinus.targets.local.supervisor.process import supervise
 from serinus.wiring.processes import processes_of
 
 

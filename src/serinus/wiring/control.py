@@ -12,17 +12,17 @@ import uvicorn
 from serinus.api import create_app, home_token
 from serinus.api.local import listening
 from serinus.api.server import Server
-from serinus.backends.host import confinement
-from serinus.backends.host.limits import Limits
 from serinus.core.errors import SerinusError
 from serinus.core.home import Home
 from serinus.core.redaction import shown
 from serinus.core.text import configure_logging
-from serinus.doors import checking_peers, limited
 from serinus.engine import ENGINE, Desk, Engine, News, OutcomeFigures, Rechecker, Report, World
-from serinus.engine.rechecking import SHARE
-from serinus.supervisor import edge_warnings, processes, registry, tls
-from serinus.supervisor.settings import Settings
+from serinus.engine.reconcile.rechecking import SHARE
+from serinus.lib.servers import checking_peers, limited
+from serinus.targets.local.host import confinement
+from serinus.targets.local.host.limits import Limits
+from serinus.targets.local.supervisor import edge_warnings, processes, registry, tls
+from serinus.targets.local.supervisor.settings import Settings
 from serinus.wiring.local import build_crowding, build_disk, build_local, build_rescorer, build_router
 
 if TYPE_CHECKING:

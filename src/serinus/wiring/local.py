@@ -5,19 +5,19 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from serinus.backends.delta import DeltaPredictionLog
 from serinus.backends.envoy import Crowding, EnvoyRouter, admin_socket, places
 from serinus.backends.git import GitFleet
-from serinus.backends.host import HostTarget, SocketScorer, Trials
-from serinus.backends.host.logs import ReleaseLogs
-from serinus.backends.host.trial_zygotes import TrialLimits, TrialZygotes
 from serinus.backends.mlflow import MlflowRegistry
 from serinus.backends.onnx import OnnxCompiler
 from serinus.backends.sql import SqlStore
 from serinus.backends.uv import UvEnvironments
 from serinus.core.home import Home
 from serinus.engine import Disk, World
-from serinus.supervisor.settings import Settings
+from serinus.predictions import DeltaPredictionLog
+from serinus.targets.local.host import HostTarget, SocketScorer, Trials
+from serinus.targets.local.host.logs import ReleaseLogs
+from serinus.targets.local.host.trial_zygotes import TrialLimits, TrialZygotes
+from serinus.targets.local.supervisor.settings import Settings
 
 COMPILE_SECONDS = 60.0
 """For writing a graph, and again for proving it; a model that takes longer is served as it is."""

@@ -11,13 +11,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from serinus.backends import envoy
-from serinus.backends.host import holder_command
 from serinus.backends.mlflow import server as mlflow_server
 from serinus.core.home import Home
-from serinus.supervisor import tls
-from serinus.supervisor.keeper import ProcessSpec
-from serinus.supervisor.settings import Settings
-from serinus.supervisor.version import installed
+from serinus.targets.local.host import holder_command
+from serinus.targets.local.supervisor import tls
+from serinus.targets.local.supervisor.keeper import ProcessSpec
+from serinus.targets.local.supervisor.settings import Settings
+from serinus.targets.local.supervisor.version import installed
 
 _BEHIND_PAYMENTS = 5
 """Deployments, builds and the registry's pages can wait a little where a request cannot."""
@@ -29,7 +29,7 @@ not hold a request up, and yet more than taking them in needs."""
 def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
     """What is to be run."""
     binary = Path(settings.envoy_binary) if settings.envoy_binary else None
-    collector = _module("serinus.backends.delta", home, "--envoy-admin", envoy.admin_socket(home))
+    collector = _module("serinus.predictions", home, "--envoy-admin", envoy.admin_socket(home))
     control = _module("serinus.wiring", home, first="control")
     limits = [f"--{name}={value}" for name, value in settings.limits.items()]
     found = [
@@ -37,7 +37,7 @@ def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
         ProcessSpec("holder", holder_command(home), after="host", serves=True),
         ProcessSpec(
             "host",
-            _module("serinus.backends.host", home, *limits),
+            _module("serinus.targets.local.host", home, *limits),
             {},
             30.0,
             # Its workers outlive a host that is killed, until the next one has replaced them.

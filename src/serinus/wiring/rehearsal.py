@@ -11,8 +11,8 @@ from pathlib import Path
 
 from serinus.backends.sql import SqlStore
 from serinus.core.home import Home
-from serinus.supervisor import registry, tls
-from serinus.supervisor.settings import Settings
+from serinus.targets.local.supervisor import registry, tls
+from serinus.targets.local.supervisor.settings import Settings
 from serinus.wiring.backup import sqlite
 from serinus.wiring.processes import processes_of
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from serinus.backends.envoy import publish
 from serinus.core.errors import SerinusError
 from serinus.core.home import Home
-from serinus.supervisor import certificates, tls
+from serinus.targets.local.supervisor import certificates, tls
 from serinus.wiring.processes import envoy_certificates
 
 log = logging.getLogger(__name__)

@@ -21,7 +21,8 @@ from tritonclient.grpc import service_pb2
 from serinus.backends.envoy import EnvoyRouter, admin_socket, command, prepare
 from serinus.backends.envoy.hot_restart import memory
 from serinus.core.home import Home
-from serinus.core.values import Arm, Release, Role, Routing, ServingSettings
+from serinus.core.release import Release, ServingSettings
+from serinus.core.routing import Arm, Role, Routing
 
 
 def wait_until(predicate: Callable[[], Any], timeout: float = 10.0) -> Any:

@@ -17,7 +17,7 @@ from serinus.backends.envoy.files import write
 from serinus.backends.envoy.starting import bootstrap
 from serinus.core.errors import NotFound, Unavailable
 from serinus.core.home import Home
-from serinus.core.values import Role
+from serinus.core.routing import Role
 
 CHAMPION = "fraud-1-aaaaaa"
 CANARY = "fraud-2-bbbbbb"

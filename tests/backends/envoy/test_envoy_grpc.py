@@ -14,7 +14,7 @@ from google.protobuf import descriptor_pb2
 from tritonclient.grpc import InferenceServerClient, service_pb2, service_pb2_grpc
 
 from serinus.backends.envoy import grpc as calls
-from serinus.core.values import Role
+from serinus.core.routing import Role
 
 CHAMPION = "fraud-1-aaaaaa"
 CANARY = "fraud-2-bbbbbb"

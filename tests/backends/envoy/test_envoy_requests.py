@@ -11,7 +11,7 @@ import pytest
 from envoy_harness import Proxy, free_port, routing, wait_until
 
 from serinus.core.keys import router_key
-from serinus.core.values import Role
+from serinus.core.routing import Role
 
 CHAMPION = "fraud-1-aaaaaa"
 CANARY = "fraud-2-bbbbbb"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 from envoy_harness import Proxy, routing
 
-from serinus.core.values import Role
+from serinus.core.routing import Role
 
 pytestmark = pytest.mark.slow
 

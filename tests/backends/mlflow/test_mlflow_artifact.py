@@ -13,7 +13,7 @@ import pytest
 from serinus.backends.mlflow.artifact import read_artifact
 from serinus.backends.mlflow.files import take_inventory
 from serinus.core.errors import Unbuildable
-from serinus.core.values import Artifact, Column
+from serinus.core.release import Artifact, Column
 
 Make = Callable[..., Path]
 

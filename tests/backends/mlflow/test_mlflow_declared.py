@@ -18,7 +18,7 @@ from serinus.backends.mlflow.artifact import read_artifact
 from serinus.backends.mlflow.conda import python_packages
 from serinus.backends.mlflow.files import take_inventory
 from serinus.core.errors import Unbuildable
-from serinus.core.values import Artifact
+from serinus.core.release import Artifact
 
 Make = Callable[..., Path]
 

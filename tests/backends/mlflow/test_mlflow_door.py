@@ -19,7 +19,7 @@ from small_fleet import Installation, serving
 from serinus.backends.mlflow import MlflowRegistry, server
 from serinus.backends.mlflow import client as mlflow_client
 from serinus.core.home import Home
-from serinus.core.values import Access
+from serinus.core.people import Access
 
 READ = "/api/2.0/mlflow/registered-models/search"
 BASIC = "Basic " + base64.b64encode(b"serinus:of-the-tests").decode()

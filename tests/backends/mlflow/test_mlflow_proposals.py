@@ -14,7 +14,7 @@ from small_fleet import Installation, serving
 
 from serinus.backends.mlflow import MlflowRegistry, proposals
 from serinus.backends.mlflow.proposals import Proposal, Proposals
-from serinus.core.values import Access
+from serinus.core.people import Access
 
 ALIAS = "/api/2.0/mlflow/registered-models/alias"
 PASSWORD = "Basic " + base64.b64encode(b"serinus:of-the-tests").decode()

@@ -21,14 +21,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from serinus.backends.host import launch
 from serinus.backends.mlflow import MlflowRegistry, places, server
 from serinus.backends.mlflow import client as mlflow_client
 from serinus.backends.mlflow.cache import ArtifactCache
 from serinus.backends.mlflow.places import Places
 from serinus.core.errors import InvalidInput, NotFound, Refused, Unavailable, Unbuildable
 from serinus.core.home import Home
-from serinus.core.values import Column, VersionRef
+from serinus.core.release import Column, VersionRef
+from serinus.targets.local.host import launch
 
 
 def files_below(path: Path) -> list[str]:

@@ -27,14 +27,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from serinus.backends.host import Trials
-from serinus.backends.host.trial_zygotes import TrialLimits
 from serinus.backends.onnx import OnnxCompiler
 from serinus.backends.onnx.environment import requirements
 from serinus.backends.onnx.kept import FILES, Kept
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
-from serinus.core.values import Artifact, Environment, Requirements
+from serinus.core.release import Artifact, Environment, Requirements
+from serinus.targets.local.host import Trials
+from serinus.targets.local.host.trial_zygotes import TrialLimits
 
 HERE = Environment("e" * 64, Path(sys.executable), "3.11", Path("lock"))
 COLUMNS = ["amount", "country"]

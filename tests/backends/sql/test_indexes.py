@@ -13,8 +13,8 @@ from sqlalchemy import Engine, event
 
 from serinus.backends.sql import SqlStore
 from serinus.core.errors import NotFound
+from serinus.core.people import Access, Actor
 from serinus.core.rollout import Order
-from serinus.core.values import Access, Actor
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ANNA = Actor("anna", Access.DEPLOY, "cli")

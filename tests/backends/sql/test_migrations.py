@@ -21,8 +21,8 @@ from serinus.backends.sql import SqlStore
 from serinus.backends.sql.schema import MIGRATIONS
 from serinus.backends.sql.tables import SCHEMA, metadata
 from serinus.core.errors import Refused
+from serinus.core.people import Access, Actor
 from serinus.core.rollout import Cause, Kind, Phase
-from serinus.core.values import Access, Actor
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 SECRET = "srn_" + "hJPX56a9I-sUmpmFmjXI5o2rkq1g7fvjeQJl-Al7JyA"

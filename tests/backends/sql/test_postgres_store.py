@@ -14,7 +14,8 @@ from sqlalchemy.engine import make_url
 
 from serinus.backends.sql import SqlStore, postgres, schema
 from serinus.core.errors import Refused, Unavailable
-from serinus.core.values import Access, Actor, Event
+from serinus.core.events import Event
+from serinus.core.people import Access, Actor
 
 psycopg = pytest.importorskip("psycopg")
 

@@ -15,7 +15,8 @@ from sqlalchemy import Engine, event
 
 from serinus.backends.sql import SqlStore
 from serinus.core.errors import Refused, Unavailable
-from serinus.core.values import Access, Actor, Event
+from serinus.core.events import Event
+from serinus.core.people import Access, Actor
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ANNA = Actor("anna", Access.DEPLOY, "cli")
@@ -131,7 +132,8 @@ WRITER = """
 import sys
 from datetime import UTC, datetime
 from serinus.backends.sql import SqlStore
-from serinus.core.values import Access, Actor, Event
+from serinus.core.events import Event
+from serinus.core.people import Access, Actor
 
 now = datetime(2026, 3, 1, tzinfo=UTC)
 store = SqlStore(sys.argv[1])

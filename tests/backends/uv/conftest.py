@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from serinus.backends.uv import UvEnvironments
-from serinus.core.values import Environment, Requirements
+from serinus.core.release import Environment, Requirements
 
 
 def make_wheel(folder: Path, name: str, version: str, requires: tuple[str, ...], files: Mapping[str, str]) -> Path:

@@ -11,7 +11,7 @@ import pytest
 
 import serinus
 from serinus.backends.uv import UvEnvironments
-from serinus.core.values import Environment, Requirements
+from serinus.core.release import Environment, Requirements
 
 RUNTIME = Path(serinus.__file__).parents[2] / "runtime" / "src"
 FIND = f"""

@@ -16,7 +16,7 @@ import pytest
 
 from serinus.backends.uv import UvEnvironments
 from serinus.core.errors import Unavailable, Unbuildable
-from serinus.core.values import Combination, Environment, Requirements
+from serinus.core.release import Combination, Environment, Requirements
 
 
 def run(environment: Environment, code: str) -> str:
@@ -321,7 +321,7 @@ ELSEWHERE = """
 import sys
 from pathlib import Path
 from serinus.backends.uv import UvEnvironments
-from serinus.core.values import Requirements
+from serinus.core.release import Requirements
 
 home, option, index = sys.argv[1:]
 requirements = Requirements((option, "scorer"), None, None, "requirements.txt")

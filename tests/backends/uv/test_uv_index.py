@@ -14,7 +14,7 @@ from serinus.backends.uv.command import Uv
 from serinus.backends.uv.interpreters import Choice, Interpreters
 from serinus.backends.uv.locking import Locks, Wanted
 from serinus.core.errors import Unbuildable
-from serinus.core.values import Requirements
+from serinus.core.release import Requirements
 
 
 @pytest.fixture

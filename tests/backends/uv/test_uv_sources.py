@@ -17,7 +17,7 @@ from serinus_runtime.isolation.scratch import Bounds
 from serinus.backends.uv import UvEnvironments, confined, sources
 from serinus.backends.uv.confined import Limits
 from serinus.core.errors import Unbuildable
-from serinus.core.values import Environment, Requirements
+from serinus.core.release import Environment, Requirements
 
 # A build backend of the package's own. `{before}` runs before it builds; what that puts into `said` is in the wheel.
 BACKEND = """

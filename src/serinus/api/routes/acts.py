@@ -15,8 +15,9 @@ from serinus.api.ports import Deployed
 from serinus.api.record import audited
 from serinus.api.services import Given
 from serinus.core.errors import InvalidInput
+from serinus.core.people import Access, Actor
+from serinus.core.predictions import Label
 from serinus.core.text import one_line
-from serinus.core.values import Access, Actor, Label
 from serinus.spec import load
 
 router = APIRouter(tags=["acts"])

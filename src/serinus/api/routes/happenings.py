@@ -18,9 +18,9 @@ from starlette.concurrency import run_in_threadpool
 from serinus.api.auth import Deployer, Viewer, whoever
 from serinus.api.services import Given, Services
 from serinus.core.errors import InvalidInput, NotFound, SerinusError
+from serinus.core.events import AuditEntry, Event
 from serinus.core.home import Home
 from serinus.core.redaction import without_credentials
-from serinus.core.values import AuditEntry, Event
 
 router = APIRouter(tags=["happenings"])
 

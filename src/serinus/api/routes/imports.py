@@ -14,8 +14,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from serinus.api.auth import Deployer
 from serinus.api.record import audited
 from serinus.api.services import Given
+from serinus.core.predictions import Labels
 from serinus.core.text import one_line
-from serinus.core.values import Labels
 
 router = APIRouter(tags=["acts"])
 

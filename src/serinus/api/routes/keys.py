@@ -13,7 +13,7 @@ from serinus.api.record import audited
 from serinus.api.services import Given, Services
 from serinus.core.errors import NotFound, Refused, SerinusError
 from serinus.core.names import checked
-from serinus.core.values import Access
+from serinus.core.people import Access
 
 router = APIRouter(tags=["keys"])
 

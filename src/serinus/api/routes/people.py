@@ -14,7 +14,7 @@ from serinus.api.record import audited
 from serinus.api.routes import keys
 from serinus.api.services import Given
 from serinus.api.sessions import LASTS
-from serinus.core.values import Access
+from serinus.core.people import Access
 
 router = APIRouter(tags=["people"])
 

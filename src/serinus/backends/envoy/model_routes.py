@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from serinus.backends.envoy.names import ENTITY_HEADER, METADATA, Json, overwrite
 from serinus.core.keys import ROUTER_HEADER
-from serinus.core.values import Arm, Role, Routing
+from serinus.core.routing import Arm, Role, Routing
 
 KeyOf = Callable[[str], str]
 """Release -> its router key."""

@@ -23,7 +23,8 @@ from serinus.backends.envoy.keys import Key
 from serinus.backends.envoy.xds import Routes
 from serinus.core.errors import InvalidInput, Unavailable
 from serinus.core.home import Home
-from serinus.core.values import WHOLE, Arm, Release, Role, Routing
+from serinus.core.release import Release
+from serinus.core.routing import WHOLE, Arm, Role, Routing
 
 _SPLIT = re.compile(r"[A-Za-z0-9._:-]+")
 _POLL = 0.003

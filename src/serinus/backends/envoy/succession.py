@@ -16,11 +16,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from serinus import peers
 from serinus.backends.envoy import hot_restart, names
 from serinus.backends.envoy.outliving import FIRST
 from serinus.backends.envoy.starting import admin_socket, command
 from serinus.core.home import Home
+from serinus.lib import peers
 
 _SECONDS = 5.0
 

@@ -26,7 +26,7 @@ from serinus.backends.envoy.names import (
     overwrite,
     typed,
 )
-from serinus.core.values import Arm, Role, Routing
+from serinus.core.routing import Arm, Role, Routing
 
 _CLUSTER = "config.cluster.v3.Cluster"
 _UPSTREAM_IDLE = "15s"

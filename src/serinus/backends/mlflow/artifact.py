@@ -11,7 +11,7 @@ from serinus.backends.mlflow.mlmodel import MLmodel
 from serinus.backends.mlflow.requirements import read_requirements
 from serinus.backends.mlflow.whole import broken_files
 from serinus.core.errors import Unbuildable
-from serinus.core.values import Artifact
+from serinus.core.release import Artifact
 
 SERVING_EXAMPLE = "serving_input_example.json"
 

@@ -24,8 +24,8 @@ from pathlib import Path, PurePosixPath
 from serinus.backends.mlflow.artifact import read_artifact
 from serinus.backends.mlflow.client import disk_full
 from serinus.backends.mlflow.files import Inventory, take_inventory, walk
+from serinus.core.release import Artifact
 from serinus.core.storage import Stored
-from serinus.core.values import Artifact
 
 _WRITE_ONLY = 0o200
 _FILES_LOCK = "files"

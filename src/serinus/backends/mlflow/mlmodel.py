@@ -13,7 +13,7 @@ import yaml
 
 from serinus.backends.mlflow.files import inside, read_text
 from serinus.core.errors import Unbuildable
-from serinus.core.values import Column
+from serinus.core.release import Column
 
 NAME = "MLmodel"
 

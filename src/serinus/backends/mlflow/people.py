@@ -15,7 +15,7 @@ import httpx
 
 from serinus.core.errors import Unavailable
 from serinus.core.home import MLFLOW_USERNAME
-from serinus.core.values import Access
+from serinus.core.people import Access
 
 _TOKEN = "srn_"
 _KNOWN_FOR = 2.0

@@ -20,8 +20,8 @@ from serinus.backends.mlflow.cache import RUNS, ArtifactCache
 from serinus.backends.mlflow.places import Places
 from serinus.backends.mlflow.proposals import Proposals
 from serinus.core.errors import InvalidInput, NotFound, Refused, Unbuildable
+from serinus.core.release import Artifact, VersionRef
 from serinus.core.storage import Stored
-from serinus.core.values import Artifact, VersionRef
 
 _PAGE = 1000
 """The most that MLflow gives at once."""

@@ -18,7 +18,7 @@ from serinus.backends.mlflow.lines import Lines, name_of, normalised
 from serinus.backends.mlflow.mlmodel import NAME, MLmodel, parse_yaml, text
 from serinus.backends.mlflow.versions import logged_with
 from serinus.core.errors import Unbuildable
-from serinus.core.values import Combination, Requirements
+from serinus.core.release import Combination, Requirements
 
 
 @dataclass(slots=True)

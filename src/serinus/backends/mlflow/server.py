@@ -19,7 +19,7 @@ from serinus.backends.mlflow.door import Door
 from serinus.backends.mlflow.people import People
 from serinus.backends.mlflow.proposals import Proposals
 from serinus.core.home import Home
-from serinus.doors import Limits, limited
+from serinus.lib.servers import Limits, limited
 
 SHUTDOWN_SECONDS = 5
 LIMITS = Limits(rate=16 * 1024)

@@ -21,8 +21,8 @@ from serinus.backends.onnx.environment import requirements
 from serinus.backends.onnx.kept import Kept
 from serinus.core.errors import SerinusError, Unbuildable
 from serinus.core.ports import Environments
+from serinus.core.release import Artifact, Compiled, Environment
 from serinus.core.storage import Stored
-from serinus.core.values import Artifact, Compiled, Environment
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from serinus.core.values import Requirements
+from serinus.core.release import Requirements
 
 PACKAGES = ("onnxruntime==1.32.0", "numpy==2.4.6", "uvloop==0.23.0", "orjson==3.13.0")
 """Pinned, and locked with hashes when the environment is built."""

@@ -17,8 +17,9 @@ from sqlalchemy import Connection, Row, insert, or_, select, update
 
 from serinus.backends.sql.documents import canonical
 from serinus.backends.sql.tables import audit, audit_head, rollouts
+from serinus.core.events import AuditEntry
+from serinus.core.people import Actor
 from serinus.core.redaction import all_without_credentials, without_credentials
-from serinus.core.values import Actor, AuditEntry
 
 
 def append(

@@ -11,9 +11,10 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
+from serinus.core.events import Event
 from serinus.core.redaction import all_without_credentials, may_hold_credentials
+from serinus.core.release import Release
 from serinus.core.rollout import ModelState, Order, Rollout
-from serinus.core.values import Event, Release
 
 T = TypeVar("T")
 

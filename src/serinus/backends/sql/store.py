@@ -16,8 +16,10 @@ from serinus.backends.sql.documents import EVENT, MODEL_STATE, ORDER, RELEASE, R
 from serinus.backends.sql.tables import events as events_table
 from serinus.backends.sql.tables import models, numbers, orders, pending, releases, rollouts, settings
 from serinus.core.errors import NotFound, Refused
+from serinus.core.events import AuditEntry, Event
+from serinus.core.people import Access, Actor
+from serinus.core.release import Release
 from serinus.core.rollout import ModelState, Order, Phase, Rollout
-from serinus.core.values import Access, Actor, AuditEntry, Event, Release
 
 
 class SqlStore:

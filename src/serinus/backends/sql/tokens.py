@@ -22,7 +22,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from serinus.backends.sql.tables import tokens
 from serinus.core.errors import InvalidInput, NotFound, Refused
-from serinus.core.values import Access, Actor
+from serinus.core.people import Access, Actor
 
 PREFIX = "srn_"
 """Lets people and secret scanners recognise a token that lies where it should not."""

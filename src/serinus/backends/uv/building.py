@@ -21,8 +21,8 @@ from serinus.backends.uv.bytecode import Bytecode
 from serinus.backends.uv.command import Uv
 from serinus.backends.uv.locking import Lock, Wanted
 from serinus.core.home import ENVIRONMENT_FACTS
+from serinus.core.release import Environment
 from serinus.core.storage import Stored
-from serinus.core.values import Environment
 
 MARKER = ENVIRONMENT_FACTS
 """Written last, so an environment that has it is whole."""

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import uv
 
-from serinus import priority
 from serinus.backends.uv.words import explain
+from serinus.lib import priority
 
 LONGEST_SECONDS = 3600.0
 """For one call: the largest wheels over a slow line, or a build from source."""

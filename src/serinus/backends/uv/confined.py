@@ -20,7 +20,7 @@ from typing import IO, Any
 import serinus_runtime
 from serinus_runtime.isolation import scratch, written
 
-from serinus import priority
+from serinus.lib import priority
 
 _ENTRY = "import sys; sys.path.insert(0, {runtime!r}); {inside}from serinus_runtime.{module} import main; main()"
 # As `site` finds them in a virtual environment, which it looks at only after the confinement.

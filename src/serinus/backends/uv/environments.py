@@ -18,8 +18,8 @@ from serinus.backends.uv.options import Allowed
 from serinus.backends.uv.sources import Sources
 from serinus.backends.uv.words import NoWheel
 from serinus.core.errors import Unavailable, Unbuildable
+from serinus.core.release import Combination, Environment, Requirements
 from serinus.core.storage import Stored
-from serinus.core.values import Combination, Environment, Requirements
 
 _MOST_BUILT = 20
 """Packages of one environment."""

@@ -11,7 +11,7 @@ def down(at: Session) -> None:
     \b
       serinus down
     """
-    from serinus.supervisor import down as stop
+    from serinus.targets.local.supervisor import down as stop
 
     say = (lambda _line: None) if at.out.as_json else at.out.line
     stopped = stop(at.home, say)

@@ -16,7 +16,7 @@ from serinus.cli.words import Document
 from serinus.core.errors import InvalidInput, SerinusError
 
 if TYPE_CHECKING:
-    from serinus.core.values import Labels
+    from serinus.core.predictions import Labels
 
 ROWS = 10_000
 """Of one request; the API takes no more."""

@@ -9,7 +9,7 @@ import typer
 from serinus.cli import words
 from serinus.cli.outcome_words import show_outcomes
 from serinus.cli.session import Session, part
-from serinus.core.values import WHOLE
+from serinus.core.routing import WHOLE
 
 RESTARTS_TOLD_SECONDS = 3600.0
 

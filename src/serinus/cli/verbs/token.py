@@ -6,7 +6,7 @@ import typer
 
 from serinus.cli.session import Session, Yes, part
 from serinus.core.errors import Refused, Unavailable
-from serinus.core.values import Access
+from serinus.core.people import Access
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the person or program; it is in the audit record.")]
 

@@ -26,7 +26,7 @@ def unit(
       serinus unit --home ~/serinus > ~/.config/systemd/user/serinus.service
       serinus unit --home /var/lib/serinus/home --system --user serinus > /etc/systemd/system/serinus.service
     """
-    from serinus.supervisor.unit import unit as written
+    from serinus.targets.local.supervisor.unit import unit as written
 
     if system != bool(user):
         raise typer.BadParameter("--system and --user NAME belong together")

@@ -17,8 +17,8 @@ from serinus.cli.verbs.login import link
 from serinus.core.errors import SerinusError
 
 if TYPE_CHECKING:
-    from serinus.supervisor import Addresses
-    from serinus.supervisor.settings import Keys
+    from serinus.targets.local.supervisor import Addresses
+    from serinus.targets.local.supervisor.settings import Keys
 
 _T = TypeVar("_T")
 _LEAST_IDLE = 1.0
@@ -218,8 +218,8 @@ def up(
     """
     if log_to not in ("stderr", "files"):
         raise typer.BadParameter(f"--log-to is stderr or files, not '{log_to}'")
-    from serinus.supervisor import Options
-    from serinus.supervisor import up as start
+    from serinus.targets.local.supervisor import Options
+    from serinus.targets.local.supervisor import up as start
 
     ports = {"api": api_port, "envoy": envoy_port, "mlflow": mlflow_port}
     options = Options(
@@ -262,8 +262,8 @@ def up(
 
 
 def _stay(at: Session, begin: Callable[[], Addresses], say: Callable[[str], None], *, copy: bool) -> None:
-    from serinus.supervisor.foreground import Reload, Stopped, stay
-    from serinus.supervisor.notify import Notifier
+    from serinus.targets.local.supervisor.foreground import Reload, Stopped, stay
+    from serinus.targets.local.supervisor.notify import Notifier
 
     reload = None
     if not sys.stdin.isatty():  # the hang-up of a terminal is what it is

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from serinus.core.values import Actor, AuditEntry
+from serinus.core.events import AuditEntry
+from serinus.core.people import Actor
 
 
 class Audit(Protocol):

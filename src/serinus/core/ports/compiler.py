@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
-from serinus.core.values import Artifact, Compiled, Environment
+from serinus.core.release import Artifact, Compiled, Environment
 
 
 class Compiler(Protocol):

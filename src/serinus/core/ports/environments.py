@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from serinus.core.values import Environment, Requirements
+from serinus.core.release import Environment, Requirements
 
 
 class Environments(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from serinus.core.values import Event
+from serinus.core.events import Event
 
 
 class Events(Protocol):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from serinus.core.events import Event
+from serinus.core.release import Release
 from serinus.core.rollout import ModelState
-from serinus.core.values import Event, Release
 
 
 class Models(Protocol):

@@ -7,25 +7,12 @@ from datetime import datetime
 from typing import Protocol
 
 from serinus.core.disturbance import Disturbance
-from serinus.core.values import (
-    AnsweredRequest,
-    ArmCounts,
-    Followed,
-    HourCounts,
-    Imported,
-    Label,
-    Labels,
-    Mark,
-    OutcomeDay,
-    OutcomeMatches,
-    Totals,
-    Traffic,
-    Watch,
-)
+from serinus.core.evidence import ArmCounts, Followed, HourCounts, Totals, Traffic, Watch
+from serinus.core.predictions import AnsweredRequest, Imported, Label, Labels, Mark, OutcomeDay, OutcomeMatches
 
 
 class PredictionLog(Protocol):
-    """Every answered request, and what is counted of them. Implementations: backends/delta."""
+    """Every answered request, and what is counted of them. Implementations: predictions."""
 
     def watch(self, watch: Watch) -> None:
         """Counts from now on under `watch.split`. To be called before the split is in force. Repeating changes

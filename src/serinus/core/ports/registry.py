@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
-from serinus.core.values import Artifact, VersionRef
+from serinus.core.release import Artifact, VersionRef
 
 
 class Registry(Protocol):

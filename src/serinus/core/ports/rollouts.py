@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from serinus.core.events import Event
 from serinus.core.rollout import ModelState, Order, Rollout
-from serinus.core.values import Event
 
 
 class Rollouts(Protocol):

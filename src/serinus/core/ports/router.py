@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from serinus.core.values import Release, Routing
+from serinus.core.release import Release
+from serinus.core.routing import Routing
 
 
 class Router(Protocol):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from serinus.core.values import Question, Release
+from serinus.core.examination import Question
+from serinus.core.release import Release
 
 
 class Scorer(Protocol):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
-from serinus.core.values import Placement, Release
+from serinus.core.placement import Placement
+from serinus.core.release import Release
 
 
 class Target(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from serinus.core.values import Access, Actor
+from serinus.core.people import Access, Actor
 
 
 class Tokens(Protocol):

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from serinus.core.values import AnsweredRequest, Environment, GivenRows, OwnAnswer, ReadRows, Rehearsal, Release
+from serinus.core.examination import GivenRows, ReadRows, Rehearsal
+from serinus.core.predictions import AnsweredRequest, OwnAnswer
+from serinus.core.release import Environment, Release
 
 
 class Trials(Protocol):

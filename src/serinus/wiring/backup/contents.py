@@ -11,10 +11,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from serinus.backends.delta.paths import counts_path, outcomes_path
-from serinus.backends.delta.snapshot import segments_and_table
 from serinus.backends.git.bundles import bundle
 from serinus.core.home import Home
+from serinus.predictions.paths import counts_path, outcomes_path
+from serinus.predictions.snapshot import segments_and_table
 from serinus.wiring.backup import sqlite
 from serinus.wiring.backup.archive import Writer
 

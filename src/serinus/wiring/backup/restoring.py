@@ -13,10 +13,10 @@ from serinus.backends.mlflow.artifact import read_artifact
 from serinus.backends.mlflow.files import Inventory
 from serinus.core.errors import InvalidInput, Refused, SerinusError, Unavailable
 from serinus.core.home import Home
-from serinus.core.values import Environment, Release
+from serinus.core.release import Environment, Release
 from serinus.engine import World
-from serinus.supervisor import settings as chosen
-from serinus.supervisor.settings import Settings
+from serinus.targets.local.supervisor import settings as chosen
+from serinus.targets.local.supervisor.settings import Settings
 from serinus.wiring.backup import archive, contents
 from serinus.wiring.backup.archive import Manifest
 from serinus.wiring.backup.moving import move

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from serinus.core.errors import InvalidInput, Refused, Unavailable
 from serinus.core.home import Home
-from serinus.supervisor import settings as chosen
+from serinus.targets.local.supervisor import settings as chosen
 from serinus.wiring.backup import archive, contents
 
 

@@ -1,0 +1,46 @@
+"""Whether a release runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class PlacementState(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    ASLEEP = "asleep"
+    """No process: the first request wakes it. As good as ready to the router."""
+    FAILED = "failed"
+    """Does not come up, or died and is waiting to be started again; `reason` says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """What a target knows of one release."""
+
+    release: str
+    state: PlacementState
+    reason: str = ""
+    endpoint: str = ""
+    """Where its worker answers; a Unix socket's path locally."""
+    pid: int | None = None
+    memory_bytes: int | None = None
+    """PSS, where it could be read."""
+    restarts: int = 0
+    load_seconds: float | None = None
+    workers: int = 1
+    way: str = ""
+    """How it predicts: `onnx`, `matrix`, `direct` or `mlflow`."""
+    awake_since: datetime | None = None
+    """When its present worker became ready; None: it has none."""
+    long: bool = False
+    """It is distrusted: served the long way, or on its way there while `way` still names a shorter one."""
+    warm_up_ms: float | None = None
+    """Of its first prediction, before it was ready; None: it was not warmed up."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether traffic may be sent to it; one that is asleep wakes."""
+        return self.state in (PlacementState.READY, PlacementState.ASLEEP)

@@ -1,6 +1,0 @@
-"""What the HTTP servers of the control plane have in common."""
-
-from serinus.doors.connections import Limits, limited
-from serinus.doors.peers import checking_peers, may_connect
-
-__all__ = ["Limits", "checking_peers", "limited", "may_connect"]

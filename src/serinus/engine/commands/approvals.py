@@ -1,0 +1,110 @@
+"""Which deployments need an approval, and who may change that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from serinus import spec as specs
+from serinus.core.errors import InvalidInput, NotFound, Refused
+from serinus.core.events import Event
+from serinus.core.people import Access, Actor
+from serinus.core.rollout import Kind, Phase
+from serinus.engine.policies import ModelPolicy, digest_of, has_policy, keep_policy, loosened, policy_of
+from serinus.engine.world import World
+
+HISTORY = 10_000
+"""Most promotions of one model that are looked at for its last deployment."""
+
+
+class Approvals:
+    """A deployment is judged by the strictest of the model's policy, the spec before and its own."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def asked_before(self, model: str, before: str | None, actor: Actor) -> bool:
+        """Whether this deployment of `actor` needs an approval, whatever its own spec says."""
+        policy = policy_of(self._world.store, model)
+        return policy.asks(actor) or self._counts(policy, model, before)
+
+    def _counts(self, policy: ModelPolicy, model: str, before: str | None) -> bool:
+        """Whether the spec `before` asks for an approval, and nobody who may has said since that none is needed."""
+        found = [before, *self._of_a_home_before_policies(model)]
+        return any(text and policy.loosened_spec != digest_of(text) and _asks(model, text) for text in found)
+
+    def _of_a_home_before_policies(self, model: str) -> Sequence[str]:
+        """The spec by which the champion was deployed, where no policy was ever kept of what it asked for: the one in
+        the fleet repository may have been changed by a push."""
+        if has_policy(self._world.store, model):
+            return ()
+        rollouts = self._world.store.rollouts(model, limit=HISTORY, promoted=True)
+        return [r.spec for r in rollouts if r.kind is Kind.DEPLOY and r.status.phase is Phase.PROMOTED][:1]
+
+    def tighten(self, model: str, text: str, before: str | None, actor: Actor) -> None:
+        """A deployment can make the model's policy stricter, and never looser: what its own spec asks for holds, and
+        what the spec before asks for, which may have come by Git. Stored before the new spec is."""
+        policy = policy_of(self._world.store, model)
+        if policy.approval_required:
+            return
+        by_itself = _asks(model, text)
+        if by_itself or self._counts(policy, model, before):
+            why = "the spec asks for it" if by_itself else "the spec before asks for it"
+            details = {"approval": "required"}
+            self._world.store.audit(actor, "set-policy", model, why, details, self._world.clock.now())
+            self._keep(model, ModelPolicy(approval_required=True), actor, why)
+
+    def set(self, model: str, required: bool, actor: Actor, why: str = "") -> str:
+        """The model's policy: whether somebody else approves each version. Refused where somebody without the role
+        approve would loosen it. What is in flight goes on by the policy that it began with."""
+        if not self._world.store.rollouts(model, limit=1):
+            raise NotFound(f"no model {model} is deployed", hint=f"`serinus deploy {model}@VERSION` begins.")
+        spec = self._world.fleet.read(model)
+        now = policy_of(self._world.store, model)
+        wanted = ModelPolicy(approval_required=True) if required else loosened(actor, spec)
+        # What nobody has loosened is not loosened by saying so again; what somebody has, another may say for them.
+        same_loosener = now.loosened_by in ("", wanted.loosened_by)
+        if now.approval_required == required and (required or same_loosener):
+            return f"{_in_words(model, now)} already"
+        if not required and actor.access not in (Access.APPROVE, Access.ADMIN):
+            raise Refused(
+                f"{actor.name} may not loosen the policy of {model}: that needs the role approve",
+                hint="Ask somebody who holds that role.",
+            )
+        self._keep(model, wanted, actor, why)
+        still = not required and spec is not None and _asks(model, spec)
+        more = (
+            "; its spec in the fleet repository still asks for one: deploy with a spec that does not" if still else ""
+        )
+        return f"from now on, {_in_words(model, wanted)}{more}"
+
+    def _keep(self, model: str, policy: ModelPolicy, actor: Actor, why: str) -> None:
+        now = self._world.clock.now()
+        word = "required" if policy.approval_required else "no longer required"
+        text = f"{actor.shown} changed the policy of {model}: an approval is {word}" + (f" ({why})" if why else "")
+        keep_policy(self._world.store, model, policy)
+        self._world.store.emit([Event(now, model, None, "policy-changed", text)])
+
+
+def _asks(model: str, text: str) -> bool:
+    """Whether the spec asks for an approval. One that cannot be read is not trusted to ask for none."""
+    try:
+        return specs.approval_required(specs.load(text, model=model))
+    except InvalidInput:
+        return True
+
+
+def _in_words(model: str, policy: ModelPolicy) -> str:
+    if policy.approval_required:
+        return f"every version of {model} needs the approval of another person"
+    but = f", except what {policy.loosened_by} or an alias deploys" if policy.loosened_by else ""
+    return f"every version of {model} needs no approval{but}"
+
+
+def of_its_spec(model: str, before: str | None, text: str) -> str:
+    """For whoever approves."""
+    try:
+        old = specs.load(before, model=model) if before else None
+    except InvalidInput:
+        old = None
+    changed = specs.differing(old, specs.load(text, model=model)) if old else ["all of it"]
+    return f"the approval is also of its spec, which changes: {', '.join(changed) or 'comments'}"

@@ -1,0 +1,260 @@
+"""What takes how much disk, what of it nothing needs, and how that is removed.
+
+What is kept can be made again: an environment is built, an artifact fetched and a graph compiled when a version is
+deployed that needs it. What is needed is decided from the store and from what runs, each time anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from serinus import spec as specs
+from serinus.core.errors import SerinusError, Unavailable
+from serinus.core.people import Access, Actor
+from serinus.core.release import Release
+from serinus.core.rollout import ModelState, Phase, Rollout
+from serinus.core.storage import Storage, Stored
+from serinus.delivery import needed_releases
+from serinus.engine.commands.usage import Inode, blocks
+from serinus.engine.world import World
+
+log = logging.getLogger(__name__)
+
+PRUNER = Actor(name="serinus", access=Access.ADMIN, origin="disk budget")
+LOGS_KEPT = timedelta(days=7)
+"""For which the log of a release is kept that nothing needs: whoever looks for why it was stopped reads it."""
+LOOK_SECONDS = 600.0
+"""Between two looks at whether the budget is kept."""
+_PREPARING = (Phase.RESOLVE, Phase.BUILD, Phase.PLACE, Phase.GATES)
+"""In which a rollout asks for what is kept, whether or not a release of it names that."""
+_HISTORY = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One environment, artifact, graph or log."""
+
+    kind: str
+    name: str
+    models: tuple[str, ...]
+    """That have a release of it; empty: none is known."""
+    bytes: int
+    freed: int
+    """Bytes that no other item shares."""
+    used_at: float
+    """Unix time."""
+    needed: str
+    """Why, in words; empty: nothing needs it."""
+
+
+class Disk:
+    """`storages`: what can be made again. `others`: further kinds -> where they are, which are only measured.
+    `always`: digests of environments that are needed whatever is deployed. `budget`: bytes that `storages` may take
+    together before what nothing needs is removed by itself; None: it never is."""
+
+    def __init__(
+        self,
+        world: World,
+        storages: Sequence[Storage],
+        others: Mapping[str, Sequence[Path]],
+        always: Callable[[], Iterable[str]] = tuple,
+        budget: int | None = None,
+    ) -> None:
+        self._world = world
+        self._storages = storages
+        self._others = others
+        self._always = always
+        self._budget = budget
+        self._pruning = threading.Lock()
+
+    def usage(self) -> Mapping[str, Any]:
+        """Every item, and the bytes of each kind. JSON values. Raises Unavailable: what runs is not known."""
+        items, totals = self._items()
+        for kind, paths in self._others.items():
+            totals[kind] = sum(blocks(paths).values())
+        return {
+            "kinds": totals,
+            "items": [
+                {
+                    "kind": one.kind,
+                    "name": one.name,
+                    "models": list(one.models),
+                    "bytes": one.bytes,
+                    "freed": one.freed,
+                    "used_at": one.used_at,
+                    "needed": one.needed,
+                }
+                for one in items
+            ],
+            "budget": self._budget,
+            "free": shutil.disk_usage(self._world.disk).free,
+        }
+
+    def prune(self, wanted: Collection[tuple[str, str]]) -> Mapping[str, Any]:
+        """Removes those of `wanted` (kind, name) that nothing needs now: `removed` and `kept`, with why. JSON values.
+        Raises Unavailable."""
+        with self._pruning:
+            since = self._since()
+            items, _ = self._items()
+            removed: list[Mapping[str, Any]] = []
+            kept: list[Mapping[str, Any]] = []
+            for one in items:
+                if (one.kind, one.name) in wanted:
+                    why = one.needed or self._remove(one, since)
+                    said = {"kind": one.kind, "name": one.name, "bytes": one.freed}
+                    (kept if why else removed).append({**said, "why": why} if why else said)
+        return {"removed": removed, "kept": kept, "free": shutil.disk_usage(self._world.disk).free}
+
+    def run(self, stop: threading.Event) -> None:
+        """Keeps the budget, until `stop` is set."""
+        while not stop.wait(LOOK_SECONDS):
+            try:
+                self.keep_budget()
+            except SerinusError as error:
+                log.warning("the budget of disk space could not be looked at: %s", error)
+
+    def keep_budget(self) -> None:
+        """Removes what nothing needs, the least recently used first, until the rest fits. Raises Unavailable."""
+        if self._budget is None:
+            return
+        items, totals = self._items()
+        over = sum(totals.values()) - self._budget
+        chosen = to_remove(items, over)
+        if not chosen:
+            return
+        details = {"items": len(chosen), "bytes": sum(one.freed for one in chosen), "budget": self._budget}
+        self._world.store.audit(PRUNER, "prune", "disk", "the budget is exceeded", details, self._world.clock.now())
+        found = self.prune({(one.kind, one.name) for one in chosen})
+        log.info("removed %d items that nothing needs: the budget of disk space was exceeded", len(found["removed"]))
+
+    # --- how ----------------------------------------------------------------------------------------------
+
+    def _since(self) -> float:
+        """What was asked for at this time or later is left: a deployment that is on its way may be who asked."""
+        begun = [one.created_at for one in self._world.store.in_flight() if one.status.phase in _PREPARING]
+        return min([self._world.clock.now(), *begun]).timestamp()
+
+    def _remove(self, item: Item, since: float) -> str:
+        """Why it is still there; empty: it is gone."""
+        storage = next(one for one in self._storages if one.kind == item.kind)
+        try:
+            gone = storage.remove(item.name, since)
+        except OSError as error:
+            return f"it could not be removed: {error.strerror or type(error).__name__}"
+        return "" if gone else "it is being made, or was asked for meanwhile"
+
+    def _items(self) -> tuple[Sequence[Item], dict[str, int]]:
+        """All of them, the largest first, and the bytes of each kind."""
+        needs, models = self._needs(), self._models()
+        lately = (self._world.clock.now() - LOGS_KEPT).timestamp()
+        measured: list[tuple[str, Stored, Mapping[Inode, int]]] = [
+            (storage.kind, one, blocks(one.paths)) for storage in self._storages for one in storage.stored()
+        ]
+        names: dict[Inode, int] = {}
+        for _, _, found in measured:
+            for inode in found:
+                names[inode] = names.get(inode, 0) + 1
+        items, totals = [], {storage.kind: 0 for storage in self._storages}
+        counted: set[Inode] = set()
+        for kind, one, found in measured:
+            why = needs.get((kind, one.name), "")
+            if not why and kind == "logs" and one.used_at >= lately:
+                why = f"written in the last {LOGS_KEPT.days} days"
+            freed = sum(size for inode, size in found.items() if names[inode] == 1)
+            of = tuple(sorted(models.get((kind, one.name), ())))
+            items.append(Item(kind, one.name, of, sum(found.values()), freed, one.used_at, why))
+            totals[kind] += sum(size for inode, size in found.items() if inode not in counted)
+            counted.update(found)
+        return sorted(items, key=lambda one: -one.bytes), totals
+
+    def _needs(self) -> Mapping[tuple[str, str], str]:
+        """(kind, name) of what is needed -> why. Raises Unavailable where it is not known what runs."""
+        store, now = self._world.store, self._world.clock.now()
+        needs: dict[tuple[str, str], str] = {}
+        # First what waits: what has begun meanwhile is among those in flight.
+        flying = [*store.pending(), *store.in_flight()]
+        states = {state.model: state for state in store.models()}
+        for model in {*states, *(rollout.model for rollout in flying)}:
+            rollouts = store.rollouts(model, limit=_HISTORY)
+            mine = [rollout for rollout in flying if rollout.model == model]
+            state = states.get(model, ModelState(model))
+            for release, why in needed_releases(state, rollouts, mine, _kept_for(rollouts), now).items():
+                _add(needs, _kept_of(release), f"{model}: {why}")
+        for rollout in flying:
+            if rollout.artifact is not None:
+                _add(needs, [("artifacts", rollout.artifact.digest)], f"{rollout.model}: {rollout.id} is not over")
+        runs = self._running()
+        for release in store.releases() if runs else ():
+            if release.id in runs:
+                _add(needs, _kept_of(release), f"{release.model}: it still runs")
+        always = [("environments", digest) for digest in self._always()]
+        _add(needs, always, "what compiled releases are served with")
+        return needs
+
+    def _running(self) -> Collection[str]:
+        try:
+            return self._world.target.observe().keys()
+        except SerinusError as error:
+            raise Unavailable(
+                f"it is not known which releases run, so that nothing can be told of as not needed: {error.message}",
+                hint="`serinus status` says why the model host does not answer.",
+            ) from error
+
+    def _models(self) -> Mapping[tuple[str, str], set[str]]:
+        """(kind, name) -> models that have a release of it."""
+        found: dict[tuple[str, str], set[str]] = {}
+        for release in self._world.store.releases():
+            for key in _kept_of(release):
+                found.setdefault(key, set()).add(release.model)
+        return found
+
+
+def to_remove(items: Sequence[Item], over: int) -> Sequence[Item]:
+    """Of what nothing needs, the least recently used first, as many as free `over` bytes, or all. Pure."""
+    chosen: list[Item] = []
+    for one in sorted(items, key=lambda one: one.used_at):
+        if over <= 0:
+            break
+        if not one.needed:
+            chosen.append(one)
+            over -= one.freed
+    return chosen
+
+
+def _kept_for(rollouts: Sequence[Rollout]) -> timedelta:
+    """How long a former champion of the model is kept: as long as its successor is watched after its promotion, in
+    which it may be rolled back. `rollouts`: newest first."""
+    last = next((one for one in rollouts if one.status.phase in (Phase.PROMOTING, Phase.PROMOTED)), None)
+    if last is None:
+        return timedelta()
+    try:
+        return timedelta(seconds=specs.watched_for(specs.load(last.spec, model=last.model)))
+    except SerinusError:  # a spec that an earlier version took
+        return timedelta(seconds=specs.watched_for(specs.load("", model=last.model)))
+
+
+def _kept_of(release: Release) -> Sequence[tuple[str, str]]:
+    """(kind, name) of all that is kept for the release."""
+    kept = [
+        ("logs", release.id),
+        ("artifacts", release.artifact_digest),
+        ("environments", release.environment_digest),
+    ]
+    if release.compiled is not None:
+        # An environment's directory has its digest for a name.
+        of_graph = release.compiled.python.parent.parent.name
+        kept += [("graphs", release.compiled.digest), ("environments", of_graph)]
+    return kept
+
+
+def _add(needs: dict[tuple[str, str], str], kept: Iterable[tuple[str, str]], why: str) -> None:
+    """The first reason stays."""
+    for one in kept:
+        needs.setdefault(one, why)

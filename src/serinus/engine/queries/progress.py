@@ -1,0 +1,167 @@
+"""How far a canary step is, and when it will be through at the rate at which requests arrive now. Only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from serinus.core.disturbance import WORDS_AFTER, Cause
+from serinus.core.errors import SerinusError, Unavailable
+from serinus.core.evidence import ArmCounts
+from serinus.core.rollout import Phase, Rollout
+from serinus.engine.world import World
+from serinus.judge.wording import duration
+
+RECENT_SECONDS = 300.0
+"""From which the present rate is told; from the step alone while it is younger."""
+SILENT_SECONDS = 30.0
+"""Without a request, after which it is said that none arrives."""
+MOST = 0.5
+"""Share of the step's requests that were set aside, from which on that is what it waits for."""
+DATED_SECONDS = 43_200.0
+"""Ahead, from which on a time of day is told with its date."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    arm: ArmCounts
+    set_aside: Mapping[str, int]
+    """Cause -> requests to both arms in this step that do not count."""
+    of_model: int
+    """Requests to the model within the window, counted or not."""
+    of_canary: int
+    seconds: float
+    elapsed: float
+    starved: bool
+
+    @property
+    def rate(self) -> float:
+        """Requests to the canary that count, per second."""
+        aside = sum(self.arm.set_aside.values())
+        asked = self.arm.requests + aside
+        counted = self.arm.requests / asked if asked else 1.0
+        return counted * self.of_canary / self.seconds if self.seconds > 0.0 else 0.0
+
+
+def progress(world: World, rollout: Rollout) -> Mapping[str, Any] | None:
+    """Of the present canary step, as JSON values; None: it is in none.
+
+    `answered` of `minimum_requests`, `seconds` of `minimum_seconds`; `per_second`: requests that reach the canary and
+    count, now; `requests_left`, `seconds_left`, `ready_at` (ISO 8601): until it can be passed, None where that cannot
+    be estimated; `metrics`: name -> `requests_left`, `clear_at` of each that is open; `set_aside`: cause -> requests
+    of the step that do not count; `text`, `not_counted`: the same in words.
+    """
+    plan, status = rollout.plan, rollout.status
+    if plan is None or status.phase is not Phase.CANARY or not rollout.steps:
+        return None
+    step, record, now = plan.steps[status.step], rollout.steps[-1], world.clock.now()
+    elapsed = max((now - record.started_at).total_seconds() - record.away_by(now), 0.0)
+    assessment = record.assessment
+    left = {
+        metric["name"]: metric.get("needs")
+        for metric in (assessment.metrics if assessment else ())
+        if metric["state"] not in ("cleared", "not judged")
+    }
+    try:
+        seen = _seen(world, rollout, elapsed)
+    except SerinusError as error:
+        seen, trouble = None, error.message
+    answered = seen.arm.answered if seen else 0
+    short = max(step.minimum_requests - answered, 0)
+    known = assessment is not None and all(needs is not None for needs in left.values())
+    requests_left = max([short, *(needs or 0 for needs in left.values())]) if known else None
+    rate = seen.rate if seen else 0.0
+    seconds_left = _seconds_left(requests_left, rate, step.minimum_seconds - elapsed)
+    document = {
+        "answered": answered,
+        "minimum_requests": step.minimum_requests,
+        "seconds": elapsed,
+        "minimum_seconds": step.minimum_seconds,
+        "per_second": rate,
+        "requests_left": requests_left,
+        "seconds_left": seconds_left,
+        "ready_at": _at(now, seconds_left),
+        "set_aside": dict(seen.set_aside) if seen else {},
+        "not_counted": _not_counted(seen.set_aside) if seen else "",
+        "metrics": {
+            name: {"requests_left": needs, "clear_at": _at(now, _seconds_left(needs, rate, 0.0))}
+            for name, needs in left.items()
+        },
+    }
+    ends = record.started_at + timedelta(seconds=record.away_by(now) + 2 * step.maximum_seconds)
+    if status.suspended:
+        text = ""  # it waits for a person, and the hold says so
+    elif seen is None:
+        text = trouble
+    else:
+        text = _text(seen, seconds_left, now, ends)
+    return {**document, "text": text}
+
+
+def _seen(world: World, rollout: Rollout, elapsed: float) -> _Seen:
+    assert rollout.candidate is not None
+    split, canary = rollout.steps[-1].split, rollout.candidate.id
+    counts = world.log.counts(split)
+    if counts is None:
+        raise Unavailable("the prediction log has no figures of this step yet")
+    arm = counts.get(canary, ArmCounts(canary))
+    recent = world.log.traffic(rollout.model, RECENT_SECONDS)
+    window = max((one.seconds for one in recent.values()), default=RECENT_SECONDS)
+    disturbance = world.log.disturbance(rollout.model)
+    aside: dict[str, int] = {}
+    for one in counts.values():
+        for cause, many in one.set_aside.items():
+            aside[cause] = aside.get(cause, 0) + many
+    asked = {name: one.requests + sum(one.set_aside.values()) for name, one in counts.items()}
+    starved = disturbance is not None and disturbance.cause is Cause.STARVED
+    starved = starved or aside.get(Cause.STARVED, 0) > MOST * sum(asked.values())
+    if elapsed < window:
+        return _Seen(arm, aside, sum(asked.values()), asked.get(canary, 0), elapsed, elapsed, starved)
+    of_canary = recent[canary].requests if canary in recent else 0
+    return _Seen(arm, aside, sum(one.requests for one in recent.values()), of_canary, window, elapsed, starved)
+
+
+def _seconds_left(requests: int | None, rate: float, at_least: float) -> float | None:
+    if requests is None or (requests > 0 and rate <= 0.0):
+        return None
+    return max(requests / rate if requests else 0.0, at_least, 0.0)
+
+
+def _at(now: datetime, seconds: float | None) -> str | None:
+    return None if seconds is None else (now + timedelta(seconds=seconds)).isoformat()
+
+
+def _text(seen: _Seen, seconds_left: float | None, now: datetime, ends: datetime) -> str:
+    if seen.starved:
+        return "this machine has no processor left, which is why requests are not counted"
+    if seen.of_model == 0:
+        return "no traffic reaches this model" if seen.elapsed >= SILENT_SECONDS else ""
+    if seen.of_canary == 0:
+        return "no request reaches the canary" if seen.elapsed >= SILENT_SECONDS else ""
+    rate = f"at {seen.rate:,.3g} requests/s to the canary"
+    if seconds_left is None:
+        return f"{rate}, it cannot be estimated yet how long the step takes"
+    if seconds_left == 0.0:
+        return ""
+    at = now + timedelta(seconds=seconds_left)
+    text = f"about {duration(seconds_left)} left {rate}, until {moment(at, now)}"
+    late = f", but the step ends without a verdict at {moment(ends, now)}" if at > ends else ""
+    return text + late
+
+
+def _not_counted(set_aside: Mapping[str, int]) -> str:
+    """`1,240 requests do not count: 900 while Serinus restarted, 340 while a release was woken`"""
+    found = {cause: many for cause, many in set_aside.items() if many}
+    if not found:
+        return ""
+    total = sum(found.values())
+    parts = [f"{many:,} {WORDS_AFTER[Cause(cause)]}" for cause, many in found.items()]
+    return f"{total:,} {'request does' if total == 1 else 'requests do'} not count: {', '.join(parts)}"
+
+
+def moment(at: datetime, now: datetime) -> str:
+    """`14:32 UTC`, or with the date where it is not soon."""
+    far = abs((at - now).total_seconds()) >= DATED_SECONDS
+    return f"{at:%Y-%m-%d %H:%M} UTC" if far else f"{at:%H:%M} UTC"

@@ -1,0 +1,1 @@
+"""The loop: observes, decides, acts, and stores what came of it."""

@@ -1,0 +1,129 @@
+"""What the engine sees of one rollout in one tick. Ports are only read here; long work is asked of `Jobs`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from serinus.core.errors import PermanentError, TemporaryError
+from serinus.core.events import Event
+from serinus.core.placement import Placement
+from serinus.core.rollout import Assessment, Cause, Phase, Rollout
+from serinus.delivery import Built, Examined, Failure, Observed, Resolved
+from serinus.engine.reconcile.jobs import Jobs
+from serinus.engine.steps.build import build
+from serinus.engine.steps.examine import examine
+from serinus.engine.steps.judging import assess, slow_limit
+from serinus.engine.steps.resolve import resolve
+from serinus.engine.world import World
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+PATIENCE = timedelta(minutes=10)
+"""For which a build is tried again that a package index does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    phase: Phase
+    since: datetime
+    """The first failure of those without a success between them."""
+    until: datetime
+    """The next try."""
+
+
+class Observer:
+    def __init__(self, world: World, jobs: Jobs) -> None:
+        self._world = world
+        self._jobs = jobs
+        self._waits: dict[str, _Wait] = {}
+        """By rollout: of work that is being tried again."""
+        self._said: dict[str, set[str]] = {}
+        """By rollout: lines of progress, which each try would tell anew."""
+
+    def forget(self, rollout: Rollout) -> None:
+        """Of one that has ended."""
+        self._waits.pop(rollout.id, None)
+        self._said.pop(rollout.id, None)
+
+    def observe(self, rollout: Rollout, placements: Mapping[str, Placement] | None, *, settled: bool) -> Observed:
+        placement = (placements or {}).get(rollout.candidate.id) if rollout.candidate else None
+        phase = rollout.status.phase
+        return Observed(
+            resolved=self._resolved(rollout) if phase is Phase.RESOLVE else None,
+            built=self._built(rollout) if phase is Phase.BUILD else None,
+            placement=placement,
+            examined=self._examined(rollout, placements) if phase is Phase.GATES else None,
+            slow_ms=slow_limit(self._world, rollout) if phase in (Phase.GATES, Phase.APPROVAL) else None,
+            assessment=self._assessed(rollout) if phase is Phase.CANARY else None,
+            orders=self._world.store.orders(rollout.id),
+            settled=settled,
+        )
+
+    def trouble(self, rollout: Rollout) -> tuple[str, ...]:
+        """Why the present phase's work is being tried again."""
+        reason = self._jobs.trouble(_key(rollout))
+        return (reason,) if reason else ()
+
+    def _resolved(self, rollout: Rollout) -> Resolved | Failure | None:
+        return self._work(rollout, Cause.ARTIFACT, partial(resolve, self._world, rollout))
+
+    def _built(self, rollout: Rollout) -> Built | Failure | None:
+        return self._work(rollout, Cause.ENVIRONMENT, partial(build, self._world, rollout, partial(self._say, rollout)))
+
+    def _examined(self, rollout: Rollout, placements: Mapping[str, Placement] | None) -> Examined | Failure | None:
+        if placements is None:
+            return None
+        return self._work(rollout, Cause.GATE, partial(examine, self._world, rollout, placements))
+
+    def _assessed(self, rollout: Rollout) -> Assessment | None:
+        return assess(self._world, rollout)
+
+    def _work(self, rollout: Rollout, cause: Cause, work: Callable[[], T]) -> T | Failure | None:
+        wait = self._waits.get(rollout.id)
+        if wait is not None and self._world.clock.now() < wait.until:
+            return None
+        try:
+            found = self._jobs.result(_key(rollout), work, rollout.status.phase.value)
+        except TemporaryError as error:
+            return self._wait(rollout, cause, error)
+        except PermanentError as error:
+            return Failure(cause, str(error))
+        except Exception as error:  # a fault of ours ends this rollout, with its trace in the log, not the engine
+            log.exception("%s: %s failed", rollout.id, rollout.status.phase.value)
+            return Failure(
+                cause, f"{rollout.status.phase.value} failed inside Serinus ({type(error).__name__}); see logs"
+            )
+        if found is not None:
+            self._waits.pop(rollout.id, None)
+        return found
+
+    def _wait(self, rollout: Rollout, cause: Cause, error: TemporaryError) -> Failure | None:
+        """Tried again after the error's delay, and `trouble` has the reason; a build only for so long."""
+        now = self._world.clock.now()
+        phase = rollout.status.phase
+        wait = self._waits.get(rollout.id)
+        since = wait.since if wait is not None and wait.phase is phase else now
+        if phase is Phase.BUILD and now - since >= PATIENCE:
+            return Failure(cause, f"{error} It was tried again for {PATIENCE.total_seconds() / 60:.0f} minutes.")
+        self._waits[rollout.id] = _Wait(phase, since, now + timedelta(seconds=error.delay))
+        if phase is Phase.BUILD:
+            end = since + PATIENCE
+            self._say(rollout, f"{error} It is tried again until {end:%H:%M} UTC; then the rollout is aborted.")
+        return None
+
+    def _say(self, rollout: Rollout, line: str) -> None:
+        said = self._said.setdefault(rollout.id, set())
+        if line not in said:
+            said.add(line)
+            self._world.store.emit([Event(self._world.clock.now(), rollout.model, rollout.id, "progress", line)])
+
+
+def _key(rollout: Rollout) -> str:
+    candidate = rollout.candidate.id if rollout.candidate else ""
+    return f"{rollout.id}/{rollout.status.phase.value}/{candidate}"

@@ -1,0 +1,408 @@
+"""The loop. It never decides (`delivery` does), and whatever it remembers may be forgotten at any time.
+
+A tick visits the models with a rollout in flight, those of which there is news, those that were not as they should be
+at their last visit, and a few of the others, so that each is visited within `RESYNC`. What is read of the world is read
+for all models in one call, and compared with the last reading: where it differs, there is news.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from serinus.core.errors import NotFound, Refused, SerinusError, TemporaryError
+from serinus.core.events import Event
+from serinus.core.placement import Placement
+from serinus.core.release import Release
+from serinus.core.rollout import ModelState, Phase, Rollout
+from serinus.delivery import (
+    AliasReading,
+    advance,
+    after_abort,
+    after_promotion,
+    after_retirement,
+    never_began,
+    read_aliases,
+    without_lost,
+)
+from serinus.engine.distrust import distrusted
+from serinus.engine.happenings import audit_of, event_of
+from serinus.engine.news import CANARIES_JUDGED, RESYNC, News, Pace, differing
+from serinus.engine.policies import keep_spec
+from serinus.engine.reconcile.converge import Converger, ensure, place, wanted_releases
+from serinus.engine.reconcile.jobs import Jobs
+from serinus.engine.reconcile.observe import Observer
+from serinus.engine.reconcile.watching import RollBack, Watcher
+from serinus.engine.world import World
+
+log = logging.getLogger(__name__)
+
+ALIASES_EVERY = timedelta(seconds=5)
+ALIASES_AGAIN = timedelta(seconds=1)
+"""After a reading that failed: a registry that is back is soon told to be."""
+SOON = 0.1
+"""Seconds."""
+OBSERVED_EVERY = timedelta(seconds=5)
+"""That the target is observed at the least: with canaries as often as they are judged, and in every tick where there is
+news, or a rollout in another phase."""
+# A chain of transitions in one tick: enough to pass through what is ready, bounded so that no model holds the others.
+TRANSITIONS_A_TICK = 8
+
+DeployByAlias = Callable[[str, str], None]
+"""(model, version): a person has set `challenger`."""
+
+
+class Engine:
+    """Reconciles every model. `deploy_by_alias`, `news` and `roll_back` are the desk's, given by wiring; without
+    `roll_back` no release is watched after its promotion."""
+
+    def __init__(
+        self,
+        world: World,
+        jobs: Jobs | None = None,
+        deploy_by_alias: DeployByAlias | None = None,
+        news: News | None = None,
+        roll_back: RollBack | None = None,
+    ) -> None:
+        self._world = world
+        self._watcher = Watcher(world, roll_back) if roll_back else None
+        self._news = news or News()
+        self._jobs = jobs or Jobs(told=self._news.tell)
+        self._observer = Observer(world, self._jobs)
+        self._converger = Converger(world)
+        self._deploy_by_alias = deploy_by_alias
+        self._aliases: Mapping[str, Mapping[str, str]] | None = None
+        self._aliases_read: datetime | None = None
+        self._coming_up = False
+        self._placements: Mapping[str, Placement] | None = None
+        self._observed: datetime | None = None
+        self._wanted: dict[str, tuple[Release, ...]] | None = None
+        """Model -> its releases that have to run, as of its last visit. None: no tick has been yet."""
+        self._bad: Collection[str] = ()
+        """The shortcuts that are distrusted, as of this tick."""
+        self._pace, self._last = Pace(RESYNC), ""
+        self._judging, self._judged = Pace(CANARIES_JUDGED), dict[str, datetime]()
+        """When each canary was looked at last."""
+        self._again: set[str] = set()
+        """Models that were not as they should be at their last visit."""
+        self.visits = 0
+        """Of models, since the start; for tests and measurements."""
+        self.trouble: dict[str, tuple[str, ...]] = {}
+        """Model -> what is not as it should be and being tried again; for people, not for decisions."""
+
+    def run(self, stop: threading.Event, interval: float = 0.5) -> None:
+        """A tick every `interval` seconds; at once where there is news, an order or the end of long work; and soon
+        while a release is coming up, of which the target does not tell."""
+        while not stop.is_set():
+            try:
+                self.tick()
+            except SerinusError as error:
+                self.trouble[""] = (str(error),)
+            except Exception:  # the loop must outlive a fault in one round; it is logged whole and shown
+                log.exception("a tick failed")
+                self.trouble[""] = ("a tick of the engine failed; see logs/control.log",)
+            else:
+                self.trouble.pop("", None)
+            self._news.wait(SOON if self._coming_up else interval)
+        self._jobs.stop()
+
+    def tick(self) -> None:
+        store = self._world.store
+        news = set(self._news.take())
+        if self._wanted is None:  # what was meant before the last process ended is known of no model
+            self._wanted = {state.model: () for state in store.models()}
+            news |= self._wanted.keys()
+        self._create_pending()
+        rollouts = {r.model: r for r in store.in_flight()}
+        self._bad = distrusted(store).keys()
+        self._coming_up = False
+        news |= self._read_aliases() | self._read_routings() | self._read_fleet()
+        news |= self._read_placements(rollouts, at_once=bool(news))
+        if self._placements is None:
+            self._again.clear()  # nothing can be mended before the target answers, and then that is news
+        due = {state.model: state for state in self._next_of_all()}
+        models = {*news, *self._again, *due}
+        models |= self._flying_due(rollouts, models)
+        due |= {state.model: state for state in store.models(models - due.keys())} if models - due.keys() else {}
+        for model in sorted(models):
+            self._visit(due.get(model) or ModelState(model), rollouts.get(model))
+        self._watch()
+
+    def _flying_due(self, rollouts: Mapping[str, Rollout], visited: Collection[str]) -> set[str]:
+        """The models with a rollout in flight whose turn it is: those of canaries once in `CANARIES_JUDGED`, the
+        others at every tick. `visited`: those that are visited anyway."""
+        now = self._world.clock.now()
+        canaries = {model for model, one in rollouts.items() if one.status.phase is Phase.CANARY}
+        self._judged = {model: self._judged.get(model, now) for model in canaries}
+        longest_ago = sorted(canaries - set(visited), key=lambda model: (self._judged[model], model))
+        chosen = longest_ago[: self._judging.due(len(canaries), now)]
+        self._judged |= dict.fromkeys((*chosen, *(canaries & set(visited))), now)
+        return rollouts.keys() - canaries | set(chosen)
+
+    def _watch(self) -> None:
+        """A fault in it must not stop rollouts."""
+        if self._watcher is None or not self._watcher.due():
+            return
+        store = self._world.store
+        try:
+            trouble = self._watcher.look(store.models(), {r.model: r for r in store.in_flight()})
+        except TemporaryError as error:
+            trouble = (str(error),)
+        except Exception:
+            log.exception("the watch after promotion failed")
+            trouble = ("it failed; see logs/control.log",)
+        if trouble:
+            self.trouble["watch"] = tuple(f"the watch after promotion: {line}" for line in trouble)
+        else:
+            self.trouble.pop("watch", None)
+
+    def _visit(self, state: ModelState, rollout: Rollout | None) -> None:
+        self.visits += 1
+        model = state.model
+        try:
+            self._tick_model(state, rollout)
+        except TemporaryError as error:
+            self._say(model, (str(error),))
+        except Exception as error:  # one model's fault must not stop the others
+            failed = (f"reconciling it failed ({type(error).__name__}); see logs/control.log",)
+            if self.trouble.get(model) != failed:  # once, not with every tick
+                log.exception("reconciling %s failed", model)
+            self._say(model, failed)
+
+    def _next_of_all(self) -> Sequence[ModelState]:
+        """The models whose turn it is, as they are stored. The store's own order leads through all of them."""
+        assert self._wanted is not None
+        due = self._pace.due(max(1, len(self._wanted)), self._world.clock.now())
+        found = self._world.store.models_after(self._last, due) if due else ()
+        if due:
+            self._last = found[-1].model if len(found) == due else ""
+        return found
+
+    # --- the world, read for all models at once -----------------------------------------------------------
+
+    def _read_routings(self) -> set[str]:
+        """The models whose routing has changed."""
+        try:
+            changed = self._converger.read_back()
+        except TemporaryError as error:
+            self.trouble["router"] = (str(error),)
+            return set()
+        if self.trouble.pop("router", None) is not None:
+            changed |= self._again | (self._wanted or {}).keys()
+        return changed
+
+    def _read_fleet(self) -> set[str]:
+        """The models whose published state somebody has changed."""
+        try:
+            changed = self._converger.read_fleet()
+        except SerinusError as error:
+            self.trouble["fleet repository"] = (str(error),)
+            return set()
+        self.trouble.pop("fleet repository", None)
+        return set(self._wanted or ()) if changed is None else set(self._wanted or ()) & set(changed)
+
+    def _read_placements(self, rollouts: Mapping[str, Rollout], *, at_once: bool) -> set[str]:
+        """The models whose releases are not where they were. What has to run and does not, or runs and has not to, is
+        set right first, by what is stored now."""
+        now = self._world.clock.now()
+        pause = CANARIES_JUDGED if rollouts else OBSERVED_EVERY
+        rested = self._observed is not None and now - self._observed < pause
+        placing = any(one.status.phase is not Phase.CANARY for one in rollouts.values())
+        if rested and not (placing or at_once or self._again or self._placements is None):
+            return set()
+        self._observed = now
+        before, wanted = self._placements, dict(self._wanted or {})
+        try:
+            self._placements = self._world.target.observe()
+        except SerinusError:
+            self._placements = None
+            return wanted.keys() | set() if before is not None else set()
+        running = {release.id for releases in wanted.values() for release in releases}
+        trying = wanted_releases([], list(rollouts.values())).keys()
+        if self._placements.keys() != running | trying:
+            states = self._world.store.models()
+            self._placements = place(self._world, states, list(rollouts.values()), self._bad)
+            wanted |= {state.model: tuple(wanted_releases([state], []).values()) for state in states}
+        if before is None or self._placements is None:
+            return set(wanted)
+        changed = differing(_seen(before), _seen(self._placements))
+        return {model for model, releases in wanted.items() if changed and changed & {one.id for one in releases}}
+
+    # --- one model ---------------------------------------------------------------------------------------
+
+    def _tick_model(self, state: ModelState, rollout: Rollout | None) -> None:
+        placements = self._placements_of(state, rollout)
+        for _ in range(TRANSITIONS_A_TICK):
+            state, reading = self._obey_aliases(state, rollout)
+            unsettled = self._converger.converge(state, rollout, placements, reading)
+            if rollout is None:
+                self._say(state.model, unsettled)
+                return
+            seen = self._observer.observe(rollout, placements, settled=not unsettled)
+            self._say(state.model, (*unsettled, *self._observer.trouble(rollout)))
+            moved = advance(rollout, seen, self._world.clock.now())
+            if moved is None:
+                self._coming_up |= rollout.status.phase is Phase.PLACE
+                return
+            name, after = moved
+            state = self._persist(name, rollout, after, state)
+            if name == "still-watching" or after.status.phase.ended:
+                return
+            rollout = after
+            placements = self._placements_of(state, rollout)
+
+    def _placements_of(self, state: ModelState, rollout: Rollout | None) -> Mapping[str, Placement] | None:
+        """What the target runs, after it was told what this model wants."""
+        assert self._wanted is not None
+        self._wanted[state.model] = tuple(wanted_releases([state], []).values())
+        there = self._placements
+        return there if there is not None and ensure(self._world, state, rollout, there, self._bad) else None
+
+    def _persist(self, name: str, before: Rollout, after: Rollout, state: ModelState) -> ModelState:
+        """The audit first: an act may be told twice after a crash, but never be missing."""
+        now = self._world.clock.now()
+        if name == "still-watching":
+            self._world.store.save(after)
+            return state
+        if name == "approved" and after.spec_waits:
+            keep_spec(self._world, after)
+        if (entry := audit_of(name, after)) is not None:
+            self._world.store.audit(*entry, now)
+        if after.status.phase is Phase.PROMOTING:
+            state = after_promotion(state, after)
+        elif after.status.phase is Phase.RETIRING:
+            state = after_retirement(state, after)
+        elif after.status.phase is Phase.ABORTING:
+            state = after_abort(state, after)
+        self._world.store.save(after, state, [event_of(name, before, after, now)])
+        if after.status.phase.ended:
+            self._jobs.forget(f"{after.id}/")
+            self._observer.forget(after)
+            self._news.tell(after.model)  # it is visited once more, with nothing in flight
+        return state
+
+    def _say(self, model: str, lines: Sequence[str]) -> None:
+        if lines:
+            self.trouble[model] = tuple(lines)
+            self._again.add(model)
+        else:
+            self.trouble.pop(model, None)
+            self._again.discard(model)
+
+    @property
+    def registry_answers(self) -> bool:
+        """Whether the registry was read, and could be when it was last tried."""
+        return self._aliases is not None
+
+    # --- aliases -----------------------------------------------------------------------------------------
+
+    def _read_aliases(self) -> set[str]:
+        """The models whose aliases are not what they were."""
+        now = self._world.clock.now()
+        pause = ALIASES_EVERY if self._aliases is not None else ALIASES_AGAIN
+        if self._aliases_read is not None and now - self._aliases_read < pause:
+            return set()
+        self._aliases_read = now
+        before = self._aliases or {}
+        try:
+            self._aliases = self._world.registry.aliases()
+        except SerinusError as error:
+            self._aliases = None
+            self.trouble["registry"] = (f"{error} Aliases are not read until it answers.",)
+            return set()
+        self.trouble.pop("registry", None)
+        self._take_baseline(self._aliases)
+        return differing(before, self._aliases)
+
+    def _take_baseline(self, aliases: Mapping[str, Mapping[str, str]]) -> None:
+        """What a registry held before Serinus first saw it is no command."""
+        store = self._world.store
+        if store.setting("aliases-baseline") is not None:
+            return
+        for model, found in aliases.items():
+            kept = {a: v for a, v in found.items() if a in ("champion", "challenger")}
+            store.save_model(replace(store.model(model), aliases=kept))
+        store.set_setting("aliases-baseline", self._world.clock.now().isoformat())
+
+    def _obey_aliases(self, state: ModelState, rollout: Rollout | None) -> tuple[ModelState, AliasReading | None]:
+        """Reads what the aliases mean, stores what has been seen, and only then lets them be written."""
+        if self._aliases is None:
+            return state, None
+        reading = self._writable(read_aliases(state, rollout, self._aliases.get(state.model, {})))
+        if reading.deploy is not None and self._deploy_by_alias is not None:
+            self._by_alias(state.model, reading.deploy)  # first: a command that was stored as seen only would be lost
+        if reading.state != state:
+            now = self._world.clock.now()
+            rollout_id = rollout.id if rollout else None
+            notices = [Event(now, state.model, rollout_id, kind, text) for kind, text in reading.notices]
+            self._world.store.save_model(reading.state, notices)
+        if reading.writes:
+            self._aliases_read = None  # read them back at the next tick
+        return reading.state, reading
+
+    def _writable(self, reading: AliasReading) -> AliasReading:
+        """Without the aliases of versions that were deleted or renamed in the registry: that is told once, and nothing
+        is written again and again in vain."""
+        model = reading.state.model
+        for alias, version in reading.writes.items():
+            if version is not None and not self._registered(model, version):
+                reading = without_lost(reading, alias, version, registered=model in (self._aliases or {}))
+        return reading
+
+    def _registered(self, model: str, version: str) -> bool:
+        try:
+            self._world.registry.find(model, version)
+        except NotFound:
+            return False
+        except SerinusError:
+            return True  # there, or not known: writing the alias will tell
+        return True
+
+    def _by_alias(self, model: str, version: str) -> None:
+        assert self._deploy_by_alias is not None
+        try:
+            self._deploy_by_alias(model, version)
+        except TemporaryError:
+            raise
+        except SerinusError as error:
+            self._refuse_alias(model, str(error))
+        except Exception as error:  # a fault in reading that version: it is as it is, and not read again
+            log.exception("version %s of %s, requested by alias, failed", version, model)
+            self._refuse_alias(
+                model, f"Version {version} cannot be read: {type(error).__name__}, see logs/control.log."
+            )
+
+    def _refuse_alias(self, model: str, why: str) -> None:
+        self._world.store.emit([Event(self._world.clock.now(), model, None, "challenger-refused", why)])
+
+    # --- what waits for the present rollout to end --------------------------------------------------------
+
+    def _create_pending(self) -> None:
+        """Begins what was asked for while another rollout was in flight (`--supersede`, a rollback). Of several of one
+        model the last one; the others end without having begun."""
+        store, now = self._world.store, self._world.clock.now()
+        pending = store.pending()
+        if not pending:
+            return
+        last = {rollout.model: rollout for rollout in pending}
+        flying = {rollout.model for rollout in store.in_flight()}
+        for rollout in pending:
+            if rollout.model in flying:
+                continue
+            successor = last[rollout.model]
+            if rollout.id != successor.id:
+                ended = never_began(rollout, successor, now)
+                store.create(ended, [event_of("never-began", rollout, ended, now)])
+            else:
+                # Whoever deploys between the two is first: then it begins after that one.
+                with suppress(Refused):
+                    store.create(rollout, [event_of("created", rollout, rollout, now)])
+
+
+def _seen(placements: Mapping[str, Placement]) -> Mapping[str, object]:
+    """What of each placement decides anything; its memory, say, changes all the time."""
+    return {name: (one.state, one.endpoint, one.reason, one.long, one.way) for name, one in placements.items()}

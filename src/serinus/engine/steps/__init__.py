@@ -1,0 +1,1 @@
+"""The work of a rollout's phases, each on a thread of its own."""

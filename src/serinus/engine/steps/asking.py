@@ -1,0 +1,140 @@
+"""What the gates ask a placed release: by which protocol, in how many requests, and by which way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+
+from serinus import gates
+from serinus.core.errors import InvalidInput, SerinusError, Unavailable
+from serinus.core.examination import Rehearsal
+from serinus.core.placement import Placement
+from serinus.core.release import Artifact, Release, ServingSettings, VersionRef
+from serinus.core.rollout import Rollout
+from serinus.engine.steps.rows import Table
+from serinus.engine.world import World
+from serinus.spec import ModelDeployment
+
+CELLS_A_REQUEST = 20_000
+"""Keeps a request of many rows well below the body limit, whatever the number of columns."""
+CELLS_A_REQUEST_OF_THE_CHAMPION = 2_000
+"""It has callers, who wait behind such a request: a few milliseconds each, instead of a quarter of a second."""
+SECONDS_A_REQUEST = 60.0
+TIMED_SECONDS = 60.0
+"""After which no further request is timed: enough are, or the model is far too slow."""
+NO_FORM_FOR_MISSING = "has a missing value, for which bytes"
+"""By which a worker refuses to answer in binary what JSON can say (`protocols.binary.check_present` of the runtime)."""
+OPEN_INFERENCE, GRPC, INVOCATIONS = "open-inference", "grpc", "invocations"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is being examined, and all that is needed for it."""
+
+    world: World
+    rollout: Rollout
+    spec: ModelDeployment
+    ref: VersionRef
+    artifact: Artifact
+    release: Release
+    placement: Placement
+    champion: tuple[Release, Placement] | None
+
+    @property
+    def candidate(self) -> tuple[Release, Placement]:
+        return self.release, self.placement
+
+    @property
+    def together(self) -> bool:
+        """A request's rows are one question."""
+        return self.release.settings.rows == "together"
+
+    def score(self, whom: tuple[Release, Placement], table: Table) -> Sequence[float | None]:
+        """One score a row, asked in as many requests as it takes; of rows that belong together in one."""
+        cells = CELLS_A_REQUEST if whom[0] is self.release else CELLS_A_REQUEST_OF_THE_CHAMPION
+        size = max(1, len(table.rows) if self.together else cells // max(1, len(table.columns)))
+        scores: list[float | None] = []
+        for start in range(0, len(table.rows), size):
+            found, _ = self.ask(whom, table.of(table.rows[start : start + size]))
+            scores.extend(found)
+        return scores
+
+    def ask(self, whom: tuple[Release, Placement], table: Table) -> tuple[Sequence[float | None], float]:
+        """The scores of one request past the router, and its seconds."""
+        release, placement = whom
+        scorer = self.world.scorer
+        by_tensors = table.tensors and OPEN_INFERENCE in protocols(release.settings)
+        if by_tensors and release.settings.rows == "each":
+            scored = scorer.score(placement.endpoint, table.columns, table.rows, SECONDS_A_REQUEST)
+            return scored.scores, scored.seconds
+        replied = scorer.ask(placement.endpoint, release, INVOCATIONS, table.question(), SECONDS_A_REQUEST)
+        return replied.scores, replied.seconds
+
+    def timed(self, table: Table, times: int) -> Sequence[float]:
+        """Seconds of so many requests of the candidate, one after the other; of fewer where they take too long."""
+        began, seconds = monotonic(), list[float]()
+        while len(seconds) < times and (monotonic() - began < TIMED_SECONDS or not seconds):
+            rows = table.rows if self.together else [table.rows[len(seconds) % len(table.rows)]]
+            seconds.append(self.seconds(table.of(rows)))
+        return seconds
+
+    def seconds(self, table: Table) -> float:
+        try:
+            return self.ask(self.candidate, table)[1]
+        except SerinusError:
+            return SECONDS_A_REQUEST  # no answer is no fast answer; the other gates tell of the error
+
+
+def protocols(settings: ServingSettings) -> Sequence[str]:
+    """By which the release will be asked. Whoever speaks the Open Inference Protocol may do so over gRPC."""
+    return [name for one in settings.protocols for name in ((one, GRPC) if one == OPEN_INFERENCE else (one,))]
+
+
+def asked(subject: Subject, rehearsal: Rehearsal) -> gates.AskedEvidence:
+    """Through the router, by each protocol. Raises Unavailable where the router does not answer."""
+    question = rehearsal.question
+    if question is None:
+        source = rehearsal.source if rehearsal.refused else ""
+        return gates.AskedEvidence(source, reason=rehearsal.reason, refused=rehearsal.refused)
+    world, release = subject.world, subject.release
+    milliseconds = round(1000 * SECONDS_A_REQUEST)
+    address = world.router.probe(release, subject.placement.endpoint, milliseconds)
+    try:
+        checks = [_checked(subject, rehearsal, address, protocol) for protocol in protocols(release.settings)]
+    finally:
+        world.router.end_probe(release.model)
+    return gates.AskedEvidence(
+        rehearsal.source,
+        rehearsal.rows,
+        len(rehearsal.answers),
+        tuple(checks),
+        compared=not _answers_in_several_ways(subject),
+        together=subject.together,
+    )
+
+
+def _checked(subject: Subject, rehearsal: Rehearsal, address: str, protocol: str) -> gates.ProtocolCheck:
+    question = rehearsal.question
+    assert question is not None
+    if protocol != INVOCATIONS and question.tensors is None:
+        return gates.ProtocolCheck(protocol, unasked="the Open Inference Protocol has no form for these rows")
+    try:
+        # The router says itself where the release does not answer in time: then it is there, and the release is not.
+        replied = subject.world.scorer.ask(address, subject.release, protocol, question, SECONDS_A_REQUEST + 5)
+    except Unavailable:
+        raise
+    except InvalidInput as error:
+        if NO_FORM_FOR_MISSING in str(error):
+            return gates.ProtocolCheck(protocol, unasked="it has no form for the missing values that are answered")
+        return gates.ProtocolCheck(protocol, error=str(error))
+    except SerinusError as error:
+        return gates.ProtocolCheck(protocol, error=str(error))
+    if _answers_in_several_ways(subject):
+        return gates.ProtocolCheck(protocol)
+    return gates.ProtocolCheck(protocol, gates.differing(rehearsal.answers, replied.answers))
+
+
+def _answers_in_several_ways(subject: Subject) -> bool:
+    plan = subject.rollout.plan
+    return subject.release.settings.one_at_a_time or (plan is not None and "one-at-a-time" in plan.accepts)

@@ -1,0 +1,64 @@
+"""BUILD: the version's own environment, and with it the release."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+
+from serinus.core.release import Artifact, Compiled, Environment, Release, ServingSettings
+from serinus.core.rollout import Rollout
+from serinus.delivery import Built
+from serinus.engine.steps.compile import compile_model
+from serinus.engine.world import World
+
+
+def build(world: World, rollout: Rollout, say: Callable[[str], None]) -> Built:
+    """`say` gets progress, a line each. Raises Unbuildable with the reason in words, Unavailable."""
+    assert rollout.artifact is not None
+    assert rollout.plan is not None
+    artifact = rollout.artifact
+    environment = world.environments.prepare(
+        artifact.requirements, lambda built: world.trials.loads(built, artifact.path), say
+    )
+    compiled, note = compile_model(world, rollout, artifact, environment, say)
+    settings = rollout.plan.settings
+    release = release_of(rollout, artifact, environment, settings, compiled, world.clock.now())
+    world.store.add_release(release)
+    return Built(candidate=release, notes=(*environment.tried, note))
+
+
+def release_of(
+    rollout: Rollout,
+    artifact: Artifact,
+    environment: Environment,
+    settings: ServingSettings,
+    compiled: Compiled | None,
+    now: datetime,
+) -> Release:
+    return Release(
+        id=release_id(rollout.model, rollout.version, artifact.digest, environment.digest, settings, compiled),
+        model=rollout.model,
+        version=rollout.version,
+        artifact_path=artifact.path,
+        artifact_digest=artifact.digest,
+        environment_digest=environment.digest,
+        python=environment.python,
+        settings=settings,
+        created_at=now,
+        compiled=compiled,
+    )
+
+
+def release_id(
+    model: str, version: str, artifact: str, environment: str, settings: ServingSettings, compiled: Compiled | None
+) -> str:
+    """Content-addressed: the same files, environment, settings and graph have the same id, on every machine."""
+    digests = [artifact, environment, *([compiled.digest] if compiled else ())]
+    usual = asdict(ServingSettings())
+    # Only what differs: a setting that a later Serinus adds makes no new release of what is served.
+    chosen = {name: value for name, value in asdict(settings).items() if value != usual[name]}
+    content = json.dumps([*digests, chosen], sort_keys=True)
+    return f"{model}-{version}-{hashlib.sha256(content.encode()).hexdigest()[:6]}"

@@ -1,0 +1,59 @@
+"""BUILD, after the environment: the model as one ONNX graph, where that is proven to change no decision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from serinus import gates
+from serinus import spec as specs
+from serinus.core.examination import Outcome
+from serinus.core.release import Artifact, Compiled, Environment
+from serinus.core.rollout import Rollout
+from serinus.engine.steps.finding import evaluation_rows, golden_rows
+from serinus.engine.steps.kept import kept_rows
+from serinus.engine.world import World
+from serinus.spec import ModelDeployment
+
+PROVEN_ROWS = 2_000
+
+
+def compile_model(
+    world: World, rollout: Rollout, artifact: Artifact, environment: Environment, say: Callable[[str], None]
+) -> tuple[Compiled | None, str]:
+    """The compiled model and what is to be told of it; None, and why it is served by its own libraries."""
+    spec = specs.load(rollout.spec, source=f"models/{rollout.model}.yaml", model=rollout.model)
+    if not specs.compiles(spec):
+        return None, "not compiled: serving.compile is off"
+    columns, rows = _rows(world, rollout, artifact, spec)
+    found = world.compiler.compile(artifact, environment, columns, rows, say)
+    # Each deployment may leave a graph that becomes no release; the next one finds it old enough to go.
+    world.compiler.sweep({release.compiled.digest for release in world.store.releases() if release.compiled})
+    if found.compiled is None:
+        note = f"not compiled: {found.reason}"
+    else:
+        result = gates.parity(
+            gates.ParityEvidence.from_json(found.proof, threshold=spec.alerts.threshold, budget=spec.alerts.budget)
+        )
+        if result.outcome is Outcome.PASS:
+            say(f"compiled: {result.summary}")
+            return found.compiled, f"compiled: {result.summary}"
+        note = f"not compiled: {result.summary}"
+    say(note)
+    return None, note
+
+
+def _rows(
+    world: World, rollout: Rollout, artifact: Artifact, spec: ModelDeployment
+) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+    """The rows that were once answered wrong, the golden rows and the evaluation rows, in the order of the model's
+    columns; what is wrong with them the gates will say."""
+    ref = world.registry.find(rollout.model, rollout.version)
+    names = [column.name for column in artifact.inputs or ()]
+    rows: list[Sequence[Any]] = list(kept_rows(world.disk, rollout.model, names))
+    for found in (golden_rows(world, ref, spec), evaluation_rows(world, ref, spec, artifact)):
+        table = found.table
+        if table is not None and set(names) <= set(table.columns):
+            pick = [table.columns.index(name) for name in names]
+            rows += [[row[i] for i in pick] for row in table.rows[:PROVEN_ROWS]]
+    return names, rows[:PROVEN_ROWS]

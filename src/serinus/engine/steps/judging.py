@@ -1,0 +1,76 @@
+"""CANARY: fetches the figures that the judge decides from, and hands back what it must be given again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from serinus import judge
+from serinus.core.disturbance import WORDS
+from serinus.core.evidence import ArmCounts
+from serinus.core.rollout import Assessment, Rollout, StepRecord
+from serinus.engine.world import World
+from serinus.judge import StepEvidence
+
+CHAMPION_SECONDS = 600.0
+CHAMPION_REQUESTS = 1_000
+"""Fewer say too little of a 99th percentile."""
+SHARE_OF_TIMEOUT = 0.2
+
+
+def assess(world: World, rollout: Rollout) -> Assessment | None:
+    """The judge's answer for the present step; None: the prediction log did not answer, which is never good news.
+
+    Raises Unavailable.
+    """
+    plan, index = rollout.plan, rollout.status.step
+    if plan is None or rollout.candidate is None or not rollout.steps:
+        return None
+    evidence = [_evidence(world, rollout, record) for record in rollout.steps]
+    step, now = rollout.steps[-1], world.clock.now()
+    elapsed = (now - step.started_at).total_seconds() - step.away_by(now)
+    disturbance = world.log.disturbance(rollout.model)
+    disturbed = "" if disturbance is None else WORDS[disturbance.cause]
+    return judge.assess(
+        plan.policy, plan.steps, index, evidence[:-1], evidence[-1], _memory(rollout), elapsed, disturbed
+    )
+
+
+def slow_limit(world: World, rollout: Rollout) -> float:
+    """Milliseconds from which on an answer is slow, fixed when the canary starts.
+
+    The champion's p99, but never less than a fifth of the caller's timeout: a model that answers in 3 ms where the
+    champion took 1 ms is slower, and no caller is worse off.
+    """
+    assert rollout.plan is not None
+    plan = rollout.plan
+    if plan.slow_ms is not None:
+        return plan.slow_ms
+    floor = SHARE_OF_TIMEOUT * plan.settings.timeout_ms
+    traffic = world.log.traffic(rollout.model, CHAMPION_SECONDS).get(plan.champion or "")
+    if traffic is None or traffic.p99_ms is None or traffic.requests < CHAMPION_REQUESTS:
+        return floor
+    return max(floor, traffic.p99_ms)
+
+
+def _evidence(world: World, rollout: Rollout, record: StepRecord) -> StepEvidence:
+    assert rollout.plan is not None
+    assert rollout.candidate is not None
+    counts = world.log.counts(record.split)
+    return StepEvidence(
+        weight=record.weight,
+        champion=_arm(counts, rollout.plan.champion),
+        canary=_arm(counts, rollout.candidate.id),
+    )
+
+
+def _arm(counts: Mapping[str, ArmCounts] | None, release: str | None) -> ArmCounts | None:
+    if counts is None or release is None:
+        return None
+    return counts.get(release)
+
+
+def _memory(rollout: Rollout) -> Mapping[str, Any]:
+    """Of the last look: of this step, or of the one before when this step has not been looked at yet."""
+    looked = [record.assessment for record in rollout.steps if record.assessment is not None]
+    return looked[-1].memory if looked else {}

@@ -1,0 +1,99 @@
+"""Rows that a shorter way has answered wrong: kept for the proofs and the gates of every later version of the model.
+
+`<home>/golden/<model>.json`, readable by its owner alone, as it holds what callers have sent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import quote
+
+from pydantic import TypeAdapter, ValidationError
+
+from serinus.core.home import Home
+from serinus.core.release import Release
+from serinus.engine.steps.rows import Row, Table
+
+MOST_ROWS = 200
+"""Of one model; the newest stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptRow:
+    """`score`: by the predict of the version with this artifact and environment."""
+
+    columns: tuple[str, ...]
+    row: Sequence[object]
+    score: float | None
+    release: str
+    artifact: str
+    environment: str
+    at: datetime
+    """When it was found."""
+
+
+_rows = TypeAdapter(list[KeptRow])
+
+
+def keep_rows(home: Path, release: Release, table: Table, at: datetime) -> None:
+    """Durable on return; the same row twice is one. Raises OSError. `table.scores` are the model's own."""
+    digests = (release.artifact_digest, release.environment_digest)
+    scores = table.scores or [None] * len(table.rows)
+    new = [
+        KeptRow(table.columns, row, score, release.id, *digests, at)
+        for row, score in zip(table.rows, scores, strict=True)
+    ]
+    before = _read(home, release.model)
+    asked = [(one.columns, list(one.row)) for one in new]
+    kept = [one for one in before if (one.columns, list(one.row)) not in asked]
+    _write(_file(home, release.model), _rows.dump_json([*kept, *new][-MOST_ROWS:]))
+
+
+def forget_rows(home: Path, model: str, before: datetime) -> None:
+    """Those that were found before. Raises OSError."""
+    there = _read(home, model)
+    kept = [one for one in there if one.at >= before]
+    if there and not kept:
+        _file(home, model).unlink()
+    elif len(kept) < len(there):
+        _write(_file(home, model), _rows.dump_json(kept))
+
+
+def kept_rows(home: Path, model: str, columns: Sequence[str], *, answered: bool = False) -> Sequence[Row]:
+    """Those that have all of `columns`, in their order. `answered`: only such as the model itself gave a score."""
+    return [
+        [one.row[one.columns.index(name)] for name in columns]
+        for one in _read(home, model)
+        if columns and set(columns) <= set(one.columns) and (one.score is not None or not answered)
+    ]
+
+
+def has_rows(home: Path, model: str) -> bool:
+    return _file(home, model).exists()
+
+
+def _file(home: Path, model: str) -> Path:
+    return Home(home).golden / f"{quote(model, safe='')}.json"
+
+
+def _read(home: Path, model: str) -> list[KeptRow]:
+    """Empty where there are none, or where they cannot be read: they only add to what is asked anyway."""
+    try:
+        return _rows.validate_python(json.loads(_file(home, model).read_bytes()))
+    except (OSError, ValueError, ValidationError):
+        return []
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    new = path.with_name(path.name + ".new")
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)

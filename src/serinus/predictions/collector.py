@@ -1,0 +1,237 @@
+"""The collector: takes records in, makes them durable, counts them, rolls them up. One a home.
+
+Each loop below does one thing for ever. What can pass (a full disk, a locked database) is said in the status and
+tried again; anything else ends the process, whose successor goes on from what is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from serinus.core.home import Home
+from serinus.disturbances import Disturbances
+from serinus.predictions import database
+from serinus.predictions.aside import Aside
+from serinus.predictions.commit import GroupCommit
+from serinus.predictions.counts import CountStore
+from serinus.predictions.database import Database
+from serinus.predictions.intake import Intake
+from serinus.predictions.keeper import CountKeeper
+from serinus.predictions.ledger import Ledger, Recovered, RouterOffset
+from serinus.predictions.parsed import Parsed
+from serinus.predictions.paths import counts_path, local_replies_path, segments_path, table_path
+from serinus.predictions.roller import Roller, RollerError, Schedule
+from serinus.predictions.router_log import TURN_OVER_BYTES, RouterLog
+from serinus.predictions.segments import SegmentWriter, numbers, read_frames, repair
+from serinus.predictions.sources import ROUTER
+from serinus.predictions.status import write_status
+from serinus.predictions.taken import last_segment
+
+log = logging.getLogger(__name__)
+
+_END_SECONDS = 3.0
+_IDLE_SECONDS = 3600.0
+_PASSING = (OSError, SQLAlchemyError, RollerError)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    envoy_admin: str | None = None
+    roll_seconds: float = 30.0
+    """Age at which a segment is rolled up."""
+    roll_bytes: int = 16 * 1024 * 1024
+    """Size at which it is rolled up earlier: a reader parses what was not rolled up, a roll-up holds it in memory."""
+    turn_over_bytes: int = TURN_OVER_BYTES
+    """Size at which Envoy's file of local replies is turned over."""
+    drain_seconds: float = 8.0
+    """Longest wait, when told to stop, for workers that are still writing."""
+    schedule: Schedule = field(default_factory=Schedule)
+
+
+class Collector:
+    """`run` until `stop`. The directories of the home must be there; `lock` is the descriptor that holds the home."""
+
+    def __init__(self, home: Home, settings: Settings, lock: int, now: Callable[[], float] = time.time) -> None:
+        self._home, self._settings, self._now = home, settings, now
+        self._segments = segments_path(home)
+        self._segments.mkdir(mode=0o700, exist_ok=True)
+        repair(self._segments)
+        counts = Database(counts_path(home), database.metadata)
+        self._ledger, store = Ledger(counts), CountStore(counts)
+        recovered = _recover(self._segments, self._ledger)
+        # Never a number that was used before: the table would take its records for those that it has.
+        last = max([*numbers(self._segments), last_segment(table_path(home)), recovered.position.segment])
+        self._commit = GroupCommit(SegmentWriter(self._segments, last + 1, settings.roll_bytes), recovered.seqs, now)
+        secret, parsed = home.secret.read_text(), Parsed()
+        self._intake = Intake(home.log_socket, secret, self._commit, parsed, time.monotonic)
+        replies = local_replies_path(home)
+        self._router = RouterLog(
+            replies, recovered.router, self._commit, settings.envoy_admin, settings.turn_over_bytes
+        )
+        aside = Aside(Disturbances(home.disturbances))
+        self._keeper = CountKeeper(self._segments, self._ledger, store, parsed, now, aside)
+        self._roller = Roller(home, settings.schedule, lock)
+        self._rolled_at = self._asked_at = now()
+        self._stopping = asyncio.Event()
+        self._state = "starting"
+        self._troubles: dict[str, str] = {}
+        self._full_sets: list[str] = []
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Raises what a loop could not deal with."""
+        await self._intake.open()
+        self._say("running")
+        writing = asyncio.create_task(self._commit.run())
+        steps = ((0.2, self._follow_router), (0.5, self._count), (1.0, self._roll), (2.0, self._report))
+        loops = [asyncio.create_task(self._every(seconds, step)) for seconds, step in steps]
+        stopping = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([stopping, writing, *loops], return_when=asyncio.FIRST_COMPLETED)
+        if stopping not in done:
+            done.pop().result()  # raises
+        self._say("draining")
+        await self._drain()
+        self._stopping.set()
+        await asyncio.wait(loops, timeout=_END_SECONDS)
+        await self._finish()
+        writing.cancel()
+
+    # --- the loops' steps
+
+    async def _follow_router(self) -> None:
+        async def follow() -> None:
+            while await self._router.step():
+                pass
+
+        await self._try("router", follow())
+
+    async def _count(self) -> None:
+        async def count() -> None:
+            while await asyncio.to_thread(self._keeper.step, self._commit.durable):
+                pass
+
+        await self._try("counts", count())
+
+    async def _roll(self) -> None:
+        if self._now() - self._rolled_at >= self._settings.roll_seconds and not self._commit.trouble:
+            await self._commit.seal()
+            self._rolled_at = self._now()
+        await self._try("table", self._roll_sealed())
+
+    async def _roll_sealed(self) -> None:
+        writing, now = self._commit.durable.segment, self._now()
+        # An idle collector does without the roll-up's process, but for a look at the retention now and then.
+        if min(numbers(self._segments), default=writing) < writing or now - self._asked_at >= _IDLE_SECONDS:
+            self._asked_at = now
+            if await self._roller.step(self._keeper.position, writing):
+                self._keeper.forget()
+
+    async def _report(self) -> None:
+        async def look() -> None:
+            self._full_sets = await asyncio.to_thread(self._ledger.saturated)
+
+        await self._try("counts database", look())
+        self._say()
+
+    async def _every(self, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
+        """Ends between two steps, so that no thread is left at work."""
+        while not self._stopping.is_set():
+            await step()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    async def _try(self, what: str, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except _PASSING as error:
+            if what not in self._troubles:
+                log.exception("%s: failed; trying again", what)
+            self._troubles[what] = f"{what}: {error if isinstance(error, RollerError) else type(error).__name__}"
+        else:
+            self._troubles.pop(what, None)
+
+    # --- the end
+
+    async def _drain(self) -> None:
+        """Until every worker has closed or has been silent for a second, and all that was taken is durable."""
+        until = time.monotonic() + self._settings.drain_seconds
+        while time.monotonic() < until:
+            quiet = not self._intake.connections or time.monotonic() - self._intake.heard_at > 1
+            if quiet and not self._commit.pending_bytes:
+                return
+            await asyncio.sleep(0.05)
+        log.warning("workers were still writing after %g s", self._settings.drain_seconds)
+
+    async def _finish(self) -> None:
+        await self._intake.close()
+        try:
+            async with asyncio.timeout(_END_SECONDS):
+                await self._follow_router()
+                await self._commit.flush()
+                await self._commit.seal()
+        except TimeoutError:
+            log.error("stopped with %d bytes that were not acknowledged", self._commit.pending_bytes)
+        await self._try("counts", asyncio.to_thread(self._count_all))
+        # What is not rolled up by then is durable where it is.
+        await self._try("table", asyncio.wait_for(self._roll_sealed(), self._settings.drain_seconds))
+        await self._roller.close(_END_SECONDS)
+        self._say("stopped")
+
+    def _count_all(self) -> None:
+        while self._keeper.step(self._commit.durable, settle=0):
+            pass
+
+    # --- the status
+
+    def _say(self, state: str | None = None) -> None:
+        self._state = state or self._state
+        try:
+            write_status(self._home, self._status())
+        except OSError as error:
+            log.warning("the status cannot be written: %s", error.strerror)
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            "at": self._now(),
+            "state": self._state,
+            "warnings": self._warnings(),
+            "workers": self._intake.connections,
+            "received": self._intake.received,
+            "local_replies": self._router.received,
+            "counted": self._keeper.records,
+            "unacknowledged_bytes": self._commit.pending_bytes,
+            "segments": len(numbers(self._segments)),
+            "refused_connections": self._intake.refused,
+        }
+
+    def _warnings(self) -> list[str]:
+        found = [text for text in (self._commit.trouble, self._router.trouble, *self._troubles.values()) if text]
+        found += [f"{release} dropped {count} records" for release, count in self._intake.dropped.items()]
+        lost = self._intake.refused_batches
+        found += [
+            f"{release}: {count} batches were not as they should be and are lost" for release, count in lost.items()
+        ]
+        found += [f"{name}: so many entities that further events are counted singly" for name in self._full_sets]
+        if self._router.malformed:
+            found.append(f"{self._router.malformed} lines of Envoy's local replies are malformed")
+        return found
+
+
+def _recover(directory: Path, ledger: Ledger) -> Recovered:
+    """What the ledger knows, and what the segments say beyond it."""
+    known = ledger.recovered()
+    seqs, router = dict(known.seqs), known.router
+    for frame in read_frames(directory, known.position):
+        if frame.meta["source"] == ROUTER:
+            router = RouterOffset(frame.meta["inode"], frame.meta["offset"])
+        else:
+            seqs[frame.meta["release"], frame.meta["boot"]] = frame.meta["seq"]
+    return Recovered(known.position, router, seqs)

@@ -1,0 +1,1 @@
+"""One machine: releases as processes, and the processes of Serinus themselves."""

@@ -1,0 +1,17 @@
+"""The model host: releases as confined processes of this machine, each behind a Unix socket of its own.
+
+    HostTarget, SocketScorer, Trials     what the control plane uses: clients, and trials of a model
+    python -m serinus.targets.local.host      the host itself, a process of its own (`__main__`)
+    holder_command                       a small one beside it, which holds its listening sockets while there is no host
+
+Inside the host: `control` (HTTP) -> `host` (all releases) -> `keeper` (one release) -> `worker` (one process).
+`zygotes` fork the workers of an environment; `surveyor` decides who sleeps (`sleeping`) and who gets more workers
+(`scaling`).
+"""
+
+from serinus.targets.local.host.launch import holder_command
+from serinus.targets.local.host.scorer import SocketScorer
+from serinus.targets.local.host.target import HostTarget
+from serinus.targets.local.host.trials import Trials
+
+__all__ = ["HostTarget", "SocketScorer", "Trials", "holder_command"]

@@ -1,0 +1,160 @@
+"""Control groups: the kernel's bounds on what a worker takes together with all that it has started, which rlimits do
+not give.
+
+Only within a group that systemd has delegated to us (`Delegate=yes`; it marks the group with `user.delegate`): of any
+other, somebody else decides. Version 2 takes processes at the leaves alone, so that what else runs in the delegated
+group moves into a leaf of its own. See https://docs.kernel.org/admin-guide/cgroup-v2.html and
+https://systemd.io/CGROUP_DELEGATION/.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from serinus.core.release import ServingSettings
+
+log = logging.getLogger(__name__)
+
+_WORKER = "serinus-worker-"
+_OTHERS = "serinus-others"
+_CONTROLLERS = ("cpu", "memory", "pids")
+_PERIOD_US = 10_000
+"""The usual 100 ms would keep a payment waiting for nearly as long."""
+_MOST_PROCESSES = 512
+"""And threads, of one worker: far beyond what libraries start, and a bound for what starts itself again and again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """A group for each worker, below `root`. Nothing is done where that is None."""
+
+    root: Path | None = None
+    controllers: frozenset[str] = frozenset()
+    _left: set[Path] = field(default_factory=set, compare=False, repr=False)
+    """Which could not be removed yet."""
+
+    def put(self, pid: int, settings: ServingSettings) -> None:
+        """Puts a worker, and what it will start, under its limits. Without them it serves all the same."""
+        if self.root is None:
+            return
+        for left in list(self._left):
+            self._remove(left)
+        group = self._of(pid)
+        try:
+            group.mkdir(exist_ok=True)
+            for file, value in self._limits(settings).items():
+                (group / file).write_text(value)
+            (group / "cgroup.procs").write_text(str(pid))
+        except OSError as error:
+            log.warning("worker %d is in no control group of its own: %s", pid, error)
+
+    def end(self, pid: int) -> bool:
+        """Ends what a worker that has exited has left, and removes its group: whether the kernel had killed one of
+        them for want of memory."""
+        if self.root is None:
+            return False
+        group = self._of(pid)
+        killed = _count(group / "memory.events", "oom_kill") > 0
+        with suppress(OSError):  # it never had one; or Linux is older than 5.14
+            (group / "cgroup.kill").write_text("1")
+        self._remove(group)
+        return killed
+
+    def missing(self, settings: ServingSettings) -> str:
+        """Which of the limits is not kept, in words; empty where all are."""
+        if settings.cpu_limit is None or "cpu" in self.controllers:
+            return ""
+        return "its limit of processors is not kept: that needs a control group delegated by systemd (Delegate=yes)"
+
+    def _limits(self, settings: ServingSettings) -> dict[str, str]:
+        limits = {}
+        if "pids" in self.controllers:
+            limits["pids.max"] = str(_MOST_PROCESSES)
+        if "cpu" in self.controllers and settings.cpu_limit is not None:
+            limits["cpu.max"] = f"{max(1_000, round(settings.cpu_limit * _PERIOD_US))} {_PERIOD_US}"
+        if "memory" in self.controllers and settings.memory_limit_bytes is not None:
+            limits |= {"memory.max": str(settings.memory_limit_bytes), "memory.oom.group": "1"}
+        return limits
+
+    def _of(self, pid: int) -> Path:
+        assert self.root is not None
+        return self.root / f"{_WORKER}{pid}"
+
+    def _remove(self, group: Path) -> None:
+        self._left.discard(group)
+        try:
+            group.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:  # what was killed is not quite gone yet, or it is an earlier host's worker's
+            self._left.add(group)
+
+
+def claim(proc: Path = Path("/proc/self")) -> Groups:
+    """Takes the delegated group that this process runs in, if it does in one. `proc`: of which process."""
+    root = _delegated(proc)
+    if root is None:
+        return Groups()
+    try:
+        _clear(root)
+        return Groups(root, _switched_on(root), set(root.glob(f"{_WORKER}*")))
+    except OSError as error:
+        log.warning("workers are in no control groups, although %s is delegated: %s", root, error)
+        return Groups()
+
+
+def _delegated(proc: Path) -> Path | None:
+    mount = _mount(proc)
+    own = next((line[3:] for line in _lines(proc / "cgroup") if line.startswith("0::")), None)
+    if mount is None or own is None:
+        return None
+    here = mount / own.lstrip("/")
+    # Not further up: there it is marked for somebody else, as a user's whole session is for their systemd.
+    group = here.parent if here.name == _OTHERS else here
+    with suppress(OSError):
+        if os.getxattr(group, "user.delegate") == b"1":
+            return group
+    return None
+
+
+def _mount(proc: Path) -> Path | None:
+    """See proc_pid_mountinfo(5): the mount point is field 5, the type follows the dash."""
+    for line in _lines(proc / "mountinfo"):
+        fields, _, described = line.partition(" - ")
+        if described.startswith("cgroup2 "):
+            return Path(fields.split()[4])
+    return None
+
+
+def _clear(root: Path) -> None:
+    pids = (root / "cgroup.procs").read_text().split()
+    if pids:
+        others = root / _OTHERS
+        others.mkdir(exist_ok=True)
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                (others / "cgroup.procs").write_text(pid)
+
+
+def _switched_on(root: Path) -> frozenset[str]:
+    there = (root / "cgroup.controllers").read_text().split()
+    for name in _CONTROLLERS:
+        if name in there:
+            (root / "cgroup.subtree_control").write_text(f"+{name}")
+    return frozenset((root / "cgroup.subtree_control").read_text().split()) & frozenset(_CONTROLLERS)
+
+
+def _count(file: Path, name: str) -> int:
+    words = next((line.split() for line in _lines(file) if line.split()[:1] == [name]), ["", "0"])
+    return int(words[1])
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text().splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,102 @@
+"""The host's control over HTTP, on a Unix socket of the home.
+
+    PUT    /releases/{id}    JSON of a Release    202
+    DELETE /releases/{id}                         202
+    POST   /releases/{id}/wake                    202, though it may be up already
+    POST   /releases/{id}/distrust                202, though it may not be placed
+    GET    /releases                              200, a list of Placement
+
+Every call carries the home's secret as a bearer token: a model runs as the same user and could connect. Errors are
+`{"error", "hint"}` with 401, 411, 413, 404 (NotFound), 409 (Refused), 422 (InvalidInput) or 503 (the disk is full).
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serinus.core.errors import InvalidInput, NotFound, Refused, SerinusError
+from serinus.core.placement import Placement
+from serinus.core.release import Release
+from serinus.targets.local.host.host import Host
+
+_STATUS: Mapping[type[SerinusError], int] = {NotFound: 404, Refused: 409, InvalidInput: 422}
+MAX_BODY_BYTES = 1 << 20
+"""A release as JSON takes some kilobytes."""
+
+
+class Door:
+    """Asks for the secret before a byte of the body is read, and takes no body beyond the limit."""
+
+    def __init__(self, app: ASGIApp, secret: str) -> None:
+        self._app = app
+        self._secret = secret.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (refusal := self._refusal(Headers(scope=scope))) is not None:
+            # The connection ends with it: what follows the head is not read to find the next request.
+            await JSONResponse(refusal[1], refusal[0], {"connection": "close"})(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, headers: Headers) -> tuple[int, dict[str, str]] | None:
+        sent = headers.get("authorization", "").removeprefix("Bearer ")
+        if not hmac.compare_digest(sent.encode(), self._secret):
+            return 401, {"error": "The host was called without this home's secret.", "hint": ""}
+        length = headers.get("content-length", "0")
+        if "transfer-encoding" in headers or not (length.isascii() and length.isdigit()):
+            return 411, {"error": "The host takes bodies that say their length.", "hint": ""}
+        if int(length) > MAX_BODY_BYTES:
+            return 413, {"error": f"The body is over the limit of {MAX_BODY_BYTES} bytes.", "hint": ""}
+        return None
+
+
+def control(host: Host, secret: str) -> ASGIApp:
+    """The application; `host` starts and stops with it."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        host.start()
+        yield
+        await host.close()
+
+    app = FastAPI(lifespan=lifespan, openapi_url=None)
+
+    @app.put("/releases/{release_id}", status_code=202)
+    async def place(release_id: str, release: Release) -> None:
+        if release_id != release.id:
+            raise InvalidInput("The path names another release than the body.")
+        await host.place(release)
+
+    @app.delete("/releases/{release_id}", status_code=202)
+    async def remove(release_id: str) -> None:
+        host.remove(release_id)
+
+    @app.post("/releases/{release_id}/wake", status_code=202)
+    async def wake(release_id: str) -> None:
+        host.wake(release_id)
+
+    @app.post("/releases/{release_id}/distrust", status_code=202)
+    async def distrust(release_id: str) -> None:
+        host.distrust(release_id)
+
+    @app.get("/releases")
+    async def observe() -> Sequence[Placement]:
+        return host.observe()
+
+    @app.exception_handler(SerinusError)
+    async def refuse(_: Request, error: SerinusError) -> JSONResponse:
+        return JSONResponse({"error": error.message, "hint": error.hint}, _STATUS.get(type(error), 503))
+
+    @app.exception_handler(OSError)
+    async def no_room(_: Request, error: OSError) -> JSONResponse:
+        message = f"The host cannot keep the release: {error.strerror}."
+        return JSONResponse({"error": message, "hint": "Serving goes on; make room and try again."}, 503)
+
+    return Door(app, secret)

@@ -1,0 +1,75 @@
+"""What models write to disk, kept within bounds: a release's scratch directory and output, and a zygote's.
+
+An ordinary user has no quotas, so it is looked at again and again. A worker that is over its bounds is ended, and what
+it has left is removed with its end. What is written to a file whose name has been removed is not seen; the size of each
+file is bounded by its process's own limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from serinus_runtime.isolation.scratch import Bounds, excess, remove
+
+from serinus.targets.local.host.keeper import Keeper
+from serinus.targets.local.host.limits import Limits
+from serinus.targets.local.host.logs import log_path, rotate, zygote_log
+from serinus.targets.local.host.records import file_name
+from serinus.targets.local.host.worker import Launcher
+from serinus.targets.local.host.zygotes import key
+
+log = logging.getLogger(__name__)
+
+
+class Disk:
+    """To be used in one event loop. `keepers` are those of the host, by release."""
+
+    def __init__(self, launcher: Launcher, limits: Limits, keepers: Mapping[str, Keeper]) -> None:
+        self._launcher = launcher
+        self._limits = limits
+        self._keepers = keepers
+        self._bounds = Bounds(limits.scratch_bytes, limits.scratch_files)
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(self._limits.look)
+            try:
+                await self.look()
+            except Exception:  # of this look alone: serving goes on, and the next one may work
+                log.exception("a look at what models have written failed")
+
+    async def look(self) -> None:
+        home, zygotes = self._launcher.home, self._launcher.zygotes
+        living = [keeper for keeper in self._keepers.values() if keeper.alive]
+        there = zygotes.pids()
+        logs = [log_path(home, keeper.release.id) for keeper in living]
+        logs += [zygote_log(home, key(python)) for python in there]
+        of_workers = frozenset(map(file_name, self._keepers))
+        written = [self._launcher.scratches(keeper.release) for keeper in living]
+        found = await asyncio.to_thread(self._measured, logs, written)
+        for keeper, why in zip(living, found, strict=True):
+            if why:
+                keeper.end(f"was ended because it had {why} in its scratch directory")
+        for python in there:
+            own = home.scratch / key(python)
+            if why := await asyncio.to_thread(excess, own, self._bounds, of_workers):
+                await zygotes.end(python, f"it had {why} in its scratch directory")
+                with suppress(OSError):
+                    await asyncio.to_thread(remove, own, but=of_workers)
+
+    def _measured(self, logs: Iterable[Path], written: Iterable[Iterable[Path]]) -> Sequence[str]:
+        """What each release has too much of, after the logs were shortened."""
+        self._shorten(logs)
+        return [next(filter(None, (excess(one, self._bounds) for one in directories)), "") for directories in written]
+
+    def _shorten(self, logs: Iterable[Path]) -> None:
+        for path in logs:
+            try:
+                rotate(path, self._limits.log_bytes)
+            except OSError as error:
+                log.warning("%s could not be kept small: %s", path, error)

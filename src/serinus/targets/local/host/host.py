@@ -1,0 +1,213 @@
+"""All placed releases of one home."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from serinus_runtime.isolation.scratch import remove
+
+from serinus.core.disturbance import Cause
+from serinus.core.errors import NotFound, Refused
+from serinus.core.placement import Placement
+from serinus.core.release import Release
+from serinus.targets.local.host.disk import Disk
+from serinus.targets.local.host.keeper import Keeper, Places
+from serinus.targets.local.host.limits import Limits
+from serinus.targets.local.host.listener import backlog_warning
+from serinus.targets.local.host.processes import Process, become_subreaper, no_orphans
+from serinus.targets.local.host.records import file_name
+from serinus.targets.local.host.starving import Starving
+from serinus.targets.local.host.surveyor import Surveyor
+from serinus.targets.local.host.worker import Launcher, Worker, interpreter, roots
+from serinus.targets.local.host.zygotes import key
+
+log = logging.getLogger(__name__)
+
+_ORPHANS_SECONDS = 5.0
+"""For the kernel to end what models have left."""
+
+
+class Host:
+    """Places and removes releases; the next host places again what is placed. To be used in one event loop."""
+
+    def __init__(self, launcher: Launcher, limits: Limits) -> None:
+        self._launcher = launcher
+        self._records = launcher.records
+        self._limits = limits
+        self._places = Places.of(limits)
+        self._keepers: dict[str, Keeper] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._leaving: dict[str, asyncio.Task[None]] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._surveyor = Surveyor(launcher, limits, self._keepers)
+        self._disk = Disk(launcher, limits, self._keepers)
+        self._starving = Starving(launcher.journal, limits, self._keepers)
+
+    def start(self) -> None:
+        """Puts everything back, beside the workers that an earlier host has left, of which each release's newest goes
+        on answering until it is replaced. The others are stopped. What slept, sleeps."""
+        become_subreaper()
+        self._launcher.sockets.connect()
+        if warning := backlog_warning():
+            log.warning("%s", warning)
+        left = list(self._left_by_another())
+        newest = {worker.record.release: worker for worker in left}
+        releases = self._records.releases()
+        popularity = {name: self._surveyor.popularity(name) for name in releases}
+        # Of their libraries the old workers have their own: those are there twice until the last of them has gone.
+        later = {interpreter(release) for name, release in releases.items() if name in newest}
+        for release in in_order(releases.values(), newest.keys(), popularity):
+            asleep, soon = self._sleeps_on(release, newest), interpreter(release) not in later
+            self._keep(release, newest.get(release.id), asleep=asleep, soon=soon, cause=Cause.RESTART)
+        for worker in left:
+            if worker.record.release not in releases:
+                self._spawn(self._see_off(worker))
+            elif worker is not newest[worker.record.release]:
+                self._keepers[worker.record.release].retire(worker)
+        self._watching = [asyncio.create_task(part.run()) for part in (self._surveyor, self._disk, self._starving)]
+        self._holding = asyncio.create_task(self._launcher.sockets.run())
+
+    async def place(self, release: Release) -> None:
+        """Durable on return. Refused: something else is placed under this id. OSError: it cannot be kept."""
+        if leaving := self._leaving.get(release.id):
+            await asyncio.wait({leaving})
+        if keeper := self._keepers.get(release.id):
+            if replace(keeper.placed, created_at=release.created_at) != release:
+                raise Refused(f"Another release is placed as {release.id}.", hint="Remove it first.")
+            return
+        self._records.keep(release)
+        self._keep(release, None).stay_warm()
+
+    def remove(self, release_id: str) -> None:
+        """Durable on return; its callers are still being answered."""
+        file_name(release_id)
+        self._records.forget(release_id)
+        if keeper := self._keepers.pop(release_id, None):
+            self._running.pop(release_id).cancel()
+            task = self._leaving[release_id] = self._spawn(self._leave(keeper))
+            task.add_done_callback(lambda _: self._leaving.pop(release_id))
+
+    def wake(self, release_id: str) -> None:
+        """Before it is asked for; then it stays up for a while. NotFound: it is not placed."""
+        try:
+            self._keepers[release_id].wake()
+        except KeyError:
+            raise NotFound(f"{release_id} is not placed.", hint="Place it first.") from None
+
+    def distrust(self, release_id: str) -> None:
+        """It is served the long way from now on, or from when it is placed. Durable on return. OSError: it cannot be
+        kept, and nothing has changed."""
+        self._records.keep_long(release_id)
+        if (keeper := self._keepers.get(release_id)) is not None:
+            keeper.go_long()
+            beside = roots(self._launcher.home, keeper.release)
+            self._launcher.zygotes.expect(interpreter(keeper.release), beside, compiled=False)
+
+    def observe(self) -> Sequence[Placement]:
+        return [keeper.placement for keeper in self._keepers.values()]
+
+    async def close(self) -> None:
+        """Stops every worker; what is placed stays so for the next host."""
+        self._launcher.journal.mark(Cause.RESTART, self._limits.grace)
+        for task in (*self._watching, *self._running.values()):
+            task.cancel()
+        self._surveyor.keep()
+        await self._launcher.zygotes.close()
+        await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()), *self._background)
+        await no_orphans(_ORPHANS_SECONDS)
+        self._launcher.wires.close()
+        self._holding.cancel()
+
+    # ------------------------------------------------------------------------------------------------------
+
+    def _left_by_another(self) -> Iterator[Worker]:
+        for record in self._records.workers():
+            process = Process.adopt(record.pid, record.identity)
+            if process is None:
+                self._records.drop(record.pid)
+            else:
+                self._launcher.wires.take_over(record, process)
+                yield Worker(process, record)
+
+    def _sleeps_on(self, release: Release, newest: Mapping[str, Worker]) -> bool:
+        left = release.id in newest or release.settings.keep_warm
+        return not left and self._surveyor.was_asleep(release.id)
+
+    def _keep(
+        self,
+        release: Release,
+        old: Worker | None,
+        *,
+        asleep: bool = False,
+        soon: bool = True,
+        cause: Cause | None = None,
+    ) -> Keeper:
+        """`soon`: its environment's zygote is started now, not when a worker of it is. `cause`: why its first worker
+        is started."""
+        long = self._records.is_long(release.id)
+        keeper = Keeper(
+            release, self._launcher, self._limits, self._places, old=old, asleep=asleep, long=long, cause=cause
+        )
+        beside, compiled = roots(self._launcher.home, keeper.release), keeper.release.compiled is not None
+        self._launcher.zygotes.expect(interpreter(keeper.release), beside, compiled=compiled, soon=soon)
+        self._keepers[release.id] = keeper
+        task = self._running[release.id] = asyncio.create_task(keeper.run())
+        task.add_done_callback(partial(_tell, keeper))
+        return keeper
+
+    async def _leave(self, keeper: Keeper) -> None:
+        await keeper.stop()
+        for release in (keeper.placed, keeper.release):
+            await asyncio.to_thread(self._launcher.clear, release)
+            await self._leave_environment(interpreter(release))
+
+    async def _leave_environment(self, python: Path) -> None:
+        """If nothing else is placed there: with it goes what its zygote has written."""
+        if self._used(python):
+            return
+        await self._launcher.zygotes.leave(python)
+        if not self._used(python):
+            with suppress(OSError):
+                await asyncio.to_thread(remove, self._launcher.home.scratch / key(python))
+
+    def _used(self, python: Path) -> bool:
+        return any(interpreter(keeper.release) == python for keeper in self._keepers.values())
+
+    async def _see_off(self, worker: Worker) -> None:
+        await worker.process.stop(self._limits.grace)
+        self._records.drop(worker.record.pid)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+
+def _tell(keeper: Keeper, task: asyncio.Task[None]) -> None:
+    """Of a fault in the host itself, which must not look like a release that is starting."""
+    if not task.cancelled() and (error := task.exception()):
+        log.error("%s is not kept any more", keeper.release.id, exc_info=error)
+        keeper.give_up(f"the host failed to keep it, see its log: {error}")
+
+
+def in_order(releases: Iterable[Release], answered: Collection[str], popularity: Mapping[str, float]) -> list[Release]:
+    """In which they come up again: first those that nobody answers, then one environment after the other, as what
+    earlier workers share of their libraries is free only when the last of them has gone; the most asked for first."""
+    most: dict[Path, float] = defaultdict(float)
+    for one in releases:
+        most[interpreter(one)] = max(most[interpreter(one)], popularity[one.id])
+
+    def place(one: Release) -> tuple[bool, float, str, float]:
+        asked, where = -popularity[one.id], interpreter(one)
+        return (True, -most[where], str(where), asked) if one.id in answered else (False, 0.0, "", asked)
+
+    return sorted(releases, key=place)

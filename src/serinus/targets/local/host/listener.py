@@ -1,0 +1,63 @@
+"""A release's listening socket."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from serinus.targets.local.host.sockets import Sockets
+
+BACKLOG = 4096
+"""How many callers may wait while there is no worker. 16 was measured to refuse 83 of 100."""
+
+_SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
+
+
+def backlog_warning() -> str:
+    """What to tell the operator where the kernel lets fewer callers wait; empty where it does not."""
+    most = int(_SOMAXCONN.read_text())
+    if most >= BACKLOG:
+        return ""
+    return f"net.core.somaxconn is {most}: callers of a sleeping release beyond that are refused; {BACKLOG} is better"
+
+
+class Listener:
+    """Belongs to the host and is inherited by one worker after another; open while there is none, so callers wait.
+
+    It is bound beside `path` and takes its place when published, in one step: no caller ever finds nothing there. With
+    `sockets` it outlives the host: the next one goes on with the one that an earlier one has published (`inherited`).
+    """
+
+    def __init__(self, path: Path, sockets: Sockets | None = None) -> None:
+        self._path = path
+        self._new = path.with_name(path.name + ".new")
+        self._sockets = sockets
+        before = sockets.taken(path) if sockets else None
+        self.inherited = self._published = before is not None
+        self.socket = self._bound() if before is None else before
+        self.socket.setblocking(False)
+
+    def publish(self) -> None:
+        if not self._published:
+            self._new.replace(self._path)
+            self._published = True
+            if self._sockets is not None:
+                self._sockets.keep(self._path, self.socket)
+
+    def withdraw(self) -> None:
+        """New callers find nothing any more; those that are connected stay."""
+        if self._sockets is not None:
+            self._sockets.drop(self._path)
+        self._path.unlink(missing_ok=True)
+        self._new.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self.socket.close()
+
+    def _bound(self) -> socket.socket:
+        self._new.unlink(missing_ok=True)
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        made.bind(str(self._new))
+        self._new.chmod(0o600)
+        made.listen(BACKLOG)
+        return made

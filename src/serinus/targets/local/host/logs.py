@@ -1,0 +1,80 @@
+"""A worker's output file, kept small."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import unquote
+
+from serinus.core.errors import InvalidInput
+from serinus.core.home import Home
+from serinus.core.storage import Stored
+from serinus.targets.local.host.records import file_name
+
+
+def log_path(home: Home, release_id: str) -> Path:
+    return home.logs / f"release-{file_name(release_id)}.log"
+
+
+def zygote_log(home: Home, key: str) -> Path:
+    return home.logs / f"zygote-{key}.log"
+
+
+def rotate(path: Path, largest: int) -> None:
+    """Copies its last `largest` bytes and empties it, because the worker that writes to it outlives the host and never
+    opens it again. However fast that writes, no more is kept.
+
+    A line that is written between the two steps is lost. Raises OSError.
+    """
+    if not path.exists() or path.stat().st_size <= largest:
+        return
+    aside, new = path.with_name(path.name + ".1"), path.with_name(path.name + ".new")
+    with path.open("rb") as log, new.open("wb") as kept:
+        log.seek(-largest, os.SEEK_END)
+        kept.write(log.read(largest))
+    new.replace(aside)
+    os.truncate(path, 0)
+
+
+class ReleaseLogs:
+    """Implements `core.storage.Storage`: the output of workers, by release."""
+
+    kind = "logs"
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+
+    def stored(self) -> Sequence[Stored]:
+        found: dict[str, list[Path]] = {}
+        for path in self._home.logs.glob("*.log*"):
+            end = next((f".log{more}" for more in _PARTS if path.name.endswith(f".log{more}")), None)
+            if end is not None and path.name.startswith(_RELEASE):
+                found.setdefault(unquote(path.name.removeprefix(_RELEASE).removesuffix(end)), []).append(path)
+        return [one for name, paths in found.items() if (one := _stored(name, paths)) is not None]
+
+    def remove(self, name: str, since: float) -> bool:
+        try:
+            log = log_path(self._home, name)
+        except InvalidInput:  # no release is called so
+            return False
+        parts = [path for more in _PARTS if (path := log.with_name(log.name + more)).exists()]
+        found = _stored(name, parts)
+        if found is None or found.used_at >= since:
+            return False
+        for path in parts:
+            path.unlink(missing_ok=True)
+        return True
+
+
+_RELEASE = "release-"
+_PARTS = ("", ".1", ".new")
+
+
+def _stored(name: str, paths: Sequence[Path]) -> Stored | None:
+    """None: they are gone."""
+    try:
+        written = max((path.stat().st_mtime for path in paths), default=None)
+    except FileNotFoundError:
+        return None
+    return None if written is None else Stored(name, tuple(paths), written)

@@ -1,0 +1,120 @@
+"""What the host must know again after its own death: the releases that shall run, and the workers that may.
+
+host/<release>.json          a Release, as long as it is placed
+host/workers/<pid>.json      a WorkerRecord, from the worker's start until it is known to be gone
+host/long/<release>          an empty file: the release is served the long way, whenever it is placed
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from pydantic import TypeAdapter
+
+from serinus.core.errors import InvalidInput
+from serinus.core.home import Home
+from serinus.core.release import Release
+
+_LONGEST_NAME = 200
+"""Bytes; leaves room for prefixes and suffixes under the 255 of a file name."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerRecord:
+    release: str
+    pid: int
+    identity: str
+    """Of the process, see `processes.identity`: the pid may be another's by now."""
+    ready: bool
+    """It has answered its warm-up."""
+
+
+_RELEASE = TypeAdapter(Release)
+_WORKER = TypeAdapter(WorkerRecord)
+
+
+def file_name(release_id: str) -> str:
+    """The release's name as part of a path. Raises InvalidInput for one that could lead elsewhere."""
+    name = quote(release_id, safe="")
+    if not name or name.startswith(".") or len(name) > _LONGEST_NAME:
+        raise InvalidInput(
+            "A release id must not be empty, start with a dot, or be longer than a file name allows.",
+            hint="Rename the registered model in MLflow.",
+        )
+    return name
+
+
+class Records:
+    """Reads and writes them; every write is complete or absent, whenever the host stops; a release's also where the
+    machine does."""
+
+    def __init__(self, home: Home) -> None:
+        self._desired = home.host
+        self._workers = home.host / "workers"
+        self._workers.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._long = home.host / "long"
+
+    def releases(self) -> Mapping[str, Release]:
+        found = [_RELEASE.validate_json(file.read_bytes()) for file in sorted(self._desired.glob("*.json"))]
+        return {release.id: release for release in found}
+
+    def keep(self, release: Release) -> None:
+        _write(self._desired / f"{file_name(release.id)}.json", _RELEASE.dump_json(release))
+
+    def forget(self, release_id: str) -> None:
+        (self._desired / f"{file_name(release_id)}.json").unlink(missing_ok=True)
+        _sync(self._desired)
+
+    def keep_long(self, release_id: str) -> None:
+        """It stays so when the release is removed and placed again."""
+        self._long.mkdir(mode=0o700, exist_ok=True)
+        _write(self._long / file_name(release_id), b"")
+
+    def is_long(self, release_id: str) -> bool:
+        return (self._long / file_name(release_id)).exists()
+
+    def workers(self) -> Sequence[WorkerRecord]:
+        """Those that last became ready come last."""
+        files = sorted(self._workers.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
+        found = [worker for file in files if (worker := _worker(file)) is not None]
+        return sorted(found, key=lambda worker: worker.ready)
+
+    def note(self, worker: WorkerRecord) -> None:
+        """It need not outlast the machine, as the worker does not: so nothing waits for the disk."""
+        _write(self._workers / f"{worker.pid}.json", _WORKER.dump_json(worker), durable=False)
+
+    def drop(self, pid: int) -> None:
+        (self._workers / f"{pid}.json").unlink(missing_ok=True)
+
+
+def _worker(file: Path) -> WorkerRecord | None:
+    """None, and the file is removed, for what the machine's stop has left of one: the worker has stopped with it."""
+    try:
+        return _WORKER.validate_json(file.read_bytes())
+    except ValueError:
+        file.unlink()
+        return None
+
+
+def _write(path: Path, content: bytes, durable: bool = True) -> None:
+    new = path.with_name(path.name + ".new")
+    with new.open("wb") as file:
+        file.write(content)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    new.replace(path)
+    if durable:
+        _sync(path.parent)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

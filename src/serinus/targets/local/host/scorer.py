@@ -1,0 +1,251 @@
+"""Asks a placed release, past the router, by the Open Inference Protocol v2 over its socket."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from serinus_runtime.trials import answers
+from serinus_runtime.values.outputs import finite
+
+from serinus.core.errors import InvalidInput, NotFound, TemporaryError, Unavailable
+from serinus.core.examination import Question
+from serinus.core.home import Home
+from serinus.core.keys import ROUTER_HEADER, router_key
+from serinus.core.release import Release
+from serinus.targets.local.host import grpc_calls
+from serinus.targets.local.host.records import Records
+from serinus.targets.local.host.unix_http import Answer, call
+
+_METADATA_TIMEOUT = 2.0
+"""Seconds."""
+_MOST_DIMENSIONS = 16
+_LONGEST_WORDS = 2_000
+_NO_ANSWER = (
+    KeyError,
+    IndexError,
+    StopIteration,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What looking into an answer raises that is none: a model may have written it."""
+_GRPC_INVALID = "3"
+"""INVALID_ARGUMENT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Implements `core.ports.Scored`."""
+
+    scores: Sequence[float | None]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """Implements `core.ports.Replied`."""
+
+    answers: Sequence[Sequence[Any]]
+    scores: Sequence[float | None]
+    seconds: float
+
+
+class SocketScorer:
+    """Implements `core.ports.Scorer` for the sockets of `home`."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._secret = ""
+        self._releases: dict[str, Release] = {}
+        self._datatypes: dict[str, Mapping[str, str]] = {}
+
+    def score(self, endpoint: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], timeout: float) -> Answered:
+        """NotFound: no placed release has this endpoint. TemporaryError also where the release answered with its
+        fallback or with something else than a score a row: then it has not answered."""
+        release = self._release(endpoint)
+        inputs = [self._tensor(release, endpoint, name, [row[i] for row in rows]) for i, name in enumerate(columns)]
+        answer = self._call(release, endpoint, "POST", f"{_target(release)}/infer", {"inputs": inputs}, timeout)
+        if answer.headers.get("x-serinus-fallback") == "true":
+            raise TemporaryError(f"Release {release.id} answered with its fallback score, not with its own.")
+        scores = _scores(answer.body, release.settings.score_output)
+        if len(scores) != len(rows):
+            raise TemporaryError(f"Release {release.id} gave {len(scores)} scores for {len(rows)} rows.")
+        return Answered(scores, answer.seconds)
+
+    def ask(self, address: str, release: Release, protocol: str, question: Question, timeout: float) -> Replied:
+        """InvalidInput also where the rows have no form in the protocol."""
+        target, body, headers = _request(release, protocol, question)
+        answer = self._call(release, address, "POST", target, body, timeout, headers)
+        if answer.headers.get("x-serinus-fallback") == "true":
+            raise TemporaryError(f"Release {release.id} answered with its fallback score, not with its own.")
+        try:
+            return _replied(answer, protocol, release.settings.score_output, rows_of(question.document))
+        except _NO_ANSWER as error:
+            raise TemporaryError(f"Release {release.id} did not answer as {protocol} says.") from error
+
+    def _tensor(self, release: Release, endpoint: str, name: str, values: Sequence[Any]) -> Mapping[str, Any]:
+        """A column as an input of the protocol: one value a row, None and what is not finite as null."""
+        data = [None if _missing(value) else value for value in values]
+        datatype = _datatype(data) or self._declared(release, endpoint).get(name, "FP64")
+        return {"name": name, "shape": [len(data)], "datatype": datatype, "data": data}
+
+    def _declared(self, release: Release, endpoint: str) -> Mapping[str, str]:
+        """Datatypes as the release itself gives them; asked for once, when a column has no value to tell it by."""
+        if endpoint not in self._datatypes:
+            answer = self._call(release, endpoint, "GET", _target(release), None, _METADATA_TIMEOUT)
+            try:
+                self._datatypes[endpoint] = {one["name"]: one["datatype"] for one in answer.body["inputs"]}
+            except _NO_ANSWER as error:
+                raise TemporaryError(f"Release {release.id} does not describe its inputs.") from error
+        return self._datatypes[endpoint]
+
+    def _call(
+        self,
+        release: Release,
+        address: str,
+        method: str,
+        target: str,
+        content: Any,
+        timeout: float,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """With the release's router key, which a release asks of everybody."""
+        self._secret = self._secret or self._home.secret.read_text()
+        shown = {ROUTER_HEADER: router_key(self._secret, release.id), **(headers or {})}
+        return _call(release, address, method, target, content, timeout, shown)
+
+    def _release(self, endpoint: str) -> Release:
+        if endpoint not in self._releases:
+            placed = Records(self._home).releases().values()
+            self._releases = {str(self._home.release_socket(release.id)): release for release in placed}
+        try:
+            return self._releases[endpoint]
+        except KeyError:
+            raise NotFound("No release is placed at this endpoint.", hint="Place it first.") from None
+
+
+def _request(release: Release, protocol: str, question: Question) -> tuple[str, Any, Mapping[str, str]]:
+    """Where to, what, and with which headers."""
+    if protocol == "invocations":
+        return f"/models/{quote(release.model, safe='')}/invocations", finite(question.document), {}
+    if question.tensors is None:
+        raise InvalidInput("The Open Inference Protocol has no form for these rows.")
+    if protocol == "open-inference":
+        return f"{_target(release)}/infer", {"inputs": question.tensors}, {}
+    try:
+        body = grpc_calls.framed(release.model, question.tensors)
+    except grpc_calls.NoForm as error:
+        raise InvalidInput(f"gRPC has no form for these rows: {error}.") from error
+    return grpc_calls.TARGET, body, {"Content-Type": grpc_calls.CONTENT_TYPE, "TE": "trailers"}
+
+
+def _replied(answer: Answer, protocol: str, score_output: str | None, rows: int) -> Replied:
+    if protocol == "invocations":
+        predictions = answer.body["predictions"]
+        found = answers.of_predictions(predictions, rows)
+        return Replied(found, _chosen(predictions, score_output, found), answer.seconds)
+    outputs = answer.body["outputs"] if protocol == "open-inference" else grpc_calls.outputs_of(answer.content)
+    scores = _scores({"outputs": outputs}, score_output)
+    finite = [
+        {**output, "data": [None if _missing(value) else value for value in output["data"]]} for output in outputs
+    ]
+    return Replied(answers.of_outputs(finite, rows), scores, answer.seconds)
+
+
+def _chosen(predictions: Any, score_output: str | None, rows: Sequence[Sequence[Any]]) -> Sequence[float | None]:
+    """Of each row the value under the name of the score, or under the first name, as the worker has it; of an array the
+    last one."""
+    if isinstance(predictions, dict) and predictions:
+        values = predictions[score_output or next(iter(predictions))]
+    elif predictions and isinstance(predictions, list) and all(isinstance(row, dict) for row in predictions):
+        name = score_output or next(iter(predictions[0]), "")
+        values = [row.get(name) for row in predictions]
+    else:
+        values = rows
+    return [_score(value[-1] if isinstance(value, list) and value else value) for value in values]
+
+
+def rows_of(document: Mapping[str, Any]) -> int:
+    """Of a body of `/invocations`."""
+    split = document.get("dataframe_split")
+    if isinstance(split, dict):
+        return len(split["data"])
+    given = next(document[key] for key in ("dataframe_records", "instances", "inputs") if key in document)
+    if isinstance(given, dict):
+        given = next(iter(given.values()))
+    return len(given) if isinstance(given, list) else 1
+
+
+def _target(release: Release) -> str:
+    return f"/v2/models/{quote(release.model, safe='')}"
+
+
+def _call(
+    release: Release,
+    endpoint: str,
+    method: str,
+    target: str,
+    content: Any,
+    timeout: float,
+    headers: Mapping[str, str],
+) -> Answer:
+    """`content`: a message as bytes, or what becomes JSON."""
+    body = content if content is None or isinstance(content, bytes) else json.dumps(content, default=str).encode()
+    try:
+        answer = call(Path(endpoint), method, target, body, headers, timeout)
+    except (OSError, http.client.HTTPException) as error:
+        raise Unavailable(f"Release {release.id} does not answer: {type(error).__name__}.", delay=1.0) from error
+    status = answer.headers.get("grpc-status", "0")  # in the headers only of a call without a message
+    if status == _GRPC_INVALID or 400 <= answer.status < 500:
+        said = unquote(answer.headers.get("grpc-message", ""))[:_LONGEST_WORDS] or answer.error
+        raise InvalidInput(f"Release {release.id} refused the rows: {said}")
+    if status != "0":
+        said = unquote(answer.headers.get("grpc-message", ""))[:_LONGEST_WORDS] or f"gRPC's status {status}"
+        raise TemporaryError(f"Release {release.id} failed on the rows: {said}")
+    if answer.status != 200:
+        raise TemporaryError(f"Release {release.id} failed on the rows: {answer.error}")
+    return answer
+
+
+def _datatype(values: Sequence[Any]) -> str | None:
+    """That all values have, leaving out None; None where there is no other. Times are sent as text."""
+    kinds = {type(value) for value in values if value is not None}
+    if not kinds:
+        return None
+    if kinds <= {int, float}:
+        return "INT64" if kinds == {int} else "FP64"
+    return "BOOL" if kinds == {bool} else "BYTES"
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def _scores(body: Any, score_output: str | None) -> Sequence[float | None]:
+    """The last column of the output that is called `score_output`, or of the first one; the worker's own rule."""
+    try:
+        output = next(one for one in body["outputs"] if score_output in (None, one["name"]))
+        width = _width(output["shape"])
+        return [_score(value) for value in output["data"][width - 1 :: width]]
+    except _NO_ANSWER as error:
+        raise TemporaryError("The release's answer holds no scores by the Open Inference Protocol.") from error
+
+
+def _width(shape: Sequence[int]) -> int:
+    """Values of a row. ValueError: it is no shape."""
+    if len(shape) > _MOST_DIMENSIONS:
+        raise ValueError(f"more than {_MOST_DIMENSIONS} dimensions")
+    return math.prod(shape[1:])
+
+
+def _score(value: Any) -> float | None:
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None

@@ -1,0 +1,132 @@
+"""The host's end of `holder`: its sockets, listening ones and those to its workers, where they survive it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from serinus.lib import peers
+from serinus.targets.local.host.holder import Held, receive, send
+
+log = logging.getLogger(__name__)
+
+_ANSWER_SECONDS = 1.0
+_AGAIN_SECONDS = 0.5
+
+
+class Sockets:
+    """What is kept here is with the holder as well, as soon as there is one. Serving never depends on it."""
+
+    def __init__(self, path: Path, secret: str) -> None:
+        """`path`: the holder's socket."""
+        self._path = path
+        self._secret = secret
+        self._kept: dict[str, Held] = {}
+        self._left: dict[str, Held] = {}
+        """By an earlier host."""
+        self._holder: socket.socket | None = None
+
+    def connect(self) -> bool:
+        """Takes over what an earlier host has left; whether there is a holder."""
+        holder = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        holder.settimeout(_ANSWER_SECONDS)
+        try:
+            holder.connect(str(self._path))
+            peers.checked(holder)
+            send(holder, {"secret": self._secret})
+            while not (said := receive(holder))[0].get("done"):
+                self._find(*said)
+            for name, held in self._kept.items():
+                _keep(holder, name, held)
+        except (OSError, ValueError, KeyError):
+            holder.close()
+            return False
+        self._holder = holder
+        return True
+
+    async def run(self) -> None:
+        """Stays with a holder, until cancelled: one that died has forgotten everything."""
+        loop = asyncio.get_running_loop()
+        while True:
+            while self._holder is None and not self.connect():
+                await asyncio.sleep(_AGAIN_SECONDS)
+            self.forget_left()
+            holder, gone = self._holder, asyncio.Event()
+            assert holder is not None
+            loop.add_reader(holder, gone.set)  # it says nothing any more
+            try:
+                await gone.wait()
+            finally:
+                loop.remove_reader(holder)
+                holder.close()
+                self._holder = None
+
+    def taken(self, path: Path) -> socket.socket | None:
+        """What an earlier host has left listening at `path`, if callers still find it there. Kept again at once."""
+        held = self._left.pop(path.name, None)
+        if held is None:
+            return None
+        with suppress(OSError):
+            if path.stat().st_ino == held.inode:
+                self._kept[path.name] = held
+                return held.socket
+        held.socket.close()
+        return None
+
+    def keep(self, path: Path, listening: socket.socket) -> None:
+        self._keep(path.name, Held(path.stat().st_ino, listening))
+
+    def drop(self, path: Path) -> None:
+        self.drop_wire(path.name)
+
+    def taken_wire(self, name: str) -> socket.socket | None:
+        """What an earlier host has left under this name, which is no path's. Kept again at once."""
+        held = self._left.pop(name, None)
+        if held is None:
+            return None
+        self._kept[name] = held
+        return held.socket
+
+    def keep_wire(self, name: str, end: socket.socket) -> None:
+        self._keep(name, Held(0, end))
+
+    def drop_wire(self, name: str) -> None:
+        self._kept.pop(name, None)
+        self._tell_dropped(name)
+
+    def forget_left(self) -> None:
+        """What nobody has taken is of releases that are not placed any more."""
+        for name, held in self._left.items():
+            held.socket.close()
+            self._tell_dropped(name)
+        self._left.clear()
+
+    # ------------------------------------------------------------------------------------------------------
+
+    def _keep(self, name: str, held: Held) -> None:
+        self._kept[name] = held
+        if self._holder is not None:
+            with suppress(OSError):  # `run` sees that it is gone, and tells the next one
+                _keep(self._holder, name, held)
+
+    def _find(self, said: dict[str, Any], listening: socket.socket | None) -> None:
+        if listening is None:
+            return
+        name = said["name"]
+        if name in self._kept:  # it is ours, from before the connection was lost
+            listening.close()
+        else:
+            self._left[name] = Held(said["inode"], listening)
+
+    def _tell_dropped(self, name: str) -> None:
+        if self._holder is not None:
+            with suppress(OSError):
+                send(self._holder, {"drop": name})
+
+
+def _keep(holder: socket.socket, name: str, held: Held) -> None:
+    send(holder, {"keep": name, "inode": held.inode}, held.socket)

@@ -1,0 +1,160 @@
+"""Whether other processes have all processors of the machine, so that a model that is compared with another one answers
+late for want of them, however good it is.
+
+Measured by what it does to somebody who wants a processor now and then, as a worker does: a thread that sleeps for a
+moment and looks how late it wakes. Where the model's own workers use the processors, it is the model's own doing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from serinus.core.disturbance import Cause
+from serinus.disturbances import Journal
+from serinus.targets.local.host.keeper import Keeper
+from serinus.targets.local.host.limits import Limits
+from serinus.targets.local.host.processes import cpu_seconds
+
+_NAP = 0.02
+LATE = 0.006
+"""Seconds by which naps end too late on average where the machine is starved: a request needs a processor several
+times. On a machine of 2 cores it takes about 16 busy processes."""
+PRESSED = 0.5
+"""Share of the time in which somebody must have waited for a processor, by what the kernel says: a host that is late
+for other reasons is no sign."""
+OWN = 0.5
+"""Share of the machine's processors that the model's workers use, from which on they are what starves it."""
+LOOK = 0.5
+_QUIET = 4
+"""Looks in a row without a sign until it is over."""
+_TOLD_AGAIN = 60.0
+"""Seconds, after which one that goes on is written down anew: none is believed for ever."""
+_PRESSURE = Path("/proc/pressure/cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """Between two looks."""
+
+    late: float
+    """Mean seconds by which naps ended too late."""
+    pressed: float | None
+    """Share of the time in which somebody waited for a processor; None: the kernel does not say."""
+
+    @property
+    def starved(self) -> bool:
+        return self.late >= LATE and (self.pressed is None or self.pressed >= PRESSED)
+
+
+class Pulse:
+    """Naps in a thread of its own, while it is wanted."""
+
+    def __init__(self) -> None:
+        self._wanted = threading.Event()
+        self._naps, self._late = 0, 0.0
+        self._pressure, self._at = _waited(), time.monotonic()
+        threading.Thread(target=self._nap, name="pulse", daemon=True).start()
+
+    def want(self, wanted: bool) -> None:
+        if wanted:
+            self._wanted.set()
+        else:
+            self._wanted.clear()
+
+    def take(self) -> Sign:
+        """Since the last call."""
+        naps, late, self._naps, self._late = self._naps, self._late, 0, 0.0
+        before, at = self._pressure, self._at
+        self._pressure, self._at = _waited(), time.monotonic()
+        known = before is not None and self._pressure is not None and self._at > at
+        pressed = (self._pressure - before) / (self._at - at) if known else None  # type: ignore[operator]
+        return Sign(late / naps if naps else 0.0, pressed)
+
+    def _nap(self) -> None:
+        while True:
+            self._wanted.wait()
+            due = time.monotonic() + _NAP
+            time.sleep(_NAP)
+            self._late += max(0.0, time.monotonic() - due)
+            self._naps += 1
+
+
+def _waited() -> float | None:
+    """Seconds since the machine's start in which somebody waited for a processor: `some` of the kernel's PSI."""
+    with suppress(OSError, ValueError, IndexError):
+        return int(_PRESSURE.read_text().splitlines()[0].rpartition("=")[2]) / 1e6
+    return None
+
+
+class Starving:
+    """Of the models with several releases that are up: only these may be compared."""
+
+    def __init__(self, journal: Journal, limits: Limits, keepers: Mapping[str, Keeper]) -> None:
+        self._journal, self._cores, self._keepers = journal, limits.cores, keepers
+        self._used: dict[int, float] = {}
+        """Processor seconds of a worker, by pid."""
+        self._told: dict[str, tuple[int, float, int]] = {}
+        """Model -> number in the journal, when it was written there, and looks without a sign since."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        pulse, before = Pulse(), time.time()
+        while True:
+            await asyncio.sleep(LOOK)
+            compared = compared_models(list(self._keepers.values()))
+            pulse.want(bool(compared))
+            now = time.time()
+            self.look(pulse.take(), compared, before, now)
+            before = now
+
+    def look(self, sign: Sign, compared: Mapping[str, Sequence[int]], before: float, now: float) -> None:
+        """`compared`: pids of the workers of each model. `before`, `now`: of the last look and of this one, unix
+        seconds."""
+        shares = self._shares(compared, now - before)
+        for model in self._told.keys() | compared.keys():
+            starved = sign.starved and model in shares and shares[model] < OWN * self._cores
+            self._tell(model, starved, before, now)
+
+    def _tell(self, model: str, starved: bool, before: float, now: float) -> None:
+        if model not in self._told:
+            if starved:
+                self._told[model] = self._journal.begin(Cause.STARVED, model, before), now, 0
+            return
+        number, since, quiet = self._told[model]
+        quiet = 0 if starved else quiet + 1
+        if quiet >= _QUIET:
+            self._journal.end(number)
+            del self._told[model]
+        elif now - since >= _TOLD_AGAIN:
+            self._told[model] = self._journal.begin(Cause.STARVED, model, before), now, quiet
+            self._journal.end(number)
+        else:
+            self._told[model] = number, since, quiet
+
+    def _shares(self, compared: Mapping[str, Sequence[int]], seconds: float) -> Mapping[str, float]:
+        """Processors that each model's workers used since the last look."""
+        used = {pid: cpu_seconds(pid) or 0.0 for pids in compared.values() for pid in pids}
+        share = {
+            model: sum(max(0.0, used[pid] - self._used.get(pid, used[pid])) for pid in pids) / max(seconds, 1e-3)
+            for model, pids in compared.items()
+        }
+        self._used = used
+        return share
+
+
+def compared_models(keepers: Sequence[Keeper]) -> Mapping[str, Sequence[int]]:
+    """Pids of the workers of models of which several releases are up."""
+    pids: dict[str, list[int]] = defaultdict(list)
+    releases: dict[str, int] = defaultdict(int)
+    for keeper in keepers:
+        if workers := keeper.ready_workers:
+            releases[keeper.release.model] += 1
+            pids[keeper.release.model] += [worker.record.pid for worker in workers]
+    return {model: found for model, found in pids.items() if releases[model] > 1}

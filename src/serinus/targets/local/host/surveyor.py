@@ -1,0 +1,266 @@
+"""Looks, again and again, at what all releases are asked and what they use, and decides by it: who sleeps, who gets
+more workers, what is too large. And at the clock: who is woken before it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfoNotFoundError
+
+from pydantic import TypeAdapter
+
+from serinus.targets.local.host.keeper import Keeper
+from serinus.targets.local.host.limits import Limits
+from serinus.targets.local.host.memory import Memory, known, resident
+from serinus.targets.local.host.processes import cpu_seconds, end_orphans
+from serinus.targets.local.host.scaling import Scaler
+from serinus.targets.local.host.sleeping import (
+    TO_SLEEP,
+    TO_STAY_ASLEEP,
+    Awake,
+    Crowd,
+    Demand,
+    to_be_warm,
+    to_sleep,
+    to_wake,
+)
+from serinus.targets.local.host.worker import Launcher, Worker, interpreter
+
+log = logging.getLogger(__name__)
+
+_Kept = tuple[float, bool, float] | tuple[float, bool]
+"""Popularity, whether it slept, and the seconds that a wake takes, which an earlier version did not keep."""
+_KNOWN: TypeAdapter[Mapping[str, _Kept]] = TypeAdapter(Mapping[str, _Kept])
+
+_WEIGHED_AT_ONCE = 2
+"""Workers that are measured at one look; of the others is known by how much they have grown."""
+_ROOM = 0.8
+"""Of the memory that all may take, up to which a release is woken that nobody has asked for."""
+_KEPT_EVERY = 15
+"""Looks between two writes of what was learnt of demand."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    demand: Demand
+    scaler: Scaler
+    share: float = 0.0
+    """Processors that its workers used since the last look."""
+    waiting: int = 0
+
+
+class Surveyor:
+    """Of the keepers of one host, which come and go. In their event loop."""
+
+    def __init__(self, launcher: Launcher, limits: Limits, keepers: Mapping[str, Keeper]) -> None:
+        self._launcher = launcher
+        self._limits = limits
+        self._keepers = keepers
+        self._seen: dict[str, _Seen] = {}
+        self._file = launcher.home.host / "rest" / "demand.json"
+        self._before = _loaded(self._file)
+        self._last_look = 0.0
+        self._zygotes_bytes: Mapping[int, int] = {}
+        self._crowd = Crowd(limits.cores)
+
+    def was_asleep(self, release_id: str) -> bool:
+        """When an earlier host last looked."""
+        return bool(self._before.get(release_id, (0.0, False))[1])
+
+    def popularity(self, release_id: str) -> float:
+        seen = self._seen.get(release_id)
+        return self._before.get(release_id, (0.0, False))[0] if seen is None else seen.demand.popularity
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        looks = 0
+        while True:
+            await asyncio.sleep(self._limits.survey)
+            looks += 1
+            try:
+                await self.look()
+                if looks % _KEPT_EVERY == 0:
+                    self.keep()
+            except Exception:  # of the survey alone: serving goes on without it, and the next one may work
+                log.exception("a look at the workers failed")
+
+    async def look(self) -> None:
+        loop = asyncio.get_running_loop()
+        end_orphans()
+        now = loop.time()
+        self._crowd.look(running())
+        self._listen(now)
+        await self._weigh(now)
+        self._scale()
+        self._rest(loop.time())
+        self._renew(loop.time())
+        self._prewarm()
+        self._launcher.zygotes.keep_only({interpreter(keeper.release) for keeper in self._keepers.values()})
+
+    def keep(self) -> None:
+        """What the next host is to know. Nothing is lost by a full disk but that."""
+        now = asyncio.get_running_loop().time()
+        known: Mapping[str, _Kept] = {
+            name: (self.popularity(name), keeper.asleep, keeper.waking.unhurried(now))
+            for name, keeper in self._keepers.items()
+        }
+        try:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            new = self._file.with_name(self._file.name + ".new")
+            new.write_bytes(_KNOWN.dump_json(known))
+            new.replace(self._file)
+        except OSError as error:
+            log.warning("what the releases are asked could not be kept: %s", error)
+
+    # ------------------------------------------------------------------------------------------------------
+
+    def _listen(self, now: float) -> None:
+        """To what the workers have said, and to what the kernel says of them."""
+        for gone in self._seen.keys() - self._keepers.keys():
+            del self._seen[gone]
+        elapsed, self._last_look = now - self._last_look, now
+        for name, keeper in self._keepers.items():
+            if name not in self._seen:
+                most = min(keeper.release.settings.max_workers or self._limits.cores, self._limits.cores)
+                if name in self._before:
+                    keeper.waking.recall(sum(self._before[name][2:]), now)
+                self._seen[name] = _Seen(Demand(now, self.popularity(name)), Scaler(most))
+            keeper.crowd = lambda: self._crowd.now
+            seen = self._seen[name]
+            said = [_news(worker) for worker in keeper.ready_workers]
+            seen.waiting = sum(waiting for _, waiting, _ in said)
+            seen.share = sum(used for _, _, used in said) / elapsed
+            seen.demand.note(sum(requests for requests, _, _ in said), seen.waiting, now)
+
+    async def _weigh(self, now: float) -> None:
+        workers = [(keeper, worker) for keeper in self._keepers.values() for worker in keeper.ready_workers]
+        workers.sort(key=lambda one: one[1].weighed)
+        limited = [(worker, keeper.release.settings.memory_limit_bytes) for keeper, worker in workers]
+        zygotes = list(self._launcher.zygotes.pids().values())
+        sizes, self._zygotes_bytes = await asyncio.to_thread(_measured, limited, now, zygotes)
+        for (keeper, worker), size in zip(workers, sizes, strict=True):
+            keeper.weigh(worker, size)
+
+    def _scale(self) -> None:
+        """No more workers where memory is short."""
+        short = self._used_bytes() > self._limits.memory_bytes
+        for name, keeper in self._keepers.items():
+            workers = len(keeper.ready_workers)
+            if workers and (seen := self._seen.get(name)) is not None:
+                wanted = seen.scaler.step(workers, seen.share, seen.waiting)
+                if wanted < workers or (wanted > workers and not short):
+                    log.info("%s: %d workers for %.2f processors' work", name, wanted, seen.share)
+                    keeper.ask_for(wanted)
+
+    def _rest(self, now: float) -> None:
+        awake = [self._awake(keeper, now) for keeper in self._keepers.values() if keeper.ready_workers]
+        for name in to_sleep(awake, now, self._used_bytes(), self._limits):
+            log.info("%s goes to sleep", name)
+            self._keepers[name].sleep()
+
+    def _renew(self, now: float) -> None:
+        """The first workers of an environment are there before its zygote is: one at a look is replaced, at a moment
+        when nobody waits for it."""
+        for name, keeper in self._keepers.items():
+            seen = self._seen.get(name)
+            quiet = seen is not None and not seen.waiting and now - keeper.ready_since >= self._limits.settled
+            if quiet and keeper.renewable:
+                log.info("%s gets a worker that shares its libraries", name)
+                keeper.renew()
+                return
+
+    def _prewarm(self) -> None:
+        """Those whose hours begin; and, where there is room, those that would not wake in time on a machine as busy as
+        this one is now."""
+        sleeping = {name: keeper for name, keeper in self._keepers.items() if keeper.asleep}
+        hours = {name for name, keeper in sleeping.items() if _at_its_hour(keeper)}
+        room = self._used_bytes() < _ROOM * self._limits.memory_bytes
+        late = {name for name, keeper in sleeping.items() if room and not self._in_time(keeper, TO_STAY_ASLEEP)}
+        for name in to_wake({name: self.popularity(name) for name in hours | late}, self._limits):
+            log.info("%s is woken %s", name, "for its hours" if name in hours else "while a wake would take too long")
+            self._keepers[name].wake(to_stay=name in hours)
+
+    def _in_time(self, keeper: Keeper, share: float) -> bool:
+        """Whether its next wake takes no more than `share` of its time limit."""
+        most = share * keeper.release.settings.timeout_ms / 1000
+        return keeper.waking.expected(self._crowd.now, asyncio.get_running_loop().time()) <= most
+
+    def _awake(self, keeper: Keeper, now: float) -> Awake:
+        name = keeper.release.id
+        seen = self._seen.get(name)
+        return Awake(
+            release=name,
+            last=max(keeper.ready_since, seen.demand.last if seen else now),
+            popularity=seen.demand.popularity_at(now) if seen else 0.0,
+            warm_until=keeper.warm_until,
+            keep_warm=keeper.release.settings.keep_warm or _at_its_hour(keeper),
+            busy=bool(seen and seen.waiting),
+            memory_bytes=keeper.own_bytes,
+            in_time=self._in_time(keeper, TO_SLEEP),
+        )
+
+    def _used_bytes(self) -> int:
+        """Of all workers, and of the zygotes, which are counted with all that their workers share."""
+        return sum(self._zygotes_bytes.values()) + sum(keeper.own_bytes for keeper in self._keepers.values())
+
+
+def running() -> int:
+    """Processes of this machine that run or want to, this one apart."""
+    try:
+        return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0]) - 1
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _at_its_hour(keeper: Keeper) -> bool:
+    hours = keeper.release.settings.warm_hours
+    try:
+        return bool(hours) and to_be_warm(hours, datetime.now(UTC))
+    except ZoneInfoNotFoundError as error:  # the machine had it at the deployment; better awake in vain than too late
+        log.warning("%s is kept awake: %s", keeper.release.id, error)
+        return True
+
+
+def _news(worker: Worker) -> tuple[int, int, float]:
+    """Requests answered and processor seconds used since the last call, and the requests that wait."""
+    used = max(0.0, (cpu_seconds(worker.record.pid) or 0.0) - worker.cpu_seconds)
+    worker.cpu_seconds += used
+    if (stats := worker.stats()) is None:
+        return 0, worker.waiting, used
+    requests = max(0, stats.requests - worker.requests)
+    worker.requests, worker.waiting = stats.requests, stats.waiting
+    return requests, stats.waiting, used
+
+
+def _measured(
+    workers: Sequence[tuple[Worker, int | None]], now: float, zygotes: Sequence[int]
+) -> tuple[Sequence[Memory | None], Mapping[int, int]]:
+    """Sizes of all `workers`, which come with their limits, and of the zygotes."""
+    sizes = [
+        size_of(worker, most, now, thorough=place < _WEIGHED_AT_ONCE) for place, (worker, most) in enumerate(workers)
+    ]
+    return sizes, {pid: size for pid in zygotes if (size := resident(pid)) is not None}
+
+
+def size_of(worker: Worker, most: int | None, now: float, *, thorough: bool) -> Memory | None:
+    """None: it is gone. `most`: beyond that it is not to be an estimate."""
+    pid = worker.record.pid
+    there = resident(pid)
+    if thorough or (most is not None and there is not None and there > most):
+        worker.weighed = now
+        worker.known = known(pid) or worker.known
+    if there is None:
+        return None
+    return worker.known.at(there) if worker.known else Memory(there, there)
+
+
+def _loaded(file: Path) -> Mapping[str, _Kept]:
+    """By release. Empty where it cannot be read: then it is learnt anew."""
+    with suppress(OSError, ValueError):
+        return _KNOWN.validate_json(file.read_bytes())
+    return {}

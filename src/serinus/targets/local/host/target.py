@@ -1,0 +1,63 @@
+"""The local target: a client of the model host."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote
+
+from pydantic import TypeAdapter
+
+from serinus.core.errors import Forbidden, InvalidInput, NotFound, Refused, Unavailable
+from serinus.core.home import Home
+from serinus.core.placement import Placement
+from serinus.core.release import Release
+from serinus.targets.local.host.unix_http import Answer, call
+
+_RELEASE = TypeAdapter(Release)
+_PLACEMENTS = TypeAdapter(Sequence[Placement])
+
+_ERRORS = {401: Forbidden, 404: NotFound, 409: Refused, 422: InvalidInput}
+
+
+class HostTarget:
+    """Places releases as processes of this machine. Implements `core.ports.Target`.
+
+    Every method raises Unavailable where the host does not answer, or has no room to keep what it is told.
+    """
+
+    def __init__(self, home: Home, timeout: float = 15.0) -> None:
+        """`timeout` in seconds; longer than a release takes to drain, which placing the same one again waits for."""
+        self._home = home
+        self._timeout = timeout
+
+    def place(self, release: Release) -> None:
+        """Refused where another release is placed under the same id."""
+        self._call("PUT", f"/releases/{quote(release.id, safe='')}", _RELEASE.dump_json(release))
+
+    def remove(self, release_id: str) -> None:
+        self._call("DELETE", f"/releases/{quote(release_id, safe='')}")
+
+    def wake(self, release_id: str) -> None:
+        """Has a sleeping release up before it is asked for, and keeps it up for some minutes. NotFound: it is not
+        placed."""
+        self._call("POST", f"/releases/{quote(release_id, safe='')}/wake")
+
+    def distrust(self, release_id: str) -> None:
+        """Has it served the long way, by nothing but MLflow's own predict, now and whenever it is placed."""
+        self._call("POST", f"/releases/{quote(release_id, safe='')}/distrust")
+
+    def observe(self) -> Mapping[str, Placement]:
+        placements = _PLACEMENTS.validate_python(self._call("GET", "/releases").body)
+        return {placement.release: placement for placement in placements}
+
+    def _call(self, method: str, target: str, body: bytes | None = None) -> Answer:
+        try:
+            secret = self._home.secret.read_text().strip()
+            headers = {"Authorization": f"Bearer {secret}"}
+            answer = call(self._home.host_socket, method, target, body, headers, self._timeout)
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable("The model host does not answer.", hint="See `serinus status`.", delay=1.0) from error
+        if answer.status < 300:
+            return answer
+        raise _ERRORS.get(answer.status, Unavailable)(f"The model host: {answer.error}")

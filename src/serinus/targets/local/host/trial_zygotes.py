@@ -1,0 +1,292 @@
+"""Interpreters that have a model's libraries imported, for the few trials of one deployment.
+
+To import them takes ten times as long as what is then tried. Nothing but that time depends on one being there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from serinus_runtime.isolation.scratch import Bounds, excess, remove
+
+from serinus.core.home import Home
+from serinus.lib import priority
+from serinus.targets.local.host import launch
+from serinus.targets.local.host.processes import descriptor_of, parent
+from serinus.targets.local.host.reach import readable
+from serinus.targets.local.host.zygote import Unfit, spawn, threads_of, understood
+
+log = logging.getLogger(__name__)
+
+_IMPORT_SECONDS = 60.0
+_FORK_SECONDS = 30.0
+_KILLED_SECONDS = 5.0
+_WRITTEN = Bounds(4 << 30, 100_000)
+_LOOK = 0.5
+"""Seconds between two looks at what a trial has written."""
+_LONGEST_ANSWER = 4096
+_KILLED = b"killed"
+"""To a zygote whose trial has ended: so is what that has started."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialLimits:
+    seconds: float = 120.0
+    memory_bytes: int = 8 * 1024**3
+    """That the process allocates for itself."""
+    file_bytes: int = 1024**3
+    """The largest file that it may write."""
+    written: Bounds = _WRITTEN
+    """What it may have in its scratch directory."""
+    printed_bytes: int = 64 << 20
+    background: bool = False
+    """It gets the processors when nobody else wants them."""
+
+    nice: int = 5
+    """By which it gives way to the workers, which have callers."""
+
+    def put_on(self, pid: int) -> None:
+        """Of a process that was just started. The bounds come first: to set the priority may take a moment."""
+        launch.limit(pid, memory_bytes=self.memory_bytes, file_bytes=self.file_bytes)
+        if self.background:
+            priority.put_last(pid)
+        else:
+            priority.give_way(pid, self.nice)
+
+
+class TookTooMuch(Exception):
+    """The trial was killed, with all that it started; the text says for what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Of what a trial does until it has ended."""
+
+    scratch: Path
+    streams: Sequence[IO[bytes]]
+    limits: TrialLimits
+    began: float = field(default_factory=time.monotonic)
+
+    def look(self) -> float:
+        """Seconds until the next look. TookTooMuch: it goes on no longer."""
+        left = self.began + self.limits.seconds - time.monotonic()
+        if left <= 0:
+            raise TookTooMuch(f"it took longer than {self.limits.seconds:g} s")
+        if found := excess(self.scratch, self.limits.written):
+            raise TookTooMuch(f"it had written {found}")
+        if any(os.fstat(stream.fileno()).st_size > self.limits.printed_bytes for stream in self.streams):
+            raise TookTooMuch(f"it had printed more than {self.limits.printed_bytes >> 20} MiB")
+        return min(_LOOK, left)
+
+
+class TrialZygote:
+    """One model's, used by one thread at a time."""
+
+    def __init__(self, home: Home, runtime: Path, python: Path, artifact: Path, limits: TrialLimits) -> None:
+        """Returns when its imports are done. OSError where they do not end; Unfit where they leave threads."""
+        self.python, self.artifact = python, artifact
+        self.usable = True
+        """Until a method has raised OSError."""
+        home.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory = Path(tempfile.mkdtemp(dir=home.scratch, prefix=".trials-"))
+        self.scratch, self.given, self.beside = (self._directory / name for name in ("scratch", "given", "beside"))
+        """Trials write to directories in the first, which they make themselves, and read in the second; the third is
+        for those that it could not fork."""
+        for path in (self.scratch, self.given, self.beside):
+            path.mkdir(mode=0o700)
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with theirs:
+                self._process = self._spawn(home, runtime, theirs.fileno())
+        except OSError:
+            self._control.close()
+            _removed(self._directory)
+            raise
+        try:
+            limits.put_on(self._process.pid)
+            watch = Watch(self.scratch, (), replace(limits, seconds=_IMPORT_SECONDS))
+            if threads := threads_of(self._watched(watch)):
+                raise Unfit(f"its libraries start threads when they are imported ({', '.join(threads)})")
+        except TookTooMuch as error:
+            self.close()
+            raise TimeoutError(str(error)) from error
+        except (OSError, Unfit):
+            self.close()
+            raise
+
+    def run(self, module: str, config: str, output: IO[bytes], errors: IO[bytes], limits: TrialLimits) -> int:
+        """The exit status of `serinus_runtime.<module>` with the file `config`; a signal is negative. TookTooMuch;
+        OSError where it could not be forked or the zygote has gone."""
+        try:
+            message = json.dumps({"module": module, "config": config}).encode()
+            socket.send_fds(self._control, [message], [output.fileno(), errors.fileno()])
+            answer = self._answer(_FORK_SECONDS)
+            if "pid" not in answer:
+                raise ConnectionError(answer.get("error", "the zygote gave no pid"))
+            pidfd = self._child(answer["pid"])
+            try:
+                limits.put_on(answer["pid"])
+                watch = Watch(self.scratch, (output, errors), limits)
+                return self._end(answer["pid"], pidfd, watch)
+            finally:
+                os.close(pidfd)
+        except OSError:
+            self.usable = False
+            raise
+
+    def close(self) -> None:
+        self._control.close()
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # it holds nothing that could be lost
+        self._process.kill()
+        self._process.wait()
+        _removed(self._directory)
+
+    def _child(self, pid: Any) -> int:
+        """A descriptor of the process that the zygote names, which is a claim: it must be its child. OSError."""
+        pidfd = descriptor_of(pid)
+        if parent(pid) != self._process.pid:
+            os.close(pidfd)
+            raise ConnectionError("the zygote named a process that is not its own")
+        return pidfd
+
+    def _end(self, pid: int, pidfd: int, watch: Watch) -> int:
+        try:
+            ended = self._ended(pid, partial(self._watched, watch))
+        except TookTooMuch:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            try:
+                self._ended(pid, partial(self._answer, _KILLED_SECONDS))
+            except OSError:  # it is not what it was, and goes with all that it has
+                self.usable = False
+            raise
+        if type(ended) is not int:
+            raise ConnectionError("the zygote gave no exit status")
+        return ended
+
+    def _ended(self, pid: int, answer: Callable[[], Mapping[str, Any]]) -> Any:
+        """What the zygote says of how the trial has ended; all that the trial has started is killed by then. It cannot
+        leave the group of the trial, whose number is its own until the zygote has waited for it. OSError."""
+        if not answer().get("dead"):
+            raise ConnectionError("the zygote did not say that its trial has ended")
+        if parent(pid) == self._process.pid:
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        self._control.send(_KILLED)
+        return self._answer(_KILLED_SECONDS).get("ended")
+
+    def _spawn(self, home: Home, runtime: Path, control: int) -> subprocess.Popen[bytes]:
+        config = {
+            "control_fd": control,
+            "artifact": str(self.artifact),
+            "readable": readable(home.path, self.python, self.artifact, self.given, *launch.code(runtime)),
+            "scratch": str(self.scratch),
+            "confine": launch.confined(home),
+        }
+        return spawn("process.trial_zygote", self.python, runtime, config, subprocess.DEVNULL)
+
+    def _watched(self, watch: Watch) -> Mapping[str, Any]:
+        while True:
+            with suppress(TimeoutError):
+                return self._answer(watch.look())
+
+    def _answer(self, seconds: float) -> Mapping[str, Any]:
+        self._control.settimeout(seconds)
+        said = self._control.recv(_LONGEST_ANSWER)
+        if not said:
+            raise ConnectionResetError("the zygote is gone")
+        return understood(said)
+
+
+def _removed(directory: Path) -> None:
+    try:
+        remove(directory)
+    except OSError as error:
+        log.warning("what a trial has left could not be removed: %s", error.strerror)
+
+
+class TrialZygotes:
+    """Keeps at most one that nobody uses, and that not for long: workers could have its memory. Thread-safe."""
+
+    def __init__(self, home: Home, *, runtime: Path | None = None, idle: float = 4.0) -> None:
+        """One a home: removes what trials have left that nobody waits for any more, as their process was killed.
+
+        `runtime`: as for `Trials`. `idle`: seconds for which a zygote waits for the next trial of its model.
+        """
+        self._home = home
+        for left in home.scratch.glob(".trial*"):
+            _removed(left)
+        self._runtime = launch.stage(home, runtime or launch.runtime_source())
+        self._idle = idle
+        self._lock = threading.Lock()
+        self._waiting: TrialZygote | None = None
+        self._timer: threading.Timer | None = None
+        self._unfit: set[Path] = set()
+        """Interpreters whose libraries cannot be forked."""
+
+    def start(self, python: Path, artifact: Path, limits: TrialLimits) -> TrialZygote | None:
+        """To be given back. None where it does not come up, which the log says."""
+        if python in self._unfit:
+            return None
+        try:
+            return TrialZygote(self._home, self._runtime, python, artifact, limits)
+        except Unfit as error:
+            self._unfit.add(python)
+            log.info("no trials are forked from %s: %s", python, error)
+        except OSError as error:
+            log.info("trials of %s are not forked: %s", artifact.name, error or type(error).__name__)
+        return None
+
+    def take(self, python: Path, artifact: Path) -> TrialZygote | None:
+        """The one that waits, if it is that model's; to be given back."""
+        with self._lock:
+            found = self._waiting
+            if found is None or (found.python, found.artifact) != (python, artifact):
+                return None
+            self._swap(None)
+            return found
+
+    def give_back(self, zygote: TrialZygote) -> None:
+        with self._lock:
+            gone = self._swap(zygote) if zygote.usable else zygote
+        if gone is not None:
+            gone.close()
+
+    def close(self) -> None:
+        with self._lock:
+            gone = self._swap(None)
+        if gone is not None:
+            gone.close()
+
+    def _swap(self, zygote: TrialZygote | None) -> TrialZygote | None:
+        """The one that has waited until now."""
+        if self._timer is not None:
+            self._timer.cancel()
+        gone, self._waiting, self._timer = self._waiting, zygote, None
+        if zygote is not None:
+            self._timer = threading.Timer(self._idle, self._tired_of, (zygote,))
+            self._timer.daemon = True
+            self._timer.start()
+        return gone
+
+    def _tired_of(self, zygote: TrialZygote) -> None:
+        with self._lock:
+            if self._waiting is not zygote:
+                return
+            self._swap(None)
+        zygote.close()

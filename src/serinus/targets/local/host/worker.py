@@ -1,0 +1,272 @@
+"""One worker process: started on a listening socket, listened to until it is ready, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from serinus_runtime.isolation import written
+from serinus_runtime.isolation.scratch import remove
+
+from serinus.core.home import Home
+from serinus.core.keys import router_key
+from serinus.core.release import Release
+from serinus.disturbances import Journal
+from serinus.targets.local.host import launch, wires
+from serinus.targets.local.host.cgroups import Groups
+from serinus.targets.local.host.in_memory import in_memory
+from serinus.targets.local.host.last_words import last_words
+from serinus.targets.local.host.listener import Listener
+from serinus.targets.local.host.logs import log_path
+from serinus.targets.local.host.memory import Known, Memory, resident
+from serinus.targets.local.host.processes import Process, identity
+from serinus.targets.local.host.reach import readable
+from serinus.targets.local.host.records import Records, WorkerRecord, file_name
+from serinus.targets.local.host.reports import Report, Reports, Stats
+from serinus.targets.local.host.sockets import Sockets
+from serinus.targets.local.host.wires import Wires
+from serinus.targets.local.host.zygotes import Zygotes, key
+
+log = logging.getLogger(__name__)
+
+_LAST_WORDS = 0.5
+"""Seconds that a report may still take to arrive after its writer has exited."""
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """`reports` is None for a worker that an earlier host started."""
+
+    process: Process
+    record: WorkerRecord
+    reports: Reports | None = field(default=None, repr=False)
+    cpu_seconds: float = 0.0
+    """As last measured."""
+    requests: int = 0
+    waiting: int = 0
+    """As last reported."""
+    forked: bool = True
+    """From its environment's zygote; else it is an interpreter of its own, which has all the libraries for itself."""
+    memory: Memory | None = None
+    """As last measured."""
+    known: Known | None = None
+    """From itself, or from the kernel where that tells us."""
+    weighed: float = 0.0
+    """When that was measured, by the loop's clock."""
+    why_stopped: str = ""
+    """Where it was stopped for what it has done."""
+    log_from: int = 0
+    """Bytes that its log had when it was started."""
+    long: bool = False
+    """It goes the long way."""
+
+    def take_note(self, report: Report) -> None:
+        """Of its own word on its size, which nobody else can ask for later."""
+        self.memory = report.memory
+        if report.memory is not None and (now := resident(self.record.pid)) is not None:
+            self.known = Known(report.memory, now)
+
+    async def outcome(self, seconds: float) -> Report | None:
+        """The report that it is ready or has failed; None where none came before its exit or within `seconds`."""
+        if self.reports is None:
+            return None
+        reading = asyncio.create_task(self.reports.outcome())
+        either: set[asyncio.Future[Any]] = {reading, self.process.exited}
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                if self.process.exited.done():
+                    await asyncio.wait({reading}, timeout=_LAST_WORDS)
+                elif reading.result() is None:  # it has closed the pipe without a word
+                    await asyncio.wait({self.process.exited})
+            return reading.result() if reading.done() else None
+        except TimeoutError:
+            return None
+        finally:
+            reading.cancel()
+
+    def stats(self) -> Stats | None:
+        return None if self.reports is None else self.reports.stats()
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """Starts workers. `runtime` is the staged directory with `serinus_runtime`."""
+
+    home: Home
+    records: Records
+    runtime: Path
+    confined: bool
+    sockets: Sockets
+    wires: Wires
+    groups: Groups
+    cores: int
+    journal: Journal
+    """Of what the host does that callers notice."""
+
+    @cached_property
+    def zygotes(self) -> Zygotes:
+        return Zygotes(self.home, self.runtime, self.confined, self.cores)
+
+    async def start(self, release: Release, listener: Listener, proven: str, *, long: bool = False) -> Worker:
+        """`proven`: as an earlier worker of the release has reported it. `long`: it is to use no shorter way.
+
+        Raises OSError where it cannot be started: no such interpreter, no memory, no descriptors.
+        """
+        log_from = _size(log_path(self.home, release.id))
+        ours, theirs = wires.pair()
+        reports = Reports(os.dup(ours.fileno()))
+        try:
+            process, forked = await self._started(release, listener.socket.fileno(), theirs.fileno(), proven, long)
+        except BaseException:
+            reports.close()
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        process.exited.add_done_callback(lambda _: asyncio.get_running_loop().call_later(_LAST_WORDS, reports.close))
+        record = WorkerRecord(release.id, process.pid, identity(process.pid) or "", ready=False)
+        note(self.records, record)
+        self.wires.add(record, process, ours)
+        worker = Worker(process, record, reports, forked=forked, log_from=log_from, long=long)
+        self.groups.put(process.pid, release.settings)
+        process.exited.add_done_callback(lambda _: self._ungroup(worker, release))
+        return worker
+
+    def last_words(self, worker: Worker) -> str:
+        """What the worker wrote to its log last; empty where there is nothing."""
+        try:
+            with log_path(self.home, worker.record.release).open("rb") as written:
+                return last_words(written, worker.log_from, errors_alone=True)
+        except OSError:
+            return ""
+
+    def _ungroup(self, worker: Worker, release: Release) -> None:
+        if self.groups.end(worker.process.pid) and not worker.why_stopped:
+            most = (release.settings.memory_limit_bytes or 0) >> 20
+            worker.why_stopped = f"was killed, with all that it had started, beyond its limit of {most} MiB"
+
+    async def _started(
+        self, release: Release, listening: int, reporting: int, proven: str, long: bool
+    ) -> tuple[Process, bool]:
+        """And whether it was forked."""
+        more = {"proven": proven, "long": long}
+        with log_path(self.home, release.id).open("ab") as output:
+            told = in_memory({**self._config(release, self.scratch(release), listening, reporting), **more})
+            try:
+                carried = (listening, reporting, told, output.fileno())
+                forked = await self.zygotes.fork(interpreter(release), roots(self.home, release), carried)
+            finally:
+                os.close(told)
+            if forked is not None:
+                return forked, True
+            own = self.own_scratch(release)
+            told = in_memory({**self._config(release, own, listening, reporting), **more})
+            try:
+                return self._fresh(release, own, (listening, reporting, told, output.fileno())), False
+            finally:
+                os.close(told)
+
+    def _fresh(self, release: Release, scratch: Path, carried: Sequence[int]) -> Process:
+        """A new interpreter. Its scratch directory is made here, and entered by the descriptor that was looked at."""
+        listening, reporting, told, output = carried
+        python = interpreter(release)
+        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = written.opened(scratch)
+        try:
+            child = subprocess.Popen(
+                launch.command(python, self.runtime, "process.worker", f"/proc/self/fd/{told}"),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=f"/proc/self/fd/{directory}",
+                env=launch.environment(python, scratch),
+                pass_fds=(told, listening, reporting),
+                start_new_session=True,  # Ctrl-C at the terminal of `up` is not for models
+            )
+        finally:
+            os.close(directory)
+        launch.limit(child.pid)
+        return Process.of(child)
+
+    def _config(self, release: Release, scratch: Path, listening: int, reporting: int) -> Mapping[str, Any]:
+        compiled = release.compiled
+        own = [release.artifact_path, *([compiled.path] if compiled else []), *launch.code(self.runtime)]
+        return {
+            "release": release.id,
+            "model": release.model,
+            "version": release.version,
+            "artifact": str(release.artifact_path),
+            "compiled": str(compiled.path) if compiled else None,
+            "digest": compiled.digest if compiled else None,
+            "listen_fd": listening,
+            "report_fd": reporting,
+            "log": True,
+            "router": router_key(self.home.secret.read_text(), release.id),
+            "scratch": str(scratch),
+            "settings": asdict(release.settings),
+            "readable": readable(self.home.path, interpreter(release), *own),
+            "confine": self.confined,
+        }
+
+    def scratch(self, release: Release) -> Path:
+        """Of a forked worker: in the directory of its zygote, which is all that the zygote may write in. The worker
+        makes it itself, as confined as the zygote is; nothing here looks into it."""
+        return self.home.scratch / key(interpreter(release)) / file_name(release.id)
+
+    def scratches(self, release: Release) -> Sequence[Path]:
+        """All that workers of the release may have written in."""
+        return self.scratch(release), self.own_scratch(release)
+
+    def clear(self, release: Release) -> None:
+        """Removes what its workers have left, none of which may live. For a thread of its own."""
+        for directory in self.scratches(release):
+            if directory.is_symlink():
+                log.warning("the scratch directory of %s was replaced by a link, which is removed", release.id)
+            try:
+                remove(directory)
+            except OSError as error:
+                log.warning("what workers of %s have left could not be removed: %s", release.id, error.strerror)
+
+    def own_scratch(self, release: Release) -> Path:
+        """Of a worker that is an interpreter of its own: in a directory that nothing confined can write in."""
+        return self.home.scratch / "own" / file_name(release.id)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def the_long_way(release: Release) -> Release:
+    """The same release as its own libraries serve it."""
+    return replace(release, compiled=None)
+
+
+def interpreter(release: Release) -> Path:
+    """Of the environment that its workers run in."""
+    return release.compiled.python if release.compiled else release.python
+
+
+def roots(home: Home, release: Release) -> set[Path]:
+    """What the zygote of its environment must be able to read of it, and of others that lie beside it."""
+    paths = [release.artifact_path, *([release.compiled.path] if release.compiled else [])]
+    whole = home.path.resolve()
+    return {path if whole.is_relative_to(path.parent.resolve()) else path.parent for path in paths}
+
+
+def note(records: Records, record: WorkerRecord) -> None:
+    """On a full disk serving goes on: the next host would leave this worker running, which the log then explains."""
+    try:
+        records.note(record)
+    except OSError as error:
+        log.warning("worker %d of %s could not be noted: %s", record.pid, record.release, error)

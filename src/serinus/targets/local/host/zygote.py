@@ -1,0 +1,179 @@
+"""The host's side of one zygote: a process that has imported an environment's libraries and forks workers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from serinus_runtime.isolation import written
+
+from serinus.core.home import Home
+from serinus.targets.local.host import launch
+from serinus.targets.local.host.in_memory import in_memory
+from serinus.targets.local.host.processes import Process, descriptor_of, parent
+from serinus.targets.local.host.reach import readable
+
+_LONGEST_ANSWER = 4096
+_FORK_SECONDS = 30.0
+"""For one fork, which takes milliseconds: longer than a busy machine makes of that."""
+
+
+class Unfit(Exception):
+    """This environment's libraries cannot be forked; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """What a zygote is made of. `roots`: directories in which the models lie that its workers load."""
+
+    python: Path
+    modules: tuple[str, ...]
+    roots: frozenset[Path]
+    scratch: Path
+    """Holds the scratch directories of all of its workers."""
+
+
+class Zygote:
+    """Forks one worker at a time."""
+
+    def __init__(self, nest: Nest, process: Process, control: socket.socket) -> None:
+        self.nest = nest
+        self.process = process
+        self._control = control
+        self._one_at_a_time = asyncio.Lock()
+
+    @classmethod
+    async def start(cls, nest: Nest, home: Home, runtime: Path, confined: bool, log: Path, seconds: float) -> Zygote:
+        """Returns when its imports are done. Unfit where they leave threads; OSError (TimeoutError) where it does not
+        come up within `seconds`."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        with theirs:
+            process = _spawn(nest, _config(nest, home, runtime, confined, theirs.fileno()), runtime, log)
+        zygote = cls(nest, process, ours)
+        try:
+            threads = threads_of(await zygote._answer(seconds))
+        except OSError:
+            await zygote.close()
+            raise
+        if threads:
+            await zygote.close()
+            raise Unfit(f"its libraries start threads when they are imported ({', '.join(threads)})")
+        return zygote
+
+    async def fork(self, descriptors: Sequence[int]) -> Process:
+        """A new worker, which has become our child. OSError: there is none, or not the zygote's own."""
+        async with self._one_at_a_time:
+            held, ours = os.pipe()
+            try:
+                socket.send_fds(self._control, [b"fork"], [*descriptors, held])
+                answer = await self._answer(_FORK_SECONDS)
+                pid = answer.get("pid")
+                if type(pid) is not int:
+                    raise OSError(str(answer.get("error", "the zygote gave no pid"))[:200])
+                worker = self._descendant(pid)
+            finally:
+                os.close(held)
+                os.close(ours)
+            try:
+                await self._answer(_FORK_SECONDS)
+                if not worker.exited.done() and parent(pid) != os.getpid():
+                    raise ConnectionError("the zygote did not leave its worker to the host")
+            except BaseException:
+                worker.send(signal.SIGKILL)
+                raise
+            return worker
+
+    def _descendant(self, pid: int) -> Process:
+        """The process that the zygote names, which is a claim: it must be its grandchild, whose parent waits for us.
+        OSError."""
+        pidfd = descriptor_of(pid)
+        # Asked after the descriptor is held, and its parent lives as long as we hold the pipe.
+        between = parent(pid)
+        if between is None or parent(between) != self.process.pid:
+            os.close(pidfd)
+            raise ConnectionError("the zygote named a process that is not its own")
+        return Process.reparented(pid, pidfd)
+
+    async def close(self) -> None:
+        """Its workers stay."""
+        await self.process.kill()  # it holds nothing that could be lost
+        async with self._one_at_a_time:
+            self._control.close()
+
+    async def _answer(self, seconds: float) -> Mapping[str, Any]:
+        async with asyncio.timeout(seconds):
+            said = await asyncio.get_running_loop().sock_recv(self._control, _LONGEST_ANSWER)
+        if not said:
+            raise ConnectionResetError("the zygote is gone")
+        return understood(said)
+
+
+def understood(said: bytes) -> Mapping[str, Any]:
+    """An answer, which code of the environment may have written. ConnectionError: it is none."""
+    try:
+        answer = json.loads(said)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, dict):
+        raise ConnectionError("the zygote said what no zygote says")
+    return answer
+
+
+def threads_of(told: Mapping[str, Any]) -> Sequence[str]:
+    """Names, of a bounded number and length."""
+    threads = told.get("threads")
+    if not isinstance(threads, list):
+        raise ConnectionError("the zygote did not say what threads it has")
+    return [str(name)[:40] for name in threads[:20]]
+
+
+def _config(nest: Nest, home: Home, runtime: Path, confined: bool, control: int) -> Mapping[str, Any]:
+    return {
+        "control_fd": control,
+        "modules": nest.modules,
+        "readable": readable(home.path, nest.python, *sorted(nest.roots), *launch.code(runtime)),
+        "scratch": str(nest.scratch),
+        "confine": confined,
+    }
+
+
+def _spawn(nest: Nest, config: Mapping[str, Any], runtime: Path, log: Path) -> Process:
+    nest.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        child = spawn("process.zygote", nest.python, runtime, config, output)
+    launch.limit(child.pid)
+    return Process.of(child)
+
+
+def spawn(
+    module: str, python: Path, runtime: Path, config: Mapping[str, Any], output: IO[bytes] | int
+) -> subprocess.Popen[bytes]:
+    """Starts `serinus_runtime.<module>`, which inherits the descriptor `config["control_fd"]`, in `config["scratch"]`,
+    which is there."""
+    told, scratch = in_memory(config), Path(config["scratch"])
+    directory = None
+    try:
+        directory = written.opened(scratch)
+        return subprocess.Popen(
+            launch.command(python, runtime, module, f"/proc/self/fd/{told}"),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=f"/proc/self/fd/{directory}",
+            env=launch.environment(python, scratch),
+            pass_fds=(told, config["control_fd"]),
+            start_new_session=True,
+        )
+    finally:
+        os.close(told)
+        if directory is not None:
+            os.close(directory)

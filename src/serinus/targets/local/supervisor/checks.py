@@ -1,0 +1,136 @@
+"""Whether what was started also answers."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import httpx
+
+from serinus.core.errors import Unavailable
+from serinus.core.home import Home
+from serinus.targets.local.supervisor import tls
+from serinus.targets.local.supervisor.settings import Settings
+
+_ANSWERING = ("ready", "asleep")
+_COMING = ("starting", "not placed")
+"""As the status has them; a host that has just been started is told again what is placed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    process: str
+    """Which one must run for it."""
+    label: str
+    answers: Callable[[], bool]
+
+
+def local_checks(home: Home, settings: Settings) -> Sequence[Check]:
+    """Of everything that runs on this machine."""
+    context = tls.own_context(home) if settings.tls_files else None
+    client = httpx.Client(timeout=2, trust_env=False, verify=context or True)
+    found = [
+        Check("holder", "socket holder", partial(_accepts, home.holder_socket, socket.SOCK_SEQPACKET)),
+        Check("host", "model host", partial(_speaks, home.host_socket)),
+        Check("collector", "prediction log", partial(_accepts, home.log_socket)),
+        Check("envoy", "envoy", partial(_envoy_answers, client, settings, context)),
+        Check("control", "api", partial(_api_answers, client, home, settings)),
+    ]
+    if settings.mlflow_uri is None:
+        found.append(Check("mlflow", "mlflow", partial(_mlflow_answers, client, settings)))
+    return found
+
+
+def _envoy_answers(client: httpx.Client, settings: Settings, context: ssl.SSLContext | None) -> bool:
+    """Where callers need a certificate, which we have none of, as far as it shows its own."""
+    if context is None or settings.client_ca is None:
+        return _ok(client, f"{settings.url('envoy')}/v2/health/live")
+    try:
+        with (
+            socket.create_connection((settings.listen, settings.ports["envoy"]), timeout=2) as connection,
+            context.wrap_socket(connection),
+        ):
+            return True
+    except OSError:
+        return False
+
+
+def _api_answers(client: httpx.Client, home: Home, settings: Settings) -> bool:
+    """To the command line, and to everybody else."""
+    return home.token.exists() and _accepts(home.api_socket) and _ok(client, f"{settings.url('api')}/healthz")
+
+
+def _mlflow_answers(client: httpx.Client, settings: Settings) -> bool:
+    """To us, and to the engine, whose first tries may have been too early: `status` warns until one succeeds."""
+    return _ok(client, f"{settings.registry}/health") and _registry_is_read(client, settings)
+
+
+def _registry_is_read(client: httpx.Client, settings: Settings) -> bool:
+    try:
+        told = client.get(f"{settings.url('api')}/healthz").raise_for_status().json()
+    except (httpx.HTTPError, ValueError):
+        return False
+    return isinstance(told, dict) and told.get("registry") is True
+
+
+def registry_trouble(settings: Settings) -> str:
+    """Of a registry that is not ours and therefore not waited for: serving goes on without it. Empty: it answers."""
+    uri = settings.mlflow_uri
+    if uri is None or not uri.startswith(("http://", "https://")):
+        return ""  # ours; or a database, a directory or a name, where nothing answers HTTP
+    with httpx.Client(timeout=3) as client:
+        if _ok(client, f"{uri.rstrip('/')}/health"):
+            return ""
+    return "the MLflow server does not answer: what is live is served, nothing new can be deployed until it does"
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """A model whose champion does not answer."""
+
+    model: str
+    why: str
+    coming: bool
+    """It is still starting: it may answer in a moment."""
+
+
+def silent_models(home: Home, settings: Settings) -> Sequence[Silent]:
+    """Of those that have a champion; one that sleeps wakes for its first caller. Raises Unavailable where the API does
+    not say."""
+    verify = tls.own_context(home) if settings.tls_files else True
+    try:
+        headers = {"Authorization": f"Bearer {home.token.read_text().strip()}"}
+        with httpx.Client(timeout=5, trust_env=False, verify=verify, headers=headers) as client:
+            told = client.get(f"{settings.url('api')}/v1/status").raise_for_status().json()
+    except (OSError, httpx.HTTPError, ValueError) as error:
+        raise Unavailable("the API does not say which models answer") from error
+    found = []
+    for model in told["models"]:
+        champion = model["champion"]
+        if champion is not None and champion["placement"] not in _ANSWERING:
+            why = champion["placement"] + (f": {champion['remarks']}" if champion["remarks"] else "")
+            found.append(Silent(model["model"], why, coming=champion["placement"] in _COMING))
+    return found
+
+
+def _accepts(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> bool:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(str(path)) == 0
+
+
+def _speaks(path: Path) -> bool:
+    """HTTP, whatever it says: then it has also taken over what the one before has left."""
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=2) as client:
+        return _ok(client, "http://host/")
+
+
+def _ok(client: httpx.Client, url: str) -> bool:
+    try:
+        return client.get(url).status_code < 500
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return False

@@ -1,0 +1,110 @@
+"""The home's directories: made, refused where they are not ours, and locked while somebody starts them up."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from serinus.core.errors import Refused, Unavailable
+from serinus.core.home import Home
+from serinus.targets.local.supervisor import private
+
+
+def claim(home: Home) -> None:
+    """The home's own directory, 0700. Refused: somebody else's, or one that is used for something else.
+
+    Such a one is left as it is, because a home is closed to others and written to.
+    """
+    if home.path.is_dir() and not home.settings.exists():
+        ours = {path.name for path in (*home.directories, home.secret, home.token, home.store, home.mlflow_password)}
+        ours |= {name + suffix for name in ours for suffix in (".new", "-wal", "-shm")}
+        ours |= {_GITIGNORE, UP_LOCK, "settings.tmp"}
+        strange = [entry.name for entry in home.path.iterdir() if entry.name not in ours]
+        if strange:
+            raise Refused(
+                f"{home.path} is neither empty nor a home of Serinus: it holds {min(strange)}",
+                hint="Give a directory of its own, which is made: `--home DIR`.",
+            )
+    _own(home.path)
+
+
+def make(home: Home) -> None:
+    """What belongs into a home that has been claimed: the other directories, 0700, and the secrets."""
+    for directory in home.directories:
+        _own(directory)
+    private.make_secret(home.secret)
+    private.make_secret(home.mlflow_password)
+    _keep_out_of_git(home)
+
+
+UP_LOCK = "up.lock"
+_GITIGNORE = ".gitignore"
+
+
+def _own(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise Refused(f"{directory} cannot be a directory: {error.strerror}", hint=_ANOTHER) from error
+    if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
+        raise Refused(f"{directory} belongs to somebody else", hint=_ANOTHER)
+    directory.chmod(0o700)
+
+
+_ANOTHER = "Choose another --home."
+
+
+def _keep_out_of_git(home: Home) -> None:
+    """The usual place of a home is a checkout, and its tokens are not to be committed there."""
+    ignore = home.path / _GITIGNORE
+    if not ignore.exists():
+        ignore.write_text("*\n")
+
+
+@contextlib.contextmanager
+def one_at_a_time(home: Home, patience: float, say: Callable[[str], None]) -> Iterator[None]:
+    """For `up`: a second one waits for the first. Unavailable where that takes longer than `patience` seconds."""
+    descriptor = os.open(home.path / UP_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if not lock(descriptor):
+            say("another `serinus up` starts this home: waiting for it")
+            deadline = time.monotonic() + patience
+            while not lock(descriptor):
+                if time.monotonic() > deadline:
+                    raise Unavailable(
+                        f"another `serinus up` has been starting {home.path} for {patience:g} s",
+                        hint="Stop it, or `serinus down`, and try again.",
+                    )
+                time.sleep(0.1)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def lock(descriptor: int) -> bool:
+    """Whether it is ours now, until the descriptor is closed."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds it; to find out takes it for a moment where nobody does."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        return not lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def supervisor_lock(home: Home) -> Path:
+    return home.run / "supervisor.lock"

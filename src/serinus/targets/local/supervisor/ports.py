@@ -1,0 +1,106 @@
+"""The TCP ports of a home: asked for, remembered, or found free."""
+
+from __future__ import annotations
+
+import errno
+import random
+import socket
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from serinus.core.errors import InvalidInput, Refused, Unavailable
+from serinus.targets.local.supervisor.settings import Settings
+
+LISTENERS = {"api": "control", "envoy": "envoy", "mlflow": "mlflow"}
+"""Port -> the process that listens on it."""
+
+_LOWEST = 20_000
+_TRIES = 200
+
+
+def assigned(settings: Settings, asked: Mapping[str, int], running: Collection[str] = ()) -> Settings:
+    """`settings` with a port for everything. `running`: names of processes that hold theirs already.
+
+    Raises Refused where a port that was asked for or remembered is taken: callers know it, so it is not changed
+    silently.
+    """
+    ports = {**settings.ports, **asked}
+    needed = [name for name in LISTENERS if name != "mlflow" or settings.mlflow_uri is None]
+    for name in needed:
+        port = ports.get(name)
+        if port is None:
+            ports[name] = _free_port(_address(settings, name), set(ports.values()))
+        elif LISTENERS[name] not in running:
+            _check(_address(settings, name), name, port)
+    _check_different({name: ports[name] for name in needed})
+    return replace(settings, ports=ports)
+
+
+def _address(settings: Settings, name: str) -> str:
+    return "127.0.0.1" if name == "mlflow" else settings.listen  # our MLflow has no password
+
+
+def _check(address: str, name: str, port: int) -> None:
+    if not 0 < port < 65536:
+        raise InvalidInput(f"{port} is no port", hint=f"`--{name}-port` takes 1 to 65535.")
+    reason = why_not(address, port)
+    hint = f"Choose another: `serinus up --{name}-port N`."
+    if reason == errno.EADDRINUSE:
+        raise Refused(
+            f"port {port} for {name} is taken by another process",
+            hint=f"Stop it, or choose another: `serinus up --{name}-port N`.",
+        )
+    if reason == errno.EACCES:
+        raise Refused(f"this user may not listen on port {port} for {name}", hint=hint)
+    if reason == errno.EADDRNOTAVAIL:
+        raise InvalidInput(f"{address} is no address of this machine", hint="`--listen` takes one that is, or 0.0.0.0.")
+    if reason is not None:
+        raise Refused(f"nothing can listen on {address} port {port} for {name} ({errno.errorcode[reason]})", hint=hint)
+
+
+def _check_different(ports: Mapping[str, int]) -> None:
+    by_port: dict[int, str] = {}
+    for name, port in ports.items():
+        if port in by_port:
+            raise InvalidInput(
+                f"port {port} cannot be both for {by_port[port]} and for {name}",
+                hint=f"Choose another: `serinus up --{name}-port N`.",
+            )
+        by_port[port] = name
+
+
+def why_not(address: str, port: int) -> int | None:
+    """The error number with which the kernel refuses to let anything listen there; None: it is free."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        # Without it a port would look taken for a minute after `down`, because of connections in TIME_WAIT.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            return error.errno
+        return None
+
+
+def _free_port(address: str, taken: Collection[int]) -> int:
+    """At random, so that homes that are made at the same time do not choose the same; and below the ports of outgoing
+    connections, one of which could have it when a process is started again."""
+    refused = why_not(address, 0)
+    if refused is not None:
+        raise InvalidInput(
+            f"nothing can listen on {address} ({errno.errorcode[refused]})",
+            hint="`--listen` takes an address of this machine, or 0.0.0.0.",
+        )
+    highest = _first_outgoing()
+    for port in random.sample(range(min(_LOWEST, highest - 1000), highest), _TRIES):
+        if port not in taken and why_not(address, port) is None:
+            return port
+    raise Unavailable(f"no free port was found on {address}", hint="Choose them: `serinus up --api-port N ...`.")
+
+
+def _first_outgoing() -> int:
+    try:
+        first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError):
+        return 32_768
+    return first if first > 3_000 else 65_536

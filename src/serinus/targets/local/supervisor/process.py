@@ -1,0 +1,106 @@
+"""The supervisor's own process, from start to end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from serinus.core.home import Home
+from serinus.core.text import configure_logging
+from serinus.targets.local.supervisor import directories, kernel, state, succession
+from serinus.targets.local.supervisor.checks import Check
+from serinus.targets.local.supervisor.keeper import Keeper, ProcessSpec
+from serinus.targets.local.supervisor.state import ProcessRecord
+from serinus.targets.local.supervisor.version import installed
+
+log = logging.getLogger(__name__)
+
+ROUND = 0.2
+_LOCK_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class _Stop:
+    """Not a `threading.Event`: its `set` in a signal handler waits for ever where the signal came within its `wait`."""
+
+    wanted: bool = False
+
+    def __call__(self, *_: object) -> None:
+        self.wanted = True
+
+
+def supervise(home: Home, specs: Sequence[ProcessSpec], checks: Sequence[Check] = ()) -> int:
+    """Keeps `specs` running until SIGTERM or SIGINT, or until the home is removed; the exit code. One a home."""
+    configure_logging()
+    logging.raiseExceptions = False  # a log that cannot be written is no reason to end
+    lock = os.open(directories.supervisor_lock(home), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if not _taken(lock):
+        log.error("another supervisor keeps %s", home.path)
+        return 1
+    kernel.open_many_files()
+    stop = _Stop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    keeper = Keeper(home, specs)
+    record = _own_record()
+    if keeper.outdated:
+        _remember(home, replace(record, state=state.REPLACING))
+        # With a reason: for `up`, which may have the version before take over again.
+        record = replace(record, reason=succession.succeed(keeper, specs, checks, stop, ROUND))
+    _remember(home, record)
+    _keep(keeper, stop, home)
+    log.info("stopping")
+    _remember(home, replace(record, state=state.STOPPING))
+    left = keeper.stop()
+    with contextlib.suppress(OSError):
+        (home.run / f"{state.SUPERVISOR}.json").unlink()
+    return 1 if left else 0
+
+
+def _taken(lock: int) -> bool:
+    """Tried for a moment: who only wants to know whether it is held holds it, too."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while not directories.lock(lock):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _keep(keeper: Keeper, stop: _Stop, home: Home) -> None:
+    place = home.path.stat()
+    while not stop.wanted:
+        try:
+            keeper.round()
+        except Exception:  # the one that keeps the others running must outlive a fault in one round
+            log.exception("a round failed")
+        if not _is_still(home, place):
+            log.warning("%s was removed", home.path)
+            return
+        time.sleep(ROUND)
+
+
+def _is_still(home: Home, place: os.stat_result) -> bool:
+    """Nobody could stop, or even find, what goes on running for a home that is not there any more."""
+    try:
+        return os.path.samestat(home.path.stat(), place)
+    except FileNotFoundError:
+        return False
+    except OSError:  # a file system that is away for a moment is no reason to stop serving
+        return True
+
+
+def _own_record() -> ProcessRecord:
+    me = kernel.look(os.getpid())
+    assert me is not None
+    return ProcessRecord(state.SUPERVISOR, state.RUNNING, me.pid, me.identity, time.time(), version=installed())
+
+
+def _remember(home: Home, record: ProcessRecord) -> None:
+    with contextlib.suppress(OSError):  # then it is found by its mark
+        state.write(home, record)

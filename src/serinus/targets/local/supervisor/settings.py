@@ -1,0 +1,276 @@
+"""`settings.json`: what was chosen at `up`, and the ports that were found."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from pydantic import TypeAdapter, ValidationError
+
+from serinus.core.errors import InvalidInput, Refused
+from serinus.core.home import FORMAT, Home
+from serinus.core.redaction import shown, without_credentials
+from serinus.targets.local.supervisor.tls import Files
+
+Keys = Literal["required", "made", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    ports: Mapping[str, int] = field(default_factory=dict)
+    listen: str = "127.0.0.1"
+    """Where Envoy and the API listen; anything but loopback wants a key of callers of models, and TLS."""
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    """Of both planes. None: plain HTTP."""
+    client_ca: str | None = None
+    """Who vouches for callers of models. None: they need no certificate."""
+    insecure: bool = False
+    """Whether plain HTTP beyond loopback was asked for in so many words."""
+    keys: Keys = "made"
+    """Of callers of models, on loopback: `required`, asked for once one was `made`, or `none`."""
+    mlflow_uri: str | None = None
+    """None: a server of our own."""
+    mlflow_credentials: str | None = None
+    """A file with those for `mlflow_uri`; read whenever the control process starts."""
+    envoy_binary: str | None = None
+    confined: bool = True
+    interpreters: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
+    """Package indexes that a model's requirements may name, with the credentials that they need."""
+    allow_builds: bool = False
+    """Whether packages that have only a source archive are built, which runs their code, confined."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names under which the API may be called, beside its own address."""
+    memory: int | None = None
+    """Bytes of all models together, beyond which the least recently used sleep. None here and below: the host's own."""
+    idle: float | None = None
+    """Seconds without a request after which a model may sleep."""
+    busiest: int | None = None
+    """Models that never sleep for want of requests."""
+    recheck: float | None = None
+    """Share of one processor for answering a sample of requests again by the models' own libraries. None: as ever."""
+    disk_budget: int | None = None
+    """Bytes that environments, artifacts, graphs and logs may take before what nothing needs is removed. None: nothing
+    is removed by itself."""
+    format: int = FORMAT
+
+    @property
+    def registry(self) -> str:
+        """MLflow's address; of an HTTP server without the credentials in it."""
+        if self.mlflow_uri is None:
+            return f"http://127.0.0.1:{self.ports['mlflow']}"
+        return shown(self.mlflow_uri) if self.mlflow_uri.startswith(("http://", "https://")) else self.mlflow_uri
+
+    @property
+    def limits(self) -> Mapping[str, float]:
+        """Of the model host, by its options' names, as far as they were chosen."""
+        chosen = {"memory": self.memory, "idle": self.idle, "busiest": self.busiest}
+        return {name: value for name, value in chosen.items() if value is not None}
+
+    @property
+    def loopback(self) -> bool:
+        return ipaddress.ip_address(self.listen).is_loopback
+
+    @property
+    def api_keys(self) -> Keys:
+        """Whether callers of models need a key."""
+        return self.keys if self.loopback else "required"
+
+    @property
+    def tls_files(self) -> Files | None:
+        if self.tls_cert is None or self.tls_key is None:
+            return None
+        return Files(Path(self.tls_cert), Path(self.tls_key), Path(self.client_ca) if self.client_ca else None)
+
+    @property
+    def in_the_clear(self) -> bool:
+        """Whether others may read what is sent on its way."""
+        return not self.loopback and self.tls_files is None
+
+    def url(self, port: str) -> str:
+        """Of what listens on `listen`: `api` or `envoy`; for this machine's own processes."""
+        return self._url(self.listen, port)
+
+    def public_url(self, port: str) -> str:
+        """The same for others, who compare the name with the certificate's."""
+        return self._url(self.allowed_hosts[0] if self.tls_files and self.allowed_hosts else self.listen, port)
+
+    def _url(self, name: str, port: str) -> str:
+        host = f"[{name}]" if ":" in name else name
+        return f"{'https' if self.tls_files else 'http'}://{host}:{self.ports[port]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Of `serinus up`. What is None or empty stays as it was at the last `up`."""
+
+    ports: Mapping[str, int] = field(default_factory=dict)
+    listen: str | None = None
+    keys: Keys | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    client_ca: str | None = None
+    insecure: bool = False
+    """Plain HTTP from now on, also beyond loopback."""
+    mlflow_uri: str | None = None
+    mlflow_credentials: str | None = None
+    envoy_binary: str | None = None
+    unconfined: bool | None = None
+    interpreters: tuple[str, ...] = ()
+    indexes: tuple[str, ...] = ()
+    allow_builds: bool | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    memory: int | None = None
+    idle: float | None = None
+    busiest: int | None = None
+    recheck: float | None = None
+    disk_budget: int | None = None
+
+    def applied_to(self, settings: Settings) -> Settings:
+        """Ports apart; paths made absolute, since the processes have another directory. Raises InvalidInput."""
+        if self.envoy_binary and not os.access(self.envoy_binary, os.X_OK):
+            raise InvalidInput(
+                f"--envoy {self.envoy_binary} is not a program", hint="Give the path of an Envoy binary."
+            )
+        for path in self.interpreters:
+            if not (Path(path).is_file() and os.access(path, os.X_OK)):
+                raise InvalidInput(f"--interpreter {path} is not a program", hint="Give the path of a Python.")
+        for url in self.indexes:
+            if not re.fullmatch(r"(https?|file)://[^\s$]+", url):
+                raise InvalidInput(
+                    f"--index {without_credentials(url)} is not an address of a package index",
+                    hint="Give it as uv takes it, such as https://packages.example.org/simple.",
+                )
+        wanted = replace(
+            self._edge(settings),
+            listen=_address(self.listen) if self.listen else settings.listen,
+            keys=self.keys or settings.keys,
+            mlflow_uri=self.mlflow_uri or settings.mlflow_uri,
+            mlflow_credentials=self.mlflow_credentials or settings.mlflow_credentials,
+            envoy_binary=str(Path(self.envoy_binary).absolute()) if self.envoy_binary else settings.envoy_binary,
+            confined=settings.confined if self.unconfined is None else not self.unconfined,
+            interpreters=tuple(str(Path(p).absolute()) for p in self.interpreters) or settings.interpreters,
+            indexes=self.indexes or settings.indexes,
+            allow_builds=settings.allow_builds if self.allow_builds is None else self.allow_builds,
+            allowed_hosts=self.allowed_hosts or settings.allowed_hosts,
+            memory=settings.memory if self.memory is None else self.memory,
+            idle=settings.idle if self.idle is None else self.idle,
+            busiest=settings.busiest if self.busiest is None else self.busiest,
+            recheck=settings.recheck if self.recheck is None else self.recheck,
+            disk_budget=settings.disk_budget if self.disk_budget is None else self.disk_budget,
+        )
+        if wanted.keys not in get_args(Keys):
+            raise InvalidInput(f"--keys {wanted.keys} is not one of {', '.join(get_args(Keys))}")
+        if self.keys == "none" and not wanted.loopback:
+            raise InvalidInput(
+                f"--keys none is for loopback alone, and models are asked at {wanted.listen}",
+                hint="Leave it out: callers need a key there. `serinus key create NAME` makes one.",
+            )
+        return wanted
+
+    def _edge(self, settings: Settings) -> Settings:
+        """With TLS, or without it, as it was chosen last."""
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, lacking = ("--tls-cert", "--tls-key") if self.tls_cert else ("--tls-key", "--tls-cert")
+            raise InvalidInput(f"{given} needs {lacking} beside it", hint="Both are PEM files.")
+        if self.insecure and (self.tls_cert or self.client_ca):
+            raise InvalidInput(
+                "--insecure is plain HTTP, for which there is no certificate", hint="Choose one of them."
+            )
+        if self.insecure:
+            return replace(settings, tls_cert=None, tls_key=None, client_ca=None, insecure=True)
+        if self.tls_cert and self.tls_key:
+            settings = replace(settings, tls_cert=_absolute(self.tls_cert), tls_key=_absolute(self.tls_key))
+            settings = replace(settings, insecure=False)
+        if self.client_ca:
+            if settings.tls_cert is None:
+                raise InvalidInput("--client-ca needs TLS", hint="Give --tls-cert FILE and --tls-key FILE as well.")
+            settings = replace(settings, client_ca=_absolute(self.client_ca))
+        return settings
+
+    def ignored_by(self, settings: Settings) -> Sequence[str]:
+        """In words, what is wanted otherwise than `settings` have it."""
+        wanted = self.applied_to(settings)
+        changed = [words for name, words in _WORDS.items() if getattr(wanted, name) != getattr(settings, name)]
+        return [*changed, *(f"port of {name}" for name, port in self.ports.items() if settings.ports.get(name) != port)]
+
+
+_WORDS = {
+    "listen": "address to listen on",
+    "keys": "keys of callers",
+    "tls_cert": "TLS certificate",
+    "tls_key": "key of the TLS certificate",
+    "client_ca": "authority of callers' certificates",
+    "insecure": "plain HTTP beyond loopback",
+    "mlflow_uri": "MLflow server",
+    "mlflow_credentials": "credentials for MLflow",
+    "envoy_binary": "Envoy binary",
+    "confined": "confinement of models",
+    "interpreters": "Python interpreters",
+    "indexes": "package indexes",
+    "allow_builds": "building from source",
+    "allowed_hosts": "allowed hosts",
+    "memory": "memory of models",
+    "idle": "time after which models sleep",
+    "busiest": "number of models that never sleep",
+    "recheck": "processor time for rechecking answers",
+    "disk_budget": "budget of disk space",
+}
+
+
+def _absolute(path: str) -> str:
+    """Not resolved: a renewal may turn a link."""
+    return str(Path(path).absolute())
+
+
+def _address(listen: str) -> str:
+    """As Envoy wants it: by number."""
+    try:
+        return str(ipaddress.ip_address("127.0.0.1" if listen == "localhost" else listen))
+    except ValueError as error:
+        raise InvalidInput(
+            f"--listen {listen} is no IP address", hint="Give one of this machine's, or 0.0.0.0 for all of them."
+        ) from error
+
+
+def load(home: Home) -> Settings | None:
+    """None: a new home. Refused: a home of another version."""
+    try:
+        found = json.loads(home.settings.read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{home.settings} cannot be read: {error}", hint=_RESTORE) from error
+    written_by = found.get("format") if isinstance(found, dict) else None
+    if written_by != FORMAT:
+        raise Refused(
+            f"{home.path} is another version's home: its format is {written_by}, this version reads {FORMAT}",
+            hint="Use the version that made it, or begin with another --home.",
+        )
+    known = {name: value for name, value in found.items() if name in Settings.__dataclass_fields__}
+    try:
+        return TypeAdapter(Settings).validate_python(known)
+    except ValidationError as error:
+        wrong = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors()}))
+        raise InvalidInput(f"{home.settings} does not hold what it should in: {wrong}", hint=_RESTORE) from error
+
+
+_RESTORE = "Restore it, or begin with another --home."
+
+
+def save(home: Home, settings: Settings) -> None:
+    """Whole or not at all. Raises OSError."""
+    temporary = home.settings.with_suffix(".tmp")
+    # 0600: an index may be named with its credentials.
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(asdict(settings), file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(home.settings)

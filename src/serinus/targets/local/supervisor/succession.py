@@ -1,0 +1,79 @@
+"""Another version's processes are replaced one after another, while callers are served.
+
+What decides stands still meanwhile: it is stopped first and started last, so that it never talks to parts of another
+version.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from serinus.core.errors import SerinusError
+from serinus.targets.local.supervisor.checks import Check
+from serinus.targets.local.supervisor.keeper import Keeper, ProcessSpec
+from serinus.targets.local.supervisor.leaving import GOODBYE
+
+log = logging.getLogger(__name__)
+
+SECONDS = 90.0
+"""For one process to answer."""
+_ENOUGH = 3
+"""Ends of a new process, after which it is not waited for."""
+
+
+class Stop(Protocol):
+    wanted: bool
+
+
+def succeed(keeper: Keeper, specs: Sequence[ProcessSpec], checks: Sequence[Check], stop: Stop, pause: float) -> str:
+    """Replaces what is outdated. Why it has ended early, in words: one of them did not come up. What has been replaced
+    by then stays so, and everything is kept running. Empty: all of them answer."""
+    deciding = [spec.name for spec in specs if spec.decides]
+    names = [name for name in in_order(specs) if name in set(keeper.outdated) - set(deciding)]
+    log.info("another version runs: replacing %s", ", ".join([*names, *deciding]))
+    for name in deciding:
+        keeper.hold(name)
+    trouble = next(filter(None, (_replace(keeper, name, checks, stop, pause) for name in [*names, *deciding])), "")
+    for name in deciding:
+        keeper.release(name)
+    if trouble:
+        log.error("%s", trouble)
+    return trouble
+
+
+def in_order(specs: Sequence[ProcessSpec]) -> Sequence[str]:
+    """Of replacing: that of starting, but for those that keep something for another one meanwhile."""
+    place = {spec.name: float(number) for number, spec in enumerate(specs)}
+    place |= {spec.name: place[spec.after] + 0.5 for spec in specs if spec.after in place}
+    return sorted(place, key=place.__getitem__)
+
+
+def _replace(keeper: Keeper, name: str, checks: Sequence[Check], stop: Stop, pause: float) -> str:
+    """What went wrong, in words."""
+    # What says whether the registry is read is the control process, which comes last.
+    wanted = [check for check in checks if check.process == name and name != "mlflow"]
+    _until(keeper, stop, pause, GOODBYE, lambda: not keeper.leaving(name))
+    if stop.wanted:
+        return ""
+    try:
+        keeper.replace(name)
+    except (SerinusError, OSError) as error:
+        return f"{name} cannot be replaced: {error}"
+    before = keeper.ends(name)
+
+    def answers() -> bool:
+        return keeper.answers(name) and all(check.answers() for check in wanted)
+
+    _until(keeper, stop, pause, SECONDS, lambda: answers() or keeper.ends(name) - before >= _ENOUGH)
+    return "" if stop.wanted or answers() else f"{name} of the new version did not come up"
+
+
+def _until(keeper: Keeper, stop: Stop, pause: float, seconds: float, holds: Callable[[], bool]) -> None:
+    """For so many seconds at most, in which everything is kept running."""
+    deadline = time.monotonic() + seconds
+    while not holds() and not stop.wanted and time.monotonic() < deadline:
+        keeper.round()
+        time.sleep(pause)
