@@ -163,6 +163,7 @@ def test_a_followed_release_is_counted_under_every_split_and_by_the_hour(subject
     hours = subject.log.hours([release, other], began)
     assert {one.counts.release for one in hours} == {release}
     assert sum(one.counts.requests for one in hours) == 3
+    assert [sum(getattr(one.counts, name) for one in hours) for name in ("errors", "alerts", "slow")] == [1, 2, 1]
     assert sum(one.counts.first_in_window["errors"] for one in hours) == 1
     assert {one.hour for one in hours} <= {int(began.timestamp() // 3600), int(time.time() // 3600)}
     assert subject.log.hours([release], began + timedelta(hours=2)) == []

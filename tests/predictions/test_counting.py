@@ -399,11 +399,32 @@ def test_a_followed_release_is_counted_once_an_entity_and_minute_and_by_the_hour
     first, second = store.hours([RELEASE, OTHER], int(begin // 3600))
     assert (first.hour, second.hour) == (begin // 3600, begin // 3600 + 1)
     assert (first.counts.first_in_window["errors"], second.counts.first_in_window["errors"]) == (4, 6)
+    assert (first.counts.errors, second.counts.errors) == (10, 15)
     assert (first.squares["errors"], second.squares["errors"]) == (8, 8)  # 2 x 2 a minute; the last one is not over
     with database.read() as connection:
         assert connection.execute(db.entities.select()).all() == []
     keeper.prune(begin + 36 * 86_400, begin)
     assert store.hours([RELEASE], 0) == []
+
+
+def test_events_of_hours_that_an_earlier_version_has_counted_too_high_are_mended_once(database) -> None:
+    def counted() -> list[tuple[int, int]]:
+        return [(hour.counts.alerts, hour.counts.answered) for hour in CountStore(database).hours([RELEASE, OTHER], 0)]
+
+    Ledger(database)
+    with database.write() as connection:
+        connection.execute(db.progress.delete())
+        wrong = [(5, RELEASE, 410), (6, RELEASE, 99), (6, OTHER, 7)]
+        rows = [{"hour": hour, "release": release, "name": "alerts", "value": value} for hour, release, value in wrong]
+        rows += [{"hour": hour, "release": RELEASE, "name": "answered", "value": 30} for hour in (5, 6)]
+        rows.append({"hour": 5, "release": RELEASE, "name": "window.alerts", "value": 9})
+        connection.execute(db.hours.insert(), rows)
+    Ledger(database)
+    assert sorted(counted()) == [(0, 0), (0, 30), (9, 30)]
+    with database.write() as connection:
+        connection.execute(db.hours.update().where(db.hours.c.name == "alerts").values(value=11))
+    Ledger(database)
+    assert sorted(counted()) == [(11, 0), (11, 30), (11, 30)]
 
 
 def test_who_has_failed_is_not_at_risk_until_the_next_minute(database, of) -> None:

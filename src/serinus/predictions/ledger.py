@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
 from serinus.core.evidence import WINDOW_SECONDS
 from serinus.predictions import database as db
@@ -25,6 +25,9 @@ from serinus.predictions.streaks import Streak
 HOURS_KEPT = 35 * 24
 MINUTES = 3600 // WINDOW_SECONDS
 """Windows of an hour."""
+_WINDOW = "window."
+_HOURS, _TOTALS_ARE_RIGHT = "hours", 1
+"""In `progress`: the version of the table of hours."""
 _SAME_REQUEST = 0.02
 """Seconds by which the router's and the worker's word on a request's start may differ."""
 
@@ -99,6 +102,8 @@ class Ledger:
         self._minute: dict[CountKey, tuple[int, int]] = {}
         """Of followed releases: the minute of the last event, and its events. Lost with the process, as one minute
         says little of an hour."""
+        with database.write() as connection:
+            _mend_hours(connection)
 
     def recovered(self) -> Recovered:
         with self._database.read() as connection:
@@ -152,6 +157,20 @@ class Ledger:
             connection.execute(delete(db.entities).where(db.entities.c.set_id.in_(quiet)))
 
 
+def _mend_hours(connection: Connection) -> None:
+    """Earlier versions added the squares of a minute's events to the events of the hour as well. How many there were is
+    gone; the first ones of each entity in a minute are the nearest that is known, and never more."""
+    version = connection.execute(select(db.progress.c.one).where(db.progress.c.name == _HOURS)).scalar()
+    if version == _TOTALS_ARE_RIGHT:
+        return
+    first = db.hours.alias()
+    same = (first.c.hour == db.hours.c.hour) & (first.c.release == db.hours.c.release)
+    known = select(first.c.value).where(same, first.c.name == _WINDOW + db.hours.c.name).scalar_subquery()
+    wrong = update(db.hours).where(db.hours.c.name.in_(EVENTS))
+    connection.execute(wrong.values(value=func.coalesce(known, 0)))
+    _put(connection, db.progress, {"name": _HOURS}, _mark((_TOTALS_ARE_RIGHT, 0)))
+
+
 def _of_the_hour(
     counts: Mapping[CountKey, int], minute: int, before: Mapping[CountKey, tuple[int, int]]
 ) -> tuple[Mapping[HourKey, int], Mapping[CountKey, tuple[int, int]]]:
@@ -164,10 +183,11 @@ def _of_the_hour(
         if not split.startswith(LIVE) or not value:
             continue
         found[minute // MINUTES, release, name] += value
-        if name.removeprefix("window.") in EVENTS:
+        kind = name.removeprefix(_WINDOW)
+        if name != kind and kind in EVENTS:
             last, events = before.get(key, (minute, 0))
             if last != minute:
-                found[last // MINUTES, release, name.replace("window.", "square.")] += events * events
+                found[last // MINUTES, release, f"square.{kind}"] += events * events
                 events = 0
             after[key] = minute, events + value
     return found, after
