@@ -179,11 +179,12 @@ def test_status_of_one_model_says_what_share_of_its_live_requests_alerts(
     line = f"{V6.id}: alert threshold 0.7; "
     assert f"{line}no live requests are counted yet" in serinus("status", "card-fraud").out
     installation.log.counted_hours = [
-        HourCounts(hour, ArmCounts(V6.id, requests=10_000, answered=10_000, alerts=25)) for hour in range(4)
+        HourCounts(hour, ArmCounts(V6.id, requests=10_000, answered=10_000, rows=50_000, alerts=25))
+        for hour in range(4)
     ]
-    said = f"{line}0.25% of 40,000 live requests alerted (95%: 0.21% to 0.30%)"
+    said = f"{line}0.05% of 200,000 live rows alerted (95%: 0.04% to 0.06%)"
     assert said in serinus("status", "card-fraud").out
-    assert serinus("status", "card-fraud", "--json").json["alerts"]["rate"] == 0.0025
+    assert serinus("status", "card-fraud", "--json").json["alerts"]["rate"] == 0.0005
     assert "alert threshold" not in serinus("status").out
 
 

@@ -35,11 +35,11 @@ def test_a_threshold_that_does_not_hold_live_is_told_of_at_the_gates_of_the_next
     assert rate is not None
     assert rate.alerts / rate.requests == pytest.approx(0.005, rel=0.3)
     summary = quality(lab)
-    assert re.search(r"0\.[45]\d% of its 2\d,\d00 live requests alert, not 25\.00%", summary), summary
+    assert re.search(r"0\.[45]\d% of its 2\d,\d00 live rows alert, not 25\.00%", summary), summary
 
 
 def test_with_another_budget_than_the_champions_nothing_is_compared(lab: Lab) -> None:
-    assert "live requests alert" not in quality(lab, SPEC.replace("25%", "20%"))
+    assert "live rows alert" not in quality(lab, SPEC.replace("25%", "20%"))
 
 
 def test_the_status_of_the_model_has_the_rate(lab: Lab) -> None:

@@ -255,7 +255,7 @@ def test_a_threshold_from_few_rows_says_how_uncertain_it_is() -> None:
     scores = [*np.linspace(0.6, 0.9, 40).tolist(), *np.linspace(0.0, 0.5, 360).tolist()]
     few = quality(QualityEvidence(labels, scores, budget=0.01))
     assert few.evidence["live_rate"] == pytest.approx([0.00273, 0.02176], abs=1e-5)
-    assert "rests on 4 of 400 rows: between 0.27% and 2.18% of live requests may alert (95%)" in few.summary
+    assert "rests on 4 of 400 rows: between 0.27% and 2.18% of live rows may alert (95%)" in few.summary
     assert "The threshold rests on" not in judged(180, 180).summary
     fixed = quality(QualityEvidence(labels, scores, budget=0.01, ranked=False))
     assert "The threshold rests on" not in fixed.summary

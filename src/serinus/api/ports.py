@@ -96,7 +96,7 @@ class Report(Protocol):
         ...
 
     def alerts(self, model: str) -> Mapping[str, Any] | None:
-        """What share of the champion's live requests alerts; None: not known."""
+        """What share of the champion's live rows alerts; None: not known."""
         ...
 
     def explain(self, wanted: str) -> Mapping[str, Any]:

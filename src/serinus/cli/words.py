@@ -174,12 +174,12 @@ def watch_lines(watch: Document) -> Iterator[str]:
 
 
 def threshold_line(champion: Document, alerts: Document | None) -> str:
-    """From which score on a live request alerts, and how many do."""
+    """From which score on a row alerts, and how many do."""
     line = f"alert threshold {champion['threshold']:.6g}"
     if alerts is None:
         return f"{line}; no live requests are counted yet"
     between = f"{alerts['rate_low']:.2%} to {alerts['rate_high']:.2%}"
-    return f"{line}; {alerts['rate']:.2%} of {alerts['requests']:,} live requests alerted (95%: {between})"
+    return f"{line}; {alerts['rate']:.2%} of {alerts['rows']:,} live rows alerted (95%: {between})"
 
 
 def rechecked_line(counts: Document) -> str:

@@ -1,4 +1,4 @@
-"""What share of a champion's live requests alerts. Only reads."""
+"""What share of the rows that a champion has scored alerts. Only reads."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from serinus.gates.intervals import wilson
 class AlertRate:
     requests: int
     """That it has answered since it became champion; of the last five weeks at most."""
+    rows: int
+    """In these requests; at least one each."""
     alerts: int
-    """Those of them whose score reached its threshold."""
+    """Rows whose score reached the release's threshold."""
 
     def as_json(self) -> Mapping[str, Any]:
         """With the 95% interval of the share."""
-        low, high = wilson(self.alerts, self.requests)
+        low, high = wilson(self.alerts, self.rows)
         return {
             "requests": self.requests,
+            "rows": self.rows,
             "alerts": self.alerts,
-            "rate": self.alerts / self.requests,
+            "rate": self.alerts / self.rows,
             "rate_low": low,
             "rate_high": high,
         }
@@ -40,4 +43,5 @@ def live_alerts(world: World, state: ModelState) -> AlertRate | None:
     except SerinusError:
         return None
     requests = sum(hour.counts.answered for hour in hours)
-    return AlertRate(requests, sum(hour.counts.alerts for hour in hours)) if requests else None
+    rows = sum(max(hour.counts.rows, hour.counts.answered) for hour in hours)
+    return AlertRate(requests, rows, sum(hour.counts.alerts for hour in hours)) if requests else None

@@ -240,7 +240,7 @@ class _LiveRate:
     def _by_rows(self) -> str:
         if self.high < UNCERTAIN * self.low:
             return ""
-        between = f"between {self.low:.2%} and {self.high:.2%} of live requests may alert"
+        between = f"between {self.low:.2%} and {self.high:.2%} of live rows may alert"
         return f" The threshold rests on {self.alerts:,} of {self.rows:,} rows: {between} (95%)."
 
     def _by_ties(self) -> str:
@@ -258,7 +258,7 @@ class _LiveRate:
             return ""
         return (
             f" The champion's threshold was set by the same rule, and {live[1] / live[0]:.2%} of its {live[0]:,} live "
-            f"requests alert, not {budget:.2%}: the evaluation rows differ from live traffic, and the candidate's "
+            f"rows alert, not {budget:.2%}: the evaluation rows differ from live traffic, and the candidate's "
             "alert rate will, too."
         )
 

@@ -76,9 +76,9 @@ def shown(watching: Watching | None, release: str, now: datetime) -> Mapping[str
         return None
     until = datetime.fromtimestamp(watching.until, UTC)
     what = (
-        f"only reported if it degrades, because {watching.why_told}"
+        f"only reported if it does worse than before, because {watching.why_told}"
         if watching.why_told
-        else "rolled back if it degrades"
+        else "rolled back if it does worse than before"
     )
     decided = ". ".join(one for one in (watching.decided, watching.outcome) if one)
     return {
@@ -86,7 +86,7 @@ def shown(watching: Watching | None, release: str, now: datetime) -> Mapping[str
         "rollout": watching.rollout,
         "until": until.isoformat(),
         "rolls_back": watching.acts,
-        "summary": f"watched after its promotion until {until:%Y-%m-%d %H:%M} UTC; it is {what} than before",
+        "summary": f"watched after its promotion until {until:%Y-%m-%d %H:%M} UTC; it is {what}",
         "degraded": [decided] if decided else list(watching.told.values()),
         "metrics": [judge.seen(watching, name, now.timestamp()) for name in watching.baseline.tolerated],
         "not_watched": dict(watching.baseline.not_watched),

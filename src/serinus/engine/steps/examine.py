@@ -246,7 +246,7 @@ def _threshold(subject: Subject, scores: Sequence[float | None] | SerinusError) 
 
 
 def _live_alerts(subject: Subject) -> tuple[int, int] | None:
-    """Requests and alerts of the champion, where its threshold follows from the same budget as the candidate's."""
+    """Live rows and alerts of the champion, where its threshold follows from the same budget as the candidate's."""
     if subject.champion is None:
         return None
     model, champion = subject.rollout.model, subject.champion[0].id
@@ -258,7 +258,7 @@ def _live_alerts(subject: Subject) -> tuple[int, int] | None:
     if alerts.threshold is not None or alerts != subject.spec.alerts:
         return None
     rate = live_alerts(subject.world, subject.world.store.model(model))
-    return None if rate is None else (rate.requests, rate.alerts)
+    return None if rate is None else (rate.rows, rate.alerts)
 
 
 def _quality(
