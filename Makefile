@@ -83,7 +83,7 @@ wheels: setup
 # An environment of its own for each, which the lock does not bind; the tests are those of the control plane, whose
 # dependencies have bounds. `lowest-direct`: the lowest that pyproject.toml allows, and the newest of what those need.
 RESOLUTIONS ?= lowest-direct highest
-BOUNDS_TESTS ?= tests/api tests/predictions/test_rollup.py tests/cli tests/core tests/delivery tests/engine tests/gates tests/judge tests/spec tests/targets/local/supervisor tests/wiring
+BOUNDS_TESTS ?= tests/api tests/predictions/table/test_rollup.py tests/cli tests/core tests/delivery tests/engine tests/gates tests/judge tests/spec tests/targets/local/supervisor tests/wiring
 
 bounds: setup
 	@for resolution in $(RESOLUTIONS); do \

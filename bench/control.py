@@ -41,8 +41,8 @@ from serinus.delivery import routing_of, split_token
 from serinus.engine import Engine, Report, World
 from serinus.engine.reconcile.converge import live_of
 from serinus.predictions import DeltaPredictionLog
-from serinus.predictions import database as counted
-from serinus.predictions.counting import KINDS, TOTALS
+from serinus.predictions.counts import schema as counted
+from serinus.predictions.counts.counting import KINDS, TOTALS
 from serinus.predictions.database import Database
 from serinus.predictions.paths import counts_path
 from serinus.predictions.status import write_status

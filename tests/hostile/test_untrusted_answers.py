@@ -19,8 +19,8 @@ import pytest
 from serinus.backends.git import GitFleet
 from serinus.backends.mlflow import MlflowRegistry
 from serinus.core.errors import Refused, SerinusError, TemporaryError
-from serinus.predictions.columns import parse_body
-from serinus.predictions.records import Hello, Malformed
+from serinus.predictions.segments.columns import parse_body
+from serinus.predictions.segments.wire import Hello, Malformed
 from serinus.targets.local.host import unix_http
 from serinus.targets.local.host.grpc_calls import outputs_of
 from serinus.targets.local.host.scorer import _scores
@@ -201,8 +201,8 @@ def test_records_that_are_none_are_refused(what: str) -> None:
 def test_records_that_are_none_take_little_memory(what: str) -> None:
     """In a process whose memory is bounded, as the collector's own would not be."""
     code = (
-        "import resource, sys\nfrom serinus.predictions.columns import parse_body\n"
-        "from serinus.predictions.records import Hello, Malformed\nbody = sys.stdin.buffer.read()\n"
+        "import resource, sys\nfrom serinus.predictions.segments.columns import parse_body\n"
+        "from serinus.predictions.segments.wire import Hello, Malformed\nbody = sys.stdin.buffer.read()\n"
         "resource.setrlimit(resource.RLIMIT_DATA, (400 << 20, 400 << 20))\n"
         f"try:\n    parse_body(body, {HELLO!r})\nexcept Malformed as error:\n    print(error)"
     )

@@ -13,10 +13,10 @@ import pytest
 from serinus.core.home import Home
 from serinus.core.predictions import Label
 from serinus.predictions import DeltaPredictionLog
-from serinus.predictions.columns import parse_body
-from serinus.predictions.ledger import RouterReplies
-from serinus.predictions.records import Hello
-from serinus.predictions.table import COLUMNS, PredictionTable, frame_of
+from serinus.predictions.counts.ledger import RouterReplies
+from serinus.predictions.segments.columns import parse_body
+from serinus.predictions.segments.wire import Hello
+from serinus.predictions.table.delta import COLUMNS, PredictionTable, frame_of
 
 PAGE = (Path(__file__).parents[2] / "docs" / "prediction-log.md").read_text()
 RELEASE = "card-fraud-7-3f9a2c"

@@ -19,22 +19,22 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from serinus.core.home import Home
 from serinus.disturbances import Disturbances
-from serinus.predictions import database
-from serinus.predictions.aside import Aside
-from serinus.predictions.commit import GroupCommit
-from serinus.predictions.counts import CountStore
+from serinus.predictions.counts import schema
+from serinus.predictions.counts.counter import Counter
+from serinus.predictions.counts.ledger import Ledger, Recovered, RouterOffset
+from serinus.predictions.counts.store import CountStore
 from serinus.predictions.database import Database
-from serinus.predictions.intake import Intake
-from serinus.predictions.keeper import CountKeeper
-from serinus.predictions.ledger import Ledger, Recovered, RouterOffset
-from serinus.predictions.parsed import Parsed
+from serinus.predictions.intake.commit import GroupCommit
+from serinus.predictions.intake.listener import Intake
+from serinus.predictions.intake.router_log import TURN_OVER_BYTES, RouterLog
 from serinus.predictions.paths import counts_path, local_replies_path, segments_path, table_path
-from serinus.predictions.roller import Roller, RollerError, Schedule
-from serinus.predictions.router_log import TURN_OVER_BYTES, RouterLog
-from serinus.predictions.segments import SegmentWriter, numbers, read_frames, repair
-from serinus.predictions.sources import ROUTER
+from serinus.predictions.segments.aside import Aside
+from serinus.predictions.segments.files import SegmentWriter, numbers, read_frames, repair
+from serinus.predictions.segments.parsed import Parsed
+from serinus.predictions.segments.sources import ROUTER
 from serinus.predictions.status import write_status
-from serinus.predictions.taken import last_segment
+from serinus.predictions.table.roller import Roller, RollerError, Schedule
+from serinus.predictions.table.taken import last_segment
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Collector:
         self._segments = segments_path(home)
         self._segments.mkdir(mode=0o700, exist_ok=True)
         repair(self._segments)
-        counts = Database(counts_path(home), database.metadata)
+        counts = Database(counts_path(home), schema.metadata)
         self._ledger, store = Ledger(counts), CountStore(counts)
         recovered = _recover(self._segments, self._ledger)
         # Never a number that was used before: the table would take its records for those that it has.
@@ -78,7 +78,7 @@ class Collector:
             replies, recovered.router, self._commit, settings.envoy_admin, settings.turn_over_bytes
         )
         aside = Aside(Disturbances(home.disturbances))
-        self._keeper = CountKeeper(self._segments, self._ledger, store, parsed, now, aside)
+        self._counter = Counter(self._segments, self._ledger, store, parsed, now, aside)
         self._roller = Roller(home, settings.schedule, lock)
         self._rolled_at = self._asked_at = now()
         self._stopping = asyncio.Event()
@@ -115,7 +115,7 @@ class Collector:
 
     async def _count(self) -> None:
         async def count() -> None:
-            while await asyncio.to_thread(self._keeper.step, self._commit.durable):
+            while await asyncio.to_thread(self._counter.step, self._commit.durable):
                 pass
 
         await self._try("counts", count())
@@ -131,8 +131,8 @@ class Collector:
         # An idle collector does without the roll-up's process, but for a look at the retention now and then.
         if min(numbers(self._segments), default=writing) < writing or now - self._asked_at >= _IDLE_SECONDS:
             self._asked_at = now
-            if await self._roller.step(self._keeper.position, writing):
-                self._keeper.forget()
+            if await self._roller.step(self._counter.position, writing):
+                self._counter.forget()
 
     async def _report(self) -> None:
         async def look() -> None:
@@ -186,7 +186,7 @@ class Collector:
         self._say("stopped")
 
     def _count_all(self) -> None:
-        while self._keeper.step(self._commit.durable, settle=0):
+        while self._counter.step(self._commit.durable, settle=0):
             pass
 
     # --- the status
@@ -206,7 +206,7 @@ class Collector:
             "workers": self._intake.connections,
             "received": self._intake.received,
             "local_replies": self._router.received,
-            "counted": self._keeper.records,
+            "counted": self._counter.records,
             "unacknowledged_bytes": self._commit.pending_bytes,
             "segments": len(numbers(self._segments)),
             "refused_connections": self._intake.refused,

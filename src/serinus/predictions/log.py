@@ -16,17 +16,18 @@ from serinus.core.evidence import ArmCounts, Followed, HourCounts, Totals, Traff
 from serinus.core.home import Home
 from serinus.core.predictions import AnsweredRequest, Imported, Label, Labels, Mark, OutcomeDay, OutcomeMatches
 from serinus.disturbances import Disturbances
-from serinus.predictions import database, matching, outcomes, performance
-from serinus.predictions.aside import Aside
-from serinus.predictions.counts import CountStore
+from serinus.predictions.counts import schema
+from serinus.predictions.counts.ledger import Ledger, RouterReplies
+from serinus.predictions.counts.store import CountStore
 from serinus.predictions.database import Database
-from serinus.predictions.importing import Imports
-from serinus.predictions.ledger import Ledger, RouterReplies
-from serinus.predictions.outcomes import OutcomeStore
+from serinus.predictions.labels import matching, outcomes, performance
+from serinus.predictions.labels.importing import Imports
+from serinus.predictions.labels.outcomes import OutcomeStore
 from serinus.predictions.paths import counts_path, imports_path, outcomes_path, segments_path, table_path
-from serinus.predictions.reading import read_predictions, within
-from serinus.predictions.sampling import sample
-from serinus.predictions.segments import Position
+from serinus.predictions.queries.reading import read_predictions, within
+from serinus.predictions.queries.sampling import sample
+from serinus.predictions.segments.aside import Aside
+from serinus.predictions.segments.files import Position
 from serinus.predictions.status import STALE_SECONDS, read_status
 
 
@@ -36,7 +37,7 @@ class DeltaPredictionLog:
     def __init__(self, home: Home, now: Callable[[], float] = time.time) -> None:
         self._home, self._now = home, now
         try:
-            self._counts_database = Database(counts_path(home), database.metadata)
+            self._counts_database = Database(counts_path(home), schema.metadata)
             self._outcomes_database = Database(outcomes_path(home), outcomes.metadata)
         except OperationalError as error:
             raise _unavailable(error) from error
@@ -148,7 +149,7 @@ class DeltaPredictionLog:
         self, model: str | None = None, since: datetime | None = None, until: datetime | None = None
     ) -> pl.LazyFrame:
         """Predictions with `since` <= time < `until`, the newest seconds included, each once; a row a request,
-        columns as in `table.COLUMNS`. To be collected within the hour for which replaced files are kept."""
+        columns as in `table.delta.COLUMNS`. To be collected within the hour for which replaced files are kept."""
         replies = RouterReplies(self._ledger.replies())
         aside = Aside(self._disturbances)
         found = read_predictions(table_path(self._home), segments_path(self._home), replies, aside)

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from serinus.backends.git.bundles import bundle
 from serinus.core.home import Home
 from serinus.predictions.paths import counts_path, outcomes_path
-from serinus.predictions.snapshot import segments_and_table
+from serinus.predictions.table.snapshot import segments_and_table
 from serinus.wiring.backup import sqlite
 from serinus.wiring.backup.archive import Writer
 

@@ -1,0 +1,1 @@
+"""What the judge reads: counts by split and release, kept in `counts.db`."""

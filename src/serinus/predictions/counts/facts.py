@@ -1,0 +1,97 @@
+"""What is true of each of some records: one numpy array a fact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from serinus.predictions.segments.columns import Columns, Numbers
+
+Booleans = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+class Arm(NamedTuple):
+    """Whose requests are counted together."""
+
+    split: str
+    model: str
+    release: str
+
+
+class Facts:
+    """Arrays as long as the records."""
+
+    def __init__(self, records: Columns) -> None:
+        keys = list(zip(records.split, records.model, records.release, strict=True))
+        number = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+        self.arms = [Arm(*key) for key in number]
+        self.arm: Integers = np.fromiter(map(number.__getitem__, keys), np.int64, len(records))
+        """Index into `arms`."""
+        self.time: Floats = np.array(records.time, dtype=np.float64)
+        self.ms: Floats = np.array(records.ms, dtype=np.float64)
+        self._status: Integers = np.array(records.status, dtype=np.int64)
+        self._fallback: Booleans = np.array(records.fallback, dtype=np.bool_)
+        self._cached: Booleans = np.array(records.cached, dtype=np.bool_)
+        self.causes: list[str] = sorted({cause for cause in records.set_aside if cause is not None})
+        """Of the disturbances for which some are set aside."""
+        number_of: dict[str | None, int] = {None: -1, **{cause: place for place, cause in enumerate(self.causes)}}
+        self.aside: Integers = np.fromiter(map(number_of.__getitem__, records.set_aside), np.int64, len(records))
+        """Index into `causes`; -1: it is counted."""
+        self._failed_within = _where(records.error, lambda error: error is not None)
+        self.fault: Booleans = (self._status >= 400) & (self._status < 500)
+        """The caller's own mistakes, which are requests and nothing else."""
+        self.errors: Booleans = ~self.fault & ((self._status >= 500) | (self._fallback & self._failed_within))
+        """Failures, and fallbacks that hide one."""
+
+    def of_arms(self, values: Sequence[Any]) -> npt.NDArray[Any]:
+        """From one value an arm to one a record."""
+        return np.array(values)[self.arm]
+
+    def totals(self) -> Mapping[str, Booleans]:
+        return {
+            "requests": np.ones_like(self.fault),
+            "errors": self.errors,
+            "fallbacks": self._fallback & ~self.fault,
+            "cached": self._cached,
+        }
+
+    def events(self, records: Columns, slow_ms: Floats, thresholds: Floats) -> Mapping[str, Integers | Booleans]:
+        """How often each event of a watch happened in each record; `alerts` and `rows` may be more than once."""
+        answered = ~self.fault & ~self.errors & ~self._fallback
+        timed_out = (self._status == 504) | _where(records.error, lambda error: error == "timeout")
+        alerts, missing = _look_at(records.scores, thresholds)
+        return {
+            "requests": np.ones_like(answered),
+            "entities": ~self.fault,
+            "answered": answered,
+            "rows": np.array(records.rows, dtype=np.int64) * answered,
+            "errors": self.errors,
+            "slow": ~self.fault & (timed_out | (self.ms > slow_ms)),
+            "fallbacks": ~self.fault & self._fallback,
+            "alerts": alerts * answered,
+            "missing": missing & answered,
+        }
+
+
+def _where(errors: Sequence[str | None], holds: Callable[[str | None], bool]) -> Booleans:
+    """Errors are few and of few kinds, mostly none: each kind is asked once."""
+    kinds = {error: holds(error) for error in set(errors)}
+    return np.fromiter(map(kinds.__getitem__, errors), np.bool_, len(errors))
+
+
+def _look_at(scores: Sequence[Numbers], thresholds: Floats) -> tuple[Integers, Booleans]:
+    """Rows whose score reaches its record's threshold, and whether a record lacks a score. A model that is declared to
+    answer none lacks nothing: its records have an empty list."""
+    lengths = np.fromiter((len(one) if one else 0 for one in scores), np.int64, len(scores))
+    flat = np.array(list(chain.from_iterable(filter(None, scores))), dtype=np.float64)
+    place = np.repeat(np.arange(len(scores)), lengths)
+    alerts = np.bincount(place, flat >= thresholds[place], len(scores)).astype(np.int64)
+    gaps = np.bincount(place, ~np.isfinite(flat), len(scores))
+    absent = np.fromiter((one is None for one in scores), np.bool_, len(scores))
+    return alerts, absent | (gaps > 0)

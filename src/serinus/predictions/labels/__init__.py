@@ -1,0 +1,1 @@
+"""Outcomes: kept, imported, and joined with the predictions that they are of."""

@@ -1,0 +1,62 @@
+"""Imports of outcomes: their parts are set aside in files, and attached together once the last one is there.
+
+`<predictions>/imports/<import>/<part>.parquet`. What nobody has attached within a day is removed.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import polars as pl
+
+from serinus.core.errors import InvalidInput, NotFound
+from serinus.core.predictions import Labels
+from serinus.predictions.labels.outcomes import KEY, SCHEMA
+
+KEPT_SECONDS = 24 * 3600.0
+
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class Imports:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def add(self, id_: str, number: int, part: Labels) -> None:
+        """Part `number` of an import; the same number again takes its place. Raises InvalidInput, OSError."""
+        directory = self._of(id_)
+        if not directory.is_dir():
+            self._sweep()
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        frame = pl.DataFrame([pl.Series(name, getattr(part, name), kind) for name, kind in SCHEMA.items()])
+        new = directory / f"{number:06}.new"
+        frame.write_parquet(new, compression="lz4")
+        new.replace(directory / f"{number:06}.parquet")
+
+    def outcomes(self, id_: str) -> pl.DataFrame:
+        """Of each request the outcome that was observed last, in the order of the keys; columns as `SCHEMA`. Raises
+        NotFound."""
+        parts = sorted(self._of(id_).glob("*.parquet"))
+        if not parts:
+            raise NotFound("no such import of outcomes: none was begun, or it was left for more than a day")
+        frame = pl.concat([pl.read_parquet(part) for part in parts]).sort("observed_at", maintain_order=True)
+        return frame.unique(subset=list(KEY), keep="last", maintain_order=True).sort(KEY)
+
+    def discard(self, id_: str) -> None:
+        """Nothing happens where there is no such import."""
+        shutil.rmtree(self._of(id_), ignore_errors=True)
+
+    def _of(self, id_: str) -> Path:
+        if not _ID.fullmatch(id_):
+            raise InvalidInput("an import of outcomes is named by 32 hexadecimal digits")
+        return self._directory / id_
+
+    def _sweep(self) -> None:
+        for directory in self._directory.glob("*"):
+            with suppress(OSError):
+                if time.time() - directory.stat().st_mtime > KEPT_SECONDS:
+                    shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,47 @@
+"""The whole log as one frame: the Delta table and, after it, the seconds that are still in segments."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+from deltalake import DeltaTable
+
+from serinus.predictions.counts.ledger import RouterReplies
+from serinus.predictions.segments.aside import Aside
+from serinus.predictions.segments.files import Position, read_frames
+from serinus.predictions.segments.sources import records_of
+from serinus.predictions.table.delta import COLUMNS, frame_of
+from serinus.predictions.table.inputs import rows_as_objects
+from serinus.predictions.table.taken import last_segment, taken_by
+
+
+def read_predictions(table: Path, segments: Path, replies: RouterReplies, aside: Aside | None = None) -> pl.LazyFrame:
+    """Every prediction once, also while segments move into the table: one is removed only after it was committed, so
+    what is read of them before the table is opened, less what that version of the table holds, is all of the rest."""
+    frames = list(read_frames(segments, Position(last_segment(table) + 1, 0)))
+    rolled = DeltaTable(table) if DeltaTable.is_deltatable(str(table)) else None
+    taken = taken_by(rolled) if rolled else 0
+    rest = records_of((frame for frame in frames if frame.end.segment > taken), aside=aside)
+    tail = frame_of(rest, replies).lazy()
+    whole = pl.concat([_scan(rolled), tail]) if rolled else tail
+    return whole.with_columns(rows_as_objects())
+
+
+def _scan(table: DeltaTable) -> pl.LazyFrame:
+    """Also where the collector has not yet given an older table its newest columns."""
+    there = {each.name for each in table.schema().fields}
+    lacking = [pl.lit(None, kind).alias(name) for name, kind in COLUMNS.items() if name not in there]
+    return pl.scan_delta(table).with_columns(lacking).select(*COLUMNS)
+
+
+def within(frame: pl.LazyFrame, model: str | None, since: datetime | None, until: datetime | None) -> pl.LazyFrame:
+    """Answered from `since` on and before `until`; the partitions of other models and days are not even opened."""
+    if model is not None:
+        frame = frame.filter(pl.col("model") == model)
+    if since is not None:
+        frame = frame.filter(pl.col("day") >= since.date(), pl.col("time") >= since)
+    if until is not None:
+        frame = frame.filter(pl.col("day") <= until.date(), pl.col("time") < until)
+    return frame

@@ -1,0 +1,1 @@
+"""The Delta table of predictions, and the roll-up of segments into it."""

@@ -1,0 +1,45 @@
+"""The `inputs` of a request as the table holds them, and as readers get them.
+
+The table holds `{"columns": [name, ..], "rows": [[value, ..], ..]}`: two pieces of JSON that are put together without
+being parsed, which for 34 columns takes a fiftieth of the time that a list of objects takes. Readers get such a list,
+which is also what tables of earlier versions hold.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from serinus.predictions.segments.wire import Malformed, read_json, write_json
+
+
+def inputs_text() -> pl.Expr:
+    """`inputs` of the table, from `header` (null: there were no names) and `inputs` as they came."""
+    named = pl.concat_str(pl.lit('{"columns":'), "header", pl.lit(',"rows":'), "inputs", pl.lit("}"))
+    return pl.coalesce(named, "inputs").alias("inputs")
+
+
+def rows_as_objects() -> pl.Expr:
+    """`inputs` of the table as JSON lists of objects, column to value. Other rows, and null, stay as they are."""
+    return pl.col("inputs").map_batches(_as_objects, return_dtype=pl.String(), is_elementwise=True)
+
+
+def _as_objects(texts: pl.Series) -> pl.Series:
+    return pl.Series(texts.name, [text and _objects(text) for text in texts], pl.String())
+
+
+def _objects(text: str) -> str:
+    if not text.startswith('{"columns":'):
+        return text
+    try:
+        said = read_json(text.encode())
+        columns = said["columns"]
+        rows = [_named(columns, row) for row in said["rows"]]
+    except (Malformed, TypeError, KeyError):  # deep nesting: still JSON, but not for everyone
+        return text
+    return write_json(rows)
+
+
+def _named(columns: list[str], row: Any) -> Any:
+    return dict(zip(columns, row, strict=True)) if isinstance(row, list) and len(row) == len(columns) else row
