@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Set
-from datetime import datetime
+from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
+from pydantic_core import from_json, to_json
 
 from serinus.core.events import Event
 from serinus.core.redaction import all_without_credentials, may_hold_credentials
@@ -21,7 +20,8 @@ T = TypeVar("T")
 
 class Document(Generic[T]):
     """Both ways for one type; `load(dump(value)) == value`, infinite numbers in evidence included, but for credentials
-    in its texts: they are not stored, as what is stored is shown."""
+    in its texts: they are not stored, as what is stored is shown. Equal values may have several texts: sets have no
+    order, and earlier versions wrote dates in another form."""
 
     def __init__(self, kind: type[T], remembered: int = 0) -> None:
         """`remembered`: texts whose value is kept, because they are read far more often than they change."""
@@ -38,23 +38,16 @@ class Document(Generic[T]):
         return self._loaded(text)
 
     def _load(self, text: str) -> T:
-        return self._adapter.validate_python(json.loads(text))
+        return self._adapter.validate_python(from_json(text))
 
 
 def _text(plain: Any) -> str:
-    return json.dumps(plain, default=_plain, ensure_ascii=False, separators=(",", ":"))
+    return to_json(plain, inf_nan_mode="constants", fallback=_plain).decode()
 
 
 def _plain(value: Any) -> Any:
-    match value:
-        case datetime():
-            return value.isoformat()
-        case Path():
-            return str(value)
-        case Set():
-            return sorted(value)  # one text for equal values
-        case Mapping():
-            return dict(value)
+    if isinstance(value, Mapping):
+        return dict(value)
     raise TypeError(f"a {type(value).__name__} is not a JSON value")
 
 

@@ -42,7 +42,7 @@ class SqlStore:
         row = {"id": rollout.id, "model": rollout.model, **_searched(rollout), "document": ROLLOUT.dump(rollout)}
         with self._database.write() as connection:
             there = connection.execute(select(rollouts.c.document).where(rollouts.c.id == rollout.id)).scalar()
-            if there == row["document"]:
+            if there is not None and ROLLOUT.load(there) == ROLLOUT.load(row["document"]):
                 return
             if there is not None:
                 raise Refused(f"There is another rollout with the id {rollout.id} already.")
@@ -292,7 +292,7 @@ def _order(connection: Connection, rollout_id: str, order: Order, *, in_flight: 
     """False where it is not given, as the rollout has ended. The same order twice is one."""
     document = ORDER.dump(order)
     there = connection.execute(select(orders.c.document).where(orders.c.rollout == rollout_id)).scalars().all()
-    if document in there:
+    if ORDER.load(document) in map(ORDER.load, there):
         return True
     if in_flight:
         connection.execute(insert(orders).values(rollout=rollout_id, document=document))
