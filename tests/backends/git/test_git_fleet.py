@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from serinus.backends.git import GitFleet
+from serinus.backends.git.command import Git
 from serinus.backends.git.fleet import BRANCH, STALE_SECONDS
 from serinus.core.errors import Refused, Unavailable
 
@@ -98,6 +99,33 @@ def test_what_is_pushed_over_a_published_state_is_seen_and_where_git_packs_its_b
     assert fleet.changes(after) == (after, ())
 
 
+def test_what_is_there_already_is_published_with_one_run_of_git_for_all_models(
+    fleet: GitFleet, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = [f"model-{number}" for number in range(20)]
+    for number, model in enumerate(models):
+        fleet.publish(model, {"version": str(number)}, who="anna", why="")
+    other, runs, run = GitFleet(path), list[str](), Git.run
+
+    def counted(git: Git, *arguments: str, given: bytes = b"") -> bytes:
+        runs.append(arguments[0])
+        return run(git, *arguments, given=given)
+
+    monkeypatch.setattr(Git, "run", counted)
+    head = git(path, "rev-parse", "main")
+    published = {other.publish(model, {"version": str(n)}, who="anna", why="") for n, model in enumerate(models)}
+    assert (published, runs) == ({head}, ["ls-tree"])
+    clone = tmp_path / "clone"
+    git(path, "clone", "--quiet", str(path), str(clone))
+    (clone / "live" / "model-3.yaml").write_text("version: '99'\n")
+    git(clone, "commit", "--quiet", "--all", "--message=By hand")
+    git(clone, "push", "--quiet")
+    assert other.publish("model-3", {"version": "3"}, who="anna", why="") != head
+    assert other.live("model-3") == {"version": "3"}
+    made = other.publish("model-4", {"version": "5"}, who="anna", why="")
+    assert (made, other.live("model-4")) == (git(path, "rev-parse", "main"), {"version": "5"})
+
+
 def test_the_users_git_settings_and_surroundings_change_nothing(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +170,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from serinus.backends.git import GitFleet
+from serinus.backends.git.command import Git
 
 fleet = GitFleet(Path(sys.argv[1]))
 for turn in range(10_000):

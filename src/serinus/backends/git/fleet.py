@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import re
 import tempfile
 import time
@@ -59,6 +60,8 @@ class GitFleet:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._git = Git(path)
+        self._listed: tuple[str, Mapping[str, str]] = ("", {})
+        """A commit, and the blobs in it by their paths: what is published again is compared without a process."""
         self._create()
 
     def read(self, model: str) -> str | None:
@@ -165,8 +168,9 @@ class GitFleet:
     def _commit(self, path: str, text: str, summary: str, who: str, why: str) -> str:
         with self._locked():
             for attempt in range(1, _ATTEMPTS + 1):
-                head = self._head()
-                if head is not None and self._show(path) == text:
+                head = self._tip() or None
+                blobs = self._blobs(head) if head is not None else {}
+                if head is not None and path in blobs and blobs[path] == _blob_id(text, like=head):
                     return head
                 stream = _fast_import(path, text, _message(summary, why), who, head)
                 try:
@@ -177,8 +181,26 @@ class GitFleet:
                     if attempt == _ATTEMPTS:
                         raise explain(failure, self._path) from failure
                 else:
-                    return self._head() or ""
+                    return self._committed(head, {**blobs, path: _blob_id(text, like=head or "")})
         raise AssertionError("every attempt returns or raises")
+
+    def _blobs(self, head: str) -> Mapping[str, str]:
+        """Path -> id, of the files of commit `head`."""
+        listed, blobs = self._listed
+        if listed != head:
+            out = self._ask("ls-tree", "-r", "-z", head).decode(errors="replace")
+            rows = [row.split("\t", 1) for row in out.split("\0") if row]
+            blobs = {path: said.split()[2] for said, path in rows if said.split()[1] == "blob"}
+            self._listed = head, blobs
+        return blobs
+
+    def _committed(self, before: str | None, blobs: Mapping[str, str]) -> str:
+        """The commit that was made just now on top of `before`."""
+        head = self._tip()
+        ours = before is not None and self._ask("rev-parse", f"{head}^").decode().strip() == before
+        if ours:  # nobody has pushed in between
+            self._listed = head, blobs
+        return head
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -211,6 +233,13 @@ def _fast_import(path: str, text: str, message: str, who: str, head: str | None)
         b"\n",
     ]
     return b"".join(parts)
+
+
+def _blob_id(text: str, like: str) -> str:
+    """As Git names the content of a file, in a repository that has a commit named `like`."""
+    body = text.encode()
+    kind = hashlib.sha256 if len(like) == hashlib.sha256().digest_size * 2 else hashlib.sha1
+    return kind(b"blob %d\0" % len(body) + body, usedforsecurity=False).hexdigest()
 
 
 def _message(summary: str, why: str) -> str:
