@@ -22,7 +22,7 @@ from bench.data import request_rows
 from bench.product import Installation
 from bench.requests import split
 from serinus.core.home import Home
-from serinus.targets.local.host.records import Records
+from serinus.targets.local.host.state_files import StateFiles
 
 KINDS = ("xgboost", "pipeline")
 _FEW, _MANY = 500, 2500
@@ -46,7 +46,7 @@ def prepared(directory: Path) -> Mapping[str, Model]:
     with Installation("instructions") as installation:
         for kind in KINDS:
             installation.publish(f"bench-{kind}", kind)
-        for release in Records(Home(installation.home)).releases().values():
+        for release in StateFiles(Home(installation.home)).releases().values():
             kind = release.model.removeprefix("bench-")
             if release.compiled is None:
                 raise SystemExit(f"{release.model} was not compiled")

@@ -22,7 +22,7 @@ from serinus.core.home import Home
 from serinus.core.keys import router_key
 from serinus.core.release import Release, ServingSettings
 from serinus.targets.local.host import SocketScorer
-from serinus.targets.local.host.records import Records
+from serinus.targets.local.host.state_files import StateFiles
 
 
 class Worker(socketserver.ThreadingUnixStreamServer):
@@ -92,7 +92,7 @@ def worker(home: Home) -> Iterator[Worker]:
 def place(home: Home, **settings: Any) -> None:
     made, python = datetime(2026, 1, 1, tzinfo=UTC), Path(sys.executable)
     chosen = ServingSettings(**settings)
-    Records(home).keep(Release("fraud-1-abcdef", "card fraud", "1", home.artifacts, "a", "e", python, chosen, made))
+    StateFiles(home).keep(Release("fraud-1-abcdef", "card fraud", "1", home.artifacts, "a", "e", python, chosen, made))
 
 
 def score(home: Home, columns: list[str], *rows: list[Any]) -> list[float | None]:
@@ -206,7 +206,7 @@ QUESTION = Question(ROWS, TENSORS)
 
 
 def asked(home: Home, protocol: str, question: Question = QUESTION) -> Any:
-    release = Records(home).releases()["fraud-1-abcdef"]
+    release = StateFiles(home).releases()["fraud-1-abcdef"]
     return SocketScorer(home).ask(str(home.release_socket(release.id)), release, protocol, question, 5.0)
 
 

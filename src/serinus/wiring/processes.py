@@ -15,7 +15,7 @@ from serinus.backends.mlflow import server as mlflow_server
 from serinus.core.home import Home
 from serinus.targets.local.host import holder_command
 from serinus.targets.local.supervisor import tls
-from serinus.targets.local.supervisor.keeper import ProcessSpec
+from serinus.targets.local.supervisor.process_manager import ProcessSpec
 from serinus.targets.local.supervisor.settings import Settings
 from serinus.targets.local.supervisor.version import installed
 

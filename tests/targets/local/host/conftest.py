@@ -24,7 +24,7 @@ from serinus.core.placement import Placement, PlacementState
 from serinus.core.release import Release, ServingSettings
 from serinus.targets.local.host import HostTarget, holder_command
 from serinus.targets.local.host.processes import identity
-from serinus.targets.local.host.records import Records
+from serinus.targets.local.host.state_files import StateFiles
 from serinus.targets.local.host.unix_http import Answer, call
 
 STANDIN = Path(__file__).parent / "standin"
@@ -84,7 +84,7 @@ class Hosted:
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             self.process.wait(20)
-        for worker in Records(self.home).workers():
+        for worker in StateFiles(self.home).workers():
             if identity(worker.pid) == worker.identity:
                 os.kill(worker.pid, signal.SIGKILL)
 

@@ -15,7 +15,7 @@ import pytest
 from serinus.core.placement import PlacementState
 from serinus.core.release import Compiled, ServingSettings
 from serinus.targets.local.host.processes import identity
-from serinus.targets.local.host.records import Records
+from serinus.targets.local.host.state_files import StateFiles
 from serinus.targets.local.host.unix_http import call
 
 NAME = "fraud-1-aaaaaa"
@@ -99,7 +99,7 @@ def test_a_distrusted_release_is_answered_the_long_way_and_no_request_fails(host
     assert (second.long, second.restarts) == (True, 0)
     body = hosted.ask(second).body
     assert (body["config"]["compiled"], body["config"]["long"], body["config"]["proven"]) == (None, True, "")
-    assert wait_until(lambda: [worker.pid for worker in Records(hosted.home).workers()] == [second.pid])
+    assert wait_until(lambda: [worker.pid for worker in StateFiles(hosted.home).workers()] == [second.pid])
 
 
 def test_a_connection_that_is_kept_open_does_not_keep_the_shorter_way(host, wait_until):
@@ -133,7 +133,7 @@ def test_a_host_that_died_after_the_mark_has_its_work_done_by_the_next_one(hoste
     hosted.start()
     first = placed(hosted, compiled(hosted, settings=ONE_WORKER))
     hosted.kill()
-    Records(hosted.home).keep_long(NAME)
+    StateFiles(hosted.home).keep_long(NAME)
     with Callers(first.endpoint) as callers:
         hosted.start()
         second = hosted.until(NAME, PlacementState.READY, but=first.pid)
@@ -163,7 +163,7 @@ def test_a_release_that_is_distrusted_while_it_loads_comes_up_the_long_way(host,
     wait_until(lambda: (host.home.logs / f"release-{NAME}.log").exists())
     host.target.distrust(NAME)
     second = long(host, wait_until)
-    wait_until(lambda: [worker.pid for worker in Records(host.home).workers()] == [second.pid])
+    wait_until(lambda: [worker.pid for worker in StateFiles(host.home).workers()] == [second.pid])
     assert host.ask(second).body["config"]["long"]
 
 
@@ -172,7 +172,7 @@ def test_a_release_that_sleeps_is_woken_the_long_way(hosted, wait_until):
     hosted.target.place(compiled(hosted))
     asleep = hosted.until(NAME, PlacementState.ASLEEP)
     hosted.target.distrust(NAME)
-    wait_until(lambda: not Records(hosted.home).workers())  # until it is gone, the last one may answer who comes
+    wait_until(lambda: not StateFiles(hosted.home).workers())  # until it is gone, the last one may answer who comes
     assert hosted.ask(asleep).body["config"]["long"]
 
 
@@ -190,7 +190,7 @@ def test_helpers_of_the_shorter_way_go_as_well(hosted, wait_until):
         caller.start()
     try:
         wait_until(lambda: hosted.target.observe()[NAME].workers == 2)
-        short = {worker.pid for worker in Records(hosted.home).workers()}
+        short = {worker.pid for worker in StateFiles(hosted.home).workers()}
         hosted.target.distrust(NAME)
         long(hosted, wait_until)
         for pid in short:
@@ -233,7 +233,7 @@ def test_a_release_whose_compiled_files_are_damaged_is_served_the_long_way_by_th
     host.target.place(compiled(host, load="damaged"))
     placement = long(host, wait_until)
     assert (placement.long, placement.restarts) == (True, 0)
-    assert Records(host.home).is_long(NAME)
+    assert StateFiles(host.home).is_long(NAME)
 
 
 def test_a_worker_is_told_the_digest_that_the_compiled_files_must_have(host):

@@ -19,9 +19,9 @@ from serinus.core.home import Home
 from serinus.targets.local.host import launch
 from serinus.targets.local.host.keeper import BackOff
 from serinus.targets.local.host.limits import Limits
-from serinus.targets.local.host.memory import Known, Memory, known, resident
+from serinus.targets.local.host.process_memory import Known, Memory, known, resident
 from serinus.targets.local.host.processes import Process, ending, identity
-from serinus.targets.local.host.records import WorkerRecord, file_name
+from serinus.targets.local.host.state_files import WorkerRecord, file_name
 from serinus.targets.local.host.surveyor import size_of
 from serinus.targets.local.host.worker import Worker
 from serinus.targets.local.host.zygotes import COMPILED, Zygotes, key
@@ -63,7 +63,7 @@ def test_a_process_that_does_not_let_itself_be_looked_into_is_known_by_what_it_h
     """As an ordinary user where the tests run as root, who may look into everything."""
     program = """
 import ctypes, os
-from serinus.targets.local.host.memory import known, resident
+from serinus.targets.local.host.process_memory import known, resident
 if os.getuid() == 0:
     os.setuid(65534)
 ready, say = os.pipe()

@@ -15,7 +15,7 @@ from typing import Any
 from serinus.core.placement import PlacementState
 from serinus.targets.local.host.host import in_order
 from serinus.targets.local.host.processes import identity
-from serinus.targets.local.host.records import Records
+from serinus.targets.local.host.state_files import StateFiles
 from serinus.targets.local.host.unix_http import call
 
 
@@ -70,7 +70,7 @@ def test_the_next_host_replaces_the_workers_and_no_request_fails(host, wait_unti
         wait_until(gone(first.pid))
     assert callers.failures == []
     assert set(callers.pids) == {first.pid, second.pid}
-    assert wait_until(lambda: [worker.pid for worker in Records(host.home).workers()] == [second.pid])
+    assert wait_until(lambda: [worker.pid for worker in StateFiles(host.home).workers()] == [second.pid])
 
 
 def test_an_old_worker_goes_on_answering_where_a_new_one_does_not_come_up_and_the_reason_is_seen(host, wait_until):
@@ -112,7 +112,7 @@ def test_callers_wait_where_the_old_worker_dies_before_the_new_one_is_ready(host
 def test_a_worker_of_what_is_no_longer_placed_is_stopped_by_the_next_host(host, wait_until):
     first = host.placed()
     host.kill()
-    Records(host.home).forget(first.release)
+    StateFiles(host.home).forget(first.release)
     host.start()
     wait_until(gone(first.pid))
     assert host.target.observe() == {}
@@ -124,9 +124,9 @@ def test_a_process_that_got_a_dead_workers_pid_is_left_alone(host):
     os.kill(first.pid, signal.SIGKILL)
     bystander = subprocess.Popen(["sleep", "60"])
     try:
-        record = Records(host.home).workers()[0]
-        Records(host.home).drop(record.pid)
-        Records(host.home).note(type(record)(record.release, bystander.pid, record.identity, ready=True))
+        record = StateFiles(host.home).workers()[0]
+        StateFiles(host.home).drop(record.pid)
+        StateFiles(host.home).note(type(record)(record.release, bystander.pid, record.identity, ready=True))
         host.start()
         host.until(first.release, PlacementState.READY)
         assert bystander.poll() is None

@@ -11,8 +11,8 @@ import pytest
 from serinus.core.placement import PlacementState
 from serinus.core.release import ServingSettings, WarmHours
 from serinus.targets.local.host.limits import Limits
-from serinus.targets.local.host.records import Records
 from serinus.targets.local.host.sleeping import LEAD, to_be_warm, to_wake
+from serinus.targets.local.host.state_files import StateFiles
 
 SOON = ("--idle", "0.3", "--young", "0", "--busiest", "0", "--survey", "0.1")
 SECOND = timedelta(seconds=1)
@@ -194,8 +194,8 @@ def test_what_sleeps_when_its_hours_come_is_woken_without_being_asked(sleepy):
     for one in (name, other):
         sleepy.until(one, PlacementState.ASLEEP)
     sleepy.stop()
-    records = Records(sleepy.home)
-    records.keep(replace(records.releases()[name], settings=in_hours(-1, 3)))
+    files = StateFiles(sleepy.home)
+    files.keep(replace(files.releases()[name], settings=in_hours(-1, 3)))
     sleepy.start(*SOON)
     awake = sleepy.until(name, PlacementState.READY)
     assert sleepy.ask(awake).body["pid"] == awake.pid

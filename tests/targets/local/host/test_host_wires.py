@@ -17,8 +17,8 @@ from serinus_runtime.records.sender import Records as Sender
 from serinus.core.home import Home
 from serinus.core.keys import log_token
 from serinus.targets.local.host import wires
-from serinus.targets.local.host.records import WorkerRecord
 from serinus.targets.local.host.sockets import Sockets
+from serinus.targets.local.host.state_files import WorkerRecord
 from serinus.targets.local.host.wires import Wires
 
 SECRET = "secret of the home"

@@ -18,7 +18,7 @@ from serinus.core.keys import ROUTER_HEADER, router_key
 from serinus.core.placement import PlacementState
 from serinus.core.release import ServingSettings
 from serinus.targets.local.host.processes import identity
-from serinus.targets.local.host.records import Records
+from serinus.targets.local.host.state_files import StateFiles
 from serinus.targets.local.host.unix_http import call
 from serinus.targets.local.host.zygotes import key
 
@@ -109,7 +109,7 @@ class Zygotic:
     def zygotes(self):
         """Pids of the zygotes of the host, or of a host that has died. By their command lines, which also an ordinary
         user may read of processes that are not dumpable; the workers that they have forked have the same."""
-        serving = {worker.pid for worker in Records(self.hosted.home).workers()}
+        serving = {worker.pid for worker in StateFiles(self.hosted.home).workers()}
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:

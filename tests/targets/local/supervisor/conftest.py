@@ -46,7 +46,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def home(stage: Stage) -> Home:
-    """With the directories that a keeper needs."""
+    """With the directories that a manager needs."""
     for path in stage.home.directories:
         path.mkdir(parents=True, exist_ok=True)
     return stage.home

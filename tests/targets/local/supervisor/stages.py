@@ -17,8 +17,8 @@ from typing import Any
 from serinus.core.home import Home
 from serinus.targets.local.supervisor import kernel, state
 from serinus.targets.local.supervisor.checks import Check, Silent
-from serinus.targets.local.supervisor.keeper import ProcessSpec
 from serinus.targets.local.supervisor.launching import Launch
+from serinus.targets.local.supervisor.process_manager import ProcessSpec
 from serinus.targets.local.supervisor.settings import Settings
 from serinus.targets.local.supervisor.version import installed
 
@@ -28,7 +28,7 @@ SUPERVISOR = """
 import json, sys
 from serinus.core.home import Home
 from serinus.targets.local.supervisor import process
-from serinus.targets.local.supervisor.keeper import ProcessSpec
+from serinus.targets.local.supervisor.process_manager import ProcessSpec
 specs = [ProcessSpec(**spec) for spec in json.load(open(sys.argv[1]))]
 process.installed = lambda: specs[0].version
 sys.exit(process.supervise(Home(__import__("pathlib").Path(sys.argv[3])), specs))

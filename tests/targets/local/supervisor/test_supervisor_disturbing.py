@@ -13,7 +13,7 @@ from serinus.core.disturbance import Cause, Disturbance
 from serinus.core.home import Home
 from serinus.disturbances import Disturbances
 from serinus.targets.local.supervisor import state
-from serinus.targets.local.supervisor.keeper import Keeper, ProcessSpec
+from serinus.targets.local.supervisor.process_manager import ProcessManager, ProcessSpec
 
 
 def specs(serves: bool = True) -> Sequence[ProcessSpec]:
@@ -36,9 +36,9 @@ def killed(home: Home) -> float:
 
 
 def test_a_start_disturbs_every_model_for_some_seconds(home: Home, clock: Clock) -> None:
-    keeper = Keeper(home, specs(), clock)
+    manager = ProcessManager(home, specs(), clock)
     assert now_disturbed(home) == []
-    keeper.round()
+    manager.round()
     (found,) = now_disturbed(home)
     assert (found.cause, found.model) == (Cause.RESTART, "")
     assert found.until is not None
@@ -46,37 +46,37 @@ def test_a_start_disturbs_every_model_for_some_seconds(home: Home, clock: Clock)
 
 
 def test_a_death_is_told_from_when_the_process_was_last_seen(home: Home, clock: Clock) -> None:
-    keeper = Keeper(home, specs(), clock)
-    keeper.round()
-    keeper.round()
+    manager = ProcessManager(home, specs(), clock)
+    manager.round()
+    manager.round()
     at = killed(home)
-    keeper.round()
+    manager.round()
     assert any(one.since <= at <= one.end for one in Disturbances(home.disturbances).within(at, at + 100))
     assert state.alive(state.read(home, "envoy"))
 
 
 def test_what_is_stopped_disturbs_until_it_is_started_again(home: Home, clock: Clock) -> None:
-    keeper = Keeper(home, specs(), clock)
-    keeper.round()
-    keeper.stop()
+    manager = ProcessManager(home, specs(), clock)
+    manager.round()
+    manager.stop()
     stopped = time.time()
     whole = list(Disturbances(home.disturbances).within(stopped + 60, stopped + 60))
     assert [(one.cause, one.until) for one in whole] == [(Cause.RESTART, None)]
-    Keeper(home, specs(), clock).round()
+    ProcessManager(home, specs(), clock).round()
     assert all(one.until is not None for one in now_disturbed(home))
 
 
 def test_what_a_killed_supervisor_has_left_is_stopped_the_same_way(home: Home, clock: Clock) -> None:
-    Keeper(home, specs(serves=False), clock).round()
+    ProcessManager(home, specs(serves=False), clock).round()
     assert now_disturbed(home) == []
-    Keeper.of_what_runs(home).stop()
+    ProcessManager.of_what_runs(home).stop()
     assert [one.until for one in now_disturbed(home)] == [None]
 
 
 def test_a_process_that_no_caller_waits_for_disturbs_nobody(home: Home, clock: Clock) -> None:
-    keeper = Keeper(home, specs(serves=False), clock)
-    keeper.round()
+    manager = ProcessManager(home, specs(serves=False), clock)
+    manager.round()
     killed(home)
-    keeper.round()
-    keeper.stop()
+    manager.round()
+    manager.stop()
     assert Disturbances(home.disturbances).within(0, time.time() + 100) == []

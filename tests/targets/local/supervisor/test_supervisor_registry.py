@@ -12,7 +12,7 @@ import pytest
 from serinus.core.errors import InvalidInput
 from serinus.core.home import Home
 from serinus.targets.local.supervisor import directories, registry
-from serinus.targets.local.supervisor.keeper import Keeper, ProcessSpec
+from serinus.targets.local.supervisor.process_manager import ProcessManager, ProcessSpec
 from serinus.targets.local.supervisor.settings import Settings
 
 TEAMS = Settings(mlflow_uri="https://mlflow.example.org")
@@ -112,7 +112,7 @@ def test_only_who_asks_mlflow_inherits_the_credentials(home: Home, monkeypatch: 
         for name, path in told.items()
     ]
     specs[0] = replace(specs[0], credentials=True)
-    watched = Keeper(home, specs)
+    watched = ProcessManager(home, specs)
     try:
         watched.round()
         end = time.monotonic() + 20

@@ -14,8 +14,8 @@ from stages import FOR_EVER, Clock, Stage, python, wait_until
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
 from serinus.targets.local.supervisor import down, state, succession, up
-from serinus.targets.local.supervisor.keeper import Keeper, ProcessSpec
 from serinus.targets.local.supervisor.leaving import GOODBYE
+from serinus.targets.local.supervisor.process_manager import ProcessManager, ProcessSpec
 
 NEW = "99.0.0+new"
 OLD = "1.0.0+old"
@@ -41,7 +41,7 @@ def alive(home: Home, name: str) -> bool:
 def test_one_that_starts_beside_the_other_has_it_dismissed_when_it_answers_and_ended_in_the_end(
     home: Home, clock: Clock
 ) -> None:
-    Keeper(home, [forever("envoy", OLD)], clock).round()
+    ProcessManager(home, [forever("envoy", OLD)], clock).round()
     before, told, answering = pid(home, "envoy"), home.path / "told", []
     spec = forever(
         "envoy",
@@ -50,51 +50,51 @@ def test_one_that_starts_beside_the_other_has_it_dismissed_when_it_answers_and_e
         answers=lambda _pid: bool(answering),
         dismissal=python(f"open({str(told)!r}, 'a').write('go')"),
     )
-    keeper = Keeper(home, [spec], clock)
-    assert keeper.outdated == ["envoy"]
-    keeper.replace("envoy")
+    manager = ProcessManager(home, [spec], clock)
+    assert manager.outdated == ["envoy"]
+    manager.replace("envoy")
     words = Path(f"/proc/{pid(home, 'envoy')}/cmdline").read_text().split("\0")
     assert words[-3:-1] == ["beside", Path(sys.executable).resolve().name], "it was told what runs"
     clock.now += 10 * GOODBYE
-    keeper.round()
+    manager.round()
     assert pid(home, "envoy-before") == before
     assert alive(home, "envoy-before"), "as long as the new one does not answer"
     assert [shown["name"] for shown in state.processes(home)] == ["envoy"], "nobody misses it"
     assert not told.exists()
     answering.append(True)
-    keeper.round()
+    manager.round()
     wait_until(lambda: told.exists() and told.read_text() == "go")
-    keeper.round()
+    manager.round()
     assert alive(home, "envoy-before")
     clock.now += GOODBYE + 1
-    keeper.round()
+    manager.round()
     wait_until(lambda: not alive(home, "envoy-before"))
-    keeper.round()
-    assert not keeper.leaving("envoy")
+    manager.round()
+    assert not manager.leaving("envoy")
     assert state.read(home, "envoy-before") is None
     assert alive(home, "envoy")
 
 
-def test_the_next_keeper_sees_off_what_the_one_before_has_replaced(home: Home, clock: Clock) -> None:
-    Keeper(home, [forever("envoy", OLD)], clock).round()
+def test_the_next_manager_sees_off_what_the_one_before_has_replaced(home: Home, clock: Clock) -> None:
+    ProcessManager(home, [forever("envoy", OLD)], clock).round()
     spec = forever("envoy", NEW, beside=lambda _command: python(FOR_EVER))
-    Keeper(home, [spec], clock).replace("envoy")
-    keeper = Keeper(home, [spec], clock)
-    assert keeper.leaving("envoy")
-    assert keeper.outdated == []
-    assert keeper.stop() == []
+    ProcessManager(home, [spec], clock).replace("envoy")
+    manager = ProcessManager(home, [spec], clock)
+    assert manager.leaving("envoy")
+    assert manager.outdated == []
+    assert manager.stop() == []
     assert not alive(home, "envoy-before")
     assert state.running(home) == []
 
 
 def test_what_is_held_is_not_started_before_it_is_released(home: Home, clock: Clock) -> None:
-    keeper = Keeper(home, [forever("control", NEW)], clock)
-    keeper.round()
-    keeper.hold("control")
-    keeper.round()
+    manager = ProcessManager(home, [forever("control", NEW)], clock)
+    manager.round()
+    manager.hold("control")
+    manager.round()
     assert not alive(home, "control")
-    keeper.release("control")
-    keeper.round()
+    manager.release("control")
+    manager.round()
     assert alive(home, "control")
 
 
@@ -104,14 +104,14 @@ def test_what_others_need_meanwhile_is_replaced_after_them() -> None:
 
 
 def test_what_cannot_be_prepared_leaves_the_other_one_running(home: Home, clock: Clock) -> None:
-    Keeper(home, [forever("envoy", OLD), forever("control", OLD)], clock).round()
+    ProcessManager(home, [forever("envoy", OLD), forever("control", OLD)], clock).round()
     before = pid(home, "envoy")
 
     def full() -> None:
         raise OSError(28, "No space left on device")
 
     specs = [forever("envoy", NEW, prepare=full), forever("control", NEW, decides=True)]
-    said = succession.succeed(Keeper(home, specs, clock), specs, (), Stop(), 0.01)
+    said = succession.succeed(ProcessManager(home, specs, clock), specs, (), Stop(), 0.01)
     assert said == "envoy cannot be replaced: [Errno 28] No space left on device"
     assert pid(home, "envoy") == before
     assert alive(home, "envoy")
@@ -121,12 +121,12 @@ def test_what_does_not_answer_is_named_and_kept_running_and_what_decides_is_rele
     home: Home, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(succession, "SECONDS", 0.2)
-    Keeper(home, [forever("host", OLD), forever("control", OLD)], clock).round()
+    ProcessManager(home, [forever("host", OLD), forever("control", OLD)], clock).round()
     specs = [forever("host", NEW, answers=lambda _pid: False), forever("control", NEW, decides=True)]
-    keeper = Keeper(home, specs, clock)
-    assert succession.succeed(keeper, specs, (), Stop(), 0.01) == "host of the new version did not come up"
+    manager = ProcessManager(home, specs, clock)
+    assert succession.succeed(manager, specs, (), Stop(), 0.01) == "host of the new version did not come up"
     assert not alive(home, "control")
-    keeper.round()
+    manager.round()
     assert alive(home, "control")
 
 

@@ -24,8 +24,8 @@ from serinus.targets.local.host.holder import many_descriptors
 from serinus.targets.local.host.host import Host
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.listener import Listener
-from serinus.targets.local.host.records import Records
 from serinus.targets.local.host.sockets import Sockets
+from serinus.targets.local.host.state_files import StateFiles
 from serinus.targets.local.host.wires import Wires
 from serinus.targets.local.host.worker import Launcher
 
@@ -70,7 +70,7 @@ def serve(home: Home, runtime: Path, limits: Limits) -> None:
     wires = Wires(home, secret, sockets)
     groups, confined, staged = cgroups.claim(), launch.confined(home), launch.stage(home, runtime)
     journal = Journal(home.disturbances, "host")
-    launcher = Launcher(home, Records(home), staged, confined, sockets, wires, groups, limits.cores, journal)
+    launcher = Launcher(home, StateFiles(home), staged, confined, sockets, wires, groups, limits.cores, journal)
     app = control(Host(launcher, limits), secret)
     listener = Listener(home.host_socket)
     listener.publish()

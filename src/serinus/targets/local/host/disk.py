@@ -18,7 +18,7 @@ from serinus_runtime.isolation.scratch import Bounds, excess, remove
 from serinus.targets.local.host.keeper import Keeper
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.logs import log_path, rotate, zygote_log
-from serinus.targets.local.host.records import file_name
+from serinus.targets.local.host.state_files import file_name
 from serinus.targets.local.host.worker import Launcher
 from serinus.targets.local.host.zygotes import key
 

@@ -23,8 +23,8 @@ from serinus.targets.local.host.keeper import Keeper, Places
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.listener import backlog_warning
 from serinus.targets.local.host.processes import Process, become_subreaper, no_orphans
-from serinus.targets.local.host.records import file_name
 from serinus.targets.local.host.starving import Starving
+from serinus.targets.local.host.state_files import file_name
 from serinus.targets.local.host.surveyor import Surveyor
 from serinus.targets.local.host.worker import Launcher, Worker, interpreter, roots
 from serinus.targets.local.host.zygotes import key
@@ -40,7 +40,7 @@ class Host:
 
     def __init__(self, launcher: Launcher, limits: Limits) -> None:
         self._launcher = launcher
-        self._records = launcher.records
+        self._files = launcher.state_files
         self._limits = limits
         self._places = Places.of(limits)
         self._keepers: dict[str, Keeper] = {}
@@ -60,7 +60,7 @@ class Host:
             log.warning("%s", warning)
         left = list(self._left_by_another())
         newest = {worker.record.release: worker for worker in left}
-        releases = self._records.releases()
+        releases = self._files.releases()
         popularity = {name: self._surveyor.popularity(name) for name in releases}
         # Of their libraries the old workers have their own: those are there twice until the last of them has gone.
         later = {interpreter(release) for name, release in releases.items() if name in newest}
@@ -83,13 +83,13 @@ class Host:
             if replace(keeper.placed, created_at=release.created_at) != release:
                 raise Refused(f"Another release is placed as {release.id}.", hint="Remove it first.")
             return
-        self._records.keep(release)
+        self._files.keep(release)
         self._keep(release, None).stay_warm()
 
     def remove(self, release_id: str) -> None:
         """Durable on return; its callers are still being answered."""
         file_name(release_id)
-        self._records.forget(release_id)
+        self._files.forget(release_id)
         if keeper := self._keepers.pop(release_id, None):
             self._running.pop(release_id).cancel()
             task = self._leaving[release_id] = self._spawn(self._leave(keeper))
@@ -105,7 +105,7 @@ class Host:
     def distrust(self, release_id: str) -> None:
         """It is served the long way from now on, or from when it is placed. Durable on return. OSError: it cannot be
         kept, and nothing has changed."""
-        self._records.keep_long(release_id)
+        self._files.keep_long(release_id)
         if (keeper := self._keepers.get(release_id)) is not None:
             keeper.go_long()
             beside = roots(self._launcher.home, keeper.release)
@@ -129,10 +129,10 @@ class Host:
     # ------------------------------------------------------------------------------------------------------
 
     def _left_by_another(self) -> Iterator[Worker]:
-        for record in self._records.workers():
+        for record in self._files.workers():
             process = Process.adopt(record.pid, record.identity)
             if process is None:
-                self._records.drop(record.pid)
+                self._files.drop(record.pid)
             else:
                 self._launcher.wires.take_over(record, process)
                 yield Worker(process, record)
@@ -152,7 +152,7 @@ class Host:
     ) -> Keeper:
         """`soon`: its environment's zygote is started now, not when a worker of it is. `cause`: why its first worker
         is started."""
-        long = self._records.is_long(release.id)
+        long = self._files.is_long(release.id)
         keeper = Keeper(
             release, self._launcher, self._limits, self._places, old=old, asleep=asleep, long=long, cause=cause
         )
@@ -183,7 +183,7 @@ class Host:
 
     async def _see_off(self, worker: Worker) -> None:
         await worker.process.stop(self._limits.grace)
-        self._records.drop(worker.record.pid)
+        self._files.drop(worker.record.pid)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -22,7 +22,7 @@ from serinus.targets.local.host.disturbing import SETTLED, Disturbing
 from serinus.targets.local.host.last_words import why_ended
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.listener import Listener
-from serinus.targets.local.host.memory import Memory
+from serinus.targets.local.host.process_memory import Memory
 from serinus.targets.local.host.processes import ending
 from serinus.targets.local.host.reports import Report
 from serinus.targets.local.host.sleeping import Waking
@@ -363,7 +363,7 @@ class Keeper:
                 return "", clock() - since
             reason, ready_for = f"{ending(worker.process.exited.result())} while serving", clock() - since
         self._worker = None
-        self._launcher.records.drop(worker.record.pid)
+        self._launcher.state_files.drop(worker.record.pid)
         return worker.why_stopped or reason or "", ready_for
 
     async def _started(self) -> Worker:
@@ -402,7 +402,7 @@ class Keeper:
         with suppress(OSError):
             worker = await starting
             await worker.process.kill()
-            self._launcher.records.drop(worker.record.pid)
+            self._launcher.state_files.drop(worker.record.pid)
 
     async def _to_go(self, worker: Worker) -> bool:
         """Waits until the worker has ended (False); or until the release is to sleep, which it then does, or goes
@@ -458,7 +458,7 @@ class Keeper:
         if worker in self._helpers:
             self._helpers.remove(worker)
             log.warning("a further worker of %s %s", self.release.id, worker.why_stopped or reason)
-            self._launcher.records.drop(worker.record.pid)
+            self._launcher.state_files.drop(worker.record.pid)
 
     async def _why_not_ready(self, worker: Worker, report: Report | None) -> str | None:
         """In words, and then the worker is gone. None: it is ready."""
@@ -481,7 +481,7 @@ class Keeper:
         """Of a compiled model that is not what was proven: its own libraries serve the model just as well."""
         log.error("%s is served the long way: %s", self.release.id, reason)
         try:
-            self._launcher.records.keep_long(self.release.id)
+            self._launcher.state_files.keep_long(self.release.id)
         except OSError as error:  # the next host finds it again
             log.warning("that could not be kept: %s", error.strerror)
         self.go_long()
@@ -510,7 +510,7 @@ class Keeper:
         worker.take_note(report)
         self._proven = report.proven
         worker.record = replace(worker.record, ready=True)
-        note(self._launcher.records, worker.record)
+        note(self._launcher.state_files, worker.record)
 
     def _is_gone(self, old: Worker) -> None:
         self._places.successions.look()
@@ -551,7 +551,7 @@ class Keeper:
 
     async def _see_off(self, worker: Worker) -> None:
         await worker.process.stop(self._limits.grace)
-        self._launcher.records.drop(worker.record.pid)
+        self._launcher.state_files.drop(worker.record.pid)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

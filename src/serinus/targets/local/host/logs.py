@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from serinus.core.errors import InvalidInput
 from serinus.core.home import Home
 from serinus.core.storage import Stored
-from serinus.targets.local.host.records import file_name
+from serinus.targets.local.host.state_files import file_name
 
 
 def log_path(home: Home, release_id: str) -> Path:

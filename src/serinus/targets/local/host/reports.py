@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, NonNegativeInt, StringConstraints
 
 from serinus.core.text import one_line
-from serinus.targets.local.host.memory import Memory
+from serinus.targets.local.host.process_memory import Memory
 
 _LONGEST_LINE = 1 << 20
 _AT_ONCE = 1 << 16

@@ -20,7 +20,7 @@ from serinus.core.home import Home
 from serinus.core.keys import ROUTER_HEADER, router_key
 from serinus.core.release import Release
 from serinus.targets.local.host import grpc_calls
-from serinus.targets.local.host.records import Records
+from serinus.targets.local.host.state_files import StateFiles
 from serinus.targets.local.host.unix_http import Answer, call
 
 _METADATA_TIMEOUT = 2.0
@@ -125,7 +125,7 @@ class SocketScorer:
 
     def _release(self, endpoint: str) -> Release:
         if endpoint not in self._releases:
-            placed = Records(self._home).releases().values()
+            placed = StateFiles(self._home).releases().values()
             self._releases = {str(self._home.release_socket(release.id)): release for release in placed}
         try:
             return self._releases[endpoint]

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from serinus.targets.local.host.keeper import Keeper
 from serinus.targets.local.host.limits import Limits
-from serinus.targets.local.host.memory import Memory, known, resident
+from serinus.targets.local.host.process_memory import Memory, known, resident
 from serinus.targets.local.host.processes import cpu_seconds, end_orphans
 from serinus.targets.local.host.scaling import Scaler
 from serinus.targets.local.host.sleeping import (

@@ -21,8 +21,8 @@ from serinus.core.home import Home
 from serinus.core.keys import log_token
 from serinus.lib import peers
 from serinus.targets.local.host.processes import Process
-from serinus.targets.local.host.records import WorkerRecord
 from serinus.targets.local.host.sockets import Sockets
+from serinus.targets.local.host.state_files import WorkerRecord
 
 log = logging.getLogger(__name__)
 

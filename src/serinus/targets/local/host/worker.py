@@ -25,12 +25,12 @@ from serinus.targets.local.host.in_memory import in_memory
 from serinus.targets.local.host.last_words import last_words
 from serinus.targets.local.host.listener import Listener
 from serinus.targets.local.host.logs import log_path
-from serinus.targets.local.host.memory import Known, Memory, resident
+from serinus.targets.local.host.process_memory import Known, Memory, resident
 from serinus.targets.local.host.processes import Process, identity
 from serinus.targets.local.host.reach import readable
-from serinus.targets.local.host.records import Records, WorkerRecord, file_name
 from serinus.targets.local.host.reports import Report, Reports, Stats
 from serinus.targets.local.host.sockets import Sockets
+from serinus.targets.local.host.state_files import StateFiles, WorkerRecord, file_name
 from serinus.targets.local.host.wires import Wires
 from serinus.targets.local.host.zygotes import Zygotes, key
 
@@ -101,7 +101,7 @@ class Launcher:
     """Starts workers. `runtime` is the staged directory with `serinus_runtime`."""
 
     home: Home
-    records: Records
+    state_files: StateFiles
     runtime: Path
     confined: bool
     sockets: Sockets
@@ -133,7 +133,7 @@ class Launcher:
             theirs.close()
         process.exited.add_done_callback(lambda _: asyncio.get_running_loop().call_later(_LAST_WORDS, reports.close))
         record = WorkerRecord(release.id, process.pid, identity(process.pid) or "", ready=False)
-        note(self.records, record)
+        note(self.state_files, record)
         self.wires.add(record, process, ours)
         worker = Worker(process, record, reports, forked=forked, log_from=log_from, long=long)
         self.groups.put(process.pid, release.settings)
@@ -264,9 +264,9 @@ def roots(home: Home, release: Release) -> set[Path]:
     return {path if whole.is_relative_to(path.parent.resolve()) else path.parent for path in paths}
 
 
-def note(records: Records, record: WorkerRecord) -> None:
+def note(files: StateFiles, record: WorkerRecord) -> None:
     """On a full disk serving goes on: the next host would leave this worker running, which the log then explains."""
     try:
-        records.note(record)
+        files.note(record)
     except OSError as error:
         log.warning("worker %d of %s could not be noted: %s", record.pid, record.release, error)

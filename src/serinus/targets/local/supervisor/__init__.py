@@ -7,7 +7,7 @@ Level-triggered like everything else: every round it compares what should run wi
 so a supervisor that died is replaced by one that adopts what still runs. Children outlive it on purpose: serving does
 not depend on it.
 
-    kernel         what runs, as /proc has it           keeper      starts, restarts, stops: a round at a time
+    kernel         what runs, as /proc has it           process_manager  starts, restarts, stops: a round at a time
     state          the records in run/                  process     the supervisor's own process
     settings       what was chosen at `up`; ports       lifecycle   `up` and `down`; checks: does it answer
     directories    the home on disk and its locks       logs        one a process, kept small

@@ -20,7 +20,6 @@ from serinus.core.redaction import shown
 from serinus.targets.local.supervisor import directories, extras, ports, registry, state, tls, upgrade
 from serinus.targets.local.supervisor import settings as chosen
 from serinus.targets.local.supervisor.checks import registry_trouble
-from serinus.targets.local.supervisor.keeper import Keeper
 from serinus.targets.local.supervisor.launching import (
     START_SECONDS,
     Beginning,
@@ -31,6 +30,7 @@ from serinus.targets.local.supervisor.launching import (
     wait,
     wait_for_models,
 )
+from serinus.targets.local.supervisor.process_manager import ProcessManager
 from serinus.targets.local.supervisor.settings import Options, Settings
 from serinus.targets.local.supervisor.state import SUPERVISOR, ProcessRecord
 
@@ -99,7 +99,7 @@ def down(home: Home, say: Say = lambda _line: None) -> bool:
     if orphans and supervisor is None:
         say(f"the supervisor is gone: stopping {', '.join(orphans)}, which it has left")
     # From the records alone, so that what runs can be stopped whatever has become of the settings.
-    left = Keeper.of_what_runs(home).stop() if orphans else ()
+    left = ProcessManager.of_what_runs(home).stop() if orphans else ()
     if left:
         raise Unavailable(
             f"{', '.join(left)} did not end although killed: the kernel holds it, mostly for a disk that hangs",

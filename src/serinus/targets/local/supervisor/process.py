@@ -14,7 +14,7 @@ from serinus.core.home import Home
 from serinus.core.text import configure_logging
 from serinus.targets.local.supervisor import directories, kernel, state, succession
 from serinus.targets.local.supervisor.checks import Check
-from serinus.targets.local.supervisor.keeper import Keeper, ProcessSpec
+from serinus.targets.local.supervisor.process_manager import ProcessManager, ProcessSpec
 from serinus.targets.local.supervisor.state import ProcessRecord
 from serinus.targets.local.supervisor.version import installed
 
@@ -46,17 +46,17 @@ def supervise(home: Home, specs: Sequence[ProcessSpec], checks: Sequence[Check] 
     stop = _Stop()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    keeper = Keeper(home, specs)
+    manager = ProcessManager(home, specs)
     record = _own_record()
-    if keeper.outdated:
+    if manager.outdated:
         _remember(home, replace(record, state=state.REPLACING))
         # With a reason: for `up`, which may have the version before take over again.
-        record = replace(record, reason=succession.succeed(keeper, specs, checks, stop, ROUND))
+        record = replace(record, reason=succession.succeed(manager, specs, checks, stop, ROUND))
     _remember(home, record)
-    _keep(keeper, stop, home)
+    _keep(manager, stop, home)
     log.info("stopping")
     _remember(home, replace(record, state=state.STOPPING))
-    left = keeper.stop()
+    left = manager.stop()
     with contextlib.suppress(OSError):
         (home.run / f"{state.SUPERVISOR}.json").unlink()
     return 1 if left else 0
@@ -72,11 +72,11 @@ def _taken(lock: int) -> bool:
     return True
 
 
-def _keep(keeper: Keeper, stop: _Stop, home: Home) -> None:
+def _keep(manager: ProcessManager, stop: _Stop, home: Home) -> None:
     place = home.path.stat()
     while not stop.wanted:
         try:
-            keeper.round()
+            manager.round()
         except Exception:  # the one that keeps the others running must outlive a fault in one round
             log.exception("a round failed")
         if not _is_still(home, place):

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from serinus.core.errors import SerinusError
 from serinus.targets.local.supervisor.checks import Check
-from serinus.targets.local.supervisor.keeper import Keeper, ProcessSpec
 from serinus.targets.local.supervisor.leaving import GOODBYE
+from serinus.targets.local.supervisor.process_manager import ProcessManager, ProcessSpec
 
 log = logging.getLogger(__name__)
 
@@ -28,17 +28,19 @@ class Stop(Protocol):
     wanted: bool
 
 
-def succeed(keeper: Keeper, specs: Sequence[ProcessSpec], checks: Sequence[Check], stop: Stop, pause: float) -> str:
+def succeed(
+    manager: ProcessManager, specs: Sequence[ProcessSpec], checks: Sequence[Check], stop: Stop, pause: float
+) -> str:
     """Replaces what is outdated. Why it has ended early, in words: one of them did not come up. What has been replaced
     by then stays so, and everything is kept running. Empty: all of them answer."""
     deciding = [spec.name for spec in specs if spec.decides]
-    names = [name for name in in_order(specs) if name in set(keeper.outdated) - set(deciding)]
+    names = [name for name in in_order(specs) if name in set(manager.outdated) - set(deciding)]
     log.info("another version runs: replacing %s", ", ".join([*names, *deciding]))
     for name in deciding:
-        keeper.hold(name)
-    trouble = next(filter(None, (_replace(keeper, name, checks, stop, pause) for name in [*names, *deciding])), "")
+        manager.hold(name)
+    trouble = next(filter(None, (_replace(manager, name, checks, stop, pause) for name in [*names, *deciding])), "")
     for name in deciding:
-        keeper.release(name)
+        manager.release(name)
     if trouble:
         log.error("%s", trouble)
     return trouble
@@ -51,29 +53,29 @@ def in_order(specs: Sequence[ProcessSpec]) -> Sequence[str]:
     return sorted(place, key=place.__getitem__)
 
 
-def _replace(keeper: Keeper, name: str, checks: Sequence[Check], stop: Stop, pause: float) -> str:
+def _replace(manager: ProcessManager, name: str, checks: Sequence[Check], stop: Stop, pause: float) -> str:
     """What went wrong, in words."""
     # What says whether the registry is read is the control process, which comes last.
     wanted = [check for check in checks if check.process == name and name != "mlflow"]
-    _until(keeper, stop, pause, GOODBYE, lambda: not keeper.leaving(name))
+    _until(manager, stop, pause, GOODBYE, lambda: not manager.leaving(name))
     if stop.wanted:
         return ""
     try:
-        keeper.replace(name)
+        manager.replace(name)
     except (SerinusError, OSError) as error:
         return f"{name} cannot be replaced: {error}"
-    before = keeper.ends(name)
+    before = manager.ends(name)
 
     def answers() -> bool:
-        return keeper.answers(name) and all(check.answers() for check in wanted)
+        return manager.answers(name) and all(check.answers() for check in wanted)
 
-    _until(keeper, stop, pause, SECONDS, lambda: answers() or keeper.ends(name) - before >= _ENOUGH)
+    _until(manager, stop, pause, SECONDS, lambda: answers() or manager.ends(name) - before >= _ENOUGH)
     return "" if stop.wanted or answers() else f"{name} of the new version did not come up"
 
 
-def _until(keeper: Keeper, stop: Stop, pause: float, seconds: float, holds: Callable[[], bool]) -> None:
+def _until(manager: ProcessManager, stop: Stop, pause: float, seconds: float, holds: Callable[[], bool]) -> None:
     """For so many seconds at most, in which everything is kept running."""
     deadline = time.monotonic() + seconds
     while not holds() and not stop.wanted and time.monotonic() < deadline:
-        keeper.round()
+        manager.round()
         time.sleep(pause)

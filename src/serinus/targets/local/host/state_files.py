@@ -48,7 +48,7 @@ def file_name(release_id: str) -> str:
     return name
 
 
-class Records:
+class StateFiles:
     """Reads and writes them; every write is complete or absent, whenever the host stops; a release's also where the
     machine does."""
 

@@ -12,9 +12,8 @@ import pytest
 from stages import FOR_EVER, Clock, Stage, on_sigterm, python, wait_until
 
 from serinus.core.home import Home
-from serinus.targets.local.supervisor import keeper as keeping
-from serinus.targets.local.supervisor import logs, state
-from serinus.targets.local.supervisor.keeper import Keeper, ProcessSpec
+from serinus.targets.local.supervisor import logs, process_manager, state
+from serinus.targets.local.supervisor.process_manager import ProcessManager, ProcessSpec
 
 DIES = python("import sys; print('the port is taken', file=sys.stderr); sys.exit(3)")
 
@@ -28,8 +27,8 @@ def dead(home: Home, name: str) -> bool:
 
 
 def test_a_process_that_dies_is_started_again_at_once_and_then_with_back_off(home: Home, clock: Clock) -> None:
-    keeper = Keeper(home, [ProcessSpec("envoy", DIES)], clock)
-    keeper.round()
+    manager = ProcessManager(home, [ProcessSpec("envoy", DIES)], clock)
+    manager.round()
     waited = []
     for _ in range(5):
         before = state.read(home, "envoy")
@@ -37,7 +36,7 @@ def test_a_process_that_dies_is_started_again_at_once_and_then_with_back_off(hom
         wait_until(lambda: dead(home, "envoy"))
         began = clock.now
         while (now := state.read(home, "envoy")) is not None and now.restarts == before.restarts:
-            keeper.round()
+            manager.round()
             clock.now += 0.1 if now.state == "backing-off" else 0.0
         waited.append(round(clock.now - began, 1))
     assert waited[0] <= 0.1
@@ -46,10 +45,10 @@ def test_a_process_that_dies_is_started_again_at_once_and_then_with_back_off(hom
 
 def test_the_status_says_why_a_process_ended_in_its_own_last_words(home: Home, clock: Clock) -> None:
     logs.path(home, "envoy").write_text("of an earlier life\n")
-    keeper = Keeper(home, [ProcessSpec("envoy", DIES), ProcessSpec("host", python("pass"))], clock)
-    keeper.round()
+    manager = ProcessManager(home, [ProcessSpec("envoy", DIES), ProcessSpec("host", python("pass"))], clock)
+    manager.round()
     wait_until(lambda: dead(home, "envoy") and dead(home, "host"))
-    keeper.round()
+    manager.round()
     assert {p["name"]: p["reason"] for p in state.processes(home)} == {
         "envoy": "exited with 3: the port is taken",
         "host": "exited with 0",
@@ -69,20 +68,20 @@ ctypes.CDLL(None).pthread_exit(None)
 
 
 def test_a_process_has_not_ended_before_the_last_of_its_threads_has(home: Home, clock: Clock) -> None:
-    keeper = Keeper(home, [ProcessSpec("control", FIRST_THREAD_ENDS)], clock)
-    keeper.round()
+    manager = ProcessManager(home, [ProcessSpec("control", FIRST_THREAD_ENDS)], clock)
+    manager.round()
     before = state.read(home, "control")
     assert before is not None
     shown = Path(f"/proc/{before.pid}/stat")
     wait_until(lambda: ") Z " in shown.read_text())
     assert not dead(home, "control")
-    keeper.round()
+    manager.round()
     assert state.read(home, "control") == before
     os.kill(before.pid, signal.SIGKILL)
     clock.now += 1.0
 
     def again() -> bool:
-        keeper.round()
+        manager.round()
         return state.read(home, "control") != before
 
     wait_until(again)
@@ -94,9 +93,9 @@ def test_a_process_has_not_ended_before_the_last_of_its_threads_has(home: Home, 
 def test_the_back_off_never_grows_beyond_its_limit_and_is_forgotten_by_health(
     home: Home, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "LONGEST_DELAY", 0.4)
-    keeper = Keeper(home, [forever("envoy")], clock)
-    keeper.round()
+    monkeypatch.setattr(process_manager, "LONGEST_DELAY", 0.4)
+    manager = ProcessManager(home, [forever("envoy")], clock)
+    manager.round()
 
     def kill_and_see() -> float:
         record = state.read(home, "envoy")
@@ -104,28 +103,28 @@ def test_the_back_off_never_grows_beyond_its_limit_and_is_forgotten_by_health(
         os.kill(record.pid, signal.SIGKILL)
         wait_until(lambda: dead(home, "envoy"))
         began = clock.now
-        keeper.round()
+        manager.round()
         while dead(home, "envoy"):
             clock.now += 0.1
-            keeper.round()
+            manager.round()
         return round(clock.now - began, 1)
 
     assert [kill_and_see() for _ in range(5)] == [0.0, 0.2, 0.4, 0.4, 0.4]
-    clock.now += keeping.HEALTHY_AFTER + 1
-    keeper.round()
+    clock.now += process_manager.HEALTHY_AFTER + 1
+    manager.round()
     assert kill_and_see() == 0.0
     assert state.processes(home)[0]["reason"] == "killed by SIGKILL"
 
 
 def test_one_that_dies_or_cannot_be_started_does_not_touch_the_others(home: Home, clock: Clock) -> None:
     specs = [ProcessSpec("mlflow", ["/nowhere/mlflow"]), forever("host"), ProcessSpec("envoy", DIES)]
-    keeper = Keeper(home, specs, clock)
-    keeper.round()
+    manager = ProcessManager(home, specs, clock)
+    manager.round()
     host = state.read(home, "host")
     wait_until(lambda: dead(home, "envoy"))
     for _ in range(3):
         clock.now += 1.0
-        keeper.round()
+        manager.round()
     assert state.read(home, "host") == host
     shown = {p["name"]: p for p in state.processes(home)}
     assert shown["mlflow"]["state"] == "backing-off"
@@ -137,7 +136,7 @@ def test_processes_that_are_to_give_way_do_so_also_with_their_whole_sessions(hom
     """By as much as they are told, from the value of whoever starts them; all of them, also for an ordinary user."""
     mine = os.getpriority(os.PRIO_PROCESS, 0)
     giving = [replace(forever(name), nice=nice) for name, nice in (("control", 5), ("collector", 7), ("mlflow", 19))]
-    Keeper(home, [*giving, forever("envoy")]).round()
+    ProcessManager(home, [*giving, forever("envoy")]).round()
     for name, nice in {"control": 5, "collector": 7, "mlflow": 19, "envoy": 0}.items():
         record = state.read(home, name)
         assert record is not None
@@ -147,18 +146,18 @@ def test_processes_that_are_to_give_way_do_so_also_with_their_whole_sessions(hom
             assert words[-1] == str(nice)
 
 
-def test_the_next_keeper_adopts_what_runs_by_its_record(home: Home) -> None:
-    Keeper(home, [forever("host"), forever("envoy")]).round()
+def test_the_next_manager_adopts_what_runs_by_its_record(home: Home) -> None:
+    ProcessManager(home, [forever("host"), forever("envoy")]).round()
     before = [state.read(home, name) for name in ("host", "envoy")]
-    Keeper(home, [forever("host"), forever("envoy")]).round()
+    ProcessManager(home, [forever("host"), forever("envoy")]).round()
     assert [state.read(home, name) for name in ("host", "envoy")] == before
 
 
-def test_the_next_keeper_adopts_what_runs_without_any_record_of_it(home: Home) -> None:
-    Keeper(home, [forever("host")]).round()
+def test_the_next_manager_adopts_what_runs_without_any_record_of_it(home: Home) -> None:
+    ProcessManager(home, [forever("host")]).round()
     record = state.read(home, "host")
     (home.run / "host.json").unlink()
-    Keeper(home, [forever("host")]).round()
+    ProcessManager(home, [forever("host")]).round()
     adopted = state.read(home, "host")
     assert record is not None
     assert adopted is not None
@@ -166,13 +165,13 @@ def test_the_next_keeper_adopts_what_runs_without_any_record_of_it(home: Home) -
 
 
 def test_what_runs_for_a_home_that_was_removed_is_not_adopted_by_a_new_one_in_its_place(home: Home) -> None:
-    first = Keeper(home, [forever("host")])
+    first = ProcessManager(home, [forever("host")])
     first.round()
     old = state.read(home, "host")
     shutil.rmtree(home.path)
     for directory in home.directories:
         directory.mkdir(parents=True)
-    Keeper(home, [forever("host")]).round()
+    ProcessManager(home, [forever("host")]).round()
     new = state.read(home, "host")
     assert old is not None
     assert new is not None
@@ -185,12 +184,12 @@ def test_another_process_that_has_the_pid_by_now_is_neither_adopted_nor_stopped(
     try:
         mine = state.ProcessRecord("envoy", "running", stranger.pid, "another-boot/17")
         state.write(home, mine)
-        keeper = Keeper(home, [forever("envoy")])
-        keeper.round()
+        manager = ProcessManager(home, [forever("envoy")])
+        manager.round()
         record = state.read(home, "envoy")
         assert record is not None
         assert record.pid != stranger.pid
-        keeper.stop()
+        manager.stop()
         assert dead(home, "envoy")
         assert stranger.poll() is None
     finally:
@@ -200,7 +199,7 @@ def test_another_process_that_has_the_pid_by_now_is_neither_adopted_nor_stopped(
 
 def test_what_ran_before_the_machine_was_restarted_does_not_count_as_a_death(home: Home) -> None:
     state.write(home, state.ProcessRecord("envoy", "running", 1, "another-boot/17", restarts=4, reason="died"))
-    Keeper(home, [forever("envoy")]).round()
+    ProcessManager(home, [forever("envoy")]).round()
     shown = state.processes(home)[0]
     assert (shown["state"], shown["restarts"], shown["reason"]) == ("running", 0, "")
 
@@ -209,14 +208,14 @@ def test_what_a_dead_process_has_left_behind_is_ended_before_the_next_is_started
     found = home.path / "left"
     leaves = f"import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', {FOR_EVER!r}]);"
     leaves += f"open({str(found)!r}, 'w').write(str(child.pid)); import time; time.sleep(600)"
-    keeper = Keeper(home, [ProcessSpec("mlflow", python(leaves))], clock)
-    keeper.round()
+    manager = ProcessManager(home, [ProcessSpec("mlflow", python(leaves))], clock)
+    manager.round()
     left = int(wait_until(lambda: found.exists() and found.read_text()))
     record = state.read(home, "mlflow")
     assert record is not None
     os.kill(record.pid, signal.SIGKILL)
     wait_until(lambda: dead(home, "mlflow"))
-    keeper.round()
+    manager.round()
     wait_until(lambda: not Path(f"/proc/{left}/cmdline").exists() or not Path(f"/proc/{left}/cmdline").read_bytes())
 
 
@@ -229,10 +228,10 @@ def test_processes_are_stopped_the_other_way_round_each_with_what_comes_before_i
         specs.append(ProcessSpec(name, python(code)))
     before = python(f"open({str(told)!r}, 'a').write('drained\\n')")
     specs[2] = replace(specs[2], pre_stop=before)
-    keeper = Keeper(home, specs)
-    keeper.round()
+    manager = ProcessManager(home, specs)
+    manager.round()
     wait_until(lambda: all((home.path / f"{name}.up").exists() for name in names))
-    assert keeper.stop() == []
+    assert manager.stop() == []
     assert told.read_text().split() == ["drained", "envoy", "host", "collector"]
     assert {p["state"] for p in state.processes(home)} == {"stopped"}
 
@@ -240,10 +239,10 @@ def test_processes_are_stopped_the_other_way_round_each_with_what_comes_before_i
 def test_a_process_that_hangs_at_sigterm_is_killed_when_its_time_is_over(home: Home) -> None:
     ready = home.path / "ready"
     spec = ProcessSpec("host", python(on_sigterm("pass", ready)), stop_seconds=1.0)
-    keeper = Keeper(home, [spec])
-    keeper.round()
+    manager = ProcessManager(home, [spec])
+    manager.round()
     wait_until(ready.exists)
-    assert keeper.stop() == []
+    assert manager.stop() == []
     assert dead(home, "host")
     assert state.processes(home)[0]["reason"] == "killed, as it did not stop within 1 s"
 
@@ -254,74 +253,74 @@ def test_a_process_that_hangs_at_sigterm_is_killed_when_its_time_is_over(home: H
     ids=["missing", "fails", "hangs"],
 )
 def test_a_process_is_stopped_also_where_what_comes_before_goes_wrong(home: Home, pre_stop: list[str]) -> None:
-    keeper = Keeper(home, [ProcessSpec("envoy", python(FOR_EVER), stop_seconds=0.5, pre_stop=pre_stop)])
-    keeper.round()
-    keeper.stop()
+    manager = ProcessManager(home, [ProcessSpec("envoy", python(FOR_EVER), stop_seconds=0.5, pre_stop=pre_stop)])
+    manager.round()
+    manager.stop()
     assert dead(home, "envoy")
 
 
-def test_what_an_earlier_keeper_has_left_is_stopped_in_order_from_the_records_alone(home: Home) -> None:
+def test_what_an_earlier_manager_has_left_is_stopped_in_order_from_the_records_alone(home: Home) -> None:
     told = home.path / "told"
     names = ["collector", "envoy"]
     specs = []
     for name in names:
         code = on_sigterm(f"open({str(told)!r}, 'a').write('{name}\\n'); sys.exit(0)", home.path / f"{name}.up")
         specs.append(ProcessSpec(name, python(code), pre_stop=python(f"open({str(told)!r}, 'a').write('{name}: ')")))
-    Keeper(home, specs).round()
+    ProcessManager(home, specs).round()
     wait_until(lambda: all((home.path / f"{name}.up").exists() for name in names))
-    assert Keeper.of_what_runs(home).stop() == []
+    assert ProcessManager.of_what_runs(home).stop() == []
     assert told.read_text().splitlines() == ["envoy: envoy", "collector: collector"]
 
 
 def test_a_log_that_cannot_be_opened_keeps_nothing_from_running_and_is_said(home: Home) -> None:
     logs.path(home, "host").mkdir()
-    Keeper(home, [forever("host")]).round()
+    ProcessManager(home, [forever("host")]).round()
     shown = state.processes(home)[0]
     assert (shown["state"], shown["reason"]) == ("running", "its log cannot be written: Is a directory")
 
 
 def test_a_log_on_a_full_disk_keeps_nothing_from_running(home: Home, clock: Clock) -> None:
     logs.path(home, "envoy").symlink_to("/dev/full")
-    keeper = Keeper(home, [ProcessSpec("envoy", DIES)], clock)
+    manager = ProcessManager(home, [ProcessSpec("envoy", DIES)], clock)
 
     def again() -> bool:
         clock.now += 1.0
-        keeper.round()
+        manager.round()
         return bool(state.processes(home)[0]["restarts"] == 3)
 
     wait_until(again)
     assert state.processes(home)[0]["reason"] == "exited with 120"  # Python's own, where its last words did not fit
 
 
-def test_records_that_cannot_be_written_do_not_stop_the_keeping(stage: Stage, home: Home, clock: Clock) -> None:
-    keeper = Keeper(home, [forever("host")], clock)
-    keeper.round()
+def test_records_that_cannot_be_written_do_not_stop_the_manager(stage: Stage, home: Home, clock: Clock) -> None:
+    manager = ProcessManager(home, [forever("host")], clock)
+    manager.round()
     first = stage.pid("host")
     shutil.rmtree(home.run)
     assert first is not None
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: stage.pid("host") is None)
-    keeper.round()
+    manager.round()
     second = wait_until(lambda: stage.pid("host"))
     assert second != first
-    keeper.stop()
+    manager.stop()
     assert stage.pid("host") is None
 
 
 def test_a_record_that_could_not_be_written_is_written_once_it_can_be(stage: Stage, home: Home, clock: Clock) -> None:
-    keeper = Keeper(home, [forever("host")], clock)
-    keeper.round()
+    manager = ProcessManager(home, [forever("host")], clock)
+    manager.round()
     first = stage.pid("host")
     assert first is not None
     shutil.rmtree(home.run)
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: stage.pid("host") is None)
-    keeper.round()
+    manager.round()
     home.run.mkdir()
-    keeper.round()
+    manager.round()
     (shown,) = state.processes(home)
     assert (shown["state"], shown["restarts"]) == ("running", 1)
-    keeper.stop()
+    manager.stop()
 
 
 def test_a_log_that_grows_is_turned_over_while_the_process_goes_on_writing(
@@ -329,12 +328,12 @@ def test_a_log_that_grows_is_turned_over_while_the_process_goes_on_writing(
 ) -> None:
     monkeypatch.setattr(logs, "LARGEST", 100)
     code = "import time\nwhile True: print('a line of a log', flush=True); time.sleep(0.01)"
-    keeper = Keeper(home, [ProcessSpec("host", python(code))], clock)
-    keeper.round()
+    manager = ProcessManager(home, [ProcessSpec("host", python(code))], clock)
+    manager.round()
     log = logs.path(home, "host")
     wait_until(lambda: logs.size(log) > 200)
-    clock.now += keeping.LOGS_EVERY
-    keeper.round()
+    clock.now += process_manager.LOGS_EVERY
+    manager.round()
     old = log.with_name("host.log.1")
     assert old.stat().st_size > 200
     wait_until(lambda: log.read_text().endswith("a line of a log\n"))

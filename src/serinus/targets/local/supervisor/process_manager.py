@@ -94,7 +94,7 @@ class _Watched:
     """Its record is not on disk yet."""
 
 
-class Keeper:
+class ProcessManager:
     """`specs`: in the order of starting; they are stopped the other way round. `now`: seconds that never go back.
 
     What runs already, by its record or its mark, is adopted as it is.
@@ -109,7 +109,7 @@ class Keeper:
         self._watched = [self._watch(order, spec, there.get(spec.name)) for order, spec in enumerate(specs, start=1)]
 
     @classmethod
-    def of_what_runs(cls, home: Home) -> Keeper:
+    def of_what_runs(cls, home: Home) -> ProcessManager:
         """To stop it: from the records alone, whatever the settings say by now."""
         specs = [ProcessSpec(r.name, (), {}, r.stop_seconds, r.pre_stop, serves=True) for r in state.running(home)]
         return cls(home, specs)
