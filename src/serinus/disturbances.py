@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serinus.core.disturbance import LONGEST, Cause, Disturbance
+from serinus.lib import files
 
 log = logging.getLogger(__name__)
 
@@ -84,11 +85,9 @@ class Journal:
             lines.append(_first_line(number, one))
             if one.until is not None:
                 lines.append({"id": number, "until": one.until})
-        new = self._path.with_suffix(".new")
-        new.touch(mode=0o600)
-        new_size = new.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-        new.replace(self._path)
-        self._most = max(_LARGE, 2 * new_size)
+        text = "".join(f"{json.dumps(line)}\n" for line in lines)
+        files.write(self._path, text)
+        self._most = max(_LARGE, 2 * len(text))
 
 
 class Disturbances:

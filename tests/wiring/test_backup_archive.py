@@ -178,7 +178,7 @@ def test_a_kill_leaves_no_half_archive_and_the_next_one_is_whole(tmp_path: Path)
     assert not (tmp_path / "b").exists()
     write(tmp_path / "b", "a")
     read(tmp_path / "b", tmp_path / "to")
-    assert not (tmp_path / ".b.partial").exists()
+    assert not (tmp_path / "b.new").exists()
 
 
 def test_what_is_appended_while_it_is_read_is_left_out(tmp_path: Path) -> None:

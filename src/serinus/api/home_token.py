@@ -10,6 +10,7 @@ from datetime import datetime
 from serinus.core.home import Home
 from serinus.core.people import Access, Actor
 from serinus.core.ports import Store
+from serinus.lib import files
 
 NAME = "admin"  # of the token, not a secret
 
@@ -37,10 +38,6 @@ def renew(home: Home, store: Store, actor: Actor, why: str, now: datetime) -> No
     if any(token["name"] == NAME and token["revoked_at"] is None for token in store.tokens()):
         store.revoke_token(NAME, now)
     secret = store.issue_token(NAME, Access.ADMIN, now, owner=login())
-    temporary = home.token.with_suffix(".new")
-    temporary.unlink(missing_ok=True)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(secret)
-    temporary.replace(home.token)
+    files.write(home.token, secret)
     details = {"access": Access.ADMIN.value, "for": login()}
     store.audit(actor, "issue-token", NAME, why, details, now)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from serinus.core.home import Home
+from serinus.lib import files
 
 STALE_SECONDS = 15.0
 """A status that is older means that nobody is counting."""
@@ -20,10 +21,8 @@ def status_path(home: Home) -> Path:
 def write_status(home: Home, status: Mapping[str, Any]) -> None:
     """Whole or not at all; on a full disk into the place of the last one, which is there already."""
     path, text = status_path(home), json.dumps(status)
-    new = path.with_name(path.name + ".new")
     try:
-        new.write_text(text)
-        new.replace(path)
+        files.write(path, text, durable=False)
     except OSError:
         with path.open("r+") as file:
             file.write(text)

@@ -13,11 +13,11 @@ import pytest
 from envoy_harness import Proxy, routing, wait_until
 
 from serinus.backends.envoy import admin_socket, command, names, prepare, xds
-from serinus.backends.envoy.files import write
 from serinus.backends.envoy.starting import bootstrap
 from serinus.core.errors import NotFound, Unavailable
 from serinus.core.home import Home
 from serinus.core.routing import Role
+from serinus.lib.files import update
 
 CHAMPION = "fraud-1-aaaaaa"
 CANARY = "fraud-2-bbbbbb"
@@ -124,7 +124,7 @@ def test_a_release_of_weight_0_stays_known(served: Proxy) -> None:
 
 def test_what_a_crash_between_the_two_files_left_is_swept_by_the_next_apply(served: Proxy) -> None:
     endpoints = xds.read_clusters(names.clusters_file(served.home))
-    write(names.clusters_file(served.home), xds.render_clusters({**endpoints, "left-1-eeeeee": "/tmp/left.sock"}))
+    update(names.clusters_file(served.home), xds.render_clusters({**endpoints, "left-1-eeeeee": "/tmp/left.sock"}))
     wait_until(lambda: "left-1-eeeeee" in known_clusters(served), 5)
     served.router.apply(routing(served.arm(CHAMPION, 10_000)))
     wait_until(lambda: known_clusters(served) == {CHAMPION}, 5)
@@ -153,7 +153,7 @@ def test_what_is_in_force_is_asked_of_envoy_where_the_file_is_not_what_was_writt
     asked = served.router.in_force("fraud")
     assert asked is not None
     edited = file.read_text().replace("x-serinus-split", "x-serinus-other").replace('\\"s1\\"', '\\"by-hand\\"')
-    write(file, edited)
+    update(file, edited)
     wait_until(lambda: served.router.in_force("fraud") != asked, 5)
     served.router.apply(asked)
     assert served.router.in_force("fraud") == asked

@@ -11,10 +11,10 @@ import threading
 
 from serinus.backends.envoy import names
 from serinus.backends.envoy.admin import Admin
-from serinus.backends.envoy.files import write
 from serinus.backends.envoy.names import Json, typed
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
+from serinus.lib.files import update
 
 EVERY = 0.5
 """Seconds between two looks."""
@@ -52,7 +52,7 @@ def action() -> Json:
 
 def put(home: Home, share: float) -> None:
     """`share` of the places that are taken, 0 to 1. Raises OSError."""
-    write(names.crowding_file(home), f"{min(1.0, round(share * _STEPS) / _STEPS):g}")
+    update(names.crowding_file(home), f"{min(1.0, round(share * _STEPS) / _STEPS):g}")
 
 
 class Crowding:

@@ -18,13 +18,13 @@ from pathlib import Path
 
 from serinus.backends.envoy import names, xds
 from serinus.backends.envoy.admin import CLUSTERS, PROBE_TABLE, ROUTE_TABLE, Admin
-from serinus.backends.envoy.files import write
 from serinus.backends.envoy.keys import Key
 from serinus.backends.envoy.xds import Routes
 from serinus.core.errors import InvalidInput, Unavailable
 from serinus.core.home import Home
 from serinus.core.release import Release
 from serinus.core.routing import WHOLE, Arm, Role, Routing
+from serinus.lib.files import update
 
 _SPLIT = re.compile(r"[A-Za-z0-9._:-]+")
 _POLL = 0.003
@@ -177,12 +177,12 @@ class EnvoyRouter:
         old = path.read_text(encoding="utf-8") if path.exists() else ""
         if before.version == version and old == text:
             return
-        write(path, text)
+        update(path, text)
         try:
             self._wait(subscription, version, before.refused)
         except Unavailable:
             if old:
-                write(path, old)
+                update(path, old)
             raise
 
     def _wait(self, subscription: str, version: str, refused: int) -> None:

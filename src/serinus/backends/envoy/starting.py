@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from serinus.backends.envoy import cleaning, crowding, grpc, hot_restart, keys, names, outliving, tls, xds
-from serinus.backends.envoy.files import write
 from serinus.backends.envoy.local_replies import access_log, local_reply_config
 from serinus.backends.envoy.names import Json, typed, watched
 from serinus.backends.envoy.tls import Certificates
 from serinus.core.errors import NotFound
 from serinus.core.home import Home
+from serinus.lib.files import update
 
 ApiKeys = Literal["required", "made", "none"]
 
@@ -87,11 +87,11 @@ def prepare(
     tls.publish(home, certificates)
     if certificates is not None:
         tls.encrypt(settings["static_resources"]["listeners"][0], home, certificates)
-    write(names.bootstrap_file(home), json.dumps(settings, indent=1))
-    write(names.clusters_file(home), xds.render_clusters(xds.read_clusters(names.clusters_file(home))))
+    update(names.bootstrap_file(home), json.dumps(settings, indent=1))
+    update(names.clusters_file(home), xds.render_clusters(xds.read_clusters(names.clusters_file(home))))
     key_of = names.key_of(home)
-    write(names.routes_file(home), xds.render_routes(xds.read_routes(names.routes_file(home)), key_of))
-    write(names.probes_file(home), xds.render_probes({}, key_of))
+    update(names.routes_file(home), xds.render_routes(xds.read_routes(names.routes_file(home)), key_of))
+    update(names.probes_file(home), xds.render_probes({}, key_of))
     crowding.put(home, 0.0)
 
 

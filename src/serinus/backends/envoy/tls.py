@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from serinus.backends.envoy import names, xds
-from serinus.backends.envoy.files import write
 from serinus.backends.envoy.names import CALLER_HEADER, Json, overwrite, typed, watched
 from serinus.core.home import Home
+from serinus.lib.files import update
 
 _SERVER, _CALLERS = "server", "callers"
 _HANDSHAKE = "5s"
@@ -37,10 +37,10 @@ def publish(home: Home, certificates: Certificates | None) -> None:
             file.unlink(missing_ok=True)
         return
     chain, key = ({"inline_string": text} for text in (certificates.chain, certificates.key))
-    write(files[0], _secret(_SERVER, tls_certificate={"certificate_chain": chain, "private_key": key}))
+    update(files[0], _secret(_SERVER, tls_certificate={"certificate_chain": chain, "private_key": key}))
     if certificates.callers is not None:
         trusted = {"trusted_ca": {"inline_string": certificates.callers}}
-        write(files[1], _secret(_CALLERS, validation_context=trusted))
+        update(files[1], _secret(_CALLERS, validation_context=trusted))
 
 
 def encrypt(listener: Json, home: Home, certificates: Certificates) -> None:

@@ -16,7 +16,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
@@ -26,6 +25,7 @@ from serinus.backends.mlflow.client import disk_full
 from serinus.backends.mlflow.files import Inventory, take_inventory, walk
 from serinus.core.release import Artifact
 from serinus.core.storage import Stored
+from serinus.lib import files
 
 _WRITE_ONLY = 0o200
 _FILES_LOCK = "files"
@@ -129,11 +129,7 @@ class ArtifactCache:
         directory = self._path / ".versions"
         directory.mkdir(exist_ok=True)
         record = {"digest": inventory.digest, "size_bytes": inventory.size_bytes}
-        with tempfile.NamedTemporaryFile("w", dir=directory, prefix=".", delete=False) as file:
-            file.write(json.dumps(record))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(file.name).rename(directory / key)
+        files.write(directory / key, json.dumps(record))
 
     @contextmanager
     def _locked(self, key: str) -> Iterator[None]:

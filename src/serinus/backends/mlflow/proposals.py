@@ -6,10 +6,11 @@ MLflow itself does not keep it, and a tag of its own could be written by whoever
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from serinus.lib import files
 
 MOST_BYTES = 64 * 1024
 """Of a request that sets an alias."""
@@ -53,11 +54,7 @@ class Proposals:
         notes.pop(key, None)
         notes[key] = {"version": proposal.version, "by": by}
         kept = dict(list(notes.items())[-_MOST_NOTES:])
-        temporary = self._file.with_suffix(".new")
-        temporary.unlink(missing_ok=True)
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(kept, file)
-        temporary.replace(self._file)
+        files.write(self._file, json.dumps(kept))
 
     def who(self, model: str, alias: str, version: str) -> str:
         """Empty where nobody is known to have set the alias to this version."""

@@ -22,6 +22,7 @@ from typing import Any
 from serinus_runtime.model.compiled import FILES, digest_of
 
 from serinus.core.storage import Stored
+from serinus.lib import files
 
 UNUSED_FOR = 86_400.0
 """Seconds for which what was made or asked for stays, used or not: whoever asked may not have said so yet."""
@@ -48,12 +49,7 @@ class Kept:
     def keep(self, question: str, answer: Mapping[str, Any]) -> None:
         target = self._asked(question)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = target.with_suffix(f".{os.getpid()}.new")
-        with new.open("w") as file:
-            json.dump(answer, file)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(target)
+        files.write(target, json.dumps(answer))
 
     def add(self, source: Path) -> str:
         """Copies a compiled model; its digest."""
@@ -74,11 +70,7 @@ class Kept:
         marks = self._directory / "condemned"
         marks.mkdir(mode=0o700, parents=True, exist_ok=True)
         (marks / digest).touch(mode=0o600)
-        descriptor = os.open(marks, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        files.sync_directory(marks)
 
     def condemned(self, digest: str) -> bool:
         return (self._directory / "condemned" / digest).exists()

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from serinus.lib import files
+
 LOOK_SECONDS = 5.0
 """For one look at the file system, which may never end where that is a network's, and gone."""
 ANSWER_SECONDS = 10.0
@@ -213,8 +215,6 @@ def _remembered(memory: Path) -> dict[str, Answer]:
 
 
 def _remember(memory: Path, answers: dict[str, Answer]) -> None:
-    new = memory.with_name(f"{memory.name}.{os.getpid()}.new")
     with contextlib.suppress(OSError):  # they are asked again by the next process
         memory.parent.mkdir(parents=True, exist_ok=True)
-        new.write_text(json.dumps(answers, indent=1))
-        new.replace(memory)
+        files.write(memory, json.dumps(answers, indent=1), durable=False)

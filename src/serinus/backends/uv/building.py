@@ -23,6 +23,7 @@ from serinus.backends.uv.locking import Lock, Wanted
 from serinus.core.home import ENVIRONMENT_FACTS
 from serinus.core.release import Environment
 from serinus.core.storage import Stored
+from serinus.lib import files
 
 MARKER = ENVIRONMENT_FACTS
 """Written last, so an environment that has it is whole."""
@@ -189,7 +190,4 @@ def _mark(marker: Path, lock: Lock) -> None:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "packages": lock.packages,
     }
-    with marker.open("w") as file:
-        json.dump(facts, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
+    files.write(marker, json.dumps(facts, indent=1))

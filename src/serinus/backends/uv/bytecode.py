@@ -17,7 +17,6 @@ import hashlib
 import os
 import stat
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from serinus_runtime.isolation.scratch import Bounds
 from serinus.backends.uv.confined import Confined, Failed, Limits
 from serinus.backends.uv.interpreters import Interpreter
 from serinus.core.errors import Unavailable
+from serinus.lib import files
 
 _NOT_SERVED = frozenset({"tests", "test", "__pycache__"})
 _LIMITS = Limits(1800.0, Bounds(8 << 30, 1_000_000))
@@ -106,9 +106,9 @@ def _groups(root: str) -> Sequence[Sequence[str]]:
 
 
 def _sources(root: str) -> Iterator[str]:
-    for directory, names, files in os.walk(root):
+    for directory, names, inside in os.walk(root):
         names[:] = [name for name in names if name not in _NOT_SERVED]
-        yield from (os.path.join(directory, name) for name in files if name.endswith(".py"))
+        yield from (os.path.join(directory, name) for name in inside if name.endswith(".py"))
 
 
 def _tag(interpreter: Interpreter) -> str:
@@ -136,10 +136,7 @@ def _take(source: Path, target: str) -> bool:
         content = written.content(source, _LARGEST)
     except (OSError, ValueError):
         return False
-    new = f"{target}.{os.getpid()}.{threading.get_ident()}.new"
-    with open(new, "wb") as file:  # noqa: PTH123
-        file.write(content)
-    os.replace(new, target)  # noqa: PTH105
+    files.write(Path(target), content, mode=None, durable=False)
     return True
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import tempfile
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -17,6 +16,7 @@ from serinus.backends.uv.command import Uv
 from serinus.backends.uv.interpreters import Interpreter
 from serinus.core.errors import Unbuildable
 from serinus.core.redaction import without_credentials
+from serinus.lib import files
 
 _PLACE = re.compile(r"^([./~]|file:|[\w+.-]+://)|@ *(file:|[\w+.-]+://|[./~])", re.IGNORECASE)
 """A path or an address, in place of a name or after it."""
@@ -127,9 +127,7 @@ class Locks:
             )  # fmt: skip
             lock = Lock(_packages_alone(target.read_text()), interpreter)
         self._directory.mkdir(parents=True, exist_ok=True)
-        new = kept.with_suffix(f".{os.getpid()}.{threading.get_ident()}.new")
-        new.write_text(lock.text)
-        new.replace(kept)
+        files.write(kept, lock.text)
         return lock
 
 

@@ -7,6 +7,7 @@ import typer
 
 from serinus.cli.session import Session, part
 from serinus.core.errors import Refused
+from serinus.lib import files
 
 
 def init(
@@ -39,14 +40,8 @@ def init(
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    new = path.with_name(f".{path.name}.new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            new.write_text(text, encoding="utf-8")
-            new.replace(path)
-        finally:
-            new.unlink(missing_ok=True)
+        files.write(path, text, mode=None)
     except OSError as error:
         raise Refused(f"{path} cannot be written: {error.strerror}", hint="Choose another place with -o.") from None

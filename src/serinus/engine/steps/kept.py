@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from serinus.core.home import Home
 from serinus.core.release import Release
 from serinus.engine.steps.rows import Row, Table
+from serinus.lib import files
 
 MOST_ROWS = 200
 """Of one model; the newest stay."""
@@ -91,9 +91,4 @@ def _read(home: Path, model: str) -> list[KeptRow]:
 
 def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(mode=0o700, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    files.write(path, content)

@@ -15,6 +15,7 @@ import polars as pl
 
 from serinus.core.errors import InvalidInput, NotFound
 from serinus.core.predictions import Labels
+from serinus.lib import files
 from serinus.predictions.labels.outcomes import KEY, SCHEMA
 
 KEPT_SECONDS = 24 * 3600.0
@@ -33,9 +34,8 @@ class Imports:
             self._sweep()
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         frame = pl.DataFrame([pl.Series(name, getattr(part, name), kind) for name, kind in SCHEMA.items()])
-        new = directory / f"{number:06}.new"
-        frame.write_parquet(new, compression="lz4")
-        new.replace(directory / f"{number:06}.parquet")
+        with files.replacing(directory / f"{number:06}.parquet", durable=False) as file:
+            frame.write_parquet(file, compression="lz4")
 
     def outcomes(self, id_: str) -> pl.DataFrame:
         """Of each request the outcome that was observed last, in the order of the keys; columns as `SCHEMA`. Raises

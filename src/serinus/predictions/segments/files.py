@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from serinus.lib import files
+
 log = logging.getLogger(__name__)
 
 _HEADER = struct.Struct(">II")
@@ -47,15 +49,6 @@ def path_of(directory: Path, number: int) -> Path:
 def numbers(directory: Path) -> list[int]:
     """Of the segments that are there, ascending."""
     return sorted(int(path.stem) for path in directory.glob(f"*{_SUFFIX}"))
-
-
-def sync_directory(directory: Path) -> None:
-    """Makes the creation, renaming or removal of files in it durable."""
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_frames(directory: Path, start: Position, until: Position | None = None) -> Iterator[Frame]:
@@ -100,7 +93,7 @@ def repair(directory: Path) -> None:
             os.truncate(path, good)
         if not good:
             path.unlink()
-    sync_directory(directory)
+    files.sync_directory(directory)
 
 
 class SegmentWriter:
@@ -148,4 +141,4 @@ class SegmentWriter:
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         self._file = os.open(path_of(self._directory, self._number), flags, 0o600)
-        sync_directory(self._directory)
+        files.sync_directory(self._directory)

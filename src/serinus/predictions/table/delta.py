@@ -25,9 +25,9 @@ from deltalake import (
 from deltalake.schema import ArrayType, PrimitiveType
 from pydantic_core import to_json
 
+from serinus.lib import files
 from serinus.predictions.counts.ledger import RouterReplies
 from serinus.predictions.segments.columns import Columns, Numbers
-from serinus.predictions.segments.files import sync_directory
 from serinus.predictions.segments.wire import LATE
 from serinus.predictions.table.inputs import inputs_text
 from serinus.predictions.table.taken import APPLICATION, taken_by
@@ -180,8 +180,8 @@ class PredictionTable:
 
     def compact(self, today: date, least_files: int) -> None:
         """Merges the small files of partitions that have `least_files` of them; of days that are over, any two."""
-        for partition, files in self._small_files().items():
-            if files >= (2 if partition.day < today.isoformat() else least_files):
+        for partition, count in self._small_files().items():
+            if count >= (2 if partition.day < today.isoformat() else least_files):
                 self._table.optimize.compact(
                     partition_filters=[("model", "=", partition.model), ("day", "=", partition.day)],
                     target_size=_TARGET_BYTES,
@@ -240,7 +240,7 @@ class PredictionTable:
 def _sync(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-    sync_directory(path.parent)
+    files.sync_directory(path.parent)
 
 
 def table_schema() -> Schema:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from serinus.lib import files
 from serinus.predictions.counts.ledger import Ledger, RouterReplies
 from serinus.predictions.counts.store import DEFAULT_DAYS, CountStore
 from serinus.predictions.segments.aside import Aside
-from serinus.predictions.segments.files import Position, numbers, path_of, read_frames, sync_directory
+from serinus.predictions.segments.files import Position, numbers, path_of, read_frames
 from serinus.predictions.segments.sources import records_of
 from serinus.predictions.table.delta import PredictionTable, frame_of
 from serinus.predictions.table.roller import Schedule
@@ -68,7 +69,7 @@ class RollUp:
             records = records_of(frames, aside=self._aside)
             self._table.append(frame_of(records, RouterReplies(self._ledger.replies())), number)
         path_of(self._directory, number).unlink()
-        sync_directory(self._directory)
+        files.sync_directory(self._directory)
 
     def _expire(self, now: float) -> None:
         today = datetime.fromtimestamp(now, UTC).date()

@@ -6,7 +6,6 @@ Whoever reads one trusts nothing in it before that: names, kinds and sizes are c
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import io
 import json
@@ -15,7 +14,7 @@ import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -23,6 +22,7 @@ from typing import IO
 from pydantic import TypeAdapter, ValidationError
 
 from serinus.core.errors import InvalidInput, Refused
+from serinus.lib import files
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -76,23 +76,13 @@ class Writer:
 def written(path: Path) -> Iterator[Writer]:
     """0600, and at its place only once it is whole and on disk. Raises OSError; Refused where another backup is being
     written to the same file."""
-    partial = path.with_name(f".{path.name}.partial")
-    with os.fdopen(os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), "wb") as file:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file = stack.enter_context(files.replacing(path, alone=True))
         except BlockingIOError as error:
             raise Refused(f"another backup is being written to {path}", hint="Wait for it.") from error
-        try:
-            file.truncate()  # what a killed one has left
-            with tarfile.open(fileobj=file, mode="w:gz", compresslevel=1, format=tarfile.PAX_FORMAT) as tar:
-                yield Writer(tar)
-            file.flush()
-            os.fsync(file.fileno())
-            partial.replace(path)
-            _sync(path.parent)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        with tarfile.open(fileobj=file, mode="w:gz", compresslevel=1, format=tarfile.PAX_FORMAT) as tar:
+            yield Writer(tar)
 
 
 def extracted(path: Path, into: Path, known: Callable[[str], bool]) -> Manifest:
@@ -194,11 +184,3 @@ class _Hashing(io.RawIOBase):
         self._left -= len(piece)
         self.digest.update(piece)
         return piece
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

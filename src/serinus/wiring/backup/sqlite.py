@@ -6,19 +6,15 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from serinus.lib import files
+
 
 def copy(source: Path, target: Path) -> None:
     """As it is at one moment, 0600, whole or not at all. Raises OSError, sqlite3.Error."""
-    new = target.with_name(f"{target.name}.new")
-    try:
-        new.unlink(missing_ok=True)
-        new.touch(0o600)
-        with (
-            closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True)) as of,
-            closing(sqlite3.connect(new)) as to,
-        ):
-            of.backup(to)
-            to.execute("PRAGMA journal_mode = DELETE")  # all of it is in this one file
-        new.replace(target)
-    finally:
-        new.unlink(missing_ok=True)
+    with (
+        files.replacing(target) as new,
+        closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True)) as of,
+        closing(sqlite3.connect(new.name)) as to,
+    ):
+        of.backup(to)
+        to.execute("PRAGMA journal_mode = DELETE")  # all of it is in this one file

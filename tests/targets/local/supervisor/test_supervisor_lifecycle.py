@@ -328,7 +328,8 @@ def test_a_file_in_the_place_of_a_home_is_refused(directory: Path) -> None:
 def test_a_start_that_was_killed_half_way_is_taken_up_again(stage: Stage) -> None:
     directories.make(stage.home)
     stage.home.secret.unlink()
-    (stage.home.path / "secret.new").write_text("half")
+    for name in ("secret.new", "settings.json.new", ".gitignore.new"):
+        (stage.home.path / name).write_text("half")
     stage.listens()
     begin(stage)
     assert len(stage.home.secret.read_text()) == 64

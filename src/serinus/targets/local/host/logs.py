@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from serinus.core.errors import InvalidInput
 from serinus.core.home import Home
 from serinus.core.storage import Stored
+from serinus.lib import files
 from serinus.targets.local.host.state_files import file_name
 
 
@@ -29,11 +30,9 @@ def rotate(path: Path, largest: int) -> None:
     """
     if not path.exists() or path.stat().st_size <= largest:
         return
-    aside, new = path.with_name(path.name + ".1"), path.with_name(path.name + ".new")
-    with path.open("rb") as log, new.open("wb") as kept:
+    with path.open("rb") as log:
         log.seek(-largest, os.SEEK_END)
-        kept.write(log.read(largest))
-    new.replace(aside)
+        files.write(path.with_name(path.name + ".1"), log.read(largest), durable=False)
     os.truncate(path, 0)
 
 
@@ -68,7 +67,7 @@ class ReleaseLogs:
 
 
 _RELEASE = "release-"
-_PARTS = ("", ".1", ".new")
+_PARTS = ("", ".1", ".1.new", ".new")  # the last of a version before
 
 
 def _stored(name: str, paths: Sequence[Path]) -> Stored | None:

@@ -7,7 +7,6 @@ host/long/<release>          an empty file: the release is served the long way, 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pydantic import TypeAdapter
 from serinus.core.errors import InvalidInput
 from serinus.core.home import Home
 from serinus.core.release import Release
+from serinus.lib import files
 
 _LONGEST_NAME = 200
 """Bytes; leaves room for prefixes and suffixes under the 255 of a file name."""
@@ -63,16 +63,16 @@ class StateFiles:
         return {release.id: release for release in found}
 
     def keep(self, release: Release) -> None:
-        _write(self._desired / f"{file_name(release.id)}.json", _RELEASE.dump_json(release))
+        files.write(self._desired / f"{file_name(release.id)}.json", _RELEASE.dump_json(release))
 
     def forget(self, release_id: str) -> None:
         (self._desired / f"{file_name(release_id)}.json").unlink(missing_ok=True)
-        _sync(self._desired)
+        files.sync_directory(self._desired)
 
     def keep_long(self, release_id: str) -> None:
         """It stays so when the release is removed and placed again."""
         self._long.mkdir(mode=0o700, exist_ok=True)
-        _write(self._long / file_name(release_id), b"")
+        files.write(self._long / file_name(release_id), b"")
 
     def is_long(self, release_id: str) -> bool:
         return (self._long / file_name(release_id)).exists()
@@ -85,7 +85,7 @@ class StateFiles:
 
     def note(self, worker: WorkerRecord) -> None:
         """It need not outlast the machine, as the worker does not: so nothing waits for the disk."""
-        _write(self._workers / f"{worker.pid}.json", _WORKER.dump_json(worker), durable=False)
+        files.write(self._workers / f"{worker.pid}.json", _WORKER.dump_json(worker), durable=False)
 
     def drop(self, pid: int) -> None:
         (self._workers / f"{pid}.json").unlink(missing_ok=True)
@@ -98,23 +98,3 @@ def _worker(file: Path) -> WorkerRecord | None:
     except ValueError:
         file.unlink()
         return None
-
-
-def _write(path: Path, content: bytes, durable: bool = True) -> None:
-    new = path.with_name(path.name + ".new")
-    with new.open("wb") as file:
-        file.write(content)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    new.replace(path)
-    if durable:
-        _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

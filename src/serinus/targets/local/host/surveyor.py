@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfoNotFoundError
 
 from pydantic import TypeAdapter
 
+from serinus.lib import files
 from serinus.targets.local.host.keeper import Keeper
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.process_memory import Memory, known, resident
@@ -111,9 +112,7 @@ class Surveyor:
         }
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            new = self._file.with_name(self._file.name + ".new")
-            new.write_bytes(_KNOWN.dump_json(known))
-            new.replace(self._file)
+            files.write(self._file, _KNOWN.dump_json(known), durable=False)
         except OSError as error:
             log.warning("what the releases are asked could not be kept: %s", error)
 

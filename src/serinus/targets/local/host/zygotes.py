@@ -18,6 +18,7 @@ from time import monotonic
 from typing import Any
 
 from serinus.core.home import Home
+from serinus.lib import files
 from serinus.targets.local.host.logs import zygote_log
 from serinus.targets.local.host.processes import Process
 from serinus.targets.local.host.turns import Turns
@@ -255,8 +256,6 @@ def _load(path: Path) -> tuple[str, ...]:
 def _save(path: Path, modules: Sequence[str]) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = path.with_name(path.name + ".new")
-        new.write_text(json.dumps(modules))
-        new.replace(path)
+        files.write(path, json.dumps(modules), durable=False)
     except OSError as error:
         log.warning("what the zygotes import could not be kept: %s", error)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from serinus.core.errors import Refused, Unavailable
 from serinus.core.home import Home
-from serinus.targets.local.supervisor import private
+from serinus.lib import files
 
 
 def claim(home: Home) -> None:
@@ -20,9 +21,10 @@ def claim(home: Home) -> None:
     Such a one is left as it is, because a home is closed to others and written to.
     """
     if home.path.is_dir() and not home.settings.exists():
-        ours = {path.name for path in (*home.directories, home.secret, home.token, home.store, home.mlflow_password)}
+        written = (home.secret, home.token, home.store, home.mlflow_password, home.settings)
+        ours = {_GITIGNORE, *(path.name for path in (*home.directories, *written))}
         ours |= {name + suffix for name in ours for suffix in (".new", "-wal", "-shm")}
-        ours |= {_GITIGNORE, UP_LOCK, "settings.tmp"}
+        ours |= {UP_LOCK, "settings.tmp"}
         strange = [entry.name for entry in home.path.iterdir() if entry.name not in ours]
         if strange:
             raise Refused(
@@ -36,8 +38,8 @@ def make(home: Home) -> None:
     """What belongs into a home that has been claimed: the other directories, 0700, and the secrets."""
     for directory in home.directories:
         _own(directory)
-    private.make_secret(home.secret)
-    private.make_secret(home.mlflow_password)
+    _make_secret(home.secret)
+    _make_secret(home.mlflow_password)
     _keep_out_of_git(home)
 
 
@@ -62,7 +64,13 @@ def _keep_out_of_git(home: Home) -> None:
     """The usual place of a home is a checkout, and its tokens are not to be committed there."""
     ignore = home.path / _GITIGNORE
     if not ignore.exists():
-        ignore.write_text("*\n")
+        files.write(ignore, "*\n", mode=None)
+
+
+def _make_secret(path: Path) -> None:
+    """256 random bits in hex, where there is no file yet; half a secret would be one that can be guessed."""
+    if not path.exists():
+        files.write(path, secrets.token_hex(32))
 
 
 @contextlib.contextmanager

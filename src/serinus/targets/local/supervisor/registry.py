@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from serinus.core.errors import InvalidInput
 from serinus.core.home import MLFLOW_USERNAME, Home
-from serinus.targets.local.supervisor import private
+from serinus.lib import files
 from serinus.targets.local.supervisor.settings import Settings
 
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
@@ -85,7 +85,7 @@ def _words(value: str) -> list[str]:
 def write(home: Home, settings: Settings) -> None:
     """`mlflow.env`, 0600. Raises OSError."""
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in environment(home, settings).items()]
-    private.write(home.mlflow_env, "# Source it: `. mlflow.env`. `serinus up` writes it.\n" + "".join(lines))
+    files.write(home.mlflow_env, "# Source it: `. mlflow.env`. `serinus up` writes it.\n" + "".join(lines))
 
 
 def _own(home: Home) -> Mapping[str, str]:

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from serinus.core.errors import InvalidInput, Refused
 from serinus.core.home import FORMAT, Home
 from serinus.core.redaction import shown, without_credentials
+from serinus.lib import files
 from serinus.targets.local.supervisor.tls import Files
 
 Keys = Literal["required", "made", "none"]
@@ -267,10 +268,5 @@ _RESTORE = "Restore it, or begin with another --home."
 
 def save(home: Home, settings: Settings) -> None:
     """Whole or not at all. Raises OSError."""
-    temporary = home.settings.with_suffix(".tmp")
-    # 0600: an index may be named with its credentials.
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(asdict(settings), file, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(home.settings)
+    # Its owner's alone: an index may be named with its credentials.
+    files.write(home.settings, json.dumps(asdict(settings), indent=2))

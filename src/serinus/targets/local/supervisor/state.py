@@ -7,7 +7,6 @@ could not be written (a full disk, a `kill -9` at the wrong moment) the process 
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from serinus.core.home import Home
+from serinus.lib import files
 from serinus.targets.local.supervisor import kernel
 from serinus.targets.local.supervisor.kernel import Seen
 
@@ -74,14 +74,8 @@ def read(home: Home, name: str) -> ProcessRecord | None:
 
 def write(home: Home, record: ProcessRecord) -> None:
     """Raises OSError, and then the record before is still there."""
-    path = _path(home, record.name)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(asdict(record)))
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
+    # It need not outlast the machine, as the process does not: so nothing waits for the disk.
+    files.write(_path(home, record.name), json.dumps(asdict(record)), durable=False)
 
 
 def forget(home: Home, name: str) -> None:

@@ -3,7 +3,6 @@ keeps. A file that is replaced half, or by a wrong one, changes nothing. `certif
 
 from __future__ import annotations
 
-import os
 import re
 import ssl
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from serinus.core.errors import InvalidInput
 from serinus.core.home import Home
+from serinus.lib import files
 
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 _AGAIN = "`serinus down`, then `serinus up`."
@@ -124,13 +124,7 @@ def _loaded(path: Path) -> None:
 
 
 def _write(path: Path, text: str, check: Callable[[Path], None] = lambda _path: None) -> None:
-    temporary = path.with_suffix(".new")
-    try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        check(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with files.replacing(path) as file:
+        file.write(text.encode("ascii"))
+        file.flush()
+        check(Path(file.name))
