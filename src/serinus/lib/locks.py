@@ -16,7 +16,7 @@ from pathlib import Path
 
 WRITE_ONLY = 0o200
 """The mode of a lock file in a directory that confined processes may read: to open a file is enough to lock it."""
-_PAUSE = 0.1
+_PAUSE = 0.02
 
 
 def try_lock(descriptor: int) -> bool:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import fcntl
 import gc
 import logging
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 from serinus.core.home import Home
 from serinus.core.text import configure_logging
+from serinus.lib import locks
 from serinus.predictions.collector import Collector, Settings
 from serinus.predictions.paths import lock_path
 
@@ -34,7 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     home = Home(given.home.resolve())
     for directory in home.directories:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = _lock(lock_path(home))
+    # Held while this process or its roll-up lives.
+    lock = locks.take(lock_path(home), seconds=_LOCK_SECONDS)
     if lock is None:
         print(f"Another collector is running on {home.path}. Stop it first.", file=sys.stderr)
         return 1
@@ -55,21 +55,6 @@ def _calm_collector_of_garbage() -> None:
     """Parsing makes millions of objects and no cycles: looking for some at every 700 objects doubles its time."""
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
-
-
-def _lock(path: Path) -> int | None:
-    """The descriptor of the home's lock, held while this process or its roll-up lives; waits for what is stopping."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    until = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                return None
-            time.sleep(0.1)
-        else:
-            return descriptor
 
 
 if __name__ == "__main__":

@@ -19,9 +19,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from serinus.core.home import Home
 from serinus.disturbances import Disturbances
+from serinus.predictions.counts import schema
 from serinus.predictions.counts.counter import Counter
 from serinus.predictions.counts.ledger import Ledger, Recovered, RouterOffset
-from serinus.predictions.counts.store import CountStore, schema
+from serinus.predictions.counts.store import CountStore
 from serinus.predictions.database import Database
 from serinus.predictions.intake.commit import GroupCommit
 from serinus.predictions.intake.listener import Intake

@@ -16,8 +16,9 @@ from serinus.core.evidence import ArmCounts, Followed, HourCounts, Totals, Traff
 from serinus.core.home import Home
 from serinus.core.predictions import AnsweredRequest, Imported, Label, Labels, Mark, OutcomeDay, OutcomeMatches
 from serinus.disturbances import Disturbances
+from serinus.predictions.counts import schema
 from serinus.predictions.counts.ledger import Ledger, RouterReplies
-from serinus.predictions.counts.store import CountStore, schema
+from serinus.predictions.counts.store import CountStore
 from serinus.predictions.database import Database
 from serinus.predictions.labels import matching, outcomes, performance
 from serinus.predictions.labels.importing import Imports

@@ -8,7 +8,6 @@ People clone it, and may push to it. One commit is one run of `git fast-import`,
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import re
 import tempfile
@@ -26,6 +25,7 @@ from serinus.backends.git.command import Git, GitFailed, explain
 from serinus.core.errors import Refused, Unavailable
 from serinus.core.names import checked
 from serinus.core.text import fit, harmless
+from serinus.lib import locks
 
 BRANCH = "refs/heads/main"
 
@@ -205,8 +205,7 @@ class GitFleet:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One writer at a time among all that use this class; the kernel frees it when a process dies."""
-        with (self._path / "serinus.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locks.held(self._path / "serinus.lock"):
             yield
 
     def _remove_stale_locks(self) -> None:

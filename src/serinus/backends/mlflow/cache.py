@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import re
@@ -25,9 +24,8 @@ from serinus.backends.mlflow.client import disk_full
 from serinus.backends.mlflow.files import Inventory, take_inventory, walk
 from serinus.core.release import Artifact
 from serinus.core.storage import Stored
-from serinus.lib import files
+from serinus.lib import files, locks
 
-_WRITE_ONLY = 0o200
 _FILES_LOCK = "files"
 _DIGEST = re.compile("[0-9a-f]{64}")
 _RUN_ID = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
@@ -135,14 +133,8 @@ class ArtifactCache:
     def _locked(self, key: str) -> Iterator[None]:
         directory = self._path / ".locks"
         directory.mkdir(parents=True, exist_ok=True)
-        # Zygotes may read below this directory, and a descriptor for reading would be enough to hold the lock.
-        lock = os.open(directory / key, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _WRITE_ONLY)
-        try:
-            os.fchmod(lock, _WRITE_ONLY)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locks.held(directory / key, mode=locks.WRITE_ONLY):  # zygotes may read below this directory
             yield
-        finally:
-            os.close(lock)
 
 
 def _touch(root: Path) -> bool:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -22,12 +21,11 @@ from typing import Any
 from serinus_runtime.model.compiled import FILES, digest_of
 
 from serinus.core.storage import Stored
-from serinus.lib import files
+from serinus.lib import files, locks
 
 UNUSED_FOR = 86_400.0
 """Seconds for which what was made or asked for stays, used or not: whoever asked may not have said so yet."""
 _DIGEST = re.compile("[0-9a-f]{64}")
-_WRITE_ONLY = 0o200
 _FILES_LOCK = "files"
 
 
@@ -136,16 +134,10 @@ class Kept:
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
-        locks = self._directory / "locks"
-        locks.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Zygotes may read below this directory, and a descriptor for reading would be enough to hold the lock.
-        descriptor = os.open(locks / f"{name}.lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _WRITE_ONLY)
-        try:
-            os.fchmod(descriptor, _WRITE_ONLY)
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        directory = self._directory / "locks"
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with locks.held(directory / f"{name}.lock", mode=locks.WRITE_ONLY):  # zygotes may read below this directory
             yield
-        finally:
-            os.close(descriptor)
 
     def _asked(self, question: str) -> Path:
         return self._directory / "asked" / f"{question}.json"

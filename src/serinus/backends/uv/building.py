@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -10,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from serinus.backends.uv.locking import Lock, Wanted
 from serinus.core.home import ENVIRONMENT_FACTS
 from serinus.core.release import Environment
 from serinus.core.storage import Stored
-from serinus.lib import files
+from serinus.lib import files, locks
 
 MARKER = ENVIRONMENT_FACTS
 """Written last, so an environment that has it is whole."""
@@ -150,30 +149,18 @@ class Builder:
                 yield mine
                 return
         say(f"environment {digest[:12]} is being built by another process: waiting for it")
-        with self._lock_file(digest) as descriptor:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with locks.held(self._lock_file(digest)) as descriptor:
+            assert descriptor is not None
             yield descriptor
 
-    @contextmanager
-    def _try_locked(self, digest: str) -> Iterator[int | None]:
+    def _try_locked(self, digest: str) -> AbstractContextManager[int | None]:
         """The lock's file descriptor, or None where somebody else holds it."""
-        with self._lock_file(digest) as descriptor:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                mine = True
-            except BlockingIOError:
-                mine = False
-            yield descriptor if mine else None
+        return locks.held(self._lock_file(digest), seconds=0)
 
-    @contextmanager
-    def _lock_file(self, digest: str) -> Iterator[int]:
-        locks = self._directory / "locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(locks / f"{digest}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            yield descriptor
-        finally:
-            os.close(descriptor)
+    def _lock_file(self, digest: str) -> Path:
+        directory = self._directory / "locks"
+        directory.mkdir(parents=True, exist_ok=True)
+        return directory / f"{digest}.lock"
 
 
 def _whole(place: Path) -> bool:

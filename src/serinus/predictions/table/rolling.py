@@ -18,8 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from serinus.core.home import Home
 from serinus.core.text import configure_logging
 from serinus.disturbances import Disturbances
+from serinus.predictions.counts import schema
 from serinus.predictions.counts.ledger import Ledger
-from serinus.predictions.counts.store import CountStore, schema
+from serinus.predictions.counts.store import CountStore
 from serinus.predictions.database import Database
 from serinus.predictions.paths import counts_path, segments_path, table_path
 from serinus.predictions.segments.aside import Aside

@@ -6,7 +6,6 @@ SIGTERM stops it and its workers. When it is killed its workers go on answering,
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import sys
 from pathlib import Path
@@ -16,7 +15,7 @@ import uvicorn
 from serinus.core.home import Home
 from serinus.core.text import configure_logging
 from serinus.disturbances import Journal
-from serinus.lib import servers
+from serinus.lib import locks, servers
 from serinus.lib.servers import checking_peers, limited
 from serinus.targets.local.host import cgroups, launch
 from serinus.targets.local.host.control import control
@@ -56,10 +55,11 @@ def main() -> None:
     for directory in home.directories:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     many_descriptors()
-    lock = _lock(home.host / "lock")
-    if lock is None:
-        sys.exit(f"A host runs on {home.path} already (pid {(home.host / 'lock').read_text().strip()}).")
-    with os.fdopen(lock):
+    with locks.held(home.host / "lock", seconds=0) as lock:
+        if lock is None:
+            sys.exit(f"A host runs on {home.path} already (pid {(home.host / 'lock').read_text().strip()}).")
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
         serve(home, options.runtime, _limits(options))
 
 
@@ -105,19 +105,6 @@ def _options() -> argparse.Namespace:
 
 def _limits(options: argparse.Namespace) -> Limits:
     return Limits(**{name: getattr(options, name) for _, name, *_ in _LIMITS})
-
-
-def _lock(path: Path) -> int | None:
-    """Held until the process ends; None where another process holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode())
-    return descriptor
 
 
 if __name__ == "__main__":

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from serinus.core.errors import Refused, Unavailable
 from serinus.core.home import Home
-from serinus.lib import files
+from serinus.lib import files, locks
 
 
 def claim(home: Home) -> None:
@@ -76,42 +74,20 @@ def _make_secret(path: Path) -> None:
 @contextlib.contextmanager
 def one_at_a_time(home: Home, patience: float, say: Callable[[str], None]) -> Iterator[None]:
     """For `up`: a second one waits for the first. Unavailable where that takes longer than `patience` seconds."""
-    descriptor = os.open(home.path / UP_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    path = home.path / UP_LOCK
+    lock = locks.take(path, seconds=0)
+    if lock is None:
+        say("another `serinus up` starts this home: waiting for it")
+        lock = locks.take(path, seconds=patience)
+    if lock is None:
+        raise Unavailable(
+            f"another `serinus up` has been starting {home.path} for {patience:g} s",
+            hint="Stop it, or `serinus down`, and try again.",
+        )
     try:
-        if not lock(descriptor):
-            say("another `serinus up` starts this home: waiting for it")
-            deadline = time.monotonic() + patience
-            while not lock(descriptor):
-                if time.monotonic() > deadline:
-                    raise Unavailable(
-                        f"another `serinus up` has been starting {home.path} for {patience:g} s",
-                        hint="Stop it, or `serinus down`, and try again.",
-                    )
-                time.sleep(0.1)
         yield
     finally:
-        os.close(descriptor)
-
-
-def lock(descriptor: int) -> bool:
-    """Whether it is ours now, until the descriptor is closed."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def is_locked(path: Path) -> bool:
-    """Whether somebody holds it; to find out takes it for a moment where nobody does."""
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        return not lock(descriptor)
-    finally:
-        os.close(descriptor)
+        os.close(lock)
 
 
 def supervisor_lock(home: Home) -> Path:

@@ -15,6 +15,7 @@ from types import FrameType
 
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
+from serinus.lib import locks
 from serinus.targets.local.supervisor import directories, logs, state
 from serinus.targets.local.supervisor.launching import START_SECONDS, Say
 from serinus.targets.local.supervisor.lifecycle import Addresses, down
@@ -151,7 +152,7 @@ def _supervised(home: Home) -> bool:
     """Also while somebody else starts or stops it."""
     if state.alive(state.read(home, state.SUPERVISOR)) or state.find(home, state.SUPERVISOR) is not None:
         return True
-    return directories.is_locked(home.path / directories.UP_LOCK)
+    return locks.is_held(home.path / directories.UP_LOCK)
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from serinus.core.errors import Refused, SerinusError, Unavailable
 from serinus.core.home import Home
+from serinus.lib import locks
 from serinus.targets.local.supervisor import directories, kernel, logs, state
 from serinus.targets.local.supervisor.checks import Check, Silent, local_checks, silent_models
 from serinus.targets.local.supervisor.settings import Settings
@@ -88,7 +89,7 @@ def wait(home: Home, checks: Sequence[Check], supervisor: subprocess.Popen[bytes
             say(f"{check.label} answers")
         if supervisor.poll() is not None:
             raise _supervisor_ended(home, supervisor.returncode, began)
-        if not waiting and directories.is_locked(directories.supervisor_lock(home)):
+        if not waiting and locks.is_held(directories.supervisor_lock(home)):
             return  # what an earlier one has left answers before the new one has taken over
         ended = {name: count - began.restarts.get(name, 0) for name, count in _restarts(home).items()}
         hopeless = [check for check in waiting if ended.get(check.process, 0) >= GIVE_UP_AFTER]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from serinus.core.home import Home
 from serinus.core.text import configure_logging
+from serinus.lib import locks
 from serinus.targets.local.supervisor import directories, kernel, state, succession
 from serinus.targets.local.supervisor.checks import Check
 from serinus.targets.local.supervisor.process_manager import ProcessManager, ProcessSpec
@@ -38,8 +39,8 @@ def supervise(home: Home, specs: Sequence[ProcessSpec], checks: Sequence[Check] 
     """Keeps `specs` running until SIGTERM or SIGINT, or until the home is removed; the exit code. One a home."""
     configure_logging()
     logging.raiseExceptions = False  # a log that cannot be written is no reason to end
-    lock = os.open(directories.supervisor_lock(home), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if not _taken(lock):
+    # Held until the process ends. Waited for, as who only wants to know whether it is held holds it for a moment.
+    if locks.take(directories.supervisor_lock(home), seconds=_LOCK_SECONDS) is None:
         log.error("another supervisor keeps %s", home.path)
         return 1
     kernel.open_many_files()
@@ -60,16 +61,6 @@ def supervise(home: Home, specs: Sequence[ProcessSpec], checks: Sequence[Check] 
     with contextlib.suppress(OSError):
         (home.run / f"{state.SUPERVISOR}.json").unlink()
     return 1 if left else 0
-
-
-def _taken(lock: int) -> bool:
-    """Tried for a moment: who only wants to know whether it is held holds it, too."""
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while not directories.lock(lock):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def _keep(manager: ProcessManager, stop: _Stop, home: Home) -> None:
