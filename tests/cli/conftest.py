@@ -12,8 +12,9 @@ from cli_harness import Proxy, Said, Serinus
 from small_fleet import Installation, make_home, serving
 
 from serinus.cli.app import run
-from serinus.targets.local.supervisor import kernel, state
+from serinus.lib import processes
 from serinus.targets.local.supervisor import settings as chosen
+from serinus.targets.local.supervisor import state
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +43,7 @@ def installation(tmp_path: Path, proxy: Proxy) -> Iterator[Installation]:
     with serving(made) as address:
         ports = {"api": int(address.rpartition(":")[2]), "envoy": proxy.server_port, "mlflow": 5000}
         chosen.save(made.home, chosen.Settings(ports=ports))
-        me = kernel.look(os.getpid())
+        me = processes.look(os.getpid())
         assert me is not None
         made.home.run.mkdir(exist_ok=True)
         state.write(made.home, state.ProcessRecord("envoy", state.RUNNING, me.pid, me.identity))

@@ -20,8 +20,9 @@ from tritonclient import grpc as triton
 
 from serinus.backends.envoy import Certificates, publish
 from serinus.cli.app import run
-from serinus.targets.local.supervisor import kernel, state, tls
+from serinus.lib import processes
 from serinus.targets.local.supervisor import settings as chosen
+from serinus.targets.local.supervisor import state, tls
 
 CHAMPION = "fraud-1-aaaaaa"
 
@@ -250,7 +251,7 @@ def local(make: Make, authority: Authority, tmp_path: Path, monkeypatch: pytest.
         ports = {"api": 1, "envoy": proxy.port, "mlflow": 2}
         chosen.save(proxy.home, chosen.Settings(ports, listen="127.0.0.1", tls_cert=cert, tls_key=key))
         tls.keep(proxy.home, tls.Material(identity.pem.decode(), identity.key_pem().decode(), None))
-        me = kernel.look(os.getpid())
+        me = processes.look(os.getpid())
         assert me is not None
         state.write(proxy.home, state.ProcessRecord("envoy", state.RUNNING, me.pid, me.identity))
         monkeypatch.setenv("SERINUS_HOME", str(proxy.home.path))

@@ -22,8 +22,8 @@ from serinus.core.errors import Unavailable
 from serinus.core.home import Home
 from serinus.core.placement import Placement, PlacementState
 from serinus.core.release import Release, ServingSettings
+from serinus.lib.processes import identity
 from serinus.targets.local.host import HostTarget, holder_command
-from serinus.targets.local.host.processes import identity
 from serinus.targets.local.host.state_files import StateFiles
 from serinus.targets.local.host.unix_http import Answer, call
 

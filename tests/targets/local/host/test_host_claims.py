@@ -17,7 +17,7 @@ from serinus.core.home import Home
 from serinus.core.keys import ROUTER_HEADER, router_key
 from serinus.core.placement import PlacementState
 from serinus.core.release import Environment, ServingSettings
-from serinus.targets.local.host.processes import identity
+from serinus.lib.processes import identity
 from serinus.targets.local.host.trial_zygotes import TrialLimits, TrialZygotes
 from serinus.targets.local.host.trials import Trials
 from serinus.targets.local.host.unix_http import call

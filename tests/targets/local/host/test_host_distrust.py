@@ -14,7 +14,7 @@ import pytest
 
 from serinus.core.placement import PlacementState
 from serinus.core.release import Compiled, ServingSettings
-from serinus.targets.local.host.processes import identity
+from serinus.lib.processes import identity
 from serinus.targets.local.host.state_files import StateFiles
 from serinus.targets.local.host.unix_http import call
 

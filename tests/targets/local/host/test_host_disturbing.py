@@ -15,10 +15,10 @@ from serinus.core.disturbance import LONGEST, Cause, Disturbance
 from serinus.core.placement import PlacementState
 from serinus.core.release import ServingSettings
 from serinus.disturbances import Disturbances, Journal
+from serinus.lib.processes import identity
 from serinus.targets.local.host import disturbing, starving
 from serinus.targets.local.host.disturbing import MOST, SETTLED, Disturbing
 from serinus.targets.local.host.limits import Limits
-from serinus.targets.local.host.processes import identity
 from serinus.targets.local.host.starving import LATE, OWN, Sign, Starving
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from serinus.core.placement import PlacementState
+from serinus.lib.processes import identity
 from serinus.targets.local.host import holder as holder_module
 from serinus.targets.local.host.holder import receive, send
-from serinus.targets.local.host.processes import identity
 from serinus.targets.local.host.sockets import Sockets
 
 SOON = ("--idle", "0.3", "--young", "0", "--busiest", "0", "--survey", "0.1")

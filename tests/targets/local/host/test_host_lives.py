@@ -12,7 +12,7 @@ import pytest
 
 from serinus.core.placement import PlacementState
 from serinus.core.release import ServingSettings
-from serinus.targets.local.host.processes import identity
+from serinus.lib.processes import identity
 
 
 def gone(pid):

@@ -16,11 +16,12 @@ import pytest
 
 from serinus.core.errors import InvalidInput
 from serinus.core.home import Home
+from serinus.lib.processes import identity
 from serinus.targets.local.host import launch
 from serinus.targets.local.host.keeper import BackOff
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.process_memory import Known, Memory, known, resident
-from serinus.targets.local.host.processes import Process, ending, identity
+from serinus.targets.local.host.processes import Process, ending
 from serinus.targets.local.host.state_files import WorkerRecord, file_name
 from serinus.targets.local.host.surveyor import size_of
 from serinus.targets.local.host.worker import Worker
@@ -49,14 +50,34 @@ def test_an_ending_is_told_in_words():
     ]
 
 
-def test_a_process_has_one_identity_while_it_lives_and_none_as_a_zombie():
+def test_a_process_that_is_gone_uses_no_memory():
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    assert identity(child.pid) == identity(child.pid) != identity(os.getpid())
     child.kill()
-    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-    assert identity(child.pid) is None
     child.communicate()
     assert known(child.pid) is resident(child.pid) is None
+
+
+FIRST_THREAD_ENDS = """
+import ctypes, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+def test_a_worker_whose_first_thread_alone_has_ended_is_adopted_and_can_be_stopped():
+    async def adopted() -> None:
+        with subprocess.Popen([sys.executable, "-c", FIRST_THREAD_ENDS], start_new_session=True) as child:
+            before = identity(child.pid)
+            assert before is not None
+            while ") Z " not in Path(f"/proc/{child.pid}/stat").read_text():
+                await asyncio.sleep(0.01)
+            process = Process.adopt(child.pid, before)
+            assert process is not None, "another one would be started beside it"
+            assert not process.exited.done()
+            await process.kill()
+            assert child.wait() == -signal.SIGKILL
+
+    asyncio.run(asyncio.wait_for(adopted(), 30))
 
 
 def test_a_process_that_does_not_let_itself_be_looked_into_is_known_by_what_it_has_told_and_how_it_grew():

@@ -21,8 +21,8 @@ import pytest
 
 from serinus.core.keys import ROUTER_HEADER, router_key
 from serinus.core.placement import PlacementState
+from serinus.lib.processes import identity
 from serinus.predictions import DeltaPredictionLog
-from serinus.targets.local.host.processes import identity
 from serinus.targets.local.host.unix_http import call
 
 NAME = "fraud-1-aaaaaa"

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from serinus.core.placement import PlacementState
+from serinus.lib.processes import identity
 from serinus.targets.local.host.host import in_order
-from serinus.targets.local.host.processes import identity
 from serinus.targets.local.host.state_files import StateFiles
 from serinus.targets.local.host.unix_http import call
 

@@ -13,7 +13,7 @@ import pytest
 from serinus.core.errors import NotFound
 from serinus.core.placement import PlacementState
 from serinus.core.release import ServingSettings
-from serinus.targets.local.host.processes import identity
+from serinus.lib.processes import identity
 from serinus.targets.local.host.unix_http import call
 
 SOON = ("--idle", "0.3", "--young", "0", "--busiest", "0", "--survey", "0.1")

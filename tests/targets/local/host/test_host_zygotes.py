@@ -17,7 +17,7 @@ import pytest
 from serinus.core.keys import ROUTER_HEADER, router_key
 from serinus.core.placement import PlacementState
 from serinus.core.release import ServingSettings
-from serinus.targets.local.host.processes import identity
+from serinus.lib.processes import identity
 from serinus.targets.local.host.state_files import StateFiles
 from serinus.targets.local.host.unix_http import call
 from serinus.targets.local.host.zygotes import key

@@ -16,6 +16,7 @@ from stages import FOR_EVER, Stage, on_sigterm, python, wait_until
 
 from serinus.core.errors import InvalidInput, Refused, Unavailable
 from serinus.core.home import Home
+from serinus.lib import processes
 from serinus.targets.local.supervisor import (
     Addresses,
     Options,
@@ -408,7 +409,7 @@ def test_a_supervisor_whose_home_is_removed_stops_everything_and_ends(stage: Sta
     begin(stage)
     control, supervisor = stage.pids()["control"], supervisor_pid(stage)
     stage.home.path.rename(stage.home.path.with_name("elsewhere"))
-    wait_until(lambda: kernel.look(control) is None and kernel.look(supervisor) is None)
+    wait_until(lambda: processes.look(control) is None and processes.look(supervisor) is None)
 
 
 def test_a_supervisor_that_cannot_write_a_byte_keeps_its_processes_running_and_can_be_stopped(stage: Stage) -> None:

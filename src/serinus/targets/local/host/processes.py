@@ -1,4 +1,4 @@
-"""Linux processes: who they are, what they use, how they ended. A pid alone names nobody: it is used again."""
+"""Processes that this one waits for, or ends: its children, those that it adopts, and orphans among its descendants."""
 
 from __future__ import annotations
 
@@ -8,28 +8,13 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
+
+from serinus.lib.processes import identity, parent
 
 _PR_SET_CHILD_SUBREAPER = 36
 _LARGEST_PID = 2**31 - 1
-_TICKS = os.sysconf("SC_CLK_TCK")
-
-
-@cache
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def _stat(pid: int) -> Sequence[str] | None:
-    """The fields of `/proc/<pid>/stat` from the state on, field 3 of proc_pid_stat(5). None: no such process."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return None
-    # The name stands in parentheses and may hold blanks and parentheses itself.
-    return stat.rpartition(")")[2].split()
 
 
 def descriptor_of(pid: object) -> int:
@@ -37,18 +22,6 @@ def descriptor_of(pid: object) -> int:
     if type(pid) is not int or not 0 < pid <= _LARGEST_PID:
         raise ProcessLookupError("no process has that number")
     return os.pidfd_open(pid)
-
-
-def identity(pid: int) -> str | None:
-    """What no other process has had or will have: boot and start time (clock ticks). None: no such process."""
-    fields = _stat(pid)
-    return None if fields is None or fields[0] in "ZX" else f"{_boot()}/{fields[19]}"
-
-
-def cpu_seconds(pid: int) -> float | None:
-    """Processor time that it has used, in itself and in the system. None: no such process."""
-    fields = _stat(pid)
-    return None if fields is None else (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def ending(code: int | None) -> str:
@@ -75,12 +48,6 @@ def become_subreaper() -> None:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
     _subreaper = True
-
-
-def parent(pid: int) -> int | None:
-    """Of a process, dead or alive, that somebody still has to wait for. None: no such process."""
-    fields = _stat(pid)
-    return None if fields is None else int(fields[1])
 
 
 _known: set[int] = set()

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from serinus.core.disturbance import Cause
 from serinus.disturbances import Journal
+from serinus.lib.processes import cpu_seconds
 from serinus.targets.local.host.keeper import Keeper
 from serinus.targets.local.host.limits import Limits
-from serinus.targets.local.host.processes import cpu_seconds
 
 _NAP = 0.02
 LATE = 0.006

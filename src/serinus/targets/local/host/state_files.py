@@ -28,7 +28,7 @@ class WorkerRecord:
     release: str
     pid: int
     identity: str
-    """Of the process, see `processes.identity`: the pid may be another's by now."""
+    """Of the process, see `lib.processes`: the pid may be another's by now."""
     ready: bool
     """It has answered its warm-up."""
 

@@ -15,10 +15,11 @@ from zoneinfo import ZoneInfoNotFoundError
 from pydantic import TypeAdapter
 
 from serinus.lib import files
+from serinus.lib.processes import cpu_seconds
 from serinus.targets.local.host.keeper import Keeper
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.process_memory import Memory, known, resident
-from serinus.targets.local.host.processes import cpu_seconds, end_orphans
+from serinus.targets.local.host.processes import end_orphans
 from serinus.targets.local.host.scaling import Scaler
 from serinus.targets.local.host.sleeping import (
     TO_SLEEP,

@@ -25,8 +25,9 @@ from serinus_runtime.isolation.scratch import Bounds, excess, remove
 
 from serinus.core.home import Home
 from serinus.lib import priority
+from serinus.lib.processes import parent
 from serinus.targets.local.host import launch
-from serinus.targets.local.host.processes import descriptor_of, parent
+from serinus.targets.local.host.processes import descriptor_of
 from serinus.targets.local.host.reach import readable
 from serinus.targets.local.host.zygote import Unfit, spawn, threads_of, understood
 

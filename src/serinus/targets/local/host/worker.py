@@ -19,6 +19,7 @@ from serinus.core.home import Home
 from serinus.core.keys import router_key
 from serinus.core.release import Release
 from serinus.disturbances import Journal
+from serinus.lib.processes import identity
 from serinus.targets.local.host import launch, wires
 from serinus.targets.local.host.cgroups import Groups
 from serinus.targets.local.host.in_memory import in_memory
@@ -26,7 +27,7 @@ from serinus.targets.local.host.last_words import last_words
 from serinus.targets.local.host.listener import Listener
 from serinus.targets.local.host.logs import log_path
 from serinus.targets.local.host.process_memory import Known, Memory, resident
-from serinus.targets.local.host.processes import Process, identity
+from serinus.targets.local.host.processes import Process
 from serinus.targets.local.host.reach import readable
 from serinus.targets.local.host.reports import Report, Reports, Stats
 from serinus.targets.local.host.sockets import Sockets

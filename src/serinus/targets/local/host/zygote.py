@@ -16,9 +16,10 @@ from typing import IO, Any
 from serinus_runtime.isolation import written
 
 from serinus.core.home import Home
+from serinus.lib.processes import parent
 from serinus.targets.local.host import launch
 from serinus.targets.local.host.in_memory import in_memory
-from serinus.targets.local.host.processes import Process, descriptor_of, parent
+from serinus.targets.local.host.processes import Process, descriptor_of
 from serinus.targets.local.host.reach import readable
 
 _LONGEST_ANSWER = 4096

@@ -5,48 +5,13 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+
+from serinus.lib import processes
+from serinus.lib.processes import Seen
 
 MARK = "SERINUS_PROCESS"
 """Environment variable that every supervised process, and what it starts, carries: the process's name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    pid: int
-    session: int
-    """Pid of the session's leader. It is not given to another process while the session has members."""
-    ticks: int
-    """When it began, in clock ticks since the machine did."""
-
-    @property
-    def identity(self) -> str:
-        """What no other process has had or will have: boot and start time."""
-        return f"{boot()}/{self.ticks}"
-
-
-@cache
-def boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-
-
-def look(pid: int) -> Seen | None:
-    """None: it is not there, or only waits to be reaped.
-
-    The kernel shows a process with threads as ended when its first thread has; until the others have, it holds its
-    ports, and how it ended is not known.
-    """
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    # The name stands in parentheses and may hold blanks and parentheses itself. See proc_pid_stat(5): state is
-    # field 3, session is field 6, number of threads is field 20, start time is field 22.
-    fields = stat.rpartition(")")[2].split()
-    ended = fields[0] == "X" or (fields[0] == "Z" and int(fields[17]) <= 1)
-    return None if ended else Seen(pid, int(fields[3]), int(fields[19]))
 
 
 def open_many_files() -> None:
@@ -72,7 +37,7 @@ def followers(leader_pid: int, name: str) -> Sequence[Seen]:
 
 def _everything() -> Iterator[Seen]:
     for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and (seen := look(int(entry.name))) is not None:
+        if entry.name.isdecimal() and (seen := processes.look(int(entry.name))) is not None:
             yield seen
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from serinus.core.home import Home
 from serinus.core.text import configure_logging
-from serinus.lib import locks
+from serinus.lib import locks, processes
 from serinus.targets.local.supervisor import directories, kernel, state, succession
 from serinus.targets.local.supervisor.checks import Check
 from serinus.targets.local.supervisor.process_manager import ProcessManager, ProcessSpec
@@ -87,7 +87,7 @@ def _is_still(home: Home, place: os.stat_result) -> bool:
 
 
 def _own_record() -> ProcessRecord:
-    me = kernel.look(os.getpid())
+    me = processes.look(os.getpid())
     assert me is not None
     return ProcessRecord(state.SUPERVISOR, state.RUNNING, me.pid, me.identity, time.time(), version=installed())
 

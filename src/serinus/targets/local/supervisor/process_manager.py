@@ -15,7 +15,7 @@ from functools import partial
 from serinus.core.disturbance import Cause
 from serinus.core.home import Home
 from serinus.disturbances import Journal
-from serinus.lib import priority
+from serinus.lib import priority, processes
 from serinus.targets.local.supervisor import kernel, logs, state
 from serinus.targets.local.supervisor.leaving import KILL_SECONDS, Leaving, signalled
 from serinus.targets.local.supervisor.registry import CREDENTIALS
@@ -124,7 +124,7 @@ class ProcessManager:
         else:
             self._prepare(spec)
         watched.leaving = Leaving.found(self._home, watched.record, spec.dismissal)
-        if there is None and not record.identity.startswith(kernel.boot()):
+        if there is None and not record.identity.startswith(processes.boot()):
             watched.record = replace(record, state=state.STOPPED)  # a restart of the machine is no fault of its own
         return watched
 
@@ -239,7 +239,7 @@ class ProcessManager:
         pid = watched.child.pid
         if watched.spec.nice:
             priority.give_way(pid, watched.spec.nice)
-        seen = kernel.look(pid)
+        seen = processes.look(pid)
         running = replace(attempt, state=state.RUNNING, pid=pid, identity=seen.identity if seen else "")
         self._disturbed(watched, _SETTLED)
         self._journal.end(watched.stopped)

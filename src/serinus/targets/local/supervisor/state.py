@@ -15,8 +15,8 @@ from typing import Any
 
 from serinus.core.home import Home
 from serinus.lib import files
+from serinus.lib.processes import Seen, look
 from serinus.targets.local.supervisor import kernel
-from serinus.targets.local.supervisor.kernel import Seen
 
 SUPERVISOR = "supervisor"
 BEFORE = "-before"
@@ -58,7 +58,7 @@ class ProcessRecord:
 def alive(record: ProcessRecord | None) -> bool:
     if record is None or record.pid <= 0:
         return False
-    seen = kernel.look(record.pid)
+    seen = look(record.pid)
     return seen is not None and seen.identity == record.identity
 
 
