@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from serinus.core.home import Home
+from serinus.core.keys import session_key
 from serinus.core.people import Access, Actor
 from serinus.core.ports import Clock, Tokens
 
@@ -30,7 +31,7 @@ class Sessions:
     """Raises OSError where the home has no secret yet."""
 
     def __init__(self, home: Home, tokens: Tokens, clock: Clock) -> None:
-        self._key = hmac.digest(home.secret.read_bytes().strip(), b"session", "sha256")
+        self._key = session_key(home.secret.read_text())
         self._tokens = tokens
         self._clock = clock
         self._links: dict[str, tuple[str, str, datetime]] = {}

@@ -1,4 +1,4 @@
-"""Keys that are derived from the home's secret, each for one purpose and one release."""
+"""Keys that are derived from the home's secret, each for one purpose, and for one release where it is a release's."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ def router_key(secret: str, release: str) -> str:
     """By which a release knows that a request comes from the router or the control plane, and believes its other
     `x-serinus-` headers. `secret`: the content of `Home.secret`."""
     return _derived(secret, f"router:{release}")
+
+
+def session_key(secret: str) -> bytes:
+    """By which the API signs the sessions of the page. `secret`: the content of `Home.secret`."""
+    return bytes.fromhex(_derived(secret, "session"))
 
 
 def _derived(secret: str, purpose: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, event
+from sqlalchemy import Connection, MetaData, create_engine
+
+from serinus.lib import sqlite
 
 
 class Database:
@@ -16,9 +17,7 @@ class Database:
     def __init__(self, path: Path, tables: MetaData) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = path
-        self._engine: Engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 10})
-        event.listen(self._engine, "connect", _configure)
-        event.listen(self._engine, "begin", _begin)
+        self._engine = sqlite.prepare(create_engine(f"sqlite:///{path}"), "writes")
         with self.write() as connection:
             tables.create_all(connection)
 
@@ -45,16 +44,3 @@ class Database:
 
     def close(self) -> None:
         self._engine.dispose()
-
-
-def _configure(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # SQLAlchemy begins transactions, not the driver
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-
-
-def _begin(connection: Connection) -> None:
-    # A transaction that reads first and writes later fails at once where another has written in between: a writer
-    # takes the lock when it begins, and waits for it.
-    writes = connection.get_execution_options().get("writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

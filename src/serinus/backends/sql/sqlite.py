@@ -1,49 +1,21 @@
-"""All that is SQLite's own: how a connection is set up, how a transaction begins, which errors mean what.
-
-WAL lets readers go on while one writes; `synchronous=FULL` makes a commit survive a loss of power. A transaction that
-will write begins IMMEDIATE: one that starts as a reader and then wants to write is refused at once when another writer
-came in between, however long the busy timeout is.
-"""
+"""All that is SQLite's own in the store: how a connection is set up (`lib.sqlite`), which errors mean what."""
 
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from serinus.core.errors import Refused, SerinusError, Unavailable
+from serinus.lib.sqlite import BUSY_SECONDS, prepare
 
-BUSY_TIMEOUT_MS = 10_000
+__all__ = ["explain", "prepare", "protect_audit"]
 
 _APPEND_ONLY = """
 CREATE TRIGGER IF NOT EXISTS audit_refuses_{verb} BEFORE {verb} ON audit
 BEGIN SELECT RAISE(ABORT, 'the audit record is append-only'); END
 """
-
-
-def prepare(engine: Engine, writes: str) -> Engine:
-    """The engine for reading. Every connection is set up as described above; `writes`: the execution option of those
-    whose transactions write."""
-
-    def connected(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # the driver's own implicit BEGIN is a deferred one
-        for pragma in (
-            f"busy_timeout={BUSY_TIMEOUT_MS}",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-        ):
-            connection.execute(f"PRAGMA {pragma}").close()
-
-    def begun(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get(writes, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-    event.listen(engine, "connect", connected)
-    event.listen(engine, "begin", begun)
-    return engine
 
 
 def protect_audit(connection: Connection) -> None:
@@ -69,7 +41,7 @@ def explain(error: DBAPIError, place: str) -> SerinusError:
         )
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Unavailable(
-            f"{place} has been locked by another process for {BUSY_TIMEOUT_MS // 1000} s.",
+            f"{place} has been locked by another process for {BUSY_SECONDS} s.",
             hint="Close whatever has it open.",
         )
     return Unavailable(
