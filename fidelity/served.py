@@ -14,7 +14,7 @@ from serinus_runtime.base import accelerators
 from serinus_runtime.base.config import PROTOCOLS, CacheSettings, Config, Settings
 from serinus_runtime.base.errors import ProtocolError, StartFailure
 from serinus_runtime.base.messages import Response, error_response
-from serinus_runtime.cache.lookup import memory_of
+from serinus_runtime.cache.response_cache import response_cache_of
 from serinus_runtime.compiling import convert
 from serinus_runtime.compiling.graph import Unsupported
 from serinus_runtime.http.http1 import Parser
@@ -79,8 +79,8 @@ class Served:
             rows="together" if together else "each",
         )
         config = Config("fuzzed-1-abc", MODEL, VERSION, built.artifact, 0, 0, built.artifact, settings)
-        memory = memory_of(config, model.signature, _passed_over)
-        self._application = Application(config, model, _passed_over, memory=memory)
+        cache = response_cache_of(config, model.signature, _passed_over)
+        self._application = Application(config, model, _passed_over, cache=cache)
         self._orjson = built.recipe.orjson
         self.described: dict[str, Any] = self.get(f"/v2/models/{MODEL}")
 

@@ -17,7 +17,7 @@ from serinus_runtime.model.batching import LATE, Batcher, Outcome
 from serinus_runtime.model.binding import inputs_of
 from serinus_runtime.model.model import Answer
 from serinus_runtime.process.event_loop import batcher_of
-from serinus_runtime.serving.overload import refusal, retry_after
+from serinus_runtime.serving.overload import Overload, Queue, overload
 from serinus_runtime.values.described import Answers
 from serinus_runtime.values.inputs import Bound
 from serinus_runtime.values.outputs import Output, check_rows
@@ -352,21 +352,23 @@ def test_each_of_many_random_requests_gets_the_answer_that_it_gets_alone() -> No
 
 
 def test_a_request_beyond_the_most_that_may_wait_is_refused_at_once() -> None:
-    assert refusal(1, 2, 0.0, 0.0, None) is None
-    assert refusal(2, 2, 0.0, 0.0, None) == "2 requests are waiting here already; try again"
+    assert overload(Queue(1, 0.0), 2, 0.0, None) is None
+    assert overload(Queue(2, 0.0), 2, 0.0, None) == Overload("2 requests are waiting here already; try again", 1)
 
 
 def test_a_request_that_would_be_late_is_refused_before_it_waits() -> None:
     late = "the requests that are waiting here take longer than the caller's time; try again"
-    assert refusal(4, 100, 0.02, 10.0, 10.1) is None
-    assert refusal(6, 100, 0.02, 10.0, 10.1) == late
-    assert refusal(6, 100, 0.02, 10.0, None) is None
-    assert refusal(0, 100, 0.02, 10.0, 10.001) is None
+    assert overload(Queue(4, 0.02), 100, 10.0, 10.1) is None
+    assert overload(Queue(6, 0.02), 100, 10.0, 10.1) == Overload(late, 1)
+    assert overload(Queue(6, 0.02), 100, 10.0, None) is None
+    assert overload(Queue(0, 0.02), 100, 10.0, 10.001) is None
 
 
-def test_who_is_refused_is_told_to_come_back_when_the_queue_is_worked_off() -> None:
-    assert retry_after(200, 0.01) == 2
-    assert retry_after(200, 0.0001) == 1
+@pytest.mark.parametrize(("each", "seconds"), [(0.01, 2), (0.0001, 1)])
+def test_who_is_refused_is_told_to_come_back_when_the_queue_is_worked_off(each: float, seconds: int) -> None:
+    refused = overload(Queue(200, each), 200, 0.0, None)
+    assert refused is not None
+    assert refused.retry_after == seconds
 
 
 def test_what_a_request_takes_in_its_batch_is_known() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from serinus_runtime.cache.storage import Cache, Sketch, Witness, weigh
+from serinus_runtime.cache.storage import Cache, ConsistencyCheck, Sketch, weigh
 
 KIB = 1024
 
@@ -217,13 +217,13 @@ def test_of_rows_that_come_once_few_are_taken_for_known_however_many_there_are()
 
 
 def test_a_model_that_contradicts_itself_is_noticed() -> None:
-    witness = Witness()
-    assert not witness.contradicts(b"a", [0.25, None])
-    assert not witness.contradicts(b"b", [0.75])
-    assert not witness.contradicts(b"a", [0.25, None])
-    assert not witness.contradicts(b"a", [0.25 + 1e-9, None])
-    assert witness.contradicts(b"a", [0.26, None])
-    assert witness.contradicts(b"b", [None])
+    consistency = ConsistencyCheck()
+    assert not consistency.contradicts(b"a", [0.25, None])
+    assert not consistency.contradicts(b"b", [0.75])
+    assert not consistency.contradicts(b"a", [0.25, None])
+    assert not consistency.contradicts(b"a", [0.25 + 1e-9, None])
+    assert consistency.contradicts(b"a", [0.26, None])
+    assert consistency.contradicts(b"b", [None])
 
 
 def test_a_million_random_operations_give_no_wrong_answer() -> None:

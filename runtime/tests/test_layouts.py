@@ -223,7 +223,7 @@ def test_the_number_of_remembered_layouts_is_bounded() -> None:
     assert served.model.short == 0
     served.post(INFER, b'{"id":"0",%b' % named([1.0, 2.0, "y"])[1:])
     assert served.model.short == 1
-    layouts = served._application._posts[INFER].layouts
+    layouts = served._application._routes[INFER].layouts
     assert layouts is not None
     assert len(layouts._known) <= 64
 
@@ -232,6 +232,6 @@ def test_a_caller_whose_text_always_changes_is_not_learned_from_without_end() ->
     served = Served(Tells())
     for i in range(2000):
         served.post(INFER, named([1.0, 2.0, "x"], id=f"id-{i}"))
-    layouts = served._application._posts[INFER].layouts
+    layouts = served._application._routes[INFER].layouts
     assert layouts is not None
     assert layouts._tries == 512

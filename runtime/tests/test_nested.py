@@ -10,7 +10,7 @@ import pytest
 from serinus_runtime.artifact.kinds import showable
 from serinus_runtime.artifact.signature import Signature, signature_of
 from serinus_runtime.base.errors import RequestError, StartFailure
-from serinus_runtime.cache.keys import Canonical
+from serinus_runtime.cache.keys import CacheKeys
 from serinus_runtime.model.batching import _company
 from serinus_runtime.model.binding import inputs_of
 from serinus_runtime.values.payload import Sent, Table, Tensor, Tensors
@@ -110,7 +110,7 @@ def test_a_type_that_is_nested_without_end_is_refused_at_load() -> None:
 
 
 def test_rows_without_declared_types_are_alone_in_their_batch_and_have_exact_keys() -> None:
-    inputs, canonical = inputs_of(Signature()), Canonical(Signature(), "r")
+    inputs, cache_keys = inputs_of(Signature()), CacheKeys(Signature(), "r")
     sent = [
         Sent("inputs", [1, 2]), Sent("inputs", [1.0, 2.0]), Sent("instances", ["1", "2"]), Sent("inputs", [[1, 2]]),
         Sent("inputs", {"a": [1, 2]}), Sent("inputs", [{"a": 1}]), Sent("inputs", [{"a": 1}, {"b": None}]),
@@ -120,10 +120,10 @@ def test_rows_without_declared_types_are_alone_in_their_batch_and_have_exact_key
         Tensors((Tensor("a", [1, 2], (2,), "INT32"),)),
     ]  # fmt: skip
     bounds = [inputs.bind(one) for one in sent]
-    keys = [canonical.key(bound) for bound in bounds]
+    keys = [cache_keys.key(bound) for bound in bounds]
     assert None not in keys
     assert len(set(keys)) == len(keys)
-    assert [canonical.key(inputs.bind(one)) for one in sent] == keys
+    assert [cache_keys.key(inputs.bind(one)) for one in sent] == keys
     assert {_company(bound) for bound in bounds} == {None}
 
 

@@ -16,7 +16,7 @@ import pytest
 from serinus_runtime.artifact.loading import Loaded
 from serinus_runtime.artifact.signature import Column, Signature
 from serinus_runtime.base.config import Config, Settings
-from serinus_runtime.cache.lookup import memory_of
+from serinus_runtime.cache.response_cache import response_cache_of
 from serinus_runtime.http.server import Server
 from serinus_runtime.model.model import Model
 from serinus_runtime.process.event_loop import batcher_of
@@ -56,7 +56,7 @@ class Worker:
             config,
             model,
             lambda record: self.records.append(dict(zip(FIELDS, record, strict=True))),
-            memory=memory_of(config, SIGNATURE, lambda _: None),
+            cache=response_cache_of(config, SIGNATURE, lambda _: None),
             batcher=batcher_of(
                 config.settings, model, asyncio.get_running_loop(), lambda: len(self.server.connections)
             ),

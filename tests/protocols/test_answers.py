@@ -22,7 +22,7 @@ from serinus_runtime.artifact.signature import Column, Signature, TensorSpec, si
 from serinus_runtime.base.config import Config, Settings
 from serinus_runtime.base.errors import ModelFailure, StartFailure
 from serinus_runtime.base.messages import Request
-from serinus_runtime.cache.lookup import memory_of
+from serinus_runtime.cache.response_cache import response_cache_of
 from serinus_runtime.model.batching import _part
 from serinus_runtime.model.model import Answer, Model
 from serinus_runtime.records.sender import FIELDS
@@ -64,8 +64,8 @@ class Served:
         if warm:
             self.model.warm_up(EXAMPLE, config.settings.score_output)
         self.records: list[dict[str, Any]] = []
-        memory = memory_of(config, signature, lambda _: None)
-        self._application = Application(config, self.model, self._keep, memory=memory)
+        cache = response_cache_of(config, signature, lambda _: None)
+        self._application = Application(config, self.model, self._keep, cache=cache)
 
     def _keep(self, record: Any) -> None:
         self.records.append(dict(zip(FIELDS, record, strict=True)))

@@ -35,7 +35,7 @@ class _NoKey(Exception):
 _NONE = (_NoKey, ValueError, TypeError, OverflowError, RecursionError, struct.error)
 
 
-class Canonical:
+class CacheKeys:
     """Keys for one signature, of one release."""
 
     def __init__(self, signature: Signature, scope: str) -> None:

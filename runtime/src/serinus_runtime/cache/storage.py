@@ -169,7 +169,7 @@ class Cache:
         self._bytes -= self._entries.pop(key).size
 
 
-class Witness:
+class ConsistencyCheck:
     """Remembers some answers that were predicted, to notice a model that does not answer equal rows equally: by chance,
     by the clock, or by what it looks up. Such a model must not have a cache, whatever its spec says."""
 

@@ -1,13 +1,13 @@
 """What serving asks of a model, whichever way it predicts.
 
-`Predictor` is all that is needed. One that is also a `RowPredictor` is asked for single rows by the short way: a list
+`Predictor` is all that is needed. One that is also a `RowPredictor` is asked for single rows by the fast path: a list
 in, an array out, with nothing built in between. Both answer the same; which of them is called depends only on what
 the caller sent.
 """
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Protocol, Sequence
+from typing import Any, Mapping, Protocol, Sequence, cast
 
 from serinus_runtime.artifact.signature import Signature
 from serinus_runtime.model.model import Answer
@@ -40,3 +40,8 @@ class RowPredictor(Predictor, Protocol):
         ModelFailure.
         """
         ...
+
+
+def row_predictor(model: Predictor) -> RowPredictor | None:
+    """The same model, where it is one that can be asked for single rows."""
+    return cast(RowPredictor, model) if hasattr(model, "predict_row") else None

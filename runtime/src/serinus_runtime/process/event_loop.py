@@ -11,10 +11,10 @@ from typing import Any, Callable, Coroutine
 
 from serinus_runtime.base import accelerators
 from serinus_runtime.base.config import Config, Settings
-from serinus_runtime.cache.lookup import memory_of
+from serinus_runtime.cache.response_cache import response_cache_of
 from serinus_runtime.http.server import Server
 from serinus_runtime.model.batching import Batcher
-from serinus_runtime.model.predictor import Predictor
+from serinus_runtime.model.predictor import Predictor, row_predictor
 from serinus_runtime.process.draining import Rest
 from serinus_runtime.process.wire import Wire
 from serinus_runtime.records.sender import Records
@@ -53,9 +53,9 @@ async def _serve(config: Config, model: Predictor, ready: Callable[[], None]) ->
         records.start()
         wire = Wire(config.report_fd, records.take)
     kept = (records.append, records.full) if records is not None else (None, None)
-    memory = memory_of(config, model.signature, _say)
+    cache = response_cache_of(config, model.signature, _say)
     batcher = batcher_of(config.settings, model, loop, lambda: len(server.connections))
-    application = Application(config, model, *kept, memory=memory, batcher=batcher)
+    application = Application(config, model, *kept, cache=cache, batcher=batcher)
     listener = socket.socket(fileno=config.listen_fd)
     listener.setblocking(False)
     server = Server(listener, application.handle, config.settings.max_body_bytes, refuse=application.refuse)
@@ -85,6 +85,6 @@ def batcher_of(
     """None: the release is not asked for one, must not have one, or has a way to predict a row that is quicker than
     any waiting."""
     alone = settings.one_at_a_time or settings.rows == "together"
-    if not settings.batch_delay_ms or alone or hasattr(model, "predict_row"):
+    if not settings.batch_delay_ms or alone or row_predictor(model) is not None:
         return None
     return Batcher(model, loop, settings.batch_delay_ms / 1000, settings.batch_rows, callers=callers)

@@ -1,4 +1,4 @@
-"""What is known of one request for predictions from its headers, and the record of it."""
+"""One request for predictions: what its headers say, and what it was found to ask."""
 
 from __future__ import annotations
 
@@ -6,21 +6,38 @@ import os
 import re
 from functools import lru_cache
 from time import time
-from typing import Any, Sequence
+from typing import Hashable, NamedTuple
 
-from serinus_runtime.records.sender import Record
+from serinus_runtime.base.messages import Request
+from serinus_runtime.cache.response_cache import ResponseCache
+from serinus_runtime.protocols.oip import Asked
+from serinus_runtime.serving.routes import Route
+from serinus_runtime.values.inputs import Bound
 
 _ID = re.compile(rb"[A-Za-z0-9._:\-]{1,128}")
 _LONGEST_ENTITY = 256
 
 
 class Call:
-    """`head`: lines of the answer. `deadline`: unix seconds, None where nobody said when it began."""
+    """A request that came in by a route, not yet parsed.
 
-    __slots__ = ("caller", "deadline", "entity", "head", "id", "now", "prediction", "role", "split", "start")
+    `now`, `start`, `deadline`: Unix seconds, when it arrived here, when it began, and when its caller gives up; no
+    deadline where nobody said when it began. `head`: lines of the answer. `split`: None where it did not come through
+    the router. `cache`: the response cache, where it may be answered from it, and `body_key`: its body's key in there.
+    """
 
-    def __init__(self, headers: dict[bytes, bytes], release_line: bytes, timeout: float) -> None:
-        get = headers.get
+    __slots__ = (
+        "body_key", "cache", "caller", "deadline", "entity", "head", "id", "now", "prediction", "request", "role",
+        "route", "split", "start",
+    )  # fmt: skip
+
+    def __init__(self, request: Request, route: Route, release_line: bytes, timeout: float) -> None:
+        """`timeout`: seconds, where the router did not say how long the caller waits."""
+        self.request = request
+        self.route = route
+        self.cache: ResponseCache | None = None
+        self.body_key: Hashable | None = None
+        get = request.headers.get
         self.now = now = time()
         identity = get(b"x-request-id", b"")
         if not _ID.fullmatch(identity):
@@ -43,24 +60,18 @@ class Call:
             None if start is None and not expected else self.start + (expected / 1000 if expected else timeout)
         )
 
-    def record(
-        self,
-        status: int,
-        rows: int,
-        *,
-        columns: Sequence[str] | None = None,
-        inputs: list[list[Any]] | bytes | None = None,
-        scores: list[float | None] | None = None,
-        fallback: list[float] | None = None,
-        code: str | None = None,
-        cached: bool = False,
-    ) -> Record:
-        """In the order of `records.FIELDS`. `inputs`: rows, or their JSON text."""
-        now = time()
-        return (
-            now, self.id, self.entity, self.role, self.split, status, (now - self.start) * 1000, rows, scores, fallback,
-            fallback is not None, code, cached, columns, inputs, self.prediction, self.caller,
-        )  # fmt: skip
+    def late(self, now: float) -> bool:
+        """Whether its caller has given up by `now`, in Unix seconds."""
+        return self.deadline is not None and now > self.deadline
+
+
+class ParsedCall(NamedTuple):
+    """A request that was read and fits the model. `key`: of its features in `call.cache`, where they have one."""
+
+    call: Call
+    asked: Asked
+    bound: Bound
+    key: bytes | None
 
 
 @lru_cache(maxsize=64)

@@ -1,18 +1,32 @@
-"""When a worker says no at once: too many wait, or the queue is longer than the caller will."""
+"""When a worker refuses a request at once: too many wait, or the queue is longer than the caller will."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
 
-def refusal(waiting: int, most: int, each: float, now: float, deadline: float | None) -> str | None:
-    """Why the next request is to be answered 503, in words; None: it may wait. `waiting`: how many there are before it,
-    of at most `most`; `each`: seconds that one of them takes; `deadline`: the request's own, on the clock of `now`."""
+
+class Queue(NamedTuple):
+    """What is before a request. `waiting`: requests; `seconds_each`: what one of them takes."""
+
+    waiting: int
+    seconds_each: float
+
+
+class Overload(NamedTuple):
+    """Why a request is answered 503. `retry_after`: whole seconds until what waits is worked off, at least 1."""
+
+    message: str
+    retry_after: int
+
+
+def overload(queue: Queue, most: int, now: float, deadline: float | None) -> Overload | None:
+    """None: the next request may wait behind `queue`, which is to hold `most` requests at most. `deadline`: the
+    request's own, on the clock of `now`."""
+    waiting, seconds = queue.waiting, queue.waiting * queue.seconds_each
     if waiting >= most:
-        return f"{waiting} requests are waiting here already; try again"
-    if deadline is not None and waiting and now + waiting * each > deadline:
-        return "the requests that are waiting here take longer than the caller's time; try again"
-    return None
-
-
-def retry_after(waiting: int, each: float) -> int:
-    """Whole seconds until what waits is worked off, at least 1."""
-    return max(1, round(waiting * each))
+        message = f"{waiting} requests are waiting here already; try again"
+    elif deadline is not None and waiting and now + seconds > deadline:
+        message = "the requests that are waiting here take longer than the caller's time; try again"
+    else:
+        return None
+    return Overload(message, max(1, round(seconds)))

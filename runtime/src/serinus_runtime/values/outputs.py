@@ -9,7 +9,7 @@ import base64
 import functools
 import json
 import math
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, Callable, List, NamedTuple, Sequence
 
 from serinus_runtime.artifact.signature import datatype_of
 from serinus_runtime.base import accelerators
@@ -18,6 +18,8 @@ from serinus_runtime.base.libraries import library, loaded
 from serinus_runtime.values.plain import PLAIN, plain, texts_of_times
 
 DEFAULT_NAME = "output-0"
+Scores = List["float | None"]
+"""One a row; None where there is no finite number."""
 
 
 class Output(NamedTuple):
@@ -242,7 +244,7 @@ def score_index(outputs: Sequence[Output], wanted: str | None) -> int:
     return len(names) - 1 - names[::-1].index(wanted)
 
 
-def scores_of(output: Output) -> list[float | None]:
+def scores_of(output: Output) -> Scores:
     """One a row: the last column. None: not a finite number. A text is none, even if a number could be read in it. Of
     an answer without rows, which only rows that belong together have, it is the answer itself."""
     if not output.shape:

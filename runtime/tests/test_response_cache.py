@@ -17,7 +17,7 @@ from serinus_runtime.artifact.loading import Loaded
 from serinus_runtime.artifact.signature import Column, Param, Signature
 from serinus_runtime.base.config import Config, Settings
 from serinus_runtime.base.messages import Request, Response
-from serinus_runtime.cache.lookup import memory_of
+from serinus_runtime.cache.response_cache import response_cache_of
 from serinus_runtime.model.model import Model
 from serinus_runtime.records.sender import FIELDS
 from serinus_runtime.serving.application import Application
@@ -48,12 +48,12 @@ class Served:
         self.model = Model(loaded, SIGNATURE, one_at_a_time=chosen.one_at_a_time)
         self.said: list[str] = []
         self.records: list[dict[str, Any]] = []
-        self.memory = memory_of(config, SIGNATURE, self.said.append)
+        self.cache = response_cache_of(config, SIGNATURE, self.said.append)
         self._application = Application(
             config,
             self.model,
             lambda record: self.records.append(dict(zip(FIELDS, record, strict=True))),
-            memory=self.memory,
+            cache=self.cache,
         )
 
     def post(self, path: bytes, content: Any, **headers: str) -> Response:
@@ -131,7 +131,7 @@ def test_without_a_cache_and_for_a_model_whose_answers_depend_on_company_nothing
     served = Served(adds, **settings)
     for _ in range(4):
         served.post(INVOKE, split([1.5, 2, "FR"]))
-    assert served.memory is None
+    assert served.cache is None
     assert served.asked == 4
 
 
@@ -174,7 +174,7 @@ def test_a_model_that_contradicts_itself_loses_its_memory_and_the_log_says_so() 
     answers = {served.post(INVOKE, split([1.5, 2, "FR"])).body for _ in range(6)}
     assert len(answers) == 6
     assert served.said == [
-        "the model answered equal rows otherwise than before: its predictions are not cached any more\n"
+        "the model answered equal rows differently from before: its predictions are no longer cached\n"
     ]
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from serinus_runtime.artifact.signature import Column, Signature, TensorSpec
 from serinus_runtime.base.errors import RequestError
 from serinus_runtime.base.messages import Request
-from serinus_runtime.cache.keys import Canonical
+from serinus_runtime.cache.keys import CacheKeys
 from serinus_runtime.model.binding import inputs_of
 from serinus_runtime.protocols.invocations import Invocations
 from serinus_runtime.protocols.oip import OpenInference
@@ -38,7 +38,7 @@ ROW = [12.5, 0.25, 3, "NL", True]
 
 def key_of(rows: Sequence[Sequence[Any]], signature: Signature = MIXED, names: Sequence[str] | None = NAMES) -> Any:
     bound = inputs_of(signature).bind(Table(None if names is None else tuple(names), [list(row) for row in rows]))
-    return Canonical(signature, "fraud-1-abc123").key(bound)
+    return CacheKeys(signature, "fraud-1-abc123").key(bound)
 
 
 def one(kind: str, value: Any) -> Any:
@@ -46,13 +46,13 @@ def one(kind: str, value: Any) -> Any:
 
 
 def test_the_same_features_have_one_key_however_they_are_sent() -> None:
-    inputs, canonical = inputs_of(MIXED), Canonical(MIXED, "r")
+    inputs, cache_keys = inputs_of(MIXED), CacheKeys(MIXED, "r")
     inference, invocations = OpenInference("m", "1"), Invocations(MIXED)
 
     def posted(read: Callable[[Request], Any], body: bytes, headers: dict[bytes, bytes]) -> Any:
         request = Request(b"POST", b"/", headers, True)
         request.body = body
-        return canonical.key(inputs.bind(read(request).payload))
+        return cache_keys.key(inputs.bind(read(request).payload))
 
     def mlflow(content: Any) -> Any:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -140,9 +140,9 @@ def test_a_text_and_a_number_of_the_same_look_differ_where_the_type_is_checked_l
 
 
 def test_a_row_by_itself_has_the_key_that_it_has_as_a_request() -> None:
-    canonical = Canonical(MIXED, "fraud-1-abc123")
-    assert canonical.row_key(ROW) == key_of([ROW])
-    assert canonical.row_key(["12.5", *ROW[1:]]) is None
+    cache_keys = CacheKeys(MIXED, "fraud-1-abc123")
+    assert cache_keys.row_key(ROW) == key_of([ROW])
+    assert cache_keys.row_key(["12.5", *ROW[1:]]) is None
 
 
 def test_rows_do_not_run_into_each_other() -> None:
@@ -162,23 +162,23 @@ def test_a_column_left_out_is_not_a_column_of_null() -> None:
 
 def test_releases_and_params_have_keys_of_their_own() -> None:
     bound = inputs_of(MIXED).bind(Table(NAMES, [ROW]))
-    canonical = Canonical(MIXED, "fraud-1-abc123")
+    cache_keys = CacheKeys(MIXED, "fraud-1-abc123")
     keys = [
-        canonical.key(bound),
-        Canonical(MIXED, "fraud-2-abc123").key(bound),
-        canonical.key(bound, {"t": 1}),
-        canonical.key(bound, {"t": 1.0}),
-        canonical.key(bound, {"t": "1"}),
+        cache_keys.key(bound),
+        CacheKeys(MIXED, "fraud-2-abc123").key(bound),
+        cache_keys.key(bound, {"t": 1}),
+        cache_keys.key(bound, {"t": 1.0}),
+        cache_keys.key(bound, {"t": "1"}),
     ]
     assert len(set(keys)) == len(keys)
-    assert canonical.key(bound, {}) == canonical.key(bound, None) == keys[0]
+    assert cache_keys.key(bound, {}) == cache_keys.key(bound, None) == keys[0]
 
 
 def test_tensors_have_one_key_by_what_they_become_in_the_models_type() -> None:
     def key(spec: TensorSpec, data: Any, shape: tuple[int, ...] | None = None, kind: str | None = None) -> Any:
         signature = Signature(tensors=(spec,))
         bound = inputs_of(signature).bind(Tensors((Tensor("x", data, shape, kind),)))
-        return Canonical(signature, "r").key(bound)
+        return CacheKeys(signature, "r").key(bound)
 
     numbers = TensorSpec("x", "float32", (-1, 2))
     assert key(numbers, [[1, 2.0]]) == key(numbers, [1.0, 2], (1, 2), "FP64")

@@ -1,0 +1,138 @@
+"""The response cache of a worker: what is answered without the model, as its body or its features came before.
+
+It holds two kinds of entry. A `CachedResponse` is found by the whole body of a request, which then is not even parsed.
+An `Answer` of the model is found by the features of a request, however they were sent. Every response in it was made
+from an answer in it, and expires with that.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Callable, Hashable, Mapping, NamedTuple, Sequence
+
+from serinus_runtime.artifact.signature import Signature
+from serinus_runtime.base.config import Config
+from serinus_runtime.base.errors import ModelFailure
+from serinus_runtime.base.messages import Request, Response
+from serinus_runtime.cache.keys import CacheKeys
+from serinus_runtime.cache.storage import Cache, ConsistencyCheck, Entry
+from serinus_runtime.model.model import Answer
+from serinus_runtime.values.inputs import Bound
+from serinus_runtime.values.outputs import Scores, encode
+from serinus_runtime.values.predictions import write_predictions
+
+_MOST_HEADERS = 64
+
+
+def response_cache_of(config: Config, signature: Signature, say: Callable[[str], None]) -> ResponseCache | None:
+    """None: the release has no cache. One that is asked a row at a time, or whose rows belong together, answers
+    differently in company, so that none of its answers is the one to keep; of one without a score it could not be
+    noticed that it contradicts itself."""
+    cache, settings = config.settings.cache, config.settings
+    if cache is None or settings.one_at_a_time or settings.rows == "together" or not settings.scored:
+        return None
+    return ResponseCache(Cache(cache.max_bytes, cache.ttl_seconds), CacheKeys(signature, config.release), say)
+
+
+class RecordedRows(NamedTuple):
+    """What the prediction record of a request holds of its rows. `inputs`: the rows, or their JSON text."""
+
+    columns: Sequence[str] | None
+    inputs: Sequence[Sequence[Any]] | bytes
+    scores: Scores
+
+
+class CachedResponse(NamedTuple):
+    """A whole response but for the headers that are the request's own, and what its record needs. `header`: the place
+    of its columns' names in `ResponseCache.columns`."""
+
+    body: bytes
+    content_type: bytes
+    header: int
+    inputs: bytes
+    scores: Scores
+
+
+class ResponseCache:
+    """Of one release. Ends for good when the model contradicts itself."""
+
+    def __init__(self, entries: Cache, keys: CacheKeys, say: Callable[[str], None]) -> None:
+        """`say`: into the release's log."""
+        self._entries = entries
+        self._keys = keys
+        self._say = say
+        self._consistency = ConsistencyCheck()
+        self._headers: list[Sequence[str] | None] = []
+        """Kept once, since they weigh more than the numbers below them."""
+        self.off = False
+
+    def body_key(self, request: Request) -> Hashable | None:
+        """None: this request must be read to know what it asks."""
+        headers = request.headers
+        if self.off or request.refusal is not None or b"content-encoding" in headers:
+            return None
+        described = (headers.get(b"content-type"), headers.get(b"inference-header-content-length"))
+        return (request.target, *described, request.body)
+
+    def key(self, bound: Bound, params: Mapping[str, Any] | None) -> bytes | None:
+        """Of features. None: these are to be predicted, whatever was answered before."""
+        return None if self.off else self._keys.key(bound, params)
+
+    def row_key(self, row: Sequence[Any]) -> bytes | None:
+        """Of one row of all columns, in the signature's order."""
+        return None if self.off else self._keys.row_key(row)
+
+    def response(self, body_key: Hashable) -> CachedResponse | None:
+        entry = self._entries.get(body_key)
+        return None if entry is None else entry.value
+
+    def answer(self, key: Hashable) -> Entry | None:
+        """Its value is an `Answer` of plain values."""
+        return self._entries.get(key)
+
+    def keep_answer(self, key: Hashable, answer: Answer, scores: Scores) -> Entry | None:
+        """What the model has just answered; the entry, where the key has earned one."""
+        if self._consistency.contradicts(key, scores):
+            self.off = True
+            self._entries.clear()
+            self._say("the model answered equal rows differently from before: its predictions are no longer cached\n")
+            return None
+        if not self._entries.admits(key):
+            return None
+        if any(output.problem for output in answer.outputs):
+            return None
+        # As JSON has it, which is how it is answered: a model's own arrays and frames have no known weight.
+        try:
+            plain = json.loads(write_predictions(answer.result))
+        except ModelFailure:  # which a release that is served by tensors alone may answer
+            return None
+        return self._entries.put(key, Answer(plain, answer.outputs))
+
+    def keep_response(
+        self, body_key: Hashable | None, made_from: Entry | None, response: Response, head: bytes, rows: RecordedRows
+    ) -> None:
+        """What answers the same body from now on, if the answer to its features is in the cache (`made_from`). `head`:
+        the headers of `response` that are the request's own; a response with others, or of another class, is not kept:
+        what is sent for it is more than its body."""
+        if body_key is None or made_from is None or not self._entries.admits(body_key):
+            return
+        if type(response) is not Response or response.status != 200 or response.headers != head:
+            return
+        header = self._header(rows.columns)
+        if header is not None:
+            inputs = rows.inputs if isinstance(rows.inputs, bytes) else encode(rows.inputs)
+            cached = CachedResponse(response.body, response.content_type, header, inputs, rows.scores)
+            self._entries.put(body_key, cached, expires=made_from.expires)
+
+    def columns(self, cached: CachedResponse) -> Sequence[str] | None:
+        """Names of its rows' columns."""
+        return self._headers[cached.header]
+
+    def _header(self, columns: Sequence[str] | None) -> int | None:
+        for at, known in enumerate(self._headers):
+            if known is columns or known == columns:
+                return at
+        if len(self._headers) == _MOST_HEADERS:
+            return None
+        self._headers.append(columns)
+        return len(self._headers) - 1

@@ -1,0 +1,95 @@
+"""What is answered where the model did not predict: errors, and the release's fallback score."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from typing import NamedTuple
+
+from serinus_runtime.base.config import Settings
+from serinus_runtime.base.errors import ModelFailure, RequestError
+from serinus_runtime.base.messages import Response
+from serinus_runtime.model.predictor import Predictor
+from serinus_runtime.serving.call import Call, ParsedCall
+from serinus_runtime.serving.overload import Overload
+from serinus_runtime.serving.recorder import Recorder
+from serinus_runtime.values.outputs import DEFAULT_NAME
+
+_QUIET = 60.0
+"""Seconds in which a failure is logged once."""
+
+
+class Failure(NamedTuple):
+    """`status`: as HTTP has it. `code`: the short word of it in the prediction record."""
+
+    status: int
+    code: str
+    message: str
+
+
+TIMEOUT = Failure(504, "timeout", "too late: the caller's time is up")
+_OVERLOADED = "overloaded"
+
+
+class Failures:
+    """Answers and records them, for one release."""
+
+    def __init__(self, settings: Settings, model: Predictor, recorder: Recorder) -> None:
+        self._score = settings.fallback_score
+        self._score_output = settings.score_output
+        self._model = model
+        self._recorder = recorder
+        self.has_fallback = settings.fallback_score is not None
+        self._logged: dict[str, float] = {}
+        """When each failure was last logged, on the monotonic clock."""
+
+    def refused(self, call: Call, error: RequestError) -> Response:
+        """The caller's fault."""
+        self._recorder.keep(call, error.status, code=error.code)
+        return call.route.scoring.error(error.status, str(error), call.head)
+
+    def failed(self, parsed: ParsedCall, failure: Failure) -> Response:
+        """The fallback score for each row where the release has one, else the error."""
+        call, bound, scoring = parsed.call, parsed.bound, parsed.call.route.scoring
+        rows, score = len(bound.rows), self._score
+        fallback = None if score is None else [score] * rows
+        status = failure.status if fallback is None else 200
+        self._recorder.keep(
+            call, status, rows, columns=bound.columns, inputs=bound.rows, fallback=fallback, code=failure.code
+        )
+        if score is None:
+            return scoring.error(status, failure.message, call.head)
+        head = call.head + b"x-serinus-fallback: true\r\n"
+        return scoring.fallback(score, rows, self._score_name(), failure.code, parsed.asked, head)
+
+    def overloaded(self, call: Call, parsed: ParsedCall | None, overload: Overload) -> Response:
+        """`parsed`: of the same request; needed where the release has a fallback score."""
+        if parsed is not None and self.has_fallback:
+            return self.failed(parsed, Failure(503, _OVERLOADED, overload.message))
+        self._recorder.keep(call, 503, code=_OVERLOADED)
+        return unavailable(call, overload.message, overload.retry_after)
+
+    def _score_name(self) -> str:
+        if self._score_output is not None:
+            return self._score_output
+        if self._model.seen:
+            return self._model.seen[0].name
+        described = self._model.answers.described
+        return described[0].name if described else DEFAULT_NAME
+
+    def log(self, failure: ModelFailure) -> None:
+        """Into the release's log, once a minute for each kind: where the model raised, without what it said."""
+        now = time.monotonic()
+        if now - self._logged.get(str(failure), -_QUIET) < _QUIET:
+            return
+        self._logged[str(failure)] = now
+        cause = failure.__cause__
+        where = "".join(traceback.format_tb(cause.__traceback__)) if cause is not None else ""
+        sys.stderr.write(f"{failure}\n{where}")
+        sys.stderr.flush()
+
+
+def unavailable(call: Call, message: str, retry_after: int) -> Response:
+    """503. `retry_after`: seconds."""
+    return call.route.scoring.error(503, message, call.head + b"retry-after: %d\r\n" % retry_after)

@@ -1,0 +1,195 @@
+"""Requests for predictions: which path each takes to its answer.
+
+    refused early      the queue is too long (`refuse`), or the record would be lost
+    repeated body      the response cache has the whole response
+    fast path          one row in a body of a known layout, predicted or from the cache (`fast_path`)
+    full path          parsed and checked against the signature; then one of
+        cached         the response cache has the model's answer to these features
+        batched        predicted together with what comes at the same time; equal features are predicted once
+        at once        predicted by itself
+
+Of these the first that can answers. All protocols take the same paths, but for gRPC, which has no layouts.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from typing import Sequence
+
+from serinus_runtime.base.config import Config
+from serinus_runtime.base.errors import ModelFailure, RequestError
+from serinus_runtime.base.messages import Pending, Request, Response
+from serinus_runtime.cache.response_cache import RecordedRows, ResponseCache
+from serinus_runtime.cache.storage import Entry
+from serinus_runtime.model.batching import Batcher, Late, Outcome
+from serinus_runtime.model.model import Answer
+from serinus_runtime.model.predictor import Predictor, row_predictor
+from serinus_runtime.serving.call import Call, ParsedCall
+from serinus_runtime.serving.failures import TIMEOUT, Failure, Failures, unavailable
+from serinus_runtime.serving.fast_path import FastPath
+from serinus_runtime.serving.overload import Queue, overload
+from serinus_runtime.serving.recorder import Recorder
+from serinus_runtime.serving.routes import Route
+from serinus_runtime.values.outputs import Output, Scores, score_index, scores_of
+
+_FULL = "predictions are not made while their records cannot be kept; try again"
+
+
+class Inference:
+    """Answers and records every request for predictions from one model."""
+
+    def __init__(
+        self,
+        config: Config,
+        model: Predictor,
+        recorder: Recorder,
+        *,
+        cache: ResponseCache | None = None,
+        batcher: Batcher | None = None,
+    ) -> None:
+        """`cache`, `batcher`: where the release has them."""
+        self._release_line = b"x-serinus-release: " + config.release.encode() + b"\r\n"
+        self._settings = config.settings
+        self._timeout = config.settings.timeout_ms / 1000
+        self._model = model
+        self._recorder = recorder
+        self._cache = cache
+        self._batcher = batcher
+        self._failures = Failures(config.settings, model, recorder)
+        by_row = row_predictor(model)
+        self._fast_path = None if by_row is None else FastPath(by_row, config.settings, recorder)
+
+    def answer(self, request: Request, route: Route) -> Response | Pending:
+        """By the first path that can."""
+        call = Call(request, route, self._release_line, self._timeout)
+        if self._recorder.refuses(call):
+            return unavailable(call, _FULL, retry_after=1)
+        response = self._repeated(call)
+        if response is None and self._fast_path is not None:
+            response = self._fast_path.answer(call)
+        if response is not None:
+            return response
+        try:
+            parsed = self._parsed(call)
+        except RequestError as error:
+            return self._failures.refused(call, error)
+        if call.late(time.time()):
+            return self._failures.failed(parsed, TIMEOUT)
+        return self._cached(parsed) or self._batched(parsed) or self._at_once(parsed)
+
+    def refuse(self, request: Request, route: Route, queue: Queue) -> Response | None:
+        """The answer to a request that is not to wait behind `queue`, the fallback where the release has one; None: it
+        may wait."""
+        call = Call(request, route, self._release_line, self._timeout)
+        refusal = overload(queue, self._settings.max_waiting, call.now, call.deadline)
+        if refusal is None:
+            return None
+        try:
+            parsed = self._parsed(call) if self._failures.has_fallback else None
+        except RequestError as error:
+            return self._failures.refused(call, error)
+        return self._failures.overloaded(call, parsed, refusal)
+
+    # --- the paths. None: another is to answer
+
+    def _repeated(self, call: Call) -> Response | None:
+        # Gates, which do not come through the router, ask the model and not what it said before.
+        cache = None if call.split is None else self._cache
+        if cache is None:
+            return None
+        call.cache = cache
+        call.body_key = key = cache.body_key(call.request)
+        cached = None if key is None or call.late(call.now) else cache.response(key)
+        if cached is None:
+            return None
+        columns, scores = cache.columns(cached), cached.scores
+        self._recorder.keep(call, 200, len(scores), columns=columns, inputs=cached.inputs, scores=scores, cached=True)
+        return Response(200, cached.body, call.head, cached.content_type)
+
+    def _cached(self, parsed: ParsedCall) -> Response | None:
+        cache, key = parsed.call.cache, parsed.key
+        entry = None if cache is None or key is None else cache.answer(key)
+        return None if entry is None else self._answered(parsed, entry.value, entry)
+
+    def _batched(self, parsed: ParsedCall) -> Response | Pending | None:
+        """Answered with its batch, unless too many wait for theirs."""
+        batcher, call = self._batcher, parsed.call
+        if batcher is None or parsed.asked.params:
+            return None
+        queue = Queue(batcher.waiting, batcher.seconds_each)
+        refusal = overload(queue, self._settings.max_waiting, call.now, call.deadline)
+        if refusal is not None:
+            return self._failures.overloaded(call, parsed, refusal)
+        pending = Pending()
+
+        def done(outcome: Outcome) -> None:
+            try:
+                response = self._concluded(parsed, outcome)
+            except Exception:  # noqa: BLE001
+                # A bug on this request is not to cost its neighbours in the batch their answers.
+                traceback.print_exc(file=sys.stderr)
+                response = call.route.scoring.error(500, "the worker failed on this request", call.head)
+            pending.complete(response)
+
+        batcher.submit(parsed.bound, call.deadline, done, parsed.key)
+        return pending
+
+    def _at_once(self, parsed: ParsedCall) -> Response:
+        try:
+            return self._concluded(parsed, self._model.predict(parsed.bound, parsed.asked.params))
+        except (RequestError, ModelFailure) as error:
+            return self._concluded(parsed, error)
+
+    # --- what they share
+
+    def _parsed(self, call: Call) -> ParsedCall:
+        """RequestError: it is not a request of its protocol, or does not fit the model."""
+        request, scoring, cache = call.request, call.route.scoring, call.cache
+        if request.refusal is not None:
+            raise request.refusal
+        if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise RequestError("compressed bodies are not understood; send them as they are", 415, "unsupported-type")
+        asked = scoring.parse(request)
+        bound = self._model.bind(asked.payload, exact=scoring.exact)
+        return ParsedCall(call, asked, bound, None if cache is None else cache.key(bound, asked.params))
+
+    def _concluded(self, parsed: ParsedCall, outcome: Outcome) -> Response:
+        """The response to what came of a prediction, and its record."""
+        if isinstance(outcome, Answer):
+            return self._answered(parsed, outcome)
+        if isinstance(outcome, RequestError):
+            return self._failures.refused(parsed.call, outcome)
+        if isinstance(outcome, Late):
+            return self._failures.failed(parsed, TIMEOUT)
+        self._failures.log(outcome)
+        return self._failures.failed(parsed, Failure(500, outcome.code, str(outcome)))
+
+    def _answered(self, parsed: ParsedCall, answer: Answer, entry: Entry | None = None) -> Response:
+        """`entry`: of the response cache, where `answer` is from there."""
+        call, bound = parsed.call, parsed.bound
+        try:
+            response = call.route.scoring.reply(answer.result, answer.outputs, parsed.asked, call.head)
+        except (RequestError, ModelFailure) as error:
+            return self._concluded(parsed, error)
+        scores = self._scores(answer.outputs)
+        columns, rows = bound.columns, bound.rows
+        self._recorder.keep(call, 200, len(rows), columns=columns, inputs=rows, scores=scores, cached=entry is not None)
+        if call.cache is not None and parsed.key is not None:
+            made_from = entry or call.cache.keep_answer(parsed.key, answer, scores)
+            call.cache.keep_response(call.body_key, made_from, response, call.head, RecordedRows(columns, rows, scores))
+        if self._fast_path is not None:
+            self._fast_path.learn(parsed, answer, response)
+        return response
+
+    def _scores(self, outputs: Sequence[Output]) -> Scores:
+        """Empty for a release that is declared to answer none."""
+        if not self._settings.scored:
+            return []
+        if not outputs:  # of rows that belong together
+            return [None]
+        try:
+            return scores_of(outputs[score_index(outputs, self._settings.score_output)])
+        except KeyError:  # this once the model left out the output that holds the score
+            return [None] * (outputs[0].shape or [1])[0]
