@@ -4,104 +4,112 @@ It exists because 2,000 streams of each kind, looked at twice a second, would ta
 implementation, and no evidence by itself: `simulation.run` hands streams of every kind to `assess` as well, and both
 must agree at every look on the verdict and on every e-value. Simulated callers make no mistakes, so that nothing is
 refused.
+
+What cannot change a verdict is not computed: a metric without an event, `E_good` before the minimums are met, and
+whatever a look without an event leaves as it was.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import gammaln
 
 from serinus.core.routing import WHOLE, Role
-from serinus.judge import bounded, breaker, metrics, mixture
+from serinus.judge import bounded, mixture
 from serinus.judge.assess import AS_ONE, MISMATCH, WARM_UP, WARM_UP_SHARE
-from serinus.judge.metrics import METRICS, tolerance_of
+from serinus.judge.evidence import DEPLETED
+from serinus.judge.metrics import BURST, METRICS, MOST_ALERTS, Metric, tolerance_of
 from simulation import counts as at
 from simulation.counts import Counts
 from simulation.kinds import CANARY, CHAMPION, EVENTS, Kind
-from simulation.parts import Bounded, Levels, Restarting, Silences
+from simulation.parts import Bounded, Breaker, Levels, Part, Restarting, Silences
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 
 GOES_ON, ABORTED, PASSED = 0, 1, 2
-_lgamma = np.frompyfunc(math.lgamma, 1, 1)
+_MULTIPLIERS = np.array(mixture.MULTIPLIERS)
+_EVEN = np.full(len(_MULTIPLIERS), 1.0 / len(_MULTIPLIERS))
+_BETTER = mixture.better(0.5, 2.0).weights
 
 
-def _share(q: Floats, ratio: Floats | float) -> Floats:
-    return np.asarray(q * ratio / (q * ratio + 1.0 - q))
+def _log_ratio_gains(share: Floats, null: float, ratios: Floats, hits: Integers, misses: Integers) -> Floats:
+    """[row, alternative], of bets on `ratios` against `null`: log((p_r / p_0)^hits ((1 - p_r) / (1 - p_0))^misses),
+    where p_r = share r / (share r + 1 - share)."""
+    scale = np.log1p(share[:, None] * (np.append(ratios, null) - 1.0))
+    events = (hits + misses)[:, None]
+    return np.asarray(hits[:, None] * np.log(ratios / null) + events * (scale[:, -1:] - scale[:, :-1]))
 
 
-def _gains(null: Floats, alternatives: Floats, hits: Integers, misses: Integers) -> Floats:
-    hit = np.log(alternatives / null[..., None])
-    miss = np.log1p((null[..., None] - alternatives) / (1.0 - null[..., None]))
-    return np.asarray(hits[..., None] * hit + misses[..., None] * miss)
-
-
-def _log_value(weights: Floats, gains: Floats) -> Floats:
-    logs = np.log(weights) + gains
-    top = logs.max(axis=-1, keepdims=True)
-    return np.asarray(top[..., 0] + np.log(np.exp(logs - top).sum(axis=-1)))
+def _value(weights: Floats, gains: Floats) -> Floats:
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(gains) @ weights)
 
 
 @dataclass
 class Seen:
-    """Of one look: verdicts, and the logs of the e-values by stream and metric."""
+    """Of one look, by stream."""
 
     verdict: Integers
-    log_bad: Floats
-    log_good: Floats
     tripped: Booleans
+    judged: Booleans
 
 
-class Panel:
+class _Case:
+    """One metric under the policy."""
+
+    def __init__(self, metric: Metric, kind: Kind) -> None:
+        tolerance = tolerance_of(metric, kind.policy)
+        assert tolerance is not None
+        self.name, self.rare, self.suspect = metric.name, metric.rare, CANARY
+        if metric.suspect is Role.CHAMPION:
+            self.suspect = CHAMPION
+        self.other = 1 - self.suspect
+        self.rho_ok, self.rho_bad = tolerance.rho_ok, tolerance.rho_bad
+        self.limit = metric.limit if tolerance.budget is None else tolerance.budget
+        self.event = EVENTS.index(metric.event)
+        self.of_alerts = metric.event == "alerts"
+        self.trials = at.ANSWERED if metric.needs_answer else at.REQUESTS
+        self.warms_up = metric.warms_up
+
+
+class Panel(Part):
     """Streams of one kind, each at a step of its own."""
+
+    rows = ("step", "history", "taken", "looked", "carried", "better", "value_bad")
 
     def __init__(self, kind: Kind, number: int) -> None:
         self.kind, self.number = kind, number
-        policy = kind.policy
-        self.metrics = [metric for metric in METRICS if tolerance_of(metric, policy) is not None]
-        tolerances = [tolerance_of(metric, policy) for metric in self.metrics]
-        self.names = [metric.name for metric in self.metrics]
-        self.rho_ok = np.array([one.rho_ok for one in tolerances if one])
-        self.rho_bad = np.array([one.rho_bad for one in tolerances if one])
-        limits = [
-            metric.limit if one is None or one.budget is None else one.budget
-            for metric, one in zip(self.metrics, tolerances, strict=True)
-        ]
-        self.limit = np.array([math.nan if limit is None else limit for limit in limits])
-        self.rare = np.array([metric.rare for metric in self.metrics])
-        self.event = np.array([EVENTS.index(metric.event) for metric in self.metrics])
-        self.suspect = np.array([CANARY if metric.suspect is Role.CANARY else CHAMPION for metric in self.metrics])
-        self.answers = np.array([metric.needs_answer for metric in self.metrics])
-        self.warms_up = np.array([metric.warms_up for metric in self.metrics])
-        self.alerts = np.array([metric.event == "alerts" for metric in self.metrics])
-
-        shape = (number, len(self.metrics), len(mixture.MULTIPLIERS))
+        self.cases = [_Case(metric, kind) for metric in METRICS if tolerance_of(metric, kind.policy) is not None]
+        self.told = [place for place, case in enumerate(self.cases) if case.event in kind.active]
+        """The metrics that have events. The state has one row for each stream and such metric."""
+        self._by_first_open = list(range(len(self.cases)))
+        shape = (number, len(self.told), len(_MULTIPLIERS))
         self.step = np.zeros(number, np.int64)
         self.history = np.zeros((number, 2, at.PLACES), np.int64)
         """Sum over the steps before."""
         self.taken = np.zeros((number, 2, at.PLACES), np.int64)
         self.looked = np.zeros(number)
         self.carried = np.zeros(shape)
+        self.better = np.zeros((number, len(self.told), len(_MULTIPLIERS) + 1))
+        self.value_bad = np.zeros(shape[:2])
+        """Of the unbounded `E_bad`, as of the last look."""
         self.restarting = Restarting(shape[:2])
-        self.better = np.zeros((*shape[:2], shape[2] + 1))
         self.bounded = Bounded(shape[:2])
-        self.levels = Levels((*shape[:2], 2))
+        self.levels = Levels(number)
         self.silences = Silences(number)
-        self.closed = np.zeros((number, 4), np.int64)
-        """Asked and answered, of the canary and of the champion, at the last window that the breaker has closed."""
-        self.closed_at = np.zeros(number)
-        self.bad_seconds = np.zeros(number)
-        self.bad_requests = np.zeros(number, np.int64)
-        self.tripped = np.zeros(number, dtype=bool)
+        self.breaker = Breaker(number)
+        self.parts = (self.restarting, self.bounded, self.levels, self.silences, self.breaker)
         self.weights = np.array([step.weight for step in kind.steps])
         self.minimum_requests = np.array([step.minimum_requests for step in kind.steps])
         self.minimum_seconds = np.array([step.minimum_seconds for step in kind.steps])
+        policy = kind.policy
+        self.bound_bad, self.bound_good = policy.metrics_for_alpha / policy.alpha, 1.0 / policy.beta
 
     @property
     def q(self) -> Floats:
@@ -112,38 +120,52 @@ class Panel:
         self.step[streams] += 1
         self.history[streams] += last
         self.taken[streams] = 0
-        self.looked[streams] = self.closed_at[streams] = 0.0
-        for part in (self.restarting, self.bounded, self.levels, self.silences):
+        self.looked[streams] = 0.0
+        for part in self.parts:
             part.begin_step(streams)
         self.better[streams] = 0.0
-        self.closed[streams] = 0
+        self.value_bad[streams] = self._value_bad(self.carried[streams], self.restarting.logs[streams])
+
+    def keep(self, streams: Integers) -> None:
+        super().keep(streams)
+        self.number = len(streams)
+        for part in self.parts:
+            part.keep(streams)
 
     def look(self, now: Counts, elapsed: Floats, active: Booleans) -> Seen:
         """`now`: [stream, arm, place], since the step began. What is not `active` stays as it is."""
         requests = now[:, :, at.REQUESTS]
         self.silences.add(active, requests, now[:, :, at.ENTITIES], elapsed, self.q)
-        active = (
-            active & (requests > 0).all(axis=1) & (now[..., at.REQUESTS] >= self.taken[..., at.REQUESTS]).all(axis=1)
-        )
+        active = active & (requests > 0).all(axis=1) & (requests >= self.taken[:, :, at.REQUESTS]).all(axis=1)
         taken = active & self._of_one_time(requests)
-        self._remember(now, elapsed, taken)
-        self._break(now, elapsed, active)
+        self._remember(now, elapsed, np.flatnonzero(taken))
+        self.breaker.add(now, elapsed, active, self.silences.longest)
         self.taken[taken], self.looked[taken] = now[taken], elapsed[taken]
-        log_bad = self._log_bad(self.carried, self.restarting.logs)
-        starved = self._log_bad(*self.bounded.whole())
-        log_good = self._log_good(now)
-        policy = self.kind.policy
-        bound = math.log(policy.metrics_for_alpha / policy.alpha)
-        reaches = log_bad >= bound
-        bad = reaches & ((starved >= bound) | self.tripped[:, None])
-        cleared = log_good >= math.log(1.0 / policy.beta)
-        mismatch = self._mismatch(now) & ~self.tripped
-        minimums = (now[:, CANARY, at.ANSWERED] >= self.minimum_requests[self.step]) & (
-            elapsed >= self.minimum_seconds[self.step]
-        )
-        passed = minimums & cleared.all(axis=1) & ~bad.any(axis=1) & ~self.tripped & ~mismatch
-        verdict = np.where(bad.any(axis=1) & ~mismatch, ABORTED, np.where(passed, PASSED, GOES_ON))
-        return Seen(np.where(active, verdict, GOES_ON), log_bad, log_good, self.tripped.copy())
+        verdict = np.full(self.number, GOES_ON)
+        bad = self._bad(active)
+        bad = bad[~self._mismatch(now, bad)]
+        verdict[bad] = ABORTED
+        open_ = active & (verdict == GOES_ON) & ~self.breaker.tripped
+        open_ &= now[:, CANARY, at.ANSWERED] >= self.minimum_requests[self.step]
+        open_ &= elapsed >= self.minimum_seconds[self.step]
+        cleared = self._cleared(now, np.flatnonzero(open_))
+        verdict[cleared[~self._mismatch(now, cleared)]] = PASSED
+        return Seen(verdict, self.breaker.tripped.copy(), active)
+
+    def worst(self, stream: int) -> str:
+        """The metric that speaks most against a stream."""
+        return self.cases[self.told[int(self.value_bad[stream].argmax())]].name
+
+    def e_values(self, now: Counts, stream: int) -> dict[str, tuple[float, float]]:
+        """Of each metric, against the canary and for it."""
+        rows, found = np.array([stream]), {}
+        for place, case in enumerate(self.cases):
+            carried, restarting = np.zeros((1, len(_EVEN))), np.full((1, len(_EVEN)), math.log(0.5))
+            if place in self.told:
+                mine = self.told.index(place)
+                carried, restarting = self.carried[rows, mine], self.restarting.logs[rows, mine]
+            found[case.name] = (float(self._value_bad(carried, restarting)[0]), float(self._good(place, now, rows)[0]))
+        return found
 
     # --- parts, each as in the module of `serinus.judge` that it is named after ------------------------------
 
@@ -157,167 +179,181 @@ class Panel:
         none, both = (new == 0).all(axis=1), (new > 0).all(axis=1)
         return np.asarray(none | (both & near))
 
-    def _of(self, arms: Integers, places: slice) -> tuple[Integers, Integers]:
-        """Of the suspect and of the other arm, by metric."""
-        chosen = arms[:, :, places][:, :, self.event]
-        which = np.arange(len(self.event))
-        return chosen[:, self.suspect, which], chosen[:, 1 - self.suspect, which]
+    def _remember(self, now: Counts, elapsed: Floats, taken: Integers) -> None:
+        """`taken`: streams of which what is new can be taken."""
+        if not len(taken):
+            return
+        new = now[taken] - self.taken[taken]
+        times, seconds = elapsed[taken], elapsed[taken] - self.looked[taken]
+        sank = self.levels.add(taken, new, seconds)
+        warm_up = times < np.minimum(WARM_UP, self.minimum_seconds[self.step[taken]] * WARM_UP_SHARE)
+        silence = self.silences.longest[taken]
+        most = math.log(self.bound_bad) / (bounded.WINDOWS + silence / bounded.SECONDS)
+        for mine, place in enumerate(self.told):
+            case = self.cases[place]
+            if not case.rare:
+                good = self.levels.of(case.event, case.other)
+                void = taken[sank[:, good]]
+                self.better[void, mine] = np.minimum(self.better[void, mine], 0.0)
+            these = np.flatnonzero(~warm_up) if case.warms_up else np.arange(len(taken))
+            window = (times[these], seconds[these] - 2.0 * silence[these], most[these])
+            self.bounded.begin_look(taken[these], mine, *window)
+            self._against(mine, case, taken[these], new[these])
+            self.bounded.end_look(taken[these], mine, *window)
+            if not case.rare:
+                self._for(mine, case, taken[these], new[these])
 
-    def _remember(self, now: Counts, elapsed: Floats, taken: Booleans) -> None:
-        new = now - self.taken
-        warm_up = np.minimum(WARM_UP, self.minimum_seconds[self.step] * WARM_UP_SHARE)
-        useful = taken[:, None] & ~(self.warms_up & (elapsed < warm_up)[:, None])
-        in_step = self._tells(new, at.STEP, at.AT_RISK_STEP)
-        in_rollout = self._tells(new, at.ROLLOUT, at.AT_RISK_ROLLOUT)
-        in_window = self._tells(new, at.WINDOW, at.AT_RISK_WINDOW)
-        run_out = self._run_out(new)
-        departs = self._levels(new, elapsed - self.looked, taken)
-        gains, tells, _ = self._against(in_rollout)
-        carried = np.where((useful & tells)[..., None], gains, 0.0)
-        self.carried += carried
-        gains, tells, events = self._against(in_step)
-        tells = useful & tells
-        restarting, events = np.where(tells[..., None], gains, 0.0), np.where(tells, events, 0)
-        self.restarting.add(restarting, events)
-        void = (departs[..., CHAMPION] & (self.suspect == CHAMPION))[..., None]
-        carried, restarting = (np.where(void, np.minimum(one, 0.0), one) for one in (carried, restarting))
-        policy = self.kind.policy
-        windows = bounded.WINDOWS + self.silences.longest / bounded.SECONDS
-        most = math.log(policy.metrics_for_alpha / policy.alpha) / windows
-        seconds = elapsed - self.looked - 2.0 * self.silences.longest
-        self.bounded.add(useful, carried, restarting, events, (elapsed, seconds), most)
-        again = tuple(np.where(run_out, window, step) for window, step in zip(in_window, in_step, strict=True))
-        hits, misses, share = again
-        tells = (share > 0.0) & (share < 1.0)
-        inside = np.where(tells, share, 0.5)
-        null = _share(inside, self.rho_bad)
-        rest = [_share(inside, self.rho_bad / one) for one in mixture.MULTIPLIERS]
-        good = _gains(null, np.stack([_share(inside, 1.0), *rest], axis=-1), hits, misses)
-        departs = np.where(self.suspect == CANARY, departs[..., CHAMPION], departs[..., CANARY])
-        good = np.where(departs[..., None], np.minimum(good, 0.0), good)
-        self.better += np.where((useful & tells)[..., None], good, 0.0)
+    def _against(self, mine: int, case: _Case, streams: Integers, new: Counts) -> None:
+        void = None
+        if case.suspect == CHAMPION:
+            void = self.levels.departs[streams, self.levels.of(case.event, CHAMPION)]
+        in_rollout = self._worse(case, new, at.ROLLOUT, at.AT_RISK_ROLLOUT)
+        in_step = in_rollout if not self.kind.entities else self._worse(case, new, at.STEP, at.AT_RISK_STEP)
+        changed = streams[in_rollout[0]]
+        for (rows, gains, events), state, window in (
+            (in_rollout, self.carried, self.bounded.in_rollout),
+            (in_step, None, self.bounded.in_step),
+        ):
+            who = streams[rows]
+            bounded_gains = gains if void is None else np.where(void[rows, None], np.minimum(gains, 0.0), gains)
+            window[who, mine] += bounded_gains
+            if state is None:
+                self.restarting.add(who, mine, gains, events)
+                self.bounded.events[who, mine] += events
+            else:
+                state[who, mine] += gains
+        if self.kind.entities:
+            changed = np.union1d(changed, streams[in_step[0]])
+        value = self._value_bad(self.carried[changed, mine], self.restarting.logs[changed, mine])
+        self.value_bad[changed, mine] = value
 
-    def _levels(self, new: Counts, seconds: Floats, taken: Booleans) -> Booleans:
-        """[stream, metric, arm]: whether it departs from its level."""
-        events = np.moveaxis(new[:, :, at.TOTAL][:, :, self.event], 1, 2)
-        by_request = new[:, :, at.REQUESTS] - self._refused(new)
-        trials = np.where(self.answers[:, None], new[:, None, :, at.ANSWERED], by_request[:, None])
-        told = np.broadcast_to((taken[:, None] & ~self.rare)[..., None], events.shape)
-        self.levels.add(told, events, trials, np.asarray(seconds[:, None, None]))
-        good = np.where(self.suspect == CANARY, self.levels.sank[..., CHAMPION], self.levels.sank[..., CANARY])
-        void = (taken[:, None] & ~self.rare & good)[..., None]
-        self.better = np.where(void, np.minimum(self.better, 0.0), self.better)
-        return self.levels.departs
+    def _worse(self, case: _Case, new: Counts, first: slice, risk: slice) -> tuple[Integers, Floats, Integers]:
+        """Which rows of `new` have first events that tell something, their gains, and how many events they have."""
+        rows, hits, misses, share = self._tells(case, new, first, risk)
+        gains = _log_ratio_gains(share, case.rho_ok, case.rho_ok * _MULTIPLIERS, hits, misses)
+        return rows, gains, hits + misses
 
-    def _tells(self, new: Counts, first: slice, risk: slice) -> tuple[Integers, Integers, Floats]:
-        hits, misses = self._of(new, first)
-        ours, theirs = self._of(new, risk)
-        total = ours + theirs
-        return hits, misses, np.where(total > 0, ours / np.maximum(total, 1), 0.0)
+    @staticmethod
+    def _tells(case: _Case, new: Counts, first: slice, risk: slice) -> tuple[Integers, Integers, Integers, Floats]:
+        event = new[:, :, first.start + case.event]
+        ours, theirs = (new[:, arm, risk.start + case.event] for arm in (case.suspect, case.other))
+        rows = np.flatnonzero(event.any(axis=1) & (ours > 0) & (theirs > 0))
+        ours, theirs = ours[rows], theirs[rows]
+        return rows, event[rows, case.suspect], event[rows, case.other], ours / (ours + theirs)
 
-    def _against(self, firsts: tuple[Integers, Integers, Floats]) -> tuple[Floats, Booleans, Integers]:
-        hits, misses, share = firsts
-        tells = (share > 0.0) & (share < 1.0)
-        inside = np.where(tells, share, 0.5)
-        alternatives = np.stack([_share(inside, self.rho_ok * one) for one in mixture.MULTIPLIERS], axis=-1)
-        return _gains(_share(inside, self.rho_ok), alternatives, hits, misses), tells, hits + misses
+    def _for(self, mine: int, case: _Case, streams: Integers, new: Counts) -> None:
+        found = [(np.arange(len(new)), at.STEP, at.AT_RISK_STEP)]
+        if self.kind.entities:
+            risk, trials = new[:, :, at.AT_RISK_STEP.start + case.event], new[:, :, case.trials]
+            out = (risk < DEPLETED * trials).any(axis=1)
+            found = [
+                (np.flatnonzero(~out), at.STEP, at.AT_RISK_STEP),
+                (np.flatnonzero(out), at.WINDOW, at.AT_RISK_WINDOW),
+            ]
+        departs = self.levels.departs[streams, self.levels.of(case.event, case.other)]
+        ratios = np.append(1.0, case.rho_bad / _MULTIPLIERS)
+        for these, first, risk_of in found:
+            if len(these):
+                rows, hits, misses, share = self._tells(case, new[these], first, risk_of)
+                good = _log_ratio_gains(share, case.rho_bad, ratios, hits, misses)
+                rows = these[rows]
+                good = np.where(departs[rows, None], np.minimum(good, 0.0), good)
+                self.better[streams[rows], mine] += good
 
-    def _run_out(self, new: Counts) -> Booleans:
-        from serinus.judge.evidence import DEPLETED
+    def _value_bad(self, carried: Floats, logs: Floats) -> Floats:
+        return (_value(_EVEN, carried) + _value(_EVEN, logs) / len(self.kind.steps)) / 2.0
 
-        found = np.zeros((self.number, len(self.event)), dtype=bool)
-        for risk, trials in zip(self._of(new, at.AT_RISK_STEP), self._trials(new), strict=True):
-            found |= risk < DEPLETED * trials
+    def _bad(self, active: Booleans) -> Integers:
+        """Streams of which a metric speaks against the canary, and not by a burst alone."""
+        reaches = active[:, None] & (self.value_bad >= self.bound_bad)
+        streams, mine = np.nonzero(reaches)
+        if not len(streams):
+            return streams
+        enough = self._value_bad(*self.bounded.whole(streams, mine)) >= self.bound_bad
+        return np.unique(streams[enough | self.breaker.tripped[streams]])
+
+    # --- for it ---------------------------------------------------------------------------------------------
+
+    def _cleared(self, now: Counts, streams: Integers) -> Integers:
+        """Those of which every metric is cleared. What is most often open is asked first."""
+        for place in tuple(self._by_first_open):
+            if not len(streams):
+                break
+            cleared = self._good(place, now, streams) >= self.bound_good
+            if not cleared.any():
+                self._by_first_open.remove(place)
+                self._by_first_open.insert(0, place)
+            streams = streams[cleared]
+        return streams
+
+    def _good(self, place: int, now: Counts, streams: Integers) -> Floats:
+        case, now = self.cases[place], now[streams]
+        found = self._by_limit(case, now, streams)
+        if not case.rare:
+            by_ratio = np.ones(len(streams))
+            if place in self.told:
+                by_ratio = _value(np.array(_BETTER), self.better[streams, self.told.index(place)])
+            found = by_ratio if found is None else (found + by_ratio) / 2.0
+        assert found is not None
+        return np.where(self._blind(now, case), 0.0, found) if case.of_alerts else found
+
+    def _by_limit(self, case: _Case, now: Counts, streams: Integers) -> Floats | None:
+        if case.limit is None:
+            return None
+        trials = now[:, case.suspect, case.trials]
+        bad = np.minimum(now[:, case.suspect, at.TOTAL.start + case.event], trials)
+        found = _below(mixture.below(0.5), np.full(len(streams), case.limit), bad, trials - bad)
+        last = np.flatnonzero(self.step[streams] == len(self.weights) - 1)
+        if len(last):
+            found[last] = np.minimum(found[last], self._by_bursts(case, now[last] + self.history[streams[last]]))
         return found
 
-    def _trials(self, counts: Counts) -> tuple[Integers, Integers]:
-        by_request = counts[:, :, at.REQUESTS] - self._refused(counts)
-        both = np.where(self.answers, counts[:, :, at.ANSWERED][..., None], by_request[..., None])
-        which = np.arange(len(self.event))
-        return both[:, self.suspect, which], both[:, 1 - self.suspect, which]
+    @staticmethod
+    def _by_bursts(case: _Case, whole: Counts) -> Floats:
+        trials = whole[:, case.suspect, case.trials]
+        events, first = (whole[:, :, scope.start + case.event] for scope in (at.TOTAL, at.ROLLOUT))
+        own = _burst_of(events[:, case.suspect], first[:, case.suspect])
+        both = _burst_of(events.sum(axis=1), first.sum(axis=1))
+        size = np.maximum(1.0, np.maximum(own, both))
+        assert case.limit is not None
+        hits = np.minimum(first[:, case.suspect], trials)
+        unacceptable = case.limit * (case.rho_bad if case.rare else 1.0)
+        return _below(mixture.seldom(0.5), unacceptable / size, hits, trials - hits)
 
     @staticmethod
-    def _refused(counts: Counts) -> Integers:
-        failed = counts[:, :, at.TOTAL.start] + counts[:, :, at.TOTAL.start + 2]
-        return np.maximum(0, counts[:, :, at.REQUESTS] - counts[:, :, at.ANSWERED] - failed)
+    def _blind(now: Counts, case: _Case) -> Booleans:
+        alerts, answered = now[:, :, at.TOTAL.start + case.event], now[:, :, at.ANSWERED]
+        always = (alerts / np.maximum(answered, 1) >= MOST_ALERTS).any(axis=1)
+        never = (alerts == 0).all(axis=1) & (answered > 0).all(axis=1)
+        return np.asarray(always | never if case.suspect == CHAMPION else always)
 
-    def _log_bad(self, carried: Floats, logs: Floats) -> Floats:
-        even = np.full(len(mixture.MULTIPLIERS), 1.0 / len(mixture.MULTIPLIERS))
-        restarting = _log_value(even, logs) - math.log(len(self.kind.steps))
-        return np.asarray(np.logaddexp(_log_value(even, carried), restarting) - math.log(2.0))
+    # --- the split ------------------------------------------------------------------------------------------
 
-    def _log_good(self, now: Counts) -> Floats:
-        trials = self._trials(now)[0]
-        bad = np.minimum(self._of(now, at.TOTAL)[0], trials)
-        by_limit = self._below(mixture.below, self.limit, bad, trials - bad)
-        by_limit = np.where(
-            (self.step == len(self.weights) - 1)[:, None], np.minimum(by_limit, self._by_bursts(now)), by_limit
-        )
-        ends = mixture.better(0.5, 2.0).weights
-        by_ratio = _log_value(np.array(ends), self.better)
-        unlimited = np.isnan(self.limit)
-        both = np.logaddexp(np.where(unlimited, -np.inf, by_limit), by_ratio) - math.log(2.0)
-        both = np.where(unlimited, by_ratio, both)
-        return np.where(self._blind(now), -np.inf, np.where(self.rare, by_limit, both))
+    def _mismatch(self, now: Counts, streams: Integers) -> Booleans:
+        if not len(streams):
+            return np.zeros(0, dtype=bool)
+        whole, q = now[streams][:, :, at.ENTITIES], self.q[streams]
+        since = whole - self.silences.entities[streams]
+        told = (since >= 0).all(axis=1) & ~self.breaker.tripped[streams]
+        return np.asarray(told & _off(whole, q) & _off(np.maximum(since, 0), q))
 
-    def _below(self, of: Callable[[float], mixture.Mixture], null: Floats, hits: Integers, misses: Integers) -> Floats:
-        null, mix = np.broadcast_to(null, hits.shape), of(0.5)
-        alternatives = np.stack([null * (one / 0.5) for one in mix.alternatives], axis=-1)
-        return _log_value(np.array(mix.weights), _gains(null, alternatives, hits, misses))
 
-    def _by_bursts(self, now: Counts) -> Floats:
-        whole = self.history + now
-        trials = self._trials(whole)[0]
-        first, others = self._of(whole, at.ROLLOUT)
-        events, of_others = self._of(whole, at.TOTAL)
-        own = self._burst_of(events, first)
-        size = np.maximum(1.0, np.maximum(own, self._burst_of(events + of_others, first + others)))
-        unacceptable = self.limit * np.where(self.rare, self.rho_bad, 1.0)
-        hits = np.minimum(first, trials)
-        return self._below(mixture.seldom, unacceptable / size, hits, trials - hits)
+def _below(of: mixture.Mixture, null: Floats, hits: Integers, misses: Integers) -> Floats:
+    """`of`: the mixture for the null 0.5, whose alternatives are the same shares of each null."""
+    shares = np.array(of.alternatives) / 0.5
+    null = null[:, None]
+    miss = np.log1p(null * (1.0 - shares) / (1.0 - null))
+    return _value(np.array(of.weights), hits[:, None] * np.log(shares) + misses[:, None] * miss)
 
-    @staticmethod
-    def _burst_of(events: Integers, bursts: Integers) -> Floats:
-        return np.asarray((metrics.BURST + events + np.where(bursts > 0, metrics.BURST, 0)) / (1.0 + bursts))
 
-    def _blind(self, now: Counts) -> Booleans:
-        alerts, answered = now[:, :, at.TOTAL.start + EVENTS.index("alerts")], now[:, :, at.ANSWERED]
-        rates = alerts / np.maximum(answered, 1)
-        always = np.asarray((rates >= metrics.MOST_ALERTS).any(axis=1))
-        never = np.asarray((alerts == 0).all(axis=1) & (answered > 0).all(axis=1))
-        return np.asarray(self.alerts & (always[:, None] | (never[:, None] & (self.suspect == CHAMPION))))
+def _burst_of(events: Integers, bursts: Integers) -> Floats:
+    return np.asarray((BURST + events + np.where(bursts > 0, BURST, 0)) / (1.0 + bursts))
 
-    def _break(self, now: Counts, elapsed: Floats, active: Booleans) -> None:
-        asked = now[:, :, at.REQUESTS] - self._refused(now)
-        present = np.stack(
-            [asked[:, CANARY], now[:, CANARY, at.ANSWERED], asked[:, CHAMPION], now[:, CHAMPION, at.ANSWERED]], axis=1
-        )
-        new = present - self.closed
-        seconds = elapsed - self.closed_at
-        closes = active & ~self.tripped & (seconds >= breaker.SECONDS)
-        closes &= (new[:, 0] >= breaker.LEAST_REQUESTS) & (new[:, 2] >= breaker.LEAST_REQUESTS)
-        bad = (new[:, 1] < breaker.CANARY_ANSWERS * new[:, 0]) & (new[:, 3] > breaker.CHAMPION_ANSWERS * new[:, 2])
-        bad_seconds = np.where(bad, self.bad_seconds + np.minimum(seconds, breaker.LONGEST), 0.0)
-        self.bad_seconds = np.where(closes, bad_seconds, self.bad_seconds)
-        self.bad_requests = np.where(closes, np.where(bad, self.bad_requests + new[:, 0], 0), self.bad_requests)
-        self.closed = np.where(closes[:, None], present, self.closed)
-        self.closed_at = np.where(closes, elapsed, self.closed_at)
-        enough = self.bad_seconds >= breaker.WINDOWS * breaker.SECONDS + self.silences.longest
-        enough &= self.bad_requests >= breaker.LEAST_IN_ALL
-        self.tripped |= closes & enough
 
-    def _mismatch(self, now: Counts) -> Booleans:
-        whole = now[:, :, at.ENTITIES]
-        since = whole - self.silences.entities
-        told = (since >= 0).all(axis=1)
-        return np.asarray(told & self._off(whole) & self._off(np.maximum(since, 0)))
-
-    def _off(self, entities: Integers) -> Booleans:
-        canary, champion = entities[:, CANARY], entities[:, CHAMPION]
-        q, strength = self.q, 100.0
-        a, b = strength * q, strength * (1.0 - q)
-        log_e = (
-            _lgamma(a + canary) - _lgamma(a) + _lgamma(b + champion) - _lgamma(b)
-            - _lgamma(strength + canary + champion) + math.lgamma(strength)
-        ).astype(float) - canary * np.log(q) - champion * np.log1p(-q)  # fmt: skip
-        return np.asarray(log_e >= math.log(1.0 / MISMATCH))
+def _off(entities: Integers, q: Floats) -> Booleans:
+    canary, champion = entities[:, CANARY], entities[:, CHAMPION]
+    strength = 100.0
+    a, b = strength * q, strength * (1.0 - q)
+    log_e = gammaln(a + canary) - gammaln(a) + gammaln(b + champion) - gammaln(b) + math.lgamma(strength)
+    log_e -= gammaln(strength + canary + champion) + canary * np.log(q) + champion * np.log1p(-q)
+    return np.asarray(log_e >= math.log(1.0 / MISMATCH))

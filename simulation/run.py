@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from serinus.core.evidence import Verdict
 from serinus.judge import StepEvidence, assess
@@ -17,12 +18,14 @@ from simulation import counts as at
 from simulation.counts import Counts, arm_counts
 from simulation.kinds import CANARY, CHAMPION, Kind
 from simulation.panel import ABORTED, GOES_ON, PASSED, Panel, Seen
-from simulation.streams import SEGMENT, Streams, segments
+from simulation.streams import Streams, segments
 
-MOST_PLACES = 6_000_000
-"""Entities of all streams that are made at once."""
-MOST_REQUESTS = 4_000_000
-"""Of all streams in one segment."""
+MOST_STREAMS = 1_000
+"""That are rolled out at once."""
+MOST_PLACES = 20_000_000
+"""Entities of all of them."""
+FEW = 0.7
+"""Share of open streams below which those that have ended are left out."""
 
 
 @dataclass
@@ -56,76 +59,95 @@ class Found:
 
 
 def batch_size(kind: Kind) -> int:
-    by_entities = MOST_PLACES // (kind.entities or 1)
-    by_requests = MOST_REQUESTS // int(kind.rate * SEGMENT) if kind.entities else 250
-    return max(1, min(250, by_entities, by_requests))
+    return max(1, min(MOST_STREAMS, MOST_PLACES // (kind.entities or 1)))
 
 
 def roll_out(kind: Kind, number: int, seed: int, compared: int = 0) -> Found:
     """`compared`: so many of the streams are judged by `assess` as well; raises Disagreement where it says another
     thing."""
-    streams, panel = Streams(kind, number, seed), Panel(kind, number)
-    found = Found(streams=number)
-    witnesses = [_Witness(kind, stream) for stream in range(min(compared, number))]
-    totals = np.zeros((number, 2, at.PLACES), np.int64)
-    everyone, began = np.arange(number), np.zeros(number, np.int64)
-    streams.step_began = began
-    streams.begin_step(everyone, panel.weights[panel.step], began)
-    open_ = np.ones(number, dtype=bool)
-    late = _Late(kind, number)
-    for segment in range(segments(kind)):
-        added = streams.next()
-        going = open_.copy()
+    rollouts = _Rollouts(kind, number, seed, min(compared, number))
+    for _ in range(segments(kind)):
+        rollouts.segment()
+        if not rollouts.open.any():
+            break
+    return rollouts.ended()
+
+
+class _Rollouts:
+    def __init__(self, kind: Kind, number: int, seed: int, compared: int) -> None:
+        self.kind, self.found = kind, Found(streams=number)
+        self.streams, self.panel, self.late = Streams(kind, number, seed), Panel(kind, number), _Late(kind, number)
+        self.witnesses = [_Witness(kind, stream) for stream in range(compared)]
+        self.totals = np.zeros((number, 2, at.PLACES), np.int64)
+        self.began = np.zeros(number, np.int64)
+        """Looks before each stream's step."""
+        self.open = np.ones(number, dtype=bool)
+        self.streams.begin_step(np.arange(number), self.panel.weights[self.panel.step], self.began, 0)
+
+    def segment(self) -> None:
+        if self.open.mean() < FEW and not self.witnesses:
+            self._keep(np.flatnonzero(self.open))
+        kind, panel, added = self.kind, self.panel, self.streams.next()
+        going = self.open.copy()
         """In this segment: a step that was passed goes on with the next segment."""
         passed_at: dict[int, int] = {}
-        last = totals.copy()
-        for look in range(streams.looks):
-            clock = segment * streams.looks + look + 1
-            totals[going] += added[going, look]
-            shown = late.shown(totals, clock)
-            elapsed = np.asarray((clock - began) * kind.look, np.float64)
+        last = np.zeros_like(self.totals)
+        begin = (self.streams.segment - 1) * self.streams.looks
+        for look in range(self.streams.looks):
+            clock = begin + look + 1
+            np.add(self.totals, added[look], out=self.totals, where=going[:, None, None])
+            shown = self.late.shown(self.totals, clock)
+            elapsed = np.asarray((clock - self.began) * kind.look, np.float64)
             seen = panel.look(shown, elapsed, going)
-            for witness in witnesses:
+            for witness in self.witnesses:
                 if going[witness.stream]:
-                    witness.look(shown[witness.stream], float(elapsed[witness.stream]), seen, panel)
+                    witness.look(shown, float(elapsed[witness.stream]), seen, panel)
             for stream in np.flatnonzero(going & (seen.verdict != GOES_ON)).tolist():
                 going[stream] = False
-                if seen.verdict[stream] == PASSED:
-                    requests = int(shown[stream, CANARY, at.REQUESTS])
-                    found.by_step.setdefault(int(panel.step[stream]), []).append(requests)
-                if seen.verdict[stream] == PASSED and panel.step[stream] < len(kind.steps) - 1:
-                    passed_at[stream] = clock - 1
-                    last[stream] = shown[stream]
-                    continue
-                open_[stream] = False
-                _end(found, panel, seen, stream, clock * kind.look, shown)
+                if self._goes_on(stream, int(seen.verdict[stream]), clock * kind.look, shown):
+                    passed_at[stream], last[stream] = clock - 1, shown[stream]
         if passed_at:
-            these = np.array(sorted(passed_at))
-            for witness in witnesses:
-                if witness.stream in passed_at:
-                    witness.begin_step(last[witness.stream])
-            panel.begin_step(these, last[these])
-            ends = np.array([passed_at[one] for one in these.tolist()])
-            streams.begin_step(these, panel.weights[panel.step[these]], ends)
-            totals[these] = 0
-            began[these] = (segment + 1) * streams.looks
-            late.begin_step(these)
-        if not open_.any():
-            break
-    found.tripped += int((panel.tripped & open_).sum())
-    found.compared = sum(witness.looks for witness in witnesses)
-    return found
+            self._next_step(passed_at, last, begin + self.streams.looks)
 
+    def _goes_on(self, stream: int, verdict: int, seconds: float, shown: Counts) -> bool:
+        """Notes what was decided of a stream, and says whether it has another step."""
+        found, panel = self.found, self.panel
+        if verdict == PASSED:
+            requests = int(shown[stream, CANARY, at.REQUESTS])
+            found.by_step.setdefault(int(panel.step[stream]), []).append(requests)
+            if panel.step[stream] < len(self.kind.steps) - 1:
+                return True
+            found.passed += 1
+            found.seconds.append(seconds)
+            found.requests.append(int((panel.history + shown)[stream, CANARY, at.REQUESTS]))
+        else:
+            found.aborted += 1
+            found.until_abort.append(seconds)
+            found.why[panel.worst(stream)] += 1
+        self.open[stream] = False
+        return False
 
-def _end(found: Found, panel: Panel, seen: Seen, stream: int, seconds: float, shown: Counts) -> None:
-    if seen.verdict[stream] == PASSED:
-        found.passed += 1
-        found.seconds.append(seconds)
-        found.requests.append(int((panel.history + shown)[stream, CANARY, at.REQUESTS]))
-    else:
-        found.aborted += 1
-        found.until_abort.append(seconds)
-        found.why[panel.names[int(seen.log_bad[stream].argmax())]] += 1
+    def _next_step(self, passed_at: dict[int, int], last: Counts, now: int) -> None:
+        these = np.array(sorted(passed_at))
+        for witness in self.witnesses:
+            if witness.stream in passed_at:
+                witness.begin_step(last[witness.stream])
+        self.panel.begin_step(these, last[these])
+        ends = np.array([passed_at[one] for one in these.tolist()])
+        self.streams.begin_step(these, self.panel.weights[self.panel.step[these]], ends, now)
+        self.totals[these], self.began[these] = 0, now
+        self.late.begin_step(these)
+
+    def _keep(self, streams: npt.NDArray[np.int64]) -> None:
+        """Leaves out those that have ended."""
+        self.totals, self.began, self.open = self.totals[streams], self.began[streams], self.open[streams]
+        for part in (self.panel, self.streams, self.late):
+            part.keep(streams)
+
+    def ended(self) -> Found:
+        self.found.tripped = int((self.panel.breaker.tripped & self.open).sum())
+        self.found.compared = sum(witness.looks for witness in self.witnesses)
+        return self.found
 
 
 class _Late:
@@ -159,6 +181,14 @@ class _Late:
         for one in self._past:
             one[streams] = 0
 
+    def keep(self, streams: Any) -> None:
+        self._clumped = self._clumped[streams]
+        self._past = [one[streams] for one in self._past]
+
+
+MOST = math.exp(700.0)
+"""E-value that `assess` says at most."""
+
 
 class Disagreement(AssertionError):
     """The panel and `assess` judge one stream in two ways."""
@@ -173,19 +203,19 @@ class _Witness:
         self.history: list[StepEvidence] = []
         self.looks = 0
 
-    def look(self, shown: Counts, elapsed: float, seen: Seen, panel: Panel) -> None:
+    def look(self, counts: Counts, elapsed: float, seen: Seen, panel: Panel) -> None:
+        """`counts`: of all streams, since their steps began."""
         kind, stream, index = self.kind, self.stream, len(self.history)
-        now = self._evidence(shown)
+        now = self._evidence(counts[stream])
         said = assess(kind.policy, kind.steps, index, self.history, now, self.memory, elapsed)
         self.memory = json.loads(json.dumps(said.memory))
         self.looks += 1
         ours = {GOES_ON: None, ABORTED: Verdict.ABORT, PASSED: Verdict.PROMOTE}[int(seen.verdict[stream])]
         theirs = said.verdict if said.verdict in (Verdict.ABORT, Verdict.PROMOTE) else None
         e_values = {metric["name"]: (metric["e_bad"], metric["e_good"]) for metric in said.metrics if "e_bad" in metric}
-        for place, name in enumerate(panel.names if said.metrics else ()):
-            for log_value, e_value in zip((seen.log_bad, seen.log_good), e_values[name], strict=True):
-                mine = math.exp(min(float(log_value[stream, place]), 700.0))
-                if not math.isclose(mine, e_value, rel_tol=1e-6, abs_tol=1e-300):
+        for name, found in panel.e_values(counts, stream).items() if said.metrics else ():
+            for mine, e_value in zip(found, e_values[name], strict=True):
+                if not math.isclose(min(mine, MOST), e_value, rel_tol=1e-6, abs_tol=1e-300):
                     raise Disagreement(f"{kind.name}, {elapsed} s, {name}: {mine} and {e_value} ({said.reason})")
         if ours is not theirs or (said.metrics and bool(seen.tripped[stream]) is not said.suspend):
             raise Disagreement(f"{kind.name}, {elapsed} s: {ours} and {said.verdict} ({said.reason})")

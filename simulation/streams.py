@@ -7,8 +7,6 @@ events of the looks before it. `tests/predictions/test_simulated_counts.py` hold
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,35 +15,24 @@ from serinus.core.evidence import WINDOW_SECONDS
 from serinus.core.routing import WHOLE
 from simulation import counts as at
 from simulation.counts import Counts
+from simulation.entities import Entities
 from simulation.kinds import BOTH, CANARY, EVENTS, Kind
+from simulation.requests import FAILURES, OF_ANSWERS, Counting, Requests
 
 SEGMENT = 20.0
 """Seconds that are made at once; a part of the window after which an entity's events are counted again."""
-NEVER = np.iinfo(np.int32).max
-_OF_ANSWERS = frozenset({"alerts", "missing"})
+_AT_A_TIME = 150_000
+"""Requests that are made at once: about as many as the processor's cache holds."""
+_GRAIN = 2.0**24
+"""Values that a random number of single precision has."""
+_REST = np.dtype(
+    [("stream", np.int64), ("look", np.int64), ("arm", np.int8), ("entity", np.int64), ("events", np.uint8)]
+)
+"""Requests of bursts that come later than those that were drawn. Streams within all, entities within their stream (-1:
+none), events as bits."""
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Booleans = npt.NDArray[np.bool_]
-Looks = npt.NDArray[np.int32]
-
-
-@dataclass
-class Requests:
-    """One segment's, in the order of their looks within each stream."""
-
-    stream: Integers
-    look: Integers
-    """From the beginning of the segment."""
-    arm: Integers
-    entity: Integers
-    """Within all streams; -1: none."""
-    events: dict[int, Booleans]
-
-    @property
-    def answered(self) -> Booleans:
-        failed = [self.events[place] for place in (0, 2) if place in self.events]  # errors and fallbacks
-        return ~np.logical_or.reduce(failed) if failed else np.ones(len(self.stream), dtype=bool)
 
 
 class Streams:
@@ -57,55 +44,56 @@ class Streams:
         self.looks = round(SEGMENT / kind.look)
         self.window = round(WINDOW_SECONDS / kind.look)
         self.segment = 0
-        size = (number * kind.entities,)
-        self._place = self.rng.random(size, dtype=np.float32)
-        """By which an entity goes to an arm: the canary's below its weight."""
-        self._sick = {event: self._drawn_sick(share) for event, share in kind.sick.items()}
-        self._first = {
-            (scope, place): np.full(size, NEVER, np.int32)
-            for scope in ("step", "rollout", "window", "asked", "asked rollout")
-            for place in (kind.active if "asked" not in scope else (0,))
-        }
-        """Look of an entity's first event in a scope."""
+        self.q = np.zeros(number, np.float32)
+        """Share of the traffic that the canary has."""
+        self.step_began = np.zeros(number, np.int64)
+        """Look at which each stream's step has begun."""
         self._starts = [self.rng.uniform(*one.start, (number, 1)) for one in kind.incidents]
-        self.weight = np.zeros(number, np.int64)
-        self._left: dict[str, Integers] = {}
+        self._rest = np.zeros(0, _REST)
+        self._at_a_time = max(1, min(number, int(_AT_A_TIME / (kind.rate * SEGMENT))))
+        self.entities = Entities(kind, number, self.rng) if kind.entities else None
+        self._counting = None
+        if self.entities is not None:
+            self._counting = Counting(self.entities, self._at_a_time, self.looks)
 
-    def _drawn_sick(self, share: float) -> Booleans:
-        """Of each stream so many of the canary's entities, in a random order, that they have this share of its
-        traffic in the first step."""
-        kind = self.kind
-        ends = np.linspace(0.0, 1.0, kind.entities + 1) ** (1.0 - kind.tail)
-        of_canary = self._place.reshape(self.number, -1) < kind.steps[0].weight / WHOLE
-        traffic = np.where(of_canary, np.diff(ends), 0.0)
-        order = self.rng.permuted(np.tile(np.arange(kind.entities), (self.number, 1)), axis=1)
-        drawn = np.take_along_axis(traffic, order, axis=1)
-        so_far = np.cumsum(drawn, axis=1) - drawn
-        sick = np.zeros_like(of_canary)
-        np.put_along_axis(sick, order, so_far < share * traffic.sum(axis=1, keepdims=True), axis=1)
-        return np.asarray(sick.ravel())
+    def begin_step(self, streams: Integers, weights: Integers, last_look: Integers, began: int) -> None:
+        """`streams` begin a step with the look `began`, the first of the next segment; `last_look`: the last that the
+        step before has counted."""
+        self.q[streams] = weights / WHOLE
+        self.step_began[streams] = began
+        if self.entities is not None:
+            self.entities.begin_step(streams, self.q[streams], last_look - self._now)
 
-    def begin_step(self, streams: Integers, weights: Integers, last_look: Integers) -> None:
-        """`streams` begin a step with the next segment; `last_look`: the last that the step before has counted."""
-        self.weight[streams] = weights
-        self._left = {name: rows for name, rows in self._left.items() if name}
-        if not self.kind.entities:
-            return
-        for (scope, _), first in self._first.items():
-            table = first.reshape(self.number, -1)
-            if "rollout" in scope:
-                rows = table[streams]
-                rows[rows > last_look[:, None]] = NEVER
-                table[streams] = rows
-            else:
-                table[streams] = NEVER
+    def keep(self, streams: Integers) -> None:
+        """Only these go on, and have new numbers."""
+        place = np.full(self.number, -1)
+        place[streams] = np.arange(len(streams))
+        self.number = len(streams)
+        self.q, self.step_began = self.q[streams], self.step_began[streams]
+        self._starts = [start[streams] for start in self._starts]
+        self._rest = self._rest[place[self._rest["stream"]] >= 0]
+        self._rest["stream"] = place[self._rest["stream"]]
+        if self.entities is not None:
+            self.entities.keep(streams)
 
     def next(self) -> Counts:
-        """What each look of the next segment adds: [stream, look, arm, place]."""
+        """What each look of the next segment adds: [look, stream, arm, place]."""
+        self._begin_segment()
+        if self._counting is None:
+            return self._independent()
+        found = np.zeros((self.looks, self.number, 2, at.PLACES), np.int64)
+        for begin in range(0, self.number, self._at_a_time):
+            these = self.requests(begin, min(self._at_a_time, self.number - begin))
+            found[:, begin : begin + these.streams] = np.moveaxis(self._counting.count(these, begin), 1, 0)
+        return found
+
+    def _begin_segment(self) -> None:
         self.segment += 1
-        if self.kind.entities:
-            return self._count(self.requests())
-        return self._independent()
+        self._arrivals = self.rng.poisson(self._mean(), (self.number, self.looks))
+        self._probability = {place: self._probability_of(EVENTS[place]) for place in self.kind.active}
+        self._last_rest, self._rest = self._rest, np.zeros(0, _REST)
+        if self.entities is not None:
+            self.entities.begin_segment(window=self._now % self.window == 0)
 
     @property
     def _now(self) -> int:
@@ -124,7 +112,11 @@ class Streams:
         phase = np.sin(2.0 * np.pi * self._times() / self.kind.day)
         return floor + (1.0 - floor) * (1.0 + phase) / 2.0
 
-    def _probability(self, event: str) -> Floats:
+    def _mean(self) -> Floats:
+        """Requests of each look."""
+        return self.kind.rate * self.kind.look * self._curve()
+
+    def _probability_of(self, event: str) -> Floats:
         """[stream, look, arm]"""
         kind, times = self.kind, self._times()
         drift = 1.0 + np.minimum(times / kind.drift, 1.0) if kind.drift else np.ones(self.looks)
@@ -147,64 +139,49 @@ class Streams:
                     found[:, :, arm] = np.where(during, np.maximum(found[:, :, arm], one.rate), found[:, :, arm])
         return np.asarray(np.minimum(found, 1.0))
 
-    step_began: Integers = np.zeros(0, np.int64)
-    """Look at which each stream's step has begun."""
-
-    def _arrivals(self) -> Integers:
-        """[stream, look]"""
-        kind = self.kind
-        return self.rng.poisson(kind.rate * kind.look * self._curve(), (self.number, self.looks))
-
     def _independent(self) -> Counts:
         """Requests of nobody: every event is a first one, and everybody is at risk."""
-        canary = self.rng.binomial(self._arrivals(), (self.weight / WHOLE)[:, None])
-        found = np.zeros((self.number, self.looks, 2, at.PLACES), np.int64)
-        # Poisson arrivals, split: the arms are independent.
-        champion = self.rng.binomial(self._arrivals(), 1.0 - (self.weight / WHOLE)[:, None])
-        requests = np.stack([champion, canary], axis=2)
-        found[..., at.REQUESTS] = found[..., at.ENTITIES] = found[..., at.ENTITIES_ROLLOUT] = requests
-        events = {}
-        failed = np.zeros_like(requests)
-        for place in self.kind.active:
-            if EVENTS[place] not in _OF_ANSWERS:
-                events[place] = self.rng.binomial(requests, self._probability(EVENTS[place]))
-                if place != 1:
-                    failed = np.minimum(failed + events[place], requests)
-        answered = requests - failed
-        for place in self.kind.active:
-            if EVENTS[place] in _OF_ANSWERS:
-                events[place] = self.rng.binomial(answered, self._probability(EVENTS[place]))
+        shape = (self.number, self.looks)
+        canary = self.rng.binomial(self._arrivals, self.q[:, None].astype(np.float64))
+        requests = np.stack([self._arrivals - canary, canary], axis=2)
+        found = np.zeros((*shape, 2, at.PLACES), np.int64)
+        for places in (at.REQUESTS, at.ENTITIES, at.ENTITIES_ROLLOUT):
+            found[..., places] = requests
+        events, answered = {}, requests
+        for place in FAILURES:
+            if place in self._probability:
+                events[place] = self.rng.binomial(requests, self._probability[place])
+                answered = np.maximum(answered - events[place], 0)
         found[..., at.ANSWERED] = answered
         for place, event in enumerate(EVENTS):
-            trials = answered if event in _OF_ANSWERS else requests
+            trials = answered if event in OF_ANSWERS else requests
+            if place in self._probability and place not in FAILURES:
+                events[place] = self.rng.binomial(trials, self._probability[place])
             for risk in (at.AT_RISK_STEP, at.AT_RISK_ROLLOUT, at.AT_RISK_WINDOW):
                 found[..., risk.start + place] = trials
             for first in (at.TOTAL, at.STEP, at.ROLLOUT, at.WINDOW):
                 found[..., first.start + place] = events.get(place, 0)
-        return found
+        return np.ascontiguousarray(np.moveaxis(found, 1, 0))
 
-    def requests(self) -> Requests:
-        kind = self.kind
-        arrivals = self._arrivals()
-        stream = np.repeat(np.arange(self.number), arrivals.sum(axis=1))
-        look = np.repeat(np.tile(np.arange(self.looks), self.number), arrivals.ravel())
-        entity = stream * kind.entities + self._drawn(len(stream))
-        q = (self.weight / WHOLE).astype(np.float32)
-        arm = (self._place[entity] < q[stream]).astype(np.int64)
+    # --- whose requests ------------------------------------------------------------------------------------
+
+    def requests(self, begin: int, number: int) -> Requests:
+        """The present segment's, of the streams from `begin` on."""
+        kind, entities = self.kind, self.entities
+        assert entities is not None
+        arrivals = self._arrivals[begin : begin + number]
+        cell = np.repeat(np.arange(number * self.looks) * 2, arrivals.ravel())
+        entity = np.repeat(np.arange(number) * kind.entities, arrivals.sum(axis=1)) + self._drawn(len(cell))
+        cell += entities.canary[begin : begin + number].reshape(-1)[entity]
         if kind.nameless:
-            nobody = self.rng.random(len(stream)) < kind.nameless
-            at_random = (self.rng.random(len(stream)) < q[stream]).astype(np.int64)
-            arm, entity = np.where(nobody, at_random, arm), np.where(nobody, -1, entity)
-        events = {}
-        for place in kind.active:
-            probability = self._probability(EVENTS[place])[stream, look, arm]
-            events[place] = self.rng.random(len(stream)) < probability
-            if EVENTS[place] in kind.only_nameless:
-                events[place] &= entity < 0
-            if EVENTS[place] in self._sick:
-                events[place] |= (arm == CANARY) & (entity >= 0) & self._sick[EVENTS[place]][entity]
-        found = Requests(stream, look, arm, entity, events)
-        return self._with_bursts(found) if kind.bursts else found
+            nobody = np.flatnonzero(self.rng.random(len(cell), np.float32) < kind.nameless)
+            stream = cell[nobody] // (2 * self.looks)
+            at_random = self.rng.random(len(nobody)) < self.q[begin + stream]
+            cell[nobody] = cell[nobody] // 2 * 2 + at_random
+            entity[nobody] = -1
+        found = Requests(number, self.looks, cell, entity, {}, all_named=not kind.nameless)
+        found.events = {place: self._happens(place, found, begin) for place in kind.active}
+        return self._with_bursts(found, begin) if kind.bursts else found
 
     def _drawn(self, number: int) -> Integers:
         """Entities by their traffic: its distribution function over the ranks is (k/N)^(1 - tail)."""
@@ -212,99 +189,59 @@ class Streams:
         u = self.rng.random(number)
         return (kind.entities * (u ** (1.0 / (1.0 - kind.tail)) if kind.tail else u)).astype(np.int64)
 
-    def _with_bursts(self, drawn: Requests) -> Requests:
+    def _happens(self, place: int, these: Requests, begin: int) -> Integers:
+        """Which requests have the event: of those that would at the largest probability, so many as have theirs."""
+        probability = self._probability[place][begin : begin + these.streams].ravel()
+        most = math.ceil(probability.max() * _GRAIN) / _GRAIN
+        drawn = np.flatnonzero(self.rng.random(len(these.cell), np.float32) < np.float32(most))
+        rows = drawn[self.rng.random(len(drawn)) * most < probability[these.cell[drawn]]]
+        if EVENTS[place] in self.kind.only_nameless:
+            rows = these.nameless(rows)
+        if self.entities is not None and EVENTS[place] in self.entities.sick:
+            sick = self.entities.sick[EVENTS[place]][begin : begin + these.streams].reshape(-1)
+            ill = (these.cell % 2 == CANARY) & (these.entity >= 0) & sick[these.entity]
+            rows = np.union1d(rows, np.flatnonzero(ill))
+        return rows
+
+    def _with_bursts(self, these: Requests, begin: int) -> Requests:
         """Each event of a kind with bursts is followed by others of the same entity, one request after the other. Those
         that the segment has no room for come at the beginning of the next one."""
-        kind, size = self.kind, np.ones(len(drawn.stream), np.int64)
+        kind, entities = self.kind, self.entities
+        assert entities is not None
+        size, bits = np.ones(len(these.cell), np.int64), np.zeros(len(these.cell), np.uint8)
         for event, length in kind.bursts.items():
             place = EVENTS.index(event)
-            size = np.where(drawn.events[place], np.maximum(size, length), size)
-        source = np.repeat(np.arange(len(size)), size)
-        number = np.arange(len(source)) - np.repeat(np.cumsum(size) - size, size)
-        look = drawn.look[source] + (number * kind.gap if kind.gap else number // 10)
-        bursting = {EVENTS.index(event) for event in kind.bursts}
-        rows = {
-            "stream": drawn.stream[source], "look": look, "arm": drawn.arm[source], "entity": drawn.entity[source],
-            **{f"{k}": drawn.events[k][source] & ((number == 0) | (k in bursting)) for k in drawn.events},
-        }  # fmt: skip
-        if self._left:
-            rows = {name: np.concatenate([self._left[name].astype(rows[name].dtype), rows[name]]) for name in rows}
-        later = rows["look"] >= self.looks
-        self._left = {name: row[later] for name, row in rows.items()}
-        self._left["look"] = self._left["look"] - self.looks
-        rows = {name: row[~later] for name, row in rows.items()}
-        q = (self.weight / WHOLE).astype(np.float32)
-        named = rows["entity"] >= 0
-        arm = np.where(named, self._place[rows["entity"]] < q[rows["stream"]], rows["arm"]).astype(np.int64)
-        order = np.lexsort((rows["look"], rows["stream"]))
-        events = {k: rows[f"{k}"].astype(bool)[order] for k in drawn.events}
-        return Requests(rows["stream"][order], rows["look"][order], arm[order], rows["entity"][order], events)
-
-    # --- how it is counted ---------------------------------------------------------------------------------
-
-    def _count(self, these: Requests) -> Counts:
-        found = np.zeros((self.number, self.looks, 2, at.PLACES), np.int64)
-        cell = (these.stream * self.looks + these.look) * 2 + these.arm
-        look = (these.look + self._now).astype(np.int32)
-        answered = these.answered
-
-        def per_cell(where: Booleans | Integers) -> Integers:
-            size = self.number * self.looks * 2
-            return np.bincount(cell[where], minlength=size).reshape(self.number, self.looks, 2)
-
-        everyone = np.ones(len(cell), dtype=bool)
-        requests, answers = per_cell(everyone), per_cell(answered)
-        found[..., at.REQUESTS], found[..., at.ANSWERED] = requests, answers
-        for place, scope in ((at.ENTITIES, "asked"), (at.ENTITIES_ROLLOUT, "asked rollout")):
-            found[..., place] = per_cell(self._firsts(self._first[scope, 0], these, everyone, look))
-        for place, event in enumerate(EVENTS):
-            happens = event in _OF_ANSWERS
-            total = answers if happens else requests
-            if place not in self.kind.active:
-                for risk in (at.AT_RISK_STEP, at.AT_RISK_ROLLOUT, at.AT_RISK_WINDOW):
-                    found[..., risk.start + place] = total
-                continue
-            happened = these.events[place] & answered if happens else these.events[place]
-            found[..., at.TOTAL.start + place] = per_cell(happened)
-            could = answered if happens else everyone
-            for scope, first, risk in (
-                ("step", at.STEP, at.AT_RISK_STEP),
-                ("rollout", at.ROLLOUT, at.AT_RISK_ROLLOUT),
-            ):
-                table = self._first[scope, place]
-                found[..., first.start + place] = per_cell(self._firsts(table, these, happened, look))
-                had = could & (these.entity >= 0) & (table[these.entity] < look)
-                found[..., risk.start + place] = total - per_cell(had)
-            self._in_windows(found, place, these, happened, could, look, total, per_cell)
-        return found
-
-    def _firsts(self, table: npt.NDArray[np.int32], these: Requests, happened: Booleans, look: Looks) -> Integers:
-        """Which requests with an event were the first of their entity in the scope of `table`, which learns them."""
-        nobody = np.flatnonzero(happened & (these.entity < 0))
-        named = np.flatnonzero(happened & (these.entity >= 0))
-        named = named[table[these.entity[named]] == NEVER]
-        entities, first = np.unique(these.entity[named], return_index=True)  # the first of each is the earliest
-        table[entities] = look[named[first]]
-        return np.concatenate([nobody, named[first]])
-
-    def _in_windows(
-        self,
-        found: Counts,
-        place: int,
-        these: Requests,
-        happened: Booleans,
-        could: Booleans,
-        look: Looks,
-        total: Integers,
-        per_cell: Callable[[Booleans | Integers], Integers],
-    ) -> None:
-        """As first events, in a window. A segment lies within one, so that the table begins anew with each."""
-        table = self._first["window", place]
-        if self._now % self.window == 0:
-            table[:] = NEVER
-        found[..., at.WINDOW.start + place] = per_cell(self._firsts(table, these, happened, look))
-        had = could & (these.entity >= 0) & (table[these.entity] < look)
-        found[..., at.AT_RISK_WINDOW.start + place] = total - per_cell(had)
+            rows = these.events[place]
+            size[rows] = np.maximum(size[rows], length)
+            bits[rows] |= np.uint8(1 << place)
+        first = np.flatnonzero(size > 1)
+        further = size[first] - 1
+        source = np.repeat(first, further)
+        number = 1 + np.arange(len(source)) - np.repeat(np.cumsum(further) - further, further)
+        new = np.zeros(len(source), _REST)
+        stream = these.cell[source] // (2 * self.looks)
+        new["stream"], new["arm"], new["events"] = stream + begin, these.cell[source] % 2, bits[source]
+        new["look"] = these.look(source) + (number * kind.gap if kind.gap else number // 10)
+        new["entity"] = np.where(these.entity[source] < 0, -1, these.entity[source] - stream * kind.entities)
+        left = self._last_rest
+        left = left[(left["stream"] >= begin) & (left["stream"] < begin + these.streams)]
+        rest = np.concatenate([left, new])
+        later = rest["look"] >= self.looks
+        self._rest = np.concatenate([self._rest, rest[later]])
+        self._rest["look"][len(self._rest) - int(later.sum()) :] -= self.looks
+        rest = rest[~later]
+        stream = rest["stream"] - begin
+        entity = np.where(rest["entity"] < 0, -1, rest["entity"] + stream * kind.entities)
+        canary = entities.canary[begin : begin + these.streams].reshape(-1)
+        arm = np.where(entity < 0, rest["arm"], canary[entity])
+        cell = np.concatenate([these.cell, (stream * self.looks + rest["look"]) * 2 + arm])
+        before = len(these.cell)
+        events = {
+            place: np.concatenate([rows, before + np.flatnonzero(rest["events"] & (1 << place))])
+            for place, rows in these.events.items()
+        }
+        whole = np.concatenate([these.entity, entity])
+        return Requests(these.streams, self.looks, cell, whole, events, in_order=False, all_named=these.all_named)
 
 
 def segments(kind: Kind) -> int:

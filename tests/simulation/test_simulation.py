@@ -54,8 +54,8 @@ def test_both_forms_take_small_counts_for_one_time_alike() -> None:
 
 
 def test_a_panel_that_judges_otherwise_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = Panel._log_good
-    monkeypatch.setattr(Panel, "_log_good", lambda self, now: whole(self, now) + 1e-3)
+    whole = Panel._good
+    monkeypatch.setattr(Panel, "_good", lambda self, *of: whole(self, *of) * 1.001)
     with pytest.raises(Disagreement, match="independent"):
         roll_out(replace(KINDS["independent"], seconds=60.0), 1, seed=1, compared=1)
 

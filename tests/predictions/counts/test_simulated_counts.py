@@ -51,7 +51,7 @@ class Log:
         self.began, self.position = began, 0
 
     def count(self, step: int, these: Requests, look: int, seconds: float) -> None:
-        where = np.flatnonzero(these.look == look)
+        where = np.flatnonzero(these.look(np.arange(len(these.cell))) == look)
         watch = Watch(f"s{step}", "r1", "m", dict.fromkeys(RELEASES, 0.9), slow_ms=50.0)
         self.store.watch(watch)
         tally = Tally()
@@ -62,14 +62,15 @@ class Log:
 
 def _columns(these: Requests, where: np.ndarray, split: str, at_time: float) -> Columns:
     def happened(place: int, row: int) -> bool:
-        return bool(these.events[place][row])
+        return row in events[place]
 
+    events = {place: set(rows.tolist()) for place, rows in these.events.items()}
     found = Columns()
     for row in where.tolist():
         error, slow, fallback, alert, missing = (happened(place, row) for place in range(len(EVENTS)))
-        answered = not error and not fallback
+        answered, release = not error and not fallback, RELEASES[these.cell[row] % 2]
         values = {
-            "time": at_time, "request_id": str(row), "model": "m", "release": RELEASES[these.arm[row]], "split": split,
+            "time": at_time, "request_id": str(row), "model": "m", "release": release, "split": split,
             "entity": None if these.entity[row] < 0 else f"card-{these.entity[row]}", "role": "", "status": 200,
             "ms": 90.0 if slow else 3.0, "rows": 1, "fallback": fallback,
             "error": "model" if error and fallback else None,
@@ -96,16 +97,15 @@ def test_a_simulated_stream_is_counted_as_the_prediction_log_counts_it(tmp_path:
     now = time.time()
     began = now - now % WINDOW_SECONDS - 10 * WINDOW_SECONDS + 0.1
     log, streams = Log(tmp_path, began), Streams(kind, 1, seed=5)
-    streams.step_began = np.zeros(1, np.int64)
     steps, segment = (Step(1_000, 1, 1.0, 1.0), Step(5_000, 1, 1.0, 1.0)), 0
     last_look = 0
     for step, weight in enumerate(steps):
-        streams.begin_step(np.array([0]), np.array([weight.weight]), np.array([last_look]))
+        streams.begin_step(np.array([0]), np.array([weight.weight]), np.array([last_look]), segment * streams.looks)
         totals = np.zeros((2, at.PLACES), np.int64)
         for part in range(5):
-            streams.segment += 1
-            these = streams.requests()
-            added = streams._count(these)
+            streams._begin_segment()
+            these = streams.requests(0, 1)
+            added = streams._counting.count(these, 0)
             last = 25 if part == 4 and step == 0 else streams.looks
             """The first step ends amid a segment, of which the rest is counted for no split."""
             for look in range(last):
