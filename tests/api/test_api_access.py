@@ -154,7 +154,7 @@ def test_a_link_signs_in_as_who_made_it_once(installation: Installation, anonymo
     anonymous.cookies.clear()
     again = anonymous.post("/v1/session", json={"code": code}, headers=ORIGIN)
     assert again.status_code == 401
-    assert "used already" in again.json()["error"]
+    assert "already been used" in again.json()["error"]
     assert anonymous.get("/v1/me").status_code == 401
     assert code not in str(installation.store.audit_trail())
     assert [e.what for e in installation.store.audit_trail()] == ["make-login-link"]

@@ -77,13 +77,16 @@ def test_without_a_server_every_verb_says_how_to_start_one(
         said = serinus("--server", address, *verb, *ARGUMENTS.get(verb, []), "--json")
     assert said.code == (2 if verb == ("diff",) else 1)  # where 1 says that there are differences
     assert said.out == ""
-    assert json.loads(said.err) == {"error": f"no Serinus answers at {address}", "hint": "Start it with `serinus up`."}
+    assert json.loads(said.err) == {
+        "error": f"Serinus does not answer at {address}",
+        "hint": "Start it with `serinus up`.",
+    }
 
 
 def test_a_home_that_was_never_started_says_so(serinus: Serinus) -> None:
     said = serinus("status")
     assert said.code == 1
-    assert "no Serinus in" in said.err
+    assert "there is no Serinus home in" in said.err
     assert "serinus up" in said.err
 
 
@@ -121,7 +124,7 @@ def test_the_homes_token_is_never_sent_to_another_server(
     address = installation.addresses["api"]
     refused = serinus("--server", address, "status")
     assert refused.code == 1
-    assert "a valid token is needed" in refused.err
+    assert "this request needs a valid token" in refused.err
     monkeypatch.setenv("SERINUS_TOKEN", installation.token("bob", Access.VIEW))
     assert serinus("--server", address, "status").code == 0
     assert serinus("--server", "nonsense", "status").code == 2

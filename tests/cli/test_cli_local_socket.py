@@ -79,7 +79,7 @@ def test_who_holds_the_port_of_a_stopped_home_is_sent_nothing(
     made.close()
     assert sent == []
     assert said.code == 1
-    assert "no Serinus runs in" in json.loads(said.err)["error"]
+    assert "Serinus is not running in" in json.loads(said.err)["error"]
 
 
 def test_rows_and_keys_are_not_sent_to_a_port_that_no_envoy_of_the_home_holds(
@@ -92,7 +92,7 @@ def test_rows_and_keys_are_not_sent_to_a_port_that_no_envoy_of_the_home_holds(
     (installation.home.run / "envoy.json").unlink()
     said = serinus(*words)
     assert said.code == 1
-    assert "no Serinus runs" in said.err
+    assert "Serinus is not running" in said.err
     assert len(proxy.asked) == 1
 
 
@@ -123,7 +123,7 @@ def test_the_socket_alone_lets_nobody_in(installation: Installation, serinus: Se
     installation.home.token.unlink()
     said = serinus("status")
     assert said.code == 1
-    assert "a valid token is needed" in said.err
+    assert "this request needs a valid token" in said.err
 
 
 def test_a_token_of_the_environment_counts_on_the_socket_too(

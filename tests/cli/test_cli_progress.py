@@ -45,7 +45,7 @@ class Answers:
 def test_news_are_told_once() -> None:
     gates = document(rollout(1, Phase.GATES, gates=()))
     canary = document(in_canary(1))
-    assert list(words.news(None, gates)) == ["gates: checking before any traffic"]
+    assert list(words.news(None, gates)) == ["gates: checking the version before it gets traffic"]
     told = list(words.news(gates, canary))
     assert told[0] == "gate scan: pass: 3 pickles import only numpy and scikit-learn"
     assert told[-2:] == [

@@ -56,7 +56,7 @@ def test_the_policy_of_the_model_stands_above_its_spec(kept: Installation, serin
 def test_what_the_champion_does_not_go_by_yet_is_told(kept: Installation, serinus: Serinus) -> None:
     champion(kept, "alerts: {budget: 1%}\n")
     out = serinus("spec", "card-fraud").out
-    assert f"{V6.id} was deployed by another spec. These hold from the next deployment on:" in out
+    assert f"{V6.id} was deployed with another spec. These values take effect with the next deployment:" in out
     assert "  serving.timeout: 300ms (now 250ms)" in out
     assert "  alerts.budget: 0.5% (now 1%)" in out
     assert "the champion's, from the gates: 0.83" in out

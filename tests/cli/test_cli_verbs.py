@@ -417,7 +417,7 @@ def test_a_reset_needs_the_homes_secret_and_its_own_machine(installation: Instal
     before = installation.home.token.read_text()
     for shown, scheme in (("another's", "Home"), (before, "Bearer"), (before, "Home"), ("", "Home")):
         client = Client(installation.addresses["api"], shown, installation.home, scheme=scheme)
-        with pytest.raises(Forbidden, match="needs the home's owner"):
+        with pytest.raises(Forbidden, match="only the owner of the home"):
             client.post("/v1/home/token", {})
     assert serinus("--server", installation.addresses["api"], "token", "reset", "--yes").code == 1
     assert serinus("token", "reset").code == 1, "nobody can be asked"
@@ -619,9 +619,9 @@ def test_the_help_of_up_knows_the_hosts_own_limits(serinus: Serinus) -> None:
 
     own = Limits()
     text = " ".join(serinus("up", "--help").out.split())
-    assert f"At first: {own.memory_bytes / memory_there():.0%} of the machine's" in text
-    assert f"At first: {own.idle:g}s." in text
-    assert f"At first: {own.busiest}." in text
+    assert f"Default: {own.memory_bytes / memory_there():.0%} of the machine's" in text
+    assert f"Default: {own.idle:g}s." in text
+    assert f"Default: {own.busiest}." in text
 
 
 # --- what a model wrote -----------------------------------------------------------------------------------

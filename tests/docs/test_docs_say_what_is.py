@@ -114,6 +114,54 @@ def test_every_section_of_a_model_deployment_is_in_its_reference() -> None:
     assert [name for name in names if f"`{name}`" not in page] == []
 
 
+def tree(page: Page) -> set[str]:
+    """The folders of the tree under `## The folders`, as paths from the root of the repository.
+
+    A line names one folder or several, each with a slash behind it, and is indented by two blanks a level.
+    """
+    found, above = set(), []
+    for line in page.text.split("## The folders")[1].split("\n## ")[0].splitlines():
+        if not (said := re.match(r"    ( *)((?:[\w.-]+/)+(?: (?:[\w.-]+/)+)*)(?: |$)", line)):
+            continue
+        depth = len(said[1]) // 2
+        names = [name.rstrip("/") for name in said[2].split()]
+        found |= {"/".join([*above[:depth], name]) for name in names}
+        above = [*above[:depth], names[0]]
+    return found
+
+
+def packages() -> set[str]:
+    """Every directory with modules or other files of its own in the two distributions, as paths from the root."""
+    below = [path for source in ("src", "runtime/src") for path in (ROOT / source).rglob("*") if path.is_file()]
+    kept = [path.parent for path in below if "__pycache__" not in path.parts and ".egg-info" not in str(path)]
+    return {str(path.relative_to(ROOT)) for path in kept}
+
+
+def test_the_tree_of_folders_names_every_package(documents: list[Page]) -> None:
+    (page,) = [page for page in documents if page.name == "docs/how-it-works.md"]
+    named = tree(page)
+    assert len(named) > 50
+    assert sorted(packages() - named) == []
+
+
+def test_the_tree_of_folders_names_nothing_that_is_not_there(documents: list[Page]) -> None:
+    (page,) = [page for page in documents if page.name == "docs/how-it-works.md"]
+    assert [name for name in sorted(tree(page)) if not (ROOT / name).is_dir()] == []
+
+
+def test_every_line_of_the_tree_says_what_the_folder_is_for(documents: list[Page]) -> None:
+    (page,) = [page for page in documents if page.name == "docs/how-it-works.md"]
+    lines = page.text.split("## The folders")[1].split("\n## ")[0].splitlines()
+    folders = [line for line in lines if re.match(r"    .*/(?: |$)", line)]
+    assert len(folders) > 50
+    assert [line for line in folders if not re.search(r"/ {2,}\S.{12,}", line)] == []
+
+
+def test_contributing_points_to_the_tree_of_folders(documents: list[Page]) -> None:
+    (page,) = [page for page in documents if page.name == "CONTRIBUTING.md"]
+    assert "docs/how-it-works.md#the-folders" in page.text
+
+
 def test_every_model_deployment_that_is_shown_can_be_loaded(documents: list[Page]) -> None:
     shown = [(page.name, block) for page in documents for block in page.blocks("yaml") if "model:" in block]
     assert {name for name, _ in shown} >= {"docs/first-deployment.md", "docs/model-deployment.md"}

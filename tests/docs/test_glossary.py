@@ -4,46 +4,38 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Mapping
+from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from serinus.core.disturbance import Cause
+from serinus.core.evidence import Verdict
+from serinus.core.examination import Outcome
+from serinus.core.people import Access
+from serinus.core.rollout import Phase
+from serinus.spec.schema import ModelDeployment
 
 ROOT = Path(__file__).parents[2]
 SOURCES = ("src", "runtime/src")
 PAGES = ("README.md", "docs/*.md", "src/serinus/api/page/*.js", "src/serinus/api/page/*.html")
 
-BANNED = {
-    r"of the requirements is none": "'X' is not a valid requirement",
-    r"when it was logged: it loads|versions: it loads": "package versions of DATE, when ...: the model loads",
-    r"cannot be told\b|can be told yet|than can be told": "cannot be estimated yet",
-    r"\bis out \(|\bstopped \(|\bis stopped: ": "aborted, because ...",
-    r"\bwas stopped in \b|stopped at the gate|stopped by the judge": "aborted",
-    r"\bwho asks\b(?! for one)|\bwho asked\b|who approves is": "the requester; must be approved by another person",
-    r"asked for (?:by|as) (?:\{\}|alias|an alias|somebody)": "requested by, requested as",
-    r"interval \S+ to any\b|ratio infinite": "at least X with 95% confidence",
-    r"Nobody can be asked": "there is no terminal to ask on",
-    r"\bSay --": "Confirm it with --yes, or: Use --force",
-    r"\bWay\b:|\"Way\"": "Served by",
-    r"nothing speaks against|not yet shown": "no metric is shown to be worse than tolerated",
-    r"gathering evidence": "collecting evidence",
-    r"counts cannot be true": "the counts are inconsistent",
-    r"where \S+ were asked for|as it was asked for": "instead of the configured",
-    r"\b(?:decide|answered|scored) otherwise\b": "differently from",
-    r"another score\b": "a different score",
-    r"recall says nothing": "recall cannot be measured",
-    r"goes on without you": "continues in the background",
-    r"is on its way as": "is being deployed as",
-    r"does worse than before its": "has degraded since",
-    r"\b1 (?:pickles|requests|rows|seconds|minutes|hours|days|models|versions|warnings|files)\b": "the singular",
-    r"[0-9}] %(?![\w(])": "5%, without a blank",
+PHRASES = tomllib.loads((Path(__file__).parent / "phrases.toml").read_text())["phrase"]
+GLOSSARY = ROOT / "docs" / "glossary.md"
+_TERM = re.compile(r"^\| \*\*(.+?)\*\* \| (.+) \|$", re.MULTILINE)
+_WORD = re.compile(r"`([a-z-]+)`")
+_FIELD = re.compile(r"`([a-z]+)\.([a-z_]+)`")
+VALUES: dict[str, type[Enum]] = {
+    "phase": Phase,
+    "gate": Outcome,
+    "judge": Verdict,
+    "set aside": Cause,
+    "token": Access,
 }
-"""Pattern -> what to write instead."""
-ALLOWED = {
-    "docs/judge.md", "docs/performance.md", "docs/prediction-log.md",
-}  # fmt: skip
-"""Pages in which a percentage may have a blank before its sign: they are written anew with what they describe."""
-PERCENT = r"[0-9}] %(?![\w(])"
+"""Term -> the values that its meaning has to list."""
 
 
 def said(path: Path) -> Iterator[tuple[int, str]]:
@@ -80,14 +72,53 @@ def spoken() -> list[tuple[str, int, str]]:
     return found
 
 
-@pytest.mark.parametrize("pattern", BANNED)
-def test_no_text_uses_a_phrase_that_the_glossary_bans(pattern: str, spoken: list[tuple[str, int, str]]) -> None:
+@pytest.fixture(scope="module")
+def terms() -> Mapping[str, str]:
+    """Term -> its meaning, as docs/glossary.md has them."""
+    found = _TERM.findall(GLOSSARY.read_text())
+    assert len(found) > 40
+    assert len(dict(found)) == len(found), "a term is defined twice"
+    return dict(found)
+
+
+@pytest.mark.parametrize("phrase", PHRASES, ids=lambda phrase: phrase["pattern"])
+def test_no_text_uses_a_phrase_that_the_glossary_bans(
+    phrase: Mapping[str, Any], spoken: list[tuple[str, int, str]]
+) -> None:
     wrong = [
         f"{where}:{line}: {text.strip()[:120]!r}"
         for where, line, text in spoken
-        if re.search(pattern, text) and not (pattern == PERCENT and where in ALLOWED)
+        if re.search(phrase["pattern"], text) and not where.startswith(tuple(phrase.get("but", ())))
     ]
-    assert not wrong, f"write instead: {BANNED[pattern]}\n" + "\n".join(wrong)
+    assert not wrong, f"write instead: {phrase['instead']}\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("term", VALUES)
+def test_a_term_lists_the_values_that_the_code_has(term: str, terms: Mapping[str, str]) -> None:
+    assert set(_WORD.findall(terms[term])) == {value.value for value in VALUES[term]}
+
+
+def test_the_fields_of_a_spec_that_the_glossary_names_are_there(terms: Mapping[str, str]) -> None:
+    named = [pair for meaning in terms.values() for pair in _FIELD.findall(meaning)]
+    assert len(named) >= 5
+    sections = {name: field.annotation for name, field in ModelDeployment.model_fields.items()}
+    missing = [f"{section}.{name}" for section, name in named if name not in sections[section].model_fields]
+    assert missing == []
+
+
+def test_every_term_is_used_beyond_the_glossary(terms: Mapping[str, str], spoken: list[tuple[str, int, str]]) -> None:
+    text = " ".join(text for where, _, text in spoken if where != "docs/glossary.md").lower()
+    unused = []
+    for term in terms:
+        first, *rest = map(re.escape, term.lower().split())
+        if not re.search(" ".join([rf"\b{first}\w*", *rest]), text):  # `scaled to zero`, too
+            unused.append(term)
+    assert unused == []
+
+
+def test_readme_and_the_pages_of_how_it_works_lead_to_the_glossary() -> None:
+    for name in ("README.md", "CONTRIBUTING.md", "docs/README.md", "docs/how-it-works.md", "docs/first-deployment.md"):
+        assert "glossary.md)" in (ROOT / name).read_text(), name
 
 
 def test_the_strings_of_a_module_are_found_and_its_docstrings_are_not(tmp_path: Path) -> None:

@@ -295,7 +295,7 @@ def test_predict_shows_the_certificate_that_the_environment_names(
     local(callers=True)
     assert run(PREDICT) == 1
     said = json.loads(capfd.readouterr().err)
-    assert "it asks callers for a certificate" in said["error"]
+    assert "it requires a certificate of its callers" in said["error"]
     assert "SERINUS_CLIENT_CERT" in said["hint"]
     cert, key = authority.issue("anna").written(tmp_path, "anna")
     monkeypatch.setenv("SERINUS_CLIENT_CERT", cert)

@@ -41,7 +41,7 @@ def whoever(request: Request) -> Actor:
     actor = _by_token(services, request) or _by_cookie(services, request)
     if actor is None:
         raise Unauthenticated(
-            "a valid token is needed",
+            "this request needs a valid token",
             hint="Send `Authorization: Bearer TOKEN`, or open the link that `serinus login` prints.",
         )
     return replace(actor, origin=origin_of(request))
@@ -58,7 +58,10 @@ def _by_cookie(services: Services, request: Request) -> Actor | None:
         return None
     # The guard refuses a wrong Origin; a browser that sends a cookie to change something also sends its Origin.
     if request.method not in SAFE_METHODS and "origin" not in request.headers:
-        raise Forbidden("a request by cookie must say its Origin", hint="Use the status page, or a bearer token.")
+        raise Forbidden(
+            "a request that is signed in by a cookie must send the Origin header",
+            hint="Use the status page, or a bearer token.",
+        )
     return services.sessions.whose(value)
 
 
@@ -70,7 +73,7 @@ def home_owner(request: Request) -> Actor:
     shown = scheme.lower() == "home" and hmac.compare_digest(secret.strip().encode(), kept)
     if request.client is not None or not shown:  # a Unix socket's client has no address
         raise Unauthenticated(
-            "this needs the home's owner", hint="As the user that Serinus runs as: `serinus token reset`."
+            "only the owner of the home may do this", hint="Run `serinus token reset` as the user that owns the home."
         )
     name = home_token.login()
     return Actor(name, Access.ADMIN, origin_of(request), owner=name)
@@ -82,7 +85,7 @@ def check(request: Request, actor: Actor, access: Access) -> None:
         return
     reason = f"the token {actor.name} has the role {actor.access.value}; this needs {access.value}"
     note_refused(request, reason, actor)
-    raise Forbidden(reason, hint="Ask somebody who holds that role, or an admin for another token.")
+    raise Forbidden(reason, hint="Ask a person with that role, or ask an admin for another token.")
 
 
 def note_refused(request: Request, reason: str, actor: Actor | None = None) -> None:

@@ -65,7 +65,7 @@ class Guard:
             log.exception("%s %s failed", scope["method"], scope["path"])
             if begun:
                 raise
-            await answer(500, "an error inside Serinus", "See logs/control.log in the home.")(scope, receive, send)
+            await answer(500, "an internal error", "See logs/control.log in the home.")(scope, receive, send)
 
     def _refusal(self, method: str, headers: Headers) -> tuple[int, str, str] | None:
         host = headers.get("host", "").lower()
@@ -73,12 +73,16 @@ class Guard:
             return 421, "this server does not accept that Host header", "Start it with `serinus up --allow-host NAME`."
         origin = headers.get("origin")
         if method not in SAFE_METHODS and origin is not None and urlsplit(origin).netloc.lower() != host:
-            return 403, "a page of another origin may not change anything here", ""
+            return 403, "a page of another origin may not change anything", ""
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()):
             return 400, "Content-Length is not a number", ""
         if int(length) > self._max_body_bytes:
-            return 413, f"the body is over the limit of {self._max_body_bytes} bytes", "Send it in parts."
+            return (
+                413,
+                f"the body is larger than the limit of {self._max_body_bytes} bytes",
+                "Send it in several requests.",
+            )
         return None
 
     def _bounded(self, receive: Receive) -> Receive:
@@ -90,7 +94,7 @@ class Guard:
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self._max_body_bytes:
-                raise HTTPException(413, f"the body is over the limit of {self._max_body_bytes} bytes")
+                raise HTTPException(413, f"the body is larger than the limit of {self._max_body_bytes} bytes")
             return message
 
         return bounded

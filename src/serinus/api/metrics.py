@@ -34,17 +34,17 @@ class _Status(Collector):
         yield from _watches(self._status["models"])
         yield from _outcomes(self._status["models"])
         yield from _processes(self._status["processes"])
-        warnings = GaugeMetricFamily("serinus_warnings", "Warnings that the status shows.")
+        warnings = GaugeMetricFamily("serinus_warnings", "Number of warnings in the status.")
         warnings.add_metric([], len(self._status["warnings"]))
         yield warnings
 
 
 _TOTALS = {
-    "requests": "Requests answered, by the release or for it by the router.",
+    "requests": "Requests answered by the release, or by the router in its place.",
     "errors": "Requests that failed: HTTP 5xx, timeouts, and fallbacks after either.",
     "fallbacks": "Requests answered by the fallback.",
-    "cached": "Requests answered by the prediction cache.",
-    "dropped": "Records of answered requests that there was no room for.",
+    "cached": "Requests answered by the response cache.",
+    "dropped": "Records of answered requests that were dropped because there was no room for them.",
 }
 
 
@@ -59,11 +59,11 @@ def _totals(totals: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
 
 
 _RECHECKED = {
-    "compared": "Answers of a shorter way that were compared with the model's own predict.",
-    "differing": "Those of them that the shorter way gave wrong.",
-    "nondeterministic": "Those of them to which the model itself gives different answers.",
-    "unrepeated": "Those of them that differed once and not when the release was asked again.",
-    "failures": "Looks at which the model's own predict could not be had.",
+    "compared": "Answers of a shorter way that were compared with those of the model's own predict.",
+    "differing": "Compared answers in which the shorter way was wrong.",
+    "nondeterministic": "Compared answers to which the model itself gives different answers.",
+    "unrepeated": "Compared answers that differed once, but not when the release was asked again.",
+    "failures": "Comparisons for which the model's own predict gave no answer.",
 }
 
 
@@ -75,7 +75,9 @@ def _rechecked(counts: Iterable[Mapping[str, Any]], distrusted: Iterable[Mapping
         for one in counts:
             family.add_metric([one["model"], one["release"]], one[name])
         yield family
-    gauge = GaugeMetricFamily("serinus_distrusted", "1: a shorter way of the release answered wrong.", labels=labels)
+    gauge = GaugeMetricFamily(
+        "serinus_distrusted", "1 if a shorter way of the release has answered wrong.", labels=labels
+    )
     for one in distrusted:
         gauge.add_metric([one["model"], one["release"]], 1)
     yield gauge
@@ -85,7 +87,7 @@ def _traffic(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
     """Gauges over a sliding window."""
     labels = ["model", "release", "role"]
     requests = GaugeMetricFamily("serinus_recent_requests", "Requests answered within the window.", labels=labels)
-    errors = GaugeMetricFamily("serinus_recent_errors", "Those of them that failed.", labels=labels)
+    errors = GaugeMetricFamily("serinus_recent_errors", "Requests within the window that failed.", labels=labels)
     window = GaugeMetricFamily("serinus_recent_window_seconds", "Length of the window.", labels=labels)
     latency = GaugeMetricFamily(
         "serinus_recent_latency_seconds", "Latency within the window, by quantile.", labels=[*labels, "quantile"]
@@ -109,8 +111,10 @@ def _role(model: Mapping[str, Any], release: str) -> str:
 
 
 def _models(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
-    champion = GaugeMetricFamily("serinus_champion_info", "What is live.", labels=["model", "release", "version"])
-    trouble = GaugeMetricFamily("serinus_model_trouble", "1: something is not as it should be.", labels=["model"])
+    champion = GaugeMetricFamily(
+        "serinus_champion_info", "1 for the release that is live.", labels=["model", "release", "version"]
+    )
+    trouble = GaugeMetricFamily("serinus_model_trouble", "1 if something is wrong with the model.", labels=["model"])
     phases = GaugeMetricFamily("serinus_rollouts_in_flight", "Rollouts in flight, by phase.", labels=["model", "phase"])
     for model in models:
         trouble.add_metric([model["model"]], float(model["state"] == "trouble"))
@@ -125,9 +129,13 @@ def _models(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
 def _watches(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
     """Of champions that are watched after their promotion."""
     labels = ["model", "release"]
-    until = GaugeMetricFamily("serinus_watch_until_timestamp_seconds", "When the watch ends.", labels=labels)
+    until = GaugeMetricFamily(
+        "serinus_watch_until_timestamp_seconds",
+        "Time at which the watch of the champion ends, in seconds since the epoch.",
+        labels=labels,
+    )
     degraded = GaugeMetricFamily(
-        "serinus_watch_degraded", "1: the release has degraded since its promotion.", labels=labels
+        "serinus_watch_degraded", "1 if the release has degraded since its promotion.", labels=labels
     )
     for model in models:
         if watch := model["watch"]:
@@ -139,9 +147,9 @@ def _watches(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
 
 _OUTCOMES = {
     "labelled": "Predictions of the champion that have an outcome.",
-    "frauds": "Those of them that were frauds.",
-    "alerts": "Those of them that alerted.",
-    "caught": "Those of them that were frauds and alerted.",
+    "frauds": "Predictions with an outcome that were frauds.",
+    "alerts": "Predictions with an outcome that alerted.",
+    "caught": "Predictions with an outcome that were frauds and alerted.",
 }
 
 
@@ -166,8 +174,8 @@ def _outcomes(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
 
 
 def _processes(processes: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
-    up = GaugeMetricFamily("serinus_process_up", "1: the process runs.", labels=["process"])
-    restarts = CounterMetricFamily("serinus_process_restarts", "Starts after the first.", labels=["process"])
+    up = GaugeMetricFamily("serinus_process_up", "1 if the process is running.", labels=["process"])
+    restarts = CounterMetricFamily("serinus_process_restarts", "Number of restarts.", labels=["process"])
     for process in processes:
         up.add_metric([process["name"]], float(process["state"] == "running"))
         restarts.add_metric([process["name"]], process["restarts"])

@@ -71,7 +71,7 @@ def root(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Puts models that are registered in MLflow into production: gates, canary, promotion, rollback.
+    """Deploy models from MLflow into production: gates, canary, promotion, rollback.
 
     \b
       serinus up                                 start everything on this machine
@@ -84,8 +84,8 @@ def root(
     context.obj = Shared(home, server, ca, as_json)
 
 
-outcomes_app = typer.Typer(no_args_is_help=True, help="Labels of predictions, attached by request id.")
-key_app = typer.Typer(no_args_is_help=True, help="API keys of callers, and the models that each key opens.")
+outcomes_app = typer.Typer(no_args_is_help=True, help="Import outcomes, and attach them to predictions.")
+key_app = typer.Typer(no_args_is_help=True, help="API keys of callers, and the models that each key may ask.")
 token_app = typer.Typer(no_args_is_help=True, help="Named tokens: who may view, deploy, approve, or administer.")
 
 _verbs: tuple[Verb, ...] = (
@@ -140,12 +140,12 @@ def run(arguments: Sequence[str]) -> int:
     try:
         return int(app(list(arguments), prog_name="serinus", standalone_mode=False) or 0)
     except typer.Abort:
-        return _fail("Not done: the question was not answered with yes.", "", 1, as_json)
+        return _fail("Nothing was done, because it was not confirmed.", "", 1, as_json)
     except typer.TyperException as error:
         if not as_json:
             error.show()  # type: ignore[attr-defined]  # every one of them has it; the base class does not say so
             return 2
-        return _fail(error.format_message(), "`serinus VERB --help` shows how.", 2, as_json)
+        return _fail(error.format_message(), "`serinus VERB --help` shows its usage.", 2, as_json)
     except SerinusError as error:
         return _fail(error.message, error.hint, 2 if isinstance(error, InvalidInput) else 1, as_json)
     except BrokenPipeError:

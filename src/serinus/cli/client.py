@@ -43,7 +43,7 @@ class Client:
             raise InvalidInput(f"{base} is not the address of a server", hint="Write it as https://HOST:PORT.")
         headers = {"Authorization": f"{scheme} {token}"} if token else {}
         transport = LocalTransport(home.api_socket) if home else None
-        self._silent = f"no Serinus runs in {home.path}" if home else f"no Serinus answers at {self.base}"
+        self._silent = f"Serinus is not running in {home.path}" if home else f"Serinus does not answer at {self.base}"
         # A proxy for the world outside has no business with this machine's own addresses.
         outside = host.hostname not in _LOOPBACK
         verify = trusting(ca) if host.scheme == "https" and home is None else True
@@ -73,7 +73,9 @@ class Client:
             answer = self._http.request(method, path, **request)
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             if why := refusal(error):
-                raise Unavailable(f"{self.base}: {why}", hint="Name its authorities: --ca FILE.") from None
+                raise Unavailable(
+                    f"{self.base}: {why}", hint="Name the authorities of its certificate: --ca FILE."
+                ) from None
             raise Unavailable(self._silent, hint="Start it with `serinus up`.") from None
         except httpx.HTTPError as error:
             raise Unavailable(

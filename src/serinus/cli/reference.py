@@ -12,7 +12,7 @@ from serinus.cli.app import app
 
 _PRELUDE = """# The command line
 
-Generated from the verbs themselves by `python -m serinus.cli.reference`; a test fails when it is stale.
+Generated from the code by `python -m serinus.cli.reference`; a test fails when it is stale.
 
 Every verb takes `--home`, `--server`, `--ca`, `--json` and `--help`; the first four may also stand before the verb.
 Answers go to stdout, errors to stderr: what was wrong, and what to do next. On a terminal there is colour (unless

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from serinus.cli.client import Client
 
 _HOME_HELP = "Directory that holds all state. Default: .serinus in the current directory."
-_CA_HELP = "Trust only certificates of these authorities, PEM, instead of the system's."
-_SERVER_HELP = "API of a Serinus elsewhere; its token comes from SERINUS_TOKEN."
+_CA_HELP = "Trust only these certificate authorities, in PEM, instead of the system's."
+_SERVER_HELP = "Address of another Serinus API. Its token is taken from SERINUS_TOKEN."
 
 RootHome = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", envvar="SERINUS_HOME", show_default=False, help=_HOME_HELP)
@@ -43,9 +43,11 @@ RootCa = Annotated[
 HomePath = Annotated[Path | None, typer.Option("--home", metavar="DIR", show_default=False, help=_HOME_HELP)]
 Server = Annotated[str | None, typer.Option("--server", metavar="URL", show_default=False, help=_SERVER_HELP)]
 Ca = Annotated[Path | None, typer.Option("--ca", metavar="FILE", show_default=False, help=_CA_HELP)]
-AsJson = Annotated[bool, typer.Option("--json", help="Answer as JSON; errors too, on stderr.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Why = Annotated[str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; kept in the audit record.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON; errors are JSON on stderr.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
+Why = Annotated[
+    str, typer.Option("--reason", "-m", metavar="TEXT", help="The reason, which is kept in the audit record.")
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,9 @@ class Session:
         try:
             secret = self.home.secret.read_text().strip()
         except FileNotFoundError:
-            raise Unavailable(f"no Serinus in {self.home.path}", hint="`serinus up` makes one.") from None
+            raise Unavailable(
+                f"there is no Serinus home in {self.home.path}", hint="`serinus up` creates it."
+            ) from None
         return Client(self._local("api"), secret, self._resolved, scheme="Home")
 
     def envoy(self) -> str:
@@ -94,7 +98,7 @@ class Session:
             return str(self.client.get("/v1/status")["addresses"]["envoy"])
         address = self._local("envoy")
         if not self.runs("envoy"):
-            raise Unavailable(f"no Serinus runs in {self.home.path}", hint="Start it with `serinus up`.")
+            raise Unavailable(f"Serinus is not running in {self.home.path}", hint="Start it with `serinus up`.")
         return address
 
     def runs(self, process: str) -> bool:
@@ -125,7 +129,10 @@ class Session:
 
         settings = chosen.load(self.home)
         if settings is None or name not in settings.ports:
-            raise Unavailable(f"no Serinus in {self.home.path}", hint="Start it with `serinus up`, or name its --home.")
+            raise Unavailable(
+                f"there is no Serinus home in {self.home.path}",
+                hint="Start Serinus with `serinus up`, or name its home with --home.",
+            )
         return settings.url(name)
 
     def _token(self) -> str:

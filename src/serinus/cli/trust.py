@@ -14,7 +14,9 @@ def trusting(authorities: Path | None) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=authorities)
     except OSError as error:  # ssl.SSLError is one
         why = error.strerror if not isinstance(error, ssl.SSLError) else "it holds no certificate in PEM"
-        raise InvalidInput(f"--ca {authorities} cannot be read: {why}", hint="Give a file of certificates.") from error
+        raise InvalidInput(
+            f"--ca {authorities} cannot be read: {why}", hint="Name a file with certificates in PEM."
+        ) from error
 
 
 def present(context: ssl.SSLContext, certificate: str | None, key: str | None) -> ssl.SSLContext:
@@ -25,8 +27,8 @@ def present(context: ssl.SSLContext, certificate: str | None, key: str | None) -
         context.load_cert_chain(certificate, key, password=lambda: "")
     except (OSError, ValueError) as error:
         raise InvalidInput(
-            "SERINUS_CLIENT_CERT and SERINUS_CLIENT_KEY name no certificate and its key",
-            hint="Both are PEM files; the key is not encrypted.",
+            "SERINUS_CLIENT_CERT and SERINUS_CLIENT_KEY do not name a certificate and its key",
+            hint="Both must be PEM files, and the key must not be encrypted.",
         ) from error
     return context
 
@@ -38,7 +40,7 @@ def refusal(error: BaseException) -> str:
         if isinstance(seen, ssl.SSLCertVerificationError):
             return f"its certificate is not trusted ({seen.verify_message})"
         if isinstance(seen, ssl.SSLError) and seen.reason and "CERTIFICATE_REQUIRED" in seen.reason:
-            return "it asks callers for a certificate"
+            return "it requires a certificate of its callers"
         if isinstance(seen, ssl.SSLError) and seen.reason:
             return f"TLS failed ({seen.reason.lower().replace('_', ' ')})"
         seen = seen.__cause__ or seen.__context__

@@ -15,11 +15,11 @@ DOING = {
     "resolve": "resolve: reading the version's files",
     "build": "build: preparing the environment",
     "place": "place: starting a worker",
-    "gates": "gates: checking before any traffic",
+    "gates": "gates: checking the version before it gets traffic",
     "approval": "approval: waiting for a person other than the requester: `serinus approve {id}`",
     "promoting": "promoting: {reason}",
     "aborting": "aborting: {reason}",
-    "retiring": "retiring: callers are told, then its workers stop",
+    "retiring": "retiring: callers get HTTP 410, then its workers stop",
 }
 
 
@@ -185,9 +185,9 @@ def threshold_line(champion: Document, alerts: Document | None) -> str:
 def rechecked_line(counts: Document) -> str:
     """Of answers that were compared with the model's own predict."""
     others = {
-        "nondeterministic": "with nondeterministic answers of the model",
+        "nondeterministic": "to which the model itself gives different answers",
         "unrepeated": "that differed only once",
-        "failures": "rechecks without an answer of the model",
+        "failures": "rechecks to which the model gave no answer",
     }
     told = [f"{counts[name]:,} {text}" for name, text in others.items() if counts[name]]
     text = (

@@ -52,7 +52,7 @@ class Rechecked:
     unrepeated: int = 0
     """The answer differed in the record and not when it was asked for again."""
     failures: int = 0
-    """Looks at which the model's own predict could not be had."""
+    """Comparisons for which the model's own predict gave no answer."""
 
 
 _distrusted = TypeAdapter(Mapping[str, Distrust])

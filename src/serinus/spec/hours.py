@@ -88,13 +88,13 @@ _Clock = Annotated[
 
 
 class Hours(Section):
-    from_: _Clock = Field(alias="from", description="When they begin, by the clocks of `timezone`.")
-    to: _Clock = Field(description="When they end; on the next day where that is not after `from`.")
+    from_: _Clock = Field(alias="from", description="Start, by the clock of `timezone`.")
+    to: _Clock = Field(description="End; on the next day if it is not after `from`.")
     days: tuple[Annotated[_Day, BeforeValidator(_day), DAY], ...] = Field(
-        default=_DAYS, description="On which they begin."
+        default=_DAYS, description="The days on which the hours start."
     )
     timezone: Annotated[str, AfterValidator(_zone), ZONE] = Field(
-        default="UTC", description="A place whose clocks are meant, with its daylight saving."
+        default="UTC", description="The time zone, which includes daylight saving."
     )
 
     @model_validator(mode="after")

@@ -75,8 +75,9 @@ class Caller(Section):
 
     columns: dict[str, ColumnType] = Field(
         default_factory=dict,
-        description="Name and type of every column that callers send, in MLflow's words. A version that needs "
-        "another one is aborted at the gates. Left out: what the champion's signature says.",
+        description="Name and type of every column that callers send, with MLflow's type names. A version that "
+        "needs a column that is not listed is aborted at the gates. Left out: the columns of the champion's "
+        "signature.",
     )
 
 
@@ -85,18 +86,20 @@ class Alerts(Section):
 
     budget: Share = Field(
         default=0.005,
-        description="The share of rows that may alert: what analysts can look at. Recall is compared at this budget.",
+        description="The alert budget: the share of rows that may alert, because analysts cannot look at more. "
+        "Recall is compared at this budget.",
     )
     threshold: float | None = Field(
         default=None,
-        description="Score from which on a row is an alert. null: each release's own, derived at the gates so that "
-        "`budget` of the evaluation rows alert.",
+        description="The alert threshold: a row whose score is at or above it is an alert. null: each release has "
+        "its own threshold, derived at the gates so that `budget` of the evaluation rows alert.",
     )
     matures: Duration = Field(
         default=timedelta(days=30),
         le=timedelta(days=3650),
-        description="How old a prediction is when its outcome is taken as final: how long chargebacks and cases take "
-        "to arrive. Recall and precision in production are told apart for older and for younger predictions.",
+        description="Age at which the outcome of a prediction is taken as final, because chargebacks and cases "
+        "take that long to arrive. Recall and precision in production are reported separately for older and for "
+        "younger predictions.",
     )
 
 
@@ -106,56 +109,65 @@ class Gates(Section):
     evaluation: str | None = Field(
         default="evaluation.parquet",
         min_length=1,
-        description="Labelled rows on which the version must keep up with the champion: an artifact of the run or of "
-        "the model, a path, or a URI. At most 200,000 rows, 5,000,000 cells and 512 MiB are read. null: none.",
+        description="The evaluation set: labelled rows on which the recall of the version is compared with the "
+        "champion's. An artifact of the run or of the model, a path, or a URI. At most 200,000 rows, 5,000,000 "
+        "cells and 512 MiB are read. null: no evaluation set.",
     )
-    label: str = Field(default="label", min_length=1, description="Its column that holds 1 for fraud and 0 for none.")
+    label: str = Field(
+        default="label",
+        min_length=1,
+        description="Column of the evaluation set with the label: 1 for fraud and 0 for no fraud.",
+    )
     entity: str = Field(
         default="entity",
         min_length=1,
-        description="Its column that names whom a row is about, such as a card, where it has one. Rows of one entity, "
-        "and copies of one row, depend on each other: the interval of the recall is wider for them.",
+        description="Column of the evaluation set with the entity of a row, such as a card, if there is one. Rows "
+        "of one entity, and copies of one row, depend on each other, so the interval of the recall becomes wider.",
     )
     golden: str | None = Field(
         default="golden.json",
         min_length=1,
-        description="Rows with the scores that they got at training time, which the served answers must equal; "
-        "looked for like `evaluation`. null: none.",
+        description="The golden rows: rows with the scores that the model gave them at training time. The served "
+        "scores must equal them. Found in the same way as `evaluation`. null: no golden rows.",
     )
     recall_margin: Share = Field(
         default=0.05,
-        description="How much lower than the champion's the recall at the alert budget may be, in points: passed "
-        "when the interval's lower bound clears it, failed when the upper one does not, else inconclusive.",
+        description="How much lower than the champion's the recall at the alert budget may be, in percentage "
+        "points. The gate passes when the whole confidence interval of the difference is within the margin, fails "
+        "when none of it is, and is inconclusive otherwise.",
     )
     latency_p99: Duration = Field(
         default=timedelta(milliseconds=100),
         gt=timedelta(0),
-        description="Of one row at a time, on this machine, without load.",
+        description="Maximum 99th percentile of the latency, measured with requests of one row at a time, on this "
+        "machine, without other load.",
     )
-    memory: Size = Field(default=2**31, description="Of the worker after the gates' requests.")
+    memory: Size = Field(default=2**31, description="Maximum memory of the worker after the requests of the gates.")
     accept: tuple[Accepted, ...] = Field(
         default=(),
-        description="What would stop a version at the gates and is accepted for this model. `one-at-a-time`: a model "
-        "that answers differently in a batch is served one row at a time, uncached and marked. `unasked`: "
-        "a version of which no row could be made to ask it with goes live all the same. `inconclusive-...`: that gate "
-        "could not decide: for lack of rows or labels, or because the model's own library is of another version than "
-        "the one that it was logged with, or warned while it loaded (`inconclusive-load`).",
+        description="Findings at the gates that are accepted for this model, although they would abort a version. "
+        "`one-at-a-time`: a model that answers differently in a batch is served one row at a time, without a "
+        "cache, and is marked so. `unasked`: a version may go live although no row could be made to ask it with. "
+        "`inconclusive-...`: that gate need not decide, because there are too few rows or labels; for "
+        "`inconclusive-load`, because the model's library has another version than the one that it was logged "
+        "with, or warned while the model was loaded.",
     )
 
 
 class RolloutStep(Section):
-    traffic: Share = Field(description="The candidate's share of the model's traffic, in steps of 0.01%.")
+    traffic: Share = Field(description="The candidate's share of the model's traffic, a multiple of 0.01%.")
     requests: int | None = Field(
         default=None,
         ge=1,
-        description="How many the candidate must have answered before the step may be passed. null: 5,000, or its "
-        "share of 40,000 where that is more (25%: 10,000; 50%: 20,000).",
+        description="How many requests the candidate must have answered before the step may pass. null: 5,000, or "
+        "the traffic share times 40,000 if that is more (25%: 10,000; 50%: 20,000).",
     )
-    for_: Duration = Field(default=timedelta(minutes=10), alias="for", description="How long the step lasts at least.")
+    for_: Duration = Field(default=timedelta(minutes=10), alias="for", description="Minimum length of the step.")
     at_most: Duration = Field(
         default=timedelta(hours=24),
         gt=timedelta(0),
-        description="Without a verdict by then the step is extended once by as much, then the rollout is aborted.",
+        description="Maximum length of the step. A step without a verdict by then is extended once by the same "
+        "time; after that the rollout is aborted.",
     )
 
     @model_validator(mode="after")
@@ -179,13 +191,14 @@ class Rollout(Section):
 
     steps: tuple[Step, ...] = Field(
         default=(RolloutStep(traffic=0.05), RolloutStep(traffic=0.25), RolloutStep(traffic=0.5)),
-        description="Each either a share or a mapping, growing; after the last the release is promoted to all "
-        "traffic. Empty: promoted right after the gates.",
+        description="The steps of the canary, with growing shares of the traffic. Each is a share or a mapping. "
+        "After the last one the release is promoted. An empty list: the release is promoted right after the gates.",
     )
     approval: Literal["none", "required"] = Field(
         default="none",
-        description="`required`: waits before the first step until somebody else than who deployed approves. It also "
-        "sets the model's policy, which no later spec loosens; `serinus policy` does, with the role approve.",
+        description="`required`: the rollout waits before the first step until a person other than the requester "
+        "approves it. It also sets the model's policy. A later spec does not loosen the policy; `serinus policy` "
+        "does, and needs the role approve.",
     )
 
     @model_validator(mode="after")
@@ -200,13 +213,14 @@ class Ratio(Section):
     ok: float = Field(
         default=_POLICY.slow.rho_ok,
         gt=0,
-        description="The candidate's rate may be this many times the champion's; surely above it, the rollout is "
-        "aborted.",
+        description="How many times the champion's rate is tolerated. The rollout is aborted when the candidate's "
+        "rate is shown to be higher.",
     )
     bad: float = Field(
         default=_POLICY.slow.rho_bad,
         gt=0,
-        description="Unacceptable from this many times on: the step is passed when the rate is surely below it.",
+        description="From how many times the champion's rate on the candidate is unacceptable. The step passes "
+        "when its rate is shown to be lower.",
     )
 
     @model_validator(mode="after")
@@ -220,16 +234,22 @@ class Slow(Ratio):
     over: Duration | None = Field(
         default=None,
         gt=timedelta(0),
-        description="An answer that takes longer is slow. null: the champion's p99 when the canary starts.",
+        description="An answer that takes longer than this is slow. null: the champion's 99th percentile when the "
+        "canary starts.",
     )
 
 
 class Rare(Ratio):
-    bad: float = Field(default=_POLICY.errors.rho_bad, gt=0, description="Unacceptable from this many times on.")
+    bad: float = Field(
+        default=_POLICY.errors.rho_bad,
+        gt=0,
+        description="From how many times the champion's rate on the candidate is unacceptable.",
+    )
     budget: Share = Field(
         default=_POLICY.errors.budget or 0.001,
-        description="Of the candidate's requests. The step is passed when their share is surely below it, so that a "
-        "release without a single one can be: 0.1% takes about 5,100 clean requests, 0.05% twice as many.",
+        description="Share of the candidate's requests that is acceptable in any case. The step passes when their "
+        "share is shown to be lower, so that a release without a single one can pass: 0.1% takes about 5,100 "
+        "requests without one, 0.05% twice as many.",
     )
 
 
@@ -238,30 +258,34 @@ class Watch(Section):
 
     after: Duration = Field(
         default=timedelta(hours=24),
-        description="For how long after its promotion a release is compared with what the champions before it showed "
-        "in the weeks before, and with its own canary. 0s: not at all.",
+        description="How long a release is watched after its promotion: it is compared with the champions before "
+        "it, over the weeks before, and with its own canary. 0s: it is not watched.",
     )
     on_degradation: Literal["rollback", "tell"] = Field(
         default="rollback",
-        description="What happens when a release does worse in that time. `rollback`: the former champion takes its "
-        "place. `tell`: an event and the status say so. The first release of a model, and the target of a rollback, "
-        "are only told of. So is what happens to all models of the machine at once.",
+        description="What happens when a release degrades while it is watched. `rollback`: the former champion "
+        "replaces it. `tell`: an event and the status report it. The first release of a model and the target of a "
+        "rollback are never rolled back, and neither is a release that degrades together with all other models of "
+        "the machine; these are only reported.",
     )
     errors: Rare = Field(
         default=Rare(), description="Answers with HTTP 5xx, and fallbacks after an error or a timeout."
     )
-    slow: Slow = Field(default=Slow(), description="Answers that took too long, timeouts included.")
-    fallbacks: Rare = Field(default=Rare(), description="Answers by the fallback.")
+    slow: Slow = Field(default=Slow(), description="Answers that took too long, including timeouts.")
+    fallbacks: Rare = Field(default=Rare(), description="Answers for which callers got the fallback.")
     missing: Rare = Field(default=Rare(), description="Answers without a finite score.")
     alerts: Annotated[Ratio | None, *or_word("off", "{ok: RATIO, bad: RATIO}")] = Field(
         default=Ratio(),
-        description="Rows at or above the alert threshold. `off`: for a version that is meant to change the alert "
-        "rate.",
+        description="Rows at or above the alert threshold. `off`: the alert rate is not judged, for a version that "
+        "is meant to change it.",
     )
     alpha: Share = Field(
-        default=_POLICY.alpha, description="Probability of aborting a good release, over a whole rollout."
+        default=_POLICY.alpha, description="Maximum probability of aborting a good release, over a whole rollout."
     )
-    beta: Share = Field(default=_POLICY.beta, description="Probability of passing a bad one, for each step and metric.")
+    beta: Share = Field(
+        default=_POLICY.beta,
+        description="Maximum probability of passing an unacceptable release, for each step and metric.",
+    )
 
 
 class Retention(Section):
@@ -270,7 +294,7 @@ class Retention(Section):
     predictions: Duration = Field(
         default=timedelta(days=90),
         ge=timedelta(days=1),
-        description="Age at which records of the prediction log are deleted.",
+        description="Age at which records in the prediction log are deleted.",
     )
 
 
@@ -278,10 +302,12 @@ class ModelDeployment(Section):
     """What is served, how it is rolled out, watched and kept."""
 
     api_version: Literal["serinus/v1"] = Field(
-        default="serinus/v1", alias="apiVersion", description="The schema that the file is written in."
+        default="serinus/v1", alias="apiVersion", description="The schema of the file."
     )
-    kind: Literal["ModelDeployment"] = Field(default="ModelDeployment", description="For tools that want to be told.")
-    model: Name = Field(description="The registered model. May be left out where the context names it.")
+    kind: Literal["ModelDeployment"] = Field(
+        default="ModelDeployment", description="The kind of the document, for tools that need it."
+    )
+    model: Name = Field(description="The registered model in MLflow. May be left out where the context names it.")
     caller: Caller = Field(default=Caller(), description=Caller.__doc__)
     serving: Serving = Field(default=Serving(), description=Serving.__doc__)
     alerts: Alerts = Field(default=Alerts(), description=Alerts.__doc__)

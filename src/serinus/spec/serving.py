@@ -13,17 +13,18 @@ from serinus.spec.section import Section, conflict, or_word, or_words
 
 
 class Fallback(Section):
-    score: float = Field(description="The score that is answered in place of the model's.")
+    score: float = Field(description="The score that callers get in place of the model's.")
 
 
 class Cache(Section):
     size: Size = Field(
         default=16 * 2**20,
         ge=2**16,
-        description="Memory that the answers of one worker may take; the least recently used go first.",
+        description="Memory for the answers that one worker keeps. Beyond it the least recently used answers are "
+        "removed.",
     )
     ttl: Duration = Field(
-        default=timedelta(minutes=1), gt=timedelta(0), description="How long an answer is given again at most."
+        default=timedelta(minutes=1), gt=timedelta(0), description="How long an answer is kept at most."
     )
 
 
@@ -31,9 +32,9 @@ class Batch(Section):
     delay: Duration = Field(
         default=timedelta(milliseconds=2),
         gt=timedelta(0),
-        description="How long a request waits at most for others that come meanwhile.",
+        description="How long a request waits at most for other requests to be predicted with it.",
     )
-    rows: int = Field(default=64, ge=2, le=65_536, description="Most rows that are predicted together.")
+    rows: int = Field(default=64, ge=2, le=65_536, description="Maximum number of rows that are predicted together.")
 
 
 Protocol = Literal["open-inference", "invocations"]
@@ -58,84 +59,93 @@ class Serving(Section):
     timeout: Duration = Field(
         default=timedelta(milliseconds=250),
         gt=timedelta(0),
-        description="How long a caller waits at most, queueing included; then the fallback answers.",
+        description="How long a caller waits at most, including time in the queue. After it the caller gets the "
+        "fallback.",
     )
     fallback: Annotated[Fallback | None, *or_word("error", "{score: NUMBER}")] = Field(
         default=None,
-        description="What callers get when the model fails or is too slow: `error` (HTTP 5xx), or `{score: 0.0}`, "
-        "which is marked as a fallback in the answer and in the prediction log.",
+        description="What callers get when the model fails or does not answer in time: `error` (HTTP 5xx), or "
+        "`{score: 0.0}`, which is marked as a fallback in the answer and in the prediction log.",
     )
-    max_body: Size = Field(default=2**20, description="A longer request is refused with 413.")
+    max_body: Size = Field(
+        default=2**20, description="Maximum size of a request's body. A larger request gets HTTP 413."
+    )
     score: str | None = Field(
         default=None,
         min_length=1,
-        description="The output, the column of the output or the key of the answer's objects that is the score: a "
-        "number, true or false. null: the last column of the first output, which is the positive class of a binary "
-        "classifier. `none`: the model answers no score; alerts are not judged and quality is not compared.",
+        description="Where the score is in the answer: the name of an output, of a column of the output, or of a "
+        "key of the answer's objects. It must be a number, true or false. null: the last column of the first "
+        "output, which is the positive class of a binary classifier. `none`: the model answers no score; alerts "
+        "are not judged and quality is not compared.",
     )
     protocols: Protocols = Field(
         default=PROTOCOLS,
-        description="By which callers may ask for predictions: `open-inference` (REST, binary and gRPC) and "
-        "`invocations` (MLflow's scoring protocol). A model whose answers tensors cannot carry, such as a dictionary "
-        "for each row, is served with `[invocations]`.",
+        description="The protocols by which callers may ask for predictions: `open-inference` (REST, binary and "
+        "gRPC) and `invocations` (MLflow's scoring protocol). A model whose answers do not fit into tensors, such "
+        "as a dictionary for each row, is served with `[invocations]`.",
     )
     memory: Size | None = Field(
         default=None,
-        description="Hard limit of a worker's memory; past it the worker is stopped and started again. null: none.",
+        description="Hard limit of a worker's memory. A worker that exceeds it is stopped and started again. null: "
+        "no limit.",
     )
     cpu: float | None = Field(
         default=None,
         ge=0.1,
         le=1_024,
-        description="Processors that a worker may use, such as 0.5, with all that it starts. Kept where systemd has "
-        "delegated a control group (`systemd-run --user --scope -p Delegate=yes serinus up`); else "
-        "`serinus status MODEL` says that it is not. null: no limit.",
+        description="Number of processors that a worker and all processes that it starts may use, such as 0.5. The "
+        "limit is enforced where systemd has delegated a control group (`systemd-run --user --scope -p "
+        "Delegate=yes serinus up`); elsewhere `serinus status MODEL` says that it is not enforced. null: no limit.",
     )
     compile: Literal["auto", "off"] = Field(
         default="auto",
-        description="`auto`: the model and its preprocessing are turned into one ONNX graph and served as that, "
-        "where it is proven to decide as the model does. `off`: served by the model's own libraries.",
+        description="`auto`: the model and its preprocessing are compiled to one ONNX graph and served as that, "
+        "where the graph is proven to decide as the model does. `off`: the model is served by its own libraries.",
     )
     cache: Annotated[Cache | None, *or_words({"off": None, "on": Cache()}, "{size: SIZE, ttl: DURATION}")] = Field(
         default=None,
-        description="Whether rows that the same release was asked for before are answered without predicting again. "
-        "`on`: with the defaults of `size` and `ttl`. Only for a model that has nothing but its inputs to go by: no "
-        "clock, no store that it looks things up in, no chance.",
+        description="The response cache: rows that the same release was asked for before are answered without "
+        "predicting them again. `on`: with the defaults of `size` and `ttl`. Use it only for a model whose answer "
+        "depends on nothing but its inputs: not on the time, not on data that it looks up, not on chance.",
     )
     batch: Annotated[Batch | None, *or_word("off", "{delay: DURATION, rows: NUMBER}")] = Field(
         default=None,
-        description="Whether concurrent requests are gathered and predicted together. Pays for a model that takes "
-        "little longer for many rows than for one, and under load only.",
+        description="Adaptive batching: rows of concurrent requests are predicted together. It helps only under "
+        "load, and only a model that takes little longer for many rows than for one.",
     )
     rows: Literal["each", "together"] = Field(
         default="each",
-        description="`each`: a row's answer depends on that row alone, which is checked at the gates. `together`: the "
-        "rows of a request are one question, such as a window over a card's last payments, and may have another number "
-        "of answers than rows. They are never split, batched, cached, compiled or asked in part.",
+        description="`each`: the answer to a row depends on that row alone, which is checked at the gates. "
+        "`together`: the rows of a request are one question, such as a window over the last payments of a card, "
+        "and the answer may have another number of rows. Such requests are never split, batched, cached, compiled "
+        "or asked in part.",
     )
     max_waiting: int = Field(
         default=256,
         ge=1,
         le=65_536,
-        description="How many requests may wait in one worker; a further one is answered 503 with Retry-After at once.",
+        description="How many requests may wait in one worker. A further request gets HTTP 503 with Retry-After at "
+        "once.",
     )
     workers: Annotated[
         Annotated[int, Field(ge=1, le=1_024)] | None, *or_words({"auto": None}, "a number", also=(int,))
     ] = Field(
         default=None,
-        description="Most processes that answer at the same time; they come and go with the load. `auto`: as many as "
-        "the machine has processors.",
+        description="Maximum number of workers. The autoscaler adds and removes workers with the load. `auto`: the "
+        "number of processors of the machine.",
     )
     warm: Warm = Field(
         default=(),
-        description="`true`: never put to sleep, however long nobody asks and however scarce memory is. Hours, such as "
-        "`[{from: 07:30, to: 22:00, days: [mon, fri], timezone: Europe/Berlin}]`: so within them, and woken a minute "
-        "before they begin; at other times it sleeps like any other.",
+        description="When the release is not scaled to zero. `true`: never, however long it gets no requests and "
+        "however scarce memory is. Hours, such as `[{from: 07:30, to: 22:00, days: [mon, fri], timezone: "
+        "Europe/Berlin}]`: not within these hours, and it is activated a minute before they begin. `false`: no "
+        "exception is made.",
     )
     unlogged: Literal["answer", "refuse"] = Field(
         default="answer",
-        description="What becomes of a request whose record the prediction log has no room for: `answer` (the loss is "
-        "counted and told), or `refuse` with 503, for models of which every answer must be on record.",
+        description="What happens to a request when the prediction log has no room for its record: `answer` (the "
+        "lost record is counted and reported), or `refuse` with HTTP 503, for models of which every answer must be "
+        "on record.",
     )
 
     @model_validator(mode="after")

@@ -72,7 +72,7 @@ const CAUSES = {
   superseded: "another deployment took its place",
 };
 
-export const cause = (rollout) => CAUSES[rollout.status.cause] ?? "no reason is known";
+export const cause = (rollout) => CAUSES[rollout.status.cause] ?? "the reason is not known";
 
 // The way of a rollout, and where it stands on it.
 export function way(rollout) {

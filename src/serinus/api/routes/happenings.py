@@ -130,7 +130,7 @@ def _log_path(home: Home, release: str | None, process: str | None) -> Path:
         raise InvalidInput("name a release or a process", hint="`?release=ID` or `?process=NAME`.")
     if release is None and not _NAME.fullmatch(name):
         raise InvalidInput(
-            "that is not the name of a process", hint="There are control, host, collector, envoy, mlflow."
+            "no process has that name", hint="The processes are control, host, collector, envoy and mlflow."
         )
     # Quoted as the host does it: a release's name may hold what a file's name may not, and never leads elsewhere.
     return home.logs / (f"release-{quote(release, safe='')}.log" if release else f"{name}.log")

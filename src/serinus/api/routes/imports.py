@@ -51,7 +51,7 @@ class Part(BaseModel):
             raise ValueError("a label is 0 or 1")
         lists = (getattr(self, name) for name in type(self).model_fields)
         if any(one is not None and len(one) != len(self.label) for one in lists):
-            raise ValueError("the lists of the fields must be of one length")
+            raise ValueError("the lists of all fields must have the same length")
         given = [one for name in _IDS if (one := getattr(self, name)) is not None]
         if not given or not all(map(any, zip(*given, strict=True))):
             raise ValueError("an outcome needs a prediction_id or a request_id")

@@ -49,7 +49,7 @@ def create(sent: NewKey, services: Given, actor: Admin) -> Mapping[str, Any]:
     served = {state.model for state in services.world.store.models() if state.champion is not None}
     unknown = [model for model in models or () if model not in served]
     said = "from now on, callers of models need a key"
-    said += f"; not served yet: {', '.join(unknown)}" if unknown else ""
+    said += f"; these models are not served yet: {', '.join(unknown)}" if unknown else ""
     return {"name": sent.name, "models": models, "key": key, "message": said}
 
 
@@ -68,7 +68,7 @@ def admit(services: Services, name: str, owner: str, models: Sequence[str] | Non
     """Raises Refused where no key is asked for, and Unavailable where Envoy does not take it: then it is worthless."""
     if services.callers is None:
         raise Refused(
-            "callers of models need no key here: `up` was told `--keys none`",
+            "callers of models do not need a key, because `serinus up` was started with `--keys none`",
             hint="`serinus down`, then `serinus up --keys required`.",
         )
     store, now = services.world.store, services.world.clock.now()

@@ -49,7 +49,7 @@ def login(sent: Login, request: Request, response: Response, services: Given) ->
     """Exchanges a token, or a link's code, for a cookie that only the browser's requests to this server carry."""
     value = services.sessions.follow(sent.code) if sent.code else services.sessions.open(sent.token)
     if value is None:
-        what = "that link was used already, or is too old" if sent.code else "that token is not known, or revoked"
+        what = "that link has already been used, or has expired" if sent.code else "that token is unknown or revoked"
         raise Unauthenticated(what, hint="`serinus login` prints a link that signs in once.")
     response.set_cookie(
         services.sessions.cookie,
@@ -68,7 +68,7 @@ def link(services: Given, actor: Viewer) -> Mapping[str, str]:
     with audited(services.world, actor, "make-login-link", actor.name, ""):
         code = services.sessions.link(actor)
         if code is None:
-            raise Unauthenticated("that token was revoked", hint="Ask an admin for another one.")
+            raise Unauthenticated("that token was revoked", hint="Ask an admin for another token.")
     return {"code": code}
 
 

@@ -12,16 +12,19 @@ PAGE = 1000
 
 def audit(
     at: Session,
-    after: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="Only entries after this one.")] = 0,
+    after: Annotated[int, typer.Option(min=0, metavar="NUMBER", help="Show only entries after this number.")] = 0,
     model: Annotated[
-        str | None, typer.Option(metavar="MODEL", show_default=False, help="Only what was done to this one.")
+        str | None, typer.Option(metavar="MODEL", show_default=False, help="Show only entries about this model.")
     ] = None,
     lines: Annotated[
-        int | None, typer.Option("--lines", "-n", min=1, max=PAGE, show_default=False, help="Only so many of the last.")
+        int | None,
+        typer.Option("--lines", "-n", min=1, max=PAGE, show_default=False, help="Show only the last N entries."),
     ] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Check the whole chain instead.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check the chain of all entries instead of showing them.")
+    ] = False,
 ) -> None:
-    """Who did what, when, why and from where; with --json a line each.
+    """Show who did what, when, why and from where. With --json, each entry is one line.
 
     --verify checks that no entry was changed, removed or inserted: exit code 1 if the chain is broken.
 

@@ -10,7 +10,7 @@ from serinus.cli.session import Session
 
 def backup(
     at: Session,
-    file: Annotated[Path, typer.Argument(metavar="FILE", show_default=False, help="Where the backup is written to.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", show_default=False, help="The file to write the backup to.")],
 ) -> None:
     """Save the home into one file, while it runs.
 
@@ -32,12 +32,13 @@ def backup(
 def restore(
     at: Session,
     file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", show_default=False, help="A file that `backup` has written.")
+        Path | None,
+        typer.Argument(metavar="FILE", show_default=False, help="A file that `serinus backup` has written."),
     ] = None,
 ) -> None:
-    """Make a home of a backup, and build the environments of the models that are in use.
+    """Restore a home from a backup, and build the environments of the models that are in use.
 
-    The home must not be there yet, or be empty. It is started by `serinus up`. Without FILE, environments that are
+    The home must be empty or not exist yet. `serinus up` starts it. Without FILE, the environments that are
     missing in the home are built.
 
     \b

@@ -15,20 +15,21 @@ from serinus.core.errors import InvalidInput
 def deploy(
     at: Session,
     what: Annotated[
-        str, typer.Argument(metavar="REF|SPEC", help="MODEL@VERSION, MODEL@ALIAS, or a ModelDeployment's file.")
+        str, typer.Argument(metavar="REF|SPEC", help="MODEL@VERSION, MODEL@ALIAS, or the file of a ModelDeployment.")
     ],
     spec: Annotated[
-        Path | None, typer.Option(metavar="FILE", show_default=False, help="Deploy REF by this ModelDeployment.")
+        Path | None,
+        typer.Option(metavar="FILE", show_default=False, help="Deploy REF with the ModelDeployment in this file."),
     ] = None,
     reason: Why = "",
-    detach: Annotated[bool, typer.Option("--detach", help="Begin it and return at once.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Start the rollout and return at once.")] = False,
     supersede: Annotated[bool, typer.Option("--supersede", help="Replace a rollout that is in flight.")] = False,
 ) -> None:
-    """Take a version through environment, gates and canary to full traffic, or abort.
+    """Deploy a version: build its environment, check it at the gates, and take it by canary to full traffic or abort.
 
-    Ctrl-C leaves the rollout running (exit code 130). Exit code 0: promoted, or nothing was to be done; 1: aborted,
-    refused or failed. A version that was aborted before needs a --reason. A spec file alone is for the version that
-    has the alias challenger.
+    Ctrl-C stops watching, and the rollout continues (exit code 130). Exit code 0: promoted, or there was nothing to do;
+    1: aborted, refused or failed. A version that was aborted before needs a --reason. A spec file alone deploys the
+    version that has the alias challenger.
 
     \b
       serinus deploy card-fraud@7

@@ -12,18 +12,20 @@ from serinus.core.errors import InvalidInput, SerinusError
 
 def diff(
     at: Session,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A ModelDeployment's file.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file of a ModelDeployment.")],
     model: Annotated[
-        str | None, typer.Option(metavar="MODEL", show_default=False, help="Needed where the file does not name it.")
+        str | None,
+        typer.Option(metavar="MODEL", show_default=False, help="The model. Needed where the file does not name it."),
     ] = None,
 ) -> None:
-    """Show what a deployment by FILE would change of the spec that is in force. Changes nothing.
+    """Show what a deployment with FILE would change in the spec that is in force. Nothing is changed.
 
-    It also says how long the canary would take, and warns of what the spec cannot reach, as `deploy` does.
+    Like `deploy`, it estimates how long the canary would take, and warns of settings with which no version can pass.
 
-    Values are compared, not lines: comments, the order of fields and defaults that are written out make no difference.
+    Values are compared, not lines: comments, the order of fields, and defaults that are written out make no
+    difference.
 
-    Exit code 0: nothing would change; 1: something would; 2: FILE cannot be read, or Serinus does not answer.
+    Exit code 0: nothing would change; 1: something would change; 2: FILE cannot be read, or Serinus does not answer.
 
     \b
       serinus diff card-fraud.yaml

@@ -11,12 +11,12 @@ from serinus.cli.words import Document
 
 def disk(
     at: Session,
-    items: Annotated[bool, typer.Option("--items", help="Each environment, artifact, graph and log.")] = False,
+    items: Annotated[bool, typer.Option("--items", help="List each environment, artifact, graph and log.")] = False,
 ) -> None:
-    """Show what takes how much disk: by kind and by model, and what nothing needs.
+    """Show the disk space in use by kind and by model, and how much of it nothing needs.
 
-    Bytes that several models share are counted for each of them, and once in the sum of a kind. Packages are hard
-    links into the cache of uv, which is outside of the home and keeps them until `uv cache prune`.
+    Disk space that several models share is counted for each of them, and once in the total of its kind. Packages are
+    hard links into the cache of uv, which lies outside of the home and keeps them until `uv cache prune` is run.
 
     \b
       serinus disk

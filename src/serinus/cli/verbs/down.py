@@ -4,9 +4,9 @@ from serinus.cli.session import Session
 
 
 def down(at: Session) -> None:
-    """Stop everything; requests in flight are finished and no record is lost.
+    """Stop everything. Requests in flight are finished and no record is lost.
 
-    What was in flight goes on at the next `serinus up`.
+    Rollouts in flight continue after the next `serinus up`.
 
     \b
       serinus down
@@ -18,4 +18,4 @@ def down(at: Session) -> None:
     if at.out.as_json:
         at.out.json({"stopped": stopped})
         return
-    at.out.line("Serinus is stopped." if stopped else "Nothing ran.")
+    at.out.line("Serinus is stopped." if stopped else "Serinus was not running.")

@@ -7,9 +7,9 @@ from serinus.core.errors import Refused, Unavailable
 
 
 def env(at: Session) -> None:
-    """Print what a shell needs to reach MLflow: its address and the credentials.
+    """Print the address and the credentials of MLflow as variables for a shell.
 
-    They are secrets; `serinus up` keeps the same lines in mlflow.env in the home.
+    The credentials are secrets. `serinus up` keeps the same lines in the file mlflow.env of the home.
 
     \b
       serinus env --home /srv/serinus
@@ -17,14 +17,15 @@ def env(at: Session) -> None:
     """
     if at.server:
         raise Refused(
-            "a server elsewhere does not tell its MLflow's password",
+            "another server does not reveal the password of its MLflow",
             hint="Set MLFLOW_TRACKING_URI to the address in its status, and MLFLOW_TRACKING_TOKEN to your token.",
         )
     try:
         lines = at.home.mlflow_env.read_text().splitlines()
     except FileNotFoundError:
         raise Unavailable(
-            f"no Serinus in {at.home.path}", hint="Start it with `serinus up`, or name its --home."
+            f"there is no Serinus home in {at.home.path}",
+            hint="Start Serinus with `serinus up`, or name its home with --home.",
         ) from None
     exports = [line for line in lines if line.startswith("export ")]
     if at.out.as_json:

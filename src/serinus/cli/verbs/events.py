@@ -14,12 +14,14 @@ EVERY = 1.0
 def events(
     at: Session,
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", show_default=False, help="Only of this one.")
+        str | None, typer.Argument(metavar="[MODEL]", show_default=False, help="Show only events of this model.")
     ] = None,
-    limit: Annotated[int, typer.Option("--lines", "-n", min=1, max=1000, help="How many of the last.")] = 50,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    limit: Annotated[
+        int, typer.Option("--lines", "-n", min=1, max=1000, help="Number of lines to show, counted from the end.")
+    ] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing new lines until Ctrl-C.")] = False,
 ) -> None:
-    """What has happened, oldest first; with --json a line each.
+    """Show what has happened, oldest first. With --json, each event is one line.
 
     \b
       serinus events card-fraud

@@ -11,9 +11,11 @@ from serinus.cli.words import Document
 
 def explain(
     at: Session,
-    wanted: Annotated[str, typer.Argument(metavar="MODEL|RELEASE|ROLLOUT", help="Of a model: its newest rollout.")],
+    wanted: Annotated[
+        str, typer.Argument(metavar="MODEL|RELEASE|ROLLOUT", help="For a model, its newest rollout is explained.")
+    ],
 ) -> None:
-    """Why a release is where it is: every gate, every step, with the numbers.
+    """Explain how a rollout went: every gate and every step, with the numbers.
 
     \b
       serinus explain card-fraud

@@ -12,12 +12,18 @@ from serinus.lib import files
 
 def init(
     at: Session,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model that is registered in MLflow.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A registered model in MLflow.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", show_default=False, help="Default: MODEL.yaml; - is stdout."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            show_default=False,
+            help="The file to write. Default: MODEL.yaml; - is stdout.",
+        ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
     """Write a ModelDeployment with sensible values and short comments, from what MLflow knows of the model.
 

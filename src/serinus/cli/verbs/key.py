@@ -6,7 +6,9 @@ import typer
 
 from serinus.cli.session import Session, Yes, part
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the caller; each prediction is recorded with it.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the caller, which is recorded with each prediction.")
+]
 
 
 def create(
@@ -14,11 +16,17 @@ def create(
     name: Name,
     model: Annotated[
         list[str] | None,
-        typer.Option(metavar="MODEL", show_default=False, help="That it opens; repeat for more. Without it: all."),
+        typer.Option(
+            metavar="MODEL",
+            show_default=False,
+            help="A model that the key may ask. May be repeated. Default: all models.",
+        ),
     ] = None,
-    owner: Annotated[str, typer.Option(metavar="NAME", show_default=False, help="Who it is for.")] = "",
+    owner: Annotated[
+        str, typer.Option(metavar="NAME", show_default=False, help="The person or service that the key is for.")
+    ] = "",
 ) -> None:
-    """Make a key for a caller of models, who sends it as the header x-api-key. It is shown once.
+    """Make an API key for a caller of models, who sends it in the header x-api-key. The key is shown once.
 
     From the first key on, callers without one are refused.
 
@@ -35,7 +43,7 @@ def create(
 
 
 def list_(at: Session) -> None:
-    """Every key, without its secret.
+    """List the API keys, without their secrets.
 
     \b
       serinus key list
@@ -58,7 +66,7 @@ def list_(at: Session) -> None:
 
 
 def revoke(at: Session, name: Name, yes: Yes = False) -> None:
-    """Make a key worthless, from the caller's next request on.
+    """Revoke a key. The caller's next request is refused.
 
     \b
       serinus key revoke shop --yes

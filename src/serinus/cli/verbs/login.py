@@ -4,9 +4,9 @@ from serinus.cli.session import Session
 
 
 def login(at: Session) -> None:
-    """Print a link to the status page that signs a browser in, once, within an hour.
+    """Print a link to the status page. It signs in one browser, once, within an hour.
 
-    It signs in as the token that is used: the home's own, or SERINUS_TOKEN.
+    The browser is signed in with the token that the command line uses: the home's own, or SERINUS_TOKEN.
 
     \b
       serinus login

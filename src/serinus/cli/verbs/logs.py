@@ -14,14 +14,23 @@ EVERY = 1.0
 def logs(
     at: Session,
     release: Annotated[
-        str | None, typer.Argument(metavar="[RELEASE]", show_default=False, help="A release, as `releases` names it.")
+        str | None,
+        typer.Argument(
+            metavar="[RELEASE]", show_default=False, help="The id of a release, as `serinus releases` shows it."
+        ),
     ] = None,
     process: Annotated[
         str | None,
-        typer.Option(metavar="NAME", show_default=False, help="control, host, collector, envoy, mlflow or supervisor."),
+        typer.Option(
+            metavar="NAME",
+            show_default=False,
+            help="A process of Serinus: control, host, collector, envoy, mlflow or supervisor.",
+        ),
     ] = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, max=10_000, help="How many of the last.")] = 200,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=1, max=10_000, help="Number of lines to show, counted from the end.")
+    ] = 200,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing new lines until Ctrl-C.")] = False,
 ) -> None:
     """What a release's worker, or a process of Serinus, has written.
 
@@ -30,7 +39,7 @@ def logs(
       serinus logs --process envoy -n 50
     """
     if (release is None) == (process is None):
-        raise InvalidInput("name a release or a --process", hint="`serinus releases` lists the releases.")
+        raise InvalidInput("name a release, or a process with --process", hint="`serinus releases` lists the releases.")
     offset: int | None = None
     while True:
         try:

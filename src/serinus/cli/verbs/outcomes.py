@@ -35,18 +35,20 @@ def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, Parquet or JSON lines.")],
     label: Annotated[
         list[str] | None,
-        typer.Option(metavar="TEXT=0|1", show_default=False, help="What a label other than 0 and 1 means; repeatable."),
+        typer.Option(
+            metavar="TEXT=0|1", show_default=False, help="The meaning of a label other than 0 and 1. May be repeated."
+        ),
     ] = None,
 ) -> None:
-    """Attach labels to predictions; late, repeated and corrected ones are welcome.
+    """Import outcomes and attach them to predictions. Late, repeated and corrected outcomes are accepted.
 
     Columns: label, prediction_id or request_id, and optionally caller, release, observed_at and source. A label is 0
-    or 1 (1 for fraud), false or true, or what --label gives a meaning. A prediction_id (answered as
-    x-serinus-prediction-id) is unique. A request_id is the caller's: one that several requests of a model have labels
-    none of them, unless caller or release tell them apart.
+    or 1 (1 for fraud), false or true, or a text that --label explains. A prediction_id is unique; callers get it in
+    the header x-serinus-prediction-id. A request_id is chosen by the caller: where several requests of a model have
+    the same one, the outcome needs a caller or a release to label one of them.
 
-    A file is imported whole: a mistake in it is named with its line, and nothing of it is imported. Importing a file
-    again changes nothing.
+    A file is imported as a whole or not at all: an error names the line. Importing the same file again changes
+    nothing.
 
     \b
       serinus outcomes import chargebacks.csv
@@ -92,7 +94,7 @@ _NOTHING = {"outcomes": 0, "changed": 0, "unknown": 0, "ambiguous": 0}
 
 
 def check(at: Session) -> None:
-    """How many outcomes label a prediction, and why the others do not.
+    """Show how many outcomes label a prediction, and why the others do not.
 
     \b
       serinus outcomes check

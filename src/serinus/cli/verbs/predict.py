@@ -22,22 +22,33 @@ def predict(
     at: Session,
     model: Annotated[str, typer.Argument(metavar="MODEL")],
     row: Annotated[
-        str, typer.Option("--row", "-r", metavar="JSON|FILE", help="An object, a list of them, or a file; - is stdin.")
+        str,
+        typer.Option(
+            "--row", "-r", metavar="JSON|FILE", help="An object, a list of objects, or a file with either; - is stdin."
+        ),
     ],
     entity: Annotated[
         str | None,
-        typer.Option(metavar="ID", show_default=False, help="Keeps one card with one release (x-entity-id)."),
+        typer.Option(
+            metavar="ID", show_default=False, help="Entity id (x-entity-id). Requests of one entity go to one release."
+        ),
     ] = None,
     request_id: Annotated[
         str | None,
-        typer.Option(metavar="ID", show_default=False, help="Your own, kept with the prediction (x-request-id)."),
+        typer.Option(
+            metavar="ID",
+            show_default=False,
+            help="Your own id of the request (x-request-id), which is kept with the prediction.",
+        ),
     ] = None,
     api_key: Annotated[
         str | None,
-        typer.Option(metavar="KEY", envvar="SERINUS_API_KEY", show_default=False, help="Where Envoy asks for one."),
+        typer.Option(
+            metavar="KEY", envvar="SERINUS_API_KEY", show_default=False, help="API key, where callers need one."
+        ),
     ] = None,
 ) -> None:
-    """Ask a model, the way every caller does: through Envoy, by the Open Inference Protocol.
+    """Ask a model as callers do: through Envoy, with the Open Inference Protocol.
 
     \b
       serinus predict card-fraud --row '{"amount": 12.5, "country": "DE"}'
@@ -80,7 +91,9 @@ def _ask(
     try:
         said = answer.json()
     except ValueError:
-        raise SerinusError(f"{envoy} answered {answer.status_code} without JSON", hint="Is it Envoy?") from None
+        raise SerinusError(
+            f"{envoy} answered {answer.status_code} without JSON", hint="Check that the address is Envoy's."
+        ) from None
     if not answer.is_success:
         raise _refusal(answer.status_code, said.get("error", "no reason given"))
     return {
@@ -121,7 +134,9 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        raise InvalidInput(f"{path} cannot be read: {error.strerror}", hint="Give JSON, or a file of it.") from None
+        raise InvalidInput(
+            f"{path} cannot be read: {error.strerror}", hint="Give JSON, or the name of a file with JSON."
+        ) from None
 
 
 def tensors(rows: Sequence[Row]) -> Mapping[str, Any]:
@@ -144,4 +159,6 @@ def _datatype(name: str, data: Sequence[Any]) -> str:
         return "FP64"
     if kinds <= {str}:
         return "BYTES"
-    raise InvalidInput(f"--row: '{name}' is neither numbers, texts nor true/false throughout")
+    raise InvalidInput(
+        f"--row: '{name}' is mixes types: its values must be all numbers, all strings, or all true or false"
+    )

@@ -19,11 +19,12 @@ def prune(
 ) -> None:
     """Remove the environments, artifacts, graphs and logs that nothing needs.
 
-    Needed are those of champions, of the champions before them, of rollouts that are not over, of what still runs, and
-    of former champions for as long as their successors are watched (`watch.after` of the spec). Logs are kept for a
-    week. What is removed is made again when a version that needs it is deployed. Asks first. Needs the role admin.
+    Kept are those of champions, of the champions before them, of rollouts in flight, of everything that is still
+    running, and of former champions while their successors are watched (`watch.after` of the spec). Logs are kept for
+    a week. What is removed is made again when a version that needs it is deployed. The verb asks for confirmation and
+    needs the role admin.
 
-    `serinus up --disk-budget SIZE` removes them by itself, the least recently used first.
+    With `serinus up --disk-budget SIZE` they are removed automatically, the least recently used first.
 
     \b
       serinus prune --dry-run
@@ -49,7 +50,7 @@ def prune(
 
 def _show(at: Session, items: Sequence[Document]) -> None:
     if not items:
-        at.out.line("Everything is needed: there is nothing to remove.")
+        at.out.line("There is nothing to remove: everything is needed.")
         return
     rows = [
         [one["kind"], one["name"] if one["kind"] == "logs" else one["name"][:12], ", ".join(one["models"]),

@@ -12,14 +12,15 @@ from serinus.cli.session import Session
 def releases(
     at: Session,
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", show_default=False, help="Only of this one.")
+        str | None, typer.Argument(metavar="[MODEL]", show_default=False, help="Show only events of this model.")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", min=1, max=1000, show_default=False, help="At most so many.")
+        int | None,
+        typer.Option("--limit", "-n", min=1, max=1000, show_default=False, help="Maximum number of releases to show."),
     ] = None,
     after: Annotated[
         str | None,
-        typer.Option(metavar="RELEASE", show_default=False, help="Only those that are older than this one."),
+        typer.Option(metavar="RELEASE", show_default=False, help="Show only releases that are older than this one."),
     ] = None,
 ) -> None:
     """Every release, newest first, with what became of it.

@@ -38,10 +38,10 @@ def replay(
 ) -> None:
     """Send the rows of a file, or the requests of a prediction log, at a fixed rate.
 
-    An open loop: a request is due at its time whatever the answers do, and its latency counts from then. How late the
-    generator itself was is told apart. The columns of --entity (sent as x-entity-id), --id (part of the request ids)
-    and --label (the outcome) are no inputs of the model. Ctrl-C ends it with the account so far. Exit code 1 if a
-    request failed.
+    The load is an open loop: each request is due at a fixed time, however fast the answers are, and its latency is
+    measured from that time. The report shows separately how late the generator itself was. The columns of --entity
+    (sent as x-entity-id), --id (part of the request ids) and --label (the outcome) are not sent as inputs. Ctrl-C ends
+    the replay and prints the report. Exit code 1: a request failed.
 
     \b
       serinus replay transactions.csv --model card-fraud --rate 2000 --entity card_id --label is_fraud

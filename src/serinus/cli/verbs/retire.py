@@ -12,9 +12,12 @@ def retire(
     at: Session,
     model: Annotated[str, typer.Argument(metavar="MODEL")],
     reason: Annotated[
-        str, typer.Option("--reason", "-m", metavar="TEXT", help="Why; kept in the audit record.", show_default=False)
+        str,
+        typer.Option(
+            "--reason", "-m", metavar="TEXT", help="The reason, which is kept in the audit record.", show_default=False
+        ),
     ],
-    abort: Annotated[bool, typer.Option("--abort", help="End a rollout of it that is in flight.")] = False,
+    abort: Annotated[bool, typer.Option("--abort", help="Abort the rollout of the model that is in flight.")] = False,
     yes: Yes = False,
 ) -> None:
     """Take a model out of service. Its callers get 410, its workers stop, and its record stays.

@@ -13,10 +13,14 @@ def rollback(
     model: Annotated[str, typer.Argument(metavar="MODEL")],
     to: Annotated[
         str | None,
-        typer.Option(metavar="RELEASE|VERSION", show_default=False, help="Default: the champion before."),
+        typer.Option(
+            metavar="RELEASE|VERSION",
+            show_default=False,
+            help="The release to return to. Default: the champion before.",
+        ),
     ] = None,
     reason: Why = "",
-    detach: Annotated[bool, typer.Option("--detach", help="Order it and return at once.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Order the rollback and return at once.")] = False,
     yes: Yes = False,
 ) -> None:
     """Give all traffic back to an earlier release, at once. Ends what is in flight.

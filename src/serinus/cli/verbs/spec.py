@@ -15,7 +15,8 @@ def spec(
     """Show the spec of a model that is in force, and where each value comes from.
 
     A value comes from a line of the spec in the fleet repository, from the policy of the model, or is the default.
-    Values that the champion does not go by yet, because it was deployed before they were changed, are listed below.
+    Values that were changed after the champion was deployed, and that therefore do not apply to it yet, are listed
+    below.
 
     \b
       serinus spec card-fraud
@@ -28,7 +29,9 @@ def spec(
     rows = [[one["field"], one["text"], _origin(found, one), one["note"]] for one in found["fields"]]
     at.out.table(["field", "value", "from", "note"], rows)
     if found["not_yet"]:
-        at.out.line(f"{found['release']} was deployed by another spec. These hold from the next deployment on:")
+        at.out.line(
+            f"{found['release']} was deployed with another spec. These values take effect with the next deployment:"
+        )
         for one in found["not_yet"]:
             at.out.line(f"  {one['field']}: {one['after']} (now {one['before']})", style="yellow")
 

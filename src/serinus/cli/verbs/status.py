@@ -16,9 +16,11 @@ RESTARTS_TOLD_SECONDS = 3600.0
 
 def status(
     at: Session,
-    model: Annotated[str | None, typer.Argument(metavar="[MODEL]", show_default=False, help="Only this one.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", show_default=False, help="Show only this model.")
+    ] = None,
 ) -> None:
-    """Is anything wrong? What is live, what is in flight, which processes run.
+    """Show what is live, what is in flight, and whether anything is wrong.
 
     \b
       serinus status
@@ -43,7 +45,7 @@ def _show(at: Session, fleet: Mapping[str, Any], *, whole: bool) -> None:
         columns = ["model", "state", "champion", "since", "requests", "errors", "p99"]
         at.out.table(columns, [_row(m, now) for m in models])
     else:
-        at.out.line("Nothing is deployed yet. Register a model in MLflow, then `serinus deploy MODEL@1`.")
+        at.out.line("Nothing is deployed yet. Register a model in MLflow, then run `serinus deploy MODEL@1`.")
     for one in models:
         if one["rollout"]:
             _show_rollout(at, one["rollout"], now, evidence=not whole)
@@ -91,7 +93,7 @@ def _row(model: Mapping[str, Any], now: datetime) -> list[str]:
 
 def _show_process(at: Session, process: Mapping[str, Any], now: datetime) -> None:
     """Only one that does not run, or was started again within the hour."""
-    name, reason = process["name"], process["reason"] or "no reason known"
+    name, reason = process["name"], process["reason"] or "the reason is not known"
     if process["state"] != "running":
         at.out.line(f"{name} is {process['state']}: {reason}", style="red")
     elif process["restarts"] and now.timestamp() - process["since"] < RESTARTS_TOLD_SECONDS:

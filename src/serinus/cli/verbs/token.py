@@ -8,7 +8,7 @@ from serinus.cli.session import Session, Yes, part
 from serinus.core.errors import Refused, Unavailable
 from serinus.core.people import Access
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Of the person or program; it is in the audit record.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the token, which is kept in the audit record.")]
 
 
 def create(
@@ -17,14 +17,18 @@ def create(
     access: Annotated[Access, typer.Option(help="Each role includes the ones before it.")] = Access.VIEW,
     owner: Annotated[
         str,
-        typer.Option(metavar="NAME", show_default=False, help="The person or service that it is for. At first: NAME."),
+        typer.Option(
+            metavar="NAME", show_default=False, help="The person or service that the token is for. Default: NAME."
+        ),
     ] = "",
-    plane: Annotated[str, typer.Option(hidden=True, help="`data`: as `serinus key create`.")] = "control",
+    plane: Annotated[
+        str, typer.Option(hidden=True, help="`data` makes an API key, as `serinus key create` does.")
+    ] = "control",
 ) -> None:
-    """Make a token. It is shown once; only its hash is kept.
+    """Make a token. It is shown once, and only its hash is kept.
 
-    Whoever approves a deployment is not its owner: two tokens of one owner are one person. An owner stays for ever; a
-    token that changes hands is revoked, and another is made.
+    A deployment is approved by another person than its requester, and two tokens of one owner count as one person.
+    The owner of a token cannot be changed: revoke the token and make another one.
 
     \b
       serinus token create ci --access deploy --owner anna@bank
@@ -39,7 +43,7 @@ def create(
 
 
 def list_(at: Session) -> None:
-    """Every token, without its secret.
+    """List the tokens, without their secrets.
 
     \b
       serinus token list
@@ -56,7 +60,7 @@ def list_(at: Session) -> None:
 
 
 def revoke(at: Session, name: Name, yes: Yes = False) -> None:
-    """Make a token worthless at once, sessions of the page included.
+    """Revoke a token at once, with the sessions on the status page that use it.
 
     \b
       serinus token revoke ci --yes
@@ -67,16 +71,20 @@ def revoke(at: Session, name: Name, yes: Yes = False) -> None:
 
 
 def reset(at: Session, yes: Yes = False) -> None:
-    """Put a new token of the role admin into the home's file `token`, and revoke the one before: when it was lost, or
-    somebody has seen it. Needs the home's owner; it is in the audit record.
+    """Replace the admin token in the home's file `token`, and revoke the old one.
 
-    Where Serinus does not run, the next `serinus up` makes the new one.
+    Use it where the token was lost, or was seen by somebody else. Only the owner of the home may do it. It is kept in
+    the audit record.
+
+    Where Serinus is not running, the next `serinus up` makes the new token.
 
     \b
       serinus token reset --yes
     """
     if at.server:
-        raise Refused("only the home's owner resets its token", hint="Run this on its machine, with --home.")
+        raise Refused(
+            "only the owner of the home may reset its token", hint="Run it on the machine of that Serinus, with --home."
+        )
     at.out.confirm(f"Replace the token of {at.home.path}?", yes=yes)
     try:
         message = at.owner_client.post("/v1/home/token", {})["message"]
@@ -84,5 +92,5 @@ def reset(at: Session, yes: Yes = False) -> None:
         if at.runs("control"):
             raise
         at.home.token.unlink(missing_ok=True)
-        message = "it does not run: the next `serinus up` makes a new token, and revokes the one before"
+        message = "Serinus is not running: the next `serinus up` makes a new token and revokes the old one"
     at.out.json({"message": message}) if at.out.as_json else at.out.line(message)

@@ -10,7 +10,7 @@ from serinus.cli.session import Session
 def unit(
     at: Session,
     system: Annotated[
-        bool, typer.Option("--system", help="For the system's manager instead of this user's own; needs --user.")
+        bool, typer.Option("--system", help="Print a unit for the system instead of for this user. Needs --user.")
     ] = False,
     user: Annotated[
         str,
@@ -19,8 +19,8 @@ def unit(
 ) -> None:
     """Print a systemd unit that runs Serinus as a service.
 
-    Options of `serinus up` are remembered in the home. Start it once with them, or use `serinus up` again after a
-    `serinus down`.
+    The options of `serinus up` are kept in the home. To set or change them, run `serinus up` with them once, after a
+    `serinus down` where Serinus is running.
 
     \b
       serinus unit --home ~/serinus > ~/.config/systemd/user/serinus.service

@@ -8,206 +8,52 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 import typer
 
 from serinus.cli.session import Session
+from serinus.cli.verbs import up_options as options
 from serinus.cli.verbs.login import link
 from serinus.core.errors import SerinusError
 
 if TYPE_CHECKING:
-    from serinus.targets.local.supervisor import Addresses
+    from serinus.targets.local.supervisor import Addresses, Options
     from serinus.targets.local.supervisor.settings import Keys
-
-_T = TypeVar("_T")
-_LEAST_IDLE = 1.0
-"""Seconds: how long a model is idle is not known to less."""
-
-Port = Annotated[int | None, typer.Option(min=1, max=65535, show_default=False)]
-
-
-def _quantity(parse: Callable[[object], _T], text: str) -> _T:
-    """As a ModelDeployment has it. BadParameter: it is none."""
-    from pydantic_core import PydanticCustomError
-
-    try:
-        return parse(text)
-    except PydanticCustomError as error:
-        said = error.context or {}
-        meant = f"; did you mean {said['meant']}?" if said.get("meant") else ""
-        raise typer.BadParameter(f"expected {said['expected']}, got '{text}'{meant}") from error
-
-
-def _size(text: str) -> int:
-    from serinus.spec.quantities import parse_size
-
-    return _quantity(parse_size, text)
-
-
-def _share(text: str) -> float:
-    from serinus.spec.quantities import parse_share
-
-    if text == "off":
-        return 0.0
-    return _quantity(parse_share, text)
-
-
-def _seconds(text: str) -> float:
-    from serinus.spec.quantities import parse_duration
-
-    seconds = _quantity(parse_duration, text).total_seconds()
-    if seconds < _LEAST_IDLE:
-        raise typer.BadParameter(f"expected at least {_LEAST_IDLE:g}s, got '{text}'")
-    return seconds
 
 
 def up(
     at: Session,
-    listen: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", show_default=False, help="Listen here instead of loopback only."),
-    ] = None,
-    keys: Annotated[
-        str | None,
-        typer.Option(
-            metavar="required|made|none",
-            show_default=False,
-            help="Whether callers of models need a key: always, once `serinus key create` has made one, or never. "
-            "At first: made. With --listen beyond loopback: required.",
-        ),
-    ] = None,
-    tls_cert: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", show_default=False, help="Certificate of API and models, PEM, its chain behind it."
-        ),
-    ] = None,
-    tls_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", show_default=False, help="Its private key, PEM, not encrypted.")
-    ] = None,
-    client_ca: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", show_default=False, help="Callers of models need a certificate of one of these."),
-    ] = None,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Speak plain HTTP, also beyond loopback. Takes --tls-cert back.")
-    ] = False,
-    mlflow_uri: Annotated[
-        str | None, typer.Option(metavar="URI", show_default=False, help="Use this MLflow server instead of our own.")
-    ] = None,
-    mlflow_credentials: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            show_default=False,
-            help="Credentials for --mlflow-uri, as lines MLFLOW_TRACKING_TOKEN=..., in a file of mode 0600. Without "
-            "it: those in the environment, or in ~/.mlflow/credentials.",
-        ),
-    ] = None,
-    envoy: Annotated[
-        Path | None, typer.Option(metavar="PATH", show_default=False, help="Use this build of Envoy.")
-    ] = None,
-    unconfined: Annotated[
-        bool | None,
-        typer.Option("--unconfined/--confined", show_default=False, help="Run models without Landlock's walls."),
-    ] = None,
-    interpreter: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="PATH", show_default=False, help="One more Python for environments. Repeat for more."),
-    ] = None,
-    index: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="URL",
-            show_default=False,
-            help="A package index that models' requirements may name. Repeat for more.",
-        ),
-    ] = None,
-    allow_builds: Annotated[
-        bool | None,
-        typer.Option(
-            "--allow-builds/--no-builds",
-            show_default=False,
-            help="Build packages that have no wheel from their source archives, confined and without a network. "
-            "At first: no.",
-        ),
-    ] = None,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", show_default=False, help="A name under which the API may be called. Repeatable."),
-    ] = None,
-    memory: Annotated[
-        int | None,
-        typer.Option(
-            parser=_size,
-            metavar="SIZE",
-            show_default=False,
-            help="What all models may take together, such as 6GiB; beyond it the least recently used sleep. "
-            "At first: 75% of the machine's.",
-        ),
-    ] = None,
-    idle: Annotated[
-        float | None,
-        typer.Option(
-            parser=_seconds,
-            metavar="DURATION",
-            show_default=False,
-            help="A model may sleep that nobody has asked for this long. At first: 60s.",
-        ),
-    ] = None,
-    busiest: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            metavar="N",
-            show_default=False,
-            help="So many models never sleep for want of requests. At first: 10.",
-        ),
-    ] = None,
-    recheck: Annotated[
-        float | None,
-        typer.Option(
-            parser=_share,
-            metavar="SHARE",
-            show_default=False,
-            help="Processor time, of one processor, for answering a sample of requests again by the models' own "
-            "libraries where a shorter way has answered, at the lowest priority. `off`: none. At first: 5%.",
-        ),
-    ] = None,
-    disk_budget: Annotated[
-        int | None,
-        typer.Option(
-            parser=_size,
-            metavar="SIZE",
-            show_default=False,
-            help="What environments, artifacts, graphs and logs may take together, such as 50GiB; beyond it the least "
-            "recently used of those that nothing needs are removed. At first: none are, but by `serinus prune`.",
-        ),
-    ] = None,
-    foreground: Annotated[
-        bool,
-        typer.Option(
-            "--foreground",
-            help="Stay until Ctrl-C or SIGTERM, which stop everything. For a service or a container.",
-        ),
-    ] = False,
-    log_to: Annotated[
-        str,
-        typer.Option(
-            metavar="stderr|files",
-            help="With --foreground: whether what the processes log is also copied to stderr.",
-        ),
-    ] = "stderr",
-    api_port: Port = None,
-    envoy_port: Port = None,
-    mlflow_port: Port = None,
+    listen: options.Listen = None,
+    keys: options.Keys = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
+    client_ca: options.ClientCa = None,
+    insecure: options.Insecure = False,
+    mlflow_uri: options.MlflowUri = None,
+    mlflow_credentials: options.MlflowCredentials = None,
+    envoy: options.Envoy = None,
+    unconfined: options.Unconfined = None,
+    interpreter: options.Interpreter = None,
+    index: options.Index = None,
+    allow_builds: options.AllowBuilds = None,
+    allow_host: options.AllowHost = None,
+    memory: options.Memory = None,
+    idle: options.Idle = None,
+    busiest: options.Busiest = None,
+    recheck: options.Recheck = None,
+    disk_budget: options.DiskBudget = None,
+    foreground: options.Foreground = False,
+    log_to: options.LogTo = "stderr",
+    api_port: options.Port = None,
+    envoy_port: options.Port = None,
+    mlflow_port: options.Port = None,
 ) -> None:
-    """Start everything on this machine, and wait until it answers, the models in use included.
+    """Start everything on this machine, and wait until the API and the models in use answer.
 
-    Ports are found free. They and all options are remembered in the home. Where it runs already, says where.
-    Beyond loopback it speaks TLS: without --tls-cert it is refused unless --insecure is said. Files of certificates are
-    read again when they change.
+    Free ports are chosen. The ports and all options are kept in the home. Where Serinus is running already, its
+    addresses are printed. Beyond loopback it uses TLS: without --tls-cert, `up` is refused unless --insecure is given.
+    Files of certificates are read again when they change.
 
     \b
       serinus up
@@ -216,13 +62,10 @@ def up(
       serinus up --memory 6GiB --idle 10m
       serinus up --foreground
     """
-    if log_to not in ("stderr", "files"):
-        raise typer.BadParameter(f"--log-to is stderr or files, not '{log_to}'")
     from serinus.targets.local.supervisor import Options
-    from serinus.targets.local.supervisor import up as start
 
     ports = {"api": api_port, "envoy": envoy_port, "mlflow": mlflow_port}
-    options = Options(
+    chosen = Options(
         ports={name: port for name, port in ports.items() if port is not None},
         listen=listen,
         keys=cast("Keys | None", keys),  # checked where the options are applied
@@ -231,8 +74,8 @@ def up(
         client_ca=str(client_ca) if client_ca else None,
         insecure=insecure,
         mlflow_uri=mlflow_uri,
-        mlflow_credentials=str(mlflow_credentials.absolute()) if mlflow_credentials else None,
-        envoy_binary=str(envoy.absolute()) if envoy else None,
+        mlflow_credentials=_absolute(mlflow_credentials),
+        envoy_binary=_absolute(envoy),
         unconfined=unconfined,
         interpreters=tuple(str(path.absolute()) for path in interpreter or ()),
         indexes=tuple(index or ()),
@@ -244,19 +87,30 @@ def up(
         recheck=recheck,
         disk_budget=disk_budget,
     )
+    _start(at, chosen, foreground=foreground, copy=log_to == "stderr")
+
+
+def _absolute(path: Path | None) -> str | None:
+    return str(path.absolute()) if path else None
+
+
+def _start(at: Session, chosen: Options, *, foreground: bool, copy: bool) -> None:
+    """Starts the processes, prints where they answer and, with `foreground`, stays until it is told to stop."""
+    from serinus.targets.local.supervisor import up as start
+
     say = (lambda _line: None) if at.out.as_json else at.out.line
 
     def begin() -> Addresses:
-        addresses = start(at.home, options, say)
-        with contextlib.suppress(SerinusError):  # without it one signs in with a token
-            # Not where it would be kept: it lets in who has it.
-            if not foreground:
+        addresses = start(at.home, chosen, say)
+        # A link lets in whoever has it, so it is not written where output is kept.
+        if not foreground:
+            with contextlib.suppress(SerinusError):  # without a link one signs in with a token
                 addresses = replace(addresses, login=link(Session(at.home, None, at.out)))
         _tell(at, addresses, foreground=foreground)
         return addresses
 
     if foreground:
-        _stay(at, begin, say, copy=log_to == "stderr")
+        _stay(at, begin, say, copy=copy)
     else:
         begin()
 
@@ -266,7 +120,7 @@ def _stay(at: Session, begin: Callable[[], Addresses], say: Callable[[str], None
     from serinus.targets.local.supervisor.notify import Notifier
 
     reload = None
-    if not sys.stdin.isatty():  # the hang-up of a terminal is what it is
+    if not sys.stdin.isatty():  # SIGHUP of a terminal ends it, as ever
         program = [sys.argv[0]] if os.access(sys.argv[0], os.X_OK) else [sys.executable, "-P", "-m", "serinus.cli"]
         # Not resolved: a link may lead to another version by then.
         reload = Reload([*program, "--home", str(at.home.path), "up"], [*program, *sys.argv[1:]])
@@ -283,21 +137,23 @@ def _tell(at: Session, addresses: Addresses, *, foreground: bool = False) -> Non
         return
     for warning in addresses.warnings:
         at.out.line(f"warning: {warning}", style="yellow")
-    at.out.line("Serinus runs already." if addresses.already_running else "Serinus runs.", style="bold green")
+    at.out.line(
+        "Serinus is already running." if addresses.already_running else "Serinus is running.", style="bold green"
+    )
     at.out.line(f"  page     {addresses.login}")
     at.out.line(f"  models   {addresses.envoy}/v2/models/MODEL/infer")
     at.out.line(f"  MLflow   {addresses.mlflow}")
     at.out.line(f"  home     {addresses.home}")
     if addresses.limits:
         at.out.line(f"  limits   {_in_words(addresses.limits)}")
-    at.out.line("Next, in the shell that trains: its address and credentials for MLflow.")
+    at.out.line("Next, load the address and the credentials of MLflow into the shell that trains:")
     at.out.line(f"  . {shlex.quote(str(addresses.mlflow_env))}")
-    at.out.line("Then register a model, and `serinus deploy MODEL@1`.")
-    at.out.line("Ctrl-C stops it all." if foreground else "`serinus down` stops it all.")
+    at.out.line("Then register a model, and run `serinus deploy MODEL@1`.")
+    at.out.line("Ctrl-C stops everything." if foreground else "`serinus down` stops everything.")
 
 
 def _in_words(limits: Mapping[str, float]) -> str:
-    """As they were written."""
+    """The limits in the units in which they are given to `up`."""
     from serinus.spec.quantities import format_duration, format_size
 
     words = {

@@ -68,7 +68,7 @@ class Approvals:
         if not required and actor.access not in (Access.APPROVE, Access.ADMIN):
             raise Refused(
                 f"{actor.name} may not loosen the policy of {model}: that needs the role approve",
-                hint="Ask somebody who holds that role.",
+                hint="Ask a person with that role.",
             )
         self._keep(model, wanted, actor, why)
         still = not required and spec is not None and _asks(model, spec)

@@ -193,7 +193,7 @@ class Desk:
                 raise Refused(
                     f"{rollout.id} was requested by an alias, and its version in {before.id} by {before.actor.shown}: "
                     "it must be approved by another person",
-                    hint="Ask somebody who holds the role approve and has not requested it.",
+                    hint="Ask a person with the role approve who has not requested it.",
                 )
 
     # --- rollback ----------------------------------------------------------------------------------------

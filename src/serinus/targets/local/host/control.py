@@ -53,7 +53,7 @@ class Door:
         if "transfer-encoding" in headers or not (length.isascii() and length.isdigit()):
             return 411, {"error": "The host takes bodies that say their length.", "hint": ""}
         if int(length) > MAX_BODY_BYTES:
-            return 413, {"error": f"The body is over the limit of {MAX_BODY_BYTES} bytes.", "hint": ""}
+            return 413, {"error": f"The body is larger than the limit of {MAX_BODY_BYTES} bytes.", "hint": ""}
         return None
 
 
