@@ -5,19 +5,27 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import count
+from pathlib import Path
 
 from simulation.catalogue import KINDS
 from simulation.goals import Result, heading
-from simulation.run import Found, batch_size, roll_out
+from simulation.kinds import Kind
+from simulation.results import Results
+from simulation.run import batch_size, roll_out
+from simulation.table import table, write
 
 _EXAMPLES = """
 examples:
   python -m simulation                                all kinds, 200 streams of each
-  python -m simulation --streams 2000                 as docs/judge.md shows them
   python -m simulation --streams 500 independent      one kind; `--list` names them
   python -m simulation 'slow x'                       all kinds whose name contains this
+  python -m simulation --streams 2000 --results FILE  until FILE has so many of each; it can be ended at any time
+  python -m simulation --report FILE                  what it has found
+  python -m simulation --report FILE --into docs/judge.md
 """
 
 
@@ -33,6 +41,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="what is drawn (1)")
     parser.add_argument("--compared", type=int, default=1, metavar="N", help="of each kind, judged by `assess` too (1)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (all processors)")
+    parser.add_argument("--results", type=Path, metavar="FILE", help="add to what was found before, and keep it here")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="show what such a file has; simulates nothing")
+    parser.add_argument("--into", type=Path, metavar="PAGE", help="with --report: write the table into a page")
     parser.add_argument("--list", action="store_true", help="name the kinds")
     options = parser.parse_args()
     names = _chosen(options.kinds)
@@ -41,15 +52,61 @@ def main() -> int:
     if options.list:
         print("\n".join(names))
         return 0
+    if options.into and not options.report:
+        parser.error("--into needs --report")
+    try:
+        file = options.report or options.results
+        results = Results() if file is None else Results.read(file)
+        if options.report is None:
+            return _simulate(results, names, options)
+        return _report(results, names, options.into)
+    except ValueError as problem:
+        print(problem, file=sys.stderr)
+        return 2
+
+
+def _simulate(results: Results, names: Sequence[str], options: argparse.Namespace) -> int:
+    """Every kind gets a quarter of its streams first, so that a run that is ended early has seen all of them."""
+    goals = sorted({max(1, options.streams // parts) for parts in ((4, 2, 1) if results.path else (1,))})
     print(heading(), flush=True)
-    failed = 0
     with ProcessPoolExecutor(max_workers=options.jobs) as pool:
-        calls = [pool.submit(simulate, name, options.streams, options.seed, options.compared) for name in names]
-        for name, call in zip(names, calls, strict=True):
-            result = Result(KINDS[name], call.result())
-            failed += result.ok == "no"
-            print(result.line(), flush=True)
-    return 1 if failed else 0
+        for streams in goals:
+            calls = {pool.submit(roll_out, *one): one for one in _batches(results, names, streams, options)}
+            waiting = Counter(kind.name for kind, *_ in calls.values())
+            for call in as_completed(calls):
+                kind, _, seed, _ = calls[call]
+                results.add(kind.name, seed, call.result())
+                waiting[kind.name] -= 1
+                if not waiting[kind.name]:
+                    print(Result(kind, results.found[kind.name]).line(), flush=True)
+    return 1 if any(Result(KINDS[name], results.found[name]).ok == "no" for name in names) else 0
+
+
+def _batches(
+    results: Results, names: Sequence[str], streams: int, options: argparse.Namespace
+) -> Iterator[tuple[Kind, int, int, int]]:
+    """The calls of `roll_out` that lack until each kind has so many streams."""
+    for name in names:
+        kind, used = KINDS[name], set(results.seeds.get(name, ()))
+        seeds = (seed for seed in count(options.seed) if seed not in used)
+        compared = 0 if used else options.compared
+        missing = streams - results.streams(name)
+        while missing > 0:
+            number = min(missing, batch_size(kind))
+            yield kind, number, next(seeds), compared
+            missing, compared = missing - number, 0
+
+
+def _report(results: Results, names: Sequence[str], page: Path | None) -> int:
+    found = {name: results.found[name] for name in names if name in results.found}
+    if page is not None:
+        write(page, found)
+        return 0
+    print(heading())
+    for name, one in found.items():
+        print(Result(KINDS[name], one).line())
+    print(f"\n{table(found)}")
+    return 0
 
 
 def _chosen(asked: Sequence[str]) -> list[str]:
@@ -58,16 +115,6 @@ def _chosen(asked: Sequence[str]) -> list[str]:
     exact = [name for name in KINDS if name in asked]
     parts = [one for one in asked if one not in KINDS]
     return exact + [name for name in KINDS if name not in exact and any(part in name for part in parts)]
-
-
-def simulate(name: str, streams: int, seed: int, compared: int) -> Found:
-    """`compared`: so many of the streams are judged by `assess` as well."""
-    kind, found, batch = KINDS[name], Found(), 0
-    while found.streams < streams:
-        number = min(batch_size(kind), streams - found.streams)
-        found.add(roll_out(kind, number, seed + batch, compared if batch == 0 else 0))
-        batch += 1
-    return found
 
 
 if __name__ == "__main__":

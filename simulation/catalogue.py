@@ -183,7 +183,8 @@ def _harmful() -> Iterator[Kind]:
 
 
 def _all() -> Iterator[Kind]:
-    for group in (_plain, _entities, _stalls, _incidents, _late, _at_the_limit, _hidden, _harmful):
+    """Those first in which a promise is most at risk."""
+    for group in (_at_the_limit, _hidden, _stalls, _late, _incidents, _entities, _plain, _harmful):
         yield from group()
 
 

@@ -45,13 +45,18 @@ class Result:
             return "no"
         return "yes" if all(upper(events, streams) <= SLACK * goal for events, goal in self.against) else "too few"
 
+    @property
+    def at_most(self) -> float:
+        """Upper bound of the probability of what must not happen first of all."""
+        return upper(self.against[0][0], self.found.streams)
+
     def line(self) -> str:
         found = self.found
-        (events, goal), *_ = self.against
+        goal = self.against[0][1]
         held = found.streams - found.aborted - found.passed
         return (
             f"{self.kind.name:<{_WIDTH}} {self.kind.outcome:<12} {found.streams:>7,} {found.aborted:>7,}"
-            f" {found.passed:>6,} {held:>6,} {upper(events, found.streams):>7.2%} {goal:>5.0%} {self.ok:>7}"
+            f" {found.passed:>6,} {held:>6,} {self.at_most:>7.2%} {goal:>5.0%} {self.ok:>7}"
             f" {_median(found.requests):>9} {_median(found.seconds):>7} {_median(found.until_abort):>7}"
         )
 

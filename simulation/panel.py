@@ -21,8 +21,9 @@ from scipy.special import gammaln
 from serinus.core.routing import WHOLE, Role
 from serinus.judge import bounded, mixture
 from serinus.judge.assess import AS_ONE, MISMATCH, WARM_UP, WARM_UP_SHARE
+from serinus.judge.clearing import BURST, MOST_ALERTS
 from serinus.judge.evidence import DEPLETED
-from serinus.judge.metrics import BURST, METRICS, MOST_ALERTS, Metric, tolerance_of
+from serinus.judge.metrics import METRICS, Metric, tolerance_of
 from simulation import counts as at
 from simulation.counts import Counts
 from simulation.kinds import CANARY, CHAMPION, EVENTS, Kind
@@ -343,7 +344,8 @@ def _below(of: mixture.Mixture, null: Floats, hits: Integers, misses: Integers) 
     shares = np.array(of.alternatives) / 0.5
     null = null[:, None]
     miss = np.log1p(null * (1.0 - shares) / (1.0 - null))
-    return _value(np.array(of.weights), hits[:, None] * np.log(shares) + misses[:, None] * miss)
+    gains = np.asarray(hits[:, None] * np.log(shares) + misses[:, None] * miss, np.float64)
+    return _value(np.array(of.weights), gains)
 
 
 def _burst_of(events: Integers, bursts: Integers) -> Floats:

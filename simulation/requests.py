@@ -106,7 +106,7 @@ class Counting:
             rows = rows[np.argsort(these.look(rows).astype(np.int16), kind="stable")]
         entity = these.entity[rows]
         self._row[entity[::-1]] = np.arange(len(rows), dtype=np.int32)[::-1]  # the last one that is written stays
-        return rows[self._row[entity] == np.arange(len(rows), dtype=np.int32)]
+        return np.asarray(rows[self._row[entity] == np.arange(len(rows), dtype=np.int32)])
 
     @staticmethod
     def _requests(found: Counts, these: Requests, failed: Booleans | None) -> None:

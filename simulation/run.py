@@ -6,7 +6,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,14 @@ class Found:
     compared: int = 0
     """Looks at which `assess` has agreed."""
 
+    def as_json(self) -> dict[str, Any]:
+        """Without `by_step`."""
+        return {name: getattr(self, name) for name in _STORED}
+
+    @staticmethod
+    def from_json(value: Mapping[str, Any]) -> Found:
+        return Found(**{**value, "why": Counter(value["why"])})
+
     def add(self, other: Found) -> None:
         for name in ("streams", "passed", "aborted", "tripped", "compared"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -56,6 +64,9 @@ class Found:
         self.until_abort += other.until_abort
         for step, requests in other.by_step.items():
             self.by_step.setdefault(step, []).extend(requests)
+
+
+_STORED = tuple(one.name for one in fields(Found) if one.name != "by_step")
 
 
 def batch_size(kind: Kind) -> int:
@@ -85,7 +96,7 @@ class _Rollouts:
         self.streams.begin_step(np.arange(number), self.panel.weights[self.panel.step], self.began, 0)
 
     def segment(self) -> None:
-        if self.open.mean() < FEW and not self.witnesses:
+        if self.open.mean() < FEW:
             self._keep(np.flatnonzero(self.open))
         kind, panel, added = self.kind, self.panel, self.streams.next()
         going = self.open.copy()
@@ -100,7 +111,7 @@ class _Rollouts:
             elapsed = np.asarray((clock - self.began) * kind.look, np.float64)
             seen = panel.look(shown, elapsed, going)
             for witness in self.witnesses:
-                if going[witness.stream]:
+                if witness.stream >= 0 and going[witness.stream]:
                     witness.look(shown, float(elapsed[witness.stream]), seen, panel)
             for stream in np.flatnonzero(going & (seen.verdict != GOES_ON)).tolist():
                 going[stream] = False
@@ -140,6 +151,9 @@ class _Rollouts:
 
     def _keep(self, streams: npt.NDArray[np.int64]) -> None:
         """Leaves out those that have ended."""
+        places = {stream: place for place, stream in enumerate(streams.tolist())}
+        for witness in self.witnesses:
+            witness.stream = places.get(witness.stream, -1)
         self.totals, self.began, self.open = self.totals[streams], self.began[streams], self.open[streams]
         for part in (self.panel, self.streams, self.late):
             part.keep(streams)
@@ -195,7 +209,7 @@ class Disagreement(AssertionError):
 
 
 class _Witness:
-    """Judges one stream by `assess`."""
+    """Judges one stream by `assess`, until it has ended and is -1."""
 
     def __init__(self, kind: Kind, stream: int) -> None:
         self.kind, self.stream = kind, stream

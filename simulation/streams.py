@@ -201,7 +201,7 @@ class Streams:
             sick = self.entities.sick[EVENTS[place]][begin : begin + these.streams].reshape(-1)
             ill = (these.cell % 2 == CANARY) & (these.entity >= 0) & sick[these.entity]
             rows = np.union1d(rows, np.flatnonzero(ill))
-        return rows
+        return np.asarray(rows)
 
     def _with_bursts(self, these: Requests, begin: int) -> Requests:
         """Each event of a kind with bursts is followed by others of the same entity, one request after the other. Those

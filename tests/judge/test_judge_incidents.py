@@ -59,6 +59,33 @@ def test_the_evidence_of_an_earlier_version_goes_on_without_its_worst_window() -
     assert MetricMemory.from_json(json.loads(json.dumps(memory.as_json()))) == memory
 
 
+def test_the_evidence_of_a_version_that_wrote_all_of_it_is_read() -> None:
+    level = dict.fromkeys(("open_events", "open_trials", "high_events", "high_trials"), 0) | {
+        "events": 4.0, "trials": 900.0, "seconds": 60.0, "open_seconds": 2.5, "high_seconds": 0.0, "sank": False,
+    }  # fmt: skip
+    start = {"logs": [0.25] * len(ONES), "starts": 3, "events": 4}
+    zeros = [0.0] * len(ONES)
+    bounded = {
+        "carried": zeros, "restarting": start, "window": 7, "in_rollout": zeros, "in_step": list(ONES), "events": 1,
+    }  # fmt: skip
+    old = {
+        "carried": [3.0] * len(ONES), "restarting": start, "better": [0.5] * (len(ONES) + 1), "bounded": bounded,
+        "most": 2.25, "levels": [level, {**level, "sank": True}],
+    }  # fmt: skip
+    memory = MetricMemory.from_json(old)
+    assert memory.bounded.whole(memory.most) == (tuple(zeros), (1.25,) * len(ONES))
+    assert memory.levels == (
+        Level(4.0, 900.0, 60.0, open_seconds=2.5),
+        Level(4.0, 900.0, 60.0, open_seconds=2.5, sank=True),
+    )
+    assert MetricMemory.from_json(json.loads(json.dumps(memory.as_json()))) == memory
+
+
+def test_what_has_not_happened_takes_no_room_in_a_memory() -> None:
+    assert MetricMemory().as_json() == {"bounded": {"window": -1}}
+    assert MetricMemory.from_json(MetricMemory().as_json()) == MetricMemory()
+
+
 # --- an incident of one arm alone -----------------------------------------------------------------------------
 
 

@@ -12,8 +12,11 @@ import pytest
 from serinus.core.evidence import ArmCounts, Verdict
 from serinus.core.rollout import Policy, Step, Tolerance
 from serinus.judge import StepEvidence, assess
-from serinus.judge.metrics import METRICS, Case, Look, MetricMemory, weigh
-from serinus.judge.mixture import share
+from serinus.judge.against import Case, Look
+from serinus.judge.memory import MetricMemory
+from serinus.judge.metrics import METRICS
+from serinus.judge.mixture import log_mean, share
+from serinus.judge.weighing import weigh
 
 SLOW = next(metric for metric in METRICS if metric.name == "slow")
 
@@ -74,7 +77,7 @@ def test_a_late_fault_is_not_hidden_by_good_history() -> None:
             memory, before = evidence.memory, now
             if not restarting_at and evidence.log_bad >= math.log(1000):
                 restarting_at = n - 1000
-            if not carried_at and case.against(0.05).log_value(memory.carried) >= math.log(1000):
+            if not carried_at and log_mean(memory.carried) >= math.log(1000):
                 carried_at = n - 1000
         assert restarting_at > 0
         with_restarts.append(restarting_at)

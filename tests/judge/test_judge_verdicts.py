@@ -88,13 +88,30 @@ def test_requests_that_were_not_answered_do_not_count_towards_the_minimum(counts
     assert look(champion, canary).verdict is Verdict.CONTINUE
 
 
+@pytest.mark.parametrize(
+    ("entities", "why"),
+    [
+        (0, ""),
+        (1, ": the one entity that has asked is not among the 5% of entities that it gets"),
+        (20, ": none of the 20 entities that have asked is among the 5% of entities that it gets"),
+        (2_000, ""),
+    ],
+)
+def test_a_canary_whose_share_holds_no_entity_says_so_where_that_is_chance(counts, entities: int, why: str) -> None:
+    seen = look(counts("v1", 40_000, entities=entities), counts("v2", 0, entities=0))
+    assert seen.verdict is Verdict.HOLD
+    assert seen.reason == f"no request has reached the canary{why}"
+
+
 def test_counts_that_cannot_be_true_hold(counts) -> None:
     good = look(counts("v1", 40_000, slow=400), counts("v2", 2_100, slow=21))
     back = look(counts("v1", 40_000, slow=400), counts("v2", 2_100, slow=20), memory=good.memory)
     assert back.verdict is Verdict.HOLD
     assert "higher at the last look" in back.reason
     again = look(counts("v1", 40_000, slow=400), counts("v2", 2_100, slow=21), memory=back.memory)
-    assert of(again, "slow")["e_bad"] == of(good, "slow")["e_bad"]
+    assert of(again, "slow")["e_bad"] == pytest.approx(
+        of(good, "slow")["e_bad"], rel=1e-8
+    )  # remembered to nine decimals
     assert "negative" in look(counts("v1", 40_000), counts("v2", 10, errors=-1)).reason
     assert "more answers" in look(counts("v1", 9), replace(counts("v2", 10), answered=11)).reason
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,13 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import serinus.judge
 from serinus.core.rollout import Policy, Step
 from serinus.judge import clean
-from simulation.__main__ import simulate
 from simulation.catalogue import KINDS
 from simulation.goals import Result, lower, upper
 from simulation.panel import Panel
+from simulation.results import Results, digest
 from simulation.run import Disagreement, Found, roll_out
+from simulation.table import ROWS, row_of, write
 
 ROOT = Path(__file__).parents[2]
 SHORT = ("independent", "errors of few entities, tail 0", "slow x 2", "1 % errors", "silent", "everything fails")
@@ -24,7 +28,7 @@ SHORT = ("independent", "errors of few entities, tail 0", "slow x 2", "1 % error
 
 @pytest.mark.parametrize("name", SHORT)
 def test_what_is_promised_of_a_kind_is_kept(name: str) -> None:
-    result = Result(KINDS[name], simulate(name, streams=20, seed=3, compared=0))
+    result = Result(KINDS[name], roll_out(KINDS[name], 20, seed=3))
     assert result.ok != "no", result.line()
 
 
@@ -88,25 +92,84 @@ def test_every_kind_has_a_name_of_its_own_and_something_that_happens() -> None:
     assert all(kind.name == name and kind.active for name, kind in KINDS.items())
 
 
-def test_fewer_streams_than_asked_for_are_never_made() -> None:
-    found = simulate("1 % errors", streams=7, seed=1, compared=0)
-    assert found.streams == 7
-    assert found.aborted + found.passed + found.tripped <= 7
-    assert np.median(found.until_abort) < 60.0
-
-
 def test_the_command_prints_a_line_for_each_kind_and_refuses_a_name_that_nothing_has() -> None:
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "simulation", *words], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-
-    found = run("--streams", "5", "--jobs", "1", "1 % errors")
+    found = _run("--streams", "5", "--jobs", "1", "1 % errors")
     assert found.returncode == 0, found.stderr
     assert found.stdout.splitlines()[1].split()[:5] == ["1", "%", "errors", "harmful", "5"]
-    unknown = run("no such kind")
+    unknown = _run("no such kind")
     assert unknown.returncode == 2
     assert "--list" in unknown.stderr
+
+
+def _run(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "simulation", *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_streams_that_have_ended_are_left_out_and_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = KINDS["1 % errors"]
+    whole = roll_out(kind, 12, seed=4, compared=12)
+    monkeypatch.setattr("simulation.run.FEW", 0.0)
+    assert roll_out(kind, 12, seed=4).aborted == whole.aborted == 12
+
+
+def test_a_run_goes_on_where_it_was_ended(tmp_path: Path) -> None:
+    file, few = tmp_path / "found.json", ("--jobs", "1", "--compared", "0", "1 % errors", "everything fails")
+    assert _run("--streams", "4", "--results", str(file), *few).returncode == 0
+    first = json.loads(file.read_text())["kinds"]["1 % errors"]
+    assert (first["found"]["streams"], first["seeds"]) == (4, [1, 2, 3])
+    """A quarter of the streams, then half of them, then all."""
+    assert _run("--streams", "6", "--results", str(file), *few).returncode == 0
+    then = json.loads(file.read_text())["kinds"]["1 % errors"]
+    assert (then["found"]["streams"], then["seeds"]) == (6, [1, 2, 3, 4])
+    assert then["found"]["until_abort"][:4] == first["found"]["until_abort"]
+    report = _run("--report", str(file))
+    assert report.returncode == 0
+    assert (
+        "| harmful: 0.3 and 1 % errors, slow and alerts x 2 and x 3, alerts / 4, silent | 6 | 6 | 0 |" in report.stdout
+    )
+
+
+def test_the_results_of_another_judge_are_not_added_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = Results(tmp_path / "found.json")
+    results.add("silent", 1, Found(streams=5, aborted=5))
+    assert Results.read(tmp_path / "found.json").streams("silent") == 5
+    monkeypatch.setattr("simulation.results.digest_of", lambda kind: "another kind of this name")
+    assert Results.read(tmp_path / "found.json").streams("silent") == 0
+    monkeypatch.setattr("simulation.results.digest", lambda: "another judge")
+    with pytest.raises(ValueError, match="another version of the judge"):
+        Results.read(tmp_path / "found.json")
+
+
+def test_a_judge_whose_words_alone_differ_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = digest()
+    package = tmp_path / "judge"
+    shutil.copytree(Path(serinus.judge.__file__).parent, package)
+    monkeypatch.setattr(serinus.judge, "__file__", str(package / "__init__.py"))
+    clearing = package / "clearing.py"
+    clearing.write_text(clearing.read_text().replace('"""', '"""Other words. ', 1) + "\n# A comment.\n")
+    assert digest() == before
+    clearing.write_text(clearing.read_text().replace("BURST = ", "BURST = 1 + "))
+    assert digest() != before
+
+
+def test_every_kind_has_one_row_of_the_table_and_every_row_a_kind() -> None:
+    assert {row_of(name) for name in KINDS} == set(ROWS)
+
+
+def test_the_table_of_the_page_is_replaced_and_nothing_else(tmp_path: Path) -> None:
+    page = tmp_path / "judge.md"
+    page.write_text((ROOT / "docs" / "judge.md").read_text())
+    lines = page.read_text().splitlines()
+    write(page, {"silent": Found(streams=2_000, aborted=1_999, passed=1)})
+    after = page.read_text().splitlines()
+    assert "The table has 2,000 streams of each kind." in after
+    assert any(line.startswith("| harmful:") and "| 2,000 | 1,999 | 1 | 0.24% passed |" in line for line in after)
+    kept = [line for line in lines if not line.startswith(("| ", "|-", "The table has "))]
+    assert [line for line in after if not line.startswith(("| ", "|-", "The table has "))] == kept
+    page.write_text("No table.\n")
+    with pytest.raises(ValueError, match="has no table"):
+        write(page, {})
 
 
 @pytest.mark.parametrize("weights", [(100, 2_500, 5_000), (1_000, 5_000), (5_000,)])

@@ -9,12 +9,15 @@ from typing import Any
 
 from serinus.core.evidence import Verdict
 from serinus.core.rollout import Assessment, Policy, Step
+from serinus.judge.against import Case, Look
 from serinus.judge.breaker import Breaker
+from serinus.judge.clearing import blind as blind_because
 from serinus.judge.evidence import StepEvidence, first_in_step, problem_with, refused
 from serinus.judge.memory import MetricMemory
-from serinus.judge.metrics import METRICS, Case, Evidence, Look, Metric, arms, tolerance_of, weigh
+from serinus.judge.metrics import METRICS, Metric, arms, tolerance_of
 from serinus.judge.mixture import log_mismatch, worse
 from serinus.judge.silences import Silences
+from serinus.judge.weighing import Evidence, weigh
 from serinus.judge.wording import about, as_json, duration, not_judged, verdict_against
 
 MISMATCH = 0.001
@@ -93,7 +96,7 @@ def assess(
         "disturbed": disturbed,
         "history": [step.as_json() for step in history],
         "now": now.as_json(),
-        "before": before.as_json(),
+        "before": {name: value for name, value in memory.items() if name != "look"},
     }
     problem, silences = _problem(now, before), before.silences.after(now, elapsed)
     if problem is not None:
@@ -205,7 +208,7 @@ def _decide(
     if (turned_away := _turns_away(now, weighed)) is not None:
         return Verdict.HOLD, turned_away, "a person to find out why the canary rejects them"
     missing = _minimums(step, now, elapsed)
-    blind = {e.name: e.case.blind for e in weighed if e.state == "open" and e.case.blind}
+    blind = {e.name: why for e in weighed if e.state == "open" and (why := blind_because(e.case))}
     needs = "; ".join([*missing, *_needs({n: many for n, many in still_open.items() if n not in blind}, now, elapsed)])
     if missing:
         return Verdict.CONTINUE, f"collecting evidence: {missing[0]}", needs
@@ -255,12 +258,25 @@ def _problem(now: StepEvidence, before: _Memory) -> str | None:
         if arm is not None and (wrong := problem_with(arm)):
             return f"the counts are inconsistent: {wrong}"
     if canary.requests == 0:
-        return "no request has reached the canary"
+        return f"no request has reached the canary{_none_of_its_share(now)}"
     if champion is not None and champion.requests == 0 and now.q < 1.0:
         return "no request has reached the champion to compare with"
     if before.taken is not None and any(_went_back(metric, now, before.taken) for metric in METRICS):
         return "the counts are inconsistent: they were higher at the last look"
     return None
+
+
+def _none_of_its_share(now: StepEvidence) -> str:
+    """Where few entities have asked, as few that the canary's share of them may well have none."""
+    entities = 0 if now.champion is None else now.champion.first_in_step.get("entities", 0)
+    if not entities or (1.0 - now.q) ** entities < MISMATCH:
+        return ""
+    those = (
+        "the one entity that has asked is not"
+        if entities == 1
+        else f"none of the {entities} entities that have asked is"
+    )
+    return f": {those} among the {100.0 * now.q:g}% of entities that it gets"
 
 
 def _went_back(metric: Metric, now: StepEvidence, taken: StepEvidence) -> bool:

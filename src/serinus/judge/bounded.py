@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-from serinus.judge.mixture import MULTIPLIERS, Restarting
+from serinus.judge.mixture import MULTIPLIERS, Restarting, short
 
 SECONDS = 4.0
 """Of a window."""
@@ -53,11 +53,15 @@ class Bounded:
         window = math.floor(elapsed / SECONDS)
         seldom = seconds > LOOK
         present = self if window == self.window and not seldom else self._closed(window, most)
-        grown = replace(
-            present,
-            in_rollout=tuple(a + b for a, b in zip(present.in_rollout, in_rollout, strict=True)),
-            in_step=tuple(a + b for a, b in zip(present.in_step, in_step, strict=True)),
-            events=present.events + events,
+        if in_rollout is NOTHING and in_step is NOTHING:
+            return present._closed(window, most * seconds / LOOK) if seldom else present
+        grown = Bounded(
+            present.carried,
+            present.restarting,
+            present.window,
+            tuple(a + b for a, b in zip(present.in_rollout, in_rollout, strict=True)),
+            tuple(a + b for a, b in zip(present.in_step, in_step, strict=True)),
+            present.events + events,
         )
         return grown._closed(window, most * seconds / LOOK) if seldom else grown
 
@@ -70,29 +74,32 @@ class Bounded:
         return Bounded(carried=_with(self.carried, self.in_rollout, most))
 
     def _closed(self, window: int, most: float) -> Bounded:
+        if self.in_rollout is NOTHING and self.in_step is NOTHING:
+            return Bounded(self.carried, self.restarting, window)
         gains = tuple(min(gain, most) for gain in self.in_step)
         carried = _with(self.carried, self.in_rollout, most)
         return Bounded(carried, self.restarting.after(gains, self.events), window)
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "carried": list(self.carried),
+        """Without what is zero."""
+        whole = {
+            "carried": short(self.carried),
             "restarting": self.restarting.as_json(),
-            "window": self.window,
-            "in_rollout": list(self.in_rollout),
-            "in_step": list(self.in_step),
+            "in_rollout": short(self.in_rollout),
+            "in_step": short(self.in_step),
             "events": self.events,
         }
+        return {"window": self.window, **{name: one for name, one in whole.items() if one}}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Bounded:
         return Bounded(
-            tuple(value["carried"]),
-            Restarting.from_json(value["restarting"]),
+            tuple(value.get("carried", NOTHING)),
+            Restarting.from_json(value.get("restarting", {})),
             value["window"],
-            tuple(value["in_rollout"]),
-            tuple(value["in_step"]),
-            value["events"],
+            tuple(value.get("in_rollout", NOTHING)),
+            tuple(value.get("in_step", NOTHING)),
+            value.get("events", 0),
         )
 
 

@@ -45,7 +45,8 @@ _FIELDS = tuple(field.name for field in fields(ArmCounts))
 
 
 def _arm_as_json(arm: ArmCounts | None) -> dict[str, Any] | None:
-    return None if arm is None else {name: getattr(arm, name) for name in _FIELDS}
+    """Without what is zero, or was not counted."""
+    return None if arm is None else {name: value for name in _FIELDS if (value := getattr(arm, name))}
 
 
 def first_in_step(arm: ArmCounts, event: str) -> int:

@@ -8,7 +8,7 @@ would be in favour of a verdict: it can make a verdict later, and never wrong.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -48,12 +48,16 @@ class Level:
 
     def after(self, events: int, trials: int, seconds: float) -> Level:
         """With what a look has counted."""
-        present = replace(
-            self,
-            open_events=self.open_events + events,
-            open_trials=self.open_trials + trials,
-            open_seconds=self.open_seconds + seconds,
-            sank=False,
+        present = Level(
+            self.events,
+            self.trials,
+            self.seconds,
+            self.open_events + events,
+            self.open_trials + trials,
+            self.open_seconds + seconds,
+            self.high_events,
+            self.high_trials,
+            self.high_seconds,
         )
         return present._closed() if present._ends() else present
 
@@ -101,12 +105,17 @@ class Level:
     def _at_the_open(self) -> Level:
         return Level(float(self.open_events), float(self.open_trials), self.open_seconds)
 
-    def as_json(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in _NAMES}
+    def as_json(self) -> list[float]:
+        """The fields in their order, without those at the end that are zero."""
+        values = [getattr(self, name) for name in _NAMES]
+        while values and not values[-1]:
+            values.pop()
+        return values
 
     @staticmethod
-    def from_json(value: Mapping[str, Any]) -> Level:
-        return Level(**value)
+    def from_json(value: Sequence[Any] | Mapping[str, Any]) -> Level:
+        """Earlier versions named the fields."""
+        return Level(**value) if isinstance(value, Mapping) else Level(*value)
 
 
 _NAMES = tuple(field.name for field in fields(Level))

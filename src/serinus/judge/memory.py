@@ -8,7 +8,7 @@ from typing import Any
 
 from serinus.judge.bounded import NOTHING, Bounded
 from serinus.judge.levels import Level
-from serinus.judge.mixture import MULTIPLIERS, Restarting
+from serinus.judge.mixture import MULTIPLIERS, Restarting, short
 
 NOTHING_FOR = (0.0,) * (len(MULTIPLIERS) + 1)
 NO_LEVELS = (Level(), Level())
@@ -30,33 +30,29 @@ class MetricMemory:
     """Of the champion and of the canary; a rare metric has none."""
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "carried": list(self.carried),
+        """Without what is zero."""
+        whole = {
+            "carried": short(self.carried),
             "restarting": self.restarting.as_json(),
-            "better": list(self.better),
-            "bounded": self.bounded.as_json(),
+            "better": short(self.better),
             "most": self.most,
             "levels": [] if self.levels is NO_LEVELS else [level.as_json() for level in self.levels],
         }
+        return {"bounded": self.bounded.as_json(), **{name: one for name, one in whole.items() if one}}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> MetricMemory:
-        carried, restarting = tuple(value["carried"]), Restarting.from_json(value["restarting"])
+        carried, restarting = tuple(value.get("carried", NOTHING)), Restarting.from_json(value.get("restarting", {}))
+        better = tuple(value.get("better", NOTHING_FOR))
         if "bounded" not in value:  # an earlier version left out the worst window
             worst = value["bursts"]["worst"]
             bounded = Bounded(_less(carried, worst), replace(restarting, logs=_less(restarting.logs, worst)))
-            return MetricMemory(carried, restarting, tuple(value["better"]), bounded)
+            return MetricMemory(carried, restarting, better, bounded)
         levels = NO_LEVELS
-        if value["levels"]:
+        if value.get("levels"):
             levels = (Level.from_json(value["levels"][0]), Level.from_json(value["levels"][1]))
-        return MetricMemory(
-            carried,
-            restarting,
-            tuple(value["better"]),
-            Bounded.from_json(value["bounded"]),
-            value["most"],
-            levels,
-        )
+        bounded = Bounded.from_json(value["bounded"])
+        return MetricMemory(carried, restarting, better, bounded, value.get("most", 0.0), levels)
 
     def for_next_step(self) -> MetricMemory:
         levels = self.levels

@@ -9,7 +9,7 @@ whenever one looks. Sources are named in docs/judge.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -24,9 +24,28 @@ BLOCK = 50
 """Events after which the restarting process starts once more."""
 
 
+PRECISION = 1e-4
+"""Of the number of events that are still needed."""
+
+
 def log_sum_exp(values: Sequence[float]) -> float:
     top = max(values)
     return top + math.log(sum(math.exp(value - top) for value in values))
+
+
+def short(logs: Sequence[float]) -> list[float]:
+    """As they are remembered: to nine decimals, and empty where all are zero."""
+    return [round(log, 9) for log in logs] if any(logs) else []
+
+
+def log_mean(logs: Sequence[float]) -> float:
+    """Log of the mean of what these are the logarithms of."""
+    return log_sum_exp(logs) - math.log(len(logs))
+
+
+@lru_cache(maxsize=16)
+def _logs(weights: tuple[float, ...]) -> tuple[float, ...]:
+    return tuple(math.log(weight) for weight in weights)
 
 
 def share(q: float, ratio: float) -> float:
@@ -51,7 +70,7 @@ class Mixture:
 
     def log_value(self, gains: Sequence[float]) -> float:
         """Log of the mixture's e-value."""
-        return log_sum_exp([math.log(w) + gain for w, gain in zip(self.weights, gains, strict=True)])
+        return log_sum_exp([w + gain for w, gain in zip(_logs(self.weights), gains, strict=True)])
 
     def log_e(self, hits: float, misses: float) -> float:
         return self.log_value(self.gains(hits, misses))
@@ -62,22 +81,23 @@ class Mixture:
         Infinite where the process does not grow. The logarithm is taken to grow by its expectation.
         """
         growth = self.gains(truth, 1.0 - truth)
-
-        def reached(events: float) -> bool:
-            return self.log_value([g + events * r for g, r in zip(gains, growth, strict=True)]) >= target
-
-        if reached(0.0):
+        logs = [w + gain for w, gain in zip(_logs(self.weights), gains, strict=True)]
+        if log_sum_exp(logs) >= target:
             return 0.0
-        if max(growth) <= 0.0:
-            return math.inf
-        high = 1.0
-        while not reached(high):
-            high *= 2.0
-        low = high / 2.0
-        for _ in range(12):  # to a part in ten thousand
-            middle = (low + high) / 2.0
-            low, high = (low, middle) if reached(middle) else (middle, high)
-        return high
+        # The log of a sum of exponentials is convex. So Newton's steps from above stay above, where one of the terms
+        # reaches the target by itself.
+        events = min(
+            ((target - log) / rate for log, rate in zip(logs, growth, strict=True) if rate > 0.0), default=math.inf
+        )
+        while math.isfinite(events):
+            present = [log + events * rate for log, rate in zip(logs, growth, strict=True)]
+            value = log_sum_exp(present)
+            slope = sum(rate * math.exp(one - value) for one, rate in zip(present, growth, strict=True))
+            step = (value - target) / slope
+            events -= step
+            if step <= PRECISION * events:
+                break
+        return events
 
 
 def _even(null: float, alternatives: Sequence[float]) -> Mixture:
@@ -131,11 +151,14 @@ class Restarting:
         return Restarting(tuple(log_sum_exp((log, stake)) for log in logs), start, 0)
 
     def as_json(self) -> dict[str, Any]:
-        return {"logs": list(self.logs), "starts": self.starts, "events": self.events}
+        """Empty where nothing has happened."""
+        if self == Restarting():
+            return {}
+        return {"logs": short(self.logs), "starts": self.starts, "events": self.events}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Restarting:
-        return Restarting(tuple(value["logs"]), value["starts"], value["events"])
+        return Restarting(tuple(value["logs"]), value["starts"], value["events"]) if value else Restarting()
 
 
 @lru_cache(maxsize=64)
@@ -152,23 +175,21 @@ def ratio_interval(hits: int, misses: int, q: float, level: float = 0.05) -> tup
     prior = math.lgamma(hits + 1) + math.lgamma(misses + 1) - math.lgamma(hits + misses + 2)
     bound = math.log(1.0 / level)
 
-    def rejected(p: float) -> bool:
-        return prior - hits * math.log(p) - misses * math.log1p(-p) >= bound
-
-    seen = hits / (hits + misses)
-    low = _edge(rejected_at=0.0, kept_at=seen, rejected=rejected) if hits else 0.0
-    high = _edge(rejected_at=1.0, kept_at=seen, rejected=rejected) if misses else 1.0
+    low = _edge(hits, misses, bound - prior) if hits else 0.0
+    high = 1.0 - _edge(misses, hits, bound - prior) if misses else 1.0
     return estimate, low / (1.0 - low) * odds, high / (1.0 - high) * odds if misses else math.inf
 
 
-def _edge(rejected_at: float, kept_at: float, rejected: Callable[[float], bool]) -> float:
-    for _ in range(40):
-        middle = (rejected_at + kept_at) / 2.0
-        if rejected(middle):
-            rejected_at = middle
-        else:
-            kept_at = middle
-    return rejected_at
+def _edge(hits: int, misses: int, bound: float) -> float:
+    """The lower end: the smaller share p at which -hits log(p) - misses log(1 - p), which is convex, is `bound`."""
+    p = math.exp(-bound / hits)  # below it, and Newton's steps from there stay below
+    for _ in range(60):
+        above = -hits * math.log(p) - misses * math.log1p(-p) - bound
+        step = above / (hits / p - misses / (1.0 - p))
+        p += step
+        if step <= 1e-12 * p:
+            break
+    return p
 
 
 def log_mismatch(canary: int, champion: int, q: float, strength: float = 100.0) -> float:

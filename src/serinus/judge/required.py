@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from serinus.core.rollout import Policy, Step, Tolerance
 from serinus.core.routing import WHOLE, Role
-from serinus.judge.metrics import BURST, METRICS, Metric, tolerance_of
+from serinus.judge.clearing import BURST
+from serinus.judge.metrics import METRICS, Metric, tolerance_of
 from serinus.judge.mixture import below, better, seldom, share, worse
 
 BASE_RATES: Mapping[str, float] = {

@@ -8,7 +8,7 @@ from typing import Any
 from serinus.core.evidence import ArmCounts
 from serinus.core.routing import Role
 from serinus.judge.evidence import first_in_step
-from serinus.judge.metrics import Evidence, ratio_of
+from serinus.judge.weighing import Evidence, ratio_of
 
 
 def as_json(evidence: Evidence) -> dict[str, Any]:
