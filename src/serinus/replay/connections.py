@@ -6,6 +6,7 @@ import asyncio
 import ssl
 from typing import NamedTuple, Protocol, cast
 
+from serinus.lib.backoff import Backoff
 from serinus.replay.answers import Answer, Malformed, parse
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
@@ -48,18 +49,17 @@ class Connection(asyncio.Protocol):
         self._keeper = asyncio.get_running_loop().create_task(self._keep_open())
 
     async def _keep_open(self) -> None:
-        loop, pause = asyncio.get_running_loop(), _FIRST_PAUSE
+        loop, backoff = asyncio.get_running_loop(), Backoff(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             self._lost.clear()
             try:
                 await loop.create_connection(lambda: self, self._host, self._port, ssl=self._context)
             except OSError:
                 self._owner.refused()
-                pause = min(pause * 2, _LONGEST_PAUSE)
             else:
-                pause = _FIRST_PAUSE
+                backoff.reset()
                 await self._lost.wait()
-            await asyncio.sleep(pause)
+            await asyncio.sleep(backoff.pause())
 
     def send(self, request: bytes, sent: Sent) -> None:
         """Only while it is free."""

@@ -16,6 +16,7 @@ from serinus.core.disturbance import Cause
 from serinus.core.placement import Placement, PlacementState
 from serinus.core.release import Release
 from serinus.core.text import fit
+from serinus.lib.backoff import Backoff
 from serinus.targets.local.host import confinement
 from serinus.targets.local.host.apology import Apology
 from serinus.targets.local.host.disturbing import SETTLED, Disturbing
@@ -41,16 +42,15 @@ _STARTS_ON_CALL = 4
 
 class BackOff:
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._next = limits.first_delay
+        self._healthy = limits.healthy
+        self._backoff = Backoff(limits.first_delay, limits.longest_delay)
 
     def after(self, ready_for: float) -> float:
         """Seconds to wait after the death of a worker that had been ready for so long."""
-        if ready_for >= self._limits.healthy:
-            self._next = self._limits.first_delay
+        if ready_for >= self._healthy:
+            self._backoff.reset()
             return 0.0
-        delay, self._next = self._next, min(self._next * 2, self._limits.longest_delay)
-        return delay
+        return self._backoff.pause()
 
 
 @dataclass(frozen=True)

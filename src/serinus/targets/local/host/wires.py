@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from serinus.core.home import Home
 from serinus.core.keys import log_token
 from serinus.lib import peers
+from serinus.lib.backoff import Backoff
 from serinus.targets.local.host.processes import Process
 from serinus.targets.local.host.sockets import Sockets
 from serinus.targets.local.host.state_files import WorkerRecord
@@ -52,7 +53,7 @@ class _Wire:
     link: socket.socket | None = None
     """The connection that was handed over last, which the worker has as well."""
     since: float = 0.0
-    pause: float = _FIRST_PAUSE
+    backoff: Backoff = field(default_factory=lambda: Backoff(_FIRST_PAUSE, _LONGEST_PAUSE), repr=False)
     again: asyncio.TimerHandle | None = field(default=None, repr=False)
 
 
@@ -141,13 +142,12 @@ class Wires:
         for descriptor, _ in self._hangups.poll(0):
             wire = self._linked[descriptor]
             if now - wire.since > _LASTED:
-                wire.pause = _FIRST_PAUSE
+                wire.backoff.reset()
             self._unlink(wire)
             self._later(wire)
 
     def _later(self, wire: _Wire) -> None:
-        wire.again = asyncio.get_running_loop().call_later(wire.pause, self._supply, wire)
-        wire.pause = min(wire.pause * 2, _LONGEST_PAUSE)
+        wire.again = asyncio.get_running_loop().call_later(wire.backoff.pause(), self._supply, wire)
 
     def _unlink(self, wire: _Wire) -> None:
         if wire.link is not None:

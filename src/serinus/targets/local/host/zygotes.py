@@ -19,6 +19,7 @@ from typing import Any
 
 from serinus.core.home import Home
 from serinus.lib import files
+from serinus.lib.backoff import Backoff
 from serinus.targets.local.host.logs import zygote_log
 from serinus.targets.local.host.processes import Process
 from serinus.targets.local.host.turns import Turns
@@ -55,7 +56,7 @@ class _Environment:
     """Why there will be no zygote, while this host lives."""
     refused: set[str] = field(default_factory=set)
     """Modules whose import would have made it unfit."""
-    pause: float = _FIRST_PAUSE
+    backoff: Backoff = field(default_factory=lambda: Backoff(_FIRST_PAUSE, _LONGEST_PAUSE))
     not_before: float = 0.0
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     wanted: int = 0
@@ -197,13 +198,12 @@ class Zygotes:
             self._refuse(python, environment, nest, str(reason))
         except OSError as error:
             log.warning("a zygote of %s does not come up: %s", python, error or type(error).__name__)
-            environment.not_before = monotonic() + environment.pause
-            environment.pause = min(environment.pause * 2, _LONGEST_PAUSE)
+            environment.not_before = monotonic() + environment.backoff.pause()
         else:
             if self._environments.get(python) is not environment:  # nothing of it is placed any more
                 await new.close()
                 return None
-            environment.pause = _FIRST_PAUSE
+            environment.backoff.reset()
             old, environment.zygote = environment.zygote, new
             new.process.exited.add_done_callback(lambda _: self._lost(python, environment, new))
             if old is not None:
@@ -222,8 +222,7 @@ class Zygotes:
     def _lost(self, python: Path, environment: _Environment, zygote: Zygote) -> None:
         if environment.zygote is zygote and self._environments.get(python) is environment:
             log.warning("the zygote of %s is gone; its workers stay, and it is started again", python)
-            environment.not_before = monotonic() + environment.pause
-            environment.pause = min(environment.pause * 2, _LONGEST_PAUSE)
+            environment.not_before = monotonic() + environment.backoff.pause()
             self._spawn_renewal(python, environment)
 
     def _spawn_renewal(self, python: Path, environment: _Environment) -> None:

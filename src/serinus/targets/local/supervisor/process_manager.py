@@ -16,6 +16,7 @@ from serinus.core.disturbance import Cause
 from serinus.core.home import Home
 from serinus.disturbances import Journal
 from serinus.lib import priority, processes
+from serinus.lib.backoff import Backoff
 from serinus.targets.local.supervisor import kernel, logs, state
 from serinus.targets.local.supervisor.leaving import KILL_SECONDS, Leaving, signalled
 from serinus.targets.local.supervisor.registry import CREDENTIALS
@@ -83,7 +84,7 @@ class _Watched:
     """When it was last alive, unix seconds; 0: it was not."""
     stopped: int = 0
     """Number of the disturbance that its stop is; 0: it was not stopped."""
-    delay: float = 0.0
+    backoff: Backoff = field(default_factory=lambda: Backoff(FIRST_DELAY, LONGEST_DELAY, at_once=True))
     next_try: float = 0.0
     log_from: int = 0
     held: bool = False
@@ -192,7 +193,7 @@ class ProcessManager:
             if _alive(watched):
                 watched.seen = time.time()
                 if self._now() - watched.started > HEALTHY_AFTER:
-                    watched.delay = 0.0
+                    watched.backoff.reset()
             elif not watched.held:
                 self._revive(watched)
             if watched.leaving is not None and watched.leaving.see_off(
@@ -216,10 +217,10 @@ class ProcessManager:
 
     def _back_off(self, watched: _Watched, reason: str) -> None:
         """The first restart is at once; one that dies again soon waits twice as long each time."""
-        log.warning("%s %s; starting it again in %.1f s", watched.spec.name, reason, watched.delay)
-        self._disturbed(watched, watched.delay)
-        watched.next_try = self._now() + watched.delay
-        watched.delay = min(max(2 * watched.delay, FIRST_DELAY), LONGEST_DELAY)
+        delay = watched.backoff.pause()
+        log.warning("%s %s; starting it again in %.1f s", watched.spec.name, reason, delay)
+        self._disturbed(watched, delay)
+        watched.next_try = self._now() + delay
         self._remember(watched, replace(watched.record, state=state.BACKING_OFF, reason=reason))
 
     def _start(self, watched: _Watched, command: Sequence[str] = ()) -> None:
