@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
+from serinus_runtime.protocols.protobuf import bytes_field, number_field, text_field
+
 from serinus.backends.envoy import matching
 from serinus.backends.envoy.names import (
     REQUEST_ID_HEADER,
@@ -131,15 +133,17 @@ def filters() -> list[Json]:
 def descriptors() -> bytes:
     """A FileDescriptorSet of the service as far as Envoy has to know it: each request's field 1 is its model's name."""
     string, optional = 9, 1
-    field = _text(1, _FIELD) + _number(3, 1) + _number(4, optional) + _number(5, string)
+    field = text_field(1, _FIELD) + number_field(3, 1) + number_field(4, optional) + number_field(5, string)
     messages = methods = b""
     for method in _OF_A_MODEL:
         asked, answered = f"{method}Request", f"{method}Response"
-        messages += _nested(4, _text(1, asked) + _nested(2, field)) + _nested(4, _text(1, answered))
-        names = _text(1, method) + _text(2, f".inference.{asked}") + _text(3, f".inference.{answered}")
-        methods += _nested(2, names)
-    service = _nested(6, _text(1, "GRPCInferenceService") + methods)
-    return _nested(1, _text(1, "oip.proto") + _text(2, "inference") + messages + service + _text(12, "proto3"))
+        messages += bytes_field(4, text_field(1, asked) + bytes_field(2, field))
+        messages += bytes_field(4, text_field(1, answered))
+        names = text_field(1, method) + text_field(2, f".inference.{asked}") + text_field(3, f".inference.{answered}")
+        methods += bytes_field(2, names)
+    service = bytes_field(6, text_field(1, "GRPCInferenceService") + methods)
+    head = text_field(1, "oip.proto") + text_field(2, "inference")
+    return bytes_field(1, head + messages + service + text_field(12, "proto3"))
 
 
 # --- what Envoy answers itself ----------------------------------------------------------------------------
@@ -147,8 +151,8 @@ def descriptors() -> bytes:
 
 def own_listener(socket: Path, router: Json) -> Json:
     """Messages without gRPC's framing, which the bridge adds."""
-    yes = _number(1, 1)
-    messages = (yes, yes, _text(1, "serinus") + _text(2, version("serinus")))
+    yes = number_field(1, 1)
+    messages = (yes, yes, text_field(1, "serinus") + text_field(2, version("serinus")))
     routes = [
         {
             "match": {"path": PREFIX + method},
@@ -177,23 +181,3 @@ def own_cluster(socket: Path) -> Json:
         "load_assignment": {"cluster_name": _OWN, "endpoints": [{"lb_endpoints": [endpoint]}]},
         "typed_extension_protocol_options": http_upstream(),
     }
-
-
-# --- protobuf's wire format, of short fields --------------------------------------------------------------
-
-
-def _number(field: int, value: int) -> bytes:
-    return bytes([field << 3, value])
-
-
-def _nested(field: int, value: bytes) -> bytes:
-    length = len(value)
-    return (
-        bytes([field << 3 | 2])
-        + (bytes([length]) if length < 128 else bytes([length & 127 | 128, length >> 7]))
-        + value
-    )
-
-
-def _text(field: int, value: str) -> bytes:
-    return _nested(field, value.encode())
