@@ -20,11 +20,8 @@ from typing import IO, Any
 import serinus_runtime
 from serinus_runtime.isolation import scratch, written
 
-from serinus.lib import priority
+from serinus.lib import isolated, priority
 
-_ENTRY = "import sys; sys.path.insert(0, {runtime!r}); {inside}from serinus_runtime.{module} import main; main()"
-# As `site` finds them in a virtual environment, which it looks at only after the confinement.
-_INSIDE = "sys.executable, sys.prefix, sys.exec_prefix = {python!r}, {root!r}, {root!r}; "
 _RUNTIME = Path(str(serinus_runtime.__file__)).parent.parent
 _NICE = 10
 """Models are being served on the same machine."""
@@ -92,11 +89,8 @@ class Confined:
 
 
 def _command(module: str, interpreter: Path, environment: Path | None, config: str) -> list[str]:
-    inside = ""
-    if environment is not None:
-        inside = _INSIDE.format(python=str(environment / "bin" / "python"), root=str(environment))
-    entry = _ENTRY.format(runtime=str(_RUNTIME), module=module, inside=inside)
-    return [str(interpreter), "-I", "-S", "-c", entry, config]
+    python = None if environment is None else environment / "bin" / "python"
+    return isolated.command(interpreter, _RUNTIME, f"serinus_runtime.{module}", config, python=python)
 
 
 def _ended(process: subprocess.Popen[bytes], directory: Path, streams: Sequence[IO[bytes]], limits: Limits) -> int:

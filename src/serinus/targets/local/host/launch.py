@@ -16,11 +16,7 @@ from pathlib import Path
 import serinus_runtime
 
 from serinus.core.home import ENVIRONMENT_FACTS, Home
-
-# First on the path: it holds nothing but the one package, which the environment may hold in another version.
-_ENTRY = "import sys; sys.path.insert(0, {runtime!r}); {inside}from serinus_runtime.{module} import main; main()"
-# As `site` finds them in a virtual environment, which it looks at only after the confinement.
-_INSIDE = "sys.executable, sys.prefix, sys.exec_prefix = {python!r}, {root!r}, {root!r}; "
+from serinus.lib import isolated
 
 _ONE_THREAD = (
     "OMP_NUM_THREADS",
@@ -76,9 +72,10 @@ def command(python: Path, runtime: Path, module: str, *arguments: str) -> list[s
     model's last words.
     """
     started = base(python)
-    inside = "" if started == python else _INSIDE.format(python=str(python), root=str(root(python)))
-    entry = _ENTRY.format(runtime=str(runtime), module=module, inside=inside)
-    return [str(started), "-I", "-S", "-u", "-X", "faulthandler", "-c", entry, *arguments]
+    inside = None if started == python else python
+    return isolated.command(
+        started, runtime, f"serinus_runtime.{module}", *arguments, python=inside, flags=("-u", "-X", "faulthandler")
+    )
 
 
 def environment(python: Path, scratch: Path) -> dict[str, str]:
