@@ -8,11 +8,9 @@ import pytest
 
 from serinus.core.examination import GateResult, Outcome
 from serinus.gates import (
-    GATES,
     UNASKED,
     AskedEvidence,
     GoldenEvidence,
-    LoadEvidence,
     MetamorphicEvidence,
     ProtocolCheck,
     Transformation,
@@ -22,7 +20,6 @@ from serinus.gates import (
     decide,
     differing,
     golden,
-    judge,
     metamorphic,
 )
 
@@ -144,13 +141,6 @@ def test_an_undecided_gate_stops_the_rollout_unless_it_is_accepted_or_had_nothin
 def test_a_failure_is_told_before_what_is_undecided() -> None:
     results = [of("golden", Outcome.INCONCLUSIVE, blocking=True), of("latency", Outcome.FAIL)]
     assert decide(results)[1].startswith("gate latency failed")
-
-
-def test_evidence_finds_its_gate() -> None:
-    assert judge(LoadEvidence(True)).gate == "load"
-    names = [gate.__name__ for gate in GATES.values()]
-    assert names[0] == "scan"
-    assert names[-1] == "quality"
 
 
 # --- asked through the router -----------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from serinus.core.examination import Outcome
-from serinus.gates import ParityEvidence, judge, parity
+from serinus.gates import ParityEvidence, parity
 
 SCORES = (0.1, 0.2, 0.3, None, 0.9)
 
@@ -17,7 +17,7 @@ def evidence(**changed: Any) -> ParityEvidence:
 
 
 def test_no_difference_passes_and_says_on_how_many_rows() -> None:
-    result = judge(evidence(largest=3e-16))
+    result = parity(evidence(largest=3e-16))
     assert result.outcome is Outcome.PASS
     assert result.summary == (
         "of 100 rows, 5 of them its own, all are answered and decided alike (largest difference 3e-16)."

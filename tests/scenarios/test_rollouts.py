@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import threading
 import time
@@ -9,6 +10,7 @@ import time
 import pytest
 from lab import ADA, GRACE, MODEL, SPEC, Lab
 
+from serinus import gates
 from serinus.core.errors import InvalidInput, Refused
 from serinus.core.examination import GateResult, Outcome, VersionDifference
 from serinus.core.people import Access, Actor
@@ -535,6 +537,22 @@ def with_spec(lab: Lab, text: str) -> None:
 def gate(lab: Lab, name: str) -> GateResult:
     [found] = [result for result in lab.rollout.gates if result.gate == name]
     return found
+
+
+def test_every_gate_is_asked_the_cheap_and_the_dangerous_first(serving: Lab) -> None:
+    serving.register("7")
+    deploy(serving, "7")
+    serving.run(600, until=lambda: serving.phase is Phase.CANARY)
+    asked = [result.gate for result in serving.rollout.gates]
+    assert asked == [
+        "scan", "signature", "load", "example", "golden", "metamorphic", "asked", "latency", "memory", "quality",
+    ]  # fmt: skip
+    there = {name for name in gates.__all__ if is_a_gate(getattr(gates, name))}
+    assert there - set(asked) == {"parity"}, "which is asked of the graph, and told in the notes"
+
+
+def is_a_gate(found: object) -> bool:
+    return inspect.isfunction(found) and found.__annotations__.get("return") == GateResult.__name__
 
 
 def test_every_version_is_asked_through_the_router_by_each_protocol_before_it_has_traffic(serving: Lab) -> None:

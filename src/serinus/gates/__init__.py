@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
-from serinus.core.examination import GateResult
 from serinus.gates.alike import differing
 from serinus.gates.asked import UNASKED, asked
 from serinus.gates.evidence import (
-    AnyEvidence,
     AskedEvidence,
     ExampleEvidence,
     GoldenEvidence,
@@ -41,29 +36,7 @@ from serinus.gates.scan import scan
 from serinus.gates.signature import signature
 from serinus.gates.threshold import alert_threshold
 
-GATES: Mapping[type, Callable[[Any], GateResult]] = {
-    ScanEvidence: scan,
-    ParityEvidence: parity,
-    SignatureEvidence: signature,
-    LoadEvidence: load,
-    ExampleEvidence: example,
-    GoldenEvidence: golden,
-    MetamorphicEvidence: metamorphic,
-    AskedEvidence: asked,
-    LatencyEvidence: latency,
-    MemoryEvidence: memory,
-    QualityEvidence: quality,
-}
-"""Evidence -> its gate, in the order in which they are asked: the cheap and the dangerous first."""
-
-
-def judge(evidence: AnyEvidence) -> GateResult:
-    """The result of the gate that this evidence is for."""
-    return GATES[type(evidence)](evidence)
-
-
 __all__ = [
-    "GATES",
     "GRAPH",
     "SHORT_WAYS",
     "SLOW_MS",
@@ -95,7 +68,6 @@ __all__ = [
     "differing",
     "example",
     "golden",
-    "judge",
     "latency",
     "load",
     "memory",

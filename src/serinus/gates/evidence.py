@@ -245,18 +245,3 @@ class QualityEvidence:
     """The alert threshold follows from the budget, so scores must rank the rows. False: the spec fixes a threshold."""
     error: str = ""
     """Why the set, or the scores on it, could not be had."""
-
-
-AnyEvidence = (
-    ScanEvidence
-    | ParityEvidence
-    | LoadEvidence
-    | SignatureEvidence
-    | AskedEvidence
-    | ExampleEvidence
-    | GoldenEvidence
-    | MetamorphicEvidence
-    | LatencyEvidence
-    | MemoryEvidence
-    | QualityEvidence
-)
