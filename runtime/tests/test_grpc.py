@@ -15,11 +15,12 @@ from tritonclient.grpc import InferInput, InferResult, service_pb2
 
 from serinus_runtime.artifact.loading import Loaded
 from serinus_runtime.artifact.signature import Signature, TensorSpec
+from serinus_runtime.base import protobuf
 from serinus_runtime.base.config import Config, Settings
 from serinus_runtime.base.errors import ModelFailure, RequestError
 from serinus_runtime.base.messages import Request, Response
 from serinus_runtime.model.model import Model
-from serinus_runtime.protocols import grpc, protobuf
+from serinus_runtime.protocols import grpc
 from serinus_runtime.protocols.oip import Asked
 from serinus_runtime.serving.application import Application
 from serinus_runtime.values.outputs import Output

@@ -15,11 +15,12 @@ from typing import Any, Callable, Mapping, NamedTuple, Sequence
 from urllib.parse import quote
 
 from serinus_runtime.artifact.signature import Param
+from serinus_runtime.base import protobuf
 from serinus_runtime.base.errors import ModelFailure, RequestError
 from serinus_runtime.base.messages import Request, Response
-from serinus_runtime.protocols import binary, protobuf
+from serinus_runtime.base.protobuf import LENGTH, bytes_field, fields, number_field, packed_field, text_field
+from serinus_runtime.protocols import binary
 from serinus_runtime.protocols.oip import DATATYPES, Asked, chosen
-from serinus_runtime.protocols.protobuf import LENGTH, bytes_field, fields, number_field, text_field
 from serinus_runtime.values.described import check_sendable
 from serinus_runtime.values.outputs import Output
 from serinus_runtime.values.parameters import check_tensor_parameters, params_of
@@ -271,15 +272,14 @@ def _contents(output: Output) -> bytes:
         if field in (6, 7):
             packed = struct.pack(f"<{len(data)}{'f' if field == 6 else 'd'}", *binary.with_nan(data))
         else:
-            packed = b"".join([protobuf.varint(int(value)) for value in data])
+            return packed_field(field, map(int, data))
     except (struct.error, OverflowError, TypeError) as error:
         raise ModelFailure(f"the model answered a value that is no {output.datatype}", "bad-answer") from error
     return bytes_field(field, packed)
 
 
 def _described(name: str, datatype: str, shape: Sequence[int]) -> bytes:
-    sizes = b"".join([protobuf.varint(size) for size in shape])
-    return text_field(1, name) + text_field(2, datatype) + bytes_field(3, sizes)
+    return text_field(1, name) + text_field(2, datatype) + packed_field(3, shape)
 
 
 def _parameter(field: int, name: str, value: bytes) -> bytes:

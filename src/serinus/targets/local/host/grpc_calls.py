@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
+from serinus_runtime.base import protobuf
 from serinus_runtime.base.errors import RequestError
-from serinus_runtime.protocols import protobuf
-from serinus_runtime.protocols.protobuf import bytes_field, fields, text_field
+from serinus_runtime.base.protobuf import bytes_field, fields, packed_field, text_field
 
 TARGET = "/inference.GRPCInferenceService/ModelInfer"
 CONTENT_TYPE = "application/grpc"
@@ -40,8 +40,7 @@ def framed(model: str, tensors: Sequence[Mapping[str, Any]]) -> bytes:
 
 
 def _input(tensor: Mapping[str, Any]) -> bytes:
-    shape = b"".join([protobuf.varint(size) for size in tensor["shape"]])
-    described = text_field(1, tensor["name"]) + text_field(2, tensor["datatype"]) + bytes_field(3, shape)
+    described = text_field(1, tensor["name"]) + text_field(2, tensor["datatype"]) + packed_field(3, tensor["shape"])
     return described + bytes_field(5, _contents(tensor["datatype"], tensor["data"]))
 
 
@@ -59,7 +58,7 @@ def _contents(datatype: str, data: Sequence[Any]) -> bytes:
         raise NoForm(f"its typed contents have no null for {datatype}")
     if number == 8:
         return b"".join([text_field(8, str(value)) for value in data])
-    return bytes_field(number, b"".join([protobuf.varint(int(value)) for value in data]))
+    return packed_field(number, map(int, data))
 
 
 def outputs_of(body: bytes) -> list[dict[str, Any]]:

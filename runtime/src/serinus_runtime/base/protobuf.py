@@ -1,5 +1,7 @@
 """The wire format of Protocol Buffers, as far as proto3 messages use it (protobuf.dev/programming-guides/encoding).
 
+One reader and one writer for all that is sent or stored in it: gRPC's messages and ONNX files.
+
 Nothing recurses: who reads a message says which of its fields are messages. So nesting costs nothing, and every loop
 ends with the bytes that there are.
 """
@@ -7,7 +9,7 @@ ends with the bytes that there are.
 from __future__ import annotations
 
 import struct
-from typing import Any, Iterator, Sequence
+from typing import Any, Iterable, Iterator, Sequence
 
 from serinus_runtime.base.errors import RequestError
 
@@ -151,3 +153,13 @@ def bytes_field(number: int, value: bytes) -> bytes:
 def text_field(number: int, value: str) -> bytes:
     """A lone surrogate, which a JSON string may hold, has no UTF-8 and is replaced."""
     return bytes_field(number, value.encode("utf-8", "replace"))
+
+
+def packed_field(number: int, values: Iterable[int]) -> bytes:
+    """Of a repeated integer field."""
+    return bytes_field(number, b"".join(map(varint, values)))
+
+
+def float_field(number: int, value: float) -> bytes:
+    """In single precision."""
+    return varint(number << 3 | FIXED32) + struct.pack("<f", value)
