@@ -21,7 +21,7 @@ from serinus_runtime.base.errors import ModelFailure, RequestError
 from serinus_runtime.base.messages import Request, Response
 from serinus_runtime.model.model import Model
 from serinus_runtime.protocols import grpc
-from serinus_runtime.protocols.oip import Asked
+from serinus_runtime.protocols.oip import Asked, Wanted
 from serinus_runtime.serving.application import Application
 from serinus_runtime.values.outputs import Output
 from serinus_runtime.values.payload import Tensor, Tensors
@@ -102,7 +102,7 @@ def test_typed_contents_of_every_datatype_are_read(datatype: str) -> None:
     expected = [value.decode() for value in values] if datatype == "BYTES" else values
     assert tensors(asked) == (Tensor("x", expected, (2, 1), datatype),)
     assert [type(value) for value in tensors(asked)[0].data] == [type(value) for value in expected]
-    assert (asked.id, asked.raw, asked.wanted) == ("mine", False, ())
+    assert (asked.id, asked.wanted) == ("mine", Wanted())
 
 
 @pytest.mark.parametrize("datatype", DTYPES)
@@ -115,7 +115,7 @@ def test_raw_contents_are_read_as_tritons_client_writes_them(datatype: str) -> N
         asked = asked_of(message)
         expected = [value.decode() for value in values] if datatype == "BYTES" else values
         assert tensors(asked) == (Tensor("x", expected, (1, 2), datatype),)
-        assert asked.raw
+        assert asked.wanted.raw
 
 
 def test_nan_is_a_missing_value_in_both_encodings() -> None:
@@ -143,7 +143,7 @@ def test_wanted_outputs_and_parameters_are_understood_or_passed_over() -> None:
     message.inputs.add(name="x", datatype="BOOL", shape=[1]).contents.bool_contents.append(True)
     message.outputs.add(name="b").parameters["classification"].int64_param = 1
     message.outputs.add(name="a")
-    assert asked_of(message).wanted == ("b", "a")
+    assert asked_of(message).wanted.names == ("b", "a")
 
 
 @pytest.mark.parametrize(("name", "version"), [("other", ""), ("fraud", "2"), ("", "")])
@@ -261,7 +261,9 @@ def test_typed_answers_of_every_datatype_are_read_by_the_library(inference: grpc
 def test_raw_answers_are_what_tritons_client_reads(inference: grpc.GrpcInference, datatype: str) -> None:
     values = TYPED.get(datatype, ("", [0.5, -2.0]))[1]
     data = [value.decode() for value in values] if datatype == "BYTES" else values
-    answer = answered(inference.reply(None, [Output("y", datatype, [2], data)], Asked(Tensors(()), raw=True)))
+    answer = answered(
+        inference.reply(None, [Output("y", datatype, [2], data)], Asked(Tensors(()), wanted=Wanted(raw=True)))
+    )
     array = InferResult(answer).as_numpy("y")
     assert array.dtype == DTYPES[datatype]
     assert array.tolist() == values
@@ -276,7 +278,7 @@ def test_fp16_is_answered_raw_because_it_has_no_typed_contents(inference: grpc.G
 def test_a_missing_number_is_nan_and_bytes_are_bytes(inference: grpc.GrpcInference) -> None:
     outputs = [Output("a", "FP64", [2], [None, 1.0]), Output("b", "BYTES", [2], ["é\ud800", b"\xff\0"])]
     for raw in (False, True):
-        answer = answered(inference.reply(None, outputs, Asked(Tensors(()), raw=raw)))
+        answer = answered(inference.reply(None, outputs, Asked(Tensors(()), wanted=Wanted(raw=raw))))
         if not raw:
             assert np.isnan(answer.outputs[0].contents.fp64_contents[0])
             assert list(answer.outputs[1].contents.bytes_contents) == [b"\xc3\xa9?", b"\xff\0"]
@@ -292,26 +294,26 @@ def test_a_missing_value_of_what_is_no_float_is_refused_with_the_outputs_name(
     outputs = [Output("a", "FP64", [1], [1.0]), Output("b", datatype, [1], [None])]
     for raw in (False, True):
         with pytest.raises(RequestError, match="output 'b' has a missing value"):
-            inference.reply(None, outputs, Asked(Tensors(()), raw=raw))
-        inference.reply(None, outputs, Asked(Tensors(()), wanted=("a",), raw=raw))
+            inference.reply(None, outputs, Asked(Tensors(()), wanted=Wanted(raw=raw)))
+        inference.reply(None, outputs, Asked(Tensors(()), wanted=Wanted(("a",), raw)))
 
 
 def test_a_number_that_its_datatype_cannot_hold_is_the_models_failure(inference: grpc.GrpcInference) -> None:
     for raw in (False, True):
         with pytest.raises(ModelFailure, match="no FP64"):
-            inference.reply(None, [Output("y", "FP64", [1], [10**400])], Asked(Tensors(()), raw=raw))
+            inference.reply(None, [Output("y", "FP64", [1], [10**400])], Asked(Tensors(()), wanted=Wanted(raw=raw)))
 
 
 def test_outputs_can_be_chosen_by_name(inference: grpc.GrpcInference) -> None:
     outputs = [Output("a", "INT64", [1], [1]), Output("b", "INT64", [1], [2])]
-    chosen = answered(inference.reply(None, outputs, Asked(Tensors(()), wanted=("b",))))
+    chosen = answered(inference.reply(None, outputs, Asked(Tensors(()), wanted=Wanted(("b",)))))
     assert [output.name for output in chosen.outputs] == ["b"]
     with pytest.raises(RequestError, match="there are: a, b"):
-        inference.reply(None, outputs, Asked(Tensors(()), wanted=(CARD,)))
+        inference.reply(None, outputs, Asked(Tensors(()), wanted=Wanted((CARD,))))
 
 
 def test_a_fallback_is_marked_in_the_answers_parameters(inference: grpc.GrpcInference) -> None:
-    answer = answered(inference.fallback(0.25, 2, "score", "timeout", Asked(Tensors(()))))
+    answer = answered(inference.fallback(Output("score", "FP64", [2], [0.25, 0.25]), "timeout", Asked(Tensors(()))))
     assert answer.parameters["fallback"].bool_param is True
     assert answer.parameters["fallback_reason"].string_param == "timeout"
     assert list(answer.outputs[0].contents.fp64_contents) == [0.25, 0.25]

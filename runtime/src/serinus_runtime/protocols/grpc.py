@@ -20,7 +20,7 @@ from serinus_runtime.base.errors import ModelFailure, RequestError
 from serinus_runtime.base.messages import Request, Response
 from serinus_runtime.base.protobuf import LENGTH, bytes_field, fields, number_field, packed_field, text_field
 from serinus_runtime.protocols import binary
-from serinus_runtime.protocols.oip import DATATYPES, Asked, chosen
+from serinus_runtime.protocols.oip import DATATYPES, Asked, Wanted, chosen
 from serinus_runtime.values.described import check_sendable
 from serinus_runtime.values.outputs import Output
 from serinus_runtime.values.parameters import check_tensor_parameters, params_of
@@ -118,28 +118,28 @@ class GrpcInference:
         tensors = _raw_tensors(inputs, raw) if raw else [_typed_tensor(_input(message)) for message in inputs]
         names = tuple([_first_text(message, "a requested output") for message in wanted])
         params = params_of(parameters, self._params) if parameters else None
-        return Asked(Tensors(tuple(tensors)), params, identity or None, names, raw=bool(raw))
+        return Asked(Tensors(tuple(tensors)), params, identity or None, Wanted(names, bool(raw)))
 
     def reply(self, result: Any, outputs: Sequence[Output], asked: Asked, head: bytes = b"") -> Response:  # noqa: ARG002
         """RequestError: an output was asked for that the model does not have, or one has a missing value for which the
         protocol has no form. ModelFailure: tensors cannot carry one of them."""
-        outputs = chosen(outputs, asked.wanted)
+        outputs = chosen(outputs, asked.wanted.names)
         check_sendable(outputs)
         for output in outputs:
             binary.check_present(output)
         return Answered(self._message(outputs, asked), head)
 
-    def fallback(self, score: float, rows: int, name: str, reason: str, asked: Asked, head: bytes = b"") -> Response:
+    def fallback(self, output: Output, reason: str, asked: Asked, head: bytes = b"") -> Response:
         parameters = _parameter(4, "fallback", number_field(1, 1))
         parameters += _parameter(4, "fallback_reason", text_field(3, reason))
-        return Answered(self._message([Output(name, "FP64", [rows], [score] * rows)], asked, parameters), head)
+        return Answered(self._message([output], asked, parameters), head)
 
     def error(self, status: int, message: str, head: bytes = b"") -> Response:
         return refused(status, message, head)
 
     def _message(self, outputs: Sequence[Output], asked: Asked, parameters: bytes = b"") -> bytes:
         # Raw contents are of all outputs or of none.
-        raw = asked.raw or any(output.datatype not in _CONTENTS for output in outputs)
+        raw = asked.wanted.raw or any(output.datatype not in _CONTENTS for output in outputs)
         parts = [self._head]
         if asked.id is not None:
             parts.append(text_field(3, asked.id))

@@ -71,8 +71,8 @@ class Invocations:
         """What stands before and after one row's values."""
         return (b'{"predictions":', b"}") if len(output.shape) == 1 else (b'{"predictions":[', b"]}")
 
-    def fallback(self, score: float, rows: int, name: str, reason: str, asked: Asked, head: bytes) -> Response:  # noqa: ARG002
-        content = {"predictions": [score] * rows, "fallback": True, "fallback_reason": reason}
+    def fallback(self, output: Output, reason: str, asked: Asked, head: bytes) -> Response:  # noqa: ARG002
+        content = {"predictions": output.data, "fallback": True, "fallback_reason": reason}
         return Response(200, encode(content), head)
 
     def error(self, status: int, message: str, head: bytes) -> Response:

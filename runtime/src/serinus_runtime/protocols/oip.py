@@ -23,16 +23,25 @@ DATATYPES = frozenset(
 _ONE = (1,)
 
 
+class Wanted(NamedTuple):
+    """Which outputs are to be answered, and in which form. `names`: empty: all. `raw`: as bytes, but those that are
+    `exceptions` in the other form."""
+
+    names: tuple[str, ...] = ()
+    raw: bool = False
+    exceptions: frozenset[str] = frozenset()
+
+
+_ALL = Wanted()
+
+
 class Asked(NamedTuple):
-    """One request for predictions. `wanted`: names of the outputs to answer with, empty: all. `raw`: outputs are
-    answered as bytes, but those in `otherwise` the other way."""
+    """One request for predictions, by whichever protocol."""
 
     payload: Payload
     params: Mapping[str, Any] | None = None
     id: str | None = None
-    wanted: tuple[str, ...] = ()
-    raw: bool = False
-    otherwise: frozenset[str] = frozenset()
+    wanted: Wanted = _ALL
 
 
 class OpenInference:
@@ -66,23 +75,24 @@ class OpenInference:
                 raise RequestError("`parameters` must be an object")
             parameters = parameters or {}
             params = params_of(parameters, self._params)
-            return Asked(Tensors(tensors), params, identity, *_wanted([] if wanted is None else wanted, parameters))
+            return Asked(Tensors(tensors), params, identity, _wanted([] if wanted is None else wanted, parameters))
         return Asked(Tensors(tensors), None, identity)
 
     def reply(self, result: Any, outputs: Sequence[Output], asked: Asked, head: bytes) -> Response:  # noqa: ARG002
         """RequestError: an output was asked for that the model does not have, or as bytes although a value is missing.
         ModelFailure: tensors cannot carry one of them."""
-        outputs = chosen(outputs, asked.wanted)
+        wanted = asked.wanted
+        outputs = chosen(outputs, wanted.names)
         check_sendable(outputs)
-        if asked.raw or asked.otherwise:
+        if wanted.raw or wanted.exceptions:
             return self._with_bytes(outputs, asked, head)
         return Response(200, encode(self._content(outputs, asked)), head)
 
     def _with_bytes(self, outputs: Sequence[Output], asked: Asked, head: bytes) -> Response:
         """The outputs that are wanted so as bytes after the JSON."""
-        content, parts = self._content(outputs, asked), []
+        content, wanted, parts = self._content(outputs, asked), asked.wanted, []
         for output, entry in zip(outputs, content["outputs"]):
-            if asked.raw != (output.name in asked.otherwise):
+            if wanted.raw != (output.name in wanted.exceptions):
                 binary.check_present(output)
                 parts.append(binary.pack(entry.pop("data"), output.datatype))
                 entry["parameters"] = {"binary_data_size": len(parts[-1])}
@@ -94,14 +104,14 @@ class OpenInference:
 
     def around(self, output: Output, asked: Asked) -> tuple[bytes, bytes] | None:
         """What stands before and after the values where the answer is this one output; None: it would be another."""
-        if asked.wanted not in ((), (output.name,)):
+        if asked.wanted.names not in ((), (output.name,)):
             return None
         text = encode(self._content([output._replace(data=[])], asked))
         before, empty, after = text.rpartition(b"[]")
         return (before, after) if empty else None
 
-    def fallback(self, score: float, rows: int, name: str, reason: str, asked: Asked, head: bytes) -> Response:
-        content = self._content([Output(name, "FP64", [rows], [score] * rows)], asked)
+    def fallback(self, output: Output, reason: str, asked: Asked, head: bytes) -> Response:
+        content = self._content([output], asked)
         content["parameters"] = {"fallback": True, "fallback_reason": reason}
         return Response(200, encode(content), head)
 
@@ -142,8 +152,7 @@ def _tensor(entry: Any, reader: binary.Reader | None) -> Tensor:
     return Tensor(name, reader.take(datatype, prod(sizes), length), sizes, datatype)
 
 
-def _wanted(outputs: Any, parameters: Any) -> tuple[tuple[str, ...], bool, frozenset[str]]:
-    """`wanted`, `raw` and `otherwise` of Asked."""
+def _wanted(outputs: Any, parameters: Any) -> Wanted:
     if not isinstance(outputs, list) or not all(
         isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in outputs
     ):
@@ -151,7 +160,7 @@ def _wanted(outputs: Any, parameters: Any) -> tuple[tuple[str, ...], bool, froze
     raw = _flag(parameters, "binary_data_output", False)
     flags = [_flag(entry.get("parameters"), "binary_data", raw) for entry in outputs]
     names = tuple(entry["name"] for entry in outputs)
-    return names, raw, frozenset(name for name, flag in zip(names, flags) if flag != raw)
+    return Wanted(names, raw, frozenset(name for name, flag in zip(names, flags) if flag != raw))
 
 
 def _flag(parameters: Any, name: str, default: bool) -> bool:

@@ -68,13 +68,13 @@ class Application:
         model, name, version = self._model, self._config.model, self._config.version
         self._settled = model.answers.settled
         described = metadata(name, version, model.signature, model.answers.promised)
-        self._gets = self._plain_paths(name, version, _json(described))
-        self._calls = grpc.calls(name, version, self._server, described)
+        self._pages = self._pages_of(name, version, _json(described))
+        self._grpc_calls = grpc.calls(name, version, self._server, described)
         said = self._unserved.get(MODEL_INFER.decode())
         if said is not None:
-            self._calls[MODEL_INFER] = grpc.refusing(said)
+            self._grpc_calls[MODEL_INFER] = grpc.refusing(said)
 
-    def _plain_paths(self, name: str, version: str, described: Response) -> dict[str, Response]:
+    def _pages_of(self, name: str, version: str, described: Response) -> dict[str, Response]:
         ready = _json({"name": name, "ready": True})
         library = loaded("mlflow")
         mlflow_version = str(library.__version__ if library is not None else "").encode()
@@ -103,29 +103,38 @@ class Application:
     def _other(self, request: Request) -> Response | Pending:
         if not self._settled and self._model.answers.settled:
             self._describe()
-        call = self._calls.get(request.target)
+        call = self._grpc_calls.get(request.target)
         if call is not None and request.method == b"POST":
             return call(request)
         if request.refusal is not None:
             return error_response(request.refusal.status, str(request.refusal))
-        target = request.target.split(b"?", 1)[0]
-        if target.startswith(b"http://"):
-            target = b"/" + target[7:].partition(b"/")[2]
-        path = unquote(target.decode("latin-1"))
-        path = path.rstrip("/") if len(path) > 1 else path
+        path = _path_of(request.target)
         route = self._routes.get(path.encode())
-        if route is not None:
-            if request.method == b"POST":
-                return self._inference.answer(request, route)
-            return error_response(405, "predictions are asked for with POST", b"allow: POST\r\n")
-        answer = self._gets.get(path)
+        if route is None:
+            return self._told(request, path)
+        if request.method == b"POST":
+            return self._inference.answer(request, route)
+        return error_response(405, "predictions are asked for with POST", b"allow: POST\r\n")
+
+    def _told(self, request: Request, path: str) -> Response:
+        """What is read at a path, or why there is nothing."""
         if path in self._unserved:
             return error_response(404, self._unserved[path])
+        answer = self._pages.get(path)
         if answer is None:
             return error_response(404, f"there is nothing at this path; this is model {self._config.model}")
         if request.method not in (b"GET", b"HEAD"):
             return error_response(405, "this is read with GET", b"allow: GET, HEAD\r\n")
         return answer
+
+
+def _path_of(target: bytes) -> str:
+    """Of an absolute or relative target, without its query, decoded, and without a slash at its end."""
+    target = target.split(b"?", 1)[0]
+    if target.startswith(b"http://"):
+        target = b"/" + target[7:].partition(b"/")[2]
+    path = unquote(target.decode("latin-1"))
+    return path.rstrip("/") if len(path) > 1 else path
 
 
 def _json(content: Any) -> Response:

@@ -14,7 +14,7 @@ from serinus_runtime.model.predictor import Predictor
 from serinus_runtime.serving.call import Call, ParsedCall
 from serinus_runtime.serving.overload import Overload
 from serinus_runtime.serving.recorder import Recorder
-from serinus_runtime.values.outputs import DEFAULT_NAME
+from serinus_runtime.values.outputs import DEFAULT_NAME, Output
 
 _QUIET = 60.0
 """Seconds in which a failure is logged once."""
@@ -51,17 +51,25 @@ class Failures:
 
     def failed(self, parsed: ParsedCall, failure: Failure) -> Response:
         """The fallback score for each row where the release has one, else the error."""
-        call, bound, scoring = parsed.call, parsed.bound, parsed.call.route.scoring
-        rows, score = len(bound.rows), self._score
-        fallback = None if score is None else [score] * rows
+        call, bound, fallback = parsed.call, parsed.bound, self._fallback(len(parsed.bound.rows))
         status = failure.status if fallback is None else 200
         self._recorder.keep(
-            call, status, rows, columns=bound.columns, inputs=bound.rows, fallback=fallback, code=failure.code
+            call,
+            status,
+            len(bound.rows),
+            columns=bound.columns,
+            inputs=bound.rows,
+            fallback=None if fallback is None else fallback.data,
+            code=failure.code,
         )
-        if score is None:
-            return scoring.error(status, failure.message, call.head)
+        if fallback is None:
+            return call.route.scoring.error(status, failure.message, call.head)
         head = call.head + b"x-serinus-fallback: true\r\n"
-        return scoring.fallback(score, rows, self._score_name(), failure.code, parsed.asked, head)
+        return call.route.scoring.fallback(fallback, failure.code, parsed.asked, head)
+
+    def _fallback(self, rows: int) -> Output | None:
+        score = self._score
+        return None if score is None else Output(self._score_name(), "FP64", [rows], [score] * rows)
 
     def overloaded(self, call: Call, parsed: ParsedCall | None, overload: Overload) -> Response:
         """`parsed`: of the same request; needed where the release has a fallback score."""

@@ -15,6 +15,7 @@ from serinus_runtime.cache.response_cache import RecordedRows
 from serinus_runtime.model.model import Answer
 from serinus_runtime.model.predictor import RowPredictor
 from serinus_runtime.serving.call import Call, ParsedCall
+from serinus_runtime.serving.layouts import Values
 from serinus_runtime.serving.recorder import Recorder
 from serinus_runtime.values.inputs import TableBound
 from serinus_runtime.values.outputs import as_score, encode
@@ -33,19 +34,17 @@ class FastPath:
 
     def answer(self, call: Call) -> Response | None:
         """None: the full path is to answer."""
-        request, layouts, cache = call.request, call.route.layouts, call.cache
-        if layouts is None or not _plain_json(request.headers):
+        found = _found(call)
+        if found is None:
             return None
-        found = layouts.find(request.body)
-        if found is None or call.late(call.now):
-            return None
-        key = None if cache is None else cache.row_key(found.row)
+        cache, row = call.cache, found.row
+        key = None if cache is None else cache.row_key(row)
         entry = None if cache is None or key is None else cache.answer(key)
         if entry is not None:
             values = entry.value.outputs[0].data
         else:
             try:
-                result = self._predict_row(found.row).tolist()
+                result = self._predict_row(row).tolist()
             except (RequestError, ModelFailure):
                 return None
             # One row: [score] or [[.., score]].
@@ -55,9 +54,9 @@ class FastPath:
         response = Response(200, b"%b%b%b" % (layout.before, encode(values), layout.after), call.head)
         self._recorder.keep(call, 200, 1, columns=layout.names, inputs=inputs, scores=scores, cached=entry is not None)
         if cache is not None and key is not None:
-            if entry is None:
-                entry = cache.keep_answer(key, self._answer(result, values), scores)
-            cache.keep_response(call.body_key, entry, response, call.head, RecordedRows(layout.names, inputs, scores))
+            made_from = entry or cache.keep_answer(key, self._answer(result, values), scores)
+            rows = RecordedRows(layout.names, inputs, scores)
+            cache.keep_response(call.body_key, made_from, response, call.head, rows)
         return response
 
     def _answer(self, result: Any, values: list[Any]) -> Answer:
@@ -79,6 +78,15 @@ class FastPath:
         around = route.around(output, asked) if len(answer.outputs) == 1 else None
         if around is not None and around[0] + encode(output.data) + around[1] == response.body:
             route.layouts.learn(request.body, asked, bound.rows[0], around)
+
+
+def _found(call: Call) -> Values | None:
+    """The row that the request asks for. None: its layout is not known, or its caller has given up."""
+    layouts = call.route.layouts
+    if layouts is None or not _plain_json(call.request.headers):
+        return None
+    found = layouts.find(call.request.body)
+    return None if found is None or call.late(call.now) else found
 
 
 def _plain_json(headers: dict[bytes, bytes]) -> bool:
