@@ -1,1 +1,1 @@
-"""The processes that serve: zygotes, workers, their event loop, draining, and the socket to the host."""
+"""The processes that serve: zygotes, workers, their event loop, load reports, draining, and the socket to the host."""

@@ -15,7 +15,8 @@ from serinus_runtime.cache.response_cache import response_cache_of
 from serinus_runtime.http.server import Server
 from serinus_runtime.model.batching import Batcher
 from serinus_runtime.model.predictor import Predictor, row_predictor
-from serinus_runtime.process.draining import Rest
+from serinus_runtime.process.draining import Draining
+from serinus_runtime.process.load_report import LoadReports
 from serinus_runtime.process.wire import Wire
 from serinus_runtime.records.sender import Records
 from serinus_runtime.serving.application import Application
@@ -60,11 +61,13 @@ async def _serve(config: Config, model: Predictor, ready: Callable[[], None]) ->
     listener.setblocking(False)
     server = Server(listener, application.handle, config.settings.max_body_bytes, refuse=application.refuse)
     await server.start()
-    rest = Rest(server, config.report_fd, stop.set)
-    rest.start()  # before anybody knows that it is there: from then on it may be asked to go
+    reports, draining = LoadReports(server, config.report_fd), Draining(server, stop.set)
+    reports.start()
+    draining.start()  # before anybody knows that it is there: from then on it may be asked to drain
     ready()
     await stop.wait()
-    rest.stop()
+    reports.stop()
+    draining.stop()
     await server.drain()
     if records is not None:
         left = await records.close()

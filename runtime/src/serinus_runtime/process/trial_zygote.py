@@ -11,19 +11,18 @@ status.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import os
 import socket
 import sys
-import traceback
 from pathlib import Path
-from typing import Any, Mapping, NoReturn, Sequence
+from typing import Any, Mapping, Sequence
 
 from serinus_runtime.artifact.signature import read_mlmodel
 from serinus_runtime.base.errors import StartFailure
-from serinus_runtime.process.zygote import be_of_ones_own, serve, tell
+from serinus_runtime.process.forking import end_with, part_from_zygote
+from serinus_runtime.process.zygote import serve, tell
 
 _LONGEST = 16
 
@@ -52,7 +51,7 @@ def _answer(control: socket.socket, message: bytes, descriptors: Sequence[int]) 
         return {"error": f"cannot fork: {error.strerror}"}
     if child == 0:
         control.close()
-        _try(told["module"], told["config"], *descriptors)
+        end_with(lambda: _trial(told["module"], told["config"], *descriptors))
     tell(control, pid=child)
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
     # Its number stays its own meanwhile. It is not killed from here: on older kernels a zygote may signal nobody.
@@ -62,24 +61,14 @@ def _answer(control: socket.socket, message: bytes, descriptors: Sequence[int]) 
     return {"ended": -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)}
 
 
-def _try(module: str, config: str, output: int, errors: int) -> NoReturn:
-    code = 1
-    try:
-        os.setpgid(0, 0)  # not a session, which would be a group of the scheduler that gives way to nobody
-        os.dup2(output, 1)
-        os.dup2(errors, 2)
-        for descriptor in (output, errors):
-            os.close(descriptor)
-        be_of_ones_own()
-        sys.argv = [sys.argv[0], config]
-        importlib.import_module(f"serinus_runtime.{module}").main()
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
-    except BaseException:  # noqa: BLE001  a forked process must never go on as the zygote
-        traceback.print_exc()
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(code)
+def _trial(module: str, config: str, output: int, errors: int) -> int:
+    """Looks at the model as `module` does, and gives the exit status."""
+    os.setpgid(0, 0)  # not a session, which would be a group of the scheduler that gives way to nobody
+    os.dup2(output, 1)
+    os.dup2(errors, 2)
+    for descriptor in (output, errors):
+        os.close(descriptor)
+    part_from_zygote()
+    sys.argv = [sys.argv[0], config]
+    importlib.import_module(f"serinus_runtime.{module}").main()
+    return 0

@@ -22,7 +22,7 @@ from serinus_runtime.base.errors import StartFailure
 from serinus_runtime.isolation import confine, permitted
 from serinus_runtime.model import compiled
 from serinus_runtime.model.model import Model
-from serinus_runtime.process import event_loop as serving
+from serinus_runtime.process import event_loop
 from serinus_runtime.process.wire import Reporter
 
 _ANSWERS_FIRST = 0.005
@@ -58,21 +58,26 @@ def serve_one(config: Config, keep: Sequence[int] | None, imported: str | None =
     # What is there now stays: the collector of garbage need not look at it again.
     gc.collect()
     gc.freeze()
-    ready = {
-        "load_seconds": round(time.perf_counter() - began, 3),
-        "warm_up_ms": model.warm_up_ms,
-        "confined": config.confine,
-        "notes": notes + model.notes,
-        "way": model.way,
-        "proven": model.proven,
-    }
+    ready = _described(config, model, notes, time.perf_counter() - began)
 
     def report() -> None:
         modules = libraries_beside(config.artifact, config.scratch, since=imported)
         reporter.say("ready", **ready, **memory(), modules=modules)
 
     # Whoever has woken the release is answered first: these two take as long as a dozen answers.
-    serving.run(config, model, lambda: _soon(report))
+    event_loop.run(config, model, lambda: _soon(report))
+
+
+def _described(config: Config, model: Any, notes: Sequence[str], seconds: float) -> dict[str, Any]:
+    """What the host is told of a model that is ready. `seconds`: that loading it took."""
+    return {
+        "load_seconds": round(seconds, 3),
+        "warm_up_ms": model.warm_up_ms,
+        "confined": config.confine,
+        "notes": [*notes, *model.notes],
+        "way": model.way,
+        "proven": model.proven,
+    }
 
 
 def _soon(report: Callable[[], None]) -> None:

@@ -22,19 +22,16 @@ import gc
 import importlib
 import json
 import os
-import random
-import signal
 import socket
 import sys
-import tempfile
-import traceback
 from pathlib import Path
-from typing import Any, Callable, Mapping, NoReturn, Sequence
+from typing import Any, Callable, Mapping, Sequence
 
 from serinus_runtime.base import accelerators
 from serinus_runtime.base.config import Config
 from serinus_runtime.base.libraries import uncollected
 from serinus_runtime.isolation import confine, permitted
+from serinus_runtime.process.forking import end_with, part_from_zygote
 from serinus_runtime.process.wire import received
 from serinus_runtime.process.worker import serve_one
 
@@ -134,7 +131,7 @@ def _fork(control: socket.socket, descriptors: Sequence[int], imported: str) -> 
     between = os.fork()
     if between == 0:
         os.close(receiver)
-        _leave_to_the_host(control, sender, descriptors, imported)
+        end_with(lambda: _leave_to_the_host(control, sender, descriptors, imported))
     os.close(sender)
     with os.fdopen(receiver, "rb") as stream:
         said = stream.read()
@@ -144,25 +141,16 @@ def _fork(control: socket.socket, descriptors: Sequence[int], imported: str) -> 
     return int(said), between
 
 
-def _leave_to_the_host(control: socket.socket, sender: int, descriptors: Sequence[int], imported: str) -> NoReturn:
-    code = 1
-    try:
-        worker = os.fork()
-        if worker == 0:
-            os.close(sender)
-            control.close()
-            code = _worker(*descriptors, imported=imported)
-        else:
-            os.write(sender, b"%d" % worker)
-            os.close(sender)
-            os.read(descriptors[-1], 1)
-            code = 0
-    except BaseException:  # noqa: BLE001  a forked process must never go on as the zygote
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+def _leave_to_the_host(control: socket.socket, sender: int, descriptors: Sequence[int], imported: str) -> int:
+    worker = os.fork()
+    if worker == 0:
+        os.close(sender)
+        control.close()
+        return _worker(*descriptors, imported=imported)
+    os.write(sender, b"%d" % worker)
+    os.close(sender)
+    os.read(descriptors[-1], 1)
+    return 0
 
 
 def _worker(listening: int, reporting: int, config: int, output: int, held: int, *, imported: str) -> int:
@@ -172,21 +160,8 @@ def _worker(listening: int, reporting: int, config: int, output: int, held: int,
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.close(output)
-    be_of_ones_own()
+    part_from_zygote()
     told = Config.read(f"/proc/self/fd/{config}")
     os.close(config)
-    try:
-        serve_one(dataclasses.replace(told, listen_fd=listening, report_fd=reporting), None, imported)
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 1
+    serve_one(dataclasses.replace(told, listen_fd=listening, report_fd=reporting), None, imported)
     return 0
-
-
-def be_of_ones_own() -> None:
-    """After a fork: all of one zygote would draw the same numbers and have the same temporary directory."""
-    signal.set_wakeup_fd(-1)
-    tempfile.tempdir = None
-    random.seed()
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed()

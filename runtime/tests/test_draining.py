@@ -1,4 +1,4 @@
-"""A real worker that tells what it does, and goes to sleep without closing first."""
+"""A real worker that reports its load, and drains without closing a connection first."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_it_reports_what_it_has_answered_and_only_where_something_has_changed(wo
     assert worker.report() == {"state": "stats", "requests": 3, "waiting": 0, "connections": 0}
 
 
-def test_told_to_leave_it_answers_who_is_connected_accepts_nobody_and_goes_last(
+def test_told_to_drain_it_answers_who_is_connected_accepts_nobody_and_goes_last(
     worker: Any, wait_until: Callable[..., Any]
 ) -> None:
     with connected(worker) as first, connected(worker) as kept, connected(worker) as idle:
@@ -59,7 +59,7 @@ def test_told_to_leave_it_answers_who_is_connected_accepts_nobody_and_goes_last(
     assert worker.process.wait(10) == 0
 
 
-def test_told_to_shed_it_closes_half_of_its_connections_with_their_next_answer(
+def test_told_to_rebalance_it_closes_half_of_its_connections_with_their_next_answer(
     worker: Any, wait_until: Callable[..., Any]
 ) -> None:
     streams = [connected(worker) for _ in range(4)]
@@ -79,7 +79,7 @@ def test_told_to_shed_it_closes_half_of_its_connections_with_their_next_answer(
         stream.close()
 
 
-def test_a_worker_that_is_stopped_while_it_leaves_goes_at_once(worker: Any) -> None:
+def test_a_worker_that_is_stopped_while_it_drains_goes_at_once(worker: Any) -> None:
     with connected(worker) as kept:
         asked(kept)
         worker.process.send_signal(signal.SIGUSR1)
