@@ -319,6 +319,35 @@ def test_orders_are_kept_in_turn_once_each_and_only_while_in_flight(store: Store
 # --- models, releases, settings ---------------------------------------------------------------------------
 
 
+def test_orders_of_many_rollouts_are_read_at_once(store: Store) -> None:
+    approve, abort = Order("approve", ANNA, "fine", NOW), Order("abort", ANNA, "not fine", NOW)
+    for model, orders in (("a", (approve, abort)), ("b", (abort,)), ("c", ())):
+        store.create(rollout(1, model))
+        for order in orders:
+            store.order(f"{model}-r1", order)
+    assert store.orders_of(["a-r1", "c-r1", "never"]) == {"a-r1": [approve, abort]}
+    assert store.orders_of(["a-r1", "b-r1"]) == {"a-r1": [approve, abort], "b-r1": [abort]}
+    assert store.orders_of([]) == {}
+
+
+def test_rollouts_in_flight_are_saved_together_or_not_at_all(reopen: Callable[[], Store]) -> None:
+    store = reopen()
+    for model in ("a", "b", "c"):
+        store.create(rollout(1, model))
+    first, second = rollout(1, "a", Phase.BUILD), rollout(1, "b", Phase.PLACE)
+    store.save_in_flight([first, second])
+    store.save_in_flight([])
+    assert reopen().in_flight() == store.in_flight() == [first, second, rollout(1, "c")]
+    ended = rollout(1, "c", Phase.ABORTED)
+    store.save(ended)
+    with pytest.raises(NotFound):
+        store.save_in_flight([rollout(1, "a", Phase.GATES), replace(ended, status=first.status)])
+    with pytest.raises(NotFound):
+        store.save_in_flight([rollout(1, "a", Phase.GATES), rollout(9, "a")])
+    assert store.in_flight() == [first, second]
+    assert store.rollout("c-r1") == ended
+
+
 def test_a_model_without_state_is_empty_and_with_state_as_saved(store: Store) -> None:
     assert store.model("card-fraud") == ModelState("card-fraud")
     assert store.models() == []

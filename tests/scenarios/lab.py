@@ -361,6 +361,10 @@ class FakeLog:
             return None
         return {release: _arm_counts(release, c) for release, c in self.counted.get(split, {}).items()}
 
+    def counts_of_all(self, splits: Collection[str]) -> Mapping[str, Mapping[str, ArmCounts]]:
+        found = {split: self.counts(split) for split in splits}
+        return {split: counts for split, counts in found.items() if counts is not None}
+
     def follow(self, followed: Followed) -> None:
         self.follows[followed.release] = followed
 
@@ -741,11 +745,13 @@ READS = frozenset(
         "who_set",
         "run_file",
         "counts",
+        "counts_of_all",
         "followed",
         "hours",
         "disturbance",
         "traffic",
         "orders",
+        "orders_of",
         "pending",
         "setting",
         "models",

@@ -17,7 +17,7 @@ from serinus.core.release import Release
 from serinus.core.rollout import ModelState, Phase, Rollout
 from serinus.core.routing import WHOLE, Arm, Role, Routing
 from serinus.engine.news import RESYNC, News, Pace
-from serinus.engine.reconcile import reconciler
+from serinus.engine.reconcile import aliases
 
 FLEET = [f"model-{number:02d}" for number in range(20)]
 SECONDS = RESYNC.total_seconds()
@@ -329,7 +329,7 @@ def test_any_sequence_of_changes_ends_as_if_all_were_visited_at_every_tick(
 ) -> None:
     # One that remembers nothing reads aliases at every tick. What a person says by an alias depends on what is in
     # flight at that time, so that both have to hear it in the same tick.
-    monkeypatch.setattr(reconciler, "ALIASES_EVERY", timedelta(0))
+    monkeypatch.setattr(aliases, "EVERY", timedelta(0))
     dice = random.Random(seed)
     script = [[(dice.choice(KINDS), dice.choice(FLEET)) for _ in range(dice.randint(1, 4))] for _ in range(25)]
     pauses = [dice.choice([3, 4, 9]) for _ in script]

@@ -456,7 +456,7 @@ def test_a_version_that_makes_its_reader_fail_is_told_once_and_not_read_again(
         read.append(version)
         raise RecursionError("maximum recursion depth exceeded")
 
-    monkeypatch.setattr(serving.engine, "_deploy_by_alias", fails)
+    monkeypatch.setattr(serving.engine._aliases, "_deploy", fails)
     serving.registry.alias[MODEL]["challenger"] = "7"
     serving.run(60)
     told = [event.text for event in serving.store.events(model=MODEL, limit=100) if event.kind == "challenger-refused"]

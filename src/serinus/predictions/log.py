@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
@@ -25,6 +25,7 @@ from serinus.predictions.labels.importing import Imports
 from serinus.predictions.labels.outcomes import OutcomeStore
 from serinus.predictions.paths import counts_path, imports_path, outcomes_path, segments_path, table_path
 from serinus.predictions.queries.reading import read_predictions, within
+from serinus.predictions.queries.rows import rows
 from serinus.predictions.queries.sampling import sample
 from serinus.predictions.segments.aside import Aside
 from serinus.predictions.segments.files import Position
@@ -57,12 +58,16 @@ class DeltaPredictionLog:
     def counts(self, split: str) -> Mapping[str, ArmCounts] | None:
         """Release -> counts, of the releases that have answered. None also while the collector is not running:
         counts that nobody keeps must not promote anything."""
-        if not self._is_kept():
-            return None
+        return self.counts_of_all((split,)).get(split)
+
+    def counts_of_all(self, splits: Collection[str]) -> Mapping[str, Mapping[str, ArmCounts]]:
+        """None are known while the collector is not running, as of `counts`."""
+        if not splits or not self._is_kept():
+            return {}
         try:
-            return self._counts.counts(split)
+            return self._counts.counts_of_all(splits)
         except OperationalError:
-            return None
+            return {}
 
     def _is_kept(self) -> bool:
         status = read_status(self._home)
@@ -154,6 +159,14 @@ class DeltaPredictionLog:
         aside = Aside(self._disturbances)
         found = read_predictions(table_path(self._home), segments_path(self._home), replies, aside)
         return within(found, model, since, until)
+
+    def rows(
+        self, model: str, columns: Sequence[str], since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[pl.DataFrame]:
+        try:
+            yield from rows(self.read, model, columns, since, until)
+        except OperationalError as error:
+            raise _unavailable(error) from error
 
     def outcomes(self) -> pl.DataFrame:
         """prediction_id, request_id, caller, release (empty where nothing was said), label, observed_at, source."""

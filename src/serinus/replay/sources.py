@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from serinus.core.errors import InvalidInput
+from serinus.core.ports import PredictionRows
 
 CHUNK = 2_000
 """Rows prepared at a time."""
@@ -37,17 +37,12 @@ class Source(Protocol):
 def open_source(
     path: Path,
     *,
-    model: str | None = None,
     columns: Sequence[str] | None = None,
     entity: str | None = None,
     id: str | None = None,
     label: str | None = None,
 ) -> Source:
-    """A CSV or Parquet file, or the directory of a prediction log (of which `model` is replayed)."""
-    if (path / "_delta_log").is_dir():
-        if model is None:
-            raise InvalidInput(f"{path} is a prediction log: name the model whose requests are to be replayed.")
-        return LogSource(path, model)
+    """A CSV or Parquet file. Raises InvalidInput."""
     return FileSource(path, columns=columns, entity=entity, id=id, label=label)
 
 
@@ -94,39 +89,30 @@ class FileSource:
 
 
 class LogSource:
-    """The requests that a model was sent, in the order of time within each day. One of several rows becomes as many
-    requests; one that was refused before it was read, or that named no columns, is left out."""
+    """The requests that a model was sent, in the order of time. One of several rows becomes as many requests; one that
+    was refused before it was read, or that named no columns, is left out."""
 
-    def __init__(self, path: Path, model: str) -> None:
-        self._path, self._model = path, model
+    def __init__(self, log: PredictionRows, model: str) -> None:
+        self._log, self._model = log, model
 
     def chunks(self) -> Iterator[Chunk]:
-        with _named(self._path):
-            named = pl.col("inputs").str.starts_with("[{") | pl.col("inputs").str.starts_with('{"columns":')
-            wanted = (pl.col("model") == self._model) & named
-            log = pl.scan_delta(str(self._path)).filter(wanted)
-            days = log.select(pl.col("day").unique().sort()).collect()["day"].to_list()
-            if not days:
-                raise InvalidInput(f"{self._path}: no requests of {self._model!r} that could be sent again.")
-            for day in days:
-                frame = log.filter(pl.col("day") == day).select("time", "entity", "inputs").sort("time").collect()
-                yield from map(_of_log, frame.iter_slices(CHUNK))
+        """Raises InvalidInput, Unavailable."""
+        empty = True
+        for table in self._log.rows(self._model, ("entity", "inputs")):
+            named = pl.DataFrame(table).filter(pl.col("inputs").str.starts_with("[{"))
+            for part in named.iter_slices(CHUNK):
+                empty = False
+                yield _of_log(part)
+        if empty:
+            raise InvalidInput(f"The log has no requests of {self._model!r} that could be sent again.")
 
 
 def _of_log(part: pl.DataFrame) -> Chunk:
     """The columns of a request are known only now."""
-    lines = "\n".join(f'{{"row":{_objects(inputs)}}}' for inputs in part["inputs"])
+    lines = "\n".join(f'{{"row":{inputs}}}' for inputs in part["inputs"])
     rows = pl.read_ndjson(lines.encode(), infer_schema_length=None)
     rows = rows.with_columns(part["entity"].alias("entity")).explode("row")
     return Chunk(rows.select("row").unnest("row"), rows["entity"])
-
-
-def _objects(inputs: str) -> str:
-    """JSON of a list of objects, a row each, which is also what earlier versions of the log hold."""
-    if inputs.startswith("["):
-        return inputs
-    said = json.loads(inputs)
-    return json.dumps([dict(zip(said["columns"], row, strict=False)) for row in said["rows"]])
 
 
 class _named:  # noqa: N801 - reads as what it does: errors within are named by their file

@@ -43,6 +43,7 @@ HOT: dict[str, Callable[[SqlStore], Any]] = {
     "rollouts of a model's release": lambda store: store.rollouts("card-fraud", release="card-fraud-7-3f9a2c"),
     "the last promotion of a release": lambda store: store.rollouts(release="card-fraud-7-3f9a2c", promoted=True),
     "promotions": lambda store: store.rollouts("card-fraud", promoted=True),
+    "orders of rollouts": lambda store: store.orders_of(["card-fraud-r1", "card-fraud-r2"]),
     "orders": lambda store: store.orders("card-fraud-r1"),
     "pending": lambda store: store.pending(),
     "a model": lambda store: store.model("card-fraud"),

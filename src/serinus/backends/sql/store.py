@@ -8,7 +8,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, delete, insert, select, update
+from sqlalchemy import Connection, Select, Table, bindparam, delete, insert, select, update
 
 from serinus.backends.sql import audit, tokens
 from serinus.backends.sql.database import Database
@@ -32,6 +32,8 @@ class SqlStore:
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
+        self._flying: Mapping[str, Rollout] = {}
+        """The rollouts in flight as they were last read, by their texts, which change only when they are looked at."""
 
     def close(self) -> None:
         self._database.close()
@@ -64,6 +66,18 @@ class SqlStore:
                 _save_model(connection, state)
             _emit(connection, events)
 
+    def save_in_flight(self, flying: Sequence[Rollout]) -> None:
+        if not flying:
+            return
+        at = rollouts.c
+        rows = [{"saved": one.id, **_searched(one), "document": ROLLOUT.dump(one)} for one in flying]
+        with self._database.write() as connection:
+            there = select(at.id).where(at.in_flight, at.id.in_([one.id for one in flying]))
+            lacking = {one.id for one in flying} - set(connection.execute(there).scalars())
+            if lacking:
+                raise _no_rollout(connection, min(lacking))
+            connection.execute(update(rollouts).where(at.id == bindparam("saved")), rows)
+
     def rollout(self, rollout_id: str) -> Rollout:
         with self._database.read() as connection:
             return ROLLOUT.load(_rollout_row(connection, rollout_id).document)
@@ -71,7 +85,14 @@ class SqlStore:
     def in_flight(self, model: str | None = None) -> Sequence[Rollout]:
         """Oldest first."""
         query = select(rollouts.c.document).where(rollouts.c.in_flight).order_by(rollouts.c.number)
-        return self._rollouts(query if model is None else query.where(rollouts.c.model == model))
+        if model is not None:
+            return self._rollouts(query.where(rollouts.c.model == model))
+        known = self._flying
+        with self._database.read() as connection:
+            texts = connection.execute(query).scalars().all()
+        found = {text: known.get(text) or ROLLOUT.load(text) for text in texts}
+        self._flying = found
+        return list(found.values())
 
     def rollouts(
         self,
@@ -122,6 +143,15 @@ class SqlStore:
         query = select(orders.c.document).where(orders.c.rollout == rollout_id).order_by(orders.c.number)
         with self._database.read() as connection:
             return [ORDER.load(text) for text in connection.execute(query).scalars()]
+
+    def orders_of(self, rollout_ids: Collection[str]) -> Mapping[str, Sequence[Order]]:
+        at = orders.c
+        query = select(at.rollout, at.document).where(at.rollout.in_(list(rollout_ids))).order_by(at.rollout, at.number)
+        found: dict[str, list[Order]] = {}
+        with self._database.read() as connection:
+            for rollout, text in connection.execute(query):
+                found.setdefault(rollout, []).append(ORDER.load(text))
+        return found
 
     def supersede(self, rollout_id: str, order: Order, successor: Rollout) -> None:
         document = ROLLOUT.dump(successor)

@@ -9,7 +9,7 @@ import typer
 from serinus.cli.session import Session
 
 if TYPE_CHECKING:
-    from serinus.replay import Report
+    from serinus.replay import Report, Source
 
 Column = Annotated[str | None, typer.Option(metavar="COLUMN", show_default=False)]
 
@@ -47,11 +47,17 @@ def replay(
       serinus replay transactions.csv --model card-fraud --rate 2000 --entity card_id --label is_fraud
       serinus replay .serinus/predictions/delta --model card-fraud --rate 500
     """
-    from serinus.replay import OutcomesFile, open_source, run
+    from serinus.replay import LogSource, OutcomesFile, open_source, run
 
     envoy = at.envoy()
-    source = open_source(file, model=model, entity=entity, id=id_column, label=label)
     with ExitStack() as stack:
+        source: Source
+        if (file / "_delta_log").is_dir():
+            from serinus.wiring.predictions import prediction_rows
+
+            source = LogSource(stack.enter_context(prediction_rows(file)), model)
+        else:
+            source = open_source(file, entity=entity, id=id_column, label=label)
         report = run(
             source,
             envoy,

@@ -12,7 +12,7 @@ from serinus.core.ports.environments import Environments
 from serinus.core.ports.events import Events
 from serinus.core.ports.fleet import Fleet
 from serinus.core.ports.models import Models
-from serinus.core.ports.predictions import PredictionLog
+from serinus.core.ports.predictions import ArrowTable, PredictionLog, PredictionQueries, PredictionRows
 from serinus.core.ports.registry import Registry
 from serinus.core.ports.rollouts import Rollouts
 from serinus.core.ports.router import Router
@@ -24,6 +24,7 @@ from serinus.core.ports.tokens import Tokens
 from serinus.core.ports.trials import Rescorer, Trials
 
 __all__ = [
+    "ArrowTable",
     "Audit",
     "Clock",
     "Compilation",
@@ -33,6 +34,8 @@ __all__ = [
     "Fleet",
     "Models",
     "PredictionLog",
+    "PredictionQueries",
+    "PredictionRows",
     "Registry",
     "Rescorer",
     "Rollouts",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from serinus.core.events import Event
@@ -19,6 +19,10 @@ class Rollouts(Protocol):
 
     def save(self, rollout: Rollout, state: ModelState | None = None, events: Sequence[Event] = ()) -> None:
         """Rollout, the model's state and the events together."""
+        ...
+
+    def save_in_flight(self, flying: Sequence[Rollout]) -> None:
+        """All of them in one transaction. NotFound, and nothing is saved, where one of them is not in flight."""
         ...
 
     def rollout(self, rollout_id: str) -> Rollout:
@@ -55,6 +59,10 @@ class Rollouts(Protocol):
 
     def orders(self, rollout_id: str) -> Sequence[Order]:
         """Oldest first."""
+        ...
+
+    def orders_of(self, rollout_ids: Collection[str]) -> Mapping[str, Sequence[Order]]:
+        """Of each that has some, oldest first, in one reading."""
         ...
 
     def supersede(self, rollout_id: str, order: Order, successor: Rollout) -> None:

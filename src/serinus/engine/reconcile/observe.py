@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,12 +12,12 @@ from typing import TypeVar
 from serinus.core.errors import PermanentError, TemporaryError
 from serinus.core.events import Event
 from serinus.core.placement import Placement
-from serinus.core.rollout import Assessment, Cause, Phase, Rollout
+from serinus.core.rollout import Assessment, Cause, Order, Phase, Rollout
 from serinus.delivery import Built, Examined, Failure, Observed, Resolved
 from serinus.engine.reconcile.jobs import Jobs
 from serinus.engine.steps.build import build
 from serinus.engine.steps.examine import examine
-from serinus.engine.steps.judging import assess, slow_limit
+from serinus.engine.steps.judging import Counted, assess, slow_limit, splits_of
 from serinus.engine.steps.resolve import resolve
 from serinus.engine.world import World
 
@@ -45,6 +45,19 @@ class Observer:
         """By rollout: of work that is being tried again."""
         self._said: dict[str, set[str]] = {}
         """By rollout: lines of progress, which each try would tell anew."""
+        self._orders: Mapping[str, Sequence[Order]] = {}
+        self._counted: Counted | TemporaryError = {}
+
+    def read(self, rollouts: Sequence[Rollout]) -> None:
+        """What `observe` tells of each of these rollouts until this is called again: read for all of them at once. Of
+        what comes later the engine is told, and visits the model once more."""
+        self._orders = self._world.store.orders_of([one.id for one in rollouts])
+        canaries = [one for one in rollouts if one.status.phase is Phase.CANARY]
+        try:
+            splits = [split for one in canaries for split in splits_of(one)]
+            self._counted = self._world.log.counts_of_all(splits) if splits else {}
+        except TemporaryError as error:  # of the canaries alone
+            self._counted = error
 
     def forget(self, rollout: Rollout) -> None:
         """Of one that has ended."""
@@ -61,7 +74,7 @@ class Observer:
             examined=self._examined(rollout, placements) if phase is Phase.GATES else None,
             slow_ms=slow_limit(self._world, rollout) if phase in (Phase.GATES, Phase.APPROVAL) else None,
             assessment=self._assessed(rollout) if phase is Phase.CANARY else None,
-            orders=self._world.store.orders(rollout.id),
+            orders=self._orders.get(rollout.id, ()),
             settled=settled,
         )
 
@@ -82,7 +95,9 @@ class Observer:
         return self._work(rollout, Cause.GATE, partial(examine, self._world, rollout, placements))
 
     def _assessed(self, rollout: Rollout) -> Assessment | None:
-        return assess(self._world, rollout)
+        if isinstance(self._counted, TemporaryError):
+            raise self._counted
+        return assess(self._world, rollout, self._counted)
 
     def _work(self, rollout: Rollout, cause: Cause, work: Callable[[], T]) -> T | Failure | None:
         wait = self._waits.get(rollout.id)

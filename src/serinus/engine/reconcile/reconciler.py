@@ -9,30 +9,26 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 
-from serinus.core.errors import NotFound, Refused, SerinusError, TemporaryError
-from serinus.core.events import Event
+from serinus.core.errors import Refused, SerinusError, TemporaryError
 from serinus.core.placement import Placement
 from serinus.core.release import Release
 from serinus.core.rollout import ModelState, Phase, Rollout
 from serinus.delivery import (
-    AliasReading,
     advance,
     after_abort,
     after_promotion,
     after_retirement,
     never_began,
-    read_aliases,
-    without_lost,
 )
 from serinus.engine.distrust import distrusted
 from serinus.engine.happenings import audit_of, event_of
 from serinus.engine.news import CANARIES_JUDGED, RESYNC, News, Pace, differing
 from serinus.engine.policies import keep_spec
+from serinus.engine.reconcile.aliases import Aliases, DeployByAlias
 from serinus.engine.reconcile.converge import Converger, ensure, place, wanted_releases
 from serinus.engine.reconcile.jobs import Jobs
 from serinus.engine.reconcile.observe import Observer
@@ -41,9 +37,6 @@ from serinus.engine.world import World
 
 log = logging.getLogger(__name__)
 
-ALIASES_EVERY = timedelta(seconds=5)
-ALIASES_AGAIN = timedelta(seconds=1)
-"""After a reading that failed: a registry that is back is soon told to be."""
 SOON = 0.1
 """Seconds."""
 OBSERVED_EVERY = timedelta(seconds=5)
@@ -51,9 +44,6 @@ OBSERVED_EVERY = timedelta(seconds=5)
 news, or a rollout in another phase."""
 # A chain of transitions in one tick: enough to pass through what is ready, bounded so that no model holds the others.
 TRANSITIONS_A_TICK = 8
-
-DeployByAlias = Callable[[str, str], None]
-"""(model, version): a person has set `challenger`."""
 
 
 class Engine:
@@ -74,9 +64,9 @@ class Engine:
         self._jobs = jobs or Jobs(told=self._news.tell)
         self._observer = Observer(world, self._jobs)
         self._converger = Converger(world)
-        self._deploy_by_alias = deploy_by_alias
-        self._aliases: Mapping[str, Mapping[str, str]] | None = None
-        self._aliases_read: datetime | None = None
+        self._aliases = Aliases(world, deploy_by_alias)
+        self._looked_at: list[Rollout] = []
+        """Of this tick, what changed by a look of the judge alone: stored together at its end."""
         self._coming_up = False
         self._placements: Mapping[str, Placement] | None = None
         self._observed: datetime | None = None
@@ -128,8 +118,11 @@ class Engine:
         models = {*news, *self._again, *due}
         models |= self._flying_due(rollouts, models)
         due |= {state.model: state for state in store.models(models - due.keys())} if models - due.keys() else {}
+        self._observer.read([one for model, one in rollouts.items() if model in models])
+        self._looked_at = []
         for model in sorted(models):
             self._visit(due.get(model) or ModelState(model), rollouts.get(model))
+        store.save_in_flight(self._looked_at)
         self._watch()
 
     def _flying_due(self, rollouts: Mapping[str, Rollout], visited: Collection[str]) -> set[str]:
@@ -232,12 +225,28 @@ class Engine:
         changed = differing(_seen(before), _seen(self._placements))
         return {model for model, releases in wanted.items() if changed and changed & {one.id for one in releases}}
 
+    def _read_aliases(self) -> set[str]:
+        """The models whose aliases have changed."""
+        try:
+            changed = self._aliases.read()
+        except SerinusError as error:
+            self.trouble["registry"] = (f"{error} Aliases are not read until it answers.",)
+            return set()
+        if self._aliases.known:
+            self.trouble.pop("registry", None)
+        return changed
+
+    @property
+    def registry_answers(self) -> bool:
+        """Whether the registry was read, and could be when it was last tried."""
+        return self._aliases.known
+
     # --- one model ---------------------------------------------------------------------------------------
 
     def _tick_model(self, state: ModelState, rollout: Rollout | None) -> None:
         placements = self._placements_of(state, rollout)
         for _ in range(TRANSITIONS_A_TICK):
-            state, reading = self._obey_aliases(state, rollout)
+            state, reading = self._aliases.obey(state, rollout)
             unsettled = self._converger.converge(state, rollout, placements, reading)
             if rollout is None:
                 self._say(state.model, unsettled)
@@ -266,7 +275,7 @@ class Engine:
         """The audit first: an act may be told twice after a crash, but never be missing."""
         now = self._world.clock.now()
         if name == "still-watching":
-            self._world.store.save(after)
+            self._looked_at.append(after)
             return state
         if name == "approved" and after.spec_waits:
             keep_spec(self._world, after)
@@ -292,92 +301,6 @@ class Engine:
         else:
             self.trouble.pop(model, None)
             self._again.discard(model)
-
-    @property
-    def registry_answers(self) -> bool:
-        """Whether the registry was read, and could be when it was last tried."""
-        return self._aliases is not None
-
-    # --- aliases -----------------------------------------------------------------------------------------
-
-    def _read_aliases(self) -> set[str]:
-        """The models whose aliases are not what they were."""
-        now = self._world.clock.now()
-        pause = ALIASES_EVERY if self._aliases is not None else ALIASES_AGAIN
-        if self._aliases_read is not None and now - self._aliases_read < pause:
-            return set()
-        self._aliases_read = now
-        before = self._aliases or {}
-        try:
-            self._aliases = self._world.registry.aliases()
-        except SerinusError as error:
-            self._aliases = None
-            self.trouble["registry"] = (f"{error} Aliases are not read until it answers.",)
-            return set()
-        self.trouble.pop("registry", None)
-        self._take_baseline(self._aliases)
-        return differing(before, self._aliases)
-
-    def _take_baseline(self, aliases: Mapping[str, Mapping[str, str]]) -> None:
-        """What a registry held before Serinus first saw it is no command."""
-        store = self._world.store
-        if store.setting("aliases-baseline") is not None:
-            return
-        for model, found in aliases.items():
-            kept = {a: v for a, v in found.items() if a in ("champion", "challenger")}
-            store.save_model(replace(store.model(model), aliases=kept))
-        store.set_setting("aliases-baseline", self._world.clock.now().isoformat())
-
-    def _obey_aliases(self, state: ModelState, rollout: Rollout | None) -> tuple[ModelState, AliasReading | None]:
-        """Reads what the aliases mean, stores what has been seen, and only then lets them be written."""
-        if self._aliases is None:
-            return state, None
-        reading = self._writable(read_aliases(state, rollout, self._aliases.get(state.model, {})))
-        if reading.deploy is not None and self._deploy_by_alias is not None:
-            self._by_alias(state.model, reading.deploy)  # first: a command that was stored as seen only would be lost
-        if reading.state != state:
-            now = self._world.clock.now()
-            rollout_id = rollout.id if rollout else None
-            notices = [Event(now, state.model, rollout_id, kind, text) for kind, text in reading.notices]
-            self._world.store.save_model(reading.state, notices)
-        if reading.writes:
-            self._aliases_read = None  # read them back at the next tick
-        return reading.state, reading
-
-    def _writable(self, reading: AliasReading) -> AliasReading:
-        """Without the aliases of versions that were deleted or renamed in the registry: that is told once, and nothing
-        is written again and again in vain."""
-        model = reading.state.model
-        for alias, version in reading.writes.items():
-            if version is not None and not self._registered(model, version):
-                reading = without_lost(reading, alias, version, registered=model in (self._aliases or {}))
-        return reading
-
-    def _registered(self, model: str, version: str) -> bool:
-        try:
-            self._world.registry.find(model, version)
-        except NotFound:
-            return False
-        except SerinusError:
-            return True  # there, or not known: writing the alias will tell
-        return True
-
-    def _by_alias(self, model: str, version: str) -> None:
-        assert self._deploy_by_alias is not None
-        try:
-            self._deploy_by_alias(model, version)
-        except TemporaryError:
-            raise
-        except SerinusError as error:
-            self._refuse_alias(model, str(error))
-        except Exception as error:  # a fault in reading that version: it is as it is, and not read again
-            log.exception("version %s of %s, requested by alias, failed", version, model)
-            self._refuse_alias(
-                model, f"Version {version} cannot be read: {type(error).__name__}, see logs/control.log."
-            )
-
-    def _refuse_alias(self, model: str, why: str) -> None:
-        self._world.store.emit([Event(self._world.clock.now(), model, None, "challenger-refused", why)])
 
     # --- what waits for the present rollout to end --------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from serinus import judge
@@ -18,15 +18,21 @@ CHAMPION_REQUESTS = 1_000
 SHARE_OF_TIMEOUT = 0.2
 
 
-def assess(world: World, rollout: Rollout) -> Assessment | None:
-    """The judge's answer for the present step; None: the prediction log did not answer, which is never good news.
+Counted = Mapping[str, Mapping[str, ArmCounts]]
+"""Split -> release -> what was counted of it under that split."""
 
-    Raises Unavailable.
-    """
+
+def splits_of(rollout: Rollout) -> Collection[str]:
+    """Of which `assess` needs the counts."""
+    return [record.split for record in rollout.steps]
+
+
+def assess(world: World, rollout: Rollout, counted: Counted) -> Assessment | None:
+    """The judge's answer for the present step; None: the prediction log did not answer, which is never good news."""
     plan, index = rollout.plan, rollout.status.step
     if plan is None or rollout.candidate is None or not rollout.steps:
         return None
-    evidence = [_evidence(world, rollout, record) for record in rollout.steps]
+    evidence = [_evidence(rollout, record, counted) for record in rollout.steps]
     step, now = rollout.steps[-1], world.clock.now()
     elapsed = (now - step.started_at).total_seconds() - step.away_by(now)
     disturbance = world.log.disturbance(rollout.model)
@@ -53,10 +59,10 @@ def slow_limit(world: World, rollout: Rollout) -> float:
     return max(floor, traffic.p99_ms)
 
 
-def _evidence(world: World, rollout: Rollout, record: StepRecord) -> StepEvidence:
+def _evidence(rollout: Rollout, record: StepRecord, counted: Counted) -> StepEvidence:
     assert rollout.plan is not None
     assert rollout.candidate is not None
-    counts = world.log.counts(record.split)
+    counts = counted.get(record.split)
     return StepEvidence(
         weight=record.weight,
         champion=_arm(counts, rollout.plan.champion),

@@ -50,14 +50,22 @@ class CountStore:
 
     def counts(self, split: str) -> Mapping[str, ArmCounts] | None:
         """Release -> counts, of the releases that have answered; None: the split is not watched."""
+        return self.counts_of_all((split,)).get(split)
+
+    def counts_of_all(self, splits: Collection[str]) -> Mapping[str, Mapping[str, ArmCounts]]:
+        """Split -> release -> counts, of those of `splits` that are watched and the releases that have answered."""
+        at, asked = db.counts.c, list(splits)
+        counted = select(at.split, at.release, at.name, at.value).where(at.split.in_(asked))
         with self._database.read() as connection:
-            watched = select(db.watches.c.split).where(db.watches.c.split == split)
-            if connection.execute(watched).one_or_none() is None:
-                return None
-            named: dict[str, dict[str, int]] = defaultdict(dict)
-            for row in connection.execute(select(db.counts).where(db.counts.c.split == split)):
-                named[row.release][row.name] = row.value
-        return {release: arm_counts(release, names) for release, names in named.items()}
+            watched = connection.execute(select(db.watches.c.split).where(db.watches.c.split.in_(asked))).scalars()
+            named: dict[str, dict[str, dict[str, int]]] = {split: defaultdict(dict) for split in watched}
+            for split, release, name, value in connection.execute(counted):
+                if split in named:
+                    named[split][release][name] = value
+        return {
+            split: {release: arm_counts(release, names) for release, names in releases.items()}
+            for split, releases in named.items()
+        }
 
     def follow(self, one: Followed) -> None:
         at = db.followed.c

@@ -29,6 +29,11 @@ def read_predictions(table: Path, segments: Path, replies: RouterReplies, aside:
     return whole.with_columns(rows_as_objects())
 
 
+def read_table(table: Path) -> pl.LazyFrame:
+    """Every prediction of the table at `table`, without those that are not rolled up yet."""
+    return _scan(DeltaTable(table)).with_columns(rows_as_objects())
+
+
 def _scan(table: DeltaTable) -> pl.LazyFrame:
     """Also where the collector has not yet given an older table its newest columns."""
     there = {each.name for each in table.schema().fields}

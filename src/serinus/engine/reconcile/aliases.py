@@ -1,0 +1,112 @@
+"""The registry's aliases: what a person means by them is done, and what is live is written into them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from serinus.core.errors import NotFound, SerinusError, TemporaryError
+from serinus.core.events import Event
+from serinus.core.rollout import ModelState, Rollout
+from serinus.delivery import AliasReading, read_aliases, without_lost
+from serinus.engine.news import differing
+from serinus.engine.world import World
+
+log = logging.getLogger(__name__)
+
+EVERY = timedelta(seconds=5)
+AGAIN = timedelta(seconds=1)
+"""After a reading that failed: a registry that is back is soon told to be."""
+
+DeployByAlias = Callable[[str, str], None]
+"""(model, version): a person has set `challenger`."""
+
+
+class Aliases:
+    """`deploy`: None: nobody deploys by an alias."""
+
+    def __init__(self, world: World, deploy: DeployByAlias | None) -> None:
+        self._world = world
+        self._deploy = deploy
+        self._found: Mapping[str, Mapping[str, str]] | None = None
+        self._read: datetime | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether they were read, and could be when that was last tried."""
+        return self._found is not None
+
+    def read(self) -> set[str]:
+        """The models whose aliases are not what they were; none where they were read lately. Raises SerinusError
+        where the registry does not answer; until it does, aliases mean nothing."""
+        now = self._world.clock.now()
+        pause = EVERY if self._found is not None else AGAIN
+        if self._read is not None and now - self._read < pause:
+            return set()
+        self._read = now
+        before, self._found = self._found or {}, None
+        self._found = self._world.registry.aliases()
+        self._take_baseline(self._found)
+        return differing(before, self._found)
+
+    def _take_baseline(self, aliases: Mapping[str, Mapping[str, str]]) -> None:
+        """What a registry held before Serinus first saw it is no command."""
+        store = self._world.store
+        if store.setting("aliases-baseline") is not None:
+            return
+        for model, found in aliases.items():
+            kept = {a: v for a, v in found.items() if a in ("champion", "challenger")}
+            store.save_model(replace(store.model(model), aliases=kept))
+        store.set_setting("aliases-baseline", self._world.clock.now().isoformat())
+
+    def obey(self, state: ModelState, rollout: Rollout | None) -> tuple[ModelState, AliasReading | None]:
+        """Reads what the aliases mean, stores what has been seen, and only then lets them be written. None: they are
+        not known."""
+        if self._found is None:
+            return state, None
+        reading = self._writable(read_aliases(state, rollout, self._found.get(state.model, {})))
+        if reading.deploy is not None and self._deploy is not None:
+            self._by_alias(state.model, reading.deploy)  # first: a command that was stored as seen only would be lost
+        if reading.state != state:
+            now = self._world.clock.now()
+            rollout_id = rollout.id if rollout else None
+            notices = [Event(now, state.model, rollout_id, kind, text) for kind, text in reading.notices]
+            self._world.store.save_model(reading.state, notices)
+        if reading.writes:
+            self._read = None  # read them back at the next tick
+        return reading.state, reading
+
+    def _writable(self, reading: AliasReading) -> AliasReading:
+        """Without the aliases of versions that were deleted or renamed in the registry: that is told once, and nothing
+        is written again and again in vain."""
+        model = reading.state.model
+        for alias, version in reading.writes.items():
+            if version is not None and not self._registered(model, version):
+                reading = without_lost(reading, alias, version, registered=model in (self._found or {}))
+        return reading
+
+    def _registered(self, model: str, version: str) -> bool:
+        try:
+            self._world.registry.find(model, version)
+        except NotFound:
+            return False
+        except SerinusError:
+            return True  # there, or not known: writing the alias will tell
+        return True
+
+    def _by_alias(self, model: str, version: str) -> None:
+        assert self._deploy is not None
+        try:
+            self._deploy(model, version)
+        except TemporaryError:
+            raise
+        except SerinusError as error:
+            self._refuse(model, str(error))
+        except Exception as error:  # a fault in reading that version: it is as it is, and not read again
+            log.exception("version %s of %s, requested by alias, failed", version, model)
+            self._refuse(model, f"Version {version} cannot be read: {type(error).__name__}, see logs/control.log.")
+
+    def _refuse(self, model: str, why: str) -> None:
+        self._world.store.emit([Event(self._world.clock.now(), model, None, "challenger-refused", why)])

@@ -1,0 +1,106 @@
+"""The rows of the log in the order of time, a bounded number of them in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+from deltalake.exceptions import DeltaError
+from polars.exceptions import PolarsError
+
+from serinus.core.errors import InvalidInput, Unavailable
+from serinus.predictions.queries.reading import read_table, within
+from serinus.predictions.table.delta import COLUMNS
+
+MOST = 20_000
+"""Rows of models that are held at a time: of a part of the log that is read at once, unless one second has more."""
+_OPEN_SECONDS = 1800.0
+"""After which the log is opened anew: files that were replaced meanwhile are kept for an hour."""
+_SECOND = timedelta(seconds=1)
+
+_Span = tuple[datetime, datetime]
+"""From, and before."""
+
+
+def rows(
+    opened: Callable[[], pl.LazyFrame],
+    model: str,
+    columns: Sequence[str],
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Iterator[pl.DataFrame]:
+    """`columns` of the requests of `model`, answered from `since` on and before `until`, in the order of time, in
+    frames of at most `MOST` requests. `opened` opens the whole log. Raises InvalidInput, Unavailable."""
+    unknown = sorted(set(columns) - set(COLUMNS))
+    if unknown:
+        raise InvalidInput(
+            f"The prediction log has no column {', '.join(unknown)}.", hint=f"There are: {', '.join(COLUMNS)}."
+        )
+    try:
+        for part in _parts(_Reopened(opened), model, since, until):
+            frame = part.sort("time", maintain_order=True).select(columns).collect()
+            yield from frame.iter_slices(MOST)
+    except (OSError, DeltaError, PolarsError) as error:  # whose words may hold values
+        raise Unavailable(f"The prediction log cannot be read ({type(error).__name__}).") from None
+
+
+class TableRows:
+    """Of a Delta table by itself, such as a copy of a log's."""
+
+    def __init__(self, table: Path) -> None:
+        self._table = table
+
+    def rows(
+        self, model: str, columns: Sequence[str], since: datetime | None = None, until: datetime | None = None
+    ) -> Iterator[pl.DataFrame]:
+        return rows(lambda: read_table(self._table), model, columns, since, until)
+
+
+def _parts(log: _Reopened, model: str, since: datetime | None, until: datetime | None) -> Iterator[pl.LazyFrame]:
+    """What is wanted, a span of time after the other."""
+
+    def found(day: date) -> pl.LazyFrame:
+        return within(log.frame(), model, since, until).filter(pl.col("day") == day)
+
+    for day in _days(within(log.frame(), model, since, until)):
+        for begin, end in _spans(found(day)):
+            yield found(day).filter(pl.col("time") >= begin, pl.col("time") < end)
+
+
+class _Reopened:
+    """A span of time is read of one view of the log. What moves from segments into the table between two views is in
+    each of them once."""
+
+    def __init__(self, opened: Callable[[], pl.LazyFrame]) -> None:
+        self._opened = opened
+        self._frame, self._at = opened(), time.monotonic()
+
+    def frame(self) -> pl.LazyFrame:
+        if time.monotonic() - self._at > _OPEN_SECONDS:
+            self._frame, self._at = self._opened(), time.monotonic()
+        return self._frame
+
+
+def _days(frame: pl.LazyFrame) -> Sequence[date]:
+    """A partition each."""
+    days: list[date] = frame.select(pl.col("day").unique().sort()).collect()["day"].to_list()
+    return days
+
+
+def _spans(frame: pl.LazyFrame) -> Iterator[_Span]:
+    """Stretches of time that have at most `MOST` rows of models each, or are one second long."""
+    second = pl.col("time").dt.truncate("1s").alias("second")
+    many = pl.col("rows").fill_null(1).clip(lower_bound=1).cast(pl.Int64).sum().alias("many")
+    counted = frame.group_by(second).agg(many).sort("second").collect(engine="streaming")
+    span: _Span | None = None
+    held = 0
+    for at, more in counted.iter_rows():
+        if span is not None and held + more > MOST:
+            yield span
+            span, held = None, 0
+        span, held = (span[0] if span is not None else at, at + _SECOND), held + more
+    if span is not None:
+        yield span
