@@ -140,6 +140,39 @@ def test_the_world_is_read_in_one_call_for_all(fleet: Lab, monkeypatch: pytest.M
     assert 0 < asked.count("observe") <= 10
 
 
+def test_what_is_asked_and_stored_of_all_canaries_takes_one_call_a_tick(
+    fleet: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.desk.deploy(ref=f"{MODEL}@7", spec=None, actor=ADA)
+    fleet.run(600, until=lambda: fleet.phase is Phase.CANARY)
+    for name in FLEET[:9]:
+        fleet.store.create(replace(fleet.rollout, id=f"{name}-r1", model=name))
+    quiet(fleet, 5)
+    called: list[tuple[str, int]] = []
+    calls = [
+        (fleet.log, "counts_of_all"),
+        (fleet.store, "orders_of"),
+        (fleet.store, "orders"),
+        (fleet.store, "save_in_flight"),
+        (fleet.store, "save"),
+    ]
+    for port, name in calls:
+        original = getattr(port, name)
+        monkeypatch.setattr(
+            port, name, lambda one, *a, o=original, n=name: [called.append((n, len(one))), o(one, *a)][1]
+        )
+    ticks = 40
+    for _ in range(ticks):
+        fleet.clock.time += timedelta(seconds=TICK)
+        fleet.engine.tick()
+    looks = 10 * ticks
+    for name in ("counts_of_all", "orders_of", "save_in_flight"):
+        sizes = [size for each, size in called if each == name]
+        assert len(sizes) <= ticks, name
+        assert sum(sizes) == looks, name
+    assert not [each for each, _ in called if each in ("orders", "save")]
+
+
 def test_a_canary_does_not_tell_the_log_at_every_tick_what_it_knows(
     fleet: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,7 +122,8 @@ class Engine:
         self._looked_at = []
         for model in sorted(models):
             self._visit(due.get(model) or ModelState(model), rollouts.get(model))
-        store.save_in_flight(self._looked_at)
+        if self._looked_at:
+            store.save_in_flight(self._looked_at)
         self._watch()
 
     def _flying_due(self, rollouts: Mapping[str, Rollout], visited: Collection[str]) -> set[str]:
