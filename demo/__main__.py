@@ -95,7 +95,7 @@ def tell(serinus: Serinus, account: Account, day: Path, addresses: Mapping[str, 
     say("A data scientist's script trains four models on the first day and registers them (examples/card_fraud)")
     seconds = train(addresses["mlflow_env"])
     account.add("four models trained and registered", seconds, "ordinary MLflow code")
-    say("The first version: nothing is live to compare with, so it goes from the gates to full traffic")
+    say("The first version: there is no champion to compare with, so it goes from the gates to full traffic")
     code, seconds = serinus.shown("deploy", f"{MODEL}@1", "--spec", str(SPEC), "--reason", "first model")
     account.add("v1 (scikit-learn pipeline) is live", seconds, outcome(serinus, account, code, 0, "promoted"))
     if account.wrong:

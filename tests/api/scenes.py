@@ -189,7 +189,7 @@ def busy(installation: Installation) -> None:
                 "aborted",
                 "card-fraud@5 was aborted, because the judge found it worse than the champion",
             ),
-            Event(NOW - timedelta(minutes=5), "card-fraud", "card-fraud-r3", "canary-500", "the gates are passed"),
+            Event(NOW - timedelta(minutes=5), "card-fraud", "card-fraud-r3", "canary-500", "all gates passed"),
             Event(NOW - timedelta(minutes=2), "card-fraud", "card-fraud-r3", "canary-2500", "step 1 passed"),
         ],
     )

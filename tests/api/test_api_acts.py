@@ -36,7 +36,7 @@ def test_a_deployment_is_begun_and_its_audit_names_who_what_why_and_from_where(
     ("body", "status", "words"),
     [
         ({}, 422, "nothing to deploy"),
-        ({"ref": "card-fraud"}, 422, "names no version"),
+        ({"ref": "card-fraud"}, 422, "does not name a version"),
         ({"ref": "card-fraud@99"}, 404, "no version 99"),
         ({"spec": "model: card-fraud\nrolout: {}\n"}, 422, "rolout"),
         ({"ref": "card-fraud@6"}, 409, "in flight"),
@@ -120,7 +120,7 @@ def test_a_rollback_begins_a_rollout_to_an_earlier_release(installation: Install
     busy(installation)
     answer = client.post("/v1/models/card-fraud/rollback", json={"to": "card-fraud-6-1c04be", "why": "complaints"})
     assert answer.status_code == 409
-    assert "card-fraud-6-1c04be was never champion" in answer.json()["error"]
+    assert "card-fraud-6-1c04be was never the champion" in answer.json()["error"]
 
 
 def test_only_who_may_approve_loosens_a_models_policy(

@@ -69,7 +69,7 @@ def unneeded(installation: Installation) -> set[str]:
 def test_what_nothing_needs_is_told_and_the_rest_with_why(fleet: Installation) -> None:
     assert unneeded(fleet) == {"e4", "a4", "a5", "unknown"}
     assert needed(fleet)["e7"] == "card-fraud: champion"
-    assert needed(fleet)["graphs"] == "card-fraud: a rollback returns to it"  # of the graph of version 6
+    assert needed(fleet)["graphs"] == "card-fraud: it is the target of a rollback"  # of the graph of version 6
 
 
 def test_disk_shows_kinds_models_and_items(fleet: Installation, serinus: Serinus) -> None:
@@ -128,8 +128,8 @@ def test_what_is_needed_by_now_is_kept_whatever_was_shown(fleet: Installation) -
     found = fleet.disk.prune(shown)
     assert [one["name"] for one in found["removed"]] == ["a5"]
     assert {one["name"]: one["why"] for one in found["kept"]} == {
-        "a4": "card-fraud: card-fraud-r5 is not over",
-        "e4": "card-fraud: card-fraud-r5 is not over",
+        "a4": "card-fraud: card-fraud-r5 has not ended",
+        "e4": "card-fraud: card-fraud-r5 has not ended",
     }
 
 
@@ -141,14 +141,14 @@ def test_what_was_asked_for_since_a_build_began_is_kept(fleet: Installation) -> 
     os.utime(fleet.stored[0].root / "e4", (asked, asked))
     found = fleet.disk.prune({("environments", "e4"), ("artifacts", "a5")})
     assert [one["name"] for one in found["removed"]] == ["a5"]
-    assert found["kept"][0]["why"] == "it is being made, or was asked for meanwhile"
+    assert found["kept"][0]["why"] == "it is being made, or was requested in the meantime"
 
 
 def test_one_that_waits_to_take_the_place_of_another_keeps_its_files(fleet: Installation) -> None:
     fleet.store.create(rollout(5, Phase.CANARY, candidate=SEVEN))
     waits = rollout(6, Phase.PLACE, candidate=FIVE)
     fleet.store.supersede("card-fraud-r5", Order("supersede", ANNA, "it takes its place", NOW), waits)
-    assert needed(fleet)["a5"] == "card-fraud: card-fraud-r6 is not over"
+    assert needed(fleet)["a5"] == "card-fraud: card-fraud-r6 has not ended"
 
 
 def test_what_still_runs_is_kept(fleet: Installation) -> None:

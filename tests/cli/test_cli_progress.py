@@ -54,8 +54,8 @@ def test_news_are_told_once() -> None:
     ]
     assert list(words.news(canary, canary)) == []
     held = in_canary(1)
-    held = replace(held, status=replace(held.status, hold="no figures from the prediction log"))
-    assert list(words.news(canary, document(held))) == ["held: no figures from the prediction log"]
+    held = replace(held, status=replace(held.status, hold="the prediction log gives no counts"))
+    assert list(words.news(canary, document(held))) == ["held: the prediction log gives no counts"]
 
 
 def test_what_the_builder_says_is_told_once_while_it_builds(capfd) -> None:

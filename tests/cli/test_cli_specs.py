@@ -95,10 +95,10 @@ def test_diff_is_1_where_something_would_and_names_the_lines(
     assert said.out.splitlines() == [
         "serving.timeout: 300ms -> 250ms (the default)",
         "rollout.approval: none -> required (new.yaml:3)",
-        "The settings of serving differ from the champion's: its own version would be another release.",
+        "The serving settings differ from the champion's: deploying its version again would make another release.",
         "It sets the policy of card-fraud: every later version needs the approval of another person.",
         "warning: new.yaml:3: rollout.steps: no request has reached card-fraud in the last hour: a canary cannot be "
-        "judged without traffic, and is aborted in the end",
+        "judged without traffic, and would be aborted in the end",
     ]
     told = serinus("diff", "new.yaml", "--json")
     assert (told.code, told.json["same"]) == (1, False)
@@ -112,7 +112,7 @@ def test_diff_warns_of_what_contradicts_itself_and_says_how_long_the_canary_woul
     (tmp_path / "new.yaml").write_text("model: card-fraud\nwatch:\n  slow: {ok: 0.9}\n")
     said = serinus("diff", "new.yaml")
     assert "warning: new.yaml:3: watch.slow.ok: 0.9 is less than 1" in said.out
-    assert "At the present 10 requests/s the canary of a version as good as the champion takes about" in said.out
+    assert "At 10 requests/s the canary of a version as good as the champion takes about" in said.out
 
 
 def test_diff_of_a_first_spec_is_1(installation: Installation, serinus: Serinus, tmp_path: Path) -> None:

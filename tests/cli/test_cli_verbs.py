@@ -93,7 +93,7 @@ def test_a_deployment_says_how_long_its_canary_takes_and_warns_of_its_spec(
     installation.log.traffics = {"card-fraud": [Traffic(V6.id, 14_450, 300, 3, 1.4, 8.9)]}
     (tmp_path / "spec.yaml").write_text("model: card-fraud\nwatch:\n  slow: {ok: 0.9}\n")
     said = serinus("deploy", "card-fraud@7", "--spec", "spec.yaml", "--detach")
-    assert "At the present 48.2 requests/s the canary of a version as good as the champion takes about" in said.out
+    assert "At 48.2 requests/s the canary of a version as good as the champion takes about" in said.out
     assert "warning: spec.yaml:3: watch.slow.ok: 0.9 is less than 1" in said.out
     begun = serinus("deploy", "card-fraud@7", "--spec", "spec.yaml", "--detach", "--supersede", "--json").json
     assert begun["estimate"]["per_second"] == pytest.approx(48.17, abs=0.01)

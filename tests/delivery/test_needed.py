@@ -114,7 +114,7 @@ def test_the_reasons_are_told_in_words() -> None:
     found = needed_releases(STATE, LIVE, flying, 6 * DAY, NOW)
     assert found == {
         R[3]: "champion",
-        R[4]: "m-r4 is not over",
-        R[2]: "a rollback returns to it",
+        R[4]: "m-r4 has not ended",
+        R[2]: "it is the target of a rollback",
         R[1]: "champion until 2026-03-05 12:00 UTC",
     }

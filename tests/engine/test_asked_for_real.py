@@ -146,7 +146,7 @@ def test_missing_values_that_grpc_has_no_form_for_are_left_to_the_other_protocol
     evidence = ask(by_hand(tmp_path, MISSING, AMOUNT))
     result = gates.asked(evidence)
     assert result.outcome is Outcome.PASS, result.summary
-    assert "It was not asked by grpc: it has no form for the missing values that are answered" in result.summary
+    assert "It was not asked by grpc: it cannot carry the missing values in the answer" in result.summary
 
 
 @pytest.mark.parametrize(

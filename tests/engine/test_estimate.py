@@ -36,7 +36,7 @@ def test_at_low_traffic_the_time_is_told_with_a_faster_choice(lab: Lab) -> None:
     busy(lab, 1)
     advice = deploy(lab, PLAIN).advice
     assert advice.estimate.startswith(
-        "At the present 1 request/s the canary of a version as good as the champion takes about 2.1 days: about 1.2 "
+        "At 1 request/s the canary of a version as good as the champion takes about 2.1 days: about 1.2 "
         "days at 5%, about 11.1 hours at 25%, about 11.1 hours at 50%. At 5% the slowest metric, errors, clears in "
         "about "
     )
@@ -100,7 +100,7 @@ def test_a_model_without_traffic_is_warned_of(lab: Lab) -> None:
     assert said.advice.estimate == ""
     assert said.advice.warnings == (
         "models/fraud.yaml:7: rollout.steps: no request has reached fraud in the last hour: a canary cannot be judged "
-        "without traffic, and is aborted in the end",
+        "without traffic, and would be aborted in the end",
     )
 
 

@@ -69,10 +69,10 @@ def test_a_machine_without_a_free_processor_is_named_as_the_reason(canary: Lab) 
     canary.log.disturbed = Disturbance(Cause.STARVED, since=canary.clock.now().timestamp())
     canary.run(20)
     found = told(canary)
-    assert found["text"] == "this machine has no processor left, which is why requests are not counted"
+    assert found["text"] == "all processors of this machine are in use by other processes, so requests are not counted"
     aside = found["set_aside"]["starved"]
     assert aside == pytest.approx(2_000, rel=0.2)
-    said = f"{aside:,} requests do not count: {aside:,} while other processes took all processors"
+    said = f"{aside:,} requests do not count: {aside:,} while other processes used all processors"
     assert found["not_counted"] == said
 
 
@@ -94,7 +94,7 @@ def test_a_log_that_does_not_answer_is_named(canary: Lab) -> None:
 
 def test_counts_that_are_not_known_are_not_taken_for_no_traffic(canary: Lab) -> None:
     canary.log.blind = True
-    assert told(canary)["text"] == "the prediction log has no figures of this step yet"
+    assert told(canary)["text"] == "the prediction log has no counts for this step yet"
 
 
 def test_status_explain_and_the_rollout_itself_say_it(canary: Lab) -> None:

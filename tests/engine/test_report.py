@@ -40,7 +40,7 @@ def test_a_model_is_in_trouble_when_more_than_noise_or_most_of_its_requests_fail
     lab.log.traffic = lambda model, seconds: said(lab.rollout.candidate.id, errors, requests)
     (model,) = made.status()["models"]
     assert model["state"] == state
-    assert any("failed, or got the fallback" in note for note in model["notes"]) == (state == "trouble")
+    assert any("failed or got the fallback" in note for note in model["notes"]) == (state == "trouble")
 
 
 def test_what_a_stopped_release_did_is_not_shown_any_more(report) -> None:
@@ -64,8 +64,8 @@ def counters(lab, *, failing, answered, failed):
     [
         (2, 30, 1, 600, ""),
         (3, 30, 1, 600, "the last 3 requests"),
-        (1, None, 1, 600, "has not answered a request since its worker started"),
-        (1, 900, 1, 600, "has not answered a request since its worker started"),
+        (1, None, 1, 600, "has answered no request since its worker started"),
+        (1, 900, 1, 600, "has answered no request since its worker started"),
         (5, 900, 700, 600, ""),
         (5, 900, 700, None, "the last 5 requests"),
         (0, 1, 30, 600, ""),

@@ -185,7 +185,7 @@ def test_a_protocol_that_has_no_form_for_the_rows_is_passed_over_and_told() -> N
 def test_what_was_never_asked_waits_for_unasked(nothing: dict) -> None:
     result = through(**nothing)
     assert (result.outcome, result.evidence["blocking"]) == (Outcome.INCONCLUSIVE, True)
-    assert result.summary.startswith("The model was never asked:")
+    assert result.summary.startswith("The model could not be asked: ")
     ok, reason = decide([result], {"inconclusive-asked"})
     assert (ok, "gates.accept: [unasked]" in reason) == (False, True)
     assert decide([result], {UNASKED})[0]

@@ -68,7 +68,7 @@ def test_a_python_model_by_cloudpickle_passes_and_is_noted() -> None:
     found = scan(of_one("cloudpickle.cloudpickle._make_function", "types.CodeType", "builtins.getattr"))
     assert found.outcome is Outcome.PASS
     assert len(found.evidence["noted"]) == 3
-    assert "can hold code of their own" in found.summary
+    assert "can contain code of their own" in found.summary
 
 
 def test_a_scan_is_read_as_the_runtime_prints_it() -> None:
@@ -76,7 +76,7 @@ def test_a_scan_is_read_as_the_runtime_prints_it() -> None:
     result = scan(json.loads(json.dumps(printed)))
     assert result.outcome is Outcome.FAIL
     assert result.evidence["other"] == ["code/x.py"]
-    assert scan({"pickles": [], "other": []}).summary == "No pickles in the artifact."
+    assert scan({"pickles": [], "other": []}).summary == "The artifact holds no pickles."
 
 
 def test_what_passes_is_counted_in_words() -> None:
@@ -97,7 +97,7 @@ def test_load_says_why_a_worker_did_not_come_up() -> None:
 
 def test_load_says_warmed_up_only_of_a_worker_that_was() -> None:
     warm = load(LoadEvidence(True, seconds=1.24, warm_up_ms=3.0))
-    assert (warm.outcome, warm.summary) == (Outcome.PASS, "Loaded and warmed up in 1.2 s.")
+    assert (warm.outcome, warm.summary) == (Outcome.PASS, "The model was loaded and warmed up in 1.2 s.")
     cold = load(LoadEvidence(True, seconds=1.24))
     assert (cold.outcome, cold.summary) == (Outcome.PASS, "Loaded in 1.2 s, not warmed up.")
     assert cold.evidence["warm_up_ms"] is None
@@ -151,7 +151,7 @@ def fit(inputs, sent, by: str = "the spec"):
 def test_a_new_required_column_fails_and_an_optional_one_does_not() -> None:
     result = fit((AMOUNT, COUNTRY), (AMOUNT,), "the champion's signature")
     assert result.outcome is Outcome.FAIL
-    assert "needs column 'country' (string), which is not sent, by the champion's signature" in result.summary
+    assert "needs column 'country' (string), which callers do not send, by the champion's signature" in result.summary
     assert fit((AMOUNT, Column("country", "string", required=False)), (AMOUNT,)).outcome is Outcome.PASS
 
 
@@ -229,8 +229,18 @@ def test_a_model_that_is_over_its_budget_as_well_is_told_both() -> None:
 @pytest.mark.parametrize(
     ("alone", "eight", "many", "said"),
     [
-        (0.005, 0.0052, 0.0065, "would help where many ask at once: 1 rows 5 ms, 8 rows 5.2 ms, 64 rows 6.5 ms; 64"),
-        (0.005, 0.008, 0.300, "would help where many ask at once: 1 rows 5 ms, 8 rows 8 ms, 64 rows 300 ms; 8"),
+        (
+            0.005,
+            0.0052,
+            0.0065,
+            "would help where many requests arrive at once: 1 rows 5 ms, 8 rows 5.2 ms, 64 rows 6.5 ms; 64",
+        ),
+        (
+            0.005,
+            0.008,
+            0.300,
+            "would help where many requests arrive at once: 1 rows 5 ms, 8 rows 8 ms, 64 rows 300 ms; 8",
+        ),
         (0.005, 0.040, 0.320, "batching would not help"),
         (0.0001, 0.0001, 0.0001, "batching would not help"),
     ],

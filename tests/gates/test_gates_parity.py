@@ -20,7 +20,8 @@ def test_no_difference_passes_and_says_on_how_many_rows() -> None:
     result = parity(evidence(largest=3e-16))
     assert result.outcome is Outcome.PASS
     assert result.summary == (
-        "of 100 rows, 5 of them its own, all are answered and decided alike (largest difference 3e-16)."
+        "100 rows were compared, 5 of which are the model's own: all are answered and decided alike (largest "
+        "difference 3e-16)."
     )
 
 

@@ -105,7 +105,7 @@ def test_a_first_deployment_passes_with_its_interval_shown() -> None:
     result = judged(180, None)
     assert result.outcome is Outcome.PASS
     assert result.evidence["recall_low"] < 0.6 < result.evidence["recall_high"]
-    assert "nothing is live" in result.summary
+    assert "no champion to compare with" in result.summary
 
 
 def test_without_labels_the_gate_does_not_block() -> None:
@@ -148,7 +148,7 @@ def test_rows_whose_label_is_not_known_take_no_part() -> None:
 def test_answers_that_cannot_rank_are_refused_with_the_way_to_log_scores(champion, name, score) -> None:
     result = judged(180, champion, candidate=[score(n) for n in range(ROWS)])
     assert (result.outcome, result.evidence["blocking"]) == (Outcome.INCONCLUSIVE, True), name
-    assert 'This answers labels, not scores; log it with `pyfunc_predict_fn="predict_proba"`.' in result.summary
+    assert 'The model answers labels, not scores; log it with `pyfunc_predict_fn="predict_proba"`.' in result.summary
 
 
 def test_labels_are_refused_however_well_they_fit() -> None:
@@ -294,13 +294,15 @@ def test_one_of_two_frauds_by_chance_is_not_shown_and_more_frauds_are_asked_for(
     result = quality(QualityEvidence(labels, scores, budget=0.1))
     assert (result.outcome, result.evidence["blocking"]) == (Outcome.INCONCLUSIVE, True)
     assert result.evidence["by_chance"] == pytest.approx(1 - (180 * 179) / (200 * 199))
-    assert "It takes an evaluation set with more frauds." in result.summary
+    assert "An evaluation set with more frauds is needed." in result.summary
 
 
 def test_a_set_too_small_for_one_alert_says_how_many_rows_it_takes() -> None:
     result = quality(QualityEvidence([1.0, 0.0] * 20, np.linspace(0, 1, 40).tolist()))
     assert (result.outcome, result.evidence["blocking"]) == (Outcome.INCONCLUSIVE, True)
-    assert "allows no alert among 40 labelled rows. It takes at least 200 labelled rows." in result.summary
+    assert (
+        "allows no alert among 40 labelled rows. The evaluation set needs at least 200 labelled rows." in result.summary
+    )
 
 
 def test_the_tail_by_chance_is_the_hypergeometric_one() -> None:

@@ -273,5 +273,5 @@ def test_a_file_of_the_fleet_repository_that_is_none_is_refused_in_words(tmp_pat
     with pytest.raises(Refused, match=r"live/card\.yaml"):
         fleet.live("card")
     if len(content) > 4 << 20:
-        with pytest.raises(Refused, match="no file of at most 4 MiB"):
+        with pytest.raises(Refused, match="not a file of at most 4 MiB"):
             fleet.read("card")

@@ -89,7 +89,7 @@ def test_a_token_that_was_issued_again_to_another_owner_does_not_approve_what_it
 def test_a_rollout_that_waits_is_not_promoted_by_an_order_nor_by_asking_again(held: Lab) -> None:
     held.register("7")
     ask(held, "7")
-    with pytest.raises(Refused, match="only a canary"):
+    with pytest.raises(Refused, match="only a rollout in the phase canary"):
         held.desk.order(MODEL, "promote", actor=ANNA)
     ask(held, "7", supersede=True)
     assert waits(held)
@@ -236,14 +236,14 @@ def test_no_rollback_reaches_a_version_that_nobody_has_approved(held: Lab) -> No
     held.run(300, until=lambda: held.rollout.version == "8" and held.phase is Phase.APPROVAL)
     assert next(r for r in held.store.rollouts(MODEL) if r.version == "7").status.cause is Cause.SUPERSEDED
     for wanted in (candidate, "7", held.rollout.candidate.id, "8"):
-        with pytest.raises(Refused, match="was never champion"):
+        with pytest.raises(Refused, match="was never the champion"):
             held.desk.rollback(MODEL, to=wanted, actor=ANNA)
-    with pytest.raises(Refused, match="no earlier champion"):
+    with pytest.raises(Refused, match="no former champion"):
         held.desk.rollback(MODEL, to=None, actor=ANNA)
     held.desk.order(MODEL, "abort", actor=ANNA)
     held.run(30, until=lambda: held.phase.ended)
     for wanted in (candidate, "7", "8"):
-        with pytest.raises(Refused, match="was never champion"):
+        with pytest.raises(Refused, match="was never the champion"):
             held.desk.rollback(MODEL, to=wanted, actor=ANNA)
     assert held.champion == "6"
 

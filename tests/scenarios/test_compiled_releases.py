@@ -29,7 +29,10 @@ def test_a_release_is_compiled_where_the_proof_finds_no_difference(lab: Lab) -> 
     assert champion.compiled.digest == "graph-1"
     assert champion.python != champion.compiled.python or champion.python.name == "python"
     assert lab.target.placed[champion.id].compiled == champion.compiled
-    assert "compiled: of 100 rows, 3 of them its own, all are answered and decided alike" in notes(lab)
+    assert (
+        "compiled: 100 rows were compared, 3 of which are the model's own: all are answered and decided alike"
+        in notes(lab)
+    )
 
 
 def test_a_difference_leaves_it_uncompiled_and_names_the_rows(lab: Lab) -> None:
@@ -38,7 +41,10 @@ def test_a_difference_leaves_it_uncompiled_and_names_the_rows(lab: Lab) -> None:
     champion = lab.store.model(MODEL).champion
     assert champion is not None
     assert champion.compiled is None
-    assert "not compiled: of 100 rows, 3 of them its own, 2 get a different answer (rows 0, 1)" in notes(lab)
+    assert (
+        "not compiled: 100 rows were compared, 3 of which are the model's own: 2 get a different answer (rows 0, 1)"
+        in notes(lab)
+    )
     assert "the largest difference is 0.02" in notes(lab)
 
 

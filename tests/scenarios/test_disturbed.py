@@ -60,7 +60,7 @@ def test_while_requests_are_set_aside_nothing_is_promoted_and_the_reason_says_wh
     assert stored is not None
     assert stored.verdict in (Verdict.CONTINUE, Verdict.HOLD)
     assert stored.reason.startswith(
-        "other processes take all processors of this machine, so requests are not counted now; "
+        "other processes use all processors of this machine, so requests are not counted now; "
     )
     assert canary.rollout.plan is not None
     assert reproduce(canary.rollout.plan.policy, canary.rollout.plan.steps, stored).reason == stored.reason

@@ -98,7 +98,9 @@ def test_a_wrong_graph_is_served_the_long_way_at_once_and_told_everywhere(lab: L
     assert champion(lab).id == release.id, "no rollout: the same release goes another way"
     assert "graph-1" in lab.compiler.condemned
     (told,) = events(lab, "distrusted")
-    assert told.startswith(f"{release.id} is served the long way from now on: 10 of 10 answers differ from")
+    assert told.startswith(
+        f"{release.id} is served by the model's own predict from now on: 10 of 10 answers differ from"
+    )
     assert "the largest difference is 0.3" in told
     (entry,) = [one for one in lab.store.audit_trail() if one.what == "distrust"]
     assert (entry.who, entry.origin, entry.subject) == ("serinus", "engine", release.id)

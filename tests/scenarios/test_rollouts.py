@@ -341,7 +341,7 @@ def test_a_second_rollback_does_not_put_back_what_was_just_rolled_back_from(serv
     again = serving.desk.rollback(MODEL, to=None, actor=GRACE, why="chargebacks rise")
     assert again.rollout == first.rollout
     serving.run(10, until=lambda: serving.phase.ended)
-    with pytest.raises(Refused, match="no earlier champion"):
+    with pytest.raises(Refused, match="no former champion"):
         serving.desk.rollback(MODEL, to=None, actor=GRACE, why="chargebacks rise")
     serving.everything_agrees_on("6")
     by_name = serving.desk.rollback(MODEL, to="7", actor=GRACE, why="it was the feed")
@@ -356,7 +356,7 @@ def test_a_rollback_to_a_release_that_waits_for_an_approval_is_refused(serving: 
     serving.desk.deploy(ref=f"{MODEL}@7", spec=spec, actor=ADA)
     serving.run(60, until=lambda: serving.phase is Phase.APPROVAL)
     for wanted in (serving.rollout.candidate.id, "7"):
-        with pytest.raises(Refused, match="never champion: it waits for an approval"):
+        with pytest.raises(Refused, match="never the champion: it waits for an approval"):
             serving.desk.rollback(MODEL, to=wanted, actor=ADA)
     serving.run(10)
     assert serving.champion == "6"
@@ -414,7 +414,7 @@ def test_a_policy_that_was_loosened_asks_for_no_approval_any_more(serving: Lab) 
     approval_asked_for(serving)
     with pytest.raises(Refused, match="role approve"):
         serving.desk.set_approval(MODEL, False, actor=ADA)
-    assert "still asks for one" in serving.desk.set_approval(MODEL, False, actor=GRACE, why="agreed")
+    assert "still requires one" in serving.desk.set_approval(MODEL, False, actor=GRACE, why="agreed")
     serving.register("8")
     serving.desk.deploy(ref=f"{MODEL}@8", spec=SPEC, actor=ADA)
     run_to_the_end(serving)
@@ -426,7 +426,7 @@ def test_a_deployment_that_is_not_needed_or_refused_keeps_no_spec(serving: Lab) 
     looser = SPEC.replace("25%", "9%")
     done = serving.desk.deploy(ref=f"{MODEL}@6", spec=looser, actor=ADA)
     assert done.done
-    assert "the spec that was given is not kept" in done.message
+    assert "the spec in this request is not kept" in done.message
     serving.register("7")
     deploy(serving, "7")
     with pytest.raises(Refused, match="in flight"):
@@ -586,7 +586,7 @@ def test_a_version_that_cannot_be_asked_waits_for_unasked_and_everybody_can_read
     deploy(lab, "6")
     run_to_the_end(lab)
     assert lab.rollout.status.cause is Cause.GATE
-    assert "gate asked could not decide: The model was never asked" in lab.rollout.status.reason
+    assert "gate asked could not decide: The model could not be asked" in lab.rollout.status.reason
     assert "gates.accept: [unasked]" in lab.rollout.status.reason
     assert MODEL not in lab.router.routings
 

@@ -185,7 +185,7 @@ def test_a_first_release_is_told(lab: Lab) -> None:
     lab.run(0.5 * HOUR)
     assert lab.champion == "1"
     (event,) = told(lab, "degraded")
-    assert event.text.endswith("It is not rolled back: there is no former champion to return to")
+    assert event.text.endswith("It is not rolled back: there is no former champion to roll back to")
 
 
 def test_a_former_champion_whose_files_are_gone_is_told(lab: Lab) -> None:
@@ -214,7 +214,7 @@ def test_it_never_flips_back_and_forth(lab: Lab, by: str) -> None:
     assert lab.champion == "1"
     assert told(lab, "degraded")[-1].text.endswith(
         "It is not rolled back: it is the target of a rollback: "
-        "two releases in a row that do worse have a cause outside them"
+        "where two releases in a row degrade, the cause lies outside of them"
     )
     assert len(lab.store.rollouts(MODEL)) == 3
 

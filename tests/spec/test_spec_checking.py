@@ -17,7 +17,8 @@ CASES = {
         "they are errors already"
     ),
     "watch:\n  errors: {ok: 0.5}": (
-        "s.yaml:3: watch.errors.ok: 0.5 is less than 1: a release that is exactly as good as the champion is aborted"
+        "s.yaml:3: watch.errors.ok: 0.5 is less than 1: a release that is exactly as good as the champion would be "
+        "aborted"
     ),
 }
 

@@ -54,7 +54,7 @@ def test_a_model_that_raises_on_everything_never_goes_live(
     version = register_code("raises", signature=signature, example=False, model=model)
     ended = serinus.deployed(f"{model}@{version}")
     assert (ended["status"]["phase"], ended["status"]["cause"]) == ("aborted", "gate")
-    assert "gate asked could not decide: The model was never asked" in ended["status"]["reason"]
+    assert "gate asked could not decide: The model could not be asked" in ended["status"]["reason"]
     assert "gates.accept: [unasked]" in ended["status"]["reason"]
     assert serinus.infer(model, [{"amount": 1.0, "hour": 2.0}]).status_code == 404
 

@@ -73,7 +73,7 @@ def test_a_model_without_a_signature_is_served_and_that_is_said(
 ) -> None:
     version = register_code("no_signature", signature=False)
     ended = serinus.deployed(f"no-signature@{version}")
-    assert "The model was never asked" in ended["status"]["reason"], ended["status"]
+    assert "The model could not be asked" in ended["status"]["reason"], ended["status"]
     spec = "model: no-signature\ngates: {accept: [unasked]}\n"
     ended = serinus.deployed(f"no-signature@{version}", text=spec)
     assert ended["status"]["phase"] == "promoted", ended["status"]

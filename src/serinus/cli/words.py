@@ -85,7 +85,7 @@ def end_line(rollout: Document) -> str:
         release = f" as {rollout['candidate']['id']}" if rollout["candidate"] else ""
         return f"promoted: {asked} is champion{release}"
     if succeeded(rollout):
-        return f"retired: {rollout['model']} is out of service, and its callers get 410"
+        return f"retired: {rollout['model']} is out of service, and its callers get HTTP 410"
     return aborted_text(Cause(status["cause"]), status["reason"])
 
 

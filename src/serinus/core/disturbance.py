@@ -26,19 +26,19 @@ class Cause(StrEnum):
 
 WORDS: Mapping[Cause, str] = {
     Cause.RESTART: "Serinus is restarting",
-    Cause.WAKE: "a release of this model is being woken",
+    Cause.WAKE: "a release of this model is being activated",
     Cause.SCALING: "a release of this model is getting another worker",
     Cause.REPLACEMENT: "Serinus is replacing a worker of this model",
-    Cause.STARVED: "other processes take all processors of this machine",
+    Cause.STARVED: "other processes use all processors of this machine",
 }
 
 
 WORDS_AFTER: Mapping[Cause, str] = {
     Cause.RESTART: "while Serinus restarted",
-    Cause.WAKE: "while a release was woken",
+    Cause.WAKE: "while a release was activated",
     Cause.SCALING: "while a release got another worker",
     Cause.REPLACEMENT: "while Serinus replaced a worker",
-    Cause.STARVED: "while other processes took all processors",
+    Cause.STARVED: "while other processes used all processors",
 }
 """The same of requests that were answered then."""
 

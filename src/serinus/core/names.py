@@ -21,6 +21,6 @@ def checked(model: str) -> str:
         shown = model if len(model) <= _SHOWN else f"{model[:_SHOWN]}..."
         raise InvalidInput(
             f"The model '{shown}' cannot be served under its name: Serinus needs {RULE}.",
-            hint="Register it in MLflow under such a name.",
+            hint="Register it in MLflow with a name of that form.",
         )
     return model

@@ -87,7 +87,7 @@ def _command(reading: AliasReading, version: str | None) -> AliasReading:
     if version is None:
         return seen
     if state.champion is not None and state.champion.version == version:
-        text = f"challenger was set to {version}, which is live already: nothing to do"
+        text = f"challenger was set to {version}, which is already live: there is nothing to do"
         return replace(seen, notices=(*seen.notices, ("challenger-is-live", text)))
     if state.retired is not None:
         text = (
@@ -109,8 +109,8 @@ def _wait(reading: AliasReading, rollout: Rollout, version: str) -> AliasReading
     if reading.state.aliases.get("challenger.waiting") == version:
         return reading
     text = (
-        f"challenger was set to {version} while {rollout.id} ({rollout.version}) is in flight: it is deployed when "
-        f"that has ended; `serinus abort {rollout.model}` ends it now"
+        f"challenger was set to {version} while {rollout.id} ({rollout.version}) is in flight: it will be deployed "
+        f"when that rollout has ended; `serinus abort {rollout.model}` ends it now"
     )
     state = replace(reading.state, aliases={**reading.state.aliases, "challenger.waiting": version})
     return replace(reading, state=state, notices=(*reading.notices, ("challenger-waits", text)))

@@ -25,14 +25,14 @@ def needed_releases(
         found[state.champion] = "champion"
     for rollout in flying:
         if rollout.candidate is not None:
-            found.setdefault(rollout.candidate, f"{rollout.id} is not over")
+            found.setdefault(rollout.candidate, f"{rollout.id} has not ended")
         if rollout.kind is Kind.RETIRE and state.retired is not None:
-            found.setdefault(state.retired.release, f"{rollout.id} is not over")
+            found.setdefault(state.retired.release, f"{rollout.id} has not ended")
     if state.champion is not None:
         before = champion_before(state.champion.id, rollouts)
         for release in (state.previous, before):
             if release is not None:
-                found.setdefault(release, "a rollback returns to it")
+                found.setdefault(release, "it is the target of a rollback")
     for release, until in _replaced(state, rollouts):
         if now - until < keep_for:
             found.setdefault(release, f"champion until {until:%Y-%m-%d %H:%M} UTC")

@@ -193,7 +193,7 @@ def examined(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
         return _abort(known, Cause.GATE, seen.examined.reason, now)
     assert rollout.plan is not None
     if rollout.plan.approval_required:
-        reason = "passed the gates; waits for approval by a person other than the requester"
+        reason = "passed the gates; it waits for approval by a person other than the requester"
         return _enter(known, Phase.APPROVAL, now, reason)
     return _begin_traffic(known, seen, now)
 
@@ -229,7 +229,9 @@ def _begin_traffic(rollout: Rollout, seen: Observed, now: datetime) -> Rollout:
     assert rollout.plan is not None
     if rollout.plan.champion is None or not rollout.plan.steps:
         why = (
-            "passed the gates; nothing is live to compare with" if rollout.plan.champion is None else "passed the gates"
+            "passed the gates; there is no champion to compare with"
+            if rollout.plan.champion is None
+            else "passed the gates"
         )
         return _enter(rollout, Phase.PROMOTING, now, why)
     known = replace(rollout, plan=replace(rollout.plan, slow_ms=seen.slow_ms))
@@ -244,7 +246,10 @@ def _without_alerts(rollout: Rollout) -> Rollout:
     """Alerts that nobody counts must not look like none: they are not judged, and the verdict says so."""
     assert rollout.plan is not None
     plan = replace(rollout.plan, policy=replace(rollout.plan.policy, alerts=None))
-    note = "alerts are not compared: there is no alert threshold (no evaluation set, and none in the spec)"
+    note = (
+        "alerts are not compared: there is no alert threshold, because there is no evaluation set and the spec "
+        "sets none"
+    )
     return replace(rollout, plan=plan, notes=(*rollout.notes, note))
 
 
@@ -303,7 +308,7 @@ def out_of_patience(rollout: Rollout, seen: Observed, now: datetime) -> Rollout 
     assert rollout.plan is not None
     limit = timedelta(seconds=rollout.plan.steps[rollout.status.step].maximum_seconds)
     waited = now - rollout.status.since - timedelta(seconds=_away(rollout, now))
-    needs = seen.assessment.needs or seen.assessment.reason if seen.assessment else "no figures from the prediction log"
+    needs = seen.assessment.needs or seen.assessment.reason if seen.assessment else "the prediction log gives no counts"
     if rollout.status.suspended:
         needs = rollout.status.hold
     if rollout.status.extended and waited >= 2 * limit:
@@ -328,7 +333,7 @@ def still_watching(rollout: Rollout, seen: Observed, now: datetime) -> Rollout |
     if rollout.status.suspended:
         return None
     if seen.assessment is None:
-        hold = "the prediction log gives no figures"
+        hold = "the prediction log gives no counts"
     else:
         hold = seen.assessment.reason if seen.assessment.verdict is Verdict.HOLD else ""
     known = _looked_at(rollout, seen.assessment, now)

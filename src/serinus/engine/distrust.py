@@ -113,8 +113,8 @@ class Found:
 def _told(release: Release, reason: str, placements: Mapping[str, Placement]) -> str:
     placed = placements.get(release.id)
     if placed is not None and placed.long and placed.way == "mlflow":
-        return f"{release.id} is served the long way, by the model's own predict: {reason}"
-    return f"{release.id} cannot be trusted and is on its way to be served by the model's own predict: {reason}"
+        return f"{release.id} is served by the model's own predict instead of a shorter way: {reason}"
+    return f"{release.id} cannot be trusted and will be served by the model's own predict: {reason}"
 
 
 def _plain(counts: Rechecked) -> Mapping[str, Any]:

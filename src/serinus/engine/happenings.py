@@ -31,13 +31,13 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
         verb = {Kind.ROLLBACK: "rollback to", Kind.RETIRE: "retirement of"}.get(after.kind, "deployment of")
         return "created", f"{verb} {asked} requested by {after.actor.shown}" + (f": {after.why}" if after.why else "")
     if name == "traffic-taken-away":
-        return "suspended", f"{asked} has no traffic any more, and the rollout holds: {status.hold}"
+        return "suspended", f"{asked} no longer gets traffic, and the rollout is held: {status.hold}"
     if status.phase is Phase.CANARY and name != "out-of-patience":
         weight = after.plan.steps[status.step].weight if after.plan else 0
         passed = {
             Phase.CANARY: f"step {before.status.step + 1} passed",
             Phase.APPROVAL: f"approved by {approver(after)}",
-        }.get(before.status.phase, "the gates are passed")
+        }.get(before.status.phase, "all gates passed")
         return f"canary-{weight}", f"{passed}: {asked} gets {100 * weight / WHOLE:g}% of the traffic"
     if name == "out-of-patience":
         return "extended", f"no verdict yet, the step is extended once: {status.hold}"
@@ -49,9 +49,9 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
         approved = f"; approved by {approver(after)}" if before.status.phase is Phase.APPROVAL else ""
         return "promoting", f"{asked}: {status.reason}{approved}"
     if status.phase is Phase.RETIRING:
-        return "retiring", f"{after.model} is taken out of service by {after.actor.shown}: {after.why}"
+        return "retiring", f"{after.model} is being taken out of service by {after.actor.shown}: {after.why}"
     if status.phase is Phase.RETIRED:
-        return "retired", f"{after.model} is retired. Its callers get 410; `serinus deploy` brings it back"
+        return "retired", f"{after.model} is retired. Its callers get HTTP 410; `serinus deploy` brings it back"
     if status.phase is Phase.PROMOTED:
         done = "rolled-back" if after.kind is Kind.ROLLBACK else "promoted"
         return done, f"{asked} is champion as {after.candidate.id if after.candidate else after.version}"

@@ -25,8 +25,8 @@ def asked(evidence: AskedEvidence) -> GateResult:
         return failed("asked", f"The model does not answer {evidence.source}: {evidence.reason}", **details)
     tried = [check for check in evidence.checks if not check.unasked]
     if not evidence.source or not tried:
-        why = evidence.reason or "there is no row that any of its protocols could carry"
-        text = f"The model was never asked: {why.rstrip('.')}. Log it with an input example."
+        why = evidence.reason or "none of its protocols can carry any of the rows"
+        text = f"The model could not be asked: {why.rstrip('.')}. Log it with an input example."
         return undecided("asked", text, blocking=True, accept=UNASKED, **details)
     if evidence.answers != evidence.rows and not evidence.together:
         given = f"{_many(evidence.answers, 'answer')} to {_rows(evidence.rows)}"

@@ -228,7 +228,7 @@ class QualityEvidence:
     """1 fraud, 0 none, None not known; None as a whole: there is no evaluation set."""
     candidate: Scores = ()
     champion: Scores | None = None
-    """None: nothing is live to compare with."""
+    """None: there is no champion to compare with."""
     budget: float = 0.005
     """Share of the rows that may alert."""
     margin: float = 0.05

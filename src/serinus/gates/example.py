@@ -7,15 +7,16 @@ from serinus.gates.evidence import ExampleEvidence
 from serinus.gates.results import SHOWN, failed, passed, undecided
 
 NAME_IT = (
-    "A score is a number, true or false; texts and times are none. serving.score names the output, the column or the "
-    "key that holds it; `serving.score: none` says that the model answers no score (docs/inputs-and-answers.md)."
+    "A score is a number, true or false; texts and times are not scores. serving.score names the output, the "
+    "column or the key that holds it; `serving.score: none` says that the model answers no score "
+    "(docs/inputs-and-answers.md)."
 )
 
 
 def example(evidence: ExampleEvidence) -> GateResult:
     """Fails without an answer, with too few scores, or with one that is not a finite number."""
     if evidence.rows is None:
-        return undecided("example", "Logged without an input example.", blocking=False)
+        return undecided("example", "The version was logged without an input example.", blocking=False)
     if evidence.error:
         return failed("example", f"The input example was not answered: {evidence.error}", rows=evidence.rows)
     if len(evidence.scores) != evidence.rows:

@@ -24,7 +24,7 @@ def golden(evidence: GoldenEvidence) -> GateResult:
         return undecided("golden", "There are no golden rows.", blocking=False)
     rows = len(evidence.reference)
     if len(evidence.served) != rows:
-        return failed("golden", f"{len(evidence.served)} scores for {rows} {what}.", rows=rows)
+        return failed("golden", f"The release gave {len(evidence.served)} scores for {rows} {what}.", rows=rows)
     differ = [i for i, (was, now) in enumerate(_pairs(evidence)) if not same(was, now)]
     flipped = _flipped(evidence)
     details = {

@@ -57,8 +57,12 @@ def batching(alone_ms: float, batches: Mapping[int, Sequence[float]]) -> str:
     rows, gain = max(((rows, alone_ms * rows / took) for rows, took in milliseconds.items()), key=lambda pair: pair[1])
     times = ", ".join(f"{count} rows {took:.3g} ms" for count, took in {1: alone_ms, **milliseconds}.items())
     helps = gain >= _WORTH and alone_ms >= SLOW_MS
-    advice = "`serving.batch: {delay: 2ms}` would help where many ask at once" if helps else "batching would not help"
-    return f"{advice}: {times}; {rows} together are {gain:.1f} times as quick as one by one."
+    advice = (
+        "`serving.batch: {delay: 2ms}` would help where many requests arrive at once"
+        if helps
+        else "batching would not help"
+    )
+    return f"{advice}: {times}; {rows} together are {gain:.1f} times as fast as one by one."
 
 
 def timeout_needed(p99_ms: float) -> int:

@@ -22,7 +22,11 @@ def load(evidence: LoadEvidence) -> GateResult:
     if not evidence.ready:
         return failed("load", evidence.reason or "The worker did not become ready.", **details)
     took = "" if evidence.seconds is None else f" in {evidence.seconds:.1f} s"
-    said = f"Loaded and warmed up{took}." if evidence.warm_up_ms is not None else f"Loaded{took}, not warmed up."
+    said = (
+        f"The model was loaded and warmed up{took}."
+        if evidence.warm_up_ms is not None
+        else f"Loaded{took}, not warmed up."
+    )
     doubts = [_difference(version) for version in evidence.versions if version.own]
     doubts += [f"{w.category} of {w.library or 'a library'}: {w.message}" for w in evidence.warnings if w.own]
     if doubts:

@@ -37,7 +37,7 @@ def metamorphic(evidence: MetamorphicEvidence) -> GateResult:
     if not bad:
         names = ", ".join(check.transformation.value for check in evidence.checks)
         if evidence.together:
-            text = f"Rows belong together (serving.rows: together), and get the same answers each time ({names})."
+            text = f"Rows belong together (serving.rows: together) and get the same answers each time ({names})."
             return passed("metamorphic", text, one_at_a_time=False, **details)
         text = f"Each row gets the same answer in every request ({names})" + (
             ", served one row at a time." if evidence.one_at_a_time else "."

@@ -36,13 +36,13 @@ def parity(evidence: ParityEvidence) -> GateResult:
         "flipped": list(flipped[:SHOWN]),
     }
     bad = [f"{len(rows)} {what} (rows {_named(rows)})" for what, rows in found.items() if rows]
-    whole = f"of {evidence.rows} rows, {evidence.own} of them its own,"
+    whole = f"{evidence.rows} rows were compared, {evidence.own} of which are the model's own:"
     if bad:
         text = f"{whole} {'; '.join(bad)}; the largest difference is {evidence.largest:.3g}."
         return failed("parity", text, **details)
     text = f"{whole} all are answered and decided alike (largest difference {evidence.largest:.3g})."
     if evidence.at_splits < evidence.splits:
-        text += f" They stand at {evidence.at_splits} of the {evidence.splits} places where its trees decide."
+        text += f" They reach {evidence.at_splits} of the {evidence.splits} splits of its trees."
     return passed("parity", text, **details)
 
 

@@ -16,7 +16,7 @@ from serinus.gates.threshold import alert_threshold
 
 CHANCE = 0.025
 """One-sided, as the upper end of a 95 % interval: what chance would catch with a larger probability shows nothing."""
-LABELS = 'This answers labels, not scores; log it with `pyfunc_predict_fn="predict_proba"`.'
+LABELS = 'The model answers labels, not scores; log it with `pyfunc_predict_fn="predict_proba"`.'
 TIED = "Is the score rounded, or cut off at its upper end?"
 TOO_GOOD = 0.5
 """A retraining that removes this share of the champion's misses is seldom earned: labels may have leaked."""
@@ -40,9 +40,9 @@ def quality(evidence: QualityEvidence) -> GateResult:
     how many frauds it would take.
     """
     if evidence.error:
-        return undecided("quality", f"Could not be judged: {evidence.error}", blocking=True)
+        return undecided("quality", f"The quality could not be judged: {evidence.error}", blocking=True)
     if evidence.labels is None:
-        return undecided("quality", "Not judged: there is no labelled evaluation set.", blocking=False)
+        return undecided("quality", "The quality was not judged: there is no evaluation set.", blocking=False)
     rows = len(evidence.labels)
     for name, scores in (("candidate", evidence.candidate), ("champion", evidence.champion)):
         if scores is not None and len(scores) != rows:
@@ -107,7 +107,7 @@ def _cannot_rank(evidence: QualityEvidence, known: NDArray[np.bool_]) -> GateRes
 def _without_alerts(name: str, rows: int, budget: float, distinct: int) -> GateResult:
     least = math.ceil(1 / budget) if budget > 0 else None
     if least is None or rows < least:
-        wanted = "" if least is None else f" It takes at least {least:,} labelled rows."
+        wanted = "" if least is None else f" The evaluation set needs at least {least:,} labelled rows."
         text = f"The budget of {budget:.2%} allows no alert among {rows} labelled rows.{wanted}"
     else:
         why = LABELS if distinct <= 2 else TIED
@@ -145,7 +145,7 @@ class _Bounds:
             return None
         text = (
             f"{len(self.champion) / self.rows:.2%} of the labelled rows are frauds and {self.evidence.budget:.2%} may "
-            f"alert: no release can catch more than {self.highest:.1%} of the frauds, and {why}. It takes an "
+            f"alert: no release can catch more than {self.highest:.1%} of the frauds, and {why}. Use an "
             f"evaluation set with the share of frauds that is found in production, or a larger budget."
         )
         return self._undecided(text)
@@ -156,8 +156,8 @@ class _Bounds:
             return None
         text = (
             f"The champion catches {recall:.1%} of {len(self.champion):,} frauds. At a margin of {margin:.1%}, a "
-            f"release that catches hardly anything would pass. It takes a champion that catches "
-            f"{self.least:.1%}, or a smaller margin."
+            f"release that catches hardly anything would pass. Compare with a champion that catches "
+            f"{self.least:.1%} or more, or use a smaller margin."
         )
         return self._undecided(text)
 
@@ -195,7 +195,7 @@ def _no_better_than_chance(
     if hits * rows <= alerts * frauds:
         return failed("quality", f"No better than chance: {text}.", **details)
     if probability > CHANCE:
-        text = f"Not shown to be better than chance: {text}. It takes an evaluation set with more frauds."
+        text = f"Not shown to be better than chance: {text}. An evaluation set with more frauds is needed."
         return undecided("quality", text, blocking=True, **details)
     return None
 
@@ -271,7 +271,7 @@ def _first(evidence: QualityEvidence, caught: NDArray[np.bool_]) -> GateResult:
     text = f"Recall {hits / frauds:.1%} ({interval}) on {frauds} frauds at {evidence.budget:.2%} alerts"
     return passed(
         "quality",
-        f"{text}; nothing is live to compare with.{live.text}",
+        f"{text}; there is no champion to compare with.{live.text}",
         frauds=frauds,
         rows=len(evidence.candidate),
         recall=hits / frauds,
@@ -365,7 +365,10 @@ def _compared(pair: _Paired) -> GateResult:
     details["frauds_needed"] = math.ceil(needed) if math.isfinite(needed) else None
     about = f"about {math.ceil(needed):,} frauds" if math.isfinite(needed) else "an unknown number of frauds"
     return undecided(
-        "quality", f"{seen}. Telling whether more than {margin:.1%} is lost takes {about}.", blocking=True, **details
+        "quality",
+        f"{seen}. The evaluation set needs {about} to show whether more than {margin:.1%} is lost.",
+        blocking=True,
+        **details,
     )
 
 

@@ -35,7 +35,7 @@ def decide(results: Iterable[GateResult], accepts: Collection[str] = ()) -> tupl
     for result in results:
         word = result.evidence.get("accept", f"inconclusive-{result.gate}")
         if result.outcome is Outcome.INCONCLUSIVE and result.evidence.get("blocking", True) and word not in accepts:
-            hint = f"Give it what it needs, or accept it: gates.accept: [{word}]."
+            hint = f"Provide what it needs, or accept it in the spec: gates.accept: [{word}]."
             return False, f"gate {result.gate} could not decide: {result.summary} {hint}"
     open_ones = [result.gate for result in results if result.outcome is Outcome.INCONCLUSIVE]
     text = f"{sum(result.outcome is Outcome.PASS for result in results)} gates passed"

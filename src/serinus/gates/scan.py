@@ -95,7 +95,7 @@ def scan(evidence: ScanEvidence | Mapping[str, Any]) -> GateResult:
     if forbidden:
         first = forbidden[0]
         more = f" and {len(forbidden) - 1} more" if len(forbidden) > 1 else ""
-        return failed("scan", f"{first['file']} would import {first['import']}{more}, which no model needs.", **details)
+        return failed("scan", f"{first['file']} imports {first['import']}{more}, which no model needs.", **details)
     if unread:
         return failed("scan", f"{unread[0]['file']} cannot be read as a pickle to its end.", **details)
     return passed("scan", _harmless(seen, len(found), len(noted)), **details)
@@ -103,7 +103,7 @@ def scan(evidence: ScanEvidence | Mapping[str, Any]) -> GateResult:
 
 def _harmless(seen: ScanEvidence, imports: int, noted: int) -> str:
     if not seen.pickles:
-        return "No pickles in the artifact."
+        return "The artifact holds no pickles."
     pickles = "1 pickle imports" if len(seen.pickles) == 1 else f"{len(seen.pickles)} pickles import"
     text = f"{pickles} {imports} {'name' if imports == 1 else 'names'}, none of them forbidden"
-    return f"{text}; {noted} can hold code of their own." if noted else f"{text}."
+    return f"{text}; {noted} can contain code of their own." if noted else f"{text}."

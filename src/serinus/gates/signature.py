@@ -27,10 +27,14 @@ _OF_DTYPE = {
 def signature(evidence: SignatureEvidence) -> GateResult:
     """Fails where the model needs a column that callers do not send, or another type of it."""
     if evidence.inputs is None:
-        return passed("signature", "Logged without a signature: inputs are passed on unchecked.", raw_protocol=True)
+        return passed(
+            "signature",
+            "The version was logged without a signature: inputs are passed on unchecked.",
+            raw_protocol=True,
+        )
     inputs = [{"name": c.name, "type": c.type, "required": c.required} for c in evidence.inputs]
     if evidence.sent is None:
-        return passed("signature", f"{len(inputs)} inputs; what callers send is not known.", inputs=inputs)
+        return passed("signature", f"{len(inputs)} inputs; the columns that callers send are not known.", inputs=inputs)
     sent = {column.name: column for column in evidence.sent}
     wrong = [problem for column in evidence.inputs if (problem := _problem(column, sent.get(column.name)))]
     unused = sorted(sent.keys() - {column.name for column in evidence.inputs})
@@ -40,18 +44,18 @@ def signature(evidence: SignatureEvidence) -> GateResult:
         return failed("signature", text, problems=wrong, unused=unused, inputs=inputs)
     match = "input matches" if len(inputs) == 1 else "inputs match"
     text = f"{len(inputs)} {match} what callers send, by {evidence.sent_by}"
-    text += f"; sent but not used: {', '.join(unused)}." if unused else "."
+    text += f"; callers also send columns that are not used: {', '.join(unused)}." if unused else "."
     return passed("signature", text, unused=unused, inputs=inputs)
 
 
 def _problem(wanted: Column, sent: Column | None) -> str | None:
     if sent is None:
-        return f"needs column {wanted.name!r} ({wanted.type}), which is not sent" if wanted.required else None
+        return f"needs column {wanted.name!r} ({wanted.type}), which callers do not send" if wanted.required else None
     wants, gets = _plain(wanted.type), _plain(sent.type)
     if wants != gets and wants not in WIDER.get(gets, frozenset()):
         return f"needs column {wanted.name!r} as {wanted.type}, which is sent as {sent.type}"
     if wanted.required and not sent.required:
-        return f"needs column {wanted.name!r} always, which is sent only sometimes"
+        return f"needs column {wanted.name!r} in every request, but callers send it only in some"
     return None
 
 

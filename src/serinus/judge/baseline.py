@@ -29,9 +29,9 @@ LARGEST_BURST, MINUTES = 100.0, 60
 HIGHEST = 0.9
 """A rate that is tolerated is at most this: beyond it nothing could be shown."""
 
-NOTHING_BEFORE = "there was no champion before it to compare with"
-TOO_FEW = "the champion before it had too few of them to compare with"
-NO_ALERTS = "alerts are not compared, by the spec or because no threshold is known"
+NOTHING_BEFORE = "there was no former champion to compare with"
+TOO_FEW = "the former champion had too few of them to compare with"
+NO_ALERTS = "alerts are not compared, because the spec says so or no alert threshold is known"
 
 Rates = tuple[float, ...]
 """One an hour of the day, UTC."""

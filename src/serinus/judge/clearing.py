@@ -42,9 +42,9 @@ def blind(case: Case) -> str:
         return ""
     rates = [arm.alerts / arm.answered for arm in (case.now.canary, case.now.champion) if arm and arm.answered]
     if any(rate >= MOST_ALERTS for rate in rates):
-        return f"{max(rates):.0%} of the rows alert, so the threshold tells nothing"
+        return f"{max(rates):.0%} of the rows alert, so the alert rate cannot be compared"
     if case.metric.suspect is Role.CHAMPION and len(rates) == 2 and not any(rates):
-        return "neither release has alerted once"
+        return "no release has alerted yet"
     return ""
 
 

@@ -244,7 +244,7 @@ def seen(watching: Watching, name: str, at: float) -> Mapping[str, Any]:
     own = watching.metrics.get(name, Memory()).own
     null = watching.baseline.tolerated[name][int(at // 3600) % HOURS]
     fewer = _WATCHED[name].suspect is Role.CHAMPION
-    summary = _words(name, own, null, fewer) if own.trials else f"{name}: nothing was counted yet"
+    summary = _words(name, own, null, fewer) if own.trials else f"{name}: nothing has been counted yet"
     return {
         "name": name,
         "events": own.events,

@@ -46,5 +46,5 @@ def _found(spec: ModelDeployment) -> Iterator[tuple[Path, str]]:
         if ratio is not None and ratio.ok < 1:
             yield (
                 ("watch", name, "ok"),
-                f"{ratio.ok:g} is less than 1: a release that is exactly as good as the champion is aborted",
+                f"{ratio.ok:g} is less than 1: a release that is exactly as good as the champion would be aborted",
             )

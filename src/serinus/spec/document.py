@@ -61,7 +61,8 @@ class CoreLoader(yaml.SafeLoader):
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise yaml.MarkedYAMLError(
-                problem="anchors (&) and aliases (*) are not read here: write it out", problem_mark=event.start_mark
+                problem="anchors (&) and aliases (*) are not supported: write the value out",
+                problem_mark=event.start_mark,
             )
         return super().compose_node(parent, index)
 
@@ -125,7 +126,9 @@ def _construct(loader: CoreLoader, node: yaml.Node, path: Path, document: Docume
     try:
         return loader.construct_object(node)
     except (yaml.MarkedYAMLError, ValueError, OverflowError):
-        document.problems.append(Problem(line, dotted(path), f"expected a plain value, got one tagged {node.tag}"))
+        document.problems.append(
+            Problem(line, dotted(path), f"expected a plain value, got one with the tag {node.tag}")
+        )
         return None
 
 
@@ -138,7 +141,7 @@ def _items(loader: CoreLoader, node: yaml.MappingNode, path: Path, document: Doc
             continue
         key = str(key_node.value)
         if key in seen:
-            text = f"is there twice, first in line {seen[key]}"
+            text = f"is given twice, first in line {seen[key]}"
             document.problems.append(Problem(line, dotted((*path, key)), text))
             continue
         seen[key] = document.key_lines[(*path, key)] = line

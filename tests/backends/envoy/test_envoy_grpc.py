@@ -105,7 +105,7 @@ def test_a_release_says_itself_what_is_wrong(caller: Caller) -> None:
 
 def test_a_retired_model_is_not_found_and_said_to_be_retired(served: Proxy, caller: Caller) -> None:
     served.router.retire("fraud")
-    assert caller.failure() == (grpc.StatusCode.NOT_FOUND, "the model fraud is retired: nothing serves it")
+    assert caller.failure() == (grpc.StatusCode.NOT_FOUND, "the model fraud is retired and is not served")
 
 
 @pytest.mark.parametrize("model", ["frau", "fraudulent", 'fraud"]', "", "ü"])

@@ -94,7 +94,7 @@ def test_a_key_opens_its_models_alone_however_the_path_is_written(keyed: Proxy) 
         assert (shut, opened) in ((403, 200), (404, 404)), path
         assert every == opened, path
     refused = keyed.ask(x_api_key="k-other")
-    assert refused.json() == {"error": "this key does not open this model"}
+    assert refused.json() == {"error": "this key may not ask this model"}
     assert refused.headers["x-request-id"]
     assert keyed.ask("other", x_api_key="k-fraud").status_code == 403
 
@@ -105,7 +105,7 @@ def test_a_key_opens_its_models_alone_over_grpc_as_well(keyed: Proxy) -> None:
     for model, key in (("other", "k-fraud"), ("fraud", "k-other")):
         assert failure(keyed, model, x_api_key=key) == (
             grpc.StatusCode.PERMISSION_DENIED,
-            "this key does not open this model",
+            "this key may not ask this model",
         )
     mended = failure(keyed, "other", x_api_key="k-fraud", x_request_id="not an id")
     assert mended[0] is grpc.StatusCode.PERMISSION_DENIED

@@ -195,7 +195,7 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "an upgrade": (
         b"GET /v2 HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
         403,
-        "connections cannot be upgraded here",
+        "connections cannot be upgraded",
     ),
     "no path": (b"OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n", 404, "nothing is served at this path"),
     "no model": (b"GET /v2/models/secret HTTP/1.1\r\nhost: x\r\n\r\n", 404, "no such model is served here"),

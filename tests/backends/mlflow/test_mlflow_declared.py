@@ -145,7 +145,7 @@ def test_of_an_export_the_build_string_tells_what_is_a_python_package() -> None:
     found = python_packages(EXPORT.split(), [], "conda.yaml")
     assert found.lines == {}
     assert found.python == "3.11.7"
-    left_out = next(note for note in found.notes if "no Python packages" in note)
+    left_out = next(note for note in found.notes if "not a Python package" in note)
     named = set(re.findall(r"[\w-]+", left_out))
     assert {entry.partition("=")[0] for entry in EXPORT.split()} - named == {"pip", "python"}
 
@@ -296,8 +296,8 @@ def tensorflow(root: Path, *names: str) -> Path:
     [
         ("model.pkl", b"", "model.pkl is empty"),
         ("model.pkl", b"\x80\x05", "a pickle of 2 bytes"),
-        ("model.pkl", b"\x80\x05\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c", "cut off: a pickle without its end"),
-        ("model.pkl", b"PK\x03\x04" + b"x" * 100, "a zip archive without its directory"),
+        ("model.pkl", b"\x80\x05\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c", "cut off: the pickle ends too early"),
+        ("model.pkl", b"PK\x03\x04" + b"x" * 100, "the directory of the zip archive is missing"),
         ("artifacts/encoder.joblib", b"", "artifacts/encoder.joblib is empty"),
         ("model.pkl", b"<html>404 Not Found</html>", "model.pkl is no pickle"),
         ("model.pkl", b'{"error": "expired"}.', "model.pkl is no pickle"),

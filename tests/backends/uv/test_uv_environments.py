@@ -87,7 +87,7 @@ def test_an_index_without_dates_is_used_without_dates_and_that_is_said(index: An
 
 def test_a_model_that_loads_in_no_environment_is_unbuildable_with_what_was_tried(index: Any, prepare: Any) -> None:
     index.add("scorer", "1.0", "2023-01-01")
-    with pytest.raises(Unbuildable, match="loads in no environment") as caught:
+    with pytest.raises(Unbuildable, match="does not load in any environment") as caught:
         prepare("scorer", at="2023-01-15", loads=lambda _: "AttributeError: no such tree")
     assert (
         "when the model was logged: AttributeError: no such tree; newest package versions: the same lock"
@@ -233,7 +233,7 @@ def test_credentials_of_an_index_are_neither_said_nor_kept(
             "the requirements contradict each other: all versions of scorer depend on numbers2>=2 and the model",
         ),
         (["foo bar"], "'foo bar' is not a valid requirement"),
-        (["-e ."], "the requirement '-e .' is source code of no package index"),
+        (["-e ."], "the requirement '-e .' is source code outside of a package index"),
         (["./code"], "the requirement './code' is source code"),
     ],
 )

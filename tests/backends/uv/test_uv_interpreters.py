@@ -144,10 +144,10 @@ def test_one_that_is_nowhere_is_told_with_what_there_is(install: Install, interp
     lines: list[str] = []
     with pytest.raises(Unbuildable) as caught:
         interpreters.choose("3.77.1", lines.append)
-    assert lines == ["Python 3.77.1 is not on this machine: fetching it"]
+    assert lines == ["Python 3.77.1 is not on this machine and is being fetched"]
     assert "Python 3.77.1 is not on this machine and could not be fetched (" in caught.value.message
     assert "No download found for request: cpython-3.77" in caught.value.message
-    assert "Here are: 3.9.18, 3.10.2" in caught.value.message
+    assert "On this machine: 3.9.18, 3.10.2" in caught.value.message
     assert "pyenv install 3.77.1" in caught.value.hint
 
 
@@ -168,7 +168,10 @@ def missing(interpreters: Interpreters) -> str:
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a link to nothing": (lambda path: path.symlink_to("/nonexistent"), "a link to nothing"),
+    "a link to a file that does not exist": (
+        lambda path: path.symlink_to("/nonexistent"),
+        "a link to a file that does not exist",
+    ),
     "a link to itself": (lambda path: path.symlink_to(path), "too many levels of symbolic links"),
     "a directory": (lambda path: path.mkdir(), "no file"),
     "a pipe that nobody writes to": (lambda path: os.mkfifo(path, 0o755), "no file"),
@@ -176,18 +179,21 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "nothing that can be run": (lambda path: program(path, "\x7fELF"), "exec format error"),
     "a script of an interpreter that is gone": (
         lambda path: program(path, "#!/gone/sh\n"),
-        "what runs it is not there",
+        "its program does not exist",
     ),
     "one that fails": (lambda path: program(path, "#!/bin/sh\nexit 127\n"), "exited with 127"),
     "one that is killed": (lambda path: program(path, "#!/bin/sh\nkill -9 $$\n"), "killed by signal 9"),
-    "one that says nothing": (lambda path: program(path, "#!/bin/sh\n"), "it does not answer as an interpreter would"),
+    "one that says nothing": (
+        lambda path: program(path, "#!/bin/sh\n"),
+        "it does not answer like a Python interpreter",
+    ),
     "one that says else": (
         lambda path: program(path, '#!/bin/sh\necho \'{"usable": true, "version": "3.9"}\'\n'),
-        "it does not answer as an interpreter would",
+        "it does not answer like a Python interpreter",
     ),
     "one that prints without end": (
         lambda path: program(path, "#!/bin/sh\nexec /usr/bin/yes\n"),
-        "it prints without end",
+        "it does not stop printing",
     ),
     "one that hangs": (lambda path: program(path, "#!/bin/sh\n/bin/sleep 600\n"), "no answer within 0.5 s"),
     "one that waits to be told": (lambda path: program(path, "#!/bin/sh\nread -r answer\n"), "exited with 1"),
@@ -215,7 +221,7 @@ def test_what_is_broken_or_hangs_is_passed_over_and_named_where_nothing_is_found
     good = install("bin/python3.9", "3.9.18")
     assert interpreters.choose("3.9", say).interpreter.path == good
     said = missing(interpreters)
-    assert "Here are: 3.9.18" in said
+    assert "On this machine: 3.9.18" in said
     for place in ("pyenv/versions/3.9.99/bin/python", "bin/python3"):
         assert f"{tmp_path / place} ({why}" in said
 
@@ -291,7 +297,7 @@ def test_loops_and_files_in_the_place_of_directories_are_passed_over(
     for place in ("pyenv/versions/3.9.19/bin/python", "loop"):
         assert f"{tmp_path}/{place} (too many levels of symbolic links)" in said
     assert f"{tmp_path}/file (not a directory)" in said
-    assert f"{tmp_path}/named (a link to nothing)" in said
+    assert f"{tmp_path}/named (a link to a file that does not exist)" in said
     assert f"{tmp_path}/gone (" not in said, "a PATH may name directories that are not there"
 
 

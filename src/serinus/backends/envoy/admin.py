@@ -64,7 +64,7 @@ class Admin:
         except httpx.HTTPError as error:
             raise Unavailable(
                 f"Envoy's admin interface at {self._address} does not answer: {type(error).__name__}.",
-                hint="'serinus status' says whether Envoy runs.",
+                hint="`serinus status` says whether Envoy is running.",
                 delay=1.0,
             ) from error
 

@@ -71,6 +71,6 @@ def _mend(mutations: tuple[Json, ...], then: Json) -> Json:
     )
     return {
         "match": {"prefix": "/"},
-        "direct_response": {"status": 500, "body": {"inline_string": "the request's headers were not mended"}},
+        "direct_response": {"status": 500, "body": {"inline_string": "the request's headers could not be cleaned"}},
         "typed_per_filter_config": {_MEND: config, **then},
     }

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from serinus_runtime.protocols.protobuf import bytes_field, number_field, text_field
+from serinus_runtime.base.protobuf import bytes_field, number_field, text_field
 
 from serinus.backends.envoy import matching
 from serinus.backends.envoy.names import (
@@ -84,7 +84,10 @@ def route_again() -> Json:
 def _to_be_read(method: str) -> Json:
     return {
         "match": {"path": PREFIX + method, "grpc": {}},
-        "direct_response": {"status": 500, "body": {"inline_string": "the model's name was not read"}},
+        "direct_response": {
+            "status": 500,
+            "body": {"inline_string": "the model's name could not be read from the request"},
+        },
         "typed_per_filter_config": read_model(),
     }
 

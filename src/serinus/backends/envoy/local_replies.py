@@ -41,7 +41,7 @@ _TEXTS = (
 )
 _BY_STATUS = {
     400: f"the request is not well-formed HTTP ({_WHY})",
-    403: "connections cannot be upgraded here",
+    403: "connections cannot be upgraded",
     404: "nothing is served at this path",
     408: "the request took too long to arrive",
     413: "the body is too large",
@@ -172,11 +172,11 @@ _UNANSWERED: Json = {
 _NOT_LET_IN = (
     (
         {"and_filter": {"filters": [_status("EQ", 401), _expression("response.code_details != 'direct_response'")]}},
-        "callers need a key here: the header x-api-key has none, or one that is not known or was revoked",
+        "an API key is needed: the header x-api-key is missing, or its key is unknown or revoked",
     ),
     (
         {"and_filter": {"filters": [_status("EQ", 403), _expression("response.code_details.startsWith('rbac_')")]}},
-        "this key does not open this model",
+        "this key may not ask this model",
     ),
 )
 _OWN_TEXT = _expression("response.code_details == 'direct_response' && response.code >= 400")

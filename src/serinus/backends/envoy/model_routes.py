@@ -41,7 +41,7 @@ def retired(model: str, grpc_status: str = "") -> Json:
         "metadata": {"filter_metadata": {METADATA: {"model": model, "retired": "yes"}}},
         "direct_response": {
             "status": 410,
-            "body": {"inline_string": f"the model {model} is retired: nothing serves it"},
+            "body": {"inline_string": f"the model {model} is retired and is not served"},
         },
         "response_headers_to_add": headers,
     }

@@ -106,8 +106,9 @@ class EnvoyRouter:
         _check(routing)
         if not Path(self._probe_socket).exists():
             raise Unavailable(
-                "Envoy has no way to releases without traffic: it is away, or was started by an earlier Serinus.",
-                hint="Where `serinus status` says that it runs, start it anew: `serinus down`, then `serinus up`.",
+                "Envoy cannot reach releases without traffic: it is not running, or was started by an earlier "
+                "version of Serinus.",
+                hint="If `serinus status` says that it is running, restart it with `serinus down` and `serinus up`.",
             )
         with self._lock:
             self._put_clusters(xds.read_clusters(self._clusters) | {release.id: endpoint})

@@ -93,5 +93,5 @@ def explain(failure: GitFailed, path: Path) -> SerinusError:
         )
     return Unavailable(
         f"git cannot use the fleet repository {path}: {last}",
-        hint=f"`git -C {path} fsck` tells what is wrong with it.",
+        hint=f"`git -C {path} fsck` reports what is wrong with it.",
     )

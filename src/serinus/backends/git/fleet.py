@@ -122,8 +122,8 @@ class GitFleet:
             return
         if self._path.exists() and any(self._path.iterdir()):
             raise Refused(
-                f"{self._path} is there, but is not a bare Git repository.",
-                hint="Move it away: Serinus makes its own fleet repository there.",
+                f"{self._path} exists, but is not a bare Git repository.",
+                hint="Move it elsewhere: Serinus creates its own fleet repository there.",
             )
         self._path.parent.mkdir(parents=True, exist_ok=True)
         # Made aside and moved into place: a kill in between leaves nothing that looks like a repository.
@@ -145,7 +145,7 @@ class GitFleet:
         size = listed[3]  # after mode, type and name
         if not size.isdigit() or int(size) > LONGEST:
             raise Refused(
-                f"{path} in {self._path} is no file of at most {LONGEST >> 20} MiB.", hint="Revert its last commit."
+                f"{path} in {self._path} is not a file of at most {LONGEST >> 20} MiB.", hint="Revert its last commit."
             )
         return self._ask("cat-file", "blob", f"{BRANCH}:{path}").decode(errors="replace")
 

@@ -24,12 +24,12 @@ def read_artifact(root: Path, inventory: Inventory, indexes: Collection[str] = (
     if missing := model.missing_files():
         raise Unbuildable(
             f"MLmodel names files that the artifact lacks ({'; '.join(missing)}).",
-            hint="Were they lost in the artifact store, or left out of a copy? Log the model again.",
+            hint="They may have been lost in the artifact store, or left out of a copy. Log the model again.",
         )
     if broken := broken_files(root, model.pickled_files()):
         raise Unbuildable(
-            f"The artifact is not whole: {'; '.join(broken)}.",
-            hint="Were files lost or cut off in the artifact store, or in a copy? Log the model again.",
+            f"The artifact is incomplete: {'; '.join(broken)}.",
+            hint="Files may have been lost or truncated in the artifact store, or in a copy. Log the model again.",
         )
     requirements, warnings = read_requirements(model, indexes)
     inputs, outputs = model.columns("inputs"), model.columns("outputs")
@@ -50,16 +50,18 @@ def read_artifact(root: Path, inventory: Inventory, indexes: Collection[str] = (
 def _shortcomings(model: MLmodel, signature: bool, serving_example: bool) -> list[str]:
     found = []
     if not signature:
-        found.append("logged without a signature: inputs are passed on as they come, unchecked")
+        found.append("the version was logged without a signature: inputs are passed on unchecked")
     if not serving_example:
         found.append(
-            f"its input example is of an MLflow before 2.13, without {SERVING_EXAMPLE}"
+            f"its input example was written by an MLflow before 2.13 and lacks {SERVING_EXAMPLE}"
             if model.has_example
-            else "logged without an input example: nothing to warm it up with or to compare answers on"
+            else "the version was logged without an input example: it cannot be warmed up or compared with one"
         )
     if model.logged_at is None:
         found.append("MLmodel does not say when it was logged: unpinned requirements are resolved as of today")
     version = model.mlflow_version
     if version is None or re.match(r"[01]\.", version):
-        found.append(f"logged by MLflow {version or 'of an unknown version'}: its format is no longer maintained")
+        found.append(
+            f"the version was logged by MLflow {version or 'of an unknown version'}: its format is no longer maintained"
+        )
     return found

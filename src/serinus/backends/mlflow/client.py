@@ -65,8 +65,8 @@ def explained(uri: str) -> Iterator[None]:
     except Exception as error:  # of whatever reads an answer that is none of MLflow's
         # Not to be tried again for ever: it may be a version's own doing.
         raise InvalidInput(
-            f"The MLflow registry at {shown(uri)} answers what MLflow does not say ({type(error).__name__}).",
-            hint="Look whether something else listens there, or log the model again.",
+            f"The MLflow registry at {shown(uri)} gave an answer that is not MLflow's ({type(error).__name__}).",
+            hint="Check whether another program listens at that address, or log the model again.",
         ) from error
 
 
@@ -89,14 +89,14 @@ def _meaning(code: str, words: str, uri: str) -> SerinusError:
         return InvalidInput(f"{where} refuses this: {_first_sentence(words)}")
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"):
         return Unavailable(
-            f"{where} does not let Serinus in.",
+            f"{where} denies access to Serinus.",
             hint="Set MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and _PASSWORD, where Serinus is started, or "
             "name a file that holds them: `serinus up --mlflow-credentials FILE`.",
             delay=30,
         )
     return Unavailable(
         f"{where} does not answer ({_reason(words)}).",
-        hint="What is served goes on; new versions wait until it is back.",
+        hint="Serving goes on. New versions wait until it answers again.",
     )
 
 

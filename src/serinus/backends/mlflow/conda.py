@@ -67,7 +67,7 @@ def python_packages(entries: Collection[str], pip: Collection[str], file: str) -
         elif read.name != "pip":
             _sort(found, read, required, left, unknown, file)
     if left:
-        found.notes.append(f"{file}: left out {', '.join(left)}: of conda, and no Python packages")
+        found.notes.append(f"{file}: left out {', '.join(left)}: it is a conda package, but not a Python package")
     if unknown:
         found.notes.append(
             f"{file}: left out {', '.join(unknown)}: nothing says that PyPI has the same under that name; what the "

@@ -71,9 +71,9 @@ def _refusal(scope: Message, person: Person | None) -> Refusal | None:
     if person is None:
         return HTTPStatus.UNAUTHORIZED, "UNAUTHENTICATED", _UNKNOWN
     if not _of_this_server(scope):
-        return HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", "A page of another origin may not ask this MLflow server."
+        return HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", "A page of another origin may not use this MLflow server."
     if not routes.is_known(scope["path"]):
-        return HTTPStatus.NOT_FOUND, "ENDPOINT_NOT_FOUND", "The MLflow server of Serinus does not have this."
+        return HTTPStatus.NOT_FOUND, "ENDPOINT_NOT_FOUND", "The MLflow server of Serinus does not support this."
     if not person.writes and not routes.only_reads(scope["method"], scope["path"]):
         words = f"The token {person.name} has the role view; changing something in MLflow needs deploy."
         return HTTPStatus.FORBIDDEN, "PERMISSION_DENIED", words

@@ -65,8 +65,8 @@ class Lines:
         self._lines += 1
         if self._lines > _MOST_LINES or len(line) > _LONGEST_LINE:
             raise Unbuildable(
-                f"{path.name} in the artifact is no list of requirements: it has more than {_MOST_LINES:,} lines, or "
-                f"one of more than {_LONGEST_LINE:,} characters.",
+                f"{path.name} in the artifact is not a list of requirements: it has more than {_MOST_LINES:,} "
+                f"lines, or one of more than {_LONGEST_LINE:,} characters.",
                 hint="Log the model again with what it imports as its requirements.",
             )
         line = re.sub(r"^--([a-z-]+)\s*=\s*", r"--\1 ", line)
@@ -101,7 +101,7 @@ class Lines:
             if _KEPT.match(line) and not _VARIABLE.search(line):
                 yield line
             else:
-                self.notes.append(f"{path.name}: left out the option {option}, which is not the model's to set")
+                self.notes.append(f"{path.name}: left out the option {option}, which a model may not set")
         elif address(found[2]) in self._indexes and not _VARIABLE.search(found[2]):
             yield f"{found[1]} {without_credentials(found[2])}"
         else:
@@ -120,7 +120,8 @@ class Lines:
         variable = _VARIABLE.search(clean)
         if variable is not None:
             raise Unbuildable(
-                f"{path.name} in the artifact names the environment variable {variable[0]}, and none is read here.",
+                f"{path.name} in the artifact names the environment variable {variable[0]}, and environment "
+                "variables are not read here.",
                 hint="Write the address itself, or require a released version (`name==1.2.3`).",
             )
         return self._placed(clean)
@@ -133,7 +134,7 @@ class Lines:
             return line
         if match is None:
             raise Unbuildable(
-                f"The requirement {line!r} is a file of the machine where the model was logged.",
+                f"The requirement {line!r} is a file on the machine where the model was logged.",
                 hint="Require a released version (`name==1.2.3`), or log the wheel with the model.",
             )
         relative = match["path"].removeprefix("./")

@@ -84,8 +84,8 @@ class People:
             return Person(str(told["name"]), writes, str(told["owner"]))
         except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
             raise Unavailable(
-                f"The control process does not say whose token this is ({type(error).__name__}).",
-                hint="`serinus status` shows whether it runs.",
+                f"The control process does not answer whose token this is ({type(error).__name__}).",
+                hint="`serinus status` shows whether it is running.",
             ) from None
 
 

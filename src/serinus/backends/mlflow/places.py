@@ -69,19 +69,20 @@ def _checked(scheme: str, opened: Callable[..., Any], *words: Any, **options: An
     places = _in_force.get()
     if places is Places.OWN and scheme not in _OF_THE_SERVER:
         raise Unbuildable(
-            "The files of this version are not in the MLflow server of Serinus, which is where they are taken from.",
+            "The files of this version are not in the MLflow server of Serinus, and files are taken only from there.",
             hint="Log the model in an experiment without an artifact location, and register that version.",
         )
     if places is Places.REMOTE and scheme in _OF_THIS_MACHINE:
         raise Unbuildable(
-            "The files of this version lie at a path of some machine, which Serinus does not read for a registry.",
+            "The files of this version are at a path of another machine, from which Serinus does not read.",
             hint="Have the MLflow server serve artifacts (`mlflow server --serve-artifacts`), and log the model again.",
         )
     host = _host(str(words[0] if words else options.get("artifact_uri", "")))
     if places is not Places.ANY and scheme in _WITH_CREDENTIALS and host not in ("", _server.get()):
         raise Unbuildable(
-            "The files of this version are at another server than the registry, which would be sent its credentials.",
-            hint="Log the model again, in an experiment whose artifacts the registry's own server has.",
+            "The files of this version are on another server than the registry, and that server would get the "
+            "registry's credentials.",
+            hint="Log the model again, in an experiment whose artifacts are on the registry's own server.",
         )
     return opened(*words, **options)
 

@@ -254,13 +254,13 @@ def _ref(found: Any) -> VersionRef:
 def _refuse_reserved(model: str, wanted: str) -> None:
     if wanted.lower() == "latest":
         raise Refused(
-            "`latest` is whatever was registered last, which nobody has chosen.",
+            "`latest` is the version that was registered last, which nobody has chosen to deploy.",
             hint=f"Name a version (`{model}@7`) or an alias (`{model}@challenger`).",
         )
     if wanted[:1] in ("v", "V") and wanted[1:].isdecimal():
         raise InvalidInput(f"A version is written as its number: `{model}@{wanted[1:]}`.")
     if not wanted:
-        raise InvalidInput(f"Which version? Write `{model}@7` or `{model}@challenger`.")
+        raise InvalidInput(f"Name a version: write `{model}@7` or `{model}@challenger`.")
 
 
 def _refuse_unready(ref: VersionRef) -> None:

@@ -54,7 +54,7 @@ def _unknown(root: Path, declared: Mapping[str, str]) -> Unbuildable:
     lost = [name for name in declared.values() if not (root / name).is_file()]
     why = f"MLmodel names {' and '.join(lost)}, which the artifact lacks" if lost else "it declares none"
     return Unbuildable(
-        f"The environment of the model is not known: {why}.",
+        f"The model's environment is unknown: {why}.",
         hint="Log it again with `pip_requirements=[...]`, or put a requirements.txt with pinned versions in it.",
     )
 

@@ -103,7 +103,7 @@ def _bound(port: int) -> socket.socket:
     try:
         listener.bind(("127.0.0.1", port))
     except OSError as error:
-        sys.exit(f"MLflow cannot listen on 127.0.0.1:{port}, which is taken by another process ({error.strerror}).")
+        sys.exit(f"MLflow cannot listen on 127.0.0.1:{port}, which is in use by another process ({error.strerror}).")
     return listener
 
 

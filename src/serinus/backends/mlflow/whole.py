@@ -43,19 +43,19 @@ def _unreadable(root: Path, loaded: Collection[Path]) -> Iterator[str]:
                 file.seek(-1, 2)
                 last = file.read(1)
             if path.suffix in _PICKLES and start.startswith(_ANSWERS):
-                yield f"{name} is no pickle but a text, such as a store answers in place of a file"
+                yield f"{name} is text instead of a pickle, such as an error message of the artifact store"
             elif why := _cut_off(path, size, start, last):
                 yield f"{name} is cut off: {why}"
 
 
 def _cut_off(path: Path, size: int, start: bytes, last: bytes) -> str:
     if start == _ZIPPED:
-        return "" if zipfile.is_zipfile(path) else "a zip archive without its directory"
+        return "" if zipfile.is_zipfile(path) else "the directory of the zip archive is missing"
     if path.suffix in _PICKLES and size < 3:
         return f"a pickle of {size} bytes"
     # Every pickle ends with its instruction to stop; those that torch wrote before it zipped them are followed by data.
     if _PICKLED.match(start) and path.suffix in _PICKLES and last != b".":
-        return "a pickle without its end"
+        return "the pickle ends too early"
     return ""
 
 

@@ -151,7 +151,7 @@ def _copied(directory: Path) -> Iterator[Path]:
                 with contextlib.suppress(FileNotFoundError):  # whoever reads it says so
                     Path(made, name).write_bytes(written.content(directory / name, _LARGEST_FILE))
         except ValueError as error:
-            raise Unbuildable(f"What was compiled cannot be used: {error}.") from error
+            raise Unbuildable(f"The compiled model cannot be used: {error}.") from error
         yield Path(made)
 
 

@@ -74,5 +74,5 @@ def _refusal(place: str, found: str) -> Refused:
     return Refused(
         f"{place} was written by a newer version of Serinus: it has schema {found}, this version reads schemas up to "
         f"{SCHEMA}.",
-        hint="Use the version of Serinus that has written this home, or start with another --home.",
+        hint="Use the version of Serinus that wrote this home, or start with another --home.",
     )

@@ -37,12 +37,12 @@ def explain(error: DBAPIError, place: str) -> SerinusError:
     if primary in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
         return Refused(
             f"{place} is not a readable SQLite database ({error.orig}).",
-            hint="Restore it from a copy, or start with another --home.",
+            hint="Restore it from a backup, or start with another --home.",
         )
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return Unavailable(
             f"{place} has been locked by another process for {BUSY_SECONDS} s.",
-            hint="Close whatever has it open.",
+            hint="Close the program that has it open.",
         )
     return Unavailable(
         f"{place} cannot be read or written ({error.orig}).",

@@ -208,7 +208,7 @@ class SqlStore:
             if after is not None:
                 number = connection.execute(select(releases.c.number).where(releases.c.id == after)).scalar()
                 if number is None:
-                    raise NotFound(f"There is no release {after!r}.", hint="`serinus releases` lists what there is.")
+                    raise NotFound(f"There is no release {after!r}.", hint="`serinus releases` lists them.")
                 query = query.where(releases.c.number < number)
             return [RELEASE.load(text) for text in connection.execute(query).scalars()]
 
@@ -356,7 +356,7 @@ def _rollout_row(connection: Connection, rollout_id: str) -> Any:
 def _no_rollout(connection: Connection, rollout_id: str) -> NotFound:
     ids = connection.execute(select(rollouts.c.id).order_by(rollouts.c.number.desc()).limit(1000)).scalars().all()
     near = get_close_matches(rollout_id, ids, n=3)
-    hint = f"Near ones: {', '.join(near)}." if near else "`serinus status` lists what there is."
+    hint = f"Near ones: {', '.join(near)}." if near else "`serinus status` lists them."
     return NotFound(f"There is no rollout {rollout_id!r}.", hint=hint)
 
 
@@ -368,7 +368,7 @@ def _refuse_a_second(connection: Connection, rollout: Rollout) -> None:
     if text is not None:
         other = ROLLOUT.load(text)
         raise Refused(
-            f"A rollout of {rollout.model} is in flight already: {other.id} "
+            f"A rollout of {rollout.model} is already in flight: {other.id} "
             f"(version {other.version}, {other.status.phase}, requested by {other.actor.name}).",
             hint=f"Watch it with `serinus status {rollout.model}`, end it with `serinus abort {rollout.model}`, "
             "or deploy with `--supersede` to put this one in its place.",

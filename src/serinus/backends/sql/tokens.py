@@ -50,7 +50,7 @@ def issue(
             "A token's name has 1 to 64 letters, digits, '.', '_', '@' or '-', and begins with a letter or digit."
         )
     if name.casefold() in RESERVED or owner.casefold() in RESERVED:
-        raise InvalidInput(f"{', '.join(RESERVED)} are names of Serinus' own; a token has another.")
+        raise InvalidInput(f"{', '.join(RESERVED)} are reserved for Serinus; choose another name for the token.")
     if not _OWNER.fullmatch(owner):
         raise InvalidInput(
             "A token's owner has 1 to 128 letters, digits, '.', '_', '@', '+', '-' or spaces, and begins with a letter "
@@ -61,7 +61,7 @@ def issue(
         raise InvalidInput(f"A token's plane is one of {', '.join(PLANES)}.")
     taken = select(tokens.c.number).where(tokens.c.name == name, tokens.c.revoked_at.is_(None))
     if connection.execute(taken).first():
-        raise Refused(f"There is a token named {name} already.", hint="Revoke it first, or take another name.")
+        raise Refused(f"There is already a token named {name}.", hint="Revoke it first, or choose another name.")
     secret = PREFIX + secrets.token_urlsafe(32)
     row = {
         "name": name,

@@ -93,7 +93,7 @@ class Answers:
                 _remember(self._memory, self._known)
         except FileNotFoundError:
             if path.is_symlink():
-                self._passed_over.add(path, NoAnswer("a link to nothing"))
+                self._passed_over.add(path, NoAnswer("a link to a file that does not exist"))
             return None
         except (OSError, NoAnswer) as error:
             self._passed_over.add(path, error)
@@ -134,7 +134,7 @@ def _identity(path: Path) -> str:
 
 
 def _ask(path: Path) -> Answer:
-    """Raises OSError where it cannot be started, NoAnswer where it does not answer as an interpreter would."""
+    """Raises OSError where it cannot be started, NoAnswer where it does not answer like a Python interpreter."""
     with _started(path) as process:
         try:
             said = _read(process, time.monotonic() + ANSWER_SECONDS)
@@ -148,7 +148,7 @@ def _ask(path: Path) -> Answer:
         raise NoAnswer(f"exited with {code}" if code > 0 else f"killed by signal {-code}")
     answer = _understood(said)
     if answer is None:
-        raise NoAnswer("it does not answer as an interpreter would")
+        raise NoAnswer("it does not answer like a Python interpreter")
     return answer
 
 
@@ -169,7 +169,7 @@ def _started(path: Path) -> subprocess.Popen[bytes]:
             start_new_session=True,  # so that what a wrapper has started is ended with it
         )
     except FileNotFoundError as error:  # a script, or a program for another system library
-        raise NoAnswer("what runs it is not there") from error
+        raise NoAnswer("its program does not exist") from error
 
 
 def _read(process: subprocess.Popen[bytes], deadline: float) -> bytes:
@@ -185,7 +185,7 @@ def _read(process: subprocess.Popen[bytes], deadline: float) -> bytes:
             if not piece:
                 return said
             said += piece
-    raise NoAnswer("it prints without end")
+    raise NoAnswer("it does not stop printing")
 
 
 def _understood(said: bytes | str) -> Answer | None:

@@ -39,7 +39,7 @@ def download(url: str, sha256: str, directory: Path, options: Sequence[str]) -> 
     if digest.hexdigest() != sha256:
         raise Unbuildable(
             f"{name} in the package index is not the file that was locked",
-            hint="Somebody replaced it: find out who before you deploy.",
+            hint="The file was replaced. Find out by whom before you deploy.",
         )
     return target
 

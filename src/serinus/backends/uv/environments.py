@@ -196,7 +196,7 @@ class _Trial:
         messages = list(dict.fromkeys(failure.message for failure in failures))
         hint = self.failures[-1].hint if self.failures else "Pin the versions that it was trained with; log it again."
         if self.refused:
-            what = f"the model loads in no environment from its requirements{source}"
+            what = f"the model does not load in any environment from its requirements{source}"
         else:
             what = f"no environment can be built from the requirements{source}"
         told = messages[0] if len(messages) == 1 and not self.refused else f"tried: {'; '.join(self.tried)}"

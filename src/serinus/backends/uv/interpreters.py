@@ -62,7 +62,9 @@ class Interpreters:
         if version is None:
             running = self._known(Path(sys.executable))
             if running is None:
-                raise Unbuildable("the artifact does not say which Python it needs, and the running one is no release.")
+                raise Unbuildable(
+                    "the artifact does not say which Python it needs, and the running Python is not a release."
+                )
             return Choice(running, f"the artifact does not say which Python it needs: {running.text} is used")
         text = ".".join(map(str, version))
         if version < OLDEST:
@@ -71,7 +73,7 @@ class Interpreters:
                               hint="Log it again under a newer Python.")  # fmt: skip
         if choice := _best(version, self.found()):
             return choice
-        say(f"Python {text} is not on this machine: fetching it")
+        say(f"Python {text} is not on this machine and is being fetched")
         try:
             self._uv.run("python", "install", "--no-bin", ".".join(map(str, version[:2])))
         except SerinusError as error:
@@ -100,7 +102,7 @@ class Interpreters:
         here = ", ".join(sorted({one.text for one in self.found() if one.version >= OLDEST}, key=_parsed_key))
         why = f" and could not be fetched ({error.message.rstrip('.')})" if error else ""
         return Unbuildable(
-            f"Python {text} is not on this machine{why}. Here are: {here}.{self._passed_over.in_words()}",
+            f"Python {text} is not on this machine{why}. On this machine: {here}.{self._passed_over.in_words()}",
             hint=f"Install it (pyenv install {text}, or a package of your system), or name its path in the settings.",
         )
 

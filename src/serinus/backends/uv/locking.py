@@ -40,13 +40,14 @@ class Wanted:
         for line in lines:
             if "${" in line:
                 raise Unbuildable(
-                    f"the requirement '{without_credentials(line)}' names a variable, and none is put in its place.",
+                    f"the requirement '{without_credentials(line)}' names a variable, and variables are not "
+                    "replaced here.",
                     hint="Write out what the model needs and log it again.",
                 )
             if re.match(r"(-e|--editable)\b", line) or (_PLACE.search(line) and not _WHEEL.search(line)):
                 shown = without_credentials(line)
                 raise Unbuildable(
-                    f"the requirement '{shown}' is source code of no package index, which is never built here.",
+                    f"the requirement '{shown}' is source code outside of a package index, which is never built here.",
                     hint="Log the code with the model (code_paths), or build a wheel and require that.",
                 )
         options = tuple(line for line in lines if line.startswith("-"))

@@ -34,7 +34,7 @@ def check(environment: Path, before: Mapping[str, object]) -> None:
         if _seen(environment / name) != seen:
             raise Unbuildable(
                 f"{_bringer(environment, name)} brings a file of the environment itself: {name}",
-                hint="A package has no reason to do that. Find out who published it.",
+                hint="No package needs to do that. Find out who published it.",
             )
 
 

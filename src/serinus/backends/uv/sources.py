@@ -92,7 +92,7 @@ class Sources:
                     if not more:
                         return next(kept.glob("*.whl"))
                     requires = (*requires, *more)
-                raise Failed("its build asks for more packages again and again")
+                raise Failed("its build keeps requesting more packages")
             except Failed as error:
                 raise Unbuildable(
                     f"{what} has no wheel for this Python and platform, and building it from source failed: {error}",
@@ -188,9 +188,9 @@ class _BuildSystem:
         answer = _object(said)
         backend, path = answer.get("backend"), answer.get("backend_path")
         if not isinstance(backend, str) or not _BACKEND.fullmatch(backend):
-            raise Failed("the build-backend of its pyproject.toml is no name of one")
+            raise Failed("the build-backend of its pyproject.toml does not name one")
         if not isinstance(path, list) or len(path) > _MOST_REQUIRED or not all(isinstance(one, str) for one in path):
-            raise Failed("the backend-path of its pyproject.toml is no list of paths")
+            raise Failed("the backend-path of its pyproject.toml is not a list of paths")
         return cls(_requirements(answer.get("requires")), backend, tuple(path))
 
 
@@ -214,10 +214,10 @@ def _object(said: str) -> Mapping[str, Any]:
 
 def _requirements(said: Any) -> tuple[str, ...]:
     if not isinstance(said, list) or len(said) > _MOST_REQUIRED:
-        raise Failed("what its build requires is no list of packages")
+        raise Failed("what its build requires is not a list of packages")
     for one in said:
         if not isinstance(one, str) or len(one) > _LONGEST_REQUIREMENT or not _REQUIREMENT.fullmatch(one):
-            raise Failed("its build requires something that is no released version of a package")
+            raise Failed("its build requires something that is not a released version of a package")
     return tuple(said)
 
 
@@ -225,7 +225,7 @@ def _take(directory: Path, name: Any, archive: _Archive, kept: Path) -> None:
     """Copies the wheel that a confined process wrote, if it is one of that package. Raises Failed."""
     found = _WHEEL.fullmatch(name) if isinstance(name, str) else None
     if found is None or (normalised(found[1]), found[2]) != (archive.name, archive.version):
-        raise Failed("it built something else")
+        raise Failed("it built another package")
     kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=kept.parent, prefix=_TAKING))
     try:

@@ -63,12 +63,12 @@ _RULES = (
     _rule(
         r"(\S+) was not found in the (?:package registry|provided package locations)",
         "the package index has no package {0}",
-        f"Is it spelled right? {_INDEX}",
+        f"Check its spelling. {_INDEX}",
     ),
     _rule(
         r"current Python version \(([\d.]+)\) does not satisfy Python(\S+?),? .*?and (\S+) depends on Python",
         "{2} needs Python{1}, and the model says {0}",
-        "Log the model again with versions that go together, or correct its python_env.yaml.",
+        "Log the model again with compatible versions, or correct its python_env.yaml.",
     ),
     _rule(
         r"Because there (?:is|are) no versions? of (\S+) and you require \S+, we can conclude that your req"
@@ -78,7 +78,7 @@ _RULES = (
     _rule(
         r"Because there (?:is|are) no versions? of (\S+) and you require \S+, we can conclude that your req",
         "the package index has no {0}",
-        f"Pin a version that there is. {_INDEX}",
+        f"Pin an existing version. {_INDEX}",
     ),
     _rule(
         r"(\S+) ha(?:s|ve) no (?:usable )?wheels",
@@ -94,12 +94,12 @@ _RULES = (
     _rule(
         r"Hash mismatch for `([^`]+)`",
         "{0} in the package index is not the file that was locked",
-        "Somebody replaced it: find out who before you deploy.",
+        "The file was replaced. Find out by whom before you deploy.",
     ),
     _rule(
         r"(Because .*)",
         "the requirements contradict each other: {0}",
-        "Log the model again with versions that go together.",
+        "Log the model again with compatible versions.",
     ),
 )
 

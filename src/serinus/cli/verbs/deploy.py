@@ -89,9 +89,7 @@ def read_spec(path: Path) -> Document:
         return {"spec": path.read_text(encoding="utf-8"), "spec_name": str(path)}
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise InvalidInput(
-            f"{path} cannot be read: {reason}", hint="`serinus init MODEL` writes a first one."
-        ) from None
+        raise InvalidInput(f"{path} cannot be read: {reason}", hint="`serinus init MODEL` writes one.") from None
 
 
 def _look_again(rollout: str) -> str:

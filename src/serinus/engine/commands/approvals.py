@@ -48,7 +48,7 @@ class Approvals:
             return
         by_itself = _asks(model, text)
         if by_itself or self._counts(policy, model, before):
-            why = "the spec asks for it" if by_itself else "the spec before asks for it"
+            why = "the spec requires it" if by_itself else "the former spec requires it"
             details = {"approval": "required"}
             self._world.store.audit(actor, "set-policy", model, why, details, self._world.clock.now())
             self._keep(model, ModelPolicy(approval_required=True), actor, why)
@@ -73,7 +73,7 @@ class Approvals:
         self._keep(model, wanted, actor, why)
         still = not required and spec is not None and _asks(model, spec)
         more = (
-            "; its spec in the fleet repository still asks for one: deploy with a spec that does not" if still else ""
+            "; its spec in the fleet repository still requires one: deploy with a spec that does not" if still else ""
         )
         return f"from now on, {_in_words(model, wanted)}{more}"
 
@@ -107,4 +107,4 @@ def of_its_spec(model: str, before: str | None, text: str) -> str:
     except InvalidInput:
         old = None
     changed = specs.differing(old, specs.load(text, model=model)) if old else ["all of it"]
-    return f"the approval is also of its spec, which changes: {', '.join(changed) or 'comments'}"
+    return f"the approval also covers its spec, which changes: {', '.join(changed) or 'comments'}"

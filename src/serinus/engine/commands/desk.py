@@ -108,7 +108,7 @@ class Desk:
             parsed = specs.load(spec, source=source, model=model or None)
             return parsed.model, wanted or "challenger", spec
         if not wanted:
-            raise InvalidInput(f"'{ref}' names no version", hint=f"Write `{model}@7` or `{model}@challenger`.")
+            raise InvalidInput(f"'{ref}' does not name a version", hint=f"Write `{model}@7` or `{model}@challenger`.")
         return model, wanted, self._world.fleet.read(model) or self._first_spec(model, by_alias(self._world, model))
 
     def _find(self, model: str, wanted: str, *, named: bool) -> VersionRef:
@@ -118,9 +118,9 @@ class Desk:
             if named:
                 raise
             hint = (
-                f"Say which one: `serinus deploy {model}@VERSION --spec FILE`, or set the alias challenger in MLflow."
+                f"Name a version: `serinus deploy {model}@VERSION --spec FILE`, or set the alias challenger in MLflow."
             )
-            raise NotFound(f"The spec names no version, and {error.message}", hint=hint) from error
+            raise NotFound(f"The spec does not name a version, and {error.message}", hint=hint) from error
 
     def _already_there(self, state: ModelState, found: VersionRef, text: str, *, given: bool) -> Deployed | None:
         """`given`: with the request. A deployment that is not needed changes nothing, the model's spec included."""
@@ -132,9 +132,9 @@ class Desk:
         settings = specs.settings(specs.load(text, model=found.model))
         if champion.settings != settings and not champion.settings.one_at_a_time:
             return None
-        done = f"{found.model}@{found.version} is champion already, as {champion.id}: nothing to do"
+        done = f"{found.model}@{found.version} is already the champion, as {champion.id}: there is nothing to do"
         if given and text != self._world.fleet.read(found.model):
-            done += "; the spec that was given is not kept: give it again with the next version"
+            done += "; the spec in this request is not kept: use it again with the next version"
         return Deployed(None, True, done)
 
     def set_approval(self, model: str, required: bool, *, actor: Actor, why: str = "") -> str:
@@ -212,17 +212,19 @@ class Desk:
         rollouts = self._world.store.rollouts(model, limit=HISTORY, promoted=True)
         release = self._release_to(state, to, rollouts)
         if release.id == state.champion.id:
-            return Deployed(None, True, f"{release.id} is champion already: nothing to do")
+            return Deployed(None, True, f"{release.id} is already the champion: there is nothing to do")
         in_flight = self._in_flight(model)
         if in_flight is not None and in_flight.kind is Kind.ROLLBACK and in_flight.candidate == release:
-            return Deployed(in_flight.id, False, f"{model} goes back to {release.id} already, as {in_flight.id}")
+            return Deployed(
+                in_flight.id, False, f"{model} is already being rolled back to {release.id} as {in_flight.id}"
+            )
         spec = self._world.fleet.read(model) or ""
         reason = why or f"rolled back by {actor.shown}"
         rollout = self._new(model, Kind.ROLLBACK, release.version, release.id, actor, reason, spec, state, release)
         self._begin(rollout, in_flight)
         back = rolled_back_from(rollouts).get(release.id)
         again = f", which was rolled back from in {back}" if back else ""
-        return Deployed(rollout.id, False, f"{model} goes back to {release.id}{again} as {rollout.id}")
+        return Deployed(rollout.id, False, f"{model} is being rolled back to {release.id}{again} as {rollout.id}")
 
     def roll_back(self, model: str, release: str, why: str) -> str:
         """By the watch after promotion, as a person would: what came of it, in words."""
@@ -233,11 +235,13 @@ class Desk:
         release = champion_before(state.champion.id, rollouts) if to is None else self._named(state, to, rollouts)
         if release is None:
             raise Refused(
-                f"{state.model} has no earlier champion that was not rolled back from",
-                hint="Name a release that was champion: `--to RELEASE`; `serinus releases` lists them.",
+                f"{state.model} has no former champion that was not rolled back from",
+                hint="Name a former champion with `--to RELEASE`; `serinus releases` lists them.",
             )
         if not (release.artifact_path.exists() and release.python.exists()):
-            raise Refused(f"the files of {release.id} are gone", hint=f"Deploy {state.model}@{release.version} again.")
+            raise Refused(
+                f"the files of {release.id} no longer exist", hint=f"Deploy {state.model}@{release.version} again."
+            )
         return release
 
     def _named(self, state: ModelState, to: str, rollouts: Sequence[Rollout]) -> Release:
@@ -246,10 +250,10 @@ class Desk:
         of_version = [r for r in known.values() if r.version == to]
         release = known.get(to) or next((r for r in of_version if r.id in was), next(iter(of_version), None))
         if release is None:
-            raise NotFound(f"{state.model} has no release {to}", hint=f"There are: {', '.join(known) or 'none'}.")
+            raise NotFound(f"{state.model} has no release {to}", hint=f"Its releases: {', '.join(known) or 'none'}.")
         if release.id not in was:
             raise Refused(
-                f"{release.id} was never champion: {why_never_champion(self._last_of(release))}",
+                f"{release.id} was never the champion: {why_never_champion(self._last_of(release))}",
                 hint=f"A rollback returns to a former champion: {', '.join(was) or 'there is none'}. "
                 f"`serinus deploy {state.model}@{release.version}` takes a version through the gates.",
             )
@@ -265,19 +269,19 @@ class Desk:
         state = self._world.store.model(model)
         in_flight = self._in_flight(model)
         if in_flight is not None and in_flight.kind is Kind.RETIRE:
-            return Deployed(in_flight.id, False, f"{model} is being retired already, as {in_flight.id}")
+            return Deployed(in_flight.id, False, f"{model} is already being retired as {in_flight.id}")
         if state.champion is None:
             raise _nothing_live(state, in_flight)
         if in_flight is not None and not abort:
             raise Refused(
                 f"{in_flight.id} ({model}@{in_flight.version}, {in_flight.status.phase.value}) is in flight",
-                hint=f"End it first (`serinus abort {model}`), or with the retirement: `serinus retire {model} "
+                hint=f"Abort it first with `serinus abort {model}`, or abort both at once: `serinus retire {model} "
                 "--abort`.",
             )
         spec = self._world.fleet.read(model) or ""
         rollout = self._new(model, Kind.RETIRE, state.champion.version, model, actor, why, spec, state)
         self._begin(rollout, in_flight)
-        return Deployed(rollout.id, False, f"{model} is taken out of service as {rollout.id}")
+        return Deployed(rollout.id, False, f"{model} is being taken out of service as {rollout.id}")
 
     # --- helpers -----------------------------------------------------------------------------------------
 
@@ -290,7 +294,7 @@ class Desk:
             raise Refused(
                 f"only {free // 1_000_000} MB are free on the disk of {self._world.disk}; serving goes on, "
                 f"new deployments need {FREE_BYTES_NEEDED // 1_000_000} MB",
-                hint="Free some, then deploy again.",
+                hint="Free some disk space, then deploy again.",
             )
 
     def _new(
@@ -368,9 +372,9 @@ def _nothing_live(state: ModelState, in_flight: Rollout | None) -> SerinusError:
         )
     if in_flight is not None:
         return Refused(
-            f"nothing of {model} is live; {in_flight.id} is in flight", hint=f"`serinus abort {model}` ends it."
+            f"no release of {model} is live; {in_flight.id} is in flight", hint=f"`serinus abort {model}` ends it."
         )
-    return NotFound(f"nothing of {model} is live", hint="`serinus status` lists what is.")
+    return NotFound(f"no release of {model} is live", hint="`serinus status` lists the models that are live.")
 
 
 def _rollback_plan(state: ModelState, release: Release) -> Plan:
@@ -388,25 +392,27 @@ def _rollback_plan(state: ModelState, release: Release) -> Plan:
 def _choices(in_flight: Rollout) -> tuple[str]:
     return (
         f"{in_flight.id} ({in_flight.model}@{in_flight.version}, {in_flight.status.phase.value}) is in flight. "
-        f"Wait for it (`serinus status {in_flight.model}`), end it (`serinus abort {in_flight.model}`), "
-        f"or take its place (`--supersede`).",
+        f"Wait for it (`serinus status {in_flight.model}`), abort it (`serinus abort {in_flight.model}`), "
+        f"or replace it (`--supersede`).",
     )
 
 
 def _check_order(rollout: Rollout, order: Order) -> None:
     phase = rollout.status.phase
     if order.kind == "promote" and phase is not Phase.CANARY:
-        raise Refused(f"{rollout.id} is in {phase.value}: only a canary can be promoted before its time")
+        raise Refused(
+            f"{rollout.id} is in the phase {phase.value}: only a rollout in the phase canary can be promoted early"
+        )
     if order.kind == "approve":
         if phase is not Phase.APPROVAL:
-            raise Refused(f"{rollout.id} is in {phase.value}: it does not wait for an approval")
+            raise Refused(f"{rollout.id} is in the phase {phase.value}: it does not wait for an approval")
         if not may_approve(rollout, order):
             asked = f"{rollout.id} was requested by {rollout.actor.shown}"
             raise Refused(
                 f"{asked}: it must be approved by another person, with the role approve and a token of another owner"
             )
     if order.kind == "abort" and phase in (Phase.PROMOTING, Phase.ABORTING, Phase.RETIRING):
-        hint = f"`serinus rollback {rollout.model}` takes it back." if phase is Phase.PROMOTING else ""
-        raise Refused(f"{rollout.id} is in {phase.value} already", hint=hint)
+        hint = f"`serinus rollback {rollout.model}` reverts it." if phase is Phase.PROMOTING else ""
+        raise Refused(f"{rollout.id} is already in the phase {phase.value}", hint=hint)
     if order.kind not in ("promote", "approve", "abort"):
-        raise InvalidInput(f"no order '{order.kind}'", hint="There are promote, abort and approve.")
+        raise InvalidInput(f"no order '{order.kind}'", hint="The orders are promote, abort and approve.")

@@ -118,7 +118,7 @@ class Disk:
             try:
                 self.keep_budget()
             except SerinusError as error:
-                log.warning("the budget of disk space could not be looked at: %s", error)
+                log.warning("the disk budget could not be checked: %s", error)
 
     def keep_budget(self) -> None:
         """Removes what nothing needs, the least recently used first, until the rest fits. Raises Unavailable."""
@@ -132,7 +132,7 @@ class Disk:
         details = {"items": len(chosen), "bytes": sum(one.freed for one in chosen), "budget": self._budget}
         self._world.store.audit(PRUNER, "prune", "disk", "the budget is exceeded", details, self._world.clock.now())
         found = self.prune({(one.kind, one.name) for one in chosen})
-        log.info("removed %d items that nothing needs: the budget of disk space was exceeded", len(found["removed"]))
+        log.info("removed %d items that nothing needs: the disk budget was exceeded", len(found["removed"]))
 
     # --- how ----------------------------------------------------------------------------------------------
 
@@ -148,7 +148,7 @@ class Disk:
             gone = storage.remove(item.name, since)
         except OSError as error:
             return f"it could not be removed: {error.strerror or type(error).__name__}"
-        return "" if gone else "it is being made, or was asked for meanwhile"
+        return "" if gone else "it is being made, or was requested in the meantime"
 
     def _items(self) -> tuple[Sequence[Item], dict[str, int]]:
         """All of them, the largest first, and the bytes of each kind."""
@@ -189,7 +189,7 @@ class Disk:
                 _add(needs, _kept_of(release), f"{model}: {why}")
         for rollout in flying:
             if rollout.artifact is not None:
-                _add(needs, [("artifacts", rollout.artifact.digest)], f"{rollout.model}: {rollout.id} is not over")
+                _add(needs, [("artifacts", rollout.artifact.digest)], f"{rollout.model}: {rollout.id} has not ended")
         runs = self._running()
         for release in store.releases() if runs else ():
             if release.id in runs:

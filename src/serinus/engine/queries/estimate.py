@@ -126,14 +126,16 @@ def advise(spec: ModelDeployment, lines: Lines, state: ModelState, seen: Measure
         return NO_ADVICE
     if seen.per_second == 0.0:
         where = lines.say(("rollout", "steps"), f"no request has reached {state.model} in the last hour")
-        return Advice(warnings=(f"{where}: a canary cannot be judged without traffic, and is aborted in the end",))
+        return Advice(
+            warnings=(f"{where}: a canary cannot be judged without traffic, and would be aborted in the end",)
+        )
     rates = {**BASE_RATES, "alerts": spec.alerts.budget}
     found = estimates(policy, steps, rates, seen.per_second)
     warnings = (*_unreachable(found, lines), *_misplaced(spec, seen, lines))
     total = sum(one.seconds for one in found)
     parts = ", ".join(f"{_time(one.seconds)} at {_share(one.step.weight)}" for one in found)
     takes = f"the canary of a version as good as the champion takes {_time(total)}"
-    text = f"At the present {_rate(seen.per_second)} {takes}: {parts}.{_slowest(found[0])}"
+    text = f"At {_rate(seen.per_second)} {takes}: {parts}.{_slowest(found[0])}"
     if total >= LONG:
         text += _offers(policy, steps, rates, seen.per_second, total)
     return Advice(text, warnings, _details(seen, found, total))
@@ -146,7 +148,9 @@ def _unreachable(found: Sequence[StepEstimate], lines: Lines) -> Iterator[str]:
             continue
         field = "requests" if one.slowest.startswith("its minimum") else "at_most"
         need = (
-            f"{about(one.requests)} requests of the canary" if math.isfinite(one.requests) else "more requests than any"
+            f"{about(one.requests)} requests of the canary"
+            if math.isfinite(one.requests)
+            else "no number of requests is enough"
         )
         yield lines.say(
             ("rollout", "steps", index, field),

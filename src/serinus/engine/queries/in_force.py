@@ -30,8 +30,8 @@ def spec_in_force(world: World, model: str, installation: Mapping[str, str]) -> 
     text = _kept(world, model)
     if text is None:
         raise NotFound(
-            f"no spec of {model} is kept: it was never deployed",
-            hint=f"`serinus init {model}` writes a first one.",
+            f"there is no spec of {model}: it was never deployed",
+            hint=f"`serinus init {model}` writes one.",
         )
     state = world.store.model(model)
     required = policy_of(world.store, model).approval_required
@@ -137,15 +137,17 @@ def _effects(world: World, before: str | None, new: specs.ModelDeployment) -> Se
     if before is None:
         found.append(f"No spec of {model} is kept yet: this one would be the first.")
     if champion is not None and champion.settings != specs.settings(new) and not champion.settings.one_at_a_time:
-        found.append("The settings of serving differ from the champion's: its own version would be another release.")
+        found.append(
+            "The serving settings differ from the champion's: deploying its version again would make another release."
+        )
     elif champion is not None:
         found.append(
-            f"{model}@{champion.version} is champion with these settings of serving: the spec is kept with the next "
+            f"{model}@{champion.version} is the champion with these serving settings: the spec is kept with the next "
             "version that is deployed."
         )
     required = policy_of(world.store, model).approval_required
     if required and not specs.approval_required(new):
-        found.append(f"The policy of {model} asks for an approval of every version, whatever the spec says.")
+        found.append(f"The policy of {model} requires an approval of every version, whatever the spec says.")
     elif specs.approval_required(new) and not required:
         found.append(f"It sets the policy of {model}: every later version needs the approval of another person.")
     return found

@@ -65,7 +65,7 @@ class OutcomeFigures:
                     since = time.monotonic()
                     wait = max(AT_LEAST_SECONDS, (since - began) / SHARE)
             except SerinusError as error:
-                log.warning("what the outcomes say could not be read: %s", error)
+                log.warning("the figures by outcomes could not be read: %s", error)
 
     def look(self, *, force: bool = False) -> bool:
         """Whether there was something to read: outcomes that have come since, or with `force` any. Raises

@@ -105,7 +105,7 @@ def _seen(world: World, rollout: Rollout, elapsed: float) -> _Seen:
     split, canary = rollout.steps[-1].split, rollout.candidate.id
     counts = world.log.counts(split)
     if counts is None:
-        raise Unavailable("the prediction log has no figures of this step yet")
+        raise Unavailable("the prediction log has no counts for this step yet")
     arm = counts.get(canary, ArmCounts(canary))
     recent = world.log.traffic(rollout.model, RECENT_SECONDS)
     window = max((one.seconds for one in recent.values()), default=RECENT_SECONDS)
@@ -135,7 +135,7 @@ def _at(now: datetime, seconds: float | None) -> str | None:
 
 def _text(seen: _Seen, seconds_left: float | None, now: datetime, ends: datetime) -> str:
     if seen.starved:
-        return "this machine has no processor left, which is why requests are not counted"
+        return "all processors of this machine are in use by other processes, so requests are not counted"
     if seen.of_model == 0:
         return "no traffic reaches this model" if seen.elapsed >= SILENT_SECONDS else ""
     if seen.of_canary == 0:
@@ -152,7 +152,7 @@ def _text(seen: _Seen, seconds_left: float | None, now: datetime, ends: datetime
 
 
 def _not_counted(set_aside: Mapping[str, int]) -> str:
-    """`1,240 requests do not count: 900 while Serinus restarted, 340 while a release was woken`"""
+    """`1,240 requests do not count: 900 while Serinus restarted, 340 while a release was activated`"""
     found = {cause: many for cause, many in set_aside.items() if many}
     if not found:
         return ""

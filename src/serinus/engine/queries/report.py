@@ -161,7 +161,7 @@ class Report:
         elif broken:
             notes.append(f"the champion is {placed.state.value if placed else 'not placed'}" + _because(placed))
         if state.champion is not None and state.champion.settings.one_at_a_time:
-            notes.append("served one request at a time, uncached: it answers differently in a batch")
+            notes.append("served one row at a time, without a cache, because it answers differently in a batch")
         return {
             "model": state.model,
             "champion": _live(state.champion, state, placed),
@@ -390,7 +390,7 @@ def _failing(traffic: Traffic) -> str:
     if noise and not most:
         return ""
     share = f"{traffic.errors:,} of {traffic.requests:,} requests ({traffic.errors / traffic.requests:.1%})"
-    return f"{share} to {traffic.release} failed, or got the fallback, in the last {traffic.seconds / 60:.0f} minutes"
+    return f"{share} to {traffic.release} failed or got the fallback, in the last {traffic.seconds / 60:.0f} minutes"
 
 
 def _not_answering(totals: Totals | None, state: ModelState, placed: Placement | None) -> list[str]:
@@ -401,9 +401,9 @@ def _not_answering(totals: Totals | None, state: ModelState, placed: Placement |
     if totals is None or streak.failed_at is None or (began is not None and streak.failed_at < began):
         return []
     if awake_since is not None and (streak.answered_at is None or streak.answered_at < awake_since):
-        return [f"{totals.release} has not answered a request since its worker started; requests to it failed"]
+        return [f"{totals.release} has answered no request since its worker started; all requests to it failed"]
     if streak.failing >= FEW_FAILURES_TOLD:
-        return [f"the last {streak.failing:,} requests to {totals.release} failed, or got the fallback"]
+        return [f"the last {streak.failing:,} requests to {totals.release} failed or got the fallback"]
     return []
 
 

@@ -293,7 +293,7 @@ class Rechecker:
         now = self._world.clock.now()
         details = {"way": entry.way, "graph": entry.graph, "found_at": entry.at.isoformat()}
         self._world.store.audit(ENGINE, "distrust", entry.release, entry.reason, details, now)
-        text = f"{entry.release} is served the long way from now on: {entry.reason}"
+        text = f"{entry.release} is served by the model's own predict from now on: {entry.reason}"
         self._world.store.emit([Event(now, entry.model, None, "distrusted", text, details)])
 
 

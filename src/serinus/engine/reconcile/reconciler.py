@@ -162,7 +162,7 @@ class Engine:
         except TemporaryError as error:
             self._say(model, (str(error),))
         except Exception as error:  # one model's fault must not stop the others
-            failed = (f"reconciling it failed ({type(error).__name__}); see logs/control.log",)
+            failed = (f"an error while it was reconciled ({type(error).__name__}); see logs/control.log",)
             if self.trouble.get(model) != failed:  # once, not with every tick
                 log.exception("reconciling %s failed", model)
             self._say(model, failed)

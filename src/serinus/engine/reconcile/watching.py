@@ -66,7 +66,7 @@ def _read(model: str, text: str | None) -> Watching | None:
     try:
         return _watching.validate_json(text)
     except ValidationError:
-        log.warning("the watch of %s was stored by another version and begins anew", model)
+        log.warning("the watch of %s was stored by another version and starts again", model)
         return None
 
 
@@ -179,9 +179,11 @@ class Watcher:
         hours = self._hours(state, champion, rollouts, back=back)
         why_told = ""
         if back:
-            why_told = "it is the target of a rollback: two releases in a row that do worse have a cause outside them"
+            why_told = (
+                "it is the target of a rollback: where two releases in a row degrade, the cause lies outside of them"
+            )
         elif former is None:
-            why_told = "there is no former champion to return to"
+            why_told = "there is no former champion to roll back to"
         elif spec is not None and not specs.rolls_back(spec):
             why_told = "its spec says so (watch.on_degradation: tell)"
         watching = Watching(

@@ -118,7 +118,7 @@ def _checked(subject: Subject, rehearsal: Rehearsal, address: str, protocol: str
     question = rehearsal.question
     assert question is not None
     if protocol != INVOCATIONS and question.tensors is None:
-        return gates.ProtocolCheck(protocol, unasked="the Open Inference Protocol has no form for these rows")
+        return gates.ProtocolCheck(protocol, unasked="the Open Inference Protocol cannot carry these rows")
     try:
         # The router says itself where the release does not answer in time: then it is there, and the release is not.
         replied = subject.world.scorer.ask(address, subject.release, protocol, question, SECONDS_A_REQUEST + 5)
@@ -126,7 +126,7 @@ def _checked(subject: Subject, rehearsal: Rehearsal, address: str, protocol: str
         raise
     except InvalidInput as error:
         if NO_FORM_FOR_MISSING in str(error):
-            return gates.ProtocolCheck(protocol, unasked="it has no form for the missing values that are answered")
+            return gates.ProtocolCheck(protocol, unasked="it cannot carry the missing values in the answer")
         return gates.ProtocolCheck(protocol, error=str(error))
     except SerinusError as error:
         return gates.ProtocolCheck(protocol, error=str(error))

@@ -58,7 +58,7 @@ def _found(world: World, ref: VersionRef, named: str | None, default: str, read:
     try:
         path = _file(world, ref, named)
         if path is None:
-            missing = f"{named} was not logged with the run and is no file here"
+            missing = f"{named} was not logged with the run and is not a file on this machine"
             return Found(error="" if named == default else missing)
         return Found(table_of(read(path)), source=named)
     except InvalidInput as error:

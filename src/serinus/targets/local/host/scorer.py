@@ -138,7 +138,7 @@ def _request(release: Release, protocol: str, question: Question) -> tuple[str, 
     if protocol == "invocations":
         return f"/models/{quote(release.model, safe='')}/invocations", finite(question.document), {}
     if question.tensors is None:
-        raise InvalidInput("The Open Inference Protocol has no form for these rows.")
+        raise InvalidInput("The Open Inference Protocol cannot carry these rows.")
     if protocol == "open-inference":
         return f"{_target(release)}/infer", {"inputs": question.tensors}, {}
     try:
