@@ -72,12 +72,9 @@ def model_name(number: int) -> str:
 
 
 def release_of(model: str, version: str) -> Release:
-    path = Path("/var/lib/serinus")
     digest = f"{int(model[6:]) * 16 + int(version):06x}"
     settings = ServingSettings()
-    return Release(
-        f"{model}-{version}-{digest}", model, version, path, "a" * 64, "e" * 64, path / "python", settings, _START
-    )
+    return Release(f"{model}-{version}-{digest}", model, version, "a" * 64, "e" * 64, settings, _START)
 
 
 def state_of(model: str) -> ModelState:

@@ -46,7 +46,8 @@ def prepared(directory: Path) -> Mapping[str, Model]:
     with Installation("instructions") as installation:
         for kind in KINDS:
             installation.publish(f"bench-{kind}", kind)
-        for release in StateFiles(Home(installation.home)).releases().values():
+        home = Home(installation.home)
+        for release in StateFiles(home).releases().values():
             kind = release.model.removeprefix("bench-")
             if release.compiled is None:
                 raise SystemExit(f"{release.model} was not compiled")
@@ -54,12 +55,12 @@ def prepared(directory: Path) -> Mapping[str, Model]:
             rows = request_rows(strings=kind == "pipeline")
             bodies.write_text(json.dumps([body.decode() for body in split("/").bodies(rows)]))
             kept = directory / kind
-            for name, path in (("compiled", release.compiled.path), ("artifact", release.artifact_path)):
-                shutil.copytree(path, kept / name)
-            environment = directory / "environment"
+            shutil.copytree(home.graph(release.compiled.digest), kept / "compiled")
+            shutil.copytree(home.artifact(release.artifact_digest), kept / "artifact")
+            environment, interpreter = directory / "environment", home.interpreter(release.compiled.environment_digest)
             if not environment.exists():
-                shutil.copytree(release.compiled.python.parent.parent, environment, symlinks=True)
-            python = environment / "bin" / release.compiled.python.name
+                shutil.copytree(interpreter.parent.parent, environment, symlinks=True)
+            python = environment / "bin" / interpreter.name
             found[kind] = Model(python, kept / "compiled", kept / "artifact", bodies)
     return found
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from small_fleet import NOW, Installation, process
@@ -33,10 +32,7 @@ ANNA = Actor("anna", Access.DEPLOY, "127.0.0.1")
 
 
 def release(model: str, version: str, digest: str) -> Release:
-    path = Path("/var/lib/serinus")
-    return Release(
-        f"{model}-{version}-{digest}", model, version, path, "a" * 64, "e" * 64, path / "python", ServingSettings(), NOW
-    )
+    return Release(f"{model}-{version}-{digest}", model, version, "a" * 64, "e" * 64, ServingSettings(), NOW)
 
 
 V6 = release("card-fraud", "6", "1c04be")

@@ -69,7 +69,7 @@ class Registry:
 
     def fetch(self, ref: VersionRef) -> Artifact:
         inputs = (Column("amount", "double"), Column("country", "string"))
-        return Artifact(Path("/nowhere"), "a" * 64, Requirements((), "3.11"), inputs, None, None, "mlflow.sklearn")
+        return Artifact("a" * 64, Requirements((), "3.11"), inputs, None, "mlflow.sklearn")
 
     def aliases(self) -> Mapping[str, Mapping[str, str]]:
         return {model: {"challenger": versions[-1]} for model, versions in self.versions.items()}

@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,8 +26,7 @@ OLD = NOW.timestamp() - 86_400
 
 
 def of(release: Release, artifact: str, environment: str, graph: str = "") -> Release:
-    python = Path("/h/environments/graphs/bin/python")
-    compiled = Compiled(Path("/h/compiled") / graph, graph, python) if graph else None
+    compiled = Compiled(graph, "graphs") if graph else None
     return replace(release, artifact_digest=artifact, environment_digest=environment, compiled=compiled)
 
 

@@ -6,7 +6,6 @@ Here the real one compiles with confined processes of this interpreter; tests/ba
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import kept
 import mlflow
 import numpy as np
 import pandas as pd
@@ -33,24 +33,23 @@ from serinus.targets.local.host import Trials
 COLUMNS = ("a", "b")
 ROWS = ((0.5, 0.1), (-1.0, 0.2), (2.0, 0.3))
 DIFFERING = [0, 1]
-HERE = Environment("e" * 64, Path(sys.executable), "3.11", Path("lock"))
+HERE = Environment(kept.HERE, "3.11")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """In `models`: `alike` and `alike-too` can be compiled; `differing` as well, but its model answers the rows
+    """Of models: `alike` and `alike-too` can be compiled; `differing` as well, but its model answers the rows
     `DIFFERING` otherwise; `custom` cannot."""
 
     compiler: Compiler
-    models: Path
 
     def compile(self, name: str, rows: Sequence[Sequence[Any]] = ROWS) -> Compilation:
-        artifact = Artifact(self.models / name, name, Requirements((), None), None, None, None, "mlflow.sklearn")
+        artifact = Artifact(f"artifact-{name}", Requirements((), None), None, None, "mlflow.sklearn")
         return self.compiler.compile(artifact, HERE, COLUMNS, rows, lambda _: None)
 
 
 def in_memory(path: Path) -> Setting:
-    return Setting(FakeCompiler(path, {"alike": 0, "alike-too": 0, "differing": len(DIFFERING)}), path)
+    return Setting(FakeCompiler({"alike": 0, "alike-too": 0, "differing": len(DIFFERING)}))
 
 
 class Here:
@@ -70,10 +69,10 @@ class Asked:
 
     @contextmanager
     def __call__(
-        self, python: Path, module: str, artifact: Path, *, also: Sequence[Path] = (), **config: Any
+        self, environment: str, module: str, artifact: str, *, also: Sequence[Path] = (), **config: Any
     ) -> Iterator[tuple[Mapping[str, Any], Path]]:
-        with self._trials.ask(python, module, artifact, also=also, **config) as (answer, scratch):
-            if module == "compiling.convert" and artifact.name == "differing":
+        with self._trials.ask(environment, module, artifact, also=also, **config) as (answer, scratch):
+            if module == "compiling.convert" and artifact == "artifact-differing":
                 answers = np.load(scratch / "compiled" / "answers.npy")
                 answers[DIFFERING] += 0.01
                 np.save(scratch / "compiled" / "answers.npy", answers)
@@ -86,11 +85,13 @@ def onnx(path: Path) -> Setting:
         directory.mkdir(parents=True, exist_ok=True)
     home.settings.write_text("{}")
     for seed, name in enumerate(("alike", "alike-too", "differing")):
-        _log(np.random.default_rng(seed), path / name)
-    (path / "custom").mkdir()
+        _log(np.random.default_rng(seed), home.artifact(f"artifact-{name}"))
+    kept.environment(home)
+    custom = home.artifact("artifact-custom")
+    custom.mkdir()
     mlmodel = {"flavors": {"python_function": {"loader_module": "theirs"}}, "signature": {}}
-    (path / "custom" / "MLmodel").write_text(json.dumps(mlmodel))
-    return Setting(OnnxCompiler(home.compiled, Here(), Asked(home)), path)
+    (custom / "MLmodel").write_text(json.dumps(mlmodel))
+    return Setting(OnnxCompiler(home.compiled, Here(), Asked(home)))
 
 
 def _log(random: np.random.Generator, path: Path) -> None:
@@ -163,7 +164,7 @@ def test_a_graph_is_known_by_its_digest(setting: Setting) -> None:
     assert other.compiled is not None
     assert one.compiled.digest != other.compiled.digest
     assert one.compiled == more_rows.compiled
-    assert one.compiled.python == other.compiled.python
+    assert one.compiled.environment_digest == other.compiled.environment_digest
 
 
 def test_what_is_used_stays_where_the_rest_is_removed(setting: Setting) -> None:

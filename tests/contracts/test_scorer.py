@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socketserver
 import struct
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
@@ -90,9 +89,8 @@ def worker(home: Home) -> Iterator[Worker]:
 
 
 def place(home: Home, **settings: Any) -> None:
-    made, python = datetime(2026, 1, 1, tzinfo=UTC), Path(sys.executable)
-    chosen = ServingSettings(**settings)
-    StateFiles(home).keep(Release("fraud-1-abcdef", "card fraud", "1", home.artifacts, "a", "e", python, chosen, made))
+    made, chosen = datetime(2026, 1, 1, tzinfo=UTC), ServingSettings(**settings)
+    StateFiles(home).keep(Release("fraud-1-abcdef", "card fraud", "1", "a", "e", chosen, made))
 
 
 def score(home: Home, columns: list[str], *rows: list[Any]) -> list[float | None]:

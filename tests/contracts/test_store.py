@@ -68,10 +68,8 @@ def release(version: str = "7", model: str = "card-fraud") -> Release:
         id=f"{model}-{version}-3f9a2c",
         model=model,
         version=version,
-        artifact_path=Path("/artifacts/aa"),
         artifact_digest="a" * 64,
         environment_digest="e" * 64,
-        python=Path("/environments/ee/bin/python"),
         settings=ServingSettings(timeout_ms=100, fallback_score=0.5),
         created_at=NOW,
     )
@@ -95,14 +93,12 @@ def rollout(number: int = 1, model: str = "card-fraud", phase: Phase = Phase.RES
 
 
 def full_rollout() -> Rollout:
-    """Every field in use, with what JSON has no word for: paths, sets, times, infinite bounds."""
+    """Every field in use, with what JSON has no word for: sets, times, infinite bounds."""
     artifact = Artifact(
-        path=Path("/artifacts/aa"),
         digest="a" * 64,
         requirements=Requirements(("scikit-learn==1.7.2",), "3.11.7", NOW, "requirements.txt"),
         inputs=(Column("amount", "double"), Column("country", "string", required=False)),
         outputs=None,
-        input_example=Path("/artifacts/aa/serving_input_example.json"),
         flavor="mlflow.sklearn",
         warnings=("logged without outputs",),
     )

@@ -11,17 +11,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
+import kept
 import pytest
+from pydantic import TypeAdapter
 
 from serinus.core.errors import InvalidInput, Refused, Unavailable
 from serinus.core.home import Home
 from serinus.core.placement import Placement, PlacementState
 from serinus.core.ports import Target
-from serinus.core.release import Release, ServingSettings
+from serinus.core.release import Compiled, Release, ServingSettings
 from serinus.targets.local.host import HostTarget
+from serinus.targets.local.host.state_files import Records
+from serinus.targets.local.host.unix_http import call
 
-STANDIN = Path(__file__).parents[1] / "backends" / "host" / "standin"
+STANDIN = Path(__file__).parents[1] / "targets" / "local" / "host" / "standin"
 
 
 @pytest.fixture
@@ -52,7 +57,7 @@ def release(home: Home) -> Release:
     artifact.mkdir()
     (artifact / "behaviour.json").write_text(json.dumps({}))
     settings, made = ServingSettings(), datetime(2026, 1, 1, tzinfo=UTC)
-    return Release("fraud 1-1-abcdef", "fraud", "1", artifact, "a", "e", Path(sys.executable), settings, made)
+    return Release("fraud 1-1-abcdef", "fraud", "1", artifact.name, kept.environment(home), settings, made)
 
 
 def until(predicate: Callable[[], bool], timeout: float = 60.0) -> None:
@@ -103,6 +108,42 @@ def test_removing_what_is_not_there_does_nothing(target: Target) -> None:
 def test_an_id_that_would_lead_out_of_the_home_is_invalid(target: Target, release: Release) -> None:
     with pytest.raises(InvalidInput):
         target.place(replace(release, id=".hidden"))
+
+
+@pytest.mark.parametrize("digest", ["../m", "/etc", "", ".hidden", "a/b", "a" * 200])
+def test_a_digest_that_would_lead_out_of_the_home_is_invalid(target: Target, release: Release, digest: str) -> None:
+    changed = [replace(release, artifact_digest=digest), replace(release, environment_digest=digest)]
+    changed += [replace(release, compiled=Compiled(*pair)) for pair in ((digest, "e"), ("c", digest))]
+    for one in changed:
+        with pytest.raises(InvalidInput):
+            target.place(one)
+    assert target.observe() == {}
+
+
+def test_what_a_release_names_is_held_until_its_files_are_gone(target: Target, home: Home, release: Release) -> None:
+    assert target.holds(release)
+    assert not target.holds(replace(release, environment_digest="gone"))
+    home.artifact(release.artifact_digest).rename(home.artifacts / "elsewhere")
+    assert not target.holds(release)
+
+
+def test_a_release_that_was_placed_with_paths_by_an_earlier_version_is_the_same_release(
+    target: Target, home: Home, release: Release
+) -> None:
+    """As it is in the host's records, and in what a control plane of that version says."""
+    compiled = replace(release, compiled=Compiled("c" * 64, release.environment_digest))
+    text = TypeAdapter(Release).dump_python(compiled, mode="json")
+    paths = {"artifact_path": str(home.artifact("m")), "python": "/srv/serinus/environments/e/bin/python"}
+    python = f"/srv/serinus/environments/{release.environment_digest}/bin/python"
+    graph = {"path": f"/srv/serinus/compiled/{'c' * 64}", "digest": "c" * 64, "python": python}
+    before = json.dumps({**text, **paths, "compiled": graph})
+    secret = {"Authorization": f"Bearer {home.secret.read_text()}"}
+    said = call(home.host_socket, "PUT", f"/releases/{quote(release.id)}", before.encode(), secret, 10.0)
+    assert said.status == 202
+    target.place(compiled)
+    target.remove(release.id)
+    (home.host / "fraud%201-1-abcdef.json").write_text(before)
+    assert Records(home).releases() == {release.id: compiled}
 
 
 def test_without_a_host_the_target_is_unavailable(home: Home, release: Release) -> None:

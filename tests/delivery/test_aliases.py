@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -15,9 +14,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def release(version: str) -> Release:
-    return Release(
-        f"fraud-{version}-abcdef", "fraud", version, Path("a"), "d", "e", Path("python"), ServingSettings(), NOW
-    )
+    return Release(f"fraud-{version}-abcdef", "fraud", version, "d", "e", ServingSettings(), NOW)
 
 
 def in_flight(version: str, phase: Phase = Phase.CANARY, kind: Kind = Kind.DEPLOY) -> Rollout:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -17,7 +16,7 @@ NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
 
 def release(version: str) -> Release:
-    return Release(f"m-{version}", "m", version, Path("a"), "d", "e", Path("p"), ServingSettings(), NOW)
+    return Release(f"m-{version}", "m", version, "d", "e", ServingSettings(), NOW)
 
 
 def rollout(number: int, version: str, phase: Phase = Phase.PROMOTED, *, instead_of: str = "", **changes) -> Rollout:

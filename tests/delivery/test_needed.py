@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -23,10 +22,8 @@ def release(version: int) -> Release:
         id=f"m-{version}",
         model="m",
         version=str(version),
-        artifact_path=Path(f"/a/{version}"),
         artifact_digest=f"{version}",
         environment_digest="e",
-        python=Path("/e/bin/python"),
         settings=ServingSettings(),
         created_at=NOW,
     )

@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import kept
 import mlflow
 import numpy as np
 import pandas as pd
@@ -24,6 +24,7 @@ from sklearn.linear_model import LogisticRegression
 
 from serinus import gates
 from serinus.core.examination import Outcome
+from serinus.core.home import Home
 from serinus.core.keys import router_key
 from serinus.core.placement import Placement, PlacementState
 from serinus.core.release import Release, ServingSettings
@@ -49,9 +50,10 @@ def ask(proxy: Proxy, tmp_path: Path) -> Iterator[Callable[..., gates.AskedEvide
 
         def act(artifact: Path, **settings: Any) -> gates.AskedEvidence:
             made, chosen = datetime(2026, 1, 1, tzinfo=UTC), ServingSettings(**settings)
-            release = Release("fraud-1-aaaaaa", "fraud", "1", artifact, "a", "e", Path(sys.executable), chosen, made)
+            digests = (kept.artifact(proxy.home, artifact, tmp_path.name), kept.environment(proxy.home))
+            release = Release("fraud-1-aaaaaa", "fraud", "1", *digests, chosen, made)
             endpoint = str(proxy.home.release_socket(release.id))
-            started(ends, release, endpoint, tmp_path, router_key(proxy.home.secret.read_text(), release.id))
+            started(ends, release, endpoint, tmp_path, proxy.home)
             world: Any = SimpleNamespace(
                 router=proxy.router, scorer=SocketScorer(proxy.home), trials=Trials(proxy.home)
             )
@@ -64,22 +66,23 @@ def ask(proxy: Proxy, tmp_path: Path) -> Iterator[Callable[..., gates.AskedEvide
         yield act
 
 
-def started(ends: ExitStack, release: Release, endpoint: str, directory: Path, router: str) -> None:
+def started(ends: ExitStack, release: Release, endpoint: str, directory: Path, home: Home) -> None:
     """A worker as the host would start it; it ends with the test."""
     listener = ends.enter_context(socket.socket(socket.AF_UNIX))
     Path(endpoint).unlink(missing_ok=True)
     listener.bind(endpoint)
     listener.listen(64)
     reader, writer = os.pipe()
+    artifact, python = home.artifact(release.artifact_digest), home.interpreter(release.environment_digest)
     config = {
         "release": release.id, "model": release.model, "version": release.version,
-        "artifact": str(release.artifact_path), "listen_fd": listener.fileno(), "report_fd": writer,
-        "scratch": str(directory / "scratch"), "router": router,
+        "artifact": str(artifact), "listen_fd": listener.fileno(), "report_fd": writer,
+        "scratch": str(directory / "scratch"), "router": router_key(home.secret.read_text(), release.id),
         "settings": {"rows": release.settings.rows, "protocols": release.settings.protocols},
-        "readable": readable(directory / "none", release.python, release.artifact_path, launch.runtime_source()),
+        "readable": readable(directory / "none", python, artifact, launch.runtime_source()),
     }  # fmt: skip
     (directory / "worker.json").write_text(json.dumps(config))
-    command = launch.command(release.python, launch.runtime_source(), "process.worker", str(directory / "worker.json"))
+    command = launch.command(python, launch.runtime_source(), "process.worker", str(directory / "worker.json"))
     process = ends.enter_context(
         subprocess.Popen(command, pass_fds=(listener.fileno(), writer), stderr=subprocess.DEVNULL)
     )

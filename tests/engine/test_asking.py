@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -51,8 +50,8 @@ class Scorer:
 
 
 def subject(of: Callable[[Rows], Sequence[float | None]], **settings: Any) -> Subject:
-    nowhere, made = Path("/nowhere"), datetime(2026, 1, 1, tzinfo=UTC)
-    release = Release("fraud-1-aaaaaa", "fraud", "1", nowhere, "a", "e", nowhere, ServingSettings(**settings), made)
+    made = datetime(2026, 1, 1, tzinfo=UTC)
+    release = Release("fraud-1-aaaaaa", "fraud", "1", "a", "e", ServingSettings(**settings), made)
     placement = Placement(release.id, PlacementState.READY, endpoint="/sockets/1")
     rollout = SimpleNamespace(plan=SimpleNamespace(accepts=frozenset()))
     some: Any = SimpleNamespace(scorer=Scorer(of))

@@ -8,10 +8,10 @@ import subprocess
 import venv
 from pathlib import Path
 
+import kept
 import pytest
 
 from serinus.core.home import Home
-from serinus.core.release import Environment
 from serinus.targets.local.host import Trials
 from serinus.targets.local.host.trial_zygotes import TrialLimits, TrialZygotes
 
@@ -59,8 +59,7 @@ def test_a_number_that_is_no_child_of_the_zygote_is_left_alone(
     zygotes = TrialZygotes(home)
     try:
         trials = Trials(home, zygotes=zygotes, limits=TrialLimits(seconds=5, memory_bytes=1 << 30))
-        environment = Environment("e" * 64, root / "bin" / "python", "3.11", Path("lock"))
-        assert trials.loads(environment, artifact) is None, "it was tried in a process of its own"
+        assert trials.loads(kept.environment(home, root), "model") is None, "it was tried in a process of its own"
     finally:
         zygotes.close()
     assert bystander.poll() is None

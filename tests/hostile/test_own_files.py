@@ -55,13 +55,14 @@ def prepare(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prep
     return prepared
 
 
-def model(home: Home, code: str) -> Path:
+def model(home: Home, code: str) -> str:
+    """Its digest."""
     artifact = home.artifacts / "model"
     (artifact / "code").mkdir(parents=True)
     (artifact / "code" / "by_hand.py").write_text(code)
     flavor = {"loader_module": "by_hand", "code": "code"}
     (artifact / "MLmodel").write_text(json.dumps({"flavors": {"python_function": flavor}}))
-    return artifact
+    return artifact.name
 
 
 TELLS = """
@@ -84,10 +85,12 @@ def _load_pyfunc(path):
 
 
 @pytest.mark.parametrize("name", ["pyvenv.cfg", "environment.json", "accelerators/orjson.py", "lib64/x"])
-def test_a_package_that_brings_a_file_of_the_environment_is_refused_by_its_name(prepare: Prepare, name: str) -> None:
+def test_a_package_that_brings_a_file_of_the_environment_is_refused_by_its_name(
+    prepare: Prepare, home: Home, name: str
+) -> None:
     files = {"scorer.py": "", f"scorer-1.0.data/data/{name}": "home = /nowhere\n"}
     if name.startswith("lib64"):  # a link to lib, through which it may put what it likes there
-        assert prepare(files).python.exists()
+        assert home.interpreter(prepare(files).digest).exists()
         return
     with pytest.raises(Unbuildable, match=rf"brings a file of the environment itself: {name.split('/')[0]}"):
         prepare(files)
@@ -104,7 +107,7 @@ def test_what_is_started_is_the_base_interpreter_inside_the_environment(
 ) -> None:
     environment = prepare({"scorer.py": ""})
     zygotes = TrialZygotes(home) if forked else None
-    said = Trials(home, zygotes=zygotes).loads(environment, model(home, TELLS))
+    said = Trials(home, zygotes=zygotes).loads(environment.digest, model(home, TELLS))
     if zygotes:
         zygotes.close()
     assert "True PermissionError PermissionError PermissionError" in (said or "")
@@ -122,7 +125,7 @@ def test_an_environment_that_names_a_library_of_its_own_runs_nothing_of_it(
     with (fake / "lib" / library.name / "encodings" / "__init__.py").open("a") as module:
         module.write(f"\nimport posix\nposix.close(posix.open({str(proof)!r}, posix.O_CREAT | posix.O_WRONLY))\n")
     environment = prepare({"scorer.py": ""})
-    root = environment.python.parents[1]
+    root = home.environments / environment.digest
     config = root / "pyvenv.cfg"
     config.unlink()
     config.write_text(f"home = {fake}/bin\n")
@@ -130,28 +133,30 @@ def test_an_environment_that_names_a_library_of_its_own_runs_nothing_of_it(
     del facts["interpreter"]
     (root / "environment.json").unlink()
     (root / "environment.json").write_text(json.dumps(facts))
-    said = Trials(home).loads(environment, model(home, TELLS))
+    said = Trials(home).loads(environment.digest, model(home, TELLS))
     assert "True PermissionError" in (said or "")
     assert not proof.exists()
-    os.spawnv(os.P_WAIT, str(environment.python), [str(environment.python), "-I", "-S", "-c", ""])
+    python = str(home.interpreter(environment.digest))
+    os.spawnv(os.P_WAIT, python, [python, "-I", "-S", "-c", ""])
     assert proof.exists(), "so it would have told"
 
 
 def test_an_interpreter_inside_an_environment_is_not_started(prepare: Prepare, home: Home) -> None:
     environment = prepare({"scorer.py": ""})
-    root = environment.python.parents[1]
+    root = home.environments / environment.digest
     (root / "environment.json").unlink()
     (root / "environment.json").write_text("{}")
-    environment.python.unlink()
-    environment.python.write_text("#!/bin/sh\necho ran\n")
-    environment.python.chmod(0o755)
-    said = Trials(home).loads(environment, model(home, TELLS))
+    python = home.interpreter(environment.digest)
+    python.unlink()
+    python.write_text("#!/bin/sh\necho ran\n")
+    python.chmod(0o755)
+    said = Trials(home).loads(environment.digest, model(home, TELLS))
     assert said == "its environment has an interpreter of its own; deploy the version again"
 
 
-def test_files_of_an_environment_cannot_be_written_and_hold_no_links(prepare: Prepare) -> None:
+def test_files_of_an_environment_cannot_be_written_and_hold_no_links(prepare: Prepare, home: Home) -> None:
     environment = prepare({"scorer.py": "", "scorer-1.0.data/scripts/tool": "#!python\nprint('tool')\n"})
-    root = environment.python.parents[1]
+    root = home.environments / environment.digest
     files = [path for path in root.rglob("*") if path.is_file() and not path.is_symlink() and path.parent != root]
     assert files
     assert [path for path in files if path.stat().st_mode & 0o222] == []
@@ -244,14 +249,14 @@ def test_nothing_that_runs_in_an_environment_changes_it_or_the_cache_that_it_sha
     prepare: Prepare, home: Home, tmp_path: Path, *, forked: bool
 ) -> None:
     environment = prepare({"scorer.py": "value = 1\n", "changes.py": CHANGES, "changes.pth": "import changes\n"})
-    (installed,) = environment.python.parents[1].glob("lib/python*/site-packages/scorer.py")
+    (installed,) = (home.environments / environment.digest).glob("lib/python*/site-packages/scorer.py")
     (cached,) = (tmp_path / "cache").glob("archive-*/*/scorer.py")
     assert installed.samefile(cached), "the hard link that this is about"
-    before = everything_in(environment.python.parents[1], tmp_path / "cache")
+    before = everything_in((home.environments / environment.digest), tmp_path / "cache")
     zygotes = TrialZygotes(home) if forked else None
-    said = Trials(home, zygotes=zygotes).loads(environment, model(home, TELLS_CHANGES))
+    said = Trials(home, zygotes=zygotes).loads(environment.digest, model(home, TELLS_CHANGES))
     if zygotes:
         zygotes.close()
     in_which = "['serinus_runtime.process.trial_zygote', 'serinus_runtime.process.zygote']" if forked else "[]"
     assert f"21 tried, done: [] in {in_which}" in (said or "")
-    assert everything_in(environment.python.parents[1], tmp_path / "cache") == before
+    assert everything_in((home.environments / environment.digest), tmp_path / "cache") == before

@@ -109,7 +109,6 @@ class FakeRegistry:
         self.behaviours[version] = behaviour
         directory = self.files / version
         directory.mkdir(parents=True, exist_ok=True)
-        (self.files / "python").touch()
         rows = [[float(n), n / 7] for n in range(400)]
         labels = [1 if n % 4 == 0 else 0 for n in range(400)]
         lines = ["a,b,label", *(f"{a},{b},{label}" for (a, b), label in zip(rows, labels, strict=True))]
@@ -153,12 +152,10 @@ class FakeRegistry:
     def fetch(self, ref: VersionRef) -> Artifact:
         self._answer()
         return Artifact(
-            path=self.files / ref.version,
             digest=f"artifact-{ref.version}",
             requirements=Requirements(("mlflow",), "3.11"),
             inputs=(Column("a", "double"), Column("b", "double")),
             outputs=None,
-            input_example=None,
             flavor="fake",
         )
 
@@ -179,12 +176,10 @@ def score_of(behaviour: Behaviour, row: Sequence[Any]) -> float:
 
 @dataclass
 class FakeEnvironments:
-    files: Path
-
     def prepare(
         self, requirements: Requirements, loads: Callable[[Environment], str | None], say: Callable[[str], None]
     ) -> Environment:
-        environment = Environment("environment-1", self.files / "python", "3.11.7", self.files / "lock")
+        environment = Environment("environment-1", "3.11.7")
         say("built")
         loads(environment)
         return environment
@@ -201,7 +196,6 @@ class Compilation:
 class FakeCompiler:
     """Compiles the versions in `differing`: each differs from its model in so many rows."""
 
-    files: Path
     differing: dict[str, int] = field(default_factory=dict)
     asked: list[tuple[Sequence[str], int]] = field(default_factory=list)
     """Columns and number of rows."""
@@ -226,14 +220,15 @@ class FakeCompiler:
         say: Callable[[str], None],
     ) -> Compilation:
         self.asked.append((list(columns), len(rows)))
-        differing = self.differing.get(artifact.path.name)
+        version = _version(artifact.digest)
+        differing = self.differing.get(version)
         if differing is None:
             return Compilation(reason="custom Python models cannot be compiled")
-        if f"graph-{artifact.path.name}" in self.condemned:
+        if f"graph-{version}" in self.condemned:
             return Compilation(reason="in production its graph answered differently from the model itself")
         proof = {"rows": 100, "own": 3, "differing": list(range(differing)), "largest": 0.01 * differing}
         scores: dict[str, Any] = {"original": [0.1, 0.2, 0.9], "compiled": [0.1, 0.2, 0.9]}
-        compiled = Compiled(self.files / "compiled", f"graph-{artifact.path.name}", self.files / "python")
+        compiled = Compiled(f"graph-{version}", "compiled-environment")
         return Compilation(compiled, proof={**proof, "refusals": [], "alone": [], **scores})
 
 
@@ -246,6 +241,8 @@ class FakeTarget:
     """Versions."""
     long: set[str] = field(default_factory=set)
     """Releases."""
+    lost: set[str] = field(default_factory=set)
+    """Digests of artifacts."""
     history: list[str] = field(default_factory=list)
 
     def distrust(self, release_id: str) -> None:
@@ -263,6 +260,9 @@ class FakeTarget:
     def wake(self, release_id: str) -> None:
         self.asleep.discard(self.placed[release_id].version)
         self.history.append(f"wake {release_id}")
+
+    def holds(self, release: Release) -> bool:
+        return release.artifact_digest not in self.lost
 
     def observe(self) -> Mapping[str, Placement]:
         if self.away:
@@ -504,19 +504,24 @@ class FakeFleet:
         return self.published.get(model)
 
 
+def _version(artifact: str) -> str:
+    """Of the model whose artifact has this digest."""
+    return artifact.removeprefix("artifact-")
+
+
 @dataclass
 class FakeTrials:
     behaviours: Mapping[str, Behaviour]
 
-    def scan(self, artifact: Path) -> Mapping[str, Any]:
-        imports = list(self.behaviours[artifact.name].pickles)
+    def scan(self, artifact: str) -> Mapping[str, Any]:
+        imports = list(self.behaviours[_version(artifact)].pickles)
         return {"pickles": [{"file": "model.pkl", "imports": imports}], "other": []}
 
-    def loads(self, environment: Environment, artifact: Path) -> str | None:
+    def loads(self, environment: str, artifact: str) -> str | None:
         return None
 
-    def reference(self, python: Path, artifact: Path, columns: Any, rows: Any, score_output: Any) -> list[float]:
-        return [score_of(self.behaviours[artifact.name], row) for row in rows]
+    def reference(self, environment: str, artifact: str, columns: Any, rows: Any, score_output: Any) -> list[float]:
+        return [score_of(self.behaviours[_version(artifact)], row) for row in rows]
 
     def golden(self, file: Path) -> ReadRows:
         return _read(lambda: rows_file.golden(file, BOUNDS))
@@ -634,7 +639,7 @@ class Lab:
         self.behaviours: dict[str, Behaviour] = {}
         self.registry = FakeRegistry(directory / "files", self.behaviours)
         self.target = FakeTarget(self.behaviours)
-        self.compiler = FakeCompiler(directory / "files")
+        self.compiler = FakeCompiler()
         self.router = FakeRouter()
         self.log = FakeLog(now=self.clock.now)
         self.fleet = FakeFleet({MODEL: SPEC})
@@ -644,7 +649,7 @@ class Lab:
         self.scorer = FakeScorer(self.behaviours)
         self.world = World(
             registry=self.registry,
-            environments=FakeEnvironments(directory / "files"),
+            environments=FakeEnvironments(),
             compiler=self.compiler,
             target=self.target,
             router=self.router,

@@ -32,7 +32,7 @@ def test_after_a_prune_the_champion_answers_and_the_one_before_is_returned_to(
 ) -> None:
     versions = [register_code("degrades", data=data, model=MODEL) for data in ("first", "second", "third")]
     candidates = [_promoted(serinus, version)["candidate"] for version in versions]
-    first, second, third = (Path(one["artifact_path"]) for one in candidates)
+    first, second, third = (serinus.home.artifact(one["artifact_digest"]) for one in candidates)
     former = _environment_of_nothing(serinus)
 
     shown = _serinus(serinus, "prune", "--dry-run")
@@ -44,7 +44,7 @@ def test_after_a_prune_the_champion_answers_and_the_one_before_is_returned_to(
     assert not former.exists()
     assert second.is_dir()
     assert third.is_dir()
-    assert Path(candidates[2]["python"]).exists()
+    assert serinus.home.interpreter(candidates[2]["environment_digest"]).exists()
     assert first.name[:12] not in _serinus(serinus, "disk", "--items")
 
     assert serinus.infer(MODEL, ROW).json()["predictions"] == [pytest.approx(0.15)]

@@ -29,15 +29,13 @@ from serinus.wiring.backup import restore, save, sqlite
 RELEASE = "fraud-1-aaaaaa"
 
 
-def release_in(home: Home) -> Release:
+def release() -> Release:
     return Release(
         id=RELEASE,
         model="fraud",
         version="1",
-        artifact_path=home.artifacts / "digest",
         artifact_digest="digest",
         environment_digest="e",
-        python=home.environments / "e" / "bin" / "python",
         settings=ServingSettings(),
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
@@ -56,8 +54,8 @@ def home(tmp_path: Path) -> Home:
     chosen.save(home, Settings(ports={"api": 1, "envoy": 2, "mlflow": 3}))
     home.token.write_text("the token")
     store = SqlStore(f"sqlite:///{home.store}")
-    store.add_release(release_in(home))
-    store.save_model(ModelState("fraud", champion=release_in(home)))
+    store.add_release(release())
+    store.save_model(ModelState("fraud", champion=release()))
     store.close()
     GitFleet(home.fleet).write("fraud", "model: fraud\n", who="ann", why="a test")
     prepare(home, port=2)
@@ -95,8 +93,8 @@ def test_a_home_is_restored_elsewhere_and_its_paths_lead_there(home: Home, tmp_p
     there = Home(tmp_path / "second" / "home")
     restore(path, there)
     store = SqlStore(f"sqlite:///{there.store}")
-    assert store.model("fraud").champion == release_in(there)
-    assert store.releases() == [release_in(there)]
+    assert store.model("fraud").champion == release()
+    assert store.releases() == [release()]
     store.close()
     assert GitFleet(there.fleet).read("fraud") == "model: fraud\n"
     assert GitFleet(there.fleet).history("fraud")[0].who == "ann"

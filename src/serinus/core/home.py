@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from serinus.core.errors import InvalidInput
 
 MLFLOW_USERNAME = "serinus"
 """As the bundled MLflow server wants it, with the home's `mlflow_password`."""
@@ -15,6 +18,8 @@ FORMAT = 1
 
 ENVIRONMENT_FACTS = "environment.json"
 """In the directory of an environment: what it was made as, its base interpreter included. Written last, by Serinus."""
+
+_DIGEST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 # sockaddr_un holds 108 bytes with the closing zero; the longest name in `sockets` is `r/<12 hex>.sock.new`.
 _LONGEST_SOCKET_DIRECTORY = 107 - len("/r/0123456789ab.sock.new")
@@ -108,14 +113,25 @@ class Home:
     def artifacts(self) -> Path:
         return self.path / "artifacts"
 
+    def artifact(self, digest: str) -> Path:
+        """The directory of a model's files. Raises InvalidInput: it is no digest."""
+        return self.artifacts / _part(digest)
+
     @property
     def environments(self) -> Path:
         return self.path / "environments"
 
+    def interpreter(self, environment: str) -> Path:
+        """Of the environment with this digest. Raises InvalidInput: it is no digest."""
+        return self.environments / _part(environment) / "bin" / "python"
+
     @property
     def compiled(self) -> Path:
-        """Compiled models, by digest."""
         return self.path / "compiled"
+
+    def graph(self, digest: str) -> Path:
+        """The directory of a compiled model, with `model.onnx` and `plan.json`. InvalidInput: it is no digest."""
+        return self.compiled / _part(digest)
 
     @property
     def golden(self) -> Path:
@@ -186,3 +202,10 @@ class Home:
             self.mlflow,
             self.tls,
         )
+
+
+def _part(digest: str) -> str:
+    """As a part of a path, which leads nowhere else."""
+    if not _DIGEST.fullmatch(digest):
+        raise InvalidInput("A digest has letters, digits, '-' and '_' alone.")
+    return digest

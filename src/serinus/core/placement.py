@@ -24,7 +24,8 @@ class Placement:
     state: PlacementState
     reason: str = ""
     endpoint: str = ""
-    """Where its worker answers; a Unix socket's path locally."""
+    """Where it answers. Target, router and scorer alone take it apart: the absolute path of a Unix socket, or
+    `host:port`."""
     pid: int | None = None
     memory_bytes: int | None = None
     """PSS, where it could be read."""

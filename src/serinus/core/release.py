@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +56,14 @@ class Requirements:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A model's files, on this machine, read but never loaded."""
+    """A model's files, read but never loaded. Where they lie is known to who keeps them, by `digest`."""
 
-    path: Path
     digest: str
     """sha256 over the sorted relative paths and contents."""
     requirements: Requirements
     inputs: tuple[Column, ...] | None
     """None: logged without a signature."""
     outputs: tuple[Column, ...] | None
-    input_example: Path | None
-    """`serving_input_example.json`, or None."""
     flavor: str
     """`loader_module` of the python_function flavour."""
     size_bytes: int = 0
@@ -79,10 +75,7 @@ class Environment:
     """A built environment: content-addressed by its full lock."""
 
     digest: str
-    python: Path
-    """The interpreter inside it."""
     python_version: str
-    lock: Path
     tried: tuple[str, ...] = ()
     """What was tried to get here, in order, in words (dated lock, undated lock)."""
 
@@ -153,24 +146,21 @@ class ServingSettings:
 class Compiled:
     """A model and its preprocessing as one ONNX graph, proven to decide as the model does."""
 
-    path: Path
-    """Directory with `model.onnx` and `plan.json`."""
     digest: str
-    python: Path
+    environment_digest: str
     """Of the compiled environment, which holds none of the model's libraries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Immutable. `id` is `<model>-<version>-<6 hex digits>` over the digests and the settings."""
+    """Immutable. `id` is `<model>-<version>-<6 hex digits>` over the digests and the settings. It names content by
+    digest; the target knows where that content lies."""
 
     id: str
     model: str
     version: str
-    artifact_path: Path
     artifact_digest: str
     environment_digest: str
-    python: Path
     settings: ServingSettings
     created_at: datetime
     compiled: Compiled | None = None

@@ -23,6 +23,7 @@ class Arm:
     """Out of `WHOLE`. An arm of weight 0 gets no traffic but is there to be reached by its release id."""
     role: Role
     endpoint: str
+    """Of its placement."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ class Stored:
 
 class Storage(Protocol):
     """One kind of them. One contract suite, `tests/contracts/test_storage.py`, runs on every implementation:
-    backends/uv, backends/mlflow, backends/onnx, backends/host."""
+    backends/uv, backends/mlflow, backends/onnx, targets/local/host."""
 
     @property
     def kind(self) -> str:

@@ -223,8 +223,7 @@ class Proxy:
 
 
 def release_of(name: str, model: str = "fraud") -> Release:
-    nowhere, made = Path("/nowhere"), datetime(2026, 1, 1, tzinfo=UTC)
-    return Release(name, model, "1", nowhere, "a", "e", nowhere, ServingSettings(), made)
+    return Release(name, model, "1", "a", "e", ServingSettings(), datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def routing(*arms: Arm, **changes: Any) -> Routing:

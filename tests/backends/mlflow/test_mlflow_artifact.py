@@ -25,7 +25,6 @@ def read(root: Path) -> Artifact:
 def test_a_whole_artifact_is_read(make_artifact: Make) -> None:
     root = make_artifact()
     artifact = read(root)
-    assert artifact.path == root
     assert artifact.flavor == "mlflow.sklearn"
     assert artifact.requirements.packages == ("mlflow==2.9.2", "scikit-learn==1.3.2")
     assert artifact.requirements.python == "3.9.18"
@@ -33,7 +32,6 @@ def test_a_whole_artifact_is_read(make_artifact: Make) -> None:
     assert artifact.requirements.logged_at == datetime(2023, 1, 15, 10, 12, 13, 123456, UTC)
     assert artifact.inputs == (Column("amount", "double"), Column("country", "string"))
     assert artifact.outputs == (Column("0", "long"),)
-    assert artifact.input_example == root / "serving_input_example.json"
     assert artifact.size_bytes == sum(path.stat().st_size for path in root.iterdir())
     assert artifact.warnings == ()
 
@@ -150,7 +148,7 @@ def test_mlmodel_cannot_make_python_objects(make_artifact: Make, tmp_path: Path)
 
 def test_a_model_without_signature_and_example_is_read_with_warnings(make_artifact: Make) -> None:
     artifact = read(make_artifact({"serving_input_example.json": None}, top={"signature": None}))
-    assert (artifact.inputs, artifact.outputs, artifact.input_example) == (None, None, None)
+    assert (artifact.inputs, artifact.outputs) == (None, None)
     assert any("without a signature" in warning for warning in artifact.warnings)
     assert any("without an input example" in warning for warning in artifact.warnings)
 

@@ -237,7 +237,7 @@ SECRETS = [
 def test_no_credentials_leave_the_files(make_artifact: Make, line: str, file: str) -> None:
     text = conda({"pip": ["mlflow==2.9.2", line]}) if file == "conda.yaml" else f"mlflow==2.9.2\n{line}\n"
     artifact = read(make_artifact({file: text}))
-    assert "s3cret" not in str(artifact).replace(str(artifact.path), "")
+    assert "s3cret" not in str(artifact)
     assert any("left out" in note for note in artifact.warnings)
 
 

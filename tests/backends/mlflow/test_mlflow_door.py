@@ -114,7 +114,9 @@ def test_mlflows_client_says_what_is_missing_and_is_let_in_by_a_token(
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "of-the-tests")
     registry = MlflowRegistry(mlflow_server.uri, tmp_path / "artifacts")
     assert "strange" not in registry.aliases()
-    assert registry.fetch(registry.find("card-fraud", "1")).path.is_dir(), "artifacts as well"
+    assert (tmp_path / "artifacts" / registry.fetch(registry.find("card-fraud", "1")).digest).is_dir(), (
+        "artifacts as well"
+    )
 
 
 def test_credentials_of_a_teams_server_come_from_mlflows_own_file(
@@ -207,7 +209,7 @@ def test_mlflows_client_works_with_a_serinus_token(
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", installation.token("viewer", Access.VIEW))
     registry = MlflowRegistry(mlflow_server.uri, tmp_path / "artifacts")
     ref = registry.find("card-fraud", "1")
-    assert registry.fetch(ref).path.is_dir()
+    assert (tmp_path / "artifacts" / registry.fetch(ref).digest).is_dir()
     assert registry.run_file(ref, "evaluation.csv") is not None
     with pytest.raises(MlflowException, match="the role view"):
         mlflow_client.connect(mlflow_server.uri).create_registered_model("by-a-viewer")

@@ -111,24 +111,24 @@ def test_aliases_are_read_over_several_pages(registry: MlflowRegistry, monkeypat
 
 def test_a_logged_model_is_fetched_and_read(registry: MlflowRegistry, tmp_path: Path) -> None:
     artifact = registry.fetch(registry.find("card-fraud", "1"))
-    assert artifact.path == tmp_path / "artifacts" / artifact.digest
+    files = tmp_path / "artifacts" / artifact.digest
     assert artifact.flavor == "mlflow.sklearn"
     assert artifact.inputs == (Column("amount", "double"), Column("hour", "long"))
     assert "scikit-learn==1.7.2" in artifact.requirements.packages
     assert artifact.requirements.python
     assert artifact.requirements.logged_at
-    assert artifact.input_example == artifact.path / "serving_input_example.json"
-    assert "registered_model_meta" not in files_below(artifact.path), "MLflow's own note would change the digest"
+    assert "serving_input_example.json" in files_below(files)
+    assert "registered_model_meta" not in files_below(files), "MLflow's own note would change the digest"
     assert artifact.warnings == ()
 
 
-def test_models_of_a_run_and_python_models_are_fetched_too(registry: MlflowRegistry) -> None:
+def test_models_of_a_run_and_python_models_are_fetched_too(registry: MlflowRegistry, tmp_path: Path) -> None:
     of_a_run = registry.fetch(registry.find("card-fraud", "2"))
     assert of_a_run.inputs is None
-    assert "evaluation.csv" in files_below(of_a_run.path)
+    assert "evaluation.csv" in files_below(tmp_path / "artifacts" / of_a_run.digest)
     python_model = registry.fetch(registry.find("constant", "1"))
     assert python_model.flavor == "mlflow.pyfunc.model"
-    assert "artifacts/weights.txt" in files_below(python_model.path)
+    assert "artifacts/weights.txt" in files_below(tmp_path / "artifacts" / python_model.digest)
 
 
 def test_a_second_fetch_downloads_nothing(mlflow_server: Any, registry: MlflowRegistry, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_many_that_ask_at_once_get_the_same_files(mlflow_server: Any, tmp_path: 
     ref = registries[0].find("card-fraud", "1")
     with ThreadPoolExecutor(4) as pool:
         artifacts = list(pool.map(lambda registry: registry.fetch(ref), registries))
-    assert len({artifact.path for artifact in artifacts}) == 1
+    assert len({artifact.digest for artifact in artifacts}) == 1
     assert [path.name for path in (tmp_path / "artifacts").iterdir() if not path.name.startswith(".")] == [
         artifacts[0].digest
     ]
@@ -173,10 +173,11 @@ def test_what_a_killed_download_left_is_cleared_and_never_seen(
         assert list(directory.iterdir()) == []
         return source.rename(directory / "model")
 
-    artifact = ArtifactCache(tmp_path / "cache").artifact("key", download)
-    assert "half.bin" not in files_below(artifact.path)
+    cache = ArtifactCache(tmp_path / "cache")
+    files = cache.path(cache.artifact("key", download).digest)
+    assert "half.bin" not in files_below(files)
     assert not left.exists()
-    assert all(path.stat().st_mode & 0o222 == 0 for path in artifact.path.iterdir()), "read-only"
+    assert all(path.stat().st_mode & 0o222 == 0 for path in files.iterdir()), "read-only"
 
 
 def test_a_broken_artifact_is_not_kept(tmp_path: Path, make_artifact: Callable[..., Path]) -> None:
@@ -200,7 +201,7 @@ def test_an_artifact_that_somebody_removed_is_fetched_again(tmp_path: Path, make
     cache = ArtifactCache(tmp_path / "cache")
 
     def fetch() -> Path:
-        return cache.artifact("key", lambda directory: make_artifact().rename(directory / "model")).path
+        return cache.path(cache.artifact("key", lambda directory: make_artifact().rename(directory / "model")).digest)
 
     fetch().rename(tmp_path / "elsewhere")
     assert (fetch() / "MLmodel").is_file()
@@ -218,7 +219,7 @@ sys.path.insert(0, {str(launch.runtime_source())!r})
 from pathlib import Path
 from serinus_runtime.isolation import confine
 confine.confine((Path({str(tmp_path)!r}), *confine.own_directories()), None, ())
-for path in {[str(artifact.path / "MLmodel"), str(tmp_path / "cache/.locks/key")]!r}:
+for path in {[str(tmp_path / "cache" / artifact.digest / "MLmodel"), str(tmp_path / "cache/.locks/key")]!r}:
     try:
         print(bool(open(path)))
     except OSError as error:
@@ -351,7 +352,7 @@ def test_the_global_tracking_uri_is_neither_read_nor_changed(
     before = mlflow.get_tracking_uri()
     registry = MlflowRegistry(mlflow_server.uri, tmp_path / "other")
     ref = registry.find("card-fraud", "1")
-    assert registry.fetch(ref).path.is_dir()
+    assert (tmp_path / "other" / registry.fetch(ref).digest).is_dir()
     assert registry.run_file(ref, "evaluation.csv") is not None
     assert mlflow.get_tracking_uri() == before == "http://127.0.0.1:1"
 

@@ -17,6 +17,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import kept
 import mlflow
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ from serinus.core.release import Artifact, Environment, Requirements
 from serinus.targets.local.host import Trials
 from serinus.targets.local.host.trial_zygotes import TrialLimits
 
-HERE = Environment("e" * 64, Path(sys.executable), "3.11", Path("lock"))
+HERE = Environment(kept.HERE, "3.11")
 COLUMNS = ["amount", "country"]
 ROWS = [[12.5, "FR"], [900.0, "DE"], [0.0, "IT"]]
 
@@ -66,15 +67,15 @@ class Asked:
 
     @contextmanager
     def __call__(
-        self, python: Path, module: str, artifact: Path, *, also: Sequence[Path] = (), **config: Any
+        self, environment: str, module: str, artifact: str, *, also: Sequence[Path] = (), **config: Any
     ) -> Iterator[tuple[Mapping[str, Any], Path]]:
         self.modules.append(module)
-        with self._trials.ask(python, module, artifact, also=also, **config) as answer:
+        with self._trials.ask(environment, module, artifact, also=also, **config) as answer:
             yield answer
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     warnings.simplefilter("ignore")
     random = np.random.default_rng(7)
     frame = pd.DataFrame({"amount": random.exponential(80, 300), "country": random.choice(["FR", "DE", "IT"], 300)})
@@ -101,28 +102,34 @@ def home() -> Iterator[Home]:
         for path in home.directories:
             path.mkdir(parents=True, exist_ok=True)
         home.settings.write_text("{}")
+        kept.environment(home)
         yield home
 
 
-def artifact(path: Path, digest: str = "a" * 64) -> Artifact:
-    return Artifact(path, digest, Requirements((), None), None, None, None, "mlflow.sklearn")
+@pytest.fixture
+def model(home: Home, saved: Path) -> str:
+    """Digest of the artifact."""
+    return kept.artifact(home, saved)
+
+
+def artifact(digest: str) -> Artifact:
+    return Artifact(digest, Requirements((), None), None, None, "mlflow.sklearn")
 
 
 def compiler(home: Home, ask: Any, environments: Environments | None = None) -> OnnxCompiler:
     return OnnxCompiler(home.path / "compiled", environments or Environments(), ask)
 
 
-def compile_it(compiler: OnnxCompiler, path: Path, rows: Sequence[Sequence[Any]] = ROWS, digest: str = "a" * 64) -> Any:
-    return compiler.compile(artifact(path, digest), HERE, COLUMNS, rows, lambda _: None)
+def compile_it(compiler: OnnxCompiler, digest: str, rows: Sequence[Sequence[Any]] = ROWS) -> Any:
+    return compiler.compile(artifact(digest), HERE, COLUMNS, rows, lambda _: None)
 
 
-def test_a_pipeline_is_compiled_proven_and_kept_under_the_digest_of_its_files(home: Home, model: Path) -> None:
+def test_a_pipeline_is_compiled_proven_and_kept_under_the_digest_of_its_files(home: Home, model: str) -> None:
     ask = Asked(home)
     found = compile_it(compiler(home, ask), model)
     assert found.reason == ""
-    assert found.compiled.path == home.path / "compiled" / found.compiled.digest
-    assert sorted(path.name for path in found.compiled.path.iterdir()) == sorted(FILES)
-    assert found.compiled.python == HERE.python
+    assert sorted(path.name for path in home.graph(found.compiled.digest).iterdir()) == sorted(FILES)
+    assert found.compiled.environment_digest == HERE.digest
     assert found.proof["own"] == len(ROWS) + 3
     assert found.proof["differing"] == found.proof["refusals"] == found.proof["alone"] == []
     np.testing.assert_allclose(found.proof["compiled"], found.proof["original"], atol=1e-12)
@@ -131,7 +138,7 @@ def test_a_pipeline_is_compiled_proven_and_kept_under_the_digest_of_its_files(ho
     assert ask.modules == ["compiling.convert", "trials.prove"]
 
 
-def test_other_rows_prove_anew_and_come_to_the_same_graph(home: Home, model: Path) -> None:
+def test_other_rows_prove_anew_and_come_to_the_same_graph(home: Home, model: str) -> None:
     ask = Asked(home)
     one, other = compile_it(compiler(home, ask), model), compile_it(compiler(home, ask), model, ROWS[:1])
     assert ask.modules.count("trials.prove") == 2
@@ -139,28 +146,28 @@ def test_other_rows_prove_anew_and_come_to_the_same_graph(home: Home, model: Pat
     assert one.proof["own"] != other.proof["own"]
 
 
-def test_what_cannot_be_compiled_is_said_once_and_remembered(home: Home, model: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_compiled_is_said_once_and_remembered(home: Home) -> None:
     today = [[12.5, date(2026, 3, 1)]]  # as an evaluation set may hold it
-    custom = tmp_path / "custom"
+    custom = home.artifact("custom")
     custom.mkdir()
     mlmodel = {"flavors": {"python_function": {"loader_module": "theirs"}}, "signature": {}}
     (custom / "MLmodel").write_text(json.dumps(mlmodel))
     ask = Asked(home)
     for _ in range(2):
-        found = compile_it(compiler(home, ask), custom, today)
+        found = compile_it(compiler(home, ask), "custom", today)
         assert found.compiled is None
         assert found.reason == "custom Python models cannot be compiled"
     assert ask.modules == ["compiling.convert"]
 
 
-def test_a_process_that_takes_too_long_is_no_failure_and_tried_again(home: Home, model: Path) -> None:
+def test_a_process_that_takes_too_long_is_no_failure_and_tried_again(home: Home, model: str) -> None:
     found = compile_it(compiler(home, Asked(home, seconds=0.05)), model)
     assert found.compiled is None
     assert "took longer than 0.05 s" in found.reason
     assert compile_it(compiler(home, Asked(home)), model).compiled is not None
 
 
-def test_without_the_compiled_environment_the_model_is_served_as_it_is(home: Home, model: Path) -> None:
+def test_without_the_compiled_environment_the_model_is_served_as_it_is(home: Home, model: str) -> None:
     environments = Environments()
     environments.away = True
     found = compile_it(compiler(home, Asked(home), environments), model)
@@ -178,7 +185,7 @@ def test_the_compiled_environment_can_be_there_before_anybody_asks(home: Home) -
         compiler(home, Asked(home), environments).prepare()
 
 
-def test_two_who_ask_at_the_same_time_compile_once(home: Home, model: Path) -> None:
+def test_two_who_ask_at_the_same_time_compile_once(home: Home, model: str) -> None:
     ask = Asked(home)
     with ThreadPoolExecutor(2) as pool:
         one, other = pool.map(lambda _: compile_it(compiler(home, ask), model), range(2))
@@ -278,7 +285,7 @@ def test_every_package_of_the_compiled_environment_is_pinned() -> None:
     assert requirements().python == f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def test_what_is_condemned_stays_so_when_its_files_are_swept(home: Home, model: Path) -> None:
+def test_what_is_condemned_stays_so_when_its_files_are_swept(home: Home, model: str) -> None:
     ask = Asked(home)
     made = compiler(home, ask)
     digest = compile_it(made, model).compiled.digest

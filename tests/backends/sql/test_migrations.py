@@ -22,6 +22,7 @@ from serinus.backends.sql.schema import MIGRATIONS
 from serinus.backends.sql.tables import SCHEMA, metadata
 from serinus.core.errors import Refused
 from serinus.core.people import Access, Actor
+from serinus.core.release import Compiled, Release
 from serinus.core.rollout import Cause, Kind, Phase
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -51,6 +52,14 @@ def home(tmp_path: Path) -> Path:
     """The file of a store with schema 2."""
     file = tmp_path / "store.db"
     execute(file, (Path(__file__).parent / "homes" / "schema_2.sql").read_text())
+    return file
+
+
+@pytest.fixture
+def home_of_paths(tmp_path: Path) -> Path:
+    """The file of a store with schema 3, of which releases have paths."""
+    file = tmp_path / "store.db"
+    execute(file, (Path(__file__).parent / "homes" / "schema_3.sql").read_text())
     return file
 
 
@@ -87,6 +96,35 @@ def test_a_home_of_the_version_before_migrations_is_brought_up_in_place(home: Pa
             assert (waiting.id, waiting.version, waiting.kind) == ("fraud-r5", "10", Kind.DEPLOY)
             assert store.setting("pending") is None
             assert store.setting("pending.fraud") is None
+
+
+def test_releases_with_paths_become_the_same_releases_with_digests(home_of_paths: Path) -> None:
+    for _ in range(2):
+        with opened(home_of_paths) as store:
+            assert store.audit_broken_at() is None
+            state, (flying,), (waiting,) = store.model("fraud"), store.in_flight("fraud"), store.pending()
+            assert (flying.version, flying.status.phase, waiting.version) == ("3", Phase.CANARY, "4")
+            assert flying.artifact is not None
+            assert flying.artifact.digest == "artifact-3"
+            retired = store.model("scoring").retired
+            assert retired is not None
+            found = [retired.release, state.champion, state.previous, flying.candidate, *store.releases()]
+            assert all(isinstance(one, Release) for one in found)
+            graphs = {one.version: one.compiled for one in found if one is not None}
+            compiled = {v: Compiled(f"graph-{v}", "onnx-environment") for v in ("1", "2", "3")}
+            assert graphs == {**compiled, "4": None}
+            assert {one.environment_digest for one in found if one is not None} == {"environment-1"}
+            assert flying.candidate in store.releases()
+            assert state.champion in store.releases()
+    with closing(sqlite3.connect(home_of_paths)) as connection:
+        assert not [line for line in connection.iterdump() if "/srv/serinus" in line]
+
+
+def test_a_release_keeps_its_id_when_its_home_is_brought_up(home_of_paths: Path) -> None:
+    with closing(sqlite3.connect(home_of_paths)) as connection:
+        before = connection.execute("SELECT id FROM releases ORDER BY number DESC").fetchall()
+    with opened(home_of_paths) as store:
+        assert [one.id for one in store.releases()] == [one for (one,) in before]
 
 
 def test_what_was_there_before_is_found_by_what_is_searched_for_now(home: Path) -> None:

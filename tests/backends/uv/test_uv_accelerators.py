@@ -23,9 +23,9 @@ print(accelerators.orjson and accelerators.orjson.__version__, bool(accelerators
 """
 
 
-def found(environment: Environment) -> str:
+def found(home: Path, environment: Environment) -> str:
     return subprocess.run(
-        [environment.python, "-I", "-c", FIND], capture_output=True, text=True, check=True
+        [home / environment.digest / "bin" / "python", "-I", "-c", FIND], capture_output=True, text=True, check=True
     ).stdout.strip()
 
 
@@ -38,11 +38,11 @@ def test_a_model_that_pins_one_of_them_has_its_own_and_all_environments_share_th
     environments = UvEnvironments(home, always=())
     pinned = prepared(environments, "orjson==3.9.15", say=lambda _: None)
     without = prepared(environments, "packaging==24.0", say=lambda _: None)
-    assert found(pinned) == "3.9.15 True"
-    ours, loop = found(without).split()
+    assert found(home, pinned) == "3.9.15 True"
+    ours, loop = found(home, without).split()
     assert ours != "3.9.15"
     assert loop == "True"
-    links = [(one.python.parents[1] / "accelerators").resolve() for one in (pinned, without)]
+    links = [(home / one.digest / "accelerators").resolve() for one in (pinned, without)]
     assert links[0] == links[1]
     assert links[0].parent == home / "accelerators"
     assert list(links[0].glob("orjson/__pycache__/*.pyc")), "a confined worker cannot write bytecode"
@@ -57,7 +57,7 @@ def test_an_environment_goes_without_where_they_cannot_be_had_and_does_not_ask_a
     monkeypatch.setenv("UV_INDEX_URL", f"http://{index.host}/simple")  # which has none of them
     accelerating = UvEnvironments(home, always=())
     environment = prepare("scorer", using=accelerating)
-    assert found(environment) == "None False"
+    assert found(home, environment) == "None False"
     assert [line for line in said if line.startswith("goes without accelerators")]
     asked = index.requests
     prepare("scorer", using=accelerating)
@@ -69,7 +69,7 @@ def test_an_environment_that_was_built_without_gets_its_link_when_it_is_next_pre
     index: Any, home: Path, prepare: Any, said: list[str]
 ) -> None:
     index.add("scorer", "1.0", "2023-01-01")
-    environment = prepare("scorer").python.parents[1]
+    environment = home / prepare("scorer").digest
     accelerating = UvEnvironments(home, always=(), indexes=[index.url])
     place = accelerating._builder._accelerators.place(_interpreter(accelerating))  # type: ignore[union-attr]
     place.mkdir(parents=True)

@@ -62,6 +62,7 @@ def test_models_with_conflicting_versions_get_environments_side_by_side(
             "import sklearn, sys; from sklearn.tree import DecisionTreeClassifier as T; T().fit([[0], [1]], [0, 1]); "
         )
         code += "print(sklearn.__version__, *sys.version_info[:2], sep='.')"
-        answer = subprocess.run([environment.python, "-I", "-c", code], capture_output=True, text=True, check=True)
+        interpreter = tmp_path / environment.digest / "bin" / "python"
+        answer = subprocess.run([interpreter, "-I", "-c", code], capture_output=True, text=True, check=True)
         versions[minor] = answer.stdout.strip()
     assert versions == {"3.9": "1.3.2.3.9", "3.11": "1.6.1.3.11"}

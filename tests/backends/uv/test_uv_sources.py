@@ -68,9 +68,9 @@ def listener() -> Iterator[Any]:
         yield server
 
 
-def run(environment: Environment, code: str) -> str:
+def run(home: Path, environment: Environment, code: str) -> str:
     return subprocess.run(
-        [environment.python, "-I", "-c", code], check=True, capture_output=True, text=True
+        [home / environment.digest / "bin" / "python", "-I", "-c", code], check=True, capture_output=True, text=True
     ).stdout.strip()
 
 
@@ -105,7 +105,7 @@ said["secret"] = any("a-secret" in value for value in os.environ.values())
 """),
     )
     environment = prepare("scorer==1.0", using=building)
-    said = json.loads(run(environment, "import json, scorer; print(json.dumps(scorer.said))"))
+    said = json.loads(run(home, environment, "import json, scorer; print(json.dumps(scorer.said))"))
     assert said.pop("own") == "done"
     assert said.pop("secret") is False
     assert set(said) == {"read", "write", "connect", "send"}
@@ -134,19 +134,19 @@ def test_uv_builds_nothing_whatever_its_user_has_set(
 
 
 def test_what_a_backend_asks_for_beside_what_is_declared_is_there_when_it_builds(
-    index: Any, prepare: Any, building: UvEnvironments
+    home: Path, index: Any, prepare: Any, building: UvEnvironments
 ) -> None:
     index.add("numbers2", "1.5", "2023-01-01")
     files = source('import numbers2\nsaid["found"] = numbers2.version')
     files["backend.py"] += "\ndef get_requires_for_build_wheel(_=None):\n    return ['numbers2<2']\n"
     index.add_source("scorer", "1.0", "2023-01-01", files)
     environment = prepare("scorer==1.0", using=building)
-    assert run(environment, "import scorer; print(scorer.said)") == "{'found': '1.5'}"
-    assert "numbers2" not in environment.lock.read_text()
+    assert run(home, environment, "import scorer; print(scorer.said)") == "{'found': '1.5'}"
+    assert "numbers2" not in (home / environment.digest / "requirements.lock").read_text()
 
 
 def test_what_was_built_is_locked_by_its_hash_and_not_built_again(
-    index: Any, prepare: Any, building: UvEnvironments, said: list[str]
+    home: Path, index: Any, prepare: Any, building: UvEnvironments, said: list[str]
 ) -> None:
     index.add_source("scorer", "1.0", "2023-01-01", source())
     index.add("model", "1.0", "2023-01-01", "scorer>=1")
@@ -154,21 +154,21 @@ def test_what_was_built_is_locked_by_its_hash_and_not_built_again(
     other = prepare("model", using=building, at="2023-01-15")
     assert one.digest == other.digest
     assert sum(line.startswith("building scorer==1.0 from source") for line in said) == 1
-    lock = one.lock.read_text()
+    lock = (home / one.digest / "requirements.lock").read_text()
     assert lock.count("--hash=sha256:") == 2
     assert "scorer==1.0" in lock
 
 
 @SLOW
 def test_a_wheel_that_was_built_of_one_archive_is_not_installed_for_another_of_the_same_name(
-    index: Any, prepare: Any, building: UvEnvironments
+    home: Path, index: Any, prepare: Any, building: UvEnvironments
 ) -> None:
     index.add_source("scorer", "1.0", "2023-01-01", source('said["who"] = "first"'))
-    first = prepare("scorer", using=building)
+    prepare("scorer", using=building)
     index.add_source("scorer", "1.0", "2023-01-01", source('said["who"] = "second"'))
-    shutil.rmtree(Path(first.lock).parents[1] / "resolved")
+    shutil.rmtree(home / "resolved")
     second = prepare("scorer", using=building)
-    assert run(second, "import scorer; print(scorer.said)") == "{'who': 'second'}"
+    assert run(home, second, "import scorer; print(scorer.said)") == "{'who': 'second'}"
 
 
 @pytest.mark.parametrize(
@@ -248,4 +248,4 @@ def test_a_setup_py_with_an_extension_in_c_is_built(
     monkeypatch.delenv("UV_CACHE_DIR")
     environments = UvEnvironments(home, always=(), accelerate=False, build_from_source=True)
     built = environments.prepare(Requirements(("scorer==1.0",), None), lambda _: None, lambda _: None)
-    assert run(built, "import scorer; print(scorer.answer)") == expected
+    assert run(home, built, "import scorer; print(scorer.answer)") == expected

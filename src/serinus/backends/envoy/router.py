@@ -18,6 +18,7 @@ from pathlib import Path
 
 from serinus.backends.envoy import names, xds
 from serinus.backends.envoy.admin import CLUSTERS, PROBE_TABLE, ROUTE_TABLE, Admin
+from serinus.backends.envoy.endpoints import address_of
 from serinus.backends.envoy.keys import Key
 from serinus.backends.envoy.xds import Routes
 from serinus.core.errors import InvalidInput, Unavailable
@@ -235,7 +236,7 @@ def _check(routing: Routing) -> None:
     if routing.timeout_ms <= 0:
         raise InvalidInput(f"{where}: a time limit of {routing.timeout_ms} ms leaves no time to answer.")
     for arm in routing.arms:
-        if not arm.endpoint.startswith("/") or len(arm.endpoint.encode()) > 107:
-            raise InvalidInput(
-                f"{where}: the endpoint of {arm.release} is not a Unix socket's path of at most 107 bytes."
-            )
+        try:
+            address_of(arm.endpoint)
+        except ValueError as error:
+            raise InvalidInput(f"{where}: the endpoint of {arm.release} cannot be used: {error}.") from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from serinus.backends.envoy import cleaning, grpc, keys, matching, model_routes
+from serinus.backends.envoy.endpoints import address_of, discovery_of, endpoint_of
 from serinus.backends.envoy.keys import Key
 from serinus.backends.envoy.model_routes import KeyOf
 from serinus.backends.envoy.names import (
@@ -68,7 +69,7 @@ class Routes:
 
 
 def render_clusters(endpoints: Mapping[str, str]) -> str:
-    """Release -> Unix socket, as a discovery response."""
+    """Release -> endpoint, as a discovery response."""
     return response([_cluster(release, endpoints[release]) for release in sorted(endpoints)])
 
 
@@ -78,11 +79,11 @@ def read_clusters(path: Path) -> dict[str, str]:
 
 
 def _cluster(release: str, endpoint: str) -> Json:
-    address = {"pipe": {"path": endpoint}}
+    address = address_of(endpoint)
     return typed(
         _CLUSTER,
         name=release,
-        type="STATIC",
+        type=discovery_of(address),
         connect_timeout=_CONNECT,
         load_assignment={
             "cluster_name": release,
@@ -96,7 +97,7 @@ def _cluster(release: str, endpoint: str) -> Json:
 def _endpoint(cluster: Json) -> str:
     [locality] = cluster["load_assignment"]["endpoints"]
     [endpoint] = locality["lb_endpoints"]
-    return str(endpoint["endpoint"]["address"]["pipe"]["path"])
+    return endpoint_of(endpoint["endpoint"]["address"])
 
 
 # --- routes -----------------------------------------------------------------------------------------------

@@ -33,17 +33,15 @@ def read_artifact(root: Path, inventory: Inventory, indexes: Collection[str] = (
         )
     requirements, warnings = read_requirements(model, indexes)
     inputs, outputs = model.columns("inputs"), model.columns("outputs")
-    example = root / SERVING_EXAMPLE
+    example = (root / SERVING_EXAMPLE).is_file()
     return Artifact(
-        path=root,
         digest=inventory.digest,
         requirements=requirements,
         inputs=inputs,
         outputs=outputs,
-        input_example=example if example.is_file() else None,
         flavor=flavor["loader_module"],
         size_bytes=inventory.size_bytes,
-        warnings=(*_shortcomings(model, inputs is not None, example.is_file()), *warnings),
+        warnings=(*_shortcomings(model, inputs is not None, example), *warnings),
     )
 
 

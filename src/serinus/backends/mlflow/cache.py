@@ -51,6 +51,10 @@ class ArtifactCache:
         with self._locked(key):
             return self._known(key) or self._add(key, download)
 
+    def path(self, digest: str) -> Path:
+        """Where the files of an artifact are."""
+        return self._path / digest
+
     def _known(self, key: str) -> Artifact | None:
         try:
             record = json.loads((self._path / ".versions" / key).read_text())

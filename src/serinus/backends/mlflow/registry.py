@@ -133,7 +133,7 @@ class MlflowRegistry:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or not path.parts:
             raise InvalidInput(f"{name!r} is not a path below a run's artifacts.")
-        of_model = self.fetch(ref).path / path
+        of_model = self._cache.path(self.fetch(ref).digest) / path
         if of_model.is_file():
             return of_model
         return self._run_file(ref.run_id, path) if ref.run_id else None

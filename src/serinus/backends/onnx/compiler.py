@@ -33,12 +33,12 @@ _LONGEST_WORDS = 300
 
 
 class Ask(Protocol):
-    """Runs `serinus_runtime.<module>` in a confined process. Implementations: backends/host (`Trials.ask`)."""
+    """Runs `serinus_runtime.<module>` in a confined process. Implementations: targets/local/host (`Trials.ask`)."""
 
     def __call__(
-        self, python: Path, module: str, artifact: Path, *, also: Sequence[Path] = (), **config: Any
+        self, environment: str, module: str, artifact: str, *, also: Sequence[Path] = (), **config: Any
     ) -> AbstractContextManager[tuple[Mapping[str, Any], Path]]:
-        """Its answer, and the directory that it wrote to. Raises Unbuildable."""
+        """Its answer, and the directory that it wrote to. `environment`, `artifact`: digests. Raises Unbuildable."""
         ...
 
 
@@ -90,7 +90,7 @@ class OnnxCompiler:
             return Compilation(reason=answer["reason"])
         if self._kept.condemned(digest):
             return Compilation(reason="in production its graph answered differently from the model itself")
-        return Compilation(Compiled(self._kept.path(digest), digest, ours.python), proof=answer["proof"])
+        return Compilation(Compiled(digest, ours.digest), proof=answer["proof"])
 
     def distrust(self, digest: str) -> None:
         self._kept.condemn(digest)
@@ -127,13 +127,13 @@ class OnnxCompiler:
         self, artifact: Artifact, environment: Environment, ours: Environment, table: Mapping[str, Any]
     ) -> Mapping[str, Any]:
         """Raises Unbuildable where a process fails or takes too long."""
-        with self._ask(environment.python, "compiling.convert", artifact.path, rows=table) as (written, scratch):
+        with self._ask(environment.digest, "compiling.convert", artifact.digest, rows=table) as (written, scratch):
             if "unsupported" in written:
                 what = str(written["unsupported"])[:_LONGEST_WORDS]
                 return {"digest": None, "reason": f"{what} cannot be compiled", "proof": {}}
             with (
                 _copied(scratch / "compiled") as directory,
-                self._ask(ours.python, "trials.prove", artifact.path, also=[directory], compiled=str(directory)) as (
+                self._ask(ours.digest, "trials.prove", artifact.digest, also=[directory], compiled=str(directory)) as (
                     proof,
                     _,
                 ),

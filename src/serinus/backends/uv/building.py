@@ -59,12 +59,11 @@ class Builder:
             os.utime(place)  # asked for: who makes room leaves it
             if self._accelerators is not None:
                 self._accelerators.link(place, lock.interpreter, say, (descriptor,))
-        return Environment(
-            digest=lock.digest,
-            python=place / "bin" / "python",
-            python_version=lock.interpreter.text,
-            lock=place / LOCK,
-        )
+        return Environment(digest=lock.digest, python_version=lock.interpreter.text)
+
+    def place(self, environment: Environment) -> Path:
+        """Where it lies, or would."""
+        return self._directory / environment.digest
 
     def sweep(self) -> None:
         """Removes what a killed builder left behind."""

@@ -86,7 +86,7 @@ class Sources:
                     kept = self.directory / hashlib.sha256(f"{archive.sha256} {lock.digest}".encode()).hexdigest()
                     if found := next(iter(kept.glob("*.whl")), None):
                         return found
-                    environment = self.tools.build(lock, tools, say).python.parents[1]
+                    environment = self.tools.place(self.tools.build(lock, tools, say))
                     say(f"building {what} from source, confined")
                     more = self._build(archive, file, system, requires, environment, interpreter, kept)
                     if not more:

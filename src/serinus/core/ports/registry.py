@@ -35,7 +35,7 @@ class Registry(Protocol):
         ...
 
     def fetch(self, ref: VersionRef) -> Artifact:
-        """The version's files on this machine, kept by digest, and what they say, without loading anything.
+        """Has the version's files kept by digest; what they say, without loading anything.
 
         Raises Unbuildable: missing files, a Git LFS pointer in place of a file, no python_function flavour, no
         environment declared. A second call for the same version downloads nothing.

@@ -35,8 +35,8 @@ class Router(Protocol):
         ...
 
     def probe(self, release: Release, endpoint: str, timeout_ms: int) -> str:
-        """Makes `release` reachable, by the routes that its callers would use, at the Unix socket whose path is
-        returned: to the control plane alone, whatever is in force for callers. Nothing that is asked so is counted or
+        """Makes `release` reachable, by the routes that its callers would use, at the endpoint that is returned:
+        to the control plane alone, whatever is in force for callers. Nothing that is asked so is counted or
         kept. Returns once it is reachable; another release of the same model takes its place. Raises Unavailable."""
         ...
 

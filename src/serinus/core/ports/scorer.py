@@ -10,7 +10,7 @@ from serinus.core.release import Release
 
 
 class Scorer(Protocol):
-    """Asks a placed release, past the router. Implementations: backends/host."""
+    """Asks a placed release, past the router. Implementations: targets/local/host."""
 
     def score(self, endpoint: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], timeout: float) -> Scored:
         """One request with all `rows`. Raises TemporaryError where there was no answer, InvalidInput where the
@@ -18,7 +18,7 @@ class Scorer(Protocol):
         ...
 
     def ask(self, address: str, release: Release, protocol: str, question: Question, timeout: float) -> Replied:
-        """One request by `protocol` (`open-inference`, `invocations` or `grpc`) to the Unix socket `address`: the
+        """One request by `protocol` (`open-inference`, `invocations` or `grpc`) to the endpoint `address`: the
         release's own, or what `Router.probe` returned. Errors as of `score`."""
         ...
 

@@ -10,7 +10,7 @@ from serinus.core.release import Release
 
 
 class Target(Protocol):
-    """Where releases run. Implementations: backends/host."""
+    """Where releases run. Implementations: targets/local/host."""
 
     def place(self, release: Release) -> None:
         """Have it running, from now on and after a restart. Returns at once; `observe` tells what became of it."""
@@ -29,6 +29,10 @@ class Target(Protocol):
         """Has it served the long way, by the model's own predict in its own environment, from now on, whenever it is
         placed, and after every restart; nothing takes that back. No request fails by it. Durable on return; `observe`
         tells when a worker that goes the long way is ready."""
+        ...
+
+    def holds(self, release: Release) -> bool:
+        """Whether what the release names by digest, its artifact and its environment, can be had where it would run."""
         ...
 
     def observe(self) -> Mapping[str, Placement]:

@@ -8,25 +8,26 @@ from typing import Any, Protocol
 
 from serinus.core.examination import GivenRows, ReadRows, Rehearsal
 from serinus.core.predictions import AnsweredRequest, OwnAnswer
-from serinus.core.release import Environment, Release
+from serinus.core.release import Release
 
 
 class Trials(Protocol):
-    """Looks at a model in a confined process of its own. Implementations: backends/host."""
+    """Looks at a model in a confined process of its own. Artifacts and environments are named by their digests.
+    Implementations: targets/local/host."""
 
-    def scan(self, artifact: Path) -> Mapping[str, Any]:
+    def scan(self, artifact: str) -> Mapping[str, Any]:
         """What its pickles would import, without loading anything: `{"pickles": [{"file", "imports"}], "other"}`."""
         ...
 
-    def loads(self, environment: Environment, artifact: Path) -> str | None:
+    def loads(self, environment: str, artifact: str) -> str | None:
         """None: it loads in that environment; else why not, in words. Raises Unbuildable where it would load in no
         other either: a file is lost, a module of the model's own, or it needs too much memory or time."""
         ...
 
     def reference(
         self,
-        python: Path,
-        artifact: Path,
+        environment: str,
+        artifact: str,
         columns: Sequence[str],
         rows: Sequence[Sequence[Any]],
         score_output: str | None,
@@ -52,7 +53,7 @@ class Trials(Protocol):
 
 
 class Rescorer(Protocol):
-    """Answers again what a shorter way has answered, behind everything else. Implementations: backends/host."""
+    """Answers again what a shorter way has answered, behind everything else. Implementations: targets/local/host."""
 
     def rescore(self, release: Release, requests: Sequence[AnsweredRequest]) -> Rescored:
         """By the model's own predict, each request by itself, in a confined process of its own and of the lowest

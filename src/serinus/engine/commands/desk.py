@@ -238,7 +238,7 @@ class Desk:
                 f"{state.model} has no former champion that was not rolled back from",
                 hint="Name a former champion with `--to RELEASE`; `serinus releases` lists them.",
             )
-        if not (release.artifact_path.exists() and release.python.exists()):
+        if not self._world.target.holds(release):
             raise Refused(
                 f"the files of {release.id} no longer exist", hint=f"Deploy {state.model}@{release.version} again."
             )

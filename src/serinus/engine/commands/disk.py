@@ -248,9 +248,7 @@ def _kept_of(release: Release) -> Sequence[tuple[str, str]]:
         ("environments", release.environment_digest),
     ]
     if release.compiled is not None:
-        # An environment's directory has its digest for a name.
-        of_graph = release.compiled.python.parent.parent.name
-        kept += [("graphs", release.compiled.digest), ("environments", of_graph)]
+        kept += [("graphs", release.compiled.digest), ("environments", release.compiled.environment_digest)]
     return kept
 
 

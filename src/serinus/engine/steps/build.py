@@ -21,7 +21,7 @@ def build(world: World, rollout: Rollout, say: Callable[[str], None]) -> Built:
     assert rollout.plan is not None
     artifact = rollout.artifact
     environment = world.environments.prepare(
-        artifact.requirements, lambda built: world.trials.loads(built, artifact.path), say
+        artifact.requirements, lambda built: world.trials.loads(built.digest, artifact.digest), say
     )
     compiled, note = compile_model(world, rollout, artifact, environment, say)
     settings = rollout.plan.settings
@@ -42,10 +42,8 @@ def release_of(
         id=release_id(rollout.model, rollout.version, artifact.digest, environment.digest, settings, compiled),
         model=rollout.model,
         version=rollout.version,
-        artifact_path=artifact.path,
         artifact_digest=artifact.digest,
         environment_digest=environment.digest,
-        python=environment.python,
         settings=settings,
         created_at=now,
         compiled=compiled,

@@ -183,9 +183,8 @@ def _golden(subject: Subject, golden: Found, probe: Table | None, threshold: flo
 def _own_scores(subject: Subject, table: Table) -> Sequence[float | None]:
     """By the model's own predict. Raises Unbuildable."""
     release = subject.release
-    return subject.world.trials.reference(
-        release.python, subject.artifact.path, table.columns, table.rows, release.settings.score_output
-    )
+    digests = (release.environment_digest, release.artifact_digest)
+    return subject.world.trials.reference(*digests, table.columns, table.rows, release.settings.score_output)
 
 
 def _kept(subject: Subject, columns: tuple[str, ...]) -> tuple[Sequence[Row], Sequence[float | None]]:

@@ -26,4 +26,4 @@ def resolve(world: World, rollout: Rollout) -> Resolved:
         slow_ms=specs.slow_ms(spec),
         accepts=specs.accepts(spec),
     )
-    return Resolved(artifact=artifact, plan=plan, scan=scan(world.trials.scan(artifact.path)))
+    return Resolved(artifact=artifact, plan=plan, scan=scan(world.trials.scan(artifact.digest)))

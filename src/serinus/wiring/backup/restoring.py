@@ -76,9 +76,9 @@ def build_environments(home: Home, say: Say) -> Sequence[str]:
     world = build_local(home, settings)
     troubles = []
     for release in _in_use(world):
-        if not release.python.exists():
+        if not home.interpreter(release.environment_digest).exists():
             try:
-                _build(world, settings, release, say)
+                _build(world, home, settings, release, say)
             except SerinusError as error:
                 troubles.append(f"{release.id} has no environment: {error}")
     if any(release.compiled is not None for release in _in_use(world)):
@@ -97,11 +97,11 @@ def _in_use(world: World) -> Iterator[Release]:
             yield rollout.candidate
 
 
-def _build(world: World, settings: Settings, release: Release, say: Say) -> None:
+def _build(world: World, home: Home, settings: Settings, release: Release, say: Say) -> None:
     """Raises SerinusError."""
     wanted = release.environment_digest
     inventory = Inventory(release.artifact_digest, 0)
-    requirements = read_artifact(release.artifact_path, inventory, settings.indexes).requirements
+    requirements = read_artifact(home.artifact(release.artifact_digest), inventory, settings.indexes).requirements
 
     def is_it(built: Environment) -> str | None:
         return None if built.digest == wanted else "it is another one than the release was judged with"

@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import kept
 import pytest
 
 from serinus.core.errors import Unavailable
@@ -98,10 +99,8 @@ class Hosted:
             id=name,
             model="card fraud",
             version="1",
-            artifact_path=artifact,
-            artifact_digest="a" * 64,
-            environment_digest="e" * 64,
-            python=Path(sys.executable),
+            artifact_digest=name,
+            environment_digest=kept.environment(self.home),
             # The stand-in has no zygote: with the usual limit its wakes would be too slow for it to sleep at all.
             settings=_patient(settings or ServingSettings()),
             created_at=datetime(2026, 1, 1, tzinfo=UTC),

@@ -11,12 +11,13 @@ import venv
 from dataclasses import replace
 from pathlib import Path
 
+import kept
 import pytest
 
 from serinus.core.home import Home
 from serinus.core.keys import ROUTER_HEADER, router_key
 from serinus.core.placement import PlacementState
-from serinus.core.release import Environment, ServingSettings
+from serinus.core.release import ServingSettings
 from serinus.lib.processes import identity
 from serinus.targets.local.host.trial_zygotes import TrialLimits, TrialZygotes
 from serinus.targets.local.host.trials import Trials
@@ -74,41 +75,41 @@ def bystander():
 
 @pytest.fixture
 def environment(tmp_path):
-    """An environment's interpreter; `hook` is what its zygotes run at their start."""
+    """An environment of the home `h`; `hook` is what its zygotes run at their start."""
 
-    def make(hook: str) -> Path:
+    def make(hook: str) -> str:
         root = tmp_path / "environment"
         venv.create(root, symlinks=True)
         (packages,) = root.glob("lib/python*/site-packages")
         (packages / "hook.pth").write_text("import hook\n")
         (packages / "hook.py").write_text(hook)
         (packages / "slowlib.py").write_text("")
-        return root / "bin" / "python"
+        return kept.environment(Home(tmp_path / "h"), root)
 
     return make
 
 
-def artifact(home: Home, name: str, code: str = MODEL) -> Path:
+def artifact(home: Home, name: str, code: str = MODEL) -> str:
     path = home.artifacts / name
     (path / "code").mkdir(parents=True)
     (path / "code" / f"m_{name.replace('-', '_')}.py").write_text("import slowlib\n" + code)
     flavor = {"loader_module": f"m_{name.replace('-', '_')}", "code": "code"}
     (path / "MLmodel").write_text(json.dumps({"flavors": {"python_function": flavor}}))
-    return path
+    return name
 
 
-def place(hosted, python, name, code=MODEL):
+def place(hosted, environment, name, code=MODEL):
     release = replace(
         hosted.release(name, ServingSettings(keep_warm=True)),
-        id=name, artifact_path=artifact(hosted.home, f"{name}-code", code), python=python,
+        id=name, artifact_digest=artifact(hosted.home, f"{name}-code", code), environment_digest=environment,
     )  # fmt: skip
     hosted.target.place(release)
     return hosted.until(name, PlacementState.READY)
 
 
-def with_zygote(hosted, python, wait_until):
-    place(hosted, python, "first-1-aaaaaa")
-    file = hosted.home.host / "zygotes" / f"{key(python)}.json"
+def with_zygote(hosted, environment, wait_until):
+    place(hosted, environment, "first-1-aaaaaa")
+    file = hosted.home.host / "zygotes" / f"{key(hosted.home.interpreter(environment))}.json"
     wait_until(lambda: file.exists() and "slowlib" in json.loads(file.read_text()))
 
 
@@ -119,11 +120,11 @@ def serves(hosted, placement):
 
 def test_a_pid_that_a_trials_zygote_names_is_neither_limited_nor_ended(tmp_path, environment, bystander):
     home = Home(tmp_path / "h")
-    python = environment(NAMES.replace("BYSTANDER", str(bystander.pid)))
+    digest = environment(NAMES.replace("BYSTANDER", str(bystander.pid)))
     before = Path(f"/proc/{bystander.pid}/limits").read_text()
     zygotes = TrialZygotes(home)
     trials = Trials(home, zygotes=zygotes, limits=TrialLimits(seconds=10, memory_bytes=1 << 30))
-    assert trials.loads(Environment("e" * 64, python, "3.11", Path("lock")), artifact(home, "model")) is None
+    assert trials.loads(digest, artifact(home, "model")) is None
     zygotes.close()
     assert bystander.poll() is None
     assert Path(f"/proc/{bystander.pid}/limits").read_text() == before
@@ -132,9 +133,9 @@ def test_a_pid_that_a_trials_zygote_names_is_neither_limited_nor_ended(tmp_path,
 
 def test_a_pid_that_a_workers_zygote_names_is_not_taken_for_a_worker(hosted, environment, bystander, wait_until):
     hosted.start("--survey", "0.2", runtime=None)
-    python = environment(NAMES.replace("BYSTANDER", str(bystander.pid)))
-    with_zygote(hosted, python, wait_until)
-    second = place(hosted, python, "second-1-aaaaaa")
+    digest = environment(NAMES.replace("BYSTANDER", str(bystander.pid)))
+    with_zygote(hosted, digest, wait_until)
+    second = place(hosted, digest, "second-1-aaaaaa")
     assert second.pid != bystander.pid
     assert serves(hosted, second)
     assert "named a process that is not its own" in (hosted.home.logs / "host.log").read_text()
@@ -146,12 +147,14 @@ def test_a_pid_that_a_workers_zygote_names_is_not_taken_for_a_worker(hosted, env
 def test_links_that_a_zygote_puts_in_the_place_of_scratch_directories_lead_nowhere(hosted, environment, wait_until):
     hosted.home.token.write_text("t")
     hosted.start("--survey", "0.2", runtime=None)
-    python = environment(LINKS.replace("HOME", repr(str(hosted.home.path))))
-    with_zygote(hosted, python, wait_until)
-    nest = hosted.home.scratch / key(python)
+    digest = environment(LINKS.replace("HOME", repr(str(hosted.home.path))))
+    with_zygote(hosted, digest, wait_until)
+    nest = hosted.home.scratch / key(hosted.home.interpreter(digest))
     wait_until(lambda: (nest / "second-1-aaaaaa").is_symlink())
     release = replace(
-        hosted.release("second-1-aaaaaa"), artifact_path=artifact(hosted.home, "second-code"), python=python
+        hosted.release("second-1-aaaaaa"),
+        artifact_digest=artifact(hosted.home, "second-code"),
+        environment_digest=digest,
     )
     hosted.target.place(release)
     hosted.come_up(release.id)

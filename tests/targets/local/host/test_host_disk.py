@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
+import kept
 import pytest
 from serinus_runtime.isolation.scratch import Bounds
 
 from serinus.core.errors import Unbuildable
 from serinus.core.home import Home
 from serinus.core.placement import PlacementState
-from serinus.core.release import Environment
 from serinus.targets.local.host.trial_zygotes import TrialLimits, TrialZygotes
 from serinus.targets.local.host.trials import Trials
 
@@ -105,9 +104,9 @@ def test_a_trial_that_writes_without_end_is_ended_and_told(tmp_path, write, why,
     (artifact / "MLmodel").write_text(json.dumps({"flavors": {"python_function": flavor}}))
     limits = TrialLimits(seconds=60, written=Bounds(1 << 30, 200), printed_bytes=1 << 20)
     zygotes = TrialZygotes(home) if forked else None
-    python = Path(sys.executable)
+    kept.environment(home)
     with pytest.raises(Unbuildable, match=why):
-        Trials(home, zygotes=zygotes, limits=limits).loads(Environment("e" * 64, python, "3", Path("lock")), artifact)
+        Trials(home, zygotes=zygotes, limits=limits).loads(kept.HERE, "model")
     if zygotes:
         zygotes.close()
     assert list(home.scratch.iterdir()) == []

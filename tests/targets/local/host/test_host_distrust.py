@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
 
+import kept
 import pytest
 
 from serinus.core.placement import PlacementState
@@ -24,10 +24,9 @@ ONE_WORKER = ServingSettings(max_workers=1)
 
 
 def compiled(hosted, name=NAME, /, settings=None, **behaviour):
-    graph = hosted.home.compiled / ("c" * 64)
-    graph.mkdir(exist_ok=True)
+    hosted.home.graph("c" * 64).mkdir(exist_ok=True)
     release = hosted.release(name, settings, **behaviour)
-    return replace(release, compiled=Compiled(graph, "c" * 64, Path(sys.executable)))
+    return replace(release, compiled=Compiled("c" * 64, kept.HERE))
 
 
 def placed(hosted, release):

@@ -128,8 +128,8 @@ def test_a_worker_that_only_says_that_it_is_confined_is_not_used(shared):
 
 def test_an_interpreter_that_is_not_there_is_named(shared):
     release = shared.release()
-    shared.target.place(replace(release, python=Path("/no/such/python")))
-    assert "/no/such/python" in shared.until(release.id, PlacementState.FAILED).reason
+    shared.target.place(replace(release, environment_digest="missing"))
+    assert str(shared.home.interpreter("missing")) in shared.until(release.id, PlacementState.FAILED).reason
 
 
 def test_a_worker_beyond_its_memory_limit_is_replaced(shared, wait_until):

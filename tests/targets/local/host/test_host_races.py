@@ -14,8 +14,8 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
+import kept
 import pytest
 
 from serinus.core.keys import ROUTER_HEADER, router_key
@@ -76,20 +76,21 @@ def wander(endpoint, until, outcomes, seed):
     connection.close()
 
 
-def still(hosted, name, python=Path(sys.executable)):
+def still(hosted, name, environment=kept.HERE):
     """A release of a model that needs no library: where it answers, and the key that it wants to see."""
     artifact = hosted.home.artifacts / name
     (artifact / "code").mkdir(parents=True)
     (artifact / "code" / "still.py").write_text(MODEL)
     (artifact / "MLmodel").write_text(MLMODEL)
-    release = replace(hosted.release(name), artifact_path=artifact, python=python)
+    release = replace(hosted.release(name), environment_digest=environment)
     hosted.target.place(release)
     return hosted.come_up(name).endpoint, router_key(hosted.home.secret.read_text(), name)
 
 
-def environment(path):
+def environment(home, path):
+    """Its digest."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(path)], check=True)
-    return path / "bin" / "python"
+    return kept.environment(home, path, path.name)
 
 
 def run(endpoints, seconds, callers, seed=0):
@@ -111,7 +112,7 @@ def run(endpoints, seconds, callers, seed=0):
 @pytest.mark.parametrize("seconds", [6, pytest.param(120, marks=pytest.mark.slow)])
 def test_no_request_fails_while_releases_fall_asleep_and_wake_all_the_time(hosted, tmp_path, seconds):
     hosted.start(*RESTLESS, runtime=None)
-    python = environment(tmp_path / "e")
+    python = environment(hosted.home, tmp_path / "e")
     endpoints = [still(hosted, f"still-{i}-aaaaaa", python) for i in range(3)]
     outcomes = run(endpoints, seconds, callers=2)
     log = (hosted.home.logs / "host.log").read_text()
@@ -124,7 +125,7 @@ def test_no_request_fails_while_releases_fall_asleep_and_wake_all_the_time(hoste
 def test_forty_releases_of_four_environments_sleep_wake_and_die_without_a_failed_request(hosted, tmp_path):
     """A kill takes the requests that its worker is answering: no others may fail."""
     hosted.start("--idle", "2", "--young", "0", "--busiest", "5", "--survey", "0.5", runtime=None)
-    pythons = [environment(tmp_path / f"e{i}") for i in range(4)]
+    pythons = [environment(hosted.home, tmp_path / f"e{i}") for i in range(4)]
     endpoints = [still(hosted, f"still-{i}-aaaaaa", pythons[i % 4]) for i in range(40)]
     kills = 0
     stop = threading.Event()

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+import kept
 import pytest
 
 from serinus.core.errors import InvalidInput, Unbuildable
 from serinus.core.placement import PlacementState
 from serinus.core.predictions import AnsweredRequest, OwnAnswer
-from serinus.core.release import Environment
 from serinus.targets.local.host import SocketScorer, Trials
 from serinus.targets.local.host.trial_zygotes import TrialLimits
 
 COLUMNS = ["amount", "hour", "kind"]
 ROWS = [[12.5, 3, "web"], [900.0, 23, "pos"], [40.0, 12, "web"]]
-PYTHON = Path(sys.executable)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +46,7 @@ def real(hosted):
 
 
 def placed(hosted, path, settings=None):
-    release = replace(hosted.release(settings=settings), artifact_path=path)
+    release = replace(hosted.release(settings=settings), artifact_digest=kept.artifact(hosted.home, path))
     hosted.target.place(release)
     return hosted.until(release.id, PlacementState.READY)
 
@@ -77,8 +75,8 @@ def test_a_real_worker_is_taken_over_and_is_gone_when_removed(real, model, wait_
     wait_until(lambda: not Path(f"/proc/{second.pid}").exists())
 
 
-def test_a_real_model_whose_files_are_missing_says_what_is(real, tmp_path):
-    release = replace(real.release(), artifact_path=tmp_path)
+def test_a_real_model_whose_files_are_missing_says_what_is(real):
+    release = real.release()
     real.target.place(release)
     failed = real.until(release.id, PlacementState.FAILED)
     assert failed.reason.startswith("there is no readable MLmodel file in the artifact")
@@ -87,17 +85,19 @@ def test_a_real_model_whose_files_are_missing_says_what_is(real, tmp_path):
 @pytest.mark.slow
 def test_a_real_model_is_scanned_loaded_and_asked_in_trials(hosted, model):
     path, scores = model
-    trials = Trials(hosted.home)
-    (found,) = trials.scan(path)["pickles"]
+    trials, digest = Trials(hosted.home), kept.artifact(hosted.home, path)
+    kept.environment(hosted.home)
+    (found,) = trials.scan(digest)["pickles"]
     assert found["file"] == "model.pkl"
     assert any(name.startswith("sklearn.") for name in found["imports"])
-    assert trials.loads(Environment("e" * 64, PYTHON, "3.11", Path("lock")), path) is None
-    assert trials.reference(PYTHON, path, COLUMNS, ROWS, None) == pytest.approx(scores)
+    assert trials.loads(kept.HERE, digest) is None
+    assert trials.reference(kept.HERE, digest, COLUMNS, ROWS, None) == pytest.approx(scores)
 
 
-def test_a_real_model_that_reads_the_homes_secret_does_not_load(hosted, tmp_path):
+def test_a_real_model_that_reads_the_homes_secret_does_not_load(hosted):
     """The trial of a loader that is what a hostile model would be."""
-    model = tmp_path / "model"
+    model = hosted.home.artifact("model")
+    kept.environment(hosted.home)
     (model / "code").mkdir(parents=True)
     (model / "MLmodel").write_text("flavors: {python_function: {loader_module: hostile, code: code}}\nmodel_uuid: a\n")
     source = (
@@ -105,13 +105,13 @@ def test_a_real_model_that_reads_the_homes_secret_does_not_load(hosted, tmp_path
     )
     (model / "code/hostile.py").write_text(source)
     with pytest.raises(Unbuildable, match=r"^The model does not load: PermissionError"):
-        Trials(hosted.home).loads(Environment("e" * 64, PYTHON, "3.11", Path("lock")), model)
+        Trials(hosted.home).loads(kept.HERE, "model")
 
 
 @pytest.mark.slow
 def test_a_real_models_answers_are_rescored_by_its_own_predict(hosted, model):
     path, scores = model
-    release = replace(hosted.release(), artifact_path=path)
+    release = replace(hosted.release(), artifact_digest=kept.artifact(hosted.home, path))
     requests = [
         AnsweredRequest(release.id, tuple(COLUMNS), ROWS, scores),
         AnsweredRequest(release.id, tuple(reversed(COLUMNS)), [row[::-1] for row in ROWS[:1]], scores[:1]),

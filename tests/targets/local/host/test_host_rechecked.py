@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+import kept
 import pytest
 
 from serinus.core.placement import PlacementState
@@ -20,7 +20,6 @@ from serinus.engine.steps.kept import kept_rows
 from serinus.targets.local.host import SocketScorer, Trials
 from serinus.targets.local.host.trial_zygotes import TrialLimits
 
-PYTHON = Path(sys.executable)
 COLUMNS = ("a", "b")
 ROWS = [[0.5, 0.1], [-1.0, 0.2], [2.0, 0.3]]
 
@@ -49,7 +48,10 @@ def damaged(trials, home, artifact, coefficient):
     """The compiled model with another weight, under the digest of what it is now: a proof would find it right."""
     table = {"columns": list(COLUMNS), "rows": ROWS}
     target = home.compiled / "made"
-    with trials.ask(PYTHON, "compiling.convert", artifact, rows=table) as (said, scratch):
+    with trials.ask(kept.environment(home), "compiling.convert", kept.artifact(home, artifact), rows=table) as (
+        said,
+        scratch,
+    ):
         assert said == {"written": True}
         (scratch / "compiled").rename(target)
     graph, weight = (target / "model.onnx").read_bytes(), struct.pack("<d", coefficient)
@@ -58,7 +60,8 @@ def damaged(trials, home, artifact, coefficient):
     names = ("MLmodel", "model.onnx", "plan.json")
     parts = b"".join(hashlib.sha256((target / name).read_bytes()).digest() for name in names)
     digest = hashlib.sha256(parts).hexdigest()
-    return Compiled(target.rename(home.compiled / digest), digest, PYTHON)
+    target.rename(home.compiled / digest)
+    return Compiled(digest, kept.HERE)
 
 
 @pytest.mark.slow
@@ -69,7 +72,7 @@ def test_a_wrong_graph_is_found_by_the_models_own_predict_and_answers_no_more(ho
     hosted.start(runtime=None)
     trials = Trials(hosted.home)
     graph = damaged(trials, hosted.home, path, coefficient)
-    release = replace(hosted.release(), model="fraud", artifact_path=path, compiled=graph)
+    release = replace(hosted.release(), model="fraud", artifact_digest="a" * 64, compiled=graph)
     hosted.target.place(release)
     placement = hosted.until(release.id, PlacementState.READY)
     scorer = SocketScorer(hosted.home)
@@ -97,7 +100,7 @@ def test_a_real_graph_with_another_digest_is_not_even_loaded(hosted, model, wait
     path, own, coefficient = model
     hosted.start(runtime=None)
     graph = damaged(Trials(hosted.home), hosted.home, path, coefficient)
-    release = replace(hosted.release(), artifact_path=path, compiled=replace(graph, digest="c" * 64))
+    release = replace(hosted.release(), artifact_digest="a" * 64, compiled=replace(graph, digest="c" * 64))
     hosted.target.place(release)
     placement = hosted.until(release.id, PlacementState.READY)
     assert (placement.way, placement.long) == ("mlflow", True)

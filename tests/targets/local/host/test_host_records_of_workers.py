@@ -119,7 +119,7 @@ def asking(hosted: Any, holder: Callable[[], int], collecting: Collecting) -> It
     (artifact / "code" / "plain_model.py").write_text(MODEL)
     flavor = {"loader_module": "plain_model", "code": "code"}
     (artifact / "MLmodel").write_text(json.dumps({"flavors": {"python_function": flavor}}))
-    release = replace(hosted.release(NAME), model="fraud", artifact_path=artifact)
+    release = replace(hosted.release(NAME), model="fraud")
     hosted.target.place(release)
     with Asking(hosted, hosted.until(NAME, PlacementState.READY).endpoint) as asking:
         yield asking

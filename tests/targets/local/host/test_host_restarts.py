@@ -220,8 +220,8 @@ def connected(endpoint):
 
 
 def test_releases_come_up_again_by_environment_the_most_asked_for_first_and_those_nobody_answers_before_them(hosted):
-    where = {"a": "/one", "b": "/two", "c": "/one", "d": "/two", "e": "/two"}
-    releases = [replace(hosted.release(name), python=Path(python)) for name, python in where.items()]
+    where = {"a": "one", "b": "two", "c": "one", "d": "two", "e": "two"}
+    releases = [replace(hosted.release(name), environment_digest=environment) for name, environment in where.items()]
     popularity = {"a": 5.0, "b": 9.0, "c": 7.0, "d": 0.0, "e": 1.0}
     found = in_order(releases, {"a", "b", "c", "d"}, popularity)
     assert [one.id for one in found] == ["e", "b", "d", "c", "a"]

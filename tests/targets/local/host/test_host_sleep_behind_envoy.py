@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 import httpx
+import kept
 import pytest
 
 from serinus.backends.envoy import EnvoyRouter, admin_socket, command, prepare, starting, xds
@@ -93,20 +94,21 @@ def envoy(hosted, wait_until, monkeypatch, request):
         proxy.close()
 
 
-def environment(path, *accelerators):
-    """An interpreter that has nothing but these: connections of uvloop end otherwise than asyncio's."""
+def environment(home, path, *accelerators):
+    """Digest of an environment that has nothing but these: connections of uvloop end otherwise than asyncio's."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(path)], check=True)
     for name in accelerators:
         shutil.copytree(Path(import_module(name).__file__).parent, path / "accelerators" / name)
-    return path / "bin" / "python"
+    return kept.environment(home, path, path.name)
 
 
-def still(hosted, model, python):
+def still(hosted, model, environment):
     """A release of a model that needs no library, and its endpoint."""
-    release = replace(hosted.release(f"{model}-1-aaaaaa"), model=model, python=python)
-    (release.artifact_path / "code").mkdir()
-    (release.artifact_path / "code" / "still.py").write_text(MODEL)
-    (release.artifact_path / "MLmodel").write_text(MLMODEL)
+    release = replace(hosted.release(f"{model}-1-aaaaaa"), model=model, environment_digest=environment)
+    artifact = hosted.home.artifact(release.artifact_digest)
+    (artifact / "code").mkdir()
+    (artifact / "code" / "still.py").write_text(MODEL)
+    (artifact / "MLmodel").write_text(MLMODEL)
     hosted.target.place(release)
     return release, hosted.come_up(release.id).endpoint
 
@@ -162,7 +164,8 @@ def test_no_request_fails_on_kept_connections_through_envoy_while_releases_sleep
     hosted, envoy, tmp_path, wait_until
 ):
     hosted.start(*RESTLESS, runtime=None)
-    quick, plain = environment(tmp_path / "quick", "uvloop"), environment(tmp_path / "plain")
+    quick = environment(hosted.home, tmp_path / "quick", "uvloop")
+    plain = environment(hosted.home, tmp_path / "plain")
     pythons = {"still-0": quick, "still-1": quick, "still-2": plain}
     for model, python in pythons.items():
         envoy.route(*still(hosted, model, python))

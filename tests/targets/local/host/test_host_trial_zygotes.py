@@ -7,15 +7,14 @@ import os
 import signal
 import threading
 import venv
-from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent, indent
 
+import kept
 import pytest
 
 from serinus.core.errors import Unbuildable
 from serinus.core.home import Home
-from serinus.core.release import Environment
 from serinus.targets.local.host.trial_zygotes import TrialLimits, TrialZygotes
 from serinus.targets.local.host.trials import Trials
 
@@ -66,14 +65,15 @@ def home(tmp_path):
 
 
 @pytest.fixture
-def environment(tmp_path):
+def environment(home, tmp_path):
+    """Its digest."""
     directory = tmp_path / "environment"
     venv.create(directory, symlinks=True)
     (packages,) = (directory / "lib").glob("python*/site-packages")
     for name, source in _LIBRARIES.items():
         (packages / name).parent.mkdir(exist_ok=True)
         (packages / name).write_text(dedent(source))
-    return Environment("e" * 64, directory / "bin/python", "3.11", Path("lock"))
+    return kept.environment(home, directory)
 
 
 @pytest.fixture
@@ -92,11 +92,11 @@ def trials(home, zygotes):
 def model(home):
     def save(score, name="model"):
         """A model with this body of the function that gives the score of `x`."""
-        path = home.artifacts / name
+        path = home.artifact(name)
         path.mkdir(parents=True)
         (path / "MLmodel").write_text(json.dumps({"flavors": {"python_function": {"loader_module": "mlflow.custom"}}}))
         (path / "model.py").write_text(_MODEL + indent(dedent(score), "    "))
-        return path
+        return name
 
     return save
 
@@ -104,7 +104,7 @@ def model(home):
 @pytest.fixture
 def asked(environment):
     def ask(trials, path, x=0.0):
-        (score,) = trials.reference(environment.python, path, ["x"], [[x]], None)
+        (score,) = trials.reference(environment, path, ["x"], [[x]], None)
         return score
 
     return ask
@@ -277,7 +277,7 @@ def test_a_zygote_that_nobody_needs_any_more_is_gone_and_leaves_nothing(home, mo
     Trials(home, zygotes=zygotes).loads(environment, path)
     pid = zygote_of(home)
     wait_until(lambda: not Path(f"/proc/{pid}").exists() and list(home.scratch.iterdir()) == [])
-    assert zygotes.take(environment.python, path) is None
+    assert zygotes.take(home.interpreter(environment), home.artifact(path)) is None
 
 
 def test_what_a_killed_process_left_of_its_trials_is_removed_by_the_next(home):
@@ -310,10 +310,10 @@ def test_two_at_once_do_not_share_one(home, trials, model, environment, asked):
 
 
 def test_libraries_that_leave_threads_are_not_forked_and_not_tried_again(
-    home, zygotes, trials, model, environment, asked, caplog
+    home, zygotes, trials, model, environment, asked, caplog, tmp_path
 ):
     """A lock that such a thread holds would be held for ever in the child."""
-    (library,) = environment.python.parent.parent.glob("lib/python*/site-packages/mlflow/custom.py")
+    (library,) = (home.environments / environment).glob("lib/python*/site-packages/mlflow/custom.py")
     library.write_text(
         "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
     )
@@ -324,10 +324,10 @@ def test_libraries_that_leave_threads_are_not_forked_and_not_tried_again(
     assert asked(trials, path) == os.getpid()
     assert list(home.scratch.iterdir()) == []
     library.write_text("")
-    assert zygotes.start(environment.python, path, TrialLimits()) is None
-    elsewhere = environment.python.with_name("python3")
-    trials.loads(replace(environment, python=elsewhere), path)
-    assert zygotes.take(elsewhere, path) is not None
+    assert zygotes.start(home.interpreter(environment), home.artifact(path), TrialLimits()) is None
+    elsewhere = kept.environment(home, tmp_path / "environment", "elsewhere")
+    trials.loads(elsewhere, path)
+    assert zygotes.take(home.interpreter(elsewhere), home.artifact(path)) is not None
 
 
 def children_of(pid: int) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import os
 import resource
-import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+import kept
 import polars as pl
 import pytest
 
@@ -16,19 +16,19 @@ from serinus.core.errors import InvalidInput, Unbuildable
 from serinus.core.examination import Rehearsal
 from serinus.core.home import Home
 from serinus.core.predictions import AnsweredRequest, OwnAnswer
-from serinus.core.release import Environment, Release, ServingSettings
+from serinus.core.release import Release, ServingSettings
 from serinus.targets.local.host.trial_answers import FileLimits, rehearsal_of
 from serinus.targets.local.host.trial_zygotes import TrialLimits
 from serinus.targets.local.host.trials import Trials
 
 STANDIN = Path(__file__).parent / "standin"
-PYTHON = Path(sys.executable)
-ENVIRONMENT = Environment("e" * 64, PYTHON, "3.11.7", Path("lock"))
 
 
 @pytest.fixture
 def home(tmp_path):
-    return Home(tmp_path / "h")
+    home = Home(tmp_path / "h")
+    kept.environment(home)
+    return home
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def trials(home):
 
 
 def artifact(home, name):
-    path = home.artifacts / name
-    path.mkdir(parents=True)
-    return path
+    """Its digest."""
+    home.artifact(name).mkdir(parents=True)
+    return name
 
 
 def test_the_scan_is_what_the_process_says_last(home, trials, monkeypatch):
@@ -57,41 +57,40 @@ def test_a_scan_that_takes_too_long_is_killed_and_said(home):
 
 def test_the_reference_scores_are_those_of_the_rows(home, trials):
     rows = [[0.25, "web"], [0.75, "pos"]]
-    assert trials.reference(PYTHON, artifact(home, "m"), ["x", "kind"], rows, None) == [0.25, 0.75]
+    assert trials.reference(kept.HERE, artifact(home, "m"), ["x", "kind"], rows, None) == [0.25, 0.75]
 
 
 def test_a_reference_without_scores_says_why(home, trials):
     with pytest.raises(Unbuildable, match="AttributeError: Can't get attribute 'Clean'"):
-        trials.reference(PYTHON, artifact(home, "fails"), ["x"], [[1]], None)
+        trials.reference(kept.HERE, artifact(home, "fails"), ["x"], [[1]], None)
 
 
 def test_a_model_that_loads_has_no_reason(home, trials):
-    assert trials.loads(ENVIRONMENT, artifact(home, "m")) is None
+    assert trials.loads(kept.HERE, artifact(home, "m")) is None
 
 
 def test_a_model_that_does_not_load_says_why(home, trials):
-    assert trials.loads(ENVIRONMENT, artifact(home, "fails")) == "AttributeError: Can't get attribute 'Clean'"
+    assert trials.loads(kept.HERE, artifact(home, "fails")) == "AttributeError: Can't get attribute 'Clean'"
     assert (
-        trials.loads(ENVIRONMENT, artifact(home, "crashes"))
+        trials.loads(kept.HERE, artifact(home, "crashes"))
         == "killed by SIGABRT: Fatal Python error: Aborted (reference.py:14, in main)"
     )
     with pytest.raises(Unbuildable, match="it exited with 0 without an answer"):
-        trials.loads(ENVIRONMENT, artifact(home, "babbles"))
+        trials.loads(kept.HERE, artifact(home, "babbles"))
 
 
 def test_a_model_that_needs_too_much_memory_does_not_load(home):
     narrow = Trials(home, runtime=STANDIN, limits=TrialLimits(memory_bytes=256 << 20))
     with pytest.raises(Unbuildable, match=r"MemoryError \(reference\.py:16, in main\)"):
-        narrow.loads(ENVIRONMENT, artifact(home, "eats"))
+        narrow.loads(kept.HERE, artifact(home, "eats"))
 
 
 def test_an_interpreter_that_is_not_there_is_named(home, trials):
-    missing = Environment("e" * 64, Path("/no/such/python"), "3.9", Path("lock"))
-    assert "/no/such/python cannot be started" in str(trials.loads(missing, artifact(home, "m")))
+    assert f"{home.interpreter('missing')} cannot be started" in str(trials.loads("missing", artifact(home, "m")))
 
 
 def test_nothing_is_left_of_a_trial(home, trials):
-    trials.loads(ENVIRONMENT, artifact(home, "m"))
+    trials.loads(kept.HERE, artifact(home, "m"))
     assert list(home.scratch.iterdir()) == []
 
 
@@ -103,10 +102,8 @@ def rescored(home, name, **limits):
         id="m-1-abcdef",
         model="m",
         version="1",
-        artifact_path=artifact(home, name),
-        artifact_digest="a",
-        environment_digest="e",
-        python=PYTHON,
+        artifact_digest=artifact(home, name),
+        environment_digest=kept.HERE,
         settings=ServingSettings(),
         created_at=datetime(2026, 1, 1, tzinfo=UTC),
     )

@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import kept
 import pytest
 
 from serinus.core.keys import ROUTER_HEADER, router_key
@@ -53,15 +54,15 @@ def _load_pyfunc(path):
 
 
 @pytest.fixture
-def environment(tmp_path):
-    """`environment("name", library)`: its interpreter."""
+def environment(hosted, tmp_path):
+    """`environment("name", library)`: its digest."""
 
     def make(name, library=LIBRARY):
         root = tmp_path / name
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(root)], check=True)
         packages = next(root.glob("lib/python*/site-packages"))
         (packages / "slowlib.py").write_text(library)
-        return root / "bin" / "python"
+        return kept.environment(hosted.home, root, name)
 
     return make
 
@@ -69,9 +70,10 @@ def environment(tmp_path):
 class Zygotic:
     """A host with the real runtime, and models of one environment."""
 
-    def __init__(self, hosted, python):
+    def __init__(self, hosted, environment):
         self.hosted = hosted
-        self.python = python
+        self.environment = environment
+        self.python = hosted.home.interpreter(environment)
 
     def place(self, name, forbidden=(), zygote=0, **settings):
         artifact = self.hosted.home.artifacts / name
@@ -81,7 +83,7 @@ class Zygotic:
         flavor = {"loader_module": f"model_{name.replace('-', '_')}", "code": "code"}
         (artifact / "MLmodel").write_text(json.dumps({"flavors": {"python_function": flavor}}))
         release = self.hosted.release(name, ServingSettings(**settings))
-        release = replace(release, artifact_path=artifact, python=self.python)
+        release = replace(release, environment_digest=self.environment)
         self.hosted.target.place(release)
         return self.hosted.until(name, PlacementState.READY)
 

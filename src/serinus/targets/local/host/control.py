@@ -23,8 +23,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serinus.core.errors import InvalidInput, NotFound, Refused, SerinusError
 from serinus.core.placement import Placement
-from serinus.core.release import Release
 from serinus.targets.local.host.host import Host
+from serinus.targets.local.host.state_files import AnyRelease
 
 _STATUS: Mapping[type[SerinusError], int] = {NotFound: 404, Refused: 409, InvalidInput: 422}
 MAX_BODY_BYTES = 1 << 20
@@ -69,7 +69,7 @@ def control(host: Host, secret: str) -> ASGIApp:
     app = FastAPI(lifespan=lifespan, openapi_url=None)
 
     @app.put("/releases/{release_id}", status_code=202)
-    async def place(release_id: str, release: Release) -> None:
+    async def place(release_id: str, release: AnyRelease) -> None:
         if release_id != release.id:
             raise InvalidInput("The path names another release than the body.")
         await host.place(release)

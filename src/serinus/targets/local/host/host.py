@@ -26,7 +26,7 @@ from serinus.targets.local.host.processes import Process, become_subreaper, no_o
 from serinus.targets.local.host.starving import Starving
 from serinus.targets.local.host.state_files import file_name
 from serinus.targets.local.host.surveyor import Surveyor
-from serinus.targets.local.host.worker import Launcher, Worker, interpreter, roots
+from serinus.targets.local.host.worker import Launcher, Worker, environment_of, roots
 from serinus.targets.local.host.zygotes import key
 
 log = logging.getLogger(__name__)
@@ -63,9 +63,9 @@ class Host:
         releases = self._files.releases()
         popularity = {name: self._surveyor.popularity(name) for name in releases}
         # Of their libraries the old workers have their own: those are there twice until the last of them has gone.
-        later = {interpreter(release) for name, release in releases.items() if name in newest}
+        later = {self._launcher.interpreter(release) for name, release in releases.items() if name in newest}
         for release in in_order(releases.values(), newest.keys(), popularity):
-            asleep, soon = self._sleeps_on(release, newest), interpreter(release) not in later
+            asleep, soon = self._sleeps_on(release, newest), self._launcher.interpreter(release) not in later
             self._keep(release, newest.get(release.id), asleep=asleep, soon=soon, cause=Cause.RESTART)
         for worker in left:
             if worker.record.release not in releases:
@@ -76,7 +76,9 @@ class Host:
         self._holding = asyncio.create_task(self._launcher.sockets.run())
 
     async def place(self, release: Release) -> None:
-        """Durable on return. Refused: something else is placed under this id. OSError: it cannot be kept."""
+        """Durable on return. Refused: something else is placed under this id. InvalidInput: a digest is none. OSError:
+        it cannot be kept."""
+        self._launcher.check(release)
         if leaving := self._leaving.get(release.id):
             await asyncio.wait({leaving})
         if keeper := self._keepers.get(release.id):
@@ -109,7 +111,7 @@ class Host:
         if (keeper := self._keepers.get(release_id)) is not None:
             keeper.go_long()
             beside = roots(self._launcher.home, keeper.release)
-            self._launcher.zygotes.expect(interpreter(keeper.release), beside, compiled=False)
+            self._launcher.zygotes.expect(self._launcher.interpreter(keeper.release), beside, compiled=False)
 
     def observe(self) -> Sequence[Placement]:
         return [keeper.placement for keeper in self._keepers.values()]
@@ -157,7 +159,7 @@ class Host:
             release, self._launcher, self._limits, self._places, old=old, asleep=asleep, long=long, cause=cause
         )
         beside, compiled = roots(self._launcher.home, keeper.release), keeper.release.compiled is not None
-        self._launcher.zygotes.expect(interpreter(keeper.release), beside, compiled=compiled, soon=soon)
+        self._launcher.zygotes.expect(self._launcher.interpreter(keeper.release), beside, compiled=compiled, soon=soon)
         self._keepers[release.id] = keeper
         task = self._running[release.id] = asyncio.create_task(keeper.run())
         task.add_done_callback(partial(_tell, keeper))
@@ -167,7 +169,7 @@ class Host:
         await keeper.stop()
         for release in (keeper.placed, keeper.release):
             await asyncio.to_thread(self._launcher.clear, release)
-            await self._leave_environment(interpreter(release))
+            await self._leave_environment(self._launcher.interpreter(release))
 
     async def _leave_environment(self, python: Path) -> None:
         """If nothing else is placed there: with it goes what its zygote has written."""
@@ -179,7 +181,7 @@ class Host:
                 await asyncio.to_thread(remove, self._launcher.home.scratch / key(python))
 
     def _used(self, python: Path) -> bool:
-        return any(interpreter(keeper.release) == python for keeper in self._keepers.values())
+        return any(self._launcher.interpreter(keeper.release) == python for keeper in self._keepers.values())
 
     async def _see_off(self, worker: Worker) -> None:
         await worker.process.stop(self._limits.grace)
@@ -202,12 +204,12 @@ def _tell(keeper: Keeper, task: asyncio.Task[None]) -> None:
 def in_order(releases: Iterable[Release], answered: Collection[str], popularity: Mapping[str, float]) -> list[Release]:
     """In which they come up again: first those that nobody answers, then one environment after the other, as what
     earlier workers share of their libraries is free only when the last of them has gone; the most asked for first."""
-    most: dict[Path, float] = defaultdict(float)
+    most: dict[str, float] = defaultdict(float)
     for one in releases:
-        most[interpreter(one)] = max(most[interpreter(one)], popularity[one.id])
+        most[environment_of(one)] = max(most[environment_of(one)], popularity[one.id])
 
     def place(one: Release) -> tuple[bool, float, str, float]:
-        asked, where = -popularity[one.id], interpreter(one)
-        return (True, -most[where], str(where), asked) if one.id in answered else (False, 0.0, "", asked)
+        asked, where = -popularity[one.id], environment_of(one)
+        return (True, -most[where], where, asked) if one.id in answered else (False, 0.0, "", asked)
 
     return sorted(releases, key=place)

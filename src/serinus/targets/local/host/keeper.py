@@ -28,7 +28,7 @@ from serinus.targets.local.host.processes import ending
 from serinus.targets.local.host.reports import Report
 from serinus.targets.local.host.sleeping import Waking
 from serinus.targets.local.host.turns import Turns
-from serinus.targets.local.host.worker import Launcher, Worker, interpreter, note, roots, the_long_way
+from serinus.targets.local.host.worker import Launcher, Worker, note, roots, the_long_way
 
 log = logging.getLogger(__name__)
 
@@ -249,7 +249,7 @@ class Keeper:
         worker = self._worker
         if worker is None or worker.forked or not worker.record.ready or self._old is not None:
             return False
-        where = interpreter(self.release)
+        where = self._launcher.interpreter(self.release)
         return self._launcher.zygotes.ready(where, roots(self._launcher.home, self.release))
 
     def go_long(self) -> None:
@@ -488,7 +488,7 @@ class Keeper:
 
     def _now_ready(self, worker: Worker, report: Report) -> None:
         self._mark_ready(worker, report)
-        python = interpreter(self.release)
+        python = self._launcher.interpreter(self.release)
         why = self._launcher.zygotes.why_not(python)
         missing = self._launcher.groups.missing(self.release.settings)
         notes = [*report.notes, *([f"starts slowly: {why}"] if why else []), *([missing] if missing else [])]

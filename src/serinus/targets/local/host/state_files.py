@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import TypeAdapter
+from pydantic import BeforeValidator, TypeAdapter
 
 from serinus.core.errors import InvalidInput
 from serinus.core.home import Home
@@ -33,7 +34,18 @@ class WorkerRecord:
     """It has answered its warm-up."""
 
 
-_RELEASE = TypeAdapter(Release)
+def _with_digests(document: Any) -> Any:
+    """What an earlier version wrote named paths: the directory of a compiled environment has its digest for a name."""
+    compiled = document.get("compiled") if isinstance(document, dict) else None
+    if isinstance(compiled, dict) and "python" in compiled:
+        environment = Path(str(compiled["python"])).parent.parent.name
+        return {**document, "compiled": {"digest": compiled.get("digest"), "environment_digest": environment}}
+    return document
+
+
+AnyRelease = Annotated[Release, BeforeValidator(_with_digests)]
+"""As this version or an earlier one writes it as JSON."""
+_RELEASE: TypeAdapter[Release] = TypeAdapter(AnyRelease)
 _WORKER = TypeAdapter(WorkerRecord)
 
 

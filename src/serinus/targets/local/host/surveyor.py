@@ -31,7 +31,7 @@ from serinus.targets.local.host.sleeping import (
     to_sleep,
     to_wake,
 )
-from serinus.targets.local.host.worker import Launcher, Worker, interpreter
+from serinus.targets.local.host.worker import Launcher, Worker
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,8 @@ class Surveyor:
         self._rest(loop.time())
         self._renew(loop.time())
         self._prewarm()
-        self._launcher.zygotes.keep_only({interpreter(keeper.release) for keeper in self._keepers.values()})
+        used = {self._launcher.interpreter(keeper.release) for keeper in self._keepers.values()}
+        self._launcher.zygotes.keep_only(used)
 
     def keep(self) -> None:
         """What the next host is to know. Nothing is lost by a full disk but that."""

@@ -47,6 +47,10 @@ class HostTarget:
         """Has it served the long way, by nothing but MLflow's own predict, now and whenever it is placed."""
         self._call("POST", f"/releases/{quote(release_id, safe='')}/distrust")
 
+    def holds(self, release: Release) -> bool:
+        files, python = self._home.artifact(release.artifact_digest), self._home.interpreter(release.environment_digest)
+        return files.is_dir() and python.exists()
+
     def observe(self) -> Mapping[str, Placement]:
         placements = _PLACEMENTS.validate_python(self._call("GET", "/releases").body)
         return {placement.release: placement for placement in placements}

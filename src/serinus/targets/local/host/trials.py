@@ -23,7 +23,7 @@ from serinus.core.errors import InvalidInput, Unbuildable
 from serinus.core.examination import GivenRows, ReadRows, Rehearsal
 from serinus.core.home import Home
 from serinus.core.predictions import AnsweredRequest, OwnAnswer
-from serinus.core.release import Environment, Release
+from serinus.core.release import Release
 from serinus.core.text import one_line
 from serinus.targets.local.host import launch
 from serinus.targets.local.host.last_words import last_words, why_ended
@@ -86,20 +86,21 @@ class Trials:
         self._runtime = launch.stage(home, runtime or launch.runtime_source())
         self._limits = limits or TrialLimits()
 
-    def scan(self, artifact: Path) -> Mapping[str, Any]:
+    def scan(self, artifact: str) -> Mapping[str, Any]:
         """Raises Unbuildable where the files cannot be scanned."""
         try:
             with self._own_place() as place:
                 # Nothing of the artifact is loaded, so its own environment is not needed, nor there yet.
-                return self._run(Path(sys.executable), place, "trials.scan", str(artifact))
+                return self._run(Path(sys.executable), place, "trials.scan", str(self._home.artifact(artifact)))
         except _Failed as error:
             raise Unbuildable(f"The model's files cannot be scanned: {error}") from error
 
-    def loads(self, environment: Environment, artifact: Path) -> str | None:
+    def loads(self, environment: str, artifact: str) -> str | None:
+        python, files = self._home.interpreter(environment), self._home.artifact(artifact)
         try:
-            with self._place(environment.python, artifact, first=True) as (place, zygote):
-                config = self._config(environment.python, artifact, place)
-                self._run(environment.python, place, "trials.reference", config, zygote)
+            with self._place(python, files, first=True) as (place, zygote):
+                config = self._config(python, files, place)
+                self._run(python, place, "trials.reference", config, zygote)
         except _Failed as error:
             if not error.environment:
                 raise Unbuildable(f"The model does not load: {error}.") from error
@@ -108,16 +109,17 @@ class Trials:
 
     def reference(
         self,
-        python: Path,
-        artifact: Path,
+        environment: str,
+        artifact: str,
         columns: Sequence[str],
         rows: Sequence[Sequence[Any]],
         score_output: str | None,
     ) -> Sequence[float | None]:
+        python, files = self._home.interpreter(environment), self._home.artifact(artifact)
         try:
-            with self._place(python, artifact) as (place, zygote):
+            with self._place(python, files) as (place, zygote):
                 table = place.save("rows", {"columns": list(columns), "rows": [list(row) for row in rows]})
-                config = self._config(python, artifact, place) | {"rows": table, "score_output": score_output}
+                config = self._config(python, files, place) | {"rows": table, "score_output": score_output}
                 answer = self._run(python, place, "trials.reference", config, zygote)
         except _Failed as error:
             raise Unbuildable(f"The model's own predict gives no scores for the rows: {error}") from error
@@ -127,12 +129,12 @@ class Trials:
         return scores
 
     def rehearse(self, release: Release, given: GivenRows | None) -> Rehearsal:
-        python, artifact = release.python, release.artifact_path
-        settings = release.settings
+        python = self._home.interpreter(release.environment_digest)
+        files, settings = self._home.artifact(release.artifact_digest), release.settings
         try:
-            with self._place(python, artifact) as (place, zygote):
+            with self._place(python, files) as (place, zygote):
                 rows = None if given is None else place.save("rows", asdict(given))
-                config = self._config(python, artifact, place) | {
+                config = self._config(python, files, place) | {
                     "rows": rows,
                     "score_output": settings.score_output,
                     "most_rows": _ROWS_TOGETHER if settings.rows == "together" else _ROWS_ASKED,
@@ -171,17 +173,19 @@ class Trials:
 
     @contextmanager
     def ask(
-        self, python: Path, module: str, artifact: Path, *, also: Sequence[Path] = (), **config: Any
+        self, environment: str, module: str, artifact: str, *, also: Sequence[Path] = (), **config: Any
     ) -> Iterator[tuple[Mapping[str, Any], Path]]:
         """What `serinus_runtime.<module>` answers, asked with `config`, and the directory that it wrote to, which is
-        gone afterwards. It may read the artifact and `also`. Raises Unbuildable with the reason in words.
+        gone afterwards. `environment`, `artifact`: digests. It may read the artifact and `also`. Raises Unbuildable
+        with the reason in words.
 
         A dict of `config` is given as a file.
         """
-        with self._place(python, artifact) as (place, zygote):
+        python, files = self._home.interpreter(environment), self._home.artifact(artifact)
+        with self._place(python, files) as (place, zygote):
             given = {key: place.save(key, v) if isinstance(v, Mapping) else v for key, v in config.items()}
             try:
-                whole = self._config(python, artifact, place, *also) | given
+                whole = self._config(python, files, place, *also) | given
                 answer = self._run(python, place, module, whole, zygote)
             except _Failed as error:
                 raise Unbuildable(str(error)) from error
@@ -195,7 +199,7 @@ class Trials:
             "requests": {"requests": asked},
         }
         began, used = time.monotonic(), _children_seconds()
-        with self.ask(release.python, "trials.rescore", release.artifact_path, **how) as answer:
+        with self.ask(release.environment_digest, "trials.rescore", release.artifact_digest, **how) as answer:
             answers = _own_answers(answer[0].get("answers"), requests)
         # Of other children that have ended meanwhile as well, but no more than one process can have used.
         return Rescored(answers, min(time.monotonic() - began, _children_seconds() - used))

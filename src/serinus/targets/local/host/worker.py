@@ -163,7 +163,7 @@ class Launcher:
             told = in_memory({**self._config(release, self.scratch(release), listening, reporting), **more})
             try:
                 carried = (listening, reporting, told, output.fileno())
-                forked = await self.zygotes.fork(interpreter(release), roots(self.home, release), carried)
+                forked = await self.zygotes.fork(self.interpreter(release), roots(self.home, release), carried)
             finally:
                 os.close(told)
             if forked is not None:
@@ -178,7 +178,7 @@ class Launcher:
     def _fresh(self, release: Release, scratch: Path, carried: Sequence[int]) -> Process:
         """A new interpreter. Its scratch directory is made here, and entered by the descriptor that was looked at."""
         listening, reporting, told, output = carried
-        python = interpreter(release)
+        python = self.interpreter(release)
         scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory = written.opened(scratch)
         try:
@@ -198,29 +198,39 @@ class Launcher:
         return Process.of(child)
 
     def _config(self, release: Release, scratch: Path, listening: int, reporting: int) -> Mapping[str, Any]:
-        compiled = release.compiled
-        own = [release.artifact_path, *([compiled.path] if compiled else []), *launch.code(self.runtime)]
+        artifact, graph = files_of(self.home, release)
+        own = [artifact, *([graph] if graph else []), *launch.code(self.runtime)]
         return {
             "release": release.id,
             "model": release.model,
             "version": release.version,
-            "artifact": str(release.artifact_path),
-            "compiled": str(compiled.path) if compiled else None,
-            "digest": compiled.digest if compiled else None,
+            "artifact": str(artifact),
+            "compiled": str(graph) if graph else None,
+            "digest": release.compiled.digest if release.compiled else None,
             "listen_fd": listening,
             "report_fd": reporting,
             "log": True,
             "router": router_key(self.home.secret.read_text(), release.id),
             "scratch": str(scratch),
             "settings": asdict(release.settings),
-            "readable": readable(self.home.path, interpreter(release), *own),
+            "readable": readable(self.home.path, self.interpreter(release), *own),
             "confine": self.confined,
         }
+
+    def interpreter(self, release: Release) -> Path:
+        """Of the environment that its workers run in."""
+        return self.home.interpreter(environment_of(release))
+
+    def check(self, release: Release) -> None:
+        """Raises InvalidInput where a digest of the release is none, and could lead out of the home."""
+        files_of(self.home, release)
+        self.home.interpreter(release.environment_digest)
+        self.interpreter(release)
 
     def scratch(self, release: Release) -> Path:
         """Of a forked worker: in the directory of its zygote, which is all that the zygote may write in. The worker
         makes it itself, as confined as the zygote is; nothing here looks into it."""
-        return self.home.scratch / key(interpreter(release)) / file_name(release.id)
+        return self.home.scratch / key(self.interpreter(release)) / file_name(release.id)
 
     def scratches(self, release: Release) -> Sequence[Path]:
         """All that workers of the release may have written in."""
@@ -253,16 +263,19 @@ def the_long_way(release: Release) -> Release:
     return replace(release, compiled=None)
 
 
-def interpreter(release: Release) -> Path:
-    """Of the environment that its workers run in."""
-    return release.compiled.python if release.compiled else release.python
+def environment_of(release: Release) -> str:
+    """Digest of the environment that its workers run in."""
+    return release.compiled.environment_digest if release.compiled else release.environment_digest
+
+
+def files_of(home: Home, release: Release) -> tuple[Path, Path | None]:
+    """The directory of its artifact, and that of its graph. Raises InvalidInput: a digest is none."""
+    return home.artifact(release.artifact_digest), home.graph(release.compiled.digest) if release.compiled else None
 
 
 def roots(home: Home, release: Release) -> set[Path]:
-    """What the zygote of its environment must be able to read of it, and of others that lie beside it."""
-    paths = [release.artifact_path, *([release.compiled.path] if release.compiled else [])]
-    whole = home.path.resolve()
-    return {path if whole.is_relative_to(path.parent.resolve()) else path.parent for path in paths}
+    """What the zygote of its environment must be able to read of it and of others: the directories that hold them."""
+    return {home.artifacts, *([home.compiled] if release.compiled else [])}
 
 
 def note(files: StateFiles, record: WorkerRecord) -> None:

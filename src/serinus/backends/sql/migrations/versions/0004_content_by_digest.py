@@ -1,0 +1,65 @@
+"""Releases name content by digest, and no longer where it lies on one machine.
+
+Before, a release had the paths of its artifact and interpreter, and a compiled one those of its graph and of the
+interpreter of the compiled environment, whose directory has its digest for a name. An artifact had the paths of its
+files and of its input example.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import PurePath
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+_KEYS = {"rollouts": "number", "pending": "number", "models": "model", "releases": "number"}
+
+
+def upgrade() -> None:
+    connection = op.get_bind()
+    for table, key in _KEYS.items():
+        _rewrite(connection, sa.table(table, sa.column(key), sa.column("document")), key)
+
+
+def _rewrite(connection: sa.Connection, table: sa.TableClause, key: str) -> None:
+    for each in connection.execute(sa.select(table.c[key])).scalars().all():  # one at a time: documents can be large
+        mine = table.c[key] == each
+        text = connection.execute(sa.select(table.c.document).where(mine)).scalar_one()
+        document = json.loads(text)
+        changed = _without_paths(document, table.name)
+        if changed != document:
+            new = json.dumps(changed, ensure_ascii=False, separators=(",", ":"))
+            connection.execute(table.update().where(mine).values(document=new))
+
+
+def _without_paths(document: dict[str, Any], table: str) -> dict[str, Any]:
+    """In each table a release is at other places."""
+    if table == "releases":
+        return _release(document)
+    changed = dict(document)
+    for name in ("candidate", "champion", "previous"):
+        if changed.get(name) is not None:
+            changed[name] = _release(changed[name])
+    if changed.get("retired") is not None:
+        changed["retired"] = {**changed["retired"], "release": _release(changed["retired"]["release"])}
+    if changed.get("artifact") is not None:
+        changed["artifact"] = _without(changed["artifact"], "path", "input_example")
+    return changed
+
+
+def _release(release: dict[str, Any]) -> dict[str, Any]:
+    changed = _without(release, "artifact_path", "python")
+    compiled = changed.get("compiled")
+    if compiled is not None:
+        environment = PurePath(compiled["python"]).parent.parent.name
+        changed["compiled"] = {"digest": compiled["digest"], "environment_digest": environment}
+    return changed
+
+
+def _without(document: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name not in names}
