@@ -35,13 +35,13 @@ def endpoint_of(address: Json) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def discovery_of(address: Json) -> str:
-    """How Envoy finds it: a cluster's `type`. The name of a host is looked up again and again."""
+def discovery_of(address: Json) -> Json:
+    """How Envoy finds it: fields of a cluster. The name of a host is looked up again and again."""
     host = address.get("socket_address", {}).get("address")
     if host is None:
-        return "STATIC"
+        return {"type": "STATIC"}
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        return "STRICT_DNS"
-    return "STATIC"
+        return {"type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED"}
+    return {"type": "STATIC"}

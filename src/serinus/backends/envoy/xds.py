@@ -83,7 +83,7 @@ def _cluster(release: str, endpoint: str) -> Json:
     return typed(
         _CLUSTER,
         name=release,
-        type=discovery_of(address),
+        **discovery_of(address),
         connect_timeout=_CONNECT,
         load_assignment={
             "cluster_name": release,
