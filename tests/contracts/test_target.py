@@ -23,7 +23,6 @@ from serinus.core.placement import Placement, PlacementState
 from serinus.core.ports import Target
 from serinus.core.release import Compiled, Release, ServingSettings
 from serinus.targets.local.host import HostTarget
-from serinus.targets.local.host.state_files import Records
 from serinus.targets.local.host.unix_http import call
 
 STANDIN = Path(__file__).parents[1] / "targets" / "local" / "host" / "standin"
@@ -143,7 +142,7 @@ def test_a_release_that_was_placed_with_paths_by_an_earlier_version_is_the_same_
     target.place(compiled)
     target.remove(release.id)
     (home.host / "fraud%201-1-abcdef.json").write_text(before)
-    assert Records(home).releases() == {release.id: compiled}
+    assert StateFiles(home).releases() == {release.id: compiled}
 
 
 def test_without_a_host_the_target_is_unavailable(home: Home, release: Release) -> None:
