@@ -23,6 +23,7 @@ from serinus.core.placement import Placement, PlacementState
 from serinus.core.ports import Target
 from serinus.core.release import Compiled, Release, ServingSettings
 from serinus.targets.local.host import HostTarget
+from serinus.targets.local.host.state_files import StateFiles
 from serinus.targets.local.host.unix_http import call
 
 STANDIN = Path(__file__).parents[1] / "targets" / "local" / "host" / "standin"
