@@ -15,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serinus.core.evidence import ArmCounts, Followed, Totals, Watch
+from serinus.predictions.counts import ledger
 from serinus.predictions.counts import schema as db
 from serinus.predictions.counts.counting import KINDS, Tally, arm_counts, buckets, entity_hash, quantile
 from serinus.predictions.counts.ledger import Advance, Ledger
-from serinus.predictions.counts.store import CountStore, ledger
+from serinus.predictions.counts.store import CountStore
 from serinus.predictions.database import Database
 from serinus.predictions.segments.columns import Columns, parse_body
 from serinus.predictions.segments.files import Position

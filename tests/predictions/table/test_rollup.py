@@ -36,7 +36,8 @@ from serinus.predictions.segments.files import (
 )
 from serinus.predictions.segments.sources import batch_meta, records_of
 from serinus.predictions.segments.wire import BatchHead, Hello
-from serinus.predictions.table.delta import COLUMNS, PredictionTable, frame_of, snapshot, table_schema
+from serinus.predictions.table import snapshot
+from serinus.predictions.table.delta import COLUMNS, PredictionTable, frame_of, table_schema
 from serinus.predictions.table.roller import Schedule
 from serinus.predictions.table.rollup import RollUp
 from serinus.predictions.table.snapshot import segments_and_table
