@@ -67,6 +67,30 @@ def test_an_estimate_is_what_the_canary_then_takes(lab: Lab) -> None:
     assert (lab.clock.now() - began).total_seconds() == pytest.approx(expected, rel=0.5)
 
 
+def test_traffic_that_has_just_begun_is_told_at_its_rate_and_not_at_the_mean_of_the_hour(lab: Lab) -> None:
+    lab.run(3600)
+    lab.run(60 - lab.clock.now().second)
+    lab.per_second = 200
+    lab.run(30)
+    advice = deploy(lab).advice
+    assert advice.details is not None
+    assert advice.details["per_second"] == pytest.approx(200, rel=0.1)
+
+
+def test_a_model_that_is_seldom_asked_is_told_at_the_mean_of_the_hour(lab: Lab) -> None:
+    champion = lab.store.model("fraud").champion
+    assert champion is not None
+
+    def traffic(model: str, seconds: float) -> dict[str, Traffic]:
+        """One request in 100 seconds, and three within the minute that has begun."""
+        return {champion.id: Traffic(champion.id, 3 + round(seconds / 100), seconds + 30.0, 0, 1.0, 2.0)}
+
+    lab.log.traffic = traffic  # type: ignore[method-assign]
+    advice = deploy(lab).advice
+    assert advice.details is not None
+    assert advice.details["per_second"] == pytest.approx(0.01, rel=0.1)
+
+
 def test_much_traffic_needs_no_other_choice(lab: Lab) -> None:
     busy(lab, 500)
     advice = deploy(lab, PLAIN).advice

@@ -47,6 +47,13 @@ def test_where_a_rate_is_known_the_time_that_is_left_is_told(canary: Lab) -> Non
     assert (canary.clock.now() - began).total_seconds() == pytest.approx(found["seconds_left"], rel=0.35)
 
 
+def test_a_rate_that_has_changed_is_told_as_it_is_now(canary: Lab) -> None:
+    canary.run(60)
+    canary.per_second = 400
+    canary.run(90)
+    assert told(canary)["per_second"] == pytest.approx(20, rel=0.2)
+
+
 def test_where_no_request_arrives_that_is_what_is_told(canary: Lab) -> None:
     canary.per_second = 0
     canary.run(400)

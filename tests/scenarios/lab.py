@@ -6,6 +6,7 @@ What is simulated is only what lies behind the ports of traffic and files: reque
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
@@ -385,8 +386,9 @@ class FakeLog:
         return self.disturbed
 
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
-        """Of `MODEL` alone, since the time that the clock tells."""
-        since = self.now() - timedelta(seconds=seconds)
+        """Of `MODEL` alone, since the time that the clock tells, in whole minutes."""
+        first = 60 * (self.now().timestamp() // 60 - math.ceil(seconds / 60))
+        since, seconds = datetime.fromtimestamp(first, UTC), self.now().timestamp() - first
         found: dict[str, Traffic] = {}
         for at, release, requests, errors in self.served:
             if at >= since:

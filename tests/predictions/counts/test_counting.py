@@ -205,6 +205,8 @@ def test_traffic_covers_the_last_minutes_with_quantiles_within_a_tenth(database,
     assert traffic.p50_ms == pytest.approx(51, rel=0.1)
     assert traffic.p99_ms == pytest.approx(100, rel=0.1)
     assert CountStore(database).traffic(MODEL, 900, now)[RELEASE].requests == 1002
+    begun = CountStore(database).traffic(MODEL, 0, now)[RELEASE]
+    assert (begun.requests, begun.seconds) == (1001, pytest.approx(now % 60))
     assert CountStore(database).traffic("another", 60, now) == {}
 
 

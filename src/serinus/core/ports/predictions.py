@@ -39,7 +39,8 @@ class PredictionQueries(PredictionRows, Protocol):
         ...
 
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
-        """Release -> what it answered in the last `seconds` (rounded up to whole minutes, an hour at most)."""
+        """Release -> what it answered in the last `seconds` (rounded up to whole minutes, an hour at most) and in the
+        minute that has begun; 0: in this one alone. `Traffic.seconds` is the time of it."""
         ...
 
     def traffic_of_all(self, seconds: float) -> Mapping[str, Mapping[str, Traffic]]:

@@ -11,6 +11,7 @@ from typing import Any
 from serinus.core.errors import SerinusError
 from serinus.core.rollout import ModelState, Policy, Step
 from serinus.core.routing import WHOLE
+from serinus.engine.queries.traffic import present
 from serinus.engine.world import World
 from serinus.judge.required import BASE_RATES, clean, required
 from serinus.judge.wording import about, duration
@@ -18,7 +19,6 @@ from serinus.spec import load, planning
 from serinus.spec.checking import Lines, contradictions
 from serinus.spec.schema import ModelDeployment, Rare
 
-HOUR = 3600.0
 LEAST_REQUESTS = 1_000
 """Of the champion, from which on its own rate of errors is gone by."""
 LEAST_ERRORS = 10
@@ -35,7 +35,7 @@ class Measured:
     """What is known of the model's traffic."""
 
     per_second: float
-    """Over the last hour, in which most models have a request."""
+    """Now; of a model that is seldom asked, over the last hour."""
     errors: float | None
     """Share of the champion's requests that failed since it was first heard of; None: too few to say."""
     requests: int = 0
@@ -74,12 +74,11 @@ class StepEstimate:
 def measured(world: World, state: ModelState) -> Measured | None:
     """None: the prediction log does not answer."""
     try:
-        recent = world.log.traffic(state.model, HOUR)
+        recent = present(world.log, state.model)
         totals = world.log.totals().get(state.champion.id) if state.champion else None
     except SerinusError:
         return None
-    seconds = max((one.seconds for one in recent.values()), default=HOUR)
-    per_second = sum(one.requests for one in recent.values()) / seconds
+    per_second = recent.per_second if recent else 0.0
     if totals is None or totals.requests < LEAST_REQUESTS:
         return Measured(per_second, None)
     return Measured(per_second, totals.errors / totals.requests, totals.requests)

@@ -11,11 +11,12 @@ from serinus.core.disturbance import WORDS_AFTER, Cause
 from serinus.core.errors import SerinusError, Unavailable
 from serinus.core.evidence import ArmCounts
 from serinus.core.rollout import Phase, Rollout
+from serinus.engine.queries.traffic import ENOUGH, present
 from serinus.engine.world import World
 from serinus.judge.wording import duration
 
-RECENT_SECONDS = 300.0
-"""From which the present rate is told; from the step alone while it is younger."""
+RECENT_SECONDS = 360.0
+"""Of which the present rate is told at most; of the step alone while it is younger and few requests have come."""
 SILENT_SECONDS = 30.0
 """Without a request, after which it is said that none arrives."""
 MOST = 0.5
@@ -107,8 +108,7 @@ def _seen(world: World, rollout: Rollout, elapsed: float) -> _Seen:
     if counts is None:
         raise Unavailable("the prediction log has no counts for this step yet")
     arm = counts.get(canary, ArmCounts(canary))
-    recent = world.log.traffic(rollout.model, RECENT_SECONDS)
-    window = max((one.seconds for one in recent.values()), default=RECENT_SECONDS)
+    recent = present(world.log, rollout.model, min(elapsed, RECENT_SECONDS), canary)
     disturbance = world.log.disturbance(rollout.model)
     aside: dict[str, int] = {}
     for one in counts.values():
@@ -117,10 +117,10 @@ def _seen(world: World, rollout: Rollout, elapsed: float) -> _Seen:
     asked = {name: one.requests + sum(one.set_aside.values()) for name, one in counts.items()}
     starved = disturbance is not None and disturbance.cause is Cause.STARVED
     starved = starved or aside.get(Cause.STARVED, 0) > MOST * sum(asked.values())
-    if elapsed < window:
+    if recent is None or (recent.requests.get(canary, 0) < ENOUGH and elapsed < RECENT_SECONDS):
         return _Seen(arm, aside, sum(asked.values()), asked.get(canary, 0), elapsed, elapsed, starved)
-    of_canary = recent[canary].requests if canary in recent else 0
-    return _Seen(arm, aside, sum(one.requests for one in recent.values()), of_canary, window, elapsed, starved)
+    of_canary = recent.requests.get(canary, 0)
+    return _Seen(arm, aside, sum(recent.requests.values()), of_canary, recent.seconds, elapsed, starved)
 
 
 def _seconds_left(requests: int | None, rate: float, at_least: float) -> float | None:

@@ -103,7 +103,8 @@ class CountStore:
         ]
 
     def traffic(self, model: str, seconds: float, now: float) -> Mapping[str, Traffic]:
-        """The last whole minutes and the one that has begun, which together cover `seconds`; an hour at most."""
+        """The last whole minutes and the one that has begun, which together cover `seconds`; an hour at most. 0: the
+        minute that has begun, alone."""
         return self._traffic(seconds, now, model).get(model, {})
 
     def traffic_of_all(self, seconds: float, now: float) -> Mapping[str, Mapping[str, Traffic]]:
@@ -111,7 +112,7 @@ class CountStore:
         return self._traffic(seconds, now)
 
     def _traffic(self, seconds: float, now: float, model: str | None = None) -> Mapping[str, Mapping[str, Traffic]]:
-        first = int(now // 60) - min(max(math.ceil(seconds / 60), 1), 60)
+        first = int(now // 60) - min(math.ceil(seconds / 60), 60)
         at = db.minutes.c
         named: dict[str, dict[str, dict[str, int]]] = defaultdict(lambda: defaultdict(dict))
         query = (
