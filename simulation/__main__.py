@@ -57,6 +57,11 @@ def main() -> int:
     try:
         file = options.report or options.results
         results = Results() if file is None else Results.read(file)
+        if not results.of_this_judge:
+            another = f"{file} has the results of another version of the judge or of the simulation"
+            if options.report is None:
+                raise ValueError(f"{another}: name a new file, or remove this one.")
+            print(f"note: {another}.", file=sys.stderr)
         if options.report is None:
             return _simulate(results, names, options)
         return _report(results, names, options.into)

@@ -32,18 +32,16 @@ class Results:
     seeds: dict[str, list[int]] = field(default_factory=dict)
     """That are used up, by kind."""
 
+    of_this_judge: bool = True
+
     @staticmethod
     def read(path: Path) -> Results:
-        """Empty where there is no such file. Raises ValueError where it is of another judge."""
+        """Empty where there is no such file."""
         results = Results(path)
         if not path.exists():
             return results
         stored = json.loads(path.read_text())
-        if stored["judge"] != digest():
-            raise ValueError(
-                f"{path} has the results of another version of the judge or of the simulation: "
-                "name a new file, or remove this one"
-            )
+        results.of_this_judge = stored["judge"] == digest()
         for name, one in stored["kinds"].items():
             if name in KINDS and one["kind"] == digest_of(KINDS[name]):
                 results.found[name], results.seeds[name] = Found.from_json(one["found"]), one["seeds"]
@@ -53,7 +51,9 @@ class Results:
         return self.found[name].streams if name in self.found else 0
 
     def add(self, name: str, seed: int, found: Found) -> None:
-        """Writes the file anew, which is never there by half."""
+        """Writes the file anew, which is never there by half. Raises ValueError where it is of another judge."""
+        if not self.of_this_judge:
+            raise ValueError(f"{self.path} has the results of another version of the judge: name a new file.")
         self.found.setdefault(name, Found()).add(found)
         self.seeds.setdefault(name, []).append(seed)
         if self.path is not None:

@@ -124,6 +124,26 @@ def test_errors_in_bursts_of_one_card_at_three_times_the_budget_are_seldom_passe
     assert passed <= 3, "beta is 5 %: more than 3 of 20 have a probability of 2 %"
 
 
+def test_an_abort_by_what_all_steps_have_shown_says_their_counts_and_not_those_of_the_step() -> None:
+    """The first step shows nearly enough that the canary is silent, and the second one has hardly begun."""
+    first = StepEvidence(500, _arm("v1", 3_610_000, alerts=331), _arm("v2", 190_000))
+    before = assess(Policy(), STEPS, 0, (), first, {}, 40_000.0)
+    assert before.verdict is not Verdict.ABORT
+    memory = before.memory
+    for number in range(1, 9):
+        champion, canary = _arm("v1", 900 * number, alerts=number), _arm("v2", 300 * number)
+        seen = assess(Policy(), STEPS, 1, (first,), StepEvidence(2_500, champion, canary), memory, 60.0 * number)
+        memory = seen.memory
+        if seen.verdict is Verdict.ABORT:
+            break
+    assert seen.verdict is Verdict.ABORT
+    canary, champion = 190_000 + 300 * number, 3_610_000 + 900 * number
+    assert seen.reason.startswith(
+        f"fewer-alerts: 0 of {canary:,} canary requests (0%) against {331 + number} of {champion:,} of the champion "
+        "(0.00932%) in all steps, tolerated down to 0.5 times"
+    )
+
+
 @pytest.mark.parametrize("one_in", [2_000, 10_000, 50_000])
 def test_a_silent_canary_is_passed_by_no_step_however_seldom_the_champion_alerts(one_in: int) -> None:
     for step in STEPS:

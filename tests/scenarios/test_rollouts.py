@@ -6,12 +6,15 @@ import inspect
 import json
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from lab import ADA, GRACE, MODEL, SPEC, Lab
 
 from serinus import gates
 from serinus.core.errors import InvalidInput, Refused
+from serinus.core.evidence import ArmCounts
 from serinus.core.examination import GateResult, Outcome, VersionDifference
 from serinus.core.people import Access, Actor
 from serinus.core.rollout import Cause, Phase
@@ -177,6 +180,27 @@ def test_a_canary_without_traffic_holds_and_is_never_promoted(lab: Lab) -> None:
     assert lab.rollout.status.cause is Cause.PATIENCE
     lab.run(5)
     lab.everything_agrees_on("6")
+
+
+def test_a_canary_whose_share_of_few_entities_has_none_says_so(serving: Lab) -> None:
+    serving.register("7")
+    deploy(serving, "7")
+    counts = serving.log.counts
+
+    def of_twenty_merchants(split: str) -> Mapping[str, ArmCounts] | None:
+        candidate = serving.rollout.candidate
+        return {
+            release: replace(arm, first_in_step={**arm.first_in_step, "entities": 20})
+            for release, arm in (counts(split) or {}).items()
+            if candidate is None or release != candidate.id
+        }
+
+    serving.log.counts = of_twenty_merchants  # type: ignore[method-assign]
+    serving.run(600, until=lambda: serving.phase is Phase.CANARY)
+    serving.run(60)
+    assert serving.rollout.status.hold.startswith(
+        "no request has reached the canary: none of the 20 entities that have asked is among the 5% of entities"
+    )
 
 
 def test_a_prediction_log_that_is_away_holds_the_canary(serving: Lab) -> None:

@@ -138,7 +138,7 @@ def test_the_results_of_another_judge_are_not_added_to(tmp_path: Path, monkeypat
     assert Results.read(tmp_path / "found.json").streams("silent") == 0
     monkeypatch.setattr("simulation.results.digest", lambda: "another judge")
     with pytest.raises(ValueError, match="another version of the judge"):
-        Results.read(tmp_path / "found.json")
+        Results.read(tmp_path / "found.json").add("silent", 2, Found(streams=5))
 
 
 def test_a_judge_whose_words_alone_differ_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

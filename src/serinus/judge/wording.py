@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from serinus.core.evidence import ArmCounts
 from serinus.core.routing import Role
-from serinus.judge.evidence import first_in_step
+from serinus.judge.evidence import StepEvidence, first_in_step
+from serinus.judge.mixture import log_mean
 from serinus.judge.weighing import Evidence, ratio_of
 
 
@@ -47,11 +49,16 @@ def not_judged(name: str, why: str) -> dict[str, Any]:
 def summary(evidence: Evidence) -> str:
     """For whoever knows the model: `errors: 37 of 2,104 canary requests (1.76%) against 3 of 40,201 of the champion
     (0.00746%), tolerated up to 1.5 times the champion's rate and unacceptable from 0.1% of requests`."""
-    case = evidence.case
-    canary, champion = _counts(evidence, case.now.canary), _counts(evidence, case.now.champion)
+    return _summary(evidence, (evidence.case.now,))
+
+
+def _summary(evidence: Evidence, steps: Sequence[StepEvidence]) -> str:
+    canary = _sum(evidence, [step.canary for step in steps])
+    champion = _sum(evidence, [step.champion for step in steps])
     counts = f"{canary['events']:,} of {canary['of']:,} canary requests{_rate(canary)}"
     counts += f" against {champion['events']:,} of {champion['of']:,} of the champion{_rate(champion)}"
-    return f"{evidence.name}: {counts}, {_tolerated(evidence)}{_burst(evidence)}"
+    where = " in all steps" if len(steps) > 1 else ""
+    return f"{evidence.name}: {counts}{where}, {_tolerated(evidence)}{_burst(evidence)}"
 
 
 def statistics(evidence: Evidence) -> str:
@@ -66,10 +73,19 @@ def statistics(evidence: Evidence) -> str:
 
 
 def verdict_against(evidence: Evidence) -> str:
-    """Why the rollout is aborted, and how sure that is."""
-    sure = f"A release within tolerance is aborted in at most {_percent(evidence.case.policy.alpha)} of rollouts"
-    numbers = f"{_ratio(evidence)}; e-value {figure(e_value(evidence.log_bad))}, bound {evidence.bound_bad:,.0f}"
-    return f"{summary(evidence)}. {sure} ({numbers})"
+    """Why the rollout is aborted, and how sure that is. With the counts of all steps where it is these that decide."""
+    case = evidence.case
+    steps = (*case.history, case.now) if _by_rollout(evidence) else (case.now,)
+    sure = f"A release within tolerance is aborted in at most {_percent(case.policy.alpha)} of rollouts"
+    numbers = f"e-value {figure(e_value(evidence.log_bad))}, bound {evidence.bound_bad:,.0f}"
+    ratio = f"{_ratio(evidence)}; " if len(steps) == 1 else ""
+    return f"{_summary(evidence, steps)}. {sure} ({ratio}{numbers})"
+
+
+def _by_rollout(evidence: Evidence) -> bool:
+    """Whether it is what all steps have shown together that speaks against the canary, more than this step."""
+    memory, stages = evidence.memory, evidence.case.stages
+    return log_mean(memory.carried) > log_mean(memory.restarting.logs) - math.log(stages)
 
 
 def e_value(log_value: float) -> float:
@@ -110,6 +126,11 @@ def _counts(evidence: Evidence, arm: ArmCounts | None) -> dict[str, int]:
         "first": first_in_step(arm, metric.event),
         "of": metric.trials(arm),
     }
+
+
+def _sum(evidence: Evidence, arms: Sequence[ArmCounts | None]) -> dict[str, int]:
+    counted = [_counts(evidence, arm) for arm in arms]
+    return {name: sum(one[name] for one in counted) for name in counted[0]}
 
 
 def _ratio(evidence: Evidence) -> str:

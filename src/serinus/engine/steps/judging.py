@@ -73,7 +73,7 @@ def _evidence(rollout: Rollout, record: StepRecord, counted: Counted) -> StepEvi
 def _arm(counts: Mapping[str, ArmCounts] | None, release: str | None) -> ArmCounts | None:
     if counts is None or release is None:
         return None
-    return counts.get(release)
+    return counts.get(release, ArmCounts(release))  # who has answered nothing is not among them
 
 
 def _memory(rollout: Rollout) -> Mapping[str, Any]:
