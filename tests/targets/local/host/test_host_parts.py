@@ -18,25 +18,12 @@ from serinus.core.errors import InvalidInput
 from serinus.core.home import Home
 from serinus.lib.processes import identity
 from serinus.targets.local.host import launch
-from serinus.targets.local.host.keeper import BackOff
-from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.process_memory import Known, Memory, known, resident
 from serinus.targets.local.host.processes import Process, ending
 from serinus.targets.local.host.state_files import WorkerRecord, file_name
 from serinus.targets.local.host.surveyor import size_of
 from serinus.targets.local.host.worker import Worker
 from serinus.targets.local.host.zygotes import COMPILED, Zygotes, key
-
-
-def test_the_delay_doubles_up_to_its_limit():
-    back_off = BackOff(Limits())
-    delays = [back_off.after(ready_for=1.0) for _ in range(11)]
-    assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6, 30, 30])
-
-
-def test_after_a_minute_of_health_there_is_no_delay_and_the_next_one_is_short_again():
-    back_off = BackOff(Limits())
-    assert [back_off.after(ready) for ready in (0, 0, 59, 60, 0, 0)] == pytest.approx([0.1, 0.2, 0.4, 0.0, 0.1, 0.2])
 
 
 def test_an_ending_is_told_in_words():

@@ -4,9 +4,9 @@
     python -m serinus.targets.local.host      the host itself, a process of its own (`__main__`)
     holder_command                       a small one beside it, which holds its listening sockets while there is no host
 
-Inside the host: `control` (HTTP) -> `host` (all releases) -> `keeper` (one release) -> `worker` (one process).
-`zygotes` fork the workers of an environment; `surveyor` decides who sleeps (`sleeping`) and who gets more workers
-(`scaling`).
+Inside the host: `control` (HTTP) -> `host` (all releases) -> `release_controller` (one release) -> `workers` (its
+processes) -> `worker` (one of them). What can happen to a release is the table in `release_transitions`. `zygotes` fork
+the workers of an environment; `surveyor` decides who sleeps (`sleeping`) and who gets more workers (`scaling`).
 """
 
 from serinus.targets.local.host.launch import holder_command

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from serinus_runtime.isolation.scratch import Bounds, excess, remove
 
-from serinus.targets.local.host.keeper import Keeper
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.logs import log_path, rotate, zygote_log
+from serinus.targets.local.host.release_controller import ReleaseController
 from serinus.targets.local.host.state_files import file_name
 from serinus.targets.local.host.worker import Launcher
 from serinus.targets.local.host.zygotes import key
@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 
 
 class Disk:
-    """To be used in one event loop. `keepers` are those of the host, by release."""
+    """To be used in one event loop. `controllers` are those of the host, by release."""
 
-    def __init__(self, launcher: Launcher, limits: Limits, keepers: Mapping[str, Keeper]) -> None:
+    def __init__(self, launcher: Launcher, limits: Limits, controllers: Mapping[str, ReleaseController]) -> None:
         self._launcher = launcher
         self._limits = limits
-        self._keepers = keepers
+        self._controllers = controllers
         self._bounds = Bounds(limits.scratch_bytes, limits.scratch_files)
 
     async def run(self) -> None:
@@ -45,16 +45,16 @@ class Disk:
 
     async def look(self) -> None:
         home, zygotes = self._launcher.home, self._launcher.zygotes
-        living = [keeper for keeper in self._keepers.values() if keeper.alive]
+        living = [controller for controller in self._controllers.values() if controller.alive]
         there = zygotes.pids()
-        logs = [log_path(home, keeper.release.id) for keeper in living]
+        logs = [log_path(home, controller.release.id) for controller in living]
         logs += [zygote_log(home, key(python)) for python in there]
-        of_workers = frozenset(map(file_name, self._keepers))
-        written = [self._launcher.scratches(keeper.release) for keeper in living]
+        of_workers = frozenset(map(file_name, self._controllers))
+        written = [self._launcher.scratches(controller.release) for controller in living]
         found = await asyncio.to_thread(self._measured, logs, written)
-        for keeper, why in zip(living, found, strict=True):
+        for controller, why in zip(living, found, strict=True):
             if why:
-                keeper.end(f"was ended because it had {why} in its scratch directory")
+                controller.end(f"was ended because it had {why} in its scratch directory")
         for python in there:
             own = home.scratch / key(python)
             if why := await asyncio.to_thread(excess, own, self._bounds, of_workers):

@@ -8,7 +8,6 @@ from collections import defaultdict
 from collections.abc import Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ from serinus.core.errors import NotFound, Refused
 from serinus.core.placement import Placement
 from serinus.core.release import Release
 from serinus.targets.local.host.disk import Disk
-from serinus.targets.local.host.keeper import Keeper, Places
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.listener import backlog_warning
 from serinus.targets.local.host.processes import Process, become_subreaper, no_orphans
+from serinus.targets.local.host.release_controller import Places, ReleaseController
 from serinus.targets.local.host.starving import Starving
 from serinus.targets.local.host.state_files import file_name
 from serinus.targets.local.host.surveyor import Surveyor
@@ -43,13 +42,12 @@ class Host:
         self._files = launcher.state_files
         self._limits = limits
         self._places = Places.of(limits)
-        self._keepers: dict[str, Keeper] = {}
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._controllers: dict[str, ReleaseController] = {}
         self._leaving: dict[str, asyncio.Task[None]] = {}
         self._background: set[asyncio.Task[None]] = set()
-        self._surveyor = Surveyor(launcher, limits, self._keepers)
-        self._disk = Disk(launcher, limits, self._keepers)
-        self._starving = Starving(launcher.journal, limits, self._keepers)
+        self._surveyor = Surveyor(launcher, limits, self._controllers)
+        self._disk = Disk(launcher, limits, self._controllers)
+        self._starving = Starving(launcher.journal, limits, self._controllers)
 
     def start(self) -> None:
         """Puts everything back, beside the workers that an earlier host has left, of which each release's newest goes
@@ -71,7 +69,7 @@ class Host:
             if worker.record.release not in releases:
                 self._spawn(self._see_off(worker))
             elif worker is not newest[worker.record.release]:
-                self._keepers[worker.record.release].retire(worker)
+                self._controllers[worker.record.release].retire(worker)
         self._watching = [asyncio.create_task(part.run()) for part in (self._surveyor, self._disk, self._starving)]
         self._holding = asyncio.create_task(self._launcher.sockets.run())
 
@@ -81,8 +79,8 @@ class Host:
         self._launcher.check(release)
         if leaving := self._leaving.get(release.id):
             await asyncio.wait({leaving})
-        if keeper := self._keepers.get(release.id):
-            if replace(keeper.placed, created_at=release.created_at) != release:
+        if controller := self._controllers.get(release.id):
+            if replace(controller.placed, created_at=release.created_at) != release:
                 raise Refused(f"Another release is placed as {release.id}.", hint="Remove it first.")
             return
         self._files.keep(release)
@@ -92,15 +90,15 @@ class Host:
         """Durable on return; its callers are still being answered."""
         file_name(release_id)
         self._files.forget(release_id)
-        if keeper := self._keepers.pop(release_id, None):
-            self._running.pop(release_id).cancel()
-            task = self._leaving[release_id] = self._spawn(self._leave(keeper))
+        if controller := self._controllers.pop(release_id, None):
+            controller.halt()
+            task = self._leaving[release_id] = self._spawn(self._leave(controller))
             task.add_done_callback(lambda _: self._leaving.pop(release_id))
 
     def wake(self, release_id: str) -> None:
         """Before it is asked for; then it stays up for a while. NotFound: it is not placed."""
         try:
-            self._keepers[release_id].wake()
+            self._controllers[release_id].wake()
         except KeyError:
             raise NotFound(f"{release_id} is not placed.", hint="Place it first.") from None
 
@@ -108,22 +106,24 @@ class Host:
         """It is served the long way from now on, or from when it is placed. Durable on return. OSError: it cannot be
         kept, and nothing has changed."""
         self._files.keep_long(release_id)
-        if (keeper := self._keepers.get(release_id)) is not None:
-            keeper.go_long()
-            beside = roots(self._launcher.home, keeper.release)
-            self._launcher.zygotes.expect(self._launcher.interpreter(keeper.release), beside, compiled=False)
+        if (controller := self._controllers.get(release_id)) is not None:
+            controller.go_long()
+            beside = roots(self._launcher.home, controller.release)
+            self._launcher.zygotes.expect(self._launcher.interpreter(controller.release), beside, compiled=False)
 
     def observe(self) -> Sequence[Placement]:
-        return [keeper.placement for keeper in self._keepers.values()]
+        return [controller.placement for controller in self._controllers.values()]
 
     async def close(self) -> None:
         """Stops every worker; what is placed stays so for the next host."""
         self._launcher.journal.mark(Cause.RESTART, self._limits.grace)
-        for task in (*self._watching, *self._running.values()):
+        for task in self._watching:
             task.cancel()
         self._surveyor.keep()
+        for controller in self._controllers.values():
+            controller.halt()
         await self._launcher.zygotes.close()
-        await asyncio.gather(*(keeper.stop() for keeper in self._keepers.values()), *self._background)
+        await asyncio.gather(*(controller.stop() for controller in self._controllers.values()), *self._background)
         await no_orphans(_ORPHANS_SECONDS)
         self._launcher.wires.close()
         self._holding.cancel()
@@ -151,23 +151,23 @@ class Host:
         asleep: bool = False,
         soon: bool = True,
         cause: Cause | None = None,
-    ) -> Keeper:
+    ) -> ReleaseController:
         """`soon`: its environment's zygote is started now, not when a worker of it is. `cause`: why its first worker
         is started."""
         long = self._files.is_long(release.id)
-        keeper = Keeper(
+        controller = ReleaseController(
             release, self._launcher, self._limits, self._places, old=old, asleep=asleep, long=long, cause=cause
         )
-        beside, compiled = roots(self._launcher.home, keeper.release), keeper.release.compiled is not None
-        self._launcher.zygotes.expect(self._launcher.interpreter(keeper.release), beside, compiled=compiled, soon=soon)
-        self._keepers[release.id] = keeper
-        task = self._running[release.id] = asyncio.create_task(keeper.run())
-        task.add_done_callback(partial(_tell, keeper))
-        return keeper
+        beside, compiled = roots(self._launcher.home, controller.release), controller.release.compiled is not None
+        self._launcher.zygotes.expect(
+            self._launcher.interpreter(controller.release), beside, compiled=compiled, soon=soon
+        )
+        self._controllers[release.id] = controller
+        return controller
 
-    async def _leave(self, keeper: Keeper) -> None:
-        await keeper.stop()
-        for release in (keeper.placed, keeper.release):
+    async def _leave(self, controller: ReleaseController) -> None:
+        await controller.stop()
+        for release in (controller.placed, controller.release):
             await asyncio.to_thread(self._launcher.clear, release)
             await self._leave_environment(self._launcher.interpreter(release))
 
@@ -181,7 +181,9 @@ class Host:
                 await asyncio.to_thread(remove, self._launcher.home.scratch / key(python))
 
     def _used(self, python: Path) -> bool:
-        return any(self._launcher.interpreter(keeper.release) == python for keeper in self._keepers.values())
+        return any(
+            self._launcher.interpreter(controller.release) == python for controller in self._controllers.values()
+        )
 
     async def _see_off(self, worker: Worker) -> None:
         await worker.process.stop(self._limits.grace)
@@ -192,13 +194,6 @@ class Host:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
-
-
-def _tell(keeper: Keeper, task: asyncio.Task[None]) -> None:
-    """Of a fault in the host itself, which must not look like a release that is starting."""
-    if not task.cancelled() and (error := task.exception()):
-        log.error("%s is not kept any more", keeper.release.id, exc_info=error)
-        keeper.give_up(f"the host failed to keep it, see its log: {error}")
 
 
 def in_order(releases: Iterable[Release], answered: Collection[str], popularity: Mapping[str, float]) -> list[Release]:

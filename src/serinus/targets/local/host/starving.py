@@ -19,8 +19,8 @@ from pathlib import Path
 from serinus.core.disturbance import Cause
 from serinus.disturbances import Journal
 from serinus.lib.processes import cpu_seconds
-from serinus.targets.local.host.keeper import Keeper
 from serinus.targets.local.host.limits import Limits
+from serinus.targets.local.host.release_controller import ReleaseController
 
 _NAP = 0.02
 LATE = 0.006
@@ -96,8 +96,8 @@ def _waited() -> float | None:
 class Starving:
     """Of the models with several releases that are up: only these may be compared."""
 
-    def __init__(self, journal: Journal, limits: Limits, keepers: Mapping[str, Keeper]) -> None:
-        self._journal, self._cores, self._keepers = journal, limits.cores, keepers
+    def __init__(self, journal: Journal, limits: Limits, controllers: Mapping[str, ReleaseController]) -> None:
+        self._journal, self._cores, self._controllers = journal, limits.cores, controllers
         self._used: dict[int, float] = {}
         """Processor seconds of a worker, by pid."""
         self._told: dict[str, tuple[int, float, int]] = {}
@@ -108,7 +108,7 @@ class Starving:
         pulse, before = Pulse(), time.time()
         while True:
             await asyncio.sleep(LOOK)
-            compared = compared_models(list(self._keepers.values()))
+            compared = compared_models(list(self._controllers.values()))
             pulse.want(bool(compared))
             now = time.time()
             self.look(pulse.take(), compared, before, now)
@@ -149,12 +149,12 @@ class Starving:
         return share
 
 
-def compared_models(keepers: Sequence[Keeper]) -> Mapping[str, Sequence[int]]:
+def compared_models(controllers: Sequence[ReleaseController]) -> Mapping[str, Sequence[int]]:
     """Pids of the workers of models of which several releases are up."""
     pids: dict[str, list[int]] = defaultdict(list)
     releases: dict[str, int] = defaultdict(int)
-    for keeper in keepers:
-        if workers := keeper.ready_workers:
-            releases[keeper.release.model] += 1
-            pids[keeper.release.model] += [worker.record.pid for worker in workers]
+    for controller in controllers:
+        if workers := controller.ready_workers:
+            releases[controller.release.model] += 1
+            pids[controller.release.model] += [worker.record.pid for worker in workers]
     return {model: found for model, found in pids.items() if releases[model] > 1}

@@ -16,10 +16,10 @@ from pydantic import TypeAdapter
 
 from serinus.lib import files
 from serinus.lib.processes import cpu_seconds
-from serinus.targets.local.host.keeper import Keeper
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.process_memory import Memory, known, resident
 from serinus.targets.local.host.processes import end_orphans
+from serinus.targets.local.host.release_controller import ReleaseController
 from serinus.targets.local.host.scaling import Scaler
 from serinus.targets.local.host.sleeping import (
     TO_SLEEP,
@@ -57,12 +57,12 @@ class _Seen:
 
 
 class Surveyor:
-    """Of the keepers of one host, which come and go. In their event loop."""
+    """Of the controllers of one host, which come and go. In their event loop."""
 
-    def __init__(self, launcher: Launcher, limits: Limits, keepers: Mapping[str, Keeper]) -> None:
+    def __init__(self, launcher: Launcher, limits: Limits, controllers: Mapping[str, ReleaseController]) -> None:
         self._launcher = launcher
         self._limits = limits
-        self._keepers = keepers
+        self._controllers = controllers
         self._seen: dict[str, _Seen] = {}
         self._file = launcher.home.host / "rest" / "demand.json"
         self._before = _loaded(self._file)
@@ -102,15 +102,15 @@ class Surveyor:
         self._rest(loop.time())
         self._renew(loop.time())
         self._prewarm()
-        used = {self._launcher.interpreter(keeper.release) for keeper in self._keepers.values()}
+        used = {self._launcher.interpreter(controller.release) for controller in self._controllers.values()}
         self._launcher.zygotes.keep_only(used)
 
     def keep(self) -> None:
         """What the next host is to know. Nothing is lost by a full disk but that."""
         now = asyncio.get_running_loop().time()
         known: Mapping[str, _Kept] = {
-            name: (self.popularity(name), keeper.asleep, keeper.waking.unhurried(now))
-            for name, keeper in self._keepers.items()
+            name: (self.popularity(name), controller.asleep, controller.waking.unhurried(now))
+            for name, controller in self._controllers.items()
         }
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -122,92 +122,92 @@ class Surveyor:
 
     def _listen(self, now: float) -> None:
         """To what the workers have said, and to what the kernel says of them."""
-        for gone in self._seen.keys() - self._keepers.keys():
+        for gone in self._seen.keys() - self._controllers.keys():
             del self._seen[gone]
         elapsed, self._last_look = now - self._last_look, now
-        for name, keeper in self._keepers.items():
+        for name, controller in self._controllers.items():
             if name not in self._seen:
-                most = min(keeper.release.settings.max_workers or self._limits.cores, self._limits.cores)
+                most = min(controller.release.settings.max_workers or self._limits.cores, self._limits.cores)
                 if name in self._before:
-                    keeper.waking.recall(sum(self._before[name][2:]), now)
+                    controller.waking.recall(sum(self._before[name][2:]), now)
                 self._seen[name] = _Seen(Demand(now, self.popularity(name)), Scaler(most))
-            keeper.crowd = lambda: self._crowd.now
+            controller.crowd = lambda: self._crowd.now
             seen = self._seen[name]
-            said = [_news(worker) for worker in keeper.ready_workers]
+            said = [_news(worker) for worker in controller.ready_workers]
             seen.waiting = sum(waiting for _, waiting, _ in said)
             seen.share = sum(used for _, _, used in said) / elapsed
             seen.demand.note(sum(requests for requests, _, _ in said), seen.waiting, now)
 
     async def _weigh(self, now: float) -> None:
-        workers = [(keeper, worker) for keeper in self._keepers.values() for worker in keeper.ready_workers]
+        workers = [(one, worker) for one in self._controllers.values() for worker in one.ready_workers]
         workers.sort(key=lambda one: one[1].weighed)
-        limited = [(worker, keeper.release.settings.memory_limit_bytes) for keeper, worker in workers]
+        limited = [(worker, controller.release.settings.memory_limit_bytes) for controller, worker in workers]
         zygotes = list(self._launcher.zygotes.pids().values())
         sizes, self._zygotes_bytes = await asyncio.to_thread(_measured, limited, now, zygotes)
-        for (keeper, worker), size in zip(workers, sizes, strict=True):
-            keeper.weigh(worker, size)
+        for (controller, worker), size in zip(workers, sizes, strict=True):
+            controller.weigh(worker, size)
 
     def _scale(self) -> None:
         """No more workers where memory is short."""
         short = self._used_bytes() > self._limits.memory_bytes
-        for name, keeper in self._keepers.items():
-            workers = len(keeper.ready_workers)
+        for name, controller in self._controllers.items():
+            workers = len(controller.ready_workers)
             if workers and (seen := self._seen.get(name)) is not None:
                 wanted = seen.scaler.step(workers, seen.share, seen.waiting)
                 if wanted < workers or (wanted > workers and not short):
                     log.info("%s: %d workers for %.2f processors' work", name, wanted, seen.share)
-                    keeper.ask_for(wanted)
+                    controller.ask_for(wanted)
 
     def _rest(self, now: float) -> None:
-        awake = [self._awake(keeper, now) for keeper in self._keepers.values() if keeper.ready_workers]
+        awake = [self._awake(controller, now) for controller in self._controllers.values() if controller.ready_workers]
         for name in to_sleep(awake, now, self._used_bytes(), self._limits):
             log.info("%s goes to sleep", name)
-            self._keepers[name].sleep()
+            self._controllers[name].sleep()
 
     def _renew(self, now: float) -> None:
         """The first workers of an environment are there before its zygote is: one at a look is replaced, at a moment
         when nobody waits for it."""
-        for name, keeper in self._keepers.items():
+        for name, controller in self._controllers.items():
             seen = self._seen.get(name)
-            quiet = seen is not None and not seen.waiting and now - keeper.ready_since >= self._limits.settled
-            if quiet and keeper.renewable:
+            quiet = seen is not None and not seen.waiting and now - controller.ready_since >= self._limits.settled
+            if quiet and controller.renewable:
                 log.info("%s gets a worker that shares its libraries", name)
-                keeper.renew()
+                controller.renew()
                 return
 
     def _prewarm(self) -> None:
         """Those whose hours begin; and, where there is room, those that would not wake in time on a machine as busy as
         this one is now."""
-        sleeping = {name: keeper for name, keeper in self._keepers.items() if keeper.asleep}
-        hours = {name for name, keeper in sleeping.items() if _at_its_hour(keeper)}
+        sleeping = {name: controller for name, controller in self._controllers.items() if controller.asleep}
+        hours = {name for name, controller in sleeping.items() if _at_its_hour(controller)}
         room = self._used_bytes() < _ROOM * self._limits.memory_bytes
-        late = {name for name, keeper in sleeping.items() if room and not self._in_time(keeper, TO_STAY_ASLEEP)}
+        late = {name for name, controller in sleeping.items() if room and not self._in_time(controller, TO_STAY_ASLEEP)}
         for name in to_wake({name: self.popularity(name) for name in hours | late}, self._limits):
             log.info("%s is woken %s", name, "for its hours" if name in hours else "while a wake would take too long")
-            self._keepers[name].wake(to_stay=name in hours)
+            self._controllers[name].wake(to_stay=name in hours)
 
-    def _in_time(self, keeper: Keeper, share: float) -> bool:
+    def _in_time(self, controller: ReleaseController, share: float) -> bool:
         """Whether its next wake takes no more than `share` of its time limit."""
-        most = share * keeper.release.settings.timeout_ms / 1000
-        return keeper.waking.expected(self._crowd.now, asyncio.get_running_loop().time()) <= most
+        most = share * controller.release.settings.timeout_ms / 1000
+        return controller.waking.expected(self._crowd.now, asyncio.get_running_loop().time()) <= most
 
-    def _awake(self, keeper: Keeper, now: float) -> Awake:
-        name = keeper.release.id
+    def _awake(self, controller: ReleaseController, now: float) -> Awake:
+        name = controller.release.id
         seen = self._seen.get(name)
         return Awake(
             release=name,
-            last=max(keeper.ready_since, seen.demand.last if seen else now),
+            last=max(controller.ready_since, seen.demand.last if seen else now),
             popularity=seen.demand.popularity_at(now) if seen else 0.0,
-            warm_until=keeper.warm_until,
-            keep_warm=keeper.release.settings.keep_warm or _at_its_hour(keeper),
+            warm_until=controller.warm_until,
+            keep_warm=controller.release.settings.keep_warm or _at_its_hour(controller),
             busy=bool(seen and seen.waiting),
-            memory_bytes=keeper.own_bytes,
-            in_time=self._in_time(keeper, TO_SLEEP),
+            memory_bytes=controller.own_bytes,
+            in_time=self._in_time(controller, TO_SLEEP),
         )
 
     def _used_bytes(self) -> int:
         """Of all workers, and of the zygotes, which are counted with all that their workers share."""
-        return sum(self._zygotes_bytes.values()) + sum(keeper.own_bytes for keeper in self._keepers.values())
+        return sum(self._zygotes_bytes.values()) + sum(one.own_bytes for one in self._controllers.values())
 
 
 def running() -> int:
@@ -218,12 +218,12 @@ def running() -> int:
         return 0
 
 
-def _at_its_hour(keeper: Keeper) -> bool:
-    hours = keeper.release.settings.warm_hours
+def _at_its_hour(controller: ReleaseController) -> bool:
+    hours = controller.release.settings.warm_hours
     try:
         return bool(hours) and to_be_warm(hours, datetime.now(UTC))
     except ZoneInfoNotFoundError as error:  # the machine had it at the deployment; better awake in vain than too late
-        log.warning("%s is kept awake: %s", keeper.release.id, error)
+        log.warning("%s is kept awake: %s", controller.release.id, error)
         return True
 
 

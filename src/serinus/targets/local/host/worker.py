@@ -67,6 +67,8 @@ class Worker:
     """Bytes that its log had when it was started."""
     long: bool = False
     """It goes the long way."""
+    report: Report | None = field(default=None, repr=False)
+    """That it is ready."""
 
     def take_note(self, report: Report) -> None:
         """Of its own word on its size, which nobody else can ask for later."""

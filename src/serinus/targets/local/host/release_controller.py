@@ -1,0 +1,468 @@
+"""Keeps one release running, or scaled to zero until somebody asks for it.
+
+What is to be done is decided by the table in `release_transitions`. Here it is done, and told what came of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from serinus.core.disturbance import Cause
+from serinus.core.placement import Placement
+from serinus.core.release import Release
+from serinus.core.text import fit
+from serinus.targets.local.host import confinement
+from serinus.targets.local.host import release_status as now_is
+from serinus.targets.local.host.apology import Apology
+from serinus.targets.local.host.disturbing import SETTLED, Disturbing
+from serinus.targets.local.host.last_words import why_ended
+from serinus.targets.local.host.limits import Limits
+from serinus.targets.local.host.listener import Listener
+from serinus.targets.local.host.process_memory import Memory
+from serinus.targets.local.host.processes import ending
+from serinus.targets.local.host.release_status import State, shown
+from serinus.targets.local.host.release_transitions import advance, placed
+from serinus.targets.local.host.sleeping import Waking
+from serinus.targets.local.host.turns import Turns
+from serinus.targets.local.host.worker import Launcher, Worker, note, roots, the_long_way
+from serinus.targets.local.host.workers import Workers
+
+log = logging.getLogger(__name__)
+
+_TIME_TO_EXIT = 1.0
+"""Seconds that a worker has after it has reported a failure."""
+_LONGEST_REASON = 2000
+"""Characters: a model may put anything into an exception."""
+_STARTS_ON_CALL = 4
+"""Times the cores: how many releases may come up at a time, where callers wait for them."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """What the releases of one host share. Those that somebody waits for are not held up by the others."""
+
+    starts: Turns
+    """To load a worker."""
+    successions: Turns
+    """To have a worker beside one of an earlier host, from the new one's start to the old one's end."""
+
+    @classmethod
+    def of(cls, limits: Limits) -> Places:
+        starts = Turns(limits.cores, limits.cores * _STARTS_ON_CALL)
+        return cls(starts, Turns(limits.succeeding, sys.maxsize))
+
+
+class ReleaseController:
+    """Owns the release's socket and workers."""
+
+    def __init__(
+        self,
+        release: Release,
+        launcher: Launcher,
+        limits: Limits,
+        places: Places,
+        *,
+        old: Worker | None = None,
+        asleep: bool = False,
+        long: bool = False,
+        cause: Cause | None = None,
+    ) -> None:
+        """`old`: a worker that an earlier host left, which goes on answering until a new one is ready. `long`: the
+        release is served the long way from the start. `cause`: why its first worker is started; None: it is new, and
+        nobody asks for it yet."""
+        self.placed = release
+        """As it was asked for; `release` is how it is served."""
+        self.warm_until = 0.0
+        """By the loop's clock: it is not to sleep before."""
+        self.waking = Waking()
+        self.crowd: Callable[[], float] = lambda: 0.0
+        """Processes that want each processor; given by who looks at them."""
+        self._launcher = launcher
+        self._limits = limits
+        self._places = places
+        self._disturbing = Disturbing(launcher.journal, release.model)
+        self._workers = Workers((release, the_long_way(release)), launcher, limits)
+        self._proven = ""
+        """Which way its workers have proven; not kept beyond this host, as a machine may change meanwhile."""
+        self._starting: asyncio.Task[None] | None = None
+        self._delay: asyncio.TimerHandle | None = None
+        self._memory_bytes: int | None = None
+        self._awake_since: datetime | None = None
+        path = launcher.home.release_socket(release.id)
+        self._listener = Listener(path, launcher.sockets)
+        self._apology = Apology(self._listener.socket)
+        self._placement = Placement(release.id, shown(now_is.Status(State.STARTING, 0.0)).state, endpoint=str(path))
+        self._status, actions = placed(
+            asyncio.get_running_loop().time(),
+            scaled_to_zero=asleep,
+            previous=old.record.pid if old else None,
+            previous_ready=old is not None and old.record.ready,
+            inherited=self._listener.inherited,
+            long=long,
+            cause=cause,
+        )
+        if old is not None:
+            self._workers.adopt(old)
+            old.process.exited.add_done_callback(lambda _: self._places.successions.look())
+            self._tell_exit(old)
+        self._perform_all(actions)
+
+    # --- what is seen -------------------------------------------------------------------------------------
+
+    @property
+    def release(self) -> Release:
+        return self._served(self._status.long)
+
+    @property
+    def placement(self) -> Placement:
+        state, pid, reason, workers = shown(self._status)
+        return replace(
+            self._placement,
+            state=state,
+            reason=reason,
+            pid=pid,
+            workers=workers,
+            memory_bytes=self._memory_bytes if self._status.answering else None,
+            restarts=self._status.restarts,
+            awake_since=self._awake_since if self._status.state is State.READY else None,
+            long=self._status.long,
+        )
+
+    @property
+    def ready_workers(self) -> Sequence[Worker]:
+        """This host's own that answer, the main one first; empty while it is scaled to zero."""
+        found = (self._workers.get(pid) for pid in self._status.answering)
+        return [worker for worker in found if worker is not None]
+
+    @property
+    def ready_since(self) -> float:
+        """When it last became ready, by the loop's clock."""
+        return self._status.since
+
+    @property
+    def own_bytes(self) -> int:
+        """What is free again when it sleeps."""
+        return sum(worker.memory.own for worker in self.ready_workers if worker.memory is not None)
+
+    @property
+    def asleep(self) -> bool:
+        return self._status.state is State.SCALED_TO_ZERO
+
+    @property
+    def alive(self) -> bool:
+        """It has a worker, whether that answers or not."""
+        return self._workers.alive
+
+    @property
+    def renewable(self) -> bool:
+        """It is up, on an interpreter of its own although its environment's zygote could fork it a worker."""
+        worker = self._workers.get(self._status.main)
+        if self._status.state is not State.READY or worker is None or worker.forked:
+            return False
+        return self._launcher.zygotes.ready(
+            self._launcher.interpreter(self.release), roots(self._launcher.home, self.release)
+        )
+
+    # --- what it is told ----------------------------------------------------------------------------------
+
+    def wake(self, *, to_stay: bool = True) -> None:
+        """As a caller would. `to_stay`: it stays up for a while."""
+        if to_stay:
+            self.stay_warm()
+        self._tell(now_is.Called())
+
+    def stay_warm(self) -> None:
+        self.warm_until = asyncio.get_running_loop().time() + self._limits.young
+
+    def sleep(self) -> None:
+        """Nothing happens where it is not up. Whoever is connected is still answered; the next one wakes it."""
+        self._tell(now_is.ScaleToZero())
+
+    def renew(self) -> None:
+        """Its workers make room for one that is forked. Whoever is connected is still answered; who comes meanwhile
+        waits as for a wake."""
+        if self.renewable:
+            self._tell(now_is.Replace())
+
+    def go_long(self) -> None:
+        """Its answers cannot be trusted: it is served the long way from now on. The workers that there are answer
+        until one that goes it is ready, and are then stopped, whoever is connected. Nothing happens the second time."""
+        self._tell(now_is.Distrust())
+
+    def ask_for(self, workers: int) -> None:
+        """So many, of those that are up: helpers come or go."""
+        self._tell(now_is.Scale(workers))
+
+    def end(self, why: str) -> None:
+        """Ends all of its workers at once, for what they have done. It is started again like any that dies."""
+        self._workers.end(why)
+
+    def retire(self, worker: Worker) -> None:
+        """One more that an earlier host has left."""
+        self._workers.adopt(worker)
+        self._tell_exit(worker)
+        self._tell(now_is.LeftBehind(worker.record.pid))
+
+    def weigh(self, worker: Worker, memory: Memory | None) -> None:
+        """Takes note of what the worker uses, and stops it beyond its limit: better a new one than a full machine."""
+        worker.memory = memory
+        self._memory_bytes = sum(one.memory.share for one in self.ready_workers if one.memory) or None
+        most = self.release.settings.memory_limit_bytes
+        if most is not None and memory is not None and memory.share > most and not worker.why_stopped:
+            self._workers.stop_for(
+                worker, f"was stopped at {memory.share >> 20} MiB, beyond its limit of {most >> 20} MiB"
+            )
+
+    def halt(self) -> None:
+        """Nothing is started any more. Its workers go on until `stop`."""
+        self._tell(now_is.Halt())
+
+    async def stop(self) -> None:
+        """No new callers; those that are connected are answered, within the grace."""
+        self.halt()
+        self._tell(now_is.Stop())
+        await self._workers.settle()
+        self._listener.close()
+
+    # --- the table ----------------------------------------------------------------------------------------
+
+    def _tell(self, event: now_is.Event) -> None:
+        step = advance(self._status, event, asyncio.get_running_loop().time(), self._limits)
+        if step is not None:
+            _, self._status, actions = step
+            self._perform_all(actions)
+
+    def _perform_all(self, actions: Sequence[now_is.Action]) -> None:
+        for action in actions:
+            self._perform(action)
+
+    def _perform(self, action: now_is.Action) -> None:
+        """At once, or in a task that tells what came of it: never another event before it returns."""
+        loop = asyncio.get_running_loop()
+        match action:
+            case now_is.StartMain(cause, urgent):
+                self._starting = self._workers.spawn(self._bring_up(cause, urgent))
+                self._starting.add_done_callback(self._told_fault)
+            case now_is.StartHelper():
+                self._workers.spawn(self._help())
+            case now_is.CancelStart():
+                if self._starting is not None:
+                    self._starting.cancel()
+            case now_is.AwaitCaller():
+                loop.add_reader(self._listener.socket.fileno(), self._tell, now_is.Called())
+            case now_is.IgnoreCallers():
+                loop.remove_reader(self._listener.socket.fileno())
+            case now_is.Publish():
+                self._listener.publish()
+            case now_is.Withdraw():
+                self._listener.withdraw()
+            case now_is.Delay(seconds):
+                log.warning("%s %s; starting it again in %.1f s", self.placed.id, self._status.reason, seconds)
+                self._delay = loop.call_later(seconds, self._tell, now_is.DelayOver())
+            case now_is.EndDelay():
+                if self._delay is not None:
+                    self._delay.cancel()
+            case now_is.Refuse(seconds):
+                self._apology.begin(seconds)
+            case now_is.EndRefusal():
+                self._apology.end()
+            case _:
+                self._perform_on_worker(action)
+
+    def _perform_on_worker(self, action: now_is.Action) -> None:
+        match action:
+            case now_is.NoteReady(pid, main):
+                self._note_ready(pid, main)
+            case now_is.Shed(pid):
+                if worker := self._workers.get(pid):
+                    worker.process.send(signal.SIGUSR2)
+            case now_is.Drain(pid):
+                self._workers.drain(pid)
+            case now_is.StopWorker(pid):
+                self._workers.stop(pid)
+            case now_is.Forget(pid):
+                self._workers.forget(pid)
+
+    def _told_fault(self, task: asyncio.Task[None]) -> None:
+        """Of the host itself, which must not look like a release that is starting."""
+        if not task.cancelled() and (error := task.exception()):
+            log.error("%s is not kept any more", self.placed.id, exc_info=error)
+            self._tell(now_is.Fault(_words(f"the host failed to keep it, see its log: {error}")))
+
+    def _tell_exit(self, worker: Worker, reason: str = "") -> None:
+        """As soon as it has ended. `reason`: why; empty: as its exit status says."""
+
+        def ended(exited: asyncio.Future[int | None]) -> None:
+            why = worker.why_stopped or reason or f"{ending(exited.result())} while serving"
+            if worker.record.pid in self._status.helpers:
+                log.warning("a further worker of %s %s", self.placed.id, why)
+            self._tell(now_is.Exited(worker.record.pid, _words(why)))
+
+        worker.process.exited.add_done_callback(ended)
+
+    # --- the main worker ----------------------------------------------------------------------------------
+
+    async def _bring_up(self, cause: Cause | None, urgent: bool) -> None:
+        """From the wait for its turn until it is ready, or has ended."""
+        clock = asyncio.get_running_loop().time
+        begun, old = clock(), self._workers.get(self._status.previous)
+        async with AsyncExitStack() as place:
+            if old is not None:
+                await place.enter_async_context(self._places.successions.one(old.process.exited.done))
+            with self._disturbing.by(cause) as effect:
+                async with self._turn(old, urgent):
+                    outcome = await self._started()
+                if isinstance(outcome, Worker):
+                    effect.lasts = SETTLED
+            if old is not None and isinstance(outcome, Worker):
+                self._workers.spawn(_until_gone(old, place.pop_all()))
+        if isinstance(outcome, now_is.NotReady):
+            self._tell(outcome)
+            return
+        loads = outcome.report.load_seconds if outcome.report else None
+        # What nobody has called may have waited for its turn and for the zygote, as no wake does.
+        took = clock() - begun if urgent or not outcome.forked else loads or 0.0
+        self.waking.note(took, self.crowd(), clock(), forked=outcome.forked)
+        self._tell(now_is.Ready(outcome.record.pid, self._notes(outcome)))
+        self._tell_exit(outcome)
+
+    async def _started(self) -> Worker | now_is.NotReady:
+        """A worker that is ready, or why there is none."""
+        long = self._status.long
+        try:
+            worker = await self._start()
+        except OSError as error:
+            return now_is.NotReady(None, _words(f"cannot be started: {error}"), long)
+        self._tell(now_is.Started(worker.record.pid, worker.long))
+        reason = await self._why_not_ready(worker)
+        if reason is None:
+            return worker
+        return now_is.NotReady(worker.record.pid, _words(worker.why_stopped or reason), worker.long)
+
+    async def _start(self) -> Worker:
+        """A worker that goes the way that the release is to go now."""
+        long = self._status.long
+        proven = "" if long else self._proven
+        return await self._workers.start(self._served(long), self._listener, proven, long=long)
+
+    @asynccontextmanager
+    async def _turn(self, old: Worker | None, urgent: bool) -> AsyncIterator[None]:
+        """To start a worker. `urgent`: somebody waits for it; else it becomes so as soon as somebody does and nobody
+        else answers."""
+        if urgent:
+            async with self._places.starts.one(lambda: True):
+                yield
+            return
+        missed = asyncio.create_task(self._until_missed(old))
+        try:
+            async with self._places.starts.one(missed.done):
+                missed.cancel()
+                yield
+        finally:
+            missed.cancel()
+
+    async def _until_missed(self, old: Worker | None) -> None:
+        if old is not None:
+            await asyncio.wait({old.process.exited})
+        loop, listening, called = asyncio.get_running_loop(), self._listener.socket.fileno(), asyncio.Event()
+        loop.add_reader(listening, called.set)
+        try:
+            await called.wait()
+        finally:
+            loop.remove_reader(listening)
+        loop.call_soon(self._places.starts.look)
+
+    # --- further workers ----------------------------------------------------------------------------------
+
+    async def _help(self) -> None:
+        """One more worker, until it is ready or has ended."""
+        with self._disturbing.by(Cause.SCALING) as effect:
+            try:
+                worker = await self._start()
+            except OSError as error:
+                log.warning("no further worker of %s: %s", self.placed.id, error)
+                self._tell(now_is.HelperNotStarted())
+                return
+            self._tell(now_is.HelperStarted(worker.record.pid, worker.long))
+            reason = await self._why_not_ready(worker)
+            if reason is None:
+                effect.lasts = SETTLED
+        if reason is None:
+            self._tell(now_is.Ready(worker.record.pid))
+        self._tell_exit(worker, reason or "")
+
+    # --- what a worker says -------------------------------------------------------------------------------
+
+    async def _why_not_ready(self, worker: Worker) -> str | None:
+        """In words, and then the worker is gone. None: it is ready."""
+        process, report = worker.process, await worker.outcome(self._limits.load)
+        if report is None and not process.exited.done():
+            await process.kill()
+            return f"was not ready within {self._limits.load:g} s and was killed"
+        if report is None:
+            return f"while loading: {why_ended(process.exited.result(), self._launcher.last_words(worker))}"
+        if report.state == "failed":
+            if report.damaged:
+                self._abandon_graph(report.reason)
+            return why_ended(await process.gone(_TIME_TO_EXIT), report.reason)
+        if self._launcher.confined and not (report.confined and confinement.holds(process.pid)):
+            await process.kill()
+            return "was killed because it did not confine itself (Landlock, system calls)"
+        worker.report = report
+        return None
+
+    def _abandon_graph(self, reason: str) -> None:
+        """Of a compiled model that is not what was proven: its own libraries serve the model just as well."""
+        log.error("%s is served the long way: %s", self.placed.id, reason)
+        try:
+            self._launcher.state_files.keep_long(self.placed.id)
+        except OSError as error:  # the next host finds it again
+            log.warning("that could not be kept: %s", error.strerror)
+        self.go_long()
+
+    def _notes(self, worker: Worker) -> str:
+        """What is to be known of a release that is ready."""
+        why = self._launcher.zygotes.why_not(self._launcher.interpreter(self._served(worker.long)))
+        missing = self._launcher.groups.missing(self.placed.settings)
+        said = worker.report.notes if worker.report else []
+        return _words("; ".join([*said, *([f"starts slowly: {why}"] if why else []), *([missing] if missing else [])]))
+
+    def _note_ready(self, pid: int, main: bool) -> None:
+        worker = self._workers.get(pid)
+        if worker is None or worker.report is None:
+            return
+        report = worker.report
+        worker.take_note(report)
+        self._proven = report.proven
+        worker.record = replace(worker.record, ready=True)
+        note(self._launcher.state_files, worker.record)
+        if not main:
+            return
+        self._memory_bytes, self._awake_since = report.memory_bytes, datetime.now(UTC)
+        self._placement = replace(
+            self._placement, load_seconds=report.load_seconds, warm_up_ms=report.warm_up_ms, way=report.way
+        )
+        notes = self._status.reason
+        log.info("%s is ready, pid %d%s", self.placed.id, pid, f": {notes}" if notes else "")
+        self._launcher.zygotes.learn(self._launcher.interpreter(self._served(worker.long)), report.modules)
+
+    def _served(self, long: bool) -> Release:
+        return the_long_way(self.placed) if long else self.placed
+
+
+def _words(reason: str) -> str:
+    """Of somebody else, as they may be shown."""
+    return fit(reason[:_LONGEST_REASON])
+
+
+async def _until_gone(old: Worker, place: AsyncExitStack) -> None:
+    """Keeps its place among the successions."""
+    async with place:
+        await asyncio.wait({old.process.exited})

@@ -1,0 +1,143 @@
+"""The worker processes of one release: started, drained, stopped, and cleared away."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from typing import Any
+
+from serinus.core.release import Release
+from serinus.targets.local.host.limits import Limits
+from serinus.targets.local.host.listener import Listener
+from serinus.targets.local.host.worker import Launcher, Worker
+
+
+class Workers:
+    """In one event loop. Which of them answer, and why, is not decided here."""
+
+    def __init__(self, releases: Sequence[Release], launcher: Launcher, limits: Limits) -> None:
+        """`releases`: the release in each way in which it may be served."""
+        self._releases = releases
+        self._launcher = launcher
+        self._limits = limits
+        self._alive: dict[int, Worker] = {}
+        self._cleared = False
+        """Whether what an earlier host's workers may have left is gone, or is still used."""
+        self._clearing = asyncio.Lock()
+        """Held while a worker is started, and while what the last one has left is removed."""
+        self._background: set[asyncio.Task[None]] = set()
+
+    @property
+    def alive(self) -> bool:
+        return bool(self._alive)
+
+    def get(self, pid: int | None) -> Worker | None:
+        """None: it has ended."""
+        return None if pid is None else self._alive.get(pid)
+
+    def adopt(self, worker: Worker) -> None:
+        """One that an earlier host has left."""
+        self._cleared = True
+        self._add(worker)
+
+    async def start(self, release: Release, listener: Listener, proven: str, *, long: bool) -> Worker:
+        """See `Launcher.start`. Not to be lost by a cancellation: it may have been forked already."""
+        starting = asyncio.ensure_future(self._start(release, listener, proven, long))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            self.spawn(self._abandon(starting))
+            raise
+
+    def drain(self, pid: int) -> None:
+        """It goes when nobody is connected any more, and never closes first."""
+        if worker := self._alive.get(pid):
+            worker.process.send(signal.SIGUSR1)
+            self.spawn(self._drained(worker))
+        else:
+            self.forget(pid)
+
+    def stop(self, pid: int) -> None:
+        """Who is connected is answered within the grace."""
+        if worker := self._alive.get(pid):
+            self.spawn(self._stopped(worker))
+        else:
+            self.forget(pid)
+
+    def forget(self, pid: int) -> None:
+        """It has ended."""
+        self._launcher.state_files.drop(pid)
+
+    def end(self, why: str) -> None:
+        """All at once, for what they have done."""
+        for worker in self._alive.values():
+            if not worker.why_stopped:
+                worker.why_stopped = why
+                self.spawn(_killed(worker))
+
+    def stop_for(self, worker: Worker, why: str) -> None:
+        """For what it has done. It is then one that has ended."""
+        worker.why_stopped = why
+        self.spawn(worker.process.stop(self._limits.grace))
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Of what `settle` waits for."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
+    async def settle(self) -> None:
+        """Until nothing is under way."""
+        while self._background:
+            await asyncio.wait(self._background)
+
+    # ------------------------------------------------------------------------------------------------------
+
+    async def _start(self, release: Release, listener: Listener, proven: str, long: bool) -> Worker:
+        async with self._clearing:
+            if not self._cleared:
+                self._cleared = True
+                await asyncio.to_thread(self._clear_all)
+            worker = await self._launcher.start(release, listener, proven, long=long)
+            self._add(worker)
+            return worker
+
+    def _add(self, worker: Worker) -> None:
+        self._alive[worker.record.pid] = worker
+        worker.process.exited.add_done_callback(lambda _: self._ended(worker))
+
+    def _ended(self, worker: Worker) -> None:
+        if self._alive.get(worker.record.pid) is worker:
+            del self._alive[worker.record.pid]
+        if not self._alive:
+            self.spawn(self._clear())
+
+    async def _clear(self) -> None:
+        async with self._clearing:
+            if not self._alive:
+                await asyncio.to_thread(self._clear_all)
+
+    def _clear_all(self) -> None:
+        for release in self._releases:
+            self._launcher.clear(release)
+
+    async def _abandon(self, starting: asyncio.Future[Worker]) -> None:
+        with suppress(OSError):
+            worker = await starting
+            await worker.process.kill()
+            self.forget(worker.record.pid)
+
+    async def _drained(self, worker: Worker) -> None:
+        await asyncio.wait({worker.process.exited}, timeout=self._limits.leave)
+        await self._stopped(worker)
+
+    async def _stopped(self, worker: Worker) -> None:
+        await worker.process.stop(self._limits.grace)
+        self.forget(worker.record.pid)
+
+
+async def _killed(worker: Worker) -> None:
+    await worker.process.kill()
