@@ -88,6 +88,18 @@ def test_an_old_worker_goes_on_answering_where_a_new_one_does_not_come_up_and_th
     assert host.until(first.release, PlacementState.READY, but=first.pid).reason == ""
 
 
+def test_nobody_is_refused_while_an_old_worker_answers_on_the_socket_that_the_new_host_has_too(hosted, holder):
+    hosted.start()
+    first = hosted.placed()
+    hosted.kill()
+    hosted.release(load="exit")
+    hosted.start()
+    while hosted.target.observe()[first.release].restarts < 3:
+        # Few and slow requests: nobody reads what the stand-in reports of each to the host that has died.
+        answer = hosted.ask(first, seconds=0.1)
+        assert (answer.status, answer.body.get("pid")) == (200, first.pid)
+
+
 def test_a_worker_that_died_while_there_was_no_host_is_replaced_at_once(host):
     first = host.placed()
     host.kill()
