@@ -3,6 +3,15 @@
 It is never closed first while it serves: the proxy would meet a reset with a request already on its way. It is closed
 after an answer that said `connection: close`, when it lies idle for hours, or when it is broken. Nor is it closed over
 bytes that nobody has read, which would reset it, and lose the answer: see `refuse`.
+
+It is in one of four states, by what has happened to the request that it is to answer next:
+
+    idle       it has not arrived, or only a part of it
+    queued     it has arrived, and waits for its turn in the server's queue
+    pending    its answer comes later, with a batch; no other request is answered before
+    refused    the last answer was sent: what still arrives is thrown away
+
+Beside that, no more is read while the caller does not read its answers, or while it has sent far ahead.
 """
 
 from __future__ import annotations
@@ -37,16 +46,16 @@ class Connection(asyncio.Protocol):
         self._loop = loop
         self._parser = Parser(server.most_body)
         self._transport: asyncio.Transport | None = None
+        self._queued = False
+        """`serve` will be called."""
+        self._first: Request | None = None
+        """The request that is queued; where there is none, it is still in the parser."""
+        self._pending: Request | None = None
+        """The request whose answer comes later."""
         self._blocked = False
         """The caller does not read its answers."""
         self._reading = True
-        self._queued = False
-        """`serve` will be called."""
-        self._next: Request | None = None
-        """The request that waits for its turn."""
-        self._pending: Request | None = None
-        """The request whose answer comes later."""
-        self._ended = False
+        self._half_closed = False
         """The caller will send no more."""
         self.leaving = False
         self.refused_at: float | None = None
@@ -58,6 +67,8 @@ class Connection(asyncio.Protocol):
         """Nothing has arrived that is not answered."""
         return self.waiting_since is None and self._pending is None and not self._queued
 
+    # --- what the event loop tells
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # uvloop's is of no class of asyncio's
         self._server.connections.add(self)
@@ -68,116 +79,109 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._blocked = True
-        self._read_on(False)
+        self._set_reading(False)
 
     def resume_writing(self) -> None:
         self._blocked = False
-        self._read_on(True)
-        self._go_on()
-
-    def _read_on(self, wanted: bool) -> None:
-        if wanted == self._reading or self._transport is None or self._ended:
-            return
-        self._reading = wanted
-        if wanted:
-            self._transport.resume_reading()
-        else:
-            self._transport.pause_reading()
+        self._set_reading(True)
+        self._proceed()
 
     def data_received(self, data: bytes) -> None:
         if self.refused_at is not None:
             return
         self.last_used = self._loop.time()
         self._parser.feed(data)
-        self._go_on()
+        self._proceed()
 
     def eof_received(self) -> bool:
         """The caller may have closed its sending side only: it still gets its answers."""
         if self.refused_at is not None:
             self.close()
-        self._ended = True
-        self._go_on()
+        self._half_closed = True
+        self._proceed()
         return True
 
-    def close(self) -> None:
-        """Sends what was answered, then closes."""
-        if self._transport is not None:
-            self._transport.close()
+    # --- from requests to answers
 
-    def refuse(self, error: ProtocolError | RequestError) -> None:
-        """Answers with the error, and reads no further request: what still arrives is thrown away until the caller
-        closes its side, or the server the connection."""
-        self._send(error_response(error.status, str(error)), close=True, reading=not self._ended)
-
-    def give_up(self) -> None:
-        """The request has not arrived in time."""
-        self.refuse(self._parser.refusal or ProtocolError("the request took too long to arrive", 408))
-
-    def _go_on(self) -> None:
+    def _proceed(self) -> None:
         """Answers what is complete, now or in turn."""
         if self.refused_at is not None:
             return
         if self._queued or self._pending is not None:
             if self._parser.buffered > _MOST_PIPELINED:
-                self._read_on(False)
-        elif self._server.takes_turns:
-            self._line_up()
+                self._set_reading(False)
+        elif self._server.queueing:
+            self._enter_queue()
         else:
             self.serve()
 
-    def _line_up(self) -> None:
-        """Waits for its turn with the next request, unless that is refused at once."""
+    def _enter_queue(self) -> None:
+        """With the next request, unless that is refused at once."""
         server = self._server
-        while not self._blocked and self._transport is not None and not self._transport.is_closing():
-            request, self._next = self._next or self._read(), None
+        while self._can_answer():
+            request = self._next_request()
             if request is None:
                 return
             refusal = server.refuse(request, server.waiting, server.service_seconds)
             if refusal is None:
-                self._next, self._queued = request, True
+                self._first, self._queued = request, True
                 server.enqueue(self)
                 return
             self._finish(refusal, request)
-
-    def _read(self) -> Request | None:
-        """The next request that has arrived; None: there is none, or what comes is not one."""
-        try:
-            request = self._parser.next_request()
-        except ProtocolError as error:
-            self.refuse(error)
-            return None
-        if request is None:
-            self._wait()
-        return request
 
     def serve(self) -> None:
         """Answers up to `_BURST` requests; one, where all have to wait for their turn."""
         self._queued = False
         server, parser = self._server, self._parser
         for _ in range(_BURST):
-            if self._blocked or self._transport is None or self._transport.is_closing():
+            if not self._can_answer():
                 return
-            request, self._next = self._next or self._read(), None
+            request = self._next_request()
             if request is None:
                 return
             began = perf_counter()
             response = self._answer(request)
             server.service_seconds += (perf_counter() - began - server.service_seconds) * _MEMORY
             if isinstance(response, Pending):
-                self._await(response, request)
+                self._answer_later(response, request)
                 return
             self._finish(response, request)
-            if parser.idle and not self._ended:
-                self._read_on(True)
+            if parser.idle and not self._half_closed:
+                self._set_reading(True)
                 return
-            if server.takes_turns:
+            if server.queueing:
                 break
         self._queued = True
         if parser.buffered > _MOST_PIPELINED:
-            self._read_on(False)
+            self._set_reading(False)
         server.enqueue(self)
 
-    def _await(self, pending: Pending, request: Request) -> None:
+    def _can_answer(self) -> bool:
+        return not self._blocked and self._transport is not None and not self._transport.is_closing()
+
+    def _next_request(self) -> Request | None:
+        """The next request that has arrived; None: there is none, or what comes is not one."""
+        request, self._first = self._first, None
+        if request is not None:
+            return request
+        try:
+            request = self._parser.next_request()
+        except ProtocolError as error:
+            self.refuse(error)
+            return None
+        if request is None:
+            self._wait_for_more()
+        return request
+
+    def _answer(self, request: Request) -> Response | Pending:
+        try:
+            return self._server.handler(request)
+        except Exception:  # noqa: BLE001
+            # The handler's own errors are bugs; the caller and its neighbours are not to suffer more than this answer.
+            traceback.print_exc(file=sys.stderr)
+            return error_response(500, "the worker failed on this request")
+
+    def _answer_later(self, pending: Pending, request: Request) -> None:
         self._pending = request
         self.waiting_since = None
         self._server.pending += 1
@@ -198,28 +202,31 @@ class Connection(asyncio.Protocol):
         close = self._server.draining or self.leaving or not request.keep_alive
         self._send(response, close, request.method == b"HEAD")
 
-    def _answer(self, request: Request) -> Response | Pending:
-        try:
-            return self._server.handler(request)
-        except Exception:  # noqa: BLE001
-            # The handler's own errors are bugs; the caller and its neighbours are not to suffer more than this answer.
-            traceback.print_exc(file=sys.stderr)
-            return error_response(500, "the worker failed on this request")
-
-    def _wait(self) -> None:
-        if self._ended:
+    def _wait_for_more(self) -> None:
+        if self._half_closed:
             if self._parser.idle:
                 self.close()
             else:
                 self.refuse(ProtocolError("the connection ended in the middle of a request"))
             return
-        self._read_on(True)
+        self._set_reading(True)
         if self._parser.idle:
             self.waiting_since = None
         elif self.waiting_since is None:
             self.waiting_since = self.last_used
         if self._parser.take_expectation() and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    # --- its two directions, and its end
+
+    def _set_reading(self, wanted: bool) -> None:
+        if wanted == self._reading or self._transport is None or self._half_closed:
+            return
+        self._reading = wanted
+        if wanted:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
 
     def _send(self, response: Response, close: bool, without_body: bool = False, reading: bool = False) -> None:
         """`reading`: only this side is closed, as the other may still be sending."""
@@ -230,7 +237,21 @@ class Connection(asyncio.Protocol):
         transport.write(response.encode(close, without_body))
         if close and reading:
             transport.write_eof()
-            self._read_on(True)
+            self._set_reading(True)
             self.refused_at = self._loop.time()
         elif close:
             transport.close()
+
+    def refuse(self, error: ProtocolError | RequestError) -> None:
+        """Answers with the error, and reads no further request: what still arrives is thrown away until the caller
+        closes its side, or the server the connection."""
+        self._send(error_response(error.status, str(error)), close=True, reading=not self._half_closed)
+
+    def give_up(self) -> None:
+        """The request has not arrived in time."""
+        self.refuse(self._parser.refusal or ProtocolError("the request took too long to arrive", 408))
+
+    def close(self) -> None:
+        """Sends what was answered, then closes."""
+        if self._transport is not None:
+            self._transport.close()

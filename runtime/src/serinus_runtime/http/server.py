@@ -68,7 +68,7 @@ class Server:
         self._server: asyncio.AbstractServer | None = None
         self._sweeper: asyncio.TimerHandle | None = None
         self._queue: deque[Connection] = deque()
-        self._awake = False
+        self._serving = False
 
     @property
     def waiting(self) -> int:
@@ -76,9 +76,9 @@ class Server:
         return len(self._queue) + self.pending
 
     @property
-    def takes_turns(self) -> bool:
+    def queueing(self) -> bool:
         """Answers take so long that connections are to wait for their turn."""
-        return self.service_seconds > _SLOW or self._awake
+        return self.service_seconds > _SLOW or self._serving
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -97,8 +97,8 @@ class Server:
     def enqueue(self, connection: Connection) -> None:
         """`connection.serve` is called in its turn."""
         self._queue.append(connection)
-        if not self._awake:
-            self._awake = True
+        if not self._serving:
+            self._serving = True
             asyncio.get_running_loop().call_soon(self._serve_queue)
 
     def _serve_queue(self) -> None:
@@ -107,8 +107,8 @@ class Server:
             while self._queue and time.perf_counter() < end:
                 self._queue.popleft().serve()
         finally:
-            self._awake = bool(self._queue)
-            if self._awake:
+            self._serving = bool(self._queue)
+            if self._serving:
                 asyncio.get_running_loop().call_soon(self._serve_queue)
 
     def _sweep(self) -> None:
