@@ -6,9 +6,9 @@ from serinus_runtime.artifact.loading import Loaded
 from serinus_runtime.artifact.signature import Signature
 from serinus_runtime.base.errors import StartFailure
 from serinus_runtime.base.libraries import library
+from serinus_runtime.model.expected_input import VALUES, ExpectedInput, expected_input
 from serinus_runtime.model.nested import HintedInputs, NestedInputs
 from serinus_runtime.model.raw import RawInputs
-from serinus_runtime.model.taking import Taking, taking_of
 from serinus_runtime.values.inputs import ColumnInputs, Inputs, TensorInputs
 
 _ESTIMATOR = "mlflow.sklearn"
@@ -18,21 +18,21 @@ _ESTIMATOR = "mlflow.sklearn"
 def inputs_of(signature: Signature, loaded: Loaded | None = None) -> Inputs:
     """`loaded`: None where it is not known. ImportError: a library that the inputs need is missing. StartFailure: the
     model cannot take what its signature says."""
-    taking = Taking() if loaded is None else taking_of(loaded.raw)
+    expected = ExpectedInput() if loaded is None else expected_input(loaded.raw)
     if signature.hinted:
         return HintedInputs(signature)
     if signature.columns:
         library("pandas")  # so that it is known at the start where it is missing
-        _check(taking, loaded)
+        _check(expected, loaded)
         return NestedInputs(signature, loaded) if signature.nested else ColumnInputs(signature)
     if signature.tensors:
         return TensorInputs(signature)
-    return RawInputs(taking)
+    return RawInputs(expected)
 
 
-def _check(taking: Taking, loaded: Loaded | None) -> None:
-    if taking.iterates and loaded is not None and loaded.flavor == _ESTIMATOR:
-        what = "texts" if taking.texts else "records" if taking.records else "rows one by one"
+def _check(expected: ExpectedInput, loaded: Loaded | None) -> None:
+    if expected.items is not None and loaded is not None and loaded.flavor == _ESTIMATOR:
+        what = "rows one by one" if expected.items == VALUES else expected.items
         raise StartFailure(
             f"the model's first step takes {what}, but its signature says columns: it would be given a DataFrame, of "
             "which it reads the names of the columns; log it with the signature of an array, or without one",

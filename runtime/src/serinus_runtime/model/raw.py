@@ -16,7 +16,7 @@ from serinus_runtime.artifact.kinds import showable
 from serinus_runtime.artifact.signature import TensorSpec
 from serinus_runtime.base.errors import RequestError
 from serinus_runtime.base.libraries import library
-from serinus_runtime.model.taking import Taking
+from serinus_runtime.model.expected_input import RECORDS, TEXTS, ExpectedInput
 from serinus_runtime.values.inputs import ArrayBound
 from serinus_runtime.values.payload import Payload, Sent, Table, Tensor, Tensors, transpose
 from serinus_runtime.values.tensors import array_of, flat
@@ -36,10 +36,10 @@ _ARRAY = 'the model takes one value or object for each row: send {"inputs": [...
 
 
 class RawInputs:
-    """`taking`: what the model's own first step says that it takes."""
+    """`expected`: by the word of the model's own first step."""
 
-    def __init__(self, taking: Taking | None = None) -> None:
-        self._taking = taking or Taking()
+    def __init__(self, expected: ExpectedInput | None = None) -> None:
+        self._expected = expected or ExpectedInput()
 
     def bind(self, payload: Payload, *, exact: bool = False) -> ArrayBound:  # noqa: ARG002
         """RequestError: nothing that the model takes can be made of it."""
@@ -55,21 +55,21 @@ class RawInputs:
         return bound
 
     def _check(self, data: Any) -> None:
-        taking = self._taking
-        if taking.texts and not _all_of(data, str):
+        items = self._expected.items
+        if items == TEXTS and not _all_of(data, str):
             raise RequestError(_TEXTS)
-        if taking.records and not _all_of(data, dict):
+        if items == RECORDS and not _all_of(data, dict):
             raise RequestError(_RECORDS)
-        if taking.iterates and (hasattr(data, "iloc") or isinstance(data, dict) or not getattr(data, "ndim", 1)):
+        if items is not None and (hasattr(data, "iloc") or isinstance(data, dict) or not getattr(data, "ndim", 1)):
             raise RequestError(_ARRAY)
 
     def _of_tensors(self, tensors: Sequence[Tensor]) -> ArrayBound:
-        names = self._taking.names
+        items, names = self._expected
         arrays = [_array_of(tensor) for tensor in tensors]
         sent = [[tensor.name, tensor.datatype, tensor.shape, tensor.data] for tensor in tensors]
-        if self._taking.texts and len(arrays) == 1:
+        if items == TEXTS and len(arrays) == 1:
             return _of_array(_as_column(arrays[0]), sent)
-        if len(arrays) == 1 and not self._taking.records and tensors[0].name not in (names or ()):
+        if len(arrays) == 1 and items != RECORDS and tensors[0].name not in (names or ()):
             array = arrays[0]
             if names is None or array.ndim != 2 or array.shape[1] != len(names):
                 return _of_array(array, sent)
@@ -81,7 +81,7 @@ class RawInputs:
         if len(set(map(len, columns.values()))) > 1:
             raise RequestError(_UNEQUAL)
         rows = transpose(list(columns.values()))
-        if self._taking.records:
+        if items == RECORDS:
             return ArrayBound([dict(zip(columns, row)) for row in rows], tuple(columns), rows, sent)
         series = {
             name: column if tensor.datatype == "BYTES" else _as_column(array)

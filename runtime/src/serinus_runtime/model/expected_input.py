@@ -1,32 +1,37 @@
-"""What an estimator says that it takes, where a model was logged without a signature."""
+"""What input an estimator expects by its own word, where a model was logged without a signature."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+TEXTS, RECORDS, VALUES = "texts", "records", "values"
 _MOST_STEPS = 16
 
 
-class Taking(NamedTuple):
-    """`iterates`: it takes what it is given one by one, so that a DataFrame is to it the names of its columns. `texts`:
-    what it takes are texts; `records`: dicts. `names`: the columns that it was trained with."""
+class ExpectedInput(NamedTuple):
+    """`items`: TEXTS, RECORDS (dicts) or VALUES (of any kind) where it takes what it is given one by one, so that a
+    DataFrame is to it the names of its columns; None: it takes tables. `names`: of the columns in its training."""
 
-    iterates: bool = False
-    texts: bool = False
-    records: bool = False
+    items: str | None = None
     names: tuple[str, ...] | None = None
 
 
-def taking_of(raw: Any) -> Taking:
-    """Of the estimator behind a model. Never raises: what does not say so takes anything."""
+def expected_input(raw: Any) -> ExpectedInput:
+    """Of the estimator behind a model. Never raises: what does not say so takes any table."""
     try:
-        first = _first_step(raw)
-        wants = _wanted(first)
-        own = any(callable(getattr(first, name, None)) for name in ("analyzer", "preprocessor", "tokenizer"))
-        texts = "string" in wants and hasattr(first, "analyzer") and not own
-        return Taking(bool(wants), texts, wants == {"dict"}, _names(raw))
+        return ExpectedInput(_items(_first_step(raw)), _names(raw))
     except Exception:  # noqa: BLE001 - the estimator's own code, which may raise anything
-        return Taking()
+        return ExpectedInput()
+
+
+def _items(estimator: Any) -> str | None:
+    kinds = _wanted(estimator)
+    own = any(callable(getattr(estimator, name, None)) for name in ("analyzer", "preprocessor", "tokenizer"))
+    if "string" in kinds and hasattr(estimator, "analyzer") and not own:
+        return TEXTS
+    if kinds == {"dict"}:
+        return RECORDS
+    return VALUES if kinds else None
 
 
 def _first_step(raw: Any) -> Any:
