@@ -21,8 +21,8 @@ _TITLES = {
     "xgboost@half": "The same at half of each server's own capacity, open loop",
     "pipeline": "scikit-learn pipeline of strings and numbers, as MLflow saved it",
     "pyfunc": "Custom Python that nothing compiles",
-    "cache": "The pipeline, compiled, with and without the prediction cache",
-    "cache-uncompiled": "The pipeline, uncompiled, with and without the prediction cache",
+    "cache": "The pipeline, compiled, with and without the response cache",
+    "cache-uncompiled": "The pipeline, uncompiled, with and without the response cache",
     "batching": "Models in their own libraries, alone and gathered for at most 2 ms (`serving.batch`)",
 }
 

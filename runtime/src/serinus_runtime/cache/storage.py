@@ -1,4 +1,4 @@
-"""The prediction cache of one worker: bounded by bytes and by age, and only for what is asked for again.
+"""What a response cache keeps its entries in: bounded by bytes and by age, and only for what is asked for again.
 
 A worker serves one release with one set of settings for as long as it lives, so nothing is ever answered across
 releases. What is kept is decided by reuse: a key is stored at its second sighting at the earliest, and when there is

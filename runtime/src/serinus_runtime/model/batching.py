@@ -1,4 +1,4 @@
-"""Micro-batching: concurrent requests to a slow model are predicted together, and each answered as if it were alone.
+"""Adaptive batching: concurrent requests to a slow model are predicted together, and each answered as if it were alone.
 
 A model that takes 5 ms for one row and 6 ms for 64 answers ten times as many requests when they come together. What is
 waited for is bounded by time and by rows, and by who there is: nobody is waited for when all that could ask have asked,

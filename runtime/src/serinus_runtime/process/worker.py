@@ -64,7 +64,7 @@ def serve_one(config: Config, keep: Sequence[int] | None, imported: str | None =
         modules = libraries_beside(config.artifact, config.scratch, since=imported)
         reporter.say("ready", **ready, **memory(), modules=modules)
 
-    # Whoever has woken the release is answered first: these two take as long as a dozen answers.
+    # The request that has activated the release is answered first: these two take as long as a dozen answers.
     event_loop.run(config, model, lambda: _soon(report))
 
 
