@@ -13,6 +13,7 @@ from bench.control import control
 from bench.data import request_rows
 from bench.fleetcases import bulkhead, evenness, fleet, memory, wake
 from bench.models import own_compute_us
+from bench.outcomes import outcomes
 from bench.product import Installation, Serinus
 from bench.results import Results
 from bench.rivals import PEERS
@@ -112,5 +113,6 @@ CASES: dict[str, Callable[[Plan, Results], None]] = {
     "memory": lambda _, results: memory(results),
     "wake": lambda plan, results: wake(results, models=15 if plan.quick else 30),
     "control": lambda plan, results: control(results, *((200, 10, 60) if plan.quick else ())),
+    "outcomes": lambda plan, results: outcomes(results, *((100_000,) if plan.quick else ())),
     "fleet": lambda plan, results: fleet(results, models=24 if plan.quick else 200),
 }

@@ -19,7 +19,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
 import pytest
+from lab import FakeLog
 
 from serinus.core.disturbance import Cause
 from serinus.core.errors import InvalidInput, NotFound, Refused
@@ -39,7 +41,7 @@ class Subject(NamedTuple):
     log: PredictionLog
     answer: Callable[..., None]
     """Has `release` answer one request; further fields of the record by name."""
-    journal: Journal
+    journal: Journal | FakeLog
     """Of who may disturb what models answer."""
 
 
@@ -58,7 +60,9 @@ def delta(path: Path) -> Iterator[Subject]:
         record = {"t": time.time(), "id": secrets.token_hex(8), "role": "champion", "split": split, "status": 200}
         record |= {"ms": 2.0, "rows": 1, "scores": [0.5], "answers": None, "entity": None, "error": None}
         record |= {"fallback": 0, "cached": 0, "columns": None, "inputs": None, **changes}
-        body = json.dumps({**{name: [value] for name, value in record.items()}, "headers": []}).encode()
+        headers = [] if record["columns"] is None else [record["columns"]]
+        record["columns"] = 0 if headers else None
+        body = json.dumps({**{name: [value] for name, value in record.items()}, "headers": headers}).encode()
         with socket.socket(socket.AF_UNIX) as connection:
             wait_until(lambda: connection.connect_ex(str(home.log_socket)) == 0)
             connection.sendall(json.dumps(said).encode() + b"\n")
@@ -73,7 +77,14 @@ def delta(path: Path) -> Iterator[Subject]:
         assert process.wait(20) == 0
 
 
-LOGS = {"delta": delta}
+@contextmanager
+def lab(_path: Path) -> Iterator[Subject]:
+    """What scenarios in virtual time count by."""
+    log = FakeLog()
+    yield Subject(log, log.answer, log)
+
+
+LOGS = {"delta": delta, "lab": lab}
 
 
 @pytest.fixture(scope="module", params=sorted(LOGS))
@@ -311,3 +322,50 @@ def test_outcomes_of_a_champions_answers_are_counted_by_day_at_its_threshold(sub
     assert [sum(getattr(one, name) for one in days) for name in counts] == [6, 4, 4, 2]
     assert list(subject.log.outcome_days({})) == []
     assert subject.log.outcomes_mark() == mark
+
+
+def test_rows_come_in_the_order_of_time_with_what_was_acknowledged_just_now(subject: Subject) -> None:
+    release, now = "listed-1-aaaaaa", time.time()
+    for number, seconds in enumerate((2, 6, 4)):
+        inputs = f"[[{number}.5]]"
+        subject.answer(
+            release,
+            "s1",
+            t=now - seconds,
+            id=f"listed-{number}",
+            inputs=inputs,
+            entity=f"card-{number}",
+            columns=["amount"],
+        )
+    subject.answer("other-listed-1-aaaaaa", "s1", t=now, id="of-another")
+    columns = ("request_id", "time", "release", "entity", "inputs", "scores")
+    found = pl.concat([pl.DataFrame(one) for one in subject.log.rows("listed", columns)])
+    assert tuple(found.columns) == columns
+    assert found["request_id"].to_list() == ["listed-1", "listed-2", "listed-0"]
+    assert found["time"].is_sorted()
+    assert [json.loads(one) for one in found["inputs"]] == [[{"amount": 1.5}], [{"amount": 2.5}], [{"amount": 0.5}]]
+    assert found["entity"].to_list() == ["card-1", "card-2", "card-0"]
+    assert found["scores"].to_list() == [[0.5]] * 3
+    since, until = (datetime.fromtimestamp(now - seconds, UTC) for seconds in (4.5, 2))
+    some = pl.concat([pl.DataFrame(one) for one in subject.log.rows("listed", ("request_id",), since, until)])
+    assert some["request_id"].to_list() == ["listed-2"]
+    assert list(subject.log.rows("nobody", ("time",))) == []
+    with pytest.raises(InvalidInput, match="no column amount"):
+        list(subject.log.rows("listed", ("amount",)))
+
+
+def test_counts_of_many_splits_are_read_at_once(subject: Subject) -> None:
+    for split in ("first-of-many", "second-of-many", "quiet-of-many"):
+        subject.log.watch(watch(split))
+    subject.answer(CHAMPION, "first-of-many")
+    subject.answer(CANARY, "second-of-many")
+    splits = ("first-of-many", "second-of-many", "quiet-of-many", "never-watched")
+    wait_until(lambda: sum(map(len, subject.log.counts_of_all(splits).values())) == 2)
+    found = subject.log.counts_of_all(splits)
+    assert found == {split: subject.log.counts(split) for split in splits[:3]}
+    assert {split: list(arms) for split, arms in found.items()} == {
+        "first-of-many": [CHAMPION],
+        "second-of-many": [CANARY],
+        "quiet-of-many": [],
+    }
+    assert subject.log.counts_of_all(()) == {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from memory_log import MemoryLog
 from serinus_runtime.base.errors import StartFailure
 from serinus_runtime.trials import rows_file
 
 from serinus.backends.sql import SqlStore
 from serinus.core.disturbance import Disturbance
-from serinus.core.errors import InvalidInput, NotFound, Refused, TemporaryError, Unavailable, Unbuildable
-from serinus.core.evidence import ArmCounts, Followed, HourCounts, Totals, Traffic, Watch
+from serinus.core.errors import InvalidInput, NotFound, TemporaryError, Unavailable, Unbuildable
+from serinus.core.evidence import ArmCounts, HourCounts, Traffic
 from serinus.core.examination import GivenRows, Question, ReadRows, Rehearsal, VersionDifference
 from serinus.core.people import Access, Actor
 from serinus.core.placement import Placement, PlacementState
-from serinus.core.predictions import AnsweredRequest, Label, Mark, OutcomeMatches, OwnAnswer
+from serinus.core.predictions import AnsweredRequest, Mark, OwnAnswer
 from serinus.core.release import Artifact, Column, Compiled, Environment, Release, Requirements, VersionRef
 from serinus.core.rollout import Phase, Rollout
 from serinus.core.routing import WHOLE, Routing
@@ -328,68 +329,50 @@ class FakeRouter:
 
 
 @dataclass
-class FakeLog:
-    """Counts what a seeded simulation of callers gives; every request is another entity's."""
+class FakeLog(MemoryLog):
+    """Counts also what a seeded simulation of callers gives, where every request is another entity's."""
 
-    watches: dict[str, Watch] = field(default_factory=dict)
     counted: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
-    kept: dict[str, int] = field(default_factory=dict)
-    follows: dict[str, Followed] = field(default_factory=dict)
     live: dict[str, dict[str, int]] = field(default_factory=dict)
     """Of followed releases."""
     by_hour: dict[tuple[int, str], dict[str, int]] = field(default_factory=dict)
     answered: list[AnsweredRequest] = field(default_factory=list)
-    """What `sample` draws from."""
+    """What `sample` draws from as well."""
     away: bool = False
     blind: bool = False
     disturbed: Disturbance | None = None
     """What is served meanwhile is set aside."""
     random: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
-    now: Callable[[], datetime] = lambda: datetime.max.replace(tzinfo=UTC)
     served: list[tuple[datetime, str, int, int]] = field(default_factory=list)
     """Time, release, requests, errors; also of what is set aside."""
 
-    def watch(self, watch: Watch) -> None:
-        known = self.watches.get(watch.split)
-        if known is not None and known != watch:
-            raise Refused(f"{watch.split} is watched in another way already")
-        self.watches[watch.split] = watch
-
-    def counts(self, split: str) -> Mapping[str, ArmCounts] | None:
-        if self.away:
-            raise Unavailable("the prediction log does not answer")
-        if self.blind or split not in self.watches:
-            return None
-        return {release: _arm_counts(release, c) for release, c in self.counted.get(split, {}).items()}
-
     def counts_of_all(self, splits: Collection[str]) -> Mapping[str, Mapping[str, ArmCounts]]:
-        found = {split: self.counts(split) for split in splits}
-        return {split: counts for split, counts in found.items() if counts is not None}
-
-    def follow(self, followed: Followed) -> None:
-        self.follows[followed.release] = followed
+        self._answers()
+        found = {} if self.blind else super().counts_of_all(splits)
+        return {split: {**_arms(self.counted.get(split, {})), **counts} for split, counts in found.items()}
 
     def followed(self) -> Mapping[str, ArmCounts] | None:
-        if self.away:
-            raise Unavailable("the prediction log does not answer")
-        return None if self.blind else {release: _live_counts(release, c) for release, c in self.live.items()}
+        self._answers()
+        simulated = {release: _live_counts(release, c) for release, c in self.live.items()}
+        return None if self.blind else {**simulated, **(super().followed() or {})}
 
     def hours(self, releases: Collection[str], since: datetime) -> Sequence[HourCounts]:
         first = int(since.timestamp() // 3600)
-        return [
+        simulated = [
             HourCounts(hour, _live_counts(release, c))
             for (hour, release), c in sorted(self.by_hour.items())
             if release in releases and hour >= first
         ]
+        return [*simulated, *super().hours(releases, since)]
 
     def disturbance(self, model: str) -> Disturbance | None:
-        return self.disturbed
+        return self.disturbed or super().disturbance(model)
 
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
-        """Of `MODEL` alone, since the time that the clock tells, in whole minutes."""
+        """Simulated is that of `MODEL` alone, since the time that the clock tells, in whole minutes."""
+        found = dict(super().traffic(model, seconds))
         first = 60 * (self.now().timestamp() // 60 - math.ceil(seconds / 60))
         since, seconds = datetime.fromtimestamp(first, UTC), self.now().timestamp() - first
-        found: dict[str, Traffic] = {}
         for at, release, requests, errors in self.served:
             if at >= since:
                 was = found.get(release, Traffic(release, 0, seconds, 0, None, None))
@@ -397,30 +380,20 @@ class FakeLog:
         return found
 
     def traffic_of_all(self, seconds: float) -> Mapping[str, Mapping[str, Traffic]]:
-        return {MODEL: self.traffic(MODEL, seconds)}
-
-    def totals(self) -> Mapping[str, Totals]:
-        return {}
-
-    def warnings(self) -> Sequence[str]:
-        return []
+        simulated = {MODEL: self.traffic(MODEL, seconds)} if self.served else {}
+        return {**super().traffic_of_all(seconds), **simulated}
 
     def sample(
         self, releases: Collection[str], after: Mark | None, most: int
     ) -> tuple[Mark, Sequence[AnsweredRequest]]:
+        self._answers()
+        new, self.answered = self.answered, []
+        mark, found = super().sample(releases, after, most)
+        return mark, [*found, *[request for request in new if request.release in releases][:most]]
+
+    def _answers(self) -> None:
         if self.away:
             raise Unavailable("the prediction log does not answer")
-        new, self.answered = self.answered, []
-        return (1, 1), [request for request in new if request.release in releases][:most]
-
-    def retain(self, model: str, days: int) -> None:
-        self.kept[model] = days
-
-    def label(self, labels: Iterable[Label]) -> int:
-        return len(list(labels))
-
-    def matches(self) -> OutcomeMatches:
-        return OutcomeMatches(0, 0, 0)
 
     def serve(self, routing: Routing, requests: int, behaviours: Mapping[str, Behaviour], at: datetime) -> None:
         for arm in routing.arms:
@@ -442,6 +415,10 @@ class FakeLog:
             for counts in counted:
                 for kind, many in new.items():
                     counts[kind] = counts.get(kind, 0) + many
+
+
+def _arms(counted: Mapping[str, Mapping[str, int]]) -> Mapping[str, ArmCounts]:
+    return {release: _arm_counts(release, c) for release, c in counted.items()}
 
 
 def _live_counts(release: str, c: Mapping[str, int]) -> ArmCounts:

@@ -32,7 +32,7 @@ def frame(times: Sequence[datetime], model: str = "card-fraud", **changes: Any) 
         pl.col("time").dt.date().alias("day")
     )
     lacking = [pl.lit(None, kind).alias(name) for name, kind in COLUMNS.items() if name not in made.columns]
-    return made.with_columns(lacking).select(*COLUMNS).cast(dict(COLUMNS))
+    return made.with_columns(lacking).select(*COLUMNS).cast(pl.Schema(COLUMNS))
 
 
 def test_rows_come_in_the_order_of_time_over_days_and_files(tmp_path: Path) -> None:

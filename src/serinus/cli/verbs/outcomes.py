@@ -60,7 +60,7 @@ def import_(
     path, received = f"/v1/outcomes/imports/{secrets.token_hex(16)}", 0
     try:
         told = time.monotonic()
-        for number, body in enumerate(body for part in parts for body in _bodies(part)):
+        for number, body in enumerate(body for part in parts for body in bodies(part)):
             if number == PARTS:
                 raise InvalidInput(
                     f"{file} holds more outcomes than one import takes: {PARTS:,} requests of up to {ROWS:,}",
@@ -129,7 +129,7 @@ def _meanings(given: Sequence[str]) -> Mapping[str, int]:
     return found
 
 
-def _bodies(part: Labels) -> Iterator[str]:
+def bodies(part: Labels) -> Iterator[str]:
     """The part as the API takes it, in as many requests as it takes."""
     columns: dict[str, Sequence[Any]] = {"label": part.label}
     columns |= {name: texts for name in _TEXTS if any(texts := getattr(part, name))}
