@@ -180,6 +180,15 @@ def _tick(name: str, most: float, models: int, in_flight: int) -> Callable[[Resu
     return look
 
 
+def _import(results: Results) -> tuple[str, bool]:
+    found = _fact(results, "outcomes")
+    steps = {name: found[f"{name}_cpu_s"] for name in ("read", "receive", "attach", "figures")}
+    said = f"{found['import_s']:.1f} s; processor time: "
+    said += ", ".join(f"{name} {seconds:.1f} s" for name, seconds in steps.items())
+    said += f" ({found['outcomes']:,} outcomes, {found['predictions']:,} predictions)"
+    return said, found["import_s"] <= 30 and found["outcomes"] >= 1_000_000
+
+
 def _looks(results: Results) -> tuple[str, bool]:
     found = _fact(results, "control")
     said = f"{found['status_ms']:.0f} ms, the whole page {found['page_ms']:.0f} ms"
@@ -207,6 +216,7 @@ _GOALS: tuple[tuple[str, str, Callable[[Results], tuple[str, bool]]], ...] = (
     ("a rollback takes effect", "<= 200 ms, none failed at 5,000/s", _switch),
     ("processor time of a tick of the engine, 1,000 models at rest", "<= 5 ms", _tick("rest", 5, 1000, 0)),
     ("the same with 50 canaries among them", "<= 100 ms", _tick("flight", 100, 1000, 50)),
+    ("import of a million outcomes into a log of as many predictions", "<= 30 s", _import),
     ("processor time of the status with 600 rollouts", "<= 100 ms", _looks),
     ("answers from the cache, against the compiled pipeline's", ">= 1.5 x", _cache("cache")),
     ("answers from the cache, against the uncompiled pipeline's", ">= 1.5 x", _cache("cache-uncompiled")),

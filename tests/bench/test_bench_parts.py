@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench import control, cpu, flame, instructions, openloop, requests, results, ticks, wrk
+from bench import control, cpu, flame, instructions, openloop, outcomes, requests, results, ticks, wrk
 from bench.chart import Bar, bars
 from bench.data import POSITIVES, request_rows, transactions
 from bench.goals import judge
@@ -49,6 +49,18 @@ def test_the_control_plane_is_measured_with_what_it_is_made_of() -> None:
     found.facts["control"] = {**measured, **whole}
     wanted = {"a tick of the engine, 1,000": True, "the same with 50 canaries": False, "the status with 600": True}
     assert {name: next(g.met for g in judge(found) if name in g.what) for name in wanted} == wanted
+
+
+def test_an_import_of_outcomes_is_measured_with_what_it_is_made_of() -> None:
+    found = Results()
+    outcomes.outcomes(found, count=900)
+    measured = found.facts["outcomes"]
+    assert min(measured[name] for name in ("import_s", "read_cpu_s", "receive_cpu_s", "attach_cpu_s")) >= 0
+    assert (measured["outcomes"], measured["predictions"]) == (900, 900)
+    assert goal(found, "a million outcomes")[0] is False, "there were fewer"
+    for seconds, met in ((29.0, True), (31.0, False)):
+        found.facts["outcomes"] = {**measured, "outcomes": 1_000_000, "import_s": seconds}
+        assert goal(found, "a million outcomes")[0] is met
 
 
 def goal(found: Results, what: str) -> tuple[bool | None, str]:
