@@ -3,6 +3,9 @@ does for anybody, and the account at the end is checked against what must be tru
 
     make demo               leaves everything running until Ctrl-C, to be looked at
     DEMO_EXIT=1 make demo   ends by itself; exit code 1 where anything was not as it should be
+    DEMO_RATE=500 make demo replays 500 requests a second instead of what this machine can give
+
+It measures the machine first. Where other processes use it, it asks for less and says so.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from demo.machine import Machine, Pace, measured, settled
 from demo.serinus import Serinus
 from examples.card_fraud.data import FEATURES, LABEL, second_day, transactions
 
@@ -28,15 +32,14 @@ DATA = ROOT / "data"
 HOME = ROOT / ".serinus-demo"
 SPEC = ROOT / "examples" / "card_fraud" / "model-deployment.yaml"
 MODEL = "card-fraud"
-MOST_A_SECOND = 3000
-SHARE_OF_CAPACITY = 0.5
-"""The rest is for the second release of a canary, and for everything else that runs on the same machine."""
 
 
 @dataclass
 class Account:
     """What happened, and what of it was not as it should be."""
 
+    machine: Machine
+    """As it was measured at the beginning, or at the end if it was busier then."""
     rows: list[tuple[str, float, str]] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
 
@@ -54,7 +57,9 @@ def main() -> int:
     say("Setting up: an MLflow server, Envoy, the model host, the prediction log and Serinus itself, on this machine")
     begin_anew(serinus)
     began = time.monotonic()
-    account = Account()
+    account = Account(measured())
+    if account.machine.busy:
+        say(f"{account.machine.why} Everything takes longer, and the latency gate allows 1 s instead of 100 ms")
     addresses = up(serinus, account)
     try:
         tell(serinus, account, day, addresses)
@@ -96,35 +101,41 @@ def tell(serinus: Serinus, account: Account, day: Path, addresses: Mapping[str, 
     seconds = train(addresses["mlflow_env"])
     account.add("four models trained and registered", seconds, "ordinary MLflow code")
     say("The first version: there is no champion to compare with, so it goes from the gates to full traffic")
-    code, seconds = serinus.shown("deploy", f"{MODEL}@1", "--spec", str(SPEC), "--reason", "first model")
+    machine, spec = account.machine, HOME / SPEC.name
+    spec.write_text(machine.spec(SPEC.read_text()))
+    code, seconds = serinus.shown("deploy", f"{MODEL}@1", "--spec", str(spec), "--reason", "first model")
     account.add("v1 (scikit-learn pipeline) is live", seconds, outcome(serinus, account, code, 0, "promoted"))
     if account.wrong:
         return  # nothing is live, so there is nothing to ask and nothing to compare with
-    capacity, rate = choose_rate(serinus, day)
+    pace = choose_pace(serinus, day, machine)
     say(
-        f"This machine answers {capacity:,.0f} requests a second when pressed. The second day is replayed in the order "
-        f"of time at {rate:,} a second, again and again; the cards are synthetic (the set has none), and every pass "
-        "brings fresh ones"
+        f"{pace.said} The second day is replayed in the order of time, again and again; the cards are synthetic "
+        "(the set has none), and every pass brings fresh ones"
     )
-    words = ("replay", str(day), "--model", MODEL, "--rate", str(rate), "--passes", "50", "--fresh-entities")
+    words = ("replay", str(day), "--model", MODEL, "--rate", str(pace.rate), "--passes", "50", "--fresh-entities")
     words += ("--protocol", "invocations")
     with serinus.beside(*words, "--entity", "entity", "--label", LABEL, "--json") as replay:
         canaries(serinus, account)
         replay.send_signal(signal.SIGINT)
         said, _ = replay.communicate(timeout=60)
+    account.machine = min(machine, measured(), key=lambda one: one.share)
     check_replay(account, json.loads(said))
     check_agreement(serinus, account)
 
 
-def choose_rate(serinus: Serinus, day: Path) -> tuple[float, int]:
-    """(requests a second that the machine answers when pressed, how many the demo asks for)."""
+def choose_pace(serinus: Serinus, day: Path, machine: Machine) -> Pace:
+    """What this machine keeps up with, or what DEMO_RATE says."""
     if asked := os.environ.get("DEMO_RATE"):
-        return float(asked), int(asked)
-    words = ("replay", str(day), "--model", MODEL, "--rate", "20000", "--limit", "6000", "--entity", "entity")
-    words += ("--protocol", "invocations")
-    report = serinus.json(*words, "--label", LABEL)
-    capacity = report["answered"] / report["seconds"]
-    return capacity, int(min(MOST_A_SECOND, SHARE_OF_CAPACITY * capacity))
+        return Pace(int(asked), f"DEMO_RATE asks for {int(asked):,} requests a second.")
+
+    def replay(rate: int, limit: int) -> Mapping[str, Any]:
+        words = ("replay", str(day), "--model", MODEL, "--rate", str(rate), "--limit", str(limit))
+        report: Mapping[str, Any] = serinus.report(
+            *words, "--entity", "entity", "--protocol", "invocations", "--label", LABEL
+        )
+        return report
+
+    return settled(replay, machine)
 
 
 def train(mlflow_env: str) -> float:
@@ -163,11 +174,13 @@ def outcome(serinus: Serinus, account: Account, code: int, expected: int, phase:
 
 
 def check_replay(account: Account, report: Mapping[str, Any]) -> None:
+    """None may fail, but for one in a thousand on a machine that other processes use."""
     failed = sum(report["failed"].values())
     rate = report["answered"] / report["seconds"]
     account.add("transactions answered", report["seconds"], f"{report['answered']:,} at {rate:,.0f}/s, {failed} failed")
     kinds = ", ".join(f"{count} {kind}" for kind, count in report["failed"].items() if count)
-    account.must(failed == 0, f"{failed} requests failed: {kinds}")
+    allowed = account.machine.failures_allowed(report["sent"])
+    account.must(failed <= allowed, f"{failed} requests failed, at most {allowed} may: {kinds}")
 
 
 def check_agreement(serinus: Serinus, account: Account) -> None:
@@ -186,6 +199,8 @@ def print_account(account: Account) -> None:
         print(f"  {what:<46} {seconds:7.1f} s   {how}")
     for line in account.wrong:
         print(f"  NOT AS IT SHOULD BE: {line}")
+    if account.wrong and account.machine.busy:
+        print(f"  {account.machine.why} That may be the reason. Run the demo again when the machine has less to do.")
 
 
 def wait_for_the_reader(addresses: Mapping[str, str]) -> None:

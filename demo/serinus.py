@@ -29,6 +29,13 @@ class Serinus:
             raise SystemExit(f"{' '.join(words)}: {done.stderr.strip() or done.stdout.strip()}")
         return json.loads(done.stdout)
 
+    def report(self, *words: str) -> Any:
+        """What `replay --json` prints, also where requests have failed: its exit code is then 1."""
+        done = subprocess.run(self.line(*words, "--json"), capture_output=True, text=True, check=False)
+        if not done.stdout.startswith("{"):
+            raise SystemExit(f"{' '.join(words)}: {done.stderr.strip()}")
+        return json.loads(done.stdout)
+
     def newest_rollout(self, model: str) -> str:
         """By the events: one that has failed before there was a release is among no releases."""
         done = subprocess.run(
