@@ -220,6 +220,7 @@ def test_of_several_descriptors_one_is_taken_and_the_others_are_closed(
     collector.connect(worker)
     worker.client.invoke(ROW, {**ROUTED, "x-request-id": "after-them"})
     wait_until(lambda: collector.records)
+    assert [record["id"] for record in collector.records] == ["after-them"]
     worker.client.close()
     wait_until(lambda: len(list(opened.iterdir())) <= before + 1)
 

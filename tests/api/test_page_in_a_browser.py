@@ -86,7 +86,9 @@ def test_a_wrong_token_says_so(page: Any, address: str) -> None:
     page.goto(f"{address}/login")
     page.fill("#token", "srn_wrong")
     page.press("#token", "Enter")
-    page.wait_for_selector("#said:has-text('Not signed in')")
+    page.wait_for_selector("#said:not(:empty)")
+    assert "Not signed in" in page.inner_text("#said")
+    assert page.url == f"{address}/login"
 
 
 def test_an_empty_fleet_says_what_to_do_next(installation: Installation, page: Any, address: str) -> None:

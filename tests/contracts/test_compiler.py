@@ -122,7 +122,9 @@ def judged(found: Compilation) -> GateResult:
 
 def test_preparing_is_done_before_anybody_asks_and_again_without_harm(setting: Setting) -> None:
     setting.compiler.prepare()
+    first = setting.compile("alike")
     setting.compiler.prepare()
+    assert setting.compile("alike") == first
 
 
 def test_a_model_that_can_be_compiled_comes_with_a_proof_that_the_gate_passes(setting: Setting) -> None:

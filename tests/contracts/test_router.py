@@ -107,6 +107,8 @@ def test_several_threads_lose_none_of_each_others_changes(proxy: Proxy) -> None:
 def test_removing_what_is_not_routed_does_nothing(proxy: Proxy) -> None:
     proxy.router.remove("fraud")
     proxy.router.remove("fraud")
+    assert proxy.router.in_force("fraud") is None
+    assert proxy.ask("fraud").status_code == 404
 
 
 def test_an_entity_stays_with_one_release(proxy: Proxy) -> None:

@@ -172,6 +172,7 @@ def test_the_process_leaves_no_roll_up_behind_when_it_is_killed(collector, worke
     collector.start()  # which begins by rolling up what is there
     until(lambda: _children(collector.pid))
     children = _children(collector.pid)
+    assert children
     collector.kill()
     until(lambda: not any(_alive(child) for child in children))
 

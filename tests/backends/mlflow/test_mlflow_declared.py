@@ -343,7 +343,8 @@ def test_files_that_belong_together_are_all_there(make_artifact: Make, names: Se
 
 def test_a_whole_savedmodel_is_taken(make_artifact: Make) -> None:
     names = ("saved_model.pb", "fingerprint.pb", "variables/variables.index", "variables/variables.data-00000-of-00001")
-    read(tensorflow(make_artifact(flavor={"data": "data"}), *names))
+    root = tensorflow(make_artifact(flavor={"data": "data"}), *names)
+    assert read(root).path == root
 
 
 def test_a_file_that_the_librarys_flavour_names_is_looked_for(make_artifact: Make) -> None:

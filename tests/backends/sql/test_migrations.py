@@ -274,4 +274,5 @@ def test_a_home_that_is_up_to_date_imports_no_migrations(home: Path) -> None:
         "assert 'alembic' not in sys.modules"
     )
     command = [sys.executable, "-c", opening, f"sqlite:///{home}", f"sqlite:///{home.with_name('new.db')}"]
-    subprocess.run(command, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -196,9 +196,11 @@ def test_only_so_many_old_workers_are_there_beside_new_ones_as_memory_is_meant_t
         return {name for name, placement in hosted.target.observe().items() if placement.pid != first[name].pid}
 
     wait_until(lambda: len(replaced()) == 2)
-    time.sleep(1.0)  # in which the others would come up
-    before = replaced()
-    assert len(before) == 2
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end:  # in which the others would come up
+        before = replaced()
+        assert len(before) == 2
+        time.sleep(0.05)
     kept[min(before)].close()
     wait_until(lambda: len(replaced()) == 3)
     waiting = set(names) - replaced()

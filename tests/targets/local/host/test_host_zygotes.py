@@ -262,8 +262,10 @@ def test_after_a_restart_an_environment_gets_its_zygote_with_the_turn_of_its_wor
         hosted.start(*options, runtime=None)
         hosted.until(kept[0].release, PlacementState.READY, but=kept[0].pid)
         assert one.zygotes()
-        time.sleep(1.5)  # in which the others would come up
-        assert (two.zygotes(), three.zygotes()) == ([], [])
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:  # in which the others would come up
+            assert (two.zygotes(), three.zygotes()) == ([], [])
+            time.sleep(0.05)
         assert two.answers(sleeper)
         assert two.zygotes()
         assert identity(kept[0].pid) is not None
