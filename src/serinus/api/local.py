@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from serinus.lib import unix_sockets
+
 _BACKLOG = 64
 
 
@@ -15,13 +17,8 @@ _BACKLOG = 64
 def listening(path: Path) -> Iterator[socket.socket]:
     """A socket that listens at `path`, 0600, in place of what an earlier process has left there; removed at the end.
     Raises OSError."""
-    new = path.with_name(f"{path.name}.new")
-    new.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(new))
-        new.chmod(0o600)  # before it listens
-        listener.listen(_BACKLOG)
-        new.replace(path)
+    with unix_sockets.listen_beside(path, _BACKLOG) as listener:
+        unix_sockets.publish(path)
         mine = path.stat().st_ino
         try:
             yield listener

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from serinus.lib import unix_sockets
 from serinus.lib.peers import is_ours
 from serinus.predictions.intake.commit import GroupCommit
 from serinus.predictions.segments.columns import Columns, parse_body
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 _Answer = Callable[[Mapping[str, object]], None]
 
+_BACKLOG = 100
 _HELLO_SECONDS = 3.0
 _MOST_STRANGERS = 64
 """Connections that have not said yet whose records come."""
@@ -74,12 +76,10 @@ class Intake:
         return len(self._connections)
 
     async def open(self) -> None:
-        """Listens on a socket that is made under another name, so that it is never there with a wrong mode."""
-        new = self._path.with_name(self._path.name + ".new")
-        new.unlink(missing_ok=True)
-        self._server = await asyncio.start_unix_server(self._serve, path=new, limit=_LINE)
-        new.chmod(0o600)
-        new.rename(self._path)
+        """Listens. Raises OSError."""
+        listening = unix_sockets.listen_beside(self._path, _BACKLOG)
+        self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=_LINE, backlog=_BACKLOG)
+        unix_sockets.publish(self._path)
 
     async def close(self) -> None:
         """Stops listening and ends the connections that are left."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 
+from serinus.lib import unix_sockets
 from serinus.targets.local.host.sockets import Sockets
 
 BACKLOG = 4096
@@ -30,16 +30,15 @@ class Listener:
 
     def __init__(self, path: Path, sockets: Sockets | None = None) -> None:
         self._path = path
-        self._new = path.with_name(path.name + ".new")
         self._sockets = sockets
         before = sockets.taken(path) if sockets else None
         self.inherited = self._published = before is not None
-        self.socket = self._bound() if before is None else before
+        self.socket = unix_sockets.listen_beside(path, BACKLOG) if before is None else before
         self.socket.setblocking(False)
 
     def publish(self) -> None:
         if not self._published:
-            self._new.replace(self._path)
+            unix_sockets.publish(self._path)
             self._published = True
             if self._sockets is not None:
                 self._sockets.keep(self._path, self.socket)
@@ -48,16 +47,7 @@ class Listener:
         """New callers find nothing any more; those that are connected stay."""
         if self._sockets is not None:
             self._sockets.drop(self._path)
-        self._path.unlink(missing_ok=True)
-        self._new.unlink(missing_ok=True)
+        unix_sockets.withdraw(self._path)
 
     def close(self) -> None:
         self.socket.close()
-
-    def _bound(self) -> socket.socket:
-        self._new.unlink(missing_ok=True)
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        made.bind(str(self._new))
-        self._new.chmod(0o600)
-        made.listen(BACKLOG)
-        return made
