@@ -7,8 +7,7 @@ import secrets
 import shutil
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from typing import Any, cast
 
 import uvicorn
 from fastapi import FastAPI
+from waiting import wait_until
 
 from serinus.api import create_app
 from serinus.api.local import listening
@@ -275,15 +275,6 @@ class Installation:
 def process(name: str, state: str = "running", restarts: int = 0, reason: str = "") -> Mapping[str, Any]:
     since = NOW.timestamp() - 3600
     return {"name": name, "state": state, "pid": 4242, "restarts": restarts, "since": since, "reason": reason}
-
-
-def wait_until(predicate: Callable[[], Any], timeout: float = 10.0) -> Any:
-    """Its first true answer; an AssertionError after `timeout` seconds."""
-    end = time.monotonic() + timeout
-    while not (answer := predicate()):
-        assert time.monotonic() < end, f"did not become true within {timeout:g} s"
-        time.sleep(0.01)
-    return answer
 
 
 @contextmanager

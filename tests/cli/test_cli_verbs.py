@@ -14,7 +14,8 @@ import httpx
 import pytest
 from cli_harness import Proxy, Serinus
 from scenes import GATES, V6, V7, busy, in_canary, rollout, troubled
-from small_fleet import NOW, Installation, process, wait_until
+from small_fleet import NOW, Installation, process
+from waiting import wait_until
 
 from serinus.api import home_token
 from serinus.cli.client import Client

@@ -10,13 +10,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+from waiting import free_port, wait_until
 
 from serinus.backends.envoy import EnvoyRouter, admin_socket, command, prepare
 from serinus.backends.envoy.hot_restart import memory
@@ -61,20 +61,6 @@ def make_artifact(directory: Path, code: str, inputs: list[Mapping[str, Any]]) -
     }
     (directory / "MLmodel").write_text(json.dumps(mlmodel))
     return directory
-
-
-def wait_until(predicate: Callable[[], Any], timeout: float = 20.0) -> Any:
-    deadline = time.monotonic() + timeout
-    while not (value := predicate()):
-        assert time.monotonic() < deadline, f"not within {timeout:g} s"
-        time.sleep(0.01)
-    return value
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import polars as pl
 import pytest
 from lab import FakeLog
+from waiting import wait_until
 
 from serinus.core.disturbance import Cause
 from serinus.core.errors import InvalidInput, NotFound, Refused
@@ -92,14 +93,6 @@ def subject(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """One for all: each test has a split of its own."""
     with LOGS[request.param](tmp_path_factory.mktemp("log")) as made:
         yield made
-
-
-def wait_until(predicate: Callable[[], Any], timeout: float = 20.0) -> Any:
-    deadline = time.monotonic() + timeout
-    while not (answer := predicate()):
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.02)
-    return answer
 
 
 def watch(split: str, **changes: Any) -> Watch:

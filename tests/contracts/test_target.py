@@ -6,8 +6,7 @@ import json
 import secrets
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from urllib.parse import quote
 import kept
 import pytest
 from pydantic import TypeAdapter
+from waiting import wait_until
 
 from serinus.core.errors import InvalidInput, Refused, Unavailable
 from serinus.core.home import Home
@@ -44,7 +44,7 @@ def target(home: Home) -> Iterator[Target]:
     host = subprocess.Popen(command)
     try:
         made = HostTarget(home)
-        until(lambda: home.host_socket.exists())
+        wait_until(lambda: home.host_socket.exists())
         yield made
     finally:
         host.terminate()
@@ -60,15 +60,8 @@ def release(home: Home) -> Release:
     return Release("fraud 1-1-abcdef", "fraud", "1", artifact.name, kept.environment(home), settings, made)
 
 
-def until(predicate: Callable[[], bool], timeout: float = 60.0) -> None:
-    end = time.monotonic() + timeout
-    while not predicate():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def ready(target: Target, release: Release) -> Placement:
-    until(lambda: target.observe()[release.id].state is PlacementState.READY)
+    wait_until(lambda: target.observe()[release.id].state is PlacementState.READY)
     return target.observe()[release.id]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -82,6 +84,17 @@ class Authority:
         issuer = self._identity
         issued = _signed(name, key, issuer.certificate.subject, issuer.key, begins=begins, lasts=lasts)
         return Identity(issued, key, (issuer.certificate,))
+
+
+def shown_serial(port: int, trusting: ssl.SSLContext) -> int:
+    """Of the certificate that a new connection to this machine is shown. Raises OSError."""
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=5) as connection,
+        trusting.wrap_socket(connection, server_hostname="localhost") as encrypted,
+    ):
+        shown = encrypted.getpeercert(binary_form=True)
+    assert shown is not None
+    return x509.load_der_x509_certificate(shown).serial_number
 
 
 def _signed(

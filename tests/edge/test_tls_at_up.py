@@ -94,7 +94,7 @@ def test_what_went_on_running_is_taken_over_though_its_certificate_is_gone_now(
     import os
     import signal
 
-    from stages import wait_until
+    from waiting import wait_until
 
     cert, key = authority.issue().written(tmp_path)
     begin(stage, Options(listen="0.0.0.0", tls_cert=cert, tls_key=key))

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
-from envoy_harness import Proxy, routing, wait_until
-from identities import Authority, Identity
+from envoy_harness import Proxy, routing
+from identities import Authority, Identity, shown_serial
 from tritonclient import grpc as triton
+from waiting import wait_until
 
 from serinus.backends.envoy import Certificates, publish
 from serinus.cli.app import run
@@ -41,13 +41,7 @@ class TlsProxy(Proxy):
 
     def serial(self) -> int:
         """Of the certificate that a new connection is shown."""
-        with (
-            socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection,
-            self.trusting.wrap_socket(connection, server_hostname="localhost") as encrypted,
-        ):
-            shown = encrypted.getpeercert(binary_form=True)
-        assert shown is not None
-        return x509.load_der_x509_certificate(shown).serial_number
+        return shown_serial(self.port, self.trusting)
 
     def _answers(self) -> bool:
         try:

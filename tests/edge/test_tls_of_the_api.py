@@ -14,9 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
-from identities import Authority, Identity
+from identities import Authority, Identity, shown_serial
 from small_fleet import Installation, make_home
 
 from serinus.api.local import listening
@@ -68,13 +67,7 @@ class Served:
 
     def serial(self) -> int:
         """Of the certificate that a new connection is shown."""
-        with (
-            socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection,
-            self.trusting.wrap_socket(connection, server_hostname="localhost") as encrypted,
-        ):
-            shown = encrypted.getpeercert(binary_form=True)
-        assert shown is not None
-        return x509.load_der_x509_certificate(shown).serial_number
+        return shown_serial(self.port, self.trusting)
 
     def close(self) -> None:
         self.server.should_exit = True

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from identities import Authority, Identity
-from stages import wait_until
+from waiting import wait_until
 
 from serinus.core.home import Home
 from serinus.targets.local.supervisor import Addresses, Options, down, processes, up

@@ -6,12 +6,12 @@ import os
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
 from serinus.lib import processes
 
@@ -31,13 +31,6 @@ def started(text: str) -> Iterator[int]:
             yield child.pid
         finally:
             child.kill()
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_a_process_has_one_identity_of_boot_and_start() -> None:

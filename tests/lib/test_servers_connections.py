@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from waiting import wait_until
 
 from serinus.lib.servers import Limits, limited
 
@@ -98,13 +99,6 @@ def dribble_until_closed(connection: socket.socket) -> None:
             connection.sendall(b"x")
             time.sleep(0.02)  # the pace of the caller
     assert time.monotonic() < end
-
-
-def wait_until(predicate: Callable[[], bool]) -> None:
-    end = time.monotonic() + SECONDS
-    while not predicate():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def ask(port: int, path: str = "/", body: bytes | None = None) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import wait_until
 
 from serinus.core.home import Home
 from serinus.core.keys import log_token
@@ -24,15 +25,6 @@ from serinus.predictions.status import read_status
 
 RELEASE = "card-fraud-7-3f9a2c"
 MODEL = "card-fraud"
-
-
-def wait_until(predicate: Callable[[], Any], timeout: float = 10.0) -> Any:
-    """The first truthy answer of `predicate`."""
-    deadline = time.monotonic() + timeout
-    while not (answer := predicate()):
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.02)
-    return answer
 
 
 def make_record(number: int = 0, **changes: Any) -> dict[str, Any]:

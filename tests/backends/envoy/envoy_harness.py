@@ -6,37 +6,22 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 from tritonclient.grpc import service_pb2
+from waiting import free_port, wait_until
 
 from serinus.backends.envoy import EnvoyRouter, admin_socket, command, prepare
 from serinus.backends.envoy.hot_restart import memory
 from serinus.core.home import Home
 from serinus.core.release import Release, ServingSettings
 from serinus.core.routing import Arm, Role, Routing
-
-
-def wait_until(predicate: Callable[[], Any], timeout: float = 10.0) -> Any:
-    deadline = time.monotonic() + timeout
-    while not (value := predicate()):
-        assert time.monotonic() < deadline, f"not within {timeout:g} s"
-        time.sleep(0.01)
-    return value
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 class Releases:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from envoy_harness import Proxy, routing, wait_until
+from envoy_harness import Proxy, routing
+from waiting import wait_until
 
 from serinus.backends.envoy import Crowding, admin_socket, bootstrap, starting
 from serinus.core.home import Home

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from envoy_harness import Proxy, routing, wait_until
+from envoy_harness import Proxy, routing
+from waiting import wait_until
 
 from serinus.backends.envoy import admin_socket, command, names, prepare, xds
 from serinus.backends.envoy.starting import bootstrap

@@ -9,9 +9,10 @@ from typing import Any
 
 import grpc
 import pytest
-from envoy_harness import Proxy, routing, wait_until
+from envoy_harness import Proxy, routing
 from google.protobuf import descriptor_pb2
 from tritonclient.grpc import InferenceServerClient, service_pb2, service_pb2_grpc
+from waiting import wait_until
 
 from serinus.backends.envoy import grpc as calls
 from serinus.core.routing import Role

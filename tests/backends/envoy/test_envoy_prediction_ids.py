@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from envoy_harness import Proxy, routing, wait_until
+from envoy_harness import Proxy, routing
+from waiting import wait_until
 
 CHAMPION = "fraud-1-aaaaaa"
 OWN = "x-serinus-prediction-id"

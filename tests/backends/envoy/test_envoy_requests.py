@@ -8,7 +8,8 @@ import time
 
 import httpx
 import pytest
-from envoy_harness import Proxy, free_port, routing, wait_until
+from envoy_harness import Proxy, routing
+from waiting import free_port, wait_until
 
 from serinus.core.keys import router_key
 from serinus.core.routing import Role

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from envoy_harness import Proxy, routing, wait_until
+from envoy_harness import Proxy, routing
+from waiting import wait_until
 
 from serinus.backends.envoy import (
     EnvoyRouter,

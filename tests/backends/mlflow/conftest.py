@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from waiting import free_port, wait_until
 
 from serinus.backends.mlflow import MlflowRegistry, server
 from serinus.core.home import Home
@@ -66,19 +65,6 @@ def _no_models_and_aliases_are_left(request: pytest.FixtureRequest) -> Iterator[
         for alias in next(model for model in found if model["name"] == "constant").get("aliases", ()):
             given = {"name": "constant", "alias": alias["alias"]}
             client.request("DELETE", "/alias", json=given).raise_for_status()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until(predicate: Callable[[], bool], timeout: float, what: str) -> None:
-    end = time.monotonic() + timeout
-    while not predicate():
-        assert time.monotonic() < end, f"{what} did not happen within {timeout} s"
-        time.sleep(0.05)
 
 
 def answers(uri: str) -> bool:

@@ -7,12 +7,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import wait_until
 
 from serinus.backends.uv import UvEnvironments
 from serinus.core.errors import Unavailable, Unbuildable
@@ -36,13 +36,6 @@ def lock_of(home: Path, environment: Environment) -> str:
 
 def compiled(home: Path, environment: Environment, module: str) -> Path:
     return Path(run(home, environment, f"import {module}; print({module}.__cached__)"))
-
-
-def wait_until(predicate: Callable[[], bool], timeout: float = 20) -> None:
-    deadline = time.monotonic() + timeout
-    while not predicate():
-        assert time.monotonic() < deadline, "it did not become true in time"
-        time.sleep(0.02)
 
 
 def test_an_environment_holds_what_was_required_and_says_so(index: Any, prepare: Any, home: Path) -> None:

@@ -8,7 +8,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -18,6 +17,7 @@ from typing import Any
 
 import kept
 import pytest
+from waiting import wait_until
 
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
@@ -29,16 +29,6 @@ from serinus.targets.local.host.state_files import StateFiles
 from serinus.targets.local.host.unix_http import Answer, call
 
 STANDIN = Path(__file__).parent / "standin"
-
-
-def _wait_until(predicate: Callable[[], Any], timeout: float = 60.0) -> Any:
-    """Its first true answer; fails after `timeout` seconds."""
-    end = time.monotonic() + timeout
-    while not (answer := predicate()):
-        if time.monotonic() > end:
-            pytest.fail(f"did not become true within {timeout:g} s")
-        time.sleep(0.01)
-    return answer
 
 
 def _patient(settings: ServingSettings) -> ServingSettings:
@@ -66,7 +56,7 @@ class Hosted:
         with (self.home.logs / "host.log").open("ab") as log:
             command = self.command(*chosen, *options)
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environ})
-        _wait_until(self.answers)
+        wait_until(self.answers)
 
     def answers(self) -> bool:
         with suppress(Unavailable):
@@ -131,7 +121,7 @@ class Hosted:
             placement = self.target.observe()[release_id]
             return placement if holds(placement) else None
 
-        found = _wait_until(there)
+        found = wait_until(there)
         assert isinstance(found, Placement)
         return found
 
@@ -139,9 +129,9 @@ class Hosted:
         return call(Path(placement.endpoint), "POST", "/", json.dumps(body).encode(), {}, timeout)
 
 
-@pytest.fixture
-def wait_until() -> Callable[..., Any]:
-    return _wait_until
+@pytest.fixture(name="wait_until")
+def waiting() -> Callable[..., Any]:
+    return wait_until
 
 
 @pytest.fixture
@@ -170,7 +160,7 @@ def holder(hosted: Hosted) -> Iterator[Callable[[], int]]:
             running[-1].wait()
         hosted.home.holder_socket.unlink(missing_ok=True)
         running.append(subprocess.Popen(holder_command(hosted.home)))
-        _wait_until(hosted.home.holder_socket.exists)
+        wait_until(hosted.home.holder_socket.exists)
         return running[-1].pid
 
     start()

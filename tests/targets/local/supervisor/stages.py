@@ -8,8 +8,7 @@ import os
 import signal
 import socket
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,15 +66,6 @@ open({str(ready)!r}, "w").write(str(os.getpid()))
 while True:
     time.sleep(0.05)
 """
-
-
-def wait_until(holds: Callable[[], Any], timeout: float = 60.0) -> Any:
-    """What `holds` answers as soon as that is true; fails after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    while not (found := holds()):
-        assert time.monotonic() < deadline, f"not within {timeout:g} s"
-        time.sleep(0.01)
-    return found
 
 
 @dataclass

@@ -7,7 +7,8 @@ import signal
 import time
 from collections.abc import Sequence
 
-from stages import FOR_EVER, Clock, python, wait_until
+from stages import FOR_EVER, Clock, python
+from waiting import wait_until
 
 from serinus.core.disturbance import Cause, Disturbance
 from serinus.core.home import Home

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stages import FOR_EVER, Stage, wait_until
+from stages import FOR_EVER, Stage
+from waiting import wait_until
 
 from serinus.targets.local.supervisor import down, logs, state
 from serinus.targets.local.supervisor.foreground import Follower

@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stages import FOR_EVER, Stage, on_sigterm, python, wait_until
+from stages import FOR_EVER, Stage, on_sigterm, python
+from waiting import wait_until
 
 from serinus.core.errors import InvalidInput, Refused, Unavailable
 from serinus.core.home import Home

@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stages import Stage, wait_until
+from stages import Stage
+from waiting import wait_until
 
 from serinus.core.home import Home
 from serinus.targets.local.supervisor import Addresses, Options, down, state, up

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stages import FOR_EVER, Clock, Stage, on_sigterm, python, wait_until
+from stages import FOR_EVER, Clock, Stage, on_sigterm, python
+from waiting import wait_until
 
 from serinus.core.home import Home
 from serinus.targets.local.supervisor import logs, process_manager, state

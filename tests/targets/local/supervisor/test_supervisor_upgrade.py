@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from stages import FOR_EVER, Clock, Stage, python, wait_until
+from stages import FOR_EVER, Clock, Stage, python
+from waiting import wait_until
 
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
