@@ -174,6 +174,14 @@ def test_an_outcome_that_names_no_request_is_refused(installation: Installation,
     assert installation.log.labels == {}
 
 
+def test_a_moment_that_utc_has_no_year_for_is_refused(installation: Installation, client: TestClient) -> None:
+    sent = [{"request_id": "a", "label": 1, "observed_at": "9999-12-31T23:59:59-23:00"}]
+    answer = client.post("/v1/outcomes", json=sent)
+    assert answer.status_code == 422
+    assert "outside the years 1 to 9999" in answer.json()["error"]
+    assert installation.log.labels == {}
+
+
 @pytest.mark.parametrize("label", ["NaN", "Infinity", "null", '"fraud"', "0.5", "2", "-1"])
 def test_a_label_that_is_neither_0_nor_1_is_refused(label: str, installation: Installation, client: TestClient) -> None:
     answer = client.post("/v1/outcomes", content=f'[{{"request_id": "a", "label": {label}}}]')
@@ -216,6 +224,7 @@ def test_an_import_labels_when_it_is_attached_with_one_entry_in_the_audit_record
         {"request_id": ["x" * 201], "label": [1]},
         {"request_id": ["a"] * 10_001, "label": [1] * 10_001},
         {"request_id": ["a"], "label": [1], "observed_at": ["soon"]},
+        {"request_id": ["a"], "label": [1], "observed_at": ["0001-01-01T00:00:00+23:00"]},
         {"request_id": ["a"], "label": [1], "more": [1]},
     ],
 )

@@ -57,6 +57,11 @@ def test_parquet_is_read(tmp_path: Path, observed: date) -> None:
         ("o.csv", "request_id,label\na\n", r"o.csv:2: column label"),
         ("o.csv", "request_id,label\n,1\n", r"o.csv:2: column request_id"),
         ("o.csv", "request_id,label,observed_at\na,1,soon\n", r"o.csv:2: column observed_at is not a date or a time"),
+        (
+            "o.csv",
+            "request_id,label,observed_at\na,1,0001-01-01T00:00:00+23:00\n",
+            r"o.csv:2: column observed_at",
+        ),
         ("o.jsonl", '{"request_id": "a", "label": 1}\n{"request_id"\n', r"o.jsonl:2: not a line of JSON"),
         ("o.jsonl", "[1]\n", r"o.jsonl:1: not a JSON object"),
         ("o.jsonl", '{"request_id": "a", "label": NaN}\n', r"o.jsonl:1: column label"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import polars as pl
 
 from serinus.core.errors import InvalidInput
 from serinus.core.predictions import Label, Labels
+from serinus.lib.times import in_utc
 
 ROWS = 10_000
 """Of one part."""
@@ -126,14 +127,12 @@ class _Known:
             return self._default
         if isinstance(value, date) and not isinstance(value, datetime):
             value = datetime(value.year, value.month, value.day)
-        if isinstance(value, str):
-            try:
+        try:
+            if isinstance(value, str):
                 value = datetime.fromisoformat(value)
-            except ValueError:
-                return None
-        if not isinstance(value, datetime):
+            return in_utc(value) if isinstance(value, datetime) else None
+        except ValueError:
             return None
-        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def _texts(column: Column | None, height: int, name: str) -> Sequence[str]:

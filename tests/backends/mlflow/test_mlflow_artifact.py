@@ -175,6 +175,11 @@ def test_a_signature_that_cannot_be_read_is_said_so(make_artifact: Make, raw: st
         read(make_artifact(top={"signature": {"inputs": raw}}))
 
 
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00"])
+def test_a_time_of_logging_that_utc_has_no_year_for_is_not_known(make_artifact: Make, at: str) -> None:
+    assert read(make_artifact(top={"utc_time_created": at})).requirements.logged_at is None
+
+
 def test_what_an_old_mlflow_left_out_is_warned_about(make_artifact: Make) -> None:
     info = {"artifact_path": "input_example.json", "type": "dataframe", "pandas_orient": "split"}
     top = {"mlflow_version": "1.27.0", "utc_time_created": "yesterday", "saved_input_example_info": info}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, Request
@@ -18,6 +18,7 @@ from serinus.core.errors import InvalidInput
 from serinus.core.people import Access, Actor
 from serinus.core.predictions import Label
 from serinus.core.text import one_line
+from serinus.lib.times import in_utc
 from serinus.spec import load
 
 router = APIRouter(tags=["acts"])
@@ -84,7 +85,7 @@ class Outcome(BaseModel):
     """If given, the request's."""
     label: Annotated[float, AfterValidator(_zero_or_one)]
     """1 for fraud, 0 for none."""
-    observed_at: datetime | None = None
+    observed_at: Annotated[datetime, AfterValidator(in_utc)] | None = None
     """Without an offset it is UTC; without a time at all it is now."""
     source: Annotated[str, Field(max_length=200)] = ""
 
@@ -163,7 +164,7 @@ def outcomes(
         Label(
             o.request_id,
             o.label,
-            _aware(o.observed_at) if o.observed_at else now,
+            o.observed_at or now,
             o.source or actor.name,
             o.prediction_id,
             o.caller,
@@ -180,10 +181,6 @@ def outcomes_in_the_log(services: Given, _actor: Viewer) -> Mapping[str, int]:
     """How many outcomes there are, and how many of them label nothing: `unmatched`, their request is not in the log;
     `ambiguous`, several requests of one model have the id by which they name theirs."""
     return asdict(services.world.log.matches())
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _as_json(deployed: Deployed) -> Mapping[str, Any]:

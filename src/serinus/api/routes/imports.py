@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -14,8 +14,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from serinus.api.auth import Deployer
 from serinus.api.record import audited
 from serinus.api.services import Given
+from serinus.core.errors import InvalidInput
 from serinus.core.predictions import Labels
 from serinus.core.text import one_line
+from serinus.lib.times import in_utc
 
 router = APIRouter(tags=["acts"])
 
@@ -58,9 +60,12 @@ class Part(BaseModel):
         return self
 
     def labels(self, now: datetime, source: str) -> Labels:
-        """With `now` and `source` where it does not say them."""
+        """With `now` and `source` where it does not say them. Raises InvalidInput."""
         count = len(self.label)
-        moments = {moment: _aware(moment) for moment in set(self.observed_at or ())}
+        try:
+            moments = {moment: in_utc(moment) for moment in set(self.observed_at or ())}
+        except ValueError as error:
+            raise InvalidInput(f"observed_at: {error}") from error
         return Labels(
             label=self.label,
             observed_at=[moments[one] for one in self.observed_at] if self.observed_at else [now] * count,
@@ -101,7 +106,3 @@ def discard(import_id: Import, services: Given, _actor: Deployer) -> Mapping[str
     """Forgets what was set aside."""
     services.world.log.discard(import_id)
     return {"discarded": True}
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

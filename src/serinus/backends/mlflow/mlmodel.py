@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -14,6 +14,7 @@ import yaml
 from serinus.backends.mlflow.files import inside, read_text
 from serinus.core.errors import Unbuildable
 from serinus.core.release import Column
+from serinus.lib.times import in_utc
 
 NAME = "MLmodel"
 
@@ -163,10 +164,9 @@ class MLmodel:
     def logged_at(self) -> datetime | None:
         """None where it is not said, or not in a way that can be read."""
         try:
-            at = datetime.fromisoformat(text(self.content, "utc_time_created") or "")
+            return in_utc(datetime.fromisoformat(text(self.content, "utc_time_created") or ""))
         except ValueError:
             return None
-        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
 
     @property
     def mlflow_version(self) -> str | None:
