@@ -42,7 +42,7 @@ class Git:
 
     @classmethod
     def create(cls, path: Path) -> None:
-        """An empty bare repository at `path`, which must not be there yet."""
+        """An empty bare repository at `path`, where there is nothing, or an empty directory."""
         cls._run("init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(path))
 
     @staticmethod

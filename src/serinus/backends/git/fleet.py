@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from serinus.backends.git.command import Git, GitFailed, explain
 from serinus.core.errors import Refused, Unavailable
 from serinus.core.names import checked
 from serinus.core.text import fit, harmless
-from serinus.lib import locks
+from serinus.lib import directories, locks
 
 BRANCH = "refs/heads/main"
 
@@ -126,15 +125,11 @@ class GitFleet:
                 hint="Move it elsewhere: Serinus creates its own fleet repository there.",
             )
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        # Made aside and moved into place: a kill in between leaves nothing that looks like a repository.
-        with tempfile.TemporaryDirectory(prefix=".fleet-", dir=self._path.parent) as aside:
-            made = Path(aside) / "repository"
+        with directories.appearing(self._path) as made:
             try:
                 Git.create(made)
             except GitFailed as failure:
                 raise explain(failure, self._path) from failure
-            with contextlib.suppress(OSError):  # another process was first, and what it made is as good
-                made.rename(self._path)
         if not (self._path / "HEAD").is_file():
             raise Unavailable(f"The fleet repository could not be made at {self._path}.")
 

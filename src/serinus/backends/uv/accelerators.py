@@ -6,10 +6,7 @@ puts it at the end of its path, so a model's own version of one of them wins. An
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,12 +15,10 @@ from serinus.backends.uv.bytecode import Bytecode
 from serinus.backends.uv.command import Uv
 from serinus.backends.uv.interpreters import Interpreter
 from serinus.core.errors import SerinusError
+from serinus.lib import directories
 
 LINK = "accelerators"
 _LOCK = Path(__file__).with_name("accelerators.lock")
-_BUILDING = "building-"
-_ABANDONED = 3600.0
-"""Seconds after which what a killed build left is removed."""
 _AGAIN = 600.0
 """Seconds after a failure before they are tried again: a machine without a network is not to wait for each model."""
 
@@ -60,23 +55,18 @@ class Accelerators:
     ) -> bool:
         """Whether `place` is there now. Built beside it and moved when whole: who comes second finds it there."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        self._sweep()
         failed = place.with_suffix(".failed")
         if failed.exists() and time.time() - failed.stat().st_mtime < _AGAIN:
             say("goes without accelerators: they could not be installed a short time ago")
             return False
-        temporary = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=self._directory))
         try:
-            self._install(temporary, interpreter, keep_open)
-            temporary.chmod(0o755)
-            with contextlib.suppress(FileExistsError):
-                temporary.rename(place)
+            with directories.appearing(place) as new:
+                self._install(new, interpreter, keep_open)
+                new.chmod(0o755)
         except (SerinusError, OSError) as error:
             failed.touch()
             why = error.message if isinstance(error, SerinusError) else type(error).__name__
             say(f"goes without accelerators: {why}")
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
         return place.is_dir()
 
     def _install(self, target: Path, interpreter: Interpreter, keep_open: Sequence[int]) -> None:
@@ -85,9 +75,3 @@ class Accelerators:
             "--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-python-downloads", keep_open=keep_open,
         )  # fmt: skip
         self._bytecode.provide(target, interpreter, keep_open)
-
-    def _sweep(self) -> None:
-        for left in self._directory.glob(f"{_BUILDING}*"):
-            with contextlib.suppress(FileNotFoundError):
-                if time.time() - left.stat().st_mtime > _ABANDONED:
-                    shutil.rmtree(left, ignore_errors=True)

@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -34,6 +33,7 @@ from serinus.backends.uv.interpreters import Interpreter
 from serinus.backends.uv.locking import Lock, Locks, Wanted, dated, normalised
 from serinus.backends.uv.words import NoWheel
 from serinus.core.errors import Unbuildable
+from serinus.lib import directories
 
 _READ = Limits(120.0, Bounds(4 << 30, 200_000))
 _BUILD = Limits(1800.0, Bounds(4 << 30, 200_000))
@@ -42,7 +42,7 @@ _MOST_REQUIRED, _LONGEST_REQUIREMENT = 100, 500
 _MOST_ROUNDS = 4
 """In which a backend may ask for more before it builds."""
 _LARGEST_WHEEL = 1 << 30
-_BUILDING, _TAKING = ".building-", ".taking-"
+_BUILDING = ".building-"
 _ABANDONED = 3600.0
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]* *(\[[\w., -]*\])?[\w.,<>=!~*+() -]*(;[^@$\\\r\n]*)?")
 """A released version: no option, address, path or variable."""
@@ -227,21 +227,20 @@ def _take(directory: Path, name: Any, archive: _Archive, kept: Path) -> None:
     if found is None or (normalised(found[1]), found[2]) != (archive.name, archive.version):
         raise Failed("it built another package")
     kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=kept.parent, prefix=_TAKING))
     try:
-        with written.plain(directory / name) as source, (aside / name).open("xb") as target:
+        with (
+            directories.appearing(kept) as aside,
+            written.plain(directory / name) as source,
+            (aside / name).open("xb") as target,
+        ):
             left = _LARGEST_WHEEL
             while piece := source.read(1 << 20):
                 left -= len(piece)
                 if left < 0:
                     raise Failed(f"its wheel is larger than {_LARGEST_WHEEL >> 30} GiB")
                 target.write(piece)
-        with contextlib.suppress(OSError):  # somebody else was first
-            aside.rename(kept)
     except (OSError, ValueError) as error:
         raise Failed("its build left no wheel") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -10,13 +10,12 @@ import os
 import resource
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import serinus_runtime
 
 from serinus.core.home import ENVIRONMENT_FACTS, Home
-from serinus.lib import isolated
+from serinus.lib import directories, isolated
 
 _ONE_THREAD = (
     "OMP_NUM_THREADS",
@@ -133,13 +132,10 @@ def stage(home: Home, source: Path) -> Path:
     staged = kept / digest_of(package)
     if not (staged / package.name).is_dir():
         kept.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Made aside and moved: host and control plane may do this at the same time.
-        with tempfile.TemporaryDirectory(dir=kept, prefix=_UNFINISHED) as aside:
-            new = Path(aside) / staged.name
-            # With their times, by which Python finds compiled modules to be those of their sources.
+        # Host and control plane may do this at the same time. With their times, by which Python finds compiled modules
+        # to be those of their sources.
+        with directories.appearing(staged) as new:
             shutil.copytree(package, new / package.name, ignore=shutil.ignore_patterns("*.pyc.*"))
-            with contextlib.suppress(OSError):  # the other one has moved its copy first
-                new.replace(staged)
         _forget_old(kept)
     return staged
 
