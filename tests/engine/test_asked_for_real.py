@@ -18,7 +18,6 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-import xgboost
 from envoy_harness import Proxy
 from sklearn.linear_model import LogisticRegression
 
@@ -31,6 +30,8 @@ from serinus.core.release import Release, ServingSettings
 from serinus.engine.steps.asking import Subject, asked
 from serinus.targets.local.host import SocketScorer, Trials, launch
 from serinus.targets.local.host.reach import readable
+
+xgboost = pytest.importorskip("xgboost", reason="of the data scientist's side: uv sync --group demo")
 
 FRAME = pd.DataFrame({"amount": [1.0, 2.0, 3.0, 90.0], "hour": [1.0, 2.0, 3.0, 4.0]})
 LABEL = np.array([0, 0, 0, 1])
