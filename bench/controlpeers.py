@@ -23,11 +23,11 @@ from serinus.core.home import Home
 from serinus.core.placement import Placement, PlacementState
 
 
-def host(home: Home, asleep: Sequence[str], awake: Sequence[str]) -> FastAPI:
+def host(home: Home, at_zero: Sequence[str], up: Sequence[str]) -> FastAPI:
     app = FastAPI()
     placed = [
         Placement(one, state, endpoint=str(home.release_socket(one)), workers=workers, way="onnx")
-        for releases, state, workers in ((asleep, PlacementState.ASLEEP, 0), (awake, PlacementState.READY, 1))
+        for releases, state, workers in ((at_zero, PlacementState.SCALED_TO_ZERO, 0), (up, PlacementState.READY, 1))
         for one in releases
     ]
 
@@ -35,8 +35,8 @@ def host(home: Home, asleep: Sequence[str], awake: Sequence[str]) -> FastAPI:
     async def observe() -> Sequence[Placement]:
         return placed
 
-    @app.post("/releases/{release}/wake", status_code=202)
-    async def wake(release: str) -> None: ...
+    @app.post("/releases/{release}/activate", status_code=202)
+    async def activate(release: str) -> None: ...
 
     return app
 
@@ -83,13 +83,13 @@ def _registered(model: str, *, challenger: bool) -> dict[str, Any]:
 async def serve(home: Home, models: Sequence[str], flying: Sequence[str]) -> None:
     versions = {(model, version) for model in models for version in ("5", "6")}
     arms = {(model, version) for model in flying for version in ("6", "7")}
-    asleep = [release_of(model, version).id for model, version in sorted(versions - arms)]
-    awake = [release_of(model, version).id for model, version in sorted(arms)]
+    at_zero = [release_of(model, version).id for model, version in sorted(versions - arms)]
+    up = [release_of(model, version).id for model, version in sorted(arms)]
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     options: dict[str, Any] = {"log_level": "warning", "access_log": False}
     servers = [
-        uvicorn.Server(uvicorn.Config(host(home, asleep, awake), uds=str(home.host_socket), **options)),
+        uvicorn.Server(uvicorn.Config(host(home, at_zero, up), uds=str(home.host_socket), **options)),
         uvicorn.Server(uvicorn.Config(admin(home), uds=admin_socket(home), **options)),
         uvicorn.Server(uvicorn.Config(mlflow(models, flying), **options)),
     ]

@@ -119,10 +119,10 @@ def _wait_for_sleep(installation: Installation, models: int) -> None:
     until = time.monotonic() + 180
     while True:
         states = [one.state for one in installation.workers().values()]
-        if states.count(PlacementState.ASLEEP) == models:
+        if states.count(PlacementState.SCALED_TO_ZERO) == models:
             return
         if time.monotonic() > until:
-            raise DidNotStart(f"only {states.count(PlacementState.ASLEEP)} of {models} went to sleep in 180 s")
+            raise DidNotStart(f"only {states.count(PlacementState.SCALED_TO_ZERO)} of {models} went to sleep in 180 s")
         time.sleep(0.5)
 
 

@@ -46,17 +46,19 @@ def busy(processes: int, nice: int) -> Iterator[None]:
             one.communicate()
 
 
-def asleep(target: HostTarget, model: str) -> bool:
+def scaled_to_zero(target: HostTarget, model: str) -> bool:
     return any(
-        one.state is PlacementState.ASLEEP for name, one in target.observe().items() if name.startswith(f"{model}-")
+        one.state is PlacementState.SCALED_TO_ZERO
+        for name, one in target.observe().items()
+        if name.startswith(f"{model}-")
     )
 
 
-def until_asleep(target: HostTarget, model: str) -> None:
+def until_scaled_to_zero(target: HostTarget, model: str) -> None:
     """And its last worker has gone."""
     began = since = time.monotonic()
     while time.monotonic() - since < _KEPT_OPEN:
-        if not asleep(target, model):
+        if not scaled_to_zero(target, model):
             since = time.monotonic()
         if since - began > _PATIENCE:
             raise SystemExit(f"{model} did not sleep within {_PATIENCE:g} s")
@@ -90,10 +92,10 @@ def main() -> None:
     for processes, nice, seconds in ((0, 0, 0), (8, 10, 0), (8, 0, 0), (8, 0, 10)):
         found, slept = [], 0
         for _ in range(options.rounds):
-            until_asleep(target, options.model)
+            until_scaled_to_zero(target, options.model)
             with busy(processes, nice):
                 time.sleep(seconds)
-                slept += asleep(target, options.model)
+                slept += scaled_to_zero(target, options.model)
                 found.append(asked(url, options.body.encode()))
         took = [milliseconds for _, milliseconds in found]
         fine = sum(status == 200 for status, _ in found)

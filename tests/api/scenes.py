@@ -174,7 +174,7 @@ def busy(installation: Installation) -> None:
         store.add_release(one)
         installation.target.placements[one.id] = Placement(one.id, PlacementState.READY, memory_bytes=31_000_000)
     installation.target.placements[V6.id] = Placement(V6.id, PlacementState.READY, workers=2, way="onnx")
-    installation.target.placements[merchant.id] = Placement(merchant.id, PlacementState.ASLEEP)
+    installation.target.placements[merchant.id] = Placement(merchant.id, PlacementState.SCALED_TO_ZERO)
     store.save_model(
         ModelState("card-fraud", V6, 0.7, V5, NOW - timedelta(days=3), aborted={"5": "card-fraud-r1"}),
         [

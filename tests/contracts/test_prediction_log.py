@@ -175,10 +175,10 @@ def test_a_followed_release_is_counted_under_every_split_and_by_the_hour(subject
 
 def test_what_is_answered_while_the_platform_disturbs_the_model_is_in_no_count_of_either_arm(subject: Subject) -> None:
     subject.log.watch(watch("disturbed"))
-    number = subject.journal.begin(Cause.WAKE, "card-fraud")
+    number = subject.journal.begin(Cause.ACTIVATION, "card-fraud")
     seen = subject.log.disturbance("card-fraud")
     assert seen is not None
-    assert (seen.cause, seen.until) == (Cause.WAKE, None)
+    assert (seen.cause, seen.until) == (Cause.ACTIVATION, None)
     assert subject.log.disturbance("another-model") is None
     for release in (CHAMPION, CANARY):
         subject.answer(release, "disturbed", entity=f"card-of-{release}", ms=900.0)

@@ -79,7 +79,7 @@ def test_a_champion_that_does_not_answer_now_is_in_trouble_whatever_it_answered_
     monkeypatch.setattr(lab.log, "totals", lambda: counters(lab, failing=failing, answered=answered, failed=failed))
     (placed,) = lab.target.observe().values()
     since = None if awake is None else lab.clock.now() - timedelta(seconds=awake)
-    monkeypatch.setattr(lab.target, "observe", lambda: {placed.release: replace(placed, awake_since=since)})
+    monkeypatch.setattr(lab.target, "observe", lambda: {placed.release: replace(placed, active_since=since)})
     (model,) = made.status()["models"]
     assert model["state"] == ("trouble" if words else "serving")
     assert any(words in note for note in model["notes"]) == bool(words)

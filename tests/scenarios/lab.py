@@ -239,7 +239,7 @@ class FakeTarget:
     behaviours: Mapping[str, Behaviour]
     placed: dict[str, Release] = field(default_factory=dict)
     away: bool = False
-    asleep: set[str] = field(default_factory=set)
+    at_zero: set[str] = field(default_factory=set)
     """Versions."""
     long: set[str] = field(default_factory=set)
     """Releases."""
@@ -259,9 +259,9 @@ class FakeTarget:
         self.placed.pop(release_id, None)
         self.history.append(f"remove {release_id}")
 
-    def wake(self, release_id: str) -> None:
-        self.asleep.discard(self.placed[release_id].version)
-        self.history.append(f"wake {release_id}")
+    def activate(self, release_id: str) -> None:
+        self.at_zero.discard(self.placed[release_id].version)
+        self.history.append(f"activate {release_id}")
 
     def holds(self, release: Release) -> bool:
         return release.artifact_digest not in self.lost
@@ -273,8 +273,8 @@ class FakeTarget:
 
     def _placement(self, release: Release) -> Placement:
         loads = self.behaviours[release.version].loads
-        awake = PlacementState.ASLEEP if release.version in self.asleep else PlacementState.READY
-        state = awake if loads else PlacementState.FAILED
+        up = PlacementState.SCALED_TO_ZERO if release.version in self.at_zero else PlacementState.READY
+        state = up if loads else PlacementState.FAILED
         reason = "" if loads else "ImportError"
         long = release.id in self.long
         way = "onnx" if release.compiled and not long else self.behaviours[release.version].way

@@ -73,10 +73,10 @@ def test_a_canary_that_goes_on_failing_afterwards_is_aborted(canary: Lab) -> Non
     assert (canary.phase, canary.rollout.status.cause) == (Phase.ABORTED, Why.JUDGE)
 
 
-def test_both_arms_of_a_canary_are_kept_awake(canary: Lab) -> None:
-    canary.target.asleep.update({"6", "7"})
+def test_both_arms_of_a_canary_are_kept_up(canary: Lab) -> None:
+    canary.target.at_zero.update({"6", "7"})
     canary.run(8)
-    assert canary.target.asleep == set()
+    assert canary.target.at_zero == set()
 
 
 def test_the_time_in_which_serinus_was_stopped_is_no_time_of_the_canary(canary: Lab) -> None:

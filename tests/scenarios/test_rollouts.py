@@ -308,28 +308,28 @@ def test_a_rollback_wakes_the_champion_before_and_sends_it_traffic_only_then(ser
     serving.register("7")
     deploy(serving, "7")
     run_to_the_end(serving)
-    serving.target.asleep.add("6")
+    serving.target.at_zero.add("6")
     serving.desk.rollback(MODEL, to=None, actor=ADA, why="chargebacks rise")
-    awake_when_routed = []
+    up_when_routed = []
 
     def ended() -> bool:
         if serving.routed_to("6"):
-            awake_when_routed.append("6" not in serving.target.asleep)
+            up_when_routed.append("6" not in serving.target.at_zero)
         return serving.phase.ended
 
     assert serving.run(10, until=ended) <= 10
-    assert awake_when_routed
-    assert all(awake_when_routed)
-    assert sum(act.startswith("wake ") for act in serving.target.history) == 1
+    assert up_when_routed
+    assert all(up_when_routed)
+    assert sum(act.startswith("activate ") for act in serving.target.history) == 1
     serving.everything_agrees_on("6")
 
 
-def test_a_champion_that_is_asleep_stays_routed_and_is_no_trouble(serving: Lab) -> None:
-    serving.target.asleep.add("6")
+def test_a_champion_that_is_scaled_to_zero_stays_routed_and_is_no_trouble(serving: Lab) -> None:
+    serving.target.at_zero.add("6")
     serving.run(10)
     assert not serving.engine.trouble
     assert serving.routed_to("6")
-    assert not any(act.startswith("wake ") for act in serving.target.history)
+    assert not any(act.startswith("activate ") for act in serving.target.history)
 
 
 def test_a_rollback_ends_the_canary_that_is_in_flight(serving: Lab) -> None:

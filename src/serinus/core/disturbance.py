@@ -14,8 +14,8 @@ again by who knows it, or its writer is gone."""
 class Cause(StrEnum):
     RESTART = "restart"
     """The router, the host or all of Serinus was stopped or started."""
-    WAKE = "wake"
-    """A release that slept was started because somebody asked for it."""
+    ACTIVATION = "wake"
+    """A release that was scaled to zero was started because somebody asked for it. Stored under its old name."""
     SCALING = "scaling"
     """A release got one more worker."""
     REPLACEMENT = "replacement"
@@ -26,7 +26,7 @@ class Cause(StrEnum):
 
 WORDS: Mapping[Cause, str] = {
     Cause.RESTART: "Serinus is restarting",
-    Cause.WAKE: "a release of this model is being activated",
+    Cause.ACTIVATION: "a release of this model is being activated",
     Cause.SCALING: "a release of this model is getting another worker",
     Cause.REPLACEMENT: "Serinus is replacing a worker of this model",
     Cause.STARVED: "other processes use all processors of this machine",
@@ -35,7 +35,7 @@ WORDS: Mapping[Cause, str] = {
 
 WORDS_AFTER: Mapping[Cause, str] = {
     Cause.RESTART: "while Serinus restarted",
-    Cause.WAKE: "while a release was activated",
+    Cause.ACTIVATION: "while a release was activated",
     Cause.SCALING: "while a release got another worker",
     Cause.REPLACEMENT: "while Serinus replaced a worker",
     Cause.STARVED: "while other processes used all processors",

@@ -10,10 +10,14 @@ from enum import StrEnum
 class PlacementState(StrEnum):
     STARTING = "starting"
     READY = "ready"
-    ASLEEP = "asleep"
-    """No process: the first request wakes it. As good as ready to the router."""
+    SCALED_TO_ZERO = "scaled-to-zero"
+    """No process: the first request activates it. As good as ready to the router."""
     FAILED = "failed"
     """Does not come up, or died and is waiting to be started again; `reason` says which."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> PlacementState | None:
+        return cls.SCALED_TO_ZERO if value == "asleep" else None  # the word of an earlier version
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Placement:
     workers: int = 1
     way: str = ""
     """How it predicts: `onnx`, `matrix`, `direct` or `mlflow`."""
-    awake_since: datetime | None = None
+    active_since: datetime | None = None
     """When its present worker became ready; None: it has none."""
     long: bool = False
     """It is distrusted: served the long way, or on its way there while `way` still names a shorter one."""
@@ -43,5 +47,5 @@ class Placement:
 
     @property
     def answers(self) -> bool:
-        """Whether traffic may be sent to it; one that is asleep wakes."""
-        return self.state in (PlacementState.READY, PlacementState.ASLEEP)
+        """Whether traffic may be sent to it; one that is scaled to zero is activated by it."""
+        return self.state in (PlacementState.READY, PlacementState.SCALED_TO_ZERO)

@@ -128,9 +128,9 @@ class ServingSettings:
     max_workers: int | None = None
     """Processes, as load asks for them; None: as many as there are processors."""
     keep_warm: bool = False
-    """Never put to sleep."""
+    """Never scaled to zero."""
     warm_hours: tuple[WarmHours, ...] = ()
-    """Within them woken, and not put to sleep."""
+    """Within them activated, and not scaled to zero."""
     unlogged: str = "answer"
     """What becomes of a request whose record there is no room for: `answer` (and count the loss) or `refuse` (503)."""
     scored: bool = True

@@ -1,4 +1,4 @@
-"""The hours of the week in which a release is kept awake: `serving.warm`."""
+"""The hours of the week in which a release is not scaled to zero: `serving.warm`."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def _installation(settings: Settings) -> Mapping[str, str]:
     busiest = usual.busiest if settings.busiest is None else settings.busiest
     return {
         "serving.workers": f"at most {usual.cores}, the processors of this machine",
-        "serving.warm": f"sleeps after {idle:g} s without a request, unless it is one of the {busiest} busiest "
+        "serving.warm": f"scaled to zero after {idle:g} s without a request, unless it is one of the {busiest} busiest "
         "(`serinus up --idle`, `--busiest`)",
     }
 

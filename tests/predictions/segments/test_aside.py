@@ -65,7 +65,7 @@ def counted(tmp_path: Path) -> Callable[..., dict[str, ArmCounts]]:
 
 
 def test_what_was_answered_while_a_worker_was_started_is_counted_for_neither_arm(answered, counted, journal) -> None:
-    journal.mark(Cause.WAKE, 1.0, MODEL, since=NOW - 5)
+    journal.mark(Cause.ACTIVATION, 1.0, MODEL, since=NOW - 5)
     disturbed = [answered(CANARY, -4, 900.0), answered(CHAMPION, -4), answered(CHAMPION, -4, status=500)]
     counts = counted(*disturbed, answered(CANARY, -20), answered(CHAMPION, -20))
     for release, aside in ((CANARY, 1), (CHAMPION, 2)):
@@ -110,7 +110,7 @@ def test_an_entity_whose_event_was_set_aside_can_still_have_its_first_one(answer
 def test_a_request_is_set_aside_where_any_part_of_its_wait_was_disturbed(
     answered, journal, t: float, ms: float, aside: bool
 ) -> None:
-    journal.end(journal.begin(Cause.WAKE, MODEL, since=NOW - 5), settled=-4.0)
+    journal.end(journal.begin(Cause.ACTIVATION, MODEL, since=NOW - 5), settled=-4.0)
     assert answered(CANARY, t, ms).set_aside == ["wake" if aside else None]
 
 

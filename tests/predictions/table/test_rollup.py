@@ -116,7 +116,7 @@ def test_sealed_segments_move_into_the_table_and_the_open_one_is_read_where_it_i
 def test_what_was_set_aside_is_marked_in_the_table_and_before_it_is_there(place: Place) -> None:
     place.write(2)
     place.now += 600
-    place.journal.mark(Cause.WAKE, 5, "card-fraud")
+    place.journal.mark(Cause.ACTIVATION, 5, "card-fraud")
     place.write(3)
     marked = [(None, 2), ("wake", 3)]
     assert place.read().group_by("set_aside").len().sort("len").rows() == marked

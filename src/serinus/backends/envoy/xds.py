@@ -31,12 +31,13 @@ from serinus.core.routing import Arm, Role, Routing
 
 _CLUSTER = "config.cluster.v3.Cluster"
 _UPSTREAM_IDLE = "15s"
-"""Shorter than a worker keeps an idle connection, and than a release is idle before it sleeps, so that no worker closes
-a connection under a request."""
+"""Shorter than a worker keeps an idle connection, and than a release is idle before it is scaled to zero, so that no
+worker closes a connection under a request."""
 _CONNECT = "5s"
-"""The host listens even while a release sleeps, so connecting takes microseconds. The wake counts as time to answer.
-Shorter, this time would only pass where Envoy itself gets no processor: it looks at the clock before it sees that the
-connection was made long ago, and fails all that wait for one. What limits a request is its own time to answer."""
+"""The host listens even while a release is scaled to zero, so connecting takes microseconds. The activation counts
+as time to answer. Shorter, this time would only pass where Envoy itself gets no processor: it looks at the clock before
+it sees that the connection was made long ago, and fails all that wait for one. What limits a request is its own time to
+answer."""
 _BOUNDS = {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 2048, "max_retries": 256}
 """What one release may hold of Envoy. A connection carries one request at a time. More than a worker lets wait
 (`ServingSettings.max_waiting`), so that the worker is the one who refuses, early and with a reason; what waits behind

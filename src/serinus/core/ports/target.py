@@ -20,9 +20,9 @@ class Target(Protocol):
         """Drains and stops it. Nothing happens where it is not."""
         ...
 
-    def wake(self, release_id: str) -> None:
-        """Has a release that is asleep up before it is asked for, and keeps it up for some minutes. Returns at once.
-        NotFound: it is not placed."""
+    def activate(self, release_id: str) -> None:
+        """Starts a worker of a release that is scaled to zero before it is asked for, and keeps it up for some minutes.
+        Returns at once. NotFound: it is not placed."""
         ...
 
     def distrust(self, release_id: str) -> None:

@@ -395,12 +395,12 @@ def _failing(traffic: Traffic) -> str:
 
 def _not_answering(totals: Totals | None, state: ModelState, placed: Placement | None) -> list[str]:
     """Of a champion that has failed since it became champion and its worker came up, whatever it answered before."""
-    awake_since = placed.awake_since if placed else None
+    active_since = placed.active_since if placed else None
     streak = totals.streak if totals else Streak()
-    began = max((since for since in (state.since, awake_since) if since), default=None)
+    began = max((since for since in (state.since, active_since) if since), default=None)
     if totals is None or streak.failed_at is None or (began is not None and streak.failed_at < began):
         return []
-    if awake_since is not None and (streak.answered_at is None or streak.answered_at < awake_since):
+    if active_since is not None and (streak.answered_at is None or streak.answered_at < active_since):
         return [f"{totals.release} has answered no request since its worker started; all requests to it failed"]
     if streak.failing >= FEW_FAILURES_TOLD:
         return [f"the last {streak.failing:,} requests to {totals.release} failed or got the fallback"]

@@ -172,14 +172,14 @@ def live_of(state: ModelState) -> Mapping[str, object] | None:
 
 def _wake(world: World, rollout: Rollout, there: Mapping[str, Placement]) -> None:
     """The candidate before it gets traffic, so that no request of a rollback or of a canary's first step waits for it;
-    and both arms of a canary, whose first requests after a sleep would not be counted."""
+    and both arms of a canary, whose first requests after an activation would not be counted."""
     arms = {rollout.candidate.id} if rollout.candidate else set()
     if rollout.status.phase is Phase.CANARY and rollout.plan is not None and rollout.plan.champion is not None:
         arms.add(rollout.plan.champion)
     for release in sorted(arms):
         placed = there.get(release)
-        if placed is not None and placed.state is PlacementState.ASLEEP:
-            world.target.wake(placed.release)
+        if placed is not None and placed.state is PlacementState.SCALED_TO_ZERO:
+            world.target.activate(placed.release)
 
 
 def wanted_releases(states: Sequence[ModelState], rollouts: Sequence[Rollout]) -> Mapping[str, Release]:

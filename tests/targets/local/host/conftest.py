@@ -102,15 +102,15 @@ class Hosted:
         self.target.place(release)
 
         def ready(placement: Placement) -> bool:
-            if placement.state is PlacementState.ASLEEP:  # this look came too late, on a busy machine
-                self.target.wake(release.id)
+            if placement.state is PlacementState.SCALED_TO_ZERO:  # this look came too late, on a busy machine
+                self.target.activate(release.id)
             return placement.state is PlacementState.READY
 
         return self._once(release.id, ready)
 
     def come_up(self, release_id: str) -> Placement:
         """The placement once it has been ready: it may sleep again by then."""
-        return self._once(release_id, lambda one: one.state in (PlacementState.READY, PlacementState.ASLEEP))
+        return self._once(release_id, lambda one: one.state in (PlacementState.READY, PlacementState.SCALED_TO_ZERO))
 
     def until(self, release_id: str, state: PlacementState, but: int | None = 0) -> Placement:
         """The placement, once it is in that state, with another pid than `but`."""

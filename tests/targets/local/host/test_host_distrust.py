@@ -102,7 +102,7 @@ def test_a_distrusted_release_is_answered_the_long_way_and_no_request_fails(host
 
 
 def test_a_connection_that_is_kept_open_does_not_keep_the_shorter_way(host, wait_until):
-    """Where a worker only goes to sleep it waits for its callers instead."""
+    """Where a worker only drains it waits for its callers instead."""
     first = placed(host, compiled(host))
     caller = threading.Thread(target=lambda: host.ask(first, seconds=1.0))
     caller.start()
@@ -169,7 +169,7 @@ def test_a_release_that_is_distrusted_while_it_loads_comes_up_the_long_way(host,
 def test_a_release_that_sleeps_is_woken_the_long_way(hosted, wait_until):
     hosted.start("--idle", "0.3", "--young", "0", "--busiest", "0", "--survey", "0.1")
     hosted.target.place(compiled(hosted))
-    asleep = hosted.until(NAME, PlacementState.ASLEEP)
+    asleep = hosted.until(NAME, PlacementState.SCALED_TO_ZERO)
     hosted.target.distrust(NAME)
     wait_until(lambda: not StateFiles(hosted.home).workers())  # until it is gone, the last one may answer who comes
     assert hosted.ask(asleep).body["config"]["long"]

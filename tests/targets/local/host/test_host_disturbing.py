@@ -41,12 +41,12 @@ def test_a_release_that_is_new_is_disturbed_by_nobody(host) -> None:
 def test_a_wake_is_written_down_before_anybody_is_answered_and_lasts_for_the_first_requests(hosted, wait_until) -> None:
     hosted.start("--idle", "0.3", "--young", "0", "--busiest", "0", "--survey", "0.1")
     first = hosted.placed(load_seconds=0.5)
-    asleep = hosted.until(first.release, PlacementState.ASLEEP)
+    asleep = hosted.until(first.release, PlacementState.SCALED_TO_ZERO)
     wait_until(lambda: identity(first.pid) is None)  # until it is gone it may still answer
     began = time.time()
     assert hosted.ask(asleep).status == 200
     answered = time.time()
-    woken = wait_until(lambda: over(hosted, Cause.WAKE))
+    woken = wait_until(lambda: over(hosted, Cause.ACTIVATION))
     assert began <= woken.since <= answered
     assert answered + SETTLED - 1 <= woken.until <= answered + SETTLED + 1
     assert woken.model == "card fraud"
@@ -108,7 +108,7 @@ def test_one_more_worker_is_the_platforms_doing(hosted, wait_until) -> None:
 # --- how often --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("cause", [Cause.WAKE, Cause.SCALING])
+@pytest.mark.parametrize("cause", [Cause.ACTIVATION, Cause.SCALING])
 def test_what_a_release_can_bring_about_itself_is_excused_a_few_times_an_hour(tmp_path: Path, cause: Cause) -> None:
     now = [0.0]
     release = Disturbing(Journal(tmp_path, "host"), "fraud", lambda: now[0])

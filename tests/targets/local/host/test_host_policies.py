@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import pytest
 
+from serinus.targets.local.host.autoscaler import Autoscaler
 from serinus.targets.local.host.limits import Limits
-from serinus.targets.local.host.scaling import Scaler
-from serinus.targets.local.host.sleeping import Awake, Crowd, Demand, Waking, to_sleep
+from serinus.targets.local.host.scale_to_zero import ActivationTimes, Active, Crowd, Demand, to_scale_to_zero
 
 LIMITS = Limits(idle=60.0, busiest=1, memory_bytes=1000)
-IDLE = Awake("idle", last=0.0, popularity=1.0, warm_until=0.0, keep_warm=False, busy=False, memory_bytes=100)
-USED = Awake("used", last=95.0, popularity=9.0, warm_until=0.0, keep_warm=False, busy=False, memory_bytes=100)
+IDLE = Active("idle", last=0.0, popularity=1.0, warm_until=0.0, keep_warm=False, busy=False, memory_bytes=100)
+USED = Active("used", last=95.0, popularity=9.0, warm_until=0.0, keep_warm=False, busy=False, memory_bytes=100)
 
 
 def asleep(*awake, used=200, limits=LIMITS, now=100.0):
-    return list(to_sleep(awake, now, used, limits))
+    return list(to_scale_to_zero(awake, now, used, limits))
 
 
 def test_what_nobody_asks_for_sleeps_and_what_is_used_does_not():
@@ -52,45 +52,45 @@ def test_short_memory_puts_to_sleep_also_what_would_not_wake_in_time():
 
 
 def test_a_wake_is_expected_to_take_as_long_as_the_slowest_of_late_times_how_busy_the_machine_is():
-    waking = Waking()
-    assert waking.expected(10.0, 0.0) == 0.0, "nothing is known yet"
+    activation_times = ActivationTimes()
+    assert activation_times.expected(10.0, 0.0) == 0.0, "nothing is known yet"
     for seconds in (0.05, 0.08, 0.04):
-        waking.note(seconds, 1.0, 0.0, forked=True)
-    assert waking.expected(0.2, 1.0) == pytest.approx(0.08)
-    assert waking.expected(4.0, 1.0) == pytest.approx(0.32)
-    waking.note(0.6, 6.0, 2.0, forked=True)  # slow because the machine was
-    assert waking.expected(1.0, 3.0) == pytest.approx(0.1)
+        activation_times.note(seconds, 1.0, 0.0, forked=True)
+    assert activation_times.expected(0.2, 1.0) == pytest.approx(0.08)
+    assert activation_times.expected(4.0, 1.0) == pytest.approx(0.32)
+    activation_times.note(0.6, 6.0, 2.0, forked=True)  # slow because the machine was
+    assert activation_times.expected(1.0, 3.0) == pytest.approx(0.1)
     for _ in range(5):
-        waking.note(0.05, 1.0, 4.0, forked=True)
-    assert waking.expected(1.0, 5.0) == pytest.approx(0.05)
+        activation_times.note(0.05, 1.0, 4.0, forked=True)
+    assert activation_times.expected(1.0, 5.0) == pytest.approx(0.05)
 
 
 def test_one_slow_start_does_not_keep_a_release_awake_for_ever():
-    waking = Waking()
-    waking.note(0.05, 1.0, 0.0, forked=True)
-    waking.note(2.0, 1.0, 10.0, forked=True)
-    assert waking.expected(1.0, 20.0) == 2.0
-    assert waking.expected(1.0, 1000.0) == 0.05
+    activation_times = ActivationTimes()
+    activation_times.note(0.05, 1.0, 0.0, forked=True)
+    activation_times.note(2.0, 1.0, 10.0, forked=True)
+    assert activation_times.expected(1.0, 20.0) == 2.0
+    assert activation_times.expected(1.0, 1000.0) == 0.05
 
 
 def test_a_fresh_interpreter_says_what_a_wake_takes_only_until_one_is_forked():
-    waking = Waking()
-    waking.note(3.0, 1.0, 0.0, forked=False)
-    assert waking.expected(1.0, 1.0) == 3.0
-    waking.note(0.06, 1.0, 2.0, forked=True)
-    waking.note(3.0, 1.0, 3.0, forked=False)
-    assert waking.expected(1.0, 4.0) == pytest.approx(0.06)
+    activation_times = ActivationTimes()
+    activation_times.note(3.0, 1.0, 0.0, forked=False)
+    assert activation_times.expected(1.0, 1.0) == 3.0
+    activation_times.note(0.06, 1.0, 2.0, forked=True)
+    activation_times.note(3.0, 1.0, 3.0, forked=False)
+    assert activation_times.expected(1.0, 4.0) == pytest.approx(0.06)
 
 
 def test_what_is_known_of_wakes_outlives_the_host_until_one_is_measured():
-    waking = Waking()
-    waking.recall(0.0, 0.0)
-    assert waking.expected(1.0, 0.0) == 0.0
-    waking.recall(0.2, 0.0)
-    assert waking.expected(1.0, 1.0) == 0.2
-    waking.note(0.05, 1.0, 2.0, forked=True)
-    waking.recall(9.0, 3.0)
-    assert waking.expected(1.0, 4.0) == 0.05
+    activation_times = ActivationTimes()
+    activation_times.recall(0.0, 0.0)
+    assert activation_times.expected(1.0, 0.0) == 0.0
+    activation_times.recall(0.2, 0.0)
+    assert activation_times.expected(1.0, 1.0) == 0.2
+    activation_times.note(0.05, 1.0, 2.0, forked=True)
+    activation_times.recall(9.0, 3.0)
+    assert activation_times.expected(1.0, 4.0) == 0.05
 
 
 def test_how_crowded_a_machine_is_follows_within_a_few_looks():
@@ -122,18 +122,18 @@ def steps(scaler, workers, *looks):
 
 
 def test_a_busy_release_gets_one_more_worker_after_two_looks_and_never_more_than_the_most():
-    assert steps(Scaler(2), 1, (0.9, 0), (0.9, 0), (1.9, 0), (1.9, 0), (1.9, 0)) == [1, 2, 2, 2, 2]
+    assert steps(Autoscaler(2), 1, (0.9, 0), (0.9, 0), (1.9, 0), (1.9, 0), (1.9, 0)) == [1, 2, 2, 2, 2]
 
 
 def test_one_busy_moment_brings_no_worker():
-    assert steps(Scaler(2), 1, (0.9, 0), (0.1, 0), (0.9, 0), (0.1, 0)) == [1, 1, 1, 1]
+    assert steps(Autoscaler(2), 1, (0.9, 0), (0.1, 0), (0.9, 0), (0.1, 0)) == [1, 1, 1, 1]
 
 
 def test_requests_that_wait_bring_a_worker_however_little_it_computes():
-    assert steps(Scaler(4), 1, (0.1, 5), (0.1, 5)) == [1, 2]
+    assert steps(Autoscaler(4), 1, (0.1, 5), (0.1, 5)) == [1, 2]
 
 
 def test_a_worker_goes_only_after_half_a_minute_of_little_work_and_what_lies_between_changes_nothing():
-    assert steps(Scaler(2), 2, *[(0.4, 0)] * 14) == [2] * 14
-    assert steps(Scaler(2), 2, *[(0.4, 0)] * 15)[-1] == 1
-    assert steps(Scaler(2), 2, *[(0.7, 0)] * 40) == [2] * 40
+    assert steps(Autoscaler(2), 2, *[(0.4, 0)] * 14) == [2] * 14
+    assert steps(Autoscaler(2), 2, *[(0.4, 0)] * 15)[-1] == 1
+    assert steps(Autoscaler(2), 2, *[(0.7, 0)] * 40) == [2] * 40

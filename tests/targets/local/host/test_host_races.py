@@ -117,7 +117,7 @@ def test_no_request_fails_while_releases_fall_asleep_and_wake_all_the_time(hoste
     outcomes = run(endpoints, seconds, callers=2)
     log = (hosted.home.logs / "host.log").read_text()
     assert set(outcomes) == {200}, {one: outcomes.count(one) for one in set(outcomes)}
-    assert len(re.findall("goes to sleep", log)) > 2 * seconds
+    assert len(re.findall("is scaled to zero", log)) > 2 * seconds
     assert "while serving" not in log
 
 

@@ -97,9 +97,9 @@ def test_callers_wait_at_the_new_socket_where_the_earlier_worker_ends_first():
 def test_a_release_that_is_scaled_to_zero_is_activated_by_the_first_caller_alone():
     release = ready()
     assert release.tell(r.ScaleToZero()) == (r.Drain(1), r.AwaitCaller())
-    assert shown(release.status) == (PlacementState.ASLEEP, None, "", 0)
-    assert release.tell(r.Called()) == (r.IgnoreCallers(), r.StartMain(Cause.WAKE, urgent=True))
-    assert shown(release.status).state is PlacementState.ASLEEP, "traffic may still be sent to it"
+    assert shown(release.status) == (PlacementState.SCALED_TO_ZERO, None, "", 0)
+    assert release.tell(r.Called()) == (r.IgnoreCallers(), r.StartMain(Cause.ACTIVATION, urgent=True))
+    assert shown(release.status).state is PlacementState.SCALED_TO_ZERO, "traffic may still be sent to it"
     assert release.tell(r.Called()) == ()
     release.tell(r.Started(2, False), r.Ready(2))
     assert shown(release.status) == (PlacementState.READY, 2, "", 1)
@@ -120,7 +120,7 @@ def test_what_does_not_answer_yet_is_not_scaled_to_zero():
 def test_a_replacement_is_the_platforms_doing_and_callers_wait_for_it():
     release = ready()
     assert release.tell(r.Replace()) == (r.Drain(1), r.StartMain(Cause.REPLACEMENT, urgent=True))
-    assert shown(release.status).state is PlacementState.ASLEEP
+    assert shown(release.status).state is PlacementState.SCALED_TO_ZERO
 
 
 # --- workers that end -------------------------------------------------------------------------------------

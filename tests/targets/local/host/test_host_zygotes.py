@@ -251,7 +251,7 @@ def test_after_a_restart_an_environment_gets_its_zygote_with_the_turn_of_its_wor
         for number, zygotic in enumerate((one, two, three))
     ]
     sleeper = with_zygote(two, wait_until, "sleeper-1-aaaaaa")
-    hosted.until(sleeper.release, PlacementState.ASLEEP)
+    hosted.until(sleeper.release, PlacementState.SCALED_TO_ZERO)
     demand = hosted.home.host / "rest" / "demand.json"
     wait_until(lambda: demand.exists() and json.loads(demand.read_text()).get(sleeper.release, [0, False])[1])
     with socket.socket(socket.AF_UNIX) as connected:

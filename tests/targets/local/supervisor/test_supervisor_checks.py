@@ -97,8 +97,10 @@ def test_a_model_whose_champion_does_not_answer_is_told_and_whether_it_is_still_
     def model(name: str, placement: str, remarks: str = "") -> dict[str, Any]:
         return {"model": name, "champion": {"placement": placement, "remarks": remarks}}
 
-    states = [("a", "ready"), ("b", "asleep"), ("c", "starting"), ("d", "not placed"), ("e", "failed", "ImportError")]
-    models = [*(model(*state) for state in states), {"model": "f", "champion": None}]
+    states = [("a", "ready"), ("b", "scaled-to-zero"), ("c", "starting"), ("d", "not placed")]
+    broken = model("e", "failed", "ImportError")
+    of_an_earlier_version = model("g", "asleep")
+    models = [*(model(*state) for state in states), broken, {"model": "f", "champion": None}, of_an_earlier_version]
     answers.by_path["/v1/status"] = {"models": models}
     assert silent_models(home, answers.settings) == [
         Silent("c", "starting", coming=True),

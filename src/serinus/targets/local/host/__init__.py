@@ -6,7 +6,8 @@
 
 Inside the host: `control` (HTTP) -> `host` (all releases) -> `release_controller` (one release) -> `workers` (its
 processes) -> `worker` (one of them). What can happen to a release is the table in `release_transitions`. `zygotes` fork
-the workers of an environment; `surveyor` decides who sleeps (`sleeping`) and who gets more workers (`scaling`).
+the workers of an environment; `surveyor` decides which releases are scaled to zero (`scale_to_zero`) and which
+get more workers (`autoscaler`).
 """
 
 from serinus.targets.local.host.launch import holder_command

@@ -2,7 +2,7 @@
 
     PUT    /releases/{id}    JSON of a Release    202
     DELETE /releases/{id}                         202
-    POST   /releases/{id}/wake                    202, though it may be up already
+    POST   /releases/{id}/activate                202, though it may be up already (`wake` of an earlier version)
     POST   /releases/{id}/distrust                202, though it may not be placed
     GET    /releases                              200, a list of Placement
 
@@ -78,9 +78,10 @@ def control(host: Host, secret: str) -> ASGIApp:
     async def remove(release_id: str) -> None:
         host.remove(release_id)
 
+    @app.post("/releases/{release_id}/activate", status_code=202)
     @app.post("/releases/{release_id}/wake", status_code=202)
-    async def wake(release_id: str) -> None:
-        host.wake(release_id)
+    async def activate(release_id: str) -> None:
+        host.activate(release_id)
 
     @app.post("/releases/{release_id}/distrust", status_code=202)
     async def distrust(release_id: str) -> None:

@@ -18,10 +18,10 @@ from serinus.disturbances import Journal
 SETTLED = 3.0
 """Seconds after a worker has become ready for which it is still new: its first requests fill caches."""
 MOST = 10
-"""Within an hour, of those that a release could bring about itself, by what it asks of processors, or by whom it lets
-sleep: a release that does so again and again is judged by it."""
+"""Within an hour, of those that a release could bring about itself, by what it asks of processors, or by whom it has
+scaled to zero: a release that does so again and again is judged by it."""
 _HOUR = 3600.0
-_OF_ITS_OWN = frozenset({Cause.WAKE, Cause.SCALING})
+_OF_ITS_OWN = frozenset({Cause.ACTIVATION, Cause.SCALING})
 
 
 @dataclass(slots=True)

@@ -51,7 +51,7 @@ class Host:
 
     def start(self) -> None:
         """Puts everything back, beside the workers that an earlier host has left, of which each release's newest goes
-        on answering until it is replaced. The others are stopped. What slept, sleeps."""
+        on answering until it is replaced. The others are stopped. What was scaled to zero, stays so."""
         become_subreaper()
         self._launcher.sockets.connect()
         if warning := backlog_warning():
@@ -63,8 +63,8 @@ class Host:
         # Of their libraries the old workers have their own: those are there twice until the last of them has gone.
         later = {self._launcher.interpreter(release) for name, release in releases.items() if name in newest}
         for release in in_order(releases.values(), newest.keys(), popularity):
-            asleep, soon = self._sleeps_on(release, newest), self._launcher.interpreter(release) not in later
-            self._keep(release, newest.get(release.id), asleep=asleep, soon=soon, cause=Cause.RESTART)
+            at_zero, soon = self._stays_at_zero(release, newest), self._launcher.interpreter(release) not in later
+            self._keep(release, newest.get(release.id), scaled_to_zero=at_zero, soon=soon, cause=Cause.RESTART)
         for worker in left:
             if worker.record.release not in releases:
                 self._spawn(self._see_off(worker))
@@ -95,10 +95,10 @@ class Host:
             task = self._leaving[release_id] = self._spawn(self._leave(controller))
             task.add_done_callback(lambda _: self._leaving.pop(release_id))
 
-    def wake(self, release_id: str) -> None:
+    def activate(self, release_id: str) -> None:
         """Before it is asked for; then it stays up for a while. NotFound: it is not placed."""
         try:
-            self._controllers[release_id].wake()
+            self._controllers[release_id].activate()
         except KeyError:
             raise NotFound(f"{release_id} is not placed.", hint="Place it first.") from None
 
@@ -139,16 +139,16 @@ class Host:
                 self._launcher.wires.take_over(record, process)
                 yield Worker(process, record)
 
-    def _sleeps_on(self, release: Release, newest: Mapping[str, Worker]) -> bool:
+    def _stays_at_zero(self, release: Release, newest: Mapping[str, Worker]) -> bool:
         left = release.id in newest or release.settings.keep_warm
-        return not left and self._surveyor.was_asleep(release.id)
+        return not left and self._surveyor.was_scaled_to_zero(release.id)
 
     def _keep(
         self,
         release: Release,
         old: Worker | None,
         *,
-        asleep: bool = False,
+        scaled_to_zero: bool = False,
         soon: bool = True,
         cause: Cause | None = None,
     ) -> ReleaseController:
@@ -156,7 +156,14 @@ class Host:
         is started."""
         long = self._files.is_long(release.id)
         controller = ReleaseController(
-            release, self._launcher, self._limits, self._places, old=old, asleep=asleep, long=long, cause=cause
+            release,
+            self._launcher,
+            self._limits,
+            self._places,
+            old=old,
+            scaled_to_zero=scaled_to_zero,
+            long=long,
+            cause=cause,
         )
         beside, compiled = roots(self._launcher.home, controller.release), controller.release.compiled is not None
         self._launcher.zygotes.expect(

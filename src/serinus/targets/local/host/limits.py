@@ -32,15 +32,16 @@ class Limits:
     survey: float = 2.0
     """Between two looks at what the workers do and use."""
     idle: float = 60.0
-    """Without a request before a release may sleep; well above the time for which the router keeps connections."""
+    """Without a request before a release may be scaled to zero; well above the time for which the router keeps
+    connections."""
     young: float = 600.0
-    """For which a release stays up after it has been placed or woken on purpose: it may be at the gates."""
+    """For which a release stays up after it has been placed or activated on purpose: it may be at the gates."""
     settled: float = 60.0
     """For which a worker that is an interpreter of its own is ready before a forked one may take its place."""
     busiest: int = 10
-    """Releases that never sleep for want of requests."""
+    """Releases that are never scaled to zero for want of requests."""
     leave: float = 600.0
-    """For a worker that goes to sleep until its callers have closed their connections; then it is stopped."""
+    """For a worker that drains, until its callers have closed their connections; then it is stopped."""
     succeeding: int = 8
     """Releases whose worker of an earlier host and the one that takes its place are there at a time: both need
     memory, and the old one stays until its callers have closed their connections."""
@@ -53,6 +54,6 @@ class Limits:
     log_bytes: int = 10 << 20
     """Of a release's or a zygote's output, beyond which the last part of it is kept aside and it begins anew."""
     memory_bytes: int = field(default_factory=lambda: int(_SHARE_OF_MEMORY * memory_there()))
-    """For all workers and zygotes together; beyond it the least recently used go to sleep."""
+    """For all workers and zygotes together; beyond it the least recently used are scaled to zero."""
     cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
     """Starts at a time, and most workers of one release."""

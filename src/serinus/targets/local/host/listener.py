@@ -18,7 +18,8 @@ def backlog_warning() -> str:
     most = int(_SOMAXCONN.read_text())
     if most >= BACKLOG:
         return ""
-    return f"net.core.somaxconn is {most}: callers of a sleeping release beyond that are refused; {BACKLOG} is better"
+    refused = "callers of a release that is scaled to zero are refused beyond that"
+    return f"net.core.somaxconn is {most}: {refused}; {BACKLOG} is better"
 
 
 class Listener:

@@ -29,7 +29,7 @@ from serinus.targets.local.host.process_memory import Memory
 from serinus.targets.local.host.processes import ending
 from serinus.targets.local.host.release_status import State, shown
 from serinus.targets.local.host.release_transitions import advance, placed
-from serinus.targets.local.host.sleeping import Waking
+from serinus.targets.local.host.scale_to_zero import ActivationTimes
 from serinus.targets.local.host.turns import Turns
 from serinus.targets.local.host.worker import Launcher, Worker, note, roots, the_long_way
 from serinus.targets.local.host.workers import Workers
@@ -70,7 +70,7 @@ class ReleaseController:
         places: Places,
         *,
         old: Worker | None = None,
-        asleep: bool = False,
+        scaled_to_zero: bool = False,
         long: bool = False,
         cause: Cause | None = None,
     ) -> None:
@@ -80,8 +80,8 @@ class ReleaseController:
         self.placed = release
         """As it was asked for; `release` is how it is served."""
         self.warm_until = 0.0
-        """By the loop's clock: it is not to sleep before."""
-        self.waking = Waking()
+        """By the loop's clock: it is not to be scaled to zero before."""
+        self.activation_times = ActivationTimes()
         self.crowd: Callable[[], float] = lambda: 0.0
         """Processes that want each processor; given by who looks at them."""
         self._launcher = launcher
@@ -94,14 +94,14 @@ class ReleaseController:
         self._starting: asyncio.Task[None] | None = None
         self._delay: asyncio.TimerHandle | None = None
         self._memory_bytes: int | None = None
-        self._awake_since: datetime | None = None
+        self._active_since: datetime | None = None
         path = launcher.home.release_socket(release.id)
         self._listener = Listener(path, launcher.sockets)
         self._apology = Apology(self._listener.socket)
         self._placement = Placement(release.id, shown(now_is.Status(State.STARTING, 0.0)).state, endpoint=str(path))
         self._status, actions = placed(
             asyncio.get_running_loop().time(),
-            scaled_to_zero=asleep,
+            scaled_to_zero=scaled_to_zero,
             previous=old.record.pid if old else None,
             previous_ready=old is not None and old.record.ready,
             inherited=self._listener.inherited,
@@ -131,7 +131,7 @@ class ReleaseController:
             workers=workers,
             memory_bytes=self._memory_bytes if self._status.answering else None,
             restarts=self._status.restarts,
-            awake_since=self._awake_since if self._status.state is State.READY else None,
+            active_since=self._active_since if self._status.state is State.READY else None,
             long=self._status.long,
         )
 
@@ -148,11 +148,11 @@ class ReleaseController:
 
     @property
     def own_bytes(self) -> int:
-        """What is free again when it sleeps."""
+        """What is free again when it is scaled to zero."""
         return sum(worker.memory.own for worker in self.ready_workers if worker.memory is not None)
 
     @property
-    def asleep(self) -> bool:
+    def scaled_to_zero(self) -> bool:
         return self._status.state is State.SCALED_TO_ZERO
 
     @property
@@ -172,7 +172,7 @@ class ReleaseController:
 
     # --- what it is told ----------------------------------------------------------------------------------
 
-    def wake(self, *, to_stay: bool = True) -> None:
+    def activate(self, *, to_stay: bool = True) -> None:
         """As a caller would. `to_stay`: it stays up for a while."""
         if to_stay:
             self.stay_warm()
@@ -181,13 +181,13 @@ class ReleaseController:
     def stay_warm(self) -> None:
         self.warm_until = asyncio.get_running_loop().time() + self._limits.young
 
-    def sleep(self) -> None:
-        """Nothing happens where it is not up. Whoever is connected is still answered; the next one wakes it."""
+    def scale_to_zero(self) -> None:
+        """Nothing happens where it is not ready. Whoever is connected is answered; the next caller activates it."""
         self._tell(now_is.ScaleToZero())
 
     def renew(self) -> None:
         """Its workers make room for one that is forked. Whoever is connected is still answered; who comes meanwhile
-        waits as for a wake."""
+        waits as for an activation."""
         if self.renewable:
             self._tell(now_is.Replace())
 
@@ -327,9 +327,9 @@ class ReleaseController:
             self._tell(outcome)
             return
         loads = outcome.report.load_seconds if outcome.report else None
-        # What nobody has called may have waited for its turn and for the zygote, as no wake does.
+        # What nobody has called may have waited for its turn and for the zygote, as no activation does.
         took = clock() - begun if urgent or not outcome.forked else loads or 0.0
-        self.waking.note(took, self.crowd(), clock(), forked=outcome.forked)
+        self.activation_times.note(took, self.crowd(), clock(), forked=outcome.forked)
         self._tell(now_is.Ready(outcome.record.pid, self._notes(outcome)))
         self._tell_exit(outcome)
 
@@ -445,7 +445,7 @@ class ReleaseController:
         note(self._launcher.state_files, worker.record)
         if not main:
             return
-        self._memory_bytes, self._awake_since = report.memory_bytes, datetime.now(UTC)
+        self._memory_bytes, self._active_since = report.memory_bytes, datetime.now(UTC)
         self._placement = replace(
             self._placement, load_seconds=report.load_seconds, warm_up_ms=report.warm_up_ms, way=report.way
         )

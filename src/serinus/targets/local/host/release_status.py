@@ -88,10 +88,10 @@ class Status:
 
 _SHOWN = {
     State.STARTING: PlacementState.STARTING,
-    State.ACTIVATING: PlacementState.ASLEEP,
+    State.ACTIVATING: PlacementState.SCALED_TO_ZERO,
     State.RETRYING: PlacementState.FAILED,
     State.READY: PlacementState.READY,
-    State.SCALED_TO_ZERO: PlacementState.ASLEEP,
+    State.SCALED_TO_ZERO: PlacementState.SCALED_TO_ZERO,
     State.RESTARTING: PlacementState.FAILED,
     State.FAILED: PlacementState.FAILED,
     State.DRAINING: PlacementState.STARTING,

@@ -137,7 +137,7 @@ def _own(status: Status) -> Sequence[int]:
 
 def activated(status: Status, event: Called, now: float, limits: Limits) -> Step | None:
     after = replace(status, state=State.ACTIVATING)
-    return after, (IgnoreCallers(), StartMain(status.cause or Cause.WAKE, urgent=True))
+    return after, (IgnoreCallers(), StartMain(status.cause or Cause.ACTIVATION, urgent=True))
 
 
 def scaled_to_zero(status: Status, event: ScaleToZero, now: float, limits: Limits) -> Step | None:

@@ -1,5 +1,5 @@
-"""Looks, again and again, at what all releases are asked and what they use, and decides by it: who sleeps, who gets
-more workers, what is too large. And at the clock: who is woken before it is asked."""
+"""Looks, again and again, at what all releases are asked and what they use, and decides by it: which are
+scaled to zero, which get more workers, what is too large. And at the clock: which are activated before anybody asks."""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ from pydantic import TypeAdapter
 
 from serinus.lib import files
 from serinus.lib.processes import cpu_seconds
+from serinus.targets.local.host.autoscaler import Autoscaler
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.process_memory import Memory, known, resident
 from serinus.targets.local.host.processes import end_orphans
 from serinus.targets.local.host.release_controller import ReleaseController
-from serinus.targets.local.host.scaling import Scaler
-from serinus.targets.local.host.sleeping import (
-    TO_SLEEP,
-    TO_STAY_ASLEEP,
-    Awake,
+from serinus.targets.local.host.scale_to_zero import (
+    TO_SCALE_TO_ZERO,
+    TO_STAY_AT_ZERO,
+    Active,
     Crowd,
     Demand,
+    to_activate,
     to_be_warm,
-    to_sleep,
-    to_wake,
+    to_scale_to_zero,
 )
 from serinus.targets.local.host.worker import Launcher, Worker
 
 log = logging.getLogger(__name__)
 
 _Kept = tuple[float, bool, float] | tuple[float, bool]
-"""Popularity, whether it slept, and the seconds that a wake takes, which an earlier version did not keep."""
+"""Popularity, whether it was scaled to zero, and the seconds that an activation takes, which an earlier version did not
+keep."""
 _KNOWN: TypeAdapter[Mapping[str, _Kept]] = TypeAdapter(Mapping[str, _Kept])
 
 _WEIGHED_AT_ONCE = 2
 """Workers that are measured at one look; of the others is known by how much they have grown."""
 _ROOM = 0.8
-"""Of the memory that all may take, up to which a release is woken that nobody has asked for."""
+"""Of the memory that all may take, up to which a release is activated that nobody has asked for."""
 _KEPT_EVERY = 15
 """Looks between two writes of what was learnt of demand."""
 
@@ -50,7 +51,7 @@ _KEPT_EVERY = 15
 @dataclass(slots=True)
 class _Seen:
     demand: Demand
-    scaler: Scaler
+    scaler: Autoscaler
     share: float = 0.0
     """Processors that its workers used since the last look."""
     waiting: int = 0
@@ -70,7 +71,7 @@ class Surveyor:
         self._zygotes_bytes: Mapping[int, int] = {}
         self._crowd = Crowd(limits.cores)
 
-    def was_asleep(self, release_id: str) -> bool:
+    def was_scaled_to_zero(self, release_id: str) -> bool:
         """When an earlier host last looked."""
         return bool(self._before.get(release_id, (0.0, False))[1])
 
@@ -99,9 +100,9 @@ class Surveyor:
         self._listen(now)
         await self._weigh(now)
         self._scale()
-        self._rest(loop.time())
+        self._scale_to_zero(loop.time())
         self._renew(loop.time())
-        self._prewarm()
+        self._activate()
         used = {self._launcher.interpreter(controller.release) for controller in self._controllers.values()}
         self._launcher.zygotes.keep_only(used)
 
@@ -109,7 +110,7 @@ class Surveyor:
         """What the next host is to know. Nothing is lost by a full disk but that."""
         now = asyncio.get_running_loop().time()
         known: Mapping[str, _Kept] = {
-            name: (self.popularity(name), controller.asleep, controller.waking.unhurried(now))
+            name: (self.popularity(name), controller.scaled_to_zero, controller.activation_times.unhurried(now))
             for name, controller in self._controllers.items()
         }
         try:
@@ -129,8 +130,8 @@ class Surveyor:
             if name not in self._seen:
                 most = min(controller.release.settings.max_workers or self._limits.cores, self._limits.cores)
                 if name in self._before:
-                    controller.waking.recall(sum(self._before[name][2:]), now)
-                self._seen[name] = _Seen(Demand(now, self.popularity(name)), Scaler(most))
+                    controller.activation_times.recall(sum(self._before[name][2:]), now)
+                self._seen[name] = _Seen(Demand(now, self.popularity(name)), Autoscaler(most))
             controller.crowd = lambda: self._crowd.now
             seen = self._seen[name]
             said = [_news(worker) for worker in controller.ready_workers]
@@ -158,11 +159,13 @@ class Surveyor:
                     log.info("%s: %d workers for %.2f processors' work", name, wanted, seen.share)
                     controller.ask_for(wanted)
 
-    def _rest(self, now: float) -> None:
-        awake = [self._awake(controller, now) for controller in self._controllers.values() if controller.ready_workers]
-        for name in to_sleep(awake, now, self._used_bytes(), self._limits):
-            log.info("%s goes to sleep", name)
-            self._controllers[name].sleep()
+    def _scale_to_zero(self, now: float) -> None:
+        active = [
+            self._active(controller, now) for controller in self._controllers.values() if controller.ready_workers
+        ]
+        for name in to_scale_to_zero(active, now, self._used_bytes(), self._limits):
+            log.info("%s is scaled to zero", name)
+            self._controllers[name].scale_to_zero()
 
     def _renew(self, now: float) -> None:
         """The first workers of an environment are there before its zygote is: one at a look is replaced, at a moment
@@ -175,26 +178,27 @@ class Surveyor:
                 controller.renew()
                 return
 
-    def _prewarm(self) -> None:
-        """Those whose hours begin; and, where there is room, those that would not wake in time on a machine as busy as
-        this one is now."""
-        sleeping = {name: controller for name, controller in self._controllers.items() if controller.asleep}
-        hours = {name for name, controller in sleeping.items() if _at_its_hour(controller)}
+    def _activate(self) -> None:
+        """Those whose hours begin; and, where there is room, those whose activation would be late on a machine as busy
+        as this one is now."""
+        at_zero = {name: controller for name, controller in self._controllers.items() if controller.scaled_to_zero}
+        hours = {name for name, controller in at_zero.items() if _at_its_hour(controller)}
         room = self._used_bytes() < _ROOM * self._limits.memory_bytes
-        late = {name for name, controller in sleeping.items() if room and not self._in_time(controller, TO_STAY_ASLEEP)}
-        for name in to_wake({name: self.popularity(name) for name in hours | late}, self._limits):
-            log.info("%s is woken %s", name, "for its hours" if name in hours else "while a wake would take too long")
-            self._controllers[name].wake(to_stay=name in hours)
+        late = {name for name, controller in at_zero.items() if room and not self._in_time(controller, TO_STAY_AT_ZERO)}
+        for name in to_activate({name: self.popularity(name) for name in hours | late}, self._limits):
+            why = "for its hours" if name in hours else "while an activation would take too long"
+            log.info("%s is activated %s", name, why)
+            self._controllers[name].activate(to_stay=name in hours)
 
     def _in_time(self, controller: ReleaseController, share: float) -> bool:
-        """Whether its next wake takes no more than `share` of its time limit."""
+        """Whether its next activation takes no more than `share` of its time limit."""
         most = share * controller.release.settings.timeout_ms / 1000
-        return controller.waking.expected(self._crowd.now, asyncio.get_running_loop().time()) <= most
+        return controller.activation_times.expected(self._crowd.now, asyncio.get_running_loop().time()) <= most
 
-    def _awake(self, controller: ReleaseController, now: float) -> Awake:
+    def _active(self, controller: ReleaseController, now: float) -> Active:
         name = controller.release.id
         seen = self._seen.get(name)
-        return Awake(
+        return Active(
             release=name,
             last=max(controller.ready_since, seen.demand.last if seen else now),
             popularity=seen.demand.popularity_at(now) if seen else 0.0,
@@ -202,7 +206,7 @@ class Surveyor:
             keep_warm=controller.release.settings.keep_warm or _at_its_hour(controller),
             busy=bool(seen and seen.waiting),
             memory_bytes=controller.own_bytes,
-            in_time=self._in_time(controller, TO_SLEEP),
+            in_time=self._in_time(controller, TO_SCALE_TO_ZERO),
         )
 
     def _used_bytes(self) -> int:
@@ -222,8 +226,8 @@ def _at_its_hour(controller: ReleaseController) -> bool:
     hours = controller.release.settings.warm_hours
     try:
         return bool(hours) and to_be_warm(hours, datetime.now(UTC))
-    except ZoneInfoNotFoundError as error:  # the machine had it at the deployment; better awake in vain than too late
-        log.warning("%s is kept awake: %s", controller.release.id, error)
+    except ZoneInfoNotFoundError as error:  # the machine had it at the deployment; better up in vain than too late
+        log.warning("%s is kept up: %s", controller.release.id, error)
         return True
 
 

@@ -38,10 +38,10 @@ class HostTarget:
     def remove(self, release_id: str) -> None:
         self._call("DELETE", f"/releases/{quote(release_id, safe='')}")
 
-    def wake(self, release_id: str) -> None:
-        """Has a sleeping release up before it is asked for, and keeps it up for some minutes. NotFound: it is not
-        placed."""
-        self._call("POST", f"/releases/{quote(release_id, safe='')}/wake")
+    def activate(self, release_id: str) -> None:
+        """Starts a worker of a release that is scaled to zero before it is asked for, and keeps it up for some minutes.
+        NotFound: it is not placed."""
+        self._call("POST", f"/releases/{quote(release_id, safe='')}/activate")
 
     def distrust(self, release_id: str) -> None:
         """Has it served the long way, by nothing but MLflow's own predict, now and whenever it is placed."""

@@ -16,7 +16,7 @@ from serinus.core.home import Home
 from serinus.targets.local.supervisor import tls
 from serinus.targets.local.supervisor.settings import Settings
 
-_ANSWERING = ("ready", "asleep")
+_ANSWERING = ("ready", "scaled-to-zero", "asleep")  # the last is the word of an earlier version
 _COMING = ("starting", "not placed")
 """As the status has them; a host that has just been started is told again what is placed."""
 
@@ -99,8 +99,8 @@ class Silent:
 
 
 def silent_models(home: Home, settings: Settings) -> Sequence[Silent]:
-    """Of those that have a champion; one that sleeps wakes for its first caller. Raises Unavailable where the API does
-    not say."""
+    """Of those that have a champion; one that is scaled to zero is activated by its first caller. Raises Unavailable
+    where the API does not say."""
     verify = tls.own_context(home) if settings.tls_files else True
     try:
         headers = {"Authorization": f"Bearer {home.token.read_text().strip()}"}

@@ -50,11 +50,12 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     """Names under which the API may be called, beside its own address."""
     memory: int | None = None
-    """Bytes of all models together, beyond which the least recently used sleep. None here and below: the host's own."""
+    """Bytes of all models together, beyond which the least recently used are scaled to zero. None here and below: the
+    host's own."""
     idle: float | None = None
-    """Seconds without a request after which a model may sleep."""
+    """Seconds without a request after which a model may be scaled to zero."""
     busiest: int | None = None
-    """Models that never sleep for want of requests."""
+    """Models that are never scaled to zero for want of requests."""
     recheck: float | None = None
     """Share of one processor for answering a sample of requests again by the models' own libraries. None: as ever."""
     disk_budget: int | None = None
@@ -219,8 +220,8 @@ _WORDS = {
     "allow_builds": "building from source",
     "allowed_hosts": "allowed hosts",
     "memory": "memory of models",
-    "idle": "time after which models sleep",
-    "busiest": "number of models that never sleep",
+    "idle": "time after which models are scaled to zero",
+    "busiest": "number of models that are never scaled to zero",
     "recheck": "processor time for rechecking answers",
     "disk_budget": "budget of disk space",
 }

@@ -9,7 +9,7 @@ _UP_AFTER, _DOWN_AFTER = 2, 15
 """Looks in a row that must say so."""
 
 
-class Scaler:
+class Autoscaler:
     """One step a look, one worker a step."""
 
     def __init__(self, most: int) -> None:

@@ -1,5 +1,5 @@
-"""Which releases go to sleep, and which are woken by the clock. Pure: times are seconds of one monotonic clock, but for
-the hours of the week, which are those of people."""
+"""Which releases are scaled to zero, and which are activated by the clock. Pure: times are seconds of one monotonic
+clock, but for the hours of the week, which are those of people."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True)
-class Awake:
-    """A release that is up. `warm_until`: when it may sleep at the earliest."""
+class Active:
+    """A release that has workers. `warm_until`: when it may be scaled to zero at the earliest."""
 
     release: str
     last: float
@@ -47,17 +47,17 @@ class Awake:
     busy: bool
     """It has requests that are not answered."""
     memory_bytes: int
-    """Which are free when it sleeps."""
+    """Which are free when it is scaled to zero."""
     in_time: bool = True
-    """Its next wake, as it is expected to be, leaves half of its time limit to answer."""
+    """Its next activation, as it is expected to be, leaves half of its time limit to answer."""
 
 
-def to_sleep(awake: Sequence[Awake], now: float, used_bytes: int, limits: Limits) -> Sequence[str]:
-    """Those that nobody asks for, but the busiest and those that would not wake in time; and while `used_bytes` are
+def to_scale_to_zero(active: Sequence[Active], now: float, used_bytes: int, limits: Limits) -> Sequence[str]:
+    """Those that nobody asks for, but the busiest and those whose activation would be late; and while `used_bytes` are
     beyond the limit also these, the least recently used first. Never one that is busy or to be kept warm."""
-    ranked = sorted(awake, key=lambda one: one.popularity, reverse=True)
+    ranked = sorted(active, key=lambda one: one.popularity, reverse=True)
     busiest = {one.release for one in ranked[: limits.busiest] if one.popularity > 0}
-    free = [one for one in sorted(awake, key=lambda one: one.last) if not (one.busy or one.keep_warm)]
+    free = [one for one in sorted(active, key=lambda one: one.last) if not (one.busy or one.keep_warm)]
     chosen = []
     for one in free:
         rested = now - one.last >= limits.idle and now >= one.warm_until
@@ -68,14 +68,14 @@ def to_sleep(awake: Sequence[Awake], now: float, used_bytes: int, limits: Limits
     return chosen
 
 
-TO_SLEEP, TO_STAY_ASLEEP = 0.5, 0.8
-"""Of the time limit, that a wake may take for a release to go to sleep, and to stay asleep. The gap keeps it from doing
-both in turn."""
+TO_SCALE_TO_ZERO, TO_STAY_AT_ZERO = 0.5, 0.8
+"""Of the time limit, that an activation may take for a release to be scaled to zero, and to stay so. The gap keeps it
+from doing both in turn."""
 
 
-class Waking:
-    """How long a release's wakes take: as measured when they were, times how much busier the machine is now. Times are
-    seconds of one monotonic clock."""
+class ActivationTimes:
+    """How long a release's activations take: as measured when they were, times how much busier the machine is now.
+    Times are seconds of one monotonic clock."""
 
     _REMEMBERED = 5
     _LATELY = 900.0
@@ -86,8 +86,8 @@ class Waking:
         self._forked = False
 
     def note(self, seconds: float, crowd: float, now: float, *, forked: bool) -> None:
-        """A start has taken so long, on a machine with `crowd` as below. One that was not forked says what a wake
-        takes only as long as none was."""
+        """A start has taken so long, on a machine with `crowd` as below. One that was not forked says what an
+        activation takes only as long as none was."""
         if forked and not self._forked:
             self._unhurried.clear()
             self._forked = True
@@ -101,7 +101,7 @@ class Waking:
 
     def unhurried(self, now: float) -> float:
         """With the machine for itself: as the slowest of late, or the quickest of before, so that one slow start does
-        not keep the release awake for ever. 0 where none was measured."""
+        not keep the release from being scaled to zero for ever. 0 where none was measured."""
         lately = [seconds for at, seconds in self._unhurried if now - at < self._LATELY]
         return max(lately) if lately else min((seconds for _, seconds in self._unhurried), default=0.0)
 
@@ -121,15 +121,15 @@ class Crowd:
         self.now = (self.now + running / self._cores) / 2
 
 
-_WOKEN_AT_ONCE = 2
-"""Times the cores. Half of those that may be woken by callers, who so do not queue behind those that nobody asks."""
+_ACTIVATED_AT_ONCE = 2
+"""Times the cores. Half of those that callers may activate, who so do not queue behind those that nobody asks."""
 LEAD = timedelta(minutes=1)
 """By which a release is up before its hours begin: many may begin at once, and some take long to load."""
 
 
-def to_wake(due: Mapping[str, float], limits: Limits) -> Sequence[str]:
+def to_activate(due: Mapping[str, float], limits: Limits) -> Sequence[str]:
     """Those of `due` (release -> popularity) that come first, the most asked for before the others."""
-    return sorted(due, key=lambda name: -due[name])[: limits.cores * _WOKEN_AT_ONCE]
+    return sorted(due, key=lambda name: -due[name])[: limits.cores * _ACTIVATED_AT_ONCE]
 
 
 def to_be_warm(hours: Sequence[WarmHours], at: datetime) -> bool:

@@ -32,15 +32,15 @@ def gone(pid):
 
 def test_a_release_that_nobody_asks_for_sleeps_without_a_process_and_the_first_request_wakes_it(sleepy, wait_until):
     first = sleepy.placed()
-    asleep = sleepy.until(first.release, PlacementState.ASLEEP)
+    asleep = sleepy.until(first.release, PlacementState.SCALED_TO_ZERO)
     assert (asleep.pid, asleep.memory_bytes, asleep.workers, asleep.answers) == (None, None, 0, True)
-    assert asleep.awake_since is None
+    assert asleep.active_since is None
     wait_until(gone(first.pid))
     answer = sleepy.ask(asleep)
     assert answer.status == 200
     awake = sleepy.until(first.release, PlacementState.READY)
-    assert first.awake_since is not None
-    assert awake.awake_since > first.awake_since
+    assert first.active_since is not None
+    assert awake.active_since > first.active_since
     assert (awake.pid, awake.restarts, awake.workers) == (answer.body["pid"], 0, 1)
 
 
@@ -48,7 +48,7 @@ def test_a_burst_of_first_requests_wakes_it_once(hosted, wait_until):
     # Idle for long enough that it does not sleep again, on a busy machine, before the last one has asked.
     hosted.start("--idle", "4", "--young", "0", "--busiest", "0", "--survey", "0.1")
     first = hosted.placed(settings=ServingSettings(max_workers=1), load_seconds=0.3)
-    asleep = hosted.until(first.release, PlacementState.ASLEEP)
+    asleep = hosted.until(first.release, PlacementState.SCALED_TO_ZERO)
     wait_until(gone(first.pid))  # until it has been told, it may still answer who comes
     answers = []
     callers = [threading.Thread(target=lambda: answers.append(hosted.ask(asleep))) for _ in range(100)]
@@ -71,7 +71,7 @@ def test_a_release_that_is_asked_does_not_sleep(hosted):
 def test_one_that_is_to_be_kept_warm_does_not_sleep(sleepy, wait_until):
     warm = sleepy.placed(settings=ServingSettings(keep_warm=True))
     other = sleepy.placed("other-1-bbbbbb")
-    sleepy.until(other.release, PlacementState.ASLEEP)
+    sleepy.until(other.release, PlacementState.SCALED_TO_ZERO)
     assert sleepy.target.observe()[warm.release].pid == warm.pid
 
 
@@ -80,14 +80,14 @@ def test_one_that_was_just_placed_stays_up(hosted, wait_until):
     first = hosted.placed()
     wait_until(lambda: hosted.target.observe()[first.release].memory_bytes)
     assert hosted.target.observe()[first.release].state is PlacementState.READY
-    hosted.until(first.release, PlacementState.ASLEEP)
+    hosted.until(first.release, PlacementState.SCALED_TO_ZERO)
 
 
 def test_who_is_connected_when_a_release_goes_to_sleep_is_answered_and_who_comes_then_wakes_it(sleepy, wait_until):
     first = sleepy.placed()
     with socket.socket(socket.AF_UNIX) as connected:
         connected.connect(first.endpoint)
-        sleepy.until(first.release, PlacementState.ASLEEP)
+        sleepy.until(first.release, PlacementState.SCALED_TO_ZERO)
         wait_until(lambda: sleepy.ask(first).body["pid"] != first.pid)
         connected.sendall(b"POST / HTTP/1.0\r\ncontent-length: 2\r\n\r\n{}")
         assert connected.recv(15) == b"HTTP/1.0 200 OK"
@@ -97,21 +97,29 @@ def test_who_is_connected_when_a_release_goes_to_sleep_is_answered_and_who_comes
 def test_a_release_with_a_request_that_is_not_answered_does_not_sleep(sleepy):
     first = sleepy.placed()
     assert sleepy.ask(first, seconds=1.5).body["pid"] == first.pid
-    assert sleepy.until(first.release, PlacementState.ASLEEP).restarts == 0
+    assert sleepy.until(first.release, PlacementState.SCALED_TO_ZERO).restarts == 0
 
 
 def test_a_release_is_woken_before_it_is_asked_and_then_stays_up(hosted):
     hosted.start("--idle", "0.2", "--young", "1", "--busiest", "0", "--survey", "0.1")
-    asleep = hosted.until(hosted.placed().release, PlacementState.ASLEEP)
-    hosted.target.wake(asleep.release)
+    asleep = hosted.until(hosted.placed().release, PlacementState.SCALED_TO_ZERO)
+    hosted.target.activate(asleep.release)
     assert hosted.until(asleep.release, PlacementState.READY).pid
     with pytest.raises(NotFound, match="is not placed"):
-        hosted.target.wake("nobody-1-cccccc")
+        hosted.target.activate("nobody-1-cccccc")
+
+
+def test_the_control_plane_of_an_earlier_version_activates_a_release_as_well(hosted):
+    hosted.start("--idle", "0.2", "--young", "1", "--busiest", "0", "--survey", "0.1")
+    at_zero = hosted.until(hosted.placed().release, PlacementState.SCALED_TO_ZERO)
+    secret = {"Authorization": f"Bearer {hosted.home.secret.read_text()}"}
+    assert call(hosted.home.host_socket, "POST", f"/releases/{at_zero.release}/wake", None, secret, 5.0).status == 202
+    assert hosted.until(at_zero.release, PlacementState.READY).pid
 
 
 def test_a_wake_that_fails_is_answered_503_with_retry_after_and_tried_again(sleepy, wait_until):
     first = sleepy.placed()
-    asleep = sleepy.until(first.release, PlacementState.ASLEEP)
+    asleep = sleepy.until(first.release, PlacementState.SCALED_TO_ZERO)
     wait_until(gone(first.pid))
     sleepy.release(load="fail")
     answer = sleepy.ask(asleep)
@@ -142,15 +150,15 @@ def test_the_least_recently_used_sleep_where_memory_is_short(hosted, wait_until)
     kept = hosted.placed("m-0-aaaaaa", settings=ServingSettings(keep_warm=True))
     for release in (hosted.release("m-1-aaaaaa"), hosted.release("m-2-aaaaaa")):
         hosted.target.place(release)
-        hosted.until(release.id, PlacementState.ASLEEP)
+        hosted.until(release.id, PlacementState.SCALED_TO_ZERO)
     assert hosted.target.observe()[kept.release].pid == kept.pid
 
 
 def test_what_slept_sleeps_on_under_the_next_host_and_wakes_there(sleepy, wait_until):
-    asleep = sleepy.until(sleepy.placed().release, PlacementState.ASLEEP)
+    asleep = sleepy.until(sleepy.placed().release, PlacementState.SCALED_TO_ZERO)
     sleepy.stop()
     sleepy.start(*SOON)
-    assert sleepy.target.observe()[asleep.release].state is PlacementState.ASLEEP
+    assert sleepy.target.observe()[asleep.release].state is PlacementState.SCALED_TO_ZERO
     assert sleepy.ask(asleep).status == 200
 
 
@@ -158,7 +166,7 @@ def test_a_worker_that_is_killed_while_it_leaves_harms_nobody(sleepy, wait_until
     first = sleepy.placed()
     with socket.socket(socket.AF_UNIX) as connected:
         connected.connect(first.endpoint)
-        sleepy.until(first.release, PlacementState.ASLEEP)
+        sleepy.until(first.release, PlacementState.SCALED_TO_ZERO)
         os.kill(first.pid, signal.SIGKILL)
         wait_until(gone(first.pid))
     assert sleepy.ask(first).status == 200
@@ -168,7 +176,7 @@ def test_a_stopping_host_takes_the_workers_along_that_are_leaving(sleepy):
     first = sleepy.placed()
     with socket.socket(socket.AF_UNIX) as connected:
         connected.connect(first.endpoint)
-        sleepy.until(first.release, PlacementState.ASLEEP)
+        sleepy.until(first.release, PlacementState.SCALED_TO_ZERO)
         threading.Timer(0.5, connected.close).start()
         sleepy.stop()
     assert identity(first.pid) is None

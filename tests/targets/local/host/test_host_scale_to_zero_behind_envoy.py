@@ -171,7 +171,7 @@ def test_no_request_fails_on_kept_connections_through_envoy_while_releases_sleep
         envoy.route(*still(hosted, model, python))
 
     def slept():
-        return (hosted.home.logs / "host.log").read_text().count("goes to sleep")
+        return (hosted.home.logs / "host.log").read_text().count("is scaled to zero")
 
     before = slept()
     outcomes = outcomes_until(lambda: wait_until(lambda: slept() - before >= SLEEPS, 600), envoy.port, [*pythons])

@@ -11,7 +11,7 @@ import pytest
 from serinus.core.placement import PlacementState
 from serinus.core.release import ServingSettings, WarmHours
 from serinus.targets.local.host.limits import Limits
-from serinus.targets.local.host.sleeping import LEAD, to_be_warm, to_wake
+from serinus.targets.local.host.scale_to_zero import LEAD, to_activate, to_be_warm
 from serinus.targets.local.host.state_files import StateFiles
 
 SOON = ("--idle", "0.3", "--young", "0", "--busiest", "0", "--survey", "0.1")
@@ -139,8 +139,8 @@ def test_an_hour_that_is_skipped_is_not_lost():
 
 def test_a_few_are_woken_at_a_time_the_most_asked_for_first():
     due = {"seldom": 1.0, "never": 0.0, "often": 9.0, "at times": 4.0, "now and then": 2.0}
-    assert to_wake(due, Limits(cores=2)) == ["often", "at times", "now and then", "seldom"]
-    assert to_wake({}, Limits(cores=2)) == []
+    assert to_activate(due, Limits(cores=2)) == ["often", "at times", "now and then", "seldom"]
+    assert to_activate({}, Limits(cores=2)) == []
 
 
 # --- a host that keeps to them ----------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def test_a_release_is_up_at_its_hours_though_nobody_asks_and_at_others_it_sleeps
     later = sleepy.placed("later-1-bbbbbb", settings=in_hours(2, 3))
     over = sleepy.placed("over-1-cccccc", settings=in_hours(-3, -1))
     for other in (later, over):
-        sleepy.until(other.release, PlacementState.ASLEEP)
+        sleepy.until(other.release, PlacementState.SCALED_TO_ZERO)
     still = sleepy.target.observe()[at_its_hours.release]
     assert (still.state, still.pid) == (PlacementState.READY, at_its_hours.pid)
 
@@ -175,15 +175,15 @@ def test_a_release_is_up_at_its_hours_though_nobody_asks_and_at_others_it_sleeps
 def test_a_time_zone_that_the_machine_has_lost_keeps_its_release_awake_and_the_others_asleep(sleepy):
     lost = sleepy.placed(settings=ServingSettings(warm_hours=hours("07:30", "22:00", timezone="Nowhere/Atlantis")))
     other = sleepy.placed("other-1-bbbbbb")
-    sleepy.until(other.release, PlacementState.ASLEEP)
+    sleepy.until(other.release, PlacementState.SCALED_TO_ZERO)
     assert sleepy.target.observe()[lost.release].pid == lost.pid
-    assert f"{lost.release} is kept awake" in (sleepy.home.logs / "host.log").read_text()
+    assert f"{lost.release} is kept up" in (sleepy.home.logs / "host.log").read_text()
 
 
 def test_scarce_memory_puts_no_release_to_sleep_at_its_hours(hosted):
     hosted.start("--memory", "1", "--survey", "0.1")
     at_its_hours, other = hosted.placed(settings=in_hours(-1, 3)), hosted.placed("other-1-bbbbbb")
-    hosted.until(other.release, PlacementState.ASLEEP)
+    hosted.until(other.release, PlacementState.SCALED_TO_ZERO)
     assert hosted.target.observe()[at_its_hours.release].pid == at_its_hours.pid
 
 
@@ -192,12 +192,12 @@ def test_what_sleeps_when_its_hours_come_is_woken_without_being_asked(sleepy):
     name = sleepy.placed(settings=in_hours(2, 3)).release
     other = sleepy.placed("other-1-bbbbbb").release
     for one in (name, other):
-        sleepy.until(one, PlacementState.ASLEEP)
+        sleepy.until(one, PlacementState.SCALED_TO_ZERO)
     sleepy.stop()
     files = StateFiles(sleepy.home)
     files.keep(replace(files.releases()[name], settings=in_hours(-1, 3)))
     sleepy.start(*SOON)
     awake = sleepy.until(name, PlacementState.READY)
     assert sleepy.ask(awake).body["pid"] == awake.pid
-    assert sleepy.target.observe()[other].state is PlacementState.ASLEEP
-    assert f"{name} is woken for its hours" in (sleepy.home.logs / "host.log").read_text()
+    assert sleepy.target.observe()[other].state is PlacementState.SCALED_TO_ZERO
+    assert f"{name} is activated for its hours" in (sleepy.home.logs / "host.log").read_text()
