@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+_MOST_DOUBLINGS = 64
+
+
+def after(failures: int, first: float, longest: float) -> float:
+    """Seconds of the pause after so many failures in a row, from 1 on."""
+    return min(first * 2.0 ** min(failures - 1, _MOST_DOUBLINGS), longest)
+
 
 @dataclass(slots=True)
 class Backoff:
@@ -15,16 +22,15 @@ class Backoff:
     first: float
     longest: float
     at_once: bool = False
-    _next: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.reset()
+    _failures: int = field(init=False, default=0)
 
     def pause(self) -> float:
         """Before the next try, after one that has failed."""
-        pause, self._next = self._next, min(max(2 * self._next, self.first), self.longest)
-        return pause
+        self._failures += 1
+        if self.at_once and self._failures == 1:
+            return 0.0
+        return after(self._failures - self.at_once, self.first, self.longest)
 
     def reset(self) -> None:
         """It has gone well: the next failure is the first one again."""
-        self._next = 0.0 if self.at_once else self.first
+        self._failures = 0

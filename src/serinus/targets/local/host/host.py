@@ -20,8 +20,9 @@ from serinus.core.release import Release
 from serinus.targets.local.host.disk import Disk
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.listener import backlog_warning
+from serinus.targets.local.host.places import Places
 from serinus.targets.local.host.processes import Process, become_subreaper, no_orphans
-from serinus.targets.local.host.release_controller import Places, ReleaseController
+from serinus.targets.local.host.release_controller import ReleaseController
 from serinus.targets.local.host.starving import Starving
 from serinus.targets.local.host.state_files import file_name
 from serinus.targets.local.host.surveyor import Surveyor

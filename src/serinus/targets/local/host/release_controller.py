@@ -8,55 +8,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import sys
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from serinus.core.disturbance import Cause
 from serinus.core.placement import Placement
 from serinus.core.release import Release
 from serinus.core.text import fit
-from serinus.targets.local.host import confinement
 from serinus.targets.local.host import release_status as now_is
 from serinus.targets.local.host.apology import Apology
 from serinus.targets.local.host.disturbing import SETTLED, Disturbing
-from serinus.targets.local.host.last_words import why_ended
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.listener import Listener
+from serinus.targets.local.host.places import Places, until_gone
 from serinus.targets.local.host.process_memory import Memory
 from serinus.targets.local.host.processes import ending
+from serinus.targets.local.host.readiness import why_not_ready
 from serinus.targets.local.host.release_status import State, shown
 from serinus.targets.local.host.release_transitions import advance, placed
 from serinus.targets.local.host.scale_to_zero import ActivationTimes
-from serinus.targets.local.host.turns import Turns
 from serinus.targets.local.host.worker import Launcher, Worker, note, roots, the_long_way
 from serinus.targets.local.host.workers import Workers
 
 log = logging.getLogger(__name__)
 
-_TIME_TO_EXIT = 1.0
-"""Seconds that a worker has after it has reported a failure."""
 _LONGEST_REASON = 2000
 """Characters: a model may put anything into an exception."""
-_STARTS_ON_CALL = 4
-"""Times the cores: how many releases may come up at a time, where callers wait for them."""
-
-
-@dataclass(frozen=True)
-class Places:
-    """What the releases of one host share. Those that somebody waits for are not held up by the others."""
-
-    starts: Turns
-    """To load a worker."""
-    successions: Turns
-    """To have a worker beside one of an earlier host, from the new one's start to the old one's end."""
-
-    @classmethod
-    def of(cls, limits: Limits) -> Places:
-        starts = Turns(limits.cores, limits.cores * _STARTS_ON_CALL)
-        return cls(starts, Turns(limits.succeeding, sys.maxsize))
 
 
 class ReleaseController:
@@ -312,17 +291,18 @@ class ReleaseController:
     async def _bring_up(self, cause: Cause | None, urgent: bool) -> None:
         """From the wait for its turn until it is ready, or has ended."""
         clock = asyncio.get_running_loop().time
-        begun, old = clock(), self._workers.get(self._status.previous)
+        previous = self._workers.get(self._status.previous)
+        begun, old = clock(), previous.process if previous is not None else None
         async with AsyncExitStack() as place:
             if old is not None:
-                await place.enter_async_context(self._places.successions.one(old.process.exited.done))
+                await place.enter_async_context(self._places.successions.one(old.exited.done))
             with self._disturbing.by(cause) as effect:
-                async with self._turn(old, urgent):
+                async with self._places.start(self._listener.socket, old, urgent):
                     outcome = await self._started()
                 if isinstance(outcome, Worker):
                     effect.lasts = SETTLED
             if old is not None and isinstance(outcome, Worker):
-                self._workers.spawn(_until_gone(old, place.pop_all()))
+                self._workers.spawn(until_gone(old, place.pop_all()))
         if isinstance(outcome, now_is.NotReady):
             self._tell(outcome)
             return
@@ -352,33 +332,6 @@ class ReleaseController:
         proven = "" if long else self._proven
         return await self._workers.start(self._served(long), self._listener, proven, long=long)
 
-    @asynccontextmanager
-    async def _turn(self, old: Worker | None, urgent: bool) -> AsyncIterator[None]:
-        """To start a worker. `urgent`: somebody waits for it; else it becomes so as soon as somebody does and nobody
-        else answers."""
-        if urgent:
-            async with self._places.starts.one(lambda: True):
-                yield
-            return
-        missed = asyncio.create_task(self._until_missed(old))
-        try:
-            async with self._places.starts.one(missed.done):
-                missed.cancel()
-                yield
-        finally:
-            missed.cancel()
-
-    async def _until_missed(self, old: Worker | None) -> None:
-        if old is not None:
-            await asyncio.wait({old.process.exited})
-        loop, listening, called = asyncio.get_running_loop(), self._listener.socket.fileno(), asyncio.Event()
-        loop.add_reader(listening, called.set)
-        try:
-            await called.wait()
-        finally:
-            loop.remove_reader(listening)
-        loop.call_soon(self._places.starts.look)
-
     # --- further workers ----------------------------------------------------------------------------------
 
     async def _help(self) -> None:
@@ -401,22 +354,7 @@ class ReleaseController:
     # --- what a worker says -------------------------------------------------------------------------------
 
     async def _why_not_ready(self, worker: Worker) -> str | None:
-        """In words, and then the worker is gone. None: it is ready."""
-        process, report = worker.process, await worker.outcome(self._limits.load)
-        if report is None and not process.exited.done():
-            await process.kill()
-            return f"was not ready within {self._limits.load:g} s and was killed"
-        if report is None:
-            return f"while loading: {why_ended(process.exited.result(), self._launcher.last_words(worker))}"
-        if report.state == "failed":
-            if report.damaged:
-                self._abandon_graph(report.reason)
-            return why_ended(await process.gone(_TIME_TO_EXIT), report.reason)
-        if self._launcher.confined and not (report.confined and confinement.holds(process.pid)):
-            await process.kill()
-            return "was killed because it did not confine itself (Landlock, system calls)"
-        worker.report = report
-        return None
+        return await why_not_ready(worker, self._launcher, self._limits.load, self._abandon_graph)
 
     def _abandon_graph(self, reason: str) -> None:
         """Of a compiled model that is not what was proven: its own libraries serve the model just as well."""
@@ -460,9 +398,3 @@ class ReleaseController:
 def _words(reason: str) -> str:
     """Of somebody else, as they may be shown."""
     return fit(reason[:_LONGEST_REASON])
-
-
-async def _until_gone(old: Worker, place: AsyncExitStack) -> None:
-    """Keeps its place among the successions."""
-    async with place:
-        await asyncio.wait({old.process.exited})

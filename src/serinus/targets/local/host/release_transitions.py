@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from serinus.core.disturbance import Cause
+from serinus.lib import backoff
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.release_status import (
     DELAYED,
@@ -204,7 +205,7 @@ def failed_by_a_shorter_way(status: Status, event: NotReady, now: float, limits:
 
 
 def failed(status: Status, event: NotReady, now: float, limits: Limits) -> Step | None:
-    delay = _delay(status.failures, limits)
+    delay = backoff.after(status.failures + 1, limits.first_delay, limits.longest_delay)
     after = replace(
         _without(status, event.worker),
         state=State.FAILED,
@@ -219,20 +220,16 @@ def ended_while_serving(status: Status, event: Exited, now: float, limits: Limit
     if event.worker != status.main:
         return None
     healthy = now - status.since >= limits.healthy
-    delay = 0.0 if healthy else _delay(status.failures, limits)
+    failures = 0 if healthy else status.failures + 1
+    delay = 0.0 if healthy else backoff.after(failures, limits.first_delay, limits.longest_delay)
     after = replace(
         _without(status, event.worker),
         state=State.RESTARTING,
         reason=event.reason,
-        failures=0 if healthy else status.failures + 1,
+        failures=failures,
         retry_at=now + delay,
     )
     return after, (Forget(event.worker), Delay(delay))
-
-
-def _delay(failures: int, limits: Limits) -> float:
-    doubled = limits.first_delay * 2.0 ** min(failures, 64)
-    return min(doubled, limits.longest_delay)
 
 
 def _forgotten(worker: int | None) -> Sequence[Action]:
