@@ -142,4 +142,4 @@ def test_diff_by_the_policy_says_that_the_spec_does_not_loosen_it(
     busy(kept)
     kept.desk.set_approval("card-fraud", True, actor=Actor("anna", Access.ADMIN))
     (tmp_path / "new.yaml").write_text(SPEC + "alerts: {budget: 1%}\n")
-    assert "The policy of card-fraud asks for an approval of every version" in serinus("diff", "new.yaml").out
+    assert "The policy of card-fraud requires an approval of every version" in serinus("diff", "new.yaml").out

@@ -27,7 +27,17 @@ from serinus.core.examination import GivenRows, Question, ReadRows, Rehearsal, V
 from serinus.core.people import Access, Actor
 from serinus.core.placement import Placement, PlacementState
 from serinus.core.predictions import AnsweredRequest, Mark, OwnAnswer
-from serinus.core.release import Artifact, Column, Compiled, Environment, Release, Requirements, VersionRef
+from serinus.core.release import (
+    USUAL,
+    Artifact,
+    Column,
+    Compiled,
+    Environment,
+    Release,
+    Requirements,
+    Scale,
+    VersionRef,
+)
 from serinus.core.rollout import Phase, Rollout
 from serinus.core.routing import WHOLE, Routing
 from serinus.engine import Desk, Engine, Rechecker, World
@@ -239,6 +249,7 @@ class FakeTarget:
     behaviours: Mapping[str, Behaviour]
     placed: dict[str, Release] = field(default_factory=dict)
     away: bool = False
+    scales: dict[str, Scale] = field(default_factory=dict)
     at_zero: set[str] = field(default_factory=set)
     """Versions."""
     long: set[str] = field(default_factory=set)
@@ -251,8 +262,8 @@ class FakeTarget:
         self.long.add(release_id)
         self.history.append(f"distrust {release_id}")
 
-    def place(self, release: Release) -> None:
-        self.placed[release.id] = release
+    def place(self, release: Release, scale: Scale = USUAL) -> None:
+        self.placed[release.id], self.scales[release.id] = release, scale
         self.history.append(f"place {release.id}")
 
     def remove(self, release_id: str) -> None:
@@ -280,7 +291,7 @@ class FakeTarget:
         way = "onnx" if release.compiled and not long else self.behaviours[release.version].way
         endpoint = f"/sockets/{release.id}"
         placed = Placement(release.id, state, reason, endpoint, 1, 100_000_000, load_seconds=0.1, warm_up_ms=1.0)
-        return replace(placed, way="mlflow" if long else way, long=long)
+        return replace(placed, way="mlflow" if long else way, long=long, scale=self.scales.get(release.id))
 
 
 @dataclass

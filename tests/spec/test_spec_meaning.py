@@ -10,10 +10,24 @@ import pytest
 from pydantic import TypeAdapter
 
 from serinus.core.errors import InvalidInput
-from serinus.core.release import CacheSettings, ServingSettings, WarmHours
+from serinus.core.release import CacheSettings, Scale, ServingSettings, WarmHours
 from serinus.core.rollout import Policy, Step, Tolerance
 from serinus.engine.steps.build import release_id
-from serinus.spec import accepts, compiles, load, policy, reference, schema, settings, slow_ms, steps
+from serinus.spec import (
+    SCALE,
+    accepts,
+    behaves_alike,
+    changes,
+    compiles,
+    load,
+    policy,
+    reference,
+    scale,
+    schema,
+    settings,
+    slow_ms,
+    steps,
+)
 from serinus.spec.fields import described
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "model-deployment.md"
@@ -50,7 +64,8 @@ def test_tolerances_are_what_was_written() -> None:
 def test_serving_settings_are_what_was_written() -> None:
     serving = "{timeout: 1s, fallback: {score: 0.5}, max_body: 2KiB, score: p, memory: 1GiB, cpu: 0.5}"
     spec = load(f"model: m\nserving: {serving}\ngates: {{accept: [one-at-a-time]}}")
-    assert settings(spec) == ServingSettings(1000, 0.5, 2048, False, "p", 2**30, cpu_limit=0.5)
+    assert settings(spec) == ServingSettings(1000, 0.5, 2048, False, "p")
+    assert scale(spec) == Scale(memory_limit_bytes=2**30, cpu_limit=0.5)
     assert accepts(spec) == {"one-at-a-time"}
 
 
@@ -76,17 +91,18 @@ def test_speed_settings_are_what_was_written() -> None:
         "{cache: {size: 1MiB, ttl: 90s}, batch: {delay: 3ms, rows: 16}, max_waiting: 9, workers: 2, warm: true, "
         "unlogged: refuse}"
     )
-    assert settings(load(f"model: m\nserving: {serving}")) == ServingSettings(
-        cache=CacheSettings(2**20, 90.0), batch_delay_ms=3.0, batch_rows=16, max_waiting=9, max_workers=2,
-        keep_warm=True, unlogged="refuse",
-    )  # fmt: skip
+    spec = load(f"model: m\nserving: {serving}")
+    assert settings(spec) == ServingSettings(
+        cache=CacheSettings(90.0), batch_delay_ms=3.0, batch_rows=16, max_waiting=9, unlogged="refuse"
+    )
+    assert scale(spec) == Scale(max_workers=2, keep_warm=True, cache_bytes=2**20)
     assert settings(load("model: m\nserving: {cache: on}")) == ServingSettings(cache=CacheSettings())
 
 
 def test_hours_to_be_warm_are_minutes_since_the_midnight_before_they_begin() -> None:
     office = "{from: 07:30, to: 22:00, days: [fri, mon, mon], timezone: Europe/Berlin}"
     spec = load(f"model: m\nserving: {{warm: [{office}, {{from: 22:00, to: 06:00}}, {{from: 9:00, to: 00:00}}]}}")
-    assert settings(spec) == ServingSettings(
+    assert scale(spec) == Scale(
         warm_hours=(
             WarmHours(7 * 60 + 30, 22 * 60, (0, 4), "Europe/Berlin"),
             WarmHours(22 * 60, 30 * 60),
@@ -98,8 +114,8 @@ def test_hours_to_be_warm_are_minutes_since_the_midnight_before_they_begin() -> 
 def test_all_day_on_all_days_is_always() -> None:
     spec = load("model: m\nserving: {warm: [{from: 00:00, to: 24:00}]}")
     assert spec == load("model: m\nserving: {warm: true}")
-    assert settings(spec) == ServingSettings(keep_warm=True)
-    assert settings(load("model: m\nserving: {warm: false}")) == ServingSettings()
+    assert scale(spec) == Scale(keep_warm=True)
+    assert scale(load("model: m\nserving: {warm: false}")) == Scale()
 
 
 def test_a_model_is_compiled_unless_its_spec_says_off_and_that_is_no_part_of_how_it_answers() -> None:
@@ -113,8 +129,27 @@ def test_plans_and_releases_that_were_stored_before_there_was_a_cache_or_an_hour
     kept = TypeAdapter(ServingSettings)
     old = '{"timeout_ms":100,"fallback_score":0.5,"max_body_bytes":2048,"one_at_a_time":false,"score_output":null}'
     assert kept.validate_json(old) == ServingSettings(100, 0.5, 2048)
-    new = ServingSettings(cache=CacheSettings(2**20, 5.0), warm_hours=(WarmHours(450, 1320, (0, 4), "Asia/Tokyo"),))
+    new = ServingSettings(cache=CacheSettings(5.0))
     assert kept.validate_python(json.loads(json.dumps(asdict(new)))) == new
+    hours = Scale(warm_hours=(WarmHours(450, 1320, (0, 4), "Asia/Tokyo"),))
+    assert TypeAdapter(Scale).validate_python(json.loads(json.dumps(asdict(hours)))) == hours
+
+
+def test_scale_is_no_part_of_how_a_release_answers_and_each_of_its_fields_is_named() -> None:
+    fields = {"workers": "3", "warm": "true", "memory": "1GiB", "cpu": "2", "cache": "{size: 1MiB}"}
+    usual = {**dict.fromkeys(fields, ""), "cache": "{size: 2MiB}"}
+    found = set[str]()
+    for name, value in fields.items():
+        before = f"model: m\nserving: {{{name}: {usual[name]}}}" if usual[name] else "model: m"
+        after = f"model: m\nserving: {{{name}: {value}}}"
+        assert behaves_alike(load(after), settings(load(before)))
+        assert scale(load(after)) != scale(load(before))
+        found |= {one.field for one in changes(before, after, model="m")}
+    assert found == SCALE
+    others = ("timeout: 1s", "cache: on", "rows: together", "max_waiting: 3", "batch: {delay: 1ms}", "score: p")
+    for other in others:
+        assert not behaves_alike(load(f"model: m\nserving: {{{other}}}"), ServingSettings())
+    assert behaves_alike(load("model: m"), ServingSettings(one_at_a_time=True))
 
 
 def test_the_reference_is_up_to_date() -> None:

@@ -31,6 +31,7 @@ STYLES = {
     "fail": "red",
     "aborted": "red",
     "retired": "dim",
+    "scaled": "green",
     "failed": "red",
     "inconclusive": "yellow",
     "open": "yellow",

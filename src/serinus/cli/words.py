@@ -20,6 +20,7 @@ DOING = {
     "promoting": "promoting: {reason}",
     "aborting": "aborting: {reason}",
     "retiring": "retiring: callers get HTTP 410, then its workers stop",
+    "scaling": "scaling: changes scale only: applied without a canary",
 }
 
 
@@ -40,7 +41,7 @@ def promoted(rollout: Document) -> bool:
 
 
 def succeeded(rollout: Document) -> bool:
-    return Phase(rollout["status"]["phase"]) in (Phase.PROMOTED, Phase.RETIRED)
+    return Phase(rollout["status"]["phase"]) in (Phase.PROMOTED, Phase.RETIRED, Phase.SCALED)
 
 
 def share(weight: int) -> str:
@@ -84,6 +85,8 @@ def end_line(rollout: Document) -> str:
     if promoted(rollout):
         release = f" as {rollout['candidate']['id']}" if rollout["candidate"] else ""
         return f"promoted: {asked} is champion{release}"
+    if Phase(status["phase"]) is Phase.SCALED:
+        return f"scaled: {asked} has its new scale"
     if succeeded(rollout):
         return f"retired: {rollout['model']} is out of service, and its callers get HTTP 410"
     return aborted_text(Cause(status["cause"]), status["reason"])

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from serinus.core.release import Scale
+
 
 class PlacementState(StrEnum):
     STARTING = "starting"
@@ -44,6 +46,8 @@ class Placement:
     """It is distrusted: served the long way, or on its way there while `way` still names a shorter one."""
     warm_up_ms: float | None = None
     """Of its first prediction, before it was ready; None: it was not warmed up."""
+    scale: Scale | None = None
+    """What it was told to have; None: the target does not say."""
 
     @property
     def answers(self) -> bool:

@@ -82,9 +82,8 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """Of the prediction cache of one worker."""
+    """Of the response cache; `Scale` says how large it is."""
 
-    max_bytes: int = 16 * 1024 * 1024
     ttl_seconds: float = 60.0
 
 
@@ -104,7 +103,7 @@ class WarmHours:
 
 @dataclass(frozen=True, slots=True)
 class ServingSettings:
-    """How a release answers. Part of its identity."""
+    """How a release answers. Part of its identity, as `Scale` is not."""
 
     timeout_ms: int = 250
     fallback_score: float | None = None
@@ -114,9 +113,6 @@ class ServingSettings:
     """For a model that answers differently when concurrent or batched: each row by itself."""
     score_output: str | None = None
     """Name of the output, or of the column, that is the score; None: the last column of the first output."""
-    memory_limit_bytes: int | None = None
-    cpu_limit: float | None = None
-    """Processors that one worker may use, where the target can limit that."""
     cache: CacheSettings | None = None
     """None: every request is predicted."""
     batch_delay_ms: float = 0.0
@@ -125,12 +121,6 @@ class ServingSettings:
     """Most rows that are predicted together."""
     max_waiting: int = 256
     """Requests that may wait in one worker; a further one is answered 503 at once."""
-    max_workers: int | None = None
-    """Processes, as load asks for them; None: as many as there are processors."""
-    keep_warm: bool = False
-    """Never scaled to zero."""
-    warm_hours: tuple[WarmHours, ...] = ()
-    """Within them activated, and not scaled to zero."""
     unlogged: str = "answer"
     """What becomes of a request whose record there is no room for: `answer` (and count the loss) or `refuse` (503)."""
     scored: bool = True
@@ -140,6 +130,28 @@ class ServingSettings:
     rows: str = "each"
     """`each`: one answer a row, whatever its neighbours. `together`: a request's rows are one question, which is never
     split, batched, cached or asked in part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What a release gets. It changes while the release runs, without another release."""
+
+    max_workers: int | None = None
+    """Processes, as load asks for them; None: as many as there are processors."""
+    keep_warm: bool = False
+    """Never scaled to zero."""
+    warm_hours: tuple[WarmHours, ...] = ()
+    """Within them activated, and not scaled to zero."""
+    memory_limit_bytes: int | None = None
+    """Of one worker; None: no limit."""
+    cpu_limit: float | None = None
+    """Processors that one worker may use, where the target can limit that; None: no limit."""
+    cache_bytes: int = 16 * 1024 * 1024
+    """Most that the response cache of one worker takes, where there is one."""
+
+
+USUAL = Scale()
+"""What a release gets whose spec says nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)

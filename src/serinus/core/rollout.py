@@ -11,7 +11,7 @@ from typing import Any
 from serinus.core.evidence import Verdict
 from serinus.core.examination import GateResult
 from serinus.core.people import Actor
-from serinus.core.release import Artifact, Release, ServingSettings
+from serinus.core.release import USUAL, Artifact, Release, Scale, ServingSettings
 
 
 class Phase(StrEnum):
@@ -27,10 +27,12 @@ class Phase(StrEnum):
     ABORTED = "aborted"
     RETIRING = "retiring"
     RETIRED = "retired"
+    SCALING = "scaling"
+    SCALED = "scaled"
 
     @property
     def ended(self) -> bool:
-        return self in (Phase.PROMOTED, Phase.ABORTED, Phase.RETIRED)
+        return self in (Phase.PROMOTED, Phase.ABORTED, Phase.RETIRED, Phase.SCALED)
 
 
 class Cause(StrEnum):
@@ -71,6 +73,8 @@ class Kind(StrEnum):
     ROLLBACK = "rollback"
     RETIRE = "retire"
     """Nothing is served any more: it has no candidate."""
+    SCALE = "scale"
+    """What is live gets another scale: it has no candidate."""
 
 
 # --- the plan ---------------------------------------------------------------------------------------------
@@ -131,6 +135,8 @@ class Plan:
     """Fixed when the canary starts: the champion's p99 then, or what the spec says."""
     accepts: frozenset[str] = frozenset()
     """Names of what the spec accepts although a gate would refuse it (`one-at-a-time`, `inconclusive-quality`)."""
+    scale: Scale = USUAL
+    """What the candidate gets; the model's own once it is promoted."""
 
 
 # --- where it stands --------------------------------------------------------------------------------------
@@ -274,3 +280,5 @@ class ModelState:
     """None where the model is served, or never was."""
     lost: Mapping[str, str] = field(default_factory=dict)
     """Alias -> the version that it should name, which the registry does not have (any more)."""
+    scale: Scale = USUAL
+    """What champion and previous get."""

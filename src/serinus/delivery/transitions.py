@@ -121,6 +121,11 @@ def retiring(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
     return _enter(rollout, Phase.RETIRING, now, rollout.why) if rollout.kind is Kind.RETIRE else None
 
 
+def scaling(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
+    """Nothing else changes, so that there is nothing to compare."""
+    return _enter(rollout, Phase.SCALING, now, rollout.why) if rollout.kind is Kind.SCALE else None
+
+
 # --- before any traffic -----------------------------------------------------------------------------------
 
 
@@ -208,7 +213,7 @@ def approved(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
         approver=order.actor,
         notes=(*rollout.notes, _approval(rollout, order)),
     )
-    return _begin_traffic(known, seen, now)
+    return scaling(known, seen, now) or _begin_traffic(known, seen, now)
 
 
 def _approval(rollout: Rollout, order: Order) -> str:
@@ -356,12 +361,17 @@ def retired(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
     return _enter(rollout, Phase.RETIRED, now, rollout.status.reason) if seen.settled else None
 
 
+def scaled(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
+    return _enter(rollout, Phase.SCALED, now, rollout.status.reason) if seen.settled else None
+
+
 BEFORE_PROMOTION = frozenset({Phase.RESOLVE, Phase.BUILD, Phase.PLACE, Phase.GATES, Phase.APPROVAL, Phase.CANARY})
 CANARY = frozenset({Phase.CANARY})
 
 TRANSITIONS = (
     Transition("ordered-abort", BEFORE_PROMOTION, ordered_abort),
     Transition("retiring", frozenset({Phase.PLACE}), retiring),
+    Transition("scaling", frozenset({Phase.PLACE}), scaling),
     Transition("ordered-promote", CANARY, ordered_promote),
     Transition("failed", frozenset({Phase.RESOLVE, Phase.BUILD, Phase.GATES}), failed),
     Transition("resolved", frozenset({Phase.RESOLVE}), resolved),
@@ -379,6 +389,7 @@ TRANSITIONS = (
     Transition("promoted", frozenset({Phase.PROMOTING}), promoted),
     Transition("aborted", frozenset({Phase.ABORTING}), aborted),
     Transition("retired", frozenset({Phase.RETIRING}), retired),
+    Transition("scaled", frozenset({Phase.SCALING}), scaled),
 )
 
 

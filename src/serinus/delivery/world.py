@@ -93,6 +93,7 @@ def after_promotion(state: ModelState, rollout: Rollout) -> ModelState:
         champion=rollout.candidate,
         champion_threshold=rollout.threshold,
         previous=state.champion,
+        scale=rollout.plan.scale if rollout.plan else state.scale,
         since=rollout.status.since,
         aborted=aborted,
         who=rollout.actor.name,
@@ -129,6 +130,12 @@ def after_retirement(state: ModelState, rollout: Rollout) -> ModelState:
         retired=Retired(state.champion, since, rollout.actor.shown, rollout.why),
         lost={},
     )
+
+
+def after_scaling(state: ModelState, rollout: Rollout) -> ModelState:
+    """The model's state once `rollout` gives it another scale. Repeating it changes nothing."""
+    assert rollout.plan is not None
+    return replace(state, scale=rollout.plan.scale)
 
 
 def after_abort(state: ModelState, rollout: Rollout) -> ModelState:

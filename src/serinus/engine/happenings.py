@@ -28,7 +28,9 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
     status = after.status
     asked = f"{after.model}@{after.version}"
     if name == "created":
-        verb = {Kind.ROLLBACK: "rollback to", Kind.RETIRE: "retirement of"}.get(after.kind, "deployment of")
+        verb = {Kind.ROLLBACK: "rollback to", Kind.RETIRE: "retirement of", Kind.SCALE: "change of scale of"}.get(
+            after.kind, "deployment of"
+        )
         return "created", f"{verb} {asked} requested by {after.actor.shown}" + (f": {after.why}" if after.why else "")
     if name == "traffic-taken-away":
         return "suspended", f"{asked} no longer gets traffic, and the rollout is held: {status.hold}"
@@ -52,6 +54,11 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
         return "retiring", f"{after.model} is being taken out of service by {after.actor.shown}: {after.why}"
     if status.phase is Phase.RETIRED:
         return "retired", f"{after.model} is retired. Its callers get HTTP 410; `serinus deploy` brings it back"
+    if status.phase is Phase.SCALING:
+        approved = f"; approved by {approver(after)}" if before.status.phase is Phase.APPROVAL else ""
+        return "scaling", f"{asked} gets another scale without a canary, as {after.actor.shown} requested{approved}"
+    if status.phase is Phase.SCALED:
+        return "scaled", f"{asked} has its new scale"
     if status.phase is Phase.PROMOTED:
         done = "rolled-back" if after.kind is Kind.ROLLBACK else "promoted"
         return done, f"{asked} is champion as {after.candidate.id if after.candidate else after.version}"
@@ -61,7 +68,7 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
 def audit_of(name: str, after: Rollout) -> tuple[Actor, str, str, str, Mapping[str, Any]] | None:
     """(who, what, subject, why, details) of what Serinus itself decided; None where a person's act is told already."""
     named = {"approved": "begin-canary", "traffic-taken-away": "suspend-canary"}
-    acts = {Phase.PROMOTING: "promote", Phase.ABORTING: "abort", Phase.RETIRING: "retire"}
+    acts = {Phase.PROMOTING: "promote", Phase.ABORTING: "abort", Phase.RETIRING: "retire", Phase.SCALING: "scale"}
     if after.status.phase not in acts and name not in named:
         return None
     what = acts.get(after.status.phase) or named[name]

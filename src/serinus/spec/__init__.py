@@ -3,12 +3,15 @@
 from serinus.spec.comparing import Change, Value, changes, differing, values
 from serinus.spec.loading import load
 from serinus.spec.planning import (
+    SCALE,
     accepts,
     approval_required,
+    behaves_alike,
     compiles,
     matures,
     policy,
     rolls_back,
+    scale,
     settings,
     slow_ms,
     steps,
@@ -19,12 +22,14 @@ from serinus.spec.schema import ModelDeployment
 from serinus.spec.writing import Facts, dump, initial
 
 __all__ = [
+    "SCALE",
     "Change",
     "Facts",
     "ModelDeployment",
     "Value",
     "accepts",
     "approval_required",
+    "behaves_alike",
     "changes",
     "compiles",
     "differing",
@@ -35,6 +40,7 @@ __all__ = [
     "policy",
     "reference",
     "rolls_back",
+    "scale",
     "schema",
     "settings",
     "slow_ms",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
-from serinus.core.release import CacheSettings, ServingSettings
+from serinus.core.release import CacheSettings, Scale, ServingSettings
 from serinus.core.rollout import Policy, Step, Tolerance
 from serinus.core.routing import WHOLE
 from serinus.spec.hours import ALWAYS, warm_hours
 from serinus.spec.schema import ModelDeployment, Rare, Ratio, RolloutStep
-from serinus.spec.serving import NO_SCORE, Batch
+from serinus.spec.serving import NO_SCORE, Batch, Cache
 
 LEAST_OF_CANDIDATE = 5_000
 """Just under the 5,100 clean requests that clear an error budget of 0.1%, so that the minimum seldom adds a wait."""
@@ -52,20 +53,37 @@ def settings(spec: ModelDeployment) -> ServingSettings:
         fallback_score=serving.fallback.score if serving.fallback else None,
         max_body_bytes=serving.max_body,
         score_output=None if serving.score == NO_SCORE else serving.score,
-        memory_limit_bytes=serving.memory,
-        cpu_limit=serving.cpu,
-        cache=CacheSettings(serving.cache.size, serving.cache.ttl.total_seconds()) if serving.cache else None,
+        cache=CacheSettings(serving.cache.ttl.total_seconds()) if serving.cache else None,
         batch_delay_ms=serving.batch.delay.total_seconds() * 1000 if serving.batch else 0.0,
         batch_rows=(serving.batch or Batch()).rows,
         max_waiting=serving.max_waiting,
-        max_workers=serving.workers,
-        keep_warm=serving.warm == ALWAYS,
-        warm_hours=() if serving.warm == ALWAYS else tuple(map(warm_hours, serving.warm)),
         unlogged=serving.unlogged,
         scored=serving.score != NO_SCORE,
         protocols=serving.protocols,
         rows=serving.rows,
     )
+
+
+def behaves_alike(spec: ModelDeployment, present: ServingSettings) -> bool:
+    """Whether a release with these settings answers as the spec says. `one_at_a_time` is no matter of the spec."""
+    return replace(settings(spec), one_at_a_time=present.one_at_a_time) == present
+
+
+def scale(spec: ModelDeployment) -> Scale:
+    """What a release of it gets."""
+    serving = spec.serving
+    return Scale(
+        max_workers=serving.workers,
+        keep_warm=serving.warm == ALWAYS,
+        warm_hours=() if serving.warm == ALWAYS else tuple(map(warm_hours, serving.warm)),
+        memory_limit_bytes=serving.memory,
+        cpu_limit=serving.cpu,
+        cache_bytes=(serving.cache or Cache()).size,
+    )
+
+
+SCALE = frozenset({"serving.workers", "serving.warm", "serving.memory", "serving.cpu", "serving.cache.size"})
+"""The fields that say it."""
 
 
 def compiles(spec: ModelDeployment) -> bool:

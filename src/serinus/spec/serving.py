@@ -54,7 +54,7 @@ Protocols = Annotated[tuple[Protocol, ...], AfterValidator(_each_once)]
 
 
 class Serving(Section):
-    """How a release answers. A change of it makes another release."""
+    """How a release answers. Its scale (`workers`, `warm`, `memory`, `cpu`, `cache.size`) changes without a canary."""
 
     timeout: Duration = Field(
         default=timedelta(milliseconds=250),

@@ -22,7 +22,7 @@ from serinus.backends.sql.schema import MIGRATIONS
 from serinus.backends.sql.tables import SCHEMA, metadata
 from serinus.core.errors import Refused
 from serinus.core.people import Access, Actor
-from serinus.core.release import Compiled, Release
+from serinus.core.release import CacheSettings, Compiled, Release, Scale, ServingSettings, WarmHours
 from serinus.core.rollout import Cause, Kind, Phase
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
@@ -118,6 +118,22 @@ def test_releases_with_paths_become_the_same_releases_with_digests(home_of_paths
             assert state.champion in store.releases()
     with closing(sqlite3.connect(home_of_paths)) as connection:
         assert not [line for line in connection.iterdump() if "/srv/serinus" in line]
+
+
+def test_scale_is_apart_from_settings_and_stays_what_it_was(home_of_paths: Path) -> None:
+    hours = (WarmHours(450, 1320, (0, 4), "Europe/Berlin"),)
+    wanted = Scale(3, False, hours, 2 << 30, 1.5, 32 << 20)
+    settings = ServingSettings(timeout_ms=400, cache=CacheSettings(120.0))
+    with opened(home_of_paths) as store:
+        state, (flying,), retired = store.model("fraud"), store.in_flight("fraud"), store.model("scoring")
+        assert (state.scale, retired.scale) == (wanted, Scale(keep_warm=True))
+        assert flying.plan is not None
+        assert (flying.plan.scale, flying.plan.settings) == (wanted, settings)
+        assert {one.settings for one in store.releases("fraud")} == {settings}
+        assert state.champion is not None
+        assert state.champion.settings == settings
+        ended = [one.plan.scale for one in store.rollouts("fraud") if one.plan is not None]
+        assert set(ended) == {wanted}
 
 
 def test_a_release_keeps_its_id_when_its_home_is_brought_up(home_of_paths: Path) -> None:

@@ -49,7 +49,7 @@ function notes(model) {
 }
 
 export function showFlight(rollouts) {
-  const flying = rollouts.filter((r) => !["promoted", "aborted", "retired"].includes(r.status.phase));
+  const flying = rollouts.filter((r) => !["promoted", "aborted", "retired", "scaled"].includes(r.status.phase));
   document.getElementById("flight-section").hidden = !flying.length;
   const second = flying.some((r) => r.status.phase === "canary") ? Math.floor(now() / 1000) : 0;
   show("flight", key([flying, second]), () => flying.map(card));
@@ -77,7 +77,7 @@ function card(rollout) {
 }
 
 function title(rollout) {
-  const verb = rollout.kind === "rollback" ? "back to" : "";
+  const verb = { rollback: "back to", scale: "scale of" }[rollout.kind] ?? "";
   const why = rollout.why ? `: ${rollout.why}` : "";
   return h(
     "header",

@@ -79,7 +79,7 @@ export function way(rollout) {
   const early = rollout.kind === "rollback" ? ["place"] : ["resolve", "build", "place", "gates"];
   const approval = rollout.plan?.approval_required ? ["approval"] : [];
   const steps = (rollout.plan?.steps ?? []).map((s) => `canary ${percent(s.weight / 10000)}`);
-  const names = [...early, ...approval, ...steps, "promoted"];
+  const names = rollout.kind === "scale" ? [...approval, "scaling", "scaled"] : [...early, ...approval, ...steps, "promoted"];
   const { phase, step } = rollout.status;
   let at = names.indexOf(phase);
   if (phase === "canary") at = early.length + approval.length + step;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, false, text
 
-SCHEMA = "0004"
+SCHEMA = "0005"
 """The migration after which the tables are as below, see `migrations/versions`. A new store is made by these tables."""
 
 metadata = MetaData()

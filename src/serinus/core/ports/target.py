@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from serinus.core.placement import Placement
-from serinus.core.release import Release
+from serinus.core.release import USUAL, Release, Scale
 
 
 class Target(Protocol):
     """Where releases run. Implementations: targets/local/host."""
 
-    def place(self, release: Release) -> None:
-        """Have it running, from now on and after a restart. Returns at once; `observe` tells what became of it."""
+    def place(self, release: Release, scale: Scale = USUAL) -> None:
+        """Have it running with this scale, from now on and after a restart. One that runs is given another scale
+        without a failed request. Returns at once; `observe` tells what became of it. Refused: another release is placed
+        under this id."""
         ...
 
     def remove(self, release_id: str) -> None:

@@ -12,9 +12,10 @@ from serinus.core.errors import InvalidInput, NotFound, Refused, SerinusError
 from serinus.core.names import checked
 from serinus.core.people import Access, Actor
 from serinus.core.release import Release, VersionRef
-from serinus.core.rollout import Kind, ModelState, Order, Phase, Plan, Policy, Rollout, Status
+from serinus.core.rollout import Kind, ModelState, Order, Phase, Rollout, Status
 from serinus.delivery import CHALLENGER, champion_before, champions, may_approve, rolled_back_from, why_never_champion
 from serinus.engine.commands.approvals import Approvals, of_its_spec
+from serinus.engine.commands.plans import of_scale, rollback_plan
 from serinus.engine.distrust import distrusted, shortcut_of
 from serinus.engine.happenings import event_of
 from serinus.engine.news import News
@@ -71,8 +72,11 @@ class Desk:
         self._check_disk()
         found = self._find(model, wanted, named=ref is not None)
         state = self._world.store.model(model)
-        if (done := self._already_there(state, found, text, given=spec is not None)) is not None:
-            return done
+        kind, scale = Kind.DEPLOY, specs.scale(specs.load(text, model=model))
+        if self._is_live(state, found, text):
+            if scale == state.scale:
+                return self._nothing_to_do(state, text, given=spec is not None)
+            kind = Kind.SCALE
         if found.version in state.aborted and not why:
             raise Refused(
                 f"{model}@{found.version} was aborted in {state.aborted[found.version]}",
@@ -85,14 +89,19 @@ class Desk:
         before = self._world.fleet.read(model)
         waits = self._approvals.asked_before(model, before, actor)
         self._approvals.tighten(model, text, before, actor)
-        rollout = self._new(model, Kind.DEPLOY, found.version, ref or f"{model}@{wanted}", actor, why, text, state)
+        rollout = self._new(model, kind, found.version, ref or f"{model}@{wanted}", actor, why, text, state)
         said = f"{model}@{found.version} is being deployed as {rollout.id}"
+        if kind is Kind.SCALE:
+            asks = waits or specs.approval_required(specs.load(text, model=model))
+            rollout = of_scale(rollout, state, scale, approval=asks)
+            said = f"{rollout.id} changes scale only: applied to {model}@{found.version} without a canary"
         if not waits:
             keep_spec(self._world, rollout)
         elif spec is not None and spec != before:
             rollout = replace(rollout, spec_waits=True, notes=(of_its_spec(model, before, spec),))
             said += "; its spec becomes the model's once it is approved"
-        advice = told(self._world, state, text, source if spec is not None else f"models/{model}.yaml")
+        source = source if spec is not None else f"models/{model}.yaml"
+        advice = told(self._world, state, text, source) if kind is Kind.DEPLOY else NO_ADVICE
         rollout = replace(rollout, notes=(*rollout.notes, *(f"warning: {one}" for one in advice.warnings)))
         self._begin(rollout, in_flight)
         return Deployed(rollout.id, False, said, advice)
@@ -122,18 +131,21 @@ class Desk:
             )
             raise NotFound(f"The spec does not name a version, and {error.message}", hint=hint) from error
 
-    def _already_there(self, state: ModelState, found: VersionRef, text: str, *, given: bool) -> Deployed | None:
-        """`given`: with the request. A deployment that is not needed changes nothing, the model's spec included."""
+    def _is_live(self, state: ModelState, found: VersionRef, text: str) -> bool:
+        """Whether the champion is of that version, and answers as the spec says."""
         champion = state.champion
         if champion is None or champion.version != found.version:
-            return None
+            return False
         if champion.compiled is not None and shortcut_of(champion) in distrusted(self._world.store):
-            return None  # another graph, or none, makes another release
-        settings = specs.settings(specs.load(text, model=found.model))
-        if champion.settings != settings and not champion.settings.one_at_a_time:
-            return None
-        done = f"{found.model}@{found.version} is already the champion, as {champion.id}: there is nothing to do"
-        if given and text != self._world.fleet.read(found.model):
+            return False  # another graph, or none, makes another release
+        return specs.behaves_alike(specs.load(text, model=found.model), champion.settings)
+
+    def _nothing_to_do(self, state: ModelState, text: str, *, given: bool) -> Deployed:
+        """`given`: with the request. A deployment that is not needed changes nothing, the model's spec included."""
+        assert state.champion is not None
+        model, champion = state.model, state.champion
+        done = f"{model}@{champion.version} is already the champion, as {champion.id}: there is nothing to do"
+        if given and text != self._world.fleet.read(model):
             done += "; the spec in this request is not kept: use it again with the next version"
         return Deployed(None, True, done)
 
@@ -322,7 +334,7 @@ class Desk:
             created_at=now,
             spec=spec,
             salt=secrets.token_hex(4),
-            plan=_rollback_plan(state, release) if release else None,
+            plan=rollback_plan(state, release) if release else None,
             status=Status(Phase.RESOLVE if kind is Kind.DEPLOY else Phase.PLACE, now),
             candidate=release,
             threshold=self._threshold_of(release) if release else None,
@@ -375,18 +387,6 @@ def _nothing_live(state: ModelState, in_flight: Rollout | None) -> SerinusError:
             f"no release of {model} is live; {in_flight.id} is in flight", hint=f"`serinus abort {model}` ends it."
         )
     return NotFound(f"no release of {model} is live", hint="`serinus status` lists the models that are live.")
-
-
-def _rollback_plan(state: ModelState, release: Release) -> Plan:
-    champion = state.champion
-    return Plan(
-        champion=champion.id if champion else None,
-        champion_version=champion.version if champion else None,
-        steps=(),
-        policy=Policy(),
-        approval_required=False,
-        settings=release.settings,
-    )
 
 
 def _choices(in_flight: Rollout) -> tuple[str]:

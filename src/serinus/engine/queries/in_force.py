@@ -10,6 +10,7 @@ from serinus import spec as specs
 from serinus.core.errors import InvalidInput, NotFound
 from serinus.core.names import checked
 from serinus.core.redaction import without_credentials
+from serinus.core.release import Release
 from serinus.core.rollout import Kind, ModelState, Phase, Rollout
 from serinus.engine.policies import policy_of
 from serinus.engine.queries.estimate import told
@@ -104,30 +105,28 @@ def _note(value: specs.Value, state: ModelState, installation: Mapping[str, str]
 
 def _not_yet(world: World, state: ModelState, text: str) -> Sequence[Mapping[str, Any]]:
     """The fields whose kept value the champion does not go by, because it was deployed by another spec."""
-    rollout = _of_champion(world, state)
-    if rollout is None:
+    rollouts = world.store.rollouts(state.model, limit=ROLLOUTS_READ)
+    deployed = next((one for one in rollouts if _deployed(one, state)), None)
+    if deployed is None:
         return []
+    latest = next(one for one in rollouts if one is deployed or one.status.phase is Phase.SCALED)
     try:
-        return [asdict(one) for one in specs.changes(rollout.spec, text, model=state.model)]
+        behaviour = [
+            one for one in specs.changes(deployed.spec, text, model=state.model) if one.field not in specs.SCALE
+        ]
+        scale = [one for one in specs.changes(latest.spec, text, model=state.model) if one.field in specs.SCALE]
+        in_force = specs.scale(specs.load(text, model=state.model)) == state.scale
     except InvalidInput:  # a spec that an earlier version took
         return []
+    return [asdict(one) for one in (*behaviour, *(() if in_force else scale))]
 
 
-def _of_champion(world: World, state: ModelState) -> Rollout | None:
-    champion = state.champion
-    if champion is None:
-        return None
-    return next(
-        (
-            one
-            for one in world.store.rollouts(state.model, limit=ROLLOUTS_READ)
-            if one.kind is Kind.DEPLOY
-            and one.status.phase in (Phase.PROMOTING, Phase.PROMOTED)
-            and one.candidate is not None
-            and one.candidate.id == champion.id
-        ),
-        None,
-    )
+def _deployed(rollout: Rollout, state: ModelState) -> bool:
+    """Whether it is one that has made the champion what it is."""
+    promoted = rollout.kind is Kind.DEPLOY and rollout.status.phase in (Phase.PROMOTING, Phase.PROMOTED)
+    if not promoted or rollout.candidate is None or state.champion is None:
+        return False
+    return rollout.candidate.id == state.champion.id
 
 
 def _effects(world: World, before: str | None, new: specs.ModelDeployment) -> Sequence[str]:
@@ -136,18 +135,25 @@ def _effects(world: World, before: str | None, new: specs.ModelDeployment) -> Se
     found = []
     if before is None:
         found.append(f"No spec of {model} is kept yet: this one would be the first.")
-    if champion is not None and champion.settings != specs.settings(new) and not champion.settings.one_at_a_time:
-        found.append(
-            "The serving settings differ from the champion's: deploying its version again would make another release."
-        )
-    elif champion is not None:
-        found.append(
-            f"{model}@{champion.version} is the champion with these serving settings: the spec is kept with the next "
-            "version that is deployed."
-        )
+    if champion is not None:
+        found.append(_of_champions_version(world, champion, new))
     required = policy_of(world.store, model).approval_required
     if required and not specs.approval_required(new):
         found.append(f"The policy of {model} requires an approval of every version, whatever the spec says.")
     elif specs.approval_required(new) and not required:
         found.append(f"It sets the policy of {model}: every later version needs the approval of another person.")
     return found
+
+
+def _of_champions_version(world: World, champion: Release, new: specs.ModelDeployment) -> str:
+    """What a deployment of the version that is live would do."""
+    asked = f"{new.model}@{champion.version}"
+    if not specs.behaves_alike(new, champion.settings):
+        return (
+            "The serving settings differ from the champion's: deploying its version again would make another release."
+        )
+    if specs.scale(new) != world.store.model(new.model).scale:
+        return f"A deployment of {asked} changes scale only: applied without a canary."
+    return (
+        f"{asked} is the champion with these serving settings: the spec is kept with the next version that is deployed."
+    )

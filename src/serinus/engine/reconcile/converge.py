@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from serinus.core.errors import SerinusError, TemporaryError
 from serinus.core.evidence import Watch
 from serinus.core.placement import Placement, PlacementState
-from serinus.core.release import Release
+from serinus.core.release import USUAL, Release, Scale
 from serinus.core.rollout import ModelState, Phase, Rollout
 from serinus.core.routing import Routing
 from serinus.delivery import AliasReading, routing_of, step_watch
@@ -80,6 +80,7 @@ class Converger:
         """What is not yet as it should be, in words; empty: routing, aliases and Git are as the status says."""
         parts: tuple[tuple[str, Callable[[], str]], ...] = (
             ("routing", lambda: self._route(state, rollout, placements)),
+            ("scale", lambda: _scale_missing(state, placements)),
             ("aliases", lambda: self._alias(state.model, rollout, reading)),
             ("fleet repository", lambda: self._publish(state)),
         )
@@ -170,6 +171,14 @@ def live_of(state: ModelState) -> Mapping[str, object] | None:
     }
 
 
+def _scale_missing(state: ModelState, placements: Mapping[str, Placement] | None) -> str:
+    """Where what is live runs with another scale than the model's."""
+    placed = (placements or {}).get(state.champion.id) if state.champion else None
+    if placed is None or placed.scale in (None, state.scale):
+        return ""
+    return f"{placed.release} does not have its new scale yet"
+
+
 def _wake(world: World, rollout: Rollout, there: Mapping[str, Placement]) -> None:
     """The candidate before it gets traffic, so that no request of a rollback or of a canary's first step waits for it;
     and both arms of a canary, whose first requests after an activation would not be counted."""
@@ -183,19 +192,24 @@ def _wake(world: World, rollout: Rollout, there: Mapping[str, Placement]) -> Non
 
 
 def wanted_releases(states: Sequence[ModelState], rollouts: Sequence[Rollout]) -> Mapping[str, Release]:
-    """What has to be running: every champion, the release before it, and what is being tried. What is being retired
+    """What has to be running."""
+    return {name: release for name, (release, _) in _wanted(states, rollouts).items()}
+
+
+def _wanted(states: Sequence[ModelState], rollouts: Sequence[Rollout]) -> Mapping[str, tuple[Release, Scale]]:
+    """And what it gets: every champion, the release before it, and what is being tried. What is being retired
     runs until its callers are told."""
-    wanted = {}
+    wanted: dict[str, tuple[Release, Scale]] = {}
     retiring = {rollout.model for rollout in rollouts if rollout.status.phase is Phase.RETIRING}
     for state in states:
         for release in (state.champion, state.previous):
             if release is not None:
-                wanted[release.id] = release
+                wanted[release.id] = (release, state.scale)
         if state.retired is not None and state.model in retiring:
-            wanted[state.retired.release.id] = state.retired.release
+            wanted[state.retired.release.id] = (state.retired.release, state.scale)
     for rollout in rollouts:
         if rollout.candidate is not None and rollout.status.phase is not Phase.ABORTED:
-            wanted[rollout.candidate.id] = rollout.candidate
+            wanted[rollout.candidate.id] = (rollout.candidate, rollout.plan.scale if rollout.plan else USUAL)
     return wanted
 
 
@@ -204,7 +218,7 @@ def place(
 ) -> Mapping[str, Placement] | None:
     """Has the target run just what all models want. What of that it ran already; None where it does not answer.
     `bad`: the shortcuts that are distrusted."""
-    wanted = wanted_releases(states, rollouts)
+    wanted = _wanted(states, rollouts)
     try:
         there = world.target.observe()
         _ensure(world, wanted, rollouts, there, bad)
@@ -226,7 +240,7 @@ def ensure(
     """Has the target run what one model wants. Whether the target answered."""
     rollouts = [rollout] if rollout is not None else []
     try:
-        _ensure(world, wanted_releases([state], rollouts), rollouts, there, bad)
+        _ensure(world, _wanted([state], rollouts), rollouts, there, bad)
     except SerinusError:
         return False
     return True
@@ -234,15 +248,16 @@ def ensure(
 
 def _ensure(
     world: World,
-    wanted: Mapping[str, Release],
+    wanted: Mapping[str, tuple[Release, Scale]],
     rollouts: Sequence[Rollout],
     there: Mapping[str, Placement],
     bad: Collection[str],
 ) -> None:
-    for release in wanted.values():
-        if shortcut_of(release) in bad and not (release.id in there and there[release.id].long):
+    for release, scale in wanted.values():
+        placed = there.get(release.id)
+        if shortcut_of(release) in bad and not (placed is not None and placed.long):
             world.target.distrust(release.id)  # before it is placed, so that no shorter way ever answers
-        if release.id not in there:
-            world.target.place(release)
+        if placed is None or placed.scale not in (None, scale):
+            world.target.place(release, scale)
     for rollout in rollouts:
         _wake(world, rollout, there)

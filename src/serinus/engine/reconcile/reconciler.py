@@ -22,6 +22,7 @@ from serinus.delivery import (
     after_abort,
     after_promotion,
     after_retirement,
+    after_scaling,
     never_began,
 )
 from serinus.engine.distrust import distrusted
@@ -286,6 +287,8 @@ class Engine:
             state = after_promotion(state, after)
         elif after.status.phase is Phase.RETIRING:
             state = after_retirement(state, after)
+        elif after.status.phase is Phase.SCALING:
+            state = after_scaling(state, after)
         elif after.status.phase is Phase.ABORTING:
             state = after_abort(state, after)
         self._world.store.save(after, state, [event_of(name, before, after, now)])
@@ -329,4 +332,6 @@ class Engine:
 
 def _seen(placements: Mapping[str, Placement]) -> Mapping[str, object]:
     """What of each placement decides anything; its memory, say, changes all the time."""
-    return {name: (one.state, one.endpoint, one.reason, one.long, one.way) for name, one in placements.items()}
+    return {
+        name: (one.state, one.endpoint, one.reason, one.long, one.way, one.scale) for name, one in placements.items()
+    }

@@ -23,6 +23,7 @@ def resolve(world: World, rollout: Rollout) -> Resolved:
         policy=specs.policy(spec),
         approval_required=asked or policy_of(world.store, rollout.model).asks(rollout.actor),
         settings=specs.settings(spec),
+        scale=specs.scale(spec),
         slow_ms=specs.slow_ms(spec),
         accepts=specs.accepts(spec),
     )

@@ -22,7 +22,7 @@ from waiting import wait_until
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
 from serinus.core.placement import Placement, PlacementState
-from serinus.core.release import Release, ServingSettings
+from serinus.core.release import USUAL, Release, Scale, ServingSettings
 from serinus.lib.processes import identity
 from serinus.targets.local.host import HostTarget, holder_command
 from serinus.targets.local.host.state_files import StateFiles
@@ -96,10 +96,10 @@ class Hosted:
             created_at=datetime(2026, 1, 1, tzinfo=UTC),
         )
 
-    def placed(self, name: str = "fraud-1-aaaaaa", /, **behaviour: Any) -> Placement:
+    def placed(self, name: str = "fraud-1-aaaaaa", /, scale: Scale = USUAL, **behaviour: Any) -> Placement:
         """A release that is ready."""
         release = self.release(name, **behaviour)
-        self.target.place(release)
+        self.target.place(release, scale)
 
         def ready(placement: Placement) -> bool:
             if placement.state is PlacementState.SCALED_TO_ZERO:  # this look came too late, on a busy machine

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from serinus.core.placement import PlacementState
-from serinus.core.release import ServingSettings
+from serinus.core.release import Scale
 from serinus.targets.local.host.cgroups import Groups, claim
 
 ALL = frozenset({"cpu", "memory", "pids"})
@@ -22,7 +22,7 @@ def written(group: Path) -> dict[str, str]:
 
 
 def test_a_worker_is_put_under_its_limits_before_it_is_put_in_its_group(tmp_path):
-    Groups(tmp_path, ALL).put(17, ServingSettings(memory_limit_bytes=2**30, cpu_limit=1.5))
+    Groups(tmp_path, ALL).put(17, Scale(memory_limit_bytes=2**30, cpu_limit=1.5))
     assert written(tmp_path / "serinus-worker-17") == {
         "cpu.max": "15000 10000",
         "memory.max": str(2**30),
@@ -33,25 +33,25 @@ def test_a_worker_is_put_under_its_limits_before_it_is_put_in_its_group(tmp_path
 
 
 def test_a_small_share_of_a_processor_is_not_less_than_the_kernel_takes(tmp_path):
-    Groups(tmp_path, ALL).put(17, ServingSettings(cpu_limit=0.05))
+    Groups(tmp_path, ALL).put(17, Scale(cpu_limit=0.05))
     assert (tmp_path / "serinus-worker-17" / "cpu.max").read_text() == "1000 10000"
 
 
 def test_what_was_not_asked_for_or_is_not_there_is_not_limited(tmp_path):
-    Groups(tmp_path, ALL).put(17, ServingSettings())
+    Groups(tmp_path, ALL).put(17, Scale())
     assert written(tmp_path / "serinus-worker-17") == {"pids.max": "512", "cgroup.procs": "17"}
-    Groups(tmp_path, frozenset()).put(18, ServingSettings(memory_limit_bytes=2**30, cpu_limit=2))
+    Groups(tmp_path, frozenset()).put(18, Scale(memory_limit_bytes=2**30, cpu_limit=2))
     assert written(tmp_path / "serinus-worker-18") == {"cgroup.procs": "18"}
 
 
 def test_a_limit_of_processors_that_is_not_kept_is_said():
-    limited = ServingSettings(cpu_limit=0.5)
+    limited = Scale(cpu_limit=0.5)
     assert "Delegate=yes" in Groups().missing(limited)
-    assert Groups(Path("/x"), ALL).missing(limited) == Groups().missing(ServingSettings()) == ""
+    assert Groups(Path("/x"), ALL).missing(limited) == Groups().missing(Scale()) == ""
 
 
 def test_the_hosts_log_says_which_release_runs_without_its_limit(shared):
-    placement = shared.placed(settings=ServingSettings(cpu_limit=0.5))
+    placement = shared.placed(scale=Scale(cpu_limit=0.5))
     assert "Delegate=yes" in placement.reason
     assert (
         f"{placement.release} is ready, pid {placement.pid}: {placement.reason}"
@@ -62,25 +62,25 @@ def test_the_hosts_log_says_which_release_runs_without_its_limit(shared):
 @pytest.mark.parametrize(("events", "killed"), [("low 0\noom 1\noom_kill 2\n", True), ("oom 3\noom_kill 0\n", False)])
 def test_who_was_killed_for_want_of_memory_is_known(tmp_path, events, killed):
     groups = Groups(tmp_path, ALL)
-    groups.put(17, ServingSettings(memory_limit_bytes=1))
+    groups.put(17, Scale(memory_limit_bytes=1))
     (tmp_path / "serinus-worker-17" / "memory.events").write_text(events)
     assert groups.end(17) is killed
 
 
 def test_a_group_that_is_not_empty_yet_is_removed_when_another_is_made(tmp_path):
     groups = Groups(tmp_path, frozenset())
-    groups.put(17, ServingSettings())
+    groups.put(17, Scale())
     groups.end(17)  # its files are in the way here as its processes are there
     for file in (left := tmp_path / "serinus-worker-17").iterdir():
         file.unlink()
     (others := tmp_path / "serinus-worker-99").mkdir()
-    groups.put(18, ServingSettings())
+    groups.put(18, Scale())
     assert (left.exists(), others.exists()) == (False, True)
 
 
 def test_a_group_that_cannot_be_made_is_no_trouble_for_the_worker(tmp_path, caplog):
     (tmp_path / "serinus-worker-17").write_text("in the way")
-    Groups(tmp_path, ALL).put(17, ServingSettings())
+    Groups(tmp_path, ALL).put(17, Scale())
     assert "worker 17 is in no control group" in caplog.text
 
 
@@ -193,10 +193,10 @@ def test_a_worker_keeps_its_group_when_its_host_is_another_one(delegated, hosted
 def test_what_a_worker_has_left_ends_with_it(delegated):
     left, next_one = (subprocess.Popen(["sleep", "3600"], start_new_session=True) for _ in range(2))
     groups = Groups(delegated)
-    groups.put(left.pid, ServingSettings())
+    groups.put(left.pid, Scale())
     groups.end(left.pid)
     assert left.wait(10) == -signal.SIGKILL
-    groups.put(next_one.pid, ServingSettings())  # tidies up what was still ending then
+    groups.put(next_one.pid, Scale())  # tidies up what was still ending then
     assert [group.name for group in delegated.iterdir() if group.is_dir()] == [f"serinus-worker-{next_one.pid}"]
     groups.end(next_one.pid)
     assert next_one.wait(10) == -signal.SIGKILL

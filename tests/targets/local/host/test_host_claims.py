@@ -17,7 +17,7 @@ import pytest
 from serinus.core.home import Home
 from serinus.core.keys import ROUTER_HEADER, router_key
 from serinus.core.placement import PlacementState
-from serinus.core.release import ServingSettings
+from serinus.core.release import Scale
 from serinus.lib.processes import identity
 from serinus.targets.local.host.trial_zygotes import TrialLimits, TrialZygotes
 from serinus.targets.local.host.trials import Trials
@@ -100,10 +100,10 @@ def artifact(home: Home, name: str, code: str = MODEL) -> str:
 
 def place(hosted, environment, name, code=MODEL):
     release = replace(
-        hosted.release(name, ServingSettings(keep_warm=True)),
+        hosted.release(name),
         id=name, artifact_digest=artifact(hosted.home, f"{name}-code", code), environment_digest=environment,
     )  # fmt: skip
-    hosted.target.place(release)
+    hosted.target.place(release, Scale(keep_warm=True))
     return hosted.until(name, PlacementState.READY)
 
 

@@ -13,24 +13,24 @@ import kept
 import pytest
 
 from serinus.core.placement import PlacementState
-from serinus.core.release import Compiled, ServingSettings
+from serinus.core.release import USUAL, Compiled, Scale
 from serinus.lib.processes import identity
 from serinus.targets.local.host.state_files import StateFiles
 from serinus.targets.local.host.unix_http import call
 
 NAME = "fraud-1-aaaaaa"
-ONE_WORKER = ServingSettings(max_workers=1)
+ONE_WORKER = Scale(max_workers=1)
 """However hot it is on a busy machine, no further worker answers beside it."""
 
 
-def compiled(hosted, name=NAME, /, settings=None, **behaviour):
+def compiled(hosted, name=NAME, /, **behaviour):
     hosted.home.graph("c" * 64).mkdir(exist_ok=True)
-    release = hosted.release(name, settings, **behaviour)
+    release = hosted.release(name, **behaviour)
     return replace(release, compiled=Compiled("c" * 64, kept.HERE))
 
 
-def placed(hosted, release):
-    hosted.target.place(release)
+def placed(hosted, release, scale=USUAL):
+    hosted.target.place(release, scale)
     return hosted.until(release.id, PlacementState.READY)
 
 
@@ -81,7 +81,7 @@ def test_a_distrusted_release_is_answered_the_long_way_and_no_request_fails(host
     if held:
         request.getfixturevalue("holder")
     hosted.start()
-    first = placed(hosted, compiled(hosted, settings=ONE_WORKER, load_seconds=0.5))
+    first = placed(hosted, compiled(hosted, load_seconds=0.5), ONE_WORKER)
     assert (first.way, first.long) == ("onnx", False)
     with Callers(first.endpoint) as callers:
         wait_until(lambda: callers.answers)
@@ -130,7 +130,7 @@ def test_it_stays_so_with_the_next_host_and_when_it_is_placed_again(host, wait_u
 def test_a_host_that_died_after_the_mark_has_its_work_done_by_the_next_one(hosted, holder, wait_until):
     """Also where a caller keeps a connection to the worker that it left."""
     hosted.start()
-    first = placed(hosted, compiled(hosted, settings=ONE_WORKER))
+    first = placed(hosted, compiled(hosted), ONE_WORKER)
     hosted.kill()
     StateFiles(hosted.home).keep_long(NAME)
     with Callers(first.endpoint) as callers:
@@ -177,7 +177,7 @@ def test_a_release_that_sleeps_is_woken_the_long_way(hosted, wait_until):
 
 def test_helpers_of_the_shorter_way_go_as_well(hosted, wait_until):
     hosted.start("--survey", "0.1")
-    first = placed(hosted, compiled(hosted, settings=ServingSettings(max_workers=2)))
+    first = placed(hosted, compiled(hosted), Scale(max_workers=2))
     stopping = threading.Event()
 
     def ask():

@@ -13,7 +13,7 @@ import pytest
 
 from serinus.core.disturbance import LONGEST, Cause, Disturbance
 from serinus.core.placement import PlacementState
-from serinus.core.release import ServingSettings
+from serinus.core.release import Scale
 from serinus.disturbances import Disturbances, Journal
 from serinus.lib.processes import identity
 from serinus.targets.local.host import disturbing, starving
@@ -96,7 +96,7 @@ def test_one_that_fails_to_load_after_a_restart_is_excused_for_its_first_try_alo
 
 def test_one_more_worker_is_the_platforms_doing(hosted, wait_until) -> None:
     hosted.start("--survey", "0.1")
-    placed = hosted.placed(settings=ServingSettings(max_workers=2))
+    placed = hosted.placed(scale=Scale(max_workers=2))
     callers = [threading.Thread(target=lambda: hosted.ask(placed, seconds=2)) for _ in range(4)]
     for caller in callers:
         caller.start()

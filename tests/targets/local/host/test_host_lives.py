@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from serinus.core.placement import PlacementState
-from serinus.core.release import ServingSettings
+from serinus.core.release import Scale
 from serinus.lib.processes import identity
 
 
@@ -133,7 +133,7 @@ def test_an_interpreter_that_is_not_there_is_named(shared):
 
 
 def test_a_worker_beyond_its_memory_limit_is_replaced(shared, wait_until):
-    first = shared.placed(settings=ServingSettings(memory_limit_bytes=100 << 20))
+    first = shared.placed(scale=Scale(memory_limit_bytes=100 << 20))
     shared.ask(first, eat_bytes=150 << 20)
     again = shared.until(first.release, PlacementState.READY, but=first.pid)
     assert again.restarts == 1

@@ -12,7 +12,7 @@ import pytest
 
 from serinus.core.errors import NotFound
 from serinus.core.placement import PlacementState
-from serinus.core.release import ServingSettings
+from serinus.core.release import Scale
 from serinus.lib.processes import identity
 from serinus.targets.local.host.unix_http import call
 
@@ -47,7 +47,7 @@ def test_a_release_that_nobody_asks_for_sleeps_without_a_process_and_the_first_r
 def test_a_burst_of_first_requests_wakes_it_once(hosted, wait_until):
     # Idle for long enough that it does not sleep again, on a busy machine, before the last one has asked.
     hosted.start("--idle", "4", "--young", "0", "--busiest", "0", "--survey", "0.1")
-    first = hosted.placed(settings=ServingSettings(max_workers=1), load_seconds=0.3)
+    first = hosted.placed(scale=Scale(max_workers=1), load_seconds=0.3)
     asleep = hosted.until(first.release, PlacementState.SCALED_TO_ZERO)
     wait_until(gone(first.pid))  # until it has been told, it may still answer who comes
     answers = []
@@ -69,7 +69,7 @@ def test_a_release_that_is_asked_does_not_sleep(hosted):
 
 
 def test_one_that_is_to_be_kept_warm_does_not_sleep(sleepy, wait_until):
-    warm = sleepy.placed(settings=ServingSettings(keep_warm=True))
+    warm = sleepy.placed(scale=Scale(keep_warm=True))
     other = sleepy.placed("other-1-bbbbbb")
     sleepy.until(other.release, PlacementState.SCALED_TO_ZERO)
     assert sleepy.target.observe()[warm.release].pid == warm.pid
@@ -147,7 +147,7 @@ def test_callers_of_what_does_not_come_up_are_answered_also_where_they_send_noth
 
 def test_the_least_recently_used_sleep_where_memory_is_short(hosted, wait_until):
     hosted.start("--memory", "1", "--survey", "0.1")
-    kept = hosted.placed("m-0-aaaaaa", settings=ServingSettings(keep_warm=True))
+    kept = hosted.placed("m-0-aaaaaa", scale=Scale(keep_warm=True))
     for release in (hosted.release("m-1-aaaaaa"), hosted.release("m-2-aaaaaa")):
         hosted.target.place(release)
         hosted.until(release.id, PlacementState.SCALED_TO_ZERO)
@@ -209,7 +209,7 @@ def test_a_busy_release_gets_another_worker_and_loses_it_again(hosted, wait_unti
 
 def test_a_release_that_may_have_one_worker_gets_no_other(hosted, wait_until):
     hosted.start("--survey", "0.05")
-    first = hosted.placed(settings=ServingSettings(max_workers=1))
+    first = hosted.placed(scale=Scale(max_workers=1))
     answers = [hosted.ask(first, spin_seconds=0.1).body["pid"] for _ in range(10)]
     assert set(answers) == {first.pid}
     assert hosted.target.observe()[first.release].workers == 1

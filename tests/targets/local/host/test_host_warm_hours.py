@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from serinus.core.placement import PlacementState
-from serinus.core.release import ServingSettings, WarmHours
+from serinus.core.release import Scale, WarmHours
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.scale_to_zero import LEAD, to_activate, to_be_warm
 from serinus.targets.local.host.state_files import StateFiles
@@ -154,18 +153,18 @@ def sleepy(hosted):
 
 
 def in_hours(begin, end):
-    """Settings of a release with hours that lie so many from now; the minute that has begun is included."""
+    """The scale of a release with hours that lie so many from now; the minute that has begun is included."""
     now = datetime.now(UTC)
     first = now + timedelta(hours=begin)
     minutes = first.hour * 60 + first.minute
     window = WarmHours(minutes, minutes + (end - begin) * 60, days=(first.weekday(),))
-    return ServingSettings(warm_hours=(window,))
+    return Scale(warm_hours=(window,))
 
 
 def test_a_release_is_up_at_its_hours_though_nobody_asks_and_at_others_it_sleeps(sleepy):
-    at_its_hours = sleepy.placed(settings=in_hours(-1, 3))
-    later = sleepy.placed("later-1-bbbbbb", settings=in_hours(2, 3))
-    over = sleepy.placed("over-1-cccccc", settings=in_hours(-3, -1))
+    at_its_hours = sleepy.placed(scale=in_hours(-1, 3))
+    later = sleepy.placed("later-1-bbbbbb", scale=in_hours(2, 3))
+    over = sleepy.placed("over-1-cccccc", scale=in_hours(-3, -1))
     for other in (later, over):
         sleepy.until(other.release, PlacementState.SCALED_TO_ZERO)
     still = sleepy.target.observe()[at_its_hours.release]
@@ -173,7 +172,7 @@ def test_a_release_is_up_at_its_hours_though_nobody_asks_and_at_others_it_sleeps
 
 
 def test_a_time_zone_that_the_machine_has_lost_keeps_its_release_awake_and_the_others_asleep(sleepy):
-    lost = sleepy.placed(settings=ServingSettings(warm_hours=hours("07:30", "22:00", timezone="Nowhere/Atlantis")))
+    lost = sleepy.placed(scale=Scale(warm_hours=hours("07:30", "22:00", timezone="Nowhere/Atlantis")))
     other = sleepy.placed("other-1-bbbbbb")
     sleepy.until(other.release, PlacementState.SCALED_TO_ZERO)
     assert sleepy.target.observe()[lost.release].pid == lost.pid
@@ -182,20 +181,20 @@ def test_a_time_zone_that_the_machine_has_lost_keeps_its_release_awake_and_the_o
 
 def test_scarce_memory_puts_no_release_to_sleep_at_its_hours(hosted):
     hosted.start("--memory", "1", "--survey", "0.1")
-    at_its_hours, other = hosted.placed(settings=in_hours(-1, 3)), hosted.placed("other-1-bbbbbb")
+    at_its_hours, other = hosted.placed(scale=in_hours(-1, 3)), hosted.placed("other-1-bbbbbb")
     hosted.until(other.release, PlacementState.SCALED_TO_ZERO)
     assert hosted.target.observe()[at_its_hours.release].pid == at_its_hours.pid
 
 
 def test_what_sleeps_when_its_hours_come_is_woken_without_being_asked(sleepy):
     """The hours come while there is no host: so nobody has to wait for them."""
-    name = sleepy.placed(settings=in_hours(2, 3)).release
+    name = sleepy.placed(scale=in_hours(2, 3)).release
     other = sleepy.placed("other-1-bbbbbb").release
     for one in (name, other):
         sleepy.until(one, PlacementState.SCALED_TO_ZERO)
     sleepy.stop()
     files = StateFiles(sleepy.home)
-    files.keep(replace(files.releases()[name], settings=in_hours(-1, 3)))
+    files.keep(files.releases()[name], in_hours(-1, 3))
     sleepy.start(*SOON)
     awake = sleepy.until(name, PlacementState.READY)
     assert sleepy.ask(awake).body["pid"] == awake.pid

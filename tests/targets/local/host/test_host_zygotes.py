@@ -17,7 +17,7 @@ import pytest
 
 from serinus.core.keys import ROUTER_HEADER, router_key
 from serinus.core.placement import PlacementState
-from serinus.core.release import ServingSettings
+from serinus.core.release import Scale
 from serinus.lib.processes import identity
 from serinus.targets.local.host.state_files import StateFiles
 from serinus.targets.local.host.unix_http import call
@@ -75,16 +75,16 @@ class Zygotic:
         self.environment = environment
         self.python = hosted.home.interpreter(environment)
 
-    def place(self, name, forbidden=(), zygote=0, **settings):
+    def place(self, name, forbidden=(), zygote=0, **scale):
         artifact = self.hosted.home.artifacts / name
         (artifact / "code").mkdir(parents=True)
         constants = f"FORBIDDEN, ZYGOTE = {[str(path) for path in forbidden]!r}, {zygote}\n"
         (artifact / "code" / f"model_{name.replace('-', '_')}.py").write_text(constants + MODEL)
         flavor = {"loader_module": f"model_{name.replace('-', '_')}", "code": "code"}
         (artifact / "MLmodel").write_text(json.dumps({"flavors": {"python_function": flavor}}))
-        release = self.hosted.release(name, ServingSettings(**settings))
+        release = self.hosted.release(name)
         release = replace(release, environment_digest=self.environment)
-        self.hosted.target.place(release)
+        self.hosted.target.place(release, Scale(**scale))
         return self.hosted.until(name, PlacementState.READY)
 
     def scratch(self, placement):

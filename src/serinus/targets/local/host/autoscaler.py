@@ -17,9 +17,15 @@ class Autoscaler:
         self._hot = 0
         self._cold = 0
 
+    def bound(self, most: int) -> None:
+        """No more than so many from now on."""
+        self._most = most
+
     def step(self, workers: int, share: float, waiting: int) -> int:
         """How many there should be. `share`: processors that all together used since the last look; `waiting`:
         requests that are read and not answered."""
+        if workers > self._most:
+            return self._most
         hot = workers > 0 and (share / workers >= _BUSY or waiting > workers)
         cold = workers > 1 and share / (workers - 1) <= _LAZY and not waiting
         self._hot = self._hot + 1 if hot else 0

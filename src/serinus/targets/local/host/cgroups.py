@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from serinus.core.release import ServingSettings
+from serinus.core.release import Scale
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class Groups:
     _left: set[Path] = field(default_factory=set, compare=False, repr=False)
     """Which could not be removed yet."""
 
-    def put(self, pid: int, settings: ServingSettings) -> None:
+    def put(self, pid: int, scale: Scale) -> None:
         """Puts a worker, and what it will start, under its limits. Without them it serves all the same."""
         if self.root is None:
             return
@@ -46,11 +46,19 @@ class Groups:
         group = self._of(pid)
         try:
             group.mkdir(exist_ok=True)
-            for file, value in self._limits(settings).items():
+            for file, value in self._limits(scale).items():
                 (group / file).write_text(value)
             (group / "cgroup.procs").write_text(str(pid))
         except OSError as error:
             log.warning("worker %d is in no control group of its own: %s", pid, error)
+
+    def limit_processors(self, pid: int, scale: Scale) -> None:
+        """Of a worker that runs in a group of its own."""
+        if self.root is not None and "cpu" in self.controllers:
+            try:
+                (self._of(pid) / "cpu.max").write_text(_processors(scale))
+            except OSError as error:
+                log.warning("the limit of processors of worker %d was not changed: %s", pid, error)
 
     def end(self, pid: int) -> bool:
         """Ends what a worker that has exited has left, and removes its group: whether the kernel had killed one of
@@ -64,20 +72,20 @@ class Groups:
         self._remove(group)
         return killed
 
-    def missing(self, settings: ServingSettings) -> str:
+    def missing(self, scale: Scale) -> str:
         """Which of the limits is not kept, in words; empty where all are."""
-        if settings.cpu_limit is None or "cpu" in self.controllers:
+        if scale.cpu_limit is None or "cpu" in self.controllers:
             return ""
         return "its limit of processors is not kept: that needs a control group delegated by systemd (Delegate=yes)"
 
-    def _limits(self, settings: ServingSettings) -> dict[str, str]:
+    def _limits(self, scale: Scale) -> dict[str, str]:
         limits = {}
         if "pids" in self.controllers:
             limits["pids.max"] = str(_MOST_PROCESSES)
-        if "cpu" in self.controllers and settings.cpu_limit is not None:
-            limits["cpu.max"] = f"{max(1_000, round(settings.cpu_limit * _PERIOD_US))} {_PERIOD_US}"
-        if "memory" in self.controllers and settings.memory_limit_bytes is not None:
-            limits |= {"memory.max": str(settings.memory_limit_bytes), "memory.oom.group": "1"}
+        if "cpu" in self.controllers and scale.cpu_limit is not None:
+            limits["cpu.max"] = _processors(scale)
+        if "memory" in self.controllers and scale.memory_limit_bytes is not None:
+            limits |= {"memory.max": str(scale.memory_limit_bytes), "memory.oom.group": "1"}
         return limits
 
     def _of(self, pid: int) -> Path:
@@ -92,6 +100,11 @@ class Groups:
             return
         except OSError:  # what was killed is not quite gone yet, or it is an earlier host's worker's
             self._left.add(group)
+
+
+def _processors(scale: Scale) -> str:
+    quota = "max" if scale.cpu_limit is None else str(max(1_000, round(scale.cpu_limit * _PERIOD_US)))
+    return f"{quota} {_PERIOD_US}"
 
 
 def claim(proc: Path = Path("/proc/self")) -> Groups:

@@ -1,6 +1,6 @@
 """The host's control over HTTP, on a Unix socket of the home.
 
-    PUT    /releases/{id}    JSON of a Release    202
+    PUT    /releases/{id}    JSON of a Placed     202
     DELETE /releases/{id}                         202
     POST   /releases/{id}/activate                202, though it may be up already (`wake` of an earlier version)
     POST   /releases/{id}/distrust                202, though it may not be placed
@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serinus.core.errors import InvalidInput, NotFound, Refused, SerinusError
 from serinus.core.placement import Placement
 from serinus.targets.local.host.host import Host
-from serinus.targets.local.host.state_files import AnyRelease
+from serinus.targets.local.host.state_files import AnyPlaced
 
 _STATUS: Mapping[type[SerinusError], int] = {NotFound: 404, Refused: 409, InvalidInput: 422}
 MAX_BODY_BYTES = 1 << 20
@@ -69,10 +69,10 @@ def control(host: Host, secret: str) -> ASGIApp:
     app = FastAPI(lifespan=lifespan, openapi_url=None)
 
     @app.put("/releases/{release_id}", status_code=202)
-    async def place(release_id: str, release: AnyRelease) -> None:
-        if release_id != release.id:
+    async def place(release_id: str, placed: AnyPlaced) -> None:
+        if release_id != placed.release.id:
             raise InvalidInput("The path names another release than the body.")
-        await host.place(release)
+        await host.place(placed.release, placed.scale)
 
     @app.delete("/releases/{release_id}", status_code=202)
     async def remove(release_id: str) -> None:

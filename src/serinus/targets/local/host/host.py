@@ -16,7 +16,7 @@ from serinus_runtime.isolation.scratch import remove
 from serinus.core.disturbance import Cause
 from serinus.core.errors import NotFound, Refused
 from serinus.core.placement import Placement
-from serinus.core.release import Release
+from serinus.core.release import USUAL, Release, Scale
 from serinus.targets.local.host.disk import Disk
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.listener import backlog_warning
@@ -59,13 +59,18 @@ class Host:
             log.warning("%s", warning)
         left = list(self._left_by_another())
         newest = {worker.record.release: worker for worker in left}
-        releases = self._files.releases()
+        placed = self._files.placed()
+        releases = {name: one.release for name, one in placed.items()}
         popularity = {name: self._surveyor.popularity(name) for name in releases}
         # Of their libraries the old workers have their own: those are there twice until the last of them has gone.
         later = {self._launcher.interpreter(release) for name, release in releases.items() if name in newest}
         for release in in_order(releases.values(), newest.keys(), popularity):
-            at_zero, soon = self._stays_at_zero(release, newest), self._launcher.interpreter(release) not in later
-            self._keep(release, newest.get(release.id), scaled_to_zero=at_zero, soon=soon, cause=Cause.RESTART)
+            scale = placed[release.id].scale
+            at_zero, soon = (
+                self._stays_at_zero(release, scale, newest),
+                self._launcher.interpreter(release) not in later,
+            )
+            self._keep(release, scale, newest.get(release.id), scaled_to_zero=at_zero, soon=soon, cause=Cause.RESTART)
         for worker in left:
             if worker.record.release not in releases:
                 self._spawn(self._see_off(worker))
@@ -74,7 +79,7 @@ class Host:
         self._watching = [asyncio.create_task(part.run()) for part in (self._surveyor, self._disk, self._starving)]
         self._holding = asyncio.create_task(self._launcher.sockets.run())
 
-    async def place(self, release: Release) -> None:
+    async def place(self, release: Release, scale: Scale = USUAL) -> None:
         """Durable on return. Refused: something else is placed under this id. InvalidInput: a digest is none. OSError:
         it cannot be kept."""
         self._launcher.check(release)
@@ -83,9 +88,13 @@ class Host:
         if controller := self._controllers.get(release.id):
             if replace(controller.placed, created_at=release.created_at) != release:
                 raise Refused(f"Another release is placed as {release.id}.", hint="Remove it first.")
+            if controller.scale != scale:
+                self._files.keep(controller.placed, scale)
+                log.info("%s gets another scale", release.id)
+                controller.rescale(scale)
             return
-        self._files.keep(release)
-        self._keep(release, None).stay_warm()
+        self._files.keep(release, scale)
+        self._keep(release, scale, None).stay_warm()
 
     def remove(self, release_id: str) -> None:
         """Durable on return; its callers are still being answered."""
@@ -140,13 +149,14 @@ class Host:
                 self._launcher.wires.take_over(record, process)
                 yield Worker(process, record)
 
-    def _stays_at_zero(self, release: Release, newest: Mapping[str, Worker]) -> bool:
-        left = release.id in newest or release.settings.keep_warm
+    def _stays_at_zero(self, release: Release, scale: Scale, newest: Mapping[str, Worker]) -> bool:
+        left = release.id in newest or scale.keep_warm
         return not left and self._surveyor.was_scaled_to_zero(release.id)
 
     def _keep(
         self,
         release: Release,
+        scale: Scale,
         old: Worker | None,
         *,
         scaled_to_zero: bool = False,
@@ -165,6 +175,7 @@ class Host:
             scaled_to_zero=scaled_to_zero,
             long=long,
             cause=cause,
+            scale=scale,
         )
         beside, compiled = roots(self._launcher.home, controller.release), controller.release.compiled is not None
         self._launcher.zygotes.expect(

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from serinus.core.disturbance import Cause
 from serinus.core.placement import Placement
-from serinus.core.release import Release
+from serinus.core.release import USUAL, Release, Scale
 from serinus.core.text import fit
 from serinus.targets.local.host import release_status as now_is
 from serinus.targets.local.host.apology import Apology
@@ -29,7 +29,7 @@ from serinus.targets.local.host.readiness import why_not_ready
 from serinus.targets.local.host.release_status import State, shown
 from serinus.targets.local.host.release_transitions import advance, placed
 from serinus.targets.local.host.scale_to_zero import ActivationTimes
-from serinus.targets.local.host.worker import Launcher, Worker, note, roots, the_long_way
+from serinus.targets.local.host.worker import Launcher, Worker, from_its_start, note, roots, the_long_way
 from serinus.targets.local.host.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -52,12 +52,15 @@ class ReleaseController:
         scaled_to_zero: bool = False,
         long: bool = False,
         cause: Cause | None = None,
+        scale: Scale = USUAL,
     ) -> None:
         """`old`: a worker that an earlier host left, which goes on answering until a new one is ready. `long`: the
         release is served the long way from the start. `cause`: why its first worker is started; None: it is new, and
         nobody asks for it yet."""
         self.placed = release
         """As it was asked for; `release` is how it is served."""
+        self.scale = scale
+        """What it gets from now on; workers that were started before may have more or less of it."""
         self.warm_until = 0.0
         """By the loop's clock: it is not to be scaled to zero before."""
         self.activation_times = ActivationTimes()
@@ -112,6 +115,7 @@ class ReleaseController:
             restarts=self._status.restarts,
             active_since=self._active_since if self._status.state is State.READY else None,
             long=self._status.long,
+            scale=self.scale,
         )
 
     @property
@@ -149,6 +153,12 @@ class ReleaseController:
             self._launcher.interpreter(self.release), roots(self._launcher.home, self.release)
         )
 
+    @property
+    def outdated(self) -> bool:
+        """It is up, with a worker that has from its start what the scale was before."""
+        now = from_its_start(self.scale)
+        return self._status.state is State.READY and any(one.started_with != now for one in self.ready_workers)
+
     # --- what it is told ----------------------------------------------------------------------------------
 
     def activate(self, *, to_stay: bool = True) -> None:
@@ -164,10 +174,18 @@ class ReleaseController:
         """Nothing happens where it is not ready. Whoever is connected is answered; the next caller activates it."""
         self._tell(now_is.ScaleToZero())
 
-    def renew(self) -> None:
-        """Its workers make room for one that is forked. Whoever is connected is still answered; who comes meanwhile
-        waits as for an activation."""
-        if self.renewable:
+    def rescale(self, scale: Scale) -> None:
+        """Gives it another scale. No request fails by it: what a worker has from its start is the next one's, by which
+        the surveyor has it `replace` this one."""
+        self.scale = scale
+        self._workers.limit_processors(scale)
+        if scale.keep_warm:
+            self.activate(to_stay=False)
+
+    def replace(self) -> None:
+        """Its workers make room for one that is forked, or has the present scale. Whoever is connected is still
+        answered; who comes meanwhile waits as for an activation."""
+        if self.renewable or self.outdated:
             self._tell(now_is.Replace())
 
     def go_long(self) -> None:
@@ -193,7 +211,7 @@ class ReleaseController:
         """Takes note of what the worker uses, and stops it beyond its limit: better a new one than a full machine."""
         worker.memory = memory
         self._memory_bytes = sum(one.memory.share for one in self.ready_workers if one.memory) or None
-        most = self.release.settings.memory_limit_bytes
+        most = self.scale.memory_limit_bytes
         if most is not None and memory is not None and memory.share > most and not worker.why_stopped:
             self._workers.stop_for(
                 worker, f"was stopped at {memory.share >> 20} MiB, beyond its limit of {most >> 20} MiB"
@@ -330,7 +348,7 @@ class ReleaseController:
         """A worker that goes the way that the release is to go now."""
         long = self._status.long
         proven = "" if long else self._proven
-        return await self._workers.start(self._served(long), self._listener, proven, long=long)
+        return await self._workers.start(self._served(long), self._listener, proven, long=long, scale=self.scale)
 
     # --- further workers ----------------------------------------------------------------------------------
 
@@ -368,7 +386,7 @@ class ReleaseController:
     def _notes(self, worker: Worker) -> str:
         """What is to be known of a release that is ready."""
         why = self._launcher.zygotes.why_not(self._launcher.interpreter(self._served(worker.long)))
-        missing = self._launcher.groups.missing(self.placed.settings)
+        missing = self._launcher.groups.missing(self.scale)
         said = worker.report.notes if worker.report else []
         return _words("; ".join([*said, *([f"starts slowly: {why}"] if why else []), *([missing] if missing else [])]))
 

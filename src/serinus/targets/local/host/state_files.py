@@ -1,6 +1,6 @@
 """What the host must know again after its own death: the releases that shall run, and the workers that may.
 
-host/<release>.json          a Release, as long as it is placed
+host/<release>.json          a Placed, as long as the release is placed
 host/workers/<pid>.json      a WorkerRecord, from the worker's start until it is known to be gone
 host/long/<release>          an empty file: the release is served the long way, whenever it is placed
 """
@@ -17,7 +17,7 @@ from pydantic import BeforeValidator, TypeAdapter
 
 from serinus.core.errors import InvalidInput
 from serinus.core.home import Home
-from serinus.core.release import Release
+from serinus.core.release import USUAL, Release, Scale
 from serinus.lib import files
 
 _LONGEST_NAME = 200
@@ -34,18 +34,33 @@ class WorkerRecord:
     """It has answered its warm-up."""
 
 
-def _with_digests(document: Any) -> Any:
-    """What an earlier version wrote named paths: the directory of a compiled environment has its digest for a name."""
-    compiled = document.get("compiled") if isinstance(document, dict) else None
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A release that shall run, and what it gets."""
+
+    release: Release
+    scale: Scale = USUAL
+
+
+def _of_an_earlier_version(document: Any) -> Any:
+    """That was a release alone. Its settings held the scale, and a compiled one named the interpreter of its
+    environment, whose directory has its digest for a name."""
+    if not isinstance(document, dict) or "release" in document:
+        return document
+    settings = document.get("settings")
+    scale = dict(settings) if isinstance(settings, dict) else {}
+    cache, compiled = scale.get("cache"), document.get("compiled")
+    if isinstance(cache, dict) and "max_bytes" in cache:
+        scale["cache_bytes"] = cache["max_bytes"]
     if isinstance(compiled, dict) and "python" in compiled:
         environment = Path(str(compiled["python"])).parent.parent.name
-        return {**document, "compiled": {"digest": compiled.get("digest"), "environment_digest": environment}}
-    return document
+        compiled = {"digest": compiled.get("digest"), "environment_digest": environment}
+    return {"release": {**document, "compiled": compiled}, "scale": scale}
 
 
-AnyRelease = Annotated[Release, BeforeValidator(_with_digests)]
+AnyPlaced = Annotated[Placed, BeforeValidator(_of_an_earlier_version)]
 """As this version or an earlier one writes it as JSON."""
-_RELEASE: TypeAdapter[Release] = TypeAdapter(AnyRelease)
+_PLACED: TypeAdapter[Placed] = TypeAdapter(AnyPlaced)
 _WORKER = TypeAdapter(WorkerRecord)
 
 
@@ -70,12 +85,15 @@ class StateFiles:
         self._workers.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._long = home.host / "long"
 
-    def releases(self) -> Mapping[str, Release]:
-        found = [_RELEASE.validate_json(file.read_bytes()) for file in sorted(self._desired.glob("*.json"))]
-        return {release.id: release for release in found}
+    def placed(self) -> Mapping[str, Placed]:
+        found = [_PLACED.validate_json(file.read_bytes()) for file in sorted(self._desired.glob("*.json"))]
+        return {one.release.id: one for one in found}
 
-    def keep(self, release: Release) -> None:
-        files.write(self._desired / f"{file_name(release.id)}.json", _RELEASE.dump_json(release))
+    def releases(self) -> Mapping[str, Release]:
+        return {name: one.release for name, one in self.placed().items()}
+
+    def keep(self, release: Release, scale: Scale = USUAL) -> None:
+        files.write(self._desired / f"{file_name(release.id)}.json", _PLACED.dump_json(Placed(release, scale)))
 
     def forget(self, release_id: str) -> None:
         (self._desired / f"{file_name(release_id)}.json").unlink(missing_ok=True)

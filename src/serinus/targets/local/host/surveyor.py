@@ -128,12 +128,12 @@ class Surveyor:
         elapsed, self._last_look = now - self._last_look, now
         for name, controller in self._controllers.items():
             if name not in self._seen:
-                most = min(controller.release.settings.max_workers or self._limits.cores, self._limits.cores)
                 if name in self._before:
                     controller.activation_times.recall(sum(self._before[name][2:]), now)
-                self._seen[name] = _Seen(Demand(now, self.popularity(name)), Autoscaler(most))
+                self._seen[name] = _Seen(Demand(now, self.popularity(name)), Autoscaler(self._limits.cores))
             controller.crowd = lambda: self._crowd.now
             seen = self._seen[name]
+            seen.scaler.bound(min(controller.scale.max_workers or self._limits.cores, self._limits.cores))
             said = [_news(worker) for worker in controller.ready_workers]
             seen.waiting = sum(waiting for _, waiting, _ in said)
             seen.share = sum(used for _, _, used in said) / elapsed
@@ -142,7 +142,7 @@ class Surveyor:
     async def _weigh(self, now: float) -> None:
         workers = [(one, worker) for one in self._controllers.values() for worker in one.ready_workers]
         workers.sort(key=lambda one: one[1].weighed)
-        limited = [(worker, controller.release.settings.memory_limit_bytes) for controller, worker in workers]
+        limited = [(worker, controller.scale.memory_limit_bytes) for controller, worker in workers]
         zygotes = list(self._launcher.zygotes.pids().values())
         sizes, self._zygotes_bytes = await asyncio.to_thread(_measured, limited, now, zygotes)
         for (controller, worker), size in zip(workers, sizes, strict=True):
@@ -168,14 +168,19 @@ class Surveyor:
             self._controllers[name].scale_to_zero()
 
     def _renew(self, now: float) -> None:
-        """The first workers of an environment are there before its zygote is: one at a look is replaced, at a moment
-        when nobody waits for it."""
+        """The first workers of an environment are there before its zygote is, and those of a release that got another
+        scale before it did: one at a look is replaced, when nobody waits for it, or while others take its place in
+        time."""
         for name, controller in self._controllers.items():
             seen = self._seen.get(name)
-            quiet = seen is not None and not seen.waiting and now - controller.ready_since >= self._limits.settled
-            if quiet and controller.renewable:
+            quiet = seen is not None and not seen.waiting
+            if controller.outdated and (quiet or self._in_time(controller, TO_SCALE_TO_ZERO)):
+                log.info("%s gets a worker with its new scale", name)
+                controller.replace()
+                return
+            if quiet and now - controller.ready_since >= self._limits.settled and controller.renewable:
                 log.info("%s gets a worker that shares its libraries", name)
-                controller.renew()
+                controller.replace()
                 return
 
     def _activate(self) -> None:
@@ -203,7 +208,7 @@ class Surveyor:
             last=max(controller.ready_since, seen.demand.last if seen else now),
             popularity=seen.demand.popularity_at(now) if seen else 0.0,
             warm_until=controller.warm_until,
-            keep_warm=controller.release.settings.keep_warm or _at_its_hour(controller),
+            keep_warm=controller.scale.keep_warm or _at_its_hour(controller),
             busy=bool(seen and seen.waiting),
             memory_bytes=controller.own_bytes,
             in_time=self._in_time(controller, TO_SCALE_TO_ZERO),
@@ -223,7 +228,7 @@ def running() -> int:
 
 
 def _at_its_hour(controller: ReleaseController) -> bool:
-    hours = controller.release.settings.warm_hours
+    hours = controller.scale.warm_hours
     try:
         return bool(hours) and to_be_warm(hours, datetime.now(UTC))
     except ZoneInfoNotFoundError as error:  # the machine had it at the deployment; better up in vain than too late

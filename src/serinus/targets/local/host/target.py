@@ -11,10 +11,11 @@ from pydantic import TypeAdapter
 from serinus.core.errors import Forbidden, InvalidInput, NotFound, Refused, Unavailable
 from serinus.core.home import Home
 from serinus.core.placement import Placement
-from serinus.core.release import Release
+from serinus.core.release import USUAL, Release, Scale
+from serinus.targets.local.host.state_files import Placed
 from serinus.targets.local.host.unix_http import Answer, call
 
-_RELEASE = TypeAdapter(Release)
+_PLACED = TypeAdapter(Placed)
 _PLACEMENTS = TypeAdapter(Sequence[Placement])
 
 _ERRORS = {401: Forbidden, 404: NotFound, 409: Refused, 422: InvalidInput}
@@ -31,9 +32,10 @@ class HostTarget:
         self._home = home
         self._timeout = timeout
 
-    def place(self, release: Release) -> None:
+    def place(self, release: Release, scale: Scale = USUAL) -> None:
         """Refused where another release is placed under the same id."""
-        self._call("PUT", f"/releases/{quote(release.id, safe='')}", _RELEASE.dump_json(release))
+        body = _PLACED.dump_json(Placed(release, scale))
+        self._call("PUT", f"/releases/{quote(release.id, safe='')}", body)
 
     def remove(self, release_id: str) -> None:
         self._call("DELETE", f"/releases/{quote(release_id, safe='')}")

@@ -17,7 +17,7 @@ from serinus_runtime.isolation.scratch import remove
 
 from serinus.core.home import Home
 from serinus.core.keys import router_key
-from serinus.core.release import Release
+from serinus.core.release import USUAL, Release, Scale
 from serinus.disturbances import Journal
 from serinus.lib.processes import identity
 from serinus.targets.local.host import launch, wires
@@ -69,6 +69,8 @@ class Worker:
     """It goes the long way."""
     report: Report | None = field(default=None, repr=False)
     """That it is ready."""
+    started_with: tuple[object, ...] = ()
+    """Of its scale, what it has from its start; empty for a worker that an earlier host started."""
 
     def take_note(self, report: Report) -> None:
         """Of its own word on its size, which nobody else can ask for later."""
@@ -118,7 +120,9 @@ class Launcher:
     def zygotes(self) -> Zygotes:
         return Zygotes(self.home, self.runtime, self.confined, self.cores)
 
-    async def start(self, release: Release, listener: Listener, proven: str, *, long: bool = False) -> Worker:
+    async def start(
+        self, release: Release, listener: Listener, proven: str, *, long: bool = False, scale: Scale = USUAL
+    ) -> Worker:
         """`proven`: as an earlier worker of the release has reported it. `long`: it is to use no shorter way.
 
         Raises OSError where it cannot be started: no such interpreter, no memory, no descriptors.
@@ -127,7 +131,8 @@ class Launcher:
         ours, theirs = wires.pair()
         reports = Reports(os.dup(ours.fileno()))
         try:
-            process, forked = await self._started(release, listener.socket.fileno(), theirs.fileno(), proven, long)
+            more = {"proven": proven, "long": long, "settings": settings_of(release, scale)}
+            process, forked = await self._started(release, listener.socket.fileno(), theirs.fileno(), more)
         except BaseException:
             reports.close()
             ours.close()
@@ -139,8 +144,9 @@ class Launcher:
         note(self.state_files, record)
         self.wires.add(record, process, ours)
         worker = Worker(process, record, reports, forked=forked, log_from=log_from, long=long)
-        self.groups.put(process.pid, release.settings)
-        process.exited.add_done_callback(lambda _: self._ungroup(worker, release))
+        worker.started_with = from_its_start(scale)
+        self.groups.put(process.pid, scale)
+        process.exited.add_done_callback(lambda _: self._ungroup(worker, scale))
         return worker
 
     def last_words(self, worker: Worker) -> str:
@@ -151,16 +157,15 @@ class Launcher:
         except OSError:
             return ""
 
-    def _ungroup(self, worker: Worker, release: Release) -> None:
+    def _ungroup(self, worker: Worker, scale: Scale) -> None:
         if self.groups.end(worker.process.pid) and not worker.why_stopped:
-            most = (release.settings.memory_limit_bytes or 0) >> 20
+            most = (scale.memory_limit_bytes or 0) >> 20
             worker.why_stopped = f"was killed, with all that it had started, beyond its limit of {most} MiB"
 
     async def _started(
-        self, release: Release, listening: int, reporting: int, proven: str, long: bool
+        self, release: Release, listening: int, reporting: int, more: Mapping[str, Any]
     ) -> tuple[Process, bool]:
-        """And whether it was forked."""
-        more = {"proven": proven, "long": long}
+        """And whether it was forked. `more`: of its configuration."""
         with log_path(self.home, release.id).open("ab") as output:
             told = in_memory({**self._config(release, self.scratch(release), listening, reporting), **more})
             try:
@@ -214,7 +219,6 @@ class Launcher:
             "log": True,
             "router": router_key(self.home.secret.read_text(), release.id),
             "scratch": str(scratch),
-            "settings": asdict(release.settings),
             "readable": readable(self.home.path, self.interpreter(release), *own),
             "confine": self.confined,
         }
@@ -258,6 +262,19 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
+
+
+def settings_of(release: Release, scale: Scale) -> Mapping[str, Any]:
+    """As `serinus_runtime.base.config.Settings` reads them."""
+    settings = {**asdict(release.settings), "memory_limit_bytes": scale.memory_limit_bytes}
+    if release.settings.cache is not None:
+        settings["cache"] = {"max_bytes": scale.cache_bytes, "ttl_seconds": release.settings.cache.ttl_seconds}
+    return settings
+
+
+def from_its_start(scale: Scale) -> tuple[object, ...]:
+    """What of it a worker is told when it is started, and has until its end."""
+    return (scale.memory_limit_bytes, scale.cache_bytes)
 
 
 def the_long_way(release: Release) -> Release:

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from typing import Any
 
-from serinus.core.release import Release
+from serinus.core.release import USUAL, Release, Scale
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.listener import Listener
 from serinus.targets.local.host.worker import Launcher, Worker
@@ -42,14 +42,21 @@ class Workers:
         self._cleared = True
         self._add(worker)
 
-    async def start(self, release: Release, listener: Listener, proven: str, *, long: bool) -> Worker:
+    async def start(
+        self, release: Release, listener: Listener, proven: str, *, long: bool, scale: Scale = USUAL
+    ) -> Worker:
         """See `Launcher.start`. Not to be lost by a cancellation: it may have been forked already."""
-        starting = asyncio.ensure_future(self._start(release, listener, proven, long))
+        starting = asyncio.ensure_future(self._start(release, listener, proven, long, scale))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
             self.spawn(self._abandon(starting))
             raise
+
+    def limit_processors(self, scale: Scale) -> None:
+        """Of all that live."""
+        for pid in self._alive:
+            self._launcher.groups.limit_processors(pid, scale)
 
     def drain(self, pid: int) -> None:
         """It goes when nobody is connected any more, and never closes first."""
@@ -96,12 +103,12 @@ class Workers:
 
     # ------------------------------------------------------------------------------------------------------
 
-    async def _start(self, release: Release, listener: Listener, proven: str, long: bool) -> Worker:
+    async def _start(self, release: Release, listener: Listener, proven: str, long: bool, scale: Scale) -> Worker:
         async with self._clearing:
             if not self._cleared:
                 self._cleared = True
                 await asyncio.to_thread(self._clear_all)
-            worker = await self._launcher.start(release, listener, proven, long=long)
+            worker = await self._launcher.start(release, listener, proven, long=long, scale=scale)
             self._add(worker)
             return worker
 

@@ -1,0 +1,70 @@
+"""What a release gets is apart from how it answers: its settings no longer hold workers, warm hours, memory, processors
+and the size of the cache.
+
+A model's scale is what its champion's settings held, or those of the release that was retired; a rollout's is what its
+plan's held.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+_KEYS = {"rollouts": "number", "pending": "number", "models": "model", "releases": "number"}
+_SCALE = ("max_workers", "keep_warm", "warm_hours", "memory_limit_bytes", "cpu_limit")
+
+
+def upgrade() -> None:
+    connection = op.get_bind()
+    for table, key in _KEYS.items():
+        _rewrite(connection, sa.table(table, sa.column(key), sa.column("document")), key)
+
+
+def _rewrite(connection: sa.Connection, table: sa.TableClause, key: str) -> None:
+    for each in connection.execute(sa.select(table.c[key])).scalars().all():  # one at a time: documents can be large
+        mine = table.c[key] == each
+        text = connection.execute(sa.select(table.c.document).where(mine)).scalar_one()
+        document = json.loads(text)
+        changed = _apart(document, table.name)
+        if changed != document:
+            new = json.dumps(changed, ensure_ascii=False, separators=(",", ":"))
+            connection.execute(table.update().where(mine).values(document=new))
+
+
+def _apart(document: dict[str, Any], table: str) -> dict[str, Any]:
+    """In each table a release is at other places."""
+    if table == "releases":
+        return _behaving(document)
+    changed = dict(document)
+    if changed.get("plan") is not None:
+        changed["plan"] = {**_behaving(changed["plan"]), "scale": _scale_of(changed["plan"])}
+    retired = changed.get("retired")
+    if table == "models" and (live := changed.get("champion") or (retired or {}).get("release")) is not None:
+        changed["scale"] = _scale_of(live)
+    for name in ("candidate", "champion", "previous"):
+        if changed.get(name) is not None:
+            changed[name] = _behaving(changed[name])
+    if retired is not None:
+        changed["retired"] = {**retired, "release": _behaving(retired["release"])}
+    return changed
+
+
+def _scale_of(holder: dict[str, Any]) -> dict[str, Any]:
+    """Of a release or a plan, with the settings that it had before."""
+    settings = holder["settings"]
+    scale = {name: settings[name] for name in _SCALE if name in settings}
+    cache = settings.get("cache")
+    return {**scale, "cache_bytes": cache["max_bytes"]} if cache else scale
+
+
+def _behaving(holder: dict[str, Any]) -> dict[str, Any]:
+    settings = {name: value for name, value in holder["settings"].items() if name not in _SCALE}
+    if settings.get("cache"):
+        settings["cache"] = {name: value for name, value in settings["cache"].items() if name != "max_bytes"}
+    return {**holder, "settings": settings}
