@@ -70,7 +70,7 @@ class Results:
 
 
 def digest() -> str:
-    """Of what decides: comments, layout and docstrings are not in it."""
+    """Of what decides: comments, layout, docstrings, and the words of reasons are not in it."""
     whole = hashlib.sha256()
     for package, names in ((serinus.judge, _JUDGE), (simulation, _SIMULATION)):
         for name in names:
@@ -84,5 +84,10 @@ def digest_of(kind: Kind) -> str:
 
 
 class _Plain(ast.NodeTransformer):
-    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
-        return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
+    """Without what is for people: strings with a space in them, and those that are put together."""
+
+    def visit_JoinedStr(self, _: ast.JoinedStr) -> ast.Constant:
+        return ast.Constant("")
+
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        return ast.Constant("") if isinstance(node.value, str) and " " in node.value else node
