@@ -13,7 +13,7 @@ from serinus.judge.memory import MetricMemory
 from serinus.judge.metrics import arms
 from serinus.judge.mixture import Mixture, below, better, log_sum_exp, seldom, share
 
-BURST = 23
+BURST = 22
 """Events of one entity that clearing allows for before any was seen: an error may sit on few cards, which fail one
 request after the other."""
 MOST_ALERTS = 0.5
