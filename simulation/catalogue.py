@@ -56,6 +56,8 @@ def _entities() -> Iterator[Kind]:
     for number, tail in ((2, 0.0), (20, 0.0), (20, 0.9), (500, 0.0), (500, 0.6), (20_000, 0.9)):
         name = f"{number:,} entities, tail {tail:g}"
         yield Kind(name, "honest", rate=200.0, entities=number, tail=tail, seconds=900.0)
+    for tail in (0.0, 0.9):
+        yield Kind(f"500,000 entities, tail {tail:g}", "honest", entities=500_000, tail=tail)
 
 
 def _stalls() -> Iterator[Kind]:

@@ -16,7 +16,7 @@ ROWS: Mapping[str, str] = {
     ),
     "honest, warm-up of 30 and 90 seconds": r"warm-up .*",
     "honest, bursts of 3, 20 and 100": r"bursts of \d+",
-    "honest, 2 to 20,000 entities, uniform and heavy-tailed": r"[\d,]+ entities, tail .*",
+    "honest, 2 to 500,000 entities, uniform and heavy-tailed": r"[\d,]+ entities, tail .*",
     "honest, one arm stalls for 0.5 to 5 s at 10 to 1,000/s": r".* stalls [\d.]+ s, [\d,]+/s",
     "honest, the canary stalls for 5.5 to 8 s": r".* canary stalls [\d.]+ s",
     "honest, each arm stalls for 1 s once a minute": r".* each arm stalls .*",
