@@ -210,6 +210,8 @@ def test_traffic_is_by_release_with_its_errors_and_latency(subject: Subject) -> 
     assert traffic.seconds >= 60
     assert traffic.p50_ms == pytest.approx(4.0, rel=0.1)
     assert traffic.p99_ms == pytest.approx(8.0, rel=0.1)
+    begun = subject.log.traffic("other-model", 0)
+    assert all(one.seconds < 60 and one.requests <= 3 for one in begun.values()), "the minute that has begun, alone"
     of_all = subject.log.traffic_of_all(60)
     assert of_all["other-model"][release].requests == 3
     assert all(of_all[model].keys() == subject.log.traffic(model, 60).keys() for model in of_all)
