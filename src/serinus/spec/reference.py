@@ -91,13 +91,13 @@ A step is passed when every watched metric is cleared, and not before its minimu
   where one in 100 or 200 is such an event. The rarer they are, the more it takes.
 - **`for`** lets minutes pass, however high the traffic.
 
-With the defaults a healthy release needs about 5,100, 10,000 and 20,000 requests of its own, which are 100,000, 40,000
-and 40,000 of the model's: half an hour at 200 requests a second (three times `for`), 2.5 hours at 20. Below 1.2 a
+With the defaults a healthy release needs about 5,000, 5,800 and 18,000 requests of its own, which are 100,000, 23,000
+and 36,000 of the model's: half an hour at 200 requests a second (three times `for`), 2.2 hours at 20. Below 1.2 a
 second the first step cannot gather its 5,000 within 24 hours: give fewer and larger steps (`[20%, 50%]`), a wider
 `budget`, or a longer `at_most`.
 
-`serinus deploy` says beforehand how long the canary will take, from the requests of the model in the last hour, and
-offers larger steps where that is more than an hour. It warns, with the line of the file and the figures:
+`serinus deploy` says beforehand how long the canary will take at the rate at which the model is asked now, and offers
+larger steps where that is more than an hour. It warns, with the line of the file and the figures:
 
 - where a step ends without a verdict before its metrics or its minimum of requests can be reached;
 - where no request has reached the model in the last hour;
