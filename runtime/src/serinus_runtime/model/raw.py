@@ -64,27 +64,38 @@ class RawInputs:
             raise RequestError(_ARRAY)
 
     def _of_tensors(self, tensors: Sequence[Tensor]) -> ArrayBound:
-        items, names = self._expected
-        arrays = [_array_of(tensor) for tensor in tensors]
         sent = [[tensor.name, tensor.datatype, tensor.shape, tensor.data] for tensor in tensors]
-        if items == TEXTS and len(arrays) == 1:
-            return _of_array(_as_column(arrays[0]), sent)
-        if len(arrays) == 1 and items != RECORDS and tensors[0].name not in (names or ()):
-            array = arrays[0]
-            if names is None or array.ndim != 2 or array.shape[1] != len(names):
-                return _of_array(array, sent)
-            # The columns are known by their names, which a matrix in their order need not say.
-            return ArrayBound(library("pandas").DataFrame(array, columns=list(names)), names, array.tolist(), sent)
-        columns = {str(tensor.name): _as_column(array).tolist() for tensor, array in zip(tensors, arrays)}
+        if len(tensors) == 1 and self._is_all(tensors[0]):
+            return self._of_one(_array_of(tensors[0]), sent)
+        return self._of_columns(tensors, sent)
+
+    def _is_all(self, tensor: Tensor) -> bool:
+        """The only tensor is the whole input, and not one column of it."""
+        items, names = self._expected
+        return items == TEXTS or (items != RECORDS and tensor.name not in (names or ()))
+
+    def _of_one(self, array: Any, sent: Any) -> ArrayBound:
+        items, names = self._expected
+        if items == TEXTS:
+            return _of_array(_as_column(array), sent)
+        if names is None or array.ndim != 2 or array.shape[1] != len(names):
+            return _of_array(array, sent)
+        # The columns are known by their names, which a matrix in their order need not say.
+        return ArrayBound(library("pandas").DataFrame(array, columns=list(names)), names, array.tolist(), sent)
+
+    def _of_columns(self, tensors: Sequence[Tensor], sent: Any) -> ArrayBound:
+        """Each tensor is a column: of records, or of a DataFrame."""
+        arrays = [_as_column(array) for array in [_array_of(tensor) for tensor in tensors]]
+        columns = {str(tensor.name): array.tolist() for tensor, array in zip(tensors, arrays)}
         if len(columns) < len(tensors):
             raise RequestError("an input was sent twice")
         if len(set(map(len, columns.values()))) > 1:
             raise RequestError(_UNEQUAL)
         rows = transpose(list(columns.values()))
-        if items == RECORDS:
+        if self._expected.items == RECORDS:
             return ArrayBound([dict(zip(columns, row)) for row in rows], tuple(columns), rows, sent)
         series = {
-            name: column if tensor.datatype == "BYTES" else _as_column(array)
+            name: column if tensor.datatype == "BYTES" else array
             for (name, column), tensor, array in zip(columns.items(), tensors, arrays)
         }
         return ArrayBound(library("pandas").DataFrame(series), tuple(columns), rows, sent)
@@ -128,15 +139,25 @@ def _of_sent(payload: Sent) -> ArrayBound:
         if not isinstance(content, list) or not all(isinstance(record, dict) for record in content):
             raise RequestError("`dataframe_records` must be a list of objects")
         return _of_frame({"data": content})
-    if isinstance(content, dict):
-        arrays = {name: _numpy(value, f"column '{name}'") for name, value in content.items()}
-        if form == "instances" and not all(array.ndim for array in arrays.values()):
-            raise RequestError("an object in `instances` must hold a list for each column")
-        return _of_dict(arrays, payload)
-    if isinstance(content, list) and content and all(isinstance(record, dict) for record in content):
-        return _of_columns(content, payload) if form == "instances" else _of_records(content, payload)
-    if form == "instances" and isinstance(content, list) and content and isinstance(content[0], dict):
-        raise RequestError("`instances` must be an array of values or of objects, not of both")
+    return _of_object(payload) if isinstance(content, dict) else _of_list(payload)
+
+
+def _of_object(payload: Sent) -> ArrayBound:
+    """`instances` or `inputs` that hold an object of columns."""
+    arrays = {name: _numpy(value, f"column '{name}'") for name, value in payload.content.items()}
+    if payload.form == "instances" and not all(array.ndim for array in arrays.values()):
+        raise RequestError("an object in `instances` must hold a list for each column")
+    return _of_dict(arrays, payload)
+
+
+def _of_list(payload: Sent) -> ArrayBound:
+    """`instances` or `inputs` that hold objects, or values of any depth."""
+    form, content = payload
+    if isinstance(content, list) and content:
+        if all(isinstance(record, dict) for record in content):
+            return _of_columns(content, payload) if form == "instances" else _of_records(content, payload)
+        if form == "instances" and isinstance(content[0], dict):
+            raise RequestError("`instances` must be an array of values or of objects, not of both")
     return _of_array(_numpy(content, f"`{form}`"), payload)
 
 
