@@ -103,24 +103,28 @@ def signs_of(model: Any) -> list[float]:
 
 def _takes_matrix(model: Any, columns: Sequence[Column], *, whole: bool) -> bool:
     """`whole`: all columns are of whole numbers."""
-    key = (library_of(model), type(model).__name__)
     try:
         genuine(model)
     except Unsupported:
         return False
     if _hands_on_frames(model) or not _same_names(model, [column.name for column in columns]):
         return False
-    if key == ("sklearn", "Pipeline"):
+    kind = (library_of(model), type(model).__name__)
+    if kind == ("sklearn", "Pipeline"):
         steps = [step for _, step in model.steps if step is not None and not isinstance(step, str)]
         plain = not any(_hands_on_frames(step) for step in steps)
         return plain and bool(steps) and _takes_matrix(steps[0], columns, whole=whole)
-    if key[0] == "xgboost" and any(kind == "c" for kind in getattr(model, "feature_types", None) or ()):
-        return False
-    if key[0] == "lightgbm" and getattr(getattr(model, "booster_", model), "pandas_categorical", None):
-        return False
-    if getattr(model, "_preprocessor", None) is not None:  # of HistGradientBoosting with categories
-        return False
-    return key in _CASTS or (key in _TAKES and not whole)
+    return not _has_categories(model) and (kind in _CASTS or (kind in _TAKES and not whole))
+
+
+def _has_categories(model: Any) -> bool:
+    """It was trained on columns of categories, which a matrix has not."""
+    library = library_of(model)
+    if library == "xgboost" and any(kind == "c" for kind in getattr(model, "feature_types", None) or ()):
+        return True
+    if library == "lightgbm" and getattr(getattr(model, "booster_", model), "pandas_categorical", None):
+        return True
+    return getattr(model, "_preprocessor", None) is not None  # of HistGradientBoosting
 
 
 def _hands_on_frames(model: Any) -> bool:
