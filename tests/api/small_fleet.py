@@ -58,7 +58,7 @@ class Registry:
         there = self.versions.get(model, [])
         version = there[-1] if there and self.aliased and wanted.lstrip("@") == "challenger" else wanted
         if version not in there:
-            raise NotFound(f"{model} has no version {wanted}", hint=f"There are: {', '.join(there) or 'none'}.")
+            raise NotFound(f"{model} has no version {wanted}", hint=f"The columns are: {', '.join(there) or 'none'}.")
         return VersionRef(model, version, "READY")
 
     def newest(self, model: str) -> VersionRef:

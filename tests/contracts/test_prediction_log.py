@@ -113,7 +113,7 @@ def test_a_watched_split_without_requests_has_counts_without_releases(subject: S
 def test_repeating_a_watch_changes_nothing_and_another_one_for_its_split_is_refused(subject: Subject) -> None:
     subject.log.watch(watch("twice", thresholds={CANARY: 0.5, CHAMPION: 0.25}))
     subject.log.watch(watch("twice", thresholds={CHAMPION: 0.25, CANARY: 0.5}))
-    with pytest.raises(Refused, match="twice is watched already"):
+    with pytest.raises(Refused, match="twice is already watched"):
         subject.log.watch(watch("twice", slow_ms=10.0))
 
 

@@ -55,10 +55,10 @@ def test_what_is_right_is_read_with_its_chain_and_kept_for_its_owner_alone(
     [
         (lambda files, _: files.cert.unlink(), r"--tls-cert \S+server\.pem cannot be read: No such file"),
         (lambda files, _: files.key.unlink(), r"--tls-key \S+server-key\.pem cannot be read: No such file"),
-        (lambda files, _: files.cert.write_text("no PEM"), r"--tls-cert \S+ holds no certificate in PEM"),
-        (lambda files, _: files.cert.write_bytes(b"\xff"), r"--tls-cert \S+ is no PEM file"),
-        (lambda files, _: files.cert.write_bytes(b"x" * (2 << 20)), r"--tls-cert \S+ is no PEM file"),
-        (lambda files, _: files.key.write_text("no PEM"), r"--tls-key \S+ holds no private key in PEM"),
+        (lambda files, _: files.cert.write_text("no PEM"), r"--tls-cert \S+ contains no certificate in PEM"),
+        (lambda files, _: files.cert.write_bytes(b"\xff"), r"--tls-cert \S+ is not a PEM file"),
+        (lambda files, _: files.cert.write_bytes(b"x" * (2 << 20)), r"--tls-cert \S+ is not a PEM file"),
+        (lambda files, _: files.key.write_text("no PEM"), r"--tls-key \S+ contains no private key in PEM"),
         (lambda files, ca: files.key.write_bytes(ca.issue().key_pem()), r"server-key\.pem is not the key of the first"),
         (lambda files, ca: files.key.write_bytes(ca.issue().key_pem(b"secret")), r"--tls-key \S+ is encrypted"),
         (
@@ -71,11 +71,11 @@ def test_what_is_right_is_read_with_its_chain_and_kept_for_its_owner_alone(
         ),
         (
             lambda files, ca: ca.issue(key=rsa.generate_private_key(65537, 1024)).written(files.cert.parent),
-            r"--tls-key \S+ is of a kind that Envoy does not serve by",
+            r"--tls-key \S+ is of a type that Envoy does not support",
         ),
         (
             lambda files, ca: ca.issue(key=ed25519.Ed25519PrivateKey.generate()).written(files.cert.parent),
-            r"--tls-key \S+ is of a kind that Envoy does not serve by",
+            r"--tls-key \S+ is of a type that Envoy does not support",
         ),
         (lambda files, _: files.key.chmod(0o644), r"--tls-key \S+ may be used by other users: its mode is 0644"),
         (lambda files, _: files.key.chmod(0o660), r"may be used by other users: its mode is 0660"),
@@ -160,7 +160,7 @@ def test_a_certificate_that_ends_soon_or_has_ended_is_told(authority: Authority,
     [
         (Options(tls_cert="c.pem"), "--tls-cert needs --tls-key"),
         (Options(tls_key="k.pem"), "--tls-key needs --tls-cert"),
-        (Options(tls_cert="c.pem", tls_key="k.pem", insecure=True), "--insecure is plain HTTP"),
+        (Options(tls_cert="c.pem", tls_key="k.pem", insecure=True), "--insecure means plain HTTP"),
         (Options(client_ca="ca.pem"), "--client-ca needs TLS"),
     ],
 )

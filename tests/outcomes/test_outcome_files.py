@@ -51,8 +51,8 @@ def test_parquet_is_read(tmp_path: Path, observed: date) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("o.csv", "id,label\na,1\n", r"o.csv:1: no column prediction_id or request_id. There are: id, label"),
-        ("o.csv", "", r"o.csv:1: no column prediction_id or request_id. There are: none"),
+        ("o.csv", "id,label\na,1\n", r"o.csv:1: no column prediction_id or request_id. The columns are: id, label"),
+        ("o.csv", "", r"o.csv:1: no column prediction_id or request_id. The columns are: none"),
         ("o.csv", "request_id,label\na,1\nb,high\n", r"o.csv:3: column label is not 0 or 1"),
         ("o.csv", "request_id,label\na\n", r"o.csv:2: column label"),
         ("o.csv", "request_id,label\n,1\n", r"o.csv:2: column request_id"),
@@ -74,7 +74,7 @@ def test_parquet_is_read(tmp_path: Path, observed: date) -> None:
         ("o.jsonl", '{"request_id": "a", "label": 1, "observed_at": {}}\n', r"o.jsonl:1: column observed_at"),
         ("o.jsonl", '{"request_id": 7, "label": 1}\n', r"o.jsonl:1: column request_id"),
         ("o.parquet", "no parquet", r"o.parquet: not a Parquet file"),
-        ("o.xlsx", "x", r"o.xlsx: not a file of outcomes. Its name must end in one of .csv, .jsonl"),
+        ("o.xlsx", "x", r"o.xlsx: not a file with outcomes. The name of the file must end in one of .csv, .jsonl"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place_and_without_its_value(tmp_path: Path, name, text, said) -> None:
@@ -119,7 +119,7 @@ def test_a_file_that_is_not_there_is_said_to_be_so(tmp_path: Path) -> None:
 def test_a_label_that_is_neither_0_nor_1_is_refused_with_what_to_do(tmp_path: Path, label: str) -> None:
     path = tmp_path / "o.csv"
     path.write_text(f"request_id,label\na,1\nb,{label}\n")
-    with pytest.raises(InvalidInput, match=r"o\.csv:3: column label is not 0 or 1\. Say what other labels mean"):
+    with pytest.raises(InvalidInput, match=r"o\.csv:3: column label is not 0 or 1\. Give other labels a meaning"):
         read(path)
 
 

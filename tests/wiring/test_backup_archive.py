@@ -80,7 +80,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 )
 def test_what_is_no_file_of_a_home_is_refused(tmp_path: Path, member: tarfile.TarInfo) -> None:
     hostile(tmp_path / "b", (member, b""))
-    with pytest.raises(InvalidInput, match="no backup that Serinus has written"):
+    with pytest.raises(InvalidInput, match="not a backup of Serinus"):
         read(tmp_path / "b", tmp_path / "to")
     assert not (tmp_path / "escaped").exists()
     assert list((tmp_path / "to").iterdir()) == []
@@ -96,7 +96,7 @@ def test_a_link_that_comes_first_leads_nowhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize("names", [("a", "a"), ("a", "a/b"), ("a/b", "a")])
 def test_names_that_contradict_each_other_are_refused(tmp_path: Path, names: tuple[str, str]) -> None:
     hostile(tmp_path / "b", *((named(name), b"x") for name in names))
-    with pytest.raises(InvalidInput, match="no backup that Serinus has written"):
+    with pytest.raises(InvalidInput, match="not a backup of Serinus"):
         read(tmp_path / "b", tmp_path / "to")
 
 
@@ -106,7 +106,7 @@ def test_every_cut_that_loses_something_is_noticed(tmp_path: Path) -> None:
     needed = next(length for length in range(len(whole)) if b"manifest.json" in _content(whole[:length]))
     for length in [*range(0, needed, 23), needed]:
         (tmp_path / "cut").write_bytes(whole[:length])
-        with pytest.raises(InvalidInput, match="no whole backup"):
+        with pytest.raises(InvalidInput, match="not a complete backup"):
             read(tmp_path / "cut", tmp_path / f"to-{length}")
 
 

@@ -13,7 +13,7 @@ def trusting(authorities: Path | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=authorities)
     except OSError as error:  # ssl.SSLError is one
-        why = error.strerror if not isinstance(error, ssl.SSLError) else "it holds no certificate in PEM"
+        why = error.strerror if not isinstance(error, ssl.SSLError) else "it contains no certificate in PEM"
         raise InvalidInput(
             f"--ca {authorities} cannot be read: {why}", hint="Name a file with certificates in PEM."
         ) from error

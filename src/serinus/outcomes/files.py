@@ -66,7 +66,8 @@ def read_parts(
     kind = _FORMATS.get(path.suffix.lower())
     if kind is None:
         raise InvalidInput(
-            f"{path}: not a file of outcomes.", hint=f"Its name must end in one of {', '.join(sorted(_FORMATS))}."
+            f"{path}: not a file with outcomes.",
+            hint=f"The name of the file must end in one of {', '.join(sorted(_FORMATS))}.",
         )
     if not path.is_file():
         raise InvalidInput(f"{path}: there is no such file.")
@@ -102,7 +103,7 @@ class _Known:
             if not any(both):
                 there = " or ".join(name for name in _IDS if name in table) or _IDS[1]
                 raise _Wrong(row, there, "a request's id")
-        hint = "" if self._meanings else "Say what other labels mean, such as `--label fraud=1 --label genuine=0`."
+        hint = "" if self._meanings else "Give other labels a meaning, such as `--label fraud=1 --label genuine=0`."
         labels = _looked_up(table.get("label"), height, self._labels, self._label, ("label", "0 or 1", hint))
         when = ("observed_at", "a date or a time such as 2025-01-31T12:00:00Z", "")
         moments = _looked_up(table.get("observed_at"), height, self._moments, self._moment, when)
@@ -212,7 +213,7 @@ def _objects(path: Path, lines: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:
         except (ValueError, RecursionError):
             raise InvalidInput(f"{path}:{number}: not a line of JSON.") from None
         if not isinstance(row, dict):
-            raise InvalidInput(f"{path}:{number}: not a JSON object.", hint="Give one object a line.")
+            raise InvalidInput(f"{path}:{number}: not a JSON object.", hint="Write one object on each line.")
         yield row
 
 
@@ -238,4 +239,4 @@ def _check_columns(path: Path, names: Iterable[str]) -> None:
     for names_of_it in (_IDS, ("label",)):
         if not set(names_of_it) & set(there):
             wanted = " or ".join(names_of_it)
-            raise InvalidInput(f"{path}:1: no column {wanted}.", hint=f"There are: {', '.join(there) or 'none'}.")
+            raise InvalidInput(f"{path}:1: no column {wanted}.", hint=f"The columns are: {', '.join(there) or 'none'}.")

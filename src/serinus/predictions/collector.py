@@ -216,10 +216,11 @@ class Collector:
         found = [text for text in (self._commit.trouble, self._router.trouble, *self._troubles.values()) if text]
         found += [f"{release} dropped {count} records" for release, count in self._intake.dropped.items()]
         lost = self._intake.refused_batches
+        found += [f"{release}: {count} batches were malformed and are lost" for release, count in lost.items()]
         found += [
-            f"{release}: {count} batches were not as they should be and are lost" for release, count in lost.items()
+            f"{name}: there are too many entities, so further events are counted without their entity"
+            for name in self._full_sets
         ]
-        found += [f"{name}: so many entities that further events are counted singly" for name in self._full_sets]
         if self._router.malformed:
             found.append(f"{self._router.malformed} lines of Envoy's local replies are malformed")
         return found

@@ -128,7 +128,9 @@ class DeltaPredictionLog:
         try:
             self._imports.add(import_id, number, part)
         except OSError as error:
-            raise Unavailable(f"Outcomes cannot be kept: {error.strerror}.", hint="Is the disk full?") from error
+            raise Unavailable(
+                f"Outcomes cannot be stored: {error.strerror}.", hint="Check whether the disk is full."
+            ) from error
 
     def attach(self, import_id: str) -> Imported:
         outcomes = self._imports.outcomes(import_id)
@@ -222,4 +224,6 @@ class DeltaPredictionLog:
 
 
 def _unavailable(error: OperationalError) -> Unavailable:
-    return Unavailable(f"The prediction log's database does not answer: {error.orig}.", hint="Is the disk full?")
+    return Unavailable(
+        f"The prediction log's database does not answer: {error.orig}.", hint="Check whether the disk is full."
+    )

@@ -52,7 +52,7 @@ class Report:
     def text(self) -> str:
         """For a terminal."""
         achieved = self.sent / self.seconds if self.seconds else 0.0
-        pace = f"{achieved:,.0f}/s of {self.rate:,.0f}/s asked"
+        pace = f"{achieved:,.0f}/s of {self.rate:,.0f}/s asked for"
         lines = [
             f"{self.sent:,} requests to {self.model} in {self.seconds:.1f} s: {pace}",
             f"answered   {self.answered:,}{_listed(self.releases)}",
@@ -63,7 +63,7 @@ class Report:
         if self.unanswered or self.overdue:
             lines.append(f"open       {self.unanswered:,} without an answer, {self.overdue:,} overdue")
         lines.append(f"latency    {_quantiles(self.latency_ms)} (ms, from the moment each was due)")
-        late = "" if self.kept_up else "; it did not keep up: latencies are partly its own"
+        late = "" if self.kept_up else "; the generator did not keep up, so latencies are partly its own"
         lines.append(f"own lag    {_quantiles(self.lag_ms)} (ms){late}")
         lines.append(f"ids        {self.prefix}-...")
         if self.waited:

@@ -115,7 +115,7 @@ def _sendable(column: pl.Series) -> pl.Series:
     if column.dtype.is_decimal():
         return column.cast(pl.Float64)
     if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.String, pl.Null)):
-        raise InvalidInput(f"Column {column.name!r} holds {column.dtype}, which is no input of a row.")
+        raise InvalidInput(f"Column {column.name!r} holds {column.dtype}, which cannot be an input of a row.")
     return column
 
 

@@ -62,7 +62,7 @@ class FileSource:
         if kind is None or not path.is_file():
             known = ", ".join(sorted(_SCANS))
             raise InvalidInput(
-                f"{path}: not a file that can be replayed.", hint=f"Name one ending in {known}, or a log."
+                f"{path}: not a file that can be replayed.", hint=f"Name a file ending in {known}, or a log."
             )
         # The whole CSV is looked at for its types: a column may hold whole numbers for its first thousand rows.
         self._rows = pl.scan_csv(path, infer_schema_length=None) if kind == "csv" else pl.scan_parquet(path)

@@ -25,7 +25,7 @@ def main() -> int:
     try:
         settings = chosen.load(home)
         if settings is None:
-            raise SerinusError(f"{home.path} is no home of Serinus", hint="`serinus up` makes one.")
+            raise SerinusError(f"{home.path} is not a Serinus home", hint="`serinus up` creates one.")
         if arguments.process == "control":
             from serinus.wiring.control import run_control  # of which the supervisor needs nothing: 60 MB
 

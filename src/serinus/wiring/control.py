@@ -136,7 +136,11 @@ def _allowed_hosts(settings: Settings) -> Sequence[str]:
 def _warnings(home: Home, settings: Settings) -> Sequence[str]:
     found = list(edge_warnings(settings))
     if not settings.confined:
-        found.append("models are not confined on this machine: their code can read and write all that Serinus can")
+        found.append(
+            "models are not confined on this machine: their code can read and write everything that Serinus can"
+        )
     if not any(p["name"] == "supervisor" and p["state"] in ("running", "replacing") for p in processes(home)):
-        found.append("the supervisor does not run: what dies is not restarted; `serinus up` starts it again")
+        found.append(
+            "the supervisor is not running: processes that end are not restarted; `serinus up` starts it again"
+        )
     return found

@@ -393,7 +393,7 @@ def test_a_port_that_is_taken_ends_the_server_at_once_with_a_reason(tmp_path: Pa
         command = server.command(Home(tmp_path), other.getsockname()[1])
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 1
-    assert "is taken by another process" in ended.stderr
+    assert "is in use by another process" in ended.stderr
 
 
 # --- where files are taken from ---------------------------------------------------------------------------

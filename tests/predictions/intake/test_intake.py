@@ -93,7 +93,7 @@ def test_a_batch_that_can_never_be_taken_is_lost_once_and_the_worker_goes_on(
     assert log.read().filter(pl.col("request_id").is_in(["spoilt", "after-it"])).collect().height == 1
     assert "status holds another type than int" in collector.log()
     assert "4111" not in collector.log()
-    until(lambda: f"{RELEASE}: 1 batches were not as they should be and are lost" in collector.status()["warnings"])
+    until(lambda: f"{RELEASE}: 1 batches were malformed and are lost" in collector.status()["warnings"])
 
 
 def test_a_body_beyond_the_limit_is_passed_over(collector, home, record, batch) -> None:

@@ -110,7 +110,7 @@ def test_files_of_other_models_and_days_are_not_opened(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_asked_is_said() -> None:
-    with pytest.raises(InvalidInput, match=r"no column amount.*There are: time, day"):
+    with pytest.raises(InvalidInput, match=r"no column amount.*The columns are: time, day"):
         list(rows(frame([NOON]).lazy, "card-fraud", ("time", "amount")))
 
 

@@ -226,7 +226,7 @@ def _choice(field: int, wire: int, value: Any, what: str) -> Any:
         return protobuf.doubles(value, wire, what)[-1]
     numbers = protobuf.integers(value, wire, what)
     if not numbers or field not in (1, 2, 5):
-        raise RequestError(f"{what} has a parameter of a type that is not understood")
+        raise RequestError(f"{what} has a parameter of a type that cannot be read")
     return numbers[-1] != 0 if field == 1 else numbers[-1] if field == 5 else protobuf.signed(numbers[-1])
 
 

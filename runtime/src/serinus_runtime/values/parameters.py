@@ -26,7 +26,7 @@ _SCALARS: Mapping[str, tuple[type, ...]] = {
 
 
 def check_tensor_parameters(parameters: Any) -> Mapping[str, Any]:
-    """Of one input. RequestError: not an object, or one that says what is not understood."""
+    """Of one input. RequestError: not an object, or one that says what cannot be read."""
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
@@ -34,7 +34,7 @@ def check_tensor_parameters(parameters: Any) -> Mapping[str, Any]:
     unknown = next((name for name in parameters if name not in _OF_A_TENSOR), None)
     if unknown is not None:
         raise RequestError(
-            f"an input has a parameter {showable(unknown)}, which is not understood there; parameters of the "
+            f"an input has a parameter {showable(unknown)}, which cannot be read there; parameters of the "
             "prediction go into `parameters` of the request"
         )
     return parameters

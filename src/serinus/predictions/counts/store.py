@@ -38,8 +38,8 @@ class CountStore:
                 connection.execute(insert(db.watches).values(_columns(watch)))
             elif _watch(row) != watch:
                 raise Refused(
-                    f"split {watch.split} is watched already, with other thresholds or for another rollout.",
-                    hint="Give the step a split of its own.",
+                    f"split {watch.split} is already watched with other thresholds or for another rollout.",
+                    hint="Use another split for the step.",
                 )
 
     def watches(self, splits: Iterable[str]) -> Mapping[str, Watch]:
@@ -141,7 +141,7 @@ class CountStore:
     def retain(self, model: str, days: int) -> None:
         """How long predictions of `model` are kept. Raises InvalidInput for less than a day."""
         if days < 1:
-            raise InvalidInput(f"retention of {model}: {days} days.", hint="Give one day or more.")
+            raise InvalidInput(f"retention of {model}: {days} days.", hint="Keep predictions for one day or more.")
         db_days = db.retention.c
         with self._database.write() as connection:
             changed = connection.execute(db.retention.update().where(db_days.model == model).values(days=days))

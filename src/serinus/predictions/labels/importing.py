@@ -42,7 +42,7 @@ class Imports:
         NotFound."""
         parts = sorted(self._of(id_).glob("*.parquet"))
         if not parts:
-            raise NotFound("no such import of outcomes: none was begun, or it was left for more than a day")
+            raise NotFound("there is no such import of outcomes: it was not started, or was left for more than a day")
         frame = pl.concat([pl.read_parquet(part) for part in parts]).sort("observed_at", maintain_order=True)
         return frame.unique(subset=list(KEY), keep="last", maintain_order=True).sort(KEY)
 
@@ -52,7 +52,7 @@ class Imports:
 
     def _of(self, id_: str) -> Path:
         if not _ID.fullmatch(id_):
-            raise InvalidInput("an import of outcomes is named by 32 hexadecimal digits")
+            raise InvalidInput("the id of an import of outcomes has 32 hexadecimal digits")
         return self._directory / id_
 
     def _sweep(self) -> None:

@@ -37,7 +37,7 @@ def rows(
     unknown = sorted(set(columns) - set(COLUMNS))
     if unknown:
         raise InvalidInput(
-            f"The prediction log has no column {', '.join(unknown)}.", hint=f"There are: {', '.join(COLUMNS)}."
+            f"The prediction log has no column {', '.join(unknown)}.", hint=f"The columns are: {', '.join(COLUMNS)}."
         )
     try:
         for part in _parts(_Reopened(opened), model, since, until):

@@ -80,7 +80,9 @@ def written(path: Path) -> Iterator[Writer]:
         try:
             file = stack.enter_context(files.replacing(path, alone=True))
         except BlockingIOError as error:
-            raise Refused(f"another backup is being written to {path}", hint="Wait for it.") from error
+            raise Refused(
+                f"another backup is already being written to {path}", hint="Wait until it is finished."
+            ) from error
         with tarfile.open(fileobj=file, mode="w:gz", compresslevel=1, format=tarfile.PAX_FORMAT) as tar:
             yield Writer(tar)
 
@@ -96,7 +98,7 @@ def extracted(path: Path, into: Path, known: Callable[[str], bool]) -> Manifest:
         with tarfile.open(path, "r|gz") as tar:
             for member in tar:
                 if manifest is not None:
-                    raise _not_ours(path, "it goes on after its end")
+                    raise _not_ours(path, "there is data after its end")
                 _check(path, member, found)
                 content = tar.extractfile(member)
                 assert content is not None
@@ -104,32 +106,32 @@ def extracted(path: Path, into: Path, known: Callable[[str], bool]) -> Manifest:
                     manifest = _read_manifest(path, content, member.size)
                     continue
                 if not known(member.name):
-                    raise _not_ours(path, f"{shown(member.name)} is no part of a home")
+                    raise _not_ours(path, f"{shown(member.name)} is not part of a home")
                 found[member.name] = _put(content, into / member.name, member)
     except (tarfile.TarError, EOFError, zlib.error, UnicodeError, ValueError) as error:
-        raise InvalidInput(f"{path} is no whole backup: {type(error).__name__}", hint=_ANOTHER) from error
+        raise InvalidInput(f"{path} is not a complete backup: {type(error).__name__}", hint=_ANOTHER) from error
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise _not_ours(path, "two of its names contradict each other") from error
     if manifest is None:
-        raise InvalidInput(f"{path} is no whole backup: its end is missing", hint=_ANOTHER)
+        raise InvalidInput(f"{path} is not a complete backup: its end is missing", hint=_ANOTHER)
     if dict(manifest.files) != found:
         raise _not_ours(path, "its files are not those that its manifest names")
     return manifest
 
 
-_ANOTHER = "Was it cut short when it was copied? Use another backup."
+_ANOTHER = "It may have been truncated when it was copied. Use another backup."
 
 
 def _check(path: Path, member: tarfile.TarInfo, found: Mapping[str, Entry]) -> None:
     """Raises InvalidInput."""
     parts = PurePosixPath(member.name).parts
     if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
-        raise _not_ours(path, f"{shown(member.name)} is a link, a device or something else that is no file")
+        raise _not_ours(path, f"{shown(member.name)} is a link, a device or something else that is not a file")
     plain = member.name == "/".join(parts) and not member.name.startswith("/") and not {"..", "."} & set(parts)
     if not (plain and _NAME.fullmatch(member.name) and len(member.name) <= _LONGEST):
-        raise _not_ours(path, f"{shown(member.name)} is no name of a file inside a home")
+        raise _not_ours(path, f"{shown(member.name)} is not the name of a file inside a home")
     if member.name in found:
-        raise _not_ours(path, f"{shown(member.name)} is in it twice")
+        raise _not_ours(path, f"{shown(member.name)} is in the backup twice")
 
 
 def shown(name: str) -> str:
@@ -137,7 +139,7 @@ def shown(name: str) -> str:
 
 
 def _not_ours(path: Path, what: str) -> InvalidInput:
-    return InvalidInput(f"{path} is no backup that Serinus has written: {what}", hint="Nothing was restored from it.")
+    return InvalidInput(f"{path} is not a backup of Serinus: {what}", hint="Nothing was restored from it.")
 
 
 def _put(content: IO[bytes], target: Path, member: tarfile.TarInfo) -> Entry:
@@ -161,7 +163,7 @@ def _read_manifest(path: Path, content: IO[bytes], size: int) -> Manifest:
         if isinstance(said, dict) and said.get("format", 0) > FORMAT:
             raise Refused(
                 f"{path} was written by a newer version of Serinus, {shown(str(said.get('version')))}",
-                hint="Restore it by that version.",
+                hint="Restore it with that version.",
             )
         return TypeAdapter(Manifest).validate_python(said)
     except (ValidationError, TypeError, RecursionError) as error:

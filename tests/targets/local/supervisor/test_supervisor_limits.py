@@ -24,9 +24,7 @@ def test_limits_of_models_are_remembered_and_told_and_reach_a_host_that_runs_onl
     stage.listens()
     assert begin(stage).limits == {}
     again = begin(stage, Options(memory=2**30, idle=60.0, busiest=0))
-    what = (
-        "memory of models, time after which models are scaled to zero, number of models that are never scaled to zero"
-    )
+    what = "memory of models, idle time until models are scaled to zero, number of models that are not scaled to zero"
     assert any(f"was not changed: {what};" in warning for warning in again.warnings)
     assert again.limits == {}
     down(stage.home)

@@ -177,16 +177,18 @@ def test_a_version_that_would_not_come_up_touches_nothing(running: Stage, newer:
     before = running.pids(), running.pid("supervisor")
 
     def rehearse(_home: Home) -> None:
-        raise Unavailable("the new version would not come up")
+        raise Unavailable("the new version would not start")
 
-    with pytest.raises(Unavailable, match="would not come up"):
+    with pytest.raises(Unavailable, match="would not start"):
         up(running.home, launch=replace(newer.launch, rehearse=rehearse))
     assert (running.pids(), running.pid("supervisor")) == before
 
 
 def test_a_version_that_does_not_come_up_gives_way_to_the_one_before(running: Stage, newer: Stage) -> None:
     newer.specs[-1] = replace(newer.specs[-1], command=python("import sys; sys.exit('no such table')"))
-    with pytest.raises(Unavailable, match=r"control: exited with 1: no such table\); the version before runs again"):
+    with pytest.raises(
+        Unavailable, match=r"control: exited with 1: no such table\); the version before is running again"
+    ):
         up(running.home, launch=newer.launch)
     assert set(versions(running.home).values()) == {OLD}
     assert len(running.pids()) == 3
@@ -197,7 +199,7 @@ def test_a_version_that_was_installed_over_the_one_before_goes_on_as_far_as_it_c
 ) -> None:
     newer.specs[-1] = replace(newer.specs[-1], command=python("import sys; sys.exit('no such table')"))
     newer.interpreter = running.interpreter
-    with pytest.raises(Unavailable, match="models are served, and what did not come up is tried again"):
+    with pytest.raises(Unavailable, match="models are served, and what did not start is tried again"):
         up(running.home, launch=newer.launch)
     assert versions(running.home) == {"holder": NEW, "host": NEW}
     up(running.home, launch=running.launch)

@@ -62,7 +62,7 @@ def _certificates(option: str, path: Path) -> list[x509.Certificate]:
     try:
         return x509.load_pem_x509_certificates(_content(option, path))
     except ValueError as error:
-        raise InvalidInput(f"{option} {path} holds no certificate in PEM", hint=_TLS) from error
+        raise InvalidInput(f"{option} {path} contains no certificate in PEM", hint=_TLS) from error
 
 
 def _check_time(option: str, path: Path, certificate: x509.Certificate, now: datetime) -> None:
@@ -74,7 +74,7 @@ def _check_time(option: str, path: Path, certificate: x509.Certificate, now: dat
         raise InvalidInput(f"{option} {path} holds a certificate that is not valid before {when}", hint=_CLOCK)
 
 
-_CLOCK = "Is this machine's clock right?"
+_CLOCK = "Check the clock of this machine."
 
 
 def _key(path: Path) -> str:
@@ -83,15 +83,15 @@ def _key(path: Path) -> str:
         key = load_pem_private_key(content, None)
     except TypeError as error:
         raise InvalidInput(
-            f"--tls-key {path} is encrypted, and nobody is there to type its passphrase at a restart",
+            f"--tls-key {path} is encrypted, and a restart cannot ask for its passphrase",
             hint="Store it decrypted, readable by this user alone: `openssl pkey -in FILE -out NEW`.",
         ) from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise InvalidInput(f"--tls-key {path} holds no private key in PEM", hint=_TLS) from error
+        raise InvalidInput(f"--tls-key {path} contains no private key in PEM", hint=_TLS) from error
     strong = isinstance(key, rsa.RSAPrivateKey) and key.key_size >= _LEAST_RSA_BITS
     if not (strong or (isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, _CURVES))):
         raise InvalidInput(
-            f"--tls-key {path} is of a kind that Envoy does not serve by",
+            f"--tls-key {path} is of a type that Envoy does not support",
             hint="Use RSA of at least 2048 bits, or ECDSA on P-256, P-384 or P-521.",
         )
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")
@@ -105,7 +105,7 @@ def _check_pair(files: Files, leaf: x509.Certificate, key: str) -> None:
     if ours != said:
         raise InvalidInput(
             f"--tls-key {files.key} is not the key of the first certificate in --tls-cert {files.cert}",
-            hint="The server's own certificate comes first, then those that vouch for it.",
+            hint="Put the server's own certificate first, followed by its chain.",
         )
 
 
@@ -123,7 +123,7 @@ def _content(option: str, path: Path, *, secret: bool = False) -> bytes:
     except OSError as error:
         raise InvalidInput(f"{option} {path} cannot be read: {error.strerror}", hint=_TLS) from error
     if len(content) > _LARGEST or not content.isascii():
-        raise InvalidInput(f"{option} {path} is no PEM file", hint=_TLS)
+        raise InvalidInput(f"{option} {path} is not a PEM file", hint=_TLS)
     return content
 
 
@@ -131,7 +131,7 @@ def _check_secret(path: Path, found: os.stat_result) -> None:
     if found.st_mode & (stat.S_IRWXO | stat.S_IWGRP):
         raise Refused(
             f"--tls-key {path} may be used by other users: its mode is {stat.S_IMODE(found.st_mode):04o}",
-            hint=f"`chmod 600 {path}`; 0640 is accepted, for a group that may read it.",
+            hint=f"`chmod 600 {path}`; mode 0640 is accepted, too, where a group may read it.",
         )
     real = path.resolve()
     open_to_models = (*map(Path, _READ_BY_MODELS), *own_directories())
@@ -139,7 +139,7 @@ def _check_secret(path: Path, found: os.stat_result) -> None:
     if inside is not None:
         raise Refused(
             f"--tls-key {path} lies in {inside}, which models may read",
-            hint="Keep it elsewhere, for instance in /etc/serinus.",
+            hint="Keep it in another directory, such as /etc/serinus.",
         )
 
 

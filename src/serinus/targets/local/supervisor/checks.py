@@ -85,7 +85,7 @@ def registry_trouble(settings: Settings) -> str:
     with httpx.Client(timeout=3) as client:
         if _ok(client, f"{uri.rstrip('/')}/health"):
             return ""
-    return "the MLflow server does not answer: what is live is served, nothing new can be deployed until it does"
+    return "the MLflow server does not answer: serving goes on, but nothing can be deployed until it answers"
 
 
 @dataclass(frozen=True, slots=True)

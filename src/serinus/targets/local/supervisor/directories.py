@@ -26,8 +26,8 @@ def claim(home: Home) -> None:
         strange = [entry.name for entry in home.path.iterdir() if entry.name not in ours]
         if strange:
             raise Refused(
-                f"{home.path} is neither empty nor a home of Serinus: it holds {min(strange)}",
-                hint="Give a directory of its own, which is made: `--home DIR`.",
+                f"{home.path} is neither empty nor a Serinus home: it contains {min(strange)}",
+                hint="Name a directory of its own with `--home DIR`. It is created.",
             )
     _own(home.path)
 
@@ -51,7 +51,7 @@ def _own(directory: Path) -> None:
     except (FileExistsError, NotADirectoryError) as error:
         raise Refused(f"{directory} cannot be a directory: {error.strerror}", hint=_ANOTHER) from error
     if directory.is_symlink() or directory.stat().st_uid != os.geteuid():
-        raise Refused(f"{directory} belongs to somebody else", hint=_ANOTHER)
+        raise Refused(f"{directory} belongs to another user", hint=_ANOTHER)
     directory.chmod(0o700)
 
 
@@ -77,12 +77,12 @@ def one_at_a_time(home: Home, patience: float, say: Callable[[str], None]) -> It
     path = home.path / UP_LOCK
     lock = locks.take(path, seconds=0)
     if lock is None:
-        say("another `serinus up` starts this home: waiting for it")
+        say("another `serinus up` is starting this home: waiting for it")
         lock = locks.take(path, seconds=patience)
     if lock is None:
         raise Unavailable(
             f"another `serinus up` has been starting {home.path} for {patience:g} s",
-            hint="Stop it, or `serinus down`, and try again.",
+            hint="Stop it, or run `serinus down`, and try again.",
         )
     try:
         yield

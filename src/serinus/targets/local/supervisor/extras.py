@@ -21,7 +21,7 @@ def check(settings: Settings, beside: Path | None = None) -> None:
         missing.append("cryptography")
     if missing:
         raise Refused(
-            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed beside Serinus",
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed",
             hint=f"`pip install 'serinus[local]'`{_otherwise(missing)}.",
         )
 

@@ -120,7 +120,7 @@ class _Upgrading:
             os.execve(self.reload.again[0], list(self.reload.again), {**os.environ, **self.notifier.environment()})  # noqa: S606
         if code is not None:
             self.process = None
-            self.say("the installed version did not take over; what ran before goes on")
+            self.say("the installed version did not take over; the processes of the version before keep running")
             self.notifier.say(STATUS=self.ready)
 
     def end(self) -> None:
@@ -142,8 +142,9 @@ def _watch(home: Home, told: _Told, notifier: Notifier, each: Callable[[], None]
             if not state.running(home):
                 return  # `serinus down`
             raise Unavailable(
-                "the supervisor ended by itself: what it kept goes on running, but is not restarted",
-                hint=f"Its log is {logs.path(home, state.SUPERVISOR)}; `serinus up` takes over what runs.",
+                "the supervisor ended by itself: its processes keep running, but are not restarted",
+                hint=f"Its log is {logs.path(home, state.SUPERVISOR)}; `serinus up` takes over the processes that "
+                "are running.",
             )
         time.sleep(EVERY)
 

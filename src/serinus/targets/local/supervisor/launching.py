@@ -141,12 +141,12 @@ def rehearse(home: Home) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise Unavailable(
-            f"the new version did not try itself within {REHEARSAL_SECONDS:g} s, so nothing was replaced",
+            f"the new version did not check itself within {REHEARSAL_SECONDS:g} s, so nothing was replaced",
             hint=_AS_IT_WAS,
         ) from error
     if done.returncode != 0:
         said = done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}"
-        raise Unavailable(f"the new version would not come up, so nothing was replaced: {said}", hint=_AS_IT_WAS)
+        raise Unavailable(f"the new version would not start, so nothing was replaced: {said}", hint=_AS_IT_WAS)
 
 
-_AS_IT_WAS = "What runs goes on. Mend what is named, or install the version before."
+_AS_IT_WAS = "The processes of the version before keep running. Correct what is named, or install the version before."

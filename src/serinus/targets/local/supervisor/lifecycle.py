@@ -84,7 +84,7 @@ def up(
     except OSError as error:
         raise Refused(
             f"{error.filename or home.path} cannot be written: {error.strerror}",
-            hint="Make room or mend its permissions, or choose another --home.",
+            hint="Free some space or correct its permissions, or choose another --home.",
         ) from error
 
 
@@ -97,13 +97,14 @@ def down(home: Home, say: Say = lambda _line: None) -> bool:
         _stop_supervisor(home, supervisor, say)
     orphans = [record.name for record in state.running(home)]
     if orphans and supervisor is None:
-        say(f"the supervisor is gone: stopping {', '.join(orphans)}, which it has left")
+        say(f"the supervisor is no longer running: stopping {', '.join(orphans)}, which it has left")
     # From the records alone, so that what runs can be stopped whatever has become of the settings.
     left = ProcessManager.of_what_runs(home).stop() if orphans else ()
     if left:
         raise Unavailable(
-            f"{', '.join(left)} did not end although killed: the kernel holds it, mostly for a disk that hangs",
-            hint="`serinus status` has the pids; `serinus down` tries again.",
+            f"{', '.join(left)} did not end although it was killed: the kernel holds it, mostly because a disk does "
+            "not answer",
+            hint="`serinus status` shows the pids; `serinus down` tries again.",
         )
     return supervisor is not None or bool(orphans)
 
@@ -116,7 +117,7 @@ def _start(home: Home, options: Options, say: Say, launch: Launch) -> Addresses:
     running = state.running(home)  # left by a supervisor that was killed
     names = [record.name for record in running]
     if found is None and running:
-        raise Refused(f"{', '.join(names)} run, but {home.settings} is gone", hint="`serinus down` first.")
+        raise Refused(f"{', '.join(names)} run, but {home.settings} is gone", hint="Run `serinus down` first.")
     warnings: Sequence[str] = ()
     if found is not None and running:
         say(f"{', '.join(names)} went on running and stay as they are")
@@ -151,7 +152,7 @@ def _look_again(home: Home, options: Options, supervisor: ProcessRecord, launch:
     """It runs already: waits for what is still coming up, and tells what does not answer."""
     settings = chosen.load(home)
     if settings is None:
-        raise Refused(f"{home.path} is running, but {home.settings} is gone", hint="`serinus down` first.")
+        raise Refused(f"{home.path} is running, but {home.settings} is gone", hint="Run `serinus down` first.")
     registry.write(home, settings)
     young = time.time() - supervisor.since < START_SECONDS
     waiting = list(launch.checks(home, settings))
@@ -167,7 +168,7 @@ def _take_over(home: Home, options: Options, before: ProcessRecord, say: Say, la
     """Another installation runs: its processes are replaced, while callers are served."""
     settings = chosen.load(home)
     if settings is None:
-        raise Refused(f"{home.path} is running, but {home.settings} is gone", hint="`serinus down` first.")
+        raise Refused(f"{home.path} is running, but {home.settings} is gone", hint="Run `serinus down` first.")
     _check_confinement(settings)
     extras.check(settings)
     registry.credentials(home, settings)
@@ -179,14 +180,14 @@ def _ignored(options: Options, settings: Settings) -> Sequence[str]:
     ignored = options.ignored_by(settings)
     if not ignored:
         return ()
-    return (f"it runs already, so this was not changed: {', '.join(ignored)}; `serinus down` first",)
+    return (f"Serinus is already running, so this was not changed: {', '.join(ignored)}; run `serinus down` first",)
 
 
 def _without_one_that_stops(home: Home, say: Say) -> ProcessRecord | None:
     """The supervisor that runs, once one that is ending has ended."""
     supervisor = state.find(home, SUPERVISOR)
     if supervisor is not None and supervisor.state == state.STOPPING:
-        say("it is being stopped: waiting for that")
+        say("Serinus is being stopped: waiting for that")
         _stop_supervisor(home, supervisor, say)
         return None
     return supervisor
@@ -196,7 +197,7 @@ def _check_confinement(settings: Settings) -> None:
     if settings.confined and abi() < 1:
         raise Refused(
             "this kernel has no Landlock, so a model's code could read the tokens and write the store",
-            hint="Use Linux 5.13 or newer with Landlock on, or accept that: `serinus up --unconfined`.",
+            hint="Use Linux 5.13 or newer with Landlock enabled, or accept the risk with `serinus up --unconfined`.",
         )
 
 
@@ -204,8 +205,8 @@ def _secure(home: Home, settings: Settings) -> None:
     """Takes in the certificate, before anything else is changed. Raises Refused, InvalidInput."""
     if settings.in_the_clear and not settings.insecure:
         raise Refused(
-            f"{settings.listen} is not loopback, and without TLS tokens, API keys and rows could be read on their way",
-            hint="Give --tls-cert FILE and --tls-key FILE, or accept that: `serinus up --insecure`.",
+            f"{settings.listen} is not loopback, and without TLS tokens, API keys and rows could be read in transit",
+            hint="Give --tls-cert FILE and --tls-key FILE, or accept the risk with `serinus up --insecure`.",
         )
     if settings.tls_files is None:
         tls.forget(home)
@@ -240,7 +241,7 @@ def edge_warnings(settings: Settings) -> Sequence[str]:
     """What whoever chose the settings accepted, in words."""
     if settings.in_the_clear:
         return (
-            f"{settings.listen} is served without TLS: tokens, API keys and rows can be read and changed on their way; "
+            f"{settings.listen} is served without TLS: tokens, API keys and rows can be read and changed in transit; "
             "`serinus up --tls-cert FILE --tls-key FILE` encrypts them",
         )
     return ()
@@ -248,9 +249,12 @@ def edge_warnings(settings: Settings) -> Sequence[str]:
 
 def _limits_of_confinement(settings: Settings) -> Sequence[str]:
     if not settings.confined:
-        return ("models are NOT confined: their code can read and write all that Serinus can",)
+        return ("models are NOT confined: their code can read and write everything that Serinus can",)
     if not seccomp.known():
-        return ("system calls of models are not filtered on this architecture: they can reach sockets and processes",)
+        return (
+            "system calls of models are not filtered on this architecture: models can use sockets and reach other "
+            "processes",
+        )
     return ()
 
 
@@ -265,7 +269,7 @@ def _stop_supervisor(home: Home, supervisor: ProcessRecord, say: Say) -> None:
     said: set[str] = set()
     while state.alive(supervisor):
         if time.monotonic() > deadline:
-            say(f"the supervisor (pid {supervisor.pid}) does not stop: killing it")
+            say(f"the supervisor (pid {supervisor.pid}) does not stop and is killed")
             with contextlib.suppress(ProcessLookupError):
                 os.kill(supervisor.pid, signal.SIGKILL)
             deadline = float("inf")

@@ -43,18 +43,21 @@ def _address(settings: Settings, name: str) -> str:
 
 def _check(address: str, name: str, port: int) -> None:
     if not 0 < port < 65536:
-        raise InvalidInput(f"{port} is no port", hint=f"`--{name}-port` takes 1 to 65535.")
+        raise InvalidInput(f"{port} is not a port", hint=f"`--{name}-port` takes 1 to 65535.")
     reason = why_not(address, port)
-    hint = f"Choose another: `serinus up --{name}-port N`."
+    hint = f"Choose another port: `serinus up --{name}-port N`."
     if reason == errno.EADDRINUSE:
         raise Refused(
-            f"port {port} for {name} is taken by another process",
-            hint=f"Stop it, or choose another: `serinus up --{name}-port N`.",
+            f"port {port} for {name} is in use by another process",
+            hint=f"Stop that process, or choose another port: `serinus up --{name}-port N`.",
         )
     if reason == errno.EACCES:
         raise Refused(f"this user may not listen on port {port} for {name}", hint=hint)
     if reason == errno.EADDRNOTAVAIL:
-        raise InvalidInput(f"{address} is no address of this machine", hint="`--listen` takes one that is, or 0.0.0.0.")
+        raise InvalidInput(
+            f"{address} is not an address of this machine",
+            hint="`--listen` takes an address of this machine, or 0.0.0.0.",
+        )
     if reason is not None:
         raise Refused(f"nothing can listen on {address} port {port} for {name} ({errno.errorcode[reason]})", hint=hint)
 
@@ -65,7 +68,7 @@ def _check_different(ports: Mapping[str, int]) -> None:
         if port in by_port:
             raise InvalidInput(
                 f"port {port} cannot be both for {by_port[port]} and for {name}",
-                hint=f"Choose another: `serinus up --{name}-port N`.",
+                hint=f"Choose another port: `serinus up --{name}-port N`.",
             )
         by_port[port] = name
 
@@ -95,7 +98,7 @@ def _free_port(address: str, taken: Collection[int]) -> int:
     for port in random.sample(range(min(_LOWEST, highest - 1000), highest), _TRIES):
         if port not in taken and why_not(address, port) is None:
             return port
-    raise Unavailable(f"no free port was found on {address}", hint="Choose them: `serinus up --api-port N ...`.")
+    raise Unavailable(f"no free port was found on {address}", hint="Choose the ports: `serinus up --api-port N ...`.")
 
 
 def _first_outgoing() -> int:

@@ -65,7 +65,7 @@ def read(file: Path) -> Mapping[str, str]:
         name, separator, value = line.strip().removeprefix("export ").partition("=")
         words = _words(value)
         if not separator or name not in CREDENTIALS or len(words) != 1:
-            raise InvalidInput(f"--mlflow-credentials {file}: line {number} is not understood", hint=_FORM)
+            raise InvalidInput(f"--mlflow-credentials {file}: line {number} cannot be read", hint=_FORM)
         found[name] = words[0]
     if not found:
         raise InvalidInput(f"--mlflow-credentials {file} holds no credentials", hint=_FORM)

@@ -172,8 +172,8 @@ class Options:
             raise InvalidInput(f"--keys {wanted.keys} is not one of {', '.join(get_args(Keys))}")
         if self.keys == "none" and not wanted.loopback:
             raise InvalidInput(
-                f"--keys none is for loopback alone, and models are asked at {wanted.listen}",
-                hint="Leave it out: callers need a key there. `serinus key create NAME` makes one.",
+                f"--keys none is allowed on loopback only, and models listen at {wanted.listen}",
+                hint="Leave it out: callers need a key beyond loopback. `serinus key create NAME` makes one.",
             )
         return wanted
 
@@ -183,9 +183,7 @@ class Options:
             given, lacking = ("--tls-cert", "--tls-key") if self.tls_cert else ("--tls-key", "--tls-cert")
             raise InvalidInput(f"{given} needs {lacking} beside it", hint="Both are PEM files.")
         if self.insecure and (self.tls_cert or self.client_ca):
-            raise InvalidInput(
-                "--insecure is plain HTTP, for which there is no certificate", hint="Choose one of them."
-            )
+            raise InvalidInput("--insecure means plain HTTP, which has no certificate", hint="Choose one of them.")
         if self.insecure:
             return replace(settings, tls_cert=None, tls_key=None, client_ca=None, insecure=True)
         if self.tls_cert and self.tls_key:
@@ -220,8 +218,8 @@ _WORDS = {
     "allow_builds": "building from source",
     "allowed_hosts": "allowed hosts",
     "memory": "memory of models",
-    "idle": "time after which models are scaled to zero",
-    "busiest": "number of models that are never scaled to zero",
+    "idle": "idle time until models are scaled to zero",
+    "busiest": "number of models that are not scaled to zero",
     "recheck": "processor time for rechecking answers",
     "disk_budget": "budget of disk space",
 }
@@ -238,7 +236,8 @@ def _address(listen: str) -> str:
         return str(ipaddress.ip_address("127.0.0.1" if listen == "localhost" else listen))
     except ValueError as error:
         raise InvalidInput(
-            f"--listen {listen} is no IP address", hint="Give one of this machine's, or 0.0.0.0 for all of them."
+            f"--listen {listen} is not an IP address",
+            hint="Give an address of this machine, or 0.0.0.0 for all of them.",
         ) from error
 
 
@@ -253,18 +252,18 @@ def load(home: Home) -> Settings | None:
     written_by = found.get("format") if isinstance(found, dict) else None
     if written_by != FORMAT:
         raise Refused(
-            f"{home.path} is another version's home: its format is {written_by}, this version reads {FORMAT}",
-            hint="Use the version that made it, or begin with another --home.",
+            f"{home.path} is a home of another version: its format is {written_by}, this version reads {FORMAT}",
+            hint="Use the version that created it, or start with another --home.",
         )
     known = {name: value for name, value in found.items() if name in Settings.__dataclass_fields__}
     try:
         return TypeAdapter(Settings).validate_python(known)
     except ValidationError as error:
         wrong = ", ".join(sorted({str(problem["loc"][0]) for problem in error.errors()}))
-        raise InvalidInput(f"{home.settings} does not hold what it should in: {wrong}", hint=_RESTORE) from error
+        raise InvalidInput(f"{home.settings} has wrong values in: {wrong}", hint=_RESTORE) from error
 
 
-_RESTORE = "Restore it, or begin with another --home."
+_RESTORE = "Restore it, or start with another --home."
 
 
 def save(home: Home, settings: Settings) -> None:

@@ -120,7 +120,7 @@ def _loaded(path: Path) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path)
     except ssl.SSLError as error:
-        raise InvalidInput("OpenSSL does not take the certificate and its key", hint=str(error.reason)) from error
+        raise InvalidInput("OpenSSL does not accept the certificate and its key", hint=str(error.reason)) from error
 
 
 def _write(path: Path, text: str, check: Callable[[Path], None] = lambda _path: None) -> None:

@@ -73,7 +73,10 @@ def unit(home: Home, *, user: str = "", program: Sequence[str] | None = None) ->
     if user and not user.replace("-", "").replace("_", "").replace(".", "").isalnum():
         raise InvalidInput(f"'{user}' is not the name of a user", hint="Name the user that owns the home.")
     if any(not character.isprintable() for character in str(home.path)):
-        raise InvalidInput("the path of the home holds a character that a unit cannot", hint="Choose another --home.")
+        raise InvalidInput(
+            "the path of the home contains a character that a systemd unit cannot contain",
+            hint="Choose another --home.",
+        )
     command = " ".join(map(_quoted, [*(program or _program()), "--home", str(home.path)]))
     install = "systemctl enable --now serinus" if user else "systemctl --user enable --now serinus"
     place = "/etc/systemd/system/serinus.service" if user else "~/.config/systemd/user/serinus.service"

@@ -29,7 +29,7 @@ _LOOK = 0.1
 def take_over(home: Home, settings: Settings, before: ProcessRecord, say: Say, launch: Launch) -> None:
     """Raises Unavailable where this version does not come up, and OSError; what was there before serves then."""
     ours, theirs = number(launch.version), number(before.version) or "an earlier version"
-    say(f"{theirs} runs: {ours} takes its place" if ours != theirs else "another installation runs: taking its place")
+    say(f"{theirs} runs: {ours} takes its place" if ours != theirs else "another installation is running: replacing it")
     launch.rehearse(home)
     command, environment = kernel.command(before.pid), kernel.environment(before.pid)
     _end(before)
@@ -80,17 +80,17 @@ def _go_back(
     if command[0] == launch.command[0]:  # installed over the version before, which is not there any more
         if isinstance(error, SerinusError):
             raise Unavailable(
-                f"{error.message}; models are served, and what did not come up is tried again",
+                f"{error.message}; models are served, and what did not start is tried again",
                 hint="Install the version before, and run `serinus up` again.",
             ) from error
         return
-    say("the new version does not come up: the version before takes over again")
+    say("the new version does not start: the version before takes over again")
     if (failed := state.find(home, SUPERVISOR)) is not None:
         _end(failed)
     again = start_supervisor(home, replace(launch, command=_without_home(command)), environment)
     wait(home, launch.checks(home, settings), again, Beginning.of(home), say)
     if isinstance(error, SerinusError):
-        raise Unavailable(f"{error.message}; the version before runs again", hint=error.hint) from error
+        raise Unavailable(f"{error.message}; the version before is running again", hint=error.hint) from error
 
 
 def _without_home(command: Sequence[str]) -> Sequence[str]:
