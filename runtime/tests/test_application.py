@@ -175,7 +175,7 @@ BAD = [
     ({"inputs": []}, "inputs"),
     ({"inputs": CARD}, "inputs"),
     ({"inputs": [CARD]}, "each input"),
-    ({"inputs": row()["inputs"], "outputs": [{"name": CARD}]}, "there are: output-0"),
+    ({"inputs": row()["inputs"], "outputs": [{"name": CARD}]}, "the outputs are: output-0"),
     ({"inputs": row()["inputs"], "outputs": [CARD]}, "outputs"),
     ({"inputs": row()["inputs"], "id": 7}, "id"),
     ([CARD], "object"),

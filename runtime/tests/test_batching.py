@@ -353,11 +353,11 @@ def test_each_of_many_random_requests_gets_the_answer_that_it_gets_alone() -> No
 
 def test_a_request_beyond_the_most_that_may_wait_is_refused_at_once() -> None:
     assert overload(Queue(1, 0.0), 2, 0.0, None) is None
-    assert overload(Queue(2, 0.0), 2, 0.0, None) == Overload("2 requests are waiting here already; try again", 1)
+    assert overload(Queue(2, 0.0), 2, 0.0, None) == Overload("2 requests are already waiting; try again later", 1)
 
 
 def test_a_request_that_would_be_late_is_refused_before_it_waits() -> None:
-    late = "the requests that are waiting here take longer than the caller's time; try again"
+    late = "the waiting requests take longer than the time limit of this request; try again later"
     assert overload(Queue(4, 0.02), 100, 10.0, 10.1) is None
     assert overload(Queue(6, 0.02), 100, 10.0, 10.1) == Overload(late, 1)
     assert overload(Queue(6, 0.02), 100, 10.0, None) is None

@@ -99,7 +99,7 @@ def test_a_number_beyond_its_tensors_type_is_refused_and_does_not_become_infinit
 
 def test_a_value_that_its_datatype_cannot_hold_is_the_models_failure() -> None:
     for data, datatype in (([256], "UINT8"), ([1e300], "FP32"), (["a"], "FP64"), ([10**400], "FP64")):
-        with pytest.raises(ModelFailure, match=f"no {datatype}"):
+        with pytest.raises(ModelFailure, match=f"not a valid {datatype}"):
             binary.pack(data, datatype)
 
 

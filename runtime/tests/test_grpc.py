@@ -189,7 +189,7 @@ BAD = {
     "no shape": (bad(shape=(), fp64_contents=[1.0]), "shape"),
     "a negative size": (bad(shape=(-1,), fp64_contents=[1.0]), "whole numbers from 0"),
     "a huge size": (bad(shape=(2**40,), fp64_contents=[1.0]), "whole numbers from 0"),
-    "a huge product": (bad(shape=(2**31 - 1,) * 32, raw=(b"12345678",)), "not what its shape"),
+    "a huge product": (bad(shape=(2**31 - 1,) * 32, raw=(b"12345678",)), "does not match its shape"),
     "a shape of many sizes": (bad(shape=(2**31 - 1,) * 60_000, raw=(b"",)), "1 to 32 sizes"),
     "too few values": (bad(shape=(2,), fp64_contents=[1.0]), "has 1 values"),
     "no values": (bad(), "has 0 values"),

@@ -89,7 +89,7 @@ BODIES: dict[str, tuple[str, Any, int, str]] = {
     "a shape without end": (INFER, tensor([2**61] * 40_000, [1.0]), 400, "1 to 32 sizes"),
     "a negative shape": (INFER, tensor([-1], [1.0]), 400, "whole numbers"),
     "another media type": ("/invocations", b"<a/>", 415, "Content-Type"),
-    "not HTTP's idea of a model": ("/v2/models/" + CARD, b"", 404, "nothing at this path"),
+    "not HTTP's idea of a model": ("/v2/models/" + CARD, b"", 404, "no such path"),
 }
 
 

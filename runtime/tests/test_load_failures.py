@@ -136,7 +136,7 @@ def test_what_is_wrong_with_a_file_is_wrong_everywhere(error) -> None:
 
 def test_the_end_of_the_process_by_the_model_is_told_with_its_place(model) -> None:
     told = failure(model("import sys\nsys.exit('bye')\n"))
-    assert "ended the process while it was loaded: SystemExit (code/loader_of_the_test.py:2, in <module>)" in str(told)
+    assert "ended its process while it was loaded: SystemExit (code/loader_of_the_test.py:2, in <module>)" in str(told)
 
 
 def test_the_place_of_a_file_nobody_knows_is_its_name_alone(tmp_path) -> None:

@@ -200,7 +200,7 @@ def test_beyond_the_most_that_may_wait_requests_are_refused_before_the_others_ar
         assert 3 <= len(good) <= 8
         assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
         assert max(answer.at for answer in refused) < max(answer.at for answer in good)
-        assert "waiting here already" in refused[0].json["error"]
+        assert "already waiting" in refused[0].json["error"]
 
     worker = served(
         tmp_path, Slow(0.03), test, max_waiting=3, batch_delay_ms=batch_delay_ms, batch_rows=2, timeout_ms=60_000

@@ -111,7 +111,7 @@ def test_a_retired_model_is_not_found_and_said_to_be_retired(served: Proxy, call
 
 @pytest.mark.parametrize("model", ["frau", "fraudulent", 'fraud"]', "", "ü"])
 def test_an_unknown_model_is_not_found(caller: Caller, model: str) -> None:
-    assert caller.failure(model=model) == (grpc.StatusCode.NOT_FOUND, "no such model is served here")
+    assert caller.failure(model=model) == (grpc.StatusCode.NOT_FOUND, "no such model is served")
 
 
 @pytest.mark.parametrize("method", ["ModelStatistics", "ServerStatistics", "ModelInferences", ""])

@@ -133,7 +133,7 @@ def test_an_unknown_model_is_a_404_in_json(served: Proxy, path: str) -> None:
     answer = served.client.post(path, json={})
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/json"
-    assert answer.json() == {"error": "no such model is served here"}
+    assert answer.json() == {"error": "no such model is served"}
 
 
 def test_an_escaped_slash_is_refused(served: Proxy) -> None:
@@ -155,7 +155,7 @@ def test_what_the_server_says_of_itself_is_read_with_get_with_a_slash_or_without
         for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
             refused = proxy.client.request(method, same, content=b"{}")
             assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
-            assert refused.json() == {"error": "this is read with GET"}
+            assert refused.json() == {"error": "use GET for this path"}
             assert refused.headers["x-request-id"]
     assert proxy.client.get(f"{path}/more").status_code == 404
 
@@ -198,8 +198,8 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
         403,
         "connections cannot be upgraded",
     ),
-    "no path": (b"OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n", 404, "nothing is served at this path"),
-    "no model": (b"GET /v2/models/secret HTTP/1.1\r\nhost: x\r\n\r\n", 404, "no such model is served here"),
+    "no path": (b"OPTIONS * HTTP/1.1\r\nhost: x\r\n\r\n", 404, "there is no such path"),
+    "no model": (b"GET /v2/models/secret HTTP/1.1\r\nhost: x\r\n\r\n", 404, "no such model is served"),
 }
 
 

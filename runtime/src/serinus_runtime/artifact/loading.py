@@ -45,7 +45,7 @@ def load(artifact: Path, mlmodel: Mapping[str, Any]) -> Loaded:
     except SystemExit as error:
         where = traces.at(error, artifact)
         raise StartFailure(
-            f"the model ended the process while it was loaded: SystemExit{where}", environment=False
+            f"the model ended its process while it was loaded: SystemExit{where}", environment=False
         ) from error
     except Exception as error:
         broken = traces.broken_file(error)

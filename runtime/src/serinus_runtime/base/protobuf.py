@@ -46,7 +46,7 @@ def fields(message: bytes, what: str) -> Iterator[tuple[int, int, Any]]:
         elif wire in _FIXED:
             size = _FIXED[wire]
         else:
-            raise _unreadable(what, begin, "groups are not understood")
+            raise _unreadable(what, begin, "groups are not supported")
         if size > end - at:
             raise _unreadable(what, begin, "a field goes beyond the end")
         yield number, wire, message[at : at + size]

@@ -44,7 +44,7 @@ def _predicted(graph: Graph, model: Any, found: Answers) -> str | None:
     numpy = library("numpy")
     classes = numpy.asarray(getattr(model, "classes_", ()))
     if classes.dtype.kind not in "iufb" or classes.ndim != 1 or len(classes) < 2:
-        raise Unsupported("labels that are no numbers")
+        raise Unsupported("labels that are not numbers")
     labels = graph.constant(classes.astype("float64"))
     by_decision = found.decision is not None and found.label != "ArgMax"
     if by_decision and len(classes) == 2:

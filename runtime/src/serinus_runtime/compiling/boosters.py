@@ -263,7 +263,7 @@ def catboost_raw(graph: Graph, block: Block, model: Any) -> Raw:
     features = saved["features_info"]
     others = ("categorical_features", "text_features", "embedding_features")
     if any(features.get(name) for name in others) or "oblivious_trees" not in saved:
-        raise Unsupported("CatBoost with features that are no numbers, or with trees that are not symmetric")
+        raise Unsupported("CatBoost with features that are not numbers, or with trees that are not symmetric")
     floats = features["float_features"]
     scale, bias = saved.get("scale_and_bias") or (1.0, [0.0])
     biases = [float(value) for value in (bias if isinstance(bias, list) else [bias])]

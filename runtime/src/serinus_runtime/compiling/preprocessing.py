@@ -131,7 +131,7 @@ def _is_missing(graph: Graph, step: Any, block: Block) -> str:
     if sign is None or _is_nan(sign):
         return graph.add("IsNaN", block.name)
     if isinstance(sign, (str, bool)) or not isinstance(sign, (int, float)) or not math.isfinite(sign):
-        raise Unsupported("SimpleImputer with a missing_values that is no number")
+        raise Unsupported("SimpleImputer with a missing_values that is not a number")
     for feature in block.features:
         if feature.text or feature.source is None or (feature.scale, feature.shift) != (1.0, 0.0):
             raise Unsupported(f"SimpleImputer.missing_values={sign} behind another step")
@@ -141,7 +141,7 @@ def _is_missing(graph: Graph, step: Any, block: Block) -> str:
 
 def _number_fill(step: Any, value: Any) -> float:
     if step.missing_values is None:
-        raise Unsupported("SimpleImputer for other than missing numbers")
+        raise Unsupported("SimpleImputer for values other than missing numbers")
     if value is None or value != value:
         raise Unsupported("SimpleImputer for a column that was empty")
     return float(value)
@@ -152,7 +152,7 @@ def _text_fill(graph: Graph, step: Any, feature: Feature, value: Any) -> float |
     if step.missing_values is not None:
         return None
     if not isinstance(value, str) or feature.source is None:
-        raise Unsupported("SimpleImputer that puts no text for a text")
+        raise Unsupported("SimpleImputer that replaces a text by something else")
     return float(graph.code(feature.source, value))
 
 
@@ -176,7 +176,7 @@ def _numbered(graph: Graph, feature: Feature, categories: Sequence[Any], *, stri
                 raise Unsupported("categories that are not texts in a column of texts")
             numbers.append(float(graph.code(feature.source, value)))
         elif isinstance(value, str) or abs(value) >= EXACT:
-            raise Unsupported("categories that are no exact numbers in a column of numbers")
+            raise Unsupported("categories that are not exact numbers in a column of numbers")
         else:
             numbers.append(float(value))
             graph.names(feature, float(value))

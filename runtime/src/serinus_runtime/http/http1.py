@@ -116,7 +116,7 @@ class Parser:
             if length is not None:
                 raise ProtocolError("Content-Length and Transfer-Encoding together are refused")
             if coding.lower() != b"chunked":
-                raise ProtocolError("the only transfer coding understood is chunked", 501)
+                raise ProtocolError("the only supported transfer coding is chunked", 501)
             self._size, self._chunked, self._advance = 0, bytearray(), self._read_chunk_size
         elif length is not None:
             if not _LENGTH.fullmatch(length):
@@ -133,7 +133,7 @@ class Parser:
         if expectation is None or self._advance == self._read_head:
             return
         if expectation.lower() != b"100-continue":
-            raise ProtocolError("the only expectation understood is 100-continue", 417)
+            raise ProtocolError("the only supported expectation is 100-continue", 417)
         if request.refusal is not None:
             raise ProtocolError(str(request.refusal), request.refusal.status)
         self._continue = True
@@ -275,7 +275,7 @@ def _head(head: bytes) -> Request:
         raise ProtocolError("the request line is not `METHOD target HTTP/1.1`")
     method, target, major, minor = match.groups()
     if major != b"1":
-        raise ProtocolError("only HTTP/1.1 and HTTP/1.0 are spoken", 505)
+        raise ProtocolError("only HTTP/1.1 and HTTP/1.0 are supported", 505)
     headers = _headers(lines)
     if minor != b"0" and b"host" not in headers:
         raise ProtocolError("the Host header is missing")

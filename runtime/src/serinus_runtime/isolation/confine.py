@@ -70,7 +70,7 @@ def _opened(scratch: Path, *, make: bool = False) -> int:
             scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         return written.opened(scratch)
     except OSError as error:
-        raise StartFailure(f"its scratch directory is no plain directory of its own ({error.strerror})") from error
+        raise StartFailure(f"its scratch directory is not a plain directory of its own ({error.strerror})") from error
 
 
 _with_packages = False

@@ -63,7 +63,7 @@ class Machine:
             except (ValueError, IndexError, EOFError, OverflowError, UnicodeError) as error:
                 if count and not self._stack:
                     return  # Bytes after the last pickle that are none: an unpickler never reads them.
-                raise Refused(f"opcodes cannot be followed to the end ({type(error).__name__})") from error
+                raise Refused(f"its opcodes cannot be read to the end ({type(error).__name__})") from error
         raise Refused(f"more than {_MOST_STREAMS} pickles in one file")
 
     def _one(self) -> None:

@@ -38,5 +38,5 @@ def plain(file: Path) -> BinaryIO:
         os.close(directory)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ValueError(f"{file.name} is no plain file")
+        raise ValueError(f"{file.name} is not a regular file")
     return os.fdopen(descriptor, "rb")

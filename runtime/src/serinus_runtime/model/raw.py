@@ -236,7 +236,7 @@ def _of_array(array: Any, sent: Any) -> ArrayBound:
 
 def _of_dict(arrays: Mapping[str, Any], sent: Any) -> ArrayBound:
     if not arrays:
-        raise RequestError("`inputs` holds nothing")
+        raise RequestError("`inputs` is empty")
     lengths = {len(array) if array.ndim else 1 for array in arrays.values()}
     if len(lengths) > 1:
         raise RequestError(_UNEQUAL)

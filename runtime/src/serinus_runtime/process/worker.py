@@ -99,7 +99,7 @@ def _loaded(config: Config) -> Any:
 def _confined(config: Config, keep: Sequence[int] | None) -> list[str]:
     confine.prepare(config.scratch)
     if not config.confine:
-        return ["not confined: the model can read what this user can"]
+        return ["not confined: the model can read everything that this user can read"]
     readable = (config.artifact, *config.readable, *confine.own_directories())
     return confine.confine(readable, config.scratch, keep, config.settings.memory_limit_bytes, kind=permitted.WORKER)
 

@@ -51,7 +51,9 @@ def unpack(part: bytes, datatype: str, count: int) -> list[Any]:
     if datatype == "BYTES":
         return _strings(part, count)
     if count * _SIZES[datatype] != len(part):
-        raise RequestError(f"the binary data of an input is {len(part)} bytes, not what its shape and datatype say")
+        raise RequestError(
+            f"the binary data of an input is {len(part)} bytes, which does not match its shape and datatype"
+        )
     values = list(struct.unpack(f"<{count}{_FORMATS[datatype]}", part))
     return without_nan(values) if datatype.startswith("FP") else values
 
@@ -69,7 +71,7 @@ def _strings(part: bytes, count: int) -> list[Any]:
         values.append(part[at + 4 : at + 4 + length])
         at += 4 + length
     if at != len(part) or len(values) != count:
-        raise RequestError("the binary strings are not what shape and binary_data_size say")
+        raise RequestError("the binary strings do not match shape and binary_data_size")
     return [text_of(value) for value in values]
 
 
@@ -89,7 +91,7 @@ def pack(data: Sequence[Any], datatype: str) -> bytes:
     try:
         return struct.pack(f"<{len(data)}{_FORMATS[datatype]}", *data)
     except (struct.error, OverflowError) as error:
-        raise ModelFailure(f"the model answered a value that is no {datatype}", "bad-answer") from error
+        raise ModelFailure(f"the model answered a value that is not a valid {datatype}", "bad-answer") from error
 
 
 def check_present(output: Output) -> None:

@@ -70,7 +70,7 @@ def message_of(request: Request) -> bytes:
     if len(body) < 5 or body[0] > 1 or int.from_bytes(body[1:5], "big") != len(body) - 5:
         raise RequestError("the body is not one gRPC message after its length")
     if body[0]:
-        raise RequestError("compressed messages are not understood; send them as they are", 415, "unsupported-type")
+        raise RequestError("compressed messages are not supported; send them uncompressed", 415, "unsupported-type")
     return body[5:]
 
 
@@ -157,7 +157,7 @@ class GrpcInference:
 def check_name(name: str, version: str, model: str, served: str) -> None:
     """RequestError with 404: the call is for another model or version than this worker's."""
     if name != model or version not in ("", served):
-        raise RequestError(f"there is no such model here; this is model {model}, version {served}", 404, "not-found")
+        raise RequestError(f"there is no such model; this is model {model}, version {served}", 404, "not-found")
 
 
 def _first_text(message: bytes, what: str) -> str:
@@ -274,7 +274,7 @@ def _contents(output: Output) -> bytes:
         else:
             return packed_field(field, map(int, data))
     except (struct.error, OverflowError, TypeError) as error:
-        raise ModelFailure(f"the model answered a value that is no {output.datatype}", "bad-answer") from error
+        raise ModelFailure(f"the model answered a value that is not a valid {output.datatype}", "bad-answer") from error
     return bytes_field(field, packed)
 
 

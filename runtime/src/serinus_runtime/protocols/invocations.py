@@ -37,7 +37,7 @@ class Invocations:
         kind, _, options = request.header(b"content-type").lower().partition(";")
         charset = options.replace(" ", "").replace('"', "").partition("charset=")[2]
         if charset not in ("", "utf-8", "utf8"):
-            raise RequestError("the only character set understood is UTF-8", 415, "unsupported-type")
+            raise RequestError("the only supported character set is UTF-8", 415, "unsupported-type")
         if kind.strip() == "text/csv":
             return Asked(Sent("csv", _utf8(request.body)) if self._as_sent else self._csv(request.body))
         if kind.strip() != "application/json":
@@ -151,7 +151,7 @@ def _array(content: Any) -> Payload:
     """`instances` and `inputs`: rows as arrays or objects, or an object of columns."""
     if isinstance(content, dict):
         if not content:
-            raise RequestError("`inputs` holds nothing")
+            raise RequestError("`inputs` is empty")
         columns = {name: value if isinstance(value, list) else [value] for name, value in content.items()}
         return Tensors(tuple(Tensor(name, value) for name, value in columns.items()))
     if not isinstance(content, list):

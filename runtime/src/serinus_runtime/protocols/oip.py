@@ -180,7 +180,7 @@ def chosen(outputs: Sequence[Output], wanted: Sequence[str]) -> Sequence[Output]
         return outputs
     by_name = {output.name: output for output in outputs}
     if not by_name.keys() >= set(wanted):
-        raise RequestError(f"an output was asked for that there is not; there are: {', '.join(by_name)}")
+        raise RequestError(f"an unknown output was requested; the outputs are: {', '.join(by_name)}")
     return [by_name[name] for name in wanted]
 
 

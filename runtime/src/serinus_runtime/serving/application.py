@@ -23,7 +23,7 @@ from serinus_runtime.serving.recorder import Recorder
 from serinus_runtime.serving.routes import MODEL_INFER, routes_of, unserved
 
 _ROUTER = b"x-serinus-router"
-_STRANGER = "a release answers the router alone; ask Serinus where it listens"
+_STRANGER = "a release answers only requests from the router; send them to the address of Serinus"
 
 
 class Application:
@@ -114,7 +114,7 @@ class Application:
             return self._told(request, path)
         if request.method == b"POST":
             return self._inference.answer(request, route)
-        return error_response(405, "predictions are asked for with POST", b"allow: POST\r\n")
+        return error_response(405, "use POST for predictions", b"allow: POST\r\n")
 
     def _told(self, request: Request, path: str) -> Response:
         """What is read at a path, or why there is nothing."""
@@ -122,9 +122,9 @@ class Application:
             return error_response(404, self._unserved[path])
         answer = self._pages.get(path)
         if answer is None:
-            return error_response(404, f"there is nothing at this path; this is model {self._config.model}")
+            return error_response(404, f"there is no such path; this is model {self._config.model}")
         if request.method not in (b"GET", b"HEAD"):
-            return error_response(405, "this is read with GET", b"allow: GET, HEAD\r\n")
+            return error_response(405, "use GET for this path", b"allow: GET, HEAD\r\n")
         return answer
 
 

@@ -28,7 +28,7 @@ class Failure(NamedTuple):
     message: str
 
 
-TIMEOUT = Failure(504, "timeout", "too late: the caller's time is up")
+TIMEOUT = Failure(504, "timeout", "the time limit of the request has passed")
 _OVERLOADED = "overloaded"
 
 

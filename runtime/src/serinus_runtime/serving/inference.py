@@ -34,7 +34,7 @@ from serinus_runtime.serving.recorder import Recorder
 from serinus_runtime.serving.routes import Route
 from serinus_runtime.values.outputs import Output, Scores, score_index, scores_of
 
-_FULL = "predictions are not made while their records cannot be kept; try again"
+_FULL = "the prediction log has no room for the record of this request; try again later"
 
 
 class Inference:
@@ -150,7 +150,7 @@ class Inference:
         if request.refusal is not None:
             raise request.refusal
         if request.headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise RequestError("compressed bodies are not understood; send them as they are", 415, "unsupported-type")
+            raise RequestError("compressed bodies are not supported; send them uncompressed", 415, "unsupported-type")
         asked = scoring.parse(request)
         bound = self._model.bind(asked.payload, exact=scoring.exact)
         return ParsedCall(call, asked, bound, None if cache is None else cache.key(bound, asked.params))

@@ -24,9 +24,9 @@ def overload(queue: Queue, most: int, now: float, deadline: float | None) -> Ove
     request's own, on the clock of `now`."""
     waiting, seconds = queue.waiting, queue.waiting * queue.seconds_each
     if waiting >= most:
-        message = f"{waiting} requests are waiting here already; try again"
+        message = f"{waiting} requests are already waiting; try again later"
     elif deadline is not None and waiting and now + seconds > deadline:
-        message = "the requests that are waiting here take longer than the caller's time; try again"
+        message = "the waiting requests take longer than the time limit of this request; try again later"
     else:
         return None
     return Overload(message, max(1, round(seconds)))

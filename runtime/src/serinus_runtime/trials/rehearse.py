@@ -30,7 +30,7 @@ from serinus_runtime.values.predictions import write_predictions
 
 MOST_ROWS = 50
 _TRIED_ALONE = 5
-_NOTHING = "it was logged without an input example and a signature, and nothing in the model tells what it takes"
+_NOTHING = "it was logged without an input example and a signature, and nothing in the model says which inputs it takes"
 
 
 def main() -> None:

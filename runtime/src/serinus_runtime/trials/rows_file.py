@@ -70,7 +70,8 @@ def golden(file: Path, bounds: Bounds) -> dict[str, Any]:
 
 def _no_golden_rows(file: Path, why: str) -> StartFailure:
     return StartFailure(
-        f'{file.name} does not hold golden rows ({why}). Write {{"columns": [...], "rows": [[...]], "scores": [...]}}.'
+        f"{file.name} does not contain golden rows ({why}). "
+        'Write {"columns": [...], "rows": [[...]], "scores": [...]}.'
     )
 
 
@@ -80,7 +81,7 @@ def evaluation(file: Path, label: str, entity: str, inputs: Sequence[str] | None
     _check_size(file, bounds)
     scan = _SCANS.get(file.suffix.lower())
     if scan is None:
-        raise StartFailure(f"{file.name} is no evaluation set. It can be {', '.join(_SCANS)}.")
+        raise StartFailure(f"{file.name} is not an evaluation set. The formats are {', '.join(_SCANS)}.")
     polars = library("polars")
     try:
         frame = getattr(polars, scan)(file)

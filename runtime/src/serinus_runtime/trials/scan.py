@@ -52,7 +52,7 @@ def scan(artifact: Path) -> dict[str, Any]:
     for count, path in enumerate(_files(artifact)):
         name = path.relative_to(artifact).as_posix()
         if count >= _MOST_FILES:
-            pickles.append(_finding(name, {UNRESOLVED}, f"more than {_MOST_FILES} files: the rest was not looked at"))
+            pickles.append(_finding(name, {UNRESOLVED}, f"more than {_MOST_FILES} files: the rest was not scanned"))
             break
         if path.is_symlink():
             pickles.append(_finding(name, {UNRESOLVED}, "a symbolic link, which is not followed"))

@@ -82,7 +82,9 @@ class Feature:
 
 
 def _unlike_the_training(column: Column) -> ModelFailure:
-    return ModelFailure(f"the model failed: a value for {column.name} is none of those that it was trained with")
+    return ModelFailure(
+        f"the model failed: a value for {column.name} is not one of the values that it was trained with"
+    )
 
 
 def completed(features: Sequence[Feature], columns: Sequence[Column], rows: Rows) -> Rows:

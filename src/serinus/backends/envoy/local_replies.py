@@ -35,19 +35,19 @@ _WHY = "%RESPONSE_CODE_DETAILS%"
 """Envoy's word for it, such as `missing_host_header`; nothing that the caller has sent is in it."""
 _TEXTS = (
     (_TIMEOUT, _LATE),
-    (("NR",), "no such model is served here"),
+    (("NR",), "no such model is served"),
     (_OVERFLOW, "too many requests are waiting for this model"),
     (_NO_ANSWER, _GONE),
 )
 _BY_STATUS = {
     400: f"the request is not well-formed HTTP ({_WHY})",
     403: "connections cannot be upgraded",
-    404: "nothing is served at this path",
+    404: "there is no such path",
     408: "the request took too long to arrive",
     413: "the body is too large",
-    426: "HTTP/1.1, HTTP/1.0 and HTTP/2 are spoken here",
+    426: "only HTTP/1.1, HTTP/1.0 and HTTP/2 are supported",
     431: "the request's head is larger than 32 KiB or has more than 100 headers",
-    501: "the only transfer coding understood is chunked",
+    501: "the only supported transfer coding is chunked",
 }
 """Where Envoy itself has no text, or no more of one than the status has."""
 

@@ -216,7 +216,7 @@ def _read_by_get(path: str, body: Json) -> tuple[Json, Json]:
     }
     refusal = {
         "match": {"path": path},
-        "direct_response": {"status": 405, "body": {"inline_string": "this is read with GET"}},
+        "direct_response": {"status": 405, "body": {"inline_string": "use GET for this path"}},
         "response_headers_to_add": [overwrite("allow", "GET, HEAD")],
         "typed_per_filter_config": open_to_all(),
     }
