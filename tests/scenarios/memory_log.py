@@ -119,7 +119,7 @@ class MemoryLog:
 
     def watch(self, watch: Watch) -> None:
         if self.watches.setdefault(watch.split, watch) != watch:
-            raise Refused(f"split {watch.split} is watched already, with other thresholds or for another rollout.")
+            raise Refused(f"split {watch.split} is already watched with other thresholds or for another rollout.")
 
     def counts(self, split: str) -> Mapping[str, ArmCounts] | None:
         return self.counts_of_all((split,)).get(split)
@@ -219,7 +219,7 @@ class MemoryLog:
 
     def stage(self, import_id: str, number: int, part: Labels) -> None:
         if not re.fullmatch("[0-9a-f]{32}", import_id):
-            raise InvalidInput("an import of outcomes is named by 32 hexadecimal digits")
+            raise InvalidInput("the id of an import of outcomes has 32 hexadecimal digits")
         self.staged.setdefault(import_id, {})[number] = part
 
     def attach(self, import_id: str) -> Imported:
