@@ -18,13 +18,13 @@ import polars as pl
 
 from bench import SCRATCH
 from bench.results import Results
-from serinus.api.routes.imports import Part
 from serinus.cli.verbs.outcomes import bodies
 from serinus.core.home import Home
 from serinus.outcomes import read_parts
 from serinus.predictions import DeltaPredictionLog
 from serinus.predictions.paths import table_path
 from serinus.predictions.table.delta import COLUMNS, PredictionTable
+from serinus.resources import ImportPart
 
 OUTCOMES = 1_000_000
 DAYS = 30
@@ -75,7 +75,7 @@ def _measured(directory: Path, count: int) -> dict[str, Any]:
 
 def _receive(log: DeltaPredictionLog, sent: list[str]) -> None:
     for number, body in enumerate(sent):
-        log.stage(_IMPORT, number, Part.model_validate_json(body).labels(_START, "bench"))
+        log.stage(_IMPORT, number, ImportPart.model_validate_json(body).labels(_START, "bench"))
 
 
 def _timed(taken: dict[str, Any], name: str, act: Callable[[], Any]) -> Any:

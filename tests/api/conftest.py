@@ -3,7 +3,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import answers
 import pytest
 
 with warnings.catch_warnings():  # it would rather use a successor of httpx that is not needed otherwise
@@ -16,6 +18,20 @@ from small_fleet import Installation, make_home
 from serinus.core.people import Access
 
 HOST = "serinus.test"
+
+
+@pytest.fixture(autouse=True)
+def _described(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every answer that a test gets is one that the OpenAPI document describes."""
+    send = TestClient.send
+
+    def checked(client: TestClient, request: Any, **how: Any) -> Any:
+        answer = send(client, request, **how)
+        answer.read()
+        answers.check(answer)
+        return answer
+
+    monkeypatch.setattr(TestClient, "send", checked)
 
 
 @pytest.fixture

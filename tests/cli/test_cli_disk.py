@@ -57,7 +57,7 @@ def fleet(installation: Installation) -> Installation:
 
 
 def needed(installation: Installation) -> Mapping[str, str]:
-    return {one["name"]: one["needed"] for one in installation.disk.usage()["items"]}
+    return {one.name: one.needed for one in installation.disk.usage().items}
 
 
 def unneeded(installation: Installation) -> set[str]:
@@ -84,14 +84,14 @@ def test_disk_shows_kinds_models_and_items(fleet: Installation, serinus: Serinus
 
 
 def test_bytes_that_are_shared_are_counted_once_in_a_kind_and_not_as_freed(fleet: Installation) -> None:
-    before = fleet.disk.usage()["kinds"]["environments"]
+    before = fleet.disk.usage().kinds["environments"]
     linked = fleet.stored[0].root / "e4" / "link"
     os.link(fleet.stored[0].root / "e7" / "file", linked)
     os.utime(linked.parent, (OLD, OLD))
     usage = fleet.disk.usage()
-    item = next(one for one in usage["items"] if one["name"] == "e4")
-    assert usage["kinds"]["environments"] == before
-    assert item["bytes"] >= 200_000 > item["freed"] >= 100_000
+    item = next(one for one in usage.items if one.name == "e4")
+    assert usage.kinds["environments"] == before
+    assert item.bytes >= 200_000 > item.freed >= 100_000
 
 
 def test_prune_shows_first_and_removes_nothing_without_being_told_to(fleet: Installation, serinus: Serinus) -> None:
@@ -124,8 +124,8 @@ def test_what_is_needed_by_now_is_kept_whatever_was_shown(fleet: Installation) -
     begun = rollout(5, Phase.CANARY, candidate=of(replace(V5, id="card-fraud-4-aaaaaa"), "a4", "e4"))
     fleet.store.create(begun)
     found = fleet.disk.prune(shown)
-    assert [one["name"] for one in found["removed"]] == ["a5"]
-    assert {one["name"]: one["why"] for one in found["kept"]} == {
+    assert [one.name for one in found.removed] == ["a5"]
+    assert {one.name: one.why for one in found.kept} == {
         "a4": "card-fraud: card-fraud-r5 has not ended",
         "e4": "card-fraud: card-fraud-r5 has not ended",
     }
@@ -138,8 +138,8 @@ def test_what_was_asked_for_since_a_build_began_is_kept(fleet: Installation) -> 
     asked = NOW.timestamp() - 60
     os.utime(fleet.stored[0].root / "e4", (asked, asked))
     found = fleet.disk.prune({("environments", "e4"), ("artifacts", "a5")})
-    assert [one["name"] for one in found["removed"]] == ["a5"]
-    assert found["kept"][0]["why"] == "it is being made, or was requested in the meantime"
+    assert [one.name for one in found.removed] == ["a5"]
+    assert found.kept[0].why == "it is being made, or was requested in the meantime"
 
 
 def test_one_that_waits_to_take_the_place_of_another_keeps_its_files(fleet: Installation) -> None:
@@ -188,7 +188,7 @@ def test_what_cannot_be_removed_is_told_and_the_others_go(fleet: Installation, s
 
 def test_a_budget_removes_the_least_recently_used_until_the_rest_fits(fleet: Installation) -> None:
     os.utime(fleet.stored[1].root / "a4", (OLD - 60, OLD - 60))
-    total = sum(fleet.disk.usage()["kinds"][kind] for kind in ("environments", "artifacts"))
+    total = sum(fleet.disk.usage().kinds[kind] for kind in ("environments", "artifacts"))
 
     def with_budget(budget: int | None) -> set[str]:
         Disk(fleet.world, fleet.stored, {}, lambda: fleet.always, budget).keep_budget()

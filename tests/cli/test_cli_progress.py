@@ -15,14 +15,28 @@ from serinus.cli import words
 from serinus.cli.terminal import Terminal
 from serinus.cli.watch import looks, panel, watch
 from serinus.core.errors import NotFound, Unavailable
+from serinus.core.events import Event
 from serinus.core.rollout import Phase, Rollout
+from serinus.resources import MetricProgress, Progress, ShownRollout
 
 _rollout = TypeAdapter(Rollout)
+_event = TypeAdapter(Event)
 
 
 def document(value: Rollout) -> words.Document:
     made: words.Document = _rollout.dump_python(value, mode="json")
     return made
+
+
+def shown(value: Rollout, progress: Progress | None = None) -> ShownRollout:
+    return ShownRollout.of(value, progress=progress)
+
+
+def how_far(text: str = "", **metrics: MetricProgress) -> Progress:
+    return Progress(
+        answered=3612, minimum_requests=5000, seconds=120.0, minimum_seconds=60.0, per_second=2.0, requests_left=None,
+        seconds_left=None, ready_at=None, set_aside={}, not_counted="", metrics=metrics, text=text,
+    )  # fmt: skip
 
 
 class Answers:
@@ -43,8 +57,7 @@ class Answers:
 
 
 def test_news_are_told_once() -> None:
-    gates = document(rollout(1, Phase.GATES, gates=()))
-    canary = document(in_canary(1))
+    gates, canary = rollout(1, Phase.GATES, gates=()), in_canary(1)
     assert list(words.news(None, gates)) == ["gates: checking the version before it gets traffic"]
     told = list(words.news(gates, canary))
     assert told[0] == "gate scan: pass: 3 pickles import only numpy and scikit-learn"
@@ -55,7 +68,7 @@ def test_news_are_told_once() -> None:
     assert list(words.news(canary, canary)) == []
     held = in_canary(1)
     held = replace(held, status=replace(held.status, hold="the prediction log gives no counts"))
-    assert list(words.news(canary, document(held))) == ["held: the prediction log gives no counts"]
+    assert list(words.news(canary, held)) == ["held: the prediction log gives no counts"]
 
 
 def test_what_the_builder_says_is_told_once_while_it_builds(capfd) -> None:
@@ -65,9 +78,11 @@ def test_what_the_builder_says_is_told_once_while_it_builds(capfd) -> None:
     placed = replace(rollout(1, Phase.PLACE), notes=("compiled: all are answered alike",))
     server = Answers(build, build, placed, rollout(1, Phase.PROMOTED))
     server.events = [
-        {"number": n + 1, "rollout": "card-fraud-r1", "kind": "progress", "text": t} for n, t in enumerate(said)
+        _event.dump_python(Event(NOW, "card-fraud", "card-fraud-r1", "progress", text, {}, number), mode="json")
+        for number, text in enumerate(said, start=1)
     ]
-    server.events += [{"number": 9, "rollout": "card-fraud-r0", "kind": "progress", "text": "of another rollout"}]
+    other = Event(NOW, "card-fraud", "card-fraud-r0", "progress", "of another rollout", {}, 9)
+    server.events.append(_event.dump_python(other, mode="json"))
     watch(server, "card-fraud-r1", Terminal(as_json=False))  # type: ignore[arg-type]
     lines = capfd.readouterr().out.splitlines()
     assert [line for line in lines if line.startswith(("build: ", "note: "))] == [
@@ -77,12 +92,12 @@ def test_what_the_builder_says_is_told_once_while_it_builds(capfd) -> None:
 
 
 def test_a_canarys_line_tells_how_far_it_is_and_what_it_needs() -> None:
-    line = words.progress_line(document(in_canary(1)), NOW)
+    line = words.progress_line(shown(in_canary(1)), NOW)
     assert line.startswith("canary 25%: 3,612 of at least 5,000 requests, 120 of at least 60 s; needs about 1,400")
 
 
 def test_times_are_told_roughly() -> None:
-    told = [words.ago((NOW - timedelta(seconds=s)).isoformat(), NOW) for s in (5, 120, 7200, 200_000)]
+    told = [words.ago(NOW - timedelta(seconds=s), NOW) for s in (5, 120, 7200, 200_000)]
     assert told == ["5 s ago", "2 min ago", "2 h ago", "2 days ago"]
     assert words.ago(NOW.timestamp() - 300, NOW) == "5 min ago"
 
@@ -94,7 +109,7 @@ def test_a_terminal_is_drawn_with_the_canarys_bar_and_metrics() -> None:
     stopped = replace(stopped_by_the_judge(1), id="card-fraud-r1")
     ended = watch(Answers(in_canary(1), stopped), "card-fraud-r1", terminal)  # type: ignore[arg-type]
     drawn = screen.getvalue()
-    assert words.ended(ended)
+    assert ended["status"]["phase"] == "aborted"
     assert "3,612 of at least 5,000 requests" in drawn
     assert "━" in drawn
     assert "41 of 3,612" in drawn
@@ -105,7 +120,7 @@ def test_a_terminal_is_drawn_with_the_canarys_bar_and_metrics() -> None:
 
 def test_before_the_canary_the_phase_is_drawn() -> None:
     screen = io.StringIO()
-    Console(file=screen, width=80).print(panel(document(rollout(1, Phase.BUILD)), NOW))
+    Console(file=screen, width=80).print(panel(shown(rollout(1, Phase.BUILD)), NOW))
     assert "build since 2 min ago" in screen.getvalue()
 
 
@@ -116,23 +131,23 @@ def test_a_restart_of_the_server_and_a_rollout_that_is_still_to_come_are_waited_
 
 
 def test_a_metric_is_told_with_what_it_still_takes_and_its_evidence() -> None:
-    open_, cleared = in_canary(1).steps[-1].assessment.metrics[1], in_canary(1).steps[-1].assessment.metrics[0]
-    left = {"requests_left": 1400, "clear_at": "2026-03-02T10:05:00+00:00"}
-    first, evidence, second, _ = words.metric_lines([open_, cleared], {"metrics": {"slow": left}}, evidence=True)
+    cleared, open_, *_ = words.metrics_of(in_canary(1).steps[-1].assessment)
+    left = MetricProgress(requests_left=1400, clear_at=NOW + timedelta(minutes=35))
+    first, evidence, second, _ = words.metric_lines([open_, cleared], how_far(slow=left), evidence=True)
     assert first.startswith("open: slow: 41 of 3,612 canary requests")
     assert first.endswith("; about 1,400 more canary requests to clear, until 2026-03-02 10:05 UTC")
     assert evidence == "  evidence: against it 0.4 of 1,000, for it 3.2 of 20"
     assert second.startswith("cleared: errors: ")
-    unknown = {"requests_left": None, "clear_at": None}
-    (line,) = words.metric_lines([open_], {"metrics": {"slow": unknown}}, evidence=False)
+    unknown = MetricProgress(requests_left=None, clear_at=None)
+    (line,) = words.metric_lines([open_], how_far(slow=unknown), evidence=False)
     assert line.endswith("; how many more requests it takes cannot be estimated yet")
-    told = {**open_, "state": "bad", "evidence": "ratio 2"}
+    told = open_.model_copy(update={"state": "bad", "evidence": "ratio 2"})
     assert list(words.metric_lines([told], None, evidence=True)) == [
-        f"aborted: {open_['summary']}",
+        f"aborted: {open_.summary}",
         "  evidence: ratio 2",
     ]
 
 
 def test_the_time_that_is_left_is_told_before_what_is_needed() -> None:
-    told = {**document(in_canary(1)), "progress": {"text": "about 4 minutes left"}}
+    told = shown(in_canary(1), how_far("about 4 minutes left"))
     assert words.progress_line(told, NOW).endswith("120 of at least 60 s; about 4 minutes left")

@@ -258,6 +258,19 @@ def test_rollouts_are_found_by_version_by_release_and_by_what_was_promoted(store
     assert [one.id for one in store.rollouts(release=release("9").id)] == ["card-fraud-r4"]
 
 
+def test_the_last_rollouts_of_many_releases_are_found_at_once(store: Store) -> None:
+    versions = [str(number) for number in range(1, 1203)]
+    tried = [
+        replace(rollout(number, phase=Phase.ABORTED), candidate=release(version))
+        for number, version in enumerate(("1", "2", "1202", "1"), start=1)
+    ]
+    for one in (*tried, rollout(5)):
+        store.create(one)
+    found = store.last_rollouts([release(version).id for version in versions])
+    assert found == {release("1").id: tried[3], release("2").id: tried[1], release("1202").id: tried[2]}
+    assert store.last_rollouts([]) == {}
+
+
 def test_what_supersedes_is_pending_until_it_begins(reopen: Callable[[], Store]) -> None:
     store = reopen()
     store.create(rollout(1))

@@ -63,4 +63,4 @@ def test_what_is_explained_of_a_rollout_of_an_earlier_version_has_no_credentials
     lab.store.save(replace(rollout, artifact=replace(rollout.artifact, requirements=Requirements(lines, "3.11"))))
     told = Report(lab.world, lambda: {}, lambda: [], {}, lambda: []).explain(rollout.id)
     assert "s3cret" not in str(told)
-    assert told["artifact"]["requirements"]["packages"][0] == "--index-url https://pypi.example.org/simple"
+    assert told.artifact.requirements.packages[0] == "--index-url https://pypi.example.org/simple"

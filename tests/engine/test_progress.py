@@ -13,6 +13,7 @@ from serinus.core.errors import Unavailable
 from serinus.core.rollout import Phase
 from serinus.engine import Report
 from serinus.engine.queries.progress import progress
+from serinus.resources import Progress
 
 
 @pytest.fixture
@@ -106,11 +107,11 @@ def test_counts_that_are_not_known_are_not_taken_for_no_traffic(canary: Lab) -> 
 
 def test_status_explain_and_the_rollout_itself_say_it(canary: Lab) -> None:
     report = Report(canary.world, lambda: {}, lambda: [], {}, lambda: [])
-    (model,) = report.status()["models"]
-    assert model["rollout"]["progress"] == report.explain("fraud")["progress"] == told(canary)
-    assert report.rollout(canary.rollout)["progress"] == told(canary)
+    (model,) = report.status().models
+    assert model.rollout.progress == report.explain("fraud").progress == Progress.model_validate(told(canary))
+    assert report.rollout(canary.rollout).progress == Progress.model_validate(told(canary))
     canary.log.traffic = lambda model, seconds: (_ for _ in ()).throw(Unavailable("away"))
-    assert report.status()["models"][0]["rollout"]["progress"]["text"] == "away"
+    assert report.status().models[0].rollout.progress.text == "away"
 
 
 def test_a_rollout_that_is_in_no_canary_has_no_progress(canary: Lab) -> None:

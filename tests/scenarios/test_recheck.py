@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from lab import ADA, MODEL, SPEC, Counter, Killed, Lab, breaking, score_of
@@ -20,6 +19,7 @@ from serinus.engine.distrust import distrusted, rechecked
 from serinus.engine.news import RESYNC
 from serinus.engine.steps.kept import MOST_ROWS, keep_rows, kept_rows
 from serinus.engine.steps.rows import Table
+from serinus.resources import Model
 
 
 def champion(lab: Lab) -> Release:
@@ -62,9 +62,9 @@ def events(lab: Lab, kind: str) -> list[str]:
     return [event.text for event in lab.store.events(model=MODEL, limit=1000) if event.kind == kind]
 
 
-def status(lab: Lab) -> dict[str, Any]:
+def status(lab: Lab) -> Model:
     report = Report(lab.world, lambda: {}, lambda: [], {}, lambda: [])
-    return dict(report.status()["models"][0])
+    return report.status().models[0]
 
 
 def test_right_answers_are_counted_and_change_nothing(lab: Lab) -> None:
@@ -75,8 +75,8 @@ def test_right_answers_are_counted_and_change_nothing(lab: Lab) -> None:
     assert (counts.compared, counts.differing) == (30, 0)
     assert distrusted(lab.store) == {}
     assert lab.rescorer.asked == [(release.id, 30)]
-    assert status(lab)["state"] == "serving"
-    assert status(lab)["rechecked"]["compared"] == 30
+    assert status(lab).state == "serving"
+    assert status(lab).rechecked.compared == 30
 
 
 def test_a_release_without_a_score_is_not_rechecked(lab: Lab) -> None:
@@ -86,7 +86,7 @@ def test_a_release_without_a_score_is_not_rechecked(lab: Lab) -> None:
     lab.log.answered.append(AnsweredRequest(release.id, ("a", "b"), [[1.0, 0.5]], []))
     round_later(lab)
     assert (lab.rescorer.asked, distrusted(lab.store)) == ([], {})
-    assert status(lab)["state"] == "serving"
+    assert status(lab).state == "serving"
 
 
 def test_a_wrong_graph_is_served_the_long_way_at_once_and_told_everywhere(lab: Lab) -> None:
@@ -105,10 +105,10 @@ def test_a_wrong_graph_is_served_the_long_way_at_once_and_told_everywhere(lab: L
     (entry,) = [one for one in lab.store.audit_trail() if one.what == "distrust"]
     assert (entry.who, entry.origin, entry.subject) == ("serinus", "engine", release.id)
     shown = status(lab)
-    assert shown["state"] == "trouble"
-    assert any("served the long way, by the model's own predict" in note for note in shown["notes"])
+    assert shown.state == "trouble"
+    assert any("served the long way, by the model's own predict" in note for note in shown.notes)
     document = Report(lab.world, lambda: {}, lambda: [], {}, lambda: []).explain(release.id)
-    assert (document["rechecked"]["differing"], document["distrust"] != "") == (10, True)
+    assert (document.rechecked.differing, document.distrust != "") == (10, True)
     lab.run(20)
     asked(lab, release, 10)
     round_later(lab, 600)
@@ -272,7 +272,7 @@ def test_every_release_with_the_same_graph_is_distrusted_and_the_graph_is_not_us
     lab.run(20)
     assert champion(lab).compiled is None
     assert "not compiled: in production its graph answered differently" in "\n".join(lab.rollout.notes)
-    assert status(lab)["state"] == "serving"
+    assert status(lab).state == "serving"
 
 
 def test_rows_that_were_answered_wrong_are_kept_for_proofs_and_gates(lab: Lab) -> None:
@@ -355,7 +355,7 @@ def test_files_that_the_target_found_damaged_are_told_like_a_wrong_answer(lab: L
     assert lab.compiler.condemned == {"graph-1"}
     (told,) = events(lab, "distrusted")
     assert told.endswith("the files of its compiled model are not those that were proven")
-    assert status(lab)["state"] == "trouble"
+    assert status(lab).state == "trouble"
     round_later(lab)
     assert len(events(lab, "distrusted")) == 1
 

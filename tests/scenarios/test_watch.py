@@ -137,25 +137,25 @@ def report(lab: Lab) -> Report:
 def test_people_are_told_of_it(lab: Lab) -> None:
     promoted(lab, text=spec(on_degradation="tell"))
     lab.run(600)
-    (model,) = report(lab).status()["models"]
-    release = model["champion"]["release"]
-    assert model["state"] == "serving"
-    assert model["watch"]["summary"].startswith("watched after its promotion until 2026-03-02 ")
-    assert [one["name"] for one in model["watch"]["metrics"]] == [
+    (model,) = report(lab).status().models
+    release = model.champion.release
+    assert model.state == "serving"
+    assert model.watch.summary.startswith("watched after its promotion until 2026-03-02 ")
+    assert [one.name for one in model.watch.metrics] == [
         "errors", "fallbacks", "missing", "slow", "alerts", "fewer-alerts",
     ]  # fmt: skip
-    assert next(iter(watch_lines(model["watch"]))).startswith(f"{release}: watched after its promotion until ")
+    assert next(iter(watch_lines(model.watch))).startswith(f"{release}: watched after its promotion until ")
     lab.behaviours["2"].errors = 0.05
     lab.run(600)
     status = report(lab).status()
-    (model,) = status["models"]
-    assert model["state"] == "trouble"
-    (note,) = [one for one in model["notes"] if "has degraded since its promotion: errors: " in one]
-    assert report(lab).explain(release)["watch"]["degraded"] == [note.partition(": ")[2]]
+    (model,) = status.models
+    assert model.state == "trouble"
+    (note,) = [one for one in model.notes if "has degraded since its promotion: errors: " in one]
+    assert report(lab).explain(release).watch.degraded == [note.partition(": ")[2]]
     assert f'serinus_watch_degraded{{model="fraud",release="{release}"}} 1.0' in exposition(status).decode()
     lab.clock.time += timedelta(days=1)
-    (model,) = report(lab).status()["models"]
-    assert (model["watch"], model["state"]) == (None, "serving")
+    (model,) = report(lab).status().models
+    assert (model.watch, model.state) == (None, "serving")
 
 
 def test_by_the_spec_it_is_only_told(lab: Lab) -> None:

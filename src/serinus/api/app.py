@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -12,9 +11,8 @@ from fastapi.staticfiles import StaticFiles
 
 from serinus.api import failures
 from serinus.api.guard import Guard
+from serinus.api.openapi import described
 from serinus.api.ports import Callers, Desk, Disk, Report, World
-from serinus.api.routes import acts, fleet, happenings, imports, keys, operations, people
-from serinus.api.routes import disk as disk_routes
 from serinus.api.services import Services
 from serinus.api.sessions import Sessions
 from serinus.core.home import Home
@@ -34,20 +32,11 @@ def create_app(
 ) -> FastAPI:
     """`allowed_hosts`: what the Host header may say, with and without a port. `callers`: takes the API keys of those
     who call models, where Envoy asks for one. The home's secret must be there."""
-    app = FastAPI(
-        title="Serinus",
-        version=version("serinus"),
-        openapi_url="/v1/openapi.json",
-        docs_url=None,  # FastAPI's own pages load scripts from elsewhere
-        redoc_url=None,
-    )
+    app = described()
     sessions = Sessions(home, world.store, world.clock)
     app.state.services = Services(home, world, desk, report, sessions, disk, callers)
     app.add_middleware(Guard, hosts=tuple(allowed_hosts))
     failures.install(app)
-    for module in (fleet, acts, imports, disk_routes, happenings, people, keys):
-        app.include_router(module.router, prefix="/v1")
-    app.include_router(operations.router)
     _add_page(app)
     return app
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyCookie, HTTPBearer
+from fastapi.security.http import HTTPBase
 
 from serinus.api import home_token
 from serinus.api.services import Services, services_of
@@ -21,6 +22,23 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 OPEN_TO_ALL = frozenset({"/v1/session", "/v1/home/token"})
 """Where nobody is known by a token."""
+
+
+_BEARER = HTTPBearer(auto_error=False, scheme_name="token", description="A token that `serinus token create` prints.")
+_COOKIE = APIKeyCookie(
+    name="serinus-<home>",
+    auto_error=False,
+    scheme_name="session",
+    description="The status page's cookie, which `POST /v1/session` sets. Its name is of one home. A request that "
+    "changes something must name its `Origin`.",
+)
+_HOME = HTTPBase(
+    scheme="home",
+    auto_error=False,
+    scheme_name="home",
+    description="The home's secret, by its owner and over its socket alone.",
+)
+"""They describe what `whoever` and `home_owner` read, and decide nothing."""
 
 
 class Unauthenticated(Forbidden):
@@ -65,7 +83,7 @@ def _by_cookie(services: Services, request: Request) -> Actor | None:
     return services.sessions.whose(value)
 
 
-def home_owner(request: Request) -> Actor:
+def home_owner(request: Request, _by_secret: Annotated[object, Security(_HOME)]) -> Actor:
     """Whoever can read the home's secret, and asks over the home's socket: its owner."""
     services = services_of(request)
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
@@ -98,17 +116,27 @@ def note_refused(request: Request, reason: str, actor: Actor | None = None) -> N
     world.store.audit(actor or whoever(request), "refused", request.url.path, "", details, world.clock.now())
 
 
-def needs(access: Access) -> Callable[[Request, Actor], Actor]:
+def known(
+    request: Request,
+    _by_token: Annotated[object, Security(_BEARER)],
+    _by_cookie: Annotated[object, Security(_COOKIE)],
+) -> Actor:
+    """A dependency: who asks, in one of the ways that the OpenAPI document names."""
+    return whoever(request)
+
+
+class Needs:
     """A dependency: who asks, if their role is `access` or more."""
 
-    def dependency(request: Request, actor: Annotated[Actor, Depends(whoever)]) -> Actor:
-        check(request, actor, access)
-        return actor
+    def __init__(self, access: Access) -> None:
+        self.access = access
 
-    return dependency
+    def __call__(self, request: Request, actor: Annotated[Actor, Depends(known)]) -> Actor:
+        check(request, actor, self.access)
+        return actor
 
 
 HomeOwner = Annotated[Actor, Depends(home_owner)]
-Viewer = Annotated[Actor, Depends(needs(Access.VIEW))]
-Deployer = Annotated[Actor, Depends(needs(Access.DEPLOY))]
-Admin = Annotated[Actor, Depends(needs(Access.ADMIN))]
+Viewer = Annotated[Actor, Depends(Needs(Access.VIEW))]
+Deployer = Annotated[Actor, Depends(Needs(Access.DEPLOY))]
+Admin = Annotated[Actor, Depends(Needs(Access.ADMIN))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from serinus.api.auth import Unauthenticated, note_refused
 from serinus.core.errors import Forbidden, InvalidInput, NotFound, Refused, SerinusError, TemporaryError, Unbuildable
+from serinus.resources import Failure
 
 # The first that an error is an instance of holds.
 STATUSES: tuple[tuple[type[SerinusError], int], ...] = (
@@ -25,8 +27,24 @@ STATUSES: tuple[tuple[type[SerinusError], int], ...] = (
 )
 
 
+def _described(status: int, what: str) -> dict[int | str, dict[str, Any]]:
+    return {status: {"model": Failure, "description": what}}
+
+
+NOT_FOUND = _described(404, "There is no such thing; the hint names what there is.")
+REFUSED = _described(409, "The present state, or a rule, does not allow it.")
+UNAVAILABLE = _described(503, "What it needs does not answer; `Retry-After` says when to try again.")
+OF_EVERY_ROUTE: dict[int | str, dict[str, Any]] = {
+    **_described(401, "No valid token was sent."),
+    **_described(403, "The token's role does not allow it, or a browser's page of another origin asks."),
+    **_described(422, "What was sent cannot be read: the error says where and what, never the value."),
+    "default": {"model": Failure, "description": "Any other error."},
+}
+"""Status -> what OpenAPI says of it."""
+
+
 def answer(status: int, error: str, hint: str = "", headers: Mapping[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"error": error, "hint": hint}, status, dict(headers or {}))
+    return JSONResponse(Failure(error=error, hint=hint).model_dump(), status, dict(headers or {}))
 
 
 def install(app: FastAPI) -> None:

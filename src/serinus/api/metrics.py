@@ -1,41 +1,40 @@
-"""The status document as Prometheus metrics. Derived at each scrape; nothing is counted here."""
+"""The fleet as Prometheus metrics. Derived at each scrape; nothing is counted here."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from serinus.core.evidence import Totals
 from serinus.core.rollout import Phase
+from serinus.resources import Distrusted, Fleet, Model, Process, RecheckedRelease
 
 _PHASES = [phase.value for phase in Phase if not phase.ended]
 
 
-def exposition(status: Mapping[str, Any]) -> bytes:
-    """`status`: as `Report.status` answers it."""
+def exposition(fleet: Fleet) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Status(status))
+    registry.register(_Status(fleet))
     return generate_latest(registry)
 
 
 class _Status(Collector):
-    def __init__(self, status: Mapping[str, Any]) -> None:
-        self._status = status
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
 
     def collect(self) -> Iterator[Metric]:
-        yield from _totals(self._status["totals"])
-        yield from _rechecked(self._status["rechecked"], self._status["distrusted"])
-        yield from _traffic(self._status["models"])
-        yield from _models(self._status["models"])
-        yield from _watches(self._status["models"])
-        yield from _outcomes(self._status["models"])
-        yield from _processes(self._status["processes"])
+        yield from _totals(self._fleet.totals)
+        yield from _rechecked(self._fleet.rechecked, self._fleet.distrusted)
+        yield from _traffic(self._fleet.models)
+        yield from _models(self._fleet.models)
+        yield from _watches(self._fleet.models)
+        yield from _outcomes(self._fleet.models)
+        yield from _processes(self._fleet.processes)
         warnings = GaugeMetricFamily("serinus_warnings", "Number of warnings in the status.")
-        warnings.add_metric([], len(self._status["warnings"]))
+        warnings.add_metric([], len(self._fleet.warnings))
         yield warnings
 
 
@@ -48,13 +47,13 @@ _TOTALS = {
 }
 
 
-def _totals(totals: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+def _totals(totals: Iterable[Totals]) -> Iterator[Metric]:
     """Since each release was first heard of, over all restarts."""
     labels = ["model", "release"]
     families = {name: CounterMetricFamily(f"serinus_{name}", text, labels=labels) for name, text in _TOTALS.items()}
     for one in totals:
         for name, family in families.items():
-            family.add_metric([one["model"], one["release"]], one[name])
+            family.add_metric([one.model, one.release], getattr(one, name))
     yield from families.values()
 
 
@@ -67,23 +66,23 @@ _RECHECKED = {
 }
 
 
-def _rechecked(counts: Iterable[Mapping[str, Any]], distrusted: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+def _rechecked(counts: Iterable[RecheckedRelease], distrusted: Iterable[Distrusted]) -> Iterator[Metric]:
     """Since each release was first looked at, over all restarts."""
     labels = ["model", "release"]
     for name, text in _RECHECKED.items():
         family = CounterMetricFamily(f"serinus_recheck_{name}", text, labels=labels)
         for one in counts:
-            family.add_metric([one["model"], one["release"]], one[name])
+            family.add_metric([one.model, one.release], getattr(one, name))
         yield family
     gauge = GaugeMetricFamily(
         "serinus_distrusted", "1 if a shorter way of the release has answered wrong.", labels=labels
     )
-    for one in distrusted:
-        gauge.add_metric([one["model"], one["release"]], 1)
+    for mark in distrusted:
+        gauge.add_metric([mark.model, mark.release], 1)
     yield gauge
 
 
-def _traffic(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+def _traffic(models: Iterable[Model]) -> Iterator[Metric]:
     """Gauges over a sliding window."""
     labels = ["model", "release", "role"]
     requests = GaugeMetricFamily("serinus_recent_requests", "Requests answered within the window.", labels=labels)
@@ -93,40 +92,40 @@ def _traffic(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
         "serinus_recent_latency_seconds", "Latency within the window, by quantile.", labels=[*labels, "quantile"]
     )
     for model in models:
-        for traffic in model["traffic"]:
-            where = [model["model"], traffic["release"], _role(model, traffic["release"])]
-            requests.add_metric(where, traffic["requests"])
-            errors.add_metric(where, traffic["errors"])
-            window.add_metric(where, traffic["seconds"])
-            for quantile, key in (("0.5", "p50_ms"), ("0.99", "p99_ms")):
-                if traffic[key] is not None:
-                    latency.add_metric([*where, quantile], traffic[key] / 1000)
+        for traffic in model.traffic:
+            where = [model.model, traffic.release, _role(model, traffic.release)]
+            requests.add_metric(where, traffic.requests)
+            errors.add_metric(where, traffic.errors)
+            window.add_metric(where, traffic.seconds)
+            for quantile, milliseconds in (("0.5", traffic.p50_ms), ("0.99", traffic.p99_ms)):
+                if milliseconds is not None:
+                    latency.add_metric([*where, quantile], milliseconds / 1000)
     yield from (requests, errors, window, latency)
 
 
-def _role(model: Mapping[str, Any], release: str) -> str:
-    if model["champion"] and model["champion"]["release"] == release:
+def _role(model: Model, release: str) -> str:
+    if model.champion and model.champion.release == release:
         return "champion"
-    return "canary" if model["rollout"] and model["rollout"]["release"] == release else "former"
+    return "canary" if model.rollout and model.rollout.release == release else "former"
 
 
-def _models(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+def _models(models: Iterable[Model]) -> Iterator[Metric]:
     champion = GaugeMetricFamily(
         "serinus_champion_info", "1 for the release that is live.", labels=["model", "release", "version"]
     )
     trouble = GaugeMetricFamily("serinus_model_trouble", "1 if something is wrong with the model.", labels=["model"])
     phases = GaugeMetricFamily("serinus_rollouts_in_flight", "Rollouts in flight, by phase.", labels=["model", "phase"])
     for model in models:
-        trouble.add_metric([model["model"]], float(model["state"] == "trouble"))
-        if model["champion"]:
-            champion.add_metric([model["model"], model["champion"]["release"], model["champion"]["version"]], 1)
-        now = model["rollout"]["phase"] if model["rollout"] else None
+        trouble.add_metric([model.model], float(model.state == "trouble"))
+        if model.champion:
+            champion.add_metric([model.model, model.champion.release, model.champion.version], 1)
+        now = model.rollout.phase if model.rollout else None
         for phase in _PHASES:
-            phases.add_metric([model["model"], phase], float(phase == now))
+            phases.add_metric([model.model, phase], float(phase == now))
     yield from (champion, trouble, phases)
 
 
-def _watches(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+def _watches(models: Iterable[Model]) -> Iterator[Metric]:
     """Of champions that are watched after their promotion."""
     labels = ["model", "release"]
     until = GaugeMetricFamily(
@@ -138,10 +137,10 @@ def _watches(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
         "serinus_watch_degraded", "1 if the release has degraded since its promotion.", labels=labels
     )
     for model in models:
-        if watch := model["watch"]:
-            where = [model["model"], watch["release"]]
-            until.add_metric(where, datetime.fromisoformat(watch["until"]).timestamp())
-            degraded.add_metric(where, float(bool(watch["degraded"])))
+        if watch := model.watch:
+            where = [model.model, watch.release]
+            until.add_metric(where, watch.until.timestamp())
+            degraded.add_metric(where, float(bool(watch.degraded)))
     yield from (until, degraded)
 
 
@@ -153,7 +152,7 @@ _OUTCOMES = {
 }
 
 
-def _outcomes(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+def _outcomes(models: Iterable[Model]) -> Iterator[Metric]:
     """Of the champion's predictions whose outcomes are final, and of the younger ones."""
     labels = ["model", "release", "maturity"]
     counts = {
@@ -162,21 +161,24 @@ def _outcomes(models: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
     recall = GaugeMetricFamily("serinus_outcomes_recall", "Share of the frauds that alerted.", labels=labels)
     precision = GaugeMetricFamily("serinus_outcomes_precision", "Share of the alerts that were frauds.", labels=labels)
     for model in models:
-        for maturity in ("matured", "young"):
-            if found := (model["outcomes"] or {}).get(maturity):
-                where = [model["model"], model["outcomes"]["release"], maturity]
-                for name, family in counts.items():
-                    family.add_metric(where, found[name])
-                for name, family in (("recall", recall), ("precision", precision)):
-                    if found[name] is not None:
-                        family.add_metric(where, found[name]["share"])
+        if (figures := model.outcomes) is None or figures.release is None:
+            continue
+        for maturity, found in (("matured", figures.matured), ("young", figures.young)):
+            if found is None:
+                continue
+            where = [model.model, figures.release, maturity]
+            for name, family in counts.items():
+                family.add_metric(where, getattr(found, name))
+            for family, share in ((recall, found.recall), (precision, found.precision)):
+                if share is not None:
+                    family.add_metric(where, share.share)
     yield from (*counts.values(), recall, precision)
 
 
-def _processes(processes: Iterable[Mapping[str, Any]]) -> Iterator[Metric]:
+def _processes(processes: Iterable[Process]) -> Iterator[Metric]:
     up = GaugeMetricFamily("serinus_process_up", "1 if the process is running.", labels=["process"])
     restarts = CounterMetricFamily("serinus_process_restarts", "Number of restarts.", labels=["process"])
     for process in processes:
-        up.add_metric([process["name"]], float(process["state"] == "running"))
-        restarts.add_metric([process["name"]], process["restarts"])
+        up.add_metric([process.name], float(process.state == "running"))
+        restarts.add_metric([process.name], process.restarts)
     yield from (up, restarts)

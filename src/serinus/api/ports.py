@@ -8,6 +8,18 @@ from typing import Any, Protocol
 from serinus.core.people import Actor
 from serinus.core.ports import Clock, PredictionLog, Store
 from serinus.core.rollout import Rollout
+from serinus.resources import (
+    Difference,
+    DiskUsage,
+    Explanation,
+    Fleet,
+    ModelAlone,
+    Pruned,
+    ShownRelease,
+    ShownRollout,
+    SilentModel,
+    SpecInForce,
+)
 
 
 class Deployed(Protocol):
@@ -81,43 +93,41 @@ class Desk(Protocol):
 
 
 class Report(Protocol):
-    """What people read. Only reads; every value is JSON."""
+    """What people read. Only reads."""
 
-    def status(self) -> Mapping[str, Any]:
-        """`{"models", "processes", "warnings", "confinement", "addresses", "now"}`."""
+    def status(self) -> Fleet:
+        """The whole fleet."""
+        ...
+
+    def model(self, model: str) -> ModelAlone:
+        """One of the models of the status. Raises NotFound."""
+        ...
+
+    def silent_models(self) -> Sequence[SilentModel]:
+        """Those whose champion does not answer."""
         ...
 
     def registry_answers(self) -> bool:
         """Whether the registry could be read when that was last tried."""
         ...
 
-    def rollout(self, rollout: Rollout) -> Mapping[str, Any]:
+    def rollout(self, rollout: Rollout) -> ShownRollout:
         """All of it, and of a canary step how far it is."""
         ...
 
-    def alerts(self, model: str) -> Mapping[str, Any] | None:
-        """What share of the champion's live rows alerts; None: not known."""
+    def explain(self, wanted: str) -> Explanation:
+        """The whole rollout of a release id, a rollout id or a model, with its events. Raises NotFound."""
         ...
 
-    def explain(self, wanted: str) -> Mapping[str, Any]:
-        """The whole rollout of a release id, a rollout id or a model, with its events."""
-        ...
-
-    def spec(self, model: str) -> Mapping[str, Any]:
+    def spec(self, model: str) -> SpecInForce:
         """The spec that is in force, and where each value comes from. Raises NotFound, InvalidInput."""
         ...
 
-    def changes_by(self, spec: str, *, model: str | None, source: str) -> Mapping[str, Any]:
+    def changes_by(self, spec: str, *, model: str | None, source: str) -> Difference:
         """What a deployment of `spec` (YAML text) would change. `source`: what errors call it. Raises InvalidInput."""
         ...
 
-    def model(self, model: str) -> Mapping[str, Any]:
-        """One of the `models` of the status. Raises NotFound."""
-        ...
-
-    def releases(
-        self, model: str | None, limit: int | None = None, after: str | None = None
-    ) -> Sequence[Mapping[str, Any]]:
+    def releases(self, model: str | None, limit: int | None = None, after: str | None = None) -> Sequence[ShownRelease]:
         """Newest first; `limit`: None: all. `after`: the last one of the page before."""
         ...
 
@@ -125,12 +135,10 @@ class Report(Protocol):
 class Disk(Protocol):
     """What takes how much disk. Raises Unavailable: it is not known what runs."""
 
-    def usage(self) -> Mapping[str, Any]:
-        """`{"kinds", "items", "budget", "free"}`; every value is JSON."""
-        ...
+    def usage(self) -> DiskUsage: ...
 
-    def prune(self, wanted: Collection[tuple[str, str]]) -> Mapping[str, Any]:
-        """Removes those of `wanted` (kind, name) that nothing needs: `{"removed", "kept", "free"}`."""
+    def prune(self, wanted: Collection[tuple[str, str]]) -> Pruned:
+        """Removes those of `wanted` (kind, name) that nothing needs."""
         ...
 
 

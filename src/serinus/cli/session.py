@@ -95,7 +95,10 @@ class Session:
         """Where models answer. Raises Unavailable where nothing of this home listens there: a request has data, and
         perhaps a key, that are not for whoever does."""
         if self.server:
-            return str(self.client.get("/v1/status")["addresses"]["envoy"])
+            from serinus.cli.answers import read
+            from serinus.resources import Fleet
+
+            return read(Fleet, self.client.get("/v1/status")).addresses["envoy"]
         address = self._local("envoy")
         if not self.runs("envoy"):
             raise Unavailable(f"Serinus is not running in {self.home.path}", hint="Start it with `serinus up`.")

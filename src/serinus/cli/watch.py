@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,15 @@ from serinus.cli.session import part
 from serinus.cli.terminal import STYLES, Terminal
 from serinus.cli.words import Document
 from serinus.core.errors import NotFound, Unavailable
+from serinus.core.events import Event
+from serinus.core.rollout import Phase, Rollout
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
 
     from serinus.cli.client import Client
+    from serinus.resources import Metric, ShownRollout
 
 EVERY = 0.5
 PATIENCE = 120.0
@@ -40,22 +44,27 @@ def looks(client: Client, rollout_id: str) -> Iterator[Document | None]:
                 raise
             rollout = None
         yield rollout
-        if rollout is not None and words.ended(rollout):
+        if rollout is not None and Phase(rollout["status"]["phase"]).ended:
             return
         time.sleep(EVERY)
 
 
 def watch(client: Client, rollout_id: str, out: Terminal) -> Document:
     """The rollout as it ended."""
-    if out.as_json:
-        return _last(looks(client, rollout_id))
-    return _draw(client, rollout_id, out) if out.live else _tell(client, rollout_id, out)
-
-
-def _last(documents: Iterator[Document | None]) -> Document:
-    *_, last = documents
+    *_, last = looks(client, rollout_id) if out.as_json else _followed(client, rollout_id, out)
     assert last is not None  # it ends only with a rollout that has ended
     return last
+
+
+def _followed(client: Client, rollout_id: str, out: Terminal) -> Iterator[Document | None]:
+    """The looks, told of."""
+    from serinus.cli.answers import read
+    from serinus.resources import ShownRollout
+
+    with _Drawn(client, out) if out.live else _Told(client, out) as telling:
+        for document in looks(client, rollout_id):
+            telling.look(read(ShownRollout, document) if document is not None else None)
+            yield document
 
 
 class _News:
@@ -63,66 +72,79 @@ class _News:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._before: Document | None = None
+        self._before: Rollout | None = None
         self._built: set[str] = set()
         self._after = 0
 
-    def lines(self, rollout: Document) -> Iterator[str]:
+    def lines(self, rollout: Rollout) -> Iterator[str]:
         built = list(self._build(rollout))
         news = [n for n in words.news(self._before, rollout) if n.removeprefix("note: ") not in self._built]
-        yield from (*news, *built) if rollout["status"]["phase"] == "build" else (*built, *news)
+        yield from (*news, *built) if rollout.status.phase is Phase.BUILD else (*built, *news)
         self._before = rollout
 
-    def _build(self, rollout: Document) -> Iterator[str]:
+    def _build(self, rollout: Rollout) -> Iterator[str]:
         """Once more after its end: the last lines come between two looks."""
-        if all(seen is None or seen["status"]["phase"] != "build" for seen in (self._before, rollout)):
+        from serinus.cli.answers import read_all
+
+        if all(seen is None or seen.status.phase is not Phase.BUILD for seen in (self._before, rollout)):
             return
         try:
-            events = self._client.get("/v1/events", after=self._after, model=rollout["model"])
+            found = self._client.get("/v1/events", after=self._after, model=rollout.model)
         except Unavailable:
             return  # it is being restarted: the next look asks for the same
-        for event in events:
-            self._after = event["number"]
-            if event["rollout"] == rollout["id"] and event["kind"] == "progress":
-                self._built.add(event["text"])
-                yield f"build: {event['text']}"
+        for event in read_all(Event, found):
+            self._after = event.number
+            if event.rollout == rollout.id and event.kind == "progress":
+                self._built.add(event.text)
+                yield f"build: {event.text}"
 
 
-def _tell(client: Client, rollout_id: str, out: Terminal) -> Document:
-    last: Document | None = None
-    news = _News(client)
-    told = time.monotonic()
-    for rollout in looks(client, rollout_id):
+class _Told(AbstractContextManager["_Told"]):
+    """Plain lines."""
+
+    def __init__(self, client: Client, out: Terminal) -> None:
+        self._news = _News(client)
+        self._out = out
+        self._told = time.monotonic()
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is to be put back."""
+
+    def look(self, rollout: ShownRollout | None) -> None:
         if rollout is None:
-            continue
-        for line in news.lines(rollout):
-            out.line(line)
-            told = time.monotonic()
-        if rollout["status"]["phase"] == "canary" and time.monotonic() - told >= LINE_EVERY:
-            out.line(words.progress_line(rollout, datetime.now(UTC)))
-            told = time.monotonic()
-        last = rollout
-    assert last is not None
-    return last
+            return
+        for line in self._news.lines(rollout):
+            self._out.line(line)
+            self._told = time.monotonic()
+        if rollout.status.phase is Phase.CANARY and time.monotonic() - self._told >= LINE_EVERY:
+            self._out.line(words.progress_line(rollout, datetime.now(UTC)))
+            self._told = time.monotonic()
 
 
-def _draw(client: Client, rollout_id: str, out: Terminal) -> Document:
+class _Drawn(AbstractContextManager["_Drawn"]):
     """What has happened scrolls by above; the canary's figures are drawn over and over below."""
-    from rich.live import Live
 
-    last: Document | None = None
-    news = _News(client)
-    with Live(console=out.console, refresh_per_second=4, transient=True) as live:
-        for rollout in looks(client, rollout_id):
-            if rollout is None:
-                live.update("waiting for an answer")
-                continue
-            for line in news.lines(rollout):
-                out.line(line, style=style_of(line))
-            live.update(panel(rollout, datetime.now(UTC)))
-            last = rollout
-    assert last is not None
-    return last
+    def __init__(self, client: Client, out: Terminal) -> None:
+        from rich.live import Live
+
+        self._news = _News(client)
+        self._out = out
+        self._live = Live(console=out.console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> _Drawn:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def look(self, rollout: ShownRollout | None) -> None:
+        if rollout is None:
+            self._live.update("waiting for an answer")
+            return
+        for line in self._news.lines(rollout):
+            self._out.line(line, style=style_of(line))
+        self._live.update(panel(rollout, datetime.now(UTC)))
 
 
 def style_of(line: str) -> str:
@@ -135,24 +157,24 @@ def style_of(line: str) -> str:
     return {"promoted": "bold green", "held": "yellow", "note": "dim", "build": "dim"}.get(head[0], "")
 
 
-def panel(rollout: Document, now: datetime) -> Group:
+def panel(rollout: ShownRollout, now: datetime) -> Group:
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.spinner import Spinner
     from rich.text import Text
 
-    phase = rollout["status"]["phase"]
-    if phase != "canary":
-        return Group(Spinner("dots", Text(f"{phase} since {words.ago(rollout['status']['since'], now)}")))
-    step = rollout["steps"][-1]
-    minimum = rollout["plan"]["steps"][step["index"]]["minimum_requests"]
+    if rollout.status.phase is not Phase.CANARY or rollout.plan is None:
+        since = words.ago(rollout.status.since, now)
+        return Group(Spinner("dots", Text(f"{rollout.status.phase.value} since {since}")))
+    step = rollout.steps[-1]
+    minimum = rollout.plan.steps[step.index].minimum_requests
     bar = ProgressBar(total=max(minimum, 1), completed=min(words.answered(rollout), max(minimum, 1)), width=40)
     line = Text(words.progress_line(rollout, now), style="cyan")
-    metrics = step["assessment"]["metrics"] if step["assessment"] else []
+    metrics = words.metrics_of(step.assessment)
     return Group(line, bar, _metrics(metrics)) if metrics else Group(line, bar)
 
 
-def _metrics(metrics: list[Document]) -> Table:
+def _metrics(metrics: Sequence[Metric]) -> Table:
     from rich.table import Table
     from rich.text import Text
 

@@ -40,6 +40,7 @@ HOT: dict[str, Callable[[SqlStore], Any]] = {
     "older releases": lambda store: not_found(lambda: store.releases(limit=20, after="card-fraud-7-3f9a2c")),
     "rollouts of a version": lambda store: store.rollouts("card-fraud", version="7"),
     "rollouts of a release": lambda store: store.rollouts(release="card-fraud-7-3f9a2c"),
+    "the last rollouts of releases": lambda store: store.last_rollouts(["card-fraud-7-3f9a2c", "card-fraud-6-1c04be"]),
     "rollouts of a model's release": lambda store: store.rollouts("card-fraud", release="card-fraud-7-3f9a2c"),
     "the last promotion of a release": lambda store: store.rollouts(release="card-fraud-7-3f9a2c", promoted=True),
     "promotions": lambda store: store.rollouts("card-fraud", promoted=True),

@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
-
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
 
 from serinus.api.auth import Admin, Viewer
+from serinus.api.failures import UNAVAILABLE
 from serinus.api.record import audited
 from serinus.api.services import Given
+from serinus.resources import DiskUsage, Pruned, PruneRequest
 
-router = APIRouter(tags=["disk"])
-
-
-class Named(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    kind: Literal["environments", "artifacts", "graphs", "logs"]
-    name: Annotated[str, Field(min_length=1, max_length=512)]
-
-
-class Unneeded(BaseModel):
-    """What is to be removed, as `GET /v1/disk` names it."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    items: Annotated[list[Named], Field(max_length=20_000)]
+router = APIRouter(tags=["disk"], responses=UNAVAILABLE)
 
 
 @router.get("/disk")
-def disk(services: Given, _actor: Viewer) -> Mapping[str, Any]:
-    """`kinds`: bytes of each kind. `items`: each environment, artifact, graph and log, the largest first; `needed` says
-    why it is kept and is empty where nothing needs it; `freed` are the bytes that it does not share with others."""
+def disk(services: Given, _actor: Viewer) -> DiskUsage:
+    """Bytes of each kind, and each environment, artifact, graph and log, the largest first."""
     return services.disk.usage()
 
 
 @router.post("/disk/prune")
-def prune(wish: Unneeded, services: Given, actor: Admin) -> Mapping[str, Any]:
+def prune(wish: PruneRequest, services: Given, actor: Admin) -> Pruned:
     """Removes those of the items that nothing needs by now. A deployment that needs one again makes it again."""
     counted = {"items": len(wish.items)}
     with audited(services.world, actor, "prune", "disk", "", counted):

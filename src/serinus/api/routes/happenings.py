@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request
@@ -16,11 +16,13 @@ from pydantic import TypeAdapter
 from starlette.concurrency import run_in_threadpool
 
 from serinus.api.auth import Deployer, Viewer, whoever
+from serinus.api.failures import NOT_FOUND
 from serinus.api.services import Given, Services
 from serinus.core.errors import InvalidInput, NotFound, SerinusError
 from serinus.core.events import AuditEntry, Event
 from serinus.core.home import Home
 from serinus.core.redaction import without_credentials
+from serinus.resources import AuditChain, LogLines
 
 router = APIRouter(tags=["happenings"])
 
@@ -29,7 +31,6 @@ HEARTBEAT_SECONDS = 10.0
 MOST_LOG_BYTES = 1_000_000
 
 _event = TypeAdapter(Event)
-_entry = TypeAdapter(AuditEntry)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@-]{0,255}")
 
 Number = Annotated[int, Query(ge=0)]
@@ -42,14 +43,17 @@ def events(
     after: Number = 0,
     model: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
-) -> Sequence[Mapping[str, Any]]:
+) -> Sequence[Event]:
     """Those with a number over `after`, oldest first; without `after` the last `limit`."""
-    return [_event.dump_python(e, mode="json") for e in services.world.store.events(after, model, limit)]
+    return services.world.store.events(after, model, limit)
 
 
-@router.get("/events/stream")
-async def stream(request: Request, services: Given, _actor: Viewer, after: Number | None = None) -> StreamingResponse:
-    """Server-sent events from now on, or from `after` (or the header Last-Event-ID) on."""
+@router.get("/events/stream", response_model=None)
+async def event_stream(
+    request: Request, services: Given, _actor: Viewer, after: Number | None = None
+) -> StreamingResponse:
+    """Server-sent events from now on, or from `after` (or the header `Last-Event-ID`) on. The `data` of each is an
+    event as `GET /v1/events` has it, and its `id` the event's number. The stream ends when the token is revoked."""
     seen = request.headers.get("last-event-id", "")
     start = int(seen) if seen.isascii() and seen.isdigit() else after
     headers = {"X-Accel-Buffering": "no"}
@@ -91,21 +95,20 @@ def audit(
     limit: Annotated[int, Query(ge=1, le=1000)] = 1000,
     model: str | None = None,
     newest: bool = False,
-) -> Sequence[Mapping[str, Any]]:
+) -> Sequence[AuditEntry]:
     """Who did what, when, why and from where; oldest first: the first `limit` entries after `after`, or with `newest`
     the last ones. `model`: only what was done to it, its versions and its rollouts."""
-    found = services.world.store.audit_trail(after, limit, model=model, newest=newest)
-    return [_entry.dump_python(e, mode="json") for e in found]
+    return services.world.store.audit_trail(after, limit, model=model, newest=newest)
 
 
 @router.get("/audit/verify")
-def verify(services: Given, _actor: Viewer) -> Mapping[str, Any]:
-    """Whether the chain holds; `broken_at` is the number of the first entry that does not fit."""
+def verify_audit(services: Given, _actor: Viewer) -> AuditChain:
+    """Whether the chain of the audit record holds: each entry has the digest of the one before it."""
     broken = services.world.store.audit_broken_at()
-    return {"holds": broken is None, "broken_at": broken}
+    return AuditChain(holds=broken is None, broken_at=broken)
 
 
-@router.get("/logs")
+@router.get("/logs", responses=NOT_FOUND)
 def logs(
     services: Given,
     _actor: Deployer,
@@ -113,7 +116,7 @@ def logs(
     process: str | None = None,
     lines: Annotated[int, Query(ge=1, le=10_000)] = 200,
     after: Number | None = None,
-) -> Mapping[str, Any]:
+) -> LogLines:
     """The end of a release's or a process's log; with `after` (an earlier answer's `offset`) what came since."""
     path = _log_path(services.home, release, process)
     try:
@@ -121,7 +124,7 @@ def logs(
     except FileNotFoundError:
         raise NotFound(f"there is no log of {release or process}", hint=_there_are(services.home)) from None
     found = without_credentials(text).splitlines()
-    return {"lines": found if after is not None else found[-lines:], "offset": offset}
+    return LogLines(lines=found if after is not None else found[-lines:], offset=offset)
 
 
 def _log_path(home: Home, release: str | None, process: str | None) -> Path:

@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from collections.abc import Sequence
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
 
 from serinus.api.auth import Admin
+from serinus.api.failures import NOT_FOUND, REFUSED, UNAVAILABLE
 from serinus.api.record import audited
 from serinus.api.services import Given, Services
 from serinus.core.errors import NotFound, Refused, SerinusError
 from serinus.core.names import checked
 from serinus.core.people import Access
+from serinus.resources import IssuedKey, Key, NewKey, Revoked
 
 router = APIRouter(tags=["keys"])
 
 PLANE = "data"
-MODELS_A_KEY = 1000
-
-
-class NewKey(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    name: Annotated[str, Field(min_length=1, max_length=64)]
-    """Of the caller; each prediction is recorded with it."""
-    owner: Annotated[str, Field(max_length=128)] = ""
-    models: (
-        Annotated[list[Annotated[str, Field(max_length=128)]], Field(min_length=1, max_length=MODELS_A_KEY)] | None
-    ) = None
-    """Those that it opens; without them all, also those that are deployed later."""
 
 
 @router.get("/keys")
-def keys(services: Given, _actor: Admin) -> Sequence[Mapping[str, Any]]:
-    hidden = ("plane", "access")
-    found = (row for row in services.world.store.tokens() if row["plane"] == PLANE)
-    return [{name: value for name, value in row.items() if name not in hidden} for row in found]
+def keys(services: Given, _actor: Admin) -> Sequence[Key]:
+    """Every key, also those that are revoked."""
+    return [Key.model_validate(row) for row in services.world.store.tokens() if row["plane"] == PLANE]
 
 
-@router.post("/keys", status_code=201)
-def create(sent: NewKey, services: Given, actor: Admin) -> Mapping[str, Any]:
+@router.post("/keys", status_code=201, responses={**REFUSED, **UNAVAILABLE})
+def create_key(sent: NewKey, services: Given, actor: Admin) -> IssuedKey:
     """The key itself is in this answer and nowhere else. From the first key on, callers without one are refused."""
     with audited(services.world, actor, "issue-key", sent.name, "", {"models": sent.models}):
         models = None if sent.models is None else sorted({checked(model) for model in sent.models})
@@ -50,18 +36,18 @@ def create(sent: NewKey, services: Given, actor: Admin) -> Mapping[str, Any]:
     unknown = [model for model in models or () if model not in served]
     said = "from now on, callers of models need a key"
     said += f"; these models are not served yet: {', '.join(unknown)}" if unknown else ""
-    return {"name": sent.name, "models": models, "key": key, "message": said}
+    return IssuedKey(name=sent.name, models=models, key=key, message=said)
 
 
-@router.delete("/keys/{name}")
-def revoke(name: str, services: Given, actor: Admin) -> Mapping[str, str]:
+@router.delete("/keys/{name}", responses={**NOT_FOUND, **UNAVAILABLE})
+def revoke_key(name: str, services: Given, actor: Admin) -> Revoked:
     """From the next request on, also over connections that are open."""
     with audited(services.world, actor, "revoke-key", name, ""):
         if not any(row["name"] == name and row["plane"] == PLANE for row in services.world.store.tokens()):
             raise NotFound(f"there is no key named {name}", hint="`serinus key list` lists them.")
         dismiss(services, name)
         services.world.store.revoke_token(name, services.world.clock.now())
-    return {"name": name, "message": f"the key {name} is revoked"}
+    return Revoked(name=name, message=f"the key {name} is revoked")
 
 
 def admit(services: Services, name: str, owner: str, models: Sequence[str] | None) -> str:

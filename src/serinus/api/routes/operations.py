@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from serinus.api.auth import Viewer
 from serinus.api.metrics import exposition
 from serinus.api.services import Given
+from serinus.resources import Health
 
 router = APIRouter(tags=["operations"])
 
 
 @router.get("/healthz")
-def healthz(services: Given) -> Mapping[str, bool]:
+def healthz(services: Given) -> Health:
     """Answers where the API runs and the store can be read; for everybody, and tells nothing else but whether the
     registry can be read, which is no reason to restart anything."""
     services.world.store.setting("health")
-    return {"ok": True, "registry": services.report.registry_answers()}
+    return Health(ok=True, registry=services.report.registry_answers())
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_model=None)
 def metrics(services: Given, _actor: Viewer) -> Response:
     """Prometheus' text format; scrape it with a token of the role view (`authorization` in the scrape config)."""
     return Response(exposition(services.report.status()), media_type=CONTENT_TYPE_LATEST)

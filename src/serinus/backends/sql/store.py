@@ -8,7 +8,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 
-from sqlalchemy import Connection, Select, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Select, Table, bindparam, delete, func, insert, select, update
 
 from serinus.backends.sql import audit, tokens
 from serinus.backends.sql.database import Database
@@ -20,6 +20,9 @@ from serinus.core.events import AuditEntry, Event
 from serinus.core.people import Access, Actor
 from serinus.core.release import Release
 from serinus.core.rollout import ModelState, Order, Phase, Rollout
+
+_VALUES_A_QUERY = 500
+"""Databases bound how many there may be."""
 
 
 class SqlStore:
@@ -113,6 +116,16 @@ class SqlStore:
             if wanted:
                 query = query.where(column)
         return self._rollouts(query, after)
+
+    def last_rollouts(self, releases: Collection[str]) -> Mapping[str, Rollout]:
+        wanted, found = sorted(releases), dict[str, Rollout]()
+        with self._database.read() as connection:
+            for start in range(0, len(wanted), _VALUES_A_QUERY):
+                mine = rollouts.c.release.in_(wanted[start : start + _VALUES_A_QUERY])
+                newest = select(func.max(rollouts.c.number)).where(mine).group_by(rollouts.c.release)
+                query = select(rollouts.c.release, rollouts.c.document).where(rollouts.c.number.in_(newest))
+                found |= {row.release: ROLLOUT.load(row.document) for row in connection.execute(query)}
+        return found
 
     def _rollouts(self, query: Select[Any], after: str | None = None) -> Sequence[Rollout]:
         with self._database.read() as connection:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import Annotated
 
 import typer
 
 from serinus.cli.session import Session
+from serinus.cli.words import Document, utc
+from serinus.core.events import AuditEntry
 
 PAGE = 1000
 
@@ -33,21 +35,27 @@ def audit(
       serinus audit --model card-fraud
       serinus audit --verify
     """
+    from serinus.cli.answers import read
+
     if verify:
         _verify(at)
         return
     for entry in _entries(at, after, model, lines):
         if at.out.as_json:
             at.out.json(entry, lines=True)
-            continue
-        why = f"  ({entry['why']})" if entry["why"] else ""
-        owner = entry["details"].get("owner", "")
-        who = f"{entry['who']} ({owner})" if owner and owner != entry["who"] else entry["who"]
-        head = f"{entry['number']:>5}  {entry['at'][:19]}Z  {who}"
-        at.out.line(f"{head}  {entry['what']}  {entry['subject']}  from {entry['origin'] or 'unknown'}{why}")
+        else:
+            at.out.line(_line(read(AuditEntry, entry)))
 
 
-def _entries(at: Session, after: int, model: str | None, lines: int | None) -> Iterator[Mapping[str, Any]]:
+def _line(entry: AuditEntry) -> str:
+    why = f"  ({entry.why})" if entry.why else ""
+    owner = entry.details.get("owner", "")
+    who = f"{entry.who} ({owner})" if owner and owner != entry.who else entry.who
+    head = f"{entry.number:>5}  {utc(entry.at)}  {who}"
+    return f"{head}  {entry.what}  {entry.subject}  from {entry.origin or 'unknown'}{why}"
+
+
+def _entries(at: Session, after: int, model: str | None, lines: int | None) -> Iterator[Document]:
     if lines is not None:
         yield from at.client.get("/v1/audit", after=after, model=model, limit=lines, newest=True)
         return
@@ -59,11 +67,15 @@ def _entries(at: Session, after: int, model: str | None, lines: int | None) -> I
 
 
 def _verify(at: Session) -> None:
-    found = at.client.get("/v1/audit/verify")
+    from serinus.cli.answers import read
+    from serinus.resources import AuditChain
+
+    answer = at.client.get("/v1/audit/verify")
+    found = read(AuditChain, answer)
     if at.out.as_json:
-        at.out.json(found)
-    elif found["holds"]:
+        at.out.json(answer)
+    elif found.holds:
         at.out.line("The chain holds: no entry was changed, removed or inserted.", style="green")
     else:
-        at.out.line(f"The chain is broken at entry {found['broken_at']}.", style="bold red")
-    raise typer.Exit(0 if found["holds"] else 1)
+        at.out.line(f"The chain is broken at entry {found.broken_at}.", style="bold red")
+    raise typer.Exit(0 if found.holds else 1)

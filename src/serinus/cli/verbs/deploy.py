@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,9 @@ from serinus.cli.session import Session, Why
 from serinus.cli.watch import watch
 from serinus.cli.words import Document
 from serinus.core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from serinus.resources import Deployed
 
 
 def deploy(
@@ -44,34 +47,39 @@ def deploy(
 
 
 def follow(at: Session, begun: Document, *, detach: bool) -> None:
-    """Looks at what was begun until it has ended. Raises Exit."""
+    """Looks at what was begun until it has ended. `begun`: as the API has answered it. Raises Exit."""
+    from serinus.cli.answers import read
+    from serinus.resources import Deployed, ShownRollout
+
+    deployed = read(Deployed, begun)
     if not at.out.as_json:
-        at.out.line(begun["message"], style="bold")
-        _advise(at, begun, detach=detach)
-    if begun["done"] or detach or begun["rollout"] is None:
+        at.out.line(deployed.message, style="bold")
+        _advise(at, deployed, detach=detach)
+    if deployed.done or detach or deployed.rollout is None:
         if at.out.as_json:
             at.out.json(begun)
-        elif detach and not begun["done"]:
-            at.out.line(_look_again(begun["rollout"]))
+        elif detach and not deployed.done and deployed.rollout is not None:
+            at.out.line(_look_again(deployed.rollout))
         return
     try:
-        rollout = watch(at.client, begun["rollout"], at.out)
+        last = watch(at.client, deployed.rollout, at.out)
     except KeyboardInterrupt:
         if not at.out.as_json:
-            at.out.line(f"\n{begun['rollout']} continues in the background. {_look_again(begun['rollout'])}")
+            at.out.line(f"\n{deployed.rollout} continues in the background. {_look_again(deployed.rollout)}")
         raise typer.Exit(130) from None
+    rollout = read(ShownRollout, last)
     if at.out.as_json:
-        at.out.json(rollout)
+        at.out.json(last)
     elif not words.succeeded(rollout):
-        at.out.line(f"`serinus explain {rollout['id']}` shows every gate and number.")
+        at.out.line(f"`serinus explain {rollout.id}` shows every gate and number.")
     raise typer.Exit(0 if words.succeeded(rollout) else 1)
 
 
-def _advise(at: Session, begun: Document, *, detach: bool) -> None:
+def _advise(at: Session, deployed: Deployed, *, detach: bool) -> None:
     """The warnings are also among the rollout's notes, which are told while it is watched."""
-    if begun.get("estimate"):
-        at.out.line(begun["estimate"]["text"])
-    for warning in begun.get("warnings", ()) if detach else ():
+    if deployed.estimate:
+        at.out.line(deployed.estimate.text)
+    for warning in deployed.warnings if detach else ():
         at.out.line(f"warning: {warning}", style="yellow")
 
 

@@ -31,21 +31,25 @@ def diff(
       serinus diff card-fraud.yaml
       serinus diff card-fraud.yaml && echo "nothing to deploy"
     """
+    from serinus.cli.answers import read
+    from serinus.resources import Difference
+
     try:
-        found = at.client.post("/v1/diff", {**read_spec(file), "model": model})
+        answer = at.client.post("/v1/diff", {**read_spec(file), "model": model})
+        found = read(Difference, answer)
     except SerinusError as error:
         # 1 says that there are differences, as of `git diff --exit-code`: no failure may look like that.
         raise InvalidInput(error.message, hint=error.hint) from error
     if at.out.as_json:
-        at.out.json(found)
+        at.out.json(answer)
     else:
-        for one in found["changes"]:
-            where = f"{file}:{one['line']}" if one["line"] else "the default"
-            at.out.line(f"{one['field']}: {one['before']} -> {one['after']} ({where})")
-        if found["same"]:
-            at.out.line(f"{file} says what {found['before']} says.")
-        for effect in found["effects"]:
+        for one in found.changes:
+            where = f"{file}:{one.line}" if one.line else "the default"
+            at.out.line(f"{one.field}: {one.before} -> {one.after} ({where})")
+        if found.same:
+            at.out.line(f"{file} says what {found.before} says.")
+        for effect in found.effects:
             at.out.line(effect)
-        for warning in found["warnings"]:
+        for warning in found.warnings:
             at.out.line(f"warning: {warning}", style="yellow")
-    raise typer.Exit(0 if found["same"] else 1)
+    raise typer.Exit(0 if found.same else 1)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from serinus.cli.session import Session
-from serinus.cli.words import Document
+
+if TYPE_CHECKING:
+    from serinus.resources import DiskItem, DiskUsage
 
 
 def disk(
@@ -22,30 +24,34 @@ def disk(
       serinus disk
       serinus disk --items
     """
-    found = at.client.get("/v1/disk")
+    from serinus.cli.answers import read
+    from serinus.resources import DiskUsage
+
+    answer = at.client.get("/v1/disk")
     if at.out.as_json:
-        at.out.json(found)
+        at.out.json(answer)
         return
-    of_kind: dict[str, list[Document]] = {kind: [] for kind in found["kinds"]}
-    for one in found["items"]:
-        of_kind[one["kind"]].append(one)
+    found = read(DiskUsage, answer)
+    of_kind: dict[str, list[DiskItem]] = {kind: [] for kind in found.kinds}
+    for one in found.items:
+        of_kind[one.kind].append(one)
     rows = []
-    for kind, bytes_ in found["kinds"].items():
-        unneeded = [one for one in of_kind[kind] if not one["needed"]]
+    for kind, bytes_ in found.kinds.items():
+        unneeded = [one for one in of_kind[kind] if not one.needed]
         count = f"{len(of_kind[kind]):,}" if of_kind[kind] else ""
-        rows.append([kind, size(bytes_), count, size(sum(one["freed"] for one in unneeded)) if unneeded else ""])
+        rows.append([kind, size(bytes_), count, size(sum(one.freed for one in unneeded)) if unneeded else ""])
     at.out.table(["kind", "size", "items", "not needed"], rows)
     at.out.line()
     if items:
         columns = ["kind", "name", "models", "size", "needed"]
-        at.out.table(columns, [_row(one) for one in found["items"]])
+        at.out.table(columns, [_row(one) for one in found.items])
     else:
         at.out.table(["model", "size"], [[model, size(sum_)] for model, sum_ in _by_model(found).items()])
-    unneeded = [one for one in found["items"] if not one["needed"]]
+    unneeded = [one for one in found.items if not one.needed]
     if unneeded:
         at.out.line(f"Nothing needs {counted(len(unneeded))}. `serinus prune` removes them.")
-    budget = f", budget {size(found['budget'])}" if found["budget"] is not None else ""
-    at.out.line(f"{size(found['free'])} are free on this disk{budget}.")
+    budget = f", budget {size(found.budget)}" if found.budget is not None else ""
+    at.out.line(f"{size(found.free)} are free on this disk{budget}.")
 
 
 def size(bytes_: int) -> str:
@@ -62,15 +68,19 @@ def counted(items: int) -> str:
     return "1 item" if items == 1 else f"{items:,} items"
 
 
-def _row(one: Document) -> list[str]:
-    name = one["name"] if one["kind"] == "logs" else one["name"][:12]
-    return [one["kind"], name, ", ".join(one["models"]), size(one["bytes"]), one["needed"] or "not needed"]
+def short_name(one: DiskItem) -> str:
+    """Of a digest its beginning."""
+    return one.name if one.kind == "logs" else one.name[:12]
 
 
-def _by_model(found: Document) -> Mapping[str, int]:
+def _row(one: DiskItem) -> list[str]:
+    return [one.kind, short_name(one), ", ".join(one.models), size(one.bytes), one.needed or "not needed"]
+
+
+def _by_model(found: DiskUsage) -> Mapping[str, int]:
     """The largest first."""
     sums: dict[str, int] = {}
-    for one in found["items"]:
-        for model in one["models"] or ["of no release"]:
-            sums[model] = sums.get(model, 0) + one["bytes"]
+    for one in found.items:
+        for model in one.models or ["of no release"]:
+            sums[model] = sums.get(model, 0) + one.bytes
     return dict(sorted(sums.items(), key=lambda entry: -entry[1]))

@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from serinus.cli.session import Session
+from serinus.cli.words import utc
 from serinus.core.errors import Unavailable
+from serinus.core.events import Event
 
 EVERY = 1.0
 
@@ -27,21 +29,23 @@ def events(
       serinus events card-fraud
       serinus events -f --json
     """
+    from serinus.cli.answers import read_all
+
     after, asked = 0, False
     while True:
         try:
-            found = at.client.get("/v1/events", after=after, model=model, limit=1000 if asked else limit)
+            answer = at.client.get("/v1/events", after=after, model=model, limit=1000 if asked else limit)
             asked = True
         except Unavailable:
             if not asked:
                 raise
-            found = []  # it is being restarted: nothing is missed, because the number is kept
-        for event in found:
-            after = event["number"]
+            answer = []  # it is being restarted: nothing is missed, because the number is kept
+        for document, event in zip(answer, read_all(Event, answer), strict=True):
+            after = event.number
             if at.out.as_json:
-                at.out.json(event, lines=True)
+                at.out.json(document, lines=True)
             else:
-                at.out.line(f"{event['at'][:19]}Z  {event['model']}  {event['kind']}  {event['text']}")
+                at.out.line(f"{utc(event.at)}  {event.model}  {event.kind}  {event.text}")
         if not follow:
             return
         time.sleep(EVERY)

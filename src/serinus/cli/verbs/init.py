@@ -31,16 +31,20 @@ def init(
       serinus init card-fraud
       serinus init card-fraud -o deployments/card-fraud.yaml
     """
-    found = at.client.get(f"/v1/spec/{part(model)}")
+    from serinus.cli.answers import read
+    from serinus.resources import InitialSpec
+
+    answer = at.client.get(f"/v1/spec/{part(model)}")
+    spec = read(InitialSpec, answer).spec
     path = output or Path(f"{model}.yaml")
     if str(path) == "-":
-        at.out.json(found) if at.out.as_json else print(found["spec"], end="")
+        at.out.json(answer) if at.out.as_json else print(spec, end="")
         return
     if path.exists() and not force:
         raise Refused(f"{path} already exists", hint="Use --force to overwrite it, or choose another file with -o.")
-    _write(path, found["spec"])
+    _write(path, spec)
     if at.out.as_json:
-        at.out.json({**found, "file": str(path)})
+        at.out.json({**answer, "file": str(path)})
         return
     at.out.line(f"{path} is written. Next: `serinus deploy {model}@VERSION --spec {path}`.")
 

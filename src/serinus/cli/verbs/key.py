@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from serinus.cli.session import Session, Yes, part
+from serinus.cli.words import say
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="Name of the caller, which is recorded with each prediction.")
@@ -34,12 +35,16 @@ def create(
       serinus key create shop
       serinus key create payments --model fraud --model chargeback
     """
-    made = at.client.post("/v1/keys", {"name": name, "models": model or None, "owner": owner})
+    from serinus.cli.answers import read
+    from serinus.resources import IssuedKey
+
+    answer = at.client.post("/v1/keys", {"name": name, "models": model or None, "owner": owner})
     if at.out.as_json:
-        at.out.json(made)
+        at.out.json(answer)
         return
-    typer.echo(made["message"], err=True)
-    print(made["key"])
+    made = read(IssuedKey, answer)
+    typer.echo(made.message, err=True)
+    print(made.key)
 
 
 def list_(at: Session) -> None:
@@ -48,19 +53,22 @@ def list_(at: Session) -> None:
     \b
       serinus key list
     """
-    found = at.client.get("/v1/keys")
+    from serinus.cli.answers import read_all
+    from serinus.resources import Key
+
+    answer = at.client.get("/v1/keys")
     if at.out.as_json:
-        at.out.json(found)
+        at.out.json(answer)
         return
     rows = [
         [
-            key["name"],
-            key["owner"],
-            "all" if key["models"] is None else ", ".join(key["models"]),
-            key["issued_at"][:19] + "Z",
-            (key["revoked_at"] or "")[:19],
+            key.name,
+            key.owner,
+            "all" if key.models is None else ", ".join(key.models),
+            key.issued_at[:19] + "Z",
+            (key.revoked_at or "")[:19],
         ]
-        for key in found
+        for key in read_all(Key, answer)
     ]
     at.out.table(["name", "owner", "models", "issued", "revoked"], rows)
 
@@ -72,5 +80,4 @@ def revoke(at: Session, name: Name, yes: Yes = False) -> None:
       serinus key revoke shop --yes
     """
     at.out.confirm(f"Revoke the key {name}?", yes=yes)
-    answer = at.client.delete(f"/v1/keys/{part(name)}")
-    at.out.json(answer) if at.out.as_json else at.out.line(answer["message"])
+    say(at, at.client.delete(f"/v1/keys/{part(name)}"))

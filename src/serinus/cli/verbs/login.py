@@ -17,6 +17,9 @@ def login(at: Session) -> None:
 
 def link(at: Session) -> str:
     """A new one."""
-    code = at.client.post("/v1/session/links", {})["code"]
+    from serinus.cli.answers import read
+    from serinus.resources import LoginCode
+
+    code = read(LoginCode, at.client.post("/v1/session/links", {})).code
     # In the fragment, which browsers do not send: the code reaches no log on the way.
     return f"{at.client.base}/login#code={code}"

@@ -38,22 +38,26 @@ def logs(
       serinus logs card-fraud-7-3f9a2c -f
       serinus logs --process envoy -n 50
     """
+    from serinus.cli.answers import read
+    from serinus.resources import LogLines
+
     if (release is None) == (process is None):
         raise InvalidInput("name a release, or a process with --process", hint="`serinus releases` lists the releases.")
     offset: int | None = None
     while True:
         try:
-            found = at.client.get("/v1/logs", release=release, process=process, lines=lines, after=offset)
+            answer = at.client.get("/v1/logs", release=release, process=process, lines=lines, after=offset)
         except Unavailable:
             if offset is None:
                 raise
-            found = {"lines": [], "offset": offset}  # it is being restarted: the same place is asked for again
+            answer = {"lines": [], "offset": offset}  # it is being restarted: the same place is asked for again
+        found = read(LogLines, answer)
         if at.out.as_json:
-            for line in found["lines"]:
+            for line in found.lines:
                 at.out.json({"line": line}, lines=True)
-        elif found["lines"]:
-            at.out.plain("\n".join(found["lines"]))
+        elif found.lines:
+            at.out.plain("\n".join(found.lines))
         if not follow:
             return
-        offset = found["offset"]
+        offset = found.offset
         time.sleep(EVERY)

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from serinus.cli.session import Session, Why, Yes, part
+from serinus.cli.words import say
 
 Rollout = Annotated[
     str, typer.Argument(metavar="ROLLOUT|MODEL", help="A rollout, or the model whose rollout is in flight.")
@@ -44,5 +45,4 @@ def approve(at: Session, rollout: Rollout, reason: Why = "") -> None:
 
 
 def _order(at: Session, rollout: str, kind: str, reason: str) -> None:
-    answer = at.client.post(f"/v1/rollouts/{part(rollout)}/orders", {"kind": kind, "why": reason})
-    at.out.json(answer) if at.out.as_json else at.out.line(answer["message"])
+    say(at, at.client.post(f"/v1/rollouts/{part(rollout)}/orders", {"kind": kind, "why": reason}))

@@ -14,6 +14,7 @@ import typer
 from serinus.cli.session import Session
 from serinus.cli.words import Document
 from serinus.core.errors import InvalidInput, SerinusError
+from serinus.core.predictions import Imported, OutcomeMatches
 
 if TYPE_CHECKING:
     from serinus.core.predictions import Labels
@@ -54,7 +55,9 @@ def import_(
       serinus outcomes import chargebacks.csv
       serinus outcomes import cases.csv --label fraud=1 --label genuine=0
     """
+    from serinus.cli.answers import read
     from serinus.outcomes import read_parts
+    from serinus.resources import OutcomesReceived
 
     parts = read_parts(file, datetime.now(UTC), _meanings(label or []), ROWS)
     path, received = f"/v1/outcomes/imports/{secrets.token_hex(16)}", 0
@@ -66,7 +69,7 @@ def import_(
                     f"{file} holds more outcomes than one import takes: {PARTS:,} requests of up to {ROWS:,}",
                     hint="Split it into several files.",
                 )
-            received += at.client.put_text(f"{path}/parts/{number}", body)["received"]
+            received += read(OutcomesReceived, at.client.put_text(f"{path}/parts/{number}", body)).received
             if at.out.live and time.monotonic() - told > TELL_SECONDS:
                 told = time.monotonic()
                 at.out.line(f"{received:,} outcomes read", style="dim")
@@ -81,8 +84,9 @@ def import_(
     if at.out.as_json:
         at.out.json({"received": received, **found})
         return
-    at.out.line(f"{received:,} outcomes imported, {found['changed']:,} of them new or corrected")
-    _tell_of_the_rest(at, found["unknown"], found["ambiguous"])
+    imported = read(Imported, found)
+    at.out.line(f"{received:,} outcomes imported, {imported.changed:,} of them new or corrected")
+    _tell_of_the_rest(at, imported.unknown, imported.ambiguous)
 
 
 def _attach(at: Session, path: str, file: Path, received: int) -> Document:
@@ -99,13 +103,16 @@ def check(at: Session) -> None:
     \b
       serinus outcomes check
     """
-    found = at.client.get("/v1/outcomes")
+    from serinus.cli.answers import read
+
+    answer = at.client.get("/v1/outcomes")
     if at.out.as_json:
-        at.out.json(found)
+        at.out.json(answer)
         return
-    labelling = found["outcomes"] - found["unmatched"] - found["ambiguous"]
-    at.out.line(f"{found['outcomes']:,} outcomes, of which {labelling:,} label a prediction")
-    _tell_of_the_rest(at, found["unmatched"], found["ambiguous"])
+    found = read(OutcomeMatches, answer)
+    labelling = found.outcomes - found.unmatched - found.ambiguous
+    at.out.line(f"{found.outcomes:,} outcomes, of which {labelling:,} label a prediction")
+    _tell_of_the_rest(at, found.unmatched, found.ambiguous)
 
 
 def _tell_of_the_rest(at: Session, unknown: int, ambiguous: int) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from serinus.cli.session import Session, Why, part
+from serinus.cli.words import say
 
 
 class Approval(StrEnum):
@@ -34,12 +35,14 @@ def policy(
       serinus policy card-fraud --approval required
       serinus policy card-fraud --approval none --reason "agreed with risk on 3 March"
     """
+    from serinus.cli.answers import read
+    from serinus.resources import HeldPolicy
+
     path = f"/v1/models/{part(model)}/policy"
     if approval is None:
         answer = at.client.get(path)
-        but = f", except what {answer['except_of']} or an alias deploys" if answer["except_of"] else ""
-        text = f"{model}: approval {answer['approval']}{but}"
+        held = read(HeldPolicy, answer)
+        but = f", except what {held.except_of} or an alias deploys" if held.except_of else ""
+        at.out.json(answer) if at.out.as_json else at.out.line(f"{model}: approval {held.approval}{but}")
     else:
-        answer = at.client.put(path, {"approval": approval.value, "why": reason})
-        text = answer["message"]
-    at.out.json(answer) if at.out.as_json else at.out.line(text)
+        say(at, at.client.put(path, {"approval": approval.value, "why": reason}))

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from serinus.cli import words
 from serinus.cli.session import Session
+
+if TYPE_CHECKING:
+    from serinus.resources import ShownRelease
 
 
 def releases(
@@ -29,26 +31,23 @@ def releases(
       serinus releases card-fraud
       serinus releases --limit 50
     """
-    found = at.client.get("/v1/releases", model=model, limit=limit, after=after)
+    from serinus.cli.answers import read_all
+    from serinus.resources import ShownRelease
+
+    answer = at.client.get("/v1/releases", model=model, limit=limit, after=after)
     if at.out.as_json:
-        at.out.json(found)
+        at.out.json(answer)
         return
+    found = read_all(ShownRelease, answer)
     if not found:
         at.out.line("No releases yet. `serinus deploy MODEL@VERSION` makes the first.")
         return
     at.out.table(["release", "state", "runs", "served by", "rollout", "reason"], [_row(release) for release in found])
     if len(found) == limit:
         of_model = f" {model}" if model else ""
-        at.out.line(f"Older ones: serinus releases{of_model} --limit {limit} --after {found[-1]['id']}")
+        at.out.line(f"Older ones: serinus releases{of_model} --limit {limit} --after {found[-1].id}")
 
 
-def _row(release: Mapping[str, Any]) -> list[str]:
-    state = "champion" if release["champion"] else release["phase"] or ""
-    return [
-        release["id"],
-        state,
-        release["runs"],
-        words.served_by(release["way"]),
-        release["rollout"] or "",
-        release["reason"],
-    ]
+def _row(release: ShownRelease) -> list[str]:
+    state = "champion" if release.champion else release.phase or ""
+    return [release.id, state, release.runs, words.served_by(release.way), release.rollout or "", release.reason]

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from serinus.cli.session import Session, part
-from serinus.cli.words import Document
+
+if TYPE_CHECKING:
+    from serinus.resources import SpecField, SpecInForce
 
 
 def spec(
@@ -22,19 +24,23 @@ def spec(
       serinus spec card-fraud
       serinus spec card-fraud --json
     """
-    found = at.client.get(f"/v1/models/{part(model)}/spec")
+    from serinus.cli.answers import read
+    from serinus.resources import SpecInForce
+
+    answer = at.client.get(f"/v1/models/{part(model)}/spec")
     if at.out.as_json:
-        at.out.json(found)
+        at.out.json(answer)
         return
-    rows = [[one["field"], one["text"], _origin(found, one), one["note"]] for one in found["fields"]]
+    found = read(SpecInForce, answer)
+    rows = [[one.field, one.text, _origin(found, one), one.note] for one in found.fields]
     at.out.table(["field", "value", "from", "note"], rows)
-    if found["not_yet"]:
+    if found.not_yet:
         at.out.line(
-            f"{found['release']} was deployed with another spec. These values take effect with the next deployment:"
+            f"{found.release} was deployed with another spec. These values take effect with the next deployment:"
         )
-        for one in found["not_yet"]:
-            at.out.line(f"  {one['field']}: {one['after']} (now {one['before']})", style="yellow")
+        for late in found.not_yet:
+            at.out.line(f"  {late.field}: {late.after} (now {late.before})", style="yellow")
 
 
-def _origin(found: Document, one: Document) -> str:
-    return f"{found['file']}:{one['line']}" if one["origin"] == "file" else str(one["origin"])
+def _origin(found: SpecInForce, one: SpecField) -> str:
+    return f"{found.file}:{one.line}" if one.origin == "file" else one.origin

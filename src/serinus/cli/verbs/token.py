@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from serinus.cli.session import Session, Yes, part
+from serinus.cli.words import say
 from serinus.core.errors import Refused, Unavailable
 from serinus.core.people import Access
 
@@ -35,11 +36,14 @@ def create(
       serinus token create laptop --access approve --owner anna@bank
     """
     wanted = {"name": name, "access": access.value, "owner": owner, "plane": plane}
-    made = at.client.post("/v1/tokens", wanted)
+    from serinus.cli.answers import read
+    from serinus.resources import IssuedToken
+
+    answer = at.client.post("/v1/tokens", wanted)
     if at.out.as_json:
-        at.out.json(made)
+        at.out.json(answer)
         return
-    print(made["token"])
+    print(read(IssuedToken, answer).token)
 
 
 def list_(at: Session) -> None:
@@ -48,13 +52,16 @@ def list_(at: Session) -> None:
     \b
       serinus token list
     """
-    found = at.client.get("/v1/tokens")
+    from serinus.cli.answers import read_all
+    from serinus.resources import Token
+
+    answer = at.client.get("/v1/tokens")
     if at.out.as_json:
-        at.out.json(found)
+        at.out.json(answer)
         return
     rows = [
-        [t["name"], t["owner"], t["access"], t["plane"], t["issued_at"][:19] + "Z", (t["revoked_at"] or "")[:19]]
-        for t in found
+        [t.name, t.owner, t.access.value, t.plane, t.issued_at[:19] + "Z", (t.revoked_at or "")[:19]]
+        for t in read_all(Token, answer)
     ]
     at.out.table(["name", "owner", "access", "plane", "issued", "revoked"], rows)
 
@@ -66,8 +73,7 @@ def revoke(at: Session, name: Name, yes: Yes = False) -> None:
       serinus token revoke ci --yes
     """
     at.out.confirm(f"Revoke the token {name}?", yes=yes)
-    answer = at.client.delete(f"/v1/tokens/{part(name)}")
-    at.out.json(answer) if at.out.as_json else at.out.line(answer["message"])
+    say(at, at.client.delete(f"/v1/tokens/{part(name)}"))
 
 
 def reset(at: Session, yes: Yes = False) -> None:
@@ -87,10 +93,10 @@ def reset(at: Session, yes: Yes = False) -> None:
         )
     at.out.confirm(f"Replace the token of {at.home.path}?", yes=yes)
     try:
-        message = at.owner_client.post("/v1/home/token", {})["message"]
+        answer = at.owner_client.post("/v1/home/token", {})
     except Unavailable:
         if at.runs("control"):
             raise
         at.home.token.unlink(missing_ok=True)
-        message = "Serinus is not running: the next `serinus up` makes a new token and revokes the old one"
-    at.out.json({"message": message}) if at.out.as_json else at.out.line(message)
+        answer = {"message": "Serinus is not running: the next `serinus up` makes a new token and revokes the old one"}
+    say(at, answer)

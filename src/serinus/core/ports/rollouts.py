@@ -49,6 +49,10 @@ class Rollouts(Protocol):
         have not ended. `after`: the id of the last one of the page before; NotFound where there is none of that id."""
         ...
 
+    def last_rollouts(self, releases: Collection[str]) -> Mapping[str, Rollout]:
+        """By release, the newest rollout whose candidate it is; without releases that have none."""
+        ...
+
     def next_number(self, model: str) -> int:
         """For rollout ids; never the same twice."""
         ...

@@ -10,10 +10,9 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from serinus import spec as specs
 from serinus.core.errors import SerinusError, Unavailable
@@ -24,6 +23,7 @@ from serinus.core.storage import Storage, Stored
 from serinus.delivery import needed_releases
 from serinus.engine.commands.usage import Inode, blocks
 from serinus.engine.world import World
+from serinus.resources import DiskItem, DiskUsage, KeptItem, Pruned, RemovedItem
 
 log = logging.getLogger(__name__)
 
@@ -74,43 +74,33 @@ class Disk:
         self._budget = budget
         self._pruning = threading.Lock()
 
-    def usage(self) -> Mapping[str, Any]:
-        """Every item, and the bytes of each kind. JSON values. Raises Unavailable: what runs is not known."""
+    def usage(self) -> DiskUsage:
+        """Every item, and the bytes of each kind. Raises Unavailable: what runs is not known."""
         items, totals = self._items()
         for kind, paths in self._others.items():
             totals[kind] = sum(blocks(paths).values())
-        return {
-            "kinds": totals,
-            "items": [
-                {
-                    "kind": one.kind,
-                    "name": one.name,
-                    "models": list(one.models),
-                    "bytes": one.bytes,
-                    "freed": one.freed,
-                    "used_at": one.used_at,
-                    "needed": one.needed,
-                }
-                for one in items
-            ],
-            "budget": self._budget,
-            "free": shutil.disk_usage(self._world.disk).free,
-        }
+        return DiskUsage(
+            kinds=totals,
+            items=[DiskItem.model_validate(asdict(one)) for one in items],
+            budget=self._budget,
+            free=shutil.disk_usage(self._world.disk).free,
+        )
 
-    def prune(self, wanted: Collection[tuple[str, str]]) -> Mapping[str, Any]:
-        """Removes those of `wanted` (kind, name) that nothing needs now: `removed` and `kept`, with why. JSON values.
-        Raises Unavailable."""
+    def prune(self, wanted: Collection[tuple[str, str]]) -> Pruned:
+        """Removes those of `wanted` (kind, name) that nothing needs now: `removed` and `kept`, with why. Raises
+        Unavailable."""
         with self._pruning:
             since = self._since()
             items, _ = self._items()
-            removed: list[Mapping[str, Any]] = []
-            kept: list[Mapping[str, Any]] = []
+            removed: list[RemovedItem] = []
+            kept: list[KeptItem] = []
             for one in items:
                 if (one.kind, one.name) in wanted:
-                    why = one.needed or self._remove(one, since)
-                    said = {"kind": one.kind, "name": one.name, "bytes": one.freed}
-                    (kept if why else removed).append({**said, "why": why} if why else said)
-        return {"removed": removed, "kept": kept, "free": shutil.disk_usage(self._world.disk).free}
+                    if why := one.needed or self._remove(one, since):
+                        kept.append(KeptItem(kind=one.kind, name=one.name, bytes=one.freed, why=why))
+                    else:
+                        removed.append(RemovedItem(kind=one.kind, name=one.name, bytes=one.freed))
+        return Pruned(removed=removed, kept=kept, free=shutil.disk_usage(self._world.disk).free)
 
     def run(self, stop: threading.Event) -> None:
         """Keeps the budget, until `stop` is set."""
@@ -132,7 +122,7 @@ class Disk:
         details = {"items": len(chosen), "bytes": sum(one.freed for one in chosen), "budget": self._budget}
         self._world.store.audit(PRUNER, "prune", "disk", "the budget is exceeded", details, self._world.clock.now())
         found = self.prune({(one.kind, one.name) for one in chosen})
-        log.info("removed %d items that nothing needs: the disk budget was exceeded", len(found["removed"]))
+        log.info("removed %d items that nothing needs: the disk budget was exceeded", len(found.removed))
 
     # --- how ----------------------------------------------------------------------------------------------
 

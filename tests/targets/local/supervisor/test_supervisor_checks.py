@@ -95,19 +95,16 @@ def test_a_model_whose_champion_does_not_answer_is_told_and_whether_it_is_still_
     home.token.write_text("secret\n")
 
     def model(name: str, placement: str, remarks: str = "") -> dict[str, Any]:
-        return {"model": name, "champion": {"placement": placement, "remarks": remarks}}
+        return {"model": name, "placement": placement, "remarks": remarks}
 
-    states = [("a", "ready"), ("b", "scaled-to-zero"), ("c", "starting"), ("d", "not placed")]
-    broken = model("e", "failed", "ImportError")
-    of_an_earlier_version = model("g", "asleep")
-    models = [*(model(*state) for state in states), broken, {"model": "f", "champion": None}, of_an_earlier_version]
-    answers.by_path["/v1/status"] = {"models": models}
+    states = [("c", "starting"), ("d", "not placed"), ("e", "failed", "ImportError")]
+    answers.by_path["/v1/silent-models"] = [model(*state) for state in states]
     assert silent_models(home, answers.settings) == [
         Silent("c", "starting", coming=True),
         Silent("d", "not placed", coming=True),
         Silent("e", "failed: ImportError", coming=False),
     ]
-    answers.by_path["/v1/status"] = None
+    answers.by_path["/v1/silent-models"] = None
     with pytest.raises(Unavailable):
         silent_models(home, answers.settings)
     home.token.unlink()  # by a person

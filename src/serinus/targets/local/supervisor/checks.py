@@ -10,15 +10,18 @@ from functools import partial
 from pathlib import Path
 
 import httpx
+from pydantic import TypeAdapter
 
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
+from serinus.resources import SilentModel
 from serinus.targets.local.supervisor import tls
 from serinus.targets.local.supervisor.settings import Settings
 
-_ANSWERING = ("ready", "scaled-to-zero", "asleep")  # the last is the word of an earlier version
 _COMING = ("starting", "not placed")
-"""As the status has them; a host that has just been started is told again what is placed."""
+"""As the API has them; a host that has just been started is told again what is placed."""
+
+_SILENT = TypeAdapter(Sequence[SilentModel])
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,16 +108,14 @@ def silent_models(home: Home, settings: Settings) -> Sequence[Silent]:
     try:
         headers = {"Authorization": f"Bearer {home.token.read_text().strip()}"}
         with httpx.Client(timeout=5, trust_env=False, verify=verify, headers=headers) as client:
-            told = client.get(f"{settings.url('api')}/v1/status").raise_for_status().json()
+            told = client.get(f"{settings.url('api')}/v1/silent-models").raise_for_status().content
+        silent = _SILENT.validate_json(told)
     except (OSError, httpx.HTTPError, ValueError) as error:
         raise Unavailable("the API does not say which models answer") from error
-    found = []
-    for model in told["models"]:
-        champion = model["champion"]
-        if champion is not None and champion["placement"] not in _ANSWERING:
-            why = champion["placement"] + (f": {champion['remarks']}" if champion["remarks"] else "")
-            found.append(Silent(model["model"], why, coming=champion["placement"] in _COMING))
-    return found
+    return [
+        Silent(one.model, one.placement + (f": {one.remarks}" if one.remarks else ""), coming=one.placement in _COMING)
+        for one in silent
+    ]
 
 
 def _accepts(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> bool:
