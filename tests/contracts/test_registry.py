@@ -98,6 +98,17 @@ def test_an_alias_can_be_set_moved_and_dropped_repeatedly(registry: Registry) ->
     assert registry.aliases() == {"card-fraud": {"champion": "1"}}
 
 
+def test_tags_of_a_version_are_set_and_set_anew_and_others_stay(registry: Registry) -> None:
+    registry.set_tags("card-fraud", "1", {"serinus.state": "canary", "serinus.reason": "", "team": "payments"})
+    registry.set_tags("card-fraud", "1", {"serinus.state": "champion", "serinus.reason": "every metric is cleared"})
+    expected = {"serinus.state": "champion", "serinus.reason": "every metric is cleared", "team": "payments"}
+    assert registry.find("card-fraud", "1").tags == expected
+    assert registry.find("card-fraud", "2").tags == {}
+    for model, version in (("card-fraud", "3"), ("card-fruad", "1")):
+        with pytest.raises(NotFound):
+            registry.set_tags(model, version, {"serinus.state": "canary"})
+
+
 def test_run_files_are_found_or_none(registry: Registry) -> None:
     ref = registry.find("card-fraud", "1")
     found = registry.run_file(ref, "evaluation.csv")

@@ -421,6 +421,15 @@ def test_events_are_numbered_and_read_on_from_any_number(store: Store) -> None:
     assert [one.kind for one in store.events(rollout="card-fraud-r1", limit=2)] == ["step-3", "step-4"]
 
 
+def test_events_are_read_from_the_first_one_on(store: Store) -> None:
+    assert store.events_after(0, 10) == []
+    store.emit([event(f"step-{index}") for index in range(5)])
+    first = store.events_after(0, 2)
+    assert [one.kind for one in first] == ["step-0", "step-1"]
+    assert [one.kind for one in store.events_after(first[-1].number, 10)] == ["step-2", "step-3", "step-4"]
+    assert first == store.events()[:2]
+
+
 def test_events_of_many_threads_all_arrive_with_numbers_of_their_own(store: Store) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda index: store.emit([event(f"e{index}"), event(f"f{index}")]), range(20)))

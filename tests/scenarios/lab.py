@@ -110,6 +110,8 @@ class FakeRegistry:
     deleted: set[str] = field(default_factory=set)
     """Versions."""
     finds: int = 0
+    tags: dict[tuple[str, str], dict[str, str]] = field(default_factory=dict)
+    """(model, version) -> its tags."""
 
     def delete(self, version: str) -> None:
         """As MLflow does it: with the aliases of that version."""
@@ -160,6 +162,12 @@ class FakeRegistry:
     def drop_alias(self, model: str, alias: str) -> None:
         self._answer()
         self.alias.setdefault(model, {}).pop(alias, None)
+
+    def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
+        self._answer()
+        if version not in self.behaviours or version in self.deleted:
+            raise NotFound(f"{model} has no version {version}")
+        self.tags.setdefault((model, version), {}).update(tags)
 
     def fetch(self, ref: VersionRef) -> Artifact:
         self._answer()

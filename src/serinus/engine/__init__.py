@@ -9,6 +9,20 @@ from serinus.engine.queries.outcomes import OutcomeFigures
 from serinus.engine.queries.report import Report
 from serinus.engine.reconcile.rechecking import Rechecker
 from serinus.engine.reconcile.reconciler import Engine
+from serinus.engine.subscribers import Delivery, RegistryTags
 from serinus.engine.world import World
 
-__all__ = ["ENGINE", "Deployed", "Desk", "Disk", "Engine", "News", "OutcomeFigures", "Rechecker", "Report", "World"]
+__all__ = [
+    "ENGINE",
+    "Delivery",
+    "Deployed",
+    "Desk",
+    "Disk",
+    "Engine",
+    "News",
+    "OutcomeFigures",
+    "Rechecker",
+    "RegistryTags",
+    "Report",
+    "World",
+]

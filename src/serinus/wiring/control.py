@@ -16,7 +16,18 @@ from serinus.core.errors import SerinusError
 from serinus.core.home import Home
 from serinus.core.redaction import shown
 from serinus.core.text import configure_logging
-from serinus.engine import ENGINE, Desk, Engine, News, OutcomeFigures, Rechecker, Report, World
+from serinus.engine import (
+    ENGINE,
+    Delivery,
+    Desk,
+    Engine,
+    News,
+    OutcomeFigures,
+    Rechecker,
+    RegistryTags,
+    Report,
+    World,
+)
 from serinus.engine.reconcile.rechecking import SHARE
 from serinus.lib.servers import checking_peers, limited
 from serinus.targets.local.host import confinement
@@ -44,6 +55,8 @@ def run_control(home: Home, settings: Settings) -> int:
     news = News()
     desk = Desk(world, news)
     engine = Engine(world, deploy_by_alias=desk.deploy_by_alias, news=news, roll_back=desk.roll_back)
+    # Before the engine's loop: from here on, no event is missed.
+    deliveries = [Delivery(world, RegistryTags(world, settings.public_url("api")))]
     report = Report(
         world,
         trouble=lambda: dict(engine.trouble),
@@ -53,7 +66,11 @@ def run_control(home: Home, settings: Settings) -> int:
             "envoy": settings.public_url("envoy"),
             "mlflow": shown(settings.registry),
         },
-        warnings=lambda: [*_warnings(home, settings), *(renewal.warnings() if renewal else ())],
+        warnings=lambda: [
+            *_warnings(home, settings),
+            *(renewal.warnings() if renewal else ()),
+            *(line for delivery in deliveries for line in delivery.warnings()),
+        ],
         registry_answers=lambda: engine.registry_answers,
         confinement=confinement.level(home),
         installation=_installation(settings),
@@ -71,6 +88,8 @@ def run_control(home: Home, settings: Settings) -> int:
     stop = threading.Event()
     loop = threading.Thread(target=engine.run, args=(stop,), name="engine", daemon=True)
     loop.start()
+    for delivery in deliveries:
+        threading.Thread(target=delivery.run, args=(stop,), name="subscriber", daemon=True).start()
     rechecker = Rechecker(world, build_rescorer(home), SHARE if settings.recheck is None else settings.recheck)
     threading.Thread(target=rechecker.run, args=(stop,), name="recheck", daemon=True).start()
     if renewal is not None:

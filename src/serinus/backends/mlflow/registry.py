@@ -122,6 +122,14 @@ class MlflowRegistry:
         with contextlib.suppress(NotFound), self._client() as client:
             client.delete_registered_model_alias(model, alias)
 
+    def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
+        """Only those that are not so already: each is a request of its own."""
+        with self._client() as client:
+            there = client.get_model_version(model, version).tags
+            for key, value in tags.items():
+                if there.get(key) != value:
+                    client.set_model_version_tag(model, version, key, value)
+
     def fetch(self, ref: VersionRef) -> Artifact:
         # Source and run belong to the key: MLflow gives the number of a deleted version to the next one.
         parts = (self._uri, ref.model, ref.version, ref.source, ref.run_id or "")

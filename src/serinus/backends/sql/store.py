@@ -243,6 +243,12 @@ class SqlStore:
             found = [replace(EVENT.load(row.document), number=row.number) for row in connection.execute(query)]
         return found if after > 0 else found[::-1]
 
+    def events_after(self, number: int, limit: int) -> Sequence[Event]:
+        query = select(events_table.c.number, events_table.c.document).where(events_table.c.number > number)
+        with self._database.read() as connection:
+            rows = connection.execute(query.order_by(events_table.c.number).limit(limit))
+            return [replace(EVENT.load(row.document), number=row.number) for row in rows]
+
     def emit(self, events: Sequence[Event]) -> None:
         with self._database.write() as connection:
             _emit(connection, events)

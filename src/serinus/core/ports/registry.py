@@ -34,6 +34,10 @@ class Registry(Protocol):
         """Nothing happens where there is none."""
         ...
 
+    def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
+        """Sets these tags of the version and leaves its others. NotFound where there is no such version."""
+        ...
+
     def fetch(self, ref: VersionRef) -> Artifact:
         """Has the version's files kept by digest; what they say, without loading anything.
 

@@ -1,0 +1,353 @@
+"""Who is told of events: at least once, in order, over restarts, whatever another one does."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab import ADA, MODEL, Killed, Lab
+
+from serinus.core.errors import InvalidInput, Unavailable
+from serinus.core.events import Event
+from serinus.core.rollout import Phase
+from serinus.engine import Delivery, RegistryTags, Report, World
+from serinus.engine.subscribers import delivery as delivering
+from serinus.engine.subscribers.delivery import EVENTS_A_LOOK, LONGEST_RETRY, TOLD_FOR, TRIED_FOR
+from serinus.engine.subscribers.registry_tags import LONGEST
+
+PAGE = "https://serinus.example.org"
+
+
+@dataclass
+class Listener:
+    """`trouble`: text of an event -> what is raised when it is told."""
+
+    name: str = "listener"
+    heard: list[str] = field(default_factory=list)
+    tries: list[str] = field(default_factory=list)
+    trouble: dict[str, BaseException] = field(default_factory=dict)
+
+    def told(self, event: Event) -> None:
+        self.tries.append(event.text)
+        if event.text in self.trouble:
+            raise self.trouble[event.text]
+        self.heard.append(event.text)
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab(tmp_path)
+
+
+def happened(lab: Lab, *texts: str, model: str = MODEL) -> None:
+    lab.store.emit([Event(lab.clock.now(), model, None, "noted", text) for text in texts])
+
+
+def killing(world: World, method: str) -> World:
+    """Its store is killed in that method."""
+    import dataclasses
+
+    class Store:
+        def __getattr__(self, name: str) -> Any:
+            def call(*_: Any, **__: Any) -> Any:
+                raise Killed
+
+            return call if name == method else getattr(world.store, name)
+
+    return dataclasses.replace(world, store=Store())  # type: ignore[arg-type]
+
+
+def test_events_are_told_in_order_and_once_and_never_those_of_before(lab: Lab) -> None:
+    happened(lab, "of before")
+    listener = Listener()
+    delivery = Delivery(lab.world, listener)
+    assert delivery.deliver() == 0
+    happened(lab, "one", "two")
+    happened(lab, "three", model="other")
+    assert delivery.deliver() == 3
+    assert delivery.deliver() == 0
+    assert listener.tries == ["one", "two", "three"]
+    assert delivery.warnings() == []
+
+
+def test_the_first_event_of_a_new_home_is_told(lab: Lab) -> None:
+    listener = Listener()
+    delivery = Delivery(lab.world, listener)
+    happened(lab, "one")
+    delivery.deliver()
+    assert listener.heard == ["one"]
+
+
+def test_more_events_than_one_look_reads_are_all_told(lab: Lab) -> None:
+    listener = Listener()
+    delivery = Delivery(lab.world, listener)
+    texts = [str(number) for number in range(2 * EVENTS_A_LOOK + 7)]
+    happened(lab, *texts)
+    while delivery.deliver():
+        pass
+    assert listener.heard == texts
+
+
+def test_what_was_stored_before_a_kill_and_not_told_is_told_by_the_next_process(lab: Lab) -> None:
+    Delivery(lab.world, Listener())
+    happened(lab, "one", "two")
+    listener = Listener()
+    Delivery(lab.world, listener).deliver()
+    assert listener.heard == ["one", "two"]
+
+
+def test_what_was_being_told_at_a_kill_is_told_again(lab: Lab) -> None:
+    dying = Listener(trouble={"two": Killed()})
+    delivery = Delivery(lab.world, dying)
+    happened(lab, "one", "two", "three")
+    with pytest.raises(Killed):
+        delivery.deliver()
+    listener = Listener()
+    Delivery(lab.world, listener).deliver()
+    assert listener.heard[-2:] == ["two", "three"]
+    assert dying.heard + listener.heard in (["one", "two", "three"], ["one", "one", "two", "three"])
+
+
+def test_what_was_told_before_a_kill_that_came_before_the_position_was_stored_is_told_again(lab: Lab) -> None:
+    Delivery(lab.world, Listener())
+    happened(lab, "one", "two")
+    dying, listener = Listener(), Listener()
+    with pytest.raises(Killed):
+        Delivery(killing(lab.world, "set_setting"), dying).deliver()
+    Delivery(lab.world, listener).deliver()
+    assert dying.heard == listener.heard == ["one", "two"]
+
+
+def test_what_fails_for_now_is_tried_again_ever_later_and_holds_the_order(lab: Lab) -> None:
+    listener = Listener(trouble={"two": Unavailable("the mail server does not answer")})
+    delivery = Delivery(lab.world, listener)
+    happened(lab, "one", "two", "three")
+    begin, tried = lab.clock.time, list[float]()
+    while lab.clock.time - begin < timedelta(minutes=10):
+        before = len(listener.tries)
+        delivery.deliver()
+        tried += [(lab.clock.time - begin).total_seconds()] * (len(listener.tries) - before)
+        lab.clock.time += timedelta(seconds=1)
+    assert tried[1:9] == [0, 1, 3, 7, 15, 31, 63, 123]
+    assert {later - now for now, later in pairwise(tried[7:])} == {LONGEST_RETRY.total_seconds()}
+    assert listener.heard == ["one"]
+    (line,) = delivery.warnings()
+    assert line.startswith("listener: events wait since 2026-03-01 12:00 UTC, tried again in ")
+    assert line.endswith(": the mail server does not answer")
+    listener.trouble.clear()
+    lab.clock.time += LONGEST_RETRY
+    delivery.deliver()
+    assert listener.heard == ["one", "two", "three"]
+    assert delivery.warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(InvalidInput("it is no address"), "it is no address"), (KeyError("secret"), "it failed (KeyError)")],
+)
+def test_what_fails_for_good_is_left_out_and_told_for_a_day(lab: Lab, error: Exception, words: str) -> None:
+    listener = Listener(trouble={"two": error})
+    delivery = Delivery(lab.world, listener)
+    happened(lab, "one", "two", "three")
+    delivery.deliver()
+    assert listener.heard == ["one", "three"]
+    for told in (delivery, Delivery(lab.world, listener)):  # also after a restart
+        (line,) = told.warnings()
+        assert line.startswith("listener: 1 event was left out so far, the last one because ")
+        assert words in line
+        assert "secret" not in line
+    lab.clock.time += TOLD_FOR
+    assert delivery.warnings() == []
+
+
+def test_what_fails_for_a_day_is_left_out(lab: Lab) -> None:
+    listener = Listener(trouble={"one": Unavailable("the mail server does not answer.")})
+    delivery = Delivery(lab.world, listener)
+    happened(lab, "one", "two")
+    end = lab.clock.time + TRIED_FOR
+    while lab.clock.time < end - LONGEST_RETRY:
+        delivery.deliver()
+        lab.clock.time += LONGEST_RETRY
+    assert listener.heard == []
+    for _ in range(3):
+        delivery.deliver()
+        lab.clock.time += LONGEST_RETRY
+    assert listener.heard == ["two"]
+    (line,) = delivery.warnings()
+    assert "the mail server does not answer" in line
+
+
+def test_one_that_fails_holds_up_neither_another_one_nor_the_engine(lab: Lab) -> None:
+    failing = Listener("failing", trouble={})
+    failing.told = lambda event: (_ for _ in ()).throw(Unavailable("away"))  # type: ignore[method-assign]
+    listener = Listener()
+    deliveries = [Delivery(lab.world, failing), Delivery(lab.world, listener)]
+    lab.register("1")
+    lab.desk.deploy(ref=f"{MODEL}@1", spec=None, actor=ADA)
+    for _ in range(5):
+        lab.run(8)
+        for delivery in deliveries:
+            delivery.deliver()
+    assert lab.champion == "1"
+    assert any("is champion" in text for text in listener.heard)
+    report = Report(lab.world, dict, list, {}, lambda: [line for one in deliveries for line in one.warnings()])
+    (line,) = report.status().warnings
+    assert line.startswith("failing: events wait since ")
+
+
+def test_one_that_hangs_holds_up_nobody(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivering, "LOOK_SECONDS", 0.01)
+    hangs, goes_on, stop = threading.Event(), threading.Event(), threading.Event()
+    hanging, listener = Listener("hanging"), Listener()
+    hanging.told = lambda event: (hangs.set(), goes_on.wait(30))  # type: ignore[method-assign, assignment, return-value]
+    threads = [
+        threading.Thread(target=Delivery(lab.world, one).run, args=(stop,), daemon=True) for one in (hanging, listener)
+    ]
+    happened(lab, "one")
+    for thread in threads:
+        thread.start()
+    try:
+        assert hangs.wait(20)
+        happened(lab, "two")
+        until(lambda: listener.heard == ["one", "two"])
+    finally:
+        stop.set()
+        goes_on.set()
+        for thread in threads:
+            thread.join(20)
+
+
+def until(so: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+# --- tags of versions in the registry ---------------------------------------------------------------------
+
+
+@dataclass
+class Tagged:
+    lab: Lab
+    delivery: Delivery
+
+    def run(self, seconds: float = 600) -> None:
+        self.lab.run(seconds, until=lambda: self.lab.phase.ended)
+        self.delivery.deliver()
+
+    def of(self, version: str) -> dict[str, str]:
+        tags = self.lab.registry.tags.get((MODEL, version), {})
+        return {name.removeprefix("serinus."): value for name, value in tags.items()}
+
+    def deploy(self, version: str, why: str = "") -> None:
+        self.lab.desk.deploy(ref=f"{MODEL}@{version}", spec=None, actor=ADA, why=why)
+
+
+@pytest.fixture
+def tagged(lab: Lab) -> Tagged:
+    found = Tagged(lab, Delivery(lab.world, RegistryTags(lab.world, PAGE)))
+    lab.register("1")
+    found.deploy("1", "the first")
+    found.run()
+    lab.per_second = 500
+    return found
+
+
+def test_a_version_has_tags_of_what_became_of_it(tagged: Tagged) -> None:
+    rollout = tagged.lab.rollout
+    assert rollout.candidate is not None
+    assert tagged.of("1") == {
+        "state": "champion",
+        "since": rollout.status.since.isoformat(timespec="seconds"),
+        "rollout": "fraud-r1",
+        "release": rollout.candidate.id,
+        "reason": rollout.status.reason,
+        "verdict": "",
+        "requested_by": "ada",
+        "approved_by": "",
+        "link": f"{PAGE}/#fraud-r1",
+    }
+
+
+def test_tags_follow_a_rollout_and_the_champion_before_it(tagged: Tagged) -> None:
+    tagged.lab.register("2")
+    tagged.deploy("2", "more trees")
+    tagged.lab.run(600, until=lambda: tagged.lab.phase is Phase.CANARY)
+    tagged.delivery.deliver()
+    assert (tagged.of("2")["state"], tagged.of("1")["state"]) == ("canary", "champion")
+    tagged.run(3600)
+    assert tagged.lab.champion == "2"
+    assert (tagged.of("2")["state"], tagged.of("1")["state"]) == ("champion", "former champion")
+    assert tagged.of("2")["verdict"].startswith("promote: ")
+    assert tagged.of("1")["reason"] == "its place was taken by fraud@2, as ada has asked: more trees"
+    tagged.lab.desk.rollback(MODEL, to=None, actor=ADA, why="alerts doubled")
+    tagged.run()
+    assert (tagged.of("2")["state"], tagged.of("1")["state"]) == ("former champion", "champion")
+    assert tagged.of("2")["reason"] == "it was rolled back to fraud@1, as ada has asked: alerts doubled"
+    tagged.lab.desk.retire(MODEL, abort=False, actor=ADA, why="the feed ends")
+    tagged.run()
+    assert tagged.of("1")["state"] == "retired"
+    assert tagged.of("1")["reason"] == "it was retired by ada: the feed ends"
+
+
+def test_a_version_that_is_aborted_says_why_in_a_line_of_bounded_length(tagged: Tagged) -> None:
+    tagged.lab.register("2")
+    tagged.deploy("2")
+    tagged.lab.run(600, until=lambda: tagged.lab.phase is Phase.CANARY)
+    why = "https://user:s3cret@host.example \x1b[2J\n" + "x" * 5000
+    tagged.lab.desk.order(MODEL, "abort", actor=ADA, why=why)
+    tagged.run()
+    assert (tagged.of("2")["state"], tagged.of("1")["state"]) == ("aborted", "champion")
+    reason = tagged.of("2")["reason"]
+    assert reason.startswith("aborted by ada")
+    assert len(reason) == LONGEST
+    assert reason.isprintable()
+    assert "s3cret" not in reason
+
+
+def test_tags_are_written_once_the_registry_is_back(tagged: Tagged) -> None:
+    tagged.lab.register("2")
+    tagged.deploy("2")
+    tagged.lab.run(600, until=lambda: tagged.lab.phase is Phase.CANARY)
+    tagged.lab.registry.away = True
+    tagged.delivery.deliver()
+    assert tagged.of("2") == {}
+    (line,) = tagged.delivery.warnings()
+    assert line.startswith("registry-tags: events wait since ")
+    tagged.lab.registry.away = False
+    tagged.lab.clock.time += LONGEST_RETRY
+    tagged.delivery.deliver()
+    assert tagged.of("2")["state"] == "canary"
+    assert tagged.delivery.warnings() == []
+
+
+def test_a_version_that_was_deleted_meanwhile_is_no_trouble(tagged: Tagged) -> None:
+    tagged.lab.register("2")
+    tagged.deploy("2")
+    tagged.lab.run(600, until=lambda: tagged.lab.phase is Phase.CANARY)
+    tagged.lab.registry.delete("2")
+    tagged.delivery.deliver()
+    assert tagged.of("2") == {}
+    assert tagged.delivery.warnings() == []
+
+
+def test_an_event_that_comes_late_does_not_bring_back_what_was(tagged: Tagged) -> None:
+    """Of a version that is champion no more, told once more after a crash."""
+    for version in ("2", "3"):
+        tagged.lab.register(version)
+        tagged.deploy(version)
+        tagged.run(3600)
+        assert tagged.lab.champion == version
+    tags = RegistryTags(tagged.lab.world, PAGE)
+    for event in tagged.lab.store.events(limit=1000):
+        tags.told(event)
+    states = {version: tagged.of(version)["state"] for version in ("1", "2", "3")}
+    assert states == {"1": "former champion", "2": "former champion", "3": "champion"}
