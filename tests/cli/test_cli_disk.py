@@ -116,7 +116,7 @@ def test_prune_removes_what_nothing_needs_and_says_so_in_the_audit_record(
     assert left == {"shared", "e7", "graphs", "a6", "a7"}
     (entry,) = [one for one in fleet.store.audit_trail() if one.what == "prune"]
     assert (entry.who, entry.details["items"]) == ("admin", 4)
-    assert "Everything is needed" in serinus("prune", "--yes").out
+    assert serinus("prune", "--yes").out == "There is nothing to remove: everything is needed.\n"
 
 
 def test_what_is_needed_by_now_is_kept_whatever_was_shown(fleet: Installation) -> None:
