@@ -53,8 +53,9 @@ def test_rows_come_in_the_order_of_time_over_days_and_files(tmp_path: Path) -> N
 def test_no_more_is_read_at_a_time_than_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asked, "MOST", 100)
     every_minute = [NOON + timedelta(minutes=minute) for minute in range(500)]
-    one_second = [NOON + timedelta(hours=9, microseconds=number) for number in range(250)]
-    requests = frame([*every_minute, *one_second])
+    one_second = [NOON + timedelta(hours=9, milliseconds=4 * number) for number in range(250)]
+    one_millisecond = [NOON + timedelta(hours=10, microseconds=number) for number in range(250)]
+    requests = frame([*every_minute, *one_second, *one_millisecond])
     read: list[int] = []
     collect = pl.LazyFrame.collect
 
@@ -66,9 +67,9 @@ def test_no_more_is_read_at_a_time_than_is_held(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(pl.LazyFrame, "collect", counted)
     frames = list(rows(requests.lazy, "card-fraud", ("request_id",)))
-    assert pl.concat(frames)["request_id"].to_list() == [str(number) for number in range(750)]
+    assert pl.concat(frames)["request_id"].to_list() == [str(number) for number in range(1000)]
     assert max(one.height for one in frames) == 100
-    assert read == [100, 100, 100, 100, 100, 250], "a second is read at once"
+    assert read == [*[100] * 5, 100, 100, 50, 250], "a millisecond is read at once"
 
 
 def test_a_request_of_many_rows_counts_as_many(monkeypatch: pytest.MonkeyPatch) -> None:

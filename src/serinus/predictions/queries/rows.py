@@ -16,10 +16,10 @@ from serinus.predictions.queries.reading import read_table, within
 from serinus.predictions.table.delta import COLUMNS
 
 MOST = 20_000
-"""Rows of models that are held at a time: of a part of the log that is read at once, unless one second has more."""
+"""Rows of models that are held at a time: of a part of the log that is read at once, unless a millisecond has more."""
 _OPEN_SECONDS = 1800.0
 """After which the log is opened anew: files that were replaced meanwhile are kept for an hour."""
-_SECOND = timedelta(seconds=1)
+_STEPS = (timedelta(seconds=1), timedelta(milliseconds=1))
 
 _Span = tuple[datetime, datetime]
 """From, and before."""
@@ -90,17 +90,21 @@ def _days(frame: pl.LazyFrame) -> Sequence[date]:
     return days
 
 
-def _spans(frame: pl.LazyFrame) -> Iterator[_Span]:
-    """Stretches of time that have at most `MOST` rows of models each, or are one second long."""
-    second = pl.col("time").dt.truncate("1s").alias("second")
+def _spans(frame: pl.LazyFrame, steps: Sequence[timedelta] = _STEPS) -> Iterator[_Span]:
+    """Stretches of time that have at most `MOST` rows of models each, or are as short as the last of `steps`."""
+    step, *shorter = steps
+    begin = pl.col("time").dt.truncate(step).alias("begin")
     many = pl.col("rows").fill_null(1).clip(lower_bound=1).cast(pl.Int64).sum().alias("many")
-    counted = frame.group_by(second).agg(many).sort("second").collect(engine="streaming")
+    counted = frame.group_by(begin).agg(many).sort("begin").collect(engine="streaming")
     span: _Span | None = None
     held = 0
     for at, more in counted.iter_rows():
         if span is not None and held + more > MOST:
             yield span
             span, held = None, 0
-        span, held = (span[0] if span is not None else at, at + _SECOND), held + more
+        if more > MOST and shorter:
+            yield from _spans(frame.filter(pl.col("time") >= at, pl.col("time") < at + step), shorter)
+        else:
+            span, held = (span[0] if span is not None else at, at + step), held + more
     if span is not None:
         yield span
