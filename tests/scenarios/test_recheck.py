@@ -106,7 +106,7 @@ def test_a_wrong_graph_is_served_the_long_way_at_once_and_told_everywhere(lab: L
     assert (entry.who, entry.origin, entry.subject) == ("serinus", "engine", release.id)
     shown = status(lab)
     assert shown.state == "trouble"
-    assert any("served the long way, by the model's own predict" in note for note in shown.notes)
+    assert any("is served by the model's own predict instead of a shorter way" in note for note in shown.notes)
     document = Report(lab.world, lambda: {}, lambda: [], {}, lambda: []).explain(release.id)
     assert (document.rechecked.differing, document.distrust != "") == (10, True)
     lab.run(20)

@@ -68,7 +68,7 @@ def test_a_release_that_fails_two_hours_after_its_promotion_is_rolled_back(lab: 
     assert event.rollout == f"{MODEL}-r2"
     assert event.text.startswith("fraud@2 has degraded since its promotion: errors: ")
     assert event.text.endswith(
-        f"fraud goes back to {lab.rollout.candidate.id if lab.rollout.candidate else ''} as fraud-r3"
+        f"fraud is being rolled back to {lab.rollout.candidate.id if lab.rollout.candidate else ''} as fraud-r3"
     )
     (entry,) = [one for one in lab.store.audit_trail() if one.who == WATCH.name]
     assert (entry.what, entry.subject, entry.origin) == ("rollback", "fraud@1", "engine")
@@ -190,7 +190,7 @@ def test_a_first_release_is_told(lab: Lab) -> None:
 
 def test_a_former_champion_whose_files_are_gone_is_told(lab: Lab) -> None:
     promoted(lab)
-    (lab.directory / "files" / "1").rename(lab.directory / "gone")
+    lab.target.lost.add("artifact-1")
     lab.behaviours["2"].errors = 0.1
     lab.run(0.5 * HOUR)
     assert lab.champion == "2"
