@@ -48,7 +48,7 @@ class Application:
         self._router = config.router.encode()
         self._stranger = error_response(401, _STRANGER)
         self._model = model
-        recorder = Recorder(record, full if config.settings.unlogged == "refuse" else None)
+        recorder = Recorder(record, full)
         self._inference = Inference(config, model, recorder, cache=cache, batcher=batcher)
         self._routes = routes_of(config.model, config.version, model.signature, config.settings.protocols)
         self._unserved = unserved(config.model, config.version, config.settings.protocols)

@@ -55,6 +55,7 @@ class Inference:
         self._timeout = config.settings.timeout_ms / 1000
         self._model = model
         self._recorder = recorder
+        self._refuses = recorder.refuses if config.settings.unlogged == "refuse" else None
         self._cache = cache
         self._batcher = batcher
         self._failures = Failures(config.settings, model, recorder)
@@ -64,9 +65,9 @@ class Inference:
     def answer(self, request: Request, route: Route) -> Response | Pending:
         """By the first path that can."""
         call = Call(request, route, self._release_line, self._timeout)
-        if self._recorder.refuses(call):
+        if self._refuses is not None and self._refuses(call):
             return unavailable(call, _FULL, retry_after=1)
-        response = self._repeated(call)
+        response = None if self._cache is None else self._repeated(call, self._cache)
         if response is None and self._fast_path is not None:
             response = self._fast_path.answer(call)
         if response is not None:
@@ -94,10 +95,9 @@ class Inference:
 
     # --- the paths. None: another is to answer
 
-    def _repeated(self, call: Call) -> Response | None:
+    def _repeated(self, call: Call, cache: ResponseCache) -> Response | None:
         # Gates, which do not come through the router, ask the model and not what it said before.
-        cache = None if call.split is None else self._cache
-        if cache is None:
+        if call.split is None:
             return None
         call.cache = cache
         call.body_key = key = cache.body_key(call.request)

@@ -14,13 +14,13 @@ class Recorder:
     """Leaves a record of each request that came through the router: a gate's rows are not traffic."""
 
     def __init__(self, append: Callable[[Record], None] | None, full: Callable[[], bool] | None) -> None:
-        """`append`: takes a record; None: nobody keeps them. `full`: whether a further one would be lost, where such a
-        request is to be refused; None: it is answered all the same."""
+        """`append`: takes a record; None: nobody keeps them. `full`: whether a further one would be lost; None: none
+        would."""
         self._append = append
         self._full = full
 
     def refuses(self, call: Call) -> bool:
-        """Whether the request must not be answered, as its record would be lost."""
+        """Of a release that answers nothing whose record would be lost: whether this request's would be."""
         return self._full is not None and call.split is not None and self._full()
 
     def keep(
