@@ -300,7 +300,7 @@ def test_a_missing_value_of_what_is_no_float_is_refused_with_the_outputs_name(
 
 def test_a_number_that_its_datatype_cannot_hold_is_the_models_failure(inference: grpc.GrpcInference) -> None:
     for raw in (False, True):
-        with pytest.raises(ModelFailure, match="no FP64"):
+        with pytest.raises(ModelFailure, match="not a valid FP64"):
             inference.reply(None, [Output("y", "FP64", [1], [10**400])], Asked(Tensors(()), wanted=Wanted(raw=raw)))
 
 
@@ -308,7 +308,7 @@ def test_outputs_can_be_chosen_by_name(inference: grpc.GrpcInference) -> None:
     outputs = [Output("a", "INT64", [1], [1]), Output("b", "INT64", [1], [2])]
     chosen = answered(inference.reply(None, outputs, Asked(Tensors(()), wanted=Wanted(("b",)))))
     assert [output.name for output in chosen.outputs] == ["b"]
-    with pytest.raises(RequestError, match="there are: a, b"):
+    with pytest.raises(RequestError, match="the outputs are: a, b"):
         inference.reply(None, outputs, Asked(Tensors(()), wanted=Wanted((CARD,))))
 
 

@@ -118,7 +118,7 @@ class Connection(asyncio.Protocol):
     def _enter_queue(self) -> None:
         """With the next request, unless that is refused at once."""
         server = self._server
-        while self._can_answer():
+        while True:
             request = self._next_request()
             if request is None:
                 return
@@ -134,8 +134,6 @@ class Connection(asyncio.Protocol):
         self._queued = False
         server, parser = self._server, self._parser
         for _ in range(_BURST):
-            if not self._can_answer():
-                return
             request = self._next_request()
             if request is None:
                 return
@@ -156,11 +154,11 @@ class Connection(asyncio.Protocol):
             self._set_reading(False)
         server.enqueue(self)
 
-    def _can_answer(self) -> bool:
-        return not self._blocked and self._transport is not None and not self._transport.is_closing()
-
     def _next_request(self) -> Request | None:
-        """The next request that has arrived; None: there is none, or what comes is not one."""
+        """The next request that has arrived; None: there is none, what comes is not one, or its answer could not be
+        sent now."""
+        if self._blocked or self._transport is None or self._transport.is_closing():
+            return None
         request, self._first = self._first, None
         if request is not None:
             return request
