@@ -10,6 +10,7 @@ import pytest
 
 from serinus.core.home import Home
 from serinus.core.placement import PlacementState
+from serinus.core.release import Scale
 from serinus.targets.local.host import surveyor as looking
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.scale_to_zero import ActivationTimes
@@ -42,7 +43,7 @@ class AtZero:
         self.own_bytes, self.ready_since = 0, 0.0
         self.activation_times = ActivationTimes()
         self.activation_times.recall(0.1, 0.0)
-        self.renewable = False
+        self.renewable, self.outdated, self.scale = False, False, Scale()
 
     def activate(self, *, to_stay):
         assert not to_stay, "it is scaled to zero again when the machine is quiet"
@@ -60,7 +61,8 @@ def looks(hosted, tmp_path, monkeypatch):
         release = hosted.release("fraud-1-aaaaaa")
         at_zero = AtZero(replace(release, settings=replace(release.settings, timeout_ms=timeout_ms)))
         zygotes = SimpleNamespace(pids=dict, keep_only=lambda _: None)
-        launcher = SimpleNamespace(home=Home(tmp_path / "h"), zygotes=zygotes)
+        home = Home(tmp_path / "h")
+        launcher = SimpleNamespace(home=home, zygotes=zygotes, interpreter=lambda _: home.path / "python")
         monkeypatch.setattr(looking, "running", lambda: crowd * limits.cores)
         surveyor = Surveyor(launcher, limits, {release.id: at_zero})
 

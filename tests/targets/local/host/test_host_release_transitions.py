@@ -54,7 +54,7 @@ def ready(worker: int = 1, **chosen: Any) -> Release:
 
 
 def with_helper(release: Release, worker: int, long: bool = False) -> Release:
-    release.tell(r.Scale(2), r.HelperStarted(worker, long), r.Ready(worker))
+    release.tell(r.ScaleTo(2), r.HelperStarted(worker, long), r.Ready(worker))
     assert worker in release.status.helpers
     return release
 
@@ -232,21 +232,21 @@ def test_a_cause_excuses_one_start_alone():
 
 def test_one_helper_is_asked_for_at_a_time():
     release = ready()
-    assert release.tell(r.Scale(3)) == (r.StartHelper(),)
-    assert release.tell(r.Scale(3)) == ()
+    assert release.tell(r.ScaleTo(3)) == (r.StartHelper(),)
+    assert release.tell(r.ScaleTo(3)) == ()
     release.tell(r.HelperStarted(2, False))
-    assert release.tell(r.Scale(3)) == (r.StartHelper(),)
+    assert release.tell(r.ScaleTo(3)) == (r.StartHelper(),)
     release.tell(r.HelperNotStarted())
     assert release.status.helpers_asked == 0
-    assert release.tell(r.Scale(2)) == ()
+    assert release.tell(r.ScaleTo(2)) == ()
 
 
 def test_callers_of_the_others_are_sent_to_a_helper_that_is_ready():
     release = ready()
-    release.tell(r.Scale(2), r.HelperStarted(2, False))
+    release.tell(r.ScaleTo(2), r.HelperStarted(2, False))
     assert release.tell(r.Ready(2)) == (r.NoteReady(2, main=False), r.Shed(1))
     assert shown(release.status).workers == 2
-    assert release.tell(r.Scale(1)) == (r.Drain(2),)
+    assert release.tell(r.ScaleTo(1)) == (r.Drain(2),)
     assert release.status.draining == {2}
 
 
@@ -260,16 +260,16 @@ def test_a_helper_answers_while_the_main_worker_is_started_again():
 
 def test_a_helper_that_comes_when_it_is_not_wanted_any_more_goes():
     release = ready()
-    release.tell(r.Scale(2), r.ScaleToZero())
+    release.tell(r.ScaleTo(2), r.ScaleToZero())
     assert release.tell(r.HelperStarted(2, False)) == (r.Drain(2),)
 
 
 def test_a_helper_that_goes_a_way_that_is_left_goes_and_one_that_loads_meanwhile_answers_for_a_while():
     release = ready()
-    release.tell(r.Scale(2), r.HelperStarted(2, False), r.Distrust(), r.Exited(1))
+    release.tell(r.ScaleTo(2), r.HelperStarted(2, False), r.Distrust(), r.Exited(1))
     assert release.tell(r.Ready(2)) == (r.NoteReady(2, main=False),)
     assert shown(release.status).pid == 2
-    release.tell(r.Started(3, True), r.Scale(2))
+    release.tell(r.Started(3, True), r.ScaleTo(2))
     assert release.tell(r.HelperStarted(4, False)) == (r.Drain(4),)
 
 
@@ -289,7 +289,7 @@ def test_a_release_that_is_halted_starts_nothing_any_more(before, actions):
     release = Release.of()
     release.tell(*before)
     assert release.tell(r.Halt()) == actions
-    assert release.tell(r.Called(), r.DelayOver(), r.Distrust(), r.Scale(2), r.Halt()) == ()
+    assert release.tell(r.Called(), r.DelayOver(), r.Distrust(), r.ScaleTo(2), r.Halt()) == ()
 
 
 def test_the_socket_is_gone_before_the_workers_are_stopped():
@@ -397,7 +397,7 @@ class Driver:
         self.tell(r.Distrust())
 
     def _scale(self, number: int) -> None:
-        self.tell(r.Scale(1 + number % 3))
+        self.tell(r.ScaleTo(1 + number % 3))
 
     def _pass_time(self, number: int) -> None:
         self.release.now += number % 90
@@ -509,8 +509,8 @@ def test_every_transition_can_happen():
     release = Release.of(previous=9, previous_ready=True)
     release.tell(r.Started(1, False), r.Distrust(), r.NotReady(1, "damaged", False), r.LeftBehind(8), r.Exited(9))
     release.tell(r.Started(2, True), r.NotReady(2, "no room", True), r.DelayOver(), r.Started(3, True), r.Ready(3))
-    release.tell(r.Scale(2), r.HelperNotStarted(), r.Scale(2), r.HelperStarted(4, True), r.Ready(4), r.Exited(4))
-    release.tell(r.Scale(2), r.HelperStarted(5, True), r.Scale(1), r.Exited(5), r.Replace(), r.Started(6, True))
+    release.tell(r.ScaleTo(2), r.HelperNotStarted(), r.ScaleTo(2), r.HelperStarted(4, True), r.Ready(4), r.Exited(4))
+    release.tell(r.ScaleTo(2), r.HelperStarted(5, True), r.ScaleTo(1), r.Exited(5), r.Replace(), r.Started(6, True))
     release.tell(r.Ready(6), r.Exited(6), r.DelayOver(), r.Started(7, True), r.Ready(7), r.ScaleToZero(), r.Called())
     release.tell(r.Fault("the host failed"), r.Halt(), r.Stop(), r.HelperStarted(10, True))
     other = Release.of()

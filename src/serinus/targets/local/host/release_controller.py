@@ -195,7 +195,7 @@ class ReleaseController:
 
     def ask_for(self, workers: int) -> None:
         """So many, of those that are up: helpers come or go."""
-        self._tell(now_is.Scale(workers))
+        self._tell(now_is.ScaleTo(workers))
 
     def end(self, why: str) -> None:
         """Ends all of its workers at once, for what they have done. It is started again like any that dies."""

@@ -182,7 +182,7 @@ class Distrust:
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
+class ScaleTo:
     """It is to have so many workers, while it has any."""
 
     workers: int
@@ -233,7 +233,7 @@ Event = (
     | ScaleToZero
     | Replace
     | Distrust
-    | Scale
+    | ScaleTo
     | HelperStarted
     | HelperNotStarted
     | LeftBehind

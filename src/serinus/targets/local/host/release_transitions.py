@@ -42,7 +42,7 @@ from serinus.targets.local.host.release_status import (
     Ready,
     Refuse,
     Replace,
-    Scale,
+    ScaleTo,
     ScaleToZero,
     Shed,
     Started,
@@ -271,14 +271,14 @@ def distrusted(status: Status, event: Distrust, now: float, limits: Limits) -> S
 # --- further workers --------------------------------------------------------------------------------------
 
 
-def one_more_asked(status: Status, event: Scale, now: float, limits: Limits) -> Step | None:
+def one_more_asked(status: Status, event: ScaleTo, now: float, limits: Limits) -> Step | None:
     """One at a time: the next look decides about another."""
     if status.main is None or status.helpers_asked or 1 + len(status.helpers) >= event.workers:
         return None
     return replace(status, helpers_asked=1), (StartHelper(),)
 
 
-def fewer_asked(status: Status, event: Scale, now: float, limits: Limits) -> Step | None:
+def fewer_asked(status: Status, event: ScaleTo, now: float, limits: Limits) -> Step | None:
     surplus = status.helpers[max(event.workers - 1, 0) :]
     return _drained(status, surplus) if surplus else None
 
@@ -382,8 +382,8 @@ TRANSITIONS = (
     Transition("ended-while-serving", Exited, READY, ended_while_serving),
     Transition("started-again", DelayOver, DELAYED, started_again),
     Transition("distrusted", Distrust, PLACED, distrusted),
-    Transition("one-more-asked", Scale, PLACED, one_more_asked),
-    Transition("fewer-asked", Scale, PLACED, fewer_asked),
+    Transition("one-more-asked", ScaleTo, PLACED, one_more_asked),
+    Transition("fewer-asked", ScaleTo, PLACED, fewer_asked),
     Transition("helper-started", HelperStarted, PLACED, helper_started),
     Transition("helper-came-too-late", HelperStarted, DRAINING, helper_came_too_late),
     Transition("helper-not-started", HelperNotStarted, ALWAYS, helper_not_started),
