@@ -83,7 +83,7 @@ def bulkhead(results: Results, seconds: float = 15.0) -> None:
 
 
 def memory(results: Results) -> None:
-    """What each of several releases of the 300 trees costs while it is awake and has been asked."""
+    """What each of several releases of the 300 trees costs while it has a worker and has been asked."""
     with Installation("memory") as installation:
         for index in range(_TREES):
             installation.publish(f"trees-{index}", "xgboost", workers=1)
@@ -127,7 +127,7 @@ def _wait_for_sleep(installation: Installation, models: int) -> None:
 
 
 def _first_answer(installation: Installation, model: Small) -> float:
-    """Seconds of the request that wakes it. DidNotStart: it was answered with an error."""
+    """Seconds of the request that activates it. DidNotStart: it was answered with an error."""
     body = model.asks()[0].request.partition(b"\r\n\r\n")[2]
     headers = {"content-type": "application/json"}
     with httpx.Client(base_url=installation.addresses["envoy"], timeout=30, trust_env=False) as caller:

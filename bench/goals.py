@@ -104,13 +104,13 @@ def _bulkhead(results: Results) -> tuple[str, bool]:
     return said, beside <= 1.5 * alone and not found["failed"]
 
 
-def _wake(name: str, median: float, p99: float) -> Callable[[Results], tuple[str, bool]]:
+def _activation(name: str, median: float, p99: float) -> Callable[[Results], tuple[str, bool]]:
     def look(results: Results) -> tuple[str, bool]:
         found = _fact(results, "wake").get(name)
         if not found:
-            raise NotRun(f"no {name} model was asleep")
+            raise NotRun(f"no {name} model was scaled to zero")
         met = found["median_ms"] <= median and found["p99_ms"] <= p99
-        return f"{found['median_ms']:.0f} / {found['p99_ms']:.0f} ms of {found['wakes']} wakes", met
+        return f"{found['median_ms']:.0f} / {found['p99_ms']:.0f} ms of {found['wakes']} activations", met
 
     return look
 
@@ -206,9 +206,9 @@ _GOALS: tuple[tuple[str, str, Callable[[Results], tuple[str, bool]]], ...] = (
     ("p99.9 / p50 at half load", "<= 10", _tail),
     ("evenness of p99, 50 models at equal load", "<= 3", _evenness),
     ("one model is asked for more than it can answer: p99 of another", "<= 1.5 x", _bulkhead),
-    ("wake of a compiled model, median / p99", "<= 50 / 150 ms", _wake("compiled", 50, 150)),
-    ("wake of an uncompiled model, median / p99", "<= 150 / 300 ms", _wake("uncompiled", 150, 300)),
-    ("memory of an awake compiled model beyond its zygote", "<= 25 MB PSS", _memory),
+    ("activation of a compiled model, median / p99", "<= 50 / 150 ms", _activation("compiled", 50, 150)),
+    ("activation of an uncompiled model, median / p99", "<= 150 / 300 ms", _activation("uncompiled", 150, 300)),
+    ("memory of the worker of a compiled model beyond its zygote", "<= 25 MB PSS", _memory),
     ("200 models over 8 environments, Zipf load", "<= 6 GiB, none failed", _fleet),
     ("soak: 200 models, ten minutes, deployments, kills, rollbacks", "none failed, none wrong, memory flat", _soak),
     ("deploy to first canary request, environment there", "<= 5 s", _deploy("there_s", 5)),

@@ -1,9 +1,9 @@
-"""How long the first answer after sleep takes on a machine that is more or less busy.
+"""How long the first answer of a release that was scaled to zero takes on a machine that is more or less busy.
 
     python -m bench.wakes --home HOME --models URL --model MODEL --rounds 5
 
-Serinus runs already, with `--idle 3s --busiest 0`, and serves MODEL. Each round waits until the release sleeps, starts
-so many busy processes, and asks: at once, before the host has seen them, or after ten seconds. Prints a table.
+Serinus runs already, with `--idle 3s --busiest 0`, and serves MODEL. Each round waits until the release has no worker,
+starts so many busy processes, and asks: at once, before the host has seen them, or after ten seconds. Prints a table.
 """
 
 from __future__ import annotations
