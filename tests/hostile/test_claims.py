@@ -13,7 +13,8 @@ import pytest
 
 from serinus.core.home import Home
 from serinus.targets.local.host import Trials
-from serinus.targets.local.host.trial_zygotes import TrialLimits, TrialZygotes
+from serinus.targets.local.host.trial_limits import TrialLimits
+from serinus.targets.local.host.trial_zygotes import TrialZygotes
 
 LOADER = """
 class Model:

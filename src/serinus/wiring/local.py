@@ -16,7 +16,8 @@ from serinus.engine import Disk, World
 from serinus.predictions import DeltaPredictionLog
 from serinus.targets.local.host import HostTarget, SocketScorer, Trials
 from serinus.targets.local.host.logs import ReleaseLogs
-from serinus.targets.local.host.trial_zygotes import TrialLimits, TrialZygotes
+from serinus.targets.local.host.trial_limits import TrialLimits
+from serinus.targets.local.host.trial_zygotes import TrialZygotes
 from serinus.targets.local.supervisor.settings import Settings
 
 COMPILE_SECONDS = 60.0

@@ -35,7 +35,7 @@ from serinus.core.errors import Unavailable
 from serinus.core.home import Home
 from serinus.core.release import Artifact, Environment, Requirements
 from serinus.targets.local.host import Trials
-from serinus.targets.local.host.trial_zygotes import TrialLimits
+from serinus.targets.local.host.trial_limits import TrialLimits
 
 HERE = Environment(kept.HERE, "3.11")
 COLUMNS = ["amount", "country"]

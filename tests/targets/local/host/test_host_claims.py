@@ -19,7 +19,8 @@ from serinus.core.keys import ROUTER_HEADER, router_key
 from serinus.core.placement import PlacementState
 from serinus.core.release import Scale
 from serinus.lib.processes import identity
-from serinus.targets.local.host.trial_zygotes import TrialLimits, TrialZygotes
+from serinus.targets.local.host.trial_limits import TrialLimits
+from serinus.targets.local.host.trial_zygotes import TrialZygotes
 from serinus.targets.local.host.trials import Trials
 from serinus.targets.local.host.unix_http import call
 from serinus.targets.local.host.zygotes import key

@@ -14,7 +14,8 @@ from serinus_runtime.isolation.scratch import Bounds
 from serinus.core.errors import Unbuildable
 from serinus.core.home import Home
 from serinus.core.placement import PlacementState
-from serinus.targets.local.host.trial_zygotes import TrialLimits, TrialZygotes
+from serinus.targets.local.host.trial_limits import TrialLimits
+from serinus.targets.local.host.trial_zygotes import TrialZygotes
 from serinus.targets.local.host.trials import Trials
 
 RELEASE = "fraud-1-aaaaaa"

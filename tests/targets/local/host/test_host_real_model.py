@@ -12,7 +12,7 @@ from serinus.core.errors import InvalidInput, Unbuildable
 from serinus.core.placement import PlacementState
 from serinus.core.predictions import AnsweredRequest, OwnAnswer
 from serinus.targets.local.host import SocketScorer, Trials
-from serinus.targets.local.host.trial_zygotes import TrialLimits
+from serinus.targets.local.host.trial_limits import TrialLimits
 
 COLUMNS = ["amount", "hour", "kind"]
 ROWS = [[12.5, 3, "web"], [900.0, 23, "pos"], [40.0, 12, "web"]]

@@ -18,7 +18,7 @@ from serinus.engine import Rechecker
 from serinus.engine.distrust import distrusted, rechecked
 from serinus.engine.steps.kept import kept_rows
 from serinus.targets.local.host import SocketScorer, Trials
-from serinus.targets.local.host.trial_zygotes import TrialLimits
+from serinus.targets.local.host.trial_limits import TrialLimits
 
 COLUMNS = ("a", "b")
 ROWS = [[0.5, 0.1], [-1.0, 0.2], [2.0, 0.3]]

@@ -15,7 +15,8 @@ import pytest
 
 from serinus.core.errors import Unbuildable
 from serinus.core.home import Home
-from serinus.targets.local.host.trial_zygotes import TrialLimits, TrialZygotes
+from serinus.targets.local.host.trial_limits import TrialLimits
+from serinus.targets.local.host.trial_zygotes import TrialZygotes
 from serinus.targets.local.host.trials import Trials
 
 _LIBRARIES = {

@@ -18,7 +18,7 @@ from serinus.core.home import Home
 from serinus.core.predictions import AnsweredRequest, OwnAnswer
 from serinus.core.release import Release, ServingSettings
 from serinus.targets.local.host.trial_answers import FileLimits, rehearsal_of
-from serinus.targets.local.host.trial_zygotes import TrialLimits
+from serinus.targets.local.host.trial_limits import TrialLimits
 from serinus.targets.local.host.trials import Trials
 
 STANDIN = Path(__file__).parent / "standin"

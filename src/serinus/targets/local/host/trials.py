@@ -29,7 +29,8 @@ from serinus.targets.local.host import launch
 from serinus.targets.local.host.last_words import last_words, why_ended
 from serinus.targets.local.host.reach import readable
 from serinus.targets.local.host.trial_answers import FileLimits, read_rows, rehearsal_of, scores_of
-from serinus.targets.local.host.trial_zygotes import TookTooMuch, TrialLimits, TrialZygote, TrialZygotes, Watch
+from serinus.targets.local.host.trial_limits import TookTooMuch, TrialLimits, Watch
+from serinus.targets.local.host.trial_zygotes import TrialZygote, TrialZygotes
 
 _LONGEST_ANSWER = 16 * 1024 * 1024
 _LONGEST_REASON = 2000
