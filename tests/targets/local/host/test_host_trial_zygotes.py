@@ -154,7 +154,7 @@ def test_a_forked_trial_may_do_no_more_than_another(home, trials, zygotes, model
         beside = Path.cwd().parent
         for try_it in (
             Path({str(home.secret)!r}).read_text,
-            Path({str(other / "MLmodel")!r}).read_text,
+            Path({str(home.artifact(other) / "MLmodel")!r}).read_text,
             (beside / "note").touch,
             lambda: Path(f"/proc/{{os.getppid()}}/environ").read_bytes(),
         ):
