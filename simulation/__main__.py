@@ -15,7 +15,7 @@ from simulation.catalogue import KINDS
 from simulation.goals import Result, heading
 from simulation.kinds import Kind
 from simulation.results import Results
-from simulation.run import batch_size, roll_out
+from simulation.run import Disagreement, batch_size, roll_out
 from simulation.table import table, write
 
 _EXAMPLES = """
@@ -71,8 +71,10 @@ def main() -> int:
 
 
 def _simulate(results: Results, names: Sequence[str], options: argparse.Namespace) -> int:
-    """Every kind gets a quarter of its streams first, so that a run that is ended early has seen all of them."""
+    """With a file, every kind gets a quarter of its streams first, so that a run that is ended early has seen all of
+    them. A batch in which the panel and `assess` disagree is told and not counted."""
     goals = sorted({max(1, options.streams // parts) for parts in ((4, 2, 1) if results.path else (1,))})
+    disagree = False
     print(heading(), flush=True)
     with ProcessPoolExecutor(max_workers=options.jobs) as pool:
         for streams in goals:
@@ -80,11 +82,16 @@ def _simulate(results: Results, names: Sequence[str], options: argparse.Namespac
             waiting = Counter(kind.name for kind, *_ in calls.values())
             for call in as_completed(calls):
                 kind, _, seed, _ = calls[call]
-                results.add(kind.name, seed, call.result())
                 waiting[kind.name] -= 1
+                try:
+                    results.add(kind.name, seed, call.result())
+                except Disagreement as problem:
+                    print(f"not counted: {problem}", file=sys.stderr)
+                    disagree = True
+                    continue
                 if not waiting[kind.name]:
                     print(Result(kind, results.found[kind.name]).line(), flush=True)
-    return 1 if any(Result(KINDS[name], results.found[name]).ok == "no" for name in names) else 0
+    return 1 if disagree or any(Result(KINDS[name], results.found[name]).ok == "no" for name in names) else 0
 
 
 def _batches(

@@ -15,6 +15,7 @@ import pytest
 import serinus.judge
 from serinus.core.rollout import Policy, Step
 from serinus.judge import clean
+from simulation.__main__ import main
 from simulation.catalogue import KINDS
 from simulation.goals import Result, lower, upper
 from simulation.panel import Panel
@@ -62,6 +63,19 @@ def test_a_panel_that_judges_otherwise_is_found(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Panel, "_good", lambda self, *of: whole(self, *of) * 1.001)
     with pytest.raises(Disagreement, match="independent"):
         roll_out(replace(KINDS["independent"], seconds=60.0), 1, seed=1, compared=1)
+
+
+def test_a_batch_with_a_disagreement_is_told_and_not_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The worker processes are forked, and so have the panel that judges otherwise."""
+    whole = Panel._good
+    monkeypatch.setattr(Panel, "_good", lambda self, *of: whole(self, *of) * 1.001)
+    monkeypatch.setattr(sys, "argv", ["simulation", "--streams", "3", "--jobs", "1", "1 % errors"])
+    assert main() == 1
+    said = capsys.readouterr()
+    assert "not counted: 1 % errors, " in said.err
+    assert len(said.out.splitlines()) == 1, "the heading"
 
 
 def test_the_bounds_are_those_of_clopper_and_pearson() -> None:
