@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from lab import ADA, SPEC, Lab
 
-from serinus.core.evidence import Totals, Traffic
+from serinus.core.evidence import ArmCounts, Totals, Traffic
 from serinus.core.rollout import Phase
 
 PLAIN = "model: fraud\nalerts: {budget: 25%}\ngates: {evaluation: evaluation.csv}\n"
@@ -89,6 +91,37 @@ def test_a_model_that_is_seldom_asked_is_told_at_the_mean_of_the_hour(lab: Lab) 
     advice = deploy(lab).advice
     assert advice.details is not None
     assert advice.details["per_second"] == pytest.approx(0.01, rel=0.1)
+
+
+@pytest.mark.parametrize(("entities", "told"), [(1, "1 entity asked"), (20, "20 entities asked"), (90, ""), (None, "")])
+def test_few_entities_are_warned_of_as_soon_as_a_canary_has_counted_them(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, entities: int | None, told: str
+) -> None:
+    busy(lab, 100)
+    lab.per_second = 100
+    deploy(lab, PLAIN)
+    lab.run(600, until=lambda: lab.phase is Phase.CANARY)
+    counts, champion = lab.log.counts_of_all, lab.store.model("fraud").champion
+    assert champion is not None
+
+    def of_few(splits: Collection[str]) -> dict[str, dict[str, ArmCounts]]:
+        return {
+            split: {
+                release: replace(arm, first_in_step={"entities": (entities or 0) * (release == champion.id)})
+                for release, arm in arms.items()
+            }
+            for split, arms in counts(splits).items()
+        }
+
+    monkeypatch.setattr(lab.log, "counts_of_all", of_few)
+    lab.run(10)
+    lab.desk.order("fraud", "abort", actor=ADA)
+    lab.run(60, until=lambda: lab.phase.ended)
+    lab.register("8")
+    advice = lab.desk.deploy(ref="fraud@8", spec=PLAIN, actor=ADA, source="fraud.yaml").advice
+    found = [warning for warning in advice.warnings if "asked" in warning]
+    assert len(found) == bool(told)
+    assert all(told in warning and "% of all rollouts" in warning for warning in found)
 
 
 def test_much_traffic_needs_no_other_choice(lab: Lab) -> None:

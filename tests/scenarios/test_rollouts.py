@@ -6,7 +6,7 @@ import inspect
 import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import pytest
@@ -185,17 +185,21 @@ def test_a_canary_without_traffic_holds_and_is_never_promoted(lab: Lab) -> None:
 def test_a_canary_whose_share_of_few_entities_has_none_says_so(serving: Lab) -> None:
     serving.register("7")
     deploy(serving, "7")
-    counts = serving.log.counts
+    counts = serving.log.counts_of_all
 
-    def of_twenty_merchants(split: str) -> Mapping[str, ArmCounts] | None:
+    def of_twenty_merchants(splits: Collection[str]) -> Mapping[str, Mapping[str, ArmCounts]]:
+        """All of them are the champion's."""
         candidate = serving.rollout.candidate
         return {
-            release: replace(arm, first_in_step={**arm.first_in_step, "entities": 20})
-            for release, arm in (counts(split) or {}).items()
-            if candidate is None or release != candidate.id
+            split: {
+                release: replace(arm, first_in_step={**arm.first_in_step, "entities": 20})
+                for release, arm in arms.items()
+                if candidate is None or release != candidate.id
+            }
+            for split, arms in counts(splits).items()
         }
 
-    serving.log.counts = of_twenty_merchants  # type: ignore[method-assign]
+    serving.log.counts_of_all = of_twenty_merchants  # type: ignore[method-assign]
     serving.run(600, until=lambda: serving.phase is Phase.CANARY)
     serving.run(60)
     assert serving.rollout.status.hold.startswith(

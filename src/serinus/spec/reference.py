@@ -101,6 +101,7 @@ larger steps where that is more than an hour. It warns, with the line of the fil
 
 - where a step ends without a verdict before its metrics or its minimum of requests can be reached;
 - where no request has reached the model in the last hour;
+- where the last canary has counted so few entities that the share of the first step may have none;
 - where `watch.errors.budget` is less than what the champion itself fails, or more than `bad` times that;
 - where values contradict each other: a `watch` ratio `ok` below 1, a `gates.latency_p99` above `serving.timeout`, a
   `watch.slow.over` that is not below it.

@@ -11,6 +11,7 @@ from typing import Any
 from serinus.core.errors import SerinusError
 from serinus.core.rollout import ModelState, Policy, Step
 from serinus.core.routing import WHOLE
+from serinus.engine.queries.entities import OFTEN, entities_before, without_any
 from serinus.engine.queries.traffic import present
 from serinus.engine.world import World
 from serinus.judge.required import BASE_RATES, clean, required
@@ -115,7 +116,8 @@ def told(world: World, state: ModelState, text: str, source: str) -> Advice:
     """Of a deployment by the spec `text`, which its warnings call `source`."""
     spec, lines = load(text, source=source, model=state.model), Lines(text, source)
     advice = advise(spec, lines, state, measured(world, state))
-    return replace(advice, warnings=(*contradictions(spec, lines), *advice.warnings))
+    few = () if state.champion is None else _few(spec, lines, entities_before(world.store, state.model))
+    return replace(advice, warnings=(*contradictions(spec, lines), *advice.warnings, *few))
 
 
 def advise(spec: ModelDeployment, lines: Lines, state: ModelState, seen: Measured | None) -> Advice:
@@ -172,6 +174,21 @@ def _misplaced(spec: ModelDeployment, seen: Measured, lines: Lines) -> Iterator[
     else:
         return
     yield lines.say(("watch", "errors", "budget"), f"{100 * watch.budget:g}% {text}")
+
+
+def _few(spec: ModelDeployment, lines: Lines, entities: int | None) -> Iterator[str]:
+    """So few entities that the canary may have none: all that asked are the champion's then."""
+    steps = planning.steps(spec)
+    if not steps or entities is None:
+        return
+    none = without_any(entities, steps[0].weight / WHOLE)
+    if none >= OFTEN:
+        many = "1 entity" if entities == 1 else f"{entities} entities"
+        yield lines.say(
+            ("rollout", "steps", 0, "traffic"),
+            f"in the last canary {many} asked, and {_share(steps[0].weight)} of them are none in {none:.0%} of all "
+            "rollouts: the canary has no requests then and holds. Give the first step a larger share",
+        )
 
 
 def _slowest(first: StepEstimate) -> str:
