@@ -173,7 +173,7 @@ def test_where_it_is_not_known_what_runs_nothing_is_removed(
     monkeypatch.setattr(Silent, "observe", silent)
     said = serinus("prune", "--yes")
     assert said.code == 1
-    assert "it is not known which releases run" in said.err
+    assert "it is not known which releases are running" in said.err
     with pytest.raises(Unavailable):
         fleet.disk.prune({("environments", "e4")})
     assert (fleet.stored[0].root / "e4").is_dir()

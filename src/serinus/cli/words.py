@@ -47,6 +47,15 @@ def served_by(way: str) -> str:
     return WAYS.get(way, way)
 
 
+_ZERO = {"asleep", "scaled-to-zero"}
+"""How the state of a release without a worker is stored; the first by an earlier version."""
+
+
+def runs(text: str) -> str:
+    """`text`: a placement's state, with the number of workers where it has several, such as `ready × 3`."""
+    return "scaled to zero" if text in _ZERO else text
+
+
 def promoted(rollout: Rollout) -> bool:
     return rollout.status.phase is Phase.PROMOTED
 

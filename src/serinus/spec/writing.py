@@ -132,13 +132,13 @@ gates:
 
 rollout:
   steps: [5%, 25%, 50%]  # then everything; or {{traffic: 5%, requests: 5000, for: 10m, at_most: 24h}}
-  approval: none         # required: somebody else approves before the first step
+  approval: none         # required: another person approves before the first step
 
 watch:                   # ok: tolerated ratio to the champion; bad: unacceptable; budget: share of requests
   errors: {{ok: 1.5, bad: 3.0, budget: 0.1%}}
   slow: {{ok: 1.5, bad: 2.0, over: null}}    # null: slower than the champion's p99
   alerts: {{ok: 1.5, bad: 2.0}}              # off: for a version that is meant to change the alert rate
-  after: 24h               # after promotion: what does worse than before in that time
+  after: 24h               # a release that degrades this soon after promotion ...
   on_degradation: rollback # is rolled back; or tell
 
 retention:

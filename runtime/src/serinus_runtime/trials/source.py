@@ -52,7 +52,7 @@ def _build_system(content: bytes) -> Mapping[str, Any]:
     if table is None:
         return _LEGACY
     if not isinstance(table, dict):
-        raise StartFailure("the [build-system] of its pyproject.toml is no table")
+        raise StartFailure("the [build-system] of its pyproject.toml is not a table")
     found: dict[str, Any] = {
         "requires": table.get("requires", []),
         "backend": table.get("build-backend", _LEGACY["backend"]),

@@ -1,7 +1,7 @@
 // From documents to elements, a function a section.
 
 import { details, h, now, show, state, table, when } from "./dom.js";
-import { bytes, cause, count, events, evidence, ms, outcomes, percent, person, progress, ratio, servedBy, stillTakes, verdict, waiting, way } from "./words.js";
+import { bytes, cause, count, events, evidence, ms, outcomes, percent, person, progress, ratio, runs, servedBy, stillTakes, verdict, waiting, way } from "./words.js";
 
 const key = JSON.stringify;
 const code = (text) => h("code", {}, text);
@@ -163,7 +163,7 @@ function stoppedCard(rollout) {
 
 export function showReleases(releases, older) {
   const columns = [["Release"], ["State"], ["Runs"], ["Served by"], ["Memory", true], ["Made"]];
-  const rows = () => releases.map((r) => [h("span", { class: "id" }, r.id), releaseState(r), r.runs, servedBy(r.way), bytes(r.memory_bytes), when(r.created_at)]);
+  const rows = () => releases.map((r) => [h("span", { class: "id" }, r.id), releaseState(r), runs(r.runs), servedBy(r.way), bytes(r.memory_bytes), when(r.created_at)]);
   show("releases", key([releases, older.exist]), () => [
     releases.length
       ? table("Releases, newest first", columns, rows())

@@ -20,7 +20,7 @@ export function verdict(status, rollouts, now) {
   const models = status.models.filter((m) => m.state === "trouble");
   const processes = status.processes.filter((p) => p.state !== "running");
   const wrong = [
-    ...models.map((m) => `${m.model}: ${m.notes.join("; ") || "something is not as it should be"}`),
+    ...models.map((m) => `${m.model}: ${m.notes.join("; ") || "something is wrong"}`),
     ...processes.map((p) => `${p.name} is ${p.state.replaceAll("-", " ")}${p.reason ? `: ${p.reason}` : ""}`),
   ];
   const points = [...[...wrong, ...status.warnings].map((text) => ({ text })), ...lately(rollouts, now)];
@@ -134,6 +134,9 @@ export function ratio(metric) {
 }
 
 const WAYS = { onnx: "ONNX graph", matrix: "predict on a matrix", direct: "direct predict", mlflow: "MLflow predict" };
+
+// Whether a release runs: its state, with the number of workers where it has several.
+export const runs = (text) => (["asleep", "scaled-to-zero"].includes(text) ? "scaled to zero" : text);
 
 // By what a release answers.
 export const servedBy = (way) => WAYS[way] ?? (way || "–");

@@ -71,7 +71,7 @@ def _head(at: Session, rollout: Explanation) -> None:
         champion = "" if beside is None else f", the champion's {beside:.6g}"
         at.out.line(f"alert threshold {rollout.threshold:.6g}{champion}")
     if rollout.distrust:
-        at.out.line(f"served the long way: {rollout.distrust}", style="red")
+        at.out.line(f"served by the model's own predict: {rollout.distrust}", style="red")
     if rollout.rechecked:
         at.out.line(words.rechecked_line(rollout.rechecked))
 

@@ -22,7 +22,7 @@ def promote(at: Session, rollout: Rollout, reason: Why = "") -> None:
 
 
 def abort(at: Session, rollout: Rollout, reason: Why = "", yes: Yes = False) -> None:
-    """Stop a rollout; all traffic goes back to the champion.
+    """Abort a rollout. All traffic returns to the champion.
 
     Its version is not deployed again by its alias, only by a new `deploy` with a reason.
 
@@ -30,7 +30,7 @@ def abort(at: Session, rollout: Rollout, reason: Why = "", yes: Yes = False) -> 
       serinus abort card-fraud --reason "complaints from support"
       serinus abort card-fraud-r12 --yes
     """
-    at.out.confirm(f"Abort {rollout}? All traffic goes back to the champion.", yes=yes)
+    at.out.confirm(f"Abort {rollout}? All traffic returns to the champion.", yes=yes)
     _order(at, rollout, "abort", reason)
 
 

@@ -25,7 +25,7 @@ def policy(
     ] = None,
     reason: Why = "",
 ) -> None:
-    """Show or set whether each version of a model needs somebody else's approval before it gets traffic.
+    """Show or set whether each version of a model must be approved before it gets traffic.
 
     A spec that asks for an approval sets this policy; a spec that does not ask for one leaves the policy as it is. To
     loosen it takes the role approve, and what the same owner then deploys needs an approval all the same.

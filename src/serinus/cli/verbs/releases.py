@@ -25,7 +25,7 @@ def releases(
         typer.Option(metavar="RELEASE", show_default=False, help="Show only releases that are older than this one."),
     ] = None,
 ) -> None:
-    """Every release, newest first, with what became of it.
+    """List the releases, newest first, with the end of their rollouts.
 
     \b
       serinus releases card-fraud
@@ -50,4 +50,5 @@ def releases(
 
 def _row(release: ShownRelease) -> list[str]:
     state = "champion" if release.champion else release.phase or ""
-    return [release.id, state, release.runs, words.served_by(release.way), release.rollout or "", release.reason]
+    runs, way = words.runs(release.runs), words.served_by(release.way)
+    return [release.id, state, runs, way, release.rollout or "", release.reason]

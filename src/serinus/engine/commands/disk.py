@@ -193,7 +193,7 @@ class Disk:
             return self._world.target.observe().keys()
         except SerinusError as error:
             raise Unavailable(
-                f"it is not known which releases run, so that nothing can be told of as not needed: {error.message}",
+                f"it is not known which releases are running, so nothing is removed: {error.message}",
                 hint="`serinus status` says why the model host does not answer.",
             ) from error
 

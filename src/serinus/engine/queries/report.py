@@ -93,7 +93,7 @@ class Report:
             return ModelAlone(**dict(shown), alerts=alerts)
         every = self._world.store.models()
         there = ", ".join(one.model for one in every[:MODELS_NAMED]) + (", ..." if len(every) > MODELS_NAMED else "")
-        hint = f"There are: {there or 'none yet'}. `serinus deploy {model}@1` begins."
+        hint = f"The models are: {there or 'none yet'}. `serinus deploy {model}@1` begins."
         raise NotFound(f"no model {model} is deployed", hint=hint)
 
     def silent_models(self) -> Sequence[SilentModel]:

@@ -76,9 +76,9 @@ def shown(watching: Watching | None, release: str, now: datetime) -> Mapping[str
         return None
     until = datetime.fromtimestamp(watching.until, UTC)
     what = (
-        f"only reported if it does worse than before, because {watching.why_told}"
+        f"only reported if it degrades, because {watching.why_told}"
         if watching.why_told
-        else "rolled back if it does worse than before"
+        else "rolled back if it degrades"
     )
     decided = ". ".join(one for one in (watching.decided, watching.outcome) if one)
     return {

@@ -376,7 +376,7 @@ class ReleaseController:
 
     def _abandon_graph(self, reason: str) -> None:
         """Of a compiled model that is not what was proven: its own libraries serve the model just as well."""
-        log.error("%s is served the long way: %s", self.placed.id, reason)
+        log.error("%s is served by the model's own predict: %s", self.placed.id, reason)
         try:
             self._launcher.state_files.keep_long(self.placed.id)
         except OSError as error:  # the next host finds it again
