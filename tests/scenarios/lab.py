@@ -399,8 +399,8 @@ class FakeLog(MemoryLog):
         return found
 
     def traffic_of_all(self, seconds: float) -> Mapping[str, Mapping[str, Traffic]]:
-        simulated = {MODEL: self.traffic(MODEL, seconds)} if self.served else {}
-        return {**super().traffic_of_all(seconds), **simulated}
+        found = {**super().traffic_of_all(seconds), MODEL: self.traffic(MODEL, seconds)}
+        return {model: traffic for model, traffic in found.items() if traffic}
 
     def sample(
         self, releases: Collection[str], after: Mark | None, most: int
