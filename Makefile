@@ -84,6 +84,8 @@ wheels: setup
 # dependencies have bounds. `lowest-direct`: the lowest that pyproject.toml allows, and the newest of what those need.
 RESOLUTIONS ?= lowest-direct highest
 BOUNDS_TESTS ?= tests/api tests/predictions/table/test_rollup.py tests/cli tests/core tests/delivery tests/engine tests/gates tests/judge tests/spec tests/targets/local/supervisor tests/wiring
+# Left out: the OpenAPI document, which is as the locked FastAPI and Pydantic write it.
+OF_THE_LOCK := tests/api/test_api_openapi.py::test_the_file_is_what_the_code_says
 
 bounds: setup
 	@for resolution in $(RESOLUTIONS); do \
@@ -92,7 +94,7 @@ bounds: setup
 	  VIRTUAL_ENV=.bounds/$$resolution $(BIN)/uv pip install --quiet --resolution $$resolution \
 	    --group dev -e ./runtime -e ".[local]" && \
 	  .bounds/$$resolution/bin/python -m pytest -q -n 2 --dist loadfile -m "not slow and not browser and not root" \
-	    $(BOUNDS_TESTS) || exit 1; \
+	    --deselect $(OF_THE_LOCK) $(BOUNDS_TESTS) || exit 1; \
 	done
 
 clean:
