@@ -89,7 +89,12 @@ class Bounded(Part):
         seldom = seconds > bounded.LOOK
         if seldom.any():
             window = np.floor(elapsed[seldom] / bounded.SECONDS).astype(np.int64)
-            self._close(streams[seldom], metric, window, most[seldom] * seconds[seldom] / bounded.LOOK)
+            self._close(
+                streams[seldom],
+                metric,
+                window,
+                most[seldom] * np.minimum(seconds[seldom] / bounded.LOOK, bounded.IN_A_LOOK),
+            )
 
     def _close(self, streams: Integers, metric: int, window: Integers, most: Floats) -> None:
         if not len(streams):
@@ -113,6 +118,10 @@ class Bounded(Part):
         self.window[streams] = -1
         self.in_rollout[streams] = self.in_step[streams] = 0.0
         self.events[streams] = 0
+
+
+def _windows_of(seconds: Floats) -> Floats:
+    return np.maximum(np.minimum(seconds / bounded.LOOK, bounded.IN_A_LOOK), (seconds - bounded.LONG) / bounded.LOOK)
 
 
 def _exceeds(seen: Floats, expected: Floats) -> Booleans:

@@ -40,10 +40,12 @@ def test_what_speaks_for_the_release_is_not_bounded() -> None:
     assert bounded.whole(2.3)[0] == pytest.approx((-4.0,) * len(ONES))
 
 
-def test_a_look_after_a_long_time_is_a_window_by_itself_and_tells_in_proportion() -> None:
-    many = tuple(100.0 for _ in ONES)
-    bounded = Bounded().after(many, many, 10, 40.0, 40.0, 2.0).after(many, many, 10, 40.5, 0.5, 2.0)
-    assert bounded.whole(2.0)[0] == pytest.approx((16.0 + 2.0,) * len(ONES))
+@pytest.mark.parametrize(("seconds", "windows"), [(5.5, 1.1), (7.0, 1.4), (20.0, 1.4), (40.0, 4.0), (620.0, 120.0)])
+def test_a_look_after_a_long_time_is_a_window_by_itself_and_tells_in_proportion(seconds: float, windows: float) -> None:
+    """Of the time beyond that in which a stall of a few seconds may be all that was seen."""
+    many = tuple(1_000.0 for _ in ONES)
+    bounded = Bounded().after(many, many, 10, seconds, seconds, 2.0).after(many, many, 10, seconds + 0.5, 0.5, 2.0)
+    assert bounded.whole(2.0)[0] == pytest.approx((2.0 * windows + 2.0,) * len(ONES))
 
 
 def test_the_evidence_of_an_earlier_version_goes_on_without_its_worst_window() -> None:

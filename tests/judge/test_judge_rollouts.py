@@ -150,7 +150,7 @@ def test_bursts_of_single_entities_do_not_abort_where_entities_are_counted(count
             for entities in verdicts:
                 arms = [_troubled(counts, name, *totals[name], entities=entities) for name in ("v1", "v2")]
                 now = StepEvidence(500, *arms)
-                seen = assess(Policy(), steps, 0, (), now, memory[entities], look * 10.0)
+                seen = assess(Policy(), steps, 0, (), now, memory[entities], look * 40.0)
                 memory[entities] = seen.memory
                 if seen.verdict is Verdict.ABORT:
                     verdicts[entities] = seen.verdict

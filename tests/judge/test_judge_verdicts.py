@@ -207,7 +207,7 @@ def test_one_stall_of_a_worker_aborts_nothing_however_often_one_looks(counts, pa
     assert held["state"] == "held back"
     assert "one burst accounts for the excess" in held["summary"]
     again = look(
-        counts("v1", champion + 7_600), counts("v2", canary + 400, errors=errors + 15), elapsed=60.0, memory=memory
+        counts("v1", champion + 7_600), counts("v2", canary + 400, errors=errors + 15), elapsed=90.0, memory=memory
     )
     assert again.verdict is Verdict.ABORT, "a second stall counts"
 

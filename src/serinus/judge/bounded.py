@@ -19,7 +19,10 @@ SECONDS = 4.0
 WINDOWS = 3
 """That together stay below the bound, however bad they are: a stall of two windows touches at most three."""
 LOOK = 5.0
-"""Seconds between two looks, from which on a look is a window by itself, and may tell more in proportion."""
+"""Seconds between two looks, from which on a look is a window by itself, and may tell more."""
+IN_A_LOOK, LONG = 1.4, 20.0
+"""Times a window that a look tells at most which took less than `LONG` seconds; what it took longer is in proportion. A
+stall of a few seconds may lie in one look or in two, and all that these have seen is of it."""
 NOTHING = (0.0,) * len(MULTIPLIERS)
 
 
@@ -54,7 +57,7 @@ class Bounded:
         seldom = seconds > LOOK
         present = self if window == self.window and not seldom else self._closed(window, most)
         if in_rollout is NOTHING and in_step is NOTHING:
-            return present._closed(window, most * seconds / LOOK) if seldom else present
+            return present._closed(window, within(most, seconds)) if seldom else present
         grown = Bounded(
             present.carried,
             present.restarting,
@@ -63,7 +66,7 @@ class Bounded:
             tuple(a + b for a, b in zip(present.in_step, in_step, strict=True)),
             present.events + events,
         )
-        return grown._closed(window, most * seconds / LOOK) if seldom else grown
+        return grown._closed(window, within(most, seconds)) if seldom else grown
 
     def whole(self, most: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Log gains of both processes, the present window included."""
@@ -101,6 +104,11 @@ class Bounded:
             tuple(value.get("in_step", NOTHING)),
             value.get("events", 0),
         )
+
+
+def within(most: float, seconds: float) -> float:
+    """The log by which a look that took so many seconds may grow, where a window may grow by `most`."""
+    return most * max(min(seconds / LOOK, IN_A_LOOK), (seconds - LONG) / LOOK)
 
 
 def _with(logs: Sequence[float], gains: Sequence[float], most: float) -> tuple[float, ...]:
