@@ -138,7 +138,7 @@ class Inference:
 
     def _at_once(self, parsed: ParsedCall) -> Response:
         try:
-            return self._concluded(parsed, self._model.predict(parsed.bound, parsed.asked.params))
+            return self._answered(parsed, self._model.predict(parsed.bound, parsed.asked.params))
         except (RequestError, ModelFailure) as error:
             return self._concluded(parsed, error)
 
