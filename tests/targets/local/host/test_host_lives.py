@@ -53,6 +53,19 @@ def test_callers_wait_while_a_worker_is_started_again(shared):
     assert answer.body["pid"] != first.pid
 
 
+def test_a_killed_worker_whose_record_cannot_be_removed_is_started_again(shared, wait_until):
+    first = shared.placed()
+    record = shared.home.host / "workers" / f"{first.pid}.json"
+    record.unlink()
+    record.mkdir()
+    try:
+        os.kill(first.pid, signal.SIGKILL)
+        shared.until(first.release, PlacementState.READY, but=first.pid)
+        assert f"the record of worker {first.pid} could not be removed" in (shared.home.logs / "host.log").read_text()
+    finally:
+        record.rmdir()
+
+
 def test_a_worker_that_exits_in_the_middle_of_a_request_is_started_again(shared):
     first = shared.placed()
     with pytest.raises(OSError):

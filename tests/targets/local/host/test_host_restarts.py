@@ -100,6 +100,18 @@ def test_nobody_is_refused_while_an_old_worker_answers_on_the_socket_that_the_ne
         assert (answer.status, answer.body.get("pid")) == (200, first.pid)
 
 
+def test_a_release_whose_socket_cannot_be_published_does_not_look_like_one_that_is_starting(host):
+    first = host.placed()
+    host.kill()
+    host.release(load="hang")
+    host.start()
+    Path(f"{first.endpoint}.new").unlink()
+    os.kill(first.pid, signal.SIGKILL)
+    failed = host.until(first.release, PlacementState.FAILED)
+    assert failed.reason.startswith("the host failed to keep it, see its log:")
+    assert f"{first.release} is not kept any more" in (host.home.logs / "host.log").read_text()
+
+
 def test_a_worker_that_died_while_there_was_no_host_is_replaced_at_once(host):
     first = host.placed()
     host.kill()

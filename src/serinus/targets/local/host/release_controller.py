@@ -234,7 +234,10 @@ class ReleaseController:
         step = advance(self._status, event, asyncio.get_running_loop().time(), self._limits)
         if step is not None:
             _, self._status, actions = step
-            self._perform_all(actions)
+            try:
+                self._perform_all(actions)
+            except OSError as error:  # what was left to be done may be the next start
+                self._fail(error)
 
     def _perform_all(self, actions: Sequence[now_is.Action]) -> None:
         for action in actions:
@@ -288,10 +291,13 @@ class ReleaseController:
                 self._workers.forget(pid)
 
     def _told_fault(self, task: asyncio.Task[None]) -> None:
-        """Of the host itself, which must not look like a release that is starting."""
         if not task.cancelled() and (error := task.exception()):
-            log.error("%s is not kept any more", self.placed.id, exc_info=error)
-            self._tell(now_is.Fault(_words(f"the host failed to keep it, see its log: {error}")))
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        """By a fault of the host itself, which must not look like a release that is starting."""
+        log.error("%s is not kept any more", self.placed.id, exc_info=error)
+        self._tell(now_is.Fault(_words(f"the host failed to keep it, see its log: {error}")))
 
     def _tell_exit(self, worker: Worker, reason: str = "") -> None:
         """As soon as it has ended. `reason`: why; empty: as its exit status says."""

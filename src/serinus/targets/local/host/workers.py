@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
@@ -12,6 +13,8 @@ from serinus.core.release import USUAL, Release, Scale
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.listener import Listener
 from serinus.targets.local.host.worker import Launcher, Worker
+
+log = logging.getLogger(__name__)
 
 
 class Workers:
@@ -74,8 +77,11 @@ class Workers:
             self.forget(pid)
 
     def forget(self, pid: int) -> None:
-        """It has ended."""
-        self._launcher.state_files.drop(pid)
+        """It has ended. Serving goes on where that cannot be written: the next host finds no such process."""
+        try:
+            self._launcher.state_files.drop(pid)
+        except OSError as error:
+            log.warning("the record of worker %d could not be removed: %s", pid, error.strerror)
 
     def end(self, why: str) -> None:
         """All at once, for what they have done."""
