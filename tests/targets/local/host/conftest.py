@@ -91,7 +91,7 @@ class Hosted:
             version="1",
             artifact_digest=name,
             environment_digest=kept.environment(self.home),
-            # The stand-in has no zygote: with the usual limit its wakes would be too slow for it to sleep at all.
+            # The stand-in has no zygote: with the usual limit its activation would be too slow for scaling to zero.
             settings=_patient(settings or ServingSettings()),
             created_at=datetime(2026, 1, 1, tzinfo=UTC),
         )
@@ -109,7 +109,7 @@ class Hosted:
         return self._once(release.id, ready)
 
     def come_up(self, release_id: str) -> Placement:
-        """The placement once it has been ready: it may sleep again by then."""
+        """The placement once it has been ready: it may be scaled to zero again by then."""
         return self._once(release_id, lambda one: one.state in (PlacementState.READY, PlacementState.SCALED_TO_ZERO))
 
     def until(self, release_id: str, state: PlacementState, but: int | None = 0) -> Placement:

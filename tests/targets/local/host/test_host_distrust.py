@@ -166,13 +166,13 @@ def test_a_release_that_is_distrusted_while_it_loads_comes_up_the_long_way(host,
     assert host.ask(second).body["config"]["long"]
 
 
-def test_a_release_that_sleeps_is_woken_the_long_way(hosted, wait_until):
+def test_a_release_at_zero_is_activated_the_long_way(hosted, wait_until):
     hosted.start("--idle", "0.3", "--young", "0", "--busiest", "0", "--survey", "0.1")
     hosted.target.place(compiled(hosted))
-    asleep = hosted.until(NAME, PlacementState.SCALED_TO_ZERO)
+    at_zero = hosted.until(NAME, PlacementState.SCALED_TO_ZERO)
     hosted.target.distrust(NAME)
     wait_until(lambda: not StateFiles(hosted.home).workers())  # until it is gone, the last one may answer who comes
-    assert hosted.ask(asleep).body["config"]["long"]
+    assert hosted.ask(at_zero).body["config"]["long"]
 
 
 def test_helpers_of_the_shorter_way_go_as_well(hosted, wait_until):

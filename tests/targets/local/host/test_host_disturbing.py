@@ -38,18 +38,20 @@ def test_a_release_that_is_new_is_disturbed_by_nobody(host) -> None:
     assert written(host) == []
 
 
-def test_a_wake_is_written_down_before_anybody_is_answered_and_lasts_for_the_first_requests(hosted, wait_until) -> None:
+def test_an_activation_is_written_down_before_anybody_is_answered_and_lasts_for_the_first_requests(
+    hosted, wait_until
+) -> None:
     hosted.start("--idle", "0.3", "--young", "0", "--busiest", "0", "--survey", "0.1")
     first = hosted.placed(load_seconds=0.5)
-    asleep = hosted.until(first.release, PlacementState.SCALED_TO_ZERO)
+    at_zero = hosted.until(first.release, PlacementState.SCALED_TO_ZERO)
     wait_until(lambda: identity(first.pid) is None)  # until it is gone it may still answer
     began = time.time()
-    assert hosted.ask(asleep).status == 200
+    assert hosted.ask(at_zero).status == 200
     answered = time.time()
-    woken = wait_until(lambda: over(hosted, Cause.ACTIVATION))
-    assert began <= woken.since <= answered
-    assert answered + SETTLED - 1 <= woken.until <= answered + SETTLED + 1
-    assert woken.model == "card fraud"
+    activated = wait_until(lambda: over(hosted, Cause.ACTIVATION))
+    assert began <= activated.since <= answered
+    assert answered + SETTLED - 1 <= activated.until <= answered + SETTLED + 1
+    assert activated.model == "card fraud"
 
 
 def test_a_worker_beside_one_of_an_earlier_host_is_the_platforms_doing(hosted, wait_until) -> None:

@@ -54,13 +54,13 @@ def in_background(hosted, placement):
     return answer
 
 
-def test_who_asks_a_sleeping_release_while_there_is_no_host_is_answered_by_the_next_one(hosted, holder, wait_until):
+def test_who_asks_a_release_at_zero_while_there_is_no_host_is_answered_by_the_next_one(hosted, holder, wait_until):
     hosted.start(*SOON)
     first = hosted.placed()
-    asleep = hosted.until(first.release, PlacementState.SCALED_TO_ZERO)
+    at_zero = hosted.until(first.release, PlacementState.SCALED_TO_ZERO)
     wait_until(lambda: identity(first.pid) is None)
     hosted.kill()
-    answer = in_background(hosted, asleep)
+    answer = in_background(hosted, at_zero)
     hosted.start()
     assert answer().status == 200
 
@@ -79,7 +79,7 @@ def test_who_asks_a_release_whose_worker_died_after_its_host_is_answered_by_the_
 def test_a_holder_that_was_killed_is_told_again_what_to_hold(hosted, holder, wait_until):
     hosted.start(*SOON)
     first = hosted.placed()
-    asleep = hosted.until(first.release, PlacementState.SCALED_TO_ZERO)
+    at_zero = hosted.until(first.release, PlacementState.SCALED_TO_ZERO)
     wait_until(lambda: identity(first.pid) is None)
     pid = holder()
     second = hosted.placed("other-1-bbbbbb")  # the host has gone on without it, or with it again
@@ -87,7 +87,7 @@ def test_a_holder_that_was_killed_is_told_again_what_to_hold(hosted, holder, wai
     told = {Path(one.endpoint).name for one in (first, second)}
     wait_until(lambda: told <= listening(pid))
     hosted.kill()
-    answers = [in_background(hosted, asleep), in_background(hosted, second)]
+    answers = [in_background(hosted, at_zero), in_background(hosted, second)]
     hosted.start()
     assert [answer().status for answer in answers] == [200, 200]
 

@@ -1,4 +1,4 @@
-"""Who sleeps, and how many workers there are: the decisions alone."""
+"""Which releases are scaled to zero, and how many workers there are: the decisions alone."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ IDLE = Active("idle", last=0.0, popularity=1.0, warm_until=0.0, keep_warm=False,
 USED = Active("used", last=95.0, popularity=9.0, warm_until=0.0, keep_warm=False, busy=False, memory_bytes=100)
 
 
-def asleep(*awake, used=200, limits=LIMITS, now=100.0):
-    return list(to_scale_to_zero(awake, now, used, limits))
+def at_zero(*up, used=200, limits=LIMITS, now=100.0):
+    return list(to_scale_to_zero(up, now, used, limits))
 
 
-def test_what_nobody_asks_for_sleeps_and_what_is_used_does_not():
-    assert asleep(IDLE, USED) == ["idle"]
-    assert asleep(IDLE, USED, now=59.0) == []
+def test_what_nobody_asks_for_is_scaled_to_zero_and_what_is_used_is_not():
+    assert at_zero(IDLE, USED) == ["idle"]
+    assert at_zero(IDLE, USED, now=59.0) == []
 
 
 def test_the_busiest_stay_up_though_nobody_asks_for_them_now():
-    assert asleep(replace(USED, last=0.0), IDLE) == ["idle"]
+    assert at_zero(replace(USED, last=0.0), IDLE) == ["idle"]
 
 
 def test_what_was_never_asked_for_is_not_among_the_busiest():
-    assert asleep(replace(IDLE, popularity=0.0)) == ["idle"]
+    assert at_zero(replace(IDLE, popularity=0.0)) == ["idle"]
 
 
 @pytest.mark.parametrize("reason", [{"keep_warm": True}, {"busy": True}, {"warm_until": 101.0}, {"in_time": False}])
 def test_what_is_to_be_warm_or_is_answering_or_is_new_stays_up(reason):
-    assert asleep(replace(IDLE, **reason), USED) == []
+    assert at_zero(replace(IDLE, **reason), USED) == []
 
 
-def test_beyond_the_memory_limit_the_least_recently_used_sleep_first_and_no_more_than_must():
+def test_beyond_the_memory_limit_the_least_recently_used_go_first_and_no_more_than_must():
     old, newer = replace(USED, release="old", last=90.0), replace(USED, release="newer", last=92.0)
-    assert asleep(USED, newer, old, used=1150) == ["old", "newer"]
+    assert at_zero(USED, newer, old, used=1150) == ["old", "newer"]
 
 
-def test_short_memory_puts_neither_to_sleep_what_answers_nor_what_is_to_be_kept_warm():
+def test_short_memory_scales_neither_to_zero_what_answers_nor_what_is_to_be_kept_warm():
     busy, warm = replace(USED, release="a", busy=True), replace(USED, release="b", keep_warm=True)
-    assert asleep(busy, warm, used=5000) == []
+    assert at_zero(busy, warm, used=5000) == []
 
 
-def test_short_memory_puts_to_sleep_also_what_would_not_wake_in_time():
-    assert asleep(replace(IDLE, in_time=False), USED, used=1050) == ["idle"]
+def test_short_memory_scales_to_zero_also_what_would_be_activated_late():
+    assert at_zero(replace(IDLE, in_time=False), USED, used=1050) == ["idle"]
 
 
-def test_a_wake_is_expected_to_take_as_long_as_the_slowest_of_late_times_how_busy_the_machine_is():
+def test_an_activation_is_expected_to_take_as_long_as_the_slowest_of_late_times_how_busy_the_machine_is():
     activation_times = ActivationTimes()
     assert activation_times.expected(10.0, 0.0) == 0.0, "nothing is known yet"
     for seconds in (0.05, 0.08, 0.04):
@@ -65,7 +65,7 @@ def test_a_wake_is_expected_to_take_as_long_as_the_slowest_of_late_times_how_bus
     assert activation_times.expected(1.0, 5.0) == pytest.approx(0.05)
 
 
-def test_one_slow_start_does_not_keep_a_release_awake_for_ever():
+def test_one_slow_start_does_not_keep_a_release_up_for_ever():
     activation_times = ActivationTimes()
     activation_times.note(0.05, 1.0, 0.0, forked=True)
     activation_times.note(2.0, 1.0, 10.0, forked=True)
@@ -73,7 +73,7 @@ def test_one_slow_start_does_not_keep_a_release_awake_for_ever():
     assert activation_times.expected(1.0, 1000.0) == 0.05
 
 
-def test_a_fresh_interpreter_says_what_a_wake_takes_only_until_one_is_forked():
+def test_a_fresh_interpreter_says_what_an_activation_takes_only_until_one_is_forked():
     activation_times = ActivationTimes()
     activation_times.note(3.0, 1.0, 0.0, forked=False)
     assert activation_times.expected(1.0, 1.0) == 3.0
@@ -82,7 +82,7 @@ def test_a_fresh_interpreter_says_what_a_wake_takes_only_until_one_is_forked():
     assert activation_times.expected(1.0, 4.0) == pytest.approx(0.06)
 
 
-def test_what_is_known_of_wakes_outlives_the_host_until_one_is_measured():
+def test_what_is_known_of_activations_outlives_the_host_until_one_is_measured():
     activation_times = ActivationTimes()
     activation_times.recall(0.0, 0.0)
     assert activation_times.expected(1.0, 0.0) == 0.0

@@ -1,4 +1,4 @@
-"""The race that sleeping must not lose: a request on a kept connection against a worker that leaves."""
+"""The race that scaling to zero must not lose: a request on a kept connection against a worker that leaves."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Kept(http.client.HTTPConnection):
 
 
 def wander(endpoint, until, outcomes, seed):
-    """Requests at random moments, most of them about when the release falls asleep."""
+    """Requests at random moments, most of them about when the release is scaled to zero."""
     chance = random.Random(seed)
     connection = Kept(endpoint)
     while time.monotonic() < until:
@@ -110,7 +110,7 @@ def run(endpoints, seconds, callers, seed=0):
 
 
 @pytest.mark.parametrize("seconds", [6, pytest.param(120, marks=pytest.mark.slow)])
-def test_no_request_fails_while_releases_fall_asleep_and_wake_all_the_time(hosted, tmp_path, seconds):
+def test_no_request_fails_while_releases_are_scaled_to_zero_and_activated_all_the_time(hosted, tmp_path, seconds):
     hosted.start(*RESTLESS, runtime=None)
     python = environment(hosted.home, tmp_path / "e")
     endpoints = [still(hosted, f"still-{i}-aaaaaa", python) for i in range(3)]
@@ -122,7 +122,7 @@ def test_no_request_fails_while_releases_fall_asleep_and_wake_all_the_time(hoste
 
 
 @pytest.mark.slow
-def test_forty_releases_of_four_environments_sleep_wake_and_die_without_a_failed_request(hosted, tmp_path):
+def test_forty_releases_of_four_environments_go_come_and_die_without_a_failed_request(hosted, tmp_path):
     """A kill takes the requests that its worker is answering: no others may fail."""
     hosted.start("--idle", "2", "--young", "0", "--busiest", "5", "--survey", "0.5", runtime=None)
     pythons = [environment(hosted.home, tmp_path / f"e{i}") for i in range(4)]
@@ -148,5 +148,5 @@ def test_forty_releases_of_four_environments_sleep_wake_and_die_without_a_failed
     assert kills > 20
     assert len(failed) <= kills, failed
     assert outcomes.count(200) > 100 * len(failed)
-    awake = [one for one in hosted.target.observe().values() if one.state is PlacementState.READY]
-    assert len(awake) < 40
+    up = [one for one in hosted.target.observe().values() if one.state is PlacementState.READY]
+    assert len(up) < 40

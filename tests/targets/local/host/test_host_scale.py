@@ -114,13 +114,13 @@ def test_more_and_fewer_workers_while_it_is_asked_and_no_request_fails(hosted, w
     assert hosted.target.observe()[NAME].restarts == 0
 
 
-def test_what_sleeps_is_woken_when_it_is_to_be_kept_warm_and_sleeps_when_it_is_not(hosted):
+def test_what_is_at_zero_is_activated_when_it_is_to_be_kept_warm_and_goes_back_when_it_is_not(hosted):
     hosted.start(*SOON)
     hosted.placed()
     hosted.until(NAME, PlacementState.SCALED_TO_ZERO)
     hosted.target.place(hosted.release(), Scale(keep_warm=True))
-    awake = hosted.until(NAME, PlacementState.READY)
-    assert hosted.target.observe()[NAME].pid == awake.pid
+    up = hosted.until(NAME, PlacementState.READY)
+    assert hosted.target.observe()[NAME].pid == up.pid
     hosted.target.place(hosted.release(), USUAL)
     hosted.until(NAME, PlacementState.SCALED_TO_ZERO)
 

@@ -1,4 +1,4 @@
-"""Releases that sleep while nobody asks for them, with a stand-in for the runtime."""
+"""Releases that are scaled to zero while nobody asks for them, with a stand-in for the runtime."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SOON = ("--idle", "0.3", "--young", "0", "--busiest", "0", "--survey", "0.1")
 
 
 @pytest.fixture
-def sleepy(hosted):
-    """A host whose releases sleep soon."""
+def idling(hosted):
+    """A host whose releases are soon scaled to zero."""
     hosted.start(*SOON)
     return hosted
 
@@ -30,28 +30,28 @@ def gone(pid):
     return lambda: identity(pid) is None
 
 
-def test_a_release_that_nobody_asks_for_sleeps_without_a_process_and_the_first_request_wakes_it(sleepy, wait_until):
-    first = sleepy.placed()
-    asleep = sleepy.until(first.release, PlacementState.SCALED_TO_ZERO)
-    assert (asleep.pid, asleep.memory_bytes, asleep.workers, asleep.answers) == (None, None, 0, True)
-    assert asleep.active_since is None
+def test_a_release_that_nobody_asks_for_has_no_process_and_the_first_request_activates_it(idling, wait_until):
+    first = idling.placed()
+    at_zero = idling.until(first.release, PlacementState.SCALED_TO_ZERO)
+    assert (at_zero.pid, at_zero.memory_bytes, at_zero.workers, at_zero.answers) == (None, None, 0, True)
+    assert at_zero.active_since is None
     wait_until(gone(first.pid))
-    answer = sleepy.ask(asleep)
+    answer = idling.ask(at_zero)
     assert answer.status == 200
-    awake = sleepy.until(first.release, PlacementState.READY)
+    up = idling.until(first.release, PlacementState.READY)
     assert first.active_since is not None
-    assert awake.active_since > first.active_since
-    assert (awake.pid, awake.restarts, awake.workers) == (answer.body["pid"], 0, 1)
+    assert up.active_since > first.active_since
+    assert (up.pid, up.restarts, up.workers) == (answer.body["pid"], 0, 1)
 
 
-def test_a_burst_of_first_requests_wakes_it_once(hosted, wait_until):
-    # Idle for long enough that it does not sleep again, on a busy machine, before the last one has asked.
+def test_a_burst_of_first_requests_activates_it_once(hosted, wait_until):
+    # Idle for long enough that it is not scaled to zero again, on a busy machine, before the last one has asked.
     hosted.start("--idle", "4", "--young", "0", "--busiest", "0", "--survey", "0.1")
     first = hosted.placed(scale=Scale(max_workers=1), load_seconds=0.3)
-    asleep = hosted.until(first.release, PlacementState.SCALED_TO_ZERO)
+    at_zero = hosted.until(first.release, PlacementState.SCALED_TO_ZERO)
     wait_until(gone(first.pid))  # until it has been told, it may still answer who comes
     answers = []
-    callers = [threading.Thread(target=lambda: answers.append(hosted.ask(asleep))) for _ in range(100)]
+    callers = [threading.Thread(target=lambda: answers.append(hosted.ask(at_zero))) for _ in range(100)]
     for caller in callers:
         caller.start()
     for caller in callers:
@@ -60,7 +60,7 @@ def test_a_burst_of_first_requests_wakes_it_once(hosted, wait_until):
     assert len({answer.body["pid"] for answer in answers}) == 1
 
 
-def test_a_release_that_is_asked_does_not_sleep(hosted):
+def test_a_release_that_is_asked_is_not_scaled_to_zero(hosted):
     hosted.start("--idle", "1.5", "--young", "0", "--busiest", "0", "--survey", "0.1")
     first, other = hosted.placed(), hosted.placed("other-1-bbbbbb")
     while hosted.target.observe()[other.release].state is PlacementState.READY:
@@ -68,11 +68,11 @@ def test_a_release_that_is_asked_does_not_sleep(hosted):
     assert hosted.target.observe()[first.release].pid == first.pid
 
 
-def test_one_that_is_to_be_kept_warm_does_not_sleep(sleepy, wait_until):
-    warm = sleepy.placed(scale=Scale(keep_warm=True))
-    other = sleepy.placed("other-1-bbbbbb")
-    sleepy.until(other.release, PlacementState.SCALED_TO_ZERO)
-    assert sleepy.target.observe()[warm.release].pid == warm.pid
+def test_one_that_is_to_be_kept_warm_is_not_scaled_to_zero(idling, wait_until):
+    warm = idling.placed(scale=Scale(keep_warm=True))
+    other = idling.placed("other-1-bbbbbb")
+    idling.until(other.release, PlacementState.SCALED_TO_ZERO)
+    assert idling.target.observe()[warm.release].pid == warm.pid
 
 
 def test_one_that_was_just_placed_stays_up(hosted, wait_until):
@@ -83,28 +83,30 @@ def test_one_that_was_just_placed_stays_up(hosted, wait_until):
     hosted.until(first.release, PlacementState.SCALED_TO_ZERO)
 
 
-def test_who_is_connected_when_a_release_goes_to_sleep_is_answered_and_who_comes_then_wakes_it(sleepy, wait_until):
-    first = sleepy.placed()
+def test_who_is_connected_when_a_release_is_scaled_to_zero_is_answered_and_who_comes_then_activates_it(
+    idling, wait_until
+):
+    first = idling.placed()
     with socket.socket(socket.AF_UNIX) as connected:
         connected.connect(first.endpoint)
-        sleepy.until(first.release, PlacementState.SCALED_TO_ZERO)
-        wait_until(lambda: sleepy.ask(first).body["pid"] != first.pid)
+        idling.until(first.release, PlacementState.SCALED_TO_ZERO)
+        wait_until(lambda: idling.ask(first).body["pid"] != first.pid)
         connected.sendall(b"POST / HTTP/1.0\r\ncontent-length: 2\r\n\r\n{}")
         assert connected.recv(15) == b"HTTP/1.0 200 OK"
     wait_until(gone(first.pid))
 
 
-def test_a_release_with_a_request_that_is_not_answered_does_not_sleep(sleepy):
-    first = sleepy.placed()
-    assert sleepy.ask(first, seconds=1.5).body["pid"] == first.pid
-    assert sleepy.until(first.release, PlacementState.SCALED_TO_ZERO).restarts == 0
+def test_a_release_with_a_request_that_is_not_answered_is_not_scaled_to_zero(idling):
+    first = idling.placed()
+    assert idling.ask(first, seconds=1.5).body["pid"] == first.pid
+    assert idling.until(first.release, PlacementState.SCALED_TO_ZERO).restarts == 0
 
 
-def test_a_release_is_woken_before_it_is_asked_and_then_stays_up(hosted):
+def test_a_release_is_activated_before_it_is_asked_and_then_stays_up(hosted):
     hosted.start("--idle", "0.2", "--young", "1", "--busiest", "0", "--survey", "0.1")
-    asleep = hosted.until(hosted.placed().release, PlacementState.SCALED_TO_ZERO)
-    hosted.target.activate(asleep.release)
-    assert hosted.until(asleep.release, PlacementState.READY).pid
+    at_zero = hosted.until(hosted.placed().release, PlacementState.SCALED_TO_ZERO)
+    hosted.target.activate(at_zero.release)
+    assert hosted.until(at_zero.release, PlacementState.READY).pid
     with pytest.raises(NotFound, match="is not placed"):
         hosted.target.activate("nobody-1-cccccc")
 
@@ -117,18 +119,18 @@ def test_the_control_plane_of_an_earlier_version_activates_a_release_as_well(hos
     assert hosted.until(at_zero.release, PlacementState.READY).pid
 
 
-def test_a_wake_that_fails_is_answered_503_with_retry_after_and_tried_again(sleepy, wait_until):
-    first = sleepy.placed()
-    asleep = sleepy.until(first.release, PlacementState.SCALED_TO_ZERO)
+def test_an_activation_that_fails_is_answered_503_with_retry_after_and_tried_again(idling, wait_until):
+    first = idling.placed()
+    at_zero = idling.until(first.release, PlacementState.SCALED_TO_ZERO)
     wait_until(gone(first.pid))
-    sleepy.release(load="fail")
-    answer = sleepy.ask(asleep)
+    idling.release(load="fail")
+    answer = idling.ask(at_zero)
     assert (answer.status, int(answer.headers["retry-after"]) >= 1) == (503, True)
     assert "does not come up" in answer.error
-    failed = sleepy.until(asleep.release, PlacementState.FAILED)
+    failed = idling.until(at_zero.release, PlacementState.FAILED)
     assert failed.reason == "ModuleNotFoundError: No module named 'xgboost'"
-    sleepy.release(load="ok")
-    sleepy.come_up(asleep.release)
+    idling.release(load="ok")
+    idling.come_up(at_zero.release)
 
 
 def test_callers_of_what_does_not_come_up_are_answered_also_where_they_send_nothing_or_go(hosted):
@@ -145,7 +147,7 @@ def test_callers_of_what_does_not_come_up_are_answered_also_where_they_send_noth
         assert silent.recv(1) == b""
 
 
-def test_the_least_recently_used_sleep_where_memory_is_short(hosted, wait_until):
+def test_the_least_recently_used_are_scaled_to_zero_where_memory_is_short(hosted, wait_until):
     hosted.start("--memory", "1", "--survey", "0.1")
     kept = hosted.placed("m-0-aaaaaa", scale=Scale(keep_warm=True))
     for release in (hosted.release("m-1-aaaaaa"), hosted.release("m-2-aaaaaa")):
@@ -154,31 +156,31 @@ def test_the_least_recently_used_sleep_where_memory_is_short(hosted, wait_until)
     assert hosted.target.observe()[kept.release].pid == kept.pid
 
 
-def test_what_slept_sleeps_on_under_the_next_host_and_wakes_there(sleepy, wait_until):
-    asleep = sleepy.until(sleepy.placed().release, PlacementState.SCALED_TO_ZERO)
-    sleepy.stop()
-    sleepy.start(*SOON)
-    assert sleepy.target.observe()[asleep.release].state is PlacementState.SCALED_TO_ZERO
-    assert sleepy.ask(asleep).status == 200
+def test_what_was_at_zero_stays_there_under_the_next_host_and_is_activated_there(idling, wait_until):
+    at_zero = idling.until(idling.placed().release, PlacementState.SCALED_TO_ZERO)
+    idling.stop()
+    idling.start(*SOON)
+    assert idling.target.observe()[at_zero.release].state is PlacementState.SCALED_TO_ZERO
+    assert idling.ask(at_zero).status == 200
 
 
-def test_a_worker_that_is_killed_while_it_leaves_harms_nobody(sleepy, wait_until):
-    first = sleepy.placed()
+def test_a_worker_that_is_killed_while_it_leaves_harms_nobody(idling, wait_until):
+    first = idling.placed()
     with socket.socket(socket.AF_UNIX) as connected:
         connected.connect(first.endpoint)
-        sleepy.until(first.release, PlacementState.SCALED_TO_ZERO)
+        idling.until(first.release, PlacementState.SCALED_TO_ZERO)
         os.kill(first.pid, signal.SIGKILL)
         wait_until(gone(first.pid))
-    assert sleepy.ask(first).status == 200
+    assert idling.ask(first).status == 200
 
 
-def test_a_stopping_host_takes_the_workers_along_that_are_leaving(sleepy):
-    first = sleepy.placed()
+def test_a_stopping_host_takes_the_workers_along_that_are_leaving(idling):
+    first = idling.placed()
     with socket.socket(socket.AF_UNIX) as connected:
         connected.connect(first.endpoint)
-        sleepy.until(first.release, PlacementState.SCALED_TO_ZERO)
+        idling.until(first.release, PlacementState.SCALED_TO_ZERO)
         threading.Timer(0.5, connected.close).start()
-        sleepy.stop()
+        idling.stop()
     assert identity(first.pid) is None
 
 

@@ -1,5 +1,5 @@
-"""The race that sleeping must not lose, behind the real proxy: callers keep their connections to Envoy, Envoy keeps its
-own to the workers, and the releases fall asleep between any two requests."""
+"""The race that scaling to zero must not lose, behind the real proxy: callers keep their connections to Envoy, Envoy
+its own to the workers, and the releases are scaled to zero between any two requests."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def still(hosted, model, environment):
 
 
 class Caller(threading.Thread):
-    """Asks on one kept connection, mostly about when the release falls asleep; it never closes it."""
+    """Asks on one kept connection, mostly about when the release is scaled to zero; it never closes it."""
 
     def __init__(self, port, model, over, seed):
         super().__init__()
@@ -155,12 +155,12 @@ def outcomes_until(enough, port, models):
     return Counter(outcome for caller in callers for outcome in caller.outcomes)
 
 
-SLEEPS = 200
+TIMES_AT_ZERO = 200
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(700)
-def test_no_request_fails_on_kept_connections_through_envoy_while_releases_sleep_and_wake(
+def test_no_request_fails_on_kept_connections_through_envoy_while_releases_go_and_come(
     hosted, envoy, tmp_path, wait_until
 ):
     hosted.start(*RESTLESS, runtime=None)
@@ -170,11 +170,13 @@ def test_no_request_fails_on_kept_connections_through_envoy_while_releases_sleep
     for model, python in pythons.items():
         envoy.route(*still(hosted, model, python))
 
-    def slept():
+    def times_at_zero():
         return (hosted.home.logs / "host.log").read_text().count("is scaled to zero")
 
-    before = slept()
-    outcomes = outcomes_until(lambda: wait_until(lambda: slept() - before >= SLEEPS, 600), envoy.port, [*pythons])
+    before = times_at_zero()
+    outcomes = outcomes_until(
+        lambda: wait_until(lambda: times_at_zero() - before >= TIMES_AT_ZERO, 600), envoy.port, [*pythons]
+    )
     assert set(outcomes) == {200}, outcomes
     assert envoy.hidden() == dict.fromkeys(HIDDEN, 0)
     assert "while serving" not in (hosted.home.logs / "host.log").read_text()

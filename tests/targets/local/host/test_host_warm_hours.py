@@ -1,4 +1,4 @@
-"""Releases that are kept awake at certain hours: which hours those are, and that a host keeps to them."""
+"""Releases that are kept up at certain hours: which hours those are, and that a host keeps to them."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_an_hour_that_is_skipped_is_not_lost():
     assert bounds(early, start, start + timedelta(hours=8)) == [at("2026-03-29T00:15"), at("2026-03-29T01:45")]
 
 
-def test_a_few_are_woken_at_a_time_the_most_asked_for_first():
+def test_a_few_are_activated_at_a_time_the_most_asked_for_first():
     due = {"seldom": 1.0, "never": 0.0, "often": 9.0, "at times": 4.0, "now and then": 2.0}
     assert to_activate(due, Limits(cores=2)) == ["often", "at times", "now and then", "seldom"]
     assert to_activate({}, Limits(cores=2)) == []
@@ -146,8 +146,8 @@ def test_a_few_are_woken_at_a_time_the_most_asked_for_first():
 
 
 @pytest.fixture
-def sleepy(hosted):
-    """A host whose releases sleep soon."""
+def idling(hosted):
+    """A host whose releases are soon scaled to zero."""
     hosted.start(*SOON)
     return hosted
 
@@ -161,42 +161,42 @@ def in_hours(begin, end):
     return Scale(warm_hours=(window,))
 
 
-def test_a_release_is_up_at_its_hours_though_nobody_asks_and_at_others_it_sleeps(sleepy):
-    at_its_hours = sleepy.placed(scale=in_hours(-1, 3))
-    later = sleepy.placed("later-1-bbbbbb", scale=in_hours(2, 3))
-    over = sleepy.placed("over-1-cccccc", scale=in_hours(-3, -1))
+def test_a_release_is_up_at_its_hours_though_nobody_asks_and_at_others_at_zero(idling):
+    at_its_hours = idling.placed(scale=in_hours(-1, 3))
+    later = idling.placed("later-1-bbbbbb", scale=in_hours(2, 3))
+    over = idling.placed("over-1-cccccc", scale=in_hours(-3, -1))
     for other in (later, over):
-        sleepy.until(other.release, PlacementState.SCALED_TO_ZERO)
-    still = sleepy.target.observe()[at_its_hours.release]
+        idling.until(other.release, PlacementState.SCALED_TO_ZERO)
+    still = idling.target.observe()[at_its_hours.release]
     assert (still.state, still.pid) == (PlacementState.READY, at_its_hours.pid)
 
 
-def test_a_time_zone_that_the_machine_has_lost_keeps_its_release_awake_and_the_others_asleep(sleepy):
-    lost = sleepy.placed(scale=Scale(warm_hours=hours("07:30", "22:00", timezone="Nowhere/Atlantis")))
-    other = sleepy.placed("other-1-bbbbbb")
-    sleepy.until(other.release, PlacementState.SCALED_TO_ZERO)
-    assert sleepy.target.observe()[lost.release].pid == lost.pid
-    assert f"{lost.release} is kept up" in (sleepy.home.logs / "host.log").read_text()
+def test_a_time_zone_that_the_machine_has_lost_keeps_its_release_up_and_the_others_at_zero(idling):
+    lost = idling.placed(scale=Scale(warm_hours=hours("07:30", "22:00", timezone="Nowhere/Atlantis")))
+    other = idling.placed("other-1-bbbbbb")
+    idling.until(other.release, PlacementState.SCALED_TO_ZERO)
+    assert idling.target.observe()[lost.release].pid == lost.pid
+    assert f"{lost.release} is kept up" in (idling.home.logs / "host.log").read_text()
 
 
-def test_scarce_memory_puts_no_release_to_sleep_at_its_hours(hosted):
+def test_scarce_memory_scales_no_release_to_zero_at_its_hours(hosted):
     hosted.start("--memory", "1", "--survey", "0.1")
     at_its_hours, other = hosted.placed(scale=in_hours(-1, 3)), hosted.placed("other-1-bbbbbb")
     hosted.until(other.release, PlacementState.SCALED_TO_ZERO)
     assert hosted.target.observe()[at_its_hours.release].pid == at_its_hours.pid
 
 
-def test_what_sleeps_when_its_hours_come_is_woken_without_being_asked(sleepy):
+def test_what_is_at_zero_when_its_hours_come_is_activated_without_being_asked(idling):
     """The hours come while there is no host: so nobody has to wait for them."""
-    name = sleepy.placed(scale=in_hours(2, 3)).release
-    other = sleepy.placed("other-1-bbbbbb").release
+    name = idling.placed(scale=in_hours(2, 3)).release
+    other = idling.placed("other-1-bbbbbb").release
     for one in (name, other):
-        sleepy.until(one, PlacementState.SCALED_TO_ZERO)
-    sleepy.stop()
-    files = StateFiles(sleepy.home)
+        idling.until(one, PlacementState.SCALED_TO_ZERO)
+    idling.stop()
+    files = StateFiles(idling.home)
     files.keep(files.releases()[name], in_hours(-1, 3))
-    sleepy.start(*SOON)
-    awake = sleepy.until(name, PlacementState.READY)
-    assert sleepy.ask(awake).body["pid"] == awake.pid
-    assert sleepy.target.observe()[other].state is PlacementState.SCALED_TO_ZERO
-    assert f"{name} is activated for its hours" in (sleepy.home.logs / "host.log").read_text()
+    idling.start(*SOON)
+    up = idling.until(name, PlacementState.READY)
+    assert idling.ask(up).body["pid"] == up.pid
+    assert idling.target.observe()[other].state is PlacementState.SCALED_TO_ZERO
+    assert f"{name} is activated for its hours" in (idling.home.logs / "host.log").read_text()
