@@ -98,7 +98,7 @@ class Disturbances:
         self._known: Mapping[Path, _Known] = {}
 
     def within(self, since: float, until: float) -> Sequence[Disturbance]:
-        """Those that overlap it, unix seconds."""
+        """The disturbances that overlap an interval, in unix seconds."""
         self._look()
         return [
             one for known in self._known.values() for one in known.begun(since - LONGEST, until) if one.end >= since

@@ -16,7 +16,7 @@ NAME = "admin"  # of the token, not a secret
 
 
 def login() -> str:
-    """Of the user that owns the home, in the letters that a token's owner may have."""
+    """The login name of the user that owns the home, in the characters that a token's owner may have."""
     try:
         name = pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:  # as in a container

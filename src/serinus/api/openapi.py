@@ -47,7 +47,7 @@ _OF_ALL = "/healthz"
 
 
 class ControlApi(FastAPI):
-    """With the role that each route needs in its description."""
+    """The API, with the role that each route needs in its description."""
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:

@@ -104,7 +104,7 @@ class Report(Protocol):
         ...
 
     def silent_models(self) -> Sequence[SilentModel]:
-        """Those whose champion does not answer."""
+        """The models whose champion does not answer."""
         ...
 
     def registry_answers(self) -> bool:

@@ -70,7 +70,7 @@ class Sessions:
         return f"{content}.{self._sign(content)}"
 
     def whose(self, value: str) -> Actor | None:
-        """None: forged, expired, or its token is revoked."""
+        """The actor of a session; None where the session is forged or expired, or its token is revoked."""
         content, _, signature = value.partition(".")
         if not hmac.compare_digest(self._sign(content).encode(), signature.encode()):
             return None

@@ -28,7 +28,7 @@ def read(kind: type[Kind], found: object) -> Kind:
 
 
 def read_all(kind: type[Kind], found: object) -> list[Kind]:
-    """Of a list of them."""
+    """Reads a list of answers."""
     return read(list[kind], found)  # type: ignore[valid-type]
 
 

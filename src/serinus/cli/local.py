@@ -43,7 +43,8 @@ class LocalTransport(httpx.BaseTransport):
 
 
 def connected(path: Path) -> socket.socket:
-    """To a process of this user; for root, of the user whose directory the socket lies in. Raises OSError."""
+    """A connection to a process of this user; for root, of the user whose directory the socket lies in. Raises
+    OSError."""
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.settimeout(_TIMEOUT)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def show_outcomes(out: Terminal, outcomes: OutcomeFigures) -> None:
-    """Of `serinus status MODEL`."""
+    """Prints the figures by outcomes in `serinus status MODEL`."""
     for line in outcome_lines(outcomes):
         out.line(line)
     columns = ["week of", "release", "outcomes", "frauds", "recall", "precision", ""]
@@ -20,7 +20,7 @@ def show_outcomes(out: Terminal, outcomes: OutcomeFigures) -> None:
 
 
 def outcome_lines(outcomes: OutcomeFigures) -> Iterator[str]:
-    """Of the champion: matured predictions, and younger ones."""
+    """A line for the champion's matured predictions and one for its younger ones."""
     days = f"{outcomes.matures_days:g} days"
     matured, young = f"more than {days} ago", f"in the last {days}, which are not final"
     for found, of in ((outcomes.matured, matured), (outcomes.young, young)):

@@ -80,7 +80,8 @@ class Session:
 
     @property
     def owner_client(self) -> Client:
-        """Of whoever owns the home, which its secret shows, over its socket alone."""
+        """A client with the rights of the home's owner, which the home's secret proves. It uses the home's socket
+        only."""
         from serinus.cli.client import Client
 
         try:
@@ -92,8 +93,8 @@ class Session:
         return Client(self._local("api"), secret, self._resolved, scheme="Home")
 
     def envoy(self) -> str:
-        """Where models answer. Raises Unavailable where nothing of this home listens there: a request has data, and
-        perhaps a key, that are not for whoever does."""
+        """The address at which models answer. Raises Unavailable where nothing of this home listens there: a request
+        has data, and perhaps a key, that are not for whoever does."""
         if self.server:
             from serinus.cli.answers import read
             from serinus.resources import Fleet

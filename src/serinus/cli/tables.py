@@ -18,7 +18,7 @@ def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[s
 
 
 def least_widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Of each column: the longest word in it, which an identifier is and which is not broken."""
+    """The least width of each column: the longest word in it, which an identifier is and which is not broken."""
     return [
         max(len(word) for cell in column for word in (cell.split() or [""]))
         for column in zip(columns, *rows, strict=True)

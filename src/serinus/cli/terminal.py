@@ -68,11 +68,11 @@ class Terminal:
         self.console.print(harmless(text), style=style or None, soft_wrap=True)
 
     def plain(self, text: str) -> None:
-        """As it is, control characters apart, and written at once: for what a program has written."""
+        """Prints text unchanged but for control characters, and at once: for what a program has written."""
         print(harmless(text), flush=True)
 
     def aside(self, text: str) -> None:
-        """The same on stderr."""
+        """Like `plain`, on stderr."""
         print(harmless(text), file=sys.stderr, flush=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

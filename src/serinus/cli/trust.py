@@ -9,7 +9,7 @@ from serinus.core.errors import InvalidInput
 
 
 def trusting(authorities: Path | None) -> ssl.SSLContext:
-    """Those in the file, or the system's. Raises InvalidInput."""
+    """A TLS context that trusts the authorities in the file, or the system's. Raises InvalidInput."""
     try:
         return ssl.create_default_context(cafile=authorities)
     except OSError as error:  # ssl.SSLError is one

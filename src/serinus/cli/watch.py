@@ -148,7 +148,7 @@ class _Drawn(AbstractContextManager["_Drawn"]):
 
 
 def style_of(line: str) -> str:
-    """Of a line of news, by the word that matters in it."""
+    """The style of a line, by its most important word."""
     head = line.split(":", 2)
     if line.startswith("gate "):
         return STYLES.get(head[1].strip(), "")

@@ -43,7 +43,7 @@ WAYS = {"onnx": "ONNX graph", "matrix": "predict on a matrix", "direct": "direct
 
 
 def served_by(way: str) -> str:
-    """By what a release answers, as the host names it."""
+    """The way in which a release answers, for people."""
     return WAYS.get(way, way)
 
 
@@ -164,7 +164,7 @@ def state(metric: Metric) -> str:
 
 
 def statistics(metric: Metric) -> str:
-    """Of a metric that is judged."""
+    """The statistical evidence about a metric that is judged."""
     if metric.evidence is not None:
         return metric.evidence
     against, in_favour = _evidence(metric.e_bad, metric.bound_bad), _evidence(metric.e_good, metric.bound_good)
@@ -210,7 +210,7 @@ def say(at: Session, answer: Document) -> None:
 
 
 def watch_lines(watch: WatchOfChampion) -> Iterator[str]:
-    """Of a release that is watched after its promotion."""
+    """Lines about a release that is watched after its promotion."""
     yield f"{watch.release}: {watch.summary}"
     yield from (f"  degraded: {line}" for line in watch.degraded)
     yield from (f"  {metric.summary}" for metric in watch.metrics)
@@ -218,7 +218,7 @@ def watch_lines(watch: WatchOfChampion) -> Iterator[str]:
 
 
 def threshold_line(threshold: float, alerts: AlertRate | None) -> str:
-    """From which score on a row alerts, and how many do."""
+    """The alert threshold, and the share of live requests that alert."""
     line = f"alert threshold {threshold:.6g}"
     if alerts is None:
         return f"{line}; no live requests are counted yet"
@@ -227,7 +227,7 @@ def threshold_line(threshold: float, alerts: AlertRate | None) -> str:
 
 
 def rechecked_line(counts: Rechecked) -> str:
-    """Of answers that were compared with the model's own predict."""
+    """Counts of answers that were compared with the model's own predict."""
     others = (
         (counts.nondeterministic, "to which the model itself gives different answers"),
         (counts.unrepeated, "that differed only once"),

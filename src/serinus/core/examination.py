@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Outcome(StrEnum):
-    """Of a gate."""
+    """The outcome of a gate."""
 
     PASS = "pass"
     FAIL = "fail"
@@ -43,7 +43,7 @@ class VersionDifference:
 
 @dataclass(frozen=True, slots=True)
 class ReadRows:
-    """Of a file: `rows` in the order of `columns`, values as JSON has them."""
+    """The rows of a file: `rows` in the order of `columns`, values as JSON has them."""
 
     columns: tuple[str, ...]
     rows: Sequence[Sequence[Any]]

@@ -90,7 +90,7 @@ class Home:
 
     @property
     def holder_socket(self) -> Path:
-        """Where the host hands over the sockets that are to outlive it."""
+        """The socket on which the host hands over the sockets that must outlive it."""
         return self.sockets / "hold.sock"
 
     @property
@@ -122,7 +122,7 @@ class Home:
         return self.path / "environments"
 
     def interpreter(self, environment: str) -> Path:
-        """Of the environment with this digest. Raises InvalidInput: it is no digest."""
+        """The interpreter of the environment with this digest. Raises InvalidInput: it is no digest."""
         return self.environments / _part(environment) / "bin" / "python"
 
     @property
@@ -169,7 +169,7 @@ class Home:
 
     @property
     def mlflow_password(self) -> Path:
-        """Of the bundled MLflow server, 0600."""
+        """The file with the password of the bundled MLflow server, mode 0600."""
         return self.path / "mlflow-password"
 
     @property

@@ -17,13 +17,13 @@ ROUTER_HEADER = "x-serinus-router"
 
 
 def router_key(secret: str, release: str) -> str:
-    """By which a release knows that a request comes from the router or the control plane, and believes its other
-    `x-serinus-` headers. `secret`: the content of `Home.secret`."""
+    """The key by which a release knows that a request comes from the router or the control plane, and believes its
+    other `x-serinus-` headers. `secret`: the content of `Home.secret`."""
     return _derived(secret, f"router:{release}")
 
 
 def session_key(secret: str) -> bytes:
-    """By which the API signs the sessions of the page. `secret`: the content of `Home.secret`."""
+    """The key with which the API signs the sessions of the page. `secret`: the content of `Home.secret`."""
     return bytes.fromhex(_derived(secret, "session"))
 
 

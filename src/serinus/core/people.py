@@ -33,7 +33,7 @@ class Actor:
 
     @property
     def is_nobody(self) -> bool:
-        """Whether it is not known who acts: an alias of the registry was set, which says of nobody that they did."""
+        """Whether it is unknown who acts, because an alias in the registry does not say who set it."""
         return self.origin == "alias" and not self.owner
 
     def may_be(self, other: Actor) -> bool:
@@ -45,5 +45,5 @@ class Actor:
 
 
 def _person(name: str) -> str:
-    """By which two spellings of a name are equal."""
+    """A normal form of a name, in which its spellings are equal."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())

@@ -59,7 +59,7 @@ def may_hold_credentials(text: str) -> bool:
 
 
 def all_without_credentials(value: Any) -> Any:
-    """The same of every text in a value of JSON's kinds; keys stay as they are."""
+    """Removes credentials from every string in a JSON value; keys are not changed."""
     if value is None or isinstance(value, int | float):  # the most, in figures
         return value
     if isinstance(value, str):
@@ -93,5 +93,5 @@ def shown(url: str) -> str:
 
 
 def address(url: str) -> str:
-    """By which two spellings of the same index are equal."""
+    """A normal form of a package index's address, in which its spellings are equal."""
     return without_credentials(url.strip()).rstrip("/").lower()

@@ -82,7 +82,7 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """Of the response cache; `Scale` says how large it is."""
+    """Settings of the response cache; `Scale` says how large it is."""
 
     ttl_seconds: float = 60.0
 

@@ -82,7 +82,8 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """Of one metric. Ratios are of the canary's rate to the champion's; `budget` is an absolute share of requests.
+    """What is tolerated of one metric. Ratios are of the canary's rate to the champion's; `budget` is an absolute
+    share of requests.
 
     `rho_ok`: a ratio up to it is tolerated; `E_bad` tests against it. `rho_bad`: a ratio from it on is unacceptable;
     `E_good` tests against it where the metric is frequent. Where `budget` is set, the metric is rare and is cleared by
@@ -249,7 +250,7 @@ class Rollout:
 
 @dataclass(frozen=True, slots=True)
 class Retired:
-    """That a model was taken out of service."""
+    """A record that a model was taken out of service."""
 
     release: Release
     """The champion until then."""

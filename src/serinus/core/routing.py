@@ -10,7 +10,7 @@ WHOLE = 10_000
 
 
 class Role(StrEnum):
-    """Of a release in a split."""
+    """The role of a release in a split."""
 
     CHAMPION = "champion"
     CANARY = "canary"

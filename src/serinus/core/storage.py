@@ -29,7 +29,7 @@ class Storage(Protocol):
         ...
 
     def stored(self) -> Sequence[Stored]:
-        """Whole ones only. Never raises for one that goes away meanwhile."""
+        """What is stored completely. Never raises for one that goes away meanwhile."""
         ...
 
     def remove(self, name: str, since: float) -> bool:

@@ -39,7 +39,7 @@ def champion_before(current: str, rollouts: Sequence[Rollout]) -> Release | None
 
 
 def why_never_champion(last: Rollout | None) -> str:
-    """In words, of a release that was built and not promoted; `last`: the newest rollout of it."""
+    """Why a release that was built was never champion, in words; `last`: the newest rollout of it."""
     if last is None:
         return "no rollout of it was promoted"
     if last.status.phase is Phase.APPROVAL:

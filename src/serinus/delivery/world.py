@@ -17,12 +17,13 @@ def split_token(rollout_id: str, step: int) -> str:
 
 
 def steady_token(release_id: str) -> str:
-    """Of the split in which `release_id` has all the traffic."""
+    """The token of the split in which `release_id` has all the traffic."""
     return f"steady.{release_id}"
 
 
 def canary_weight(rollout: Rollout | None) -> int:
-    """Of the candidate, out of `WHOLE`: 0 in every phase but the canary, and where its traffic was taken away."""
+    """The weight of the candidate, out of `WHOLE`: 0 in every phase but the canary, and where its traffic was taken
+    away."""
     if rollout is None or rollout.status.phase is not Phase.CANARY or rollout.plan is None or rollout.status.suspended:
         return 0
     return rollout.plan.steps[rollout.status.step].weight

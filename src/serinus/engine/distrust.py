@@ -67,7 +67,7 @@ def shortcut_of(release: Release) -> str:
 
 
 def distrusted(settings: Settings) -> Mapping[str, Distrust]:
-    """By shortcut."""
+    """What is distrusted, by shortcut."""
     return _distrusted.validate_json(settings.setting(_DISTRUSTED) or "{}")
 
 
@@ -76,7 +76,7 @@ def save_distrusted(settings: Settings, found: Mapping[str, Distrust]) -> None:
 
 
 def rechecked(settings: Settings) -> Mapping[str, Rechecked]:
-    """By release."""
+    """Counts of the recheck, by release."""
     return _rechecked.validate_json(settings.setting(_RECHECKED) or "{}")
 
 

@@ -20,7 +20,7 @@ def event_of(name: str, before: Rollout, after: Rollout, now: datetime) -> Event
 
 
 def approver(rollout: Rollout) -> str:
-    """For people; empty where nobody has approved it."""
+    """Who approved the rollout, for people; empty where nobody has."""
     return rollout.approver.shown if rollout.approver else rollout.approved_by
 
 

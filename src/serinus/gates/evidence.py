@@ -43,7 +43,8 @@ class ScanEvidence:
 
 @dataclass(frozen=True, slots=True)
 class ParityEvidence:
-    """Of a compiled model, asked before it is a release. Rows by number: first the model's own, then the edges."""
+    """Evidence about a compiled model, asked before it is a release. Rows by number: first the model's own, then the
+    edges."""
 
     rows: int
     own: int
@@ -79,7 +80,7 @@ class ParityEvidence:
 
 @dataclass(frozen=True, slots=True)
 class LoadEvidence:
-    """Of the release, placed in its own environment."""
+    """Evidence from loading the release in its own environment."""
 
     ready: bool
     reason: str = ""

@@ -293,7 +293,7 @@ class _Paired:
 
     @property
     def effect(self) -> float:
-        """By how much frauds that depend on each other widen the variance of the difference."""
+        """The factor by which frauds that depend on each other widen the variance of the difference."""
         return design_effect(self.candidate.astype(float) - self.champion.astype(float), self.clusters)
 
     @property

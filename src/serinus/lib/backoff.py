@@ -32,5 +32,5 @@ class Backoff:
         return after(self._failures - self.at_once, self.first, self.longest)
 
     def reset(self) -> None:
-        """It has gone well: the next failure is the first one again."""
+        """Reports a success: the next failure counts as the first one."""
         self._failures = 0

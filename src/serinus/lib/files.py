@@ -49,7 +49,7 @@ def replacing(path: Path, *, mode: int | None = 0o600, durable: bool = True, alo
 
 
 def write(path: Path, content: bytes | str, *, mode: int | None = 0o600, durable: bool = True) -> None:
-    """As `replacing`, with this content; text as UTF-8."""
+    """Replaces the file by this content; text is written as UTF-8."""
     with replacing(path, mode=mode, durable=durable) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 

@@ -31,7 +31,7 @@ def _credentials(connection: Any) -> tuple[int, int]:
 
 
 def is_ours(connection: Any) -> bool:
-    """It is this user's process, or root's. Raises OSError."""
+    """Whether the peer is a process of this user or of root. Raises OSError."""
     return user_of(connection) in (os.geteuid(), 0)
 
 

@@ -27,12 +27,12 @@ class Seen:
 
 @cache
 def boot() -> str:
-    """Of the machine; another one after every start of it."""
+    """The boot id of the machine, which changes at every start."""
     return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
 
 
 def look(pid: int) -> Seen | None:
-    """None: it is not there, or only waits to be reaped.
+    """What the kernel says of a process; None where it does not exist, or has ended with all of its threads.
 
     The kernel shows a process with threads as ended when its first thread has; until the others have, it holds its
     memory and its ports, and how it ended is not known.

@@ -214,7 +214,7 @@ class DeltaPredictionLog:
             raise Unavailable(f"The prediction log's segments cannot be read: {error.strerror}.") from error
 
     def warnings(self) -> Sequence[str]:
-        """As the collector last said."""
+        """The warnings that the collector reported last."""
         status = read_status(self._home) or {}
         return [f"the prediction log: {warning}" for warning in status.get("warnings", ())]
 

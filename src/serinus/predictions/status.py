@@ -30,7 +30,7 @@ def write_status(home: Home, status: Mapping[str, Any]) -> None:
 
 
 def read_status(home: Home) -> Mapping[str, Any] | None:
-    """None: the collector has not started, or the file is just being written."""
+    """The status of the collector; None where it has not started, or is writing the file."""
     try:
         status = json.loads(status_path(home).read_text())
     except (FileNotFoundError, ValueError):

@@ -64,7 +64,7 @@ def rollouts(
 
 @router.get("/rollouts/{rollout_id}", responses=NOT_FOUND)
 def rollout(rollout_id: str, services: Given, _actor: Viewer) -> ShownRollout:
-    """Whole; `progress`: of a canary step, how far it is and when it can be passed."""
+    """The whole rollout; `progress`: of a canary step, how far it is and when it can be passed."""
     return services.report.rollout(services.world.store.rollout(rollout_id))
 
 

@@ -44,7 +44,7 @@ def events(
     model: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> Sequence[Event]:
-    """Those with a number over `after`, oldest first; without `after` the last `limit`."""
+    """The events with a number above `after`, oldest first; without `after` the last `limit`."""
     return services.world.store.events(after, model, limit)
 
 

@@ -41,7 +41,7 @@ def create_key(sent: NewKey, services: Given, actor: Admin) -> IssuedKey:
 
 @router.delete("/keys/{name}", responses={**NOT_FOUND, **UNAVAILABLE})
 def revoke_key(name: str, services: Given, actor: Admin) -> Revoked:
-    """From the next request on, also over connections that are open."""
+    """Revokes the key from the next request on, also for open connections."""
     with audited(services.world, actor, "revoke-key", name, ""):
         if not any(row["name"] == name and row["plane"] == PLANE for row in services.world.store.tokens()):
             raise NotFound(f"there is no key named {name}", hint="`serinus key list` lists them.")
@@ -68,6 +68,6 @@ def admit(services: Services, name: str, owner: str, models: Sequence[str] | Non
 
 
 def dismiss(services: Services, name: str) -> None:
-    """At the proxy first: where that fails, the key still counts as valid and can be revoked again."""
+    """Removes the key at the proxy first: where that fails, the key still counts as valid and can be revoked again."""
     if services.callers is not None:
         services.callers.dismiss(name)

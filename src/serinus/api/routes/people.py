@@ -100,7 +100,7 @@ def issue_token(sent: NewToken, services: Given, actor: Admin) -> IssuedToken:
 
 @router.delete("/tokens/{name}", responses={**NOT_FOUND, **UNAVAILABLE})
 def revoke_token(name: str, services: Given, actor: Admin) -> Revoked:
-    """At once, sessions that were opened with it included."""
+    """Revokes the token at once, with the sessions that were opened with it."""
     with audited(services.world, actor, "revoke-token", name, ""):
         keys.dismiss(services, name)
         services.world.store.revoke_token(name, services.world.clock.now())

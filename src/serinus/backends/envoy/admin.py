@@ -38,7 +38,7 @@ class Admin:
         self._address = address
 
     def subscription(self, prefix: str) -> Subscription:
-        """Of `CLUSTERS` or `ROUTE_TABLE`."""
+        """The state of the subscription to `CLUSTERS` or `ROUTE_TABLE`."""
         escaped = prefix.replace(".", r"\.")
         wanted = rf"^{escaped}\.(version_text|update_rejected|update_failure)$"
         lines = self._get("/stats", filter=wanted).text.splitlines()
@@ -47,7 +47,7 @@ class Admin:
         return Subscription(values.get("version_text", "").strip('"'), refused)
 
     def connections(self) -> int:
-        """Of callers, with those that have said nothing yet."""
+        """The number of callers' connections, including those on which nothing was sent yet."""
         wanted = rf"^listener\.{CALLERS}\.downstream_(pre_)?cx_active$"
         lines = self._get("/stats", filter=wanted).text.splitlines()
         return sum(int(line.rpartition(": ")[2]) for line in lines if ": " in line)

@@ -32,7 +32,7 @@ _SHORTEST = {
 
 
 def monitor(home: Home) -> Json:
-    """For the bootstrap's `overload_manager.resource_monitors`."""
+    """An entry of the bootstrap's `overload_manager.resource_monitors`."""
     watched = typed(
         "extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig",
         filename=str(names.crowding_file(home)),
@@ -41,7 +41,7 @@ def monitor(home: Home) -> Json:
 
 
 def action() -> Json:
-    """For the bootstrap's `overload_manager.actions`."""
+    """An entry of the bootstrap's `overload_manager.actions`."""
     factors = [{"timer": timer, "min_timeout": shortest} for timer, shortest in _SHORTEST.items()]
     return {
         "name": "envoy.overload_actions.reduce_timeouts",

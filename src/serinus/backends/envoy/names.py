@@ -74,7 +74,7 @@ def key_of(home: Home) -> Callable[[str], str]:
 
 
 def own_socket(home: Home) -> Path:
-    """Where Envoy asks itself."""
+    """The socket on which Envoy asks itself."""
     return home.sockets / "own.sock"
 
 
@@ -108,7 +108,8 @@ def probes_file(home: Home) -> Path:
 
 
 def probe_socket(home: Home) -> Path:
-    """Where the control plane asks releases that have no traffic yet. Callers' ports do not lead there."""
+    """The socket on which the control plane asks releases that have no traffic yet. Callers' ports do not lead
+    there."""
     return home.sockets / "probe.sock"
 
 

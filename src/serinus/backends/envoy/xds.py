@@ -227,7 +227,7 @@ def _read_by_get(path: str, body: Json) -> tuple[Json, Json]:
 
 
 def version_of(text: str) -> str | None:
-    """Of a rendered discovery response; None where the text is not what was rendered under that version."""
+    """The version of a rendered discovery response; None where the text is not what was rendered under that version."""
     found = _RESPONSE.fullmatch(text)
     return found["version"] if found and found["version"] == _digest(found["resources"]) else None
 

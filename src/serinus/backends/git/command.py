@@ -36,7 +36,7 @@ class Git:
         self._path = path
 
     def run(self, *arguments: str, given: bytes = b"") -> bytes:
-        """Its output. Raises GitFailed, or Unavailable where git is not there or hangs."""
+        """Runs git and returns its output. Raises GitFailed, or Unavailable where git is not there or hangs."""
         # An explicit --git-dir: a repository further up must never be taken for this one.
         return self._run(f"--git-dir={self._path}", *arguments, given=given)
 

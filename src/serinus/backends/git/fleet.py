@@ -101,7 +101,7 @@ class GitFleet:
         return head, {path.removeprefix("live/").removesuffix(".yaml") for path in paths if path}
 
     def history(self, model: str, limit: int = 50) -> Sequence[Change]:
-        """Of the model's two files, newest first."""
+        """The changes of the model's two files, newest first."""
         if self._head() is None:
             return []
         form = "--format=%H%x00%aI%x00%an%x00%s%x00%b"

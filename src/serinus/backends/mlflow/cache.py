@@ -52,7 +52,7 @@ class ArtifactCache:
             return self._known(key) or self._add(key, download)
 
     def path(self, digest: str) -> Path:
-        """Where the files of an artifact are."""
+        """The directory with the files of an artifact."""
         return self._path / digest
 
     def _known(self, key: str) -> Artifact | None:
@@ -117,7 +117,7 @@ class ArtifactCache:
         return self._path / RUNS / run if name != run and _RUN_ID.fullmatch(run) else None
 
     def remove(self, name: str, since: float) -> bool:
-        """As of `core.storage.Storage`."""
+        """See `core.storage.Storage.remove`."""
         root, aside = self._place(name), self._path / ".removed"
         with self._locked(_FILES_LOCK):
             shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed

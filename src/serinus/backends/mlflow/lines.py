@@ -24,12 +24,12 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def normalised(name: str) -> str:
-    """As PEP 503 says."""
+    """The name of a package in the normal form of PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def name_of(line: str) -> str | None:
-    """Of the package that a line requires, normalised; None of an option or a path."""
+    """The normalised name of the package that a line requires; None for an option or a path."""
     if line.startswith("-") or re.match(r"[./~]|\w+://", line):
         return None
     found = _NAME.match(line)
@@ -47,7 +47,7 @@ class Lines:
         self.notes: list[str] = []
 
     def of_file(self, path: Path, seen: frozenset[Path] = frozenset()) -> Iterator[str]:
-        """Of a requirements file and all that it includes."""
+        """The lines of a requirements file and of all files that it includes."""
         if path in seen:
             return
         self._read += 1
@@ -150,7 +150,7 @@ class Lines:
 
 
 def host_of(text: str) -> str:
-    """Of the first address in `text`, for people; never a path, which may hold a token."""
+    """The host of the first address in `text`, for people; never a path, which may hold a token."""
     found = re.search(r"://([^/\s?#]+)", without_credentials(text))
     return _VARIABLE.sub("...", found[1]) if found else "a place of its own"
 

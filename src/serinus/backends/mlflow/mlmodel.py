@@ -162,7 +162,7 @@ class MLmodel:
 
     @property
     def logged_at(self) -> datetime | None:
-        """None where it is not said, or not in a way that can be read."""
+        """When the model was logged; None where MLmodel does not say, or cannot be read."""
         try:
             return in_utc(datetime.fromisoformat(text(self.content, "utc_time_created") or ""))
         except ValueError:

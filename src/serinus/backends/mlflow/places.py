@@ -25,7 +25,7 @@ class Places(Enum):
 
     @classmethod
     def of(cls, uri: str, *, bundled: bool) -> Places:
-        """For a tracking URI."""
+        """The places that belong to a tracking URI."""
         if bundled:
             return cls.OWN
         return cls.REMOTE if uri.startswith(("http://", "https://")) else cls.ANY

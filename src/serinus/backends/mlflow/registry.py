@@ -123,7 +123,7 @@ class MlflowRegistry:
             client.delete_registered_model_alias(model, alias)
 
     def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
-        """Only those that are not so already: each is a request of its own."""
+        """Sets the tags whose value differs: each is a request of its own."""
         with self._client() as client:
             there = client.get_model_version(model, version).tags
             for key, value in tags.items():

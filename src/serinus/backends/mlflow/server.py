@@ -35,7 +35,7 @@ def command(home: Home, port: int, api_host: str = "127.0.0.1") -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """To be added to the process's environment."""
+    """Variables for the environment of the server's process."""
     return {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",

@@ -11,5 +11,5 @@ PACKAGES = ("onnxruntime==1.32.0", "numpy==2.4.6", "uvloop==0.23.0", "orjson==3.
 
 
 def requirements() -> Requirements:
-    """With the Python that runs Serinus, which is there and new enough."""
+    """The requirements of compiled releases, for the Python that runs Serinus."""
     return Requirements(PACKAGES, f"{sys.version_info.major}.{sys.version_info.minor}", source="Serinus itself")

@@ -95,7 +95,7 @@ class Kept:
         return found
 
     def remove(self, digest: str, since: float) -> bool:
-        """As of `core.storage.Storage`."""
+        """See `core.storage.Storage.remove`."""
         path = self.path(digest)
         with self._locked(_FILES_LOCK):
             if not _DIGEST.fullmatch(digest) or not path.is_dir() or path.stat().st_mtime >= since:

@@ -31,7 +31,7 @@ def append(
     details: Mapping[str, Any],
     at: datetime,
 ) -> None:
-    """To be called in a transaction that writes."""
+    """Appends an entry. Call it in a transaction that writes."""
     # FOR UPDATE: where several may write at once, the chain still grows by one at a time.
     head = connection.execute(select(audit_head.c.entries, audit_head.c.digest).with_for_update()).one()
     fields = {

@@ -33,7 +33,7 @@ def with_driver(url: URL) -> URL:
 
 
 def place_of(url: URL) -> str:
-    """For people; without a password."""
+    """The database and its server, for people, without the password."""
     return (
         f"The PostgreSQL database {url.database or url.username} on {url.host or url.query.get('host', 'this machine')}"
     )

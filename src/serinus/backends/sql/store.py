@@ -289,7 +289,7 @@ class SqlStore:
             return tokens.own(connection, name, owner)
 
     def whose_token(self, secret: str, *, plane: str = "control") -> Actor | None:
-        """None for what is unknown, revoked, or of the other plane."""
+        """The actor of a token; None where it is unknown, revoked or of the other plane."""
         with self._database.read() as connection:
             return tokens.whose(connection, secret, plane)
 

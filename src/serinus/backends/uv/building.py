@@ -62,7 +62,7 @@ class Builder:
         return Environment(digest=lock.digest, python_version=lock.interpreter.text)
 
     def place(self, environment: Environment) -> Path:
-        """Where it lies, or would."""
+        """The directory of the environment, whether or not it exists."""
         return self._directory / environment.digest
 
     def sweep(self) -> None:
@@ -82,7 +82,8 @@ class Builder:
         return found
 
     def remove(self, digest: str, since: float) -> bool:
-        """As of `core.storage.Storage`. Moved aside under the lock of who builds it, as if its building had failed."""
+        """See `core.storage.Storage.remove`. The environment is moved aside under the lock of who builds it, as if its
+        building had failed."""
         self.sweep()
         if not _DIGEST.fullmatch(digest):
             return False

@@ -33,7 +33,7 @@ _TAIL = 1 << 14
 
 
 class Failed(Exception):
-    """It ended without an answer; the text says why."""
+    """The process ended without an answer; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)

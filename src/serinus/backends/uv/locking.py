@@ -139,7 +139,7 @@ def _packages_alone(text: str) -> str:
 
 
 def normalised(name: str) -> str:
-    """As PEP 503 says."""
+    """The name of a package in the normal form of PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower().rstrip("-")
 
 

@@ -71,7 +71,7 @@ class Sources:
     def wheel(
         self, missing: NoWheel, wanted: Wanted, interpreter: Interpreter, as_of: date | None, say: Callable[[str], None]
     ) -> Path:
-        """Of the package that has no wheel. Raises Unbuildable, Unavailable, OSError."""
+        """Builds the wheel of a package that has none. Raises Unbuildable, Unavailable, OSError."""
         _sweep(self.directory)
         archive = self._found(missing.package, wanted, interpreter, as_of)
         what = f"{archive.name}=={archive.version}"

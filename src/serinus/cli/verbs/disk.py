@@ -69,7 +69,7 @@ def counted(items: int) -> str:
 
 
 def short_name(one: DiskItem) -> str:
-    """Of a digest its beginning."""
+    """The beginning of a digest."""
     return one.name if one.kind == "logs" else one.name[:12]
 
 

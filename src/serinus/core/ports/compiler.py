@@ -47,10 +47,10 @@ class Compilation(Protocol):
     def compiled(self) -> Compiled | None: ...
     @property
     def reason(self) -> str:
-        """In words, why there is no graph."""
+        """Why there is no graph, in words."""
         ...
 
     @property
     def proof(self) -> Mapping[str, Any]:
-        """As `serinus_runtime.trials.prove` prints it; empty where there is no graph."""
+        """The proof that `serinus_runtime.trials.prove` prints; empty where there is no graph."""
         ...

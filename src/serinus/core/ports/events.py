@@ -14,7 +14,8 @@ class Events(Protocol):
     def events(
         self, after: int = 0, model: str | None = None, limit: int = 200, *, rollout: str | None = None
     ) -> Sequence[Event]:
-        """With number > `after`, oldest first; with `after` 0 the last `limit`. `model`, `rollout`: of one only."""
+        """Events with a number above `after`, oldest first; with `after` 0 the last `limit`. `model`, `rollout`: of one
+        only."""
         ...
 
     def events_after(self, number: int, limit: int) -> Sequence[Event]:

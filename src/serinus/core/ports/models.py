@@ -14,7 +14,7 @@ class Models(Protocol):
     """What holds of each model when nothing is in flight, and its releases. Implementations: backends/sql."""
 
     def models(self, names: Collection[str] | None = None) -> Sequence[ModelState]:
-        """By name, those of `names` that there are; None: all."""
+        """The states of the models in `names` that exist, by name. None: of all models."""
         ...
 
     def models_after(self, model: str, limit: int) -> Sequence[ModelState]:

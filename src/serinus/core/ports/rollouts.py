@@ -30,7 +30,7 @@ class Rollouts(Protocol):
         ...
 
     def in_flight(self, model: str | None = None) -> Sequence[Rollout]:
-        """Those that have not ended, oldest first; of one model there is at most one."""
+        """Rollouts that have not ended, oldest first; of one model there is at most one."""
         ...
 
     def rollouts(
@@ -50,11 +50,11 @@ class Rollouts(Protocol):
         ...
 
     def last_rollouts(self, releases: Collection[str]) -> Mapping[str, Rollout]:
-        """By release, the newest rollout whose candidate it is; without releases that have none."""
+        """The newest rollout by release whose candidate it is; without releases that have none."""
         ...
 
     def next_number(self, model: str) -> int:
-        """For rollout ids; never the same twice."""
+        """The number in the next rollout id of the model. It is never repeated."""
         ...
 
     def order(self, rollout_id: str, order: Order) -> None:

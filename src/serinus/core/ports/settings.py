@@ -10,11 +10,11 @@ class Settings(Protocol):
     """Small values by key. Implementations: backends/sql."""
 
     def setting(self, key: str) -> str | None:
-        """None where it was never set."""
+        """The value of a setting; None where it was never set."""
         ...
 
     def settings(self, prefix: str) -> Mapping[str, str]:
-        """Those whose key begins with `prefix`, by key."""
+        """The settings whose key begins with `prefix`, by key."""
         ...
 
     def set_setting(self, key: str, value: str) -> None: ...

@@ -32,7 +32,7 @@ class Tokens(Protocol):
         ...
 
     def whose_token(self, secret: str, *, plane: str = "control") -> Actor | None:
-        """None for what is unknown, revoked, or of the other plane."""
+        """The actor of a token; None where it is unknown, revoked or of the other plane."""
         ...
 
     def revoke_token(self, name: str, at: datetime) -> None:

@@ -101,7 +101,7 @@ def _in_words(model: str, policy: ModelPolicy) -> str:
 
 
 def of_its_spec(model: str, before: str | None, text: str) -> str:
-    """For whoever approves."""
+    """What an approval of the spec covers, for the person who approves."""
     try:
         old = specs.load(before, model=model) if before else None
     except InvalidInput:

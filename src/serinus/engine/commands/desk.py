@@ -66,8 +66,8 @@ class Desk:
         supersede: bool = False,
         source: str = "<spec>",
     ) -> Deployed:
-        """Of `ref` (`model@7`, `model@challenger`) by the model's spec in the fleet repository, or by `spec`, which
-        its errors call `source`."""
+        """Starts a rollout of `ref` (`model@7`, `model@challenger`) by the model's spec in the fleet repository, or by
+        `spec`, which its errors call `source`."""
         model, wanted, text = self._what(ref, spec, source)
         self._check_disk()
         found = self._find(model, wanted, named=ref is not None)
@@ -211,7 +211,7 @@ class Desk:
     # --- rollback ----------------------------------------------------------------------------------------
 
     def rollback(self, model: str, *, to: str | None, actor: Actor, why: str = "") -> Deployed:
-        """To the champion before, or to another release that was champion. Ends what is in flight.
+        """Rolls back to the former champion, or to another release that was champion. Ends the rollout in flight.
 
         Refused for a release that never was champion: its gates, its canary and its approval are what a rollback goes
         by. What was rolled back from is returned to only by name.

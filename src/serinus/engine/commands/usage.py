@@ -15,7 +15,7 @@ _BLOCK = 512
 
 
 def blocks(paths: Iterable[Path]) -> Blocks:
-    """Of files, and of directories with all that is in them. What goes away meanwhile is not counted."""
+    """The disk blocks of files, and of directories with everything in them. What goes away meanwhile is not counted."""
     found: dict[Inode, int] = {}
     waiting = [os.fspath(path) for path in paths]
     while waiting:

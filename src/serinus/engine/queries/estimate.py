@@ -73,7 +73,7 @@ class StepEstimate:
 
 
 def measured(world: World, state: ModelState) -> Measured | None:
-    """None: the prediction log does not answer."""
+    """What the prediction log has measured; None where it does not answer."""
     try:
         recent = present(world.log, state.model)
         totals = world.log.totals().get(state.champion.id) if state.champion else None

@@ -44,7 +44,7 @@ class Known:
 
 
 def known(world: World, lately: Collection[str], model: str | None = None) -> Known:
-    """Of all models, or of one, each read at once."""
+    """What is known of all models, or of one, read at once."""
     traffic: Mapping[str, Mapping[str, Traffic]] | None
     try:
         if model is None:
@@ -65,7 +65,7 @@ def known(world: World, lately: Collection[str], model: str | None = None) -> Kn
 
 
 def shown_states(world: World, found: Known, model: str | None = None) -> Sequence[ModelState]:
-    """Of the models that are told of: all, or one."""
+    """The states of the models to be shown: of all, or of one."""
     states = {s.model: s for s in world.store.models(None if model is None else [model])}
     for flying in found.flights:
         states.setdefault(flying, ModelState(flying))

@@ -71,7 +71,7 @@ def changes_by(world: World, spec: str, *, model: str | None, source: str) -> Ma
 
 
 def file_of(model: str) -> str:
-    """Of its spec in the fleet repository."""
+    """The file of the model's spec in the fleet repository."""
     return f"models/{model}.yaml"
 
 

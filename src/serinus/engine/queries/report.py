@@ -97,7 +97,7 @@ class Report:
         raise NotFound(f"no model {model} is deployed", hint=hint)
 
     def silent_models(self) -> Sequence[SilentModel]:
-        """Those whose champion does not answer."""
+        """The models whose champion does not answer."""
         return silent_models(self._world)
 
     def registry_answers(self) -> bool:

@@ -19,7 +19,7 @@ class Running(TypedDict):
 
 
 def placements_of(world: World) -> Mapping[str, Placement]:
-    """By release; none where the target does not answer."""
+    """Placements by release; empty where the target does not answer."""
     try:
         return world.target.observe()
     except SerinusError:

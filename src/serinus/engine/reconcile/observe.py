@@ -60,7 +60,7 @@ class Observer:
             self._counted = error
 
     def forget(self, rollout: Rollout) -> None:
-        """Of one that has ended."""
+        """Forgets what was kept for a rollout that has ended."""
         self._waits.pop(rollout.id, None)
         self._said.pop(rollout.id, None)
 

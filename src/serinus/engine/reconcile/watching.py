@@ -55,7 +55,7 @@ def stored(world: World, model: str) -> Watching | None:
 
 
 def all_stored(world: World) -> Mapping[str, Watching | None]:
-    """By model, what `stored` says of it."""
+    """The stored watches, by model."""
     found = world.store.settings(_PREFIX)
     return {name.removeprefix(_PREFIX): _read(name.removeprefix(_PREFIX), text) for name, text in found.items()}
 

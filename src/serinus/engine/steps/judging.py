@@ -23,7 +23,7 @@ Counted = Mapping[str, Mapping[str, ArmCounts]]
 
 
 def splits_of(rollout: Rollout) -> Collection[str]:
-    """Of which `assess` needs the counts."""
+    """The splits whose counts `assess` needs."""
     return [record.split for record in rollout.steps]
 
 

@@ -79,7 +79,8 @@ def limited(config: uvicorn.Config, limits: Limits | None = None) -> uvicorn.Con
 
         @property
         def gives_way(self) -> bool:
-            """It has not asked yet, or does not read its answer."""
+            """Whether the connection may be closed in favour of others: it has not asked yet, or does not read its
+            answer."""
             return self.state is not _State.ANSWER or self.flow.write_paused
 
         def _watch(self) -> None:

@@ -43,7 +43,7 @@ class CountStore:
                 )
 
     def watches(self, splits: Iterable[str]) -> Mapping[str, Watch]:
-        """Those of `splits` that are watched."""
+        """What is watched of those `splits` that are watched, by split."""
         with self._database.read() as connection:
             rows = connection.execute(select(db.watches).where(db.watches.c.split.in_(list(splits))))
             return {row.split: _watch(row) for row in rows}
@@ -76,7 +76,7 @@ class CountStore:
                 connection.execute(insert(db.followed).values(release=one.release, **values))
 
     def following(self, releases: Iterable[str]) -> Mapping[str, Followed]:
-        """Those of `releases` that are followed."""
+        """The releases of `releases` that are followed."""
         with self._database.read() as connection:
             rows = connection.execute(select(db.followed).where(db.followed.c.release.in_(list(releases))))
             return {row.release: Followed(row.release, row.model, row.threshold, row.slow_ms) for row in rows}

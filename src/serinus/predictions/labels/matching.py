@@ -28,7 +28,7 @@ def labelled(predictions: pl.LazyFrame, outcomes: pl.DataFrame) -> pl.LazyFrame:
 
 
 def matches(predictions: pl.LazyFrame, outcomes: pl.DataFrame) -> OutcomeMatches:
-    """Of all `outcomes`."""
+    """Counts of matched, unmatched and ambiguous outcomes, over all `outcomes`."""
     found = several = 0
     for part in outcomes.iter_slices(_TOGETHER):  # each outcome is matched by itself, so that memory is bounded
         met = _found(predictions, part).group_by(_NUMBER).agg(pl.col("requests").max()).collect()

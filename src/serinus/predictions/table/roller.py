@@ -33,7 +33,7 @@ class Schedule:
 
 
 class RollerError(Exception):
-    """It failed, and may be asked again."""
+    """The roll-up failed. It may be tried again."""
 
 
 class Roller:
