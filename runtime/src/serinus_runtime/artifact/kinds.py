@@ -22,7 +22,7 @@ class Kind(NamedTuple):
 
 
 def kind_of(entry: Mapping[str, Any], depth: int = 0) -> Kind:
-    """Of a type as MLmodel has it. KeyError, TypeError, ValueError: it cannot be read."""
+    """The kind of a type as MLmodel writes it. KeyError, TypeError, ValueError: it cannot be read."""
     if depth > _MOST_DEPTH:
         raise ValueError("nested too deeply")
     kind = entry["type"]

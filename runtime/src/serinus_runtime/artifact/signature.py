@@ -88,7 +88,7 @@ class Signature:
 
     @property
     def output_names(self) -> list[str | None]:
-        """As answers have them; None: it has no name."""
+        """The names of the outputs in answers; None for an output without a name."""
         return [None if spec.name is None else spec.label for spec in self.outputs]
 
     @property

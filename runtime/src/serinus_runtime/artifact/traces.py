@@ -34,7 +34,7 @@ DISTRIBUTIONS = {
 
 
 def described(error: BaseException, artifact: Path) -> str:
-    """Its type, the first line of its message and where it was raised."""
+    """An error's type, the first line of its message and where it was raised."""
     lines = str(error).strip().splitlines()
     message = lines[0][:300] if lines else "no reason given"
     return f"{type(error).__name__}: {message}{at(error, artifact)}"
@@ -73,7 +73,7 @@ def _shown(file: str, artifact: Path | None) -> str:
 
 
 def broken_file(error: BaseException) -> bool:
-    """Whether it is about a file of the model, which is the same in every environment."""
+    """Whether an error is about a file of the model, which is the same in every environment."""
     if isinstance(error, (EOFError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)):
         return True
     if isinstance(error, (zipfile.BadZipFile, zlib.error)):

@@ -18,7 +18,8 @@ _found = False
 
 
 def directory() -> Path:
-    """Where this interpreter's are, resolved: the environment has a link to a directory that many share."""
+    """The directory of this interpreter's accelerators, resolved: the environment has a link to a directory that many
+    share."""
     return (Path(sys.prefix) / "accelerators").resolve()
 
 

@@ -67,7 +67,7 @@ class Pending:
         self._deliver: Callable[[Response], None] | None = None
 
     def complete(self, response: Response) -> None:
-        """Once."""
+        """Completes the answer. It may be called once."""
         if self._deliver is None:
             self._response = response
         else:

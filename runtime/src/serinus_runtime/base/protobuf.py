@@ -92,7 +92,7 @@ def text(value: Any, wire: int, what: str) -> str:
 
 
 def integers(value: Any, wire: int, what: str) -> list[int]:
-    """Of a repeated integer field, packed or not; unsigned."""
+    """The values of a repeated integer field, packed or not; unsigned."""
     if wire == VARINT:
         return [value]
     expect(wire, LENGTH, what)
@@ -111,7 +111,7 @@ def signed(value: int) -> int:
 
 
 def floats(value: Any, wire: int, what: str) -> Sequence[float]:
-    """Of a repeated float field, packed or not."""
+    """The values of a repeated float field, packed or not."""
     return _fixed(value, wire, FIXED32, "f", what)
 
 
@@ -156,10 +156,10 @@ def text_field(number: int, value: str) -> bytes:
 
 
 def packed_field(number: int, values: Iterable[int]) -> bytes:
-    """Of a repeated integer field."""
+    """A packed, repeated integer field."""
     return bytes_field(number, b"".join(map(varint, values)))
 
 
 def float_field(number: int, value: float) -> bytes:
-    """In single precision."""
+    """A float field, in single precision."""
     return varint(number << 3 | FIXED32) + struct.pack("<f", value)

@@ -45,7 +45,7 @@ class CacheKeys:
         self._whole = _Plan(self._scope + b"\0", signature.columns) if signature.columns else None
 
     def key(self, bound: Bound, params: Mapping[str, Any] | None = None) -> bytes | None:
-        """None: these rows have none, and are predicted. Never raises."""
+        """The key of rows; None where they have none and are predicted. Never raises."""
         try:
             if isinstance(bound, TableBound):
                 key = self._plan(bound.frames.columns).key(bound.rows)
@@ -56,7 +56,7 @@ class CacheKeys:
             return None
 
     def row_key(self, row: Sequence[Any]) -> bytes | None:
-        """Of one row of all the signature's columns, in their order; the same as `key` has for it."""
+        """The key of one row of all the signature's columns, in their order; the same as `key` has for it."""
         assert self._whole is not None
         try:
             return self._whole.key((row,))

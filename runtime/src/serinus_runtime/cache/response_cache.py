@@ -25,9 +25,9 @@ _MOST_HEADERS = 64
 
 
 def response_cache_of(config: Config, signature: Signature, say: Callable[[str], None]) -> ResponseCache | None:
-    """None: the release has no cache. One that is asked a row at a time, or whose rows belong together, answers
-    differently in company, so that none of its answers is the one to keep; of one without a score it could not be
-    noticed that it contradicts itself."""
+    """The response cache of a release; None where it has no cache. One that is asked a row at a time, or whose rows
+    belong together, answers differently in company, so that none of its answers is the one to keep; of one without a
+    score it could not be noticed that it contradicts itself."""
     cache, settings = config.settings.cache, config.settings
     if cache is None or settings.one_at_a_time or settings.rows == "together" or not settings.scored:
         return None
@@ -54,7 +54,7 @@ class CachedResponse(NamedTuple):
 
 
 class ResponseCache:
-    """Of one release. Ends for good when the model contradicts itself."""
+    """The response cache of one release. It ends for good when the model contradicts itself."""
 
     def __init__(self, entries: Cache, keys: CacheKeys, say: Callable[[str], None]) -> None:
         """`say`: into the release's log."""
@@ -67,7 +67,7 @@ class ResponseCache:
         self.off = False
 
     def body_key(self, request: Request) -> Hashable | None:
-        """None: this request must be read to know what it asks."""
+        """The key of a body; None where the request must be read first."""
         headers = request.headers
         if self.off or request.refusal is not None or b"content-encoding" in headers:
             return None
@@ -75,11 +75,11 @@ class ResponseCache:
         return (request.target, *described, request.body)
 
     def key(self, bound: Bound, params: Mapping[str, Any] | None) -> bytes | None:
-        """Of features. None: these are to be predicted, whatever was answered before."""
+        """The key of features; None where they must be predicted, whatever was answered before."""
         return None if self.off else self._keys.key(bound, params)
 
     def row_key(self, row: Sequence[Any]) -> bytes | None:
-        """Of one row of all columns, in the signature's order."""
+        """The key of one row of all columns, in the signature's order."""
         return None if self.off else self._keys.row_key(row)
 
     def response(self, body_key: Hashable) -> CachedResponse | None:

@@ -105,7 +105,7 @@ class Cache:
 
     @property
     def bytes(self) -> int:
-        """Of memory that the entries take, keys included; never more than was allowed."""
+        """Bytes of memory that the entries take, keys included; never more than was allowed."""
         return self._bytes
 
     def __len__(self) -> int:

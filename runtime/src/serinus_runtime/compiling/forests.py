@@ -44,7 +44,7 @@ def both(graph: Graph, positive: str) -> str:
 
 
 def forest_mean(graph: Graph, block: Block, forest: Any) -> str:
-    """Of a regression, [rows, 1]."""
+    """The mean of a regression forest's trees, [rows, 1]."""
     estimators = getattr(forest, "estimators_", None) or [forest]
     if forest.n_outputs_ != 1:
         raise Unsupported("a forest with several outputs")
@@ -54,7 +54,7 @@ def forest_mean(graph: Graph, block: Block, forest: Any) -> str:
 
 
 def boosted_sums(graph: Graph, block: Block, model: Any) -> str:
-    """Of GradientBoosting, [rows, 1 or classes]."""
+    """The sums of GradientBoosting's trees, [rows, 1 or classes]."""
     stages: Sequence[Sequence[Any]] = model.estimators_.tolist()
     targets = len(stages[0])
     numpy = library("numpy")
@@ -74,7 +74,7 @@ def boosted_sums(graph: Graph, block: Block, model: Any) -> str:
 
 
 def histogram_sums(graph: Graph, block: Block, model: Any) -> str:
-    """Of HistGradientBoosting, [rows, 1 or classes]. It compares in float64."""
+    """The sums of HistGradientBoosting's trees, [rows, 1 or classes]. It compares in float64."""
     if getattr(model, "is_categorical_", None) is not None and getattr(model, "_preprocessor", None) is None:
         raise Unsupported("HistGradientBoosting with categorical features, of scikit-learn before 1.4")
     baseline = library("numpy").ravel(model._baseline_prediction)

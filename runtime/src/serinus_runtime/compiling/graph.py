@@ -20,7 +20,7 @@ FLOAT32_MAX = 3.4028234663852886e38
 
 
 class Unsupported(Exception):
-    """Not known how to write this as ONNX so that it decides the same; the text says what."""
+    """The compiler cannot write this as ONNX so that it decides the same; the text says what."""
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def confine(
 
 
 def level() -> str:
-    """By what this process is confined, in words; empty where it is not."""
+    """What this process is confined by, in words; empty where it is not confined."""
     return _level
 
 

@@ -17,7 +17,7 @@ _MOST_STREAMS = 100_000
 
 
 class Refused(Exception):
-    """Not a pickle, or more than is looked at."""
+    """The file is not a pickle, or exceeds what is scanned."""
 
 
 class _Global(NamedTuple):

@@ -23,7 +23,7 @@ _CLOSED = "a directory that cannot be looked into"
 
 @dataclass(frozen=True)
 class Bounds:
-    """Of all that a process may have in a directory."""
+    """Limits on what a process may have in a directory."""
 
     bytes: int
     files: int

@@ -91,5 +91,5 @@ SPECIAL: Mapping[str, Sequence[int | None]] = {
 
 
 def number(name: str, machine: str) -> int | None:
-    """Of a call that is written down above; None: the machine has none of this name."""
+    """The number of a call that is listed above; None where the machine has no such call."""
     return (USED.get(name) or SPECIAL[name])[MACHINES.index(machine)]

@@ -20,7 +20,8 @@ def opened(directory: Path) -> int:
 
 
 def content(file: Path, most_bytes: int) -> bytes:
-    """Of a plain file in a plain directory. Raises OSError; ValueError: it is none, or longer."""
+    """The content of a regular file in a plain directory. Raises OSError, and ValueError for any other file or a longer
+    one."""
     with plain(file) as stream:
         found = stream.read(most_bytes + 1)
     if len(found) > most_bytes:

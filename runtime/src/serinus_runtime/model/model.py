@@ -30,7 +30,7 @@ class Answer(NamedTuple):
 
 
 class Model:
-    """Not for several threads: a worker has one."""
+    """One loaded model. Not safe for several threads: a worker has one."""
 
     def __init__(
         self,

@@ -43,5 +43,5 @@ class RowPredictor(Predictor, Protocol):
 
 
 def row_predictor(model: Predictor) -> RowPredictor | None:
-    """The same model, where it is one that can be asked for single rows."""
+    """The same model, where it can predict single rows."""
     return cast(RowPredictor, model) if hasattr(model, "predict_row") else None

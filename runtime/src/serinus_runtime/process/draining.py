@@ -22,7 +22,7 @@ _LOOK = 0.02
 
 
 class Draining:
-    """Of one server, in its event loop. `drained` is called once when nobody can reach it any more."""
+    """Drains one server, in its event loop. `drained` is called once when nobody can reach it any more."""
 
     def __init__(self, server: Server, drained: Callable[[], None]) -> None:
         self._server = server

@@ -29,7 +29,7 @@ class Load(NamedTuple):
 
 
 class LoadReports:
-    """Of one server, in its event loop."""
+    """Reports the load of one server, in its event loop."""
 
     def __init__(self, server: Server, descriptor: int) -> None:
         self._server = server

@@ -185,7 +185,7 @@ def chosen(outputs: Sequence[Output], wanted: Sequence[str]) -> Sequence[Output]
 
 
 def metadata(model: str, version: str, signature: Signature, outputs: Sequence[Described]) -> dict[str, Any]:
-    """Of one model."""
+    """The metadata of one model."""
     return {
         "name": model,
         "versions": [version],

@@ -22,7 +22,7 @@ from serinus_runtime.values.outputs import as_score, encode
 
 
 class FastPath:
-    """For one model, and all routes whose protocol has layouts."""
+    """The fast path of one model, for all routes whose protocol has layouts."""
 
     def __init__(self, model: RowPredictor, settings: Settings, recorder: Recorder) -> None:
         self._model = model
@@ -33,7 +33,7 @@ class FastPath:
         self._recorder = recorder
 
     def answer(self, call: Call) -> Response | None:
-        """None: the full path is to answer."""
+        """The answer; None where the full path must answer."""
         found = _found(call)
         if found is None:
             return None

@@ -63,7 +63,7 @@ class Inference:
         self._fast_path = None if by_row is None else FastPath(by_row, config.settings, recorder)
 
     def answer(self, request: Request, route: Route) -> Response | Pending:
-        """By the first path that can."""
+        """Answers a request by the first path that can."""
         call = Call(request, route, self._release_line, self._timeout)
         if self._refuses is not None and self._refuses(call):
             return unavailable(call, _FULL, retry_after=1)

@@ -40,7 +40,7 @@ class Route:
 
 
 def routes_of(model: str, version: str, signature: Signature, protocols: Sequence[str]) -> dict[bytes, Route]:
-    """By their paths, for one model that is served by `protocols`."""
+    """The routes of one model that is served by `protocols`, by their paths."""
     names = [column.name for column in signature.columns]
     columns = None if None in names or not names else tuple([column.label for column in signature.columns])
     inference = OpenInference(model, version, signature.params)

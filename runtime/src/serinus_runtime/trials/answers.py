@@ -19,7 +19,7 @@ def of_predictions(predictions: Any, rows: int) -> list[list[Any]]:
 
 
 def of_outputs(outputs: Sequence[Mapping[str, Any]], rows: int) -> list[list[Any]]:
-    """The same of what the Open Inference Protocol answers. KeyError, TypeError: these are no outputs."""
+    """The same for an answer of the Open Inference Protocol. KeyError, TypeError: these are no outputs."""
     if any(not output["shape"] or output["shape"][0] != rows for output in outputs):
         return [[value for output in outputs for value in output["data"]]]
     found: list[list[Any]] = [[] for _ in range(rows)]
