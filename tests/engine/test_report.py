@@ -5,6 +5,7 @@ from datetime import UTC, timedelta
 
 import pytest
 from lab import ADA, Lab
+from sqlalchemy import Engine, event
 
 from serinus.core.errors import NotFound
 from serinus.core.evidence import Streak, Totals, Traffic
@@ -126,6 +127,40 @@ def test_how_a_release_runs_is_said_with_the_number_of_its_workers(report, monke
     (placed,) = lab.target.observe().values()
     monkeypatch.setattr(lab.target, "observe", lambda: {placed.release: replace(placed, workers=3)})
     assert made.releases(None)[0].runs == "ready × 3"
+
+
+def queries(act):
+    """How many the store makes."""
+    made = []
+
+    def note(*said):
+        made.append(said[2])
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        act()
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    return len(made)
+
+
+def test_releases_take_as_many_queries_however_many_there_are(report) -> None:
+    lab, made = report
+    few = queries(lambda: made.releases(None))
+    (release,) = lab.store.releases()
+    for number in range(30):
+        lab.store.add_release(replace(release, id=f"fraud-{number}-abcdef", version=str(number)))
+    assert len(made.releases(None)) == 31
+    assert queries(lambda: made.releases(None)) == few > 0
+
+
+def test_models_that_do_not_answer_are_found_without_asking_the_prediction_log(report, monkeypatch) -> None:
+    lab, made = report
+    monkeypatch.setattr(lab.world.log, "traffic_of_all", lambda seconds: pytest.fail("it was asked"))
+    assert made.silent_models() == []
+    lab.behaviours["6"].loads = False
+    (silent,) = made.silent_models()
+    assert (silent.model, silent.placement, silent.remarks) == ("fraud", "failed", "ImportError")
 
 
 def test_a_model_is_in_trouble_while_its_champion_is_not_ready(report) -> None:

@@ -139,7 +139,7 @@ def test_what_fails_for_now_is_tried_again_ever_later_and_holds_the_order(lab: L
     assert {later - now for now, later in pairwise(tried[7:])} == {LONGEST_RETRY.total_seconds()}
     assert listener.heard == ["one"]
     (line,) = delivery.warnings()
-    assert line.startswith("listener: events wait since 2026-03-01 12:00 UTC, tried again in ")
+    assert line.startswith("the subscriber listener has been behind since 2026-03-01 12:00 UTC, and is tried again in ")
     assert line.endswith(": the mail server does not answer")
     listener.trouble.clear()
     lab.clock.time += LONGEST_RETRY
@@ -160,7 +160,7 @@ def test_what_fails_for_good_is_left_out_and_told_for_a_day(lab: Lab, error: Exc
     assert listener.heard == ["one", "three"]
     for told in (delivery, Delivery(lab.world, listener)):  # also after a restart
         (line,) = told.warnings()
-        assert line.startswith("listener: 1 event was left out so far, the last one because ")
+        assert line.startswith("the subscriber listener was not told of 1 event. The reason of the last one: ")
         assert words in line
         assert "secret" not in line
     lab.clock.time += TOLD_FOR
@@ -199,7 +199,7 @@ def test_one_that_fails_holds_up_neither_another_one_nor_the_engine(lab: Lab) ->
     assert any("is champion" in text for text in listener.heard)
     report = Report(lab.world, dict, list, {}, lambda: [line for one in deliveries for line in one.warnings()])
     (line,) = report.status().warnings
-    assert line.startswith("failing: events wait since ")
+    assert line.startswith("the subscriber failing has been behind since ")
 
 
 def test_one_that_hangs_holds_up_nobody(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,7 +321,7 @@ def test_tags_are_written_once_the_registry_is_back(tagged: Tagged) -> None:
     tagged.delivery.deliver()
     assert tagged.of("2") == {}
     (line,) = tagged.delivery.warnings()
-    assert line.startswith("registry-tags: events wait since ")
+    assert line.startswith("the subscriber registry-tags has been behind since ")
     tagged.lab.registry.away = False
     tagged.lab.clock.time += LONGEST_RETRY
     tagged.delivery.deliver()

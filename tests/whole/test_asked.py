@@ -8,6 +8,7 @@ from typing import Any
 import mlflow
 import pytest
 import xgboost
+from whole_load import wait_until
 from whole_serinus import Serinus
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(280)]
@@ -44,6 +45,19 @@ def test_a_booster_without_signature_and_example_is_asked_by_every_protocol_befo
     release = ended["candidate"]["id"]
     totals = serinus.api.get("/v1/status").json()["totals"]
     assert [one for one in totals if one["release"] == release and one["requests"]] == []
+    # What became of it stands at the version in MLflow.
+    version = logged.registered_model_version
+    tags = wait_until(
+        lambda: (
+            found
+            if (found := serinus.mlflow.get_model_version("booster", version).tags).get("serinus.state") == "champion"
+            else None
+        ),
+        30,
+        "the tags of the version",
+    )
+    assert (tags["serinus.rollout"], tags["serinus.release"]) == (ended["id"], release)
+    assert tags["serinus.link"].endswith(f"/#{ended['id']}")
 
 
 @pytest.mark.parametrize("signature", [True, False])

@@ -113,10 +113,14 @@ class Delivery:
         if trouble is not None:
             again = max((trouble.again - now).total_seconds(), 0.0)
             since = f"since {trouble.since:%Y-%m-%d %H:%M} UTC"
-            found.append(f"{name}: events wait {since}, tried again in {again:.0f} s: {trouble.reason}")
+            found.append(
+                f"the subscriber {name} has been behind {since}, and is tried again in {again:.0f} s: {trouble.reason}"
+            )
         if position.left_out_at is not None and now - position.left_out_at < TOLD_FOR:
-            events = "1 event was" if position.left_out == 1 else f"{position.left_out:,} events were"
-            found.append(f"{name}: {events} left out so far, the last one because {position.reason}")
+            events = "1 event" if position.left_out == 1 else f"{position.left_out:,} events"
+            found.append(
+                f"the subscriber {name} was not told of {events}. The reason of the last one: {position.reason}"
+            )
         return found
 
     # --- how ----------------------------------------------------------------------------------------------
@@ -141,7 +145,7 @@ class Delivery:
             self._trouble = _again(self._trouble, error.message, now)
             if now - self._trouble.since < TRIED_FOR:
                 return position
-            reason = f"{error.message} For a day it was tried again"
+            reason = f"it was tried for a day: {error.message}"
         except SerinusError as error:
             reason = error.message
         except Exception as error:  # a subscriber's fault must not stop the others' events
