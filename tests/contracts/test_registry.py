@@ -29,6 +29,8 @@ class Setting:
     """card-fraud@1 is whole and has the alias champion, card-fraud@2 lost its weights; run files at @1."""
 
     registry: Registry
+    files: Path
+    """Where what was fetched lies, by digest."""
     lose_what_is_stored: Callable[[], None]
 
 
@@ -49,7 +51,8 @@ def mlflow(path: Path) -> Setting:
         client.log_text(run.info.run_id, "rows", "evaluation.csv")
         client.create_model_version("card-fraud", f"{run.info.artifact_uri}/model", run.info.run_id)
     client.set_registered_model_alias("card-fraud", "champion", "1")
-    return Setting(MlflowRegistry(uri, path / "artifacts"), lambda: shutil.rmtree(path / "stored"))
+    files = path / "artifacts"
+    return Setting(MlflowRegistry(uri, files), files, lambda: shutil.rmtree(path / "stored"))
 
 
 REGISTRIES: dict[str, Callable[[Path], Setting]] = {"mlflow": mlflow}
@@ -130,6 +133,6 @@ def test_a_version_whose_files_are_missing_is_unbuildable_naming_them(registry: 
 def test_a_second_fetch_needs_nothing_of_the_registry(setting: Setting) -> None:
     ref = setting.registry.find("card-fraud", "1")
     first = setting.registry.fetch(ref)
-    assert (first.path / "model.pkl").read_text() == "weights"
+    assert (setting.files / first.digest / "model.pkl").read_text() == "weights"
     setting.lose_what_is_stored()
     assert setting.registry.fetch(ref) == first

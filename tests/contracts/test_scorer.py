@@ -316,7 +316,7 @@ def test_a_grpc_status_is_an_error_in_the_releases_words(
 
 @pytest.mark.parametrize("protocol", ["open-inference", "grpc"])
 def test_rows_without_a_form_in_tensors_are_not_asked_by_them(home: Home, worker: Worker, protocol: str) -> None:
-    with pytest.raises(InvalidInput, match="no form for these rows"):
+    with pytest.raises(InvalidInput, match="cannot carry these rows"):
         asked(home, protocol, Question(ROWS, None))
     assert worker.asked == []
 

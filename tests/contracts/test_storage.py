@@ -224,9 +224,9 @@ def test_an_artifact_that_is_asked_for_is_young_again(home: Home) -> None:
         return Path(shutil.copytree(source, directory / "model"))
 
     made = cache.artifact("key", download)
-    os.utime(made.path, (1, 1))
-    assert cache.artifact("key", download).path == made.path
+    os.utime(home.artifacts / made.digest, (1, 1))
+    assert cache.artifact("key", download) == made
     assert not cache.remove(made.digest, time.time() - 60)
-    os.utime(made.path, (1, 1))
+    os.utime(home.artifacts / made.digest, (1, 1))
     assert cache.remove(made.digest, time.time() - 60)
-    assert cache.artifact("key", download).path.is_dir()
+    assert (home.artifacts / cache.artifact("key", download).digest).is_dir()

@@ -44,7 +44,7 @@ def test_with_another_budget_than_the_champions_nothing_is_compared(lab: Lab) ->
 
 def test_the_status_of_the_model_has_the_rate(lab: Lab) -> None:
     report = Report(lab.world, lambda: {}, lambda: [], {}, lambda: [])
-    shown = report.alerts("fraud")
+    shown = report.model("fraud").alerts
     assert shown is not None
-    assert shown["rate_low"] < shown["rate"] < shown["rate_high"]
-    assert report.alerts("scoring") is None
+    assert shown.rate_low < shown.rate < shown.rate_high
+    assert (shown.requests, shown.rows) == (shown.rows, shown.requests) != (0, 0)

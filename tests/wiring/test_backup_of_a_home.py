@@ -192,7 +192,7 @@ def test_a_full_disk_leaves_nothing(home: Home, tmp_path: Path, monkeypatch: pyt
 def test_a_backup_is_not_written_into_its_home_nor_of_what_is_none(home: Home, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="is inside the home"):
         save(home, home.path / "backup")
-    with pytest.raises(Refused, match="no home"):
+    with pytest.raises(Refused, match="is not a Serinus home"):
         save(Home(tmp_path / "nowhere"), tmp_path / "backup")
     with pytest.raises(InvalidInput, match="directory"):
         save(home, tmp_path)
