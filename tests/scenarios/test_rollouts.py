@@ -182,29 +182,81 @@ def test_a_canary_without_traffic_holds_and_is_never_promoted(lab: Lab) -> None:
     lab.everything_agrees_on("6")
 
 
-def test_a_canary_whose_share_of_few_entities_has_none_says_so(serving: Lab) -> None:
-    serving.register("7")
-    deploy(serving, "7")
-    counts = serving.log.counts_of_all
+def of_few_entities(lab: Lab, monkeypatch: pytest.MonkeyPatch, entities: int, *, drawn: int) -> None:
+    """So many ask, and in the first `drawn` splits all of them are the champion's."""
+    counts, seen = lab.log.counts_of_all, dict[str, None]()
 
-    def of_twenty_merchants(splits: Collection[str]) -> Mapping[str, Mapping[str, ArmCounts]]:
-        """All of them are the champion's."""
-        candidate = serving.rollout.candidate
+    def counted(splits: Collection[str]) -> Mapping[str, Mapping[str, ArmCounts]]:
+        found, candidate = counts(splits), lab.rollout.candidate
+        seen.update(dict.fromkeys(splits))
+        without = list(seen)[:drawn]
         return {
             split: {
-                release: replace(arm, first_in_step={**arm.first_in_step, "entities": 20})
+                release: replace(arm, first_in_step={**arm.first_in_step, "entities": entities})
                 for release, arm in arms.items()
                 if candidate is None or release != candidate.id
             }
-            for split, arms in counts(splits).items()
+            if split in without
+            else arms
+            for split, arms in found.items()
         }
 
-    serving.log.counts_of_all = of_twenty_merchants  # type: ignore[method-assign]
+    monkeypatch.setattr(lab.log, "counts_of_all", counted)
+
+
+def test_a_canary_whose_share_of_few_entities_has_none_says_so(serving: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    serving.register("7")
+    deploy(serving, "7")
+    of_few_entities(serving, monkeypatch, 20, drawn=1)
     serving.run(600, until=lambda: serving.phase is Phase.CANARY)
     serving.run(60)
     assert serving.rollout.status.hold.startswith(
         "no request has reached the canary: none of the 20 entities that have asked is among the 5% of entities"
     )
+
+
+def test_a_canary_that_none_of_few_entities_reaches_gets_another_share_of_them(
+    serving: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving.register("7")
+    deploy(serving, "7")
+    of_few_entities(serving, monkeypatch, 20, drawn=2)
+    serving.run(600, until=lambda: serving.phase is Phase.CANARY)
+    first, since = serving.router.routings[MODEL], serving.rollout.status.since
+    serving.run(590)
+    assert serving.router.routings[MODEL] == first
+    serving.run(30)
+    second = serving.router.routings[MODEL]
+    assert second.split != first.split
+    assert second.salt != first.salt
+    assert [arm.weight for arm in second.arms] == [arm.weight for arm in first.arms]
+    serving.run(610)
+    third = serving.router.routings[MODEL]
+    assert len({first.salt, second.salt, third.salt}) == 3
+    assert (serving.rollout.status.step, serving.rollout.status.since) == (0, since), "its patience goes on"
+    assert len(serving.rollout.steps) == 1
+    told = [event.text for event in serving.store.events(model=MODEL, limit=1000) if event.kind == "share-drawn-again"]
+    assert (
+        told
+        == [
+            "the canary of fraud@7 gets other entities, because none of those that asked was in its share",
+        ]
+        * 2
+    )
+    run_to_the_end(serving)
+    assert serving.phase is Phase.PROMOTED
+
+
+def test_a_canary_waits_for_its_share_where_ever_new_entities_ask(
+    serving: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving.register("7")
+    deploy(serving, "7")
+    of_few_entities(serving, monkeypatch, 10_000_000, drawn=1)
+    serving.run(600, until=lambda: serving.phase is Phase.CANARY)
+    first = serving.router.routings[MODEL]
+    serving.run(1200)
+    assert serving.router.routings[MODEL] == first
 
 
 def test_a_prediction_log_that_is_away_holds_the_canary(serving: Lab) -> None:

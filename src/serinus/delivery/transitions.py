@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -63,6 +64,8 @@ class Observed:
     examined: Examined | Failure | None = None
     slow_ms: float | None = None
     assessment: Assessment | None = None
+    without_entities: bool = False
+    """None of the few entities that ask is in the canary's share."""
     orders: Sequence[Order] = ()
     settled: bool = False
     """Routing, aliases and Git are as the status says."""
@@ -308,6 +311,19 @@ def step_passed(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | No
     return _enter(known, Phase.PROMOTING, now, f"every step passed: {seen.assessment.reason}")
 
 
+def share_drawn_again(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
+    """The step begins anew with another draw of the entities that are the canary's; its patience goes on."""
+    if not seen.without_entities or rollout.status.suspended:
+        return None
+    known = _close_step(_looked_at(rollout, seen.assessment, now), now)
+    salt = hashlib.sha256(rollout.salt.encode()).hexdigest()[:8]
+    before, status = known.steps[-1], rollout.status
+    split = f"{split_token(rollout.id, before.index)}.{salt}"
+    record = StepRecord(index=before.index, weight=before.weight, split=split, started_at=now)
+    hold = "none of the entities that asked was in the canary's share; another share was drawn"
+    return replace(known, salt=salt, status=replace(status, hold=hold), steps=(*known.steps[:-1], record))
+
+
 def out_of_patience(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
     """A step without a verdict is extended once by its own length, then the rollout goes back: never promoted."""
     assert rollout.plan is not None
@@ -384,6 +400,7 @@ TRANSITIONS = (
     Transition("judged-bad", CANARY, judged_bad),
     Transition("traffic-taken-away", CANARY, traffic_taken_away),
     Transition("step-passed", CANARY, step_passed),
+    Transition("share-drawn-again", CANARY, share_drawn_again),
     Transition("out-of-patience", CANARY, out_of_patience),
     Transition("still-watching", CANARY, still_watching),
     Transition("promoted", frozenset({Phase.PROMOTING}), promoted),

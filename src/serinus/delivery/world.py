@@ -16,6 +16,11 @@ def split_token(rollout_id: str, step: int) -> str:
     return f"{rollout_id}.{step}"
 
 
+def split_of(rollout: Rollout) -> str:
+    """The token of the split of the present step."""
+    return rollout.steps[-1].split if rollout.steps else split_token(rollout.id, rollout.status.step)
+
+
 def steady_token(release_id: str) -> str:
     """The token of the split in which `release_id` has all the traffic."""
     return f"steady.{release_id}"
@@ -47,7 +52,7 @@ def routing_of(state: ModelState, rollout: Rollout | None, endpoints: Mapping[st
         Arm(champion.id, WHOLE - weight, Role.CHAMPION, endpoints[champion.id]),
         Arm(candidate.id, weight, Role.CANARY, endpoints[candidate.id]),
     )
-    return _routing(champion, arms, rollout.salt, split_token(rollout.id, rollout.status.step))
+    return _routing(champion, arms, rollout.salt, split_of(rollout))
 
 
 def _routing(champion: Release, arms: tuple[Arm, ...], salt: str, split: str | None) -> Routing:
@@ -73,7 +78,7 @@ def step_watch(rollout: Rollout) -> Watch | None:
     if len(thresholds) < 2:  # alerts are compared or not counted at all
         thresholds = {}
     return Watch(
-        split=split_token(rollout.id, rollout.status.step),
+        split=split_of(rollout),
         rollout=rollout.id,
         model=rollout.model,
         thresholds=thresholds,

@@ -34,6 +34,9 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
         return "created", f"{verb} {asked} requested by {after.actor.shown}" + (f": {after.why}" if after.why else "")
     if name == "traffic-taken-away":
         return "suspended", f"{asked} no longer gets traffic, and the rollout is held: {status.hold}"
+    if name == "share-drawn-again":
+        entities = "other entities, because none of those that asked was in its share"
+        return "share-drawn-again", f"the canary of {asked} gets {entities}"
     if status.phase is Phase.CANARY and name != "out-of-patience":
         weight = after.plan.steps[status.step].weight if after.plan else 0
         passed = {

@@ -187,7 +187,8 @@ def _few(spec: ModelDeployment, lines: Lines, entities: int | None) -> Iterator[
         yield lines.say(
             ("rollout", "steps", 0, "traffic"),
             f"in the last canary {many} asked, and {_share(steps[0].weight)} of them are none in {none:.0%} of all "
-            "rollouts: the canary has no requests then and holds. Give the first step a larger share",
+            "rollouts: the canary then waits for ten minutes, until another share is drawn. A larger share of the "
+            "first step makes that rarer",
         )
 
 

@@ -17,7 +17,7 @@ from serinus.delivery import Built, Examined, Failure, Observed, Resolved
 from serinus.engine.reconcile.jobs import Jobs
 from serinus.engine.steps.build import build
 from serinus.engine.steps.examine import examine
-from serinus.engine.steps.judging import Counted, assess, slow_limit, splits_of
+from serinus.engine.steps.judging import Counted, assess, slow_limit, splits_of, without_entities
 from serinus.engine.steps.resolve import resolve
 from serinus.engine.world import World
 
@@ -74,6 +74,7 @@ class Observer:
             examined=self._examined(rollout, placements) if phase is Phase.GATES else None,
             slow_ms=slow_limit(self._world, rollout) if phase in (Phase.GATES, Phase.APPROVAL) else None,
             assessment=self._assessed(rollout) if phase is Phase.CANARY else None,
+            without_entities=phase is Phase.CANARY and self._without_entities(rollout),
             orders=self._orders.get(rollout.id, ()),
             settled=settled,
         )
@@ -98,6 +99,10 @@ class Observer:
         if isinstance(self._counted, TemporaryError):
             raise self._counted
         return assess(self._world, rollout, self._counted)
+
+    def _without_entities(self, rollout: Rollout) -> bool:
+        counted = self._counted
+        return not isinstance(counted, TemporaryError) and without_entities(self._world, rollout, counted)
 
     def _work(self, rollout: Rollout, cause: Cause, work: Callable[[], T]) -> T | Failure | None:
         wait = self._waits.get(rollout.id)

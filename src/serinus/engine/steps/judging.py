@@ -16,6 +16,10 @@ CHAMPION_SECONDS = 600.0
 CHAMPION_REQUESTS = 1_000
 """Fewer say too little of a 99th percentile."""
 SHARE_OF_TIMEOUT = 0.2
+REDRAW_SECONDS = 600.0
+"""For which a canary that gets no request waits for an entity of its share."""
+ASKED_AGAIN = 20
+"""Requests for each entity, from which on those that ask are known: few others will come."""
 
 
 Counted = Mapping[str, Mapping[str, ArmCounts]]
@@ -40,6 +44,20 @@ def assess(world: World, rollout: Rollout, counted: Counted) -> Assessment | Non
     return judge.assess(
         plan.policy, plan.steps, index, evidence[:-1], evidence[-1], _memory(rollout), elapsed, disturbed
     )
+
+
+def without_entities(world: World, rollout: Rollout, counted: Counted) -> bool:
+    """Whether none of the few entities that ask, again and again, is in the canary's share, so that it would wait in
+    vain. By the entities of the requests alone, and never by the answers: another draw favours neither release."""
+    if rollout.plan is None or rollout.candidate is None or not rollout.steps or rollout.status.suspended:
+        return False
+    record = rollout.steps[-1]
+    now, at = _evidence(rollout, record, counted), world.clock.now()
+    waited = (at - record.started_at).total_seconds() - record.away_by(at)
+    if now.champion is None or now.canary is None or now.canary.requests or waited < REDRAW_SECONDS:
+        return False
+    entities = now.champion.first_in_step.get("entities", 0)
+    return 0 < entities * ASKED_AGAIN <= now.champion.requests
 
 
 def slow_limit(world: World, rollout: Rollout) -> float:
