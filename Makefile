@@ -38,6 +38,7 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 
 imports: setup
 	$(BIN)/lint-imports

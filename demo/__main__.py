@@ -112,8 +112,8 @@ def tell(serinus: Serinus, account: Account, day: Path, addresses: Mapping[str, 
         f"{pace.said} The second day is replayed in the order of time, again and again; the cards are synthetic "
         "(the set has none), and every pass brings fresh ones"
     )
-    words = ("replay", str(day), "--model", MODEL, "--rate", str(pace.rate), "--passes", "50", "--fresh-entities")
-    words += ("--protocol", "invocations")
+    words = ["replay", str(day), "--model", MODEL, "--rate", str(pace.rate), "--passes", "50", "--fresh-entities"]
+    words += ["--protocol", "invocations"]
     with serinus.beside(*words, "--entity", "entity", "--label", LABEL, "--json") as replay:
         canaries(serinus, account)
         replay.send_signal(signal.SIGINT)

@@ -66,7 +66,9 @@ class Served:
     def request(self, method: bytes, path: bytes, body: bytes, headers: dict[bytes, bytes]) -> Response:
         request = Request(method, path, headers, True)
         request.body = body
-        return self._application.handle(request)
+        response = self._application.handle(request)
+        assert isinstance(response, Response)
+        return response
 
     def infer(self, content: Any, **headers: str) -> tuple[int, Any]:
         return self._post(b"/v2/models/fraud/infer", content, headers)

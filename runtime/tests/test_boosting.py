@@ -34,6 +34,7 @@ def test_predictions_are_the_same_numbers_with_missing_values_and_for_any_number
 def test_an_answer_stays_what_it_was_when_the_next_one_is_asked_for():
     booster = trained("binary:logistic", 2)
     predict = dense_predict(booster)
+    assert predict is not None
     rows = np.random.default_rng(5).normal(size=(2, 5))
     first = predict(rows[:1])
     kept = first.copy()
@@ -43,5 +44,6 @@ def test_an_answer_stays_what_it_was_when_the_next_one_is_asked_for():
 
 def test_a_matrix_that_xgboost_cannot_read_is_an_error_and_not_a_score():
     predict = dense_predict(trained("binary:logistic", 2))
+    assert predict is not None
     with pytest.raises(ValueError, match="refused"):
         predict(np.zeros((1, 5), dtype="complex128"))

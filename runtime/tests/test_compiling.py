@@ -146,7 +146,7 @@ def test_columns_of_float32_are_rounded_as_the_model_gets_them(data: pd.DataFram
     artifact = compile_it(model, inputs, data["fraud"], tmp_path, "predict_proba")
     assert_proven(artifact)
     model_of_it = read(artifact.parent / "compiled", artifact)
-    rows = [[0.1, 40.123456789, None, 3], [3.2e38, 40.0, 1.0, 3]]
+    rows: list[list[Any]] = [[0.1, 40.123456789, None, 3], [3.2e38, 40.0, 1.0, 3]]
     one_by_one = np.concatenate([model_of_it.predict_row(row) for row in rows])
     np.testing.assert_allclose(one_by_one, model_of_it.predict_rows(rows), rtol=1e-12)
     for ask in (model_of_it.predict_row, lambda row: model_of_it.predict_rows([rows[0], row])):

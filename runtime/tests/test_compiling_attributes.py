@@ -192,8 +192,8 @@ def test_probabilities_of_xgboost_are_the_same_to_the_last_bit(data: pd.DataFram
 
 
 class Doubtful(xgboost.XGBClassifier):
-    def predict_proba(self, X: Any, **how: Any) -> Any:  # noqa: N803
-        return super().predict_proba(X, **how)[:, ::-1]
+    def predict_proba(self, X: Any, *more: Any, **how: Any) -> Any:  # noqa: N803
+        return super().predict_proba(X, *more, **how)[:, ::-1]
 
 
 def with_its_own(model: Any, name: str) -> Any:

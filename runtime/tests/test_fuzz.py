@@ -207,7 +207,7 @@ def check(status: int, body: bytes) -> None:
 
 
 VALUES = [1.5, 2, "FR", True, "2026-01-02T03:04:05", "AP8=", 7, 0.5]
-COLUMNS = [dict(zip(KINDS, VALUES, strict=True)), {"double": 1.5, "long": 2}]
+COLUMNS: list[dict[str, Any]] = [dict(zip(KINDS, VALUES, strict=True)), {"double": 1.5, "long": 2}]
 INVOCATIONS = [
     json.dumps(content).encode()
     for columns in COLUMNS

@@ -27,7 +27,7 @@ from serinus_runtime.values.outputs import Output
 from serinus_runtime.values.payload import Tensor, Tensors
 
 CARD = "4000001234567899"
-TYPED = {
+TYPED: dict[str, tuple[str, list[Any]]] = {
     "BOOL": ("bool_contents", [True, False]),
     "INT8": ("int_contents", [-128, 127]),
     "INT16": ("int_contents", [-32768, 32767]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def test_what_holds_no_golden_rows_is_refused_in_words(tmp_path: Path, content: 
 def test_an_evaluation_set_is_read_in_the_order_of_the_models_columns(tmp_path: Path, ending: str) -> None:
     frame = pl.DataFrame({"label": [1, 0, None], "b": ["x", "y", "z"], "a": [1.5, 2.0, None], "more": [1, 2, 3]})
     file = tmp_path / f"evaluation.{ending}"
-    {"parquet": frame.write_parquet, "csv": frame.write_csv}.get(ending, frame.write_ndjson)(file)
+    writers: dict[str, Callable[[Path], Any]] = {"parquet": frame.write_parquet, "csv": frame.write_csv}
+    writers.get(ending, frame.write_ndjson)(file)
     found = evaluation(file, "label", "entity", ["a", "b"], BOUNDS)
     assert (found["columns"], found["labels"]) == (["a", "b"], [1.0, 0.0, None])
     assert [list(row) for row in found["rows"]] == [[1.5, "x"], [2.0, "y"], [None, "z"]]

@@ -176,7 +176,7 @@ def program_of(kind: str, machine: str, abi: int = 7, own: int = 0) -> Sequence[
 def test_the_filter_decides_as_the_table_says(kind: str, machine: str) -> None:
     filtering, place = program_of(kind, machine), syscalls.MACHINES.index(machine)
     refused = {numbers[place]: name for name, numbers in REFUSED.items() if name not in _permitted_after_all(kind)}
-    permitted_ones = {numbers[place] for numbers in syscalls.USED.values()} - {None}
+    permitted_ones = {number for numbers in syscalls.USED.values() if (number := numbers[place]) is not None}
     assert not permitted_ones & set(refused)
     for number in range(syscalls.NEWEST + 1):
         name = refused.get(number)
@@ -187,9 +187,9 @@ def test_the_filter_decides_as_the_table_says(kind: str, machine: str) -> None:
     for number in permitted_ones - conditional:
         assert outcome(filtering, machine, number, [-1] * 6) is None, number
     for name, arguments in BY_ARGUMENTS.values():
-        number = syscalls.number(name, machine)
-        assert number is not None
-        assert outcome(filtering, machine, number, arguments) == errno.EPERM, (name, arguments)
+        known = syscalls.number(name, machine)
+        assert known is not None
+        assert outcome(filtering, machine, known, arguments) == errno.EPERM, (name, arguments)
     assert outcome(filtering, machine, 470) == errno.ENOSYS
     assert outcome(filtering, "i386", 1) == errno.EPERM
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from scenes import busy, rollout
@@ -54,7 +55,7 @@ ROUTES = (
     ("POST", "/v1/keys", Access.ADMIN),
     ("DELETE", "/v1/keys/anna", Access.ADMIN),
 )
-BODIES = {
+BODIES: dict[str, Any] = {
     "/v1/deployments": {"ref": "card-fraud@7"},
     "/v1/models/card-fraud/rollback": {},
     "/v1/models/card-fraud/retire": {"why": "replaced"},

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -45,7 +46,8 @@ def test_rollouts_and_releases_are_read_page_by_page(installation: Installation,
     for what in ("rollouts", "releases"):
         every = [one["id"] for one in client.get(f"/v1/{what}").json()]
         assert len(every) > 1
-        pages, last = [], {}
+        pages: list[str] = []
+        last: dict[str, str] = {}
         while page := client.get(f"/v1/{what}", params={"limit": 1, **last}).json():
             pages += [one["id"] for one in page]
             last = {"after": page[-1]["id"]}
@@ -216,7 +218,7 @@ def test_metrics_speak_prometheus_and_say_what_the_status_says(installation: Ins
     save_distrusted(installation.store, {shortcut_of(V6): distrust})
     answer = client.get("/metrics")
     assert answer.headers["content-type"].startswith("text/plain")
-    samples = {
+    samples: dict[tuple[Any, ...], float] = {
         (s.name, *sorted(s.labels.items())): s.value
         for family in text_string_to_metric_families(answer.text)
         for s in family.samples

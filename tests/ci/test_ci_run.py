@@ -7,6 +7,7 @@ import pwd
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,7 +88,7 @@ def test_a_failure_is_the_exit_status_and_a_user_that_was_there_stays_without_th
 def test_an_ordinary_user_just_runs_them() -> None:
     """Where the tests run as root, another user does."""
     nobody = 65534
-    other = {"user": nobody, "group": nobody, "extra_groups": []} if os.geteuid() == 0 else {}
+    other: dict[str, Any] = {"user": nobody, "group": nobody, "extra_groups": []} if os.geteuid() == 0 else {}
     with tempfile.TemporaryDirectory(prefix="serinus-ci-", dir="/tmp") as directory:
         checkout = Path(directory)
         (checkout / ".ci").mkdir()
@@ -95,6 +96,6 @@ def test_an_ordinary_user_just_runs_them() -> None:
         (checkout / "Makefile").write_text("check:\n\t@echo checked by $$(id -u)\n")
         for path in (checkout, *checkout.rglob("*")):
             path.chmod(0o755)
-        command = ["bash", checkout / ".ci/run"]
+        command = ["bash", str(checkout / ".ci/run")]
         told = subprocess.run(command, capture_output=True, text=True, check=False, env=OUTSIDE, **other)
     assert (told.returncode, told.stdout) == (0, f"checked by {other.get('user', os.geteuid())}\n"), told.stderr

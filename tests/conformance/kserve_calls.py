@@ -7,7 +7,7 @@ import json
 import sys
 
 import numpy as np
-from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest
+from kserve import InferenceGRPCClient, InferenceRESTClient, InferInput, InferRequest, InferResponse
 from kserve.inference_client import RESTConfig
 
 VALUES = {
@@ -41,7 +41,7 @@ def request(binary: bool) -> InferRequest:
     return InferRequest(model_name="echo" if binary else "most", infer_inputs=inputs, request_id="mine")
 
 
-def differences(response: object) -> list[str]:
+def differences(response: InferResponse) -> list[str]:
     """Names of the outputs that are not what was sent."""
     outputs = {output.name: output for output in response.outputs}
     return [

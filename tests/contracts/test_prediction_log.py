@@ -56,8 +56,8 @@ def delta(path: Path) -> Iterator[Subject]:
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
 
     def answer(release: str, split: str, **changes: Any) -> None:
-        said = {"release": release, "token": log_token(home.secret.read_text(), release), "boot": secrets.token_hex(8)}
-        said["format"] = 2
+        token = log_token(home.secret.read_text(), release)
+        said = {"release": release, "token": token, "boot": secrets.token_hex(8), "format": 2}
         record = {"t": time.time(), "id": secrets.token_hex(8), "role": "champion", "split": split, "status": 200}
         record |= {"ms": 2.0, "rows": 1, "scores": [0.5], "answers": None, "entity": None, "error": None}
         record |= {"fallback": 0, "cached": 0, "columns": None, "inputs": None, **changes}

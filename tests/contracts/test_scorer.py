@@ -29,7 +29,8 @@ class Worker(socketserver.ThreadingUnixStreamServer):
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path), Handler)
-        self.status, self.headers, self.reply = 200, dict[str, str](), answer([0.5])
+        self.status, self.headers = 200, dict[str, str]()
+        self.reply: Mapping[str, Any] | bytes = answer([0.5])
         self.asked: list[tuple[str, Any]] = []
         self.shown: set[str | None] = set()
 

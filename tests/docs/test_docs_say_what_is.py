@@ -119,7 +119,8 @@ def tree(page: Page) -> set[str]:
 
     A line names one folder or several, each with a slash behind it, and is indented by two blanks a level.
     """
-    found, above = set(), []
+    found: set[str] = set()
+    above: list[str] = []
     for line in page.text.split("## The folders")[1].split("\n## ")[0].splitlines():
         if not (said := re.match(r"    ( *)((?:[\w.-]+/)+(?: (?:[\w.-]+/)+)*)(?: |$)", line)):
             continue

@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -160,6 +161,12 @@ def test_a_renewed_certificate_is_shown_to_new_callers_and_no_request_is_lost(
                 if client is not proxy.client:
                     client.close()
 
+    def shown(renewed: Identity) -> bool:
+        return proxy.serial() == renewed.serial
+
+    def went_on(before: list[int]) -> bool:
+        return all(now > then + 5 for now, then in zip(answered, before, strict=True))
+
     callers = [threading.Thread(target=call, args=(number,)) for number in (0, 1)]
     for caller in callers:
         caller.start()
@@ -168,8 +175,8 @@ def test_a_renewed_certificate_is_shown_to_new_callers_and_no_request_is_lost(
             key = rsa.generate_private_key(65537, 2048) if kind == "rsa" and turn % 2 == 0 else None
             renewed, before = authority.issue(key=key), list(answered)
             publish(proxy.home, certificates(renewed))
-            wait_until(lambda renewed=renewed: proxy.serial() == renewed.serial)
-            wait_until(lambda before=before: all(now > then + 5 for now, then in zip(answered, before, strict=True)))
+            wait_until(partial(shown, renewed))
+            wait_until(partial(went_on, before))
     finally:
         stop.set()
         for caller in callers:

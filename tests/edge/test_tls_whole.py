@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,10 @@ class Whole:
     def renew(self, identity: Identity) -> None:
         identity.written(self.directory)
         for plane in ("api", "envoy"):
-            wait_until(lambda plane=plane: self.serial(plane) == identity.serial, 30)
+            wait_until(partial(self._shows, plane, identity), 30)
+
+    def _shows(self, plane: str, identity: Identity) -> bool:
+        return self.serial(plane) == identity.serial
 
     def kill(self, name: str) -> None:
         """And waits until another one runs."""
@@ -125,6 +129,9 @@ def test_certificates_are_renewed_under_load_on_both_planes_and_no_request_is_lo
                 client = whole.client(plane)
         client.close()
 
+    def went_on(before: dict[str, int]) -> bool:
+        return all(answered[name] > before[name] + 5 for name in answered)
+
     callers = [threading.Thread(target=call, args=tuple(name.split())) for name in answered]
     for caller in callers:
         caller.start()
@@ -132,7 +139,7 @@ def test_certificates_are_renewed_under_load_on_both_planes_and_no_request_is_lo
         for key in (rsa.generate_private_key(65537, 2048), None):
             before = dict(answered)
             whole.renew(authority.issue(key=key))
-            wait_until(lambda before=before: all(answered[name] > before[name] + 5 for name in answered))
+            wait_until(partial(went_on, before))
     finally:
         stop.set()
         for caller in callers:

@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,7 @@ class Away:
 
     back: bool = False
     asked: list[int] = field(default_factory=list)
-    inner: object = None
+    inner: Any = None
 
     def prepare(self, requirements, loads, say) -> Environment:
         self.asked.append(1)

@@ -110,7 +110,7 @@ def test_status_explain_and_the_rollout_itself_say_it(canary: Lab) -> None:
     (model,) = report.status().models
     assert model.rollout.progress == report.explain("fraud").progress == Progress.model_validate(told(canary))
     assert report.rollout(canary.rollout).progress == Progress.model_validate(told(canary))
-    canary.log.traffic = lambda model, seconds: (_ for _ in ()).throw(Unavailable("away"))
+    canary.log.traffic = lambda model, seconds: (_ for _ in ()).throw(Unavailable("away"))  # type: ignore[method-assign]
     assert report.status().models[0].rollout.progress.text == "away"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from serinus_runtime.artifact.loading import Loaded
+from serinus_runtime.artifact.loading import Loaded, load
 from serinus_runtime.base.config import PROTOCOLS
 from serinus_runtime.base.errors import StartFailure
 from serinus_runtime.model import model as runtime_model
@@ -77,7 +77,6 @@ Change = Callable[[Any, Any], Any]
 
 def answering(monkeypatch: pytest.MonkeyPatch, change: Change) -> None:
     """The models that Serinus loads answer `change(data, answer)`."""
-    load = runtime_model.load
 
     def changed(predict: Callable[..., Any]) -> Callable[..., Any]:
         return lambda data, **how: change(data, predict(data, **how))

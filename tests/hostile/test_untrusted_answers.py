@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import socket
 import subprocess
@@ -93,7 +94,7 @@ def _endless_head(stream: socket.socket) -> None:
 def test_an_answer_without_an_end_ends(answering: Answering, answer: Callable[[socket.socket], None]) -> None:
     path = answering(answer)
     began = time.monotonic()
-    with pytest.raises((OSError, unix_http.http.client.HTTPException)):
+    with pytest.raises((OSError, http.client.HTTPException)):
         unix_http.call(path, "GET", "/", None, {}, 0.3)
     assert time.monotonic() - began < 10
 
@@ -165,7 +166,7 @@ def test_scores_of_a_trial_are_numbers_one_a_row(said: object) -> None:
     ],
 )
 def test_a_rehearsal_is_taken_by_its_types_and_sizes(changes: dict[str, object]) -> None:
-    plain = {
+    plain: dict[str, object] = {
         "source": "", "document": None, "tensors": None, "rows": 0, "answers": [], "reason": "", "refused": False,
         "warnings": [], "versions": [],
     }  # fmt: skip

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -129,7 +130,8 @@ def _run(
     counts: Callable[..., ArmCounts], seconds: int, rates: Callable[[int], tuple[dict[str, float], dict[str, float]]]
 ) -> list[Verdict]:
     """1,000 requests a second at 25 %, looked at every second; `rates` of the champion and of the canary."""
-    rng, memory, verdicts = np.random.default_rng(2), {}, []
+    memory: Mapping[str, Any] = {}
+    rng, verdicts = np.random.default_rng(2), []
     totals: dict[str, dict[str, int]] = {"v1": {}, "v2": {}}
     for second in range(1, seconds + 1):
         for release, requests, events in zip(totals, (750, 250), rates(second), strict=True):
@@ -189,7 +191,8 @@ def test_an_arm_with_few_requests_is_not_silent_between_them(counts) -> None:
 
 def test_the_split_is_judged_without_what_came_late(counts) -> None:
     """The canary's counts are half a minute late for ever: its share of all is too small, of the new ones it is not."""
-    memory, steps = {}, (Step(500, 10**9, 20.0, 86_400.0),)
+    memory: Mapping[str, Any] = {}
+    steps = (Step(500, 10**9, 20.0, 86_400.0),)
     for second in range(1, 201):
         late = max(0, second - 30)
         arms = counts("v1", 950 * second, slow=9 * second), replace(counts("v2", 50 * late, slow=late // 2))
@@ -200,7 +203,8 @@ def test_the_split_is_judged_without_what_came_late(counts) -> None:
 
 def _failing_late(counts, late: str, seconds: int) -> bool:
     """Whether traffic is taken away where both fail for so long, and one arm's counts are half a minute late."""
-    memory, steps = {}, (Step(5000, 10**9, 20.0, 86_400.0),)
+    memory: Mapping[str, Any] = {}
+    steps = (Step(5000, 10**9, 20.0, 86_400.0),)
     policy = Policy(alerts=None, slow=Tolerance(1.5, 2.0))
     for second in range(1, 241):
         arms = []

@@ -100,7 +100,8 @@ def test_at_the_edge_of_what_is_tolerated_false_aborts_stay_below_alpha() -> Non
     policy = Policy(alpha=0.05, metrics_for_alpha=1)
     for seed in range(150):
         rng = np.random.default_rng(1000 + seed)
-        memory, history = MetricMemory(), []
+        memory = MetricMemory()
+        history: list[StepEvidence] = []
         for _ in range(2):
             hits, bad, before = np.cumsum(rng.random(800) < share(0.05, 1.5)), False, None
             for n in range(20, 801, 20):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,7 +197,8 @@ def test_at_full_traffic_what_needs_a_comparison_is_not_judged(counts) -> None:
 @pytest.mark.parametrize("parts", [(15,), (8, 7), (5, 5, 5), (1,) * 15])
 @pytest.mark.parametrize("begin", [0.0, 4.0, 7.5])
 def test_one_stall_of_a_worker_aborts_nothing_however_often_one_looks(counts, parts, begin: float) -> None:
-    memory, errors, champion, canary = {}, 0, 19_000, 1_000
+    memory: Mapping[str, Any] = {}
+    errors, champion, canary = 0, 19_000, 1_000
     for number, part in enumerate((0, *parts, 0, 0)):
         errors, champion, canary = errors + part, champion + 190, canary + 10
         elapsed = 20.0 + begin + number / 4
@@ -214,7 +217,8 @@ def test_one_stall_of_a_worker_aborts_nothing_however_often_one_looks(counts, pa
 
 def _failing(counts, rate: float, seconds: float, champion_answers: float = 1.0):
     """The last look at a canary that fails every request of one caller for so long, looked at twice a second."""
-    memory, looks = {}, int(seconds * 2)
+    memory: Mapping[str, Any] = {}
+    looks = int(seconds * 2)
     for number in range(1, looks + 1):
         asked = int(rate * number / 2)
         arms = counts("v1", 19 * asked, entities=19), counts("v2", asked, entities=1, errors=asked)
@@ -239,7 +243,7 @@ def test_a_canary_that_fails_every_request_of_few_callers_loses_its_traffic_with
 
 
 def test_a_canary_that_fails_every_request_of_many_callers_is_aborted(counts) -> None:
-    memory = {}
+    memory: Mapping[str, Any] = {}
     for number in range(1, 61):
         seen = look(
             counts("v1", 475 * number), counts("v2", 25 * number, errors=25 * number), number / 2, memory=memory
@@ -263,9 +267,11 @@ def test_what_fails_both_arms_takes_no_traffic_away(counts) -> None:
 @pytest.mark.parametrize("late", ["canary", "champion"])
 def test_counts_of_one_arm_that_come_late_or_in_clumps_decide_nothing(counts, late: str) -> None:
     """200 requests a second at 25 %, the canary at 1.2 times the slow answers: one arm's counts come every 30 s."""
-    steps, memory = (Step(2500, 10**9, 600.0, 86_400.0),), {}
+    memory: Mapping[str, Any] = {}
+    steps = (Step(2500, 10**9, 600.0, 86_400.0),)
     rng = np.random.default_rng(1)
-    now, seen = {"v1": np.zeros(2, int), "v2": np.zeros(2, int)}, {}
+    now = {"v1": np.zeros(2, int), "v2": np.zeros(2, int)}
+    seen: dict[str, np.ndarray] = {}
     for second in range(1, 1_200):
         for name, rate, slow in (("v1", 150, 0.01), ("v2", 50, 0.012)):
             now[name] += (rate, rng.binomial(rate, slow))

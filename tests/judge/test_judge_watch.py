@@ -17,6 +17,7 @@ from serinus.core.evidence import ArmCounts, HourCounts
 from serinus.core.rollout import Policy, Tolerance
 from serinus.judge import Baseline, Finding, Watching, baseline, decide, everywhere, look, since, troubles, watch
 from serinus.judge.baseline import HOURS, NO_ALERTS, NOTHING_BEFORE, TOO_FEW
+from serinus.judge.mixture import MULTIPLIERS
 from serinus.judge.watch import Cusum
 
 EVENTS = ("errors", "slow", "fallbacks", "alerts", "missing")
@@ -123,7 +124,7 @@ def test_at_the_tolerated_rate_false_alarms_are_bounded_by_the_year(
     looks = int(watch.YEAR / seconds)
     trials = rng.poisson(per_look / rate, looks)
     events = rng.binomial(trials, rate)
-    fresh = Cusum(logs=(watch._stake(seconds),) * len(watch.MULTIPLIERS))
+    fresh = Cusum(logs=(watch._stake(seconds),) * len(MULTIPLIERS))
     cusum, alarms = fresh, 0
     for k, n in zip(events.tolist(), trials.tolist(), strict=True):
         cusum = cusum.after(rate, fewer, k, n, seconds)
@@ -197,7 +198,8 @@ def test_at_one_request_a_second_it_takes_hours(worse: Mapping[str, float], seco
 @pytest.mark.parametrize("entities", [1, 20, 400])
 def test_callers_who_always_fail_are_found_however_few_they_are(entities: int) -> None:
     """Each has one event a minute, and who has had it is not at risk until the next one."""
-    now, found, requests, failed, at_risk = watching(baseline(Policy(), [], None, None)), (), 0, 0, 0
+    now, requests, failed, at_risk = watching(baseline(Policy(), [], None, None)), 0, 0, 0
+    found: tuple[Finding, ...] = ()
     for n in range(1, 60):
         requests += 500
         if n % 6 == 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -17,6 +18,11 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 def read(path: Path) -> list[Label]:
     return list(read_labels(path, NOW))
+
+
+def write(frame: pl.DataFrame, path: Path) -> None:
+    writers: dict[str, Callable[[Path], object]] = {".csv": frame.write_csv, ".jsonl": frame.write_ndjson}
+    writers.get(path.suffix, frame.write_parquet)(path)
 
 
 def test_csv_is_read_with_its_times_in_utc_and_other_columns_left_alone(tmp_path: Path) -> None:
@@ -90,7 +96,7 @@ def test_what_is_wrong_is_said_with_its_place_and_without_its_value(tmp_path: Pa
 def test_an_outcome_may_name_the_prediction_the_caller_and_the_release(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"o.{kind}"
     frame = pl.DataFrame({"prediction_id": ["own-1"], "caller": ["payments"], "release": ["m-1-abcdef"], "label": [1]})
-    {"csv": frame.write_csv, "jsonl": frame.write_ndjson, "parquet": frame.write_parquet}[kind](path)
+    write(frame, path)
     [label] = read(path)
     assert (label.prediction_id, label.request_id) == ("own-1", "")
     assert (label.caller, label.release) == ("payments", "m-1-abcdef")
@@ -127,10 +133,10 @@ def test_a_label_that_is_neither_0_nor_1_is_refused_with_what_to_do(tmp_path: Pa
 def test_other_labels_are_read_by_what_is_said_that_they_mean(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"o.{kind}"
     numbers = pl.DataFrame({"request_id": ["a", "b", "c"], "label": [2.0, 1.0, 0.0]})
-    {"csv": numbers.write_csv, "jsonl": numbers.write_ndjson, "parquet": numbers.write_parquet}[kind](path)
+    write(numbers, path)
     assert [one.label for one in read_labels(path, NOW, {"2": 1})] == [1.0, 1.0, 0.0]
     words = pl.DataFrame({"request_id": ["a", "b"], "label": ["fraud", "genuine"]})
-    {"csv": words.write_csv, "jsonl": words.write_ndjson, "parquet": words.write_parquet}[kind](path)
+    write(words, path)
     assert [one.label for one in read_labels(path, NOW, {"fraud": 1, "genuine": 0})] == [1.0, 0.0]
 
 

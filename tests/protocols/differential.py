@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import mlflow
 import numpy
 from mlflow.exceptions import MlflowException
+from mlflow.pyfunc.model import PythonModel
 from mlflow.pyfunc.scoring_server import invocations
 from serinus_runtime.base.config import Config
 from serinus_runtime.base.messages import Request, Response
@@ -101,7 +102,7 @@ class Pair:
         return response
 
 
-class Echo(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class Echo(PythonModel):
     """Answers what it was given: one text for each row, with the types that a model could notice."""
 
     def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:

@@ -277,6 +277,7 @@ def test_a_missing_value_is_refused_where_bytes_have_no_form_for_it() -> None:
 def test_what_tensors_cannot_carry_is_refused_at_load_with_the_reason_and_what_to_do(kind: Kind) -> None:
     with pytest.raises(StartFailure) as refused:
         Served(kind.make)
+    assert isinstance(kind.tensors, str)
     assert kind.tensors in str(refused.value)
     assert "output '" in str(refused.value)
     assert "docs/inputs-and-answers.md, or set `serving.protocols: [invocations]`" in str(refused.value)

@@ -14,12 +14,13 @@ import pytest
 from answer_kinds import BIG
 from differential import Pair
 from mlflow.models import ModelSignature, infer_signature
+from mlflow.pyfunc.model import PythonModel
 from serinus_runtime.base.config import PROTOCOLS
 from serinus_runtime.base.errors import StartFailure
 from serinus_runtime.model.model import Model
 
 
-class Answering(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class Answering(PythonModel):
     def __init__(self, answer: Callable[[Any], Any]) -> None:
         self.answer = answer
 

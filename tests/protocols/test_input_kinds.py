@@ -204,14 +204,11 @@ KINDS = [
             records({"a": {"items": []}}),
         ],
         [
-            records({"a": value})
-            for value in (
-                {"items": [{"weight": "x"}]},
-                {"items": {}},
-                {"items": [{}]},
-                {"items": [], "top": 5},
-                {"items": [1]},
-            )
+            records({"a": {"items": [{"weight": "x"}]}}),
+            records({"a": {"items": {}}}),
+            records({"a": {"items": [{}]}}),
+            records({"a": {"items": [], "top": 5}}),
+            records({"a": {"items": [1]}}),
         ],
         None,
     ),

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from differential import Echo, Pair
 from mlflow.models import ModelSignature, infer_signature
+from mlflow.pyfunc.model import PythonModel
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema, TensorSpec
 from mlflow.types.schema import Map, Object, Property
 from mlflow.types.type_hints import TypeFromExample
@@ -55,7 +56,7 @@ def columns(*specs: ColSpec) -> ModelSignature:
 # --- parameters
 
 
-class Times(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class Times(PythonModel):
     def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
         factors = params["factors"] or [1.0]
         return model_input["a"].to_numpy() * params["factor"] * sum(factors) + len(params["word"])
@@ -155,8 +156,8 @@ def test_null_stands_for_parameters_and_outputs_that_are_not_there(times: Pair) 
 # --- type hints
 
 
-class Lengths(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    def predict(self, model_input: list[str]) -> list[int]:
+class Lengths(PythonModel):
+    def predict(self, model_input: list[str]) -> list[int]:  # type: ignore[override]  # MLflow takes it
         return [len(text) for text in model_input]
 
 
@@ -171,8 +172,8 @@ def test_what_a_type_hint_declares_is_given_as_it_came(save: Save) -> None:
         assert both.invoke(wrong).status == 400
 
 
-class Halves(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    def predict(self, model_input: list[float]) -> list[float]:
+class Halves(PythonModel):
+    def predict(self, model_input: list[float]) -> list[float]:  # type: ignore[override]  # MLflow takes it
         return [number / 2 for number in model_input]
 
 
@@ -184,9 +185,9 @@ def test_a_type_hint_of_numbers_takes_one_tensor(save: Save) -> None:
     assert both.infer([tensor("x", "FP64", [1.5, 3.0], [1, 2])]).status == 400
 
 
-class ByExample(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    def predict(self, model_input: TypeFromExample) -> Any:
-        return [f"{type(row).__name__} {row}" for row in model_input]
+class ByExample(PythonModel):
+    def predict(self, model_input: TypeFromExample) -> Any:  # type: ignore[override]  # MLflow takes it
+        return [f"{type(row).__name__} {row}" for row in model_input]  # type: ignore[attr-defined]  # an object of the example's type
 
 
 def test_what_an_input_example_stands_for_is_given_in_its_type(tmp_path: Path) -> None:
@@ -309,7 +310,7 @@ def test_null_is_missing_in_texts_and_truth_values_without_a_signature(
     assert "input 'a' takes" in said
 
 
-class OneForAll(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class OneForAll(PythonModel):
     def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
         return [len(model_input)]
 
@@ -462,7 +463,7 @@ def test_csv_of_a_model_without_a_signature_is_read_as_by_mlflow(save: Save) -> 
     assert both.invoke("", "text/csv").status == 400
 
 
-class Reprs(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+class Reprs(PythonModel):
     def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:
         return [repr(value) for value in model_input["a"].tolist()]
 

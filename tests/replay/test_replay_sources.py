@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -17,7 +18,7 @@ ROWS = pl.DataFrame(
 
 def log(path: Path, rows: list[dict[str, object]]) -> Path:
     """A prediction log as the collector writes it, with what a replay reads of it."""
-    schema = {"time": pl.Datetime("us", "UTC"), "day": pl.Date, "model": pl.String, "entity": pl.String}
+    schema: dict[str, Any] = {"time": pl.Datetime("us", "UTC"), "day": pl.Date, "model": pl.String, "entity": pl.String}
     frame = pl.DataFrame(rows, schema={**schema, "inputs": pl.String}, strict=False)
     frame.write_delta(str(path), delta_write_options={"partition_by": ["model", "day"]})
     return path

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,10 @@ def a_fleet(directory: Path) -> Lab:
 def quiet(lab: Lab, seconds: float) -> None:
     for _ in range(round(seconds / TICK)):
         lab.step()
+
+
+def nothing_is_in_flight(lab: Lab) -> bool:
+    return not lab.store.in_flight()
 
 
 @pytest.fixture
@@ -122,6 +127,16 @@ def test_canaries_are_judged_once_a_second_in_turn_and_at_once_where_there_is_ne
     assert fleet.store.rollout(flying.id).status.phase is not Phase.CANARY
 
 
+def noting(call: Callable[..., Any], note: Callable[..., None]) -> Callable[..., Any]:
+    """`call`, whose arguments are given to `note` first."""
+
+    def both(*given: Any) -> Any:
+        note(*given)
+        return call(*given)
+
+    return both
+
+
 def test_the_world_is_read_in_one_call_for_all(fleet: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     reads = [
@@ -132,7 +147,7 @@ def test_the_world_is_read_in_one_call_for_all(fleet: Lab, monkeypatch: pytest.M
     ]
     for port, name in reads:
         original = getattr(port, name)
-        monkeypatch.setattr(port, name, lambda *a, o=original, n=name: [asked.append(n), o(*a)][1])
+        monkeypatch.setattr(port, name, noting(original, lambda *_, n=name: asked.append(n)))
     quiet(fleet, 40)
     assert asked.count("in_force") == 0
     assert 0 < asked.count("all_in_force") <= 5
@@ -158,9 +173,7 @@ def test_what_is_asked_and_stored_of_all_canaries_takes_one_call_a_tick(
     ]
     for port, name in calls:
         original = getattr(port, name)
-        monkeypatch.setattr(
-            port, name, lambda one, *a, o=original, n=name: [called.append((n, len(one))), o(one, *a)][1]
-        )
+        monkeypatch.setattr(port, name, noting(original, lambda one, *_, n=name: called.append((n, len(one)))))
     ticks = 40
     for _ in range(ticks):
         fleet.clock.time += timedelta(seconds=TICK)
@@ -179,8 +192,7 @@ def test_a_canary_does_not_tell_the_log_at_every_tick_what_it_knows(
     fleet.desk.deploy(ref=f"{MODEL}@7", spec=None, actor=ADA)
     fleet.run(600, until=lambda: fleet.phase is Phase.CANARY)
     told: list[object] = []
-    watch = fleet.log.watch
-    monkeypatch.setattr(fleet.log, "watch", lambda one: [told.append(one), watch(one)][1])
+    monkeypatch.setattr(fleet.log, "watch", noting(fleet.log.watch, told.append))
     quiet(fleet, 40)
     assert fleet.phase is Phase.CANARY
     assert 1 <= len(told) <= 5, "again only when the router is read back"
@@ -259,7 +271,7 @@ def test_a_model_that_is_not_as_it_should_be_is_tried_again_at_every_tick(fleet:
             raise NotFound("not now")
         fleet.registry.alias[model]["champion"] = "6"
 
-    fleet.registry.set_alias = refused  # type: ignore[method-assign]
+    fleet.registry.set_alias = refused  # type: ignore[method-assign, assignment]
     quiet(fleet, 6 * TICK)
     assert is_right(fleet, model)
 
@@ -378,7 +390,7 @@ def test_any_sequence_of_changes_ends_as_if_all_were_visited_at_every_tick(
                     lab.restart()  # it knows nothing of the tick before, and visits all
                 lab.step()
         act(lab, "all back", "")
-        lab.run(4 * 3600, until=lambda lab=lab: not lab.store.in_flight())
+        lab.run(4 * 3600, until=partial(nothing_is_in_flight, lab))
         # Whether a proposal came before its version was aborted, or after, is a matter of ticks; both withdraw it.
         lab.registry.drop_alias(MODEL, "challenger")
         quiet(lab, 2 * SECONDS + 20)

@@ -281,7 +281,7 @@ def test_rows_that_were_answered_wrong_are_kept_for_proofs_and_gates(lab: Lab) -
     round_later(lab)
     file = lab.directory / "golden" / f"{MODEL}.json"
     assert file.stat().st_mode & 0o777 == 0o600
-    assert sorted(kept_rows(lab.directory, MODEL, ["b", "a"])) == [[0.5, 0.0], [0.5, 1.0], [0.5, 2.0]]
+    assert sorted(map(list, kept_rows(lab.directory, MODEL, ["b", "a"]))) == [[0.5, 0.0], [0.5, 1.0], [0.5, 2.0]]
     assert kept_rows(lab.directory, MODEL, ["a", "c"]) == []
     lab.register("2")
     lab.desk.deploy(ref=f"{MODEL}@2", spec=None, actor=ADA)

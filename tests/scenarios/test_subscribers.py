@@ -206,7 +206,12 @@ def test_one_that_hangs_holds_up_nobody(lab: Lab, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(delivering, "LOOK_SECONDS", 0.01)
     hangs, goes_on, stop = threading.Event(), threading.Event(), threading.Event()
     hanging, listener = Listener("hanging"), Listener()
-    hanging.told = lambda event: (hangs.set(), goes_on.wait(30))  # type: ignore[method-assign, assignment, return-value]
+
+    def hang(event: Event) -> None:
+        hangs.set()
+        goes_on.wait(30)
+
+    hanging.told = hang  # type: ignore[method-assign]
     threads = [
         threading.Thread(target=Delivery(lab.world, one).run, args=(stop,), daemon=True) for one in (hanging, listener)
     ]

@@ -71,11 +71,13 @@ def rollouts(draw: st.DrawFn) -> Rollout:
     weights = sorted(draw(st.sets(st.integers(1, 9_999), max_size=5)))
     lasts = draw(durations)
     steps = tuple(
-        RolloutStep(
-            traffic=weight / 10_000,
-            requests=draw(st.none() | st.integers(1, 10**9)),
-            for_=lasts,
-            at_most=lasts + draw(durations),
+        RolloutStep.model_validate(
+            {
+                "traffic": weight / 10_000,
+                "requests": draw(st.none() | st.integers(1, 10**9)),
+                "for": lasts,
+                "at_most": lasts + draw(durations),
+            }
         )
         for weight in weights
     )

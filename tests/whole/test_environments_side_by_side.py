@@ -91,7 +91,7 @@ def test_three_environments_of_conflicting_pins_and_two_pythons_are_served_at_on
 ) -> None:
     pythons = [interpreter(pins.python, tmp_path / "interpreters.json") for pins in PINS]
     with ThreadPoolExecutor(len(PINS)) as pool:
-        list(pool.map(lambda pair: train(*pair, serinus.addresses.mlflow), zip(PINS, pythons, strict=True)))
+        list(pool.map(train, PINS, pythons, [serinus.addresses.mlflow] * len(PINS)))
     rollouts = [serinus.deploy(f"{pins.model}@1") for pins in PINS]
     for rollout in rollouts:
         status = serinus.ended(rollout, 300)["status"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import polars as pl
 import pytest
@@ -45,7 +46,7 @@ def test_no_request_fails_and_no_entity_changes_sides_while_a_release_is_promote
 
 
 def check_records(
-    records: pl.DataFrame, answered: set[str], rollout: dict[str, dict[str, str]], releases: tuple[str, str]
+    records: pl.DataFrame, answered: set[str], rollout: Mapping[str, Any], releases: tuple[str, str]
 ) -> None:
     """A record for each answer and no other, and one side an entity for as long as a split lasts."""
     assert sorted(records["request_id"]) == sorted(answered)

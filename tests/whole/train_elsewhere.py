@@ -12,13 +12,14 @@ import mlflow
 import numpy as np
 import pandas as pd
 from mlflow.models import infer_signature
+from mlflow.pyfunc.model import PythonModel
 from sklearn.linear_model import LogisticRegression
 
 PACKAGES = ("mlflow-skinny", "numpy", "pandas", "scikit-learn", "scipy", "cloudpickle")
 FRAME = pd.DataFrame({"amount": [1.0, 2.0, 300.0, 400.0], "hour": [1.0, 2.0, 3.0, 4.0]})
 
 
-class Versions(mlflow.pyfunc.PythonModel):
+class Versions(PythonModel):
     """Answers for each row: the versions that trained it and that serve it, and the score."""
 
     def __init__(self, fitted):

@@ -184,9 +184,14 @@ def test_a_kill_leaves_no_half_archive_and_the_next_one_is_whole(tmp_path: Path)
 def test_what_is_appended_while_it_is_read_is_left_out(tmp_path: Path) -> None:
     growing = tmp_path / "growing"
     growing.write_text("first")
+
+    def append() -> None:
+        with growing.open("a") as more:
+            more.write("second")
+
     with archive.written(tmp_path / "b") as writer:
-        with growing.open("rb") as file, growing.open("a") as more:
-            writer.add("a", _Appending(file, lambda: (more.write("second"), more.flush())))
+        with growing.open("rb") as file:
+            writer.add("a", _Appending(file, append))
         writer.end(archive.Manifest(archive.FORMAT, "1", "today", "/h", "/h/s", writer.files))
     read(tmp_path / "b", tmp_path / "to")
     assert (tmp_path / "to/a").read_text() == "first"

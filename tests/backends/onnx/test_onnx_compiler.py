@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from mlflow.models import infer_signature
+from serinus_runtime.model.compiled import FILES
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -30,7 +31,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from serinus.backends.onnx import OnnxCompiler
 from serinus.backends.onnx.environment import requirements
-from serinus.backends.onnx.kept import FILES, Kept
+from serinus.backends.onnx.kept import Kept
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
 from serinus.core.release import Artifact, Environment, Requirements

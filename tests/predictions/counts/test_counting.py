@@ -157,7 +157,9 @@ def test_an_entitys_event_is_counted_again_in_the_next_window(database, of) -> N
         tally = Tally()
         tally.add(of(entity="card-1", status=500, t=begin + second), {"s1": WATCH}, begin + second)
         kept.commit(tally, Advance(Position(1, number + 1), begin + second))
-    counts = CountStore(database).counts("s1")[RELEASE]
+    counted = CountStore(database).counts("s1")
+    assert counted is not None
+    counts = counted[RELEASE]
     assert (counts.errors, counts.first_in_step["errors"], counts.first_in_window["errors"]) == (5, 1, 3)
     assert counts.at_risk_in_window["errors"] == 3
 
@@ -293,7 +295,8 @@ WATCHES = {"s1": WATCH, "s2": Watch("s2", "r1", MODEL, {OTHER: 0.5}, slow_ms=5.0
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(RECORDS, max_size=25))
 def test_counting_a_stretch_is_counting_record_by_record(of, said) -> None:
-    tally, expected, firsts = Tally(), Counter[tuple[str, str, str]](), {}
+    tally, expected = Tally(), Counter[tuple[str, str, str]]()
+    firsts: dict[tuple[str, str], dict[int, tuple[str, str, str]]] = {}
     asked, windows = Counter[tuple[Any, ...]](), set()
     tally.add(together([of(**one) for one in said]), WATCHES, time.time())
     for one in said:
@@ -360,7 +363,8 @@ def streak_after(database, *stretches) -> tuple[int, float | None, float | None]
         tally.add(together(records), {}, now)
         Ledger(database).commit(tally, Advance(Position(1, number + 1), now))
     streak = CountStore(database).totals()[RELEASE].streak
-    return streak.failing, *(at and at.timestamp() for at in (streak.answered_at, streak.failed_at))
+    answered, failed = (None if at is None else at.timestamp() for at in (streak.answered_at, streak.failed_at))
+    return streak.failing, answered, failed
 
 
 def test_failures_since_the_last_answer_are_counted_over_stretches(database, of) -> None:

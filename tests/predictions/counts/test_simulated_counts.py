@@ -20,7 +20,8 @@ from serinus.predictions.segments.files import Position
 from simulation import counts as at
 from simulation.counts import arm_counts
 from simulation.kinds import EVENTS, Incident, Kind
-from simulation.streams import Requests, Streams
+from simulation.requests import Requests
+from simulation.streams import Streams
 
 RELEASES = ("v1", "v2")
 RATES = {"errors": 0.04, "slow": 0.1, "fallbacks": 0.02, "alerts": 0.05, "missing": 0.02}

@@ -133,8 +133,8 @@ def test_a_second_collector_of_one_home_waits_and_then_refuses(collector, home, 
 
 
 def _hello(home: Home, release: str = RELEASE, **changes: Any) -> bytes:
-    said = {"release": release, "token": log_token(home.secret.read_text(), release), "boot": "0123456789abcdef"}
-    said["format"] = 2
+    token = log_token(home.secret.read_text(), release)
+    said = {"release": release, "token": token, "boot": "0123456789abcdef", "format": 2}
     return json.dumps({**said, **changes}).encode() + b"\n"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ def looks(hosted, tmp_path, monkeypatch):
     def look(crowd, timeout_ms=250, limits=None, many=8):
         limits = limits or Limits()
         release = hosted.release("fraud-1-aaaaaa")
-        at_zero = AtZero(replace(release, settings=replace(release.settings, timeout_ms=timeout_ms)))
+        at_zero: Any = AtZero(replace(release, settings=replace(release.settings, timeout_ms=timeout_ms)))
         zygotes = SimpleNamespace(pids=dict, keep_only=lambda _: None)
         home = Home(tmp_path / "h")
         launcher = SimpleNamespace(home=home, zygotes=zygotes, interpreter=lambda _: home.path / "python")

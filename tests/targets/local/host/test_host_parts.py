@@ -115,8 +115,7 @@ def test_what_two_processes_share_is_the_own_of_neither():
 
 def test_a_process_that_has_put_itself_under_less_keeps_that_and_gets_the_other_limits():
     program = "import resource as r; r.setrlimit(r.RLIMIT_DATA, (1 << 30, 1 << 30)); print(flush=True); input()"
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", program], **pipes) as child:
+    with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         child.stdout.readline()
         launch.limit(child.pid, memory_bytes=1 << 40, file_bytes=1 << 20)
         found = Path(f"/proc/{child.pid}/limits").read_text()
@@ -185,8 +184,8 @@ def test_a_worker_is_known_by_how_it_has_grown_until_its_turn_to_be_measured_com
     program = (
         "import os; print(flush=True); input(); held = bytearray(os.urandom(1) * (8 << 20)); print(flush=True); input()"
     )
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-u", "-c", program], **pipes) as child:
+    command = [sys.executable, "-u", "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         record = WorkerRecord("fraud-1-aaaaaa", child.pid, "", ready=True)
         child.stdout.readline()
         worker = Worker(cast("Process", None), record, known=Known(Memory(3, 1), resident(child.pid)))

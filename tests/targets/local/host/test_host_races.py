@@ -96,7 +96,7 @@ def environment(home, path):
 def run(endpoints, seconds, callers, seed=0):
     """What became of every request of `callers` on each endpoint."""
     until = time.monotonic() + seconds
-    outcomes = []
+    outcomes: list[int | str] = []
     threads = [
         threading.Thread(target=wander, args=(endpoint, until, outcomes, seed + i * 100 + j))
         for i, endpoint in enumerate(endpoints)

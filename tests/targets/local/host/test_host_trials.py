@@ -7,6 +7,7 @@ import os
 import resource
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import kept
 import polars as pl
@@ -194,11 +195,11 @@ def test_the_reader_of_a_file_sees_nothing_else_of_the_home(home, reader):
 
 
 def test_a_rehearsal_that_says_what_the_runtime_does_not_say_is_refused():
-    said = {"source": "", "document": None, "tensors": None, "rows": 0, "answers": [], "reason": "", "refused": False}
-    said |= {"warnings": [], "versions": []}
+    said: dict[str, Any] = {"source": "", "document": None, "tensors": None, "rows": 0, "answers": [], "reason": ""}
+    said |= {"refused": False, "warnings": [], "versions": []}
     assert rehearsal_of(said) == Rehearsal(None)
     one = {"category": "W", "library": "", "message": "m", "own": True}
-    forged = (
+    forged: tuple[dict[str, Any], ...] = (
         {"answers": [{}]}, {"rows": -1}, {"warnings": [one] * 21}, {"warnings": [{**one, "message": "m" * 3000}]},
         {"reason": 7}, {"versions": None}, {"document": []},
     )  # fmt: skip

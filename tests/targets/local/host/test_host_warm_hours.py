@@ -19,8 +19,8 @@ SECOND = timedelta(seconds=1)
 
 def hours(begins, ends, days=range(7), timezone="UTC"):
     """`hours("07:30", "22:00")`; beyond "24:00" they end on the next day."""
-    minutes = [int(hour) * 60 + int(minute) for hour, minute in (text.split(":") for text in (begins, ends))]
-    return (WarmHours(*minutes, days=tuple(days), timezone=timezone),)
+    first, last = [int(hour) * 60 + int(minute) for hour, minute in (text.split(":") for text in (begins, ends))]
+    return (WarmHours(first, last, days=tuple(days), timezone=timezone),)
 
 
 def at(text, timezone="UTC", fold=0):

@@ -82,7 +82,8 @@ def given(home: Home, holder: str = "nobody") -> Wires:
 
 def test_the_host_says_whose_records_come_and_the_worker_says_nothing_of_it(home: Home) -> None:
     async def test() -> None:
-        collected, handed = Collected(home.log_socket), []
+        collected = Collected(home.log_socket)
+        handed: list[socket.socket] = []
         await collected.open()
         ours, theirs = wires.pair()
         wire, host = Wire(theirs.fileno(), handed.append), given(home)
@@ -102,7 +103,8 @@ def test_the_host_says_whose_records_come_and_the_worker_says_nothing_of_it(home
 @pytest.mark.parametrize("whose", ["the collector's", "the worker's"])
 def test_a_connection_that_has_ended_is_replaced_for_the_same_writer(home: Home, whose: str) -> None:
     async def test() -> None:
-        collected, handed = Collected(home.log_socket), []
+        collected = Collected(home.log_socket)
+        handed: list[socket.socket] = []
         await collected.open()
         ours, theirs = wires.pair()
         wire, host = Wire(theirs.fileno(), handed.append), given(home)
@@ -172,7 +174,8 @@ def test_a_worker_that_does_not_read_takes_no_descriptor_of_the_host_but_one(hom
 
 def test_the_connection_of_a_worker_that_has_exited_is_closed(home: Home) -> None:
     async def test() -> None:
-        collected, handed = Collected(home.log_socket), []
+        collected = Collected(home.log_socket)
+        handed: list[socket.socket] = []
         await collected.open()
         ours, theirs = wires.pair()
         wire, host, worker = Wire(theirs.fileno(), handed.append), given(home), Exits()
@@ -221,7 +224,8 @@ def test_the_next_host_has_the_wires_that_the_holder_kept(hosted: Any, holder: C
     home, secret = hosted.home, hosted.home.secret.read_text()
 
     async def test() -> None:
-        collected, handed = Collected(home.log_socket), []
+        collected = Collected(home.log_socket)
+        handed: list[socket.socket] = []
         await collected.open()
         ours, theirs = wires.pair()
         wire = Wire(theirs.fileno(), handed.append)

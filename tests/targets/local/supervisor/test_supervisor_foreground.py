@@ -187,7 +187,8 @@ def test_what_processes_log_is_passed_on_line_by_line_from_now_on(stage: Stage) 
     log = logs.path(stage.home, "control")
     log.write_text("long ago\n")
     (stage.home.logs / "card-1.log").write_text("of a model\n")
-    follower, said = Follower(stage.home), []
+    follower = Follower(stage.home)
+    said: list[str] = []
     with log.open("a") as file:
         file.write("one\nhalf")
     follower.pass_on(said.append)

@@ -173,7 +173,8 @@ def test_a_supervisor_that_hangs_is_killed_and_what_it_kept_is_stopped(
 
 def test_two_ups_at_once_start_one_supervisor_and_both_say_where_it_is(stage: Stage) -> None:
     stage.listens()
-    launch, found, said = stage.launch, [], []
+    launch, found = stage.launch, []
+    said: list[str] = []
 
     def start() -> None:
         found.append(up(stage.home, say=said.append, launch=launch))

@@ -43,7 +43,8 @@ def test_one_that_starts_beside_the_other_has_it_dismissed_when_it_answers_and_e
     home: Home, clock: Clock
 ) -> None:
     ProcessManager(home, [forever("envoy", OLD)], clock).round()
-    before, told, answering = pid(home, "envoy"), home.path / "told", []
+    before, told = pid(home, "envoy"), home.path / "told"
+    answering: list[bool] = []
     spec = forever(
         "envoy",
         NEW,
@@ -162,7 +163,8 @@ def versions(home: Home) -> dict[str, str]:
 
 def test_another_version_replaces_everything_and_is_replaced_itself(running: Stage, newer: Stage) -> None:
     for one, other in ((running, newer), (newer, running)):
-        before, said = one.pids(), []
+        before = one.pids()
+        said: list[str] = []
         up(one.home, say=said.append, launch=other.launch)
         assert set(versions(one.home).values()) == {other.version}
         assert not [name for name, pid in one.pids().items() if before[name] == pid]
