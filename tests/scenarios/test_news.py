@@ -17,6 +17,7 @@ from serinus.core.errors import NotFound, Refused, Unavailable
 from serinus.core.release import Release
 from serinus.core.rollout import ModelState, Phase, Rollout
 from serinus.core.routing import WHOLE, Arm, Role, Routing
+from serinus.delivery.world import split_token
 from serinus.engine.news import RESYNC, News, Pace
 from serinus.engine.reconcile import aliases
 
@@ -46,6 +47,13 @@ def a_fleet(directory: Path) -> Lab:
 def quiet(lab: Lab, seconds: float) -> None:
     for _ in range(round(seconds / TICK)):
         lab.step()
+
+
+def of_model(name: str, rollout: Rollout) -> Rollout:
+    """The same, with an id and splits of its own."""
+    own = f"{name}-r1"
+    steps = tuple(replace(step, split=split_token(own, step.index)) for step in rollout.steps)
+    return replace(rollout, id=own, model=name, steps=steps)
 
 
 def nothing_is_in_flight(lab: Lab) -> bool:
@@ -96,9 +104,7 @@ def test_canaries_are_judged_once_a_second_in_turn_and_at_once_where_there_is_ne
         fleet.store.save_model(replace(fleet.store.model(name), aliases={"champion": "6", "challenger": "7"}))
         fleet.store.create(
             replace(
-                flying,
-                id=f"{name}-r1",
-                model=name,
+                of_model(name, flying),
                 candidate=replace(flying.candidate or champion_of(fleet, name), id=f"{name}-7-aaaaaa", model=name),
             )
         )
@@ -161,7 +167,7 @@ def test_what_is_asked_and_stored_of_all_canaries_takes_one_call_a_tick(
     fleet.desk.deploy(ref=f"{MODEL}@7", spec=None, actor=ADA)
     fleet.run(600, until=lambda: fleet.phase is Phase.CANARY)
     for name in FLEET[:9]:
-        fleet.store.create(replace(fleet.rollout, id=f"{name}-r1", model=name))
+        fleet.store.create(of_model(name, fleet.rollout))
     quiet(fleet, 5)
     called: list[tuple[str, int]] = []
     calls = [

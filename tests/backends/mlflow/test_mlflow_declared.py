@@ -300,8 +300,8 @@ def tensorflow(root: Path, *names: str) -> Path:
         ("model.pkl", b"\x80\x05\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c", "cut off: the pickle ends too early"),
         ("model.pkl", b"PK\x03\x04" + b"x" * 100, "the directory of the zip archive is missing"),
         ("artifacts/encoder.joblib", b"", "artifacts/encoder.joblib is empty"),
-        ("model.pkl", b"<html>404 Not Found</html>", "model.pkl is no pickle"),
-        ("model.pkl", b'{"error": "expired"}.', "model.pkl is no pickle"),
+        ("model.pkl", b"<html>404 Not Found</html>", "model.pkl is text instead of a pickle"),
+        ("model.pkl", b'{"error": "expired"}.', "model.pkl is text instead of a pickle"),
     ],
 )  # fmt: skip
 def test_a_file_that_is_not_whole_is_found_before_anything_is_built(
