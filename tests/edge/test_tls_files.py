@@ -107,7 +107,7 @@ def test_a_directory_or_a_pipe_in_the_place_of_a_file_is_refused_at_once(files: 
 def test_an_authority_of_callers_is_checked_as_well(files: Files, tmp_path: Path) -> None:
     ca = tmp_path / "ca.pem"
     ca.write_text("none")
-    with pytest.raises(InvalidInput, match=r"--client-ca .* holds no certificate"):
+    with pytest.raises(InvalidInput, match=r"--client-ca .* contains no certificate"):
         certificates.read(replace(files, client_ca=ca), datetime.now(UTC))
 
 

@@ -118,7 +118,10 @@ def test_one_that_does_not_come_up_gives_way_to_the_version_before(
         wait_until(lambda: len(load.seen) > RATE, 30, "steady load")
         done = up_by(broken, serinus)
         assert done.returncode == 1, done.stdout
-        assert "control of the new version did not come up; the version before is running again" in done.stderr
+        assert (
+            "control of the new version did not come up (control: exited with 1: OSError: broken); the version"
+            in done.stderr
+        )
         pids = {record.name: record.pid for record in state.running(serinus.home)}
         control.write_text("import nowhere\n")
         done = up_by(broken, serinus)

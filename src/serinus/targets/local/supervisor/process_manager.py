@@ -164,6 +164,10 @@ class ProcessManager:
         watched.held = False
         self._start(watched)
 
+    def why_ended(self, name: str) -> str:
+        """Of its last end, in words; empty: it has not ended."""
+        return self._named(name).record.reason
+
     def ends(self, name: str) -> int:
         """How often it has ended by itself."""
         return self._named(name).record.restarts

@@ -70,7 +70,10 @@ def _replace(manager: ProcessManager, name: str, checks: Sequence[Check], stop: 
         return manager.answers(name) and all(check.answers() for check in wanted)
 
     _until(manager, stop, pause, SECONDS, lambda: answers() or manager.ends(name) - before >= _ENOUGH)
-    return "" if stop.wanted or answers() else f"{name} of the new version did not come up"
+    if stop.wanted or answers():
+        return ""
+    why = f" ({name}: {ended})" if (ended := manager.why_ended(name)) else ""
+    return f"{name} of the new version did not come up{why}"
 
 
 def _until(manager: ProcessManager, stop: Stop, pause: float, seconds: float, holds: Callable[[], bool]) -> None:
