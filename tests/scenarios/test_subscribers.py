@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import pairwise
@@ -13,6 +11,7 @@ from typing import Any
 
 import pytest
 from lab import ADA, MODEL, Killed, Lab
+from waiting import wait_until
 
 from serinus.core.errors import InvalidInput, Unavailable
 from serinus.core.events import Event
@@ -221,19 +220,12 @@ def test_one_that_hangs_holds_up_nobody(lab: Lab, monkeypatch: pytest.MonkeyPatc
     try:
         assert hangs.wait(20)
         happened(lab, "two")
-        until(lambda: listener.heard == ["one", "two"])
+        wait_until(lambda: listener.heard == ["one", "two"], 20)
     finally:
         stop.set()
         goes_on.set()
         for thread in threads:
             thread.join(20)
-
-
-def until(so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not so():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 # --- tags of versions in the registry ---------------------------------------------------------------------

@@ -201,6 +201,10 @@ class StepRecord:
         gap = 0.0 if self.looked_at is None else (now - self.looked_at).total_seconds()
         return self.away + (gap if gap >= AWAY_SECONDS else 0.0)
 
+    def elapsed(self, now: datetime) -> float:
+        """Seconds since its beginning in which the engine was there."""
+        return (now - self.started_at).total_seconds() - self.away_by(now)
+
 
 @dataclass(frozen=True, slots=True)
 class Order:

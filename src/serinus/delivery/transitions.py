@@ -315,13 +315,12 @@ def share_drawn_again(rollout: Rollout, seen: Observed, now: datetime) -> Rollou
     """The step begins anew with another draw of the entities that are the canary's; its patience goes on."""
     if not seen.without_entities or rollout.status.suspended:
         return None
-    known = _close_step(_looked_at(rollout, seen.assessment, now), now)
-    salt = hashlib.sha256(rollout.salt.encode()).hexdigest()[:8]
-    before, status = known.steps[-1], rollout.status
+    salt, before = hashlib.sha256(rollout.salt.encode()).hexdigest()[:8], rollout.steps[-1]
     split = f"{split_token(rollout.id, before.index)}.{salt}"
     record = StepRecord(index=before.index, weight=before.weight, split=split, started_at=now)
     hold = "none of the entities that asked was in the canary's share; another share was drawn"
-    return replace(known, salt=salt, status=replace(status, hold=hold), steps=(*known.steps[:-1], record))
+    status = replace(rollout.status, hold=hold)
+    return replace(rollout, salt=salt, status=status, steps=(*rollout.steps[:-1], record))
 
 
 def out_of_patience(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:

@@ -35,8 +35,8 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
     if name == "traffic-taken-away":
         return "suspended", f"{asked} no longer gets traffic, and the rollout is held: {status.hold}"
     if name == "share-drawn-again":
-        entities = "other entities, because none of those that asked was in its share"
-        return "share-drawn-again", f"the canary of {asked} gets {entities}"
+        why = "because none of those that asked was in its share"
+        return name, f"the canary of {asked} gets other entities, {why}"
     if status.phase is Phase.CANARY and name != "out-of-patience":
         weight = after.plan.steps[status.step].weight if after.plan else 0
         passed = {

@@ -10,7 +10,6 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
 
@@ -35,23 +34,6 @@ LOOK_SECONDS = 600.0
 _PREPARING = (Phase.RESOLVE, Phase.BUILD, Phase.PLACE, Phase.GATES)
 """In which a rollout asks for what is kept, whether or not a release of it names that."""
 _HISTORY = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One environment, artifact, graph or log."""
-
-    kind: str
-    name: str
-    models: tuple[str, ...]
-    """That have a release of it; empty: none is known."""
-    bytes: int
-    freed: int
-    """Bytes that no other item shares."""
-    used_at: float
-    """Unix time."""
-    needed: str
-    """Why, in words; empty: nothing needs it."""
 
 
 class Disk:
@@ -81,7 +63,7 @@ class Disk:
             totals[kind] = sum(blocks(paths).values())
         return DiskUsage(
             kinds=totals,
-            items=[DiskItem.model_validate(asdict(one)) for one in items],
+            items=items,
             budget=self._budget,
             free=shutil.disk_usage(self._world.disk).free,
         )
@@ -131,7 +113,7 @@ class Disk:
         begun = [one.created_at for one in self._world.store.in_flight() if one.status.phase in _PREPARING]
         return min([self._world.clock.now(), *begun]).timestamp()
 
-    def _remove(self, item: Item, since: float) -> str:
+    def _remove(self, item: DiskItem, since: float) -> str:
         """Why it is still there; empty: it is gone."""
         storage = next(one for one in self._storages if one.kind == item.kind)
         try:
@@ -140,7 +122,7 @@ class Disk:
             return f"it could not be removed: {error.strerror or type(error).__name__}"
         return "" if gone else "it is being made, or was requested in the meantime"
 
-    def _items(self) -> tuple[Sequence[Item], dict[str, int]]:
+    def _items(self) -> tuple[Sequence[DiskItem], dict[str, int]]:
         """All of them, the largest first, and the bytes of each kind."""
         needs, models = self._needs(), self._models()
         lately = (self._world.clock.now() - LOGS_KEPT).timestamp()
@@ -158,8 +140,17 @@ class Disk:
             if not why and kind == "logs" and one.used_at >= lately:
                 why = f"written in the last {LOGS_KEPT.days} days"
             freed = sum(size for inode, size in found.items() if names[inode] == 1)
-            of = tuple(sorted(models.get((kind, one.name), ())))
-            items.append(Item(kind, one.name, of, sum(found.values()), freed, one.used_at, why))
+            items.append(
+                DiskItem(
+                    kind=kind,
+                    name=one.name,
+                    models=sorted(models.get((kind, one.name), ())),
+                    bytes=sum(found.values()),
+                    freed=freed,
+                    used_at=one.used_at,
+                    needed=why,
+                )
+            )
             totals[kind] += sum(size for inode, size in found.items() if inode not in counted)
             counted.update(found)
         return sorted(items, key=lambda one: -one.bytes), totals
@@ -206,9 +197,9 @@ class Disk:
         return found
 
 
-def to_remove(items: Sequence[Item], over: int) -> Sequence[Item]:
+def to_remove(items: Sequence[DiskItem], over: int) -> Sequence[DiskItem]:
     """Of what nothing needs, the least recently used first, as many as free `over` bytes, or all. Pure."""
-    chosen: list[Item] = []
+    chosen: list[DiskItem] = []
     for one in sorted(items, key=lambda one: one.used_at):
         if over <= 0:
             break

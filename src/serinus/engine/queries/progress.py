@@ -58,7 +58,7 @@ def progress(world: World, rollout: Rollout) -> Mapping[str, Any] | None:
     if plan is None or status.phase is not Phase.CANARY or not rollout.steps:
         return None
     step, record, now = plan.steps[status.step], rollout.steps[-1], world.clock.now()
-    elapsed = max((now - record.started_at).total_seconds() - record.away_by(now), 0.0)
+    elapsed = max(record.elapsed(now), 0.0)
     assessment = record.assessment
     left = {
         metric["name"]: metric.get("needs")

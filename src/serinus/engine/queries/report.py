@@ -16,7 +16,6 @@ from serinus.engine.queries.rollouts import explanation, shown_rollout
 from serinus.engine.queries.starting import started_lately
 from serinus.engine.world import FREE_BYTES_NEEDED, World
 from serinus.resources import (
-    AlertRate,
     Difference,
     Distrusted,
     Explanation,
@@ -88,9 +87,7 @@ class Report:
         seen = known(self._world, lately, model)
         for state in shown_states(self._world, seen, model):
             shown = shown_model(self._world, state, self._trouble().get(model, ()), seen)
-            rate = live_alerts(self._world, state)
-            alerts = None if rate is None else AlertRate.model_validate(rate.as_json())
-            return ModelAlone(**dict(shown), alerts=alerts)
+            return ModelAlone(**dict(shown), alerts=live_alerts(self._world, state))
         every = self._world.store.models()
         there = ", ".join(one.model for one in every[:MODELS_NAMED]) + (", ..." if len(every) > MODELS_NAMED else "")
         hint = f"The models are: {there or 'none yet'}. `serinus deploy {model}@1` begins."

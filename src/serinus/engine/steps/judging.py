@@ -37,8 +37,7 @@ def assess(world: World, rollout: Rollout, counted: Counted) -> Assessment | Non
     if plan is None or rollout.candidate is None or not rollout.steps:
         return None
     evidence = [_evidence(rollout, record, counted) for record in rollout.steps]
-    step, now = rollout.steps[-1], world.clock.now()
-    elapsed = (now - step.started_at).total_seconds() - step.away_by(now)
+    elapsed = rollout.steps[-1].elapsed(world.clock.now())
     disturbance = world.log.disturbance(rollout.model)
     disturbed = "" if disturbance is None else WORDS[disturbance.cause]
     return judge.assess(
@@ -49,12 +48,13 @@ def assess(world: World, rollout: Rollout, counted: Counted) -> Assessment | Non
 def without_entities(world: World, rollout: Rollout, counted: Counted) -> bool:
     """Whether none of the few entities that ask, again and again, is in the canary's share, so that it would wait in
     vain. By the entities of the requests alone, and never by the answers: another draw favours neither release."""
-    if rollout.plan is None or rollout.candidate is None or not rollout.steps or rollout.status.suspended:
+    if rollout.plan is None or rollout.candidate is None or not rollout.steps:
         return False
     record = rollout.steps[-1]
-    now, at = _evidence(rollout, record, counted), world.clock.now()
-    waited = (at - record.started_at).total_seconds() - record.away_by(at)
-    if now.champion is None or now.canary is None or now.canary.requests or waited < REDRAW_SECONDS:
+    now = _evidence(rollout, record, counted)
+    if now.champion is None or now.canary is None or now.canary.requests:
+        return False
+    if record.elapsed(world.clock.now()) < REDRAW_SECONDS:
         return False
     entities = now.champion.first_in_step.get("entities", 0)
     return 0 < entities * ASKED_AGAIN <= now.champion.requests

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from serinus.core.errors import SerinusError, TemporaryError
 from serinus.core.events import Event
 from serinus.engine.world import World
+from serinus.lib import backoff
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class _Trouble:
 
     since: datetime
     again: datetime
-    wait: timedelta
+    failures: int
     reason: str
 
 
@@ -142,7 +143,7 @@ class Delivery:
             self._subscriber.told(event)
         except TemporaryError as error:
             now = self._world.clock.now()
-            self._trouble = _again(self._trouble, error.message, now)
+            self._trouble = _once_more(self._trouble, error.message, now)
             if now - self._trouble.since < TRIED_FOR:
                 return position
             reason = f"it was tried for a day: {error.message}"
@@ -160,9 +161,7 @@ class Delivery:
         return replace(done, left_out=left_out, left_out_at=self._world.clock.now(), reason=reason)
 
 
-def _again(before: _Trouble | None, reason: str, now: datetime) -> _Trouble:
-    """Each wait is twice as long as the one before."""
-    if before is None:
-        return _Trouble(now, now + FIRST_RETRY, FIRST_RETRY, reason)
-    wait = min(2 * before.wait, LONGEST_RETRY)
-    return _Trouble(before.since, now + wait, wait, reason)
+def _once_more(before: _Trouble | None, reason: str, now: datetime) -> _Trouble:
+    since, failures = (now, 1) if before is None else (before.since, before.failures + 1)
+    pause = backoff.after(failures, FIRST_RETRY.total_seconds(), LONGEST_RETRY.total_seconds())
+    return _Trouble(since, now + timedelta(seconds=pause), failures, reason)

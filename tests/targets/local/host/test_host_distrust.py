@@ -7,16 +7,15 @@ import os
 import signal
 import threading
 from dataclasses import replace
-from pathlib import Path
 
 import kept
 import pytest
+from callers import Callers
 
 from serinus.core.placement import PlacementState
 from serinus.core.release import USUAL, Compiled, Scale
 from serinus.lib.processes import identity
 from serinus.targets.local.host.state_files import StateFiles
-from serinus.targets.local.host.unix_http import call
 
 NAME = "fraud-1-aaaaaa"
 ONE_WORKER = Scale(max_workers=1)
@@ -48,32 +47,9 @@ def gone(pid):
     return lambda: identity(pid) is None
 
 
-class Callers:
-    """Ask again and again, each request on a connection of its own; who answered, and by what."""
-
-    def __init__(self, endpoint, threads=4):
-        self.path = Path(endpoint)
-        self.answers, self.failures = [], []
-        self.stopping = threading.Event()
-        self.threads = [threading.Thread(target=self.run) for _ in range(threads)]
-
-    def run(self):
-        while not self.stopping.is_set():
-            try:
-                body = call(self.path, "POST", "/", b'{"seconds": 0.005}', {}, 10.0).body
-                self.answers.append((body["pid"], body["config"]["long"]))
-            except (OSError, TypeError, KeyError) as error:
-                self.failures.append(error)
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join()
+def asking(endpoint):
+    """Callers; who answered, and by what."""
+    return Callers(endpoint, lambda body: (body["pid"], body["config"]["long"]), threads=4, seconds=10.0)
 
 
 @pytest.mark.parametrize("held", [False, True], ids=["alone", "with-a-holder"])
@@ -83,7 +59,7 @@ def test_a_distrusted_release_is_answered_the_long_way_and_no_request_fails(host
     hosted.start()
     first = placed(hosted, compiled(hosted, load_seconds=0.5), ONE_WORKER)
     assert (first.way, first.long) == ("onnx", False)
-    with Callers(first.endpoint) as callers:
+    with asking(first.endpoint) as callers:
         wait_until(lambda: callers.answers)
         hosted.target.distrust(NAME)
         marked = hosted.target.observe()[NAME]
@@ -133,7 +109,7 @@ def test_a_host_that_died_after_the_mark_has_its_work_done_by_the_next_one(hoste
     first = placed(hosted, compiled(hosted), ONE_WORKER)
     hosted.kill()
     StateFiles(hosted.home).keep_long(NAME)
-    with Callers(first.endpoint) as callers:
+    with asking(first.endpoint) as callers:
         hosted.start()
         second = hosted.until(NAME, PlacementState.READY, but=first.pid)
         wait_until(gone(first.pid))

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from callers import Callers
 
 from serinus.core.placement import PlacementState
 from serinus.core.release import USUAL, CacheSettings, Scale, ServingSettings
 from serinus.targets.local.host.autoscaler import Autoscaler
 from serinus.targets.local.host.cgroups import Groups
 from serinus.targets.local.host.state_files import StateFiles
-from serinus.targets.local.host.unix_http import call
 
 NAME = "fraud-1-aaaaaa"
 QUICK = ("--survey", "0.2")
@@ -23,32 +21,11 @@ SOON = ("--idle", "0.3", "--young", "0", "--busiest", "0", "--survey", "0.1")
 CACHED = ServingSettings(cache=CacheSettings(30.0))
 
 
-class Callers:
-    """Ask again and again, each request on a connection of its own: with which settings they were answered."""
-
-    def __init__(self, endpoint, body=b'{"seconds": 0.005}', threads=3):
-        self.path, self.body = Path(endpoint), body
-        self.answers, self.failures = [], []
-        self.stopping = threading.Event()
-        self.threads = [threading.Thread(target=self.run) for _ in range(threads)]
-
-    def run(self):
-        while not self.stopping.is_set():
-            try:
-                answer = call(self.path, "POST", "/", self.body, {}, 20.0)
-                self.answers.append((answer.body["pid"], answer.body["config"]["settings"]))
-            except (OSError, TypeError, KeyError) as error:
-                self.failures.append(error)
-
-    def __enter__(self):
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join()
+def asking(endpoint, body=b'{"seconds": 0.005}', threads=3):
+    """Callers; who answered, and with which settings."""
+    return Callers(
+        endpoint, lambda told: (told["pid"], told["config"]["settings"]), body, threads=threads, seconds=20.0
+    )
 
 
 @pytest.mark.parametrize("held", [False, True], ids=["alone", "with-a-holder"])
@@ -58,7 +35,7 @@ def test_memory_and_cache_change_while_it_is_asked_and_no_request_fails(hosted, 
     hosted.start(*QUICK)
     first = hosted.placed(settings=CACHED, scale=Scale(max_workers=1))
     wanted = Scale(max_workers=1, memory_limit_bytes=3 << 30, cache_bytes=1 << 20)
-    with Callers(first.endpoint) as callers:
+    with asking(first.endpoint) as callers:
         wait_until(lambda: callers.answers)
         hosted.target.place(hosted.release(settings=CACHED), wanted)
         assert hosted.target.observe()[NAME].scale == wanted
@@ -103,7 +80,7 @@ def test_more_and_fewer_workers_while_it_is_asked_and_no_request_fails(hosted, w
     def workers():
         return hosted.target.observe()[NAME].workers
 
-    with Callers(first.endpoint, b'{"spin_seconds": 0.02}', threads=8) as callers:
+    with asking(first.endpoint, b'{"spin_seconds": 0.02}', threads=8) as callers:
         wait_until(lambda: len(callers.answers) > 100)
         assert workers() == 1
         hosted.target.place(hosted.release(), Scale(max_workers=2))

@@ -7,12 +7,12 @@ files and of its input example.
 
 from __future__ import annotations
 
-import json
 from pathlib import PurePath
 from typing import Any
 
-import sqlalchemy as sa
 from alembic import op
+
+from serinus.backends.sql.rewriting import rewrite
 
 revision = "0004"
 down_revision = "0003"
@@ -21,20 +21,7 @@ _KEYS = {"rollouts": "number", "pending": "number", "models": "model", "releases
 
 
 def upgrade() -> None:
-    connection = op.get_bind()
-    for table, key in _KEYS.items():
-        _rewrite(connection, sa.table(table, sa.column(key), sa.column("document")), key)
-
-
-def _rewrite(connection: sa.Connection, table: sa.TableClause, key: str) -> None:
-    for each in connection.execute(sa.select(table.c[key])).scalars().all():  # one at a time: documents can be large
-        mine = table.c[key] == each
-        text = connection.execute(sa.select(table.c.document).where(mine)).scalar_one()
-        document = json.loads(text)
-        changed = _without_paths(document, table.name)
-        if changed != document:
-            new = json.dumps(changed, ensure_ascii=False, separators=(",", ":"))
-            connection.execute(table.update().where(mine).values(document=new))
+    rewrite(op.get_bind(), _KEYS, _without_paths)
 
 
 def _without_paths(document: dict[str, Any], table: str) -> dict[str, Any]:

@@ -7,11 +7,11 @@ plan's held.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-import sqlalchemy as sa
 from alembic import op
+
+from serinus.backends.sql.rewriting import rewrite
 
 revision = "0005"
 down_revision = "0004"
@@ -21,20 +21,7 @@ _SCALE = ("max_workers", "keep_warm", "warm_hours", "memory_limit_bytes", "cpu_l
 
 
 def upgrade() -> None:
-    connection = op.get_bind()
-    for table, key in _KEYS.items():
-        _rewrite(connection, sa.table(table, sa.column(key), sa.column("document")), key)
-
-
-def _rewrite(connection: sa.Connection, table: sa.TableClause, key: str) -> None:
-    for each in connection.execute(sa.select(table.c[key])).scalars().all():  # one at a time: documents can be large
-        mine = table.c[key] == each
-        text = connection.execute(sa.select(table.c.document).where(mine)).scalar_one()
-        document = json.loads(text)
-        changed = _apart(document, table.name)
-        if changed != document:
-            new = json.dumps(changed, ensure_ascii=False, separators=(",", ":"))
-            connection.execute(table.update().where(mine).values(document=new))
+    rewrite(op.get_bind(), _KEYS, _apart)
 
 
 def _apart(document: dict[str, Any], table: str) -> dict[str, Any]:
