@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -91,6 +92,12 @@ def test_a_step_that_cannot_be_passed_before_its_end_says_so(canary: Lab) -> Non
     canary.run(400)
     ends = canary.rollout.steps[0].started_at + timedelta(hours=2)
     assert f"but the step ends without a verdict at {ends:%H:%M} UTC" in told(canary)["text"]
+    # A share that was drawn again after ten minutes has begun the record anew, and not the patience.
+    status = replace(canary.rollout.status, since=canary.rollout.status.since - timedelta(minutes=10))
+    found = progress(canary.world, replace(canary.rollout, status=status))
+    ends -= timedelta(minutes=10)
+    assert found is not None
+    assert f"but the step ends without a verdict at {ends:%H:%M} UTC" in found["text"]
 
 
 def test_a_log_that_does_not_answer_is_named(canary: Lab) -> None:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from lab import ADA, GRACE, MODEL, SPEC, Lab
@@ -243,6 +244,24 @@ def test_a_canary_that_none_of_few_entities_reaches_gets_another_share_of_them(
         ]
         * 2
     )
+    run_to_the_end(serving)
+    assert serving.phase is Phase.PROMOTED
+
+
+def test_hours_in_which_serinus_was_stopped_do_not_use_up_the_patience_of_a_step_that_is_drawn_again(
+    serving: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serving.register("7")
+    deploy(serving, "7")
+    of_few_entities(serving, monkeypatch, 20, drawn=2)
+    serving.run(600, until=lambda: serving.phase is Phase.CANARY)
+    first = serving.router.routings[MODEL]
+    serving.run(60)
+    serving.clock.time += timedelta(hours=3)  # three times `at_most`
+    serving.run(600)
+    assert serving.router.routings[MODEL].salt != first.salt
+    assert serving.phase is Phase.CANARY, serving.rollout.status
+    assert not serving.rollout.status.extended
     run_to_the_end(serving)
     assert serving.phase is Phase.PROMOTED
 

@@ -319,7 +319,9 @@ def share_drawn_again(rollout: Rollout, seen: Observed, now: datetime) -> Rollou
     split = f"{split_token(rollout.id, before.index)}.{salt}"
     record = StepRecord(index=before.index, weight=before.weight, split=split, started_at=now)
     hold = "none of the entities that asked was in the canary's share; another share was drawn"
-    status = replace(rollout.status, hold=hold)
+    # Time in which Serinus was stopped was kept in the record that goes.
+    since = rollout.status.since + timedelta(seconds=before.away_by(now))
+    status = replace(rollout.status, since=since, hold=hold)
     return replace(rollout, salt=salt, status=status, steps=(*rollout.steps[:-1], record))
 
 

@@ -91,7 +91,7 @@ def progress(world: World, rollout: Rollout) -> Mapping[str, Any] | None:
             for name, needs in left.items()
         },
     }
-    ends = record.started_at + timedelta(seconds=record.away_by(now) + 2 * step.maximum_seconds)
+    ends = status.since + timedelta(seconds=record.away_by(now) + 2 * step.maximum_seconds)
     if status.suspended:
         text = ""  # it waits for a person, and the hold says so
     elif seen is None:
