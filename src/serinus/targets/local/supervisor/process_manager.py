@@ -200,10 +200,7 @@ class ProcessManager:
                     watched.backoff.reset()
             elif not watched.held:
                 self._revive(watched)
-            if watched.leaving is not None and watched.leaving.see_off(
-                self._now(), partial(self.answers, watched.spec.name)
-            ):
-                watched.leaving = None
+            self._see_off(watched)
         self._look_after_logs()
 
     def _see_off(self, watched: _Watched) -> None:
