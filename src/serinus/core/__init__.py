@@ -1,4 +1,4 @@
-"""What everything else is written in terms of: frozen values by subject, errors, and ports.
+"""The vocabulary of Serinus: frozen values by subject, errors, and the ports to the outside.
 
-Times are aware UTC datetimes, durations are seconds unless a name ends in `_ms`.
+Times are aware datetimes in UTC. Durations are in seconds unless a name ends in `_ms`.
 """

@@ -1,16 +1,16 @@
-"""The exception tree.
+"""The exceptions of Serinus.
 
-    SerinusError                 what a person may read: message, and what to do next
-    ├── PermanentError           trying again changes nothing
+    SerinusError                 an error with a message and a hint for people
+    ├── PermanentError           another attempt would not help
     │   ├── InvalidInput         the caller's mistake (HTTP 422, exit 2 where it is usage)
     │   ├── NotFound             no such model, version, release, rollout (404)
     │   ├── Refused              against a rule or the present state (409)
     │   ├── Forbidden            the token's role does not allow it (403)
     │   └── Unbuildable          the artifact or its environment cannot be made to work
-    └── TemporaryError           worth another try after `delay` seconds (503)
-        └── Unavailable          a part that Serinus stands on does not answer
+    └── TemporaryError           another attempt may succeed after `delay` seconds (503)
+        └── Unavailable          a component that Serinus depends on does not answer
 
-HTTP statuses are mapped in `api` only.
+Only `api` maps them to HTTP statuses.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from serinus.core.text import fit
 
 
 class SerinusError(Exception):
-    """An error whose text is meant to be read: what, where, and the next step.
+    """An error whose text is meant for people: `message` says what is wrong and where, `hint` what to do next.
 
-    `message` never holds input values, tokens or secrets. What it quotes of a model or a tool is made
-    harmless for a terminal, and loses its credentials.
+    The message never holds input values, tokens or secrets. Text that it quotes from a model or a tool is stripped of
+    control characters and credentials.
     """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
@@ -34,23 +34,23 @@ class SerinusError(Exception):
 
 
 class PermanentError(SerinusError):
-    """Trying again changes nothing."""
+    """Another attempt would not help."""
 
 
 class InvalidInput(PermanentError):
-    """The caller's mistake: a wrong field, an unknown word."""
+    """The caller's mistake, such as a wrong field or an unknown word."""
 
 
 class NotFound(PermanentError):
-    """No such model, version, release or rollout."""
+    """There is no such model, version, release or rollout."""
 
 
 class Refused(PermanentError):
-    """Against a rule, or against the present state."""
+    """The request is against a rule or the present state."""
 
 
 class Forbidden(PermanentError):
-    """The token's role does not allow the act."""
+    """The role of the token does not allow the act."""
 
 
 class Unbuildable(PermanentError):
@@ -58,7 +58,7 @@ class Unbuildable(PermanentError):
 
 
 class TemporaryError(SerinusError):
-    """Worth another try after `delay` seconds."""
+    """Another attempt may succeed after `delay` seconds."""
 
     def __init__(self, message: str, *, hint: str = "", delay: float = 5.0) -> None:
         super().__init__(message, hint=hint)
@@ -66,4 +66,4 @@ class TemporaryError(SerinusError):
 
 
 class Unavailable(TemporaryError):
-    """A part that Serinus stands on (registry, router, host, store) does not answer."""
+    """A component that Serinus depends on (registry, router, host, store) does not answer."""

@@ -1,4 +1,4 @@
-"""What has happened: for people, and for the audit."""
+"""Events and entries of the audit record."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One act. `digest` is sha256 over the entry's canonical JSON together with `previous`."""
+    """One act in the audit record. `digest` is the SHA-256 of the entry's canonical JSON together with `previous`."""
 
     number: int
     at: datetime
@@ -26,7 +26,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that has become true. `kind` is kebab-case: `gates-passed`, `canary-2500`, `aborted`."""
+    """Something that has become true. `kind` is written in kebab-case, such as `gates-passed` or `aborted`."""
 
     at: datetime
     model: str

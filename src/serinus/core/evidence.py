@@ -1,4 +1,4 @@
-"""What the prediction log counts of releases, and what the judge says of it."""
+"""The counts that the prediction log keeps of releases, and the verdicts of the judge."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """What the judge says of a stage. `PROMOTE` means: this stage has shown what it must."""
+    """The verdict of the judge on a canary step. `PROMOTE` means that the step has shown all that it must."""
 
     PROMOTE = "promote"
     CONTINUE = "continue"
@@ -19,43 +19,47 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """What the prediction log counts, from now on, for the requests answered under one split."""
+    """An instruction to the prediction log to count the requests that are answered under one split."""
 
     split: str
     rollout: str
     model: str
     thresholds: Mapping[str, float]
-    """Release -> score from which on a row is an alert. A release that is missing has no alerts counted."""
+    """The score from which on a row is an alert, by release. The alerts of a release that is missing are not
+    counted."""
     slow_ms: float
-    """An answer that took longer is slow."""
+    """The latency in milliseconds above which an answer is slow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """A live release that the prediction log counts, under whatever split its requests are answered."""
+    """A live release that the prediction log counts, whatever the split of its requests."""
 
     release: str
     model: str
     threshold: float | None
-    """Score from which on a row is an alert; None: alerts are not counted."""
+    """The score from which on a row is an alert. None: alerts are not counted."""
     slow_ms: float
-    """An answer that took longer is slow."""
+    """The latency in milliseconds above which an answer is slow."""
 
 
 WINDOW_SECONDS = 60
-"""After which an entity's next event is counted again, where first ones have run out."""
+"""The length, in seconds, of the windows of `ArmCounts.first_in_window`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArmCounts:
-    """What one release did under one split. `first_*` count entities: an entity's first event of that kind,
-    within this split (`step`) or within the whole rollout (`rollout`); requests without an entity count singly."""
+    """The counts of one release under one split.
+
+    The fields `first_*` count the first event of each kind that an entity has, within this split (`step`) or within the
+    whole rollout (`rollout`). Every request without an entity counts by itself.
+    """
 
     release: str
     requests: int = 0
-    """Answered, by the release or for it by the router."""
+    """Requests that were answered by the release, or by the router in its place."""
     answered: int = 0
-    """Answered by the release itself, without an error and without a fallback."""
+    """Requests that the release itself answered without an error and without a fallback."""
     rows: int = 0
     errors: int = 0
     slow: int = 0
@@ -64,37 +68,39 @@ class ArmCounts:
     missing: int = 0
     """Answers that held NaN or no score."""
     first_in_step: Mapping[str, int] = field(default_factory=dict)
-    """errors, slow, fallbacks, alerts, missing, entities -> count."""
+    """Counts by kind: errors, slow, fallbacks, alerts, missing and entities."""
     first_in_rollout: Mapping[str, int] = field(default_factory=dict)
     at_risk_in_step: Mapping[str, int] = field(default_factory=dict)
-    """errors, slow, fallbacks, alerts, missing -> requests of entities that had not had such an event before, the one
-    with the event included. Empty: not counted."""
+    """Requests of entities that had not had such an event before, by kind: errors, slow, fallbacks, alerts, missing.
+
+    The request with the event is included. Empty: not counted.
+    """
     at_risk_in_rollout: Mapping[str, int] = field(default_factory=dict)
     first_in_window: Mapping[str, int] = field(default_factory=dict)
-    """errors, slow, fallbacks, alerts, missing -> events, of each entity one a window of `WINDOW_SECONDS`."""
+    """Events by kind, at most one of each entity in a window of `WINDOW_SECONDS`."""
     at_risk_in_window: Mapping[str, int] = field(default_factory=dict)
-    """Requests of entities that had not had such an event before in the same window."""
+    """Requests, by kind of event, of entities that had not had such an event before in the same window."""
     set_aside: Mapping[str, int] = field(default_factory=dict)
-    """Cause of a disturbance (`core.disturbance.Cause`) -> requests that are in none of the other counts, because it
-    was the platform that decided how they were answered."""
+    """Requests that none of the other counts include, because the platform decided how they were answered. By cause
+    (`core.disturbance.Cause`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class HourCounts:
-    """What a followed release did within an hour."""
+    """The counts of a followed release within one hour."""
 
     hour: int
-    """Unix time / 3600."""
+    """Unix time divided by 3,600."""
     counts: ArmCounts
-    """Totals, `first_in_window` and `at_risk_in_window`."""
+    """Only the totals, `first_in_window` and `at_risk_in_window` are filled."""
     squares: Mapping[str, int] = field(default_factory=dict)
-    """errors, slow, fallbacks, alerts, missing -> sum of the squares of each minute's `first_in_window`, which tells
-    events that come in bursts from those that come one by one."""
+    """The sum of the squares of each minute's `first_in_window`, by kind. It tells events that come in bursts from
+    events that come one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """A release's recent traffic."""
+    """The recent traffic of a release."""
 
     release: str
     requests: int
@@ -106,19 +112,21 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class Streak:
-    """Whether a release answers now."""
+    """Whether a release answers at present."""
 
     failing: int = 0
     """Requests that have failed since the last one that was answered."""
     answered_at: datetime | None = None
-    """When it last answered; None: never."""
+    """The time of the last answer. None: it has never answered."""
     failed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a release did since it was first heard of: counters that only grow. A late answer and what the caller got
-    wrong are no errors."""
+    """The counters of a release since its first request. They never decrease.
+
+    Slow answers and mistakes of the caller do not count as errors.
+    """
 
     release: str
     model: str
@@ -126,7 +134,7 @@ class Totals:
     errors: int = 0
     fallbacks: int = 0
     cached: int = 0
-    """Answered by the prediction cache."""
+    """Requests that were answered by the response cache."""
     dropped: int = 0
-    """Records of answered requests that its workers had no room for."""
+    """Records of answered requests that its workers discarded, because their buffers were full."""
     streak: Streak = Streak()

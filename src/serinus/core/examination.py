@@ -1,4 +1,4 @@
-"""What a version is asked before it gets traffic, and what was found."""
+"""The examination of a version before it gets traffic: the rows, the questions and the results of the gates."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ class Warned:
     """A warning of a library, without paths and control characters."""
 
     category: str
-    """`InconsistentVersionWarning`, `FutureWarning`."""
+    """The class of the warning, such as `InconsistentVersionWarning` or `FutureWarning`."""
     library: str
-    """The package that warned; empty: not known."""
+    """The package that issued the warning. Empty: unknown."""
     message: str
     own: bool
-    """It concerns the library that the model is of."""
+    """Whether the warning concerns the library that the model was made with."""
 
 
 @dataclass(frozen=True, slots=True)
 class VersionDifference:
-    """A library whose installed version is not the one that MLmodel names."""
+    """A library whose installed version differs from the one in MLmodel."""
 
     library: str
     logged: str
     installed: str
-    """Empty: not installed."""
+    """Empty: the library is not installed."""
     own: bool
-    """The model is of this library."""
+    """Whether the model was made with this library."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadRows:
-    """The rows of a file: `rows` in the order of `columns`, values as JSON has them."""
+    """The rows of a file. Each row has its values in the order of `columns`, as JSON values."""
 
     columns: tuple[str, ...]
     rows: Sequence[Sequence[Any]]
     scores: Sequence[float | None] | None = None
-    """What the rows got at training time, where that was recorded."""
+    """The scores of the rows at training time, where the file has them."""
     labels: Sequence[float | None] | None = None
     clusters: Sequence[int] | None = None
-    """Row by row: those of one number are of one entity, or copies of one row."""
+    """The cluster of each row. Rows with the same number are of one entity, or copies of one row."""
 
 
 @dataclass(frozen=True, slots=True)
 class GivenRows:
-    """Rows that the model has to answer, and where they come from: `the golden rows`."""
+    """Rows that the model must answer. `source` says in words where they come from, such as `the golden rows`."""
 
     source: str
     columns: Sequence[str]
@@ -65,42 +65,44 @@ class GivenRows:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Rows to ask a model with, as the protocols write them."""
+    """Rows to send to a model, in the formats of the protocols."""
 
     document: Mapping[str, Any]
-    """The body of `/invocations`."""
+    """The body of a request to `/invocations`."""
     tensors: Sequence[Mapping[str, Any]] | None
-    """`inputs` of the Open Inference Protocol; None: it has no form for these rows."""
+    """The `inputs` of the Open Inference Protocol. None: these rows have no representation in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What a model showed when it was loaded and asked in a confined process in its own environment."""
+    """The result of loading a model in its own environment, in a confined process, and calling its `predict`."""
 
     question: Question | None
-    """None: no row could be made that its own `predict` answers."""
+    """None: no rows were found that the model's own `predict` accepts."""
     source: str = ""
-    """Where the rows come from: `the input example`, `the signature`."""
+    """The origin of the rows in words, such as `the input example` or `the signature`."""
     rows: int = 0
-    """Of the question. A model that answers otherwise than a row each has more or fewer answers."""
+    """The number of rows of the question. Some models give more or fewer answers than that."""
     answers: Sequence[Sequence[Any]] = ()
-    """Of the model's own `predict`: for each row all values of its answer, as JSON has them."""
+    """The answers of the model's own `predict`: for each row all values of its answer, as JSON values."""
     reason: str = ""
-    """Why there is no question."""
+    """Why there is no question, in words."""
     refused: bool = False
-    """True: `reason` is of rows that the model has to answer (its example, golden or evaluation rows)."""
+    """Whether `reason` is about rows that the model must answer: its input example, golden rows or evaluation set."""
     warnings: tuple[Warned, ...] = ()
     versions: tuple[VersionDifference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
+    """The result of one gate."""
+
     gate: str
     outcome: Outcome
     summary: str
-    """One sentence, with the numbers."""
+    """One sentence, with the figures."""
     evidence: Mapping[str, Any] = field(default_factory=dict)
-    """JSON values only."""
+    """The figures, as JSON values."""
 
 
 Rows = Sequence[Mapping[str, Any]]

@@ -1,4 +1,4 @@
-"""Where everything of one installation lives on disk. Paths only: nothing is read or written here."""
+"""The paths of an installation. This module only computes paths. It neither reads nor writes."""
 
 from __future__ import annotations
 
@@ -11,67 +11,73 @@ from pathlib import Path
 from serinus.core.errors import InvalidInput
 
 MLFLOW_USERNAME = "serinus"
-"""As the bundled MLflow server wants it, with the home's `mlflow_password`."""
+"""The user name for the bundled MLflow server. Its password is in `Home.mlflow_password`."""
 
 FORMAT = 1
-"""Of the home's layout; another number is another version's home."""
+"""The version of the home's layout. A home with another number belongs to another version of Serinus."""
 
 ENVIRONMENT_FACTS = "environment.json"
-"""In the directory of an environment: what it was made as, its base interpreter included. Written last, by Serinus."""
+"""The file in the directory of an environment that says how it was made and on which base interpreter. It is written
+last."""
 
 _DIGEST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
-# sockaddr_un holds 108 bytes with the closing zero; the longest name in `sockets` is `r/<12 hex>.sock.new`.
+# sockaddr_un holds 108 bytes with the closing zero. The longest name in `sockets` is `r/<12 hex>.sock.new`.
 _LONGEST_SOCKET_DIRECTORY = 107 - len("/r/0123456789ab.sock.new")
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
+    """The directory of one installation, and the paths in it."""
+
     path: Path
 
     @property
     def settings(self) -> Path:
+        """The settings that `serinus up` was started with."""
         return self.path / "settings.json"
 
     @property
     def secret(self) -> Path:
-        """Random hex, 0600: authenticates host control, and derives the collector's tokens and the router's keys."""
+        """A random hexadecimal secret, mode 0600. The keys in `core.keys` are derived from it."""
         return self.path / "secret"
 
     @property
     def token(self) -> Path:
-        """The CLI's own token, 0600."""
+        """The token of the command line, mode 0600."""
         return self.path / "token"
 
     @property
     def tls(self) -> Path:
-        """The certificate that is served, with its key."""
+        """The directory of the certificate that is served and its key."""
         return self.path / "tls"
 
     @property
     def tls_server(self) -> Path:
-        """Key and certificates, PEM, 0600."""
+        """The key and the certificates in PEM, mode 0600."""
         return self.tls / "server.pem"
 
     @property
     def tls_callers(self) -> Path:
-        """Who vouches for callers of models, PEM. Absent: callers need no certificate."""
+        """The certificate authorities of callers, in PEM. Where the file is missing, callers need no certificate."""
         return self.tls / "callers.pem"
 
     @property
     def store(self) -> Path:
+        """The SQLite database of the store."""
         return self.path / "store.db"
 
     @property
     def store_before(self) -> Path:
-        """The store as it was when another version of Serinus last took this home over."""
+        """A copy of the store from before the last upgrade of this home."""
         return self.path / "store-before.db"
 
     @property
     def sockets(self) -> Path:
-        """Short enough for a Unix address, however deep the home lies; different for every home and user.
+        """The directory of the sockets. It is short enough for a Unix address however deep the home lies.
 
-        Where a checkout is used by one user after another, each has directories that the others cannot open.
+        It is different for every home and user. Where several users use one checkout, none can open the directory of
+        another.
         """
         inside = self.path / "s"
         if len(str(inside).encode()) <= _LONGEST_SOCKET_DIRECTORY:
@@ -81,11 +87,12 @@ class Home:
 
     @property
     def host_socket(self) -> Path:
+        """The control socket of the host."""
         return self.sockets / "host.sock"
 
     @property
     def api_socket(self) -> Path:
-        """The API, for the command line of the same user."""
+        """The socket of the API, for the command line of the same user."""
         return self.sockets / "api.sock"
 
     @property
@@ -95,76 +102,89 @@ class Home:
 
     @property
     def log_socket(self) -> Path:
+        """The socket on which the collector takes the workers' records."""
         return self.sockets / "log.sock"
 
     def release_socket(self, release_id: str) -> Path:
+        """Returns the socket on which a release answers."""
         return self.sockets / "r" / f"{hashlib.sha256(release_id.encode()).hexdigest()[:12]}.sock"
 
     @property
     def run(self) -> Path:
-        """One JSON file a process."""
+        """One JSON file for each process, with its process id and state."""
         return self.path / "run"
 
     @property
     def logs(self) -> Path:
+        """The log files of processes and releases."""
         return self.path / "logs"
 
     @property
     def artifacts(self) -> Path:
+        """The files of models, one directory for each digest."""
         return self.path / "artifacts"
 
     def artifact(self, digest: str) -> Path:
-        """The directory of a model's files. Raises InvalidInput: it is no digest."""
+        """Returns the directory of a model's files. Raises InvalidInput where `digest` is not a digest."""
         return self.artifacts / _part(digest)
 
     @property
     def environments(self) -> Path:
+        """The environments, one directory for each digest."""
         return self.path / "environments"
 
     def interpreter(self, environment: str) -> Path:
-        """The interpreter of the environment with this digest. Raises InvalidInput: it is no digest."""
+        """Returns the interpreter of the environment with this digest. Raises InvalidInput where it is not a digest."""
         return self.environments / _part(environment) / "bin" / "python"
 
     @property
     def compiled(self) -> Path:
+        """The compiled models, one directory for each digest."""
         return self.path / "compiled"
 
     def graph(self, digest: str) -> Path:
-        """The directory of a compiled model, with `model.onnx` and `plan.json`. InvalidInput: it is no digest."""
+        """Returns the directory of a compiled model, with `model.onnx` and `plan.json`. Raises InvalidInput where
+        `digest` is not a digest."""
         return self.compiled / _part(digest)
 
     @property
     def golden(self) -> Path:
-        """Rows that a shorter way has answered wrong, a file a model."""
+        """Rows that a compiled or shortened path answered wrong, one file for each model."""
         return self.path / "golden"
 
     @property
     def predictions(self) -> Path:
+        """The prediction log and its counts."""
         return self.path / "predictions"
 
     @property
     def envoy(self) -> Path:
+        """The configuration of Envoy."""
         return self.path / "envoy"
 
     @property
     def host(self) -> Path:
+        """The records of the host."""
         return self.path / "host"
 
     @property
     def disturbances(self) -> Path:
-        """When the platform itself disturbed what models answer, a file a process that knows it."""
+        """The times at which the platform disturbed requests, one file for each process that reports them."""
         return self.path / "disturbances"
 
     @property
     def scratch(self) -> Path:
+        """The directories to which workers may write."""
         return self.path / "scratch"
 
     @property
     def fleet(self) -> Path:
+        """The fleet repository."""
         return self.path / "fleet"
 
     @property
     def mlflow(self) -> Path:
+        """The database and the artifacts of the bundled MLflow server."""
         return self.path / "mlflow"
 
     @property
@@ -174,17 +194,17 @@ class Home:
 
     @property
     def mlflow_env(self) -> Path:
-        """0600, to be sourced by a shell: where MLflow is, and the credentials of the bundled server."""
+        """A shell script, mode 0600, that sets the address and the credentials of MLflow."""
         return self.path / "mlflow.env"
 
     @property
     def mlflow_proposals(self) -> Path:
-        """Who has set which alias at the bundled MLflow."""
+        """The record of who has set which alias at the bundled MLflow server."""
         return self.mlflow / "proposals.json"
 
     @property
     def directories(self) -> tuple[Path, ...]:
-        """What must be there, 0700, before anything starts."""
+        """Returns the directories that must exist, with mode 0700, before any process starts."""
         return (
             self.path,
             self.sockets,
@@ -205,7 +225,7 @@ class Home:
 
 
 def _part(digest: str) -> str:
-    """As a part of a path, which leads nowhere else."""
+    """Returns the digest as one component of a path, which cannot lead elsewhere."""
     if not _DIGEST.fullmatch(digest):
         raise InvalidInput("A digest has letters, digits, '-' and '_' alone.")
     return digest

@@ -1,4 +1,4 @@
-"""Keys that are derived from the home's secret, each for one purpose, and for one release where it is a release's."""
+"""Keys that are derived from the home's secret, each for one purpose. `secret` is the content of `Home.secret`."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ import hmac
 
 
 def log_token(secret: str, release: str) -> str:
-    """By which the host tells the collector that a connection carries the records of `release`. `secret`: the content
-    of `Home.secret`."""
+    """Returns the token with which the host proves to the collector that a connection carries the records of
+    `release`."""
     return _derived(secret, f"log:{release}")
 
 
 ROUTER_HEADER = "x-serinus-router"
-"""Of requests to a release: its router key. A release answers nobody who does not show it."""
+"""The request header with the router key. A release refuses requests without its key."""
 
 
 def router_key(secret: str, release: str) -> str:
-    """The key by which a release knows that a request comes from the router or the control plane, and believes its
-    other `x-serinus-` headers. `secret`: the content of `Home.secret`."""
+    """Returns the key that marks a request as sent by the router or the control plane.
+
+    A release trusts the other `x-serinus-` headers of such a request.
+    """
     return _derived(secret, f"router:{release}")
 
 
 def session_key(secret: str) -> bytes:
-    """The key with which the API signs the sessions of the page. `secret`: the content of `Home.secret`."""
+    """Returns the key with which the API signs the sessions of the status page."""
     return bytes.fromhex(_derived(secret, "session"))
 
 

@@ -1,4 +1,4 @@
-"""What a model may be called: what a file in Git, an address and a label can all hold as it is."""
+"""The names that a model may have. A valid name can be used unchanged in a Git path, a URL and a metrics label."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ _SHOWN = 60
 
 
 def is_model_name(name: str) -> bool:
+    """Whether `name` is a valid name of a model."""
     return _MODEL.fullmatch(name) is not None
 
 
 def checked(model: str) -> str:
-    """The name itself. Raises InvalidInput, about the name."""
+    """Returns the name. Raises InvalidInput where it is not valid."""
     if not is_model_name(model):
         shown = model if len(model) <= _SHOWN else f"{model[:_SHOWN]}..."
         raise InvalidInput(

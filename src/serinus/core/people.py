@@ -1,4 +1,4 @@
-"""Who may do what."""
+"""The people and services that act, and their roles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Access(StrEnum):
-    """Roles of a token, each including the ones before it."""
+    """The roles of a token. Each includes the ones before it."""
 
     VIEW = "view"
     DEPLOY = "deploy"
@@ -18,26 +18,29 @@ class Access(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts. `name`: of the token. `origin`: an address, `local socket`, `alias`, or `engine`."""
+    """The author of an act: the token's `name`, its role and the `origin` of the request.
+
+    `origin` is an address, `local socket`, `alias` or `engine`.
+    """
 
     name: str
     access: Access
     origin: str = ""
     owner: str = ""
-    """The person or service that the token was issued to; empty: of that name itself."""
+    """The person or service that the token was issued to. Empty: the token's name is the owner's."""
 
     @property
     def shown(self) -> str:
-        """For people: the token's name, with its owner where that is another."""
+        """The token's name, with its owner where that is another name."""
         return f"{self.name} ({self.owner})" if self.owner and self.owner != self.name else self.name
 
     @property
     def is_nobody(self) -> bool:
-        """Whether it is unknown who acts, because an alias in the registry does not say who set it."""
+        """Whether the author is unknown, because the registry does not say who has set an alias."""
         return self.origin == "alias" and not self.owner
 
     def may_be(self, other: Actor) -> bool:
-        """Whether both are one person or service: one token, or two of one owner."""
+        """Whether both may be one person or service: they use the same token, or tokens of the same owner."""
         return bool(
             {_person(self.name), _person(self.owner or self.name)}
             & {_person(other.name), _person(other.owner or other.name)}
@@ -45,5 +48,5 @@ class Actor:
 
 
 def _person(name: str) -> str:
-    """A normal form of a name, in which its spellings are equal."""
+    """Returns a normal form of a name, in which its different spellings are equal."""
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())

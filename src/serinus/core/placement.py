@@ -1,4 +1,4 @@
-"""Whether a release runs."""
+"""Placements: releases on a target, and their state."""
 
 from __future__ import annotations
 
@@ -10,46 +10,49 @@ from serinus.core.release import Scale
 
 
 class PlacementState(StrEnum):
+    """The state of a placement."""
+
     STARTING = "starting"
     READY = "ready"
     SCALED_TO_ZERO = "scaled-to-zero"
-    """No process: the first request activates it. As good as ready to the router."""
+    """It has no process, and the first request activates it. The router sends traffic to it as to a ready one."""
     FAILED = "failed"
-    """Does not come up, or died and is waiting to be started again; `reason` says which."""
+    """It could not start, or it has crashed and waits to be started again. `reason` says which."""
 
     @classmethod
     def _missing_(cls, value: object) -> PlacementState | None:
-        return cls.SCALED_TO_ZERO if value == "asleep" else None  # the word of an earlier version
+        return cls.SCALED_TO_ZERO if value == "asleep" else None  # The value that an earlier version stored.
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What a target knows of one release."""
+    """The state of one release on a target."""
 
     release: str
     state: PlacementState
     reason: str = ""
     endpoint: str = ""
-    """Where it answers. Target, router and scorer alone take it apart: the absolute path of a Unix socket, or
-    `host:port`."""
+    """The address of the release: the absolute path of a Unix socket, or `host:port`. Only the target, the router and
+    the scorer interpret it."""
     pid: int | None = None
     memory_bytes: int | None = None
-    """PSS, where it could be read."""
+    """The proportional set size (PSS) of its processes. None: it has none, or it could not be read."""
     restarts: int = 0
     load_seconds: float | None = None
     workers: int = 1
     way: str = ""
     """How it predicts: `onnx`, `matrix`, `direct` or `mlflow`."""
     active_since: datetime | None = None
-    """When its present worker became ready; None: it has none."""
+    """The time at which its present worker became ready. None: it has no worker."""
     long: bool = False
-    """It is distrusted: served the long way, or on its way there while `way` still names a shorter one."""
+    """The release is distrusted. It is served by the model's own `predict`, or will be while `way` still names a faster
+    one."""
     warm_up_ms: float | None = None
-    """Of its first prediction, before it was ready; None: it was not warmed up."""
+    """The duration of its first prediction, before it was ready. None: it was not warmed up."""
     scale: Scale | None = None
-    """What it was told to have; None: the target does not say."""
+    """The scale that the target was last given. None: unknown."""
 
     @property
     def answers(self) -> bool:
-        """Whether traffic may be sent to it; one that is scaled to zero is activated by it."""
+        """Whether the router may send traffic to it. A placement that is scaled to zero is activated by a request."""
         return self.state in (PlacementState.READY, PlacementState.SCALED_TO_ZERO)

@@ -10,51 +10,54 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class AnsweredRequest:
-    """What a release was asked, and what it said."""
+    """The rows of a request and the scores that a release answered."""
 
     release: str
     columns: tuple[str, ...] | None
-    """Names of the columns of `rows`; None: there were none."""
+    """The names of the columns of `rows`. None: the request had none."""
     rows: Sequence[Sequence[Any]]
-    """JSON values; null also stands for what is not a finite number."""
+    """JSON values. None also stands for a number that is not finite."""
     scores: Sequence[float | None]
-    """One a row, in full precision."""
+    """One score for each row, in full precision."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnAnswer:
-    """What the model's own predict says to one request."""
+    """The answer of the model's own `predict` to one request."""
 
     scores: Sequence[float | None]
     datatype: str
-    """Of the output that holds the score, as the Open Inference Protocol names it."""
+    """The type of the output that holds the score, as the Open Inference Protocol names it."""
 
 
 Mark = tuple[int, int]
-"""A place in the prediction log, for who has written it."""
+"""A position in the prediction log. Only the log interprets it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """An outcome as it arrives: late, repeated, corrected. The one with the latest `observed_at` holds.
+    """An outcome as it arrives. It may be late, repeated or corrected: the one with the latest `observed_at` holds.
 
-    What it says of its request must all be so, and at least one of the two ids is not empty."""
+    At least one of the two ids is not empty. A request is labelled only where everything matches that the outcome says
+    of it.
+    """
 
     request_id: str
-    """The caller's `x-request-id`. Others may have used the same."""
+    """The caller's `x-request-id`. It need not be unique."""
     label: float
     observed_at: datetime
     source: str = ""
     prediction_id: str = ""
-    """Serinus' own, which was answered as `x-serinus-prediction-id`; enough by itself."""
+    """The id that Serinus has answered as `x-serinus-prediction-id`. It is unique."""
     caller: str = ""
-    """The name of the API key."""
+    """The name of the caller's API key."""
     release: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """Many outcomes: a list for each field of `Label`, all of one length. Faster than as many `Label`s."""
+    """Many outcomes as columns: a list for each field of `Label`, all of the same length. Faster than a list of
+    `Label`."""
 
     request_id: Sequence[str]
     label: Sequence[float]
@@ -67,39 +70,39 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What came of an import of outcomes, each counted once for the request that it names."""
+    """The result of an import of outcomes."""
 
     outcomes: int
     changed: int
-    """New, or corrected an earlier one."""
+    """Outcomes that were new or corrected an earlier one."""
     unknown: int
-    """Their request is not in the log: not yet, no longer, or never. They are kept."""
+    """Outcomes whose request is not in the log: not yet, no longer, or never. They are kept."""
     ambiguous: int
-    """Several requests of one model have the id by which they name theirs; they label none."""
+    """Outcomes whose id belongs to several requests of one model. They label none of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeMatches:
-    """How the outcomes that are kept meet the predictions that are."""
+    """How many of the stored outcomes match stored predictions."""
 
     outcomes: int
     unmatched: int
-    """Their request is not in the log: not yet, no longer, or never."""
+    """Outcomes whose request is not in the log: not yet, no longer, or never."""
     ambiguous: int
-    """Several requests of one model have the id by which they name theirs; they label none."""
+    """Outcomes whose id belongs to several requests of one model. They label none of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutcomeDay:
-    """What the outcomes say of a champion's answers of one day (UTC). Requests, each with one outcome."""
+    """Counts of the requests of one day (UTC) that a release answered as champion and that have an outcome."""
 
     release: str
     day: date
     labelled: int
-    """That have an outcome."""
+    """Requests that have an outcome."""
     frauds: int
-    """Of those: with the label 1."""
+    """Labelled requests with the label 1."""
     alerts: int
-    """Of those that have an outcome: at or above the release's threshold."""
+    """Labelled requests whose score reached the release's threshold."""
     caught: int
-    """Of those alerts: frauds."""
+    """Alerts with the label 1."""

@@ -1,4 +1,4 @@
-"""What is registered, and what of it is served."""
+"""Registered versions, their artifacts and environments, and the releases that are made of them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class VersionRef:
-    """One version of a registered model, as the registry knows it."""
+    """A version of a registered model, as the registry reports it."""
 
     model: str
     version: str
     status: str
-    """READY, PENDING_REGISTRATION or FAILED_REGISTRATION."""
+    """`READY`, `PENDING_REGISTRATION` or `FAILED_REGISTRATION`."""
     run_id: str | None = None
     source: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -22,8 +22,10 @@ class VersionRef:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One input of a model: `type` in MLflow's words (double, float, long, integer, string, boolean, datetime,
-    binary) or `tensor(<dtype>)`."""
+    """One input of a model.
+
+    `type` is a type of MLflow (double, float, long, integer, string, boolean, datetime, binary) or `tensor(<dtype>)`.
+    """
 
     name: str
     type: str
@@ -32,7 +34,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Combination:
-    """Requirement lines that one file of an artifact, or several together, ask for."""
+    """The requirement lines of one file of an artifact, or of several files together."""
 
     source: str
     packages: tuple[str, ...]
@@ -40,133 +42,138 @@ class Combination:
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """What an artifact says that it needs."""
+    """The requirements that an artifact declares."""
 
     packages: tuple[str, ...]
-    """Requirement lines as pip reads them, comments and blanks removed."""
+    """Requirement lines in pip's format, without comments and blank lines."""
     python: str | None
-    """`3.9.18` or `3.9`; None where the artifact does not say."""
+    """The Python version, such as `3.9.18` or `3.9`. None: the artifact does not declare one."""
     logged_at: datetime | None = None
-    """What is unpinned is resolved as of this day."""
+    """Requirements without a version are resolved as of this time."""
     source: str = ""
     """The file that they were read from."""
     alternatives: tuple[Combination, ...] = ()
-    """What other files of the artifact say, to be tried in this order where `packages` does not do."""
+    """The requirements of other files of the artifact, in the order in which they are tried where `packages` fails."""
 
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A model's files, read but never loaded. Where they lie is known to who keeps them, by `digest`."""
+    """The files of a model and what they declare. No code of the model has been loaded."""
 
     digest: str
-    """sha256 over the sorted relative paths and contents."""
+    """The SHA-256 over the sorted relative paths and the contents."""
     requirements: Requirements
     inputs: tuple[Column, ...] | None
-    """None: logged without a signature."""
+    """None: the model was logged without a signature."""
     outputs: tuple[Column, ...] | None
     flavor: str
-    """`loader_module` of the python_function flavour."""
+    """The `loader_module` of the python_function flavor."""
     size_bytes: int = 0
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """A built environment: content-addressed by its full lock."""
+    """A built environment. Its digest identifies its complete lock."""
 
     digest: str
     python_version: str
     tried: tuple[str, ...] = ()
-    """What was tried to get here, in order, in words (dated lock, undated lock)."""
+    """The attempts that led to it, in order and in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """Settings of the response cache; `Scale` says how large it is."""
+    """Settings of the response cache. `Scale.cache_bytes` is its size."""
 
     ttl_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class WarmHours:
-    """A part of the week, by the clocks of one place."""
+    """A part of the week, in one time zone."""
 
     begins: int
     """Minutes after midnight."""
     ends: int
-    """Minutes after the same midnight: more than 1440 where that is on the next day."""
+    """Minutes after the same midnight. More than 1,440 where it ends on the next day."""
     days: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
-    """On which it begins; 0 is Monday."""
+    """The weekdays on which it begins. 0 is Monday."""
     timezone: str = "UTC"
-    """A name of the IANA's database."""
+    """A name of the IANA time zone database."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServingSettings:
-    """How a release answers. Part of its identity, as `Scale` is not."""
+    """How a release answers. The settings are a part of its identity, unlike its `Scale`."""
 
     timeout_ms: int = 250
     fallback_score: float | None = None
-    """None: an error. A number: that score, marked as a fallback in the answer and in the log."""
+    """The score that callers get where the model fails. It is marked as a fallback in the answer and in the log. None:
+    callers get an error."""
     max_body_bytes: int = 1_048_576
     one_at_a_time: bool = False
-    """For a model that answers differently when concurrent or batched: each row by itself."""
+    """Each row is predicted by itself, because the model answers differently to concurrent or batched rows."""
     score_output: str | None = None
-    """Name of the output, or of the column, that is the score; None: the last column of the first output."""
+    """The name of the output or column that holds the score. None: the last column of the first output."""
     cache: CacheSettings | None = None
     """None: every request is predicted."""
     batch_delay_ms: float = 0.0
-    """How long a request may wait for others to be predicted together; 0: none waits."""
+    """How long a request may wait for others, to be predicted together with them. 0: requests do not wait."""
     batch_rows: int = 64
-    """Most rows that are predicted together."""
+    """The largest number of rows that are predicted together."""
     max_waiting: int = 256
-    """Requests that may wait in one worker; a further one is answered 503 at once."""
+    """The number of requests that may wait in one worker. Further requests get HTTP 503 at once."""
     unlogged: str = "answer"
-    """What becomes of a request whose record there is no room for: `answer` (and count the loss) or `refuse` (503)."""
+    """What happens to a request whose record cannot be buffered: `answer` (the loss is counted) or `refuse` (HTTP
+    503)."""
     scored: bool = True
-    """False: the answers hold no score, so none is recorded and alerts are not judged."""
+    """Whether the answers hold a score. If not, no score is recorded and alerts are not judged."""
     protocols: tuple[str, ...] = ("open-inference", "invocations")
-    """By which it is asked for predictions; a request by another one is refused."""
+    """The protocols in which predictions may be requested. Requests in any other are refused."""
     rows: str = "each"
-    """`each`: one answer a row, whatever its neighbours. `together`: a request's rows are one question, which is never
-    split, batched, cached or asked in part."""
+    """`each`: every row is answered independently of the other rows. `together`: the rows of a request form one
+    question, which is never split, batched, cached or sent in part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """What a release gets. It changes while the release runs, without another release."""
+    """The resources of a release. They can change while it runs, without another release."""
 
     max_workers: int | None = None
-    """Processes, as load asks for them; None: as many as there are processors."""
+    """The largest number of processes, which follows the load. None: the number of processors."""
     keep_warm: bool = False
-    """Never scaled to zero."""
+    """The release is never scaled to zero."""
     warm_hours: tuple[WarmHours, ...] = ()
-    """Within them activated, and not scaled to zero."""
+    """Hours at whose beginning the release is activated, and during which it is not scaled to zero."""
     memory_limit_bytes: int | None = None
-    """Of one worker; None: no limit."""
+    """The memory limit of one worker. None: no limit."""
     cpu_limit: float | None = None
-    """Processors that one worker may use, where the target can limit that; None: no limit."""
+    """The number of processors that one worker may use, where the target can limit that. None: no limit."""
     cache_bytes: int = 16 * 1024 * 1024
-    """Most that the response cache of one worker takes, where there is one."""
+    """The largest size of the response cache of one worker, where it has one."""
 
 
 USUAL = Scale()
-"""What a release gets whose spec says nothing of it."""
+"""The scale of a release whose spec does not set it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A model and its preprocessing as one ONNX graph, proven to decide as the model does."""
+    """A model and its preprocessing as one ONNX graph, which was proven to decide as the model does."""
 
     digest: str
     environment_digest: str
-    """Of the compiled environment, which holds none of the model's libraries."""
+    """The digest of the compiled environment, which holds none of the model's libraries."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Immutable. `id` is `<model>-<version>-<6 hex digits>` over the digests and the settings. It names content by
-    digest; the target knows where that content lies."""
+    """A release, which never changes. `id` is `<model>-<version>-<6 hex digits>`, derived from the digests and the
+    settings.
+
+    Content is named by digest. The target knows where it lies.
+    """
 
     id: str
     model: str
@@ -176,4 +183,4 @@ class Release:
     settings: ServingSettings
     created_at: datetime
     compiled: Compiled | None = None
-    """None: served by the model's own libraries."""
+    """None: the release is served by the model's own libraries."""

@@ -1,4 +1,4 @@
-"""The rollout as a value: what was asked, the plan, where it stands, what was seen. Stored whole, as JSON."""
+"""The rollout as a value: the request, the plan, the status and the observations. It is stored whole, as JSON."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from serinus.core.release import USUAL, Artifact, Release, Scale, ServingSetting
 
 
 class Phase(StrEnum):
+    """The phase of a rollout."""
+
     RESOLVE = "resolve"
     BUILD = "build"
     PLACE = "place"
@@ -32,11 +34,12 @@ class Phase(StrEnum):
 
     @property
     def ended(self) -> bool:
+        """Whether the rollout has ended."""
         return self in (Phase.PROMOTED, Phase.ABORTED, Phase.RETIRED, Phase.SCALED)
 
 
 class Cause(StrEnum):
-    """Why a rollout ended or is ending otherwise than by promotion."""
+    """Why a rollout ended, or is ending, without a promotion."""
 
     NONE = ""
     ARTIFACT = "artifact"
@@ -45,7 +48,7 @@ class Cause(StrEnum):
     GATE = "gate"
     JUDGE = "judge"
     PATIENCE = "patience"
-    """Held for so long that the plan's patience ran out."""
+    """There was no verdict within the time limit of the step."""
     OPERATOR = "operator"
     SUPERSEDED = "superseded"
 
@@ -58,23 +61,25 @@ WHY_ABORTED: Mapping[Cause, str] = {
     Cause.JUDGE: "the judge found it worse than the champion",
     Cause.PATIENCE: "the canary reached no verdict in time",
 }
-"""Of those that Serinus aborts itself. The reason of the others names the person."""
+"""Causes in words, for rollouts that Serinus itself aborts. Other reasons name the person."""
 
 
 def aborted_text(cause: Cause, reason: str) -> str:
-    """`aborted, because ...: REASON`, or `aborted by ...`."""
+    """Returns `aborted, because ...: REASON`, or `aborted by ...`."""
     if cause in WHY_ABORTED:
         return f"aborted, because {WHY_ABORTED[cause]}: {reason}"
     return reason if reason.startswith("aborted") else f"aborted: {reason or 'no reason is known'}"
 
 
 class Kind(StrEnum):
+    """The kind of a rollout."""
+
     DEPLOY = "deploy"
     ROLLBACK = "rollback"
     RETIRE = "retire"
-    """Nothing is served any more: it has no candidate."""
+    """The model is taken out of service. There is no candidate."""
     SCALE = "scale"
-    """What is live gets another scale: it has no candidate."""
+    """The live release gets another scale. There is no candidate."""
 
 
 # --- the plan ---------------------------------------------------------------------------------------------
@@ -82,12 +87,12 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """What is tolerated of one metric. Ratios are of the canary's rate to the champion's; `budget` is an absolute
-    share of requests.
+    """The tolerance of one metric. Ratios are the canary's rate divided by the champion's.
 
-    `rho_ok`: a ratio up to it is tolerated; `E_bad` tests against it. `rho_bad`: a ratio from it on is unacceptable;
-    `E_good` tests against it where the metric is frequent. Where `budget` is set, the metric is rare and is cleared by
-    a Bernoulli e-process against the budget instead, so that a release without a single error can be promoted.
+    A ratio up to `rho_ok` is tolerated, and `E_bad` tests against it. A ratio from `rho_bad` on is unacceptable, and
+    `E_good` tests against it where the metric is frequent. `budget` is an absolute share of requests. Where it is set,
+    the metric is rare and is cleared by a Bernoulli e-process against the budget instead, so that a release without a
+    single error can be promoted.
     """
 
     rho_ok: float
@@ -97,47 +102,54 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the judge goes by."""
+    """The tolerances and error rates of the judge."""
 
     errors: Tolerance = Tolerance(1.5, 3.0, budget=0.001)
     fallbacks: Tolerance = Tolerance(1.5, 3.0, budget=0.001)
     missing: Tolerance = Tolerance(1.5, 3.0, budget=0.001)
     slow: Tolerance = Tolerance(1.5, 2.0)
     alerts: Tolerance | None = Tolerance(1.5, 2.0)
-    """None: no threshold is known, so alerts are not judged, and the verdict says so."""
+    """None: no threshold is known. Alerts are not judged, and the verdict says so."""
     alpha: float = 0.01
-    """False aborts, over the whole rollout."""
+    """The probability of a false abort, over the whole rollout."""
     beta: float = 0.05
-    """False promotion of a stage, per metric."""
+    """The probability of a false promotion of a step, for each metric."""
     metrics_for_alpha: int = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
+    """A planned step of the canary."""
+
     weight: int
-    """Of the candidate, out of `WHOLE`."""
+    """The candidate's share of the traffic, out of `WHOLE`."""
     minimum_requests: int
-    """Answered by the candidate, within the step, before it may be passed."""
+    """Requests that the candidate must have answered in the step before it may pass."""
     minimum_seconds: float
     maximum_seconds: float
-    """When this has passed without a verdict the step is extended once by as much, then the rollout is aborted."""
+    """The time limit. Without a verdict the step is extended once by the same time, and then the rollout is aborted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """The plan of a rollout."""
+
     champion: str | None
-    """Release id of what is live; None: the model's first deployment, which goes from the gates to full traffic."""
+    """The id of the live release. None: this is the model's first deployment, which goes from the gates to full
+    traffic."""
     champion_version: str | None
     steps: tuple[Step, ...]
     policy: Policy
     approval_required: bool
     settings: ServingSettings
     slow_ms: float | None = None
-    """Fixed when the canary starts: the champion's p99 then, or what the spec says."""
+    """The latency in milliseconds above which an answer is slow. It is fixed when the canary starts: the champion's p99
+    at that time, or the value in the spec."""
     accepts: frozenset[str] = frozenset()
-    """Names of what the spec accepts although a gate would refuse it (`one-at-a-time`, `inconclusive-quality`)."""
+    """Results that the spec accepts although a gate would refuse them, such as `one-at-a-time` or
+    `inconclusive-quality`."""
     scale: Scale = USUAL
-    """What the candidate gets; the model's own once it is promoted."""
+    """The scale of the candidate. It becomes the model's with the promotion."""
 
 
 # --- where it stands --------------------------------------------------------------------------------------
@@ -145,45 +157,50 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Status:
+    """The status of a rollout."""
+
     phase: Phase
     since: datetime
     step: int = 0
-    """Index into `plan.steps`; in CANARY only."""
+    """An index into `plan.steps`, in the phase `canary` only."""
     extended: bool = False
     reason: str = ""
-    """Of the present phase, in words, with numbers."""
+    """The reason of the present phase, in words and with figures."""
     cause: Cause = Cause.NONE
     hold: str = ""
-    """What a canary is waiting for; empty when nothing is missing."""
+    """What the canary is waiting for. Empty: nothing."""
     suspended: bool = False
-    """The canary's traffic was taken away; the rollout waits for a person, or until its patience is over."""
+    """The canary's traffic was taken away. The rollout waits for a person, or for the time limit of the step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """The judge's answer for one look at a step, with all that it was computed from."""
+    """The judge's verdict on one look at a step, with all figures that it was computed from."""
 
     verdict: Verdict
     reason: str
     metrics: tuple[Mapping[str, Any], ...] = ()
-    """One a metric: name, canary and champion counts, e_bad, e_good, bounds, state
-    (`cleared|open|held back|aborted|not judged`; an earlier version stored `bad` for `aborted`), summary, evidence.
-    JSON values."""
+    """One JSON value for each metric: name, counts of canary and champion, e_bad, e_good, bounds, state, summary and
+    evidence.
+
+    The states are `cleared`, `open`, `held back`, `aborted` and `not judged`. An earlier version stored `bad` for
+    `aborted`.
+    """
     memory: Mapping[str, Any] = field(default_factory=dict)
-    """What the judge must be given again at the next look (restarting e-CUSUM, counts seen). JSON values."""
+    """The state of the judge that it needs at the next look (restarting e-CUSUM, counts seen), as JSON values."""
     needs: str = ""
     """What is still missing, in words, with the number of requests."""
     suspend: bool = False
-    """The canary's traffic is to be taken away at once, while the rollout holds."""
+    """The canary's traffic must be taken away at once, while the rollout holds."""
 
 
 AWAY_SECONDS = 60.0
-"""Between two looks of the engine, which otherwise looks twice a second, from which on it was not there."""
+"""The engine looks at a step twice a second. After a longer interval than this it is taken to have been stopped."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """A canary step, as it stands or as it ended."""
+    """A canary step that has begun."""
 
     index: int
     weight: int
@@ -192,26 +209,26 @@ class StepRecord:
     assessment: Assessment | None = None
     ended_at: datetime | None = None
     looked_at: datetime | None = None
-    """When the engine last looked at it, with or without figures; None: not yet, or by an earlier version."""
+    """The time at which the engine last looked at the step. None: it has not yet, or an earlier version has."""
     away: float = 0.0
-    """Seconds in which the engine was not there to look, up to `looked_at`: Serinus was stopped."""
+    """The seconds, up to `looked_at`, in which Serinus was stopped."""
 
     def away_by(self, now: datetime) -> float:
-        """The same up to `now`. They count neither as time of the step nor towards its patience."""
+        """Returns the seconds, up to `now`, in which Serinus was stopped. They do not count as time of the step."""
         gap = 0.0 if self.looked_at is None else (now - self.looked_at).total_seconds()
         return self.away + (gap if gap >= AWAY_SECONDS else 0.0)
 
     def elapsed(self, now: datetime) -> float:
-        """Seconds since its beginning in which the engine was there."""
+        """Returns the seconds since the beginning of the step in which Serinus was running."""
         return (now - self.started_at).total_seconds() - self.away_by(now)
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a person has asked of a rollout in flight."""
+    """An order of a person to a rollout in flight."""
 
     kind: str
-    """`promote`, `abort`, `approve`, `supersede`."""
+    """`promote`, `abort`, `approve` or `supersede`."""
     actor: Actor
     why: str
     at: datetime
@@ -219,37 +236,39 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
+    """A rollout."""
+
     id: str
     """`<model>-r<number>`"""
     model: str
     kind: Kind
     version: str
     asked_as: str
-    """`card-fraud@challenger`, as it was written."""
+    """The request as it was written, such as `card-fraud@challenger`."""
     actor: Actor
     why: str
     created_at: datetime
     spec: str
-    """The ModelDeployment that it goes by, as YAML text."""
+    """The ModelDeployment of the rollout, as YAML text."""
     salt: str
     plan: Plan | None
-    """None until resolved."""
+    """None: it is not resolved yet."""
     status: Status
     artifact: Artifact | None = None
     candidate: Release | None = None
     threshold: float | None = None
-    """The candidate's alert threshold, fixed by the gates."""
+    """The candidate's alert threshold, which the gates determine."""
     champion_threshold: float | None = None
     gates: tuple[GateResult, ...] = ()
     steps: tuple[StepRecord, ...] = ()
     approved_by: str = ""
-    """Name of the token."""
+    """The name of the approver's token."""
     approver: Actor | None = None
-    """Whole; None also in rollouts of earlier versions."""
+    """The approver. None: there is none, or an earlier version stored the rollout."""
     spec_waits: bool = False
-    """Its spec becomes the model's once it is approved."""
+    """The spec becomes the model's once the rollout is approved."""
     notes: tuple[str, ...] = ()
-    """What was tried and what the person should know: warnings of the artifact, the environment's attempts."""
+    """Warnings of the artifact, attempts to build the environment, and other notes for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +276,7 @@ class Retired:
     """A record that a model was taken out of service."""
 
     release: Release
-    """The champion until then."""
+    """The last champion."""
     since: datetime
     who: str
     why: str
@@ -265,25 +284,26 @@ class Retired:
 
 @dataclass(frozen=True, slots=True)
 class ModelState:
-    """What holds when nothing is in flight. `champion` is the truth that routing, aliases and Git follow."""
+    """The state of a model between rollouts. Routing, aliases and the fleet repository follow `champion`."""
 
     model: str
     champion: Release | None = None
     champion_threshold: float | None = None
     previous: Release | None = None
-    """The champion before; stays warm for a rollback."""
+    """The champion before. It is kept warm for a rollback."""
     since: datetime | None = None
     aliases: Mapping[str, str] = field(default_factory=dict)
-    """The aliases `champion` and `challenger` as Serinus last saw or set them: only a difference is a command."""
+    """The aliases `champion` and `challenger` as Serinus last read or set them. Only a difference from these is a
+    command."""
     aborted: Mapping[str, str] = field(default_factory=dict)
-    """Version -> the rollout that was aborted: never deployed again by an alias."""
+    """The rollout that was aborted, by version. An alias does not deploy these versions again."""
     who: str = ""
     why: str = ""
-    """Of the last promotion, rollback or retirement, for the commit that tells of it."""
+    """The reason of the last promotion, rollback or retirement."""
     notes: tuple[str, ...] = ()
     retired: Retired | None = None
-    """None where the model is served, or never was."""
+    """None: the model is served, or never was."""
     lost: Mapping[str, str] = field(default_factory=dict)
-    """Alias -> the version that it should name, which the registry does not have (any more)."""
+    """The version that each alias should name, where the registry does not have it."""
     scale: Scale = USUAL
-    """What champion and previous get."""
+    """The scale of the champion and of the champion before."""

@@ -1,4 +1,4 @@
-"""How a model's requests are divided between releases."""
+"""The division of a model's requests between releases."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 WHOLE = 10_000
-"""All of a model's traffic, in the unit of `Arm.weight`."""
+"""All traffic of a model, in the unit of `Arm.weight`."""
 
 
 class Role(StrEnum):
@@ -18,24 +18,26 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Arm:
+    """One release in a split."""
+
     release: str
     weight: int
-    """Out of `WHOLE`. An arm of weight 0 gets no traffic but is there to be reached by its release id."""
+    """The share of the traffic, out of `WHOLE`. An arm with weight 0 can only be reached by its release id."""
     role: Role
     endpoint: str
-    """Of its placement."""
+    """The endpoint of the release's placement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """All that the router needs for one model. Weights sum up to `WHOLE`; more than two arms are allowed."""
+    """The routing of one model. The weights sum up to `WHOLE`. More than two arms are allowed."""
 
     model: str
     arms: tuple[Arm, ...]
     split: str
-    """A token, `[A-Za-z0-9._:-]+`, which the router adds to every request, and the prediction log keeps: it says
-    under which split a request was answered. Changes with every step of a rollout."""
+    """A token, `[A-Za-z0-9._:-]+`, that the router adds to every request and the prediction log stores. It identifies
+    the split under which a request was answered, and changes with every step of a rollout."""
     salt: str
-    """Of the entity hash: fixed for one rollout, so that growing a canary keeps those that were in it."""
+    """The salt of the entity hash. It is fixed for one rollout, so that a growing canary keeps its entities."""
     timeout_ms: int = 250
     fallback_score: float | None = None

@@ -1,4 +1,4 @@
-"""Files that are kept on this machine and can be made again: which there are, and how one is removed."""
+"""Files on this machine that can be made again, so that they may be removed."""
 
 from __future__ import annotations
 
@@ -13,27 +13,29 @@ class Stored:
     """One environment, artifact, graph or log."""
 
     name: str
-    """Digest; of a log the release."""
+    """The digest, or the release of a log."""
     paths: tuple[Path, ...]
     used_at: float
-    """Unix time at which it was made, or last asked for by who makes it."""
+    """The Unix time at which it was made or last requested."""
 
 
 class Storage(Protocol):
-    """One kind of them. One contract suite, `tests/contracts/test_storage.py`, runs on every implementation:
+    """The files of one kind. One contract suite, `tests/contracts/test_storage.py`, runs on every implementation:
     backends/uv, backends/mlflow, backends/onnx, targets/local/host."""
 
     @property
     def kind(self) -> str:
-        """`environments`, `artifacts`, `graphs`, `logs`."""
+        """`environments`, `artifacts`, `graphs` or `logs`."""
         ...
 
     def stored(self) -> Sequence[Stored]:
-        """What is stored completely. Never raises for one that goes away meanwhile."""
+        """Returns everything that is stored completely. Files that disappear meanwhile are left out."""
         ...
 
     def remove(self, name: str, since: float) -> bool:
-        """Removes it, unless it was made or asked for at `since` (unix time) or later, or is being made; whether it is
-        gone. It is whole under its name until it is not there at all, and what a kill leaves of it is removed by the
-        next `remove`. Whoever needs it again makes it again. Raises OSError."""
+        """Removes it, and returns whether it is gone.
+
+        It is kept where it was made or requested at `since` (Unix time) or later, or is being made. It stays complete
+        under its name until it is gone. The next `remove` deletes the remains of an interrupted one. Raises OSError.
+        """
         ...

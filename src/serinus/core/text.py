@@ -1,4 +1,4 @@
-"""Text that somebody else wrote, made fit to be shown."""
+"""Text from outside, made safe to show."""
 
 from __future__ import annotations
 
@@ -12,37 +12,41 @@ _SPACES = "Zs"
 
 
 def harmless(text: str) -> str:
-    """`text` with every character that has no shape of its own shown as an escape (`\\x1b`), but for spaces, tabs and
-    line feeds.
+    r"""Returns `text` with every character without a visible shape as an escape, such as `\x1b`. Spaces, tabs and line
+    feeds are kept.
 
-    A terminal obeys control characters: they clear it, rename its window or overwrite what stands there. Marks that
-    turn the direction of text around, and those that take no room, let a line or a name be read as another. Halves of
-    surrogate pairs cannot be written at all.
+    A terminal obeys control characters: they clear the screen, rename the window or overwrite text. Bidirectional marks
+    and zero-width characters make a line or a name look like another one. Lone surrogates cannot be encoded at all.
     """
     return text if text.isprintable() else "".join(map(_shown, text))
 
 
 def one_line(text: str) -> str:
-    """`fit`, with each run of blanks and line ends as one blank: it cannot look like lines of ours."""
+    """Returns the text as `fit` does, with each run of blanks and line ends replaced by one blank.
+
+    The result cannot be mistaken for lines of Serinus' own.
+    """
     return fit(" ".join(text.split()))
 
 
 def harmless_in_json(text: str) -> str:
-    """The same of text that is JSON, which stays the same JSON."""
+    """Returns JSON text with the same characters escaped. It parses to the same value."""
     return text if text.isprintable() else "".join(map(_shown_in_json, text))
 
 
 def configure_logging(form: str = "%(asctime)s %(levelname)s %(message)s") -> None:
-    """Of this process, from INFO on, to standard error. `form`: of a line. Control characters are shown as escapes:
-    a log is read in a terminal, and an error may quote a model. Credentials are left out, and further lines of an
-    entry are set in."""
+    """Sends the log of this process, from INFO on, to standard error. `form` is the format of a line.
+
+    Control characters are escaped, because logs are read in terminals and an error may quote a model. Credentials are
+    removed, and continuation lines are indented.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(_Fit(form))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def fit(text: str) -> str:
-    """`text` of somebody else as it may be stored, logged and shown: without credentials, and harmless."""
+    """Returns text from outside as it may be stored, logged and shown: without credentials and control characters."""
     return harmless(without_credentials(text))
 
 

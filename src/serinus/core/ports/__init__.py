@@ -1,8 +1,8 @@
-"""What Serinus needs of the world, one file a port. One contract suite for each port, `tests/contracts/`, runs on every
-implementation.
+"""The ports of Serinus to the outside, one Protocol in each file. `tests/contracts/` has a contract suite for each
+port, which runs on every implementation.
 
-Every method is safe to repeat. Errors: `Unavailable` (temporary) where the other side does not answer; what else a
-method may raise is said with it.
+Every method may be repeated safely. Every method may raise Unavailable where the other side does not answer. Its
+docstring names the other errors.
 """
 
 from serinus.core.ports.audit import Audit

@@ -11,19 +11,22 @@ from serinus.core.people import Actor
 
 
 class Audit(Protocol):
-    """Who did what: append-only and hash-chained. Implementations: backends/sql."""
+    """An append-only record of who did what, protected by a hash chain. Implementations: backends/sql."""
 
     def audit(self, actor: Actor, what: str, subject: str, why: str, details: Mapping[str, Any], at: datetime) -> None:
-        """Appends to the hash chain."""
+        """Appends an entry to the record."""
         ...
 
     def audit_trail(
         self, after: int = 0, limit: int = 1000, *, model: str | None = None, newest: bool = False
     ) -> Sequence[AuditEntry]:
-        """Oldest first, those with a number above `after`: the first `limit` of them, or with `newest` the last.
-        `model`: only what was done to it, to one of its versions or to one of its rollouts."""
+        """Returns entries with a number above `after`, oldest first: the first `limit` of them, or with `newest` the
+        last.
+
+        With `model`, only acts on the model, its versions and its rollouts are returned.
+        """
         ...
 
     def audit_broken_at(self) -> int | None:
-        """Number of the first entry that does not fit the chain, or None: the whole chain holds."""
+        """Returns the number of the first entry that breaks the hash chain. None: the whole chain is intact."""
         ...

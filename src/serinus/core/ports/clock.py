@@ -1,4 +1,4 @@
-"""What tells the time."""
+"""The clock."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Tells the time, so that tests can."""
+    """A clock, which tests replace by one of their own."""
 
     def now(self) -> datetime:
-        """Aware, UTC."""
+        """Returns the present time as an aware datetime in UTC."""
         ...

@@ -1,4 +1,4 @@
-"""What turns a model into an ONNX graph."""
+"""The compiler of models to ONNX graphs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from serinus.core.release import Artifact, Compiled, Environment
 
 
 class Compiler(Protocol):
-    """Turns a model and its preprocessing into one ONNX graph. Implementations: backends/onnx."""
+    """Compiles a model and its preprocessing to one ONNX graph. Implementations: backends/onnx."""
 
     def prepare(self) -> None:
-        """Has the compiled environment built, so that the first deployment need not wait for it. Raises Unbuildable,
-        Unavailable."""
+        """Builds the compiled environment, so that the first deployment need not wait for it. Raises Unbuildable."""
         ...
 
     def compile(
@@ -24,33 +23,45 @@ class Compiler(Protocol):
         rows: Sequence[Sequence[Any]],
         say: Callable[[str], None],
     ) -> Compilation:
-        """Written in the model's own environment and asked `rows`, beside rows at the edges, in the compiled one; once
-        for the same artifact, environment and rows, whoever asks at the same time. Never raises: a model that cannot
-        be compiled is served as it is."""
+        """Compiles a model in its own environment, and proves the graph in the compiled environment.
+
+        The proof compares the answers to `rows` and to further rows at the edges. The same artifact, environment and
+        rows are compiled only once, also by concurrent callers. `say` gets the progress, a line at a time. Never
+        raises: a model that cannot be compiled is served by its own libraries.
+        """
         ...
 
     def distrust(self, digest: str) -> None:
-        """The compiled model answers otherwise than the model: `compile` never gives it again. A later version of what
-        writes graphs writes another one. Raises OSError."""
+        """Records that a compiled model answers differently from its model. `compile` never returns this graph again.
+
+        A later version of the converter, which writes a different graph, is not affected. Raises OSError.
+        """
         ...
 
     def sweep(self, used: Collection[str]) -> None:
-        """Removes what is kept of compiled models whose digest is not in `used` and that were not asked for since a
-        day. Never raises: what cannot be removed now is tried the next time."""
+        """Removes compiled models whose digest is not in `used` and that were not requested within the last day.
+
+        Never raises. What cannot be removed now is removed by a later call.
+        """
         ...
 
 
 class Compilation(Protocol):
-    """What became of it. Row numbers are of the proof: first `rows` and the input example's, then the edges."""
+    """The result of a compilation.
+
+    Rows in `proof` are numbered: first `rows` and the input example's, then those at the edges.
+    """
 
     @property
-    def compiled(self) -> Compiled | None: ...
+    def compiled(self) -> Compiled | None:
+        """The compiled model. None: there is none."""
+
     @property
     def reason(self) -> str:
-        """Why there is no graph, in words."""
+        """Why there is no compiled model, in words."""
         ...
 
     @property
     def proof(self) -> Mapping[str, Any]:
-        """The proof that `serinus_runtime.trials.prove` prints; empty where there is no graph."""
+        """The proof that `serinus_runtime.trials.prove` prints. Empty where there is no graph."""
         ...

@@ -1,4 +1,4 @@
-"""What builds the environments that models run in."""
+"""The builder of environments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from serinus.core.release import Environment, Requirements
 
 
 class Environments(Protocol):
-    """Builds what a model runs in. Implementations: backends/uv."""
+    """Builds the environments that models run in. Implementations: backends/uv."""
 
     def prepare(
         self,
@@ -17,11 +17,11 @@ class Environments(Protocol):
         loads: Callable[[Environment], str | None],
         say: Callable[[str], None],
     ) -> Environment:
-        """The environment for `requirements`, built at most once for one lock, whoever asks at the same time.
+        """Returns an environment for `requirements`. The same lock is built only once, also by concurrent callers.
 
-        `loads` is asked of a built environment and answers None, or the reason why the model does not load in it:
-        then another lock is tried, as of another day or from `alternatives`. Where no environment would help it raises
-        Unbuildable, and nothing else is built. `say` gets progress, a line each. Raises Unbuildable with the reason in
-        words, Unavailable.
+        `loads` tries the model in a built environment. It returns None where the model loads, or else the reason.
+        Another lock is then tried: as of another date, or from `requirements.alternatives`. `loads` raises Unbuildable
+        where no environment would help. `say` gets the progress, a line at a time. Raises Unbuildable with the reason
+        in words.
         """
         ...

@@ -9,17 +9,23 @@ from serinus.core.events import Event
 
 
 class Events(Protocol):
-    """What happened, in the order in which it was stored. Implementations: backends/sql."""
+    """The events, in the order in which they were stored. Implementations: backends/sql."""
 
     def events(
         self, after: int = 0, model: str | None = None, limit: int = 200, *, rollout: str | None = None
     ) -> Sequence[Event]:
-        """Events with a number above `after`, oldest first; with `after` 0 the last `limit`. `model`, `rollout`: of one
-        only."""
+        """Returns events with a number above `after`, oldest first. With `after` 0 it returns the last `limit` events.
+
+        With `model` or `rollout`, only the events of that one are returned.
+        """
         ...
 
     def events_after(self, number: int, limit: int) -> Sequence[Event]:
-        """The first `limit` with a greater number, oldest first; also from 0 on. None of them can turn up later."""
+        """Returns the first `limit` events with a number above `number`, oldest first, also from 0 on.
+
+        An event with a lower number cannot appear later.
+        """
         ...
 
-    def emit(self, events: Sequence[Event]) -> None: ...
+    def emit(self, events: Sequence[Event]) -> None:
+        """Stores events."""

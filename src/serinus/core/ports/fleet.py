@@ -1,4 +1,4 @@
-"""The Git repository that says what should run."""
+"""The fleet repository."""
 
 from __future__ import annotations
 
@@ -7,26 +7,32 @@ from typing import Any, Protocol
 
 
 class Fleet(Protocol):
-    """The Git repository that says what should run. Implementations: backends/git."""
+    """The Git repository with the specs of all models and a record of what is live. Implementations: backends/git."""
 
     def read(self, model: str) -> str | None:
-        """The model's ModelDeployment as YAML text, or None."""
+        """Returns the model's ModelDeployment as YAML text. None: there is none."""
         ...
 
     def write(self, model: str, text: str, *, who: str, why: str) -> str:
-        """Commits, if that changes anything; the commit's id."""
+        """Commits the model's ModelDeployment, if it has changed. Returns the id of the commit."""
         ...
 
     def publish(self, model: str, live: Mapping[str, Any], *, who: str, why: str) -> str:
-        """Commits what is live of the model (version, release, digests, threshold), or that it is `retired` and since
-        when, if that changes anything; the commit's id."""
+        """Commits what is live of the model, if it has changed. Returns the id of the commit.
+
+        `live` holds version, release, digests and threshold, or the time since which the model is `retired`.
+        """
         ...
 
     def live(self, model: str) -> Mapping[str, Any] | None:
-        """What was last published, or None."""
+        """Returns what was last published for the model. None: nothing was."""
         ...
 
     def changes(self, since: str | None) -> tuple[str, Collection[str] | None]:
-        """Where the repository stands, to be given the next time, and the models of which something else is published
-        than at `since`, whoever has changed it; None: not known. Cheap where nothing has changed: it is polled."""
+        """Returns the present position of the repository, and the models whose published state has changed since
+        `since`.
+
+        The position is the `since` of the next call. None as the models: unknown. The method is polled, and is cheap
+        where nothing has changed.
+        """
         ...

@@ -11,32 +11,36 @@ from serinus.core.rollout import ModelState
 
 
 class Models(Protocol):
-    """What holds of each model when nothing is in flight, and its releases. Implementations: backends/sql."""
+    """The state of each model between rollouts, and its releases. Implementations: backends/sql."""
 
     def models(self, names: Collection[str] | None = None) -> Sequence[ModelState]:
-        """The states of the models in `names` that exist, by name. None: of all models."""
+        """Returns the states of the models in `names` that exist, sorted by name. None: of all models."""
         ...
 
     def models_after(self, model: str, limit: int) -> Sequence[ModelState]:
-        """The next `limit` after `model`, in an order of the store's own, which leads from the empty name through all
-        models. Fewer: there are no more."""
+        """Returns the next `limit` states after `model`, in an order of the store's own.
+
+        Starting with the empty name, it leads through all models. Fewer states than `limit`: there are no more.
+        """
         ...
 
     def model(self, model: str) -> ModelState:
-        """An empty state where there is none yet."""
+        """Returns the state of the model, which is empty for a model that does not exist yet."""
         ...
 
     def save_model(self, state: ModelState, events: Sequence[Event] = ()) -> None:
-        """The state and the events together."""
+        """Stores the state and the events in one transaction."""
         ...
 
     def add_release(self, release: Release) -> None:
-        """Nothing happens where it is there."""
+        """Stores a release. A release that is stored already is left alone."""
         ...
 
     def releases(
         self, model: str | None = None, limit: int | None = None, *, after: str | None = None
     ) -> Sequence[Release]:
-        """Newest first. `limit`: at most so many; None: all. `after`: the id of the last one of the page before;
-        NotFound where there is none of that id."""
+        """Returns releases, newest first, at most `limit`. None: all.
+
+        `after` is the id of the last release of the previous page. Raises NotFound where it does not exist.
+        """
         ...

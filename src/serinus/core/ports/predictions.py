@@ -1,4 +1,4 @@
-"""The record of every answered request."""
+"""The prediction log: the record of every answered request."""
 
 from __future__ import annotations
 
@@ -12,120 +12,147 @@ from serinus.core.predictions import AnsweredRequest, Imported, Label, Labels, M
 
 
 class ArrowTable(Protocol):
-    """Columns in memory, by the Arrow PyCapsule interface: `polars.DataFrame(it)`, `pyarrow.table(it)`."""
+    """Columns in memory that implement the Arrow PyCapsule interface, for `polars.DataFrame(it)` or
+    `pyarrow.table(it)`."""
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
 
 class PredictionRows(Protocol):
-    """What was answered, request by request. Implementations: predictions, of the whole log or of its table alone."""
+    """The answered requests, one row each. Implementations: predictions, for the whole log and for its table alone."""
 
     def rows(
         self, model: str, columns: Sequence[str], since: datetime | None = None, until: datetime | None = None
     ) -> Iterator[ArrowTable]:
-        """`columns` (docs/prediction-log.md has them) of the requests of `model`, answered from `since` on and before
-        `until`, in the order of time: tables of a bounded size, one after the other. What was acknowledged before is
-        among them, and each request once, however long it takes. Raises InvalidInput for a column that there is not,
-        and Unavailable."""
+        """Yields `columns` of the model's requests from `since` until before `until`, in the order of time.
+
+        The tables have a bounded size. Every request that was acknowledged before the call is returned exactly once.
+        docs/prediction-log.md lists the columns. Raises InvalidInput for a column that does not exist.
+        """
         ...
 
 
 class PredictionQueries(PredictionRows, Protocol):
-    """What is asked of the prediction log. Nothing here changes it. Implementations: predictions."""
+    """Read-only queries of the prediction log. Implementations: predictions."""
 
     def hours(self, releases: Collection[str], since: datetime) -> Sequence[HourCounts]:
-        """Of each hour from the one of `since` on in which one of `releases` was followed and has answered; of the
-        last five weeks at most. Oldest first. Raises Unavailable."""
+        """Returns the counts of each hour, from the hour of `since` on, in which one of `releases` was followed and
+        answered.
+
+        They are returned oldest first. At most the last five weeks are kept.
+        """
         ...
 
     def traffic(self, model: str, seconds: float) -> Mapping[str, Traffic]:
-        """Release -> what it answered in the last `seconds` (rounded up to whole minutes, an hour at most) and in the
-        minute that has begun; 0: in this one alone. `Traffic.seconds` is the time of it."""
+        """Returns the model's traffic by release in the last `seconds` and in the minute that has begun.
+
+        `seconds` is rounded up to whole minutes, and is at most an hour. With 0, only the minute that has begun is
+        returned. `Traffic.seconds` is the length of the period.
+        """
         ...
 
     def traffic_of_all(self, seconds: float) -> Mapping[str, Mapping[str, Traffic]]:
-        """Model -> what `traffic` says of it, of all models that were asked in that time, in one reading."""
+        """Returns the result of `traffic` for every model that has answered in that period, in one reading."""
         ...
 
     def totals(self) -> Mapping[str, Totals]:
-        """Release -> its counters, also of releases that are gone."""
+        """Returns the counters by release, also of releases that no longer exist."""
         ...
 
     def sample(
         self, releases: Collection[str], after: Mark | None, most: int
     ) -> tuple[Mark, Sequence[AnsweredRequest]]:
-        """Of what each of `releases` has answered since `after`, by the model and not by a fallback: at most `most`
-        requests a release, drawn at random; and up to where that was. None: of the newest that there are.
-        Reads a bounded amount: what it passes over is not answered later. Raises Unavailable."""
+        """Returns a random sample of the requests that each of `releases` has answered since `after`, and the new
+        position.
+
+        At most `most` requests of each release are returned. Answers by the fallback are left out. With `after` None
+        the newest requests are sampled. The amount that is read is bounded, and requests that are skipped are not
+        returned later.
+        """
         ...
 
     def outcome_days(self, thresholds: Mapping[str, float]) -> Sequence[OutcomeDay]:
-        """Of the releases with a threshold, from which on a row alerts, what they answered as champion and that has an
-        outcome. Ordered by day. Reads the whole log. Raises Unavailable."""
+        """Returns counts by day of the requests that have an outcome and that a release answered as champion.
+
+        `thresholds` are the scores from which on a row alerts, by release. The days are in order. Reads the whole log.
+        """
         ...
 
     def outcomes_mark(self) -> str:
-        """Another one whenever outcomes have come since; empty: there are none. Cheap."""
+        """Returns a text that changes whenever outcomes have arrived. Empty: there are none. Cheap."""
         ...
 
     def matches(self) -> OutcomeMatches:
-        """How outcomes and predictions meet. Reads the whole log. Raises Unavailable."""
+        """Returns how many outcomes match predictions. Reads the whole log."""
         ...
 
 
 class PredictionLog(PredictionQueries, Protocol):
-    """Every answered request, and what is counted of them from when on. Implementations: predictions."""
+    """The record of answered requests, with commands that start counts and add outcomes. Implementations:
+    predictions."""
 
     def watch(self, watch: Watch) -> None:
-        """Counts from now on under `watch.split`. To be called before the split is in force. Repeating changes
-        nothing; another watch for the same split is Refused."""
+        """Starts counting under `watch.split`. It must be called before the split is in force.
+
+        A repeated call changes nothing. Raises Refused for a different watch of the same split.
+        """
         ...
 
     def counts(self, split: str) -> Mapping[str, ArmCounts] | None:
-        """Release -> counts; None: not known (no such watch, or the log is not there)."""
+        """Returns the counts by release. None: unknown, because there is no such watch or the log is not there."""
         ...
 
     def counts_of_all(self, splits: Collection[str]) -> Mapping[str, Mapping[str, ArmCounts]]:
-        """Split -> what `counts` says of it, of those of which that is known, in one reading."""
+        """Returns the counts of each of the splits for which they are known, in one reading."""
         ...
 
     def follow(self, followed: Followed) -> None:
-        """Counts the release from now on, under whatever split it answers. Repeating changes nothing; with another
-        threshold or limit, what is counted from now on goes by that."""
+        """Starts counting the release, whatever the split of its requests.
+
+        A repeated call changes nothing. Another threshold or limit applies to what is counted from then on.
+        """
         ...
 
     def followed(self) -> Mapping[str, ArmCounts] | None:
-        """Release -> totals and `..._in_window` since it was first followed, which only grow, of the followed
-        releases that have answered; None: not known."""
+        """Returns totals and the counts `..._in_window` of the followed releases that have answered. None: unknown.
+
+        They are counted since the release was first followed, and never decrease.
+        """
         ...
 
     def disturbance(self, model: str) -> Disturbance | None:
-        """Of which the model's requests are set aside now, in both arms: the one that has gone on for longest. None:
-        they are counted. Never raises."""
+        """Returns the longest disturbance because of which the model's requests are set aside at present, in both arms.
+
+        None: they are counted. Never raises.
+        """
         ...
 
     def warnings(self) -> Sequence[str]:
-        """What it cannot do now, or has lost, a sentence each; empty where all is well. Never raises."""
+        """Returns a sentence for everything that the log cannot do at present, or has lost. Never raises."""
         ...
 
     def retain(self, model: str, days: int) -> None:
-        """How long the model's records are kept, from now on."""
+        """Sets for how many days the model's records are kept."""
         ...
 
     def label(self, labels: Iterable[Label]) -> int:
-        """Attaches outcomes, durable on return; how many were new or corrected an earlier one."""
+        """Stores outcomes durably. Returns how many were new or corrected an earlier one."""
         ...
 
     def stage(self, import_id: str, number: int, part: Labels) -> None:
-        """Sets part `number` of an import aside, for a day at most; the same number again takes its place. Nothing is
-        labelled yet. `import_id`: 32 hexadecimal digits, else InvalidInput."""
+        """Stores part `number` of an import for at most a day. A part with the same number is replaced.
+
+        No request is labelled before `attach`. Raises InvalidInput where `import_id` is not 32 hexadecimal digits.
+        """
         ...
 
     def attach(self, import_id: str) -> Imported:
-        """Attaches all that was set aside for the import, durable on return; what it did can be done again. NotFound:
-        there is none. Raises Unavailable: a part of it may be attached."""
+        """Attaches all parts of the import durably. May be repeated.
+
+        Raises NotFound where there are none. After Unavailable, some of the parts may be attached.
+        """
         ...
 
     def discard(self, import_id: str) -> None:
-        """Forgets what was set aside for the import. Nothing happens where there is none."""
+        """Removes the parts of the import. Does nothing where there are none."""
         ...

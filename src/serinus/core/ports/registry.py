@@ -1,4 +1,4 @@
-"""Where versions of models are registered."""
+"""The registry of models."""
 
 from __future__ import annotations
 
@@ -10,42 +10,49 @@ from serinus.core.release import Artifact, VersionRef
 
 
 class Registry(Protocol):
-    """Where versions are registered. Implementations: backends/mlflow."""
+    """The registry of versions and aliases. Implementations: backends/mlflow."""
 
     def find(self, model: str, version_or_alias: str) -> VersionRef:
-        """`7`, `@challenger` or `challenger`. NotFound names the versions or aliases that there are."""
+        """Returns a version by its number or alias: `7`, `@challenger` or `challenger`.
+
+        Raises NotFound, which names the versions or aliases that exist.
+        """
         ...
 
     def newest(self, model: str) -> VersionRef:
-        """The version that was registered last and is ready. NotFound names near models."""
+        """Returns the version that was registered last and is ready. Raises NotFound, which names models with similar
+        names."""
         ...
 
     def aliases(self) -> Mapping[str, Mapping[str, str]]:
-        """Every model -> alias -> version. One cheap call: it is polled."""
+        """Returns the versions of all aliases, by model and alias. One cheap call, because it is polled."""
         ...
 
     def who_set(self, model: str, alias: str, version: str) -> str:
-        """Owner of the token by which the alias was set to this version; empty where the registry does not know."""
+        """Returns the owner of the token with which the alias was set to this version. Empty: unknown."""
         ...
 
-    def set_alias(self, model: str, alias: str, version: str) -> None: ...
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        """Sets the alias to the version."""
 
     def drop_alias(self, model: str, alias: str) -> None:
-        """Nothing happens where there is none."""
+        """Deletes the alias. Does nothing where there is none."""
         ...
 
     def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
-        """Sets these tags of the version and leaves its others. NotFound where there is no such version."""
+        """Sets these tags of the version and leaves its others alone. Raises NotFound where there is no such
+        version."""
         ...
 
     def fetch(self, ref: VersionRef) -> Artifact:
-        """Has the version's files kept by digest; what they say, without loading anything.
+        """Downloads the files of the version, and returns what they declare. No code of the model is loaded.
 
-        Raises Unbuildable: missing files, a Git LFS pointer in place of a file, no python_function flavour, no
-        environment declared. A second call for the same version downloads nothing.
+        The files are kept by digest, and a second call downloads nothing. Raises Unbuildable where files are missing, a
+        Git LFS pointer stands in place of a file, there is no python_function flavor or no environment is declared.
         """
         ...
 
     def run_file(self, ref: VersionRef, name: str) -> Path | None:
-        """A file that was logged with the version's run or its model (`evaluation.parquet`), or None."""
+        """Returns a file that was logged with the version's run or model, such as `evaluation.parquet`. None: there is
+        none."""
         ...

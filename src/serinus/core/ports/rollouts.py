@@ -10,27 +10,30 @@ from serinus.core.rollout import ModelState, Order, Rollout
 
 
 class Rollouts(Protocol):
-    """Rollouts, what was asked of them, and their numbers. Implementations: backends/sql."""
+    """Rollouts, the orders of people to them, and their numbers. Implementations: backends/sql."""
 
     def create(self, rollout: Rollout, events: Sequence[Event] = ()) -> None:
-        """Begins the rollout, which is pending no longer. Refused where another one of the same model is in flight, as
-        the same transaction checks."""
+        """Stores a rollout that begins now. It is no longer pending.
+
+        Raises Refused where another rollout of the same model is in flight. The same transaction checks that.
+        """
         ...
 
     def save(self, rollout: Rollout, state: ModelState | None = None, events: Sequence[Event] = ()) -> None:
-        """Rollout, the model's state and the events together."""
+        """Stores the rollout, the model's state and the events in one transaction."""
         ...
 
     def save_in_flight(self, flying: Sequence[Rollout]) -> None:
-        """All of them in one transaction. NotFound, and nothing is saved, where one of them is not in flight."""
+        """Stores all of them in one transaction. Raises NotFound, and stores none, where one of them is not in
+        flight."""
         ...
 
     def rollout(self, rollout_id: str) -> Rollout:
-        """NotFound names near ones."""
+        """Returns the rollout. Raises NotFound, which names rollouts with similar ids."""
         ...
 
     def in_flight(self, model: str | None = None) -> Sequence[Rollout]:
-        """Rollouts that have not ended, oldest first; of one model there is at most one."""
+        """Returns the rollouts that have not ended, oldest first. A model has at most one."""
         ...
 
     def rollouts(
@@ -44,37 +47,44 @@ class Rollouts(Protocol):
         in_flight: bool = False,
         after: str | None = None,
     ) -> Sequence[Rollout]:
-        """Newest first. `version`: of the model, for those of one version. `release`: for those whose candidate it is.
-        `promoted`: only those whose candidate was made the champion, or is being made it. `in_flight`: only those that
-        have not ended. `after`: the id of the last one of the page before; NotFound where there is none of that id."""
+        """Returns rollouts, newest first.
+
+        - `version`: only those of this version of `model`.
+        - `release`: only those whose candidate it is.
+        - `promoted`: only those whose candidate was or is being made the champion.
+        - `in_flight`: only those that have not ended.
+        - `after`: the id of the last rollout of the previous page. Raises NotFound where it does not exist.
+        """
         ...
 
     def last_rollouts(self, releases: Collection[str]) -> Mapping[str, Rollout]:
-        """The newest rollout by release whose candidate it is; without releases that have none."""
+        """Returns the newest rollout of each release that has been a candidate."""
         ...
 
     def next_number(self, model: str) -> int:
-        """The number in the next rollout id of the model. It is never repeated."""
+        """Returns the number for the next rollout id of the model. A number is never returned twice."""
         ...
 
     def order(self, rollout_id: str, order: Order) -> None:
-        """Refused where the rollout has ended. The same order twice is one."""
+        """Stores an order to the rollout. The same order twice is stored once. Raises Refused where the rollout has
+        ended."""
         ...
 
     def orders(self, rollout_id: str) -> Sequence[Order]:
-        """Oldest first."""
+        """Returns the orders to the rollout, oldest first."""
         ...
 
     def orders_of(self, rollout_ids: Collection[str]) -> Mapping[str, Sequence[Order]]:
-        """Of each that has some, oldest first, in one reading."""
+        """Returns the orders to each rollout that has some, oldest first, in one reading."""
         ...
 
     def supersede(self, rollout_id: str, order: Order, successor: Rollout) -> None:
-        """Gives the rollout the order to end, and keeps `successor` as pending, in one transaction. Where the rollout
-        has ended already, no order is needed. The same successor twice is one."""
+        """Orders the rollout to end, and stores `successor` as pending, in one transaction.
+
+        No order is stored where the rollout has ended already. A repeated call with the same successor changes nothing.
+        """
         ...
 
     def pending(self) -> Sequence[Rollout]:
-        """What is to begin when the rollout of its model that is in flight has ended; oldest first. `create` begins
-        it."""
+        """Returns the rollouts that begin when the one in flight has ended, oldest first. `create` begins them."""
         ...

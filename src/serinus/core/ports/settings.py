@@ -1,4 +1,4 @@
-"""Settings in the store."""
+"""The settings in the store."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ class Settings(Protocol):
     """Small values by key. Implementations: backends/sql."""
 
     def setting(self, key: str) -> str | None:
-        """The value of a setting; None where it was never set."""
+        """Returns the value of a setting. None: it was never set."""
         ...
 
     def settings(self, prefix: str) -> Mapping[str, str]:
-        """The settings whose key begins with `prefix`, by key."""
+        """Returns the settings whose key begins with `prefix`, by key."""
         ...
 
-    def set_setting(self, key: str, value: str) -> None: ...
+    def set_setting(self, key: str, value: str) -> None:
+        """Stores the value of a setting."""

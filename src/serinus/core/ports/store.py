@@ -1,4 +1,4 @@
-"""The store: every port of the control plane's state."""
+"""The store: the ports of the control plane's state, taken together."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ from serinus.core.ports.tokens import Tokens
 
 
 class Store(Rollouts, Models, Events, Audit, Tokens, Settings, Protocol):
-    """The state that must not be lost: one database behind all of these ports, so that a write through any of them is
-    one transaction. Implementations: backends/sql."""
+    """The state that must not be lost. One database is behind all of these ports, and every write is one transaction.
+    Implementations: backends/sql."""

@@ -1,4 +1,4 @@
-"""Where releases run."""
+"""The target, which runs releases."""
 
 from __future__ import annotations
 
@@ -10,33 +10,39 @@ from serinus.core.release import USUAL, Release, Scale
 
 
 class Target(Protocol):
-    """Where releases run. Implementations: targets/local/host."""
+    """Runs releases. Implementations: targets/local/host."""
 
     def place(self, release: Release, scale: Scale = USUAL) -> None:
-        """Have it running with this scale, from now on and after a restart. One that runs is given another scale
-        without a failed request. Returns at once; `observe` tells what became of it. Refused: another release is placed
-        under this id."""
+        """Runs the release with this scale, from now on and after restarts of the target. Returns at once.
+
+        A release that runs already is given the new scale without a failed request. `observe` reports the progress.
+        Raises Refused where a different release has this id.
+        """
         ...
 
     def remove(self, release_id: str) -> None:
-        """Drains and stops it. Nothing happens where it is not."""
+        """Drains and stops the release. Does nothing where it is not placed."""
         ...
 
     def activate(self, release_id: str) -> None:
-        """Starts a worker of a release that is scaled to zero before it is asked for, and keeps it up for some minutes.
-        Returns at once. NotFound: it is not placed."""
+        """Starts a worker of a release that is scaled to zero, and keeps it for some minutes. Returns at once.
+
+        Raises NotFound where the release is not placed.
+        """
         ...
 
     def distrust(self, release_id: str) -> None:
-        """Has it served the long way, by the model's own predict in its own environment, from now on, whenever it is
-        placed, and after every restart; nothing takes that back. No request fails by it. Durable on return; `observe`
-        tells when a worker that goes the long way is ready."""
+        """Has the release served by the model's own `predict`, in its own environment, from now on and permanently.
+
+        The decision is stored before the method returns. No request fails because of it. `observe` reports when a
+        worker that uses the model's own `predict` is ready.
+        """
         ...
 
     def holds(self, release: Release) -> bool:
-        """Whether what the release names by digest, its artifact and its environment, can be had where it would run."""
+        """Whether the target has the artifact and the environment that the release names by digest."""
         ...
 
     def observe(self) -> Mapping[str, Placement]:
-        """Every placed release."""
+        """Returns all placements by release id."""
         ...

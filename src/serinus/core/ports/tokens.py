@@ -1,4 +1,4 @@
-"""Tokens and keys in the store."""
+"""Tokens and API keys in the store."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from serinus.core.people import Access, Actor
 
 
 class Tokens(Protocol):
-    """Tokens of people and keys of callers, stored hashed. Implementations: backends/sql."""
+    """Tokens of people and API keys of callers, stored as hashes. Implementations: backends/sql."""
 
     def issue_token(
         self,
@@ -22,27 +22,36 @@ class Tokens(Protocol):
         owner: str = "",
         models: Collection[str] | None = None,
     ) -> str:
-        """A new token, returned once and stored hashed. Refused: the name is taken by one that is not revoked.
-        `plane`: `control` for the API, `data` for callers of models. `owner`: the person or service that it is for,
-        for ever; empty: of the name itself. `models`: those that it opens on the data plane; None: all."""
+        """Issues a token and returns its secret. Only a hash of the secret is stored.
+
+        - `plane`: `control` for tokens of the API, `data` for API keys of callers.
+        - `owner`: the person or service that it is issued to, which never changes. Empty: the owner has the token's
+          name.
+        - `models`: the models that an API key may call. None: all.
+
+        Raises Refused where a token of this name exists and is not revoked.
+        """
         ...
 
     def own_token(self, name: str, owner: str) -> bool:
-        """Gives an owner to a token that was issued by a version before owners; False: there is no such token."""
+        """Sets the owner of a token that was issued before tokens had owners. Returns False where there is no such
+        token."""
         ...
 
     def whose_token(self, secret: str, *, plane: str = "control") -> Actor | None:
-        """The actor of a token; None where it is unknown, revoked or of the other plane."""
+        """Returns the actor of a token. None: the token is unknown, revoked or of the other plane."""
         ...
 
     def revoke_token(self, name: str, at: datetime) -> None:
-        """Nothing happens where it is revoked already; NotFound where there never was one."""
+        """Revokes the token. Does nothing where it is revoked already. Raises NotFound where it never existed."""
         ...
 
     def token(self, name: str, *, plane: str = "control") -> Mapping[str, Any] | None:
-        """The one of that name that is not revoked, as `tokens` has it; None where there is none on that plane."""
+        """Returns the token of this name that is not revoked, in the form of `tokens`. None: there is none on this
+        plane."""
         ...
 
     def tokens(self) -> Sequence[Mapping[str, Any]]:
-        """name, owner, access, plane, models, issued_at, revoked_at; never the secret or its hash."""
+        """Returns all tokens: name, owner, access, plane, models, issued_at and revoked_at. Secrets and hashes are left
+        out."""
         ...

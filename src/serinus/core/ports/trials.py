@@ -1,4 +1,4 @@
-"""What looks at a model in a confined process of its own."""
+"""Trials, which examine a model in a confined process."""
 
 from __future__ import annotations
 
@@ -12,16 +12,20 @@ from serinus.core.release import Release
 
 
 class Trials(Protocol):
-    """Looks at a model in a confined process of its own. Artifacts and environments are named by their digests.
-    Implementations: targets/local/host."""
+    """Examines models in confined processes. Artifacts and environments are named by their digests. Implementations:
+    targets/local/host."""
 
     def scan(self, artifact: str) -> Mapping[str, Any]:
-        """What its pickles would import, without loading anything: `{"pickles": [{"file", "imports"}], "other"}`."""
+        """Returns what the artifact's pickles would import, without loading them: `{"pickles": [{"file", "imports"}],
+        "other"}`."""
         ...
 
     def loads(self, environment: str, artifact: str) -> str | None:
-        """None: it loads in that environment; else why not, in words. Raises Unbuildable where it would load in no
-        other either: a file is lost, a module of the model's own, or it needs too much memory or time."""
+        """Loads the model in the environment. Returns None where it loads, or else the reason in words.
+
+        Raises Unbuildable where it would load in no environment: a file or a module of the model's own is missing, or
+        it needs too much memory or time.
+        """
         ...
 
     def reference(
@@ -32,39 +36,50 @@ class Trials(Protocol):
         rows: Sequence[Sequence[Any]],
         score_output: str | None,
     ) -> Sequence[float | None]:
-        """The scores that the model's own `predict` gives for a frame of these rows: the training path.
-        Raises Unbuildable with the reason."""
+        """Returns the scores that the model's own `predict` gives for a frame of these rows. Raises Unbuildable."""
         ...
 
     def rehearse(self, release: Release, given: GivenRows | None) -> Rehearsal:
-        """Loads the release's model and asks its own `predict` for the first time: with its input example, else the
-        `given` rows, else rows that are made for it. Raises Unbuildable where it does not load."""
+        """Loads the model of the release and calls its own `predict` for the first time.
+
+        It is called with the input example, or else with the `given` rows, or else with rows that are made for it.
+        Raises Unbuildable where the model does not load.
+        """
         ...
 
     def golden(self, file: Path) -> ReadRows:
-        """The rows of a JSON file, with the scores of training time where it has them. InvalidInput says what is wrong
-        with the file, or that it is larger than what is read."""
+        """Reads golden rows from a JSON file, with their scores at training time where the file has them.
+
+        Raises InvalidInput where the file is malformed or too large.
+        """
         ...
 
     def evaluation(self, file: Path, label: str, entity: str, inputs: Sequence[str] | None) -> ReadRows:
-        """The labelled rows of a Parquet, CSV or JSON-lines file. `inputs`: the model's columns; None: all but the
-        label. Errors as of `golden`."""
+        """Reads the labelled rows of a Parquet, CSV or JSON-lines file.
+
+        `inputs` are the columns of the model. None: all columns except the label. Raises InvalidInput as `golden` does.
+        """
         ...
 
 
 class Rescorer(Protocol):
-    """Answers again what a shorter way has answered, behind everything else. Implementations: targets/local/host."""
+    """Predicts logged requests again, at the lowest priority. Implementations: targets/local/host."""
 
     def rescore(self, release: Release, requests: Sequence[AnsweredRequest]) -> Rescored:
-        """By the model's own predict, each request by itself, in a confined process of its own and of the lowest
-        priority. Raises Unbuildable with the reason: the model does not load, or takes too long."""
+        """Predicts each request by itself with the model's own `predict`, in a confined process.
+
+        Raises Unbuildable where the model does not load or takes too long.
+        """
         ...
 
 
 class Rescored(Protocol):
-    """`answers`: one a request, None where the model did not answer it. `seconds`: of processor time."""
+    """The result of `rescore`."""
 
     @property
-    def answers(self) -> Sequence[OwnAnswer | None]: ...
+    def answers(self) -> Sequence[OwnAnswer | None]:
+        """One answer for each request. None: the model did not answer it."""
+
     @property
-    def seconds(self) -> float: ...
+    def seconds(self) -> float:
+        """The processor time that was used."""
