@@ -1,4 +1,4 @@
-"""The ModelDeployment: schema, defaults, and errors that name file, line, field and the nearest right word."""
+"""The ModelDeployment: its schema, its defaults, and errors that name the file, line and field."""
 
 from serinus.spec.comparing import Change, Value, changes, differing, values
 from serinus.spec.loading import load

@@ -1,4 +1,4 @@
-"""`python -m serinus.spec` prints the reference; `python -m serinus.spec schema` the JSON schema."""
+"""`python -m serinus.spec` prints the reference, and `python -m serinus.spec schema` the JSON schema."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""What a valid deployment asks for that cannot be meant: values that contradict each other. Told, not refused."""
+"""Warnings about a valid deployment whose values contradict each other. Such a deployment is not refused."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from serinus.spec.schema import ModelDeployment
 
 
 class Lines:
-    """Where the fields of one spec stand. `source`: what it is called."""
+    """The lines at which the fields of one spec stand. `source` is the name of its file."""
 
     def __init__(self, text: str, source: str) -> None:
         self._document = read(text)
         self._source = source
 
     def say(self, path: Path, text: str) -> str:
-        """`card-fraud.yaml:12: watch.slow.over: TEXT`; the line is that of the nearest thing around a default."""
+        """Returns a line such as `card-fraud.yaml:12: watch.slow.over: TEXT`.
+
+        For a default, the line number is that of the section around it.
+        """
         return Problem(self._document.line_of(path), dotted(path), text).render(self._source)
 
 
 def contradictions(spec: ModelDeployment, lines: Lines) -> Sequence[str]:
-    """A line each, in the order of the sections."""
+    """Returns a warning for each contradiction, in the order of the sections."""
     return [lines.say(path, text) for path, text in _found(spec)]
 
 

@@ -1,7 +1,8 @@
-"""YAML text as plain values that remember on which line they were written.
+"""YAML text as plain values, with the line of each.
 
-The core schema of YAML 1.2 is read, not PyYAML's 1.1: `off`, `no` and `12:30` stay the words that they look like, and
-`1e-3` is a number. Anchors and aliases are refused: a spec needs none, and they make small texts expand without end.
+The core schema of YAML 1.2 is read, not YAML 1.1 as PyYAML does by default: `off`, `no` and `12:30` are strings, and
+`1e-3` is a number. Anchors and aliases are refused, because specs do not need them and small texts could expand to huge
+values.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 import yaml
 
 Path = tuple[str | int, ...]
-"""Where a value stands: `("rollout", "steps", 0, "traffic")`."""
+"""The place of a value, such as `("rollout", "steps", 0, "traffic")`."""
 
 LONGEST = 256 * 1024
 _DEEPEST = 20
@@ -22,38 +23,42 @@ _DEEPEST = 20
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong, and where. `line` starts at 1."""
+    """An error in a document. Lines are numbered from 1."""
 
     line: int
     field: str
     text: str
 
     def render(self, source: str) -> str:
+        """Returns the problem as a line of text, which begins with the source and the line number."""
         return f"{source}:{self.line}: {self.field + ': ' if self.field else ''}{self.text}"
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
+    """The values of a YAML text, with their lines and the problems that were found."""
+
     value: Any
     lines: dict[Path, int] = field(default_factory=dict)
-    """Line of the value at a path."""
+    """The line of the value at each path."""
     key_lines: dict[Path, int] = field(default_factory=dict)
-    """Line of the key that leads to it."""
+    """The line of the key of each path."""
     problems: list[Problem] = field(default_factory=list)
 
     def line_of(self, path: Path, *, key: bool = False) -> int:
-        """Of the value (or its key), or of the nearest thing around it that was written."""
+        """Returns the line of a value or its key. Where it is not in the document, the line of the nearest section
+        around it."""
         known = self.key_lines if key else self.lines
         return next((known[path[:n]] for n in range(len(path), -1, -1) if path[:n] in known), 1)
 
 
 def dotted(path: Path) -> str:
-    """`rollout.steps[0].traffic`"""
+    """Returns the path in the form `rollout.steps[0].traffic`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
 class CoreLoader(yaml.SafeLoader):
-    """YAML 1.2's core schema, without anchors."""
+    """A loader for the core schema of YAML 1.2, without anchors."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML's own shape)
 
@@ -76,13 +81,15 @@ _RESOLVERS = {
     "null": (re.compile(r"^(~|null|Null|NULL|)$"), ["~", "n", "N", ""]),
     **NUMBERS,
 }
-CoreLoader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value))  # 010 is ten, not eight
+CoreLoader.add_constructor(
+    "tag:yaml.org,2002:int", lambda _, node: int(node.value)
+)  # 010 is ten in YAML 1.2, and eight in 1.1.
 for _name, (_pattern, _first) in _RESOLVERS.items():
     CoreLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", _pattern, list(_first))
 
 
 def read(text: str) -> Document:
-    """Never raises: what cannot be read is among the document's problems. Empty text is an empty mapping."""
+    """Parses YAML text. Never raises: errors are in the document's `problems`. An empty text is an empty mapping."""
     if len(text) > LONGEST:
         return Document({}, problems=[Problem(1, "", f"is longer than {LONGEST} characters")])
     try:

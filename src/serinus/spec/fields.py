@@ -1,4 +1,4 @@
-"""The schema as a list of fields: for the reference, and for telling what was meant by a wrong word."""
+"""The schema as a list of fields, for the reference and for suggestions in error messages."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ _PLAIN: dict[Any, Kind] = {
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One field. `path` is dotted, `[]` standing for each item of a list: `rollout.steps[].traffic`."""
+    """One field. `path` is dotted, with `[]` for the items of a list: `rollout.steps[].traffic`."""
 
     path: str
     kind: Kind
     info: FieldInfo
     section: type[BaseModel] | None
-    """The section that it holds, by itself or as items."""
+    """The section that the field holds, by itself or as items."""
 
     @property
     def name(self) -> str:
+        """The last component of the path."""
         return self.path.rpartition(".")[2].removesuffix("[]")
 
 
@@ -71,12 +72,12 @@ def _holds_many(annotation: Any) -> bool:
 
 
 def key(name: str, info: FieldInfo) -> str:
-    """As it is written in the file."""
+    """Returns the name of the field in the file."""
     return info.alias or name
 
 
 def described(section: type[BaseModel] = ModelDeployment, prefix: str = "") -> Iterator[Described]:
-    """Every field of the schema, in its order, sections before what they hold."""
+    """Yields every field of the schema in its order. A section comes before its fields."""
     for name, info in section.model_fields.items():
         path = f"{prefix}{key(name, info)}"
         kind, inner = _kind(info.annotation, tuple(info.metadata))
@@ -90,7 +91,7 @@ FIELDS = {field.path: field for field in described()}
 
 
 def siblings(prefix: str) -> dict[str, Described]:
-    """The fields directly below `prefix` (dotted; empty: the top), by name."""
+    """Returns the fields directly below `prefix` by name. An empty prefix stands for the top level."""
     start = f"{prefix}." if prefix else ""
     return {
         path[len(start) :]: field

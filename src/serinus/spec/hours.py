@@ -1,4 +1,4 @@
-"""The hours of the week in which a release is not scaled to zero: `serving.warm`."""
+"""The hours of the week in which a release is not scaled to zero (`serving.warm`)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLOCK = Kind("time", "a time from 00:00 to 24:00, such as 07:30")
 
 
 def parse_clock(value: object) -> timedelta:
-    """Since midnight. Raises what pydantic turns into a problem of the field."""
+    """Parses a time of day as the time since midnight. Raises an error that pydantic reports for the field."""
     if isinstance(value, timedelta):
         return value
     text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
@@ -47,6 +47,7 @@ def parse_clock(value: object) -> timedelta:
 
 
 def format_clock(value: timedelta) -> str:
+    """Returns the time of day in the form `HH:MM`."""
     return "{:02}:{:02}".format(*divmod(value // _MINUTE, 60))
 
 
@@ -88,6 +89,8 @@ _Clock = Annotated[
 
 
 class Hours(Section):
+    """Hours on some days of the week, in one time zone."""
+
     from_: _Clock = Field(alias="from", description="Start, by the clock of `timezone`.")
     to: _Clock = Field(description="End; on the next day if it is not after `from`.")
     days: tuple[Annotated[_Day, BeforeValidator(_day), DAY], ...] = Field(
@@ -109,6 +112,7 @@ class Hours(Section):
 
 
 def warm_hours(hours: Hours) -> WarmHours:
+    """Returns the hours as a value of `core`."""
     ends = hours.to if hours.to > hours.from_ else hours.to + _DAY
     days = tuple(sorted({_DAYS.index(day) for day in hours.days}))
     return WarmHours(hours.from_ // _MINUTE, ends // _MINUTE, days, hours.timezone)
@@ -117,7 +121,7 @@ def warm_hours(hours: Hours) -> WarmHours:
 # --- all of them, or a word -------------------------------------------------------------------------------
 
 ALWAYS = (Hours.model_validate({"from": "00:00", "to": "24:00"}),)
-"""What `true` stands for; `false` stands for none at all."""
+"""The hours that `true` stands for. `false` stands for none."""
 
 _HOURS = "list of {from: TIME, to: TIME}"
 WARM = Kind(f"`true`, `false` or {_HOURS}", f"true, false or a {_HOURS}")

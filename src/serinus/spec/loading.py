@@ -1,4 +1,5 @@
-"""YAML text into a ModelDeployment, or every problem of it: file, line, field, what was expected, what was meant."""
+"""Loading a ModelDeployment from YAML text. All errors are reported at once, each with file, line, field and a
+suggestion."""
 
 from __future__ import annotations
 
@@ -24,9 +25,10 @@ _BOUNDS = {
 
 
 def load(text: str, *, source: str = "<spec>", model: str | None = None) -> ModelDeployment:
-    """The deployment that `text` describes; `model` fills in a missing `model:` and is held against a present one.
+    """Returns the deployment that `text` describes.
 
-    Raises InvalidInput, whose message has one line a problem, all of them, in the order of the file.
+    `model` is used where the text has no `model:`, and must equal it where it has one. Raises InvalidInput, whose
+    message has a line for each problem, in the order of the file.
     """
     document = read(text)
     problems = list(document.problems)
@@ -66,7 +68,7 @@ def _problem(details: ErrorDetails, document: Document) -> Problem:
 
 
 def _explained(details: ErrorDetails, path: Path, got: Any) -> tuple[str, str | None]:
-    """What was expected, and what was probably meant."""
+    """Returns what was expected, and what was probably meant."""
     context = details.get("ctx", {})
     if "expected" in context and "meant" in context:
         return context["expected"], context["meant"]
@@ -86,7 +88,7 @@ def _explained(details: ErrorDetails, path: Path, got: Any) -> tuple[str, str | 
 
 
 def _pattern(path: Path) -> str:
-    """`rollout.steps[].traffic`: as the schema's own list of fields writes it."""
+    """Returns the path in the form of `Described.path`, such as `rollout.steps[].traffic`."""
     return re.sub(r"\[\d+\]", "[]", dotted(path))
 
 
@@ -103,7 +105,8 @@ def _nearest(word: str, words: list[str]) -> str | None:
 
 
 def _nearest_field(path: Path) -> str:
-    """The nearest among its siblings, else the same word elsewhere, else all that may stand there."""
+    """Returns a suggestion: the most similar sibling, or else the same name elsewhere, or else all names that are
+    allowed."""
     word, around = str(path[-1]), _pattern(path[:-1])
     here = siblings(around)
     if near := _nearest(word.replace("-", "_"), list(here)):
@@ -116,7 +119,7 @@ def _nearest_field(path: Path) -> str:
 
 
 def _at(value: Any, path: Path) -> Any:
-    """What was written at `path`; where a shorthand stands, the shorthand."""
+    """Returns the value that was written at `path`, or the word that stands for the section around it."""
     for part in path:
         within = part in value if isinstance(value, Mapping) else isinstance(value, tuple) and int(part) < len(value)
         if not within:

@@ -1,4 +1,4 @@
-"""What a deployment means for the rollout and for serving, in core's values."""
+"""The meaning of a deployment for the rollout and for serving, as values of `core`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from serinus.spec.schema import ModelDeployment, Rare, Ratio, RolloutStep
 from serinus.spec.serving import NO_SCORE, Batch, Cache
 
 LEAST_OF_CANDIDATE = 5_000
-"""Just under the 5,100 clean requests that clear an error budget of 0.1%, so that the minimum seldom adds a wait."""
+"""The least number of requests of the candidate in a step. It is just below the 5,100 requests without an error that
+clear an error budget of 0.1%, so that it seldom prolongs a step."""
 LEAST_OF_MODEL = 40_000
-"""Of the model as a whole, within a step: a larger share must also have been seen over more of the day's mix."""
+"""The least number of requests of the model in a step, so that a larger share is seen for a longer part of the day."""
 
 
 def policy(spec: ModelDeployment) -> Policy:
-    """What the judge goes by."""
+    """Returns the policy of the judge."""
     watch = spec.watch
     return Policy(
         errors=_rare(watch.errors),
@@ -33,7 +34,7 @@ def policy(spec: ModelDeployment) -> Policy:
 
 
 def steps(spec: ModelDeployment) -> tuple[Step, ...]:
-    """The canary's steps, growing; promotion follows the last."""
+    """Returns the steps of the canary, with growing shares. The promotion follows the last one."""
     return tuple(
         Step(
             weight=round(step.traffic * WHOLE),
@@ -46,7 +47,7 @@ def steps(spec: ModelDeployment) -> tuple[Step, ...]:
 
 
 def settings(spec: ModelDeployment) -> ServingSettings:
-    """How a release of it answers. `one_at_a_time` follows from what the gates find, and is not set here."""
+    """Returns how a release of this deployment answers. `one_at_a_time` depends on the gates and is not set here."""
     serving = spec.serving
     return ServingSettings(
         timeout_ms=round(serving.timeout.total_seconds() * 1000),
@@ -65,12 +66,12 @@ def settings(spec: ModelDeployment) -> ServingSettings:
 
 
 def behaves_alike(spec: ModelDeployment, present: ServingSettings) -> bool:
-    """Whether a release with these settings answers as the spec says. `one_at_a_time` is no matter of the spec."""
+    """Whether a release with the settings `present` answers as the spec says, apart from `one_at_a_time`."""
     return replace(settings(spec), one_at_a_time=present.one_at_a_time) == present
 
 
 def scale(spec: ModelDeployment) -> Scale:
-    """What a release of it gets."""
+    """Returns the scale of a release of this deployment."""
     serving = spec.serving
     return Scale(
         max_workers=serving.workers,
@@ -83,42 +84,43 @@ def scale(spec: ModelDeployment) -> Scale:
 
 
 SCALE = frozenset({"serving.workers", "serving.warm", "serving.memory", "serving.cpu", "serving.cache.size"})
-"""The fields that say it."""
+"""The fields that determine the scale."""
 
 
 def compiles(spec: ModelDeployment) -> bool:
-    """Whether a release of it is to be compiled where that is proven to change nothing."""
+    """Whether a release is compiled where that is proven to change no answer."""
     return spec.serving.compile == "auto" and spec.serving.rows == "each"
 
 
 def approval_required(spec: ModelDeployment) -> bool:
-    """Whether it asks that somebody else approves. The model's policy may ask for that, too."""
+    """Whether the spec requires the approval of another person. The policy of the model may require it as well."""
     return spec.rollout.approval == "required"
 
 
 def slow_ms(spec: ModelDeployment) -> float | None:
-    """From how many milliseconds on an answer is slow; None: the champion's p99 when the canary starts."""
+    """Returns the latency in milliseconds above which an answer is slow. None: the champion's p99 when the canary
+    starts."""
     over = spec.watch.slow.over
     return over.total_seconds() * 1000 if over else None
 
 
 def watched_for(spec: ModelDeployment) -> float:
-    """Seconds after its promotion for which a release is watched; 0: it is not."""
+    """Returns for how many seconds a release is watched after its promotion. 0: it is not."""
     return spec.watch.after.total_seconds()
 
 
 def rolls_back(spec: ModelDeployment) -> bool:
-    """Whether a release that does worse after its promotion is rolled back; else it is told."""
+    """Whether a release that degrades after its promotion is rolled back. Otherwise it is only reported."""
     return spec.watch.on_degradation == "rollback"
 
 
 def matures(spec: ModelDeployment) -> timedelta:
-    """How old a prediction is when its outcome is taken as final."""
+    """Returns the age of a prediction from which on its outcome is final."""
     return spec.alerts.matures
 
 
 def accepts(spec: ModelDeployment) -> frozenset[str]:
-    """For `Plan.accepts`."""
+    """Returns the value of `Plan.accepts`."""
     return frozenset(spec.gates.accept)
 
 

@@ -1,7 +1,8 @@
 """Durations, shares and sizes as people write them: `250ms`, `0.5%`, `1MiB`.
 
-Each is a pydantic type: a parser that says what it expected and what may have been meant, a writer whose text the
-parser reads back as the same value, and a `Kind` that the reference and the error texts take their words from.
+Each is a pydantic type. It consists of a parser, whose errors say what was expected and what may have been meant, a
+writer, whose text the parser reads back as the same value, and a `Kind`, which names the type in the reference and in
+errors.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from pydantic_core import PydanticCustomError
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How a type is spoken of: `name` in the reference's tables, `words` after "expected"."""
+    """The names of a type: `name` in the tables of the reference, `words` after "expected" in errors."""
 
     name: str
     words: str
 
 
 def wrong(kind: Kind, meant: str | None = None) -> PydanticCustomError:
-    """A value that is not of `kind`; `meant` is what to write instead, where that can be guessed."""
+    """Returns the error for a value that is not of `kind`. `meant` is a suggestion, where there is one."""
     return PydanticCustomError("wrong_kind", "expected {expected}", {"expected": kind.words, "meant": meant})
 
 
@@ -39,7 +40,8 @@ def _number_and_unit(text: str) -> tuple[Decimal, str] | None:
 
 
 def _largest_exact(amount: int, units: Mapping[str, int]) -> str:
-    """`amount` in the largest unit that it is a whole number of; `units` from large to small, the last being 1."""
+    """Returns `amount` in the largest unit of which it is a whole number. `units` are sorted from large to small, down
+    to 1."""
     unit, size = next((unit, size) for unit, size in units.items() if amount % size == 0)
     return f"{amount // size}{unit}"
 
@@ -58,7 +60,8 @@ _LONGEST = 36_500 * _MILLISECONDS["d"]
 
 
 def parse_duration(value: object) -> timedelta:
-    """Whole milliseconds, at most a century. Raises what pydantic turns into a problem of the field."""
+    """Parses a duration of whole milliseconds, at most a century. Raises an error that pydantic reports for the
+    field."""
     if isinstance(value, timedelta):
         return value
     parts = _number_and_unit(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
@@ -75,6 +78,7 @@ def parse_duration(value: object) -> timedelta:
 
 
 def format_duration(value: timedelta) -> str:
+    """Returns the duration as `parse_duration` reads it."""
     milliseconds = value // timedelta(milliseconds=1)
     units = {
         unit: size for unit, size in _MILLISECONDS.items() if unit != "d" or milliseconds >= 2 * size
@@ -88,7 +92,8 @@ SHARE = Kind("percentage", "a percentage such as 5% or 0.1%, above 0% and below 
 
 
 def parse_share(value: object) -> float:
-    """A fraction in (0, 1): `5%`, or the bare fraction 0.05. A bare 5 is asked back, not guessed."""
+    """Parses a fraction between 0 and 1, both excluded: `5%` or 0.05. The number 5 is refused, because it is
+    ambiguous."""
     text = str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
     parts = _number_and_unit(text) if "e" not in text else (Decimal(text), "") if isinstance(value, float) else None
     if parts is None or parts[1] not in ("", "%"):
@@ -101,6 +106,7 @@ def parse_share(value: object) -> float:
 
 
 def format_share(value: float) -> str:
+    """Returns the share in percent, as `parse_share` reads it."""
     return f"{(Decimal(repr(value)) * 100).normalize():f}%"
 
 
@@ -115,7 +121,7 @@ _SIZE_WORDS = {"G": "GiB", "Gi": "GiB", "M": "MiB", "Mi": "MiB", "K": "KiB", "k"
 
 
 def parse_size(value: object) -> int:
-    """Bytes, at least one; a bare number is of bytes, as in Kubernetes."""
+    """Parses a size of at least one byte. A number without a unit is in bytes, as in Kubernetes."""
     parts = _number_and_unit(str(value)) if isinstance(value, str | int) and not isinstance(value, bool) else None
     if parts is None:
         raise wrong(SIZE)
@@ -131,6 +137,7 @@ def parse_size(value: object) -> int:
 
 
 def format_size(value: int) -> str:
+    """Returns the size as `parse_size` reads it."""
     return _largest_exact(value, _BYTES)
 
 

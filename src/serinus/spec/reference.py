@@ -1,4 +1,4 @@
-"""The reference of the ModelDeployment, and its JSON schema, both generated from the schema itself."""
+"""The reference of the ModelDeployment and its JSON schema, both generated from the schema."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from serinus.spec.writing import Facts, as_yaml, initial
 
 
 def schema() -> dict[str, Any]:
-    """JSON schema (draft 2020-12) for editors."""
+    """Returns the JSON schema (draft 2020-12) for editors."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **ModelDeployment.model_json_schema(by_alias=True, mode="validation"),
@@ -19,7 +19,7 @@ def schema() -> dict[str, Any]:
 
 
 def reference() -> str:
-    """The text of `docs/model-deployment.md`."""
+    """Returns the text of `docs/model-deployment.md`."""
     fields = list(described())
     heads = [field for field in fields if "." not in field.path]
     parts = [_PRELUDE.format(example=initial("card-fraud", Facts()).strip())]
@@ -46,12 +46,12 @@ def _default(field: Described) -> str:
     value = _defaults(field.path)
     if field.path == "rollout.steps":
         return f"`[{', '.join(step['traffic'] for step in value)}]`"
-    # `off` needs no quotes here, though the writer puts it in some for readers of YAML 1.1.
+    # `off` needs no quotes here. The writer adds them for readers of YAML 1.1.
     return f"`{value if value == 'off' else as_yaml(value, flow=True)}`"
 
 
 def _defaults(path: str) -> Any:
-    """What an empty section has there, as it would be written."""
+    """Returns the default value at `path`, as it would be written in YAML."""
     around, _, name = path.rpartition(".")
     section = FIELDS[around.removesuffix("[]")].section if around else ModelDeployment
     assert section is not None

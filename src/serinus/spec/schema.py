@@ -1,6 +1,6 @@
-"""The ModelDeployment: what a data scientist keeps in the fleet repository for one model.
+"""The ModelDeployment, the file that a data scientist keeps in the fleet repository for each model.
 
-Every field has a default but `model`, and a description that becomes the reference (`serinus.spec.reference`).
+Every field except `model` has a default, and every field has a description, from which the reference is generated.
 """
 
 from __future__ import annotations
@@ -318,7 +318,7 @@ class ModelDeployment(Section):
 
     @model_validator(mode="after")
     def _one_at_a_time(self) -> ModelDeployment:
-        """A model that answers differently in company has no one answer that could be kept or given together."""
+        """Refuses a cache and batches for a model that answers differently to concurrent or batched rows."""
         if "one-at-a-time" in self.gates.accept:
             for name in ("cache", "batch"):
                 if getattr(self.serving, name) is not None:

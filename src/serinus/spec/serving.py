@@ -44,7 +44,8 @@ _SOME_PROTOCOL = Kind("protocols", f"at least one of {', '.join(PROTOCOLS)}")
 
 
 def _each_once(value: tuple[Protocol, ...]) -> tuple[Protocol, ...]:
-    """In one order, so that the order in which they are written makes no other release."""
+    """Returns the protocols sorted and without duplicates, so that their order in the file does not make another
+    release."""
     if not value:
         raise wrong(_SOME_PROTOCOL)
     return tuple(protocol for protocol in PROTOCOLS if protocol in value)
@@ -150,7 +151,7 @@ class Serving(Section):
 
     @model_validator(mode="after")
     def _witnessed(self) -> Serving:
-        """By its scores it is noticed that a model answers equal rows otherwise than before."""
+        """Refuses a cache without scores, because the scores show whether a model answers equal rows differently."""
         if self.score == NO_SCORE and self.cache:
             raise conflict("cache", "'off' where score is 'none'", "on")
         return self

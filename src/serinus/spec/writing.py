@@ -1,4 +1,4 @@
-"""A ModelDeployment as YAML text: the least that says it, and the first one of a model, with comments."""
+"""Writing a ModelDeployment as YAML text: the shortest form, and the first spec of a model with comments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from serinus.spec.schema import ModelDeployment
 
 
 class _Writer(yaml.SafeDumper):
-    """Quotes what YAML 1.1 or 1.2 would read as something else than text, and never writes an alias."""
+    """A dumper that quotes every string that YAML 1.1 or 1.2 would read as another type. It writes no aliases."""
 
     def ignore_aliases(self, _: Any) -> bool:
         return True
@@ -29,6 +29,7 @@ for _name, (_pattern, _first) in NUMBERS.items():
 
 
 def as_yaml(value: Any, *, flow: bool = False) -> str:
+    """Returns a value as YAML text, without a line end. `flow`: on one line."""
     text = yaml.dump(
         value,
         Dumper=_Writer,
@@ -41,30 +42,32 @@ def as_yaml(value: Any, *, flow: bool = False) -> str:
 
 
 def dump(spec: ModelDeployment) -> str:
-    """What differs from the defaults, and the model. `load` reads it back as an equal deployment."""
+    """Returns the model and the fields that differ from their defaults. `load` reads the text as an equal
+    deployment."""
     fields = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return as_yaml({"model": spec.model, **fields})
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the registry knows of a model's version, for its first spec."""
+    """The facts that the registry knows of a version, for the model's first spec."""
 
     version: str = ""
-    """Empty: no version was looked at, and the rest says nothing."""
+    """Empty: no version was read, and the other fields mean nothing."""
     flavor: str = ""
     columns: tuple[Column, ...] | None = None
-    """None: logged without a signature."""
+    """None: the version was logged without a signature."""
     evaluation: str | None = None
-    """Name of a labelled evaluation set that was logged with the run, or None."""
+    """The name of a labelled evaluation set that was logged with the run. None: there is none."""
     golden: str | None = None
 
 
 def initial(model: str, facts: Facts = Facts()) -> str:
-    """The first spec of `model`: YAML with short comments, every value the default or what `facts` say.
+    """Returns the first spec of `model`: YAML with short comments, with defaults and the values that follow from
+    `facts`.
 
-    It can always be deployed: columns that the schema has no word for, which others than MLflow may have written, or
-    too many of them, are left out, and a comment says so.
+    A deployment never refuses it. Columns that the schema cannot express, or too many of them, are left out, and a
+    comment says so.
     """
     text = _initial(model, facts, _caller(facts))
     try:
@@ -101,7 +104,7 @@ def _without_columns(why: str) -> str:
 
 
 def _file(field: str, facts: Facts, name: str, meaning: str) -> str:
-    """Says that a file is not there only of a version that was looked at."""
+    """Returns a line about a file. It says that the file is missing only where a version was read."""
     text = f"  {field}: {as_yaml(name, flow=True)}"
     missing = facts.version and getattr(facts, field) is None
     return f"{text:<32} # {meaning}" + ("; not logged with this version" if missing else "")
