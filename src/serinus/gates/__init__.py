@@ -1,4 +1,4 @@
-"""Checks before any traffic: evidence in, `GateResult` out. Pure: what is asked of the world is gathered elsewhere."""
+"""The gates: checks before a release gets traffic. Pure functions from evidence to a `GateResult`."""
 
 from __future__ import annotations
 

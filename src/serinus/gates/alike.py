@@ -1,4 +1,4 @@
-"""Whether two answers to the same rows are the same, whatever the protocols that they came by."""
+"""Comparison of answers to the same rows that arrived by different protocols."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from typing import Any
 from serinus.gates.golden import same
 
 Rows = Sequence[Sequence[Any]]
-"""For each row the values of its answer, as JSON has them."""
+"""All values of each row's answer, as JSON values."""
 
 
 def differing(expected: Rows, given: Rows) -> tuple[int, ...]:
-    """Indices of the rows whose answers are not the same, within the tolerance of the golden rows. Where there are more
-    or fewer answers than expected, all are."""
+    """Returns the indices of the rows whose answers differ by more than the tolerance of the golden rows.
+
+    Where the number of answers differs, all indices are returned.
+    """
     if len(expected) != len(given):
         return tuple(range(max(len(expected), len(given))))
     return tuple(n for n, (one, other) in enumerate(zip(expected, given, strict=True)) if not _row(one, other))
@@ -37,8 +39,11 @@ def _value(one: Any, other: Any) -> bool:
 
 
 def _in_words(value: Any, text: Any) -> bool:
-    """What MLflow writes as a number of nanoseconds the other protocol has as an ISO 8601 time or duration; a missing
-    time is null there and `NaT` here."""
+    """Whether a value equals its form in another protocol.
+
+    MLflow writes times as nanoseconds. The other protocols write an ISO 8601 time or duration. A missing time is `NaT`
+    in MLflow and null in the others.
+    """
     if value is None:
         return bool(text == "NaT")
     whole = isinstance(text, str) and isinstance(value, int) and not isinstance(value, bool)
@@ -46,7 +51,7 @@ def _in_words(value: Any, text: Any) -> bool:
 
 
 def _nanoseconds(text: str) -> int | None:
-    """Since 1970, of an ISO 8601 time without a zone."""
+    """Returns the nanoseconds since 1970 of an ISO 8601 time without a zone. None: it is not one."""
     whole, _, fraction = text.partition(".")
     moment = _moment(whole)
     if moment is None or moment.tzinfo is not None or not (fraction or "0").isdigit():
@@ -56,7 +61,7 @@ def _nanoseconds(text: str) -> int | None:
 
 
 def _duration(text: str) -> int | None:
-    """Nanoseconds of an ISO 8601 duration as the worker writes it."""
+    """Returns the nanoseconds of an ISO 8601 duration in the worker's format. None: it is not one."""
     found = re.fullmatch(r"P(-?\d+)DT(\d+)H(\d+)M(\d+)(?:\.(\d{1,9}))?S", text)
     if found is None:
         return None
@@ -69,7 +74,7 @@ def _number(value: Any) -> bool:
 
 
 def _moment(text: str) -> datetime | None:
-    """Protocols may write the same time in more than one form of ISO 8601."""
+    """Returns the time of an ISO 8601 text. Protocols use different forms of the same time. None: it is not a time."""
     try:
         return datetime.fromisoformat(text)
     except ValueError:
@@ -77,13 +82,13 @@ def _moment(text: str) -> datetime | None:
 
 
 def _bytes(one: str, other: str) -> bool:
-    """One protocol writes bytes in base64, another one as they are."""
+    """Whether one text is the base64 encoding of the other. Some protocols encode bytes, others do not."""
     decoded = _decoded(one), _decoded(other)
     return other.encode() == decoded[0] or one.encode() == decoded[1] or decoded[0] == decoded[1] is not None
 
 
 def _decoded(text: str) -> bytes | None:
-    """MLflow breaks the lines of base64."""
+    """Decodes base64, which MLflow breaks into lines."""
     try:
         return base64.b64decode(text.replace("\n", ""), validate=True)
     except (binascii.Error, ValueError):

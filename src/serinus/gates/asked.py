@@ -1,4 +1,4 @@
-"""Asked: before any traffic the release answers through the router, by each of its protocols, as the model itself."""
+"""The gate `asked`: the release answers through the router, by each of its protocols, as the model itself does."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from serinus.gates.evidence import AskedEvidence, ProtocolCheck
 from serinus.gates.results import SHOWN, failed, passed, undecided
 
 UNASKED = "unasked"
-"""What a spec accepts where no row can be made that the model could be asked with."""
+"""The value of `gates.accept` for models for which no request can be made."""
 
 
 def asked(evidence: AskedEvidence) -> GateResult:
-    """Fails where a protocol gives no answer, or another one than the model's own `predict`. Cannot decide where there
-    is no row to ask with."""
+    """Fails where a protocol gives no answer, or one that differs from the model's own `predict`.
+
+    The result is inconclusive where no request can be made.
+    """
     details = {
         "source": evidence.source,
         "rows": evidence.rows,

@@ -1,6 +1,6 @@
-"""What the gates are given. Gathered elsewhere; the gates themselves touch nothing.
+"""The evidence that the gates decide by. It is collected elsewhere. The gates perform no I/O.
 
-Scores are floats; `None` stands for an answer that holds no finite number.
+Scores are floats. None stands for an answer without a finite number.
 """
 
 from __future__ import annotations
@@ -18,22 +18,26 @@ Scores = Sequence[float | None]
 
 @dataclass(frozen=True, slots=True)
 class PickleImports:
+    """The imports of one pickle."""
+
     file: str
     imports: tuple[str, ...]
-    """`module.name`, each once."""
+    """Names in the form `module.name`, without duplicates."""
     error: str = ""
-    """Why the pickle could not be read to its end."""
+    """Why the pickle could not be read to its end. Empty: it could."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScanEvidence:
+    """The imports of the pickles of an artifact."""
+
     pickles: tuple[PickleImports, ...]
     other: tuple[str, ...] = ()
-    """Further files that are code or hold it."""
+    """Other files that are code or contain code."""
 
     @staticmethod
     def from_json(found: Mapping[str, Any]) -> ScanEvidence:
-        """From what `serinus_runtime.trials.scan` prints."""
+        """Reads the output of `serinus_runtime.trials.scan`."""
         pickles = tuple(
             PickleImports(one["file"], tuple(one.get("imports", ())), one.get("error") or "")
             for one in found.get("pickles", ())
@@ -43,44 +47,46 @@ class ScanEvidence:
 
 @dataclass(frozen=True, slots=True)
 class ParityEvidence:
-    """Evidence about a compiled model, asked before it is a release. Rows by number: first the model's own, then the
-    edges."""
+    """A comparison of a compiled model with its model, before there is a release.
+
+    Rows are numbered: first the model's own, then those at the edges.
+    """
 
     rows: int
     own: int
     differing: Sequence[int] = ()
-    """Answered by both, and not alike within the tolerance."""
+    """Rows to which both have answered, with a difference beyond the tolerance."""
     largest: float = 0.0
-    """Difference of two answers to a row, relative where they are larger than 1."""
+    """The largest difference of two answers to a row, relative where they are larger than 1."""
     margins: int = 0
-    """Of how many rows what is behind the answer was compared as well."""
+    """The number of rows for which the value behind the answer was compared as well."""
     behind: Sequence[int] = ()
-    """Where that differs: the margin, or the score behind a label."""
+    """Rows for which the value behind the answer differs: the margin, or the score behind a label."""
     splits: int = 0
-    """Different places at which trees decide."""
+    """The number of different thresholds in the nodes of the trees."""
     at_splits: int = 0
-    """At how many of them a row stands."""
+    """The number of these thresholds that a row tests exactly."""
     refusals: Sequence[int] = ()
-    """Answered by one of the two only, or refused with another status."""
+    """Rows that only one of the two has answered, or that they refused with different statuses."""
     alone: Sequence[int] = ()
-    """Answered otherwise together with others."""
+    """Rows that are answered differently together with other rows."""
     original: Scores = ()
     compiled: Scores = ()
-    """Of the model's own rows."""
+    """Scores of the model's own rows."""
     threshold: float | None = None
-    """Of alerts, where the spec fixes one."""
+    """The alert threshold, where the spec sets one."""
     budget: float = 0.0
-    """Share of the rows that alert, where it does not."""
+    """The share of rows that may alert, where the spec sets no threshold."""
 
     @staticmethod
     def from_json(found: Mapping[str, Any], *, threshold: float | None, budget: float) -> ParityEvidence:
-        """From what `serinus_runtime.trials.prove` prints."""
+        """Reads the output of `serinus_runtime.trials.prove`."""
         return ParityEvidence(**found, threshold=threshold, budget=budget)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadEvidence:
-    """Evidence from loading the release in its own environment."""
+    """The result of loading the release in its own environment."""
 
     ready: bool
     reason: str = ""
@@ -88,29 +94,31 @@ class LoadEvidence:
     seconds: float | None = None
     notes: tuple[str, ...] = ()
     warm_up_ms: float | None = None
-    """Of the worker's first prediction; None: it was not warmed up."""
+    """The duration of the worker's first prediction. None: it was not warmed up."""
     warnings: Sequence[Warned] = ()
-    """What the model's libraries warned of while it was loaded and first asked."""
+    """Warnings of the model's libraries during loading and the first prediction."""
     versions: Sequence[VersionDifference] = ()
-    """Libraries whose installed version is not the one that MLmodel names."""
+    """Libraries whose installed version differs from the one in MLmodel."""
 
 
 @dataclass(frozen=True, slots=True)
 class SignatureEvidence:
+    """The inputs of the candidate and the columns that callers send."""
+
     inputs: tuple[Column, ...] | None
-    """Of the candidate; None: logged without a signature."""
+    """The candidate's inputs. None: it was logged without a signature."""
     sent: tuple[Column, ...] | None
-    """What callers send; None: not known."""
+    """The columns that callers send. None: unknown."""
     sent_by: str = "the callers"
-    """Where `sent` comes from: `the spec`, `the champion's signature`."""
+    """The origin of `sent`: `the spec` or `the champion's signature`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExampleEvidence:
-    """The model's own input example, sent to the placed release."""
+    """The answer of the placed release to the model's own input example."""
 
     rows: int | None
-    """None: logged without an example."""
+    """None: the model was logged without an example."""
     scores: Scores = ()
     error: str = ""
     scored: bool = True
@@ -119,57 +127,59 @@ class ExampleEvidence:
 
 @dataclass(frozen=True, slots=True)
 class ProtocolCheck:
-    """What one protocol answered to the rows, through the router."""
+    """The answer to the rows by one protocol, through the router."""
 
     protocol: str
     differing: tuple[int, ...] = ()
-    """Rows whose answer is not that of the model's own `predict`."""
+    """Rows whose answer differs from that of the model's own `predict`."""
     error: str = ""
-    """Why there was no answer; never with values."""
+    """Why there was no answer. It never holds values."""
     unasked: str = ""
-    """Why the rows have no form in this protocol."""
+    """Why the rows cannot be expressed in this protocol."""
 
 
 @dataclass(frozen=True, slots=True)
 class AskedEvidence:
-    """The release, asked through the router by each of its protocols before it has any traffic."""
+    """The answers of the release through the router, by each of its protocols, before it has any traffic."""
 
     source: str
-    """Where the rows come from; empty: none could be made."""
+    """The origin of the rows. Empty: no rows could be made."""
     rows: int = 0
     answers: int = 0
-    """Of the model's own `predict`: as many as rows, or the rows of a request are no questions of their own."""
+    """The number of answers of the model's own `predict`. Where it differs from the number of rows, the rows of a
+    request are not independent."""
     checks: tuple[ProtocolCheck, ...] = ()
     reason: str = ""
-    """Why no row could be made, or why the model's own `predict` did not answer those that there are."""
+    """Why no row could be made, or why the model's own `predict` did not answer the rows."""
     compared: bool = True
-    """False: only that there are answers was checked, as the spec accepts a model that answers a row in different
-    ways."""
+    """Whether the answers were compared. They are not where the spec accepts a model that answers the same row in
+    different ways."""
     together: bool = False
-    """The spec declares that the rows of a request belong together."""
+    """The spec says that the rows of a request belong together."""
     refused: bool = False
-    """True: `reason` is of rows that the model must answer (its example, golden or evaluation rows)."""
+    """Whether `reason` is about rows that the model must answer: its input example, golden rows or evaluation set."""
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenEvidence:
-    """Rows scored twice: by the served release and on the training path."""
+    """Scores of the same rows from the served release and from the time of training."""
 
     reference: Scores | None
     """None: there are no golden rows."""
     served: Scores = ()
     threshold: float | None = None
-    """Of alerts, where one is known."""
+    """The alert threshold. None: unknown."""
     error: str = ""
-    """Why one of the two could not be had."""
+    """Why one of the two is missing."""
     unavailable: bool = False
-    """True: `error` is of the reference, which says nothing of the release."""
+    """Whether `error` is about the reference, so that it says nothing about the release."""
     recorded: bool = True
-    """False: no score was recorded, so that the reference is what the model's own `predict` answers now."""
+    """Whether the scores were recorded at training time. If not, the reference is what the model's own `predict`
+    answers now."""
 
 
 class Transformation(StrEnum):
-    """What is done to rows without changing what they mean."""
+    """Changes of rows that do not change their meaning."""
 
     TWICE = "the same row twice"
     ALONE = "a row alone"
@@ -181,68 +191,77 @@ class Transformation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TransformationCheck:
+    """The scores of rows before and after one transformation."""
+
     transformation: Transformation
     rows: int
     max_difference: float = 0.0
-    """Largest absolute difference of a score to the one it should equal."""
+    """The largest absolute difference between a score and the one that it should equal."""
     failures: tuple[int, ...] = ()
     """Indices of the rows whose score differs or is missing."""
     error: str = ""
-    """Why there was no answer; never with values."""
+    """Why there was no answer. It never holds values."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetamorphicEvidence:
+    """The results of all transformations."""
+
     checks: tuple[TransformationCheck, ...]
     accepted: bool = False
     """The spec accepts a model that must be served one row at a time."""
     one_at_a_time: bool = False
-    """The release is served so already."""
+    """The release is already served one row at a time."""
     together: bool = False
-    """The spec declares that the rows of a request belong together (`serving.rows: together`)."""
+    """The spec says that the rows of a request belong together (`serving.rows: together`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class LatencyEvidence:
-    """Requests of one row each, one after the other, on a warm release."""
+    """Durations of requests of one row each, sent one after the other to a warm release."""
 
     seconds: Sequence[float]
     budget_ms: float
-    """Of the 99th percentile."""
+    """The largest acceptable 99th percentile, in milliseconds."""
     timeout_ms: float
     batches: Mapping[int, Sequence[float]] = field(default_factory=dict)
-    """Rows -> seconds of requests with so many, one after the other; where single rows are slow."""
+    """Durations in seconds of requests with more rows, by the number of rows. They are measured where single rows are
+    slow."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryEvidence:
+    """The memory of a worker."""
+
     used_bytes: int | None
-    """PSS of the worker after the other gates' requests; None: could not be read."""
+    """The proportional set size (PSS) of the worker after the requests of the other gates. None: it could not be
+    read."""
     budget_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class QualityEvidence:
-    """Labelled rows with the scores of both releases, row by row."""
+    """Labelled rows with the scores of both releases."""
 
     labels: Sequence[float | None] | None
-    """1 fraud, 0 none, None not known; None as a whole: there is no evaluation set."""
+    """One label for each row: 1 for fraud, 0 for none, None for unknown. None as a whole: there is no evaluation
+    set."""
     candidate: Scores = ()
     champion: Scores | None = None
     """None: there is no champion to compare with."""
     budget: float = 0.005
-    """Share of the rows that may alert."""
+    """The share of the rows that may alert."""
     margin: float = 0.05
-    """How much recall may be lost, as a share of the frauds."""
+    """The recall that may be lost, as a share of the frauds."""
     source: str = ""
-    """Where the set comes from."""
+    """The origin of the evaluation set."""
     clusters: Sequence[int] | None = None
-    """Row by row, which of them depend on each other: those of one number are of one entity, or copies of one row.
-    None: the rows are independent."""
+    """The cluster of each row. Rows with the same number are of one entity, or copies of one row. None: the rows are
+    independent."""
     live: tuple[int, int] | None = None
-    """Of the champion: requests that it answered live, and those of them that alerted at its threshold. None: not
-    known, or it has no threshold by this rule."""
+    """Requests that the champion has answered live, and those of them that alerted at its threshold. None: unknown, or
+    it has no threshold by this rule."""
     ranked: bool = True
-    """The alert threshold follows from the budget, so scores must rank the rows. False: the spec fixes a threshold."""
+    """The alert threshold follows from the budget, so scores must rank the rows. False: the spec sets a threshold."""
     error: str = ""
-    """Why the set, or the scores on it, could not be had."""
+    """Why the evaluation set or the scores are missing."""

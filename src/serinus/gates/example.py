@@ -1,4 +1,4 @@
-"""Input example: the model answers what it was logged with."""
+"""The gate `example`: the model answers the input example that it was logged with."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME_IT = (
 
 
 def example(evidence: ExampleEvidence) -> GateResult:
-    """Fails without an answer, with too few scores, or with one that is not a finite number."""
+    """Fails without an answer, with too few scores, or with a score that is not a finite number."""
     if evidence.rows is None:
         return undecided("example", "The version was logged without an input example.", blocking=False)
     if evidence.error:

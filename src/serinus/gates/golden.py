@@ -1,4 +1,4 @@
-"""Golden rows: the served answer equals the recorded one, or the one of the model's own predict, row by row."""
+"""The gate `golden`: the served scores equal the recorded ones, or those of the model's own `predict`, row by row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from serinus.gates.evidence import GoldenEvidence, Scores
 from serinus.gates.results import SHOWN, failed, passed, undecided
 
 TOLERANCE = 1e-6
-"""Absolute or relative, whichever is larger: single precision rounds that far, a changed feature moves further."""
+"""The tolerance of a score, absolute or relative, whichever is larger. Rounding to single precision stays within it,
+and a changed feature exceeds it."""
 
 
 def golden(evidence: GoldenEvidence) -> GateResult:
@@ -45,14 +46,14 @@ def golden(evidence: GoldenEvidence) -> GateResult:
 
 
 def same(one: float | None, other: float | None) -> bool:
-    """Two answers without a finite score are the same; one without never equals one with."""
+    """Whether two scores are equal within the tolerance. Two missing scores are equal."""
     if one is None or other is None:
         return one is other
     return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
 
 
 def max_difference(one: Scores, other: Scores) -> float:
-    """Over the rows that have a score on both sides."""
+    """Returns the largest difference over the rows that have a score on both sides."""
     both = [abs(a - b) for a, b in zip(one, other, strict=True) if a is not None and b is not None]
     return max(both, default=0.0)
 

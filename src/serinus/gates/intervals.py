@@ -1,4 +1,4 @@
-"""Intervals for recall, by closed formulas that hold with few frauds. `Z`: two-sided, 95 %."""
+"""Confidence intervals for recall, by closed formulas that hold with few frauds. `Z` is for two-sided 95% intervals."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Z = 1.959963984540054
 
 
 def wilson(hits: float, total: float) -> tuple[float, float]:
-    """Wilson's score interval for a proportion (Wilson 1927)."""
+    """Returns Wilson's score interval for a proportion (Wilson 1927)."""
     if total == 0:
         return 0.0, 1.0
     p, z2 = hits / total, Z * Z
@@ -21,11 +21,11 @@ def wilson(hits: float, total: float) -> tuple[float, float]:
 
 
 def paired_difference(only_first: float, only_second: float, total: float) -> tuple[float, float]:
-    """Interval for the difference of two proportions over the same cases, first less second.
+    """Returns an interval for the difference of two proportions over the same cases, first less second.
 
     Bonett and Price's adjusted Wald interval (2012), which Fagerland, Lydersen and Laake (2014) recommend for small
-    samples. Only the discordant cases widen it: where two models catch mostly the same frauds it is several times
-    narrower than the interval of two independent samples.
+    samples. Only the discordant cases widen it. Where two models catch mostly the same frauds, it is several times
+    narrower than the interval for two independent samples.
     """
     first, second = (only_first + 1) / (total + 2), (only_second + 1) / (total + 2)
     difference = first - second
@@ -34,8 +34,10 @@ def paired_difference(only_first: float, only_second: float, total: float) -> tu
 
 
 def by_chance(rows: int, cases: int, drawn: int, hits: int) -> float:
-    """Probability that at least `hits` of the `cases` are among `drawn` of `rows` drawn at random: the upper tail of
-    the hypergeometric distribution."""
+    """Returns the probability that at least `hits` of the `cases` are among `drawn` of `rows` rows drawn at random.
+
+    It is the upper tail of the hypergeometric distribution.
+    """
     whole = _log_choose(rows, drawn)
     possible = range(max(hits, drawn + cases - rows, 0), min(cases, drawn) + 1)
     terms = (_log_choose(cases, k) + _log_choose(rows - cases, drawn - k) - whole for k in possible)
@@ -47,7 +49,7 @@ def _log_choose(n: int, k: int) -> float:
 
 
 def cases_needed(only_first: float, only_second: float, total: float, margin: float) -> float:
-    """About how many cases until the interval clears `-margin`, to whichever side, at the rates seen so far."""
+    """Returns about how many cases are needed until the interval excludes `-margin`, at the rates observed so far."""
     first, second = (only_first + 1) / (total + 2), (only_second + 1) / (total + 2)
     difference = first - second
     distance = abs(difference + margin)
@@ -57,11 +59,12 @@ def cases_needed(only_first: float, only_second: float, total: float, margin: fl
 
 
 def design_effect(values: NDArray[np.float64], clusters: NDArray[np.int64] | None) -> float:
-    """How many times larger the variance of the mean of `values` is because those of one cluster depend on each other.
+    """Returns the factor by which dependence within clusters increases the variance of the mean of `values`. At least
+    1.
 
-    At least 1. The ratio of the variance between clusters (linearised, as of a ratio estimator) to that of independent
-    values (Kish, *Survey Sampling*, 1965). Where no value differs from the mean, clusters are taken as copies: the
-    effect is their mean size, weighted by size.
+    It is the ratio of the variance between clusters (linearized, as for a ratio estimator) to that of independent
+    values (Kish, *Survey Sampling*, 1965). Where no value differs from the mean, clusters are taken as copies of one
+    row, and the effect is their mean size, weighted by size.
     """
     if clusters is None or len(values) == 0:
         return 1.0
@@ -76,21 +79,23 @@ def design_effect(values: NDArray[np.float64], clusters: NDArray[np.int64] | Non
 
 
 def live_rate(alerts: int, rows: int) -> tuple[float, float]:
-    """Between which rates a threshold that lets `alerts` of `rows` rows alert may let new rows of the same kind alert;
-    two-sided, 95 %.
+    """Returns the interval of alert rates that new rows of the same kind may have at a threshold by which `alerts` of
+    `rows` rows alert.
 
-    The share of a population above the k-th largest of n independent draws has a beta distribution with k and n - k + 1
-    (David and Nagaraja, *Order Statistics*, 2003); its distribution function is the upper tail of a binomial one.
+    Two-sided, 95%. The share of a population above the k-th largest of n independent draws has a beta distribution with
+    k and n - k + 1 (David and Nagaraja, *Order Statistics*, 2003). Its distribution function is the upper tail of a
+    binomial distribution.
     """
     counts = np.arange(1, alerts + 1)
     log_choices = np.concatenate(([0.0], np.cumsum(np.log((rows - counts + 1) / counts))))[:alerts]
 
     def fewer(rate: float) -> float:
-        """Probability that fewer than `alerts` of `rows` rows alert at `rate`."""
+        """Returns the probability that fewer than `alerts` of `rows` rows alert at `rate`."""
         logs = log_choices + np.arange(alerts) * math.log(rate) + (rows - np.arange(alerts)) * math.log1p(-rate)
         return float(np.exp(logs).sum())
 
     def rate_at(probability: float) -> float:
+        """Returns the rate at which `fewer` has this probability, by bisection."""
         low, high = 0.0, 1.0
         for _ in range(60):
             middle = (low + high) / 2

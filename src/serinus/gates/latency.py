@@ -1,4 +1,4 @@
-"""Latency: single rows, unloaded, within the budget and well within the timeout."""
+"""The gate `latency`: single rows on an unloaded release, within the budget and well within the timeout."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from serinus.gates.evidence import LatencyEvidence
 from serinus.gates.results import failed, passed, undecided
 
 LEAST = 30
-"""Fewer requests say nothing of a 99th percentile."""
+"""The least number of requests. Fewer say nothing about a 99th percentile."""
 _FEW = 5
-"""Requests that are enough where not one of them was answered in time."""
+"""The number of requests that suffices where none was answered in time."""
 SLOW_MS = 1.0
-"""A row that takes less is not worth waiting for others."""
+"""Rows that take less time, in milliseconds, are not worth batching."""
 _WORTH = 2.0
-"""Times as many rows a second from which on waiting for others pays."""
+"""The gain in throughput from which on batching pays."""
 
 
 def latency(evidence: LatencyEvidence) -> GateResult:
@@ -52,7 +52,8 @@ def latency(evidence: LatencyEvidence) -> GateResult:
 
 
 def batching(alone_ms: float, batches: Mapping[int, Sequence[float]]) -> str:
-    """Whether `serving.batch` would help: in one request, the rows that it gathers take less than one by one."""
+    """Returns a sentence that says whether `serving.batch` would help: whether many rows in one request take less time
+    than one by one."""
     milliseconds = {rows: 1000 * median(seconds) for rows, seconds in batches.items()}
     rows, gain = max(((rows, alone_ms * rows / took) for rows, took in milliseconds.items()), key=lambda pair: pair[1])
     times = ", ".join(f"{count} rows {took:.3g} ms" for count, took in {1: alone_ms, **milliseconds}.items())
@@ -66,13 +67,13 @@ def batching(alone_ms: float, batches: Mapping[int, Sequence[float]]) -> str:
 
 
 def timeout_needed(p99_ms: float) -> int:
-    """Milliseconds within which the model answers with room for a busy machine: half as much again as the 99th
-    percentile, rounded up to two digits."""
+    """Returns a timeout in milliseconds that leaves room for a busy machine: 1.5 times the 99th percentile, rounded up
+    to two digits."""
     wanted = 1.5 * p99_ms
     unit = 10 ** max(0, math.floor(math.log10(wanted)) - 1) if wanted > 0 else 1
     return max(1, math.ceil(wanted / unit) * unit)
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """Nearest rank: a value that was seen."""
+    """Returns a percentile by the nearest rank, which is a value that was observed."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]

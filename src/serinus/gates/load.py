@@ -1,4 +1,4 @@
-"""Load: the release comes up in its own environment and answers its warm-up."""
+"""The gate `load`: the release starts in its own environment and answers its warm-up request."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from serinus.gates.results import failed, passed, undecided
 
 
 def load(evidence: LoadEvidence) -> GateResult:
-    """Fails where the worker is not ready. Cannot decide where the model's own library is of another version than
-    MLmodel names, or warned while it loaded or first answered; of other libraries that is evidence only."""
+    """Fails where the worker is not ready.
+
+    The result is inconclusive where the model's own library has another version than MLmodel names, or issued a
+    warning. Other libraries are only mentioned in the evidence.
+    """
     details = {
         "seconds": evidence.seconds,
         "warm_up_ms": evidence.warm_up_ms,

@@ -1,4 +1,4 @@
-"""Memory: the worker, warm and after the gates' requests, within its budget."""
+"""The gate `memory`: the worker is within its budget after the requests of the other gates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MB = 2**20
 
 
 def memory(evidence: MemoryEvidence) -> GateResult:
-    """Fails where the worker's proportional set size is over the budget."""
+    """Fails where the worker's proportional set size (PSS) is over the budget."""
     used, budget = evidence.used_bytes, evidence.budget_bytes
     if used is None:
         text = "The worker's memory could not be read."

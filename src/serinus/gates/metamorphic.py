@@ -1,7 +1,7 @@
-"""Metamorphic checks: what does not change a row's meaning does not change its score.
+"""The gate `metamorphic`: changes that do not affect the meaning of a row do not change its score.
 
-Chen, Cheung and Yiu (1998) named the method. It needs no labels, and finds state between requests, effects of the
-batch, and types that are taken for something else.
+The method is by Chen, Cheung and Yiu (1998). It needs no labels. It finds state that is kept between requests, effects
+of other rows in a batch, and types that are confused.
 """
 
 from __future__ import annotations
@@ -22,14 +22,19 @@ CURED = frozenset(
         Transformation.ORDER,
     }
 )
-"""What serving one row at a time, uncached, makes harmless or at least honest. Integers are not: callers send them."""
+"""Transformations whose failure does no harm where rows are served one at a time and uncached. The conversion of
+integers is not among them, because callers send integers."""
 TOGETHER = frozenset({Transformation.BATCH, Transformation.COMPANY, Transformation.ORDER})
-"""Asked in one request: only here no answer at all is cured, too."""
+"""Transformations that send rows in one request. For these, serving one row at a time also helps where there was no
+answer."""
 
 
 def metamorphic(evidence: MetamorphicEvidence) -> GateResult:
-    """Fails where an answer changes. Where one-at-a-time serving would do and the spec accepts it: passes with the mark
-    `one_at_a_time`, which the release must then be served with."""
+    """Fails where a score changes.
+
+    Where serving one row at a time would help and the spec accepts that, the gate passes with the mark `one_at_a_time`,
+    and the release must be served so.
+    """
     if not evidence.checks:
         return undecided("metamorphic", "There are no rows to check with.", blocking=False, one_at_a_time=False)
     bad = [check for check in evidence.checks if check.failures or check.error]
@@ -65,7 +70,7 @@ def _curable(check: TransformationCheck) -> bool:
 def compare(
     transformation: Transformation, expected: Sequence[float | None], got: Sequence[float | None]
 ) -> TransformationCheck:
-    """One check from the scores that were expected and those that came."""
+    """Returns the check of one transformation, from the scores before and after it."""
     if len(expected) != len(got):
         error = f"{len(got)} scores for {len(expected)} rows"
         return TransformationCheck(transformation, len(expected), error=error)

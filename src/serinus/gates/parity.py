@@ -1,4 +1,4 @@
-"""Parity: the compiled model answers what the model answers, refuses what it refuses, and decides as it decides."""
+"""The gate `parity`: a compiled model gives the answers, the refusals and the alerts of its model."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from serinus.gates.threshold import alert_threshold
 
 
 def parity(evidence: ParityEvidence) -> GateResult:
-    """Fails where one row's answer, refusal or alert differs. Rows are named by number only: first the model's own,
-    then those at the edges."""
+    """Fails where an answer, a refusal or an alert of one row differs.
+
+    Rows are named by number only: first the model's own, then those at the edges.
+    """
     flipped = flips(evidence.original, evidence.compiled, evidence.threshold, evidence.budget)
     found = {
         "get a different answer": evidence.differing,
@@ -47,14 +49,16 @@ def parity(evidence: ParityEvidence) -> GateResult:
 
 
 def flips(original: Scores, compiled: Scores, threshold: float | None, budget: float) -> Sequence[int]:
-    """Rows that alert for one only. Without a threshold each side gets its own, as the gates derive it from the scores
-    of these rows."""
+    """Returns the rows that alert for one of the two only.
+
+    Without a threshold, each side gets the one that the gates derive from the scores of these rows.
+    """
     if not original:
         return []
     try:
         one = alert_threshold(original, budget) if threshold is None else threshold
         other = alert_threshold(compiled, budget) if threshold is None else threshold
-    except InvalidInput:  # no row has a score: there is nothing to decide
+    except InvalidInput:  # No row has a score, so no row can alert.
         return []
     return [
         i

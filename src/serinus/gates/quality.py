@@ -1,4 +1,4 @@
-"""Quality: recall at the alert budget on labelled rows, paired with the champion on the same frauds."""
+"""The gate `quality`: recall at the alert budget on labelled rows, compared with the champion on the same frauds."""
 
 from __future__ import annotations
 
@@ -15,29 +15,34 @@ from serinus.gates.results import failed, passed, undecided
 from serinus.gates.threshold import alert_threshold
 
 CHANCE = 0.025
-"""One-sided, as the upper end of a 95 % interval: what chance would catch with a larger probability shows nothing."""
+"""One-sided, like the upper end of a 95% interval. A result that chance would reach with a larger probability shows
+nothing."""
 LABELS = 'The model answers labels, not scores; log it with `pyfunc_predict_fn="predict_proba"`.'
 TIED = "Is the score rounded, or cut off at its upper end?"
 TOO_GOOD = 0.5
-"""A retraining that removes this share of the champion's misses is seldom earned: labels may have leaked."""
+"""The share of the champion's misses from which on an improvement is suspicious, because labels may have leaked."""
 LEAST_RECALL = 4
-"""Times the margin. Below it, a release that catches hardly anything would be within the margin."""
+"""The least recall, in multiples of the margin. Below it, even a release that catches hardly anything would be within
+the margin."""
 UNCERTAIN = 3.0
-"""Times that the highest live alert rate may be the lowest, before the result says so: fewer than about 15 alerts."""
+"""The ratio of the highest to the lowest live alert rate from which on the result mentions it: fewer than about 15
+alerts."""
 LIVE_REQUESTS = 10_000
-"""Of the champion, from which on its live alert rate is compared with the budget."""
+"""The number of the champion's requests from which on its live alert rate is compared with the budget."""
 OTHER = 1.5
-"""Times by which that rate must surely miss the budget, before the result says so."""
+"""The factor by which that rate must certainly miss the budget before the result mentions it."""
 SATURATED = 0.95
-"""Of the highest recall that the budget allows: from there on, recall cannot show a difference."""
+"""The share of the highest recall that the budget allows, from which on recall cannot show a difference."""
 
 
 def quality(evidence: QualityEvidence) -> GateResult:
-    """Each release alerts on its own top `budget` of the rows. Cannot decide where the rows cannot show a difference: a
-    score of two values, a budget that no row or every row is within, a recall that the budget bounds. Fails a release
-    that catches no more than chance would at the same number of alerts. Else passes when the lower bound of the
-    difference in recall is above -margin, fails when the upper one is below it, and otherwise cannot decide and says
-    how many frauds it would take.
+    """Compares the recall of both releases, each alerting on its own top `budget` of the rows.
+
+    The result is inconclusive where the rows cannot show a difference: the scores have only two values, no row or every
+    row is within the budget, or the budget bounds the recall. A release fails that catches no more frauds than chance
+    would with as many alerts. Otherwise the gate passes where the lower bound of the difference in recall is above
+    -margin, and fails where the upper bound is below it. Else it is inconclusive and says how many frauds would be
+    needed.
     """
     if evidence.error:
         return undecided("quality", f"The quality could not be judged: {evidence.error}", blocking=True)
@@ -79,14 +84,17 @@ def _missing(score: float | None) -> bool:
 
 
 def _caught(scores: Scores, known: NDArray[np.bool_], frauds: NDArray[np.bool_], budget: float) -> NDArray[np.bool_]:
-    """Of the frauds: which ones are among the release's alerts. Rows without a label take part in none of it."""
+    """Returns which of the frauds are among the release's alerts. Rows without a label are ignored."""
     values = np.array([math.nan if score is None else score for score in scores], dtype=float)[known]
     threshold = alert_threshold([float(value) for value in values], budget)
     return values[frauds[known]] >= threshold
 
 
 def _cannot_rank(evidence: QualityEvidence, known: NDArray[np.bool_]) -> GateResult | None:
-    """None: each release's scores can rank the rows, and some rows, but not all, are within the budget."""
+    """Returns a result where the scores cannot rank the rows, or where no row or every row is within the budget.
+
+    None: the rows can be compared.
+    """
     rows, budget = int(known.sum()), evidence.budget
     if budget > 0 and math.floor(budget * rows + 1e-9) >= rows:
         text = f"The budget of {budget:.2%} lets every one of {rows:,} labelled rows alert: recall cannot be measured."
@@ -120,7 +128,7 @@ def _without_alerts(name: str, rows: int, budget: float, distinct: int) -> GateR
 
 @dataclass(frozen=True, slots=True)
 class _Bounds:
-    """Whether the champion's recall leaves room for a release to be worse, and to be seen as such."""
+    """Whether the champion's recall leaves room for a release to be measurably worse."""
 
     evidence: QualityEvidence
     rows: int
@@ -128,7 +136,7 @@ class _Bounds:
 
     @property
     def highest(self) -> float:
-        """Recall of a release whose alerts are all frauds."""
+        """The recall of a release whose alerts are all frauds."""
         return min(1.0, math.floor(self.evidence.budget * self.rows + 1e-9) / len(self.champion))
 
     @property
@@ -179,7 +187,8 @@ class _Bounds:
 def _no_better_than_chance(
     evidence: QualityEvidence, known: NDArray[np.bool_], caught: NDArray[np.bool_]
 ) -> GateResult | None:
-    """None: the candidate's alerts hold more frauds than rows drawn at random would."""
+    """Returns a failure where the candidate's alerts hold no more frauds than rows drawn at random would. None: they
+    do."""
     scores = np.array(evidence.candidate, dtype=float)[known]
     rows, frauds, hits, budget = len(scores), len(caught), int(caught.sum()), evidence.budget
     alerts = _alerts(scores, budget)
@@ -206,7 +215,7 @@ def _alerts(scores: NDArray[np.float64], budget: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _LiveRate:
-    """Of alerts, at the threshold that the evaluation rows give."""
+    """The interval of the live alert rate at the threshold that the evaluation rows give."""
 
     evidence: QualityEvidence
     rows: int
@@ -231,8 +240,8 @@ class _LiveRate:
 
     @property
     def text(self) -> str:
-        """How sure the alert rate of the threshold is. Empty where the rows are many enough to tell, and where the spec
-        fixes a threshold."""
+        """Returns a sentence about the uncertainty of the alert rate. Empty where there are enough rows, or the spec
+        sets a threshold."""
         if not self.evidence.ranked:
             return ""
         return "".join((self._by_rows(), self._by_ties(), self._by_champion()))
@@ -289,11 +298,11 @@ class _Paired:
     candidate: NDArray[np.bool_]
     champion: NDArray[np.bool_]
     clusters: NDArray[np.int64] | None = None
-    """Of each fraud."""
+    """The cluster of each fraud."""
 
     @property
     def effect(self) -> float:
-        """The factor by which frauds that depend on each other widen the variance of the difference."""
+        """The factor by which frauds that depend on each other increase the variance of the difference."""
         return design_effect(self.candidate.astype(float) - self.champion.astype(float), self.clusters)
 
     @property
@@ -302,12 +311,12 @@ class _Paired:
 
     @property
     def gained(self) -> int:
-        """Frauds that only the candidate catches."""
+        """The number of frauds that only the candidate catches."""
         return int((self.candidate & ~self.champion).sum())
 
     @property
     def lost(self) -> int:
-        """Frauds that only the champion catches."""
+        """The number of frauds that only the champion catches."""
         return int((self.champion & ~self.candidate).sum())
 
     @property
@@ -316,7 +325,7 @@ class _Paired:
 
     @property
     def misses_removed(self) -> float:
-        """Share of the champion's misses that the candidate catches, less what it misses anew."""
+        """The share of the champion's misses that the candidate catches, less its own new misses."""
         missed = int((~self.champion).sum())
         return (self.gained - self.lost) / missed if missed else 0.0
 

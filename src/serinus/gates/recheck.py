@@ -1,6 +1,6 @@
-"""Recheck: whether what a shorter way has answered is what the model itself answers.
+"""The recheck: whether the faster ways to predict have given the answers of the model itself.
 
-Not a gate before traffic, but the same question of what has traffic.
+It is not a gate, because it examines releases that have traffic.
 """
 
 from __future__ import annotations
@@ -15,36 +15,43 @@ from serinus.gates.evidence import Scores
 
 GRAPH = "onnx"
 SHORT_WAYS = frozenset({GRAPH, "matrix", "direct"})
-"""Ways to predict that stand for the model's own predict, as `Placement.way` names them."""
-# By datatype of the output; 0 for any other. Absolute or relative to the model's own score, whichever is smaller.
+"""The ways to predict that replace the model's own `predict`, as `Placement.way` names them."""
+# By datatype of the output, 0 for any other. Absolute or relative to the model's own score, whichever is smaller.
 _GRAPH_TOLERANCE = {"FP64": 1e-6, "FP32": 1e-6, "FP16": 1e-3}
 _SAME_CODE_TOLERANCE = {"FP64": 1e-9, "FP32": 1e-6, "FP16": 1e-3}
-"""Of ways that run the same code on another layout of memory and, in batches, beside other rows: last digits may
-differ. What a shortcut gets wrong is larger by far."""
+"""The tolerance for ways that run the same code with another memory layout or batch, where the last digits may differ.
+Actual faults are far larger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """By how much the answers to one request differ. `flipped`: rows that are decided otherwise."""
+    """The difference between two answers to one request. `flipped` is the number of rows that are decided
+    differently."""
 
     rows: int
     flipped: int
     largest: float
-    """Absolute or relative to the model's own, whichever is smaller; infinite where only one side has a number."""
+    """Absolute or relative to the model's own score, whichever is smaller. Infinite where only one side has a
+    number."""
 
 
 class Verdict(StrEnum):
+    """The cause of a deviation."""
+
     SHORTCUT = "shortcut"
-    """The shorter way answers wrong."""
+    """The faster way gives wrong answers."""
     NONDETERMINISTIC = "nondeterministic"
-    """The model itself answers the same request in different ways, so that nothing follows."""
+    """The model itself gives different answers to the same request, so that nothing follows."""
     UNREPEATED = "unrepeated"
-    """The release does not do it again, and the record may not hold all that it was asked."""
+    """The release does not repeat the deviation, and the record may be incomplete."""
 
 
 def deviation(way: str, served: Scores, own: OwnAnswer | None, threshold: float | None) -> Deviation | None:
-    """None: they agree. `own` None: the model does not answer, where the shorter way did. A row differs beyond the
-    tolerance of its way and datatype, or, however little, where it falls on the other side of `threshold`."""
+    """Returns by how much an answer deviates from the model's own. None: they agree.
+
+    `own` None: the model did not answer, although the faster way did. A row deviates where it differs by more than the
+    tolerance of its way and datatype, or falls on the other side of `threshold`.
+    """
     if own is None:
         return Deviation(len(served), 0, math.inf)
     tolerance = (_GRAPH_TOLERANCE if way == GRAPH else _SAME_CODE_TOLERANCE).get(own.datatype, 0.0)
@@ -65,11 +72,11 @@ def conclude(
     repeated: bool | None,
     threshold: float | None,
 ) -> Verdict:
-    """Of an answer that deviates from `own`. `again`: of a second process. `repeated`: whether the release, asked
-    once more past the router, still deviates; None: it cannot be asked.
+    """Returns the cause of a deviation from `own`.
 
-    A graph has nothing but its inputs to go by: what it has answered to a request that the record holds whole needs
-    no repetition, and may come from a cache or from a worker that is gone. Python code may look at the clock.
+    `again` is the answer of a second process. `repeated` says whether the release still deviates when it is asked again
+    without the router. None: it cannot be asked. A graph depends on its inputs alone, so a complete record needs no
+    repetition, and the answer may come from a cache or a worker that is gone. Python code may depend on the time.
     """
     if (own is None) is not (again is None) or (own and again and deviation(way, own.scores, again, threshold)):
         return Verdict.NONDETERMINISTIC
@@ -79,8 +86,8 @@ def conclude(
 
 
 def whole(request: AnsweredRequest) -> bool:
-    """Whether the record holds exactly what was asked: null may have been a number that is not finite, and U+FFFD a
-    byte that is no text."""
+    """Whether the record holds exactly what was sent. null may stand for a number that is not finite, and U+FFFD for a
+    byte that is not text."""
     return all(map(_is_whole, request.rows))
 
 

@@ -1,4 +1,4 @@
-"""The three outcomes of a gate, and what several of them mean together."""
+"""The outcomes of a gate, and the decision that follows from several of them."""
 
 from __future__ import annotations
 
@@ -8,26 +8,34 @@ from typing import Any
 from serinus.core.examination import GateResult, Outcome
 
 SHOWN = 20
-"""Row indices that are kept as evidence; the count is always whole."""
+"""The largest number of row indices that are kept as evidence. The count is always complete."""
 
 
 def passed(gate: str, summary: str, **evidence: Any) -> GateResult:
+    """Returns the result of a gate that passed."""
     return GateResult(gate, Outcome.PASS, summary, evidence)
 
 
 def failed(gate: str, summary: str, **evidence: Any) -> GateResult:
+    """Returns the result of a gate that failed."""
     return GateResult(gate, Outcome.FAIL, summary, evidence)
 
 
 def undecided(gate: str, summary: str, *, blocking: bool, **evidence: Any) -> GateResult:
-    """`blocking`: the rollout goes on only where the spec accepts it. False where there was nothing to judge by, so
-    that a model without an evaluation set or golden rows can be deployed, and it is said."""
+    """Returns an inconclusive result.
+
+    With `blocking`, the rollout continues only where the spec accepts it. It is False where there was nothing to judge
+    by, so that a model without an evaluation set or golden rows can be deployed, and the result says so.
+    """
     return GateResult(gate, Outcome.INCONCLUSIVE, summary, {**evidence, "blocking": blocking})
 
 
 def decide(results: Iterable[GateResult], accepts: Collection[str] = ()) -> tuple[bool, str]:
-    """Whether the release may have traffic, and why. `accepts`: of the plan; `inconclusive-<gate>`, or the word that a
-    result names as its `accept`, lets a gate be undecided. A gate that failed is never accepted here."""
+    """Returns whether the release may have traffic, and why.
+
+    `accepts` is that of the plan. `inconclusive-<gate>`, or the word that a result names as its `accept`, accepts an
+    inconclusive result. A gate that failed is never accepted here.
+    """
     results = tuple(results)
     for result in results:
         if result.outcome is Outcome.FAIL:

@@ -1,7 +1,8 @@
-"""Artifact scan: what its pickles would import.
+"""The gate `scan`: the imports of the artifact's pickles.
 
-A list of names cannot prove a pickle harmless, since code can hide in what is allowed; it catches the plain attacks
-before anything is loaded. The second line is that a model is only ever loaded by a confined process.
+A list of names cannot prove that a pickle is harmless, because code can hide behind allowed names. It catches simple
+attacks before anything is loaded. Confinement is the second line of defence: a model is only loaded in a confined
+process.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _NOTED_BUILTINS = "getattr setattr delattr"
 
 
 def _of_builtins(names: str) -> frozenset[str]:
-    """Under today's name and that of Python 2, which a pickle of protocol 2 uses."""
+    """Returns the names under the present module name and that of Python 2, which pickles of protocol 2 use."""
     return frozenset(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in names.split())
 
 
@@ -57,13 +58,14 @@ NOTED_NAMES = _of_builtins(_NOTED_BUILTINS) | {
     "types.CodeType",
     "types.FunctionType",
 }
-"""Seen in honest pickles, and of use to others: said, not refused."""
+"""Imports that occur in honest pickles but are useful to attackers. They are mentioned and not refused."""
 NOTED_MODULES = frozenset({"cloudpickle", "dill", "__main__", "_thread"})
 UNKNOWN = "?"
-"""In a name: the pickle hides what it imports."""
+"""The part of a name that the pickle hides."""
 
 
 def is_forbidden(name: str) -> bool:
+    """Whether no model needs this import."""
     return (
         name.split(".", 1)[0] in FORBIDDEN_MODULES
         or name in FORBIDDEN_NAMES
@@ -73,12 +75,15 @@ def is_forbidden(name: str) -> bool:
 
 
 def is_noted(name: str) -> bool:
+    """Whether the import is mentioned in the result."""
     return name in NOTED_NAMES or name.split(".", 1)[0] in NOTED_MODULES
 
 
 def scan(evidence: ScanEvidence | Mapping[str, Any]) -> GateResult:
-    """Fails on an import that no model needs, or on a pickle that cannot be read to its end. Evidence: `forbidden` and
-    `noted`, each a list of {file, import}."""
+    """Fails on an import that no model needs, or on a pickle that cannot be read to its end.
+
+    The evidence has `forbidden` and `noted`, each a list of {file, import}.
+    """
     seen = evidence if isinstance(evidence, ScanEvidence) else ScanEvidence.from_json(evidence)
     found = [(pickle.file, name) for pickle in seen.pickles for name in sorted(set(pickle.imports))]
     forbidden = [{"file": file, "import": name} for file, name in found if is_forbidden(name)]

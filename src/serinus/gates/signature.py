@@ -1,4 +1,4 @@
-"""Signature: what callers send is what the model takes."""
+"""The gate `signature`: the model accepts the columns that callers send."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ WIDER: Mapping[str, frozenset[str]] = {
     "float": frozenset({"double"}),
     "double": frozenset({"float"}),
 }
-"""Type that is sent -> types that a model may ask for instead: a JSON number reads as any of them without harm. A
-double that is read as a float has the precision that the model chose."""
+"""The types that a model may declare for each type that callers send, because a JSON number reads as any of them.
+
+A double that is read as a float has the precision that the model chose.
+"""
 
 _OF_DTYPE = {
     "bool": "boolean", "int32": "integer", "int64": "long", "float32": "float", "float64": "double", "str": "string",
@@ -25,7 +27,7 @@ _OF_DTYPE = {
 
 
 def signature(evidence: SignatureEvidence) -> GateResult:
-    """Fails where the model needs a column that callers do not send, or another type of it."""
+    """Fails where the model needs a column that callers do not send, or needs it in another type."""
     if evidence.inputs is None:
         return passed(
             "signature",
@@ -60,6 +62,6 @@ def _problem(wanted: Column, sent: Column | None) -> str | None:
 
 
 def _plain(name: str) -> str:
-    """`tensor(float64)` and `double` are the same to a caller."""
+    """Returns the type as callers see it: `tensor(float64)` and `double` are the same to them."""
     dtype = name.removeprefix("tensor(").removesuffix(")") if name.startswith("tensor(") else name
     return _OF_DTYPE.get(dtype, dtype)

@@ -1,4 +1,4 @@
-"""The alert threshold that a release gets when the spec fixes none."""
+"""The alert threshold of a release whose spec sets none."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from serinus.gates.evidence import Scores
 
 
 def alert_threshold(scores: Scores, budget: float) -> float:
-    """The lowest score such that at most the share `budget` of the rows is at it or above.
+    """Returns the lowest score that at most the share `budget` of the rows reaches or exceeds.
 
-    Rows that share a score alert together: where they would go over the budget none of them does. So the rate may be
-    below the budget, for a model with few distinct scores far below, but never over it. Where not even the highest
+    Rows with the same score alert together. Where they would exceed the budget, none of them alerts. So the rate is
+    never over the budget, and may be far below it for a model with few distinct scores. Where not even the highest
     score fits, the threshold is the next number above it. A row without a score counts as a row and never alerts.
-    Raises InvalidInput where no row has a score, or the budget is no share.
+
+    Raises InvalidInput where no row has a score, or the budget is not between 0 and 1.
     """
     if not 0.0 <= budget <= 1.0:
         raise InvalidInput(f"An alert budget is a share of the rows, 0 to 1, not {budget}.")
