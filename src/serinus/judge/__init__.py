@@ -1,7 +1,8 @@
-"""Decides from evidence whether a release may take traffic: pure numbers in, a verdict with its evidence out.
+"""The judge: decides from counts whether a release may have more traffic. Pure functions, whose verdicts hold their
+evidence.
 
-`assess` judges one look at a canary step, `reproduce` does it again from what was stored, `required` and `clean` say
-beforehand how many requests it will take. `look`, `everywhere` and `decide` watch a release after its promotion,
+`assess` judges one look at a canary step, and `reproduce` repeats it from what was stored. `required` and `clean`
+estimate how many requests a step will take. `look`, `everywhere` and `decide` watch a release after its promotion,
 against a `baseline`.
 """
 

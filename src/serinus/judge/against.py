@@ -1,4 +1,4 @@
-"""One metric at one look: its evidence, what is remembered of it, and what speaks against the canary."""
+"""The evidence against the canary in one metric, and the memory that it needs from look to look."""
 
 from __future__ import annotations
 
@@ -20,33 +20,34 @@ from serinus.judge.mixture import better, log_mean, log_sum_exp, worse
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is new: the counts now, those that the last look took, and the time between."""
+    """The news of a look: the present counts, the counts of the last look that was taken, and the time between them."""
 
     now: StepEvidence
     taken: StepEvidence | None
-    """None: it is the first look of the step."""
+    """None: this is the first look of the step."""
     elapsed: float
     seconds: float
     warm_up: float = 0.0
-    """Seconds at the beginning of the step in which an arm is not judged by how fast it is."""
+    """Seconds at the beginning of the step in which the latency of an arm is not judged."""
     silence: float = 0.0
-    """Seconds that one arm's counts may be late."""
+    """Seconds by which the counts of one arm may be late."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One metric with all its evidence, seen from the suspect arm."""
+    """One metric with all its evidence. The suspect is the arm whose rate must not be the larger one."""
 
     metric: Metric
     tolerance: Tolerance
     policy: Policy
     stages: int
-    """Steps of the rollout: the restarting process' capital is divided over them."""
+    """The number of steps of the rollout. The capital of the restarting process is divided by it."""
     history: Sequence[StepEvidence]
     now: StepEvidence
 
     @property
     def limit(self) -> float | None:
+        """The share of requests below which the metric does not matter. None: it always matters."""
         return self.metric.limit if self.tolerance.budget is None else self.tolerance.budget
 
     @property
@@ -55,13 +56,15 @@ class Case:
         return len(self.history) + 1 >= self.stages
 
     def suspect(self, step: StepEvidence) -> ArmCounts | None:
+        """Returns the counts of the suspect arm. None: unknown."""
         return _arm(step, self.metric.suspect)
 
     def remember(self, before: MetricMemory, look: Look) -> MetricMemory:
-        """The memory after `look`, whose counts are those of this case.
+        """Returns the memory after `look`, whose counts are those of this case.
 
-        Against it by first events alone, which an entity's nature cannot repeat. For it, where these have run out on
-        few entities, by the first events of each minute, so that a verdict stays possible.
+        The evidence against the canary counts first events only, so that the nature of one entity cannot repeat itself.
+        The evidence for it counts the first events of each minute where few entities have used up their first events,
+        so that a verdict stays possible.
         """
         arms = self._arms(look)
         if arms is None:
@@ -78,7 +81,8 @@ class Case:
         restarting = before.restarting.after(in_step, events) if events else before.restarting
         if self.metric.suspect is Role.CHAMPION and levels[0].departs:
             in_rollout, in_step = no_more(in_rollout), no_more(in_step)
-        most, seconds = self._most(look), look.seconds - 2.0 * look.silence  # what was waited for says nothing more
+        # The time that a look has waited for late counts does not allow for more evidence.
+        most, seconds = self._most(look), look.seconds - 2.0 * look.silence
         bounded = before.bounded.after(in_rollout, in_step, events, look.elapsed, seconds, most)
         if not self.metric.rare:
             again = firsts(IN_WINDOW, event, arms[0], arms[1], trials) if run_out(event, arms, trials) else step
@@ -94,13 +98,13 @@ class Case:
         return worse(seen.share, self.tolerance.rho_ok).gains(seen.hits, seen.misses)
 
     def _most(self, look: Look) -> float:
-        """The log by which one window may grow: `WINDOWS` of them, and as many more as one arm's counts may be late,
-        stay below the bound."""
+        """Returns the largest log gain of one window. `WINDOWS` windows stay below the bound, and as many more as the
+        counts of one arm may be late."""
         return math.log(self.policy.metrics_for_alpha / self.policy.alpha) / (WINDOWS + look.silence / WINDOW)
 
     def _levels(self, before: MetricMemory, look: Look) -> tuple[tuple[Level, Level], bool]:
-        """The levels after `look`, and whether what was shown for the release is void: it was by a level that was
-        none."""
+        """Returns the levels after `look`, and whether the evidence for the release is void, because a level turned out
+        wrong."""
         if self.metric.rare:
             return before.levels, False
         levels = []
@@ -115,7 +119,8 @@ class Case:
         return (0, 0) if arm is None else (getattr(arm, self.metric.event), self.metric.trials(arm))
 
     def _arms(self, look: Look) -> tuple[tuple[ArmCounts, ArmCounts | None], tuple[ArmCounts, ArmCounts | None]] | None:
-        """Suspect and other, each now and at the last look that was taken."""
+        """Returns the suspect and the other arm, each now and at the last look that was taken. None: there is nothing
+        to compare."""
         now = arms(self.metric, look.now)
         if now is None:
             return None
@@ -123,11 +128,12 @@ class Case:
         return (now[0], before and before[0]), (now[1], before and before[1])
 
     def log_bad(self, memory: MetricMemory) -> float:
-        """Log of `E_bad`: the mean of the process carried over all steps and of the restarting one."""
+        """Returns the logarithm of `E_bad`: the mean of the process that runs over all steps and of the restarting
+        one."""
         return self._log_bad(memory.carried, memory.restarting.logs)
 
     def log_bad_without_burst(self, memory: MetricMemory) -> float:
-        """The same, with no more of each window than a stall may tell."""
+        """Returns the same with bounded gains of each window, so that one stall cannot reach the bound."""
         return self._log_bad(*memory.bounded.whole(memory.most))
 
     def _log_bad(self, carried: Sequence[float], restarting: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""The three-way rule: promote, continue or hold, abort. Pure: no clock, no I/O, the same evidence the same verdict."""
+"""The verdict on a canary step: promote, continue, hold or abort. Pure: the same evidence gives the same verdict."""
 
 from __future__ import annotations
 
@@ -21,24 +21,26 @@ from serinus.judge.weighing import Evidence, weigh
 from serinus.judge.wording import about, as_json, duration, not_judged, verdict_against
 
 MISMATCH = 0.001
-"""Error probability of the check that the split in force is the split that was asked for."""
+"""The error probability of the check that the split in force is the one that was requested."""
 REFUSED_RATIO, REFUSED_SHARE = 3.0, 0.01
-"""A canary that turns away so many times the champion's share of requests, and at least this share, is looked at."""
+"""A canary that refuses this many times the champion's share of requests, and at least `REFUSED_SHARE`, is put on
+hold."""
 WARM_UP, WARM_UP_SHARE = 120.0, 0.75
-"""Seconds, and at most this share of the step's least time: caches fill, libraries are loaded, workers are added."""
+"""The warm-up time in seconds, and its largest share of the step's least time. Caches fill, libraries are loaded and
+workers are added."""
 PROPORTION = 2.0
-"""Times by which the requests of the arms since the last look may miss the split, and still be taken as of one time."""
+"""The factor by which the new requests of the arms may deviate from the split and still be compared."""
 AS_ONE = math.log(PROPORTION) + 1e-9
-"""The same as a logarithm. A factor of exactly two, which small counts often have, is within it, however rounded."""
+"""The logarithm of `PROPORTION`, rounded up, so that a factor of exactly two is within it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
     step: int
     elapsed: float
-    """Of the last look that was taken."""
+    """The time of the last look that was taken."""
     taken: StepEvidence | None
-    """Its counts; None: none was taken in this step."""
+    """The counts of that look. None: there was none in this step."""
     metrics: Mapping[str, MetricMemory]
     breaker: Breaker
     silences: Silences = field(default_factory=Silences)
@@ -58,7 +60,7 @@ class _Memory:
 
     @staticmethod
     def from_json(value: Mapping[str, Any], step: int) -> _Memory:
-        if "breaker" not in value:  # the first look, or one that an earlier version kept
+        if "breaker" not in value:  # This is the first look, or an earlier version stored the last one.
             return _Memory(step, 0.0, None, {}, Breaker())
         metrics = {name: MetricMemory.from_json(one) for name, one in value["metrics"].items()}
         breaker = Breaker.from_json(value["breaker"])
@@ -80,14 +82,15 @@ def assess(
     elapsed: float,
     disturbed: str = "",
 ) -> Assessment:
-    """What the evidence says of step `index`.
+    """Returns the assessment of step `index` by its evidence.
 
-    `history`: the steps before it, as they ended. `memory`: of the last assessment, this step's or the one before;
-    `{}` at the very first look. `elapsed`: seconds since the step's split has been in force. `disturbed`: why
-    requests are not counted now, in words; empty: they are.
+    - `history`: the evidence of the steps before it, as they ended.
+    - `memory`: that of the last assessment, of this step or the one before. Empty at the first look.
+    - `elapsed`: seconds since the step's split is in force.
+    - `disturbed`: why requests are not counted at present, in words. Empty: they are.
 
-    The answer's `metrics` has one mapping a metric; its `memory` goes into the next call and also holds, under `look`,
-    all that this one was computed from: see `reproduce`.
+    The result's `metrics` has one mapping for each metric. Its `memory` is an argument of the next call. Under `look`
+    it holds everything that this assessment was computed from (see `reproduce`).
     """
     before = _Memory.from_json(memory, index)
     look = {
@@ -131,11 +134,10 @@ def _not_counted(disturbed: str, reason: str) -> str:
 
 
 def _of_one_time(now: StepEvidence, taken: StepEvidence | None) -> bool:
-    """Whether what both arms have counted since the last look can be compared: counts come late, and in clumps, and
-    what one arm did in a minute says nothing beside what the other did in a second.
+    """Whether the counts of both arms since the last look belong to the same time and can be compared.
 
-    By the requests alone, so that waiting favours neither arm: they are as many as the split, or the traffic of the
-    step so far, makes one expect.
+    Counts arrive late and in clumps. Only the numbers of requests are compared, with the split or the traffic of the
+    step so far, so that waiting favours neither arm.
     """
     if now.canary is None or now.champion is None or not 0.0 < now.q < 1.0:
         return True
@@ -152,7 +154,7 @@ def _of_one_time(now: StepEvidence, taken: StepEvidence | None) -> bool:
 
 
 def reproduce(policy: Policy, steps: Sequence[Step], stored: Assessment) -> Assessment:
-    """The assessment once more, from what was stored with it."""
+    """Returns the assessment computed again from what was stored with it."""
     look = stored.memory["look"]
     history = [StepEvidence.from_json(step) for step in look["history"]]
     now = StepEvidence.from_json(look["now"])
@@ -191,12 +193,13 @@ def _decide(
     metrics: Sequence[Mapping[str, Any]],
     after: _Memory,
 ) -> tuple[Verdict, str, str]:
-    """Verdict, reason, needs. Bad news comes first, then what makes every comparison void."""
+    """Returns verdict, reason and needs. Bad news has precedence, followed by anything that makes the comparison
+    void."""
     breaker = after.breaker
     mismatch = None if breaker.tripped else _mismatch(now, after.silences)
     if mismatch is not None:
         return Verdict.HOLD, mismatch, "the traffic to be split as configured"
-    # What has gone on for windows is no burst.
+    # A fault that lasts for several windows is not a burst.
     if bad := [evidence for evidence in weighed if evidence.abort or (breaker.tripped and evidence.reaches_bound)]:
         worst = max(bad, key=lambda evidence: evidence.log_bad)
         return Verdict.ABORT, verdict_against(worst), ""
@@ -220,7 +223,7 @@ def _decide(
 
 
 def _needs(still_open: Mapping[str, int | None], now: StepEvidence, elapsed: float) -> list[str]:
-    """What those that are open need, those together that need the same, with the time at the present rate."""
+    """Returns what the open metrics need, grouped by need, with the time that it takes at the present rate."""
     rate = _answered(now) / elapsed if elapsed > 0.0 else 0.0
     names: dict[str, list[str]] = {}
     for name, number in still_open.items():
@@ -248,7 +251,7 @@ def _minimums(step: Step, now: StepEvidence, elapsed: float) -> list[str]:
 
 
 def _problem(now: StepEvidence, before: _Memory) -> str | None:
-    """Why there is nothing to judge, or None."""
+    """Returns why there is nothing to judge. None: there is."""
     canary, champion = now.canary, now.champion
     if canary is None:
         return "waiting for counts of the canary"
@@ -267,7 +270,7 @@ def _problem(now: StepEvidence, before: _Memory) -> str | None:
 
 
 def _none_of_its_share(now: StepEvidence) -> str:
-    """Where few entities have asked, as few that the canary's share of them may well have none."""
+    """Returns a sentence where so few entities have sent requests that the canary's share may have none of them."""
     entities = 0 if now.champion is None else now.champion.first_in_step.get("entities", 0)
     if not entities or (1.0 - now.q) ** entities < MISMATCH:
         return ""
@@ -290,10 +293,10 @@ def _went_back(metric: Metric, now: StepEvidence, taken: StepEvidence) -> bool:
 
 
 def _mismatch(now: StepEvidence, silences: Silences) -> str | None:
-    """The sample-ratio check, by distinct entities: every comparison rests on the share that was asked for.
+    """Returns a sentence where the share of distinct entities is not the one that was requested (sample-ratio check).
 
-    Counts that are late lack the last entities of one arm, and the share of those that came since they were is right:
-    both must say it.
+    Where counts were late, the last entities of one arm are missing. The entities since then must show the mismatch as
+    well.
     """
     if now.canary is None or now.champion is None or not 0.0 < now.q < 1.0:
         return None
@@ -309,8 +312,10 @@ def _mismatch(now: StepEvidence, silences: Silences) -> str | None:
 
 
 def _turns_away(now: StepEvidence, weighed: Sequence[Evidence]) -> str | None:
-    """A canary that takes the callers' ordinary requests for mistakes. These are not counted by entity, so that one
-    caller's broken client could look like this: therefore a hold, and never an abort."""
+    """Returns a sentence where the canary refuses ordinary requests as mistakes of the caller.
+
+    Refusals are not counted by entity, so one faulty client can cause them. They lead to a hold and never to an abort.
+    """
     if now.canary is None or now.champion is None or not 0.0 < now.q < 1.0:
         return None
     canary, champion = refused(now.canary), refused(now.champion)

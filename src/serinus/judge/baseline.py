@@ -1,6 +1,6 @@
-"""What a live release is compared with after its promotion: the rates that are tolerated, by the hour of the day.
+"""The baseline of a live release after its promotion: the rates that are tolerated, by the hour of the day.
 
-The rates are those of the champions before it, in the weeks before, and of its own canary. Pure.
+The rates are derived from the champions of the weeks before and from the release's own canary. Pure.
 """
 
 from __future__ import annotations
@@ -19,47 +19,52 @@ from serinus.judge.metrics import METRICS, Metric, tolerance_of
 
 HOURS = 24
 STRENGTH, STRENGTH_OF_HOUR = 20.0, 5.0
-"""Events by which what one hour showed is drawn towards that hour on all days, and that towards all hours: few events
-say little."""
+"""Prior strengths in events. Few events of an hour are drawn towards that hour on all days, and those towards all
+hours."""
 KNOWN, ONCE, UNKNOWN = 1.0, 1.25, 2.0
-"""Times by which an hour of the day may differ from what was seen of it: on several days, on one, on none."""
+"""The factors by which an hour of the day may deviate from what was observed, if it was observed on several days, on
+one or on none."""
 LEAST_EVENTS, LEAST_HOURS = 10, 3
-"""Events of an hour, and such hours, that tell whether events come in bursts."""
+"""The least number of events of an hour, and of such hours, that show whether events come in bursts."""
 LARGEST_BURST, MINUTES = 100.0, 60
 HIGHEST = 0.9
-"""A rate that is tolerated is at most this: beyond it nothing could be shown."""
+"""The highest rate that is ever tolerated. Beyond it nothing could be shown."""
 
 NOTHING_BEFORE = "there was no former champion to compare with"
 TOO_FEW = "the former champion had too few of them to compare with"
 NO_ALERTS = "alerts are not compared, because the spec says so or no alert threshold is known"
 
 Rates = tuple[float, ...]
-"""One an hour of the day, UTC."""
+"""One rate for each hour of the day, in UTC."""
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
+    """The rates that are tolerated of one release."""
+
     tolerated: Mapping[str, Rates]
-    """Metric -> the highest tolerated rate; of fewer alerts the lowest one. Rates are of requests, or of answers."""
+    """The highest tolerated rate by metric, or the lowest for `fewer alerts`. Rates are per request or per answer."""
     not_watched: Mapping[str, str]
-    """Metric -> why not."""
+    """Why a metric is not watched, by metric."""
     bursts: Mapping[str, float] = field(default_factory=dict)
-    """Metric -> events that come together: so many count for one."""
+    """The number of events that count as one, because they come together, by metric."""
 
 
 def events_of(arm: ArmCounts, event: str) -> int:
-    """One of each entity a minute, so that what happens to one card is one event."""
+    """Returns the events, at most one of each entity in a minute."""
     return int(arm.first_in_window.get(event, first_in_step(arm, event)))
 
 
 def trials_of(metric: Metric, arm: ArmCounts) -> int:
-    """Requests, or answers, of those to whom the event had not happened yet in the same minute: so that a few callers
-    who always fail look like what they are."""
+    """Returns the requests, or answers, of entities that had no such event before in the same minute.
+
+    A few callers whose requests always fail therefore have little weight.
+    """
     return max(int(arm.at_risk_in_window.get(metric.event, metric.trials(arm))), 0)
 
 
 def together(arms: Sequence[ArmCounts]) -> ArmCounts | None:
-    """The sum of the totals and of the events a minute; None of none."""
+    """Returns the sum of the totals and of the events by minute. None: there are no arms."""
     if not arms:
         return None
     names = [one.name for one in fields(ArmCounts) if one.type == "int"]
@@ -78,8 +83,12 @@ def baseline(
     *,
     slow_hours: bool = True,
 ) -> Baseline:
-    """`hours`: of the champions before. `champion`, `canary`: of the rollout's steps, counted side by side; None: there
-    was no canary. `slow_hours`: whether the hours were counted by the limit that the release is watched by."""
+    """Returns the baseline of a release.
+
+    - `hours`: the counts of the champions before.
+    - `champion`, `canary`: the counts of the rollout's steps, counted side by side. None: there was no canary.
+    - `slow_hours`: whether the hours were counted with the latency limit by which the release is watched.
+    """
     tolerated: dict[str, Rates] = {}
     not_watched: dict[str, str] = {}
     bursts: dict[str, float] = {}
@@ -99,8 +108,10 @@ def baseline(
 
 
 def _burst(event: str, hours: Sequence[HourCounts]) -> float:
-    """Variance to mean of the events of a minute, which is 1 where they come one by one: the median of the hours, which
-    a stall once in a while does not change."""
+    """Returns the ratio of variance to mean of the events in a minute, which is 1 for independent events.
+
+    It is the median over the hours, which an occasional stall does not change.
+    """
     found = []
     for one in hours:
         events = events_of(one.counts, event)
@@ -116,16 +127,16 @@ def _tolerated(
     champion: ArmCounts | None,
     canary: ArmCounts | None,
 ) -> Rates | str:
-    """The rates, or why the metric is not watched."""
+    """Returns the rates, or the reason why the metric is not watched."""
     limit = tolerance.budget if tolerance.budget is not None else metric.limit
     spread = _spread(metric, hours, champion)
     if spread is None:
         return (limit or 0.0,) * HOURS if metric.rare else NOTHING_BEFORE
     moved = _moved_by(metric, champion, canary)
-    if metric.suspect is Role.CHAMPION:  # fewer of them
+    if metric.suspect is Role.CHAMPION:  # The metric is `fewer alerts`, whose rate must not fall.
         lowest = tuple(low * min(moved, 1.0) / tolerance.rho_ok for low in spread.low)
         return lowest if all(lowest) else TOO_FEW
-    if metric.event == "alerts":  # without a limit: what many alerts cost is the reader's work
+    if metric.event == "alerts":  # Alerts have no limit: too many of them cost the analysts' time.
         if spread.events == 0:
             return TOO_FEW
         limit = 0.0
@@ -140,7 +151,7 @@ class _Spread:
 
 
 def _spread(metric: Metric, hours: Sequence[HourCounts], champion: ArmCounts | None) -> _Spread | None:
-    """Between which rates each hour of the day was, on one day or another; None: nothing was counted."""
+    """Returns the range of the rates that each hour of the day had on different days. None: nothing was counted."""
     cells: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for day in _by_hour(metric, hours):
         cells[day[0] % HOURS].append(day[1:])
@@ -150,7 +161,7 @@ def _spread(metric: Metric, hours: Sequence[HourCounts], champion: ArmCounts | N
     events, trials = sum(k for k, _ in counted), sum(n for _, n in counted)
     if trials == 0:
         return None
-    # 95 % of a Poisson count: what is known of the mean itself.
+    # The 95% interval of a Poisson count, for the uncertainty of the mean itself.
     above = (events + 2.0 * math.sqrt(events) + 3.0) / trials
     below = max(events - 2.0 * math.sqrt(events), 0.0) / trials
     if events == 0:
@@ -170,7 +181,7 @@ def _spread(metric: Metric, hours: Sequence[HourCounts], champion: ArmCounts | N
 
 
 def _by_hour(metric: Metric, hours: Sequence[HourCounts]) -> list[tuple[int, int, int]]:
-    """Hour, events and trials of all releases together, where there were trials."""
+    """Returns hour, events and trials of all releases together, for hours with trials."""
     sums: dict[int, list[int]] = defaultdict(lambda: [0, 0])
     for one in hours:
         trials = trials_of(metric, one.counts)
@@ -180,18 +191,19 @@ def _by_hour(metric: Metric, hours: Sequence[HourCounts]) -> list[tuple[int, int
 
 
 def _ratios(days: Sequence[tuple[int, int]], mean: float) -> list[float]:
-    """Of one hour of the day: its rate on each day to the mean of all hours."""
+    """Returns the rate of one hour of the day on each day, divided by the mean of all hours."""
     of_hour = _drawn(sum(k for k, _ in days), sum(n for _, n in days) * mean, STRENGTH_OF_HOUR)
     return [of_hour * _drawn(k, n * mean * of_hour, STRENGTH) for k, n in days]
 
 
 def _drawn(events: float, expected: float, strength: float) -> float:
-    """Of what was seen to what was expected, drawn towards 1."""
+    """Returns the ratio of observed to expected events, drawn towards 1."""
     return (events + strength) / (expected + strength)
 
 
 def _moved_by(metric: Metric, champion: ArmCounts | None, canary: ArmCounts | None) -> float:
-    """Times by which the canary had more than the champion beside it: what was let through then is tolerated later."""
+    """Returns by which factor the canary had more events than the champion beside it. The judge accepted that, so it is
+    tolerated later."""
     if champion is None or canary is None or trials_of(metric, champion) <= 0 or trials_of(metric, canary) <= 0:
         return 1.0
     expected = events_of(champion, metric.event) * trials_of(metric, canary) / trials_of(metric, champion)

@@ -1,8 +1,8 @@
-"""One stall alone aborts nothing: what a few seconds may tell against a release is bounded, by time and not by look.
+"""Bounds on the evidence of a short time, so that one stall cannot abort a rollout.
 
-A worker that stalls fails all that it holds, and what waits behind it: that is one event, and not fifty. So the gains
-of each window are bounded from above. A factor of an e-process that is made smaller leaves it an e-process, so that
-this only ever makes an abort rarer.
+A worker that stalls fails all requests that it holds and those that wait behind them. That is one event and not fifty.
+Therefore the gains of each window are bounded from above. An e-process stays one when a factor of it is made smaller,
+so the bound only makes aborts rarer.
 """
 
 from __future__ import annotations
@@ -15,33 +15,36 @@ from typing import Any
 from serinus.judge.mixture import MULTIPLIERS, Restarting, short
 
 SECONDS = 4.0
-"""Of a window."""
+"""The length of a window."""
 WINDOWS = 3
-"""That together stay below the bound, however bad they are: a stall of two windows touches at most three."""
+"""The number of windows that together stay below the bound, however bad they are. A stall of two windows touches at
+most three."""
 LOOK = 5.0
-"""Seconds between two looks, from which on a look is a window by itself, and may tell more."""
+"""Seconds between two looks from which on a look is a window by itself, with a larger bound."""
 IN_A_LOOK, LONG = 1.4, 20.0
-"""Times a window that a look tells at most which took less than `LONG` seconds; what it took longer is in proportion. A
-stall of a few seconds may lie in one look or in two, and all that these have seen is of it."""
+"""The bound of one look that covers less than `LONG` seconds, in windows. Longer looks have one in proportion. A stall
+of a few seconds may lie in one look or in two."""
 NOTHING = (0.0,) * len(MULTIPLIERS)
 
 
 @dataclass(frozen=True, slots=True)
 class Bounded:
-    """`E_bad` once more, both of its processes, with bounded windows. Windows are counted from the beginning of the
-    step; a process starts anew at the end of a window only."""
+    """Both processes of `E_bad` with bounded windows.
+
+    Windows are counted from the beginning of the step. A process restarts only at the end of a window.
+    """
 
     carried: tuple[float, ...] = NOTHING
-    """Per alternative: log gains by first events of the rollout, in the windows before the present one."""
+    """The log gains by first events of the rollout, before the present window, for each alternative."""
     restarting: Restarting = field(default_factory=Restarting)
-    """By first events of the step, in the windows before the present one."""
+    """The same by first events of the step."""
     window: int = -1
-    """The present one."""
+    """The index of the present window."""
     in_rollout: tuple[float, ...] = NOTHING
     in_step: tuple[float, ...] = NOTHING
-    """What the present window has gained so far."""
+    """The gains of the present window so far."""
     events: int = 0
-    """First ones of the step, in the present window."""
+    """The first events of the step in the present window."""
 
     def after(
         self,
@@ -52,7 +55,8 @@ class Bounded:
         seconds: float,
         most: float,
     ) -> Bounded:
-        """`seconds` that the gains took, until `elapsed`; `most`: the log by which a window may grow."""
+        """Returns the state after gains that took `seconds` until `elapsed`. `most` is the largest log gain of a
+        window."""
         window = math.floor(elapsed / SECONDS)
         seldom = seconds > LOOK
         present = self if window == self.window and not seldom else self._closed(window, most)
@@ -69,11 +73,12 @@ class Bounded:
         return grown._closed(window, within(most, seconds)) if seldom else grown
 
     def whole(self, most: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Log gains of both processes, the present window included."""
+        """Returns the log gains of both processes, including the present window."""
         logs = self.restarting.logs
         return _with(self.carried, self.in_rollout, most), _with(logs, self.in_step, most)
 
     def for_next_step(self, most: float) -> Bounded:
+        """Returns the state at the beginning of the next step."""
         return Bounded(carried=_with(self.carried, self.in_rollout, most))
 
     def _closed(self, window: int, most: float) -> Bounded:
@@ -84,7 +89,7 @@ class Bounded:
         return Bounded(carried, self.restarting.after(gains, self.events), window)
 
     def as_json(self) -> dict[str, Any]:
-        """Without what is zero."""
+        """Returns the state as JSON, without zeros."""
         whole = {
             "carried": short(self.carried),
             "restarting": self.restarting.as_json(),
@@ -96,6 +101,7 @@ class Bounded:
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Bounded:
+        """Reads the result of `as_json`."""
         return Bounded(
             tuple(value.get("carried", NOTHING)),
             Restarting.from_json(value.get("restarting", {})),
@@ -107,7 +113,7 @@ class Bounded:
 
 
 def within(most: float, seconds: float) -> float:
-    """The log by which a look that took so many seconds may grow, where a window may grow by `most`."""
+    """Returns the largest log gain of a look that covers so many seconds, where a window may gain `most`."""
     return most * max(min(seconds / LOOK, IN_A_LOOK), (seconds - LONG) / LOOK)
 
 

@@ -1,4 +1,4 @@
-"""What speaks for the canary in one metric, and how much is still missing."""
+"""The evidence for the canary in one metric, and how much of it is still missing."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from serinus.judge.metrics import arms
 from serinus.judge.mixture import Mixture, below, better, log_sum_exp, seldom, share
 
 BURST = 22
-"""Events of one entity that clearing allows for before any was seen: an error may sit on few cards, which fail one
-request after the other."""
+"""The number of events of one entity that is assumed before any was observed. An error may affect few cards, whose
+requests fail one after the other."""
 MOST_ALERTS = 0.5
-"""Share of the rows that alert, from which on a threshold tells nothing."""
+"""The share of alerting rows from which on a threshold is meaningless."""
 
 _Route = tuple[Mixture, tuple[float, ...]]
 """An e-process: its bets and their log gains so far."""
 
 
 def log_good(case: Case, memory: MetricMemory) -> float:
-    """Log of `E_good`. A frequent metric is unacceptable only where its ratio is *and* its rate reaches the limit;
-    under that null each route is an e-process, and so is their mean."""
+    """Returns the logarithm of `E_good`.
+
+    A frequent metric is unacceptable only where its ratio is, and its rate reaches the limit. Under that null
+    hypothesis each route is an e-process, and so is their mean.
+    """
     if blind(case):
         return -math.inf
     ratio, routes = _ratio_route(case, memory), _limit_routes(case)
@@ -37,7 +40,7 @@ def log_good(case: Case, memory: MetricMemory) -> float:
 
 
 def blind(case: Case) -> str:
-    """Why no comparison can show anything, however long it goes on; empty: it can."""
+    """Returns why no comparison can show anything, however long it lasts. Empty: it can."""
     if case.metric.event != "alerts":
         return ""
     rates = [arm.alerts / arm.answered for arm in (case.now.canary, case.now.champion) if arm and arm.answered]
@@ -49,7 +52,7 @@ def blind(case: Case) -> str:
 
 
 def needs(case: Case, memory: MetricMemory) -> float:
-    """About how many more requests of the canary until it is cleared, if both arms go on at the rate seen."""
+    """Returns about how many more requests of the canary clear the metric, at the rates observed so far."""
     if blind(case):
         return math.inf
     routes = _limit_routes(case)
@@ -79,11 +82,11 @@ def _ratio_route(case: Case, memory: MetricMemory) -> _Route | None:
 
 
 def _limit_routes(case: Case) -> list[_Route]:
-    """Each must show that the rate is below the limit; empty: there is none.
+    """Returns the routes that must all show that the rate is below the limit. Empty: there is no limit.
 
-    By all events of the suspect arm in this step, not by first ones: more of them make it only harder to clear. Before
-    all traffic also by bursts, over the whole rollout: events of one entity count as one, and as many times more
-    requests must have been without as a burst is long.
+    All events of the suspect arm in this step are counted, not only first ones, which makes it harder to clear. Before
+    all traffic, bursts over the whole rollout are considered as well: the events of one entity count as one, and the
+    number of requests without an event must be larger by the length of a burst.
     """
     limit = case.limit
     if limit is None:
@@ -110,8 +113,10 @@ def _by_bursts(case: Case, limit: float) -> _Route:
 
 
 def _burst(case: Case) -> float:
-    """Events of one entity, as seen in the rollout so far, with one burst of `BURST` for what was not seen yet. The
-    champion may have shown longer ones."""
+    """Returns the number of events of one entity, as observed in the rollout, with one burst of `BURST` as a prior.
+
+    The champion may have shown longer ones.
+    """
     steps = (*case.history, case.now)
     own = [arm for step in steps if (arm := case.suspect(step)) is not None]
     others = [arm for step in steps if (arm := step.champion) is not None]
@@ -121,12 +126,12 @@ def _burst(case: Case) -> float:
 def _burst_of(case: Case, arms: Sequence[ArmCounts]) -> float:
     events = sum(getattr(arm, case.metric.event) for arm in arms)
     bursts = sum(first_in_rollout(arm, case.metric.event) for arm in arms)
-    unfinished = BURST if bursts else 0  # the last one may go on
+    unfinished = BURST if bursts else 0  # The last burst may not have ended.
     return float(BURST + events + unfinished) / (1 + bursts)
 
 
 def _pooled(case: Case) -> tuple[int, float]:
-    """Requests of both arms in this step, and the rate at which they have the event."""
+    """Returns the requests of both arms in this step and the rate of the event among them."""
     arms = [arm for arm in (case.now.canary, case.now.champion) if arm is not None]
     trials = sum(case.metric.trials(arm) for arm in arms)
     events = sum(getattr(arm, case.metric.event) for arm in arms)

@@ -1,4 +1,4 @@
-"""What the judge is given at a look, and its JSON form."""
+"""The counts that the judge gets at a look, and their JSON form."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from serinus.core.routing import WHOLE
 
 @dataclass(frozen=True, slots=True)
 class StepEvidence:
-    """What was counted under one step's split. `None`: not known, which is never good news."""
+    """The counts under the split of one step. None as an arm: unknown, which is never taken for good."""
 
     weight: int
-    """Of the canary, out of `WHOLE`, while the split was in force."""
+    """The weight of the canary, out of `WHOLE`."""
     champion: ArmCounts | None
     canary: ArmCounts | None
 
     @property
     def q(self) -> float:
-        """The canary's share of the traffic, 0 to 1."""
+        """The canary's share of the traffic, from 0 to 1."""
         return self.weight / WHOLE
 
     def as_json(self) -> dict[str, Any]:
+        """Returns the counts as JSON."""
         return {
             "weight": self.weight,
             "champion": _arm_as_json(self.champion),
@@ -33,6 +34,7 @@ class StepEvidence:
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> StepEvidence:
+        """Reads the result of `as_json`."""
         champion, canary = value["champion"], value["canary"]
         return StepEvidence(
             weight=value["weight"],
@@ -45,27 +47,27 @@ _FIELDS = tuple(field.name for field in fields(ArmCounts))
 
 
 def _arm_as_json(arm: ArmCounts | None) -> dict[str, Any] | None:
-    """Without what is zero, or was not counted."""
+    """Returns the counts of an arm without zeros and without what was not counted."""
     return None if arm is None else {name: value for name in _FIELDS if (value := getattr(arm, name))}
 
 
 def first_in_step(arm: ArmCounts, event: str) -> int:
-    """Entities with such an event in this step; every event by itself where entities are not counted."""
+    """Returns the entities with such an event in this step, or all events where entities are not counted."""
     return int(arm.first_in_step.get(event, getattr(arm, event)))
 
 
 def first_in_rollout(arm: ArmCounts, event: str) -> int:
-    """Entities whose first such event of the whole rollout fell into this step."""
+    """Returns the entities whose first such event of the whole rollout was in this step."""
     return int(arm.first_in_rollout.get(event, first_in_step(arm, event)))
 
 
 DEPLETED = 0.5
-"""Share of an arm's requests, or of its entities, that must still be at risk for first events to be told by."""
+"""The share of an arm's requests, or of its entities, that must still be at risk for first events to be informative."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Within which an entity's event is its first one."""
+    """The period within which an entity's event is its first one."""
 
     firsts: Callable[[ArmCounts, str], int]
     at_risk: Callable[[ArmCounts], Mapping[str, int]]
@@ -78,16 +80,17 @@ IN_WINDOW = Scope(lambda arm, event: arm.first_in_window.get(event, 0), lambda a
 
 @dataclass(frozen=True, slots=True)
 class Firsts:
-    """First events of both arms between two looks, and how the requests of those who could have one were split."""
+    """First events of both arms between two looks, and how the requests at risk were divided."""
 
     hits: int
-    """Of the suspect arm."""
+    """First events of the suspect arm."""
     misses: int
     share: float
-    """Of the requests at risk: the suspect arm's. 0 or 1: one arm had none, and the events say nothing."""
+    """The suspect arm's share of the requests at risk. At 0 or 1 one arm had none, and the events say nothing."""
 
     @property
     def tells(self) -> bool:
+        """Whether the events say anything about the arms."""
         return 0.0 < self.share < 1.0
 
 
@@ -98,7 +101,7 @@ def firsts(
     other: tuple[ArmCounts, ArmCounts | None],
     trials: Callable[[ArmCounts], int],
 ) -> Firsts:
-    """`suspect`, `other`: the arm now, and at the last look that was taken."""
+    """Returns the first events. `suspect` and `other` are each arm now, and at the last look that was taken."""
     hits, misses = (
         scope.firsts(now, event) - (0 if before is None else scope.firsts(before, event))
         for now, before in (suspect, other)
@@ -123,9 +126,11 @@ def run_out(event: str, arms: Sequence[tuple[ArmCounts, ArmCounts | None]], tria
 def _at_risk(
     scope: Scope, event: str, now: ArmCounts, before: ArmCounts | None, trials: Callable[[ArmCounts], int]
 ) -> float | None:
-    """Requests since `before` of entities without such an event so far. Where they are not counted: one of each entity
-    that is new, and of the others the share of such entities; None where so few are left that this would be no more
-    than a guess."""
+    """Returns the requests since `before` of entities without such an event so far.
+
+    Where they are not counted, they are estimated: one request of each new entity, and of the other requests the share
+    of entities without an event. None: so few entities are left that the estimate would be a guess.
+    """
     counted = scope.at_risk(now)
     if event in counted:
         return float(counted[event] - (0 if before is None else scope.at_risk(before).get(event, 0)))
@@ -140,12 +145,12 @@ def _at_risk(
 
 
 def refused(arm: ArmCounts) -> int:
-    """Requests that were turned away as the caller's mistake: neither answered nor errors."""
+    """Returns the requests that were refused as the caller's mistake. They are neither answered nor errors."""
     return max(0, arm.requests - arm.answered - arm.errors - arm.fallbacks)
 
 
 def problem_with(arm: ArmCounts) -> str | None:
-    """Why these counts cannot be true, or None."""
+    """Returns why these counts contradict themselves. None: they do not."""
     events = ("requests", "answered", "rows", "errors", "slow", "fallbacks", "alerts", "missing")
     numbers = [getattr(arm, name) for name in events]
     numbers += [*arm.first_in_step.values(), *arm.first_in_rollout.values()]

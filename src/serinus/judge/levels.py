@@ -1,8 +1,8 @@
-"""An arm's own level of an event, and the times in which it departs from it upwards.
+"""The usual level of an event on one arm, and the times in which the arm is above it.
 
-What one arm has for two minutes alone, as a wave of fraud or a slow machine, makes the other arm look better than it
-is. Such times speak neither for the other arm nor against it. The rule looks at one arm alone, and leaves out only what
-would be in favour of a verdict: it can make a verdict later, and never wrong.
+An incident of some minutes on one arm, such as a wave of fraud or a slow machine, makes the other arm look better than
+it is. Such times count neither for the other arm nor against it. The rule looks at one arm alone and only leaves out
+evidence for a verdict, so it can delay a verdict and cannot make it wrong.
 """
 
 from __future__ import annotations
@@ -13,41 +13,43 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 LEAST, MOST = 5.0, 60.0
-"""Seconds of a window. It ends in between once it has events enough."""
+"""The length of a window in seconds, at least and at most. It ends in between once it has `ENOUGH` events."""
 ENOUGH = 20
 TIMES = 2.0
-"""The level up to which an arm has not departed from it, apart from chance."""
+"""The factor over the level up to which an arm is not above it, apart from chance."""
 STANDING = 150.0
-"""Seconds in a row after which what departs is the level. Incidents of two minutes are shorter."""
+"""Seconds after which a higher level is the new level. Incidents of two minutes are shorter."""
 REMEMBERED = 600.0
-"""Seconds after which what the level was told by counts half as much."""
+"""The half-life, in seconds, of the counts that determine the level."""
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Of one event on one arm, by all its requests."""
+    """The level of one event on one arm, by all its requests."""
 
     events: float = 0.0
     trials: float = 0.0
     seconds: float = 0.0
-    """What tells the level; no seconds: it is not known yet."""
+    """Events, trials and seconds that determine the level. 0 seconds: it is not known yet."""
     open_events: int = 0
     open_trials: int = 0
     open_seconds: float = 0.0
-    """The present window."""
+    """Events, trials and seconds of the present window."""
     high_events: int = 0
     high_trials: int = 0
     high_seconds: float = 0.0
-    """The windows before it, as many of them in a row as were above the level."""
+    """Events, trials and seconds of the windows before it that were above the level in a row."""
     sank: bool = False
-    """At the last look: what was taken for the level was an incident, and so is all that was told by it."""
+    """At the last look, what was taken for the level turned out to be an incident. The evidence that rests on it is
+    void."""
 
     @property
     def departs(self) -> bool:
+        """Whether the arm is above its level."""
         return self.high_seconds > 0.0 or self._above()
 
     def after(self, events: int, trials: int, seconds: float) -> Level:
-        """With what a look has counted."""
+        """Returns the level after the counts of a look."""
         present = Level(
             self.events,
             self.trials,
@@ -62,11 +64,13 @@ class Level:
         return present._closed() if present._ends() else present
 
     def for_next_step(self) -> Level:
-        """What was told stays; another step has another share of the traffic, and its windows begin anew."""
+        """Returns the level at the beginning of the next step. Windows start again, because the share of the traffic
+        differs."""
         return Level(self.events, self.trials, self.seconds)
 
     def _expected(self) -> float:
-        """Events of the present window at the level; one more than were seen, as few say little."""
+        """Returns the expected events of the present window at the level. One more event is assumed than was
+        observed."""
         return (self.events + 1.0) / self.trials * self.open_trials if self.trials else math.inf
 
     def _above(self) -> bool:
@@ -106,7 +110,7 @@ class Level:
         return Level(float(self.open_events), float(self.open_trials), self.open_seconds)
 
     def as_json(self) -> list[float]:
-        """The fields in their order, without those at the end that are zero."""
+        """Returns the fields in their order, without zeros at the end."""
         values = [getattr(self, name) for name in _NAMES]
         while values and not values[-1]:
             values.pop()
@@ -114,7 +118,7 @@ class Level:
 
     @staticmethod
     def from_json(value: Sequence[Any] | Mapping[str, Any]) -> Level:
-        """Earlier versions named the fields."""
+        """Reads the result of `as_json`. Earlier versions named the fields."""
         return Level(**value) if isinstance(value, Mapping) else Level(*value)
 
 
@@ -122,6 +126,6 @@ _NAMES = tuple(field.name for field in fields(Level))
 
 
 def _exceeds(seen: float, expected: float) -> bool:
-    """By more than the level may, and by more than chance does."""
+    """Whether the events are more than `TIMES` the expected ones, and more than chance explains."""
     allowed = TIMES * expected
     return seen > allowed + 3.0 * math.sqrt(allowed) + 2.0

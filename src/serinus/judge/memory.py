@@ -1,4 +1,4 @@
-"""What is remembered of one metric from look to look."""
+"""The memory of one metric from look to look."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ NO_LEVELS = (Level(), Level())
 
 @dataclass(frozen=True, slots=True)
 class MetricMemory:
-    """What cannot be had from the totals: the order in which the events came, and who could have one then."""
+    """What the totals do not show: the order of the events, and which entities were at risk at the time."""
 
     carried: tuple[float, ...] = NOTHING
-    """Per alternative: log gains of `E_bad` over all steps, by an entity's first event of the rollout."""
+    """The log gains of `E_bad` over all steps, by an entity's first event of the rollout, for each alternative."""
     restarting: Restarting = field(default_factory=Restarting)
     better: tuple[float, ...] = NOTHING_FOR
-    """Per alternative: log gains of `E_good` in this step, by the ratio to the other arm."""
+    """The log gains of `E_good` in this step, by the ratio to the other arm, for each alternative."""
     bounded: Bounded = field(default_factory=Bounded)
     most: float = 0.0
-    """Log by which one window may grow."""
+    """The largest log gain of one window."""
     levels: tuple[Level, Level] = NO_LEVELS
-    """Of the champion and of the canary; a rare metric has none."""
+    """The levels of the champion and of the canary. A rare metric has none."""
 
     def as_json(self) -> dict[str, Any]:
-        """Without what is zero."""
+        """Returns the memory as JSON, without zeros."""
         whole = {
             "carried": short(self.carried),
             "restarting": self.restarting.as_json(),
@@ -42,9 +42,10 @@ class MetricMemory:
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> MetricMemory:
+        """Reads the result of `as_json`."""
         carried, restarting = tuple(value.get("carried", NOTHING)), Restarting.from_json(value.get("restarting", {}))
         better = tuple(value.get("better", NOTHING_FOR))
-        if "bounded" not in value:  # an earlier version left out the worst window
+        if "bounded" not in value:  # An earlier version stored the worst window instead.
             worst = value["bursts"]["worst"]
             bounded = Bounded(_less(carried, worst), replace(restarting, logs=_less(restarting.logs, worst)))
             return MetricMemory(carried, restarting, better, bounded)
@@ -55,6 +56,7 @@ class MetricMemory:
         return MetricMemory(carried, restarting, better, bounded, value.get("most", 0.0), levels)
 
     def for_next_step(self) -> MetricMemory:
+        """Returns the memory at the beginning of the next step."""
         levels = self.levels
         if levels is not NO_LEVELS:
             levels = (levels[0].for_next_step(), levels[1].for_next_step())
@@ -67,11 +69,12 @@ class MetricMemory:
 
 
 def added(one: Sequence[float], other: Sequence[float]) -> tuple[float, ...]:
+    """Returns the sums of two lists of gains. An empty list stands for zeros."""
     return tuple(a + b for a, b in zip(one, other, strict=True))
 
 
 def no_more(gains: Sequence[float]) -> tuple[float, ...]:
-    """What is not in favour."""
+    """Returns the gains without those that are in favour."""
     return tuple(min(gain, 0.0) for gain in gains)
 
 

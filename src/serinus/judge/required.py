@@ -1,4 +1,4 @@
-"""How many requests a step will take, told beforehand, for independent requests."""
+"""Estimates of how many requests a step will take, for independent requests."""
 
 from __future__ import annotations
 
@@ -19,36 +19,40 @@ BASE_RATES: Mapping[str, float] = {
     "slow": 0.01,
     "alerts": 0.005,
 }
-"""Of a healthy release, where nothing better is known."""
+"""The rates of a healthy release, where nothing better is known."""
 HARM = 3.0
-"""A harmful release has this many times the champion's rate; of fewer alerts: it has fallen silent."""
+"""The rate of a harmful release, as a multiple of the champion's. For `fewer alerts` it has none."""
 ALL_CLEARED = 1.4
-"""Times its expectation that a frequent metric takes at most in 79 % of the streams, so that all three are cleared in
-half of them: the logarithm of an e-value goes up with a variance of about twice its drift, and so its time to a bound
-of 40 has an inverse Gaussian distribution."""
+"""The factor over its expectation within which a frequent metric clears in 79% of the streams, so that all three clear
+in half of them.
+
+The logarithm of an e-value grows with a variance of about twice its drift, so its time to a bound of 40 has an inverse
+Gaussian distribution.
+"""
 _RARE_HARM = 0.01
-"""... and this rate of what should not happen at all."""
+"""The rate of a harmful release for events that should not happen at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Required:
-    """Of one metric in one step, by expectation, in requests that the canary answers. Infinite: never."""
+    """The expected number of requests that the canary answers until one metric is decided in one step. Infinite:
+    never."""
 
     metric: str
     to_clear: float
     """For a release as good as the champion."""
     to_abort: float
-    """For a harmful one."""
+    """For a harmful release."""
 
 
 def required(
     policy: Policy, weight: int, rates: Mapping[str, float] = BASE_RATES, *, before: float | None = None
 ) -> tuple[Required, ...]:
-    """For a step at `weight` out of `WHOLE`. `rates`: share of the champion's requests with such an event.
+    """Returns the expected requests for a step at `weight` out of `WHOLE`.
 
-    `before`: for the last step, requests that the canary has answered in the steps before it: what is cleared before
-    all traffic is also cleared by bursts, over the whole rollout. Divide by `weight / WHOLE` for the requests of both
-    arms together.
+    `rates` are the shares of the champion's requests with such an event. `before`, for the last step, are the requests
+    that the canary has answered in the steps before it: what is cleared before all traffic is also cleared by bursts,
+    over the whole rollout. Divide by `weight / WHOLE` for the requests of both arms together.
     """
     q = weight / WHOLE
     needs = []
@@ -61,7 +65,8 @@ def required(
 
 
 def clean(policy: Policy, steps: Sequence[Step], rates: Mapping[str, float] = BASE_RATES) -> tuple[float, ...]:
-    """Requests that a canary as good as the champion answers in each step until it is passed: the median."""
+    """Returns the median number of requests in each step that a canary as good as the champion answers until it
+    passes."""
     needed: list[float] = []
     for index, step in enumerate(steps):
         before = sum(needed) if index == len(steps) - 1 else None
@@ -82,7 +87,7 @@ class _Case:
 
     @property
     def own(self) -> float:
-        """The suspect arm's share of traffic."""
+        """The suspect arm's share of the traffic."""
         return self.q if self.metric.suspect is Role.CANARY else 1.0 - self.q
 
     def to_clear(self) -> float:
@@ -101,7 +106,8 @@ class _Case:
         return min(by_limit, events / self.rate * self.q)
 
     def _by_bursts(self, limit: float, target: float) -> float:
-        """Where the events of one entity come one at a time, and the first burst of the suspect is still to come."""
+        """Returns the requests needed where each entity has one event, and the suspect's first burst is still to
+        come."""
         if self.before is None:
             return 0.0
         unacceptable = limit * (self.tolerance.rho_bad if self.metric.rare else 1.0)
@@ -120,7 +126,7 @@ class _Case:
         events = from_canary + from_champion
         if events == 0.0:
             return math.inf
-        # `E_bad` is the mean of two processes: the one that is carried along needs twice the bound by itself.
+        # `E_bad` is the mean of two processes, so the one that runs over all steps needs twice the bound by itself.
         target = math.log(2.0 * self.policy.metrics_for_alpha / self.policy.alpha)
         hits = from_canary if self.metric.suspect is Role.CANARY else from_champion
         against = worse(self.own, self.tolerance.rho_ok)

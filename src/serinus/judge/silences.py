@@ -1,4 +1,4 @@
-"""How late the counts of one arm may be: the longest time in which it showed nothing while the other went on."""
+"""How late the counts of one arm may be: the longest time in which it showed nothing while the other arm went on."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ from serinus.judge.evidence import StepEvidence
 Number = TypeVar("Number", int, float)
 
 EXPECTED = 8.0
-"""Requests that the silent arm would have had in the meantime: fewer may be missing by chance."""
+"""The number of requests that the silent arm would have had in that time. Fewer may be missing by chance."""
 LONGEST = 60.0
-"""Seconds that are waited for."""
+"""The longest silence, in seconds, that the judge waits for."""
 LONGER = 1.5
-"""Times that a silence is longer than the one that counted before it: clumps are all alike."""
+"""The factor by which a silence must be longer than the one before to count, because delays are similar to each
+other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Silences:
-    """Of the champion and of the canary, in this step."""
+    """The silences of the champion and of the canary in this step."""
 
     requests: tuple[int, int] = (0, 0)
     since: tuple[float, float] = (0.0, 0.0)
-    """When each had a new request last."""
+    """The time of the last new request of each arm."""
     others: tuple[int, int] = (0, 0)
-    """Requests of the other one at that time."""
+    """The requests of the other arm at that time."""
     silent: tuple[float, float] = (0.0, 0.0)
-    """Seconds for which each has had none, where that is no chance."""
+    """The seconds for which each arm has had no request, where chance does not explain that."""
     longest: float = 0.0
     entities: tuple[int, int] = (0, 0)
-    """As they were when the longest one ended: until then the counts were of different times."""
+    """The entities when the longest silence ended. Until then the counts were of different times."""
     ended: float = 0.0
     """The silence that ended then."""
 
     def after(self, now: StepEvidence, elapsed: float) -> Silences:
+        """Returns the silences after a look."""
         if not 0.0 < now.q < 1.0:
             return self
         arms = (now.champion, now.canary)
@@ -60,10 +62,12 @@ class Silences:
         return replace(self, silent=_with(self.silent, arm, seconds), longest=max(self.longest, seconds))
 
     def as_json(self) -> dict[str, Any]:
+        """Returns the state as JSON."""
         return {name: getattr(self, name) for name in _NAMES}
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> Silences:
+        """Reads the result of `as_json`."""
         pairs: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in value.items()}
         return Silences(**pairs)
 

@@ -1,11 +1,12 @@
 """The watch after promotion: whether a live release does worse than is tolerated. Pure.
 
-An e-CUSUM for each metric (Shin, Ramdas, Rinaldo, *E-detectors: a nonparametric framework for sequential change
-detection*, arXiv 2203.03532): M = L max(M, w), where L is the likelihood ratio of what is new and w the stake of a new
-start. There every start has the stake 1, and an alarm at M >= c comes after c starts or later, on average. Here a start
-has as much as the time since the one before has bought, `FALSE_ALARMS` a year, and an alarm is at M >= 1: the sum over
-all starts is an e-detector whose compensator is the sum of the stakes, so by Lenglart's inequality the probability of a
-false alarm within some time is at most `FALSE_ALARMS` x that time in years, whatever the number of requests.
+Each metric has an e-CUSUM (Shin, Ramdas, Rinaldo, *E-detectors: a nonparametric framework for sequential change
+detection*, arXiv 2203.03532): M = L max(M, w), where L is the likelihood ratio of the news and w the stake of a new
+start. In the paper every start has the stake 1, and an alarm at M >= c comes after c starts or later, on average. Here
+a start has the stake that the time since the one before has earned, `FALSE_ALARMS` a year, and an alarm is at M >= 1.
+The sum over all starts is an e-detector whose compensator is the sum of the stakes. By Lenglart's inequality the
+probability of a false alarm within some time is therefore at most `FALSE_ALARMS` times that time in years, whatever the
+number of requests.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ from serinus.judge.mixture import MULTIPLIERS, log_sum_exp
 from serinus.judge.wording import duration
 
 FALSE_ALARMS = 0.01
-"""A year of watching and metric, at the highest rate that is tolerated."""
+"""The false alarms per year and metric, at the highest rate that is tolerated."""
 LOOK_SECONDS = 10.0
-"""Between two looks."""
+"""The time between two looks."""
 MOST_A_LOOK = math.log(100.0)
-"""That one look may speak against a release: what is over within half a minute is no degradation."""
+"""The largest gain of one look. An incident that is over within half a minute is not a degradation."""
 START_SECONDS, START_EVENTS = 60.0, 1.0
-"""Since the last start, before there is another one; events as they would be at the rate that is tolerated."""
+"""The time after which there is another start, and the expected events that are needed for it at the tolerated rate."""
 FIRST_STAKE_SECONDS = 3_600.0
-"""Of watching, that the first start has for its stake."""
+"""The time of watching that the first start gets as its stake."""
 YEAR = 365.0 * 86_400.0
 TOLD_AGAIN_SECONDS = 3_600.0
-"""After which trouble of all models is told again."""
+"""The time after which trouble of all models is reported again."""
 
 LEAST_EVENTS, LEAST_TRIALS = 3, 3
-"""Of another model within a minute, so that it is in trouble, or could be."""
+"""The least number of events within a minute by which another model is in trouble or could be."""
 MUCH = 3.0
-"""Times its usual rate: a model is in trouble."""
+"""The factor over its usual rate from which on a model is in trouble."""
 _LOG_WEIGHT = -math.log(len(MULTIPLIERS))
 _WATCHED: Mapping[str, Metric] = {metric.name: metric for metric in METRICS}
 
@@ -50,24 +51,30 @@ def _stake(seconds: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Cusum:
+    """An e-CUSUM of one metric."""
+
     logs: tuple[float, ...] = (_stake(FIRST_STAKE_SECONDS),) * len(MULTIPLIERS)
-    """Per alternative: log of the largest capital over all starts."""
+    """The logarithm of the largest capital over all starts, for each alternative."""
     waited: float = 0.0
     """Seconds since the last start."""
     expected: float = 0.0
-    """Events since the last start, at the rate that is tolerated."""
+    """Expected events since the last start, at the tolerated rate."""
     events: int = 0
     trials: int = 0
     seconds: float = 0.0
-    """Since it last spoke against nothing: what an alarm is told by."""
+    """Events, trials and seconds since there was last no evidence of a degradation. An alarm reports them."""
 
     @property
     def log_value(self) -> float:
+        """The logarithm of the evidence."""
         return log_sum_exp(self.logs) + _LOG_WEIGHT
 
     def after(self, null: float, fewer: bool, events: int, trials: int, seconds: float, burst: float = 1.0) -> Cusum:
-        """`null`: the rate that is tolerated. `seconds`: since the last look, before which everything else was known
-        already, the stake of a start included. `burst`: events that count for one."""
+        """Returns the state after a look.
+
+        `null` is the rate that is tolerated. The `seconds` since the last look determine the stake of a new start, so
+        that it is fixed before the news. `burst` is the number of events that count as one.
+        """
         logs, waited, expected = self.logs, self.waited, self.expected
         stake = -math.inf
         if waited >= START_SECONDS and expected >= START_EVENTS:
@@ -95,47 +102,52 @@ def _gains(null: float, fewer: bool, events: float, trials: float) -> tuple[floa
 
 @dataclass(frozen=True, slots=True)
 class Memory:
+    """The state of one metric."""
+
     own: Cusum = field(default_factory=Cusum)
     everywhere: Cusum = field(default_factory=Cusum)
-    """Of the looks at which the other models were in the same trouble."""
+    """The state by the looks at which the other models had the same trouble."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """The watch of one release. Stored whole, as JSON; its size does not grow."""
+    """The watch of one release. It is stored whole, as JSON, and its size is bounded."""
 
     release: str
     rollout: str
-    """By which it became champion."""
+    """The rollout by which it became the champion."""
     began: float
-    """Unix seconds, as all times here."""
+    """Unix seconds, like all times in this class."""
     until: float
     acts: bool
-    """Whether it is rolled back where it does worse; else that is told."""
+    """Whether the release is rolled back if it degrades. Otherwise that is reported."""
     why_told: str
-    """Why it is only told; empty: it is not."""
+    """Why it is only reported. Empty: it is rolled back."""
     slow_ms: float
     baseline: Baseline
     at: float
-    """Of the last look that was taken."""
+    """The time of the last look that was taken."""
     taken: ArmCounts | None = None
-    """What it had counted."""
+    """The counts of that look."""
     metrics: Mapping[str, Memory] = field(default_factory=dict)
     told: Mapping[str, str] = field(default_factory=dict)
-    """Metric -> what was told of it."""
+    """What was reported, by metric."""
     told_everywhere_at: float = 0.0
     decided: str = ""
-    """Why it is to be rolled back; stored before that is begun."""
+    """Why the release is to be rolled back. It is stored before the rollback begins."""
     outcome: str = ""
-    """What became of it."""
+    """The result of the rollback, in words."""
 
     @property
     def over(self) -> bool:
+        """Whether the watch has ended."""
         return bool(self.outcome)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
+    """A degradation in one metric."""
+
     metric: str
     everywhere: bool
     text: str
@@ -144,8 +156,11 @@ class Finding:
 def look(
     watching: Watching, now: ArmCounts, at: float, everywhere: Collection[str] = ()
 ) -> tuple[Watching, tuple[Finding, ...]]:
-    """`now`: what is counted of the release, since it was first followed. `at`: unix seconds. `everywhere`: metrics in
-    which the other models are in trouble at the same time."""
+    """Returns the watch after a look, and what was found.
+
+    `now` are the counts of the release since it was first followed. `at` is in Unix seconds. `everywhere` are the
+    metrics in which the other models are in trouble at the same time.
+    """
     new = None if watching.taken is None else since(now, watching.taken)
     if new is None or new.requests == 0:
         return (watching if new is not None else replace(watching, taken=now, at=at)), ()
@@ -170,7 +185,7 @@ def look(
 
 
 def since(now: ArmCounts, before: ArmCounts) -> ArmCounts | None:
-    """What was counted in between; None where counts went back, as after a restore."""
+    """Returns the counts between two looks. None: counts have decreased, as after a restore."""
     changes = {
         one.name: getattr(now, one.name) - getattr(before, one.name) for one in fields(ArmCounts) if one.type == "int"
     }
@@ -189,9 +204,9 @@ def since(now: ArmCounts, before: ArmCounts) -> ArmCounts | None:
 def decide(
     watching: Watching, findings: Collection[Finding], at: float
 ) -> tuple[Watching, tuple[Finding, ...], Finding | None]:
-    """The watch with what is decided, what is to be told, and why it is to be rolled back, if it is.
+    """Returns the watch with the decision, the findings to report, and the reason for a rollback, if there is one.
 
-    Trouble of every model is told, once an hour. Each metric is told of once.
+    Trouble of every model is reported once an hour. Each metric is reported once.
     """
     told: list[Finding] = []
     bad = [one for one in findings if not one.everywhere and one.metric not in watching.told]
@@ -206,8 +221,11 @@ def decide(
 
 
 def in_trouble(metric: Metric, minute: ArmCounts, usual: ArmCounts | None) -> bool | None:
-    """Whether a model has clearly more of them (or, of fewer alerts, less) within a minute than it usually has; None:
-    it has too few requests to tell. `usual`: over some hours before; None: not known."""
+    """Whether a model has clearly more events within a minute than usual, or fewer for `fewer alerts`.
+
+    `usual` are the counts of some hours before. None as the result: there are too few requests, or the usual rate is
+    unknown.
+    """
     trials = trials_of(metric, minute)
     if trials < LEAST_TRIALS:
         return None
@@ -223,14 +241,17 @@ def in_trouble(metric: Metric, minute: ArmCounts, usual: ArmCounts | None) -> bo
 
 
 def troubles(minute: ArmCounts, usual: ArmCounts | None) -> Mapping[str, bool]:
-    """Metric -> whether a model is in trouble, of those that it can tell of."""
+    """Returns whether a model is in trouble, for each metric where that can be said."""
     found = {metric.name: in_trouble(metric, minute, usual) for metric in METRICS}
     return {name: answer for name, answer in found.items() if answer is not None}
 
 
 def everywhere(others: Collection[Mapping[str, bool]]) -> frozenset[str]:
-    """Metrics in which at least half of the other models that can tell are in trouble. `others`: of each, `troubles`
-    of the last minute."""
+    """Returns the metrics in which at least half of the other models are in trouble, of those for which that can be
+    said.
+
+    `others` are the `troubles` of each of them in the last minute.
+    """
     found = set()
     for metric in METRICS:
         told = [each[metric.name] for each in others if metric.name in each]
@@ -240,7 +261,7 @@ def everywhere(others: Collection[Mapping[str, bool]]) -> frozenset[str]:
 
 
 def seen(watching: Watching, name: str, at: float) -> Mapping[str, Any]:
-    """One metric for people, as JSON. `evidence`: of an alarm, which is at 1."""
+    """Returns one metric for people, as JSON. An alarm is at an `evidence` of 1."""
     own = watching.metrics.get(name, Memory()).own
     null = watching.baseline.tolerated[name][int(at // 3600) % HOURS]
     fewer = _WATCHED[name].suspect is Role.CHAMPION
@@ -257,7 +278,7 @@ def seen(watching: Watching, name: str, at: float) -> Mapping[str, Any]:
 
 
 def _words(name: str, cusum: Cusum, null: float, fewer: bool) -> str:
-    """`errors: 312 of 15,000 requests in 2 minutes (2.1%), where up to 0.1% is tolerated`"""
+    """Returns a text such as `errors: 312 of 15,000 requests in 2 minutes (2.1%), where up to 0.1% is tolerated`."""
     of = "answers" if _WATCHED[name].needs_answer else "requests"
     share = f"{100 * cusum.events / cusum.trials:.3g}%"
     bound = f"at least {100 * null:.3g}% is expected" if fewer else f"up to {100 * null:.3g}% is tolerated"

@@ -1,4 +1,4 @@
-"""Both sides of one metric together."""
+"""The evidence for and against the canary in one metric, together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serinus.judge.mixture import ratio_interval
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What one look says of one metric."""
+    """The evidence of one look in one metric."""
 
     case: Case
     memory: MetricMemory
@@ -23,37 +23,44 @@ class Evidence:
     log_bad_without_burst: float
     log_good: float
     judged: bool
-    """False: a comparison is needed but the champion has no traffic beside the canary."""
+    """False: the metric needs a comparison, but the champion has no traffic beside the canary."""
 
     @property
     def name(self) -> str:
+        """The name of the metric."""
         return self.case.metric.name
 
     @property
     def bound_bad(self) -> float:
+        """The e-value against the canary from which on the rollout is aborted."""
         return self.case.policy.metrics_for_alpha / self.case.policy.alpha
 
     @property
     def abort(self) -> bool:
-        """`E_bad` reaches its bound, and not by one burst alone: a worker that stalls for a moment fails all that it
-        holds at once, which is one event, not twenty."""
+        """Whether `E_bad` reaches its bound, and not by one burst alone.
+
+        A worker that stalls fails all requests that it holds at once, which is one event and not twenty.
+        """
         return self.reaches_bound and self.log_bad_without_burst >= math.log(self.bound_bad)
 
     @property
     def held_back(self) -> bool:
-        """`E_bad` reaches its bound, but by one burst alone."""
+        """Whether `E_bad` reaches its bound by one burst alone."""
         return self.reaches_bound and not self.abort
 
     @property
     def reaches_bound(self) -> bool:
+        """Whether `E_bad` reaches its bound, by a burst or not."""
         return self.log_bad >= math.log(self.bound_bad)
 
     @property
     def cleared(self) -> bool:
+        """Whether the metric is shown to be better than unacceptable."""
         return self.log_good >= math.log(1.0 / self.case.policy.beta)
 
     @property
     def state(self) -> str:
+        """The state for people: `cleared`, `open`, `held back`, `aborted` or `not judged`."""
         if self.abort:
             return "aborted"
         if not self.judged:
@@ -61,11 +68,12 @@ class Evidence:
         return "cleared" if self.cleared else "open"
 
     def needs(self) -> float:
+        """About how many more requests of the canary clear the metric."""
         return needs(self.case, self.memory) if self.state == "open" else 0.0
 
 
 def weigh(case: Case, before: MetricMemory, look: Look | None) -> Evidence:
-    """`look`: None where what is new cannot be taken yet."""
+    """Returns the evidence after a look. None: the news cannot be taken yet."""
     memory = before if look is None else case.remember(before, look)
     return Evidence(
         case=case,
@@ -78,7 +86,8 @@ def weigh(case: Case, before: MetricMemory, look: Look | None) -> Evidence:
 
 
 def ratio_of(case: Case) -> tuple[float, float, float]:
-    """Of the canary's rate to the champion's in this step, by first events: estimate, low, high."""
+    """Returns the ratio of the canary's rate to the champion's in this step, by first events: estimate, low and
+    high."""
     canary, champion = case.now.canary, case.now.champion
     if canary is None or champion is None or not 0.0 < case.now.q < 1.0:
         return math.nan, 0.0, math.inf

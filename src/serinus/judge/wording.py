@@ -1,4 +1,4 @@
-"""What the judge saw, in words and as JSON."""
+"""The judge's evidence in words and as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from serinus.judge.weighing import Evidence, ratio_of
 
 
 def as_json(evidence: Evidence) -> dict[str, Any]:
-    """One metric of `Assessment.metrics`. What is infinite or unknown is None."""
+    """Returns one metric of `Assessment.metrics`. Infinite and unknown figures are None."""
     case = evidence.case
     estimate, low, high = ratio_of(case)
     needs = evidence.needs()
@@ -43,12 +43,13 @@ def as_json(evidence: Evidence) -> dict[str, Any]:
 
 
 def not_judged(name: str, why: str) -> dict[str, Any]:
+    """Returns the JSON of a metric that is not judged."""
     return {"name": name, "state": "not judged", "summary": f"{name}: not judged, {why}"}
 
 
 def summary(evidence: Evidence) -> str:
-    """For whoever knows the model: `errors: 37 of 2,104 canary requests (1.76%) against 3 of 40,201 of the champion
-    (0.00746%), tolerated up to 1.5 times the champion's rate and unacceptable from 0.1% of requests`."""
+    """Returns a text for people who know the model: `errors: 37 of 2,104 canary requests (1.76%) against 3 of 40,201 of
+    the champion (0.00746%), tolerated up to 1.5 times the champion's rate and unacceptable from 0.1% of requests`."""
     return _summary(evidence, (evidence.case.now,))
 
 
@@ -62,7 +63,8 @@ def _summary(evidence: Evidence, steps: Sequence[StepEvidence]) -> str:
 
 
 def statistics(evidence: Evidence) -> str:
-    """For a statistician: `ratio 235 (95% interval 80 to 900); e-value against it 4,100 of 1,000, for it 0.4 of 20`."""
+    """Returns a text for statisticians: `ratio 235 (95% interval 80 to 900); e-value against it 4,100 of 1,000, for it
+    0.4 of 20`."""
     canary, champion = (_counts(evidence, arm) for arm in (evidence.case.now.canary, evidence.case.now.champion))
     entities = ""
     if (canary["events"], champion["events"]) != (canary["first"], champion["first"]):
@@ -73,7 +75,7 @@ def statistics(evidence: Evidence) -> str:
 
 
 def verdict_against(evidence: Evidence) -> str:
-    """Why the rollout is aborted, and how sure that is. With the counts of all steps where it is these that decide."""
+    """Returns why the rollout is aborted and how certain that is, with the counts of all steps where these decide."""
     case = evidence.case
     steps = (*case.history, case.now) if _by_rollout(evidence) else (case.now,)
     sure = f"A release within tolerance is aborted in at most {_percent(case.policy.alpha)} of rollouts"
@@ -83,18 +85,18 @@ def verdict_against(evidence: Evidence) -> str:
 
 
 def _by_rollout(evidence: Evidence) -> bool:
-    """Whether it is what all steps have shown together that speaks against the canary, more than this step."""
+    """Whether the steps together, more than this one, have shown the degradation."""
     memory, stages = evidence.memory, evidence.case.stages
     return log_mean(memory.carried) > log_mean(memory.restarting.logs) - math.log(stages)
 
 
 def e_value(log_value: float) -> float:
-    """Capped where a float ends."""
+    """Returns the e-value, at most the largest float."""
     return math.exp(min(log_value, 700.0))
 
 
 def about(number: float) -> str:
-    """Rounded up to two figures: `about 3,100`."""
+    """Returns the number rounded up to two figures: `about 3,100`."""
     if not math.isfinite(number):
         return "an unknown number of"
     unit = 10 ** max(0, len(str(math.ceil(number))) - 2)
@@ -102,14 +104,14 @@ def about(number: float) -> str:
 
 
 def figure(number: float) -> str:
-    """Of three figures, and never with an exponent."""
+    """Returns the number with three figures and without an exponent."""
     if number >= 1e6:
         return "over 1,000,000"
     return f"{number:,.0f}" if number >= 1000.0 else f"{number:.3g}" if number >= 0.001 else f"{number:.0f}"
 
 
 def duration(seconds: float) -> str:
-    """In the largest unit of which there is at least one: `21 minutes`."""
+    """Returns the duration in the largest unit of which there is at least one: `21 minutes`."""
     for name, unit in (("days", 86_400.0), ("hours", 3_600.0), ("minutes", 60.0)):
         if seconds >= unit:
             number = f"{seconds / unit:.1f}".removesuffix(".0")
@@ -149,7 +151,7 @@ def _rate(counts: dict[str, int]) -> str:
 
 
 def _percent(share: float) -> str:
-    """Of three figures: `1.76%`, `0.00746%`."""
+    """Returns the share with three figures: `1.76%` or `0.00746%`."""
     return f"{100.0 * share:.3g}%" if share >= 1e-7 else "0%"
 
 
