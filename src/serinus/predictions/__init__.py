@@ -1,4 +1,4 @@
-"""The prediction log of one machine: segments, a Delta table, running counts, outcomes."""
+"""The prediction log of one machine: segments, a Delta table, running counts and outcomes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["DeltaPredictionLog"]
 
 
 def __getattr__(name: str) -> Any:
-    """On first use: the collector, which is in this package, too, starts in half the time without polars."""
+    """Imports on first use. The collector, which is in this package too, starts in half the time without polars."""
     if name != "DeltaPredictionLog":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from serinus.predictions.log import DeltaPredictionLog

@@ -1,4 +1,4 @@
-"""`python -m serinus.predictions --home H`: the collector."""
+"""`python -m serinus.predictions --home H` runs the collector."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ _LOCK_SECONDS = 15.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit code 0 after SIGTERM or SIGINT, with everything durable; 1: another collector has the home."""
+    """Returns the exit code: 0 after SIGTERM or SIGINT, with everything durable, 1 where another collector has the
+    home."""
     parser = argparse.ArgumentParser(prog="python -m serinus.predictions", description="The prediction log.")
     parser.add_argument("--home", type=Path, required=True, help="the installation's directory")
     parser.add_argument("--envoy-admin", help="host:port, URL or Unix socket path of Envoy's admin interface")
@@ -33,13 +34,13 @@ def main(arguments: list[str] | None = None) -> int:
     home = Home(given.home.resolve())
     for directory in home.directories:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # Held while this process or its roll-up lives.
+    # The lock is held while this process or its roll-up lives.
     lock = locks.take(lock_path(home), seconds=_LOCK_SECONDS)
     if lock is None:
         print(f"Another collector is running on {home.path}. Stop it first.", file=sys.stderr)
         return 1
     _calm_collector_of_garbage()
-    sys.setswitchinterval(0.001)  # the event loop gets its turn soon, whatever is being counted
+    sys.setswitchinterval(0.001)  # The event loop gets its turn soon, even while records are being counted.
     asyncio.run(_serve(home, Settings(envoy_admin=given.envoy_admin, roll_seconds=given.roll_seconds), lock))
     return 0
 
@@ -52,7 +53,8 @@ async def _serve(home: Home, settings: Settings, lock: int) -> None:
 
 
 def _calm_collector_of_garbage() -> None:
-    """Parsing makes millions of objects and no cycles: looking for some at every 700 objects doubles its time."""
+    """Makes garbage collections rare. Parsing creates millions of objects and no cycles, and a collection for every 700
+    of them would double its time."""
     gc.freeze()
     gc.set_threshold(100_000, 20, 20)
 

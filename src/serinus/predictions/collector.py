@@ -1,7 +1,7 @@
-"""The collector: takes records in, makes them durable, counts them, rolls them up. One a home.
+"""The collector: takes in records, makes them durable, counts them and rolls them up. Each home has one.
 
-Each loop below does one thing for ever. What can pass (a full disk, a locked database) is said in the status and
-tried again; anything else ends the process, whose successor goes on from what is on disk.
+Each loop below runs forever and does one thing. A temporary failure (a full disk, a locked database) is reported in the
+status, and the loop tries again. Any other failure ends the process. The next one continues from the files on disk.
 """
 
 from __future__ import annotations
@@ -45,20 +45,24 @@ _PASSING = (OSError, SQLAlchemyError, RollerError)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
+    """The settings of the collector."""
+
     envoy_admin: str | None = None
     roll_seconds: float = 30.0
-    """Age at which a segment is rolled up."""
+    """The age at which a segment is rolled up."""
     roll_bytes: int = 16 * 1024 * 1024
-    """Size at which it is rolled up earlier: a reader parses what was not rolled up, a roll-up holds it in memory."""
+    """The size at which a segment is rolled up earlier. Readers parse what is not rolled up, and a roll-up holds it in
+    memory."""
     turn_over_bytes: int = TURN_OVER_BYTES
-    """Size at which Envoy's file of local replies is turned over."""
+    """The size at which Envoy's file of local replies is rotated."""
     drain_seconds: float = 8.0
-    """Longest wait, when told to stop, for workers that are still writing."""
+    """The longest wait, at the end, for workers that are still writing."""
     schedule: Schedule = field(default_factory=Schedule)
 
 
 class Collector:
-    """`run` until `stop`. The directories of the home must be there; `lock` is the descriptor that holds the home."""
+    """Runs all loops until `stop`. The directories of the home must exist. `lock` is the descriptor that locks the
+    home."""
 
     def __init__(self, home: Home, settings: Settings, lock: int, now: Callable[[], float] = time.time) -> None:
         self._home, self._settings, self._now = home, settings, now
@@ -68,7 +72,7 @@ class Collector:
         counts = Database(counts_path(home), schema.metadata)
         self._ledger, store = Ledger(counts), CountStore(counts)
         recovered = _recover(self._segments, self._ledger)
-        # Never a number that was used before: the table would take its records for those that it has.
+        # A segment number must never be used again, because the table would skip its records.
         last = max([*numbers(self._segments), last_segment(table_path(home)), recovered.position.segment])
         self._commit = GroupCommit(SegmentWriter(self._segments, last + 1, settings.roll_bytes), recovered.seqs, now)
         secret, parsed = home.secret.read_text(), Parsed()
@@ -87,7 +91,7 @@ class Collector:
         self._full_sets: list[str] = []
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Raises what a loop could not deal with."""
+        """Runs until `stop` is set. Raises what a loop could not handle."""
         await self._intake.open()
         self._say("running")
         writing = asyncio.create_task(self._commit.run())
@@ -128,7 +132,7 @@ class Collector:
 
     async def _roll_sealed(self) -> None:
         writing, now = self._commit.durable.segment, self._now()
-        # An idle collector does without the roll-up's process, but for a look at the retention now and then.
+        # An idle collector starts the process of the roll-up only from time to time, for the retention.
         if min(numbers(self._segments), default=writing) < writing or now - self._asked_at >= _IDLE_SECONDS:
             self._asked_at = now
             if await self._roller.step(self._counter.position, writing):
@@ -142,7 +146,7 @@ class Collector:
         self._say()
 
     async def _every(self, seconds: float, step: Callable[[], Awaitable[None]]) -> None:
-        """Ends between two steps, so that no thread is left at work."""
+        """Calls `step` again and again. It ends between two steps, so that no thread is left at work."""
         while not self._stopping.is_set():
             await step()
             with contextlib.suppress(TimeoutError):
@@ -161,7 +165,8 @@ class Collector:
     # --- the end
 
     async def _drain(self) -> None:
-        """Until every worker has closed or has been silent for a second, and all that was taken is durable."""
+        """Waits until every worker has closed its connection or been silent for a second, and all records are
+        durable."""
         until = time.monotonic() + self._settings.drain_seconds
         while time.monotonic() < until:
             quiet = not self._intake.connections or time.monotonic() - self._intake.heard_at > 1
@@ -180,7 +185,7 @@ class Collector:
         except TimeoutError:
             log.error("stopped with %d bytes that were not acknowledged", self._commit.pending_bytes)
         await self._try("counts", asyncio.to_thread(self._count_all))
-        # What is not rolled up by then is durable where it is.
+        # What is not rolled up by then is durable in its segment.
         await self._try("table", asyncio.wait_for(self._roll_sealed(), self._settings.drain_seconds))
         await self._roller.close(_END_SECONDS)
         self._say("stopped")
@@ -227,7 +232,7 @@ class Collector:
 
 
 def _recover(directory: Path, ledger: Ledger) -> Recovered:
-    """What the ledger knows, and what the segments say beyond it."""
+    """Returns the state by the ledger and by the segments after it."""
     known = ledger.recovered()
     seqs, router = dict(known.seqs), known.router
     for frame in read_frames(directory, known.position):

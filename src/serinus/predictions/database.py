@@ -1,4 +1,4 @@
-"""The SQLite databases of the prediction log: one writer, any number of readers, each commit durable."""
+"""The SQLite databases of the prediction log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serinus.lib import sqlite
 
 
 class Database:
-    """One SQLite file in WAL mode: any number of readers beside one writer, each commit durable."""
+    """A SQLite file in WAL mode, with any number of readers beside one writer. Each commit is durable."""
 
     def __init__(self, path: Path, tables: MetaData) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -23,18 +23,18 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One consistent view."""
+        """Opens a connection with one consistent view."""
         with self._engine.connect() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """One transaction, committed on leaving, rolled back by an exception."""
+        """Opens a transaction, which is committed at the end and rolled back by an exception."""
         with self._engine.execution_options(writes=True).begin() as connection:
             yield connection
 
     def mark(self) -> str:
-        """Another one after every commit."""
+        """Returns a text that changes with every commit."""
         seen = []
         for path in (self._path, self._path.with_name(f"{self._path.name}-wal")):
             with suppress(FileNotFoundError):
@@ -43,4 +43,5 @@ class Database:
         return ",".join(seen)
 
     def close(self) -> None:
+        """Closes all connections."""
         self._engine.dispose()

@@ -1,4 +1,4 @@
-"""The PredictionLog port on one machine, for the engine and the API; the collector writes what it reads."""
+"""The port PredictionLog on one machine, for the engine and the API. The collector writes what it reads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from serinus.predictions.status import STALE_SECONDS, read_status
 
 
 class DeltaPredictionLog:
-    """Thread-safe. Opening it creates the two databases where they are not there yet."""
+    """The prediction log. Thread-safe. Creates the two databases where they do not exist."""
 
     def __init__(self, home: Home, now: Callable[[], float] = time.time) -> None:
         self._home, self._now = home, now
@@ -56,12 +56,12 @@ class DeltaPredictionLog:
             raise _unavailable(error) from error
 
     def counts(self, split: str) -> Mapping[str, ArmCounts] | None:
-        """Release -> counts, of the releases that have answered. None also while the collector is not running:
-        counts that nobody keeps must not promote anything."""
+        """Returns counts by release. None also while the collector is not running, because nothing may be promoted by
+        counts that are not kept."""
         return self.counts_of_all((split,)).get(split)
 
     def counts_of_all(self, splits: Collection[str]) -> Mapping[str, Mapping[str, ArmCounts]]:
-        """None are known while the collector is not running, as of `counts`."""
+        """Returns nothing while the collector is not running, for the reason given in `counts`."""
         if not splits or not self._is_kept():
             return {}
         try:
@@ -80,7 +80,7 @@ class DeltaPredictionLog:
             raise _unavailable(error) from error
 
     def followed(self) -> Mapping[str, ArmCounts] | None:
-        """None also while the collector is not running, as of `counts`."""
+        """Returns None while the collector is not running, for the reason given in `counts`."""
         if not self._is_kept():
             return None
         try:
@@ -112,7 +112,7 @@ class DeltaPredictionLog:
             raise _unavailable(error) from error
 
     def totals(self) -> Mapping[str, Totals]:
-        """Release -> what it did since it was first heard of, over all restarts: counters that only grow."""
+        """Returns the counters by release since its first request, across restarts. They never decrease."""
         try:
             return self._counts.totals()
         except OperationalError as error:
@@ -146,7 +146,7 @@ class DeltaPredictionLog:
         self._imports.discard(import_id)
 
     def retain(self, model: str, days: int) -> None:
-        """Keeps predictions of `model` for so many days. Raises InvalidInput for less than one."""
+        """Sets for how many days predictions of `model` are kept. Raises InvalidInput for less than one."""
         try:
             self._counts.retain(model, days)
         except OperationalError as error:
@@ -155,8 +155,11 @@ class DeltaPredictionLog:
     def read(
         self, model: str | None = None, since: datetime | None = None, until: datetime | None = None
     ) -> pl.LazyFrame:
-        """Predictions with `since` <= time < `until`, the newest seconds included, each once; a row a request,
-        columns as in `table.delta.COLUMNS`. To be collected within the hour for which replaced files are kept."""
+        """Returns predictions with `since` <= time < `until`, including the latest seconds, one row for each request.
+
+        The columns are those of `table.delta.COLUMNS`. The frame must be collected within an hour, because replaced
+        files are deleted after that.
+        """
         replies = RouterReplies(self._ledger.replies())
         aside = Aside(self._disturbances)
         found = read_predictions(table_path(self._home), segments_path(self._home), replies, aside)
@@ -171,14 +174,17 @@ class DeltaPredictionLog:
             raise _unavailable(error) from error
 
     def outcomes(self) -> pl.DataFrame:
-        """prediction_id, request_id, caller, release (empty where nothing was said), label, observed_at, source."""
+        """Returns prediction_id, request_id, caller, release (empty where not given), label, observed_at and source."""
         return self._outcomes.frame()
 
     def labelled(
         self, model: str | None = None, since: datetime | None = None, until: datetime | None = None
     ) -> pl.LazyFrame:
-        """The predictions that have an outcome, with label, observed_at and source. An outcome that several requests
-        of the model may be meant by is not used, also where only one of them lies within `since` and `until`."""
+        """Returns the predictions that have an outcome, with label, observed_at and source.
+
+        An outcome that may be of several requests of the model is left out, even where only one of them is within
+        `since` and `until`.
+        """
         return within(matching.labelled(self.read(model), self._outcomes.frame()), None, since, until)
 
     def outcome_days(self, thresholds: Mapping[str, float]) -> Sequence[OutcomeDay]:
@@ -194,7 +200,7 @@ class DeltaPredictionLog:
             raise _unavailable(error) from error
 
     def unmatched(self) -> int:
-        """Outcomes whose request is not in the log: not yet, no longer, or never."""
+        """Returns the number of outcomes whose request is not in the log: not yet, no longer, or never."""
         return self.matches().unmatched
 
     def matches(self) -> OutcomeMatches:
@@ -206,7 +212,7 @@ class DeltaPredictionLog:
     def sample(
         self, releases: Collection[str], after: Mark | None, most: int
     ) -> tuple[Mark, Sequence[AnsweredRequest]]:
-        """Of the segments that are not rolled up yet, which hold the last half minute at least."""
+        """Samples the segments that are not rolled up yet, which hold at least the last half minute."""
         begin = Position(0, 0) if after is None else Position(*after)
         try:
             return sample(segments_path(self._home), releases, begin, most, self._dice)
@@ -214,11 +220,12 @@ class DeltaPredictionLog:
             raise Unavailable(f"The prediction log's segments cannot be read: {error.strerror}.") from error
 
     def warnings(self) -> Sequence[str]:
-        """The warnings that the collector reported last."""
+        """Returns the latest warnings of the collector."""
         status = read_status(self._home) or {}
         return [f"the prediction log: {warning}" for warning in status.get("warnings", ())]
 
     def close(self) -> None:
+        """Closes the databases."""
         self._counts_database.close()
         self._outcomes_database.close()
 

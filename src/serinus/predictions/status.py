@@ -1,4 +1,4 @@
-"""What the collector says of itself: `<home>/run/collector-status.json`."""
+"""The collector's report about itself: `<home>/run/collector-status.json`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from serinus.core.home import Home
 from serinus.lib import files
 
 STALE_SECONDS = 15.0
-"""A status that is older means that nobody is counting."""
+"""The age from which on a status means that the collector is not running."""
 
 
 def status_path(home: Home) -> Path:
+    """The path of the status."""
     return home.run / "collector-status.json"
 
 
 def write_status(home: Home, status: Mapping[str, Any]) -> None:
-    """Whole or not at all; on a full disk into the place of the last one, which is there already."""
+    """Replaces the status as a whole. On a full disk it is written into the existing file."""
     path, text = status_path(home), json.dumps(status)
     try:
         files.write(path, text, durable=False)
@@ -30,7 +31,7 @@ def write_status(home: Home, status: Mapping[str, Any]) -> None:
 
 
 def read_status(home: Home) -> Mapping[str, Any] | None:
-    """The status of the collector; None where it has not started, or is writing the file."""
+    """Returns the status. None: the collector has not started, or is writing the file."""
     try:
         status = json.loads(status_path(home).read_text())
     except (FileNotFoundError, ValueError):

@@ -1,1 +1,1 @@
-"""What the judge reads: counts by split and release, kept in `counts.db`."""
+"""The counts that the judge reads, by split and release, in `counts.db`."""

@@ -1,7 +1,7 @@
-"""Reads the log after it became durable, and keeps the counts.
+"""Counting: reads the log after it became durable, and updates the counts.
 
-Counting waits for `SETTLE` seconds, because a release that answers just after the router gave up on it is heard
-before the router, whose access log is flushed every 0.2 s.
+Counting waits for `SETTLE` seconds. A release that answers just after the router's timeout is recorded before the
+router's own answer, because Envoy flushes its access log every 0.2 s.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _WINDOW_BYTES = 8 * 1024 * 1024
 
 
 class Counter:
-    """One call of `step` at a time, from whatever thread."""
+    """Updates the counts. `step` may be called from any thread, but by one at a time."""
 
     def __init__(
         self,
@@ -47,14 +47,14 @@ class Counter:
         """Counted by this process."""
 
     def step(self, durable: Position, settle: float = SETTLE) -> bool:
-        """Counts what has settled; whether there may be more to count at once."""
+        """Counts records that have settled. Returns whether there may be more to count at once."""
         if self._stale:
             self._stale = False
             self._replies = RouterReplies([*self._ledger.replies(), *self._new_replies])
         complete = self._look_ahead(durable, settle)
         now = self._now()
         horizon = now - settle if complete else self._window[-1].meta["at"] - settle
-        # A frame from the future was written before the clock was set back: it has settled.
+        # A frame from the future was written before the clock was set back, so it has settled.
         ready = [frame for frame in self._window if frame.meta["at"] <= horizon or frame.meta["at"] > now]
         if not ready:
             return False
@@ -76,11 +76,11 @@ class Counter:
         return records.where([not one for one in late]) if any(late) else records
 
     def forget(self) -> None:
-        """Lets the next `step` forget the router's replies that the ledger has forgotten. From any thread."""
+        """Has the next `step` drop the router's replies that the ledger has dropped. Thread-safe."""
         self._stale = True
 
     def _look_ahead(self, durable: Position, settle: float) -> bool:
-        """Reads on, for the router's replies; whether the window now reaches the end of what is durable."""
+        """Reads ahead for the router's replies. Returns whether it has read everything that is durable."""
         size = sum(len(frame.body) for frame in self._window)
         for frame in read_frames(self._directory, self._scanned, durable):
             self._window.append(frame)
@@ -117,5 +117,5 @@ def _overtaken(line: bytes) -> RouterReply | None:
         if reply is None or not reply.release or not reached_release(line):
             return None
     except Malformed:
-        return None  # counted as malformed where the file was read
+        return None  # It was counted as malformed when the file was read.
     return RouterReply(reply.prediction_id or reply.request_id, reply.release, reply.start)

@@ -1,4 +1,4 @@
-"""What records add to the counts: pure numbers, a stretch of the log at a time, before anything is written."""
+"""The increments that records add to the counts. Pure: a stretch of the log at a time, before anything is written."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from serinus.predictions.segments.columns import Columns
 
 EVENTS = ("errors", "slow", "fallbacks", "alerts", "missing")
 KINDS = (*EVENTS, "entities")
-"""Of which an entity's first event is counted, too."""
+"""The kinds of events of which an entity's first one is counted as well."""
 OF_ANSWERS = frozenset({"alerts", "missing"})
-"""Events that only an answered request can have."""
+"""Events that only answered requests can have."""
 TOTALS = ("requests", "answered", "rows", "errors", "slow", "fallbacks", "alerts", "missing")
 ASIDE = "aside."
-"""Before the cause, in the names of what is set aside."""
+"""The prefix of a cause in the names of what is set aside."""
 
 LIVE = "live:"
-"""Begins what stands for the split where a release is counted under all of them."""
+"""The prefix that stands for the split where a release is counted under all splits."""
 
 CountKey = tuple[str, str, str]
 """split, release, name"""
@@ -44,39 +44,39 @@ _LEAST_MS, _GROWTH = 0.1, 1.1
 
 @dataclass(slots=True)
 class Asked:
-    """Requests of one arm, without the caller's mistakes, by who asked."""
+    """The requests of one arm by entity, without mistakes of the caller."""
 
     scopes: Mapping[str, str]
-    """`step`, `rollout` -> scope."""
+    """The scope by `step` and `rollout`."""
     requests: Counter[int] = field(default_factory=Counter)
-    """Hash of the entity -> how many."""
+    """The number of requests by the hash of the entity."""
     answered: Counter[int] = field(default_factory=Counter)
     nameless: Counter[str] = field(default_factory=Counter)
-    """`requests`, `answered` -> how many had no entity."""
+    """The number of `requests` and `answered` without an entity."""
 
     def of(self, kind: str) -> tuple[Counter[int], int]:
-        """Those that can have such an event: by entity, and without one."""
+        """Returns the requests that can have such an event: by entity, and those without one."""
         name = "answered" if kind in OF_ANSWERS else "requests"
         return getattr(self, name), self.nameless[name]
 
 
 @dataclass(slots=True)
 class Tally:
-    """What a stretch of the log adds."""
+    """The increments of a stretch of the log."""
 
     counts: Counter[CountKey] = field(default_factory=Counter)
     minutes: Counter[MinuteKey] = field(default_factory=Counter)
     totals: Counter[TotalKey] = field(default_factory=Counter)
     streaks: dict[tuple[str, str], Streak] = field(default_factory=dict)
-    """(model, release) -> the failures since its last answer."""
+    """Failures since the last answer, by (model, release)."""
     firsts: dict[tuple[str, str], dict[int, CountKey]] = field(default_factory=dict)
-    """(scope, kind) -> entity's hash -> what to count one up, if the entity is new to the set."""
+    """By (scope, kind) and hash of the entity: the count to increment if the entity is new to the set."""
     asked: dict[tuple[str, str], Asked] = field(default_factory=dict)
-    """(split, release) -> its requests; of watched splits."""
+    """The requests of watched splits, by (split, release)."""
     window: int = 0
-    """The latest of the watched records."""
+    """The latest window of the watched records."""
     windows: dict[tuple[str, str, str], dict[int, set[int]]] = field(default_factory=dict)
-    """(split, release, kind) -> entity's hash -> windows in which it had such an event."""
+    """The windows in which an entity had an event, by (split, release, kind) and hash of the entity."""
 
     def add(
         self,
@@ -85,8 +85,10 @@ class Tally:
         now: float,
         followed: Mapping[str, Followed] = MappingProxyType({}),
     ) -> None:
-        """`watches`: split -> watch. `followed`: by release. `now`, unix seconds, bounds what a record may say of its
-        time."""
+        """Adds records.
+
+        `watches` are by split, `followed` by release. `now`, in Unix seconds, limits the times that records may claim.
+        """
         if not len(records):
             return
         facts = Facts(records)
@@ -102,7 +104,7 @@ class Tally:
                 self._add_watched(records, facts, watch_of_arm, window)
 
     def add_dropped(self, meta: Mapping[str, Any]) -> None:
-        """What the batch whose frame has this `meta` says of records that never came."""
+        """Adds the number of records that a worker has discarded, by the `meta` of a batch's frame."""
         if "dropped" in meta:
             self.totals[meta["model"], meta["release"], "dropped"] += meta["dropped"]
 
@@ -158,7 +160,7 @@ class Tally:
                     self.windows.setdefault((split, release, kind), {}).setdefault(entity, set()).add(number)
 
     def _add_aside(self, facts: Facts, where: Booleans, watch_of_arm: list[Watch | None]) -> None:
-        """Of neither arm anything but how many they are: no event, and no request that was without one."""
+        """Counts the records that are set aside. They are in no other count of either arm."""
         for (arm, cause), count in _grouped(where, facts.arm, facts.aside):
             watch = watch_of_arm[arm]
             assert watch is not None
@@ -188,7 +190,7 @@ class Tally:
 
 
 class _Firsts:
-    """Who the events of a stretch happened to."""
+    """The entities of the events in a stretch."""
 
     def __init__(self, records: Columns, facts: Facts, split_of_arm: list[str]) -> None:
         self._facts = facts
@@ -200,12 +202,12 @@ class _Firsts:
         self._hashes: dict[int, int] = {}
 
     def nameless(self, happened: Booleans, name: str) -> Iterator[tuple[CountKey, int]]:
-        """What is counted singly."""
+        """Yields the counts of events that count singly."""
         for (arm,), count in _grouped(happened & ~self._is_named, self._facts.arm):
             yield self.key(arm, name), count
 
     def named(self, happened: Booleans, scope_of_arm: list[str], name: str) -> Iterator[tuple[str, int, CountKey]]:
-        """Scope, hash and what to count up, of each entity once a scope: where it was first."""
+        """Yields scope, hash and count for the first event of each entity in a scope."""
         places = np.flatnonzero(happened & self._is_named)
         if not places.size:
             return
@@ -216,12 +218,12 @@ class _Firsts:
             yield scopes[at], self._hash(int(self._entity[place])), self.key(int(self._facts.arm[place]), name)
 
     def asked(self, where: Booleans) -> Iterator[tuple[int, int | None, int]]:
-        """Arm, entity's hash (None: no entity) and number of requests."""
+        """Yields arm, hash of the entity (None: no entity) and number of requests."""
         for (arm, entity), count in _grouped(where, self._facts.arm, self._entity):
             yield arm, self._hash(entity) if self._entities[entity] is not None else None, count
 
     def in_windows(self, happened: Booleans, name: str, window: Integers) -> Iterator[tuple[CountKey, int, int]]:
-        """Key, entity's hash and window, of each once."""
+        """Yields key, hash of the entity and window, each once."""
         where = happened & self._is_named
         if where.any():
             first = int(window[where].min())
@@ -238,12 +240,12 @@ class _Firsts:
 
 
 def entity_hash(entity: str) -> int:
-    """64 bits, signed, the same in every process."""
+    """Returns a signed hash of 64 bits, which is the same in every process."""
     return int.from_bytes(hashlib.blake2b(entity.encode(), digest_size=8).digest(), "big", signed=True)
 
 
 def arm_counts(release: str, named: Mapping[str, int]) -> ArmCounts:
-    """From the names under which they are stored."""
+    """Returns the counts of an arm from the names under which they are stored."""
     totals: dict[str, Any] = {name: named.get(name, 0) for name in TOTALS}
     return ArmCounts(
         release=release,
@@ -259,14 +261,14 @@ def arm_counts(release: str, named: Mapping[str, int]) -> ArmCounts:
 
 
 def _counted(named: Mapping[str, int], name: str) -> Mapping[str, int]:
-    """Empty where nothing of the kind was counted, as by earlier versions."""
+    """Returns the counts of one kind. Empty where they were not counted, as by earlier versions."""
     if not any(f"window.at_risk.{kind}" in named for kind in EVENTS):
         return {}
     return {kind: named.get(f"{name}.{kind}", 0) for kind in EVENTS}
 
 
 def live_counts(release: str, named: Mapping[str, int]) -> ArmCounts:
-    """Of a followed release, from the names under which they are stored."""
+    """Returns the counts of a followed release from the names under which they are stored."""
     totals: dict[str, Any] = {name: named.get(name, 0) for name in TOTALS}
     windows, at_risk = (
         {kind: named.get(f"{name}.{kind}", 0) for kind in EVENTS} for name in ("window", "window.at_risk")
@@ -275,6 +277,7 @@ def live_counts(release: str, named: Mapping[str, int]) -> ArmCounts:
 
 
 def squares(named: Mapping[str, int]) -> Mapping[str, int]:
+    """Returns the sums of squares from the names under which they are stored."""
     return {kind: named.get(f"square.{kind}", 0) for kind in EVENTS}
 
 
@@ -287,13 +290,14 @@ def _live(arm: Arm, followed: Mapping[str, Followed]) -> Watch | None:
 
 
 def _watch_of(arm: Arm, watches: Mapping[str, Watch]) -> Watch | None:
-    """A release can be counted under a split of its own model only."""
+    """Returns the watch of an arm. A release is counted only under splits of its own model."""
     watch = watches.get(arm.split)
     return watch if watch is not None and arm.release and watch.model == arm.model else None
 
 
 def _grouped(where: Booleans, *codes: Integers) -> Iterator[tuple[tuple[int, ...], int]]:
-    """How often each combination of `codes` (each from 0) occurs `where` that is true."""
+    """Yields how often each combination of `codes` (numbered from 0) occurs among the records for which `where` is
+    true."""
     chosen = [code[where] for code in codes]
     if not chosen[0].size:
         return
@@ -307,12 +311,13 @@ def _grouped(where: Booleans, *codes: Integers) -> Iterator[tuple[tuple[int, ...
 
 
 def buckets(ms: npt.NDArray[np.float64]) -> Integers:
+    """Returns the bucket of the latency histogram for each duration in milliseconds."""
     beyond = np.log(np.maximum(ms, _LEAST_MS) / _LEAST_MS) / math.log(_GROWTH)
     return np.where(ms <= _LEAST_MS, 0, 1 + beyond.astype(np.int64))
 
 
 def quantile(histogram: Mapping[int, int], q: float) -> float | None:
-    """Within a tenth of the true one; None where nothing was measured."""
+    """Returns a quantile, correct within a tenth of its value. None: nothing was measured."""
     rank = q * sum(histogram.values())
     below = 0
     for number, count in sorted(histogram.items()):

@@ -1,4 +1,4 @@
-"""Which entities an event has happened to before, by scope (a split, a rollout) and kind of event."""
+"""The entities that have had an event before, by scope (a split or a rollout) and kind of event."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ from serinus.predictions.counts import schema as db
 from serinus.predictions.counts.counting import EVENTS, CountKey, Tally
 
 MOST_ENTITIES = 500_000
-"""That one set remembers; events of further entities are counted singly, and the status says so."""
+"""The largest number of entities in one set. Events of further entities are counted singly, which the status
+reports."""
 _MOST_AT_HAND = 250_000
 _MOST_WHOLE = 1_000_000
-"""Hashes of all sets that are at hand as a whole."""
+"""The largest number of hashes in all sets that are kept in memory as a whole."""
 _CHUNK = 500
 
 Set = tuple[str, str]
-"""Scope and kind."""
+"""The scope and the kind."""
 Fresh = Mapping[Set, Collection[int]]
-"""Set -> hashes."""
+"""Hashes by set."""
 
 
 class EntitySets:
-    """The sets are in the database; the hashes that were seen lately are at hand, too, since most come again.
+    """The sets are in the database. Recent hashes are kept in memory as well, because most entities return.
 
-    Only hashes whose being there is committed are at hand, and a set is forgotten only after a quiet week. Sets of
-    events are at hand as a whole: they tell which requests could still bring a first event.
+    Only committed hashes are kept in memory, and a set is dropped after a week without events. Sets of events are kept
+    in memory as a whole, because they show which requests could still have a first event.
     """
 
     def __init__(self, most: int) -> None:
@@ -39,8 +40,8 @@ class EntitySets:
         an event of the present window may be counted once more."""
 
     def firsts(self, connection: Connection, tally: Tally, now: float) -> tuple[Counter[CountKey], Fresh]:
-        """Writes the entities that are new to their sets: what they add to the counts, and what to `remember` once
-        all is committed."""
+        """Writes the entities that are new to their sets. Returns what they add to the counts, and what to `remember`
+        after the commit."""
         found = self._at_risk(connection, tally)
         remembered: dict[Set, Collection[int]] = {}
         for key, keys in tally.firsts.items():
@@ -54,13 +55,14 @@ class EntitySets:
                 connection.execute(insert(db.entities), [{"set_id": set_id, "hash": one} for one in kept])
             values = {"size": size + len(kept), "used_at": now}
             connection.execute(update(db.entity_sets).where(db.entity_sets.c.id == set_id).values(values))
-            # Events beyond a full set are counted singly. Entities are not: the split is judged by those that fit.
+            # Events beyond a full set are counted singly. Entities are not, because the split is judged by those that
+            # fit.
             found.update(keys[one] for one in (kept if key[1] == "entities" else fresh))
             remembered[key] = known.union(kept)
         return found, remembered
 
     def remember(self, committed: Fresh, tally: Tally) -> None:
-        """What was committed with `tally`."""
+        """Keeps in memory what was committed with `tally`."""
         if sum(map(len, self._at_hand.values())) > _MOST_AT_HAND:
             self._at_hand.clear()
         for key, hashes in committed.items():
@@ -76,13 +78,15 @@ class EntitySets:
         }
 
     def saturated(self, connection: Connection) -> list[str]:
+        """Returns the sets that are full."""
         full = select(db.entity_sets).where(db.entity_sets.c.size >= self._most)
         return [f"{row.scope} {row.kind}" for row in connection.execute(full)]
 
     def _at_risk(self, connection: Connection, tally: Tally) -> Counter[CountKey]:
-        """Requests of entities that have not had an event so far, and events that are an entity's first in a window.
+        """Returns the requests of entities that have had no event so far, and events that are an entity's first in a
+        window.
 
-        What happens within this stretch of the log matters from the next one on.
+        Events within this stretch of the log matter from the next stretch on.
         """
         found: Counter[CountKey] = Counter()
         for (split, release), asked in tally.asked.items():

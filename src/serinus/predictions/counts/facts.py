@@ -1,4 +1,4 @@
-"""What is true of each of some records: one numpy array a fact."""
+"""Facts about records, as one NumPy array for each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class Arm(NamedTuple):
-    """Whose requests are counted together."""
+    """The key under which requests are counted together."""
 
     split: str
     model: str
@@ -25,7 +25,7 @@ class Arm(NamedTuple):
 
 
 class Facts:
-    """Arrays as long as the records."""
+    """Arrays with one item for each record."""
 
     def __init__(self, records: Columns) -> None:
         keys = list(zip(records.split, records.model, records.release, strict=True))
@@ -50,10 +50,11 @@ class Facts:
         """Failures, and fallbacks that hide one."""
 
     def of_arms(self, values: Sequence[Any]) -> npt.NDArray[Any]:
-        """From one value an arm to one a record."""
+        """Expands one value for each arm to one for each record."""
         return np.array(values)[self.arm]
 
     def totals(self) -> Mapping[str, Booleans]:
+        """Returns which records count for each total."""
         return {
             "requests": np.ones_like(self.fault),
             "errors": self.errors,
@@ -62,7 +63,8 @@ class Facts:
         }
 
     def events(self, records: Columns, slow_ms: Floats, thresholds: Floats) -> Mapping[str, Integers | Booleans]:
-        """How often each event of a watch happened in each record; `alerts` and `rows` may be more than once."""
+        """Returns how often each event of a watch happened in each record. `alerts` and `rows` may be more than
+        once."""
         answered = ~self.fault & ~self.errors & ~self._fallback
         timed_out = (self._status == 504) | _where(records.error, lambda error: error == "timeout")
         alerts, missing = _look_at(records.scores, thresholds)
@@ -80,14 +82,16 @@ class Facts:
 
 
 def _where(errors: Sequence[str | None], holds: Callable[[str | None], bool]) -> Booleans:
-    """Errors are few and of few kinds, mostly none: each kind is asked once."""
+    """Returns where the predicate holds. It is called once for each kind of error, because these are few."""
     kinds = {error: holds(error) for error in set(errors)}
     return np.fromiter(map(kinds.__getitem__, errors), np.bool_, len(errors))
 
 
 def _look_at(scores: Sequence[Numbers], thresholds: Floats) -> tuple[Integers, Booleans]:
-    """Rows whose score reaches its record's threshold, and whether a record lacks a score. A model that is declared to
-    answer none lacks nothing: its records have an empty list."""
+    """Returns the number of rows whose score reaches the record's threshold, and whether a record lacks a score.
+
+    Records of a model without scores have an empty list and lack nothing.
+    """
     lengths = np.fromiter((len(one) if one else 0 for one in scores), np.int64, len(scores))
     flat = np.array(list(chain.from_iterable(filter(None, scores))), dtype=np.float64)
     place = np.repeat(np.arange(len(scores)), lengths)

@@ -1,7 +1,7 @@
-"""The collector's side of counts.db: counts and how far the log was counted, in one transaction.
+"""The collector's side of counts.db. The counts and the position in the log are written in one transaction.
 
-So a kill at any moment counts nothing twice and forgets nothing: what the position does not cover is counted again
-from the segments, which are removed only after they were counted and rolled up.
+A kill at any moment therefore counts nothing twice and loses nothing. What is after the position is counted again from
+the segments, which are removed only after they were counted and rolled up.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from serinus.predictions.segments.files import Position
 
 HOURS_KEPT = 35 * 24
 MINUTES = 3600 // WINDOW_SECONDS
-"""Windows of an hour."""
+"""The number of windows in an hour."""
 _WINDOW = "window."
 _HOURS, _TOTALS_ARE_RIGHT = "hours", 1
-"""In `progress`: the version of the table of hours."""
+"""The entry in `progress` with the version of the table of hours."""
 _SAME_REQUEST = 0.02
-"""Seconds by which the router's and the worker's word on a request's start may differ."""
+"""Seconds by which the router and the worker may disagree about the start of a request."""
 
 
 class RouterOffset(NamedTuple):
-    """How far Envoy's file of local replies is in the log."""
+    """The position in Envoy's file of local replies up to which it is in the log."""
 
     inode: int
     offset: int
 
 
 class RouterReply(NamedTuple):
-    """A request that the router answered although its release may still do so."""
+    """A request that the router has answered although its release may still answer it."""
 
     request_id: str
-    """Serinus' own where there is one, else the caller's."""
+    """Serinus' own id, or the caller's where there is none."""
     release: str
     start: float
 
 
 class RouterReplies:
-    """Tells which of a release's records come too late: the caller has had the router's answer.
+    """Detects records of releases that came too late, because the caller had the router's answer already.
 
-    Joined by the request's own id, which no caller can repeat. Requests of earlier versions have none: they are joined
-    by the caller's id, release and start, because callers may use an id twice.
+    They are joined by the request's own id, which callers cannot choose. Requests of earlier versions have none. They
+    are joined by the caller's id, the release and the start, because callers may repeat an id.
     """
 
     def __init__(self, replies: Sequence[RouterReply] = ()) -> None:
@@ -61,10 +61,11 @@ class RouterReplies:
             self.add(reply)
 
     def add(self, reply: RouterReply) -> None:
+        """Adds a reply."""
         self._starts.setdefault((reply.request_id, reply.release), []).append(reply.start)
 
     def overtook(self, records: Columns) -> list[bool]:
-        """For each record."""
+        """Returns for each record whether it came too late."""
         late = [False] * len(records)
         if self._starts:
             asked = zip(records.identity, records.release, strict=True)
@@ -77,25 +78,29 @@ class RouterReplies:
 
 @dataclass(slots=True)
 class Advance:
-    """How much further the log was read, and what must be remembered of it."""
+    """The progress of a reading, and what must be stored with it."""
 
     position: Position
     at: float
     """Unix seconds."""
     router: RouterOffset | None = None
     seqs: dict[tuple[str, str], int] = field(default_factory=dict)
-    """(release, boot) -> the last batch."""
+    """The last batch by (release, boot)."""
     replies: list[RouterReply] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
+    """The state after a restart."""
+
     position: Position
     router: RouterOffset | None
     seqs: Mapping[tuple[str, str], int]
 
 
 class Ledger:
+    """Writes counts and position."""
+
     def __init__(self, database: Database, most_entities: int = MOST_ENTITIES) -> None:
         self._database = database
         self._entities = EntitySets(most_entities)
@@ -106,6 +111,7 @@ class Ledger:
             _mend_hours(connection)
 
     def recovered(self) -> Recovered:
+        """Returns the stored state."""
         with self._database.read() as connection:
             marks = {row.name: (row.one, row.two) for row in connection.execute(select(db.progress))}
             seqs = {(row.release, row.boot): row.seq for row in connection.execute(select(db.writers))}
@@ -113,11 +119,12 @@ class Ledger:
         return Recovered(Position(*marks.get("counted", (0, 0))), router, seqs)
 
     def replies(self) -> list[RouterReply]:
+        """Returns the stored replies of the router."""
         with self._database.read() as connection:
             return [RouterReply(*row) for row in connection.execute(select(db.router_replies))]
 
     def commit(self, tally: Tally, advance: Advance) -> None:
-        """All of it or nothing."""
+        """Writes everything in one transaction."""
         with self._database.write() as connection:
             firsts, remembered = self._entities.firsts(connection, tally, advance.at)
             counts = tally.counts + firsts
@@ -139,14 +146,14 @@ class Ledger:
         self._entities.remember(remembered, tally)
 
     def saturated(self) -> list[str]:
-        """`scope kind` of the sets that remember as many entities as they may."""
+        """Returns `scope kind` of each set that is full."""
         with self._database.read() as connection:
             return self._entities.saturated(connection)
 
     def prune(self, now: float, oldest_pending: float) -> None:
-        """Forgets what no longer matters: minutes after two hours; hours after five weeks; writers that were silent
-        and entities of scopes that were quiet for a week; router replies from ten minutes before what still waits to
-        be rolled up."""
+        """Deletes what is no longer needed: minutes after two hours, hours after five weeks, writers and entities
+        without events for a week, and router replies that are ten minutes older than the oldest record that is not
+        rolled up."""
         week = now - 7 * 86_400
         quiet = select(db.entity_sets.c.id).where(db.entity_sets.c.used_at < week)
         with self._database.write() as connection:
@@ -158,8 +165,10 @@ class Ledger:
 
 
 def _mend_hours(connection: Connection) -> None:
-    """Earlier versions added the squares of a minute's events to the events of the hour as well. How many there were is
-    gone; the first ones of each entity in a minute are the nearest that is known, and never more."""
+    """Corrects hours of earlier versions, which added the squares of a minute's events to its events.
+
+    The true number is lost. It is replaced by the first events of each entity in a minute, which is never more.
+    """
     version = connection.execute(select(db.progress.c.one).where(db.progress.c.name == _HOURS)).scalar()
     if version == _TOTALS_ARE_RIGHT:
         return
@@ -174,8 +183,8 @@ def _mend_hours(connection: Connection) -> None:
 def _of_the_hour(
     counts: Mapping[CountKey, int], minute: int, before: Mapping[CountKey, tuple[int, int]]
 ) -> tuple[Mapping[HourKey, int], Mapping[CountKey, tuple[int, int]]]:
-    """What is counted of followed releases, with the squares of the minutes that are over; and `before`, the minute of
-    the last event with its events, as it is afterwards."""
+    """Returns the counts of followed releases, with the squares of complete minutes, and the new `before`: the minute
+    of the last event with its events."""
     found: Counter[HourKey] = Counter()
     after = {}
     for key, value in counts.items():
@@ -198,7 +207,7 @@ def _mark(pair: tuple[int, int]) -> dict[str, int]:
 
 
 def _put(connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    """Inserts the row or updates it."""
+    """Inserts or updates the row."""
     where = [table.c[name] == value for name, value in key.items()]
     if connection.execute(select(*table.primary_key.columns).where(*where)).one_or_none() is None:
         connection.execute(insert(table).values({**key, **values}))
@@ -217,7 +226,7 @@ def _follow(connection: Connection, model: str, release: str, streak: Streak) ->
 
 
 def _add(connection: Connection, table: Table, deltas: Mapping[tuple[Any, ...], int]) -> None:
-    """Adds to `value` under each primary key; one statement for the new ones, one for the others."""
+    """Adds to `value` under each primary key, by one statement for new keys and one for the others."""
     if not deltas:
         return
     columns = list(table.primary_key.columns)

@@ -1,7 +1,7 @@
-"""counts.db: what is watched, what was counted, and how far. Written by the collector; the engine adds what to watch.
+"""The tables of counts.db: what is watched, what was counted, and the position in the log.
 
-The collector is the only writer of all tables but `watches`, `followed` and `retention`, so its read-then-write
-needs no conflict clause, which keeps the SQL portable.
+The engine writes `watches`, `followed` and `retention`. The collector is the only writer of all other tables, so its
+read-then-write needs no conflict clause, which keeps the SQL portable.
 """
 
 from __future__ import annotations

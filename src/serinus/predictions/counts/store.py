@@ -1,4 +1,4 @@
-"""The engine's side of counts.db: says what to watch and how long to keep, reads what was counted."""
+"""The engine's side of counts.db: it writes what to watch and how long to keep records, and reads the counts."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ from serinus.predictions.counts.counting import LIVE, arm_counts, live_counts, q
 from serinus.predictions.database import Database
 
 DEFAULT_DAYS = 90
-"""That predictions of a model are kept, where nobody said otherwise."""
+"""How many days predictions are kept by default."""
 
 
 _AFTER_LIVE = LIVE[:-1] + chr(ord(LIVE[-1]) + 1)
-"""Above every text that begins with `LIVE`."""
+"""A text that sorts after every text that begins with `LIVE`."""
 
 
 class CountStore:
+    """Reads the counts and writes the watches."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def watch(self, watch: Watch) -> None:
-        """Repeating changes nothing. Raises Refused where the split is watched otherwise."""
+        """Stores a watch. A repeated call changes nothing. Raises Refused for a different watch of the same split."""
         with self._database.write() as connection:
             row = connection.execute(select(db.watches).where(db.watches.c.split == watch.split)).one_or_none()
             if row is None:
@@ -43,17 +45,18 @@ class CountStore:
                 )
 
     def watches(self, splits: Iterable[str]) -> Mapping[str, Watch]:
-        """What is watched of those `splits` that are watched, by split."""
+        """Returns the watches of those of `splits` that are watched."""
         with self._database.read() as connection:
             rows = connection.execute(select(db.watches).where(db.watches.c.split.in_(list(splits))))
             return {row.split: _watch(row) for row in rows}
 
     def counts(self, split: str) -> Mapping[str, ArmCounts] | None:
-        """Release -> counts, of the releases that have answered; None: the split is not watched."""
+        """Returns counts by release, for releases that have answered. None: the split is not watched."""
         return self.counts_of_all((split,)).get(split)
 
     def counts_of_all(self, splits: Collection[str]) -> Mapping[str, Mapping[str, ArmCounts]]:
-        """Split -> release -> counts, of those of `splits` that are watched and the releases that have answered."""
+        """Returns counts by split and release, for those of `splits` that are watched and the releases that have
+        answered."""
         at, asked = db.counts.c, list(splits)
         counted = select(at.split, at.release, at.name, at.value).where(at.split.in_(asked))
         with self._database.read() as connection:
@@ -68,6 +71,7 @@ class CountStore:
         }
 
     def follow(self, one: Followed) -> None:
+        """Stores that the release is followed."""
         at = db.followed.c
         values = {"model": one.model, "threshold": one.threshold, "slow_ms": one.slow_ms}
         with self._database.write() as connection:
@@ -76,13 +80,13 @@ class CountStore:
                 connection.execute(insert(db.followed).values(release=one.release, **values))
 
     def following(self, releases: Iterable[str]) -> Mapping[str, Followed]:
-        """The releases of `releases` that are followed."""
+        """Returns those of `releases` that are followed."""
         with self._database.read() as connection:
             rows = connection.execute(select(db.followed).where(db.followed.c.release.in_(list(releases))))
             return {row.release: Followed(row.release, row.model, row.threshold, row.slow_ms) for row in rows}
 
     def followed(self) -> Mapping[str, ArmCounts]:
-        """Release -> counts, of the followed releases that have answered."""
+        """Returns counts by release, for followed releases that have answered."""
         named: dict[str, dict[str, int]] = defaultdict(dict)
         at = db.counts.c
         with self._database.read() as connection:
@@ -91,7 +95,7 @@ class CountStore:
         return {release: live_counts(release, names) for release, names in named.items()}
 
     def hours(self, releases: Collection[str], first: int) -> Sequence[HourCounts]:
-        """Of `releases`, from the hour `first` on, oldest first."""
+        """Returns the counts of `releases` by hour, from the hour `first` on, oldest first."""
         named: dict[tuple[int, str], dict[str, int]] = defaultdict(dict)
         at = db.hours.c
         query = select(db.hours).where(at.hour >= first, at.release.in_(list(releases))).order_by(at.hour, at.release)
@@ -103,12 +107,15 @@ class CountStore:
         ]
 
     def traffic(self, model: str, seconds: float, now: float) -> Mapping[str, Traffic]:
-        """The last whole minutes and the one that has begun, which together cover `seconds`; an hour at most. 0: the
-        minute that has begun, alone."""
+        """Returns the traffic of the last whole minutes, and of the minute that has begun, which together cover
+        `seconds`.
+
+        They cover at most an hour. With 0, only the minute that has begun is returned.
+        """
         return self._traffic(seconds, now, model).get(model, {})
 
     def traffic_of_all(self, seconds: float, now: float) -> Mapping[str, Mapping[str, Traffic]]:
-        """By model; `seconds` as of `traffic`."""
+        """Returns the result of `traffic` by model."""
         return self._traffic(seconds, now)
 
     def _traffic(self, seconds: float, now: float, model: str | None = None) -> Mapping[str, Mapping[str, Traffic]]:
@@ -129,7 +136,7 @@ class CountStore:
         }
 
     def totals(self) -> Mapping[str, Totals]:
-        """Release -> what it did since it was first heard of."""
+        """Returns the counters by release, since its first request."""
         named: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
         with self._database.read() as connection:
             for row in connection.execute(select(db.totals)):
@@ -139,7 +146,7 @@ class CountStore:
         return {one.release: replace(one, streak=streaks.get((one.release, one.model), Streak())) for one in totals}
 
     def retain(self, model: str, days: int) -> None:
-        """How long predictions of `model` are kept. Raises InvalidInput for less than a day."""
+        """Sets how many days predictions of `model` are kept. Raises InvalidInput for less than a day."""
         if days < 1:
             raise InvalidInput(f"retention of {model}: {days} days.", hint="Keep predictions for one day or more.")
         db_days = db.retention.c
@@ -149,7 +156,7 @@ class CountStore:
                 connection.execute(insert(db.retention).values(model=model, days=days))
 
     def retentions(self) -> Mapping[str, int]:
-        """Model -> days, of those for which something was said; the others have `DEFAULT_DAYS`."""
+        """Returns the days by model, where they were set. Other models have `DEFAULT_DAYS`."""
         with self._database.read() as connection:
             return {row.model: row.days for row in connection.execute(select(db.retention))}
 

@@ -1,4 +1,4 @@
-"""How many requests each release has failed since it last answered one."""
+"""The number of requests that each release has failed since its last answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from serinus.predictions.counts.facts import Facts
 
 
 class Streak(NamedTuple):
-    """Times are unix seconds; None: that has never happened. A caller's own mistake is neither failure nor answer."""
+    """A streak of failures. Times are in Unix seconds. None: never. A caller's mistake is neither a failure nor an
+    answer."""
 
     failing: int = 0
     """Requests that failed after the last one that was answered."""
@@ -19,7 +20,7 @@ class Streak(NamedTuple):
     failed_at: float | None = None
 
     def followed_by(self, later: Streak) -> Streak:
-        """The streak of both stretches of the log together, of which `later` was written later."""
+        """Returns the streak of two stretches of the log, of which `later` comes second."""
         return Streak(
             failing=later.failing if later.answered_at is not None else self.failing + later.failing,
             answered_at=_latest(self.answered_at, later.answered_at),
@@ -28,7 +29,8 @@ class Streak(NamedTuple):
 
 
 def streaks(facts: Facts, now: float) -> Iterator[tuple[tuple[str, str], Streak]]:
-    """(model, release) -> its streak within a stretch of the log. `now` bounds what a record may say of its time."""
+    """Yields the streak of each (model, release) in a stretch of the log. `now` limits the times that records may
+    claim."""
     time = np.minimum(facts.time, now)
     arms = {(arm.model, arm.release) for arm in facts.arms if arm.release}
     for model, release in sorted(arms):

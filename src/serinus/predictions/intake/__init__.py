@@ -1,1 +1,1 @@
-"""Where records come in: the socket that workers write to, and the file that Envoy writes."""
+"""The intake of records: the socket that workers write to, and the file that Envoy writes."""

@@ -1,4 +1,4 @@
-"""Group commit: what several connections offer becomes durable with one fsync, and is acknowledged then."""
+"""Group commit: records of several connections become durable with one fsync, and are acknowledged after it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serinus.predictions.segments.files import Position, SegmentWriter, encode
 log = logging.getLogger(__name__)
 
 GATHER = 0.1
-"""Seconds that the first of a group waits for others."""
+"""Seconds that the first record of a group waits for others."""
 _RETRY = 0.5
 _MOST_PENDING = 64 * 1024 * 1024
 _MOST_WRITERS = 10_000
@@ -20,15 +20,15 @@ _MOST_WRITERS = 10_000
 
 class _Pending(NamedTuple):
     frame: bytes
-    """Empty for what is in the log already."""
+    """Empty where the log has it already."""
     done: Callable[[], None]
 
 
 class GroupCommit:
-    """Everything here runs on the event loop, but for the write itself, which has a thread of its own.
+    """Writes records in groups. It runs on the event loop, except for the write, which has a thread of its own.
 
-    Where the disk is full, nothing is acknowledged and, once `_MOST_PENDING` bytes wait, nothing more is taken;
-    writing is tried again until it works.
+    On a full disk nothing is acknowledged, and nothing more is accepted once `_MOST_PENDING` bytes wait. Writing is
+    tried again until it succeeds.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class GroupCommit:
 
     @property
     def pending_bytes(self) -> int:
+        """The number of bytes that wait."""
         return self._bytes
 
     async def offer(
@@ -61,9 +62,9 @@ class GroupCommit:
         writer: tuple[str, str] | None = None,
         seq: int = 0,
     ) -> bool:
-        """Calls `done` once it is durable; whether it is new. Waits while too much is pending.
+        """Calls `done` once the record is durable. Returns whether it is new. Waits while too much is pending.
 
-        `writer` numbers what it offers upwards: what it has offered before is not written again.
+        `writer` numbers its records upwards. A record that it has offered before is not written again.
         """
         while not self._room.is_set():
             await self._room.wait()
@@ -78,14 +79,14 @@ class GroupCommit:
         return new
 
     async def run(self) -> None:
-        """Writes what is offered, for ever."""
+        """Writes records until it is cancelled."""
         while True:
             await self._wanted.wait()
             await asyncio.sleep(GATHER)
             await self.flush()
 
     async def flush(self) -> None:
-        """Returns once all that was offered is durable."""
+        """Waits until all records that were offered are durable."""
         async with self._lock:
             group, self._pending = self._pending, []
             self._wanted.clear()
@@ -98,7 +99,7 @@ class GroupCommit:
                 pending.done()
 
     async def seal(self) -> None:
-        """What is offered from now on goes to the next segment."""
+        """Has the next record begin a new segment."""
         async with self._lock:
             self._writer.seal()
             self.durable = self._writer.durable
@@ -118,7 +119,7 @@ class GroupCommit:
                 return
 
     def _remember(self, writer: tuple[str, str], seq: int) -> None:
-        self._last.pop(writer, None)  # the most recent come last
+        self._last.pop(writer, None)  # Recent writers are moved to the end.
         self._last[writer] = seq
         if len(self._last) > _MOST_WRITERS:
             del self._last[next(iter(self._last))]

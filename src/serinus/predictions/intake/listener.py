@@ -1,13 +1,13 @@
-"""The Unix socket on which records are handed in: the host connects for each worker, and says whose records come.
+"""The Unix socket on which records arrive. The host connects for each worker, and says whose records will come.
 
     host       {"release", "model"?, "token", "boot", "format": 2}     once, before the worker has the connection
     worker     {"seq", "bytes", "dropped"?} and `bytes` of body         any number
     collector  {"ack": seq}                                             once the batch is durable
-    collector  {"ack": seq, "refused": why}                             a body that can never be taken
+    collector  {"ack": seq, "refused": why}                             a body that can never be accepted
 
-One line of JSON each, but for the body (`columns` says what is in it). Only this user may connect, and each release
-has places of its own. A worker numbers its batches upwards and
-repeats, in order, what was not acknowledged.
+Each is a line of JSON, except for the body, which `columns` describes. Only this user may connect, and each release has
+its own limit of connections. A worker numbers its batches upwards and repeats, in order, those that were not
+acknowledged.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ _Answer = Callable[[Mapping[str, object]], None]
 _BACKLOG = 100
 _HELLO_SECONDS = 3.0
 _MOST_STRANGERS = 64
-"""Connections that have not said yet whose records come."""
+"""The number of connections that have not said yet whose records will come."""
 _MOST_CONNECTIONS = 2048
 _MOST_OF_A_RELEASE = 32
-"""Far more than the workers that a release has, those that leave included."""
+"""The number of connections of one release. It is far more than its workers, including those that are stopping."""
 _MOST_UNREAD_ACKS = 64 * 1024
 _LINE = 64 * 1024
 _BODY_SECONDS = 30.0
 _LARGE_BODY = 2 * 1024 * 1024
-"""Larger ones are taken one at a time, so that many of them are never in memory together."""
+"""Larger bodies are read one at a time, so that many of them are never in memory together."""
 MAX_BODY = 64 * 1024 * 1024
-"""Bytes. A worker whose batch is larger is told so and goes on without it."""
+"""The largest body in bytes. A larger batch is refused, and the worker discards it."""
 
 
 class Intake:
-    """Serves connections until `close`. What it counts is for the status, and of this process."""
+    """Serves connections until `close`. Its counters are for the status and only cover this process."""
 
     def __init__(
         self, path: Path, secret: str, commit: GroupCommit, parsed: Parsed, monotonic: Callable[[], float]
@@ -73,16 +73,17 @@ class Intake:
 
     @property
     def connections(self) -> int:
+        """The number of open connections."""
         return len(self._connections)
 
     async def open(self) -> None:
-        """Listens. Raises OSError."""
+        """Starts listening. Raises OSError."""
         listening = unix_sockets.listen_beside(self._path, _BACKLOG)
         self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=_LINE, backlog=_BACKLOG)
         unix_sockets.publish(self._path)
 
     async def close(self) -> None:
-        """Stops listening and ends the connections that are left."""
+        """Stops listening and closes the remaining connections."""
         if self._server is None:
             return
         self._server.close()
@@ -117,7 +118,7 @@ class Intake:
             await self._take_all(hello, reader, writer)
 
     async def _greeted(self, reader: asyncio.StreamReader) -> Hello | None:
-        """None: it went away without a word, or too many others have said none yet."""
+        """Returns the first message. None: the peer has closed, or there are too many connections without one."""
         if self._strangers >= _MOST_STRANGERS:
             return None
         self._strangers += 1
@@ -130,7 +131,7 @@ class Intake:
 
     @contextlib.contextmanager
     def _place(self, release: str) -> Iterator[None]:
-        """One of the release's own, so that none has those of others. The host tries again where there is none."""
+        """Reserves one of the release's own connections. Where there is none left, the host tries again."""
         if self._places[release] >= _MOST_OF_A_RELEASE:
             raise Malformed(f"{release} has {_MOST_OF_A_RELEASE} connections already")
         self._places[release] += 1
@@ -162,7 +163,7 @@ class Intake:
                     body = await _body(reader, head.length)
                 records = parse_body(body, hello)
             except Malformed as problem:
-                # It would be the same when it is sent again. The log keeps an empty one in its place.
+                # Sending it again would not help. The log keeps an empty batch in its place.
                 self.refused_batches[hello.release] += 1
                 log.error("a batch of %s is lost: %s", hello.release, problem)
                 body, said["refused"] = b"", str(problem)
@@ -176,7 +177,7 @@ class Intake:
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
-    """The next line without its end; empty at the end of the stream, also where that cuts a line short."""
+    """Reads a line without its end. Empty at the end of the stream, also where that truncates a line."""
     try:
         return (await reader.readuntil(b"\n")).rstrip(b"\n")
     except asyncio.IncompleteReadError:
@@ -186,7 +187,7 @@ async def _line(reader: asyncio.StreamReader) -> bytes:
 
 
 async def _body(reader: asyncio.StreamReader, length: int) -> bytes:
-    """The whole of it. Raises Malformed, after reading past it, where it is too long to be taken."""
+    """Reads the whole body. Raises Malformed, after skipping it, where it is too long."""
     if length <= MAX_BODY:
         return await reader.readexactly(length)
     while length:

@@ -1,7 +1,7 @@
-"""Follows Envoy's file of local replies into the log, exactly once, and turns it over when it has grown.
+"""Reads Envoy's file of local replies into the log, exactly once, and rotates it when it has grown.
 
-Every stretch that is read becomes a frame that says how far it goes, so the log itself remembers the offset. A
-turned-over file is read to its end and deleted once Envoy writes to a new one and the log knows of that.
+Every stretch becomes a frame that says how far it reaches, so the log itself holds the position. A rotated file is read
+to its end. It is deleted once Envoy writes to a new one and the log has begun to read that.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ _CHUNK = 1024 * 1024
 
 
 class RouterLog:
-    """`admin`: Envoy's admin interface, `host:port`, a URL or the path of a Unix socket; None: never turned over."""
+    """Reads the file. `admin` is Envoy's admin interface: `host:port`, a URL or the path of a Unix socket. None: no
+    rotation."""
 
     def __init__(
         self,
@@ -41,7 +42,7 @@ class RouterLog:
         self._lock = asyncio.Lock()
 
     async def step(self) -> bool:
-        """Reads the next stretch; whether there was one. Returns once it is durable."""
+        """Reads the next stretch. Returns whether there was one, after it is durable."""
         async with self._lock:
             return await self._step()
 
@@ -59,7 +60,7 @@ class RouterLog:
         lines = chunk[: chunk.rfind(b"\n") + 1]
         if lines:
             await self._take(lines, RouterOffset(at.inode, at.offset + len(lines)))
-        elif len(chunk) == _CHUNK:  # no access log line is that long
+        elif len(chunk) == _CHUNK:  # No line of the access log is that long.
             self.malformed += 1
             await self._take(b"", RouterOffset(at.inode, at.offset + len(chunk)))
         elif path == self._old:
@@ -70,7 +71,7 @@ class RouterLog:
         return bool(lines)
 
     def _current(self) -> Path | None:
-        """What is to be read: the turned-over file until the log has gone on to the new one."""
+        """Returns the file to read: the rotated file until the log has begun to read the new one."""
         if self._old.exists():
             if self._path.exists() and self._at is not None and self._at.inode == self._path.stat().st_ino:
                 self._old.unlink()
@@ -79,7 +80,7 @@ class RouterLog:
         return self._path if self._path.exists() else None
 
     async def _finish_old(self) -> None:
-        if self._path.exists():  # Envoy closes the old file before it opens the new one
+        if self._path.exists():  # Envoy closes the old file before it opens the new one.
             await self._take(b"", RouterOffset(self._path.stat().st_ino, 0))
         elif self._admin:
             await self._ask_to_reopen(self._admin)
@@ -94,7 +95,7 @@ class RouterLog:
         self.malformed += malformed
 
     async def _ask_to_reopen(self, admin: str) -> None:
-        import httpx  # takes as long to import as all of the rest, for something that is rarely needed
+        import httpx  # This module takes as long to import as all others together, and is rarely needed.
 
         uds = admin if admin.startswith("/") else None
         base = "http://envoy" if uds else admin if "://" in admin else f"http://{admin}"

@@ -1,1 +1,1 @@
-"""Outcomes: kept, imported, and joined with the predictions that they are of."""
+"""Outcomes: storing them, importing them, and joining them with predictions."""

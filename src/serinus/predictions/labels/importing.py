@@ -1,6 +1,6 @@
-"""Imports of outcomes: their parts are set aside in files, and attached together once the last one is there.
+"""Imports of outcomes. Their parts are stored in files, and attached together after the last one.
 
-`<predictions>/imports/<import>/<part>.parquet`. What nobody has attached within a day is removed.
+The files are `<predictions>/imports/<import>/<part>.parquet`. Parts that nobody attaches are removed after a day.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 
 class Imports:
+    """The parts of imports."""
+
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def add(self, id_: str, number: int, part: Labels) -> None:
-        """Part `number` of an import; the same number again takes its place. Raises InvalidInput, OSError."""
+        """Stores part `number` of an import, and replaces one with the same number. Raises InvalidInput and OSError."""
         directory = self._of(id_)
         if not directory.is_dir():
             self._sweep()
@@ -38,8 +40,7 @@ class Imports:
             frame.write_parquet(file, compression="lz4")
 
     def outcomes(self, id_: str) -> pl.DataFrame:
-        """Of each request the outcome that was observed last, in the order of the keys; columns as `SCHEMA`. Raises
-        NotFound."""
+        """Returns the latest outcome of each request, sorted by key, with the columns of `SCHEMA`. Raises NotFound."""
         parts = sorted(self._of(id_).glob("*.parquet"))
         if not parts:
             raise NotFound("there is no such import of outcomes: it was not started, or was left for more than a day")
@@ -47,7 +48,7 @@ class Imports:
         return frame.unique(subset=list(KEY), keep="last", maintain_order=True).sort(KEY)
 
     def discard(self, id_: str) -> None:
-        """Nothing happens where there is no such import."""
+        """Removes the import. Does nothing where there is none."""
         shutil.rmtree(self._of(id_), ignore_errors=True)
 
     def _of(self, id_: str) -> Path:

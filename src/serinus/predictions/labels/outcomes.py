@@ -1,5 +1,4 @@
-"""Labels, one for each request that they name: the one that was observed last. Kept also where no prediction is known,
-which may be late."""
+"""The store of outcomes: the latest label of each request, also of requests that are not in the log yet."""
 
 from __future__ import annotations
 
@@ -30,7 +29,7 @@ from serinus.core.predictions import Label
 from serinus.predictions.database import Database
 
 KEY = ("prediction_id", "request_id", "caller", "release")
-"""What a label may say of its request; empty: nothing."""
+"""The columns by which a label names its request. Empty: not given."""
 
 metadata = MetaData()
 
@@ -42,7 +41,7 @@ labels = Table(
     Column("observed_at", BigInteger, nullable=False),  # unix time in microseconds
     Column("source", String, nullable=False),
 )
-_before = Table(  # of earlier versions, which had the caller's id alone
+_before = Table(  # The table of earlier versions, which only had the caller's id.
     "outcomes",
     MetaData(),
     Column("request_id", String, primary_key=True),
@@ -61,7 +60,7 @@ SCHEMA = {
 _CHUNK = 200
 _MANY = 50_000
 _CACHE_KIB = 64 * 1024
-"""Of pages, for as long as many rows are written: their keys lie anywhere in the indexes."""
+"""The size of the page cache while many rows are written, whose keys are scattered over the indexes."""
 
 _COLUMNS = [column.name for column in labels.columns]
 _UPSERT = f"""
@@ -78,16 +77,18 @@ _Values = tuple[float, int, str]
 
 
 class OutcomeStore:
+    """Stores outcomes."""
+
     def __init__(self, database: Database) -> None:
         self._database = database
         with database.write() as connection:
             _take_over(connection)
 
     def add(self, labels: Iterable[Label]) -> int:
-        """Durable on return; how many were new or corrected an earlier one.
+        """Stores outcomes durably. Returns how many were new or corrected an earlier one.
 
-        An outcome observed before the one that is known changes nothing; of two observed at the same time, the one
-        that arrives last holds.
+        An outcome that was observed before the stored one changes nothing. Of two that were observed at the same time,
+        the one that arrives last holds.
         """
         changed, rest = 0, iter(labels)
         while chunk := list(islice(rest, _CHUNK)):
@@ -96,8 +97,8 @@ class OutcomeStore:
         return changed
 
     def add_many(self, outcomes: pl.DataFrame) -> int:
-        """The same of a frame with the columns of `SCHEMA`, each key in it once; how many were new or corrected an
-        earlier one. Other writers take turns with it."""
+        """Stores a frame with the columns of `SCHEMA` and unique keys. Returns the same as `add`. Other writers may
+        interleave."""
         changed = 0
         columns = outcomes.with_columns(pl.col("observed_at").cast(pl.Int64())).select(_COLUMNS)
         for part in columns.iter_slices(_MANY):
@@ -108,17 +109,17 @@ class OutcomeStore:
         return changed
 
     def mark(self) -> str:
-        """Another one whenever something was written; empty: there are no labels."""
+        """Returns a text that changes with every write. Empty: there are no labels."""
         with self._database.read() as connection:
             if connection.execute(select(labels.c.label).limit(1)).first() is None:
                 return ""
         return self._database.mark()
 
     def frame(self) -> pl.DataFrame:
-        """prediction_id, request_id, caller, release, label, observed_at, source."""
+        """Returns prediction_id, request_id, caller, release, label, observed_at and source."""
         raw = {**SCHEMA, "observed_at": pl.Int64()}
         with self._database.read() as connection:
-            # In parts: a million rows as Python's own values would take half a gigabyte.
+            # It is read in parts, because a million rows of Python objects would take half a gigabyte.
             rows = connection.exec_driver_sql(f"SELECT {', '.join(_COLUMNS)} FROM labels").cursor  # noqa: S608
             assert rows is not None
             frames = [pl.DataFrame(part, schema=raw, orient="row") for part in iter(lambda: rows.fetchmany(_MANY), [])]
@@ -126,7 +127,7 @@ class OutcomeStore:
 
 
 def _take_over(connection: Connection) -> None:
-    """What an earlier version has kept."""
+    """Migrates the outcomes that an earlier version has stored."""
     if not inspect(connection).has_table(_before.name):
         return
     at = _before.c

@@ -1,4 +1,4 @@
-"""What the outcomes say of the champions: which of their alerts were frauds, and which frauds they caught, by day."""
+"""The performance of champions by day: which of their alerts were frauds, and which frauds they caught."""
 
 from __future__ import annotations
 
@@ -16,8 +16,11 @@ _COUNTS = ("labelled", "frauds", "alerts", "caught")
 def outcome_days(
     predictions: pl.LazyFrame, outcomes: pl.DataFrame, thresholds: Mapping[str, float]
 ) -> Sequence[OutcomeDay]:
-    """Of what each release with a threshold has answered by its model as champion; `predictions`: the whole log. A
-    request alerts where one of its rows does. Ordered by day and release."""
+    """Returns counts by day and release, sorted, of what each release with a threshold answered as the model's
+    champion.
+
+    `predictions` is the whole log. A request alerts where one of its rows does.
+    """
     at = pl.DataFrame(
         {"release": list(thresholds), "threshold": list(thresholds.values())},
         schema={"release": pl.String, "threshold": pl.Float64},

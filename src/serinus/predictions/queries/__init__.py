@@ -1,1 +1,1 @@
-"""What is asked of the log: the table, and the segments that are not in it yet."""
+"""Queries of the log: the table, and the segments that are not in it yet."""

@@ -1,4 +1,4 @@
-"""The whole log as one frame: the Delta table and, after it, the seconds that are still in segments."""
+"""The whole log as one frame: the Delta table, followed by the seconds that are still in segments."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ from serinus.predictions.table.taken import last_segment, taken_by
 
 
 def read_predictions(table: Path, segments: Path, replies: RouterReplies, aside: Aside | None = None) -> pl.LazyFrame:
-    """Every prediction once, also while segments move into the table: one is removed only after it was committed, so
-    what is read of them before the table is opened, less what that version of the table holds, is all of the rest."""
+    """Returns every prediction once, also while segments move into the table.
+
+    A segment is removed only after it was committed to the table. Segments are read before the table is opened, and
+    those that this version of the table holds are left out.
+    """
     frames = list(read_frames(segments, Position(last_segment(table) + 1, 0)))
     rolled = DeltaTable(table) if DeltaTable.is_deltatable(str(table)) else None
     taken = taken_by(rolled) if rolled else 0
@@ -30,19 +33,19 @@ def read_predictions(table: Path, segments: Path, replies: RouterReplies, aside:
 
 
 def read_table(table: Path) -> pl.LazyFrame:
-    """Every prediction of the table at `table`, without those that are not rolled up yet."""
+    """Returns every prediction of the table, without those that are not rolled up yet."""
     return _scan(DeltaTable(table)).with_columns(rows_as_objects())
 
 
 def _scan(table: DeltaTable) -> pl.LazyFrame:
-    """Also where the collector has not yet given an older table its newest columns."""
+    """Scans the table, also an older one to which the collector has not added the newest columns yet."""
     there = {each.name for each in table.schema().fields}
     lacking = [pl.lit(None, kind).alias(name) for name, kind in COLUMNS.items() if name not in there]
     return pl.scan_delta(table).with_columns(lacking).select(*COLUMNS)
 
 
 def within(frame: pl.LazyFrame, model: str | None, since: datetime | None, until: datetime | None) -> pl.LazyFrame:
-    """Answered from `since` on and before `until`; the partitions of other models and days are not even opened."""
+    """Returns predictions from `since` until before `until`. Partitions of other models and days are not opened."""
     if model is not None:
         frame = frame.filter(pl.col("model") == model)
     if since is not None:

@@ -1,4 +1,4 @@
-"""The rows of the log in the order of time, a bounded number of them in memory."""
+"""The rows of the log in the order of time, with a bounded number of them in memory."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from serinus.predictions.queries.reading import read_table, within
 from serinus.predictions.table.delta import COLUMNS
 
 MOST = 20_000
-"""Rows of models that are held at a time: of a part of the log that is read at once, unless a millisecond has more."""
+"""The number of model rows that are held at a time, unless a millisecond has more."""
 _OPEN_SECONDS = 1800.0
-"""After which the log is opened anew: files that were replaced meanwhile are kept for an hour."""
+"""The time after which the log is opened again. Replaced files are kept for an hour."""
 _STEPS = (timedelta(seconds=1), timedelta(milliseconds=1))
 
 _Span = tuple[datetime, datetime]
-"""From, and before."""
+"""The start (included) and the end (excluded)."""
 
 
 def rows(
@@ -32,8 +32,10 @@ def rows(
     since: datetime | None = None,
     until: datetime | None = None,
 ) -> Iterator[pl.DataFrame]:
-    """`columns` of the requests of `model`, answered from `since` on and before `until`, in the order of time, in
-    frames of at most `MOST` requests. `opened` opens the whole log. Raises InvalidInput, Unavailable."""
+    """Yields `columns` of the model's requests from `since` until before `until`, in the order of time.
+
+    Frames have at most `MOST` requests. `opened` opens the whole log. Raises InvalidInput and Unavailable.
+    """
     unknown = sorted(set(columns) - set(COLUMNS))
     if unknown:
         raise InvalidInput(
@@ -43,12 +45,12 @@ def rows(
         for part in _parts(_Reopened(opened), model, since, until):
             frame = part.sort("time", maintain_order=True).select(columns).collect()
             yield from frame.iter_slices(MOST)
-    except (OSError, DeltaError, PolarsError) as error:  # whose words may hold values
+    except (OSError, DeltaError, PolarsError) as error:  # Its message may hold values.
         raise Unavailable(f"The prediction log cannot be read ({type(error).__name__}).") from None
 
 
 class TableRows:
-    """Of a Delta table by itself, such as a copy of a log's."""
+    """The rows of a Delta table by itself, such as a copy of a log's."""
 
     def __init__(self, table: Path) -> None:
         self._table = table
@@ -60,7 +62,7 @@ class TableRows:
 
 
 def _parts(log: _Reopened, model: str, since: datetime | None, until: datetime | None) -> Iterator[pl.LazyFrame]:
-    """What is wanted, a span of time after the other."""
+    """Yields the requested data, one span of time after the other."""
 
     def found(day: date) -> pl.LazyFrame:
         return within(log.frame(), model, since, until).filter(pl.col("day") == day)
@@ -71,8 +73,8 @@ def _parts(log: _Reopened, model: str, since: datetime | None, until: datetime |
 
 
 class _Reopened:
-    """A span of time is read of one view of the log. What moves from segments into the table between two views is in
-    each of them once."""
+    """The log, opened again from time to time. Each span of time is read from one view, which holds every record
+    once."""
 
     def __init__(self, opened: Callable[[], pl.LazyFrame]) -> None:
         self._opened = opened
@@ -85,13 +87,13 @@ class _Reopened:
 
 
 def _days(frame: pl.LazyFrame) -> Sequence[date]:
-    """A partition each."""
+    """Returns the days, one for each partition."""
     days: list[date] = frame.select(pl.col("day").unique().sort()).collect()["day"].to_list()
     return days
 
 
 def _spans(frame: pl.LazyFrame, steps: Sequence[timedelta] = _STEPS) -> Iterator[_Span]:
-    """Stretches of time that have at most `MOST` rows of models each, or are as short as the last of `steps`."""
+    """Yields spans with at most `MOST` rows each, or as short as the last of `steps`."""
     step, *shorter = steps
     begin = pl.col("time").dt.truncate(step).alias("begin")
     many = pl.col("rows").fill_null(1).clip(lower_bound=1).cast(pl.Int64).sum().alias("many")

@@ -1,4 +1,4 @@
-"""A few answered requests of each of some releases, out of the segments: drawn at random, at a bounded price."""
+"""A random sample of answered requests of some releases, from the segments, at a bounded cost."""
 
 from __future__ import annotations
 
@@ -13,22 +13,25 @@ from serinus.predictions.segments.sources import RELEASE, records_of
 from serinus.predictions.segments.wire import Malformed, read_json
 
 MOST_ROWS = 1_000
-"""Of a request: larger ones are passed over, as a part of one may be answered otherwise than the whole."""
+"""The largest number of rows of a request. Larger ones are skipped, because a part may be answered differently from the
+whole."""
 _MOST_SEGMENTS = 3
-"""The newest ones. Each is of some 16 MB at most."""
+"""The number of newest segments that are read. Each has at most about 16 MB."""
 _LARGEST_BODY = 2 * 1024 * 1024
 _MOST_BATCHES = 4
-"""Of one release, that are parsed."""
+"""The number of batches of one release that are parsed."""
 
 _Part = tuple[Position, Position]
-"""Where one frame begins and ends."""
+"""The beginning and the end of a frame."""
 
 
 def sample(
     directory: Path, releases: Collection[str], after: Position, most: int, dice: random.Random
 ) -> tuple[Position, Sequence[AnsweredRequest]]:
-    """At most `most` requests a release that were written after `after`; and the end of what was read. Raises
-    OSError."""
+    """Returns the end of what was read, and at most `most` requests of each release that were written after `after`.
+
+    Raises OSError.
+    """
     mark = after
     chosen: dict[str, list[_Part]] = {}
     seen: dict[str, int] = {}
@@ -45,7 +48,7 @@ def sample(
 
 
 def _reserve(chosen: list[_Part], part: _Part, number: int, dice: random.Random) -> None:
-    """Each of `number` batches so far is among the chosen with the same probability."""
+    """Keeps each of `number` batches with the same probability (reservoir sampling)."""
     if len(chosen) < _MOST_BATCHES:
         chosen.append(part)
     elif (place := dice.randrange(number)) < _MOST_BATCHES:
@@ -60,7 +63,7 @@ def _drawn(directory: Path, part: _Part, most: int, dice: random.Random) -> list
 
 
 def _parts(directory: Path, releases: Collection[str], after: Position) -> Iterator[tuple[str | None, _Part]]:
-    """Every frame after `after`, with the release where it is one to draw from."""
+    """Yields every frame after `after`, with its release where it is one of `releases`."""
     start = max(after, Position(min(numbers(directory)[-_MOST_SEGMENTS:], default=0), 0))
     for frame in read_frames(directory, start):
         begin = start if frame.end.segment == start.segment else Position(frame.end.segment, 0)
@@ -71,14 +74,14 @@ def _parts(directory: Path, releases: Collection[str], after: Position) -> Itera
 
 
 def _usable(records: Columns, place: int) -> bool:
-    """Answered by the model, whole in the record."""
+    """Whether the request was answered by the model and is complete in the record."""
     scores, rows = records.scores[place], records.rows[place]
     answered = records.status[place] == 200 and not records.fallback[place] and records.error[place] is None
     return answered and scores is not None and 0 < rows == len(scores) <= MOST_ROWS
 
 
 def _request(records: Columns, place: int) -> AnsweredRequest | None:
-    """None: its inputs are no rows of values."""
+    """Returns the request. None: its inputs are not rows of values."""
     header, inputs, scores = records.header[place], records.inputs[place], records.scores[place]
     if inputs is None or scores is None:
         return None

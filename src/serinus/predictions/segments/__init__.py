@@ -1,1 +1,1 @@
-"""Records on disk, in the order in which they came: files of frames, and what is in a frame."""
+"""Records on disk in the order of their arrival: files of frames, and the contents of a frame."""

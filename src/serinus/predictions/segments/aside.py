@@ -1,7 +1,6 @@
-"""Which records are set aside: the platform decided how their requests were answered, not a release.
+"""Records that are set aside, because the platform, not a release, decided how their requests were answered.
 
-Of both arms alike, for as long as one of them is disturbed: else what happens to the other one in that time would be
-compared with nothing.
+Both arms are set aside while one of them is disturbed. Otherwise the other one would be compared with nothing.
 """
 
 from __future__ import annotations
@@ -15,18 +14,21 @@ from serinus.disturbances import Disturbances
 from serinus.predictions.segments.columns import Columns
 
 _LONGEST_WAIT = 30.0
-"""Seconds for which a caller can have waited. A record may claim more, to reach back to a disturbance."""
+"""The longest time, in seconds, for which a caller can have waited. A record might claim more, to reach back to a
+disturbance."""
 _LATEST = 60.0
-"""Seconds between an answer and the arrival of its record. A record that claims to be older was counted as if it was
-not: else a model could give its own slow answers the time of a disturbance that is long over."""
+"""The longest time, in seconds, between an answer and the arrival of its record. An older time is not believed, because
+a model could move its slow answers into a past disturbance."""
 
 
 class Aside:
+    """Marks records."""
+
     def __init__(self, disturbances: Disturbances) -> None:
         self._disturbances = disturbances
 
     def mark(self, records: Columns, at: float) -> None:
-        """`at`: when they arrived, unix seconds."""
+        """Marks the records that are set aside. `at` is the time of their arrival in Unix seconds."""
         if not len(records):
             return
         lately = self._disturbances.within(at - _LATEST - _LONGEST_WAIT, at)

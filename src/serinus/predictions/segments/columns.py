@@ -1,14 +1,14 @@
-"""Answered requests, column by column: what a batch holds, checked, and what counting and the table are made of.
+"""Answered requests as columns: the validated contents of a batch, from which counts and table are made.
 
     {"t": [..], "id": [..], "entity": [..], "role": [..], "split": [..], "status": [..], "ms": [..], "rows": [..],
      "scores": [[..]|null], "answers": [[..]|null], "fallback": [0|1], "error": [..|null], "cached": [0|1],
      "columns": [index into "headers"|null], "headers": [[name, ..], ..], "inputs": ["[[..], ..]"|null],
      "prediction": [..|null], "caller": [..|null]}
 
-The last two may be absent: workers of earlier versions do not have them.
+The last two may be missing in batches of earlier versions.
 
-A record's release and model come from the connection that it arrived on, never from the record. Inputs are JSON text
-that is never parsed here. What a caller or a model can choose never makes a batch malformed: it is cut or mended.
+A record's release and model are those of its connection, never of the record. Inputs are JSON text that is not parsed
+here. Values that a caller or a model can choose never make a batch malformed. They are truncated or corrected.
 """
 
 from __future__ import annotations
@@ -29,63 +29,66 @@ _TEXT_OR_NONE: set[type] = {str, type(None)}
 _WHOLE_OR_NONE: set[type] = {int, type(None)}
 _DAY, _MINUTE = 86_400, 60
 _LARGE, _MOST_LISTS, _MOST_VALUES = 4 << 20, 4_000_000, 8_000_000
-"""Bytes of a batch, and what it may hold then: an empty list is three bytes, and takes sixty when it is read."""
+"""The size in bytes from which on a batch is limited in its number of lists. An empty list takes three bytes in the
+batch and sixty in memory."""
 
 
 @dataclass(slots=True)
 class Columns:
-    """Lists of one length: a record is what stands at one place in all of them."""
+    """Lists of the same length. A record is what is at the same index in all of them."""
 
     time: list[float] = field(default_factory=list)
     request_id: list[str] = field(default_factory=list)
     entity: list[str | None] = field(default_factory=list)
     model: list[str] = field(default_factory=list)
     release: list[str] = field(default_factory=list)
-    """Empty: the router had none to ask."""
+    """Empty: the router had none to send the request to."""
     role: list[str] = field(default_factory=list)
     split: list[str] = field(default_factory=list)
     status: list[int] = field(default_factory=list)
     ms: list[float] = field(default_factory=list)
-    """The caller's wait."""
+    """The time that the caller waited."""
     rows: list[int] = field(default_factory=list)
     header: list[str | None] = field(default_factory=list)
-    """JSON list of the names of the columns of `inputs`."""
+    """A JSON list of the column names of `inputs`."""
     inputs: list[str | None] = field(default_factory=list)
-    """JSON list of rows: lists where there is a header, else whatever they were."""
+    """A JSON list of rows. With a header, each row is a list."""
     scores: list[Numbers] = field(default_factory=list)
-    """None within stands for what is not a finite number."""
+    """None within a list stands for a number that is not finite."""
     answers: list[Numbers] = field(default_factory=list)
     fallback: list[bool] = field(default_factory=list)
     error: list[str | None] = field(default_factory=list)
     cached: list[bool] = field(default_factory=list)
     by_router: list[bool] = field(default_factory=list)
-    """The router answered, for the release."""
+    """Whether the router answered in the release's place."""
     prediction_id: list[str | None] = field(default_factory=list)
-    """The router's own, unique; None where an earlier version has answered."""
+    """The router's unique id. None: an earlier version has answered."""
     caller: list[str | None] = field(default_factory=list)
-    """As the router knows them; None where it asks for no key."""
+    """The name of the caller's API key. None: none was required."""
     set_aside: list[str | None] = field(default_factory=list)
-    """Cause of the disturbance (`core.disturbance.Cause`) that the request is not counted for; None: it is counted.
-    Never said by a worker."""
+    """The cause of the disturbance (`core.disturbance.Cause`) because of which the request is not counted. None: it is
+    counted. Workers cannot set it."""
 
     @property
     def identity(self) -> list[str]:
-        """By which the router and a release mean the same request."""
+        """Returns the ids by which the router and a release identify a request."""
         return [own or given for own, given in zip(self.prediction_id, self.request_id, strict=True)]
 
     def __len__(self) -> int:
         return len(self.time)
 
     def extend(self, more: Columns) -> None:
+        """Appends records."""
         for name in _NAMES:
             getattr(self, name).extend(getattr(more, name))
 
     def without_inputs(self) -> Columns:
+        """Returns the records without their inputs."""
         nothing: list[str | None] = [None] * len(self)
         return replace(self, header=nothing, inputs=nothing)
 
     def where(self, kept: Sequence[bool]) -> Columns:
-        """The records at the places where `kept` is true."""
+        """Returns the records for which `kept` is true."""
         return Columns(*(list(compress(getattr(self, name), kept)) for name in _NAMES))
 
 
@@ -93,8 +96,8 @@ _NAMES = tuple(one.name for one in fields(Columns))
 
 
 def parse_body(body: bytes, hello: Hello) -> Columns:
-    """The records of one batch. Raises Malformed, which names the column."""
-    if not body:  # nothing but a count of what was dropped
+    """Returns the records of a batch. Raises Malformed, which names the column."""
+    if not body:  # The batch has only a count of discarded records.
         return Columns()
     if len(body) > _LARGE and (body.count(b"[") > _MOST_LISTS or body.count(b",") > _MOST_VALUES):
         raise Malformed("batch: holds more values than are taken")
@@ -129,7 +132,7 @@ def parse_body(body: bytes, hello: Hello) -> Columns:
 
 
 class _Checked:
-    """The columns of a batch, each looked at as a whole: the types that occur, the least, the most."""
+    """The columns of a batch, each validated as a whole by the types that occur and the smallest and largest value."""
 
     def __init__(self, said: Mapping[str, Any]) -> None:
         self._said = said
@@ -162,16 +165,16 @@ class _Checked:
         return [bool(value) for value in self.column(name, {int, bool})]
 
     def texts(self, name: str, types: set[type], most: int | None) -> list[Any]:
-        """Of many different values. Empty ones become None where that is allowed."""
+        """Returns a column of many different texts. Empty ones become None where that is allowed."""
         values = self.column(name, types)
-        # Cut and mended only where something is long or beyond ASCII, which one look at all of them tells.
+        # Texts are truncated and corrected only where one of them is long or not ASCII, which is cheap to find out.
         together = "".join(filter(None, values))
         if not together.isascii() or (most and max(map(len, filter(None, values)), default=0) > most):
             values = [value and mended(value, most) for value in values]
         return [value or None for value in values] if "" in values and type(None) in types else values
 
     def words(self, name: str, empty: str | None) -> list[Any]:
-        """Of few different values, of which each is looked at once."""
+        """Returns a column of few different texts, each of which is validated once."""
         values = self.column(name, _TEXT_OR_NONE)
         kinds = {kind: mended(kind or "") or empty for kind in set(values)}
         same = all(kind == word for kind, word in kinds.items())
@@ -195,7 +198,8 @@ class _Checked:
 
 
 def _answers(answers: list[Numbers], scores: list[Numbers], status: list[int]) -> list[Numbers]:
-    """Absent ones are the scores, as they are for whoever was answered without an error."""
+    """Returns the answers. Where they are missing, they are the scores for requests that were answered without an
+    error."""
     if answers.count(None) == len(answers) and max(status, default=0) < 400:
         return scores
     return [
@@ -205,7 +209,7 @@ def _answers(answers: list[Numbers], scores: list[Numbers], status: list[int]) -
 
 
 def of_replies(replies: Sequence[LocalReply]) -> Columns:
-    """What the router answered."""
+    """Returns the router's replies as records."""
     n = len(replies)
     if not n:
         return Columns()
@@ -216,8 +220,10 @@ def of_replies(replies: Sequence[LocalReply]) -> Columns:
 
 
 def timed_by(columns: Columns, at: float) -> Columns:
-    """A record from another day than its arrival, at `at`, is given the time of its arrival: a worker's clock is not
-    to be trusted with the table's partitions."""
+    """Sets the time of records from another day than that of their arrival, `at`, to the time of their arrival.
+
+    The partitions of the table must not depend on a worker's clock.
+    """
     first, last = at - _DAY, at + _MINUTE
     if columns and not (min(columns.time) >= first and max(columns.time) <= last):
         columns.time = [time if first <= time <= last else at for time in columns.time]
@@ -229,7 +235,8 @@ def _is_names(header: object) -> bool:
 
 
 def as_numbers(values: Sequence[Any] | None) -> Numbers:
-    """None for what a model may say but that is no number: words, infinities, whole numbers beyond any float."""
+    """Returns numbers, with None for everything else that a model may answer: texts, infinities, integers beyond any
+    float."""
     return None if values is None else [_as_float(one) for one in values]
 
 

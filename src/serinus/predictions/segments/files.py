@@ -1,8 +1,8 @@
-"""Append-only files of frames: what the prediction log holds first, and the queue that counting and roll-ups read.
+"""Append-only files of frames. They are the first place of the log, and the queue for counting and roll-ups.
 
-A frame is `length, crc32` (big-endian, 32 bits each), then a JSON object (`meta`), a newline and the body as it came.
-A write that was cut short leaves a torn tail, which `repair` cuts off: nobody was told that it was durable.
-Segments are numbered without gaps; the one with the highest number is being written.
+A frame is `length, crc32` (big-endian, 32 bits each), then a JSON object (`meta`), a newline and the body as it
+arrived. An interrupted write leaves a torn tail, which `repair` cuts off. It was never acknowledged. Segments are
+numbered without gaps, and the one with the highest number is being written.
 """
 
 from __future__ import annotations
@@ -25,35 +25,41 @@ _SUFFIX = ".segment"
 
 
 class Position(NamedTuple):
-    """Where a frame ends, or, with offset 0, where a segment begins."""
+    """The end of a frame. With offset 0 it is the beginning of a segment."""
 
     segment: int
     offset: int
 
 
 class Frame(NamedTuple):
+    """A frame and its end."""
+
     meta: Mapping[str, Any]
     body: bytes
     end: Position
 
 
 def encode(meta: Mapping[str, Any], body: bytes) -> bytes:
+    """Returns the bytes of a frame."""
     payload = json.dumps(meta, separators=(",", ":")).encode() + b"\n" + body
     return _HEADER.pack(len(payload), zlib.crc32(payload)) + payload
 
 
 def path_of(directory: Path, number: int) -> Path:
+    """Returns the path of a segment."""
     return directory / f"{number:012d}{_SUFFIX}"
 
 
 def numbers(directory: Path) -> list[int]:
-    """Of the segments that are there, ascending."""
+    """Returns the numbers of the existing segments in ascending order."""
     return sorted(int(path.stem) for path in directory.glob(f"*{_SUFFIX}"))
 
 
 def read_frames(directory: Path, start: Position, until: Position | None = None) -> Iterator[Frame]:
-    """Frames after `start`, up to `until` or the end, in the order of writing. A torn tail is left out, and so are
-    segments that are rolled up and removed in the meantime."""
+    """Yields frames after `start`, up to `until` or the end, in the order of writing.
+
+    A torn tail is left out, and so are segments that are rolled up and removed in the meantime.
+    """
     for number in numbers(directory):
         if number < start.segment or (until and number > until.segment):
             continue
@@ -82,7 +88,7 @@ def _frames_of(directory: Path, number: int, offset: int, end: int | None) -> It
 
 
 def repair(directory: Path) -> None:
-    """Cuts the torn tail off every segment and removes those that hold nothing. Before writing starts."""
+    """Cuts off the torn tail of every segment and removes empty segments. To be called before writing starts."""
     for number in numbers(directory):
         path, good = path_of(directory, number), 0
         for frame in _frames_of(directory, number, 0, None):
@@ -97,8 +103,8 @@ def repair(directory: Path) -> None:
 
 
 class SegmentWriter:
-    """Appends to one segment after another, each of at most `most_bytes` and one append. One writer a directory; not
-    thread-safe."""
+    """Appends to one segment after another. A segment ends after the append that exceeds `most_bytes`. A directory may
+    have one writer only. Not thread-safe."""
 
     def __init__(self, directory: Path, first: int, most_bytes: int = 16 * 1024 * 1024) -> None:
         self._directory, self._most_bytes = directory, most_bytes
@@ -112,13 +118,13 @@ class SegmentWriter:
         return Position(self._number, self._good)
 
     def append(self, frames: Sequence[bytes]) -> None:
-        """All of `frames`, durable on return. Raises OSError: none of them is; the same call may be repeated."""
+        """Appends all of `frames` durably. Raises OSError where none of them was appended. The call may be repeated."""
         if self._good >= self._most_bytes:
             self.seal()
         if self._file is None:
             self._open()
         assert self._file is not None
-        os.ftruncate(self._file, self._good)  # what a failed attempt left behind
+        os.ftruncate(self._file, self._good)  # The remains of a failed attempt.
         blob = memoryview(b"".join(frames))
         written = 0
         while written < len(blob):
@@ -127,13 +133,14 @@ class SegmentWriter:
         self._good += written
 
     def seal(self) -> None:
-        """What is appended from now on goes to the next segment."""
+        """Has the next append begin a new segment."""
         if not self._good:
             return
         self.close()
         self._number, self._good = self._number + 1, 0
 
     def close(self) -> None:
+        """Closes the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

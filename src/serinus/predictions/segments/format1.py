@@ -1,6 +1,6 @@
-"""Reads the batches that lay in segments when format 2 of the batches came: JSON objects, one a record.
+"""Reading of batches in format 1, in which each record is a JSON object.
 
-They were checked when they arrived. Nothing writes them any more.
+They were validated when they arrived. They are not written any more.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from serinus.predictions.segments.wire import Hello, mended, read_json, write_js
 
 
 def parse_format1(body: bytes, hello: Hello) -> Columns:
-    """The records of `{"seq", "records": [{..}, ..]}`."""
+    """Returns the records of `{"seq", "records": [{..}, ..]}`."""
     records = read_json(body)["records"]
     n = len(records)
     return Columns(

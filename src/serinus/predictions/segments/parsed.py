@@ -1,4 +1,4 @@
-"""Batches between their arrival and their being counted, so that what was parsed to be checked is not parsed again."""
+"""A cache of batches between their arrival and counting, so that they are parsed once."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from threading import Lock
 from serinus.predictions.segments.columns import Columns
 
 Key = tuple[str, str, int]
-"""release, boot, seq"""
+"""The release, the boot and the sequence number."""
 
 
 class Parsed:
-    """Thread-safe. Holds the batches of `most_bytes` of bodies at the most: what is not here is read from the log."""
+    """Holds batches with at most `most_bytes` of bodies. Others are read from the log. Thread-safe."""
 
     def __init__(self, most_bytes: int = 16 * 1024 * 1024) -> None:
         self._lock = Lock()
@@ -19,13 +19,14 @@ class Parsed:
         self._batches: dict[Key, tuple[Columns, int]] = {}
 
     def put(self, key: Key, records: Columns, size: int) -> None:
-        """`size`: of the body, bytes."""
+        """Adds a batch. `size` is that of its body in bytes."""
         with self._lock:
             if size <= self._room and key not in self._batches:
                 self._room -= size
                 self._batches[key] = records.without_inputs(), size
 
     def take(self, key: Key) -> Columns | None:
+        """Removes and returns a batch. None: it is not in the cache."""
         with self._lock:
             records, size = self._batches.pop(key, (None, 0))
             self._room += size

@@ -1,4 +1,4 @@
-"""Who wrote a frame of the log, and the records in it."""
+"""The writers of frames, and the records in them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,23 @@ ROUTER = "router"
 
 
 def batch_meta(hello: Hello, head: BatchHead) -> dict[str, Any]:
+    """Returns the `meta` of a worker's batch."""
     dropped = {"dropped": head.dropped} if head.dropped else {}
     return {"source": RELEASE, "format": FORMAT, **hello._asdict(), "seq": head.seq, **dropped}
 
 
 def router_meta(inode: int, offset: int) -> dict[str, Any]:
-    """The body holds the lines of file `inode` up to `offset`; an empty one says that the file was begun."""
+    """Returns the `meta` of lines of file `inode` up to `offset`. An empty body means that reading of the file has
+    begun."""
     return {"source": ROUTER, "inode": inode, "offset": offset}
 
 
 def records_of(frames: Iterable[Frame], parsed: Parsed | None = None, aside: Aside | None = None) -> Columns:
-    """What was checked on its way in reads without an error; the router's lines that are malformed are left out.
-    What is taken from `parsed` lacks its inputs. Without `aside` none is set aside."""
+    """Returns the records of frames.
+
+    Batches were validated on arrival. Malformed lines of the router are left out. Records from `parsed` have no inputs.
+    Without `aside` no record is set aside.
+    """
     found = Columns()
     for frame in frames:
         known = parsed.take(batch_key(frame.meta)) if parsed and frame.meta["source"] == RELEASE else None
@@ -40,6 +45,7 @@ def records_of(frames: Iterable[Frame], parsed: Parsed | None = None, aside: Asi
 
 
 def batch_key(meta: Mapping[str, Any]) -> Key:
+    """Returns the key of a batch by its `meta`."""
     return meta["release"], meta["boot"], meta["seq"]
 
 
@@ -52,7 +58,7 @@ def _records(frame: Frame) -> Columns:
 
 
 def router_replies(lines: bytes) -> tuple[list[LocalReply], int]:
-    """Those that were answered, and how many lines were malformed."""
+    """Returns the requests that the router answered, and the number of malformed lines."""
     replies, malformed = [], 0
     for line in lines.splitlines():
         try:

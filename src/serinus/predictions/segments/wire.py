@@ -1,4 +1,4 @@
-"""The lines that workers and the router write, checked field by field; what is in a worker's batch is `columns`'."""
+"""The lines that workers and the router write, validated field by field. `columns` validates the bodies of batches."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pydantic_core import from_json, to_json
 from serinus.core.keys import log_token
 
 MAX_TEXT = 1024
-"""Characters that are kept of an id, an entity, a code."""
+"""The number of characters that are kept of an id, an entity or a code."""
 FORMAT = 2
-"""Of the batches: what a hello must say."""
+"""The format of batches that the first message must name."""
 
-# What Envoy says of requests that had reached a release before the router answered for it.
+# Envoy's flags of requests that had reached a release before the router answered in its place.
 _REACHED = frozenset({"UT", "UMSDR", "UC", "UR", "URX", "LR", "UPE"})
-# A request may carry several flags: the first of these says most.
+# A request may have several flags. The first of these is the most informative.
 _REASONS = {
     "UT": "timeout",  # the route's time limit
     "UMSDR": "timeout",  # the longest that a stream may take
@@ -37,11 +37,11 @@ LATE = "late"
 
 
 class Malformed(Exception):
-    """A line that is not what it should be. The text names the field, never its value."""
+    """A malformed line. The message names the field, never its value."""
 
 
 class Hello(NamedTuple):
-    """Who is writing: a worker process (`boot`) of `release`."""
+    """The writer of a connection: the worker process `boot` of `release`."""
 
     release: str
     model: str
@@ -49,7 +49,7 @@ class Hello(NamedTuple):
 
 
 class LocalReply(NamedTuple):
-    """One request that the router answered in a release's place."""
+    """A request that the router answered in the place of a release."""
 
     time: float
     request_id: str
@@ -68,13 +68,13 @@ class LocalReply(NamedTuple):
 
     @property
     def start(self) -> float:
-        """When the router took the request, unix seconds."""
+        """The time at which the router received the request, in Unix seconds."""
         return self.time - self.ms / 1000
 
 
 class BatchHead(NamedTuple):
-    """The line before a batch: its number, the length of its body in bytes, and how many records the worker had to
-    drop before it."""
+    """The line before a batch: its number, the length of its body in bytes, and the number of records that the worker
+    had to discard before it."""
 
     seq: int
     length: int
@@ -82,7 +82,7 @@ class BatchHead(NamedTuple):
 
 
 def parse_hello(line: bytes, secret: str) -> Hello:
-    """The first line of a connection. Raises Malformed; also where the token is not the release's own."""
+    """Parses the first line of a connection. Raises Malformed, also where the token is not that of the release."""
     said = _object(read_json(line), "hello")
     release = said.get("release")
     named = _RELEASE.fullmatch(release) if isinstance(release, str) else None
@@ -91,7 +91,7 @@ def parse_hello(line: bytes, secret: str) -> Hello:
     token = said.get("token")
     if not isinstance(token, str) or not token.isascii() or not hmac.compare_digest(token, log_token(secret, release)):
         raise Malformed(f"hello: wrong token for {release}")
-    # The token vouches for the release alone, so the model is read off the release's id.
+    # The token authenticates the release only, so the model is derived from the id of the release.
     if said.get("model", named["model"]) != named["model"]:
         raise Malformed(f"hello: {release} is not a release of the model that it names")
     if said.get("format") != FORMAT:
@@ -103,14 +103,15 @@ def parse_hello(line: bytes, secret: str) -> Hello:
 
 
 def parse_head(line: bytes) -> BatchHead:
-    """The line of JSON that announces a batch. Raises Malformed."""
+    """Parses the line that announces a batch. Raises Malformed."""
     said = _object(read_json(line), "batch")
     dropped = _whole(said, "dropped", 0, 2**53) if "dropped" in said else 0
     return BatchHead(_whole(said, "seq", 0, 2**62), _whole(said, "bytes", 0, 2**62), dropped)
 
 
 def parse_router_line(line: bytes) -> LocalReply | None:
-    """One local reply from Envoy's access log; None: nobody was answered, or no model was asked. Raises Malformed."""
+    """Parses one local reply of Envoy's access log. None: there was no answer, or no model was named. Raises
+    Malformed."""
     said = _object(read_json(line), "local reply")
     status, flags, model = _whole(said, "status", 0, 599), _flags(said), _text(said, "model")
     if status < 100 or not model:
@@ -137,7 +138,7 @@ def parse_router_line(line: bytes) -> LocalReply | None:
 
 
 def reached_release(line: bytes) -> bool:
-    """Whether the release may have answered a request, too late, that the router answered by `line`."""
+    """Whether the release may have answered too late a request that the router answered by `line`."""
     return not _REACHED.isdisjoint(_flags(_object(read_json(line), "local reply")))
 
 
@@ -146,11 +147,11 @@ def _flags(said: Mapping[str, Any]) -> list[str]:
 
 
 def read_json(text: bytes) -> Any:
-    """Any JSON, and NaN or infinities as None. Raises Malformed."""
+    """Parses JSON. NaN and infinities become None. Raises Malformed."""
     try:
         return from_json(text, allow_inf_nan=False)
     except ValueError:
-        pass  # or one of the rare things that only the standard library reads: half a surrogate pair, deep nesting
+        pass  # Only the standard library reads lone surrogates and deep nesting.
     try:
         return json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
@@ -158,10 +159,10 @@ def read_json(text: bytes) -> Any:
 
 
 def write_json(value: Any) -> str:
-    """The reverse."""
+    """Writes JSON. NaN and infinities become null."""
     try:
         return to_json(value, inf_nan_mode="null").decode()
-    except ValueError:  # half a surrogate pair, deep nesting
+    except ValueError:  # Lone surrogates or deep nesting.
         return json.dumps(value, separators=(",", ":"))
 
 
@@ -196,6 +197,6 @@ def _text(raw: Mapping[str, Any], name: str) -> str:
 
 
 def mended(text: str, most: int | None = MAX_TEXT) -> str:
-    """Cut to `most` characters, and without the halves of surrogate pairs, which are no UTF-8."""
+    """Returns the text with at most `most` characters and without lone surrogates, which cannot be encoded in UTF-8."""
     text = text[:most]
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

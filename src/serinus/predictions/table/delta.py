@@ -1,4 +1,4 @@
-"""The Delta table of predictions: one row a request, partitioned by model and day."""
+"""The Delta table of predictions. It has one row for each request, and is partitioned by model and day."""
 
 from __future__ import annotations
 
@@ -74,14 +74,16 @@ _FILES = WriterProperties(
         "inputs": ColumnProperties(dictionary_enabled=False, statistics_enabled="NONE"),
     },
 )
-"""Of values that hardly repeat a dictionary is made in vain, and nobody looks for inputs by their order. Against the
-defaults this takes a tenth less time and half the room."""
+"""Settings of Parquet files. Dictionaries are useless for values that hardly repeat, and statistics for inputs.
+Compared with the defaults, this takes a tenth less time and half the space."""
 _QUIET = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 _TARGET_BYTES = 64 * 1024 * 1024
 _SMALL_BYTES = _TARGET_BYTES // 2
 
 
 class Partition(NamedTuple):
+    """A model and a day."""
+
     model: str
     day: str
     """ISO 8601."""
@@ -98,7 +100,7 @@ _TAKEN: Mapping[str, pl.DataType] = {
 
 
 def frame_of(records: Columns, replies: RouterReplies) -> pl.DataFrame:
-    """Records as rows of the table. What came too late has status 0 and the error `late`: it answered nobody."""
+    """Returns records as rows of the table. A record that came too late has status 0 and the error `late`."""
     late = pl.Series(replies.overtook(records), dtype=pl.Boolean)
     frame = pl.DataFrame([_series(records, name) for name in _TAKEN])
     scores = _lists("scores", records.scores)
@@ -130,13 +132,13 @@ def _or_null(name: str) -> pl.Expr:
 def _lists(name: str, lists: Sequence[Numbers]) -> pl.Series:
     if not lists:
         return pl.Series(name, [], COLUMNS[name])
-    # As one text of JSON: polars takes it forty times as fast as lists of Python floats.
+    # As one JSON text, which polars reads forty times as fast as lists of Python floats.
     text = pl.Series(name, [to_json(lists, inf_nan_mode="null").decode()])
     return text.str.json_decode(pl.List(COLUMNS[name])).explode()
 
 
 class PredictionTable:
-    """One writer. Logs and files that are no longer referred to are kept for an hour, for readers that still do."""
+    """The table, with one writer. Logs and files that are no longer referred to are kept for an hour, for readers."""
 
     def __init__(self, path: Path, keep_hours: int = 1) -> None:
         self.path = path
@@ -157,15 +159,16 @@ class PredictionTable:
 
     @property
     def taken(self) -> int:
-        """Number of the last segment that is in the table; 0 at first."""
+        """The number of the last segment in the table. 0: there is none."""
         return taken_by(self._table)
 
     @property
     def version(self) -> int:
+        """The version of the table."""
         return int(self._table.version())
 
     def append(self, frame: pl.DataFrame, segment: int) -> None:
-        """Commits the records of `segment`, durable on return. Nothing happens where they are in the table."""
+        """Commits the records of `segment` durably. Does nothing where they are in the table already."""
         if segment <= self.taken:
             return
         write_deltalake(
@@ -179,7 +182,8 @@ class PredictionTable:
         self._sync_last_commit()
 
     def compact(self, today: date, least_files: int) -> None:
-        """Merges the small files of partitions that have `least_files` of them; of days that are over, any two."""
+        """Merges the small files of partitions that have at least `least_files` of them, or of past days at least
+        two."""
         for partition, count in self._small_files().items():
             if count >= (2 if partition.day < today.isoformat() else least_files):
                 self._table.optimize.compact(
@@ -191,8 +195,9 @@ class PredictionTable:
                 self._sync_last_commit()
 
     def clean(self) -> None:
-        """Removes what neither the table nor a reader of the last hour needs, and writes a checkpoint."""
-        # In this order: a checkpoint forgets which files were replaced, and `full` finds also those that a killed
+        """Deletes files that neither the table nor a reader of the last hour needs, and writes a checkpoint."""
+
+        # The order matters: a checkpoint drops the list of replaced files. `full` also finds files that a killed
         # process has left behind.
         self._table.vacuum(
             retention_hours=self._keep_hours,
@@ -205,7 +210,8 @@ class PredictionTable:
         self._table.cleanup_metadata()
 
     def expire(self, before: Mapping[str, date], otherwise: date) -> list[Partition]:
-        """Drops the days before the model's, or `otherwise`'s, first one to keep; which partitions those were."""
+        """Deletes the days before the first one to keep, by model or for all others. Returns the partitions that were
+        deleted."""
         there = [Partition(each["model"], each["day"]) for each in self._table.partitions()]
         gone = [each for each in there if each.day < before.get(each.model, otherwise).isoformat()]
         for model, day in gone:
@@ -214,7 +220,7 @@ class PredictionTable:
         return gone
 
     def _widen(self) -> None:
-        """Gives a table that was made by an earlier Serinus the columns that it lacks: null in the rows it has."""
+        """Adds the columns that a table of an earlier version lacks. They are null in its rows."""
         there = {each.name for each in self._table.schema().fields}
         lacking = [each for each in table_schema().fields if each.name not in there]
         if lacking:
@@ -228,7 +234,7 @@ class PredictionTable:
         return {Partition(model, day): count for model, day, count in counted.iter_rows()}
 
     def _sync_last_commit(self) -> None:
-        """deltalake leaves files in the page cache; a segment may only go once its rows are on disk."""
+        """Syncs the last commit to disk, because deltalake does not, and a segment may only be deleted after that."""
         commit = self.path / "_delta_log" / f"{self.version:020d}.json"
         for line in commit.read_text().splitlines():
             added = json.loads(line).get("add")
@@ -244,7 +250,7 @@ def _sync(path: Path) -> None:
 
 
 def table_schema() -> Schema:
-    """Of `COLUMNS`, in the words of Delta."""
+    """Returns the Delta schema of `COLUMNS`."""
     double = ArrayType(PrimitiveType("double"), contains_null=True)
     return Schema(
         [

@@ -1,10 +1,10 @@
-"""The collector's end of the roll-up, which runs in a process of its own (`rolling`): taking records in never waits
-for it, and its memory is not the collector's.
+"""The collector's side of the roll-up, which runs in a process of its own (`rolling`), so that it neither delays the
+intake nor uses the collector's memory.
 
     collector  {"counted": [segment, offset], "writing": segment}     a line of JSON on stdin
     roll-up    {"rolled": count} or {"error": name}                   one in answer, on stdout
 
-It ends with its stdin. It inherits the home's lock, so that no other collector begins while it is still at work.
+It ends with its stdin. It inherits the lock of the home, so that no other collector begins while it is at work.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from serinus.predictions.segments.files import Position
 
 _PROCESS = "serinus.predictions.table.rolling"
 _SECONDS = 600.0
-"""After which one answer is no longer waited for."""
+"""The time limit of one answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When the table is tended to: after so many roll-ups, and at least so often."""
+    """How often the table is maintained: after so many roll-ups, and after so many seconds."""
 
     commits: int = 20
-    """Also: the small files of one partition that are worth a compaction."""
+    """It is also the number of small files of one partition from which on they are merged."""
     seconds: float = 3600
 
 
@@ -37,17 +37,14 @@ class RollerError(Exception):
 
 
 class Roller:
-    """The collector's end. Starts the process when it is first needed, and again after it has died."""
+    """Controls the process. It is started when it is first needed, and again after it has died."""
 
     def __init__(self, home: Home, schedule: Schedule, lock: int) -> None:
         self._home, self._schedule, self._lock = home, schedule, lock
         self._process: asyncio.subprocess.Process | None = None
 
     async def step(self, counted: Position, writing: int) -> int:
-        """Rolls up every segment before `writing` that was counted to its end; how many that were.
-
-        Raises RollerError.
-        """
+        """Rolls up every segment before `writing` that was counted to its end. Returns how many. Raises RollerError."""
         process = await self._running()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -65,7 +62,7 @@ class Roller:
         return int(said["rolled"])
 
     async def close(self, patience: float) -> None:
-        """Has it end after what it is at; returns once it has, or after `patience` seconds."""
+        """Ends the process after its present work, or after `patience` seconds."""
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
             with contextlib.suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""The process that rolls up; `roller` says what it is asked and what it answers."""
+"""The process of the roll-up. `roller` describes its protocol."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ log = logging.getLogger(__name__)
 
 
 def main() -> int:
-    """Answers until stdin ends."""
+    """Answers requests until stdin ends."""
     parser = argparse.ArgumentParser(description="Rolls segments of the prediction log up into its Delta table.")
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--commits", type=int, required=True)
     parser.add_argument("--seconds", type=float, required=True)
     given = parser.parse_args()
     configure_logging()
-    for number in (signal.SIGTERM, signal.SIGINT):  # the collector says when it is over, by closing stdin
+    for number in (signal.SIGTERM, signal.SIGINT):  # The collector ends this process by closing its stdin.
         signal.signal(number, signal.SIG_IGN)
     os.nice(5)
     gc.freeze()
-    gc.set_threshold(100_000, 20, 20)  # a segment's lists of scores are many, and no cycles
+    gc.set_threshold(100_000, 20, 20)  # A segment has many lists of scores and no cycles.
     roll_up = _roll_up(Home(given.home), Schedule(given.commits, given.seconds))
     for line in sys.stdin:
         asked = json.loads(line)

@@ -1,4 +1,4 @@
-"""Moves sealed segments into the Delta table, each in one commit, and keeps the table small."""
+"""The roll-up: moves each sealed segment into the Delta table in one commit, and keeps the table small."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ log = logging.getLogger(__name__)
 
 
 class RollUp:
-    """Single-threaded. A kill between the commit and the removal of a segment writes nothing twice: the table's
-    transaction version says which segments it holds."""
+    """Rolls up segments. Single-threaded.
+
+    A kill between the commit and the removal of a segment writes nothing twice, because the table's transaction version
+    says which segments it holds.
+    """
 
     def __init__(
         self,
@@ -39,7 +42,7 @@ class RollUp:
         self._tended_at = now()
 
     def step(self, counted: Position, writing: int) -> int:
-        """Rolls up every segment before `writing` that was counted to its end; how many that were."""
+        """Rolls up every segment before `writing` that was counted to its end. Returns how many."""
         waiting = [number for number in numbers(self._directory) if number < writing]
         ready = [number for number in waiting if self._is_counted(number, counted)]
         for number in ready:
@@ -52,7 +55,7 @@ class RollUp:
         return len(ready)
 
     def tend(self) -> None:
-        """Compacts, writes a checkpoint, removes what nobody refers to, and what is past its retention."""
+        """Merges small files, writes a checkpoint, and deletes unused files and days beyond the retention."""
         now = self._now()
         self._expire(now)
         self._table.compact(datetime.fromtimestamp(now, UTC).date(), self._schedule.commits)

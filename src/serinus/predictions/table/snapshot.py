@@ -1,4 +1,4 @@
-"""The prediction log at one moment, for a copy, while it is written and rolled up."""
+"""A consistent copy of the prediction log while it is written and rolled up."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _LOG = "_delta_log"
 
 
 def segments_and_table(home: Home, counted: Callable[[], None]) -> Iterator[tuple[Path, IO[bytes]]]:
-    """Files as they are to be copied, opened. `counted` is called at the moment at which the counts are to be copied.
+    """Yields the files to copy, opened. `counted` is called when the counts are to be copied.
 
-    In this order nothing is lost and nothing is there twice: the segments that are there are opened, then the counts
-    are taken, which name a place in the segments, then newer segments, then the table. A segment that was rolled up
-    meanwhile is in both copies, and the table says so (`rollup`). Raises OSError, Unavailable.
+    The order makes sure that nothing is lost and nothing is there twice. The existing segments are opened, then the
+    counts are copied, which name a position in the segments, then newer segments, then the table. A segment that was
+    rolled up meanwhile is in both copies, and the table says so (`rollup`). Raises OSError and Unavailable.
     """
     with ExitStack() as opened:
         first = {path: opened.enter_context(path.open("rb")) for path in _segments(home)}
@@ -44,7 +44,8 @@ def _segments(home: Home) -> list[Path]:
 
 
 def _table(root: Path, opened: ExitStack) -> Iterator[tuple[Path, IO[bytes]]]:
-    """Of one version: its log and its data. Opened together, so that what is removed meanwhile is read all the same."""
+    """Yields the log and the data of one version. They are opened together, so that files that are deleted meanwhile
+    can still be read."""
     if not (root / _LOG).is_dir():
         return
     for _ in range(_TRIES):
@@ -64,12 +65,12 @@ def _table(root: Path, opened: ExitStack) -> Iterator[tuple[Path, IO[bytes]]]:
 
 def _data_of(root: Path, table: DeltaTable) -> list[Path]:
     paths: list[str] = pl.DataFrame(table.get_add_actions(flatten=True))["path"].to_list()
-    # A partition's name is escaped once in the name of its directory, and once more in the log.
+    # The name of a partition is escaped once in the name of its directory, and once more in the log.
     return [path if (path := root / name).exists() else root / unquote(name) for name in paths]
 
 
 def _log_of(root: Path, version: int) -> list[Path]:
-    """Commits and checkpoints up to `version`. `_last_checkpoint` is only a hint, and may name a later one."""
+    """Returns commits and checkpoints up to `version`. `_last_checkpoint` is only a hint and may name a later one."""
     found = []
     for path in sorted((root / _LOG).iterdir()):
         number = path.name.split(".")[0]
