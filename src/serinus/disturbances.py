@@ -1,11 +1,12 @@
-"""Where disturbances are written down: a file a writer, which is a process of Serinus that no model can write to.
+"""The record of disturbances: a file for each process of Serinus that reports them. Models cannot write to these files.
 
     <home>/disturbances/<writer>.jsonl
     {"id": 7, "cause": "wake", "model": "card-fraud", "since": 1764392000.1}
     {"id": 7, "until": 1764392004.2}
 
-A line is written before the disturbance has any effect. So who counts requests, a moment after they were answered,
-knows of it. `since` may lie in the past where it became known afterwards, by less than counting lags behind.
+A line is written before the disturbance has any effect, so that the collector, which counts requests some time after
+they were answered, knows of it. `since` may lie in the past where the disturbance was found out afterwards, but by less
+than the delay of counting.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ from serinus.lib import files
 log = logging.getLogger(__name__)
 
 _KEPT = 86_400.0
-"""Seconds after its end. Records are rolled up long before."""
+"""Seconds for which a disturbance is kept after its end. Records are rolled up long before."""
 _LARGE = 256 * 1024
-"""Bytes, beyond which the file is written anew without what is over."""
+"""The size in bytes from which on the file is rewritten without disturbances that are over."""
 
 
 class Journal:
-    """The one writer of its file, in one thread. A full disk does not stop it: what it could not write is not known
-    to who counts."""
+    """The only writer of its file, in one thread. A full disk does not stop it, but what it could not write remains
+    unknown to the collector."""
 
     def __init__(self, directory: Path, writer: str, now: Callable[[], float] = time.time) -> None:
-        """What an earlier process has left open ends now."""
+        """Ends the disturbances that an earlier process has left open."""
         self._path, self._now = directory / f"{writer}.jsonl", now
         self._last, self._most = 0, _LARGE
         self._open: dict[int, Disturbance] = {}
@@ -47,7 +48,7 @@ class Journal:
             self.end(number)
 
     def begin(self, cause: Cause, model: str = "", since: float | None = None) -> int:
-        """The number by which it is ended."""
+        """Begins a disturbance and returns its number, for `end`."""
         self._last += 1
         begun = Disturbance(cause, self._now() if since is None else since, None, model)
         self._open[self._last] = begun
@@ -55,12 +56,12 @@ class Journal:
         return self._last
 
     def end(self, number: int, settled: float = 0.0) -> None:
-        """`settled`: seconds from now for which its effects last. Nothing happens the second time."""
+        """Ends a disturbance. `settled` is for how many seconds its effects still last. A second call does nothing."""
         if self._open.pop(number, None) is not None:
             self._write({"id": number, "until": self._now() + settled})
 
     def mark(self, cause: Cause, seconds: float, model: str = "", since: float | None = None) -> None:
-        """Of one that will have ended in so many seconds from now."""
+        """Records a disturbance that will end so many seconds from now."""
         self.end(self.begin(cause, model, since), seconds)
 
     def _write(self, line: Mapping[str, object]) -> None:
@@ -91,14 +92,14 @@ class Journal:
 
 
 class Disturbances:
-    """Reads what all writers of a home have written. Thread-safe: each look replaces what is known as a whole."""
+    """Reads the files of all writers of a home. Thread-safe."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._known: Mapping[Path, _Known] = {}
 
     def within(self, since: float, until: float) -> Sequence[Disturbance]:
-        """The disturbances that overlap an interval, in unix seconds."""
+        """Returns the disturbances that overlap an interval, in Unix seconds."""
         self._look()
         return [
             one for known in self._known.values() for one in known.begun(since - LONGEST, until) if one.end >= since
@@ -120,10 +121,10 @@ class Disturbances:
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """Of one file, in the order in which they began."""
+    """The disturbances of one file, in the order of their beginning."""
 
     mark: tuple[int, int]
-    """By which a file that has changed is told."""
+    """Identifies the content of the file, to detect changes."""
     disturbances: Sequence[Disturbance]
     begins: Sequence[float]
 
@@ -141,7 +142,7 @@ def _first_line(number: int, one: Disturbance) -> Mapping[str, object]:
 
 
 def _read(path: Path) -> Mapping[int, Disturbance]:
-    """By number. A line that a full disk has cut, or that a later version wrote, is passed over."""
+    """Returns disturbances by number. Truncated lines, and lines of a later version, are skipped."""
     found: dict[int, Disturbance] = {}
     try:
         lines = path.read_bytes().splitlines()

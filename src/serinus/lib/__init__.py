@@ -1,1 +1,1 @@
-"""What knows nothing of Serinus."""
+"""Helpers that are independent of Serinus."""

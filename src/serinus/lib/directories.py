@@ -1,4 +1,4 @@
-"""Directories that appear whole."""
+"""Directories that appear as a whole."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _THERE = (errno.EEXIST, errno.ENOTEMPTY)
 
 @contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """An empty directory (0700) beside `path`, which gets that name when the block ends, with what is in it by then.
+    """Yields an empty directory (0700) beside `path`, which is renamed to `path` with its contents when the block ends.
 
-    It is removed where the block ends with an exception. Where another one has made `path` meanwhile, that one stays:
-    this is for content that is the same whoever makes it. All of it is on disk before it has its name, so that a loss
-    of power leaves no file empty under a name that says what is in it. What a killed process has left beside `path` is
-    removed by the next one who makes it. Raises OSError.
+    It is removed where the block raises. Where another process has created `path` meanwhile, that one stays, so the
+    content must be the same whoever creates it. Everything is synced to disk before it is renamed, so that a power
+    failure leaves no empty file. The remains of a killed process are removed by the next one that creates `path`.
+    Raises OSError.
     """
     new, descriptor = _claimed(path)
     try:
@@ -38,15 +38,15 @@ def appearing(path: Path) -> Iterator[Path]:
                 raise
         files.sync_directory(path.parent)
     finally:
-        shutil.rmtree(new, ignore_errors=True)  # where it has got its name, nothing is there
+        shutil.rmtree(new, ignore_errors=True)  # After the renaming there is nothing left.
         os.close(descriptor)
 
 
 def _claimed(path: Path) -> tuple[Path, int]:
-    """It is locked for as long as its maker lives, by which others know it from one that was left."""
+    """Creates a directory and locks it while this process lives, so that others can tell it from remains."""
     while True:
         new = Path(tempfile.mkdtemp(prefix=_prefix(path), suffix=_SUFFIX, dir=path.parent))
-        with suppress(FileNotFoundError):  # one who sweeps was here between the two lines
+        with suppress(FileNotFoundError):  # Another process has removed it before it was locked.
             descriptor = os.open(new, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             if locks.try_lock(descriptor) and new.is_dir():
                 return new, descriptor

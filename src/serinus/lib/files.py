@@ -1,4 +1,4 @@
-"""Files that are replaced in one step."""
+"""Atomic replacement of files."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from serinus.lib import locks
 
 @contextmanager
 def replacing(path: Path, *, mode: int | None = 0o600, durable: bool = True, alone: bool = False) -> Iterator[BinaryIO]:
-    """A new file, open for writing, that takes the place of `path` when the block ends; the old one stays where it ends
-    with an exception, and where the process is killed or the disk is full.
+    """Opens a new file for writing, which replaces `path` when the block ends.
 
-    Who reads `path` finds the old content or the new one, never a part. Of several writers the last one wins; with
-    `alone` BlockingIOError is raised where another one writes. The new file lies beside `path`, as `file.name`: `.new`
-    is added to the name. What a killed writer has left there is used again by the next one; what else lies there is
-    left alone, and another name taken.
+    The old file stays where the block raises, the process is killed or the disk is full. Readers see the old content or
+    the new one, never a part. Of several writers the last one wins. With `alone`, BlockingIOError is raised where
+    another one is writing. The new file lies beside `path` and is named `<name>.new`. A killed writer's remains of that
+    name are used again. Any other file of that name is left alone, and another name is used.
 
-    `mode`: of the file, whatever the umask; None: as the umask has it. `durable`: the content is on disk before the
-    file has its name, and the name before the block returns, so that a loss of power leaves the old file or the new
-    one. Without it such a loss may leave an empty file.
+    `mode` is that of the file, whatever the umask. None: the umask applies. With `durable`, the content is on disk
+    before the file is renamed, and the new name before the block returns, so that a power failure leaves the old file
+    or the new one. Without it, a power failure may leave an empty file.
 
     Raises OSError.
     """
@@ -49,19 +48,19 @@ def replacing(path: Path, *, mode: int | None = 0o600, durable: bool = True, alo
 
 
 def write(path: Path, content: bytes | str, *, mode: int | None = 0o600, durable: bool = True) -> None:
-    """Replaces the file by this content; text is written as UTF-8."""
+    """Replaces the file by this content. Text is written as UTF-8."""
     with replacing(path, mode=mode, durable=durable) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 def update(path: Path, content: str) -> None:
-    """As `write`, but only where the content is another one, so that a full disk stops nobody who changes nothing."""
+    """Replaces the file only where the content differs, so that a full disk does not matter where nothing changes."""
     if not path.exists() or path.read_bytes() != content.encode():
         write(path, content)
 
 
 def sync_directory(directory: Path) -> None:
-    """Makes the creation, renaming or removal of files in it durable. Raises OSError."""
+    """Makes the creation, renaming and removal of files in it durable. Raises OSError."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -70,8 +69,10 @@ def sync_directory(directory: Path) -> None:
 
 
 def _claimed(path: Path, mode: int, alone: bool) -> tuple[Path, int]:
-    """An empty file beside `path`, and its descriptor, which holds its lock. Where another writer has the first name,
-    the next one is taken: nobody waits for a writer, or for who only holds the lock."""
+    """Returns an empty file beside `path` and its descriptor, which holds its lock.
+
+    Where another writer has the first name, the next one is used, so that nobody waits.
+    """
     for number in itertools.count():
         new = path.with_name(f"{path.name}.{number}.new" if number else f"{path.name}.new")
         try:
@@ -86,11 +87,14 @@ def _claimed(path: Path, mode: int, alone: bool) -> tuple[Path, int]:
 
 
 def _claim(new: Path, mode: int) -> int | None:
-    """None: what lies there is no file of this user's alone. Raises BlockingIOError: another writer has it; OSError."""
+    """Returns the descriptor. None: another kind of file has this name, or it is not this user's alone.
+
+    Raises BlockingIOError where another writer has it, and OSError.
+    """
     while True:
         with ExitStack() as undo:
             try:
-                # No link is followed, and nothing waits for the reader of a pipe.
+                # Links are not followed, and opening a pipe does not block.
                 flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
                 descriptor = os.open(new, flags, mode)
             except OSError:
@@ -103,7 +107,7 @@ def _claim(new: Path, mode: int) -> int | None:
                 return None
             if not locks.try_lock(descriptor):
                 raise BlockingIOError(errno.EWOULDBLOCK, "another writes it", str(new))
-            if _is_at(new, descriptor):  # else the other has moved it to its place since it was opened here
+            if _is_at(new, descriptor):  # Otherwise the other writer has renamed it since it was opened here.
                 os.ftruncate(descriptor, 0)
                 undo.pop_all()
                 return descriptor

@@ -1,4 +1,4 @@
-"""Starts Python on code of ours, with nothing of the interpreter's environment before that code says so."""
+"""Starts Python with Serinus' own code first, before anything of the interpreter's environment runs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ def command(
     python: Path | None = None,
     flags: Sequence[str] = (),
 ) -> list[str]:
-    """Calls `main` of `module`, which is looked for in `directory` first, with `arguments` in `sys.argv`.
+    """Returns the command that calls `main` of `module`, from `directory`, with `arguments` in `sys.argv`.
 
-    Isolated (`-I`) and without `site` (`-S`): no variable, no working directory, and no `.pth` file of installed
-    packages, which is code, has a say. `python`: of a virtual environment that `interpreter` is the base of; the
-    process takes itself for that one, and has its packages once it asks `site` for them.
+    Python runs isolated (`-I`) and without `site` (`-S`), so that environment variables, the working directory and
+    `.pth` files of packages, which are code, have no effect. `python` is the interpreter of a virtual environment with
+    `interpreter` as its base. The process then belongs to that environment, and has its packages after it has called
+    `site`.
     """
     inside = ""
     if python is not None:

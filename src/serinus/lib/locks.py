@@ -1,7 +1,7 @@
-"""Locks among processes and threads: flock(2) on a file that stays where it is.
+"""Locks among processes and threads, by flock(2) on a file that is never removed.
 
-The kernel lets go when the last copy of the descriptor is closed, so also when every process that has one is killed.
-A child that is to keep the lock is started with the descriptor in `pass_fds`; no other child has it.
+The kernel releases a lock when the last copy of the descriptor is closed, also when its processes are killed. Only a
+child that gets the descriptor in `pass_fds` keeps the lock.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 WRITE_ONLY = 0o200
-"""The mode of a lock file in a directory that confined processes may read: to open a file is enough to lock it."""
+"""The mode of a lock file in a directory that confined processes may read, because whoever can open a file can lock
+it."""
 _PAUSE = 0.02
 
 
 def try_lock(descriptor: int) -> bool:
-    """Whether the open file is this caller's now, until the descriptor is closed. Raises OSError."""
+    """Locks the open file until the descriptor is closed. Returns False where another holds it. Raises OSError."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -29,10 +30,10 @@ def try_lock(descriptor: int) -> bool:
 
 
 def take(path: Path, *, seconds: float = math.inf, mode: int = 0o600) -> int | None:
-    """The descriptor of the lock at `path`, to be closed by the caller. None: another has held it for `seconds`.
+    """Returns the descriptor of the lock at `path`, which the caller must close. None: another held it for `seconds`.
 
-    The file is made where there is none, and gets `mode` where it has another. Its directory must be there. What is in
-    it is the holder's. Raises OSError.
+    The file is created where it does not exist, and gets `mode`. Its directory must exist. Its content belongs to the
+    holder. Raises OSError.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, mode)
     try:
@@ -48,7 +49,7 @@ def take(path: Path, *, seconds: float = math.inf, mode: int = 0o600) -> int | N
 
 @contextmanager
 def held(path: Path, *, seconds: float = math.inf, mode: int = 0o600) -> Iterator[int | None]:
-    """As `take`, and closed at the end."""
+    """A context manager for `take`."""
     descriptor = take(path, seconds=seconds, mode=mode)
     try:
         yield descriptor
@@ -58,7 +59,7 @@ def held(path: Path, *, seconds: float = math.inf, mode: int = 0o600) -> Iterato
 
 
 def is_held(path: Path) -> bool:
-    """Whether somebody holds it; to find out takes it for a moment where nobody does. Raises OSError."""
+    """Whether the lock is held. The check takes the lock for a moment where it is free. Raises OSError."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Whose process is at the other end of a Unix socket, as the kernel says (SO_PEERCRED of unix(7))."""
+"""The process at the other end of a Unix socket, by the kernel (SO_PEERCRED of unix(7))."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ _CREDENTIALS = struct.Struct("3i")
 
 
 def user_of(connection: Any) -> int:
-    """The user's number, when the other end connected or began to listen. `connection`: a connected Unix socket, or
-    what asyncio shows of one. Raises OSError."""
+    """Returns the user id of the peer at the time when it connected or began to listen.
+
+    `connection` is a connected Unix socket, or asyncio's view of one. Raises OSError.
+    """
     _, uid = _credentials(connection)
     return uid
 
 
 def process_of(connection: Any) -> int:
-    """The pid, when the other end connected or began to listen. Raises OSError."""
+    """Returns the process id of the peer at the time when it connected or began to listen. Raises OSError."""
     pid, _ = _credentials(connection)
     return pid
 
@@ -36,6 +38,6 @@ def is_ours(connection: Any) -> bool:
 
 
 def checked(connection: socket.socket) -> None:
-    """Before anything is sent. Raises PermissionError: the other end is another user's process."""
+    """Checks the peer, before anything is sent. Raises PermissionError where it is another user's process."""
     if not is_ours(connection):
         raise PermissionError(f"a process of user {user_of(connection)} listens there")

@@ -1,7 +1,7 @@
-"""How much of the processors a process that was just started gets where others want them as well.
+"""The priority of a process that was just started.
 
-Where the kernel groups processes by session (autogroup, see sched(7)), a process's niceness and policy count within
-its group only, and the groups share the processors by a niceness of their own, which is 0 for every new session. A
+Where the kernel groups processes by session (autogroup, see sched(7)), the niceness and policy of a process count only
+within its group. The groups share the processors by a niceness of their own, which is 0 for every new session. A
 process that leads a session therefore gets both.
 """
 
@@ -15,15 +15,15 @@ from pathlib import Path
 _LEAST = 19
 _SECONDS = 1.0
 _LAST_GROUP = 13
-"""A twentieth of the weight of a group at 0: behind every other process, and yet a process that the kernel runs within
-minutes where others take all they can get."""
+"""The niceness with a twentieth of the weight of a group at 0. The group yields to all other processes, and still runs
+within minutes on a fully loaded machine."""
 
 
 def give_way(pid: int, nice: int) -> None:
-    """Lets other processes have the processors first, the more the higher `nice` is (0 to 19; see nice(2)).
+    """Lowers the priority of a process by `nice` (0 to 19, see nice(2)).
 
-    Counted from this process's own values, which its children have otherwise, and below which an ordinary user cannot
-    go. Nothing happens where the process has ended.
+    It counts from this process's own niceness, which children inherit and an ordinary user cannot reduce. Does nothing
+    where the process has ended.
     """
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, pid, min(_LEAST, os.getpriority(os.PRIO_PROCESS, 0) + nice))
@@ -31,7 +31,7 @@ def give_way(pid: int, nice: int) -> None:
 
 
 def put_last(pid: int) -> None:
-    """Puts it behind every other process, with all that it starts from now on. It needs no right."""
+    """Gives a process, and everything that it starts from then on, the lowest priority. No privilege is needed."""
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, pid, _LEAST)
         os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
@@ -39,7 +39,7 @@ def put_last(pid: int) -> None:
 
 
 def _own_group() -> int:
-    """The niceness of this process's own group; 0 where there are no groups."""
+    """Returns the niceness of this process's group. 0: there are no groups."""
     try:
         return int(Path("/proc/self/autogroup").read_text().split()[-1])
     except (OSError, ValueError, IndexError):
@@ -47,7 +47,7 @@ def _own_group() -> int:
 
 
 def _set_group(pid: int, nice: int) -> None:
-    """Of a process that leads a session; any other is in a group with somebody else."""
+    """Sets the niceness of the group of a process that leads a session. Other processes share their group."""
     try:
         if os.getsid(pid) != pid:
             return
@@ -59,11 +59,11 @@ def _set_group(pid: int, nice: int) -> None:
 
 
 def _is_set(pid: int, nice: int) -> bool:
-    """False: not yet, as the kernel lets ordinary users change one group in a tenth of a second."""
+    """Whether the niceness is set. Ordinary users may change it once in a tenth of a second only."""
     try:
         Path(f"/proc/{pid}/autogroup").write_text(str(nice))
     except BlockingIOError:
         return False
-    except OSError:  # it has ended; or there are no groups
+    except OSError:  # The process has ended, or there are no groups.
         return True
     return True

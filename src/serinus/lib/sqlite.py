@@ -1,8 +1,8 @@
-"""How a connection to SQLite is set up, and how its transactions begin, for SQLAlchemy.
+"""SQLite connections and transactions for SQLAlchemy.
 
-WAL lets readers go on while one writes; `synchronous=FULL` makes a commit survive a loss of power. A transaction that
-will write begins IMMEDIATE: one that starts as a reader and then wants to write is refused at once when another writer
-came in between, however long the busy timeout is.
+WAL lets readers continue while one connection writes. `synchronous=FULL` makes commits survive a power failure. A
+transaction that will write begins IMMEDIATE. A transaction that begins as a reader and then writes fails at once where
+another writer came in between, whatever the busy timeout.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from typing import Any
 from sqlalchemy import Connection, Engine, event
 
 BUSY_SECONDS = 10
-"""For so long a writer waits for another one."""
+"""The time for which a writer waits for another one."""
 
 
 def prepare(engine: Engine, writes: str) -> Engine:
-    """The same engine; every connection that it makes from now on is set up as described above. `writes`: the execution
-    option of connections whose transactions write; the others read."""
+    """Returns the engine after configuring it as described above. `writes` is the execution option of connections that
+    write."""
 
     def connected(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # the driver's own implicit BEGIN is a deferred one
+        connection.isolation_level = None  # The driver's implicit BEGIN would be deferred.
         for pragma in (
             f"busy_timeout={BUSY_SECONDS * 1000}",
             "journal_mode=WAL",

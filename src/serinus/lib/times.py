@@ -1,4 +1,4 @@
-"""Moments that people and files name."""
+"""Times from users and files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 
 def in_utc(moment: datetime) -> datetime:
-    """The same moment in UTC; one without an offset is one of UTC. Raises ValueError: its year in UTC is not 1 to
+    """Returns the time in UTC. A time without an offset is in UTC already. Raises ValueError where the year is not 1 to
     9999."""
     try:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Files of outcomes: CSV, Parquet or JSON lines. Knows nothing but `core`, so that the CLI may read them, too."""
+"""Files of outcomes: CSV, Parquet or JSON lines. It only depends on `core`, so that the CLI can read them too."""
 
 from serinus.outcomes.files import read_labels, read_parts
 

@@ -1,8 +1,8 @@
-"""Reads labels from a file, one a row, and says file, line and column of what it cannot read.
+"""Reads labels from a file with one outcome in each row. Errors name file, line and column.
 
-Columns: `label` (0 or 1, false or true, or a word that a mapping gives a meaning), and `prediction_id` or `request_id`
-or both; and, where there are any, `caller` and `release`, which must be the request's own, `observed_at` (ISO 8601;
-without an offset it is UTC; a date alone is its first moment) and `source`. Other columns are left alone.
+The columns are `label` (0 or 1, false or true, or a word that a mapping explains), and `prediction_id`, `request_id` or
+both. Optional are `caller` and `release`, which must be the request's own, `observed_at` (ISO 8601, in UTC where it has
+no offset, and at midnight where it is a date only) and `source`. Other columns are ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from serinus.core.predictions import Label, Labels
 from serinus.lib.times import in_utc
 
 ROWS = 10_000
-"""Of one part."""
+"""The number of rows in one part."""
 
 _FORMATS = {".csv": "csv", ".jsonl": "lines", ".ndjson": "lines", ".parquet": "parquet", ".pq": "parquet"}
 _IDS = ("prediction_id", "request_id")
@@ -31,11 +31,11 @@ _NAMES = (*_TEXTS, "label", "observed_at")
 _WORDS = {"true": 1.0, "false": 0.0}
 
 _NO_VALUE = object()
-"""Stands for what is neither a label nor a time."""
+"""Stands for a value that is neither a label nor a time."""
 
 Column = Sequence[Any]
 Table = Mapping[str, Column]
-"""Name -> values, all of one length."""
+"""Values by the name of their column, all of the same length."""
 
 
 class _Wrong(Exception):
@@ -49,7 +49,7 @@ class _Wrong(Exception):
 def read_labels(
     path: Path, default_observed_at: datetime, meanings: Mapping[str, int] | None = None
 ) -> Iterator[Label]:
-    """Labels in the order of the file; as `read_parts`."""
+    """Yields labels in the order of the file. The arguments are those of `read_parts`."""
     for part in read_parts(path, default_observed_at, meanings):
         rows = zip(*(getattr(part, name) for name in Label.__slots__), strict=True)
         yield from (Label(*row) for row in rows)
@@ -58,10 +58,11 @@ def read_labels(
 def read_parts(
     path: Path, default_observed_at: datetime, meanings: Mapping[str, int] | None = None, rows: int = ROWS
 ) -> Iterator[Labels]:
-    """At most `rows` labels at a time, in the order of the file, read as they are taken. Rows without a time were seen
-    at `default_observed_at`, aware. `meanings`: label as it is written -> 0 or 1.
+    """Yields at most `rows` labels at a time, in the order of the file. The file is read as they are consumed.
 
-    Raises InvalidInput: no such file, an unknown ending, a column that is missing, a value that is none.
+    `default_observed_at`, an aware datetime, is used for rows without a time. `meanings` maps labels as they are
+    written to 0 or 1. Raises InvalidInput where the file does not exist, has an unknown extension, lacks a column or
+    has a wrong value.
     """
     kind = _FORMATS.get(path.suffix.lower())
     if kind is None:
@@ -89,7 +90,7 @@ def read_parts(
 
 
 class _Known:
-    """What labels and times of a file mean, each looked up once: files repeat them."""
+    """Caches the meaning of labels and times, because files repeat them."""
 
     def __init__(self, default: datetime, meanings: Mapping[str, int]) -> None:
         self._default = default
@@ -110,7 +111,7 @@ class _Known:
         return Labels(label=labels, observed_at=moments, **texts)
 
     def _label(self, value: Any) -> float | None:
-        """None for what is no label."""
+        """Returns the label. None: it is not one."""
         text = str(value)
         if text in self._meanings:
             return self._meanings[text]
@@ -123,7 +124,7 @@ class _Known:
         return self._meanings.get(f"{number:g}", number if number in (0.0, 1.0) else None)
 
     def _moment(self, value: Any) -> datetime | None:
-        """None for what is no time."""
+        """Returns the time. None: it is not one."""
         if value is None or value == "":
             return self._default
         if isinstance(value, date) and not isinstance(value, datetime):
@@ -155,11 +156,11 @@ def _looked_up(
     meaning: Callable[[Any], Any],
     wrong: tuple[str, str, str],
 ) -> Sequence[Any]:
-    """`wrong`: the column's name, what is expected of it, and a hint."""
+    """Returns the meanings of a column. `wrong` has the column's name, what is expected of it, and a hint."""
     values: Column = [None] * height if column is None else column
     try:
         new = set(values) - known.keys()
-    except TypeError:  # a list or an object of JSON
+    except TypeError:  # The value is a JSON list or object.
         values = [_NO_VALUE if isinstance(value, list | dict) else value for value in values]
         new = set(values) - known.keys()
     known.update((value, meaning(value)) for value in new)
@@ -189,7 +190,7 @@ def _csv_tables(path: Path, rows: int) -> Iterator[Table]:
 
 
 def _csv_line(path: Path, row: int) -> int:
-    """Where row `row` ends, counted from 0 and without the head and blank lines."""
+    """Returns the line in which row `row` ends, counted from 0 without the header and blank lines."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file)
         next(islice((one for one in reader if one), row + 1, None))

@@ -1,4 +1,4 @@
-"""Replays requests from a file or a prediction log at a fixed rate, and says honestly how it went.
+"""Replays requests from a file or a prediction log at a fixed rate, and reports the results.
 
     source = open_source(Path("cards.parquet"), entity="card", label="is_fraud")
     report = run(source, "http://127.0.0.1:8080", "card-fraud", rate=2000)      # until the end, or Ctrl-C
@@ -9,14 +9,14 @@
         on_progress=None, outcomes=None) -> Report
     await replay(source, url, model, *, ..., stop=asyncio.Event()) -> Report
 
-An **open loop**: the n-th request is due n / rate seconds after the start, whatever the answers do, and its latency
-counts from then. A server that stalls is not spared the requests that would have come meanwhile. How late the
-generator itself was is measured apart, as lag.
+It is an **open loop**: the n-th request is due n / rate seconds after the start, whatever the answers do, and its
+latency counts from that time. A server that stalls therefore gets the requests that arrive in the meantime as well. The
+delay of the generator itself is measured separately, as lag.
 
-The request id is `<prefix>-<row>-<pass>` (or `<prefix>-<id>-<pass>` with an id column), so that a later outcome can
-be attached by it. Each replay has a prefix of its own, which its report tells, so that two replays of one file share no
-request id: `with OutcomesFile(path) as outcomes: run(..., outcomes=outcomes)` writes what
-`serinus outcomes import` reads, for the requests that were answered. Errors: InvalidInput.
+The request id is `<prefix>-<row>-<pass>` (or `<prefix>-<id>-<pass>` with an id column), so that an outcome can be
+attached later. Each replay has its own prefix, which the report names, so that two replays of one file have no request
+id in common. `with OutcomesFile(path) as outcomes: run(..., outcomes=outcomes)` writes a file for `serinus outcomes
+import`, with the requests that were answered. Raises InvalidInput.
 """
 
 from serinus.replay.outcomes import OutcomesFile

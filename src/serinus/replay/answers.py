@@ -1,4 +1,4 @@
-"""Reads HTTP/1.1 answers: only what is counted, nothing of the body."""
+"""Parses HTTP/1.1 responses. Only the headers that are counted are read, and bodies are skipped."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ _END = b"\r\n\r\n"
 
 
 class Malformed(Exception):
-    """Not an answer that can be told from what follows it."""
+    """The response has no recognizable end."""
 
 
 class Answer(NamedTuple):
+    """A response."""
+
     status: int
     release: str
-    """`x-serinus-release`, or `router`."""
+    """The header `x-serinus-release`, or `router`."""
     fallback: bool
     close: bool
-    """The server will close the connection."""
+    """Whether the server will close the connection."""
     size: int
-    """Bytes, head and body."""
+    """The size of head and body in bytes."""
     prediction_id: str = ""
-    """`x-serinus-prediction-id`."""
+    """The header `x-serinus-prediction-id`."""
 
 
 def parse(data: bytes) -> Answer | None:
-    """The answer at the beginning of `data`, or None where it is not whole yet. Raises Malformed."""
+    """Returns the response at the beginning of `data`. None: it is not complete yet. Raises Malformed."""
     end = data.find(_END)
     if end < 0:
         if len(data) > 65_536 or not data.startswith(b"HTTP/1."[: len(data)]):
@@ -74,7 +76,7 @@ def _chunks_end(data: bytes, at: int) -> int | None:
 
 
 def _field(head: bytes, lower: bytes, name: bytes) -> bytes:
-    """A header's value; empty where it is not there."""
+    """Returns the value of a header. Empty: it is missing."""
     found = lower.find(b"\r\n" + name + b":")
     if found < 0:
         return b""

@@ -1,4 +1,4 @@
-"""Kept connections, one request at a time on each; no task and no coroutine a request."""
+"""Persistent connections with one request at a time on each, without a task or coroutine for each request."""
 
 from __future__ import annotations
 
@@ -13,28 +13,36 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 
 
 class Sent(NamedTuple):
-    """A request that is under way."""
+    """A request in flight."""
 
     due: float
     at: float
-    """When it was written; both in the event loop's time."""
+    """When it was due and when it was written, in the event loop's time."""
     id: str
     label: float | None
 
 
 class Owner(Protocol):
-    """Who is told what becomes of requests."""
+    """Receives the results of requests."""
 
-    def answered(self, connection: Connection, sent: Sent, answer: Answer) -> None: ...
-    def failed(self, sent: Sent, kind: str) -> None: ...
-    def opened(self, connection: Connection) -> None: ...
-    def lost(self, connection: Connection) -> None: ...
+    def answered(self, connection: Connection, sent: Sent, answer: Answer) -> None:
+        """The request was answered."""
+
+    def failed(self, sent: Sent, kind: str) -> None:
+        """The request failed."""
+
+    def opened(self, connection: Connection) -> None:
+        """The connection was opened."""
+
+    def lost(self, connection: Connection) -> None:
+        """The connection was lost."""
+
     def refused(self) -> None:
         """No connection could be opened."""
 
 
 class Connection(asyncio.Protocol):
-    """Opens itself, and again with growing pauses whenever it is lost, until it is closed."""
+    """A connection that reconnects with growing pauses whenever it is lost, until it is closed."""
 
     def __init__(self, owner: Owner, host: str, port: int, context: ssl.SSLContext | None = None) -> None:
         self._owner, self._host, self._port, self._context = owner, host, port, context
@@ -46,6 +54,7 @@ class Connection(asyncio.Protocol):
         self.free_since = 0.0
 
     def start(self) -> None:
+        """Opens the connection."""
         self._keeper = asyncio.get_running_loop().create_task(self._keep_open())
 
     async def _keep_open(self) -> None:
@@ -62,13 +71,13 @@ class Connection(asyncio.Protocol):
             await asyncio.sleep(backoff.pause())
 
     def send(self, request: bytes, sent: Sent) -> None:
-        """Only while it is free."""
+        """Sends a request. The connection must be free."""
         assert self._transport is not None
         self.sent = sent
         self._transport.write(request)
 
     def give_up(self, kind: str) -> None:
-        """Ends the request that is under way, and the connection with it."""
+        """Ends the request in flight, and the connection with it."""
         sent, self.sent = self.sent, None
         if sent is not None:
             self._owner.failed(sent, kind)
@@ -76,6 +85,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     async def close(self) -> None:
+        """Closes the connection."""
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
@@ -85,7 +95,8 @@ class Connection(asyncio.Protocol):
     # --- asyncio.Protocol ---------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # other event loops' are not of that class
+        # The transports of other event loops have a different class.
+        self._transport = cast(asyncio.Transport, transport)
         self._buffer = b""
         self.free_since = asyncio.get_running_loop().time()
         self._owner.opened(self)
@@ -98,7 +109,7 @@ class Connection(asyncio.Protocol):
             return self.give_up("malformed")
         if answer is None:
             return None
-        if self.sent is None or len(data) > answer.size:  # more than was asked for
+        if self.sent is None or len(data) > answer.size:  # The server has sent more than one response.
             return self.give_up("malformed")
         sent, self.sent, self._buffer = self.sent, None, b""
         if answer.close and self._transport is not None:

@@ -1,18 +1,22 @@
-"""Durations in a few kilobytes, however many there are."""
+"""A histogram of durations, which takes a few kilobytes whatever their number."""
 
 from __future__ import annotations
 
 _EXACT = 128
-"""Microseconds up to which each has a bucket of its own; beyond, 64 to an octave: a relative error below 1.6 %."""
+"""Durations up to so many microseconds have buckets of their own. Longer ones have 64 buckets in an octave, with a
+relative error below 1.6%."""
 
 
 class Histogram:
+    """Counts durations."""
+
     def __init__(self) -> None:
         self._counts: dict[int, int] = {}
         self._total = 0
         self._most = 0.0
 
     def add(self, seconds: float) -> None:
+        """Adds a duration in seconds."""
         microseconds = int(seconds * 1e6) if seconds > 0 else 0
         shift = max(microseconds.bit_length() - 7, 0)
         bucket = (shift << 7) + (microseconds >> shift)
@@ -22,7 +26,7 @@ class Histogram:
             self._most = seconds
 
     def quantile(self, share: float) -> float | None:
-        """Seconds that `share` of all durations do not exceed; None where there are none."""
+        """Returns the seconds that `share` of all durations do not exceed. None: there are none."""
         rank, seen = share * self._total, 0
         for bucket in sorted(self._counts):
             seen += self._counts[bucket]
@@ -31,7 +35,7 @@ class Histogram:
         return None
 
     def summary_ms(self) -> dict[str, float]:
-        """p50, p90, p99, p99.9 and max, in milliseconds; empty where there are no durations."""
+        """Returns p50, p90, p99, p99.9 and max, in milliseconds. Empty: there are no durations."""
         if not self._total:
             return {}
         shares = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}

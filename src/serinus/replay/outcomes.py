@@ -1,4 +1,4 @@
-"""Labels of replayed requests, as a file that `serinus outcomes import` reads."""
+"""Labels of replayed requests, as a file for `serinus outcomes import`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from types import TracebackType
 
 
 class OutcomesFile:
-    """Called with (prediction id, request id, label) for each answered request that has a label."""
+    """Writes a file. It is called with (prediction id, request id, label) for each answered request that has a
+    label."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("w", newline="", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The open loop: what is due is sent, on whatever connection is free, and counted from when it was due."""
+"""The open loop: each request is sent when it is due, on any free connection, and its latency counts from that time."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ Outcomes = Callable[[str, str, float], None]
 Progress = Callable[[Report], None]
 
 _TICK = 0.001
-"""The event loop's own resolution: nothing is gained by waking more often."""
+"""The resolution of the event loop. Waking more often gains nothing."""
 _SWEEP = 0.05
 _AFTER_STOP = 1.0
-"""Seconds that answers still have to arrive after a stop."""
+"""Seconds for which answers may still arrive after a stop."""
 
 
 def run(source: Source, url: str, model: str, *, rate: float, **options: Any) -> Report:
-    """`replay`, until the end or until SIGINT or SIGTERM; the report then is of what was done so far."""
+    """Runs `replay` until the end, or until SIGINT or SIGTERM. The report then covers what was done so far."""
 
     async def until_interrupted() -> Report:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -64,12 +64,17 @@ async def replay(
     outcomes: Outcomes | None = None,
     stop: asyncio.Event | None = None,
 ) -> Report:
-    """Sends the rows of `source` to `model` at `url` (`http://host:port`, `https` with a `context`), `rate` a second,
-    `passes` times or until `limit` requests; `fresh_entities` gives every pass entities of its own.
+    """Sends the rows of `source` to `model` at `url` (`http://host:port`, or `https` with a `context`).
 
-    `prefix`: of the request ids; None: one that no other replay has. `timeout`: seconds after which a request is given
-    up. `on_progress` gets a report every second, `outcomes` each
-    answered request's id and label. Raises InvalidInput.
+    - `rate`: requests per second.
+    - `passes`, `limit`: the rows are sent `passes` times, or until `limit` requests.
+    - `fresh_entities`: each pass has entities of its own.
+    - `prefix`: of the request ids. None: one that no other replay has.
+    - `timeout`: seconds after which a request is given up.
+    - `on_progress`: gets a report every second.
+    - `outcomes`: gets the ids and the label of each answered request.
+
+    Raises InvalidInput.
     """
     where = urlsplit(url)
     if where.scheme != ("http" if context is None else "https") or where.hostname is None:
@@ -104,7 +109,7 @@ def _batches(source: Source, form: Form, passes: int) -> Iterator[Batch]:
 
 
 class _Feed:
-    """Requests that are ready, a batch ahead of what is being sent: prepared in a thread, never all at once."""
+    """Prepares requests in a thread, one batch ahead of the one that is being sent."""
 
     def __init__(self, batches: Iterator[Batch], limit: int | None) -> None:
         self._batches = batches
@@ -114,7 +119,7 @@ class _Feed:
         self.ended = self._left <= 0
 
     async def fill(self) -> None:
-        """Waits until there is a request, or none will come."""
+        """Waits until there is a request, or there are no more."""
         while not self.ended and self._at >= len(self._batch.requests):
             if self._next is None:
                 self._prepare()
@@ -130,7 +135,7 @@ class _Feed:
         self._next = asyncio.create_task(asyncio.to_thread(next, self._batches, None))
 
     def take(self) -> tuple[bytes, str, float | None] | None:
-        """The next request, its id and its label; None where none is ready (see `ended`)."""
+        """Returns the next request, its id and its label. None: none is ready (see `ended`)."""
         at, batch = self._at, self._batch
         if self.ended or at >= len(batch.requests):
             return None
@@ -196,7 +201,7 @@ class _OpenLoop:
             await asyncio.sleep(max(next_due - self._time(), _TICK))
 
     async def _drain(self, stop: asyncio.Event) -> None:
-        """Until every request is answered or given up; not for long after a stop."""
+        """Waits until every request is answered or given up. After a stop it does not wait long."""
         stopped_at: float | None = None
         while self._under_way:
             if stop.is_set():
@@ -216,7 +221,7 @@ class _OpenLoop:
                 self._on_progress(self._report(0))
 
     def _due(self, now: float) -> int:
-        """How many requests should have been sent by now."""
+        """Returns how many requests should have been sent by now."""
         return int((now - self._start) * self._rate) + 1
 
     def _send_what_is_due(self) -> None:
@@ -278,7 +283,7 @@ class _OpenLoop:
         return self._sent - self._answered - self._failed.total()
 
     def _report(self, overdue: int) -> Report:
-        # At least one period: the last request's time has passed when it was sent.
+        # It takes at least one period, because the last request is due at the end of its own.
         seconds = max(self._last_answer - self._start, self._sent / self._rate if self._sent else 0.0)
         return Report(
             model=self._model,

@@ -1,4 +1,4 @@
-"""What became of a replay."""
+"""The report of a replay."""
 
 from __future__ import annotations
 
@@ -11,46 +11,47 @@ _KEPT_UP_MS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`sent == answered + sum(failed.values()) + unanswered`, always; while it runs, `unanswered` is in flight."""
+    """The results. Always `sent == answered + sum(failed.values()) + unanswered`. While it runs, `unanswered` are in
+    flight."""
 
     model: str
     prefix: str
-    """With which the ids of all its requests begin, and those of no other replay."""
+    """The prefix of all its request ids, which no other replay has."""
     rate: float
-    """Asked for, requests a second."""
+    """The requested rate in requests per second."""
     seconds: float
-    """From the first request's time to the last answer, or to now."""
+    """From the time of the first request to the last answer, or to now."""
     sent: int
-    """Requests whose time had come and that were tried."""
+    """Requests that were due and were attempted."""
     answered: int
-    """With a status of 2xx, fallbacks included."""
+    """Requests that were answered with a status of 2xx, including fallbacks."""
     failed: Mapping[str, int]
-    """Kind -> count: `http 503`, `refused` (no connection), `reset` (closed before an answer), `timeout`,
+    """Failures by kind: `http 503`, `refused` (no connection), `reset` (closed before an answer), `timeout`,
     `malformed`."""
     unanswered: int
     overdue: int
-    """Requests whose time had come but that were not tried when it ended: every connection was waiting."""
+    """Requests that were due and were not attempted when it ended, because every connection was waiting."""
     fallbacks: int
     releases: Mapping[str, int]
-    """Release -> answered requests, by the answer's own word; `router` where no release is named."""
+    """Answered requests by the release that the response names, or `router` where it names none."""
     latency_ms: Mapping[str, float]
-    """p50, p90, p99, p99.9, max of the answered, from the moment each request was due."""
+    """p50, p90, p99, p99.9 and max of the answered requests, from the time at which each was due."""
     lag_ms: Mapping[str, float]
-    """The same of how late the generator itself was, though a connection was free."""
+    """The same of the generator's own delay while a connection was free."""
     waited: int
-    """Requests that were sent late because every connection was waiting for an answer."""
+    """Requests that were sent late, because every connection was waiting for an answer."""
 
     @property
     def kept_up(self) -> bool:
-        """Whether the generator was on time, so that latencies are the server's."""
+        """Whether the generator was on time, so that the latencies are those of the server."""
         return self.lag_ms.get("p99", 0.0) <= _KEPT_UP_MS
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values."""
+        """Returns the report as JSON values."""
         return {**asdict(self), "kept_up": self.kept_up}
 
     def text(self) -> str:
-        """For a terminal."""
+        """Returns the report for a terminal."""
         achieved = self.sent / self.seconds if self.seconds else 0.0
         pace = f"{achieved:,.0f}/s of {self.rate:,.0f}/s asked for"
         lines = [

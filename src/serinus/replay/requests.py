@@ -1,4 +1,5 @@
-"""Whole HTTP requests made of rows, thousands at a time by polars: none of it is left to the moment of sending."""
+"""HTTP requests made of rows. polars builds thousands at a time, so that nothing remains to be done when they are
+sent."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ _NOT_IN_AN_ID = r"[^A-Za-z0-9._:-]"
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Requests ready to be written, in order, with their ids and labels (empty where nobody asks for them)."""
+    """Requests in order, with their ids and labels. Ids and labels are empty where they are not needed."""
 
     requests: Sequence[bytes]
     ids: Sequence[str]
@@ -35,14 +36,15 @@ class Form:
     path: str
     protocol: Protocol
     headers: str
-    """Lines that are the same in every request."""
+    """Header lines that are the same in every request."""
     entity_header: str
     fresh_entities: bool
     prefix: str
     labelled: bool
 
     def batch(self, chunk: Chunk, first_row: int, turn: int) -> Batch:
-        """`first_row`: number of the chunk's first row. `turn`: how often the rows were replayed before."""
+        """Returns the requests of a chunk. `first_row` is the number of its first row, `turn` the number of earlier
+        passes."""
         rows = pl.Series(range(first_row, first_row + chunk.inputs.height), dtype=pl.Int64)
         ids = (chunk.ids if chunk.ids is not None else rows).cast(pl.String).str.replace_all(_NOT_IN_AN_ID, "_")
         frame = pl.DataFrame(
@@ -93,7 +95,7 @@ def form_of(
     prefix: str,
     labelled: bool,
 ) -> Form:
-    """Raises InvalidInput: a protocol or a header that is none."""
+    """Returns the form. Raises InvalidInput where the protocol or a header is not valid."""
     paths = {
         "oip": f"/v2/models/{quote(model, safe='')}/infer",
         "invocations": f"/models/{quote(model, safe='')}/invocations",
@@ -120,9 +122,9 @@ def _sendable(column: pl.Series) -> pl.Series:
 
 
 def _tensor(column: pl.Series) -> tuple[pl.Expr, ...]:
-    """`,{"name": ..., "data": [value]}`: a comma, what is the same in every row, the value, the end."""
+    """Returns the parts of `,{"name": ..., "data": [value]}`."""
     head = {"name": column.name, "shape": [1], "datatype": _datatype(column.dtype)}
-    # polars writes a value as JSON within an object only.
+    # polars writes a value as JSON only within an object.
     value = pl.struct(pl.col(column.name).alias("v")).struct.json_encode().str.slice(len('{"v":')).str.head(-1)
     return pl.lit(","), pl.lit(json.dumps(head)[:-1] + ', "data": ['), value, pl.lit("]}")
 

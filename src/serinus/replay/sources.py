@@ -1,4 +1,4 @@
-"""Where replayed rows come from."""
+"""The sources of replayed rows."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from serinus.core.errors import InvalidInput
 from serinus.core.ports import PredictionRows
 
 CHUNK = 2_000
-"""Rows prepared at a time."""
+"""The number of rows that are prepared at a time."""
 _SCANS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive rows. `inputs` are the model's columns; the others, where there are any, are as long."""
+    """Consecutive rows. `inputs` are the model's columns. The other columns, where they exist, have the same length."""
 
     inputs: pl.DataFrame
     entities: pl.Series | None = None
@@ -29,8 +29,10 @@ class Chunk:
 
 
 class Source(Protocol):
+    """A source of rows."""
+
     def chunks(self) -> Iterator[Chunk]:
-        """All rows from the beginning, in order, some thousand at a time. Raises InvalidInput."""
+        """Yields all rows in order, some thousand at a time. Raises InvalidInput."""
         ...
 
 
@@ -42,12 +44,13 @@ def open_source(
     id: str | None = None,
     label: str | None = None,
 ) -> Source:
-    """A CSV or Parquet file. Raises InvalidInput."""
+    """Opens a CSV or Parquet file. Raises InvalidInput."""
     return FileSource(path, columns=columns, entity=entity, id=id, label=label)
 
 
 class FileSource:
-    """A row a request. `columns` defaults to all that are not the entity, the id or the label."""
+    """A file with one request in each row. By default `columns` are all that are not the entity, the id or the
+    label."""
 
     def __init__(
         self,
@@ -64,7 +67,7 @@ class FileSource:
             raise InvalidInput(
                 f"{path}: not a file that can be replayed.", hint=f"Name a file ending in {known}, or a log."
             )
-        # The whole CSV is looked at for its types: a column may hold whole numbers for its first thousand rows.
+        # Types are inferred from the whole CSV file, because the first thousand rows of a column may be whole numbers.
         self._rows = pl.scan_csv(path, infer_schema_length=None) if kind == "csv" else pl.scan_parquet(path)
         self._entity, self._id, self._label = entity, id, label
         with _named(path):
@@ -89,14 +92,17 @@ class FileSource:
 
 
 class LogSource:
-    """The requests that a model was sent, in the order of time. One of several rows becomes as many requests; one that
-    was refused before it was read, or that named no columns, is left out."""
+    """The logged requests of a model, in the order of time.
+
+    A request with several rows becomes as many requests. Requests that were refused before they were read, or without
+    column names, are left out.
+    """
 
     def __init__(self, log: PredictionRows, model: str) -> None:
         self._log, self._model = log, model
 
     def chunks(self) -> Iterator[Chunk]:
-        """Raises InvalidInput, Unavailable."""
+        """Yields the requests. Raises InvalidInput and Unavailable."""
         empty = True
         for table in self._log.rows(self._model, ("entity", "inputs")):
             named = pl.DataFrame(table).filter(pl.col("inputs").str.starts_with("[{"))
@@ -108,7 +114,7 @@ class LogSource:
 
 
 def _of_log(part: pl.DataFrame) -> Chunk:
-    """The columns of a request are known only now."""
+    """Returns the rows. The columns are only known when the requests are read."""
     lines = "\n".join(f'{{"row":{inputs}}}' for inputs in part["inputs"])
     rows = pl.read_ndjson(lines.encode(), infer_schema_length=None)
     rows = rows.with_columns(part["entity"].alias("entity")).explode("row")
@@ -116,7 +122,7 @@ def _of_log(part: pl.DataFrame) -> Chunk:
 
 
 class _named:  # noqa: N801 - reads as what it does: errors within are named by their file
-    """polars' errors may quote values, so only their kind is passed on."""
+    """Replaces polars' errors, whose messages may quote values, by their kind."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -1,5 +1,5 @@
-"""Bounds on the connections of a uvicorn server, which has none: one that asks nothing would stay for ever, and others
-could not be let in once there is no descriptor left."""
+"""Limits for the connections of a uvicorn server, which has none. Otherwise idle connections would stay forever, and
+use up all file descriptors."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from typing import Any
 import uvicorn
 
 _SHARE_OF_FILES = 4
-"""One in so many descriptors of the process may be a caller's connection."""
+"""The connections may use one in so many descriptors of the process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
+    """The limits of a server."""
+
     places: int = 1000
-    """Connections at the same time, as far as the limit of open files has room for them."""
+    """The number of simultaneous connections, as far as the limit of open files allows."""
     head: float = 5.0
-    """Seconds for a request's first line and headers, from the connection's beginning or the request's first byte."""
+    """Seconds for the first line and the headers of a request, from the start of the connection or the first byte."""
     body: float = 15.0
-    """Seconds for a request's body,"""
+    """Seconds for the body of a request."""
     rate: int | None = None
-    """and one more for each so many bytes that have arrived; None: none."""
+    """The body gets another second for each so many bytes that have arrived. None: it does not."""
 
 
 class _State(Enum):
@@ -36,10 +38,10 @@ class _State(Enum):
 
 
 def limited(config: uvicorn.Config, limits: Limits | None = None) -> uvicorn.Config:
-    """`config`, so that a connection is closed that does not say within `limits` what it wants.
+    """Returns `config` with limits. A connection is closed that does not send a request within them.
 
-    Where all places are taken, the source that has most of them loses the oldest one that is not being answered, or
-    does not read its answer.
+    Where all places are taken, the client address with the most connections loses its oldest one that is not being
+    answered, or that does not read its answer.
     """
     chosen = limits or Limits()
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -79,12 +81,12 @@ def limited(config: uvicorn.Config, limits: Limits | None = None) -> uvicorn.Con
 
         @property
         def gives_way(self) -> bool:
-            """Whether the connection may be closed in favour of others: it has not asked yet, or does not read its
+            """Whether the connection may be closed in favour of others: it has not sent a request, or does not read its
             answer."""
             return self.state is not _State.ANSWER or self.flow.write_paused
 
         def _watch(self) -> None:
-            """Starts the time of what is waited for now; more bytes of the same do not start it again."""
+            """Starts the time limit of the present phase. Further bytes of the same phase do not restart it."""
             state = self.state
             if (state, self.cycle) == self.timed and self.timer is not None:
                 return
@@ -101,7 +103,7 @@ def limited(config: uvicorn.Config, limits: Limits | None = None) -> uvicorn.Con
             self.timer = self.timed = None
 
         def _overdue(self, since: float) -> None:
-            if (self.state, self.cycle) != self.timed:  # it has been answered meanwhile
+            if (self.state, self.cycle) != self.timed:  # It has been answered in the meantime.
                 self._rest()
                 return
             more = self.received / chosen.rate if self.state is _State.BODY and chosen.rate else 0.0
@@ -116,7 +118,8 @@ def limited(config: uvicorn.Config, limits: Limits | None = None) -> uvicorn.Con
 
 
 def _make_room(connections: list[Any]) -> None:
-    """One more was let in than there are places for. The newest is among those that give way, as it has not asked."""
+    """Closes a connection where there are more than places. The newest may be closed too, because it has sent nothing
+    yet."""
     sources = Counter(_source(one) for one in connections)
     waiting = [one for one in connections if one.gives_way]
     most = max(sources[_source(one)] for one in waiting)

@@ -1,4 +1,4 @@
-"""Bounds on connections that have not yet agreed on TLS, which the server itself does not know of until they have."""
+"""Limits for connections during the TLS handshake, which the server does not see until it is completed."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from contextlib import suppress
 from typing import Any
 
 SECONDS = 5.0
-"""For a handshake."""
+"""The time limit of a handshake."""
 _PLACES = 250
 _SHARE_OF_FILES = 8
-"""One in so many descriptors of the process may be a connection that shakes hands."""
+"""Handshakes may use one in so many descriptors of the process."""
 
 
 class Handshakes(socket.socket):
-    """A listening socket. Where too many connections shake hands, the source that has most of them loses its oldest.
+    """A listening socket that limits handshakes. Where there are too many, the client address with the most loses its
+    oldest.
 
-    The event loop must be asyncio's own, which accepts by this class.
+    The event loop must be asyncio's own, which accepts connections by this class.
     """
 
     def __init__(self, listener: socket.socket, places: int = _PLACES) -> None:
-        """Takes `listener` over."""
+        """Takes over the socket of `listener`."""
         super().__init__(listener.family, listener.type, listener.proto, fileno=listener.detach())
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._places = max(1, min(places, files // _SHARE_OF_FILES))
@@ -39,9 +40,9 @@ class Handshakes(socket.socket):
             oldest = next(one for one, source in self._under_way.items() if source == most)
             del self._under_way[oldest]
             with suppress(OSError):
-                oldest.shutdown(socket.SHUT_RDWR)  # which its transport sees, and closes
+                oldest.shutdown(socket.SHUT_RDWR)  # The transport notices that and closes.
         return connection, address
 
     def done(self, descriptor: int) -> None:
-        """The connection by that descriptor speaks TLS."""
+        """The handshake of the connection with that descriptor is complete."""
         self._under_way = {one: source for one, source in self._under_way.items() if one.fileno() != descriptor}

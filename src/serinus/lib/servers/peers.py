@@ -1,4 +1,4 @@
-"""The check of who connects to a uvicorn server's Unix sockets."""
+"""A check of the peers that connect to the Unix sockets of a uvicorn server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def checking_peers(config: uvicorn.Config) -> uvicorn.Config:
-    """`config`, so that on a Unix socket another user's connection is closed before a byte of it is read."""
+    """Returns `config` with a check that closes connections of other users on Unix sockets before a byte is read."""
     if not config.loaded:
         config.load()
     protocol: Any = config.http_protocol_class
@@ -43,7 +43,7 @@ def checking_peers(config: uvicorn.Config) -> uvicorn.Config:
 
 
 def may_connect(connection: Any) -> bool:
-    """This user and root may on a Unix socket; on others that is for the token to say."""
+    """Whether the peer may connect. On a Unix socket only this user and root may. Elsewhere the token decides."""
     if connection.family != socket.AF_UNIX or is_ours(connection):
         return True
     log.warning("a connection of user %d to a local socket was refused", user_of(connection))
