@@ -1,0 +1,100 @@
+"""Kubeconfig files: those that can be used, and what is said of the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from serinus.core.errors import InvalidInput, Unavailable
+from serinus.targets.kubernetes.cluster import Cluster, kinds
+
+TOKEN = "token-that-nobody-may-see"
+
+
+def kubeconfig(tmp_path: Path, **user: object) -> Path:
+    document = {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": user or {"token": TOKEN}}],
+    }
+    file = tmp_path / "config"
+    file.write_text(yaml.safe_dump(document))
+    return file
+
+
+def test_an_api_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
+    cluster = Cluster.connected(kubeconfig(tmp_path))
+    with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:1 does not answer: .*refused") as raised:
+        cluster.list(kinds.POD, "serinus")
+    assert TOKEN not in f"{raised.value!r}{raised.value}"
+
+
+def test_a_kubeconfig_without_a_user_is_one_of_nobody(tmp_path: Path) -> None:
+    file = kubeconfig(tmp_path)
+    document = yaml.safe_load(file.read_text())
+    document.pop("users")
+    del document["contexts"][0]["context"]["user"]
+    file.write_text(yaml.safe_dump(document))
+    with pytest.raises(Unavailable, match="refused"):
+        Cluster.connected(file).list(kinds.POD, "serinus")
+
+
+def test_a_missing_kubeconfig_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="gone cannot be used"):
+        Cluster.connected(tmp_path / "gone")
+
+
+def test_outside_of_a_pod_there_is_no_service_account() -> None:
+    with pytest.raises(InvalidInput, match="service account"):
+        Cluster.connected(None)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "clusters: 1", f"users: [{{name: u, user: {{token: [{TOKEN}]}}}}]", "a: : b"]
+)
+def test_a_kubeconfig_that_is_none_is_refused_without_its_content(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config").write_text(text)
+    with pytest.raises(InvalidInput, match="config cannot be") as raised:
+        Cluster.connected(tmp_path / "config")
+    assert TOKEN not in str(raised.value)
+
+
+def test_a_context_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="'elsewhere' not found"):
+        Cluster.connected(kubeconfig(tmp_path), context="elsewhere")
+
+
+def test_certificates_that_are_missing_are_said(tmp_path: Path) -> None:
+    pair = {"client-certificate": "/nowhere/cert", "client-key": "/nowhere/key"}
+    with pytest.raises(InvalidInput, match="certificates"):
+        Cluster.connected(kubeconfig(tmp_path, **pair))
+
+
+def test_a_credential_plugin_that_fails_is_named_and_not_quoted(tmp_path: Path) -> None:
+    plugin = tmp_path / "plugin"
+    plugin.write_text(f"#!/bin/sh\necho {TOKEN} >&2\nexit 1\n")
+    plugin.chmod(0o700)
+    api = "client.authentication.k8s.io/v1beta1"
+    cluster = Cluster.connected(kubeconfig(tmp_path, exec={"apiVersion": api, "command": str(plugin)}))
+    with pytest.raises(Unavailable, match=r"credential plugin .* the command '.*/plugin'") as raised:
+        cluster.list(kinds.POD, "serinus")
+    assert TOKEN not in str(raised.value)
+
+
+def test_a_credential_plugin_that_is_not_there_is_said(tmp_path: Path) -> None:
+    api = "client.authentication.k8s.io/v1beta1"
+    command = str(tmp_path / "gone")
+    with pytest.raises(Unavailable, match=r"No such file or directory: .*gone"):
+        Cluster.connected(kubeconfig(tmp_path, exec={"apiVersion": api, "command": command})).list(kinds.POD, "serinus")
+
+
+def test_a_credential_plugin_that_answers_nonsense_is_said(tmp_path: Path) -> None:
+    api = "client.authentication.k8s.io/v1beta1"
+    for output in (TOKEN, '{"status": {}}'):
+        spec = {"apiVersion": api, "command": "printf", "args": ["%s", output]}
+        with pytest.raises(Unavailable, match="plugin") as raised:
+            Cluster.connected(kubeconfig(tmp_path, exec=spec)).list(kinds.POD, "serinus")
+        assert TOKEN not in str(raised.value)
