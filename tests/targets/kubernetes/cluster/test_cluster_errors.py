@@ -201,9 +201,12 @@ def test_a_list_is_read_page_by_page() -> None:
         metadata = {"resourceVersion": "7", **({"continue": "next"} if more else {})}
         items = [{"metadata": {"name": name}} for name in names]
         assert request.url.params["labelSelector"] == "serinus/role=release"
+        assert request.url.params["fieldSelector"] == "metadata.name=a"
         return httpx2.Response(200, json={"metadata": metadata, "items": items})
 
-    found = cluster(answer).list(kinds.POD, "serinus", labels={"serinus/role": "release"})
+    found = cluster(answer).list(
+        kinds.POD, "serinus", labels={"serinus/role": "release"}, fields={"metadata.name": "a"}
+    )
     assert [one["metadata"]["name"] for one in found.items] == ["a", "b", "c"]
     assert found.version == "7"
 

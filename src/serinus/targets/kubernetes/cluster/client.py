@@ -75,11 +75,22 @@ class Cluster:
         except NotFound:
             return None
 
-    def list(self, kind: Kind, namespace: str = "", *, labels: Mapping[str, str] | None = None) -> Listing:
-        """All that have these labels; without a namespace those of all of them."""
+    def list(
+        self,
+        kind: Kind,
+        namespace: str = "",
+        *,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> Listing:
+        """All that have these labels and fields (`metadata.name`); without a namespace those of all of them."""
         with translated(self._act("list", kind, namespace)):
             found = self._client.list(
-                resource_class(kind), **_within(kind, namespace), chunk_size=_AT_ONCE, labels=_selector(labels)
+                resource_class(kind),
+                **_within(kind, namespace),
+                chunk_size=_AT_ONCE,
+                labels=_selector(labels),
+                fields=_selector(fields),
             )
             items = tuple(dict(one) for one in found)
             return Listing(items, found.resourceVersion)
@@ -141,7 +152,14 @@ class Cluster:
         return True
 
     def watch(
-        self, kind: Kind, namespace: str, version: str, *, labels: Mapping[str, str] | None = None, seconds: int = 60
+        self,
+        kind: Kind,
+        namespace: str,
+        version: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+        seconds: int = 60,
     ) -> Iterator[Change]:
         """What happens after `version`, for as long as the connections to the API server hold; a new one begins where
         the one before has ended, every `seconds` at the latest. Expired: the history does not reach back that far."""
@@ -151,6 +169,7 @@ class Cluster:
                 resource_class(kind),
                 **_within(kind, namespace),
                 labels=_selector(labels),
+                fields=_selector(fields),
                 server_timeout=seconds,
                 resource_version=version,
             )
@@ -172,5 +191,5 @@ def _within(kind: Kind, namespace: str) -> dict[str, Any]:
     return {"namespace": namespace or "*"}
 
 
-def _selector(labels: Mapping[str, str] | None) -> dict[str, Any] | None:
-    return dict(labels) if labels else None
+def _selector(values: Mapping[str, str] | None) -> dict[str, Any] | None:
+    return dict(values) if values else None

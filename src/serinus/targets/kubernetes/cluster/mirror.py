@@ -36,13 +36,15 @@ class Mirror:
         namespace: str,
         *,
         labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
         changed: Callable[[], None] | None = None,
         stale: float = _STALE,
     ) -> None:
         """`changed` is called in that thread after each change, and must return soon. `stale`: seconds without the API
         server after which `objects` raises; infinity: it never does so once it has listed."""
         self._cluster, self._kind, self._namespace = cluster, kind, namespace
-        self._labels, self._changed, self._stale = labels, changed, stale
+        self._labels, self._fields = labels, fields
+        self._changed, self._stale = changed, stale
         self._lock = threading.Lock()
         self._objects: dict[str, Object] = {}
         self._dropped: set[str] = set()
@@ -107,7 +109,7 @@ class Mirror:
             self._stop.wait(backoff.pause())
 
     def _list(self) -> None:
-        listing = self._cluster.list(self._kind, self._namespace, labels=self._labels)
+        listing = self._cluster.list(self._kind, self._namespace, labels=self._labels, fields=self._fields)
         with self._lock:
             there = {_uid(one) for one in listing.items}
             self._dropped &= there
@@ -119,7 +121,8 @@ class Mirror:
 
     def _follow(self) -> None:
         """Until a connection is lost, or the history does not reach back to where the one before has ended."""
-        for change in self._cluster.watch(self._kind, self._namespace, self._version, labels=self._labels):
+        seen = self._cluster.watch(self._kind, self._namespace, self._version, labels=self._labels, fields=self._fields)
+        for change in seen:
             self._see(change.kind, change.object)
             if self._stop.is_set():
                 return
