@@ -20,18 +20,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from serinus.core.home import Home
 from serinus.disturbances import Disturbances
 from serinus.predictions.counts import schema
-from serinus.predictions.counts.counter import Counter
+from serinus.predictions.counts.counter import SETTLE, Counter
 from serinus.predictions.counts.ledger import Ledger, Recovered, RouterOffset
 from serinus.predictions.counts.store import CountStore
 from serinus.predictions.database import Database
 from serinus.predictions.intake.commit import GroupCommit
-from serinus.predictions.intake.listener import Intake
+from serinus.predictions.intake.listener import Intake, RemoteDoor
 from serinus.predictions.intake.router_log import TURN_OVER_BYTES, RouterLog
 from serinus.predictions.paths import counts_path, local_replies_path, segments_path, table_path
 from serinus.predictions.segments.aside import Aside
 from serinus.predictions.segments.files import SegmentWriter, numbers, read_frames, repair
 from serinus.predictions.segments.parsed import Parsed
-from serinus.predictions.segments.sources import ROUTER
+from serinus.predictions.segments.sources import ROUTER, writer_of
 from serinus.predictions.status import write_status
 from serinus.predictions.table.roller import Roller, RollerError, Schedule
 from serinus.predictions.table.taken import last_segment
@@ -58,13 +58,23 @@ class Settings:
     drain_seconds: float = 8.0
     """The longest wait, at the end, for workers that are still writing."""
     schedule: Schedule = field(default_factory=Schedule)
+    settle_seconds: float = SETTLE
+    """The delay before durable records are counted. It must exceed the time by which a router's reply to a request may
+    arrive after the worker's record of it."""
 
 
 class Collector:
     """Runs all loops until `stop`. The directories of the home must exist. `lock` is the descriptor that locks the
-    home."""
+    home. Without `remote` only records of this machine are accepted."""
 
-    def __init__(self, home: Home, settings: Settings, lock: int, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        home: Home,
+        settings: Settings,
+        lock: int,
+        now: Callable[[], float] = time.time,
+        remote: RemoteDoor | None = None,
+    ) -> None:
         self._home, self._settings, self._now = home, settings, now
         self._segments = segments_path(home)
         self._segments.mkdir(mode=0o700, exist_ok=True)
@@ -76,7 +86,7 @@ class Collector:
         last = max([*numbers(self._segments), last_segment(table_path(home)), recovered.position.segment])
         self._commit = GroupCommit(SegmentWriter(self._segments, last + 1, settings.roll_bytes), recovered.seqs, now)
         secret, parsed = home.secret.read_text(), Parsed()
-        self._intake = Intake(home.log_socket, secret, self._commit, parsed, time.monotonic)
+        self._intake = Intake(home.log_socket, secret, self._commit, parsed, time.monotonic, remote)
         replies = local_replies_path(home)
         self._router = RouterLog(
             replies, recovered.router, self._commit, settings.envoy_admin, settings.turn_over_bytes
@@ -119,7 +129,7 @@ class Collector:
 
     async def _count(self) -> None:
         async def count() -> None:
-            while await asyncio.to_thread(self._counter.step, self._commit.durable):
+            while await asyncio.to_thread(self._counter.step, self._commit.durable, self._settings.settle_seconds):
                 pass
 
         await self._try("counts", count())
@@ -226,8 +236,8 @@ class Collector:
             f"{name}: there are too many entities, so further events are counted without their entity"
             for name in self._full_sets
         ]
-        if self._router.malformed:
-            found.append(f"{self._router.malformed} lines of Envoy's local replies are malformed")
+        if malformed := self._router.malformed + self._intake.malformed_replies:
+            found.append(f"{malformed} lines of Envoy's local replies are malformed")
         return found
 
 
@@ -239,5 +249,5 @@ def _recover(directory: Path, ledger: Ledger) -> Recovered:
         if frame.meta["source"] == ROUTER:
             router = RouterOffset(frame.meta["inode"], frame.meta["offset"])
         else:
-            seqs[frame.meta["release"], frame.meta["boot"]] = frame.meta["seq"]
+            seqs[writer_of(frame.meta)] = frame.meta["seq"]
     return Recovered(known.position, router, seqs)

@@ -17,7 +17,7 @@ from serinus.predictions.segments.aside import Aside
 from serinus.predictions.segments.columns import Columns
 from serinus.predictions.segments.files import Frame, Position, read_frames
 from serinus.predictions.segments.parsed import Parsed
-from serinus.predictions.segments.sources import ROUTER, records_of
+from serinus.predictions.segments.sources import ROUTER, holds_replies, records_of, writer_of
 from serinus.predictions.segments.wire import Malformed, parse_router_line, reached_release
 
 SETTLE = 0.5
@@ -92,7 +92,7 @@ class Counter:
         return True
 
     def _note_replies(self, frame: Frame) -> None:
-        if frame.meta["source"] != ROUTER:
+        if not holds_replies(frame.meta):
             return
         for line in frame.body.splitlines():
             reply = _overtaken(line)
@@ -107,7 +107,7 @@ class Counter:
             if meta["source"] == ROUTER:
                 advance.router = RouterOffset(meta["inode"], meta["offset"])
             else:
-                advance.seqs[meta["release"], meta["boot"]] = meta["seq"]
+                advance.seqs[writer_of(meta)] = meta["seq"]
         return advance
 
 

@@ -51,8 +51,9 @@ class RouterReply(NamedTuple):
 class RouterReplies:
     """Detects records of releases that came too late, because the caller had the router's answer already.
 
-    They are joined by the request's own id, which callers cannot choose. Requests of earlier versions have none. They
-    are joined by the caller's id, the release and the start, because callers may repeat an id.
+    They are joined by the release and the request's own id, which callers cannot choose. The times are not compared,
+    because the clocks of a remote router and a remote worker may differ. Requests of earlier versions have no id of
+    their own. They are joined by the caller's id, the release and the start, because callers may repeat an id.
     """
 
     def __init__(self, replies: Sequence[RouterReply] = ()) -> None:
@@ -70,7 +71,11 @@ class RouterReplies:
         if self._starts:
             asked = zip(records.identity, records.release, strict=True)
             for place, key in enumerate(asked):
-                if key in self._starts and not records.by_router[place]:
+                if key not in self._starts or records.by_router[place]:
+                    continue
+                if records.prediction_id[place]:
+                    late[place] = True
+                else:
                     start = records.time[place] - records.ms[place] / 1000
                     late[place] = any(abs(one - start) <= _SAME_REQUEST for one in self._starts[key])
         return late

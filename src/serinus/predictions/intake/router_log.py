@@ -9,16 +9,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, Protocol
 
 from serinus.predictions.counts.ledger import RouterOffset
-from serinus.predictions.intake.commit import GroupCommit
 from serinus.predictions.segments.sources import router_meta, router_replies
 
 log = logging.getLogger(__name__)
 
 TURN_OVER_BYTES = 16 * 1024 * 1024
 _CHUNK = 1024 * 1024
+
+
+class Commit(Protocol):
+    """Takes what was read: `GroupCommit` where the collector runs beside Envoy, `Forwarder` elsewhere."""
+
+    async def offer(self, meta: Mapping[str, Any], body: bytes, done: Callable[[], None]) -> bool:
+        """Calls `done` once `body` can no longer be lost."""
+        ...
 
 
 class RouterLog:
@@ -29,7 +38,7 @@ class RouterLog:
         self,
         path: Path,
         offset: RouterOffset | None,
-        commit: GroupCommit,
+        commit: Commit,
         admin: str | None,
         turn_over_bytes: int = TURN_OVER_BYTES,
     ) -> None:

@@ -10,16 +10,44 @@ from serinus.predictions.segments.columns import Columns, of_replies, parse_body
 from serinus.predictions.segments.files import Frame
 from serinus.predictions.segments.format1 import parse_format1
 from serinus.predictions.segments.parsed import Key, Parsed
-from serinus.predictions.segments.wire import FORMAT, BatchHead, Hello, LocalReply, Malformed, parse_router_line
+from serinus.predictions.segments.wire import (
+    FORMAT,
+    BatchHead,
+    GatewayHello,
+    Hello,
+    LocalReply,
+    Malformed,
+    parse_router_line,
+)
 
 RELEASE = "release"
 ROUTER = "router"
+"""The router of this machine. Its file of local replies is followed."""
+GATEWAY = "gateway"
+"""A router on another machine, which sends its local replies."""
 
 
 def batch_meta(hello: Hello, head: BatchHead) -> dict[str, Any]:
     """Returns the `meta` of a worker's batch."""
     dropped = {"dropped": head.dropped} if head.dropped else {}
     return {"source": RELEASE, "format": FORMAT, **hello._asdict(), "seq": head.seq, **dropped}
+
+
+def gateway_meta(hello: GatewayHello, head: BatchHead) -> dict[str, Any]:
+    """Returns the meta data of a frame whose body holds lines of a gateway's local replies."""
+    return {"source": GATEWAY, **hello._asdict(), "seq": head.seq}
+
+
+def writer_of(meta: Mapping[str, Any]) -> tuple[str, str]:
+    """Returns the writer that numbers its frames: a worker or a gateway's agent. Release ids contain no slash."""
+    if meta["source"] == GATEWAY:
+        return f"{GATEWAY}/{meta['gateway']}", meta["boot"]
+    return meta["release"], meta["boot"]
+
+
+def holds_replies(meta: Mapping[str, Any]) -> bool:
+    """Tells whether the body holds a router's lines rather than a worker's batch."""
+    return meta["source"] in (ROUTER, GATEWAY)
 
 
 def router_meta(inode: int, offset: int) -> dict[str, Any]:
@@ -51,7 +79,7 @@ def batch_key(meta: Mapping[str, Any]) -> Key:
 
 def _records(frame: Frame) -> Columns:
     meta = frame.meta
-    if meta["source"] == ROUTER:
+    if holds_replies(meta):
         return of_replies(router_replies(frame.body)[0])
     hello = Hello(meta["release"], meta["model"], meta["boot"])
     return parse_body(frame.body, hello) if meta.get("format") == FORMAT else parse_format1(frame.body, hello)

@@ -48,6 +48,14 @@ class Hello(NamedTuple):
     boot: str
 
 
+class GatewayHello(NamedTuple):
+    """The writer of a connection: the agent (`boot`) of a router in `gateway`, which sends that router's local
+    replies."""
+
+    gateway: str
+    boot: str
+
+
 class LocalReply(NamedTuple):
     """A request that the router answered in the place of a release."""
 
@@ -82,24 +90,49 @@ class BatchHead(NamedTuple):
 
 
 def parse_hello(line: bytes, secret: str) -> Hello:
-    """Parses the first line of a connection. Raises Malformed, also where the token is not that of the release."""
+    """Parses the first line of a connection on this machine. Raises Malformed, also if the token is not the
+    release's."""
     said = _object(read_json(line), "hello")
-    release = said.get("release")
-    named = _RELEASE.fullmatch(release) if isinstance(release, str) else None
-    if not isinstance(release, str) or named is None:
-        raise Malformed("hello: release is not a release id")
+    release, named = _named(said.get("release"))
     token = said.get("token")
     if not isinstance(token, str) or not token.isascii() or not hmac.compare_digest(token, log_token(secret, release)):
         raise Malformed(f"hello: wrong token for {release}")
-    # The token authenticates the release only, so the model is derived from the id of the release.
-    if said.get("model", named["model"]) != named["model"]:
+    # The token vouches for the release alone, so the model is read off the release's id.
+    if said.get("model", named) != named:
         raise Malformed(f"hello: {release} is not a release of the model that it names")
+    return Hello(release, named, _boot(said, release))
+
+
+def parse_remote_hello(line: bytes) -> tuple[str, str]:
+    """Parses the first line of a connection from another machine into its token and boot. Raises Malformed."""
+    said = _object(read_json(line), "hello")
+    token = said.get("token")
+    if not isinstance(token, str) or not token.isascii() or not token:
+        raise Malformed("hello: token is not a token")
+    return token, _boot(said, "the writer")
+
+
+def hello_of_release(release: str, boot: str) -> Hello:
+    """Returns the hello of a writer whose token belongs to `release`. Raises Malformed if that is not a release id."""
+    release, model = _named(release)
+    return Hello(release, model, boot)
+
+
+def _named(release: object) -> tuple[str, str]:
+    """Returns the release id and the model in it."""
+    named = _RELEASE.fullmatch(release) if isinstance(release, str) else None
+    if not isinstance(release, str) or named is None:
+        raise Malformed("hello: release is not a release id")
+    return release, named["model"]
+
+
+def _boot(said: Mapping[str, Any], who: str) -> str:
     if said.get("format") != FORMAT:
-        raise Malformed(f"hello: {release} does not write format {FORMAT}")
+        raise Malformed(f"hello: {who} does not write format {FORMAT}")
     boot = said.get("boot")
     if not isinstance(boot, str) or not _BOOT.fullmatch(boot):
         raise Malformed("hello: boot is not 8 to 64 hex digits")
-    return Hello(release, named["model"], boot)
+    return boot
 
 
 def parse_head(line: bytes) -> BatchHead:
