@@ -17,11 +17,12 @@ from identities import Authority
 
 from serinus.core.errors import Unavailable
 from serinus.core.home import Home
+from serinus.core.ports import Writer
 from serinus.lib import locks
 from serinus.predictions.collector import Collector, Settings
 from serinus.predictions.counts.ledger import RouterReplies
 from serinus.predictions.intake.forwarding import Collectors, Forwarder
-from serinus.predictions.intake.listener import RemoteDoor, Verified
+from serinus.predictions.intake.listener import RemoteDoor
 from serinus.predictions.log import DeltaPredictionLog
 from serinus.predictions.paths import lock_path, segments_path, table_path
 from serinus.predictions.queries.reading import read_predictions
@@ -30,9 +31,9 @@ from serinus.predictions.segments.files import Frame, Position, read_frames
 RELEASE = "card-fraud-7-3f9a2c"
 NAME = "collector.test"
 TOKENS = {
-    "of the release": Verified(release=RELEASE, holder="pod-1"),
-    "of another pod": Verified(release=RELEASE, holder="pod-2"),
-    "of the gateway": Verified(gateway="serinus-gateway", holder="pod-3"),
+    "of the release": Writer(release=RELEASE, holder="pod-1"),
+    "of another pod": Writer(release=RELEASE, holder="pod-2"),
+    "of the gateway": Writer(gateway="serinus-gateway", holder="pod-3"),
 }
 
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -51,7 +52,7 @@ class Elsewhere:
         self.port = 0
         self.verifier_answers = True
 
-    async def verify(self, token: str) -> Verified | None:
+    def owner(self, token: str) -> Writer | None:
         if not self.verifier_answers:
             raise Unavailable("The API server does not answer.")
         return TOKENS.get(token)
@@ -60,7 +61,7 @@ class Elsewhere:
     async def collecting(self) -> AsyncIterator[Collector]:
         lock = locks.take(lock_path(self.home), seconds=5)
         assert lock is not None
-        door = RemoteDoor("127.0.0.1", self.port, self._served, self.verify)
+        door = RemoteDoor("127.0.0.1", self.port, self._served, self)
         collector = Collector(self.home, Settings(settle_seconds=0.1), lock, remote=door)
         stop = asyncio.Event()
         running = asyncio.create_task(collector.run(stop))

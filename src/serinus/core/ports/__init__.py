@@ -22,6 +22,7 @@ from serinus.core.ports.store import Store
 from serinus.core.ports.target import Target
 from serinus.core.ports.tokens import Tokens
 from serinus.core.ports.trials import Rescorer, Trials
+from serinus.core.ports.writers import Writer, Writers
 
 __all__ = [
     "ArrowTable",
@@ -46,4 +47,6 @@ __all__ = [
     "Target",
     "Tokens",
     "Trials",
+    "Writer",
+    "Writers",
 ]

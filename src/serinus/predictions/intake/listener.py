@@ -8,8 +8,8 @@
 Each message is one line of JSON, except for the body. The writers of this machine are workers. The host makes the
 connection for a worker and sends the first line. Only this user may connect to the Unix socket. A remote writer is
 either the supervisor of a pod, which relays the batches of one worker, or the agent of a gateway, whose batches are
-lines of Envoy's local replies. The release or gateway is taken from the token, which a `Verifier` checks, and never
-from what a remote writer says.
+lines of Envoy's local replies. The release or gateway is taken from the token, which the `Writers` port checks, and
+never from what a remote writer says.
 
 Each writer has its own limit of connections. It numbers its batches upwards and repeats, in order, those that were not
 acknowledged.
@@ -30,6 +30,7 @@ from functools import partial
 from pathlib import Path
 
 from serinus.core.errors import Unavailable
+from serinus.core.ports import Writers
 from serinus.lib import unix_sockets
 from serinus.lib.peers import is_ours
 from serinus.predictions.intake.commit import GroupCommit
@@ -74,28 +75,13 @@ MAX_BODY = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
-    """The owner of a token. Either `release` or `gateway` is set. `holder` identifies the pod that the token was issued
-    to."""
-
-    release: str = ""
-    gateway: str = ""
-    holder: str = ""
-
-
-Verifier = Callable[[str], Awaitable[Verified | None]]
-"""Returns the owner of a token, or None if the token is not valid. Raises Unavailable if that cannot be determined
-now."""
-
-
-@dataclass(frozen=True, slots=True)
 class RemoteDoor:
     """The listener for writers on other machines. `certificate` is the server's TLS context with its private key."""
 
     address: str
     port: int
     certificate: ssl.SSLContext
-    verify: Verifier
+    writers: Writers
 
 
 class Intake:
@@ -142,7 +128,7 @@ class Intake:
         if (door := self._remote) is not None:
             self._servers.append(
                 await asyncio.start_server(
-                    partial(self._serve, partial(self._greeted_from_afar, door.verify)),
+                    partial(self._serve, partial(self._greeted_from_afar, door.writers)),
                     door.address,
                     door.port,
                     ssl=door.certificate,
@@ -206,7 +192,7 @@ class Intake:
         return (parse_hello(first, self._secret), _MOST_OF_A_RELEASE) if first else None
 
     async def _greeted_from_afar(
-        self, verify: Verifier, reader: asyncio.StreamReader, _: asyncio.StreamWriter
+        self, writers: Writers, reader: asyncio.StreamReader, _: asyncio.StreamWriter
     ) -> tuple[_AnyHello, int] | None:
         """Does the same for a writer on another machine."""
         first = await self._first_line(reader)
@@ -214,14 +200,14 @@ class Intake:
             return None
         token, boot = parse_remote_hello(first)
         async with asyncio.timeout(_VERIFY_SECONDS):
-            verified = await verify(token)
-        if verified is None:
+            owner = await asyncio.to_thread(writers.owner, token)
+        if owner is None:
             raise Malformed("hello: the token is nobody's, or has expired")
         # The pod is part of the writer's name, so that a pod cannot use up the batch numbers of another pod.
-        boot = hashlib.sha256(f"{verified.holder}/{boot}".encode()).hexdigest()[:32]
-        if verified.gateway:
-            return GatewayHello(verified.gateway, boot), _MOST_OF_A_REMOTE_WRITER
-        return hello_of_release(verified.release, boot), _MOST_OF_A_REMOTE_WRITER
+        boot = hashlib.sha256(f"{owner.holder}/{boot}".encode()).hexdigest()[:32]
+        if owner.gateway:
+            return GatewayHello(owner.gateway, boot), _MOST_OF_A_REMOTE_WRITER
+        return hello_of_release(owner.release, boot), _MOST_OF_A_REMOTE_WRITER
 
     async def _first_line(self, reader: asyncio.StreamReader) -> bytes:
         """Returns the first line. It is empty if the peer has closed, or if too many others have sent nothing yet."""

@@ -54,6 +54,7 @@ SECRET = Kind("v1", "Secret", "secrets")
 SERVICE = Kind("v1", "Service", "services")
 SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
 STATEFUL_SET = Kind("apps/v1", "StatefulSet", "statefulsets")
+TOKEN_REVIEW = Kind("authentication.k8s.io/v1", "TokenReview", "tokenreviews", namespaced=False)
 
 KINDS = tuple(value for value in list(globals().values()) if isinstance(value, Kind))
 _BY_NAME = {(kind.api_version, kind.name): kind for kind in KINDS}
