@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,10 +50,18 @@ class Releases:
         self._servers[release] = asyncio.run_coroutine_threadsafe(listen(), self._loop).result(5)
         return path
 
+    def start_pod(self, release: str, address: str, port: int) -> None:
+        """A pod of the release listens on this address of the loopback, and answers as `<release>@<address>`."""
+
+        async def listen() -> asyncio.Server:
+            return await asyncio.start_server(lambda r, w: self._serve(f"{release}@{address}", r, w), address, port)
+
+        self._servers[f"{release}@{address}"] = asyncio.run_coroutine_threadsafe(listen(), self._loop).result(5)
+
     def stop(self, release: str) -> None:
         server = self._servers.pop(release)
         self._loop.call_soon_threadsafe(server.close)
-        self._home.release_socket(release).unlink()
+        self._home.release_socket(release).unlink(missing_ok=True)
 
     def close(self) -> None:
         for release in tuple(self._servers):
@@ -188,6 +197,16 @@ class Proxy:
     def sides(self, entities: Mapping[str, Any] | list[str]) -> dict[str, str]:
         """Entity -> the release that answered it."""
         return {entity: self.ask(x_entity_id=entity).json()["release"] for entity in entities}
+
+    def trace(self) -> object:
+        """What is another one whenever something was written for Envoy."""
+        return [file.stat().st_ino for file in sorted((self.home.envoy / "xds").iterdir())]
+
+    @contextmanager
+    def probing(self, address: str, release: str) -> Iterator[httpx.Client]:
+        """A client of what `EnvoyRouter.probe` has returned for `release`."""
+        with httpx.Client(transport=httpx.HTTPTransport(uds=address), base_url="http://probe", timeout=10) as client:
+            yield client
 
     def local_answers(self) -> list[dict[str, Any]]:
         file = self.home.envoy / "local.jsonl"

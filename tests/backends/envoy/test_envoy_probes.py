@@ -13,6 +13,7 @@ from tritonclient.grpc import service_pb2
 
 from serinus.backends.envoy import EnvoyRouter, admin_socket
 from serinus.backends.envoy.names import probe_socket
+from serinus.core.errors import Unavailable
 from serinus.core.keys import router_key
 from serinus.targets.local.host.grpc_calls import TARGET, framed, outputs_of
 
@@ -122,3 +123,12 @@ def test_a_probe_outlives_the_sweep_of_clusters_that_callers_do_not_need(tmp_pat
         probed.router.apply(routing(probed.arm("fraud-1-aaaaaa", 10_000), split=f"s{turn}"))
     with through(probed) as client:
         assert client.post(INFER, json={}).json()["release"] == CANDIDATE
+
+
+def test_without_a_running_envoy_a_probe_is_refused_in_words(tmp_path: Path) -> None:
+    away = Proxy(tmp_path)
+    try:
+        with pytest.raises(Unavailable, match="cannot reach releases without traffic"):
+            away.router.probe(release_of("a"), str(away.home.release_socket("a")), 1_000)
+    finally:
+        away.close()

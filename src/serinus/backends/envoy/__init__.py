@@ -9,14 +9,16 @@ Files under `Home.envoy`: `bootstrap.json`, `xds/clusters.json`, `xds/routes.jso
 `local.jsonl` (requests that Envoy itself had to answer for a model).
 """
 
+from serinus.backends.envoy.admin import Admin
 from serinus.backends.envoy.crowding import Crowding
-from serinus.backends.envoy.draining import drain_command
+from serinus.backends.envoy.draining import drain, drain_command
 from serinus.backends.envoy.router import EnvoyRouter
-from serinus.backends.envoy.starting import admin_socket, bootstrap, command, places, prepare
+from serinus.backends.envoy.starting import admin_socket, bootstrap, command, configure, places, prepare
 from serinus.backends.envoy.succession import answers, dismissal, mend, successor
 from serinus.backends.envoy.tls import Certificates, publish
 
 __all__ = [
+    "Admin",
     "Certificates",
     "Crowding",
     "EnvoyRouter",
@@ -24,7 +26,9 @@ __all__ = [
     "answers",
     "bootstrap",
     "command",
+    "configure",
     "dismissal",
+    "drain",
     "drain_command",
     "mend",
     "places",

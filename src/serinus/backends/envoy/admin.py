@@ -58,15 +58,32 @@ class Admin:
         found: list[Json] = [config.get("route_config", {}) for config in dumped]
         return next((one for one in found if one.get("name") == ROUTES), {})
 
+    def prometheus(self) -> str:
+        """All statistics that are in use, as Prometheus reads them."""
+        return self._get("/stats/prometheus", usedonly="").text
+
+    def reopen_logs(self) -> None:
+        """Files of requests are closed, and made anew where they were moved away."""
+        self._post("/reopen_logs")
+
+    def _post(self, path: str) -> None:
+        try:
+            self._client.post(path).raise_for_status()
+        except httpx.HTTPError as error:
+            raise self._away(error) from error
+
     def _get(self, path: str, **query: str) -> httpx.Response:
         try:
             return self._client.get(path, params=query).raise_for_status()
         except httpx.HTTPError as error:
-            raise Unavailable(
-                f"Envoy's admin interface at {self._address} does not answer: {type(error).__name__}.",
-                hint="`serinus status` says whether Envoy is running.",
-                delay=1.0,
-            ) from error
+            raise self._away(error) from error
+
+    def _away(self, error: httpx.HTTPError) -> Unavailable:
+        return Unavailable(
+            f"Envoy's admin interface at {self._address} does not answer: {type(error).__name__}.",
+            hint="`serinus status` says whether Envoy is running.",
+            delay=1.0,
+        )
 
     def close(self) -> None:
         self._client.close()

@@ -17,17 +17,18 @@ from serinus.backends.envoy.names import (
     typed,
 )
 
+SHOWN_HEADER = "x-shown-key"
+"""Of requests to the listener of probes: what was in another header before that was removed."""
 _WELL_FORMED = "[A-Za-z0-9._:-]{1,128}"
 _MEND = "serinus.mend"
 _ASIDE = "x-serinus-aside"
 
 
-def early() -> Json:
+def early(shown: str = "") -> Json:
     """An extension of the connection manager. Each request gets Serinus' own id here: a caller may repeat its own, or
-    use somebody else's."""
-    mutations: list[Json] = [
-        {"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-serinus-", "x-envoy-")
-    ]
+    use somebody else's. `shown`: a header whose value routes may ask for, as `SHOWN_HEADER`."""
+    mutations: list[Json] = [{"append": overwrite(SHOWN_HEADER, f"%REQ({shown})%")}] if shown else []
+    mutations += [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-serinus-", "x-envoy-")]
     mutations.append({"append": overwrite(PREDICTION_ID_HEADER, "%UNIQUE_ID%")})
     return {
         "name": "envoy.http.early_header_mutation.header_mutation",

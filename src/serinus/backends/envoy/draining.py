@@ -26,15 +26,17 @@ def drain_command(home: Home) -> Sequence[str]:
     return [sys.executable, "-P", "-m", __name__, admin_socket(home), str(hot_restart.memory(home))]
 
 
-def drain(admin: str) -> None:
+def drain(admin: str, linger: float = 0.0) -> None:
     """No new callers, and none is kept beyond its answer; returns when nothing is under way any more.
 
-    `admin`: path of the admin interface's socket. Raises httpx.HTTPError. The caller limits the time.
+    `admin`: path of the admin interface's socket. `linger`: seconds in which callers that come still are answered, for
+    those who have not yet learned that they should go elsewhere. Raises httpx.HTTPError. The caller limits the time.
     """
     with httpx.Client(transport=httpx.HTTPTransport(uds=admin), base_url="http://envoy", timeout=5.0) as client:
         # The first has every answer close its connection; draining alone spreads that over minutes.
-        for path in ("/healthcheck/fail", "/drain_listeners"):
+        for path, pause in (("/healthcheck/fail", linger), ("/drain_listeners", 0.0)):
             client.post(path).raise_for_status()
+            time.sleep(pause)
         while _requests_under_way(client):
             time.sleep(_POLL)
 

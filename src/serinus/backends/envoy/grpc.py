@@ -49,12 +49,16 @@ NOT_FOUND, _UNIMPLEMENTED = "5", "12"
 def node(models: Mapping[str, Json]) -> matching.Node:
     """Of all calls. `models`: model -> its route."""
     call = {"match": {"prefix": PREFIX, "grpc": {}}}
-    found = {json.dumps([model]): matching.routes({**call, **route}) for model, route in models.items()}
+    found = {json.dumps([model]): matching.routes(_to_a_model(call, route)) for model, route in models.items()}
     # The state is a list in JSON; `[` alone: the name was looked for, and is of no model here.
     unknown = matching.routes(_error(NOT_FOUND, "no such model is served"))
     unread = matching.routes(*own_answers(), *map(_to_be_read, _OF_A_MODEL), _error(_UNIMPLEMENTED, "no such method"))
     name = matching.state(_STATE)
     return matching.by_value(name, found, matching.when(matching.starts(name, "["), unknown, unread))
+
+
+def _to_a_model(call: Json, route: Json) -> Json:
+    return {**call, **route, "match": {**call["match"], **route.get("match", {})}}
 
 
 def own_answers() -> list[Json]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from urllib.parse import quote
 
-from serinus.backends.envoy.names import ENTITY_HEADER, METADATA, Json, overwrite
+from serinus.backends.envoy.names import ENTITY_HEADER, METADATA, Json, overwrite, typed
 from serinus.core.keys import ROUTER_HEADER
 from serinus.core.routing import Arm, Role, Routing
 
@@ -52,20 +52,37 @@ def _prefixes(model: str) -> Iterable[str]:
     return f"/v2/models/{name}", f"/models/{name}"
 
 
-def of_probe(routing: Routing, key_of: KeyOf) -> tuple[Iterable[tuple[str, Json]], Json]:
+def of_probe(routing: Routing, key_of: KeyOf, shown: str = "") -> tuple[Iterable[tuple[str, Json]], Json]:
     """The same two for a release that is asked by the control plane alone. Without a split, by which a worker knows
-    that a request is to be recorded; without a fallback in the release's place, and without a second try."""
-    found = {prefix: _uncounted(route) for prefix, route in over_http(replace(routing, fallback_score=None), key_of)}
-    return found.items(), _uncounted(over_grpc(routing, key_of))
+    that a request is to be recorded; without a fallback in the release's place, and without a second try. `shown`: the
+    header that must hold the release's router key; empty: none."""
+    [arm] = routing.arms
+    key = {"name": shown, "string_match": {"exact": key_of(arm.release)}} if shown else None
+    found = {prefix: _asked(route, key) for prefix, route in over_http(replace(routing, fallback_score=None), key_of)}
+    return found.items(), _asked(over_grpc(routing, key_of), key)
 
 
-def _uncounted(route: Json) -> Json:
+def _asked(route: Json, key: Json | None) -> Json:
     told = [item for item in route["request_headers_to_add"] if item["header"]["key"] in _TOLD_TO_PROBED]
-    forwarded = {key: value for key, value in route["route"].items() if key != "retry_policy"}
-    return {**route, "request_headers_to_add": told, "route": forwarded}
+    forwarded = {name: value for name, value in route["route"].items() if name != "retry_policy"}
+    asked: Json = {**route, "request_headers_to_add": told, "route": forwarded}
+    if key is not None:
+        asked["match"] = {**route.get("match", {}), "headers": [key]}
+        asked["request_headers_to_remove"] = [key["name"]]
+    return asked
 
 
 _TOLD_TO_PROBED = ("x-envoy-expected-rq-timeout-ms", ROUTER_HEADER)
+_ELSEWHERE: Json = {
+    "retry_host_predicate": [
+        {
+            "name": "envoy.retry_host_predicates.previous_hosts",
+            "typed_config": typed("extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"),
+        }
+    ],
+    "host_selection_retry_max_attempts": 3,
+}
+"""Where a release has several addresses, the second try goes to another one. With one it goes there again."""
 _NEVER_SENT = "connect-failure,refused-stream,reset-before-request"
 
 
@@ -82,7 +99,7 @@ def also_what_was_cut_off() -> Json:
 
 def _once_more(retry_on: str) -> Json:
     back_off = {"base_interval": "0.005s", "max_interval": "0.020s"}
-    return {"retry_on": retry_on, "num_retries": 1, "retry_back_off": back_off}
+    return {"retry_on": retry_on, "num_retries": 1, "retry_back_off": back_off, **_ELSEWHERE}
 
 
 def _to_releases(routing: Routing, kept: dict[str, str], key_of: KeyOf) -> Json:

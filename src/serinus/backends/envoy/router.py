@@ -9,7 +9,6 @@ A crash between the two leaves clusters that no route names: harmless, and swept
 from __future__ import annotations
 
 import contextlib
-import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -18,17 +17,15 @@ from pathlib import Path
 
 from serinus.backends.envoy import names, xds
 from serinus.backends.envoy.admin import CLUSTERS, PROBE_TABLE, ROUTE_TABLE, Admin
-from serinus.backends.envoy.endpoints import address_of
+from serinus.backends.envoy.checking import check
+from serinus.backends.envoy.confirming import Confirmed
+from serinus.backends.envoy.expiry import Expiry
 from serinus.backends.envoy.keys import Key
 from serinus.backends.envoy.xds import Routes
-from serinus.core.errors import InvalidInput, Unavailable
+from serinus.core.errors import Unavailable
 from serinus.core.home import Home
 from serinus.core.release import Release
 from serinus.core.routing import WHOLE, Arm, Role, Routing
-from serinus.lib.files import update
-
-_SPLIT = re.compile(r"[A-Za-z0-9._:-]+")
-_POLL = 0.003
 
 
 class EnvoyRouter:
@@ -44,14 +41,13 @@ class EnvoyRouter:
         self._routes = names.routes_file(home)
         self._key_of = names.key_of(home)
         self._admin = Admin(admin)
-        self._patience = patience
-        self._drain = drain
+        self._files = Confirmed(self._admin, patience)
         self._probes_file = names.probes_file(home)
         self._probe_socket = str(names.probe_socket(home))
         self._probes: dict[str, Routing] = {}
         """Not kept: whoever was asking has gone with this process, and the first probe of the next clears the file."""
         self._lock = threading.RLock()
-        self._expiry: dict[str, float] = {}
+        self._expiry = Expiry(drain)
         self._text = ""
         self._parsed: tuple[Routes, str | None] = (Routes(), None)
         self._sweeper: threading.Timer | None = None
@@ -61,7 +57,7 @@ class EnvoyRouter:
 
     def apply(self, routing: Routing) -> None:
         """See `Router.apply`. InvalidInput where the routing contradicts itself."""
-        _check(routing)
+        check(routing)
         with self._lock:
             routes, _ = self._read()
             # Both: what is in force, and what Envoy would come up with.
@@ -104,7 +100,7 @@ class EnvoyRouter:
         """See `Router.probe`."""
         arm = Arm(release.id, WHOLE, Role.CANARY, endpoint)
         routing = Routing(release.model, (arm,), split="probe", salt="", timeout_ms=timeout_ms)
-        _check(routing)
+        check(routing)
         if not Path(self._probe_socket).exists():
             raise Unavailable(
                 "Envoy cannot reach releases without traffic: it is not running, or was started by an earlier "
@@ -163,38 +159,14 @@ class EnvoyRouter:
     # --- writing and confirming ---------------------------------------------------------------------------
 
     def _put_clusters(self, endpoints: Mapping[str, str]) -> None:
-        self._put(self._clusters, xds.render_clusters(endpoints), CLUSTERS)
+        self._files.put(self._clusters, xds.render_clusters(endpoints), CLUSTERS)
 
     def _put_probes(self, probes: dict[str, Routing]) -> None:
-        self._put(self._probes_file, xds.render_probes(probes, self._key_of), PROBE_TABLE)
+        self._files.put(self._probes_file, xds.render_probes(probes, self._key_of), PROBE_TABLE)
         self._probes = probes
 
     def _put_routes(self, routes: Routes) -> None:
-        self._put(self._routes, xds.render_routes(routes, self._key_of), ROUTE_TABLE)
-
-    def _put(self, path: Path, text: str, subscription: str) -> None:
-        """Has Envoy take `text`, or leaves everything as it was and raises Unavailable."""
-        version = xds.version_of(text) or ""
-        before = self._admin.subscription(subscription)
-        old = path.read_text(encoding="utf-8") if path.exists() else ""
-        if before.version == version and old == text:
-            return
-        update(path, text)
-        try:
-            self._wait(subscription, version, before.refused)
-        except Unavailable:
-            if old:
-                update(path, old)
-            raise
-
-    def _wait(self, subscription: str, version: str, refused: int) -> None:
-        deadline = time.monotonic() + self._patience
-        while (now := self._admin.subscription(subscription)).version != version:
-            if now.refused > refused:
-                raise Unavailable("Envoy refused the new routing.", hint="The reason is in its log: logs/envoy.log.")
-            if time.monotonic() > deadline:
-                raise Unavailable(f"Envoy did not take the new routing within {self._patience:g} s.")
-            time.sleep(_POLL)
+        self._files.put(self._routes, xds.render_routes(routes, self._key_of), ROUTE_TABLE)
 
     # --- clusters that no route names any more ------------------------------------------------------------
 
@@ -205,15 +177,14 @@ class EnvoyRouter:
         probed = {arm.release for routing in self._probes.values() for arm in routing.arms}
         unused = clusters.keys() - routes.releases - probed
         now = time.monotonic()
-        self._expiry = {release: self._expiry.get(release, now + self._drain) for release in unused}
-        due = {release for release, expiry in self._expiry.items() if expiry <= now}
+        due = self._expiry.due(unused, now)
         if due:
             self._put_clusters({release: where for release, where in clusters.items() if release not in due})
-            self._expiry = {release: expiry for release, expiry in self._expiry.items() if release not in due}
+            self._expiry.forget(due)
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if self._expiry:
-            self._sweeper = threading.Timer(max(0.0, min(self._expiry.values()) - now), self._sweep_later)
+        if (then := self._expiry.next()) is not None:
+            self._sweeper = threading.Timer(max(0.0, then - now), self._sweep_later)
             self._sweeper.daemon = True
             self._sweeper.start()
 
@@ -222,21 +193,3 @@ class EnvoyRouter:
         with self._lock, contextlib.suppress(Unavailable):
             if not self._closed:
                 self._sweep_when_due()
-
-
-def _check(routing: Routing) -> None:
-    where = f"routing of {routing.model!r}"
-    releases = [arm.release for arm in routing.arms]
-    if sum(arm.weight for arm in routing.arms) != WHOLE or any(arm.weight < 0 for arm in routing.arms):
-        raise InvalidInput(f"{where}: the weights do not sum up to {WHOLE}.")
-    if len(set(releases)) != len(releases):
-        raise InvalidInput(f"{where}: a release is named twice.")
-    if not _SPLIT.fullmatch(routing.split):
-        raise InvalidInput(f"{where}: the split {routing.split!r} is not of the form {_SPLIT.pattern}.")
-    if routing.timeout_ms <= 0:
-        raise InvalidInput(f"{where}: a time limit of {routing.timeout_ms} ms leaves no time to answer.")
-    for arm in routing.arms:
-        try:
-            address_of(arm.endpoint)
-        except ValueError as error:
-            raise InvalidInput(f"{where}: the endpoint of {arm.release} cannot be used: {error}.") from error

@@ -15,6 +15,7 @@ from serinus.backends.envoy.names import Json, typed, watched
 from serinus.backends.envoy.tls import Certificates
 from serinus.core.errors import NotFound
 from serinus.core.home import Home
+from serinus.core.keys import ROUTER_HEADER
 from serinus.lib.files import update
 
 ApiKeys = Literal["required", "made", "none"]
@@ -49,9 +50,12 @@ def admin_socket(home: Home) -> str:
     return str(home.sockets / "envoy.sock")
 
 
-def command(home: Home, binary: Path | None = None, *, concurrency: int | None = None) -> list[str]:
+def command(
+    home: Home, binary: Path | None = None, *, concurrency: int | None = None, succeeded: bool = True
+) -> list[str]:
     """The process to supervise. `binary` defaults to the one beside this interpreter; NotFound where it is missing.
-    `concurrency`: threads; None: for half of the processors, as a model takes about as long as the way to it."""
+    `concurrency`: threads; None: for half of the processors, as a model takes about as long as the way to it.
+    `succeeded`: another Envoy on this machine may take over its listening sockets, where the machine allows it."""
     envoy = binary or Path(sys.executable).parent / "envoy"
     if not envoy.is_file():
         raise NotFound(
@@ -64,7 +68,7 @@ def command(home: Home, binary: Path | None = None, *, concurrency: int | None =
         *("--log-level", "warning"),
         *("--file-flush-interval-msec", str(_LOG_FLUSH_MS)),
     ]
-    if not hot_restart.possible():
+    if not succeeded or not hot_restart.possible():
         return [*words, outliving.PLAIN]
     return hot_restart.started_by([*words, *hot_restart.options(home)])
 
@@ -82,16 +86,21 @@ def prepare(
 
     `api_keys`: of callers. `required`: nobody is let in without one. `made`: once one was made. `none`: never asked.
     `certificates`: callers use TLS; None: plain HTTP."""
-    names.xds_directory(home).mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = bootstrap(home, port=port, admin_port=admin_port, address=address, api_keys=api_keys)
-    tls.publish(home, certificates)
-    if certificates is not None:
-        tls.encrypt(settings["static_resources"]["listeners"][0], home, certificates)
-    update(names.bootstrap_file(home), json.dumps(settings, indent=1))
+    configure(home, settings, certificates)
     update(names.clusters_file(home), xds.render_clusters(xds.read_clusters(names.clusters_file(home))))
     key_of = names.key_of(home)
     update(names.routes_file(home), xds.render_routes(xds.read_routes(names.routes_file(home)), key_of))
     update(names.probes_file(home), xds.render_probes({}, key_of))
+
+
+def configure(home: Home, settings: Json, certificates: Certificates | None) -> None:
+    """Writes `settings`, which `bootstrap` has made, and what they name besides clusters and routes."""
+    names.xds_directory(home).mkdir(mode=0o700, parents=True, exist_ok=True)
+    tls.publish(home, certificates)
+    if certificates is not None:
+        tls.encrypt(settings["static_resources"]["listeners"][0], home, certificates)
+    update(names.bootstrap_file(home), json.dumps(settings, indent=1))
     crowding.put(home, 0.0)
 
 
@@ -102,8 +111,11 @@ def bootstrap(
     admin_port: int | None = None,
     address: str = "127.0.0.1",
     api_keys: ApiKeys = "made",
+    probe_port: int | None = None,
 ) -> Json:
-    """Envoy's bootstrap. Admin on `admin_socket(home)`, or on loopback where `admin_port` is given."""
+    """Envoy's bootstrap. Admin on `admin_socket(home)`, or on loopback where `admin_port` is given. Probes on
+    `names.probe_socket(home)`, or, where `probe_port` is given, on that port of `address`, and then whoever asks must
+    show the release's router key."""
     admin: Json = {"pipe": {"path": admin_socket(home), "mode": 0o600}}
     if admin_port is not None:
         admin = _tcp("127.0.0.1", admin_port)
@@ -120,7 +132,11 @@ def bootstrap(
         "admin": {"address": admin},
         "dynamic_resources": {"cds_config": watched(home, names.clusters_file(home))},
         "static_resources": {
-            "listeners": [listener, _probe_listener(home), grpc.own_listener(names.own_socket(home), _ROUTER)],
+            "listeners": [
+                listener,
+                _probe_listener(home, address, probe_port),
+                grpc.own_listener(names.own_socket(home), _ROUTER),
+            ],
             "clusters": [grpc.own_cluster(names.own_socket(home))],
         },
         "overload_manager": {
@@ -133,7 +149,8 @@ def bootstrap(
 
 
 def _tcp(address: str, port: int) -> Json:
-    return {"socket_address": {"address": address, "port_value": port}}
+    both = {"ipv4_compat": True} if address == "::" else {}
+    return {"socket_address": {"address": address, "port_value": port, **both}}
 
 
 def _limit_of_callers() -> Json:
@@ -167,28 +184,36 @@ def _connection_manager(home: Home, api_keys: ApiKeys) -> Json:
     )
 
 
-def _probe_listener(home: Home) -> Json:
-    """A way to releases that have no traffic yet, on a Unix socket of this user's: the same filters and the same kind
-    of routes, but of a table of its own, and nothing that Envoy answers there is counted."""
+def _probe_listener(home: Home, address: str, port: int | None) -> Json:
+    """A way to releases that have no traffic yet, on a Unix socket of this user's or on a port of its own: the same
+    filters and the same kind of routes, but of a table of its own, and nothing that Envoy answers there is counted."""
+    reached: Json = {"pipe": {"path": str(names.probe_socket(home)), "mode": 0o600}}
+    shown = ""
+    if port is not None:
+        reached, shown = _tcp(address, port), ROUTER_HEADER
     manager = _manager(
         stat_prefix=names.PROBES,
         rds={"route_config_name": names.PROBES, "config_source": watched(home, names.probes_file(home))},
         http_filters=_filters("none"),
-        **{**_EDGE, "use_remote_address": False},  # there is no address
+        **{
+            **_EDGE,
+            "use_remote_address": False,  # a socket has no address
+            "early_header_mutation_extensions": [cleaning.early(shown)],
+        },
     )
-    return _listener(names.PROBES, {"pipe": {"path": str(names.probe_socket(home)), "mode": 0o600}}, manager)
+    return _listener(names.PROBES, reached, manager)
 
 
 def _manager(**settings: Any) -> Json:
-    return typed(
-        "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        server_name="serinus",
-        local_reply_config=local_reply_config(),
-        early_header_mutation_extensions=[cleaning.early()],
-        preserve_external_request_id=True,
-        always_set_request_id_in_response=True,
-        **settings,
-    )
+    common: Json = {
+        "server_name": "serinus",
+        "local_reply_config": local_reply_config(),
+        "early_header_mutation_extensions": [cleaning.early()],
+        "preserve_external_request_id": True,
+        "always_set_request_id_in_response": True,
+    }
+    manager = "extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+    return typed(manager, **{**common, **settings})
 
 
 _ROUTER: Json = {

@@ -38,6 +38,8 @@ _CONNECT = "5s"
 as time to answer. Shorter, this time would only pass where Envoy itself gets no processor: it looks at the clock before
 it sees that the connection was made long ago, and fails all that wait for one. What limits a request is its own time to
 answer."""
+_CONNECT_TO_A_MEMBER = "0.5s"
+"""One of several that does not answer costs less than a second, and another one is tried."""
 _BOUNDS = {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 2048, "max_retries": 256}
 """What one release may hold of Envoy. A connection carries one request at a time. More than a worker lets wait
 (`ServingSettings.max_waiting`), so that the worker is the one who refuses, early and with a reason; what waits behind
@@ -69,9 +71,12 @@ class Routes:
 # --- clusters ---------------------------------------------------------------------------------------------
 
 
-def render_clusters(endpoints: Mapping[str, str]) -> str:
-    """Release -> endpoint, as a discovery response."""
-    return response([_cluster(release, endpoints[release]) for release in sorted(endpoints)])
+def render_clusters(endpoints: Mapping[str, str], members: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Release -> endpoint, as a discovery response. `members`: endpoint -> the addresses (`host:port`) of those that
+    answer there, for every endpoint that stands for several."""
+    several = members or {}
+    clusters = [_cluster(release, endpoints[release], several) for release in sorted(endpoints)]
+    return response(clusters)
 
 
 def read_clusters(path: Path) -> dict[str, str]:
@@ -79,16 +84,31 @@ def read_clusters(path: Path) -> dict[str, str]:
     return {cluster["name"]: _endpoint(cluster) for cluster in _resources(_text(path))}
 
 
-def _cluster(release: str, endpoint: str) -> Json:
-    address = address_of(endpoint)
+def read_members(path: Path) -> dict[str, tuple[str, ...]]:
+    """The members that `render_clusters` was given; nothing where there is no file yet."""
+    clusters = [cluster for cluster in _resources(_text(path)) if _kept_endpoint(cluster)]
+    return {_endpoint(cluster): tuple(map(endpoint_of, _addresses(cluster))) for cluster in clusters}
+
+
+def _cluster(release: str, endpoint: str, members: Mapping[str, Sequence[str]]) -> Json:
+    if endpoint in members:
+        addresses = [address_of(member) for member in members[endpoint]]
+        found: Json = {
+            "type": "STATIC",
+            "lb_policy": "LEAST_REQUEST",
+            "connect_timeout": _CONNECT_TO_A_MEMBER,
+            "metadata": {"filter_metadata": {METADATA: {"endpoint": endpoint}}},
+        }
+    else:
+        addresses = [address_of(endpoint)]
+        found = {**discovery_of(addresses[0]), "connect_timeout": _CONNECT}
     return typed(
         _CLUSTER,
         name=release,
-        **discovery_of(address),
-        connect_timeout=_CONNECT,
+        **found,
         load_assignment={
             "cluster_name": release,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}} for address in addresses]}],
         },
         circuit_breakers={"thresholds": [_BOUNDS]},
         typed_extension_protocol_options=http_upstream(common_http_protocol_options={"idle_timeout": _UPSTREAM_IDLE}),
@@ -96,9 +116,18 @@ def _cluster(release: str, endpoint: str) -> Json:
 
 
 def _endpoint(cluster: Json) -> str:
+    return _kept_endpoint(cluster) or endpoint_of(_addresses(cluster)[0])
+
+
+def _kept_endpoint(cluster: Json) -> str:
+    """Of a cluster with members."""
+    kept = cluster.get("metadata", {}).get("filter_metadata", {}).get(METADATA, {})
+    return str(kept.get("endpoint", ""))
+
+
+def _addresses(cluster: Json) -> list[Json]:
     [locality] = cluster["load_assignment"]["endpoints"]
-    [endpoint] = locality["lb_endpoints"]
-    return endpoint_of(endpoint["endpoint"]["address"])
+    return [one["endpoint"]["address"] for one in locality["lb_endpoints"]]
 
 
 # --- routes -----------------------------------------------------------------------------------------------
@@ -113,10 +142,11 @@ def render_routes(routes: Routes, key_of: KeyOf) -> str:
     return response([configuration])
 
 
-def render_probes(probes: Mapping[str, Routing], key_of: KeyOf) -> str:
+def render_probes(probes: Mapping[str, Routing], key_of: KeyOf, *, guarded: bool = False) -> str:
     """Model -> the one release of it that the control plane asks, as a discovery response with the route configuration
-    of the listener of probes."""
-    routes = [model_routes.of_probe(probes[model], key_of) for model in sorted(probes)]
+    of the listener of probes. `guarded`: only whoever shows the release's router key is let in."""
+    shown = cleaning.SHOWN_HEADER if guarded else ""
+    routes = [model_routes.of_probe(probes[model], key_of, shown) for model in sorted(probes)]
     models = {prefix: matching.routes(route) for over_http, _ in routes for prefix, route in over_http}
     calls = grpc.node({model: over_grpc for model, (_, over_grpc) in zip(sorted(probes), routes, strict=True)})
     return response([_configuration(PROBES, _found_by_path(models, calls))])
