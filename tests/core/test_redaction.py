@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from serinus_runtime.process.reports import report_of
 
 from serinus.backends.sql import SqlStore
 from serinus.backends.uv.words import explain
@@ -18,8 +19,7 @@ from serinus.core.errors import Unbuildable
 from serinus.core.events import Event
 from serinus.core.people import Access, Actor
 from serinus.core.redaction import may_hold_credentials, without_credentials
-from serinus.core.text import configure_logging
-from serinus.targets.local.host.reports import Report
+from serinus.core.text import configure_logging, one_line
 
 SECRET = "s3cr3t"
 LEAKS = (
@@ -51,7 +51,7 @@ def test_it_is_in_no_text_that_is_kept_or_shown(
 ) -> None:
     said = f"it failed for {text} and ended"
     error = Unbuildable(said, hint=said)
-    report = Report(state="failed", reason=said, notes=[said])
+    report = report_of(json.dumps({"state": "failed", "reason": said, "notes": [said]}).encode(), one_line)
     store = SqlStore(f"sqlite:///{tmp_path}/store.db")
     now, who = datetime(2026, 1, 1, tzinfo=UTC), Actor("ada", Access.ADMIN)
     store.emit([Event(now, "fraud", "fraud-1", "created", said, {"why": [said]})])

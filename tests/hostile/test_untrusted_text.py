@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from serinus_runtime.process.last_words import last_words
 
 from serinus.backends.mlflow.artifact import read_artifact
 from serinus.backends.mlflow.files import take_inventory
 from serinus.core.errors import Unbuildable
-from serinus.targets.local.host.last_words import last_words
 
 PLAIN = "flavors:\n  python_function:\n    loader_module: by_hand\n    env:\n      virtualenv: python_env.yaml\n"
 BRACKETS = "[" * 60_000 + "]" * 60_000
@@ -107,7 +107,7 @@ def test_the_last_words_of_a_process_do_not_take_long_to_be_looked_at(last: str)
     """They are looked at by the host, which nothing may hold up."""
     said = f"Traceback\n{last}\nValueError: x".encode()
     code = (
-        "import io, sys, time\nfrom serinus.targets.local.host.last_words import last_words\n"
+        "import io, sys, time\nfrom serinus_runtime.process.last_words import last_words\n"
         "began = time.process_time()\nlast_words(io.BytesIO(sys.stdin.buffer.read()))\n"
         "print(time.process_time() - began)"
     )

@@ -7,9 +7,10 @@ import json
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, Callable, Mapping, NamedTuple, Sequence
 
 from serinus_runtime.artifact import traces
+from serinus_runtime.artifact.signature import read_mlmodel
 from serinus_runtime.base.errors import StartFailure
 from serinus_runtime.base.libraries import library, loaded, uncollected
 
@@ -50,6 +51,17 @@ def load(artifact: Path, mlmodel: Mapping[str, Any]) -> Loaded:
     except Exception as error:
         broken = traces.broken_file(error)
         raise StartFailure(traces.described(error, artifact), environment=not broken) from error
+
+
+def libraries_of(artifact: Path) -> Sequence[str]:
+    """Modules that loading the model would import, where it is MLflow that loads it: none of the model's own code."""
+    try:
+        flavor = str(read_mlmodel(artifact)["flavors"]["python_function"]["loader_module"])
+    except (StartFailure, KeyError, TypeError):  # whoever loads it will say so
+        return ()
+    if not flavor.startswith("mlflow."):
+        return ()
+    return ("mlflow.pyfunc", "pandas", flavor, flavor.split(".")[1])
 
 
 def _has_mlflow() -> bool:

@@ -72,6 +72,10 @@ class Config:
     """Of its files; None: it is not checked."""
     long: bool = False
     """The release is distrusted: only MLflow's own predict answers, and no shorter way."""
+    landlock_required: bool = True
+    """Where it is to be confined and the kernel has no Landlock, it does not start."""
+    heartbeat: bool = False
+    """It reports its load every second, also where nothing has changed."""
 
     @classmethod
     def read(cls, path: str | Path) -> Config:
@@ -94,4 +98,6 @@ class Config:
             compiled=Path(raw["compiled"]) if raw.get("compiled") else None,
             digest=raw.get("digest"),
             long=raw.get("long", False),
+            landlock_required=raw.get("landlock_required", True),
+            heartbeat=raw.get("heartbeat", False),
         )

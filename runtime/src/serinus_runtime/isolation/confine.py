@@ -103,15 +103,17 @@ def confine(
     memory: int | None = None,
     *,
     kind: str = permitted.TRIAL,
+    required: bool = True,
 ) -> list[str]:
     """Confines this process for good; the notes say what this machine cannot do. Again: what is allowed now and was
     allowed before.
 
     `keep`: descriptors that stay open beside the standard ones; None: all, as libraries that are imported may hold
-    some. `memory`: bytes of private memory. `kind`: of `permitted`. StartFailure where there is no Landlock.
+    some. `memory`: bytes of private memory. `kind`: of `permitted`. StartFailure where there is no Landlock, unless it
+    is not `required`.
     """
     version = landlock.abi()
-    if version < 1:
+    if version < 1 and required:
         raise StartFailure("this kernel has no Landlock, so the model cannot be confined; Linux 5.13 or newer has it")
     if keep is not None:
         _close_others(keep)
@@ -122,15 +124,20 @@ def confine(
     if scratch is not None:
         descriptor = _opened(scratch)
         allowed.append((descriptor, landlock.WRITE))
-    landlock.restrict(allowed)
+    notes = []
+    if version < 1:
+        notes.append("this kernel has no Landlock: the model can read every file that its user can read")
+    else:
+        landlock.restrict(allowed)
     if scratch is not None:
         os.close(descriptor)
     copying.without_modes()
-    if seccomp.restrict(kind, version):
-        return []
-    return [
-        "system calls are not filtered on this architecture: sockets, files' modes and other processes are open to it"
-    ]
+    if not seccomp.restrict(kind, version):
+        notes.append(
+            "system calls are not filtered on this architecture: sockets, files' modes and other processes are open "
+            "to it"
+        )
+    return notes
 
 
 def level() -> str:
@@ -149,7 +156,8 @@ def _give_up_rights(version: int) -> None:
     namespaces.drop_capabilities()
     calls = "system-call allow-list" if seccomp.known() else "no system-call filter on this architecture"
     own = "user, network and IPC namespaces" if apart else "no user namespaces"
-    _level = f"Landlock ABI {version}, {calls}, {own}"
+    files = f"Landlock ABI {version}" if version else "no Landlock"
+    _level = f"{files}, {calls}, {own}"
 
 
 def own_directories() -> tuple[Path, ...]:

@@ -61,7 +61,7 @@ async def _serve(config: Config, model: Predictor, ready: Callable[[], None]) ->
     listener.setblocking(False)
     server = Server(listener, application.handle, config.settings.max_body_bytes, refuse=application.refuse)
     await server.start()
-    reports, draining = LoadReports(server, config.report_fd), Draining(server, stop.set)
+    reports, draining = LoadReports(server, config.report_fd, always=config.heartbeat), Draining(server, stop.set)
     reports.start()
     draining.start()  # before anybody knows that it is there: from then on it may be asked to drain
     ready()

@@ -1,6 +1,7 @@
 """What a worker reports of its load while it serves: what the host scales it by.
 
-On the socket to the host, at most once a second and only where something has changed, cumulative since the start:
+On the socket to the host, at most once a second and only where something has changed (unless it is to report always),
+cumulative since the start:
 
     {"state": "stats", "requests": answered, "waiting": read but not answered, "connections": open}
 """
@@ -29,10 +30,11 @@ class Load(NamedTuple):
 
 
 class LoadReports:
-    """Reports the load of one server, in its event loop."""
+    """Reports the load of one server, in its event loop. `always`: also where nothing has changed."""
 
-    def __init__(self, server: Server, descriptor: int) -> None:
+    def __init__(self, server: Server, descriptor: int, *, always: bool = False) -> None:
         self._server = server
+        self._always = always
         self._descriptor = descriptor
         self._room = select.poll()  # a pipe that can be written to has room for a page, which is more than a line
         self._room.register(descriptor, select.POLLOUT)
@@ -55,7 +57,7 @@ class LoadReports:
         """False: nobody listens any more."""
         server = self._server
         now = Load(server.answered, server.waiting, len(server.connections))
-        if now == self._reported:
+        if now == self._reported and not self._always:
             return True
         line = json.dumps({"state": "stats", **now._asdict()}) + "\n"
         if not self._room.poll(0):  # the host is busy; the next line says it all

@@ -19,8 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
-from serinus_runtime.artifact.signature import read_mlmodel
-from serinus_runtime.base.errors import StartFailure
+from serinus_runtime.artifact.loading import libraries_of
 from serinus_runtime.process.forking import end_with, part_from_zygote
 from serinus_runtime.process.zygote import serve, tell
 
@@ -29,18 +28,7 @@ _LONGEST = 16
 
 def main() -> None:
     config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    serve(config, lambda: _modules(Path(config["artifact"])), _answer)
-
-
-def _modules(artifact: Path) -> Sequence[str]:
-    """What loading the model would import, where it is MLflow that loads it: none of the model's own code."""
-    try:
-        flavor = str(read_mlmodel(artifact)["flavors"]["python_function"]["loader_module"])
-    except (StartFailure, KeyError, TypeError):  # whoever loads it will say so
-        return ()
-    if not flavor.startswith("mlflow."):
-        return ()
-    return ("mlflow.pyfunc", "pandas", flavor, flavor.split(".")[1])
+    serve(config, lambda: libraries_of(Path(config["artifact"])), _answer)
 
 
 def _answer(control: socket.socket, message: bytes, descriptors: Sequence[int]) -> Mapping[str, Any]:

@@ -12,11 +12,24 @@ import contextlib
 import json
 import os
 import socket
+import struct
 import sys
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
 _MESSAGE = 16
 """Bytes: what a connection comes with says nothing."""
+
+
+_REPORT_SECONDS = 5
+"""For which a worker waits that reports more than anybody reads: nobody does while there is no host."""
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """The host's end of a new wire, and the worker's, which blocks."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    ours.setblocking(False)
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _REPORT_SECONDS, 0))
+    return ours, theirs
 
 
 class Reporter:
@@ -60,6 +73,11 @@ class Wire:
             self._take(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=carried[0]))
         elif not said:  # the host is gone, and nobody keeps its end for the next one
             self._loop.remove_reader(self._socket.fileno())
+
+
+def send(control: socket.socket, message: bytes, descriptors: Sequence[int]) -> None:
+    """Sends one message that carries `descriptors`. Raises OSError. (`socket.send_fds` came with Python 3.9.)"""
+    control.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))])
 
 
 def received(control: socket.socket, longest: int, most: int, flags: int = 0) -> tuple[bytes, list[int]]:

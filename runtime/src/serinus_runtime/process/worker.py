@@ -101,7 +101,14 @@ def _confined(config: Config, keep: Sequence[int] | None) -> list[str]:
     if not config.confine:
         return ["not confined: the model can read everything that this user can read"]
     readable = (config.artifact, *config.readable, *confine.own_directories())
-    return confine.confine(readable, config.scratch, keep, config.settings.memory_limit_bytes, kind=permitted.WORKER)
+    return confine.confine(
+        readable,
+        config.scratch,
+        keep,
+        config.settings.memory_limit_bytes,
+        kind=permitted.WORKER,
+        required=config.landlock_required,
+    )
 
 
 def libraries_beside(*own: Path, since: str | None = None) -> list[str]:

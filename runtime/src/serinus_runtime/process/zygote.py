@@ -2,8 +2,9 @@
 
 python -I -S -c "... from serinus_runtime.process.zygote import main; main()" config.json
 
-config: {"control_fd", "modules": [..], "readable": [..], "scratch", "confine"}. `control_fd` is a socket that keeps
-messages apart (SOCK_SEQPACKET). On it the zygote says first `{"threads": [names..], "imported": n, "skipped": n}`, then
+config: {"control_fd", "modules": [..], "artifact"?, "readable": [..], "scratch", "confine", "landlock_required"?}.
+`artifact`: a model whose libraries are imported before `modules`. `control_fd` is a socket that keeps messages apart
+(SOCK_SEQPACKET). On it the zygote says first `{"threads": [names..], "imported": n, "skipped": n}`, then
 answers every message of the host, which carries descriptors (`CARRIED`), with `{"error": text}`, or with `{"pid": n}`
 and, when the host has looked at that process and closed its end of the last of the pipes, with `{"left": true}`: then
 the process is the host's child. It ends when the host does.
@@ -27,6 +28,7 @@ import sys
 from pathlib import Path
 from typing import Any, Callable, Mapping, Sequence
 
+from serinus_runtime.artifact.loading import libraries_of
 from serinus_runtime.base import accelerators
 from serinus_runtime.base.config import Config
 from serinus_runtime.base.libraries import uncollected
@@ -34,15 +36,18 @@ from serinus_runtime.isolation import confine, permitted
 from serinus_runtime.process.forking import end_with, part_from_zygote
 from serinus_runtime.process.wire import received
 from serinus_runtime.process.worker import serve_one
+from serinus_runtime.process.zygote_protocol import CARRIED
 
 _LONGEST_MESSAGE = 4096
-
-CARRIED = ("listening socket", "socket to the host", "config", "output", "held pipe")
 
 
 def main() -> None:
     config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    serve(config, lambda: config["modules"], _answer)
+    serve(config, lambda: [*_libraries(config.get("artifact")), *config["modules"]], _answer)
+
+
+def _libraries(artifact: str | None) -> Sequence[str]:
+    return () if artifact is None else libraries_of(Path(artifact))
 
 
 Answer = Callable[[socket.socket, bytes, Sequence[int]], Mapping[str, Any]]
@@ -78,7 +83,8 @@ def _confine(config: Mapping[str, Any]) -> None:
     if config["confine"]:
         # All of /proc, as /proc/self is another directory in every worker; a worker narrows it to its own.
         readable = [Path("/proc"), *map(Path, config["readable"]), *confine.own_directories()]
-        confine.confine(readable, scratch, (config["control_fd"],), kind=permitted.ZYGOTE)
+        required = config.get("landlock_required", True)
+        confine.confine(readable, scratch, (config["control_fd"],), kind=permitted.ZYGOTE, required=required)
 
 
 def _other_threads() -> list[str]:

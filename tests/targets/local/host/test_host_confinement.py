@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from serinus_runtime.isolation import landlock, seccomp
+from serinus_runtime.isolation import landlock, observed, seccomp
 
 from serinus.core.home import Home
 from serinus.targets.local.host import confinement, launch
@@ -56,6 +56,6 @@ def test_the_kernel_is_asked_whether_a_process_is_confined(code, held):
     started = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with started as process:
         assert process.stdout.readline() == b"there\n"
-        assert confinement.holds(process.pid) is held
+        assert observed.holds(process.pid) is held
         process.stdin.close()
-    assert confinement.holds(process.pid)  # it has ended; somebody else says so
+    assert observed.holds(process.pid)  # it has ended; somebody else says so

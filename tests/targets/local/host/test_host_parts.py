@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from serinus_runtime.process import starting
+from serinus_runtime.process.last_words import ending
+from serinus_runtime.process.process_memory import Known, Memory, known, resident
+from serinus_runtime.process.zygote_protocol import COMPILED
 
 from serinus.core.errors import InvalidInput
 from serinus.core.home import Home
 from serinus.lib.processes import identity
 from serinus.targets.local.host import launch
-from serinus.targets.local.host.process_memory import Known, Memory, known, resident
-from serinus.targets.local.host.processes import Process, ending
+from serinus.targets.local.host.processes import Process
 from serinus.targets.local.host.state_files import WorkerRecord, file_name
 from serinus.targets.local.host.surveyor import size_of
 from serinus.targets.local.host.worker import Worker
-from serinus.targets.local.host.zygotes import COMPILED, Zygotes, key
+from serinus.targets.local.host.zygotes import Zygotes, key
 
 
 def test_an_ending_is_told_in_words():
@@ -71,7 +74,7 @@ def test_a_process_that_does_not_let_itself_be_looked_into_is_known_by_what_it_h
     """As an ordinary user where the tests run as root, who may look into everything."""
     program = """
 import ctypes, os
-from serinus.targets.local.host.process_memory import known, resident
+from serinus_runtime.process.process_memory import known, resident
 if os.getuid() == 0:
     os.setuid(65534)
 ready, say = os.pipe()
@@ -117,7 +120,7 @@ def test_a_process_that_has_put_itself_under_less_keeps_that_and_gets_the_other_
     program = "import resource as r; r.setrlimit(r.RLIMIT_DATA, (1 << 30, 1 << 30)); print(flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         child.stdout.readline()
-        launch.limit(child.pid, memory_bytes=1 << 40, file_bytes=1 << 20)
+        starting.limit(child.pid, memory_bytes=1 << 40, file_bytes=1 << 20)
         found = Path(f"/proc/{child.pid}/limits").read_text()
         child.kill()
     limits = {line[:25].strip(): line[25:].split()[0] for line in found.splitlines()}

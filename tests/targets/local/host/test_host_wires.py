@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serinus_runtime.process.wire import Wire
+from serinus_runtime.process.wire import Wire, pair
 from serinus_runtime.records.sender import Records as Sender
 
 from serinus.core.home import Home
 from serinus.core.keys import log_token
-from serinus.targets.local.host import wires
 from serinus.targets.local.host.sockets import Sockets
 from serinus.targets.local.host.state_files import WorkerRecord
 from serinus.targets.local.host.wires import Wires
@@ -85,7 +84,7 @@ def test_the_host_says_whose_records_come_and_the_worker_says_nothing_of_it(home
         collected = Collected(home.log_socket)
         handed: list[socket.socket] = []
         await collected.open()
-        ours, theirs = wires.pair()
+        ours, theirs = pair()
         wire, host = Wire(theirs.fileno(), handed.append), given(home)
         host.add(WORKER, Exits(), ours)
         await until(lambda: handed and collected.said and collected.said[0])
@@ -106,7 +105,7 @@ def test_a_connection_that_has_ended_is_replaced_for_the_same_writer(home: Home,
         collected = Collected(home.log_socket)
         handed: list[socket.socket] = []
         await collected.open()
-        ours, theirs = wires.pair()
+        ours, theirs = pair()
         wire, host = Wire(theirs.fileno(), handed.append), given(home)
         host.add(WORKER, Exits(), ours)
         await until(lambda: handed and collected.said)
@@ -136,7 +135,7 @@ def test_a_worker_that_ends_every_connection_is_given_them_ever_more_slowly(home
             times.append(asyncio.get_running_loop().time())
             connection.shutdown(socket.SHUT_RDWR)
 
-        ours, theirs = wires.pair()
+        ours, theirs = pair()
         wire, host = Wire(theirs.fileno(), refuse), given(home)
         host.add(WORKER, Exits(), ours)
         await until(lambda: len(times) == 5)
@@ -153,7 +152,7 @@ def test_a_worker_that_does_not_read_takes_no_descriptor_of_the_host_but_one(hom
     async def test() -> None:
         collected = Collected(home.log_socket)
         await collected.open()
-        ours, theirs = wires.pair()
+        ours, theirs = pair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         host = given(home)
         for _ in range(1000):
@@ -177,7 +176,7 @@ def test_the_connection_of_a_worker_that_has_exited_is_closed(home: Home) -> Non
         collected = Collected(home.log_socket)
         handed: list[socket.socket] = []
         await collected.open()
-        ours, theirs = wires.pair()
+        ours, theirs = pair()
         wire, host, worker = Wire(theirs.fileno(), handed.append), given(home), Exits()
         host.add(WORKER, worker, ours)
         await until(lambda: handed and collected.writers)
@@ -198,7 +197,7 @@ def test_what_was_not_acknowledged_is_sent_again_over_the_connection_that_is_han
         await collected.open()
         sender = Sender()
         sender.start()
-        ours, theirs = wires.pair()
+        ours, theirs = pair()
         wire, host = Wire(theirs.fileno(), sender.take), given(home)
         host.add(WORKER, Exits(), ours)
         record = (1.5, "id", None, "canary", "s1", 200, 1.0, 1, [0.5], None, False, None, False, ("a",), [[1.5]])
@@ -227,7 +226,7 @@ def test_the_next_host_has_the_wires_that_the_holder_kept(hosted: Any, holder: C
         collected = Collected(home.log_socket)
         handed: list[socket.socket] = []
         await collected.open()
-        ours, theirs = wires.pair()
+        ours, theirs = pair()
         wire = Wire(theirs.fileno(), handed.append)
         first = Sockets(home.holder_socket, secret)
         assert first.connect()

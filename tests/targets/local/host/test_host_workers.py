@@ -58,7 +58,7 @@ def test_descriptors_that_a_worker_keeps_on_their_way_leave_the_host_room_to_pas
     """As an ordinary user where the tests run as root, for whom there is no such limit."""
     program = """
 import errno, os, resource, socket
-from serinus.targets.local.host import launch
+from serinus_runtime.process import starting
 
 def fill():
     pairs = []
@@ -85,7 +85,7 @@ if child == 0:
         theirs.send(errno.errorcode[error.errno].encode())
         theirs.recv(1)
     os._exit(0)
-launch.limit(child)
+starting.limit(child)
 ours.send(b"x")
 print(ours.recv(100).decode())
 print(socket.send_fds(ours, [b"x"], [0]), flush=True)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import json
 import os
-import resource
 import shutil
 import sys
 from pathlib import Path
@@ -16,24 +14,6 @@ import serinus_runtime
 
 from serinus.core.home import ENVIRONMENT_FACTS, Home
 from serinus.lib import directories, isolated
-
-_ONE_THREAD = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "RAYON_NUM_THREADS",
-    "POLARS_MAX_THREADS",
-)
-
-_PASSED_ON = ("TZ", "OPENBLAS_CORETYPE")
-"""Old builds of OpenBLAS crash on processors that are newer than they, unless told which one to take it for."""
-
-
-_ON_THEIR_WAY = 300
-"""Descriptors by which one message may exceed the limit (SCM_MAX_FD is 253), and some of our own."""
 
 
 def base(python: Path) -> Path:
@@ -77,45 +57,10 @@ def command(python: Path, runtime: Path, module: str, *arguments: str) -> list[s
     )
 
 
-def environment(python: Path, scratch: Path) -> dict[str, str]:
-    """Variables of a model's process: none of ours, and one thread, as many models share the processors."""
-    variables = {
-        "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
-        "LANG": "C.UTF-8",
-        "LC_ALL": "C.UTF-8",
-        "HOME": str(scratch),
-        "TMPDIR": str(scratch),
-        "USER": "model",  # so that nobody needs /etc/passwd to learn it
-    }
-    variables |= dict.fromkeys(_ONE_THREAD, "1")
-    return variables | {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-
-
 def holder_command(home: Home) -> list[str]:
     """By its path: imported as a part of its package it would take five times the memory."""
     file = Path(__file__).with_name("holder.py")
     return [sys.executable, "-I", str(file), "--socket", str(home.holder_socket), "--secret", str(home.secret)]
-
-
-def limit(pid: int, *, memory_bytes: int | None = None, file_bytes: int | None = None) -> None:
-    """Puts a process that has just been started under limits, which its children inherit.
-
-    Never a core dump, which would hold the callers' data. `memory_bytes` counts what it allocates for itself. Fewer
-    descriptors than this process may have: the kernel lets nobody pass one on while more of the same user's are on
-    their way than its own limit allows to be open, so that who fills the lower limit leaves room for us.
-    """
-    most_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limits = {
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_DATA: memory_bytes,
-        resource.RLIMIT_FSIZE: file_bytes,
-        resource.RLIMIT_NOFILE: max(most_files - _ON_THEIR_WAY, most_files // 2),
-    }
-    for kind, most in limits.items():
-        if most is not None:
-            # It has exited already, which the caller will see; or it has put itself under less, and cannot go back.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                resource.prlimit(pid, kind, (most, most))
 
 
 def runtime_source() -> Path:

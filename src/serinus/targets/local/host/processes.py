@@ -24,18 +24,6 @@ def descriptor_of(pid: object) -> int:
     return os.pidfd_open(pid)
 
 
-def ending(code: int | None) -> str:
-    """An exit status as `subprocess` gives it, in words. None: it was not our child, so nobody knows."""
-    if code is None:
-        return "is gone"
-    if code >= 0:
-        return f"exited with {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"
-
-
 _subreaper = False
 
 

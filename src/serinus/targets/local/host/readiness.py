@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from serinus.targets.local.host import confinement
-from serinus.targets.local.host.last_words import why_ended
+from serinus_runtime.isolation import observed
+from serinus_runtime.process.last_words import why_ended
+
 from serinus.targets.local.host.worker import Launcher, Worker
 
 _TIME_TO_EXIT = 1.0
@@ -27,7 +28,7 @@ async def why_not_ready(
         if report.damaged:
             damaged(report.reason)
         return why_ended(await process.gone(_TIME_TO_EXIT), report.reason)
-    if launcher.confined and not (report.confined and confinement.holds(process.pid)):
+    if launcher.confined and not (report.confined and observed.holds(process.pid)):
         await process.kill()
         return "was killed because it did not confine itself (Landlock, system calls)"
     worker.report = report

@@ -13,18 +13,19 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from serinus_runtime.process.apology import Apology
+from serinus_runtime.process.last_words import ending
+from serinus_runtime.process.process_memory import Memory
+
 from serinus.core.disturbance import Cause
 from serinus.core.placement import Placement
 from serinus.core.release import USUAL, Release, Scale
 from serinus.core.text import fit
 from serinus.targets.local.host import release_status as now_is
-from serinus.targets.local.host.apology import Apology
 from serinus.targets.local.host.disturbing import SETTLED, Disturbing
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.listener import Listener
 from serinus.targets.local.host.places import Places, until_gone
-from serinus.targets.local.host.process_memory import Memory
-from serinus.targets.local.host.processes import ending
 from serinus.targets.local.host.readiness import why_not_ready
 from serinus.targets.local.host.release_status import State, shown
 from serinus.targets.local.host.release_transitions import advance, placed

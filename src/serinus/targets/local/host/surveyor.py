@@ -13,12 +13,12 @@ from pathlib import Path
 from zoneinfo import ZoneInfoNotFoundError
 
 from pydantic import TypeAdapter
+from serinus_runtime.process.process_memory import Memory, known, resident
 
 from serinus.lib import files
 from serinus.lib.processes import cpu_seconds
 from serinus.targets.local.host.autoscaler import Autoscaler
 from serinus.targets.local.host.limits import Limits
-from serinus.targets.local.host.process_memory import Memory, known, resident
 from serinus.targets.local.host.processes import end_orphans
 from serinus.targets.local.host.release_controller import ReleaseController
 from serinus.targets.local.host.scale_to_zero import (

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO
 
 from serinus_runtime.isolation.scratch import Bounds, excess
+from serinus_runtime.process import starting
 
 from serinus.lib import priority
-from serinus.targets.local.host import launch
 
 _WRITTEN = Bounds(4 << 30, 100_000)
 _LOOK = 0.5
@@ -37,7 +37,7 @@ class TrialLimits:
 
     def put_on(self, pid: int) -> None:
         """Of a process that was just started. The bounds come first: to set the priority may take a moment."""
-        launch.limit(pid, memory_bytes=self.memory_bytes, file_bytes=self.file_bytes)
+        starting.limit(pid, memory_bytes=self.memory_bytes, file_bytes=self.file_bytes)
         if self.background:
             priority.put_last(pid)
         else:

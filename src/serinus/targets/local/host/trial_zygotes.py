@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from serinus_runtime.isolation.scratch import remove
+from serinus_runtime.process.zygote_protocol import Unfit, check_first, understood
 
 from serinus.core.home import Home
 from serinus.lib.processes import parent
@@ -28,7 +29,7 @@ from serinus.targets.local.host import launch
 from serinus.targets.local.host.processes import descriptor_of
 from serinus.targets.local.host.reach import readable
 from serinus.targets.local.host.trial_limits import TookTooMuch, TrialLimits, Watch
-from serinus.targets.local.host.zygote import Unfit, spawn, threads_of, understood
+from serinus.targets.local.host.zygote import spawn
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +67,7 @@ class TrialZygote:
         try:
             limits.put_on(self._process.pid)
             watch = Watch(self.scratch, (), replace(limits, seconds=_IMPORT_SECONDS))
-            if threads := threads_of(self._watched(watch)):
-                raise Unfit(f"its libraries start threads when they are imported ({', '.join(threads)})")
+            check_first(self._watched(watch))
         except TookTooMuch as error:
             self.close()
             raise TimeoutError(str(error)) from error

@@ -16,8 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from serinus_runtime.isolation import written
 from serinus_runtime.isolation.scratch import remove
+from serinus_runtime.process import starting
+from serinus_runtime.process.last_words import last_words, why_ended
 
 from serinus.core.errors import InvalidInput, Unbuildable
 from serinus.core.examination import GivenRows, ReadRows, Rehearsal
@@ -26,7 +27,6 @@ from serinus.core.predictions import AnsweredRequest, OwnAnswer
 from serinus.core.release import Release
 from serinus.core.text import one_line
 from serinus.targets.local.host import launch
-from serinus.targets.local.host.last_words import last_words, why_ended
 from serinus.targets.local.host.reach import readable
 from serinus.targets.local.host.trial_answers import FileLimits, read_rows, rehearsal_of, scores_of
 from serinus.targets.local.host.trial_limits import TookTooMuch, TrialLimits, Watch
@@ -289,23 +289,11 @@ class Trials:
         limits: TrialLimits,
     ) -> int:
         """The exit status."""
-        directory = None
         try:
-            directory = written.opened(scratch)
-            process = subprocess.Popen(
-                launch.command(python, self._runtime, module, argument),
-                stdin=subprocess.DEVNULL,
-                stdout=streams[0],
-                stderr=streams[1],
-                cwd=f"/proc/self/fd/{directory}",
-                env=launch.environment(python, scratch),
-                start_new_session=True,
-            )
+            command = launch.command(python, self._runtime, module, argument)
+            process = starting.start(command, python, scratch, *streams)
         except OSError as error:
             raise _Failed(f"{python} cannot be started: {error.strerror}") from error
-        finally:
-            if directory is not None:
-                os.close(directory)
         limits.put_on(process.pid)
         watch = Watch(scratch, streams, limits)
         try:

@@ -14,7 +14,6 @@ import json
 import logging
 import select
 import socket
-import struct
 from dataclasses import dataclass, field
 
 from serinus.core.home import Home
@@ -33,16 +32,6 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 """Seconds before the next connection is tried; doubles with every one that failed or was lost soon."""
 _LASTED = 5.0
 """Seconds after which a lost connection was none that was lost soon."""
-_REPORT_SECONDS = 5
-"""For which a worker waits that reports more than anybody reads: nobody does while there is no host."""
-
-
-def pair() -> tuple[socket.socket, socket.socket]:
-    """The host's end of a new wire, and the worker's, which blocks."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    ours.setblocking(False)
-    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _REPORT_SECONDS, 0))
-    return ours, theirs
 
 
 @dataclass(eq=False, slots=True)

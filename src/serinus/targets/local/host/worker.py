@@ -5,40 +5,39 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from serinus_runtime.isolation import written
 from serinus_runtime.isolation.scratch import remove
+from serinus_runtime.process import starting
+from serinus_runtime.process.in_memory import in_memory
+from serinus_runtime.process.last_words import last_words
+from serinus_runtime.process.load_report import Load
+from serinus_runtime.process.process_memory import Known, Memory, resident
+from serinus_runtime.process.reports import LAST_WORDS, Report, Reports
+from serinus_runtime.process.wire import pair
 
 from serinus.core.home import Home
 from serinus.core.keys import router_key
 from serinus.core.release import USUAL, Release, Scale
+from serinus.core.text import one_line
 from serinus.disturbances import Journal
 from serinus.lib.processes import identity
-from serinus.targets.local.host import launch, wires
+from serinus.targets.local.host import launch
 from serinus.targets.local.host.cgroups import Groups
-from serinus.targets.local.host.in_memory import in_memory
-from serinus.targets.local.host.last_words import last_words
 from serinus.targets.local.host.listener import Listener
 from serinus.targets.local.host.logs import log_path
-from serinus.targets.local.host.process_memory import Known, Memory, resident
 from serinus.targets.local.host.processes import Process
 from serinus.targets.local.host.reach import readable
-from serinus.targets.local.host.reports import Report, Reports, Stats
 from serinus.targets.local.host.sockets import Sockets
 from serinus.targets.local.host.state_files import StateFiles, WorkerRecord, file_name
 from serinus.targets.local.host.wires import Wires
 from serinus.targets.local.host.zygotes import Zygotes, key
 
 log = logging.getLogger(__name__)
-
-_LAST_WORDS = 0.5
-"""Seconds that a report may still take to arrive after its writer has exited."""
 
 
 @dataclass(slots=True, eq=False)
@@ -82,22 +81,9 @@ class Worker:
         """The report that it is ready or has failed; None where none came before its exit or within `seconds`."""
         if self.reports is None:
             return None
-        reading = asyncio.create_task(self.reports.outcome())
-        either: set[asyncio.Future[Any]] = {reading, self.process.exited}
-        try:
-            async with asyncio.timeout(seconds):
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-                if self.process.exited.done():
-                    await asyncio.wait({reading}, timeout=_LAST_WORDS)
-                elif reading.result() is None:  # it has closed the pipe without a word
-                    await asyncio.wait({self.process.exited})
-            return reading.result() if reading.done() else None
-        except TimeoutError:
-            return None
-        finally:
-            reading.cancel()
+        return await self.reports.outcome(self.process.exited, seconds)
 
-    def stats(self) -> Stats | None:
+    def stats(self) -> Load | None:
         return None if self.reports is None else self.reports.stats()
 
 
@@ -128,8 +114,8 @@ class Launcher:
         Raises OSError where it cannot be started: no such interpreter, no memory, no descriptors.
         """
         log_from = _size(log_path(self.home, release.id))
-        ours, theirs = wires.pair()
-        reports = Reports(os.dup(ours.fileno()))
+        ours, theirs = pair()
+        reports = Reports(os.dup(ours.fileno()), one_line)
         try:
             more = {"proven": proven, "long": long, "settings": settings_of(release, scale)}
             process, forked = await self._started(release, listener.socket.fileno(), theirs.fileno(), more)
@@ -139,7 +125,7 @@ class Launcher:
             raise
         finally:
             theirs.close()
-        process.exited.add_done_callback(lambda _: asyncio.get_running_loop().call_later(_LAST_WORDS, reports.close))
+        process.exited.add_done_callback(lambda _: asyncio.get_running_loop().call_later(LAST_WORDS, reports.close))
         record = WorkerRecord(release.id, process.pid, identity(process.pid) or "", ready=False)
         note(self.state_files, record)
         self.wires.add(record, process, ours)
@@ -183,25 +169,12 @@ class Launcher:
                 os.close(told)
 
     def _fresh(self, release: Release, scratch: Path, carried: Sequence[int]) -> Process:
-        """A new interpreter. Its scratch directory is made here, and entered by the descriptor that was looked at."""
+        """A new interpreter."""
         listening, reporting, told, output = carried
         python = self.interpreter(release)
-        scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory = written.opened(scratch)
-        try:
-            child = subprocess.Popen(
-                launch.command(python, self.runtime, "process.worker", f"/proc/self/fd/{told}"),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=f"/proc/self/fd/{directory}",
-                env=launch.environment(python, scratch),
-                pass_fds=(told, listening, reporting),
-                start_new_session=True,  # Ctrl-C at the terminal of `up` is not for models
-            )
-        finally:
-            os.close(directory)
-        launch.limit(child.pid)
+        command = launch.command(python, self.runtime, "process.worker", f"/proc/self/fd/{told}")
+        child = starting.start(command, python, scratch, output, output, (told, listening, reporting))
+        starting.limit(child.pid)
         return Process.of(child)
 
     def _config(self, release: Release, scratch: Path, listening: int, reporting: int) -> Mapping[str, Any]:

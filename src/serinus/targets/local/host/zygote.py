@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import socket
@@ -13,22 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from serinus_runtime.isolation import written
+from serinus_runtime.process import starting
+from serinus_runtime.process.in_memory import in_memory
+from serinus_runtime.process.zygote_protocol import LONGEST_ANSWER, Unfit, check_first, understood
 
 from serinus.core.home import Home
 from serinus.lib.processes import parent
 from serinus.targets.local.host import launch
-from serinus.targets.local.host.in_memory import in_memory
 from serinus.targets.local.host.processes import Process, descriptor_of
 from serinus.targets.local.host.reach import readable
 
-_LONGEST_ANSWER = 4096
 _FORK_SECONDS = 30.0
 """For one fork, which takes milliseconds: longer than a busy machine makes of that."""
-
-
-class Unfit(Exception):
-    """This environment's libraries cannot be forked; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +56,10 @@ class Zygote:
             process = _spawn(nest, _config(nest, home, runtime, confined, theirs.fileno()), runtime, log)
         zygote = cls(nest, process, ours)
         try:
-            threads = threads_of(await zygote._answer(seconds))
-        except OSError:
+            check_first(await zygote._answer(seconds))
+        except (OSError, Unfit):
             await zygote.close()
             raise
-        if threads:
-            await zygote.close()
-            raise Unfit(f"its libraries start threads when they are imported ({', '.join(threads)})")
         return zygote
 
     async def fork(self, descriptors: Sequence[int]) -> Process:
@@ -112,29 +104,10 @@ class Zygote:
 
     async def _answer(self, seconds: float) -> Mapping[str, Any]:
         async with asyncio.timeout(seconds):
-            said = await asyncio.get_running_loop().sock_recv(self._control, _LONGEST_ANSWER)
+            said = await asyncio.get_running_loop().sock_recv(self._control, LONGEST_ANSWER)
         if not said:
             raise ConnectionResetError("the zygote is gone")
         return understood(said)
-
-
-def understood(said: bytes) -> Mapping[str, Any]:
-    """An answer, which code of the environment may have written. ConnectionError: it is none."""
-    try:
-        answer = json.loads(said)
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, dict):
-        raise ConnectionError("the zygote said what no zygote says")
-    return answer
-
-
-def threads_of(told: Mapping[str, Any]) -> Sequence[str]:
-    """Names, of a bounded number and length."""
-    threads = told.get("threads")
-    if not isinstance(threads, list):
-        raise ConnectionError("the zygote did not say what threads it has")
-    return [str(name)[:40] for name in threads[:20]]
 
 
 def _config(nest: Nest, home: Home, runtime: Path, confined: bool, control: int) -> Mapping[str, Any]:
@@ -148,33 +121,19 @@ def _config(nest: Nest, home: Home, runtime: Path, confined: bool, control: int)
 
 
 def _spawn(nest: Nest, config: Mapping[str, Any], runtime: Path, log: Path) -> Process:
-    nest.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     with log.open("ab") as output:
         child = spawn("process.zygote", nest.python, runtime, config, output)
-    launch.limit(child.pid)
+    starting.limit(child.pid)
     return Process.of(child)
 
 
 def spawn(
     module: str, python: Path, runtime: Path, config: Mapping[str, Any], output: IO[bytes] | int
 ) -> subprocess.Popen[bytes]:
-    """Starts `serinus_runtime.<module>`, which inherits the descriptor `config["control_fd"]`, in `config["scratch"]`,
-    which is there."""
-    told, scratch = in_memory(config), Path(config["scratch"])
-    directory = None
+    """Starts `serinus_runtime.<module>` in `config["scratch"]`; it inherits the descriptor `config["control_fd"]`."""
+    told = in_memory(config)
     try:
-        directory = written.opened(scratch)
-        return subprocess.Popen(
-            launch.command(python, runtime, module, f"/proc/self/fd/{told}"),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd=f"/proc/self/fd/{directory}",
-            env=launch.environment(python, scratch),
-            pass_fds=(told, config["control_fd"]),
-            start_new_session=True,
-        )
+        command = launch.command(python, runtime, module, f"/proc/self/fd/{told}")
+        return starting.start(command, python, Path(config["scratch"]), output, output, (told, config["control_fd"]))
     finally:
         os.close(told)
-        if directory is not None:
-            os.close(directory)

@@ -17,24 +17,17 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from serinus_runtime.process.zygote_protocol import COMPILED, Unfit
+
 from serinus.core.home import Home
 from serinus.lib import files
 from serinus.lib.backoff import Backoff
 from serinus.targets.local.host.logs import zygote_log
 from serinus.targets.local.host.processes import Process
 from serinus.targets.local.host.turns import Turns
-from serinus.targets.local.host.zygote import Nest, Unfit, Zygote
+from serinus.targets.local.host.zygote import Nest, Zygote
 
 log = logging.getLogger(__name__)
-
-COMPILED = (
-    "numpy",
-    "onnxruntime",
-    "uvloop",
-    "orjson",
-    "serinus_runtime.model.compiled",
-)
-"""What compiled releases need, whatever the model: their one zygote is there before the first of them has loaded."""
 
 _MOST_MODULES = 20_000
 _IMPORT_SECONDS = 60.0

@@ -7,8 +7,6 @@ import re
 import signal
 from typing import IO
 
-from serinus.targets.local.host.processes import ending
-
 _TAIL = 64 * 1024
 _LONGEST, _LONGEST_LINE = 300, 2_000
 _NAMED = re.compile(r'^\s*File "(?P<file>[^"]+)", line (?P<line>\d+),? in (?P<function>.+?)\s*$')
@@ -33,6 +31,18 @@ def last_words(file: IO[bytes], since: int = 0, *, errors_alone: bool = False) -
         return "" if errors_alone else last[:_LONGEST]
     frames = [found for line in lines if (found := _NAMED.match(line))]
     return last[:_LONGEST] + _place(frames[-1] if frames else None)
+
+
+def ending(code: int | None) -> str:
+    """An exit status as `subprocess` gives it, in words. None: it was not our child, so nobody knows."""
+    if code is None:
+        return "is gone"
+    if code >= 0:
+        return f"exited with {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
 
 
 def why_ended(code: int | None, words: str) -> str:

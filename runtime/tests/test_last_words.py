@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from serinus.targets.local.host.last_words import last_words, why_ended
+from serinus_runtime.process.last_words import last_words, why_ended
 
 
 def run(code: str) -> tuple[int, str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Mapping
 
 
 def in_memory(config: Mapping[str, Any]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 
 _PATIENCE = 1.0
 """Seconds for the caller to send its request, and to read the answer."""
@@ -46,7 +47,7 @@ class Apology:
             caller, _ = self._listener.accept()
         except OSError:  # gone again, or no descriptor is left: the next look tells
             return
-        task = asyncio.create_task(self._answer(caller))
+        task = asyncio.ensure_future(self._answer(caller))
         self._callers.add(task)
         task.add_done_callback(self._answered)
 
@@ -56,18 +57,17 @@ class Apology:
 
     async def _answer(self, caller: socket.socket) -> None:
         caller.setblocking(False)
+        with caller, suppress(asyncio.TimeoutError, OSError):
+            await asyncio.wait_for(self._exchange(caller), _PATIENCE)
+
+    async def _exchange(self, caller: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        with caller:
-            try:
-                async with asyncio.timeout(_PATIENCE):
-                    await loop.sock_recv(caller, _MOST)
-                    await loop.sock_sendall(caller, self._said())
-                    caller.shutdown(socket.SHUT_WR)
-                    # Closed with something unread, the caller would find a broken connection in place of the answer.
-                    while await loop.sock_recv(caller, _MOST):
-                        pass
-            except (TimeoutError, OSError):
-                return
+        await loop.sock_recv(caller, _MOST)
+        await loop.sock_sendall(caller, self._said())
+        caller.shutdown(socket.SHUT_WR)
+        # Closed with something unread, the caller would find a broken connection in place of the answer.
+        while await loop.sock_recv(caller, _MOST):
+            pass
 
     def _said(self) -> bytes:
         body = b'{"error":"the release does not come up; see its status"}'
