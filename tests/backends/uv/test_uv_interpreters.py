@@ -199,7 +199,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
     "one that waits to be told": (lambda path: program(path, "#!/bin/sh\nread -r answer\n"), "exited with 1"),
     "one that leaves a hanging one behind": (
         lambda path: program(path, "#!/bin/sh\n/bin/sleep 600 &\n"),
-        "no answer within 0.5 s",
+        "it does not answer like a Python interpreter",
     ),
 }
 
@@ -374,8 +374,8 @@ def test_a_place_that_this_user_may_not_read_is_passed_over_and_named(
     with ordinary_user(open_to_all):
         passed_over = asking.PassedOver()
         found = {path.name for path in candidates([], passed_over)}
-        answers = asking.Answers(open_to_all / "interpreters.json", passed_over)
-        assert answers.of(good) == answer
+    # By who runs the tests: the interpreter that runs them need not be another user's to run.
+    assert asking.Answers(open_to_all / "interpreters.json", passed_over).of(good) == answer
     assert "python3.9" in found
     assert f"{closed}" in passed_over.in_words()
     assert "(permission denied)" in passed_over.in_words()

@@ -8,7 +8,7 @@ import os
 import resource
 import subprocess
 from pathlib import Path
-from typing import IO, Sequence
+from typing import IO, Any, Iterator, Mapping, Sequence
 
 from serinus_runtime.isolation import written
 
@@ -37,22 +37,35 @@ def start(
     errors: IO[bytes] | int,
     passed: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Starts `command`, which runs `python`, in the directory `scratch`, which is made where it is not there, and is
-    entered by the descriptor that was looked at. It inherits the descriptors `passed`, and leads a session of its own.
-    Raises OSError."""
+    """Starts `command` with the `options` for it, as `outliving` does. Raises OSError."""
+    with options(python, scratch, output, errors, passed) as chosen:
+        return outliving(command, **chosen)
+
+
+def outliving(command: Sequence[str], **chosen: Any) -> subprocess.Popen[bytes]:
+    """Starts a process that leads a session of its own, and goes on when this one has ended. `chosen`: options of
+    `subprocess.Popen`. Raises OSError."""
+    # Ctrl-C at the terminal of `up` is not for models.
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **chosen)
+
+
+@contextlib.contextmanager
+def options(
+    python: Path, scratch: Path, output: IO[bytes] | int, errors: IO[bytes] | int, passed: Sequence[int] = ()
+) -> Iterator[Mapping[str, Any]]:
+    """Options of `subprocess.Popen`, as long as the block goes on, for a process that runs `python` in the directory
+    `scratch`, which is made where it is not there, and is entered by the descriptor that was looked at. It inherits the
+    descriptors `passed`. Raises OSError."""
     scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory = written.opened(scratch)
     try:
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=errors,
-            cwd=f"/proc/self/fd/{directory}",
-            env=environment(python, scratch),
-            pass_fds=tuple(passed),
-            start_new_session=True,  # Ctrl-C at the terminal of `up` is not for models
-        )
+        yield {
+            "stdout": output,
+            "stderr": errors,
+            "cwd": f"/proc/self/fd/{directory}",
+            "env": environment(python, scratch),
+            "pass_fds": tuple(passed),
+        }
     finally:
         os.close(directory)
 

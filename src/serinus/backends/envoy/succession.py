@@ -20,7 +20,7 @@ from serinus.backends.envoy import hot_restart, names
 from serinus.backends.envoy.outliving import FIRST
 from serinus.backends.envoy.starting import admin_socket, command
 from serinus.core.home import Home
-from serinus.lib import peers
+from serinus.lib import peers, tied
 
 _SECONDS = 5.0
 
@@ -99,7 +99,8 @@ def _program(words: Sequence[str]) -> str:
 def _generation(program: str) -> str:
     """Envoys of which this differs do not understand each other. Empty: it does not say."""
     try:
-        told = subprocess.run([program, "--hot-restart-version"], capture_output=True, timeout=_SECONDS, check=True)
+        told = tied.run([program, "--hot-restart-version"], timeout=_SECONDS)
+        told.check_returncode()
     except (OSError, subprocess.SubprocessError):
         return ""
     return told.stdout.decode(errors="replace").strip()

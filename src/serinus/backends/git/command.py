@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from serinus.core.errors import SerinusError, Unavailable
+from serinus.lib import tied
 
 TIMEOUT_SECONDS = 60
 
@@ -49,13 +51,12 @@ class Git:
     def _run(*arguments: str, given: bytes = b"") -> bytes:
         options = [part for setting in _SETTINGS for part in ("-c", setting)]
         try:
-            done = subprocess.run(
+            done = tied.run(
                 ["git", *options, *arguments],
-                input=given,
-                capture_output=True,
+                given=given,
                 env=_environment(),
                 timeout=TIMEOUT_SECONDS,
-                check=False,
+                first=signal.SIGTERM,  # by which it removes the locks that it holds
             )
         except FileNotFoundError as error:
             raise Unavailable("The git command is not on the PATH.", hint="Install git.", delay=60) from error

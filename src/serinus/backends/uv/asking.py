@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import selectors
-import signal
 import stat
 import subprocess
 import threading
@@ -15,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from serinus.lib import files
+from serinus.lib import files, tied
 
 LOOK_SECONDS = 5.0
 """For one look at the file system, which may never end where that is a network's, and gone."""
@@ -141,9 +140,6 @@ def _ask(path: Path) -> Answer:
             code = process.wait(ANSWER_SECONDS)
         except subprocess.TimeoutExpired as error:
             raise NoAnswer(f"no answer within {ANSWER_SECONDS:g} s") from error
-        finally:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)
     if code:
         raise NoAnswer(f"exited with {code}" if code > 0 else f"killed by signal {-code}")
     answer = _understood(said)
@@ -158,21 +154,20 @@ _VARIABLES = (
 """What an interpreter, or the wrapper of a version manager, may need. Credentials of this process are none of it."""
 
 
-def _started(path: Path) -> subprocess.Popen[bytes]:
+def _started(path: Path) -> tied.Tied:
+    """What a wrapper has started ends with it."""
     try:
-        return subprocess.Popen(
+        return tied.start(
             [path, "-I", "-c", _QUESTION],
             env={name: os.environ[name] for name in _VARIABLES if name in os.environ},
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # so that what a wrapper has started is ended with it
         )
     except FileNotFoundError as error:  # a script, or a program for another system library
         raise NoAnswer("its program does not exist") from error
 
 
-def _read(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+def _read(process: tied.Tied, deadline: float) -> bytes:
     """All that it prints, up to what an answer may be long. TimeoutExpired, NoAnswer."""
     assert process.stdout is not None
     said = b""
@@ -180,7 +175,7 @@ def _read(process: subprocess.Popen[bytes], deadline: float) -> bytes:
         selector.register(process.stdout, selectors.EVENT_READ)
         while len(said) < _LONGEST_ANSWER:
             if not selector.select(max(deadline - time.monotonic(), 0.0)):
-                raise subprocess.TimeoutExpired(process.args, ANSWER_SECONDS)
+                raise subprocess.TimeoutExpired(_QUESTION, ANSWER_SECONDS)
             piece = os.read(process.stdout.fileno(), _LONGEST_ANSWER)
             if not piece:
                 return said

@@ -35,7 +35,7 @@ class Builder:
     """Keeps environments below `directory`, each by the digest of its lock.
 
     An environment is built beside its place and moved there when it is whole. Who builds holds a file lock on its
-    digest, which uv inherits: after a kill the next builder waits until also an orphaned uv is gone, then starts over.
+    digest, which uv inherits: after a kill, by which uv ends as well, the next builder waits for that and starts over.
     """
 
     def __init__(self, uv: Uv, directory: Path, *, accelerate: bool = True, confined: bool = True) -> None:

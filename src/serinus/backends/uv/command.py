@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import re
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import uv
 
 from serinus.backends.uv.words import explain
-from serinus.lib import priority
+from serinus.lib import priority, tied
 
 LONGEST_SECONDS = 3600.0
 """For one call: the largest wheels over a slow line, or a build from source."""
@@ -74,29 +75,30 @@ class Uv:
         say: Callable[[str], None],
         keep_open: Sequence[int],
     ) -> None:
-        with subprocess.Popen(
+        with tied.start(
             command,
             cwd=directory,
             env=environment,
-            stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
             pass_fds=keep_open,
+            prepare=_give_way,
         ) as process:
-            priority.give_way(process.pid, _NICE)
             limit = threading.Timer(LONGEST_SECONDS, process.kill)
             limit.start()
             try:
-                lines = [_told(line, say) for line in process.stderr or ()]
-            except BaseException:
-                process.kill()
-                raise
+                assert process.stderr is not None
+                with io.TextIOWrapper(process.stderr, errors="replace") as printed:
+                    lines = [_told(line, say) for line in printed]
+                code = process.wait()
             finally:
                 limit.cancel()
-        if process.returncode:
-            raise explain("".join(lines), process.returncode)
+        if code:
+            raise explain("".join(lines), code)
+
+
+def _give_way(pid: int) -> None:
+    priority.give_way(pid, _NICE)
 
 
 def _settled(file: Path, settings: str, environment: dict[str, str]) -> list[str | Path]:

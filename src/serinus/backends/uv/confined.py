@@ -1,6 +1,6 @@
 """Runs a module of the runtime in a confined process that reads what packages bring, or runs it.
 
-The base interpreter is started, with nothing of an environment before the confinement.
+The base interpreter is started, with nothing of an environment before the confinement. It ends with this process.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import tempfile
 import time
@@ -20,7 +19,7 @@ from typing import IO, Any
 import serinus_runtime
 from serinus_runtime.isolation import scratch, written
 
-from serinus.lib import isolated, priority
+from serinus.lib import isolated, priority, tied
 
 _RUNTIME = Path(str(serinus_runtime.__file__)).parent.parent
 _NICE = 10
@@ -69,15 +68,14 @@ class Confined:
             told.seek(0)
             descriptor = written.opened(directory)
             try:
-                process = subprocess.Popen(
+                process = tied.start(
                     _command(module, interpreter, environment, f"/proc/self/fd/{told.fileno()}"),
-                    stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=errors,
                     cwd=f"/proc/self/fd/{descriptor}",
                     env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8"},
                     pass_fds=(told.fileno(), *keep_open),
-                    start_new_session=True,
+                    prepare=_give_way,
                 )
             finally:
                 os.close(descriptor)
@@ -93,11 +91,15 @@ def _command(module: str, interpreter: Path, environment: Path | None, config: s
     return isolated.command(interpreter, _RUNTIME, f"serinus_runtime.{module}", config, python=python)
 
 
-def _ended(process: subprocess.Popen[bytes], directory: Path, streams: Sequence[IO[bytes]], limits: Limits) -> int:
-    """The exit status, when it and its session are gone. Raises Failed where it was ended for what it did."""
+def _give_way(pid: int) -> None:
+    priority.give_way(pid, _NICE)
+
+
+def _ended(process: tied.Tied, directory: Path, streams: Sequence[IO[bytes]], limits: Limits) -> int:
+    """The exit status, when it and all that it has started are gone. Raises Failed where it was ended
+    for what it did."""
     deadline = time.monotonic() + limits.seconds
-    try:
-        priority.give_way(process.pid, _NICE)
+    with process:
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(min(_LOOK, max(deadline - time.monotonic(), 0.0)))
@@ -107,10 +109,6 @@ def _ended(process: subprocess.Popen[bytes], directory: Path, streams: Sequence[
                 raise Failed(f"it was ended because it had written {found}")
             if any(os.fstat(stream.fileno()).st_size > _MOST_OUTPUT for stream in streams):
                 raise Failed(f"it was ended because it had printed more than {_MOST_OUTPUT >> 20} MiB")
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _error(said: str) -> str:

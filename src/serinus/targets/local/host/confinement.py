@@ -9,6 +9,7 @@ from pathlib import Path
 from serinus_runtime.process import starting
 
 from serinus.core.home import Home
+from serinus.lib import tied
 from serinus.targets.local.host import launch
 
 _SECONDS = 30.0
@@ -21,14 +22,13 @@ def level(home: Home) -> str:
         return "none"
     python, runtime = Path(sys.executable), launch.stage(home, launch.runtime_source())
     try:
-        tried = subprocess.run(
+        tried = tied.run(
             launch.command(python, runtime, "trials.level"),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
             timeout=_SECONDS,
             env=starting.environment(python, home.scratch),
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"unknown, as it could not be tried ({type(error).__name__})"
-    return tried.stdout.strip() if tried.returncode == 0 else f"none ({tried.stderr.strip()[-200:]})"
+    said = tried.stdout if tried.returncode == 0 else tried.stderr
+    words = said.decode(errors="replace").strip()
+    return words if tried.returncode == 0 else f"none ({words[-200:]})"

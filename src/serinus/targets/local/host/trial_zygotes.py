@@ -1,6 +1,7 @@
 """Interpreters that have a model's libraries imported, for the few trials of one deployment.
 
-To import them takes ten times as long as what is then tried. Nothing but that time depends on one being there.
+To import them takes ten times as long as what is then tried. Nothing but that time depends on one being there. They end
+with this process.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from serinus_runtime.isolation.scratch import remove
 from serinus_runtime.process.zygote_protocol import Unfit, check_first, understood
 
 from serinus.core.home import Home
+from serinus.lib import tied
 from serinus.lib.processes import parent
 from serinus.targets.local.host import launch
 from serinus.targets.local.host.processes import descriptor_of
@@ -59,13 +61,12 @@ class TrialZygote:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             with theirs:
-                self._process = self._spawn(home, runtime, theirs.fileno())
+                self._process = self._spawn(home, runtime, theirs.fileno(), limits)
         except OSError:
             self._control.close()
             _removed(self._directory)
             raise
         try:
-            limits.put_on(self._process.pid)
             watch = Watch(self.scratch, (), replace(limits, seconds=_IMPORT_SECONDS))
             check_first(self._watched(watch))
         except TookTooMuch as error:
@@ -97,9 +98,7 @@ class TrialZygote:
 
     def close(self) -> None:
         self._control.close()
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # it holds nothing that could be lost
-        self._process.kill()
+        self._process.kill()  # it holds nothing that could be lost
         self._process.wait()
         _removed(self._directory)
 
@@ -137,7 +136,7 @@ class TrialZygote:
         self._control.send(_KILLED)
         return self._answer(_KILLED_SECONDS).get("ended")
 
-    def _spawn(self, home: Home, runtime: Path, control: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, home: Home, runtime: Path, control: int, limits: TrialLimits) -> tied.Tied:
         config = {
             "control_fd": control,
             "artifact": str(self.artifact),
@@ -145,7 +144,8 @@ class TrialZygote:
             "scratch": str(self.scratch),
             "confine": launch.confined(home),
         }
-        return spawn("process.trial_zygote", self.python, runtime, config, subprocess.DEVNULL)
+        start = partial(tied.start, prepare=limits.put_on)
+        return spawn("process.trial_zygote", self.python, runtime, config, subprocess.DEVNULL, start)
 
     def _watched(self, watch: Watch) -> Mapping[str, Any]:
         while True:

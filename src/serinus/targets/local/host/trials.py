@@ -1,4 +1,6 @@
-"""Looks at a model before it is placed, each time in a confined process of its own, which ends with the answer."""
+"""Looks at a model before it is placed, each time in a confined process of its own, which ends with the answer.
+
+It ends with this process as well, should that be killed."""
 
 from __future__ import annotations
 
@@ -26,6 +28,7 @@ from serinus.core.home import Home
 from serinus.core.predictions import AnsweredRequest, OwnAnswer
 from serinus.core.release import Release
 from serinus.core.text import one_line
+from serinus.lib import tied
 from serinus.targets.local.host import launch
 from serinus.targets.local.host.reach import readable
 from serinus.targets.local.host.trial_answers import FileLimits, read_rows, rehearsal_of, scores_of
@@ -291,17 +294,15 @@ class Trials:
         """The exit status."""
         try:
             command = launch.command(python, self._runtime, module, argument)
-            process = starting.start(command, python, scratch, *streams)
+            with starting.options(python, scratch, *streams) as options:
+                process = tied.start(command, prepare=limits.put_on, **options)
         except OSError as error:
             raise _Failed(f"{python} cannot be started: {error.strerror}") from error
-        limits.put_on(process.pid)
         watch = Watch(scratch, streams, limits)
-        try:
+        with process:
             while True:
                 with suppress(subprocess.TimeoutExpired):
                     return process.wait(watch.look())
-        finally:
-            _end(process)
 
 
 @contextmanager
@@ -321,16 +322,6 @@ def _streams() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     """Standard output and error. Files rather than pipes: a model may print for ever."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         yield output, errors
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Of the process and of all that it started and left."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    finally:
-        process.wait()
 
 
 def _children_seconds() -> float:

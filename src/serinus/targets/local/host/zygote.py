@@ -6,11 +6,10 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from serinus_runtime.process import starting
 from serinus_runtime.process.in_memory import in_memory
@@ -122,18 +121,28 @@ def _config(nest: Nest, home: Home, runtime: Path, confined: bool, control: int)
 
 def _spawn(nest: Nest, config: Mapping[str, Any], runtime: Path, log: Path) -> Process:
     with log.open("ab") as output:
-        child = spawn("process.zygote", nest.python, runtime, config, output)
+        child = spawn("process.zygote", nest.python, runtime, config, output, starting.outliving)
     starting.limit(child.pid)
     return Process.of(child)
 
 
+_Started = TypeVar("_Started")
+
+
 def spawn(
-    module: str, python: Path, runtime: Path, config: Mapping[str, Any], output: IO[bytes] | int
-) -> subprocess.Popen[bytes]:
-    """Starts `serinus_runtime.<module>` in `config["scratch"]`; it inherits the descriptor `config["control_fd"]`."""
-    told = in_memory(config)
+    module: str,
+    python: Path,
+    runtime: Path,
+    config: Mapping[str, Any],
+    output: IO[bytes] | int,
+    start: Callable[..., _Started],
+) -> _Started:
+    """Starts `serinus_runtime.<module>` in `config["scratch"]`; it inherits the descriptor `config["control_fd"]`.
+    `start`: given the command and options of `subprocess.Popen`."""
+    told, scratch = in_memory(config), Path(config["scratch"])
     try:
         command = launch.command(python, runtime, module, f"/proc/self/fd/{told}")
-        return starting.start(command, python, Path(config["scratch"]), output, output, (told, config["control_fd"]))
+        with starting.options(python, scratch, output, output, (told, config["control_fd"])) as options:
+            return start(command, **options)
     finally:
         os.close(told)

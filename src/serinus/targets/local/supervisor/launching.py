@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from serinus.core.errors import Refused, SerinusError, Unavailable
 from serinus.core.home import Home
-from serinus.lib import locks
+from serinus.lib import locks, tied
 from serinus.targets.local.supervisor import directories, kernel, logs, state
 from serinus.targets.local.supervisor.checks import Check, Silent, local_checks, silent_models
 from serinus.targets.local.supervisor.settings import Settings
@@ -136,16 +136,14 @@ def rehearse(home: Home) -> None:
     """In a process of its own. Raises Unavailable with the words of this version's control process."""
     words = [sys.executable, "-P", "-m", "serinus.wiring", "rehearsal", "--home", str(home.path)]
     try:
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=REHEARSAL_SECONDS, check=False
-        )
+        done = tied.run(words, timeout=REHEARSAL_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise Unavailable(
             f"the new version did not check itself within {REHEARSAL_SECONDS:g} s, so nothing was replaced",
             hint=_AS_IT_WAS,
         ) from error
     if done.returncode != 0:
-        said = done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}"
+        said = done.stderr.decode(errors="replace").strip().rpartition("\n")[2] or f"exit status {done.returncode}"
         raise Unavailable(f"the new version would not start, so nothing was replaced: {said}", hint=_AS_IT_WAS)
 
 

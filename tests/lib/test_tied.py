@@ -1,0 +1,314 @@
+"""`lib.tied`: what a process has started ends with it, however it goes and whatever that has done to get away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from waiting import wait_until
+
+from serinus.lib import processes, tied
+
+SECONDS = 5.0
+"""Within which nothing is left."""
+
+LEAVES = """
+import ctypes, os, signal, sys, time
+directory = sys.argv[1]
+
+def here(name):
+    open(f"{directory}/{name}.part", "w").write(str(os.getpid()))
+    os.rename(f"{directory}/{name}.part", f"{directory}/{name}")
+
+for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN)
+ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)  # PR_SET_PDEATHSIG: none
+here("first")
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.setsid()
+        here("daemon")
+        if os.fork() == 0:
+            here("child-of-daemon")
+        time.sleep(600)
+    os._exit(0)
+if os.fork() == 0:
+    os.setpgid(0, 0)
+    here("group")
+time.sleep(600)
+"""
+STARTED = ("first", "daemon", "child-of-daemon", "group")
+
+KEEPS_LEAVING = """
+import os, sys
+open(sys.argv[1] + "/first", "w").write(str(os.getpid()))
+if os.fork() == 0:
+    while True:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+os.waitpid(-1, 0)
+import time
+time.sleep(600)
+"""
+"""One process at a time, never for longer than it takes to start the next one in a session of its own."""
+
+ASKS = """
+import sys, threading, time
+from serinus.lib import tied
+
+kept = []
+
+def ask():
+    kept.append(tied.start([sys.executable, "-c", *sys.argv[1:]]))
+
+asking = threading.Thread(target=ask)
+asking.start()
+asking.join()
+{then}
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Path]:
+    """Where processes write their pids, which are ended after the test."""
+    place = tmp_path / "pids"
+    place.mkdir()
+    yield place
+    for pid in alive(place):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def alive(place: Path) -> list[int]:
+    pids = [int(file.read_text()) for file in place.iterdir() if file.suffix != ".part"]
+    return [pid for pid in pids if processes.look(pid) is not None]
+
+
+@pytest.fixture
+def asker(place: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """asker(code, then): a process that starts `code` in a thread that ends at once, and does `then`."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(code: str, then: str = "time.sleep(600)") -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", ASKS.format(then=then), code, str(place)]
+        started.append(subprocess.Popen(command, start_new_session=True))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def all_of_it(place: Path, names: tuple[str, ...] = STARTED) -> None:
+    wait_until(lambda: all((place / name).exists() for name in names), what=f"the start of {names}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_nothing_is_left_of_it_when_the_process_that_asked_for_it_is_gone(
+    place: Path, asker: Callable[..., subprocess.Popen[bytes]], number: int
+) -> None:
+    process = asker(LEAVES)
+    all_of_it(place)
+    assert len(alive(place)) == len(STARTED)
+    process.send_signal(number)
+    wait_until(lambda: not alive(place), SECONDS, "the end of all that was started")
+
+
+def test_nothing_is_left_of_it_when_the_process_that_asked_for_it_ends_by_itself(
+    place: Path, asker: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    until = f"import os\nwhile not os.path.exists({str(place / 'group')!r}): time.sleep(0.01)"
+    process = asker(LEAVES, then=until)
+    assert process.wait(60) == 0
+    wait_until(lambda: not alive(place), SECONDS, "the end of all that was started")
+
+
+def test_it_goes_on_when_the_thread_that_asked_for_it_has_ended(
+    place: Path, asker: Callable[..., subprocess.Popen[bytes]]
+) -> None:
+    asker(LEAVES)
+    all_of_it(place)
+    assert len(alive(place)) == len(STARTED)
+
+
+def test_what_keeps_leaving_its_session_is_ended(place: Path, asker: Callable[..., subprocess.Popen[bytes]]) -> None:
+    process = asker(KEEPS_LEAVING)
+    all_of_it(place, ("first",))
+    mine = session_parents(int((place / "first").read_text()))
+    process.kill()
+    wait_until(lambda: not any(map(processes.look, mine)), SECONDS, "the end of it and its guardian")
+
+
+def session_parents(pid: int) -> list[int]:
+    """It and its guardian, which ends when there is nothing left that it has to end."""
+    guard = processes.parent(pid)
+    assert guard is not None
+    return [pid, guard]
+
+
+def test_what_it_leaves_when_it_ends_by_itself_is_ended_before_that_is_told(place: Path) -> None:
+    ends = LEAVES.rpartition("time.sleep(600)")[0] + textwrap.dedent(f"""
+        if os.getpid() == int(open({str(place / "first")!r}).read()):
+            while not all(os.path.exists(f"{{directory}}/{{name}}") for name in {STARTED!r}): time.sleep(0.01)
+            sys.exit(3)
+        time.sleep(600)
+    """)
+    with tied.start([sys.executable, "-c", ends, str(place)]) as process:
+        assert process.wait(60) == 3
+    all_of_it(place)
+    assert alive(place) == []
+
+
+def test_killed_it_ends_with_all_that_it_has_started(place: Path) -> None:
+    process = tied.start([sys.executable, "-c", LEAVES, str(place)])
+    with process:
+        all_of_it(place)
+        process.kill()
+        assert process.wait(SECONDS) == -signal.SIGKILL
+    assert alive(place) == []
+
+
+def test_it_ends_with_its_guardian_as_well(place: Path) -> None:
+    code = "import os, sys, time; open(sys.argv[1] + '/first', 'w').write(str(os.getpid())); time.sleep(600)"
+    with tied.start([sys.executable, "-c", code, str(place)]) as process:
+        all_of_it(place, ("first",))
+        guard = processes.parent(process.pid)
+        assert guard is not None
+        os.kill(guard, signal.SIGKILL)
+        assert process.wait(SECONDS) == -signal.SIGKILL
+        wait_until(lambda: processes.look(process.pid) is None, SECONDS)
+
+
+def test_one_that_undoes_that_is_ended_by_the_process_that_asked_for_it(place: Path) -> None:
+    with tied.start([sys.executable, "-c", LEAVES, str(place)]) as process:
+        all_of_it(place)
+        guard = processes.parent(process.pid)
+        assert guard is not None
+        os.kill(guard, signal.SIGKILL)
+        assert process.wait(SECONDS) == -signal.SIGKILL
+        wait_until(lambda: processes.look(process.pid) is None, SECONDS)
+
+
+def test_it_gets_the_first_signal_before_it_is_killed(place: Path, tmp_path: Path) -> None:
+    tidies = """
+    import os, signal, sys, time
+    def tidy(*_):
+        open(sys.argv[1] + "/tidied", "w").write(str(os.getpid()))
+        os._exit(0)
+    signal.signal(signal.SIGTERM, tidy)
+    open(sys.argv[1] + "/first", "w").write(str(os.getpid()))
+    time.sleep(600)
+    """
+    with tied.start([sys.executable, "-c", textwrap.dedent(tidies), str(place)], first=signal.SIGTERM) as process:
+        all_of_it(place, ("first",))
+        process.kill()
+        assert process.wait(SECONDS) == 0
+    assert (place / "tidied").exists()
+
+
+def test_one_that_ignores_the_first_signal_is_killed(place: Path) -> None:
+    with tied.start([sys.executable, "-c", LEAVES, str(place)], first=signal.SIGTERM) as process:
+        all_of_it(place)
+        process.kill()
+        assert process.wait(SECONDS) == -signal.SIGKILL
+    assert alive(place) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [("", 0), ("raise SystemExit(7)", 7), ("import os; os.kill(os.getpid(), 11)", -signal.SIGSEGV),
+     ("import os; os.kill(os.getpid(), 9)", -signal.SIGKILL), ("import os; os.abort()", -signal.SIGABRT)],
+)  # fmt: skip
+def test_its_exit_status_is_the_commands_own(code: str, expected: int) -> None:
+    assert tied.run([sys.executable, "-c", code], timeout=60).returncode == expected
+
+
+def test_what_it_is_given_and_what_it_prints_pass_through() -> None:
+    code = "import sys; text = sys.stdin.read(); print(text.upper()); print(len(text), file=sys.stderr)"
+    done = tied.run([sys.executable, "-c", code], given=b"x" * 1_000_000, timeout=60)
+    assert (done.stdout.strip(), done.stderr.strip()) == (b"X" * 1_000_000, b"1000000")
+
+
+def test_it_has_the_environment_descriptors_and_signals_of_any_child() -> None:
+    """No more and no less than `subprocess` gives it."""
+    shows = ["sh", "-c", "cat /proc/self/environ; grep 'SigIgn\\|SigBlk' /proc/self/status; ls /proc/self/fd; pwd"]
+    read, write = os.pipe()
+    environment = {"WORD": "a b", "EMPTY": "", "BYTES": "\udcff"}
+    how = {"env": environment, "pass_fds": [read], "stdin": subprocess.DEVNULL}
+    known = subprocess.run(shows, **how, capture_output=True, check=True)  # type: ignore[call-overload]
+    with tied.start(shows, **how, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # type: ignore[arg-type]
+        assert process.communicate(timeout=60) == (known.stdout, known.stderr)
+    assert b"WORD=a b" in known.stdout
+    os.close(read)
+    os.close(write)
+
+
+def test_it_begins_in_its_directory_after_it_was_prepared(tmp_path: Path) -> None:
+    seen: list[bool] = []
+
+    def prepare(pid: int) -> None:
+        seen.append((tmp_path / "began").exists())
+        assert os.getsid(pid) == pid
+        os.setpriority(os.PRIO_PROCESS, pid, 19)
+
+    code = "import os; print(os.getpriority(os.PRIO_PROCESS, 0), file=open('began', 'w'))"
+    with tied.start([sys.executable, "-c", code], cwd=tmp_path, prepare=prepare) as process:
+        assert process.wait(60) == 0
+    assert seen == [False]
+    assert (tmp_path / "began").read_text() == "19\n"
+
+
+def test_one_that_could_not_be_prepared_never_begins(tmp_path: Path) -> None:
+    pids: list[int] = []
+
+    def prepare(pid: int) -> None:
+        pids.append(pid)
+        raise ValueError("no limits")
+
+    with pytest.raises(ValueError, match="no limits"):
+        tied.start([sys.executable, "-c", "open('began', 'w')"], cwd=tmp_path, prepare=prepare)
+    assert processes.look(pids[0]) is None
+    assert not (tmp_path / "began").exists()
+
+
+def test_a_command_that_cannot_be_started_is_an_error_of_the_system(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no-such-program"):
+        tied.run(["no-such-program"], timeout=60)
+    (tmp_path / "text").write_text("")
+    with pytest.raises(PermissionError):
+        tied.run([tmp_path / "text"], timeout=60)
+    with pytest.raises(FileNotFoundError):
+        tied.start([sys.executable], cwd=tmp_path / "none")
+
+
+def test_one_that_takes_too_long_is_ended_with_all_that_it_has_started(place: Path) -> None:
+    with pytest.raises(subprocess.TimeoutExpired):
+        tied.run([sys.executable, "-c", LEAVES, str(place)], timeout=2.0)
+    assert alive(place) == []
+
+
+def test_many_threads_start_and_end_them_at_once() -> None:
+    codes: list[int] = []
+
+    def some() -> None:
+        codes.extend(tied.run(["sh", "-c", "exit 5"], timeout=60).returncode for _ in range(5))
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    threads = [threading.Thread(target=some) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert codes == [5] * 30
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
