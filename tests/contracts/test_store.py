@@ -428,6 +428,11 @@ def test_events_are_read_from_the_first_one_on(store: Store) -> None:
     assert [one.kind for one in first] == ["step-0", "step-1"]
     assert [one.kind for one in store.events_after(first[-1].number, 10)] == ["step-2", "step-3", "step-4"]
     assert first == store.events()[:2]
+    store.emit([event("elsewhere", "other"), event("step-5")])
+    own = store.events_after(first[0].number, 4, model=first[0].model)
+    assert [one.kind for one in own] == ["step-1", "step-2", "step-3", "step-4"]
+    assert [one.kind for one in store.events_after(own[-1].number, 4, model=first[0].model)] == ["step-5"]
+    assert [one.kind for one in store.events_after(0, 4, model="other")] == ["elsewhere"]
 
 
 def test_events_of_many_threads_all_arrive_with_numbers_of_their_own(store: Store) -> None:

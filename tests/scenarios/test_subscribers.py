@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,7 +19,7 @@ from serinus.core.events import Event
 from serinus.core.rollout import Phase
 from serinus.engine import Delivery, RegistryTags, Report, World
 from serinus.engine.subscribers import delivery as delivering
-from serinus.engine.subscribers.delivery import EVENTS_A_LOOK, LONGEST_RETRY, TOLD_FOR, TRIED_FOR
+from serinus.engine.subscribers.delivery import EVENTS_A_LOOK, LONGEST_RETRY, MOST_FAILURES, TOLD_FOR, TRIED_FOR
 from serinus.engine.subscribers.registry_tags import LONGEST
 
 PAGE = "https://serinus.example.org"
@@ -51,7 +52,6 @@ def happened(lab: Lab, *texts: str, model: str = MODEL) -> None:
 
 def killing(world: World, method: str) -> World:
     """Its store is killed in that method."""
-    import dataclasses
 
     class Store:
         def __getattr__(self, name: str) -> Any:
@@ -138,7 +138,7 @@ def test_what_fails_for_now_is_tried_again_ever_later_and_holds_the_order(lab: L
     assert {later - now for now, later in pairwise(tried[7:])} == {LONGEST_RETRY.total_seconds()}
     assert listener.heard == ["one"]
     (line,) = delivery.warnings()
-    assert line.startswith("the subscriber listener has been behind since 2026-03-01 12:00 UTC, and is tried again in ")
+    assert line.startswith("the subscriber listener has been behind with fraud since 2026-03-01 12:00 UTC, and ")
     assert line.endswith(": the mail server does not answer")
     listener.trouble.clear()
     lab.clock.time += LONGEST_RETRY
@@ -183,6 +183,156 @@ def test_what_fails_for_a_day_is_left_out(lab: Lab) -> None:
     assert "the mail server does not answer" in line
 
 
+def test_what_fails_for_one_model_holds_up_its_own_later_events_alone(lab: Lab) -> None:
+    listener = Listener(trouble={"bad": Unavailable("no such page")})
+    delivery = Delivery(lab.world, listener)
+    happened(lab, "first")
+    happened(lab, "a", model="other")
+    happened(lab, "bad", "later")
+    happened(lab, "b", model="other")
+    delivery.deliver()
+    happened(lab, "latest")
+    happened(lab, "c", model="another")
+    delivery.deliver()
+    assert listener.heard == ["first", "a", "b", "c"]
+    assert "behind with fraud since" in delivery.warnings()[0]
+    listener.trouble.clear()
+    lab.clock.time += LONGEST_RETRY
+    delivery.deliver()
+    assert listener.heard == ["first", "a", "b", "c", "bad", "later", "latest"]
+    assert delivery.warnings() == []
+    happened(lab, "d")
+    delivery.deliver()
+    assert listener.heard[-1] == "d"
+    assert len(listener.heard) == len(set(listener.heard))
+
+
+def test_each_model_is_tried_again_by_itself(lab: Lab) -> None:
+    trouble: dict[str, BaseException] = {"bad": Unavailable("x"), "worse": Unavailable("y")}
+    listener = Listener(trouble=trouble)
+    delivery = Delivery(lab.world, listener)
+    happened(lab, "bad")
+    delivery.deliver()
+    for _ in range(100):
+        lab.clock.time += timedelta(seconds=1)
+        delivery.deliver()
+    happened(lab, "worse", model="other")
+    begin, tried = lab.clock.time, list[int]()
+    for second in range(8):
+        before = listener.tries.count("worse")
+        delivery.deliver()
+        tried += [second] * (listener.tries.count("worse") - before)
+        lab.clock.time += timedelta(seconds=1)
+    assert tried == [0, 1, 3, 7]
+    assert "behind with 2 models since" in delivery.warnings()[0]
+    assert begin < lab.clock.time
+
+
+def test_what_is_behind_is_told_by_the_next_process_in_order_and_the_bound_goes_on(lab: Lab) -> None:
+    failing = Listener(trouble={"bad": Unavailable("no such page")})
+    delivery = Delivery(lab.world, failing)
+    happened(lab, "bad", "later")
+    happened(lab, "a", model="other")
+    delivery.deliver()
+    for _ in range(24):  # another process every hour
+        lab.clock.time += timedelta(hours=1)
+        delivery = Delivery(lab.world, failing)
+        delivery.deliver()
+    assert failing.heard == ["a", "later"]
+    assert "was not told of 1 event" in delivery.warnings()[0]
+
+    listener = Listener(trouble={"worse": Unavailable("no such page")})
+    happened(lab, "worse", "after")
+    Delivery(lab.world, listener).deliver()
+    listener.trouble.clear()
+    Delivery(lab.world, listener).deliver()
+    assert listener.heard[-2:] == ["worse", "after"]
+
+
+def test_an_event_that_is_left_out_is_told_as_an_event_once_and_to_others_alone(lab: Lab) -> None:
+    listener, other = Listener(trouble={"bad": InvalidInput("it is no address")}), Listener("other")
+    deliveries = [Delivery(lab.world, listener), Delivery(lab.world, other)]
+    happened(lab, "bad", "later")
+    for _ in range(3):
+        for delivery in deliveries:
+            delivery.deliver()
+    (said,) = [event for event in lab.store.events() if event.kind == "left-out"]
+    assert said.text == f"the subscriber listener was not told of event {said.number - 2}, noted: it is no address"
+    assert (said.model, said.details["subscriber"]) == (MODEL, "listener")
+    assert listener.tries == ["bad", "later"]
+    assert other.heard == ["bad", "later", said.text]
+
+
+def test_where_the_other_side_is_away_a_look_ends_after_few_tries_and_nothing_is_lost(lab: Lab) -> None:
+    """Each try may take as long as a connection that is not answered."""
+    models = [f"model-{number}" for number in range(50)]
+    listener = Listener(trouble={f"{word} {model}": Unavailable("away") for model in models for word in ("one", "two")})
+    delivery = Delivery(lab.world, listener)
+    for word in ("one", "two"):
+        for model in models:
+            happened(lab, f"{word} {model}", model=model)
+    for _ in range(40):
+        before = len(listener.tries)
+        delivery.deliver()
+        assert len(listener.tries) - before <= MOST_FAILURES
+        lab.clock.time += timedelta(seconds=1)
+    assert not [text for text in listener.tries if text.startswith("two")]
+    listener.trouble.clear()
+    for _ in range(70):
+        delivery.deliver()
+        lab.clock.time += timedelta(seconds=1)
+    assert sorted(listener.heard) == sorted(f"{word} {model}" for model in models for word in ("one", "two"))
+    assert all(listener.heard.index(f"one {model}") < listener.heard.index(f"two {model}") for model in models)
+    assert delivery.warnings() == []
+
+
+def test_more_that_was_missed_than_one_look_reads_is_told_all_the_same(lab: Lab) -> None:
+    listener = Listener(trouble={"0": Unavailable("away")})
+    delivery = Delivery(lab.world, listener)
+    texts = [str(number) for number in range(2 * EVENTS_A_LOOK + 7)]
+    happened(lab, *texts)
+    while delivery.deliver():
+        pass
+    listener.trouble.clear()
+    lab.clock.time += LONGEST_RETRY
+    while delivery.deliver():
+        pass
+    assert listener.heard == texts
+
+
+def test_a_position_of_an_earlier_version_is_read(lab: Lab) -> None:
+    happened(lab, "one", "two")
+    number = lab.store.events()[-2].number
+    lab.store.set_setting(
+        "subscriber.listener", f'{{"number": {number}, "left_out": 0, "left_out_at": null, "reason": ""}}'
+    )
+    listener = Listener()
+    Delivery(lab.world, listener).deliver()
+    assert listener.heard == ["two"]
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_at_rest_a_look_reads_nothing_but_whether_something_has_happened(lab: Lab, away: bool) -> None:
+    """However many models there are, and wait to be tried again."""
+    listener = Listener()
+    listener.told = lambda event: (_ for _ in ()).throw(Unavailable("away"))  # type: ignore[method-assign]
+    delivery = Delivery(lab.world, listener if away else Listener())
+    for number in range(30):
+        happened(lab, "one", model=f"model-{number}")
+    for _ in range(30):
+        delivery.deliver()
+    asked: list[str] = []
+
+    class Store:
+        def __getattr__(self, name: str) -> Any:
+            asked.append(name)
+            return getattr(lab.store, name)
+
+    delivery._world = dataclasses.replace(lab.world, store=Store())  # type: ignore[arg-type]
+    assert delivery.deliver() == 0
+    assert asked == ["events_after"]
+
+
 def test_one_that_fails_holds_up_neither_another_one_nor_the_engine(lab: Lab) -> None:
     failing = Listener("failing", trouble={})
     failing.told = lambda event: (_ for _ in ()).throw(Unavailable("away"))  # type: ignore[method-assign]
@@ -198,7 +348,7 @@ def test_one_that_fails_holds_up_neither_another_one_nor_the_engine(lab: Lab) ->
     assert any("is champion" in text for text in listener.heard)
     report = Report(lab.world, dict, list, {}, lambda: [line for one in deliveries for line in one.warnings()])
     (line,) = report.status().warnings
-    assert line.startswith("the subscriber failing has been behind since ")
+    assert line.startswith("the subscriber failing has been behind with fraud since ")
 
 
 def test_one_that_hangs_holds_up_nobody(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,7 +468,7 @@ def test_tags_are_written_once_the_registry_is_back(tagged: Tagged) -> None:
     tagged.delivery.deliver()
     assert tagged.of("2") == {}
     (line,) = tagged.delivery.warnings()
-    assert line.startswith("the subscriber registry-tags has been behind since ")
+    assert line.startswith("the subscriber registry-tags has been behind with fraud since ")
     tagged.lab.registry.away = False
     tagged.lab.clock.time += LONGEST_RETRY
     tagged.delivery.deliver()

@@ -54,6 +54,7 @@ HOT: dict[str, Callable[[SqlStore], Any]] = {
     "the last events of a model": lambda store: store.events(model="card-fraud"),
     "events of a model from a number on": lambda store: store.events(after=7, model="card-fraud"),
     "events for a subscriber": lambda store: store.events_after(0, 200),
+    "events of a model for a subscriber": lambda store: store.events_after(0, 200, model="card-fraud"),
     "events of a rollout": lambda store: store.events(rollout="card-fraud-r1"),
     "the audit from a number on": lambda store: store.audit_trail(after=7),
     "whose a token is": lambda store: store.whose_token("srn_x"),

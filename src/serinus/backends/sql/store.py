@@ -243,8 +243,10 @@ class SqlStore:
             found = [replace(EVENT.load(row.document), number=row.number) for row in connection.execute(query)]
         return found if after > 0 else found[::-1]
 
-    def events_after(self, number: int, limit: int) -> Sequence[Event]:
+    def events_after(self, number: int, limit: int, *, model: str | None = None) -> Sequence[Event]:
         query = select(events_table.c.number, events_table.c.document).where(events_table.c.number > number)
+        if model is not None:
+            query = query.where(events_table.c.model == model)
         with self._database.read() as connection:
             rows = connection.execute(query.order_by(events_table.c.number).limit(limit))
             return [replace(EVENT.load(row.document), number=row.number) for row in rows]

@@ -20,10 +20,10 @@ class Events(Protocol):
         """
         ...
 
-    def events_after(self, number: int, limit: int) -> Sequence[Event]:
+    def events_after(self, number: int, limit: int, *, model: str | None = None) -> Sequence[Event]:
         """Returns the first `limit` events with a number above `number`, oldest first, also from 0 on.
 
-        An event with a lower number cannot appear later.
+        With `model`, only the events of that one are returned. An event with a lower number cannot appear later.
         """
         ...
 
