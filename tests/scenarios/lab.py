@@ -258,6 +258,8 @@ class FakeTarget:
     placed: dict[str, Release] = field(default_factory=dict)
     away: bool = False
     scales: dict[str, Scale] = field(default_factory=dict)
+    unscaled: dict[str, str] = field(default_factory=dict)
+    """Versions of which workers still have the scale before, and what the target says of that."""
     at_zero: set[str] = field(default_factory=set)
     """Versions."""
     long: set[str] = field(default_factory=set)
@@ -294,12 +296,14 @@ class FakeTarget:
         loads = self.behaviours[release.version].loads
         up = PlacementState.SCALED_TO_ZERO if release.version in self.at_zero else PlacementState.READY
         state = up if loads else PlacementState.FAILED
-        reason = "" if loads else "ImportError"
+        reason = self.unscaled.get(release.version, "") if loads else "ImportError"
         long = release.id in self.long
         way = "onnx" if release.compiled and not long else self.behaviours[release.version].way
         endpoint = f"/sockets/{release.id}"
         placed = Placement(release.id, state, reason, endpoint, 1, 100_000_000, load_seconds=0.1, warm_up_ms=1.0)
-        return replace(placed, way="mlflow" if long else way, long=long, scale=self.scales.get(release.id))
+        scaled = release.version not in self.unscaled
+        placed = replace(placed, scale=self.scales.get(release.id), scaled=scaled)
+        return replace(placed, way="mlflow" if long else way, long=long)
 
 
 @dataclass

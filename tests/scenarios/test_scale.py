@@ -144,6 +144,58 @@ def test_a_target_that_is_away_gets_it_when_it_is_back(live: Lab) -> None:
     assert (live.phase, scales(live)) == (Phase.SCALED, {"7": WANTED})
 
 
+def test_it_is_told_only_when_all_that_serves_has_it(live: Lab) -> None:
+    live.target.unscaled["7"] = ""
+    deploy(live)
+    live.run(200)
+    assert (live.phase, scales(live), live.kinds()) == (Phase.SCALING, {"7": WANTED}, ["created", "scaling"])
+    assert [act for act in live.target.history if act.startswith("place")][2:] == [], "it is told once"
+    assert live.engine.trouble[MODEL][0].endswith("does not have its new scale yet")
+    live.target.unscaled.clear()
+    live.run(12)
+    assert (live.phase, live.kinds()) == (Phase.SCALED, ["created", "scaling", "scaled"])
+    assert MODEL not in live.engine.trouble
+
+
+def test_why_it_does_not_get_it_is_told_and_an_abort_gives_it_the_one_before(live: Lab) -> None:
+    live.target.unscaled["7"] = "a worker with its new scale exited with 1 while loading: MemoryError"
+    deploy(live)
+    live.run(12)
+    assert "does not have its new scale yet: a worker with its new scale" in live.engine.trouble[MODEL][0]
+    live.desk.order(live.rollout.id, "abort", actor=ADA, why="too little memory")
+    live.run(1)
+    live.target.unscaled.clear()
+    live.run(12)
+    assert (live.phase, scales(live), live.store.model(MODEL).scale) == (Phase.ABORTED, {"7": USUAL}, USUAL)
+    assert live.store.model(MODEL).aborted == {}
+    live.everything_agrees_on("7")
+    deploy(live)
+    live.run(12)
+    assert (live.phase, scales(live)) == (Phase.SCALED, {"7": WANTED})
+
+
+def test_another_scale_takes_its_place(live: Lab) -> None:
+    live.target.unscaled["7"] = "a worker with its new scale exited with 1"
+    deploy(live)
+    live.run(12)
+    deploy(live, f"{SPEC}\nserving: {{workers: 2}}\n", supersede=True)
+    live.run(12)
+    live.target.unscaled.clear()
+    live.run(20)
+    assert (live.rollout.kind, live.phase, scales(live)) == (Kind.SCALE, Phase.SCALED, {"7": Scale(max_workers=2)})
+
+
+def test_one_that_is_aborted_before_it_begins_changes_nothing_of_the_last_one(live: Lab) -> None:
+    deploy(live)
+    live.run(12)
+    live.desk.set_approval(MODEL, True, actor=GRACE)
+    deploy(live, f"{SPEC}\nserving: {{workers: 2}}\n")
+    live.run(12)
+    live.desk.order(live.rollout.id, "abort", actor=ADA)
+    live.run(12)
+    assert (live.phase, scales(live), live.store.model(MODEL).scale) == (Phase.ABORTED, {"7": WANTED}, WANTED)
+
+
 def test_diff_and_spec_say_so(live: Lab) -> None:
     said = changes_by(live.world, SPEC + MORE, model=MODEL, source="new.yaml")
     assert f"A deployment of {MODEL}@7 changes scale only: applied without a canary." in said["effects"]

@@ -51,6 +51,8 @@ class Placement:
     """The duration of its first prediction, before it was ready. None: it was not warmed up."""
     scale: Scale | None = None
     """The scale that the target was last given. None: unknown."""
+    scaled: bool = True
+    """All workers that answer have that scale. False: a worker still has the one that it was started with before."""
 
     @property
     def answers(self) -> bool:

@@ -307,3 +307,5 @@ class ModelState:
     """The version that each alias should name, where the registry does not have it."""
     scale: Scale = USUAL
     """The scale of the champion and of the champion before."""
+    scale_before: Scale | None = None
+    """The scale before the change that is in progress, which an abort restores. None: no change is in progress."""

@@ -386,7 +386,7 @@ BEFORE_PROMOTION = frozenset({Phase.RESOLVE, Phase.BUILD, Phase.PLACE, Phase.GAT
 CANARY = frozenset({Phase.CANARY})
 
 TRANSITIONS = (
-    Transition("ordered-abort", BEFORE_PROMOTION, ordered_abort),
+    Transition("ordered-abort", BEFORE_PROMOTION | {Phase.SCALING}, ordered_abort),
     Transition("retiring", frozenset({Phase.PLACE}), retiring),
     Transition("scaling", frozenset({Phase.PLACE}), scaling),
     Transition("ordered-promote", CANARY, ordered_promote),

@@ -141,11 +141,21 @@ def after_retirement(state: ModelState, rollout: Rollout) -> ModelState:
 def after_scaling(state: ModelState, rollout: Rollout) -> ModelState:
     """The model's state once `rollout` gives it another scale. Repeating it changes nothing."""
     assert rollout.plan is not None
-    return replace(state, scale=rollout.plan.scale)
+    if state.scale == rollout.plan.scale:
+        return state
+    return replace(state, scale=rollout.plan.scale, scale_before=state.scale)
+
+
+def after_scaled(state: ModelState) -> ModelState:
+    """The model's state once all that serves it has its scale."""
+    return replace(state, scale_before=None)
 
 
 def after_abort(state: ModelState, rollout: Rollout) -> ModelState:
-    """The model's state once `rollout` is being aborted: the version stays out until somebody gives a reason."""
+    """The model's state once `rollout` is being aborted: the version stays out until somebody gives a reason. What was
+    being given another scale has the one before again."""
+    if rollout.kind is Kind.SCALE and state.scale_before is not None:
+        return replace(state, scale=state.scale_before, scale_before=None)
     if state.aborted.get(rollout.version) == rollout.id or rollout.status.cause is Cause.SUPERSEDED:
         return state
     if state.champion is not None and state.champion.version == rollout.version:

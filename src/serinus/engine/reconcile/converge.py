@@ -172,11 +172,12 @@ def live_of(state: ModelState) -> Mapping[str, object] | None:
 
 
 def _scale_missing(state: ModelState, placements: Mapping[str, Placement] | None) -> str:
-    """Where what is live runs with another scale than the model's."""
+    """Where what is live runs with another scale than the model's, or a part of it still does."""
     placed = (placements or {}).get(state.champion.id) if state.champion else None
-    if placed is None or placed.scale in (None, state.scale):
+    if placed is None or placed.scale is None or (placed.scale == state.scale and placed.scaled):
         return ""
-    return f"{placed.release} does not have its new scale yet"
+    why = f": {placed.reason}" if placed.reason and not placed.scaled else ""
+    return f"{placed.release} does not have its new scale yet{why}"
 
 
 def _wake(world: World, rollout: Rollout, there: Mapping[str, Placement]) -> None:

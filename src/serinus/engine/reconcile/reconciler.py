@@ -22,6 +22,7 @@ from serinus.delivery import (
     after_abort,
     after_promotion,
     after_retirement,
+    after_scaled,
     after_scaling,
     never_began,
 )
@@ -289,6 +290,8 @@ class Engine:
             state = after_retirement(state, after)
         elif after.status.phase is Phase.SCALING:
             state = after_scaling(state, after)
+        elif after.status.phase is Phase.SCALED:
+            state = after_scaled(state)
         elif after.status.phase is Phase.ABORTING:
             state = after_abort(state, after)
         self._world.store.save(after, state, [event_of(name, before, after, now)])
@@ -333,5 +336,6 @@ class Engine:
 def _seen(placements: Mapping[str, Placement]) -> Mapping[str, object]:
     """What of each placement decides anything; its memory, say, changes all the time."""
     return {
-        name: (one.state, one.endpoint, one.reason, one.long, one.way, one.scale) for name, one in placements.items()
+        name: (one.state, one.endpoint, one.reason, one.long, one.way, one.scale, one.scaled)
+        for name, one in placements.items()
     }

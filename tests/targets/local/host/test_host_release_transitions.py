@@ -175,6 +175,55 @@ def test_nobody_is_refused_while_a_worker_of_an_earlier_host_answers_and_all_are
     assert release.tell(r.Exited(7)) == (r.Publish(), r.Forget(7), r.Refuse(pytest.approx(0.06)))
 
 
+# --- another scale ----------------------------------------------------------------------------------------
+
+
+def test_the_main_worker_answers_until_the_one_in_its_place_is_ready_which_is_then_the_main_one():
+    release = ready()
+    release.now = 30.0
+    assert release.tell(r.Renew(1)) == (r.StartHelper(),)
+    assert release.tell(r.Renew(1)) == (), "one at a time"
+    release.tell(r.HelperStarted(2, False))
+    assert shown(release.status) == (PlacementState.READY, 1, "", 1)
+    assert release.tell(r.Ready(2, "starts slowly")) == (r.NoteReady(2, main=True), r.Drain(1))
+    assert shown(release.status) == (PlacementState.READY, 2, "starts slowly", 1)
+    assert (release.status.since, release.status.helpers, release.status.draining) == (30.0, (), {1})
+    assert release.tell(r.Exited(2, "killed")) == (r.Forget(2), r.Delay(0.1)), "it is the main one"
+
+
+def test_a_helper_makes_room_for_another():
+    release = with_helper(ready(), 2)
+    release.tell(r.Renew(2), r.HelperStarted(3, False))
+    assert release.tell(r.Ready(3)) == (r.NoteReady(3, main=False), r.Drain(2))
+    assert (release.status.main, release.status.helpers) == (1, (3,))
+
+
+def test_where_the_one_in_its_place_does_not_come_up_it_stays_and_may_be_renewed_again():
+    release = ready()
+    release.tell(r.Renew(1), r.HelperNotStarted())
+    assert release.tell(r.Renew(1)) == (r.StartHelper(),)
+    release.tell(r.HelperStarted(2, False), r.Exited(2, "no memory"))
+    assert shown(release.status) == (PlacementState.READY, 1, "", 1)
+    assert release.tell(r.Renew(1)) == (r.StartHelper(),)
+
+
+def test_one_that_ends_before_another_has_its_place_is_started_again_as_any():
+    release = ready()
+    release.tell(r.Renew(1), r.HelperStarted(2, False))
+    assert r.Delay(0.1) in release.tell(r.Exited(1, "killed"))
+    release.tell(r.Ready(2))
+    assert shown(release.status) == (PlacementState.READY, 2, "answered by its other workers; one killed", 1)
+    release.tell(r.DelayOver(), r.Started(3, False), r.Ready(3))
+    assert release.status.answering == [3, 2]
+
+
+def test_only_a_worker_that_answers_is_renewed():
+    release = Release.of()
+    release.tell(r.Started(1, False))
+    assert release.tell(r.Renew(1)) == ()
+    assert ready().tell(r.Renew(9)) == ()
+
+
 # --- the long way -----------------------------------------------------------------------------------------
 
 
@@ -373,7 +422,7 @@ class Driver:
         return self.last
 
     def possible(self) -> Sequence[str]:
-        found = ["call", "scale_to_zero", "replace", "distrust", "scale", "pass_time"]
+        found = ["call", "scale_to_zero", "replace", "renew", "distrust", "scale", "pass_time"]
         if self.starting:
             found += ["start"] * 2 if self.loading is None else ["get_ready", "get_ready", "fail"]
         found += ["help"] if self.helpers else []
@@ -392,6 +441,10 @@ class Driver:
 
     def _replace(self, _: int) -> None:
         self.tell(r.Replace())
+
+    def _renew(self, number: int) -> None:
+        answering = self.release.status.answering
+        self.tell(r.Renew(answering[number % len(answering)] if answering else 0))
 
     def _distrust(self, _: int) -> None:
         self.tell(r.Distrust())
@@ -469,6 +522,9 @@ class Driver:
         assert (shown(status).state is PlacementState.READY) is bool(answers)
         assert not (self.refusing and answers), "callers are refused though a worker answers"
         assert not self.refusing or status.state is State.FAILED
+        assert status.renewing is None or status.renewing in (*main, *status.helpers)
+        assert status.renewal is None or (status.renewing is not None and status.renewal in status.helpers)
+        assert status.renewing is None or status.helpers_asked or status.renewal is not None, "nothing comes of it"
 
 
 CHOICES = st.lists(st.integers(0, 10_000), max_size=60)
@@ -512,6 +568,7 @@ def test_every_transition_can_happen():
     release.tell(r.ScaleTo(2), r.HelperNotStarted(), r.ScaleTo(2), r.HelperStarted(4, True), r.Ready(4), r.Exited(4))
     release.tell(r.ScaleTo(2), r.HelperStarted(5, True), r.ScaleTo(1), r.Exited(5), r.Replace(), r.Started(6, True))
     release.tell(r.Ready(6), r.Exited(6), r.DelayOver(), r.Started(7, True), r.Ready(7), r.ScaleToZero(), r.Called())
+    release.tell(r.Started(8, True), r.Ready(8), r.Renew(8), r.HelperStarted(9, True), r.Ready(9))
     release.tell(r.Fault("the host failed"), r.Halt(), r.Stop(), r.HelperStarted(10, True))
     other = Release.of()
     other.tell(r.Started(1, False), r.Distrust(), r.Ready(1))

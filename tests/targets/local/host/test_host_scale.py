@@ -50,6 +50,97 @@ def test_memory_and_cache_change_while_it_is_asked_and_no_request_fails(hosted, 
     assert hosted.target.observe()[NAME].restarts == 0
 
 
+UNBROKEN = b'{"seconds": 0.3}'
+"""Of more callers than answers: somebody always waits."""
+
+
+def test_under_unbroken_load_a_new_worker_is_started_beside_the_old_one_which_then_goes(hosted, wait_until):
+    """Although an activation would take longer than its time limit, no caller waits for one."""
+    hosted.start(*QUICK)
+    settings = ServingSettings(timeout_ms=1000, cache=CacheSettings(30.0))
+    first = hosted.placed(settings=settings, load_seconds=2.0, scale=Scale(max_workers=1))
+    release = hosted.release(settings=settings, load_seconds=2.0)
+    wanted = Scale(max_workers=1, memory_limit_bytes=3 << 30, cache_bytes=1 << 20)
+    with asking(first.endpoint, UNBROKEN, threads=6) as callers:
+        wait_until(lambda: len(callers.answers) > 12)
+        hosted.target.place(release, wanted)
+        seen = [hosted.target.observe()[NAME]]
+        assert not seen[0].scaled, "it is told before anything has it"
+
+        def scaled():
+            seen.append(hosted.target.observe()[NAME])
+            return seen[-1].scaled
+
+        wait_until(scaled)
+        told = len(callers.answers) + len(callers.threads)  # those on their way were answered before
+        wait_until(lambda: len(callers.answers) > told + 20)
+    assert callers.failures == []
+    assert {one.state for one in seen} == {PlacementState.READY}
+    assert {told["memory_limit_bytes"] for _, told in callers.answers[told:]} == {3 << 30}
+    assert {told["cache"]["max_bytes"] for _, told in callers.answers[told:]} == {1 << 20}
+    last = hosted.target.observe()[NAME]
+    assert (last.scaled, last.scale, last.workers, last.restarts) == (True, wanted, 1, 0)
+    assert last.pid not in (first.pid, None)
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor: there is never a second worker")
+def test_of_several_workers_each_is_replaced_and_there_are_never_fewer(hosted, wait_until):
+    hosted.start("--survey", "0.3")
+    first = hosted.placed(scale=Scale(max_workers=2))
+    with asking(first.endpoint, b'{"spin_seconds": 0.02}', threads=8) as callers:
+        wait_until(lambda: hosted.target.observe()[NAME].workers == 2)
+        hosted.target.place(hosted.release(), Scale(max_workers=2, memory_limit_bytes=3 << 30))
+        counted = []
+
+        def scaled():
+            placement = hosted.target.observe()[NAME]
+            counted.append(placement.workers)
+            return placement.scaled
+
+        wait_until(scaled)
+    assert callers.failures == []
+    assert min(counted) == 2
+
+
+def test_a_worker_that_does_not_come_up_with_the_new_scale_leaves_the_old_one_in_place(hosted, wait_until):
+    hosted.start(*QUICK)
+    first = hosted.placed(load="ok")
+    release = hosted.release(load="fail")  # from now on
+    hosted.target.place(release, Scale(memory_limit_bytes=3 << 30))
+    with asking(first.endpoint) as callers:
+        wait_until(lambda: "a worker with its new scale" in hosted.target.observe()[NAME].reason)
+        said = hosted.target.observe()[NAME]
+        assert (said.state, said.scaled, said.pid) == (PlacementState.READY, False, first.pid)
+        assert "No module named 'xgboost'" in said.reason
+        hosted.release(load="ok")
+        wait_until(lambda: hosted.target.observe()[NAME].scaled)
+    assert callers.failures == []
+    assert {told["memory_limit_bytes"] for _, told in callers.answers[:1]} == {None}
+    assert hosted.target.observe()[NAME].reason == ""
+
+
+def test_the_scale_before_again_needs_no_other_worker(hosted, wait_until):
+    hosted.start("--survey", "30")
+    first = hosted.placed()
+    hosted.target.place(hosted.release(), Scale(memory_limit_bytes=3 << 30))
+    assert not hosted.target.observe()[NAME].scaled
+    hosted.target.place(hosted.release(), USUAL)
+    assert hosted.target.observe()[NAME].scaled
+    assert hosted.ask(first).body["pid"] == first.pid
+
+
+def test_a_worker_is_not_stopped_by_a_limit_that_it_was_not_started_with(hosted, wait_until):
+    """Nobody would answer until another has loaded."""
+    hosted.start("--survey", "0.1")
+    first = hosted.placed(load_seconds=2.0)
+    assert hosted.ask(first, eat_bytes=200 << 20).status == 200
+    hosted.target.place(hosted.release(load_seconds=2.0), Scale(memory_limit_bytes=100 << 20))
+    wait_until(lambda: hosted.target.observe()[NAME].scaled)
+    assert hosted.target.observe()[NAME].pid != first.pid
+    assert hosted.target.observe()[NAME].restarts == 0
+    assert "beyond its limit" not in (hosted.home.logs / "host.log").read_text()
+
+
 def test_the_next_host_gives_it_the_same(hosted, wait_until):
     hosted.start(*QUICK)
     wanted = Scale(memory_limit_bytes=3 << 30)

@@ -29,8 +29,9 @@ from serinus.targets.local.host.places import Places, until_gone
 from serinus.targets.local.host.readiness import why_not_ready
 from serinus.targets.local.host.release_status import State, shown
 from serinus.targets.local.host.release_transitions import advance, placed
+from serinus.targets.local.host.renewals import Renewals
 from serinus.targets.local.host.scale_to_zero import ActivationTimes
-from serinus.targets.local.host.worker import Launcher, Worker, from_its_start, note, roots, the_long_way
+from serinus.targets.local.host.worker import Launcher, Worker, note, roots, suits, the_long_way
 from serinus.targets.local.host.workers import Workers
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,8 @@ class ReleaseController:
         self.placed = release
         """As it was asked for; `release` is how it is served."""
         self.scale = scale
-        """What it gets from now on; workers that were started before may have more or less of it."""
+        """What it gets from now on; workers that were started before may have more or less of it, until `renew` has
+        replaced them."""
         self.warm_until = 0.0
         """By the loop's clock: it is not to be scaled to zero before."""
         self.activation_times = ActivationTimes()
@@ -76,6 +78,7 @@ class ReleaseController:
         """Which way its workers have proven; not kept beyond this host, as a machine may change meanwhile."""
         self._starting: asyncio.Task[None] | None = None
         self._delay: asyncio.TimerHandle | None = None
+        self._renewals = Renewals(limits, asyncio.get_running_loop().time)
         self._memory_bytes: int | None = None
         self._active_since: datetime | None = None
         path = launcher.home.release_socket(release.id)
@@ -109,7 +112,7 @@ class ReleaseController:
         return replace(
             self._placement,
             state=state,
-            reason=reason,
+            reason="; ".join(filter(None, (reason, self._renewals.trouble))),
             pid=pid,
             workers=workers,
             memory_bytes=self._memory_bytes if self._status.answering else None,
@@ -117,6 +120,7 @@ class ReleaseController:
             active_since=self._active_since if self._status.state is State.READY else None,
             long=self._status.long,
             scale=self.scale,
+            scaled=self._scaled,
         )
 
     @property
@@ -155,10 +159,15 @@ class ReleaseController:
         )
 
     @property
-    def outdated(self) -> bool:
-        """It is up, with a worker that has from its start what the scale was before."""
-        now = from_its_start(self.scale)
-        return self._status.state is State.READY and any(one.started_with != now for one in self.ready_workers)
+    def _scaled(self) -> bool:
+        """Whatever still answers for it has its present scale."""
+        most = min(self.scale.max_workers or self._limits.cores, self._limits.cores)
+        fits = all(suits(one, self.scale) for one in self._workers.scales)
+        return fits and len(self._status.answering) <= max(most, 1)
+
+    def memory_limit(self, worker: Worker) -> int | None:
+        """That it was started with: it is not stopped for what it was allowed, before another takes its place."""
+        return (worker.record.scale or self.scale).memory_limit_bytes
 
     # --- what it is told ----------------------------------------------------------------------------------
 
@@ -176,18 +185,29 @@ class ReleaseController:
         self._tell(now_is.ScaleToZero())
 
     def rescale(self, scale: Scale) -> None:
-        """Gives it another scale. No request fails by it: what a worker has from its start is the next one's, by which
-        the surveyor has it `replace` this one."""
+        """Gives it another scale. No request fails by it: what a worker has from its start is the next one's, in whose
+        favour the surveyor has it `renew` its workers."""
         self.scale = scale
+        self._renewals.reset()
         self._workers.limit_processors(scale)
         if scale.keep_warm:
             self.activate(to_stay=False)
 
     def replace(self) -> None:
-        """Its workers make room for one that is forked, or has the present scale. Whoever is connected is still
-        answered; who comes meanwhile waits as for an activation."""
-        if self.renewable or self.outdated:
+        """Its workers make room for one that is forked. Whoever is connected is still answered; who comes meanwhile
+        waits as for an activation."""
+        if self.renewable:
             self._tell(now_is.Replace())
+
+    def renew(self) -> bool:
+        """Has one worker with the present scale started, in the place of one that has from its start what the scale was
+        before and answers until then. Whether that was begun: not while another is, and not soon after one failed."""
+        old = next((one for one in self.ready_workers if not suits(one.record.scale, self.scale)), None)
+        if old is None or not self._renewals.due:
+            return False
+        before = self._status
+        self._tell(now_is.Renew(old.record.pid))
+        return self._status is not before
 
     def go_long(self) -> None:
         """Its answers cannot be trusted: it is served the long way from now on. The workers that there are answer
@@ -212,7 +232,7 @@ class ReleaseController:
         """Takes note of what the worker uses, and stops it beyond its limit: better a new one than a full machine."""
         worker.memory = memory
         self._memory_bytes = sum(one.memory.share for one in self.ready_workers if one.memory) or None
-        most = self.scale.memory_limit_bytes
+        most = self.memory_limit(worker)
         if most is not None and memory is not None and memory.share > most and not worker.why_stopped:
             self._workers.stop_for(
                 worker, f"was stopped at {memory.share >> 20} MiB, beyond its limit of {most >> 20} MiB"
@@ -360,12 +380,15 @@ class ReleaseController:
     # --- further workers ----------------------------------------------------------------------------------
 
     async def _help(self) -> None:
-        """One more worker, until it is ready or has ended."""
-        with self._disturbing.by(Cause.SCALING) as effect:
+        """One more worker, or one in the place of another, until it is ready or has ended."""
+        renewing = self._status.renewing is not None and self._status.renewal is None
+        with self._disturbing.by(Cause.REPLACEMENT if renewing else Cause.SCALING) as effect:
             try:
                 worker = await self._start()
             except OSError as error:
                 log.warning("no further worker of %s: %s", self.placed.id, error)
+                if renewing:
+                    self._renewals.failed(_words(f"cannot be started: {error}"))
                 self._tell(now_is.HelperNotStarted())
                 return
             self._tell(now_is.HelperStarted(worker.record.pid, worker.long))
@@ -373,7 +396,11 @@ class ReleaseController:
             if reason is None:
                 effect.lasts = SETTLED
         if reason is None:
-            self._tell(now_is.Ready(worker.record.pid))
+            self._tell(now_is.Ready(worker.record.pid, self._notes(worker)))
+        if renewing and reason is None:
+            self._renewals.reset()
+        elif reason is not None and worker.record.pid == self._status.renewal:
+            self._renewals.failed(_words(worker.why_stopped or reason))
         self._tell_exit(worker, reason or "")
 
     # --- what a worker says -------------------------------------------------------------------------------

@@ -57,6 +57,10 @@ class Status:
     """The worker that an earlier host left: it answers until `main` is ready."""
     shorter: tuple[int, ...] = ()
     """Workers that go a shorter way than they should: they answer until `main`, which goes the long one, is ready."""
+    renewing: int | None = None
+    """The one of `main` and `helpers` in whose place another is being started: it answers until that is ready."""
+    renewal: int | None = None
+    """That one, among `helpers`; None: it has no process yet."""
     draining: frozenset[int] = frozenset()
     """Workers that end when nobody is connected to them any more."""
     ready: frozenset[int] = frozenset()
@@ -138,7 +142,8 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The main worker, or another one, can answer. `notes`: what is to be known of the release then."""
+    """The main worker, or another one, can answer. `notes`: what is to be known of the release where it is, or
+    becomes, the main one."""
 
     worker: int
     notes: str = ""
@@ -174,6 +179,13 @@ class ScaleToZero:
 @dataclass(frozen=True, slots=True)
 class Replace:
     """Its workers make room for one that is started in a better way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """The worker makes room for one that is started beside it, once that is ready."""
+
+    worker: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +244,7 @@ Event = (
     | DelayOver
     | ScaleToZero
     | Replace
+    | Renew
     | Distrust
     | ScaleTo
     | HelperStarted

@@ -41,6 +41,7 @@ from serinus.targets.local.host.release_status import (
     Publish,
     Ready,
     Refuse,
+    Renew,
     Replace,
     ScaleTo,
     ScaleToZero,
@@ -111,10 +112,13 @@ def _cause_left(status: Status, actions: Iterable[Action]) -> Cause | None:
 
 
 def _without(status: Status, *workers: int | None) -> Status:
-    """They have no part any more."""
+    """They have no part any more. Where one of two that change places is gone, the other stays as it is."""
     gone = {one for one in workers if one is not None}
+    renewed = status.renewing in gone or status.renewal in gone
     return replace(
         status,
+        renewing=None if renewed else status.renewing,
+        renewal=None if renewed else status.renewal,
         main=None if status.main in gone else status.main,
         previous=None if status.previous in gone else status.previous,
         helpers=tuple(one for one in status.helpers if one not in gone),
@@ -261,7 +265,9 @@ def distrusted(status: Status, event: Distrust, now: float, limits: Limits) -> S
     if status.long:
         return None
     stop = [StopWorker(one) for one in sorted(status.draining)]
-    after = replace(status, long=True, cause=Cause.REPLACEMENT, draining=frozenset(), helpers=())
+    after = replace(
+        status, long=True, cause=Cause.REPLACEMENT, draining=frozenset(), helpers=(), renewing=None, renewal=None
+    )
     if status.state is not State.READY:
         return replace(after, shorter=(*status.shorter, *status.helpers)), stop
     after = replace(after, state=State.STARTING, reason="", main=None, shorter=(*_own(status), *status.shorter))
@@ -283,12 +289,20 @@ def fewer_asked(status: Status, event: ScaleTo, now: float, limits: Limits) -> S
     return _drained(status, surplus) if surplus else None
 
 
+def renewed(status: Status, event: Renew, now: float, limits: Limits) -> Step | None:
+    """One at a time, as a further worker: no caller waits for it, and it needs the memory of one."""
+    if status.helpers_asked or status.renewing is not None or event.worker not in status.answering:
+        return None
+    return replace(status, helpers_asked=1, renewing=event.worker), (StartHelper(),)
+
+
 def helper_started(status: Status, event: HelperStarted, now: float, limits: Limits) -> Step | None:
     """Where it is not wanted any more, it goes."""
     after = replace(status, helpers_asked=0)
     if status.main is None or event.long is not status.long:
-        return _drained(after, [event.worker])
-    return replace(after, helpers=(*status.helpers, event.worker)), ()
+        return _drained(replace(after, renewing=None), [event.worker])
+    renewal = event.worker if status.renewing is not None and status.renewal is None else status.renewal
+    return replace(after, helpers=(*status.helpers, event.worker), renewal=renewal), ()
 
 
 def helper_came_too_late(status: Status, event: HelperStarted, now: float, limits: Limits) -> Step | None:
@@ -296,7 +310,22 @@ def helper_came_too_late(status: Status, event: HelperStarted, now: float, limit
 
 
 def helper_not_started(status: Status, event: HelperNotStarted, now: float, limits: Limits) -> Step | None:
-    return replace(status, helpers_asked=0), ()
+    return replace(status, helpers_asked=0, renewing=status.renewing if status.renewal is not None else None), ()
+
+
+def renewal_ready(status: Status, event: Ready, now: float, limits: Limits) -> Step | None:
+    """The one in whose place it is accepts no caller any more, and has those that it has connect anew."""
+    old = status.renewing
+    if old is None or event.worker != status.renewal:
+        return None
+    after = replace(status, ready=status.ready | {event.worker}, renewing=None, renewal=None)
+    if main := old == status.main:
+        helpers = tuple(one for one in status.helpers if one != event.worker)
+        after = replace(
+            after, main=event.worker, main_long=status.long, helpers=helpers, since=now, reason=event.notes, failures=0
+        )
+    after = replace(after, helpers=tuple(one for one in after.helpers if one != old), ready=after.ready - {old})
+    return replace(after, draining=after.draining | {old}), (NoteReady(event.worker, main=main), Drain(old))
 
 
 def helper_ready(status: Status, event: Ready, now: float, limits: Limits) -> Step | None:
@@ -387,6 +416,8 @@ TRANSITIONS = (
     Transition("helper-started", HelperStarted, PLACED, helper_started),
     Transition("helper-came-too-late", HelperStarted, DRAINING, helper_came_too_late),
     Transition("helper-not-started", HelperNotStarted, ALWAYS, helper_not_started),
+    Transition("renewed", Renew, READY, renewed),
+    Transition("renewal-ready", Ready, PLACED, renewal_ready),
     Transition("helper-ready", Ready, PLACED, helper_ready),
     Transition("previous-gone", Exited, PLACED, previous_gone),
     Transition("other-gone", Exited, PLACED, other_gone),

@@ -32,6 +32,8 @@ class WorkerRecord:
     """Of the process, see `lib.processes`: the pid may be another's by now."""
     ready: bool
     """It has answered its warm-up."""
+    scale: Scale | None = None
+    """That it was started with; None: by an earlier version, which did not say."""
 
 
 @dataclass(frozen=True, slots=True)

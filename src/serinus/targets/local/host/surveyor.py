@@ -142,7 +142,7 @@ class Surveyor:
     async def _weigh(self, now: float) -> None:
         workers = [(one, worker) for one in self._controllers.values() for worker in one.ready_workers]
         workers.sort(key=lambda one: one[1].weighed)
-        limited = [(worker, controller.scale.memory_limit_bytes) for controller, worker in workers]
+        limited = [(worker, controller.memory_limit(worker)) for controller, worker in workers]
         zygotes = list(self._launcher.zygotes.pids().values())
         sizes, self._zygotes_bytes = await asyncio.to_thread(_measured, limited, now, zygotes)
         for (controller, worker), size in zip(workers, sizes, strict=True):
@@ -168,16 +168,15 @@ class Surveyor:
             self._controllers[name].scale_to_zero()
 
     def _renew(self, now: float) -> None:
-        """The first workers of an environment are there before its zygote is, and those of a release that got another
-        scale before it did: one at a look is replaced, when nobody waits for it, or while others take its place in
-        time."""
+        """Of a release that got another scale one worker at a time makes room for one that has it, whatever it is
+        asked. The first workers of an environment are there before its zygote is: one at a look is replaced, when
+        nobody waits for it."""
+        for name, controller in self._controllers.items():
+            if controller.renew():
+                log.info("%s gets a worker with its new scale", name)
         for name, controller in self._controllers.items():
             seen = self._seen.get(name)
             quiet = seen is not None and not seen.waiting
-            if controller.outdated and (quiet or self._in_time(controller, TO_SCALE_TO_ZERO)):
-                log.info("%s gets a worker with its new scale", name)
-                controller.replace()
-                return
             if quiet and now - controller.ready_since >= self._limits.settled and controller.renewable:
                 log.info("%s gets a worker that shares its libraries", name)
                 controller.replace()

@@ -68,8 +68,6 @@ class Worker:
     """It goes the long way."""
     report: Report | None = field(default=None, repr=False)
     """That it is ready."""
-    started_with: tuple[object, ...] = ()
-    """Of its scale, what it has from its start; empty for a worker that an earlier host started."""
 
     def take_note(self, report: Report) -> None:
         """Of its own word on its size, which nobody else can ask for later."""
@@ -126,11 +124,10 @@ class Launcher:
         finally:
             theirs.close()
         process.exited.add_done_callback(lambda _: asyncio.get_running_loop().call_later(LAST_WORDS, reports.close))
-        record = WorkerRecord(release.id, process.pid, identity(process.pid) or "", ready=False)
+        record = WorkerRecord(release.id, process.pid, identity(process.pid) or "", ready=False, scale=scale)
         note(self.state_files, record)
         self.wires.add(record, process, ours)
         worker = Worker(process, record, reports, forked=forked, log_from=log_from, long=long)
-        worker.started_with = from_its_start(scale)
         self.groups.put(process.pid, scale)
         process.exited.add_done_callback(lambda _: self._ungroup(worker, scale))
         return worker
@@ -245,9 +242,12 @@ def settings_of(release: Release, scale: Scale) -> Mapping[str, Any]:
     return settings
 
 
-def from_its_start(scale: Scale) -> tuple[object, ...]:
-    """What of it a worker is told when it is started, and has until its end."""
-    return (scale.memory_limit_bytes, scale.cache_bytes)
+def suits(started_with: Scale | None, scale: Scale) -> bool:
+    """Whether a worker has of the scale what it is told when it is started, and has until its end. Of one that an
+    earlier version has started, which did not say, that is assumed: a new host replaces it in any case."""
+    if started_with is None:
+        return True
+    return (started_with.memory_limit_bytes, started_with.cache_bytes) == (scale.memory_limit_bytes, scale.cache_bytes)
 
 
 def the_long_way(release: Release) -> Release:

@@ -31,6 +31,8 @@ class Workers:
         self._clearing = asyncio.Lock()
         """Held while a worker is started, and while what the last one has left is removed."""
         self._background: set[asyncio.Task[None]] = set()
+        self._begun: list[Scale] = []
+        """Of those that are being started."""
 
     @property
     def alive(self) -> bool:
@@ -55,6 +57,11 @@ class Workers:
         except asyncio.CancelledError:
             self.spawn(self._abandon(starting))
             raise
+
+    @property
+    def scales(self) -> Sequence[Scale | None]:
+        """That those which live, or are being started, were started with. Who drains or stops still answers."""
+        return [*(worker.record.scale for worker in self._alive.values()), *self._begun]
 
     def limit_processors(self, scale: Scale) -> None:
         """Of all that live."""
@@ -110,13 +117,17 @@ class Workers:
     # ------------------------------------------------------------------------------------------------------
 
     async def _start(self, release: Release, listener: Listener, proven: str, long: bool, scale: Scale) -> Worker:
-        async with self._clearing:
-            if not self._cleared:
-                self._cleared = True
-                await asyncio.to_thread(self._clear_all)
-            worker = await self._launcher.start(release, listener, proven, long=long, scale=scale)
-            self._add(worker)
-            return worker
+        self._begun.append(scale)
+        try:
+            async with self._clearing:
+                if not self._cleared:
+                    self._cleared = True
+                    await asyncio.to_thread(self._clear_all)
+                worker = await self._launcher.start(release, listener, proven, long=long, scale=scale)
+                self._add(worker)
+                return worker
+        finally:
+            self._begun.remove(scale)
 
     def _add(self, worker: Worker) -> None:
         self._alive[worker.record.pid] = worker
