@@ -148,6 +148,11 @@ class Home:
         return self.compiled / _part(digest)
 
     @property
+    def images(self) -> Path:
+        """Layers of images of releases, where they run on a cluster."""
+        return self.path / "images"
+
+    @property
     def golden(self) -> Path:
         """Rows that a compiled or shortened path answered wrong, one file for each model."""
         return self.path / "golden"

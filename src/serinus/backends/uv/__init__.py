@@ -1,5 +1,6 @@
 """Environments built by uv: locked, content-addressed, each with its own Python."""
 
 from serinus.backends.uv.environments import UvEnvironments
+from serinus.backends.uv.packages import UvPackages
 
-__all__ = ["UvEnvironments"]
+__all__ = ["UvEnvironments", "UvPackages"]

@@ -18,7 +18,7 @@ from serinus.core.errors import SerinusError
 from serinus.lib import directories
 
 LINK = "accelerators"
-_LOCK = Path(__file__).with_name("accelerators.lock")
+LOCK = Path(__file__).with_name("accelerators.lock")
 _AGAIN = 600.0
 """Seconds after a failure before they are tried again: a machine without a network is not to wait for each model."""
 
@@ -47,7 +47,7 @@ class Accelerators:
             say(f"goes without accelerators: {error.strerror}")
 
     def place(self, interpreter: Interpreter) -> Path:
-        digest = hashlib.sha256(_LOCK.read_bytes() + interpreter.platform.encode()).hexdigest()
+        digest = hashlib.sha256(LOCK.read_bytes() + interpreter.platform.encode()).hexdigest()
         return self._directory / f"cp{interpreter.version[0]}{interpreter.version[1]}-{digest[:12]}"
 
     def _build(
@@ -71,7 +71,7 @@ class Accelerators:
 
     def _install(self, target: Path, interpreter: Interpreter, keep_open: Sequence[int]) -> None:
         self._uv.run(
-            "pip", "install", "--target", target, "--python", interpreter.path, "--requirements", _LOCK,
+            "pip", "install", "--target", target, "--python", interpreter.path, "--requirements", LOCK,
             "--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-python-downloads", keep_open=keep_open,
         )  # fmt: skip
         self._bytecode.provide(target, interpreter, keep_open)

@@ -92,6 +92,11 @@ _RULES = (
         "Pin a version that has a wheel, or install what its build needs on this machine.",
     ),
     _rule(
+        r"Hash-checking is required, but no (?:trusted )?hash\w* (?:was|were) provided for: `([^`]+)`",
+        "{0} is needed for this platform, and the lock of the environment does not have it",
+        "Add it to the model's requirements, and log the model again.",
+    ),
+    _rule(
         r"Hash mismatch for `([^`]+)`",
         "{0} in the package index is not the file that was locked",
         "The file was replaced. Find out by whom before you deploy.",

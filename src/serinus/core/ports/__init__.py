@@ -12,6 +12,7 @@ from serinus.core.ports.environments import Environments
 from serinus.core.ports.events import Events
 from serinus.core.ports.fleet import Fleet
 from serinus.core.ports.models import Models
+from serinus.core.ports.packages import LockedEnvironment, LockedPackage, Packages
 from serinus.core.ports.predictions import ArrowTable, PredictionLog, PredictionQueries, PredictionRows
 from serinus.core.ports.registry import Registry
 from serinus.core.ports.rollouts import Rollouts
@@ -33,7 +34,10 @@ __all__ = [
     "Environments",
     "Events",
     "Fleet",
+    "LockedEnvironment",
+    "LockedPackage",
     "Models",
+    "Packages",
     "PredictionLog",
     "PredictionQueries",
     "PredictionRows",

@@ -1,0 +1,109 @@
+"""A base image of our own making, from Debian's packages: what an interpreter and the libraries of models load, and no
+shell. For where no other base can be had; nothing of the packages is run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from serinus.core.errors import Unavailable
+from serinus.targets.kubernetes.images import contents, documents, layers, trees
+from serinus.targets.kubernetes.images.layers import Layers
+from serinus.targets.kubernetes.images.references import Reference
+from serinus.targets.kubernetes.images.registry import Registry
+from serinus.targets.kubernetes.images.trees import Entry
+
+PACKAGES = (
+    "libc6", "libgcc-s1", "libstdc++6", "libgomp1", "zlib1g", "libssl3", "libffi8", "libbz2-1.0", "liblzma5",
+    "libsqlite3-0", "libexpat1", "libuuid1", "libcrypt1", "libtinfo6", "libncursesw6", "libreadline8", "libdb5.3",
+    "libgdbm6", "ca-certificates", "tzdata",
+)  # fmt: skip
+_MERGED = ("bin", "lib", "lib32", "lib64", "libx32", "sbin")
+"""Links into /usr, as in every Debian since 12."""
+_LEFT_OUT = (
+    "usr/share/doc",
+    "usr/share/man",
+    "usr/share/lintian",
+    "usr/share/locale",
+    "usr/sbin",
+    "usr/bin",
+    "etc/init.d",
+)
+_CERTIFICATES = "usr/share/ca-certificates"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_SECONDS = 300.0
+
+
+def push(registry: Registry, repository: str, root: Path | None = None) -> Reference:
+    """Makes a base image and pushes it to `repository` of `registry`; its reference. `root`: the directory with its
+    files; None: from Debian's packages, which `apt-get` downloads. Raises Unbuildable, Unavailable."""
+    architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
+    with tempfile.TemporaryDirectory(prefix="serinus-base-") as scratch:
+        kept, key = Layers(Path(scratch, "layers")), layers.key("base")
+        found = root or unpack(Path(scratch))
+        layer = kept.layer(key, lambda file: layers.write(entries(found), file))
+        if not registry.has_blob(repository, layer.digest):
+            registry.push_file(repository, layer.digest, kept.file(key))
+    configuration = documents.base_config(architecture, layer)
+    registry.push_bytes(repository, configuration)
+    manifest = documents.manifest(configuration, [layer.descriptor], {})
+    registry.put_manifest(repository, manifest.digest, manifest)
+    index = documents.index([(manifest, {"os": "linux", "architecture": architecture})], {})
+    registry.put_manifest(repository, index.digest, index)
+    return Reference(registry.name, repository, digest=index.digest)
+
+
+def unpack(directory: Path) -> Path:
+    """Downloads the packages with `apt-get`, for this machine's architecture and as it is set up, and unpacks them
+    below the empty `directory`; the root of the image. Raises Unavailable: apt-get or dpkg-deb fails."""
+    downloads, root = directory / "packages", directory / "root"
+    downloads.mkdir()
+    for name in _MERGED:
+        (root / "usr" / name).mkdir(parents=True)
+        (root / name).symlink_to(f"usr/{name}")
+    _run(["apt-get", "download", "--quiet=2", *PACKAGES], downloads)
+    for package in sorted(downloads.glob("*.deb")):
+        archive = directory / "archive.tar"
+        with archive.open("wb") as file:
+            _run(["dpkg-deb", "--fsys-tarfile", package.name], downloads, file.fileno())
+        # Packages have files in /lib, which is a link.
+        _run(["tar", "--extract", "--no-same-owner", "--keep-directory-symlink", "-f", str(archive)], root)
+    return root
+
+
+def entries(root: Path) -> Iterator[Entry]:
+    """What is below `root`, with an ordinary user, who models run as, and a bundle of the certificates. Raises
+    Unbuildable, OSError."""
+    place = "base"
+    for entry in trees.walk(root, place, links=trees.kept, wanted=lambda name: not name.startswith(_LEFT_OUT)):
+        if entry.name != place:
+            yield Entry(
+                entry.name.removeprefix(f"{place}/"), entry.source, entry.content, entry.target, entry.executable
+            )
+    user = contents.USER
+    yield Entry("etc/passwd", content=f"root:x:0:0::/:\nmodel:x:{user}:{user}::/{contents.SCRATCH}:\n".encode())
+    yield Entry("etc/group", content=f"root:x:0:\nmodel:x:{user}:\n".encode())
+    yield Entry("etc/nsswitch.conf", content=b"passwd: files\ngroup: files\nhosts: files dns\n")
+    yield trees.directory("tmp", mode=0o1777)
+    bundle = sorted((root / _CERTIFICATES).rglob("*.crt"), key=os.fsencode)
+    if bundle:
+        yield Entry("etc/ssl/certs/ca-certificates.crt", content=b"".join(map(Path.read_bytes, bundle)))
+
+
+def _run(command: list[str], directory: Path, output: int = subprocess.DEVNULL) -> None:
+    try:
+        done = subprocess.run(
+            command, cwd=directory, stdout=output, stderr=subprocess.PIPE, timeout=_SECONDS, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Unavailable(f"{command[0]}, which makes a base image from Debian's packages, cannot be run.") from error
+    if done.returncode:
+        said = " ".join(done.stderr.decode(errors="replace").split())[-300:]
+        raise Unavailable(
+            f"{command[0]}, which makes a base image from Debian's packages, failed: {said}",
+            hint="Run `apt-get update`, and try again.",
+        )
