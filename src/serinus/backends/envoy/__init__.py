@@ -1,12 +1,12 @@
-"""Envoy as the router: configured by files, confirmed and read back by its admin interface.
+"""Envoy as the router. It is configured by files, which its admin interface confirms and reads back.
 
     prepare(home, port=18080)                     bootstrap and the xDS files, before Envoy starts
-    command(home)                                 what the supervisor runs
+    command(home)                                 the command that the supervisor runs
     router = EnvoyRouter(home, admin_socket(home))
     router.apply(routing)
 
-Files under `Home.envoy`: `bootstrap.json`, `xds/clusters.json`, `xds/routes.json` (what comes up after a restart) and
-`local.jsonl` (requests that Envoy itself had to answer for a model).
+The files in `Home.envoy` are `bootstrap.json`, `xds/clusters.json` and `xds/routes.json` (the routing after a restart),
+and `local.jsonl` (requests that Envoy itself had to answer in a model's place).
 """
 
 from serinus.backends.envoy.admin import Admin

@@ -1,4 +1,4 @@
-"""Envoy's admin interface: what is in force, as Envoy says it."""
+"""Envoy's admin interface, which reports the configuration in force."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ from serinus.backends.envoy.names import CALLERS, PROBES, ROUTES, STAT_PREFIX, J
 from serinus.core.errors import Unavailable
 
 CLUSTERS = "cluster_manager.cds"
-"""Statistics of the subscription to clusters."""
+"""The statistics of the subscription to clusters."""
 ROUTE_TABLE = f"http.{STAT_PREFIX}.rds.{ROUTES}"
-"""Statistics of the subscription to routes."""
+"""The statistics of the subscription to routes."""
 PROBE_TABLE = f"http.{PROBES}.rds.{PROBES}"
-"""Statistics of the subscription to the routes of probes."""
+"""The statistics of the subscription to the routes of probes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """How far Envoy has come with one of its files."""
+    """The state of Envoy's subscription to one of its files."""
 
     version: str
-    """In force."""
+    """The version in force."""
     refused: int
-    """Files that could not be read or were rejected since Envoy started."""
+    """The number of files that could not be read or were rejected since Envoy started."""
 
 
 class Admin:
-    """`address` is a Unix socket's path or `http://127.0.0.1:<port>`. Every method raises Unavailable."""
+    """A client of the admin interface. Every method raises Unavailable.
+
+    `address` is the path of a Unix socket, or `http://127.0.0.1:<port>`.
+    """
 
     def __init__(self, address: str) -> None:
         over_tcp = address.startswith("http://")
@@ -38,7 +41,7 @@ class Admin:
         self._address = address
 
     def subscription(self, prefix: str) -> Subscription:
-        """The state of the subscription to `CLUSTERS` or `ROUTE_TABLE`."""
+        """Returns the state of the subscription to `CLUSTERS` or `ROUTE_TABLE`."""
         escaped = prefix.replace(".", r"\.")
         wanted = rf"^{escaped}\.(version_text|update_rejected|update_failure)$"
         lines = self._get("/stats", filter=wanted).text.splitlines()
@@ -47,13 +50,13 @@ class Admin:
         return Subscription(values.get("version_text", "").strip('"'), refused)
 
     def connections(self) -> int:
-        """The number of callers' connections, including those on which nothing was sent yet."""
+        """Returns the number of callers' connections, including those on which nothing was sent yet."""
         wanted = rf"^listener\.{CALLERS}\.downstream_(pre_)?cx_active$"
         lines = self._get("/stats", filter=wanted).text.splitlines()
         return sum(int(line.rpartition(": ")[2]) for line in lines if ": " in line)
 
     def route_configuration(self) -> Json:
-        """The one in force; empty before the first."""
+        """Returns the route configuration in force. Empty: there was none yet."""
         dumped = self._get("/config_dump", resource="dynamic_route_configs").json().get("configs", [])
         found: list[Json] = [config.get("route_config", {}) for config in dumped]
         return next((one for one in found if one.get("name") == ROUTES), {})
@@ -86,4 +89,5 @@ class Admin:
         )
 
     def close(self) -> None:
+        """Closes the client's connections."""
         self._client.close()

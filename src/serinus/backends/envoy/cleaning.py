@@ -1,8 +1,9 @@
-"""No header that steers Serinus or Envoy comes from a caller; a request id or entity that is none is as good as none.
+"""Removal and correction of headers that callers send.
 
-What steers is removed from every request before anything looks at it. A request id is only looked at, by a regular
-expression in the route table: the few requests whose id is malformed, or whose entity is empty, take a route that mends
-them and are then routed again. Mending every request would cost a fifth of all that Envoy does for one.
+Headers that control Serinus or Envoy are removed from every request first. A request id or entity that is not valid is
+treated as missing. The route table only checks the id with a regular expression. The few requests with a malformed id
+or an empty entity take a route that corrects them, and are then routed again. Correcting every request would cost a
+fifth of Envoy's time.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ _ASIDE = "x-serinus-aside"
 
 
 def early(shown: str = "") -> Json:
-    """An extension of the connection manager. Each request gets Serinus' own id here: a caller may repeat its own, or
-    use somebody else's. `shown`: a header whose value routes may ask for, as `SHOWN_HEADER`."""
+    """Returns an extension of the connection manager that removes headers, and gives each request an id of Serinus.
+
+    Callers may repeat ids of their own, or use those of others. `shown` is a header whose value is copied to
+    `SHOWN_HEADER`, so that routes can match it.
+    """
     mutations: list[Json] = [{"append": overwrite(SHOWN_HEADER, f"%REQ({shown})%")}] if shown else []
     mutations += [{"remove_on_match": {"key_matcher": {"prefix": prefix}}} for prefix in ("x-serinus-", "x-envoy-")]
     mutations.append({"append": overwrite(PREDICTION_ID_HEADER, "%UNIQUE_ID%")})
@@ -39,15 +43,16 @@ def early(shown: str = "") -> Json:
 
 
 def mending_filter() -> Json:
-    """Off, but where a route of `node` turns it on. Before the filters of `grpc`."""
+    """Returns the filter that corrects requests. It is off except where a route of `node` enables it. It must come
+    before the filters of `grpc`."""
     config = typed("extensions.filters.http.header_mutation.v3.HeaderMutation", mutations={})
     return {"name": _MEND, "typed_config": config, "disabled": True}
 
 
 def node(clean: matching.Node) -> matching.Node:
-    """`clean` for requests that need no mending, at once or once they are mended."""
+    """Returns a node that uses `clean` for requests that need no correction, at once or after the correction."""
     identity, entity = matching.header(REQUEST_ID_HEADER), matching.header(ENTITY_HEADER)
-    # Adding an empty value adds nothing, so an entity that is set aside and back again is gone if it was empty.
+    # Adding an empty value adds nothing, so moving an entity to another header and back removes an empty one.
     aside: list[Json] = [
         {"append": overwrite(_ASIDE, f"%REQ({ENTITY_HEADER})%")},
         {"remove": ENTITY_HEADER},

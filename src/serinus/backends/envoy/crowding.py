@@ -1,7 +1,7 @@
-"""Connections that rest between two requests make room when callers' places run out.
+"""Closing idle connections when callers use up the connections that Envoy accepts.
 
-Envoy can shorten its time limits by the pressure on a resource, but does not take its own number of connections for
-one. So the share of places in use is read from its statistics, and written into a file that it watches.
+Envoy can shorten its timeouts by the pressure on a resource, but it does not count its own connections as one.
+Therefore the share of connections in use is read from its statistics and written to a file that it watches.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from serinus.core.home import Home
 from serinus.lib.files import update
 
 EVERY = 0.5
-"""Seconds between two looks."""
+"""Seconds between two readings."""
 FIRST, LAST = 0.5, 0.8
-"""Shares of the places: from the first on time limits shrink, at the last they are at their shortest."""
+"""The shares in use from which on timeouts shrink, and at which they are shortest."""
 _STEPS = 20
-"""The share is written in so many steps: every change is read by Envoy."""
+"""The number of steps in which the share is written, because Envoy reads every change."""
 _RESOURCE = "envoy.resource_monitors.injected_resource"
 _SHORTEST = {
     "HTTP_DOWNSTREAM_CONNECTION_IDLE": "1s",
     "HTTP_DOWNSTREAM_STREAM_FLUSH": "5s",
     "TRANSPORT_SOCKET_CONNECT": "1s",
 }
-"""A connection without a request, an answer that its caller does not read, and a TLS handshake."""
+"""The shortest timeouts: of a connection without a request, of an answer that its caller does not read, and of a TLS
+handshake."""
 
 
 def monitor(home: Home) -> Json:
-    """An entry of the bootstrap's `overload_manager.resource_monitors`."""
+    """Returns an entry of the bootstrap's `overload_manager.resource_monitors`."""
     watched = typed(
         "extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig",
         filename=str(names.crowding_file(home)),
@@ -41,7 +42,7 @@ def monitor(home: Home) -> Json:
 
 
 def action() -> Json:
-    """An entry of the bootstrap's `overload_manager.actions`."""
+    """Returns an entry of the bootstrap's `overload_manager.actions`."""
     factors = [{"timer": timer, "min_timeout": shortest} for timer, shortest in _SHORTEST.items()]
     return {
         "name": "envoy.overload_actions.reduce_timeouts",
@@ -51,12 +52,12 @@ def action() -> Json:
 
 
 def put(home: Home, share: float) -> None:
-    """`share` of the places that are taken, 0 to 1. Raises OSError."""
+    """Writes the share of connections in use, from 0 to 1. Raises OSError."""
     update(names.crowding_file(home), f"{min(1.0, round(share * _STEPS) / _STEPS):g}")
 
 
 class Crowding:
-    """`places`: connections that callers may have at the same time."""
+    """Updates the share. `places` is the largest number of callers' connections."""
 
     def __init__(self, home: Home, admin: str, places: int) -> None:
         self._home = home
@@ -64,12 +65,12 @@ class Crowding:
         self._places = places
 
     def run(self, stop: threading.Event) -> None:
-        """Until `stop`. While Envoy does not answer, and where the disk is full, nothing changes."""
+        """Updates the share until `stop` is set. Nothing changes while Envoy does not answer or the disk is full."""
         while not stop.wait(EVERY):
             with contextlib.suppress(Unavailable, OSError):
                 self.look()
         self._admin.close()
 
     def look(self) -> None:
-        """Raises Unavailable and OSError."""
+        """Updates the share once. Raises Unavailable and OSError."""
         put(self._home, self._admin.connections() / self._places)

@@ -1,4 +1,5 @@
-"""Endpoints of releases as Envoy's addresses, and back: the absolute path of a Unix socket, or `host:port`."""
+"""The conversion of endpoints to Envoy's addresses and back. An endpoint is the path of a Unix socket, or
+`host:port`."""
 
 from __future__ import annotations
 
@@ -8,14 +9,14 @@ import re
 from serinus.backends.envoy.names import Json
 
 _LONGEST_PATH = 107
-"""Bytes: sockaddr_un holds 108, with a zero at the end."""
+"""In bytes. sockaddr_un holds 108, including a zero at the end."""
 _HOST_AND_PORT = re.compile(
     r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)):(?P<port>\d{1,5})"
 )
 
 
 def address_of(endpoint: str) -> Json:
-    """`config.core.v3.Address`. Raises ValueError, which says what an endpoint may be."""
+    """Returns a `config.core.v3.Address`. Raises ValueError, which says what an endpoint may be."""
     if endpoint.startswith("/"):
         if len(endpoint.encode()) > _LONGEST_PATH:
             raise ValueError(f"a Unix socket's path has at most {_LONGEST_PATH} bytes")
@@ -28,7 +29,7 @@ def address_of(endpoint: str) -> Json:
 
 
 def endpoint_of(address: Json) -> str:
-    """Of which `address_of` has made `address`."""
+    """Returns the endpoint from which `address_of` made `address`."""
     if "pipe" in address:
         return str(address["pipe"]["path"])
     host, port = address["socket_address"]["address"], address["socket_address"]["port_value"]
@@ -36,7 +37,7 @@ def endpoint_of(address: Json) -> str:
 
 
 def discovery_of(address: Json) -> Json:
-    """How Envoy finds it: fields of a cluster. The name of a host is looked up again and again."""
+    """Returns the fields of a cluster that say how Envoy finds the address. Host names are resolved repeatedly."""
     host = address.get("socket_address", {}).get("address")
     if host is None:
         return {"type": "STATIC"}

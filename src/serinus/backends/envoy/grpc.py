@@ -1,10 +1,10 @@
-"""The Open Inference Protocol over gRPC, on the port where it is spoken over HTTP.
+"""The Open Inference Protocol over gRPC, on the same port as over HTTP.
 
-A call names its model inside of its message. So it is routed twice: at first to a route that has Envoy read the name
-(`grpc_field_extraction`), keep it as filter state and route again, then by that name. Releases speak HTTP/1.1: their
-clusters let the trailers through, in which a gRPC status comes. What needs no model Envoy answers itself, by way of a
-listener of its own, because a direct response has no trailers.
-Sources: open-inference-protocol, specification/protocol/inference_grpc.md; grpc, doc/PROTOCOL-HTTP2.md.
+A call names its model in its message, so it is routed twice. The first route has Envoy read the name
+(`grpc_field_extraction`), store it as filter state and route the call again, by that name. Releases speak HTTP/1.1, and
+their clusters forward trailers, which carry the gRPC status. Calls that need no model are answered by Envoy itself,
+through a listener of its own, because a direct response has no trailers. Sources: open-inference-protocol,
+specification/protocol/inference_grpc.md; grpc, doc/PROTOCOL-HTTP2.md.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from serinus.backends.envoy.names import (
 
 PREFIX = "/inference.GRPCInferenceService/"
 LARGEST_MESSAGE = 4 << 20
-"""Bytes; gRPC's own default. A release's own limit holds besides."""
+"""In bytes. It is gRPC's default. The limit of the release holds as well."""
 
 _OF_A_MODEL = ("ModelInfer", "ModelReady", "ModelMetadata")
 _OF_THE_SERVER = ("ServerLive", "ServerReady", "ServerMetadata")
@@ -47,10 +47,10 @@ NOT_FOUND, _UNIMPLEMENTED = "5", "12"
 
 
 def node(models: Mapping[str, Json]) -> matching.Node:
-    """Of all calls. `models`: model -> its route."""
+    """Returns the node of all calls. `models` are the routes by model."""
     call = {"match": {"prefix": PREFIX, "grpc": {}}}
     found = {json.dumps([model]): matching.routes(_to_a_model(call, route)) for model, route in models.items()}
-    # The state is a list in JSON; `[` alone: the name was looked for, and is of no model here.
+    # The state is a JSON list. Where it begins with `[`, the name was read, and no model here has it.
     unknown = matching.routes(_error(NOT_FOUND, "no such model is served"))
     unread = matching.routes(*own_answers(), *map(_to_be_read, _OF_A_MODEL), _error(_UNIMPLEMENTED, "no such method"))
     name = matching.state(_STATE)
@@ -62,8 +62,8 @@ def _to_a_model(call: Json, route: Json) -> Json:
 
 
 def own_answers() -> list[Json]:
-    """Routes to Envoy itself."""
-    # Whatever the content type: the bridge changes it, and has Envoy route again.
+    """Returns the routes to Envoy itself."""
+    # The content type is not checked, because the bridge changes it and has Envoy route the call again.
     return [
         {
             "match": {"path": PREFIX + method},
@@ -76,12 +76,14 @@ def own_answers() -> list[Json]:
 
 
 def read_model() -> Json:
-    """A route's `typed_per_filter_config`: a call's model is read and the call is routed again."""
+    """Returns a route's `typed_per_filter_config` with which the model of a call is read and the call is routed
+    again."""
     return _with(_BOUND, _EXTRACT, _AGAIN)
 
 
 def route_again() -> Json:
-    """A route's `typed_per_filter_config`: the request is routed again, when the filters before have changed it."""
+    """Returns a route's `typed_per_filter_config` with which the request is routed again after the filters before have
+    changed it."""
     return _with(_AGAIN)
 
 
@@ -112,7 +114,8 @@ def _with(*filters: str) -> Json:
 
 
 def filters() -> list[Json]:
-    """Off, but where a route of `node` turns them on: others do not pay for them."""
+    """Returns the filters. They are off except where a route of `node` enables them, so other requests do not pay for
+    them."""
     read: Json = {"request_field_extractions": {_FIELD: {}}}
     extract = typed(
         "extensions.filters.http.grpc_field_extraction.v3.GrpcFieldExtractionConfig",
@@ -138,7 +141,8 @@ def filters() -> list[Json]:
 
 
 def descriptors() -> bytes:
-    """A FileDescriptorSet of the service as far as Envoy has to know it: each request's field 1 is its model's name."""
+    """Returns a FileDescriptorSet with the part of the service that Envoy needs: field 1 of each request is its model's
+    name."""
     string, optional = 9, 1
     field = text_field(1, _FIELD) + number_field(3, 1) + number_field(4, optional) + number_field(5, string)
     messages = methods = b""
@@ -157,7 +161,7 @@ def descriptors() -> bytes:
 
 
 def own_listener(socket: Path, router: Json) -> Json:
-    """Messages without gRPC's framing, which the bridge adds."""
+    """Returns the listener for Envoy's own answers. Its messages have no gRPC framing, which the bridge adds."""
     yes = number_field(1, 1)
     messages = (yes, yes, text_field(1, "serinus") + text_field(2, version("serinus")))
     routes = [
@@ -180,6 +184,7 @@ def own_listener(socket: Path, router: Json) -> Json:
 
 
 def own_cluster(socket: Path) -> Json:
+    """Returns the cluster of that listener."""
     endpoint = {"endpoint": {"address": {"pipe": {"path": str(socket)}}}}
     return {
         "name": _OWN,

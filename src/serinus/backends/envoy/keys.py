@@ -1,11 +1,11 @@
-"""Keys of those who call models: who is let in, to which models, and what a release is told of it.
+"""API keys of callers: who may call which models.
 
-Two filters. The first knows the keys and writes the caller's name into a header, which nobody else can set
-(`cleaning`). The second goes by that name and by the model of the route that was chosen in the end, whichever path or
-message named it; it stands behind all filters that choose a route anew. Both are off until the route table turns them
-on, so that callers who need no key pay next to nothing. The key reaches no release, no log and no record.
+There are two filters. The first knows the keys and writes the caller's name to a header that nobody else can set
+(`cleaning`). The second checks that name against the model of the final route, however the request named the model. It
+comes after all filters that change the route. Both are off until the route table enables them, so that callers without
+keys cost next to nothing. Keys do not reach releases, logs or records.
 
-Envoy compares keys as they are, so they stand in the routes file, which only the home's user can read.
+Envoy compares keys as they are, so the routes file contains them. Only the home's user can read it.
 """
 
 from __future__ import annotations
@@ -27,32 +27,35 @@ _KEYS = "extensions.filters.http.api_key_auth.v3."
 _RBAC = "extensions.filters.http.rbac.v3."
 _FORWARDING = {"header": CALLER_HEADER, "hide_credentials": True}
 _EVERYTHING = "*"
-"""Name of the policy of keys that open all models; no caller has it."""
+"""The name of the policy for keys that open all models. No caller has this name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
+    """A key and the models that it opens."""
+
     key: str
     models: tuple[str, ...] | None = None
-    """That it opens; None: all."""
+    """None: all models."""
 
 
 def who_filter(*, required: bool) -> Json:
-    """`required`: on from the start, and nobody gets in until the route table names a key; else off until then."""
+    """Returns the first filter. `required`: it is on from the start, so that nobody gets in until the route table has a
+    key."""
     config = typed(_KEYS + "ApiKeyAuth", key_sources=[{"header": API_KEY_HEADER}], forwarding=_FORWARDING)
     return {"name": API_KEY_FILTER, "typed_config": config, "disabled": not required}
 
 
 def models_filter() -> Json:
-    """Behind all filters after which a request is routed again."""
+    """Returns the second filter, which must come after all filters that have a request routed again."""
     return {"name": MODELS_FILTER, "typed_config": typed(_RBAC + "RBAC"), "disabled": True}
 
 
 def asking(keys: Mapping[str, Key]) -> Json:
-    """A route table's `typed_per_filter_config` that lets in these callers (name -> key), and nobody without one."""
+    """Returns a route table's `typed_per_filter_config` that lets in only these callers (name and key)."""
     credentials = [{"key": keys[name].key, "client": name} for name in sorted(keys)]
     who = typed(_KEYS + "ApiKeyAuthPerRoute", credentials=credentials, forwarding=_FORWARDING)
-    # Said as a filter's configuration, which turns it on also where it is empty: nobody has a key any more.
+    # An empty configuration enables the filter as well, for the case that nobody has a key any more.
     found: Json = {API_KEY_FILTER: typed("config.route.v3.FilterConfig", config=who)}
     if any(key.models is not None for key in keys.values()):
         found[MODELS_FILTER] = typed(_RBAC + "RBACPerRoute", rbac={"rules": _rules(keys)})
@@ -60,7 +63,7 @@ def asking(keys: Mapping[str, Key]) -> Json:
 
 
 def read(per_filter: Json) -> tuple[bool, dict[str, Key]]:
-    """What `asking` was given, and whether it was asked at all."""
+    """Returns whether keys are required, and the keys that `asking` was given."""
     if API_KEY_FILTER not in per_filter:
         return False, {}
     who = per_filter[API_KEY_FILTER]
@@ -71,7 +74,7 @@ def read(per_filter: Json) -> tuple[bool, dict[str, Key]]:
 
 
 def _rules(keys: Mapping[str, Key]) -> Json:
-    """What is not allowed is refused. Keys of all models share a policy."""
+    """Returns the rules. What they do not allow is refused. Keys of all models share a policy."""
     policies = {name: _policy([name], key.models) for name, key in sorted(keys.items()) if key.models is not None}
     unlimited = sorted(name for name, key in keys.items() if key.models is None)
     if unlimited:
@@ -82,7 +85,7 @@ def _rules(keys: Mapping[str, Key]) -> Json:
 def _policy(callers: Sequence[str], models: Sequence[str] | None) -> Json:
     named = [{"header": {"name": CALLER_HEADER, "string_match": {"exact": name}}} for name in callers]
     permissions = [{"any": True}] if models is None else [_of_model(model) for model in models]
-    # A policy without a permission is malformed: a key that opens no model matches none.
+    # A policy without a permission is malformed. A key that opens no model gets one that never matches.
     return {"principals": named, "permissions": permissions or [{"not_rule": {"any": True}}]}
 
 

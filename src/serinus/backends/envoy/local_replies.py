@@ -1,4 +1,4 @@
-"""What Envoy says itself when a release does not answer: JSON errors, fallback answers, and a log of both."""
+"""Envoy's own answers where a release does not answer: JSON errors, fallback scores, and a log of both."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _TIMEOUT = ("UT", "UMSDR")
 _OVERFLOW = ("UO", "OM")
 _NO_ANSWER = ("UH", "UF", "URX", "NC", "LR", "UR", "UC", "UPE")
 _NOT_KEPT = 507
-"""Envoy's status where a release died over a request that is too large to be kept for another try. It is told as 503,
-never by a fallback: one score is no answer to a megabyte of rows."""
+"""Envoy's status where a release crashed during a request that is too large to be buffered for a retry. It becomes 503
+and never a fallback, because one score is no answer to a megabyte of rows."""
 UNANSWERED = (*_TIMEOUT, *_OVERFLOW, *_NO_ANSWER)
-"""Response flags of a request that a release should have answered and did not. The caller's own faults (a malformed
-request, a body that does not arrive, a missing key) are not among them."""
+"""Response flags of requests that a release should have answered and did not. Mistakes of the caller (a malformed
+request, a missing body or key) are not among them."""
 
 # A path matches with its query, which may hold anything.
 _INFER = r"^[^?]*/infer/?(\?.*)?$"
@@ -32,7 +32,7 @@ _LATE = "the model did not answer within its time limit"
 _GONE = "the model is not answering"
 _AS_ENVOY_SAYS = "%LOCAL_REPLY_BODY%"
 _WHY = "%RESPONSE_CODE_DETAILS%"
-"""Envoy's word for it, such as `missing_host_header`; nothing that the caller has sent is in it."""
+"""Envoy's reason, such as `missing_host_header`. It contains nothing that the caller has sent."""
 _TEXTS = (
     (_TIMEOUT, _LATE),
     (("NR",), "no such model is served"),
@@ -49,12 +49,14 @@ _BY_STATUS = {
     431: "the request's head is larger than 32 KiB or has more than 100 headers",
     501: "the only supported transfer coding is chunked",
 }
-"""Where Envoy itself has no text, or no more of one than the status has."""
+"""Texts for statuses for which Envoy has none, or none that says more than the status."""
 
 
 def local_reply_config() -> Json:
-    """Static: what differs from model to model (the fallback bodies) is read from the route's metadata, because a
-    change of the listener would drain its connections."""
+    """Returns the configuration. It is static, because a change of the listener would drain its connections.
+
+    What differs by model (the fallback answers) is read from the metadata of the route.
+    """
     mappers = [
         _fallback(_INFER, "fallback_infer"),
         _fallback(_INVOCATIONS, "fallback_invocations"),
@@ -70,8 +72,9 @@ def local_reply_config() -> Json:
 
 
 def access_log(path: Path) -> Json:
-    """One JSON line for each request that Envoy answered in a release's place."""
-    # A format operator alone keeps its type; TYPED_CEL because START_TIME is always rendered as a string.
+    """Returns the configuration of a log with a line of JSON for each request that Envoy answered in a release's
+    place."""
+    # A single format operator keeps its type. TYPED_CEL is used because START_TIME is always rendered as a string.
     started = "%TYPED_CEL(double(int(request.time)) + double(request.time.getMilliseconds()) / 1000.0)%"
     fields = {
         "t": started,
@@ -123,15 +126,17 @@ def _error(condition: Json, text: str) -> Json:
 
 
 def _with_request_id(mapper: Json) -> Json:
-    """Of what is refused before its headers are known there is no id yet, and it gets one."""
+    """Adds an id to answers to requests that were refused before they had one."""
     new_id = {"header": {"key": REQUEST_ID_HEADER, "value": "%UNIQUE_ID%"}, "append_action": "ADD_IF_ABSENT"}
     own_id = overwrite(PREDICTION_ID_HEADER, f"%REQ({PREDICTION_ID_HEADER})%")
     return {**mapper, "headers_to_add": [*mapper.get("headers_to_add", []), new_id, own_id]}
 
 
 def _errors_of_calls() -> list[Json]:
-    """For gRPC: what is the body elsewhere becomes `grpc-message`. HTTP's 504 alone would be UNAVAILABLE, which a
-    client may send again by itself; its 413 would be UNKNOWN."""
+    """Returns the mappers for gRPC, where the text becomes `grpc-message`.
+
+    HTTP's 504 alone would become UNAVAILABLE, which clients may retry by themselves, and its 413 UNKNOWN.
+    """
     return [
         _error_of_call(_flagged(_TIMEOUT), _LATE, _DEADLINE_EXCEEDED),
         *(_error_of_call(_flagged(flags), text) for flags, text in _TEXTS),
@@ -166,7 +171,7 @@ def _expression(cel: str) -> Json:
 
 _DROPPED = _expression("response.code_details == 'request_payload_exceeded_retry_buffer_limit'")
 _UNANSWERED: Json = {
-    # The status first: an expression costs every request that it is evaluated for.
+    # The status is compared first, because evaluating an expression costs time.
     "or_filter": {"filters": [_flagged(UNANSWERED), {"and_filter": {"filters": [_status("EQ", 503), _DROPPED]}}]}
 }
 _NOT_LET_IN = (
@@ -180,4 +185,4 @@ _NOT_LET_IN = (
     ),
 )
 _OWN_TEXT = _expression("response.code_details == 'direct_response' && response.code >= 400")
-"""The error is a route's own, and so is its text."""
+"""The error comes from a route and has its own text."""

@@ -1,4 +1,4 @@
-"""One model's routes: which release a request goes to, how long it may take, and what a release is told."""
+"""The routes of one model: the release of each request, its timeout, and the headers that the release gets."""
 
 from __future__ import annotations
 
@@ -13,29 +13,32 @@ from serinus.core.keys import ROUTER_HEADER
 from serinus.core.routing import Arm, Role, Routing
 
 KeyOf = Callable[[str], str]
-"""Release -> its router key."""
+"""Returns the router key of a release."""
 
 
 def over_http(routing: Routing, key_of: KeyOf) -> Iterable[tuple[str, Json]]:
-    """Prefix -> route, for each of the paths below which the model is asked over HTTP."""
+    """Yields the routes of the model over HTTP, each with its path prefix."""
     for prefix in _prefixes(routing.model):
         yield prefix, {"match": {"path_separated_prefix": prefix}, **_to_releases(routing, _fallbacks(routing), key_of)}
 
 
 def over_grpc(routing: Routing, key_of: KeyOf) -> Json:
-    """A route without its `match`. It also keeps the whole routing, to be read back: as a string, not as a structure,
-    because protobuf's would turn its integers into floats."""
+    """Returns a route without its `match`.
+
+    It also holds the whole routing, to be read back. It is stored as a string, because a protobuf structure would turn
+    its integers into floats.
+    """
     return _to_releases(routing, {"routing": json.dumps(asdict(routing), sort_keys=True)}, key_of)
 
 
 def retired_over_http(model: str) -> Iterable[tuple[str, Json]]:
-    """Prefix -> route of a model that was taken out of service."""
+    """Yields the routes of a retired model over HTTP, each with its path prefix."""
     for prefix in _prefixes(model):
         yield prefix, {"match": {"path_separated_prefix": prefix}, **retired(model)}
 
 
 def retired(model: str, grpc_status: str = "") -> Json:
-    """A route without its `match`, which tells callers so. `grpc_status`: for those of gRPC."""
+    """Returns a route without its `match`, which answers that the model is retired. `grpc_status` is used for gRPC."""
     headers = [overwrite("grpc-status", grpc_status)] if grpc_status else []
     return {
         "metadata": {"filter_metadata": {METADATA: {"model": model, "retired": "yes"}}},
@@ -53,9 +56,11 @@ def _prefixes(model: str) -> Iterable[str]:
 
 
 def of_probe(routing: Routing, key_of: KeyOf, shown: str = "") -> tuple[Iterable[tuple[str, Json]], Json]:
-    """The same two for a release that is asked by the control plane alone. Without a split, by which a worker knows
-    that a request is to be recorded; without a fallback in the release's place, and without a second try. `shown`: the
-    header that must hold the release's router key; empty: none."""
+    """Returns both kinds of routes to a release for the control plane alone.
+
+    They have no split, without which a worker does not log a request, no fallback and no retries. `shown` is the header
+    that must hold the release's router key. Empty: none is required.
+    """
     [arm] = routing.arms
     key = {"name": shown, "string_match": {"exact": key_of(arm.release)}} if shown else None
     found = {prefix: _asked(route, key) for prefix, route in over_http(replace(routing, fallback_score=None), key_of)}
@@ -87,13 +92,16 @@ _NEVER_SENT = "connect-failure,refused-stream,reset-before-request"
 
 
 def only_what_was_never_sent() -> Json:
-    """The retry policy where releases are compared: each one's failures are its own, and none sees a request twice."""
+    """Returns the retry policy where releases are compared: a request is never sent twice, so that failures are
+    counted."""
     return _once_more(_NEVER_SENT)
 
 
 def also_what_was_cut_off() -> Json:
-    """The retry policy where one release answers alone: a prediction changes nothing, so it may be asked for again
-    where a worker died over it. The next worker takes it from the release's socket."""
+    """Returns the retry policy where one release has all traffic: a request is sent again where a worker crashed.
+
+    A prediction changes nothing, so repeating it is safe. The next worker takes it from the release's socket.
+    """
     return _once_more(f"{_NEVER_SENT},reset")
 
 
@@ -106,7 +114,7 @@ def _to_releases(routing: Routing, kept: dict[str, str], key_of: KeyOf) -> Json:
     told = {"x-serinus-split": routing.split, "x-envoy-expected-rq-timeout-ms": str(routing.timeout_ms)}
     route: Json = {"timeout": f"{routing.timeout_ms / 1000:.3f}s"}
     asked = [arm for arm in routing.arms if arm.weight]
-    if len(asked) == 1:  # as nearly always: nothing to hash
+    if len(asked) == 1:  # The usual case has nothing to hash.
         told |= _told_to(asked[0], key_of)
         route["cluster"] = asked[0].release
         route["retry_policy"] = also_what_was_cut_off()
@@ -121,7 +129,7 @@ def _to_releases(routing: Routing, kept: dict[str, str], key_of: KeyOf) -> Json:
 
 
 def _split(arms: Sequence[Arm], key_of: KeyOf) -> list[Json]:
-    # The champion first: a canary at the end grows downwards, and keeps the entities that it has.
+    # The champion comes first. A canary at the end of the range grows downwards and keeps its entities.
     return [
         {
             "name": arm.release,
@@ -137,12 +145,12 @@ def _told_to(arm: Arm, key_of: KeyOf) -> dict[str, str]:
 
 
 def _salted(salt: str) -> Json:
-    # Hashed, so that no salt can be read as a reference to a group. `^` puts it before the entity, whatever that is.
+    # The salt is hashed, so that it cannot be read as a reference to a group. `^` puts it before the entity.
     return {"pattern": {"regex": "^"}, "substitution": hashlib.sha256(salt.encode()).hexdigest()[:16] + ":"}
 
 
 def _fallbacks(routing: Routing) -> dict[str, str]:
-    """Ready bodies."""
+    """Returns complete response bodies."""
     if routing.fallback_score is None:
         return {}
     score, marks = [routing.fallback_score], {"fallback": True, "fallback_reason": "no-answer"}

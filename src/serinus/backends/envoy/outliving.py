@@ -1,8 +1,8 @@
-"""Starts Envoy so that it outlives its parent. Run by its path, because nothing else needs to be imported for it.
+"""Starts Envoy so that it outlives its parent. It is run as a script and imports nothing else.
 
 An Envoy that can hand over its listening sockets asks the kernel to end it when its parent ends (PR_SET_PDEATHSIG of
-prctl(2)), which cannot be switched off. The end of the supervisor must change nothing, so this one request is answered
-by a filter of system calls: it succeeds and does nothing. All other system calls are allowed.
+prctl(2)). That cannot be switched off, and the end of the supervisor must not affect callers. So a filter of system
+calls has this one request succeed without an effect. All other system calls are allowed.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ import sys
 from collections.abc import Sequence
 
 MACHINES = {"x86_64": (0xC000003E, 317, 157), "aarch64": (0xC00000B7, 277, 167)}
-"""Architecture as the filter sees it, and the numbers of seccomp(2) and prctl(2)."""
+"""The architecture as the filter sees it, and the numbers of seccomp(2) and prctl(2)."""
 PLAIN = "--disable-hot-restart"
 FIRST = "--restart-epoch"
-"""The first of the options that only an Envoy with hot restart has; they are the last ones."""
+"""The first of the options that only an Envoy with hot restart has. They come last."""
 
 _LOAD, _EQUAL, _RETURN = 0x20, 0x15, 0x06
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
 _ALLOW, _SUCCEED = 0x7FFF0000, 0x00050000
 _SET_MODE_FILTER, _WITHOUT_MITIGATIONS = 1, 4
-"""The second: SECCOMP_FILTER_FLAG_SPEC_ALLOW. Kernels before 5.16 would slow down whoever has a filter."""
+"""The operation and its flag SECCOMP_FILTER_FLAG_SPEC_ALLOW. Without it, kernels before 5.16 slow down filtered
+processes."""
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 
@@ -36,7 +37,10 @@ class _Program(ctypes.Structure):
 
 
 def ignore_the_end_of_the_parent() -> None:
-    """For this process and whatever it executes. Raises OSError, and KeyError on an architecture that is not known."""
+    """Installs the filter for this process and the programs that it executes.
+
+    Raises OSError, and KeyError on an unknown architecture.
+    """
     architecture, seccomp, prctl = MACHINES[platform.machine()]
     rows = (
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -57,11 +61,12 @@ def ignore_the_end_of_the_parent() -> None:
 
 
 def plain(command: Sequence[str]) -> list[str]:
-    """The command without hot restart."""
+    """Returns the command without hot restart."""
     return [*command[: command.index(FIRST)], PLAIN] if FIRST in command else list(command)
 
 
 def main(command: Sequence[str]) -> None:
+    """Installs the filter and executes the command, without hot restart where the filter is not possible."""
     try:
         ignore_the_end_of_the_parent()
     except (OSError, KeyError) as error:

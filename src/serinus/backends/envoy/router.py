@@ -1,9 +1,9 @@
-"""The Router port on Envoy: files are moved into place, Envoy confirms each, and is asked what is in force.
+"""The port Router on Envoy. Files are moved into place, and Envoy confirms each and is asked for the routing in force.
 
     adding      clusters, confirmed, then routes, confirmed
-    removing    routes, confirmed, then clusters, once what was under way has had its time
+    removing    routes, confirmed, then clusters, once the requests in flight have had their time
 
-A crash between the two leaves clusters that no route names: harmless, and swept by the next `apply`.
+A crash in between leaves clusters that no route names. They do no harm, and the next `apply` removes them.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ from serinus.core.routing import WHOLE, Arm, Role, Routing
 
 
 class EnvoyRouter:
-    """One instance a home writes; safe to use from several threads.
+    """Writes Envoy's configuration. A home has one instance. Thread-safe.
 
-    `admin`: `admin_socket(home)`, or `http://127.0.0.1:<port>`. `patience`: seconds until Envoy must have confirmed a
-    file. `drain`: seconds that a cluster outlives its last route, so that what is under way ends well (default: as
-    long as a request may take to arrive).
+    - `admin`: `admin_socket(home)`, or `http://127.0.0.1:<port>`.
+    - `patience`: seconds within which Envoy must confirm a file.
+    - `drain`: seconds for which a cluster is kept after its last route is gone, for requests in flight. By default as
+      long as a request may take to arrive.
     """
 
     def __init__(self, home: Home, admin: str, *, patience: float = 10.0, drain: float = 30.0) -> None:
@@ -56,11 +57,11 @@ class EnvoyRouter:
     # --- the port -----------------------------------------------------------------------------------------
 
     def apply(self, routing: Routing) -> None:
-        """See `Router.apply`. InvalidInput where the routing contradicts itself."""
+        """See `Router.apply`. Raises InvalidInput where the routing contradicts itself."""
         check(routing)
         with self._lock:
             routes, _ = self._read()
-            # Both: what is in force, and what Envoy would come up with.
+            # The routing in force and the file, which Envoy reads after a restart, are both compared.
             if not self.in_force(routing.model) == routing == routes.routings.get(routing.model):
                 added = {arm.release: arm.endpoint for arm in routing.arms}
                 self._put_clusters(xds.read_clusters(self._clusters) | added)
@@ -73,8 +74,11 @@ class EnvoyRouter:
         return self.all_in_force().get(model)
 
     def all_in_force(self) -> Mapping[str, Routing]:
-        """Envoy names the version, which is the content's digest: where the file is of that version, it is what is in
-        force. Else Envoy says all of it, which takes it 0.5 s with 200 models."""
+        """Returns the routing of every model.
+
+        Envoy reports the version, which is the digest of the content. Where the file has that version, its content is
+        in force. Otherwise Envoy reports the whole routing, which takes 0.5 s with 200 models.
+        """
         routes, version = self._read()
         if version is not None and version == self._admin.subscription(ROUTE_TABLE).version:
             return routes.routings
@@ -123,15 +127,17 @@ class EnvoyRouter:
     # --- beyond the port ----------------------------------------------------------------------------------
 
     def admit(self, name: str, key: str, models: Sequence[str] | None = None) -> None:
-        """Lets the caller `name` in by `key`, to `models` (None: all), from now on; and from now on, nobody without a
-        key, unless `prepare` was told never to ask for one."""
+        """Lets in the caller `name` with `key` to `models` (None: all) from now on.
+
+        From then on nobody gets in without a key, unless `prepare` was told that none are required.
+        """
         with self._lock:
             routes, _ = self._read()
             admitted = Key(key, None if models is None else tuple(models))
             self._put_routes(replace(routes, callers={**routes.callers, name: admitted}, keys_asked=True))
 
     def dismiss(self, name: str) -> None:
-        """Takes the caller's key back, from the next request on. Nothing happens where there is none of that name."""
+        """Removes the caller's key from the next request on. Does nothing where there is none of that name."""
         with self._lock:
             routes, _ = self._read()
             if name in routes.callers:
@@ -139,7 +145,7 @@ class EnvoyRouter:
                 self._put_routes(replace(routes, callers=kept))
 
     def close(self) -> None:
-        """Nothing is written any more. What is in force stays."""
+        """Stops writing. The routing stays in force."""
         with self._lock:
             self._closed = True
             if self._sweeper is not None:
@@ -149,7 +155,7 @@ class EnvoyRouter:
     # --- reading ------------------------------------------------------------------------------------------
 
     def _read(self) -> tuple[Routes, str | None]:
-        """The routes file, and its version where it is whole; parsed when it has changed."""
+        """Returns the routes file and its version where it is complete. It is parsed only after a change."""
         with self._lock:
             text = self._routes.read_text(encoding="utf-8") if self._routes.exists() else ""
             if text != self._text:
@@ -171,7 +177,7 @@ class EnvoyRouter:
     # --- clusters that no route names any more ------------------------------------------------------------
 
     def _sweep_when_due(self) -> None:
-        """Removes the clusters whose time is over, and comes back for those whose time is not."""
+        """Removes clusters whose time is over, and schedules itself for the others."""
         clusters = xds.read_clusters(self._clusters)
         routes, _ = self._read()
         probed = {arm.release for routing in self._probes.values() for arm in routing.arms}
@@ -189,7 +195,7 @@ class EnvoyRouter:
             self._sweeper.start()
 
     def _sweep_later(self) -> None:
-        # Where Envoy is away, it comes up from the files, and the next `apply` sweeps.
+        # Where Envoy does not run, it will start from the files, and the next `apply` removes clusters.
         with self._lock, contextlib.suppress(Unavailable):
             if not self._closed:
                 self._sweep_when_due()

@@ -1,4 +1,4 @@
-"""How Envoy starts: one static listener whose routes and clusters are files that it watches."""
+"""The start of Envoy: one static listener, whose routes and clusters are files that it watches."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from serinus.lib.files import update
 ApiKeys = Literal["required", "made", "none"]
 
 _MAX_CALLERS = 10_000
-"""Connections of callers at the same time, where the limit of open files has room for them."""
+"""The largest number of callers' connections, where the limit of open files allows it."""
 _FIRST_LINE = "5s"
-"""For a new connection to begin a request, before it is closed: one that says nothing takes a caller's place."""
+"""The time in which a new connection must begin a request, because an idle one uses up a caller's place."""
 _IDLE = "120s"
-"""Between two requests of a connection: longer than clients and load balancers keep one (30 to 90 s), so that they are
-the ones who close it."""
+"""The idle timeout between two requests of a connection. Clients and load balancers use 30 to 90 s, so they close
+first."""
 _OTHER_FILES = 512
-"""That Envoy has open besides: its listeners, its logs, its files of routes, idle connections to releases."""
+"""The number of Envoy's other open files: listeners, logs, route files and idle connections to releases."""
 _LOG_FLUSH_MS = 200
 _STATISTICS: list[Json] = [
     {"prefix": "cluster_manager."},
@@ -42,20 +42,26 @@ _STATISTICS: list[Json] = [
     {"suffix": ".upstream_rq_timeout"},
     {"suffix": ".upstream_rq_total"},
 ]
-"""Kept, of the hundred that Envoy has of each release: all are searched whenever a change waits to be confirmed."""
+"""The statistics that Envoy keeps for each release, out of about a hundred. All are searched while a change waits to be
+confirmed."""
 
 
 def admin_socket(home: Home) -> str:
-    """Where Envoy's admin interface listens: a Unix socket, since whoever reaches it can stop the proxy."""
+    """Returns the address of Envoy's admin interface. It is a Unix socket, because whoever reaches it can stop
+    Envoy."""
     return str(home.sockets / "envoy.sock")
 
 
 def command(
     home: Home, binary: Path | None = None, *, concurrency: int | None = None, succeeded: bool = True
 ) -> list[str]:
-    """The process to supervise. `binary` defaults to the one beside this interpreter; NotFound where it is missing.
-    `concurrency`: threads; None: for half of the processors, as a model takes about as long as the way to it.
-    `succeeded`: another Envoy on this machine may take over its listening sockets, where the machine allows it."""
+    """Returns the command to supervise.
+
+    - `binary`: by default the one beside this interpreter. Raises NotFound where it is missing.
+    - `concurrency`: the number of threads. None: half of the processors, because a model takes about as long as the way
+      to it.
+    - `succeeded`: another Envoy may take over its listening sockets, where the machine allows that.
+    """
     envoy = binary or Path(sys.executable).parent / "envoy"
     if not envoy.is_file():
         raise NotFound(
@@ -82,10 +88,11 @@ def prepare(
     api_keys: ApiKeys = "made",
     certificates: Certificates | None = None,
 ) -> None:
-    """Writes what Envoy reads at its start. Routings and keys that are there stay, rendered as this version does.
+    """Writes the files that Envoy reads at its start. Existing routings and keys are kept, rendered by this version.
 
-    `api_keys`: of callers. `required`: nobody is let in without one. `made`: once one was made. `none`: never asked.
-    `certificates`: callers use TLS; None: plain HTTP."""
+    - `api_keys`: whether callers need a key. `required`: always. `made`: once one was issued. `none`: never.
+    - `certificates`: callers use TLS. None: plain HTTP.
+    """
     settings = bootstrap(home, port=port, admin_port=admin_port, address=address, api_keys=api_keys)
     configure(home, settings, certificates)
     update(names.clusters_file(home), xds.render_clusters(xds.read_clusters(names.clusters_file(home))))
@@ -113,20 +120,23 @@ def bootstrap(
     api_keys: ApiKeys = "made",
     probe_port: int | None = None,
 ) -> Json:
-    """Envoy's bootstrap. Admin on `admin_socket(home)`, or on loopback where `admin_port` is given. Probes on
-    `names.probe_socket(home)`, or, where `probe_port` is given, on that port of `address`, and then whoever asks must
-    show the release's router key."""
+    """Returns Envoy's bootstrap. The admin interface is `admin_socket(home)`, or on loopback where `admin_port` is
+    given.
+
+    Probes use `names.probe_socket(home)`. Where `probe_port` is given, they use that port of `address`, and must show
+    the release's router key.
+    """
     admin: Json = {"pipe": {"path": admin_socket(home), "mode": 0o600}}
     if admin_port is not None:
         admin = _tcp("127.0.0.1", admin_port)
     listener = _listener("requests", _tcp(address, port), _connection_manager(home, api_keys))
     listener["per_connection_buffer_limit_bytes"] = 1 << 20
-    # It waits for the first line, which nothing else does: Envoy's time limit of headers starts with their first byte.
+    # This is the only limit for the first line. Envoy's time limit of headers starts with their first byte.
     inspector = typed("extensions.filters.listener.http_inspector.v3.HttpInspector")
     listener["listener_filters"] = [{"name": "envoy.filters.listener.http_inspector", "typed_config": inspector}]
     listener["listener_filters_timeout"] = _FIRST_LINE
     listener["stat_prefix"] = names.CALLERS
-    listener["filter_chains"][0]["transport_socket_connect_timeout"] = _FIRST_LINE  # where there is TLS
+    listener["filter_chains"][0]["transport_socket_connect_timeout"] = _FIRST_LINE  # Only with TLS.
     return {
         "node": {"id": "serinus", "cluster": "serinus"},
         "admin": {"address": admin},
@@ -163,8 +173,11 @@ def _limit_of_callers() -> Json:
 
 
 def places() -> int:
-    """Connections that callers may have at the same time. Each takes two files, its connection to Envoy and one to a
-    release; without a file Envoy could refuse nobody."""
+    """Returns the largest number of callers' connections.
+
+    Each takes two files: its connection to Envoy and one to a release. Without free files Envoy could not even refuse a
+    connection.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(1, min(_MAX_CALLERS, (most - _OTHER_FILES) // 2))
 
@@ -185,8 +198,12 @@ def _connection_manager(home: Home, api_keys: ApiKeys) -> Json:
 
 
 def _probe_listener(home: Home, address: str, port: int | None) -> Json:
-    """A way to releases that have no traffic yet, on a Unix socket of this user's or on a port of its own: the same
-    filters and the same kind of routes, but of a table of its own, and nothing that Envoy answers there is counted."""
+    """Returns a listener for the control plane, which leads to releases without traffic. It is on a Unix socket of this
+    user, or on a port of its own.
+
+    It has the same filters and the same kind of routes, in a table of its own. Envoy's own answers there are not
+    counted.
+    """
     reached: Json = {"pipe": {"path": str(names.probe_socket(home)), "mode": 0o600}}
     shown = ""
     if port is not None:
@@ -218,11 +235,11 @@ def _manager(**settings: Any) -> Json:
 
 _ROUTER: Json = {
     "name": "envoy.filters.http.router",
-    # Headers of its own in both directions would be made only to be removed again.
+    # Otherwise Envoy would add headers of its own, only to remove them again.
     "typed_config": typed("extensions.filters.http.router.v3.Router", suppress_envoy_headers=True),
 }
 
-# What a proxy in front of strangers wants, even while it is on loopback.
+# The recommended settings for a proxy at the edge, also while it is on loopback.
 _EDGE: Json = {
     "use_remote_address": True,
     "skip_xff_append": True,
@@ -230,11 +247,11 @@ _EDGE: Json = {
     "merge_slashes": True,
     "path_with_escaped_slashes_action": "REJECT_REQUEST",
     "max_request_headers_kb": 32,
-    # Health checks and old clients. HTTP/1.0 has no Host, but whoever is behind Envoy wants one.
+    # For health checks and old clients. HTTP/1.0 has no Host header, but releases require one.
     "http_protocol_options": {"accept_http_10": True, "default_host_for_http_10": "serinus"},
     "request_headers_timeout": "5s",
     "request_timeout": "10s",
-    "drain_timeout": "1s",  # how long a connection that is closed for its idleness is kept beyond it
+    "drain_timeout": "1s",  # How long a connection is kept after it was closed for being idle.
     "stream_idle_timeout": "300s",
     "common_http_protocol_options": {
         "idle_timeout": _IDLE,

@@ -1,8 +1,8 @@
-"""One Envoy takes the place of another one, which may be of another version, while callers are served.
+"""The replacement of one Envoy by another, also of another version, without failed requests.
 
-Where both can do a hot restart, the new one gets the listening sockets of the one before, has it close its connections
-after their next answer, and ends it. Otherwise both listen on the same port for a moment, and `dismissal` is run: then
-a connection that is made at the very moment in which the one before closes its socket may be reset.
+Where both support hot restart, the new one gets the listening sockets of the old one, has it close its connections
+after their next answer, and ends it. Otherwise both listen on the same port for a moment, and `dismissal` is run. A
+connection that is made at the very moment in which the old one closes its socket may then be reset.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ _SECONDS = 5.0
 
 
 def successor(home: Home, binary: Path | None, before: Sequence[str]) -> list[str]:
-    """The command of one that starts beside the Envoy that runs by the command `before`, whose first word is a path
-    to its program as it runs. From now on files of routes reach the new one only. Raises OSError."""
+    """Returns the command of an Envoy that starts beside the one with the command `before`.
+
+    The first word of `before` is the path of its program. From now on route files reach the new one only. Raises
+    OSError.
+    """
     threads = hot_restart.values(before).get("--concurrency", "")
     words = command(home, binary, concurrency=int(threads) if threads.isdecimal() else None)
     _give_way(home)
@@ -37,12 +40,12 @@ def successor(home: Home, binary: Path | None, before: Sequence[str]) -> list[st
 
 
 def dismissal(home: Home) -> list[str]:
-    """The command that has the one before finish what is under way, once the new one answers."""
+    """Returns the command that has the old Envoy complete its requests, once the new one answers."""
     return [sys.executable, "-P", "-m", "serinus.backends.envoy.draining", str(_admin_before(home))]
 
 
 def answers(home: Home, pid: int) -> bool:
-    """Whether the Envoy with this pid, and not another one, serves."""
+    """Whether the Envoy with this process id is the one that serves."""
     with contextlib.suppress(OSError, http.client.HTTPException), socket.socket(socket.AF_UNIX) as link:
         link.settimeout(_SECONDS)
         link.connect(admin_socket(home))
@@ -55,15 +58,15 @@ def answers(home: Home, pid: int) -> bool:
 
 
 def mend(home: Home) -> None:
-    """What an end in the middle of `_give_way` has left."""
+    """Completes a `_give_way` that was interrupted."""
     new = _beside(home, "new")
     if new.is_dir() and not names.xds_directory(home).is_dir():
         new.rename(names.xds_directory(home))
 
 
 def _give_way(home: Home) -> None:
-    """What runs keeps its admin interface, under another name, and the directory that it watches, as it is: another
-    version's routes are not for it."""
+    """Renames the admin socket of the running Envoy and leaves it the directory that it watches, because it could not
+    read the routes of another version."""
     admin = Path(admin_socket(home))
     if _listens(admin):
         admin.rename(_admin_before(home))
@@ -92,12 +95,13 @@ def _listens(path: Path) -> bool:
 
 
 def _program(words: Sequence[str]) -> str:
-    """Of `command`, behind what starts it."""
+    """Returns the program of `command`, without the part that starts it."""
     return words[words.index("-c") - 1]
 
 
 def _generation(program: str) -> str:
-    """Envoys of which this differs do not understand each other. Empty: it does not say."""
+    """Returns the compatibility version of hot restart. Envoys with different ones cannot replace each other. Empty:
+    unknown."""
     try:
         told = tied.run([program, "--hot-restart-version"], timeout=_SECONDS)
         told.check_returncode()

@@ -1,7 +1,6 @@
-"""TLS of callers: Envoy has the certificates as secrets in files that it watches, so that a new one takes no restart.
+"""TLS for callers. Envoy watches files with the certificates, so that a new certificate needs no restart.
 
-They are in the files themselves, not named by them: certificate and key are replaced together, and connections that
-are open go on by the one before.
+Certificate and key are in one file, so that they are replaced together. Open connections continue with the old one.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ _HANDSHAKE = "5s"
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """PEM. `callers`: who vouches for their certificates; None: they need none."""
+    """Certificates in PEM. `callers` are the certificate authorities of callers. None: callers need no certificate."""
 
     chain: str
     key: str
     callers: str | None = None
 
     def __repr__(self) -> str:
-        return "Certificates(...)"  # the key is in no log
+        return "Certificates(...)"  # The key must not appear in logs.
 
 
 def publish(home: Home, certificates: Certificates | None) -> None:
-    """What Envoy serves by from now on; 0600. None: no key is left there. Raises OSError."""
+    """Writes the certificates that Envoy uses from now on, mode 0600. None: the key is removed. Raises OSError."""
     files = names.server_secret_file(home), names.callers_secret_file(home)
     if certificates is None:
         for file in files:
@@ -44,7 +43,7 @@ def publish(home: Home, certificates: Certificates | None) -> None:
 
 
 def encrypt(listener: Json, home: Home, certificates: Certificates) -> None:
-    """`listener`, of the bootstrap, speaks TLS only."""
+    """Restricts `listener`, of the bootstrap, to TLS."""
     common: Json = {
         "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
         "alpn_protocols": ["h2", "http/1.1"],
@@ -68,7 +67,7 @@ def encrypt(listener: Json, home: Home, certificates: Certificates) -> None:
 
 
 def _name_callers(chain: Json) -> None:
-    """By the subject of their certificates. Whoever shows an API key is known by its name instead: that filter is
+    """Identifies callers by the subject of their certificates. An API key takes precedence, because its filter comes
     later."""
     [manager] = chain["filters"]
     [early] = manager["typed_config"]["early_header_mutation_extensions"]

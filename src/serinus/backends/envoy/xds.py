@@ -1,4 +1,4 @@
-"""Routings as Envoy's clusters and routes, and back: files are the only memory, and Envoy's dump has their form."""
+"""The conversion of routings to Envoy's clusters and routes, and back. The files are the only memory."""
 
 from __future__ import annotations
 
@@ -31,39 +31,45 @@ from serinus.core.routing import Arm, Role, Routing
 
 _CLUSTER = "config.cluster.v3.Cluster"
 _UPSTREAM_IDLE = "15s"
-"""Shorter than a worker keeps an idle connection, and than a release is idle before it is scaled to zero, so that no
-worker closes a connection under a request."""
+"""The idle timeout of connections to releases. It is shorter than that of a worker, and than the time after which a
+release is scaled to zero, so that no worker closes a connection during a request."""
 _CONNECT = "5s"
-"""The host listens even while a release is scaled to zero, so connecting takes microseconds. The activation counts
-as time to answer. Shorter, this time would only pass where Envoy itself gets no processor: it looks at the clock before
-it sees that the connection was made long ago, and fails all that wait for one. What limits a request is its own time to
-answer."""
+"""The timeout for connecting to a release. The host listens even while a release is scaled to zero, so connecting takes
+microseconds, and the time limit of the request covers the activation.
+
+A shorter timeout would only expire where Envoy itself gets no processor. It checks the clock before it notices that the
+connection was established, and would fail all requests that wait for it.
+"""
 _CONNECT_TO_A_MEMBER = "0.5s"
 """One of several that does not answer costs less than a second, and another one is tried."""
 _BOUNDS = {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 2048, "max_retries": 256}
-"""What one release may hold of Envoy. A connection carries one request at a time. More than a worker lets wait
-(`ServingSettings.max_waiting`), so that the worker is the one who refuses, early and with a reason; what waits behind
-1024 connections waits for one of them, and what is beyond that is answered 503 at once. A request whose connection is
-still being made counts as one that waits, so between 1024 and 2048 that come all at once have room."""
+"""Limits of one release. A connection carries one request at a time.
+
+They are larger than the queue of a worker (`ServingSettings.max_waiting`), so that the worker refuses early and with a
+reason. Requests beyond 1,024 connections wait for one of them, and further ones get 503 at once. A request whose
+connection is being established counts as waiting, so there is room for 1,024 to 2,048 simultaneous requests.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """All that the routes file says."""
+    """The contents of the routes file."""
 
     routings: Mapping[str, Routing] = field(default_factory=dict)
     callers: Mapping[str, Key] = field(default_factory=dict)
-    """By name."""
+    """Keys by the name of their caller."""
     retired: frozenset[str] = frozenset()
-    """Models whose callers are told so."""
+    """The retired models."""
     keys_asked: bool = False
-    """Whether a key was ever made: with the last one gone, nobody is let in, rather than everybody."""
+    """Whether a key was ever issued. Where the last one was revoked, nobody gets in, rather than everybody."""
 
     @property
     def releases(self) -> set[str]:
+        """Returns the releases that are routed."""
         return {arm.release for routing in self.routings.values() for arm in routing.arms}
 
     def without(self, model: str) -> Routes:
+        """Returns the routes without those of the model."""
         routings = {name: routing for name, routing in self.routings.items() if name != model}
         return replace(self, routings=routings, retired=self.retired - {model})
 
@@ -72,15 +78,17 @@ class Routes:
 
 
 def render_clusters(endpoints: Mapping[str, str], members: Mapping[str, Sequence[str]] | None = None) -> str:
-    """Release -> endpoint, as a discovery response. `members`: endpoint -> the addresses (`host:port`) of those that
-    answer there, for every endpoint that stands for several."""
+    """Returns a discovery response with the clusters of releases. `endpoints` are by release.
+
+    `members` has the addresses (`host:port`) behind each endpoint that stands for several.
+    """
     several = members or {}
     clusters = [_cluster(release, endpoints[release], several) for release in sorted(endpoints)]
     return response(clusters)
 
 
 def read_clusters(path: Path) -> dict[str, str]:
-    """What `render_clusters` was given; nothing where there is no file yet."""
+    """Returns the endpoints that `render_clusters` was given. Empty: there is no file yet."""
     return {cluster["name"]: _endpoint(cluster) for cluster in _resources(_text(path))}
 
 
@@ -134,7 +142,7 @@ def _addresses(cluster: Json) -> list[Json]:
 
 
 def render_routes(routes: Routes, key_of: KeyOf) -> str:
-    """One route configuration, as a discovery response."""
+    """Returns a discovery response with the route configuration."""
     routings = [routes.routings[model] for model in sorted(routes.routings)]
     configuration = _configuration(ROUTES, _table(routings, sorted(routes.retired - routes.routings.keys()), key_of))
     if routes.callers or routes.keys_asked:
@@ -143,8 +151,10 @@ def render_routes(routes: Routes, key_of: KeyOf) -> str:
 
 
 def render_probes(probes: Mapping[str, Routing], key_of: KeyOf, *, guarded: bool = False) -> str:
-    """Model -> the one release of it that the control plane asks, as a discovery response with the route configuration
-    of the listener of probes. `guarded`: only whoever shows the release's router key is let in."""
+    """Returns a discovery response with the route configuration of the listener for probes. `probes` are by model.
+
+    `guarded`: requests must show the release's router key.
+    """
     shown = cleaning.SHOWN_HEADER if guarded else ""
     routes = [model_routes.of_probe(probes[model], key_of, shown) for model in sorted(probes)]
     models = {prefix: matching.routes(route) for over_http, _ in routes for prefix, route in over_http}
@@ -153,12 +163,12 @@ def render_probes(probes: Mapping[str, Routing], key_of: KeyOf, *, guarded: bool
 
 
 def read_routes(path: Path) -> Routes:
-    """What `render_routes` was given; nothing where there is no file yet."""
+    """Returns the routes that `render_routes` was given. Empty: there is no file yet."""
     return parse_routes(_text(path))
 
 
 def parse_routes(text: str) -> Routes:
-    """What `render_routes` was given."""
+    """Returns the routes that `render_routes` was given."""
     for configuration in _resources(text):
         asked, callers = keys.read(configuration.get("typed_per_filter_config", {}))
         return Routes(routings_of(configuration), callers, _retired_of(configuration), asked)
@@ -172,14 +182,15 @@ def _configuration(name: str, table: Json) -> Json:
         name=name,
         virtual_hosts=[host],
         request_headers_to_add=[overwrite("x-serinus-start", "%START_TIME(%s.%6f)%")],
-        # Overwritten: a release could name the id of another request.
+        # It is overwritten, because a release could send the id of another request.
         response_headers_to_add=[overwrite(PREDICTION_ID_HEADER, f"%REQ({PREDICTION_ID_HEADER})%")],
         request_headers_to_remove=[API_KEY_HEADER, "x-forwarded-proto", "x-envoy-external-address"],
     )
 
 
 def _table(routings: Sequence[Routing], retired: Sequence[str], key_of: KeyOf) -> Json:
-    """A model's routes are found by the longest prefix, so that the time that takes does not grow with the models."""
+    """Returns the virtual host. Routes are found by the longest prefix, so that the time does not grow with the
+    models."""
     models = {
         prefix: matching.routes(route)
         for routing in routings
@@ -200,7 +211,7 @@ def _found_by_path(models: Mapping[str, matching.Node], calls: matching.Node) ->
 
 
 def routings_of(configuration: Json) -> dict[str, Routing]:
-    """Model -> routing, from a route configuration in a file or in Envoy's dump."""
+    """Returns the routings by model, from a route configuration in a file or in Envoy's report."""
     kept = _metadata(configuration.get("virtual_hosts", []))
     return {data["model"]: _routing(json.loads(data["routing"])) for data in kept if "routing" in data}
 
@@ -211,7 +222,7 @@ def _retired_of(configuration: Json) -> frozenset[str]:
 
 
 def _metadata(node: Any) -> Iterator[dict[str, Any]]:
-    """What is kept with the routes, however they are nested."""
+    """Yields the metadata of the routes, however they are nested."""
     if isinstance(node, list):
         for item in node:
             yield from _metadata(item)
@@ -257,14 +268,18 @@ def _read_by_get(path: str, body: Json) -> tuple[Json, Json]:
 
 
 def version_of(text: str) -> str | None:
-    """The version of a rendered discovery response; None where the text is not what was rendered under that version."""
+    """Returns the version of a discovery response. None: the text is not the one that was rendered with that
+    version."""
     found = _RESPONSE.fullmatch(text)
     return found["version"] if found and found["version"] == _digest(found["resources"]) else None
 
 
 def response(resources: list[Json]) -> str:
-    """A discovery response. The version is the content's digest: equal content is never a change. On one line (`jq .`
-    shows it), because indenting would take longer than Envoy does, with hundreds of models."""
+    """Returns a discovery response, whose version is the digest of its content, so that equal content is not a change.
+
+    It is on one line, because indentation would take longer than Envoy itself with hundreds of models (`jq .` shows
+    it).
+    """
     content = json.dumps(resources)
     return f'{{"version_info": "{_digest(content)}", "resources": {content}}}'
 

@@ -1,4 +1,4 @@
-"""The fleet repository: what should run, who wanted it and why, as commits of a Git repository."""
+"""The fleet repository: specs and what is live, with author and reason, as commits of a Git repository."""
 
 from serinus.backends.git.fleet import Change, GitFleet
 

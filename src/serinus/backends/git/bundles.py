@@ -1,4 +1,4 @@
-"""A repository in one file, as it is at one moment."""
+"""A repository as one file, at one moment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from serinus.backends.git.command import Git, GitFailed, explain
 
 
 def bundle(repository: Path, file: Path) -> bool:
-    """False: there is nothing in it yet. Raises Unavailable."""
+    """Writes the repository to `file`. Returns False where it has no commits yet. Raises Unavailable."""
     git = Git(repository)
     try:
         if not (repository / "HEAD").is_file() or not git.run("for-each-ref", "--count=1").strip():
@@ -20,7 +20,7 @@ def bundle(repository: Path, file: Path) -> bool:
 
 
 def unbundle(file: Path, repository: Path) -> None:
-    """Makes `repository`, bare, of a file that `bundle` has written. Raises Unavailable."""
+    """Creates the bare repository from a file that `bundle` has written. Raises Unavailable."""
     try:
         Git.create(repository)
         Git(repository).run("-c", "transfer.fsckObjects=true", "fetch", "--quiet", str(file), "+refs/*:refs/*")

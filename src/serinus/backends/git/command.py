@@ -1,4 +1,4 @@
-"""The git command line, deaf to whatever the user, the system or a surrounding repository has configured."""
+"""The git command line, independent of the configuration of the user, the system and surrounding repositories."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from serinus.lib import tied
 TIMEOUT_SECONDS = 60
 
 _SETTINGS = (
-    "core.fsync=committed,reference",  # a commit that was reported survives a loss of power
+    "core.fsync=committed,reference",  # A commit that was reported survives a power failure.
     "core.hooksPath=/dev/null",
     "commit.gpgSign=false",
-    # Git holds a ref's lock for milliseconds; somebody's push may hold it for a moment.
+    # Git holds the lock of a ref for milliseconds. A push may hold it longer.
     "core.filesRefLockTimeout=2000",
     "gc.autoDetach=false",
 )
 
 
 class GitFailed(Exception):
-    """git said no; `words` is what it said."""
+    """git has failed. `words` is its message."""
 
     def __init__(self, words: str) -> None:
         super().__init__(words)
@@ -38,13 +38,13 @@ class Git:
         self._path = path
 
     def run(self, *arguments: str, given: bytes = b"") -> bytes:
-        """Runs git and returns its output. Raises GitFailed, or Unavailable where git is not there or hangs."""
-        # An explicit --git-dir: a repository further up must never be taken for this one.
+        """Runs git and returns its output. Raises GitFailed, or Unavailable where git is missing or hangs."""
+        # --git-dir is given, so that a repository in a parent directory is never used instead.
         return self._run(f"--git-dir={self._path}", *arguments, given=given)
 
     @classmethod
     def create(cls, path: Path) -> None:
-        """An empty bare repository at `path`, where there is nothing, or an empty directory."""
+        """Creates an empty bare repository at `path`, which must not exist or be an empty directory."""
         cls._run("init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(path))
 
     @staticmethod
@@ -68,8 +68,9 @@ class Git:
 
 
 def _environment() -> dict[str, str]:
-    # GIT_DIR and the like are set where Serinus is started from a hook, and would point elsewhere; credentials
-    # of the registry are for nobody else.
+
+    # GIT_DIR and similar variables are set where Serinus is started from a hook, and would point elsewhere. Git must
+    # not get credentials of the registry either.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "MLFLOW_"))}
     return inherited | {
         "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -84,7 +85,7 @@ def _verb(arguments: Sequence[str]) -> str:
 
 
 def explain(failure: GitFailed, path: Path) -> SerinusError:
-    """What a failure of git means for a person."""
+    """Returns the error for people."""
     last = failure.words.splitlines()[-1] if failure.words else "no reason given"
     if "No space left on device" in failure.words:
         return Unavailable(

@@ -1,8 +1,8 @@
-"""The Fleet port over git.
+"""The port Fleet on Git.
 
-The repository is bare: it has no work tree that could be left half-written, and no index whose lock could stay behind.
-People clone it, and may push to it. One commit is one run of `git fast-import`, which writes the objects and then moves
-`main` in one step, and refuses to if somebody else moved it meanwhile.
+The repository is bare: there is no work tree that could be left half-written, and no index with a lock. People clone it
+and may push to it. One commit is one run of `git fast-import`, which writes the objects and then moves `main` in one
+step, and refuses that where somebody else has moved it meanwhile.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from serinus.lib import directories, locks
 BRANCH = "refs/heads/main"
 
 LONGEST = 4 << 20
-"""Bytes of a file that is read."""
+"""The largest file that is read, in bytes."""
 STALE_SECONDS = 2.0
-"""Git holds a lock file for milliseconds. While this process holds the repository's own lock, one that is older was
-left behind by a process that was killed."""
+"""The age from which on a lock file of Git is a leftover of a killed process, while this process holds the repository's
+own lock. Git holds its locks for milliseconds."""
 
 _COMMITTER = "Serinus <serinus@serinus.local>"
 _ATTEMPTS = 3
@@ -40,7 +40,7 @@ _ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One commit that touched a model."""
+    """A commit that changed a model."""
 
     commit: str
     at: datetime
@@ -50,10 +50,10 @@ class Change:
 
 
 class GitFleet:
-    """`models/<model>.yaml` is the data scientist's ModelDeployment, `live/<model>.yaml` what Serinus has made live.
+    """`models/<model>.yaml` is the ModelDeployment of a model, `live/<model>.yaml` what Serinus has made live.
 
-    Makes the repository at `path` where there is none. Safe to use from many threads and processes. Raises Refused
-    where `path` is something else, InvalidInput for a model name that cannot be a file's.
+    Creates the repository at `path` where it does not exist. Safe for several threads and processes. Raises Refused
+    where `path` is something else, and InvalidInput for a model name that cannot be a file name.
     """
 
     def __init__(self, path: Path) -> None:
@@ -95,13 +95,13 @@ class GitFleet:
             return head, None
         try:
             out = self._git.run("diff-tree", "-r", "-z", "--name-only", since, head, "--", "live")
-        except GitFailed:  # `since` is not there any more: the history was rewritten
+        except GitFailed:  # `since` no longer exists, because the history was rewritten.
             return head, None
         paths = out.decode(errors="replace").split("\0")
         return head, {path.removeprefix("live/").removesuffix(".yaml") for path in paths if path}
 
     def history(self, model: str, limit: int = 50) -> Sequence[Change]:
-        """The changes of the model's two files, newest first."""
+        """Returns the changes of the model's two files, newest first."""
         if self._head() is None:
             return []
         form = "--format=%H%x00%aI%x00%an%x00%s%x00%b"
@@ -137,7 +137,7 @@ class GitFleet:
         listed = [] if self._head() is None else self._ask("ls-tree", "--long", BRANCH, "--", path).split(maxsplit=4)
         if not listed:
             return None
-        size = listed[3]  # after mode, type and name
+        size = listed[3]  # The fields are mode, type, name, size and path.
         if not size.isdigit() or int(size) > LONGEST:
             raise Refused(
                 f"{path} in {self._path} is not a file of at most {LONGEST >> 20} MiB.", hint="Revert its last commit."
@@ -145,7 +145,8 @@ class GitFleet:
         return self._ask("cat-file", "blob", f"{BRANCH}:{path}").decode(errors="replace")
 
     def _tip(self) -> str:
-        """Like `_head`, without a process where git keeps the branch in a file of its own, as it usually does."""
+        """Returns the same as `_head`, without a process where git stores the branch in a file of its own, as it
+        usually does."""
         try:
             return (self._path / BRANCH).read_text(encoding="ascii").strip()
         except (OSError, ValueError):
@@ -171,7 +172,7 @@ class GitFleet:
                 try:
                     self._git.run("fast-import", "--quiet", "--date-format=now", given=stream)
                 except GitFailed as failure:
-                    # Somebody pushed in between, or a killed process left its lock: both are worth another try.
+                    # There was a push in between, or a killed process has left its lock. Another attempt may help.
                     self._remove_stale_locks()
                     if attempt == _ATTEMPTS:
                         raise explain(failure, self._path) from failure
@@ -180,7 +181,7 @@ class GitFleet:
         raise AssertionError("every attempt returns or raises")
 
     def _blobs(self, head: str) -> Mapping[str, str]:
-        """Path -> id, of the files of commit `head`."""
+        """Returns the ids of the files of commit `head`, by path."""
         listed, blobs = self._listed
         if listed != head:
             out = self._ask("ls-tree", "-r", "-z", head).decode(errors="replace")
@@ -190,16 +191,16 @@ class GitFleet:
         return blobs
 
     def _committed(self, before: str | None, blobs: Mapping[str, str]) -> str:
-        """The commit that was made just now on top of `before`."""
+        """Returns the commit that was just made on top of `before`."""
         head = self._tip()
         ours = before is not None and self._ask("rev-parse", f"{head}^").decode().strip() == before
-        if ours:  # nobody has pushed in between
+        if ours:  # There was no push in between.
             self._listed = head, blobs
         return head
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One writer at a time among all that use this class; the kernel frees it when a process dies."""
+        """Locks the repository among all users of this class. The kernel releases the lock when a process dies."""
         with locks.held(self._path / "serinus.lock"):
             yield
 
@@ -215,7 +216,7 @@ class GitFleet:
 
 
 def _fast_import(path: str, text: str, message: str, who: str, head: str | None) -> bytes:
-    """One commit on top of `head` that puts `text` at `path`, in the format of git-fast-import(1)."""
+    """Returns a commit on top of `head` that writes `text` to `path`, in the format of git-fast-import(1)."""
     body = text.encode()
     words = message.encode()
     parts = [
@@ -230,7 +231,7 @@ def _fast_import(path: str, text: str, message: str, who: str, head: str | None)
 
 
 def _blob_id(text: str, like: str) -> str:
-    """As Git names the content of a file, in a repository that has a commit named `like`."""
+    """Returns Git's id of a file with this content, in a repository with a commit named `like`."""
     body = text.encode()
     kind = hashlib.sha256 if len(like) == hashlib.sha256().digest_size * 2 else hashlib.sha1
     return kind(b"blob %d\0" % len(body) + body, usedforsecurity=False).hexdigest()
