@@ -1,4 +1,4 @@
-"""The MLflow registry: which versions there are, their files on this machine, and what those say of themselves."""
+"""The MLflow registry: versions, their files on this machine, and what these files declare."""
 
 from serinus.backends.mlflow.registry import MlflowRegistry
 

@@ -1,4 +1,4 @@
-"""From a directory of model files to an Artifact. Reads; loads nothing, imports nothing of the model's."""
+"""Reads an Artifact from a directory of model files. Nothing of the model is loaded or imported."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ SERVING_EXAMPLE = "serving_input_example.json"
 
 
 def read_artifact(root: Path, inventory: Inventory, indexes: Collection[str] = ()) -> Artifact:
-    """`indexes`: of packages, that the model's requirements may name. Raises Unbuildable, naming what is missing or
-    broken and how to mend it."""
+    """Returns the artifact. `indexes` are the package indexes that the model's requirements may name.
+
+    Raises Unbuildable, which names what is missing or broken and how to correct it.
+    """
     model = MLmodel.read(root)
     flavor = model.python_function
     if missing := model.missing_files():

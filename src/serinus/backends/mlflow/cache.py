@@ -1,11 +1,11 @@
-"""Model files on this machine, by digest. Only whole, checked artifacts are ever visible under their digest.
+"""Model files on this machine, by digest. Only complete and checked artifacts are visible under their digest.
 
-<digest>/            an artifact; its files are read-only
-.runs/<run>/         files of runs, such as evaluation rows; fetched anew whenever they are asked for
-.versions/<key>      what a version's digest was, as JSON
-.incoming/<key>/     being downloaded
-.removed/            being removed
-.locks/<key>         held while that goes on; the kernel frees it when its holder dies
+<digest>/            an artifact with read-only files
+.runs/<run>/         files of runs, such as evaluation rows, which are downloaded whenever they are requested
+.versions/<key>      the digest of a version, as JSON
+.incoming/<key>/     a download in progress
+.removed/            removals in progress
+.locks/<key>         a lock during both, which the kernel releases when its holder dies
 """
 
 from __future__ import annotations
@@ -31,20 +31,23 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 _RUN_ID = re.compile("[A-Za-z0-9][A-Za-z0-9_-]*")
 RUNS = ".runs"
 _RUN = "run-"
-"""Before the id of a run, in the name of what is kept of it."""
+"""The prefix of the names of runs."""
 
 
 class ArtifactCache:
-    """Safe to use from many threads and processes."""
+    """Stores model files. Safe for several threads and processes."""
 
     def __init__(self, path: Path, indexes: Collection[str] = ()) -> None:
-        """`indexes`: as `read_artifact` takes them."""
+        """`indexes` are passed to `read_artifact`."""
         self._path = path
         self._indexes = tuple(indexes)
 
     def artifact(self, key: str, download: Callable[[Path], Path]) -> Artifact:
-        """The artifact known as `key`. Where it is not known yet, `download` puts it below the directory that it is
-        given and returns where; two that ask at once download once. Raises Unbuildable, and then keeps nothing."""
+        """Returns the artifact with this key.
+
+        Where it is unknown, `download` writes its files below a directory and returns their path. Concurrent calls
+        download once. Raises Unbuildable, and stores nothing then.
+        """
         known = self._known(key)
         if known is not None:
             return known
@@ -52,7 +55,7 @@ class ArtifactCache:
             return self._known(key) or self._add(key, download)
 
     def path(self, digest: str) -> Path:
-        """The directory with the files of an artifact."""
+        """Returns the directory with the files of an artifact."""
         return self._path / digest
 
     def _known(self, key: str) -> Artifact | None:
@@ -62,13 +65,14 @@ class ArtifactCache:
             return None
         root = self._path / record["digest"]
         with self._locked(_FILES_LOCK):
-            if not _touch(root):  # somebody made room
+            if not _touch(root):  # It was removed to free disk space.
                 return None
         return read_artifact(root, Inventory(record["digest"], record["size_bytes"]), self._indexes)
 
     def _add(self, key: str, download: Callable[[Path], Path]) -> Artifact:
         incoming = self._path / ".incoming" / key
-        shutil.rmtree(incoming, ignore_errors=True)  # of a process that was killed: its lock is ours now
+        # The remains of a process that was killed, whose lock this process has now.
+        shutil.rmtree(incoming, ignore_errors=True)
         incoming.mkdir(parents=True)
         try:
             root = download(incoming)
@@ -101,7 +105,7 @@ class ArtifactCache:
         return found
 
     def keep_of_run(self, run_id: str, path: PurePosixPath, file: Path) -> Path:
-        """Moves a file that was fetched to where those of its run are."""
+        """Moves a downloaded file to the files of its run."""
         final = self._path / RUNS / run_id / path
         with self._locked(_FILES_LOCK):
             final.parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +114,7 @@ class ArtifactCache:
         return final
 
     def _place(self, name: str) -> Path | None:
-        """Of an artifact by its digest, or of the files of a run; None: neither is called so."""
+        """Returns the path of an artifact or of the files of a run. None: the name is of neither."""
         if _DIGEST.fullmatch(name):
             return self._path / name
         run = name.removeprefix(_RUN)
@@ -120,7 +124,7 @@ class ArtifactCache:
         """See `core.storage.Storage.remove`."""
         root, aside = self._place(name), self._path / ".removed"
         with self._locked(_FILES_LOCK):
-            shutil.rmtree(aside, ignore_errors=True)  # of a process that was killed
+            shutil.rmtree(aside, ignore_errors=True)  # The remains of a process that was killed.
             if root is None or not root.is_dir() or root.stat().st_mtime >= since:
                 return False
             root.rename(aside)
@@ -137,12 +141,12 @@ class ArtifactCache:
     def _locked(self, key: str) -> Iterator[None]:
         directory = self._path / ".locks"
         directory.mkdir(parents=True, exist_ok=True)
-        with locks.held(directory / key, mode=locks.WRITE_ONLY):  # zygotes may read below this directory
+        with locks.held(directory / key, mode=locks.WRITE_ONLY):  # Zygotes may read below this directory.
             yield
 
 
 def _touch(root: Path) -> bool:
-    """Whether it is there. Who makes room leaves it then."""
+    """Marks it as used, so that it is not removed. Returns whether it exists."""
     try:
         os.utime(root)
     except FileNotFoundError:
@@ -154,12 +158,13 @@ def _move(root: Path, final: Path) -> None:
     try:
         root.rename(final)
     except OSError:
-        if not final.is_dir():  # else another version with the same content was first
+        if not final.is_dir():  # Otherwise another version with the same content was first.
             raise
 
 
 def _seal(root: Path) -> None:
-    """On the disk before the name is, so that no loss of power leaves an empty file under a digest; then read-only."""
+    """Syncs the files to disk, so that a power failure leaves no empty file under a digest, and makes them
+    read-only."""
     for path in walk(root):
         with path.open("rb") as file:
             os.fsync(file.fileno())

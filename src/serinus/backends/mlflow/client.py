@@ -1,4 +1,4 @@
-"""MLflow's client library, imported when it is first needed (a second, and a hundred megabytes), and its errors."""
+"""MLflow's client library and its errors. It is imported on first use, because that takes a second and 100 MB."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serinus.core.errors import InvalidInput, NotFound, SerinusError, Unavailabl
 from serinus.core.redaction import shown, without_credentials
 
 _SETTINGS = {
-    # MLflow's own, 120 s with 7 retries, would hold the engine for minutes. Whoever sets them is obeyed.
+    # MLflow's defaults, 120 s with 7 retries, would block the engine for minutes. Values that are set are respected.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -22,7 +22,7 @@ _SETTINGS = {
 
 
 def connect(uri: str) -> Any:
-    """An `mlflow.MlflowClient` for `uri`. MLflow's global tracking URI is neither read nor changed."""
+    """Returns an `mlflow.MlflowClient` for `uri`. MLflow's global tracking URI is neither read nor changed."""
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     from mlflow import MlflowClient
@@ -31,8 +31,11 @@ def connect(uri: str) -> Any:
 
 
 def asked(uri: str, endpoint: str, **parameters: str | int) -> bytes:
-    """What a server answers to a GET of its REST API. MLflow's client takes a hundred times as long to read it.
-    Settings and credentials are the client's own; to be called after `connect`."""
+    """Returns the response of the server to a GET of its REST API. MLflow's client takes a hundred times as long to
+    parse it.
+
+    Settings and credentials are those of the client. It must be called after `connect`.
+    """
     from mlflow.utils import credentials, rest_utils
 
     request: Any = rest_utils.http_request_safe
@@ -42,7 +45,7 @@ def asked(uri: str, endpoint: str, **parameters: str | int) -> bytes:
 
 
 def download(uri: str, artifact_uri: str, into: str) -> str:
-    """Where the file or directory at `artifact_uri` lies afterwards, below `into`."""
+    """Downloads the file or directory at `artifact_uri` below `into`, and returns its path."""
     from mlflow.artifacts import download_artifacts
 
     return str(download_artifacts(artifact_uri=artifact_uri, dst_path=into, tracking_uri=uri, registry_uri=uri))
@@ -50,7 +53,7 @@ def download(uri: str, artifact_uri: str, into: str) -> str:
 
 @contextmanager
 def explained(uri: str) -> Iterator[None]:
-    """Raises NotFound, InvalidInput or Unavailable for what MLflow, or the way to it, says."""
+    """A context manager that turns errors of MLflow and of the network into NotFound, InvalidInput or Unavailable."""
     from mlflow.exceptions import MlflowException
     from requests import RequestException
 
@@ -62,8 +65,8 @@ def explained(uri: str) -> Iterator[None]:
         raise _meaning("", str(error), uri) from error
     except (SerinusError, OSError):
         raise
-    except Exception as error:  # of whatever reads an answer that is none of MLflow's
-        # Not to be tried again for ever: it may be a version's own doing.
+    except Exception as error:  # Raised where the response is not one of MLflow.
+        # It is not temporary, because a version itself may have caused it.
         raise InvalidInput(
             f"The MLflow registry at {shown(uri)} gave an answer that is not MLflow's ({type(error).__name__}).",
             hint="Check whether another program listens at that address, or log the model again.",
@@ -71,6 +74,7 @@ def explained(uri: str) -> Iterator[None]:
 
 
 def disk_full() -> Unavailable:
+    """Returns the error for a full disk."""
     return Unavailable(
         "The disk that holds the model files is full: nothing half-downloaded was kept.",
         hint="Free some space; serving goes on meanwhile.",
@@ -85,7 +89,7 @@ def _meaning(code: str, words: str, uri: str) -> SerinusError:
     if code == "RESOURCE_DOES_NOT_EXIST":
         return NotFound(_first_sentence(words))
     if code in ("INVALID_PARAMETER_VALUE", "BAD_REQUEST") or words.startswith("Not a proper "):
-        # The client's own word for a source that is no address has the code of an error of the server.
+        # The client reports a source that is not a URL with the code of a server error.
         return InvalidInput(f"{where} refuses this: {_first_sentence(words)}")
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED", "CUSTOMER_UNAUTHORIZED"):
         return Unavailable(

@@ -1,4 +1,5 @@
-"""conda.yaml: its Python, its pip part, and which of its packages are Python packages, by their names on PyPI."""
+"""conda.yaml: its Python version, its pip part, and those of its packages that are Python packages, by their PyPI
+names."""
 
 from __future__ import annotations
 
@@ -13,30 +14,30 @@ _SPEC = re.compile(
     r"(?:\S*::)?+(?P<name>[A-Za-z0-9_][\w.-]*+)\s*+(?:\[(?P<bracket>[^\]]*+)\])?+\s*+(?P<version>[^\[]*+)(?:\[.*)?"
 )
 _BUILT_FOR_PYTHON = re.compile(r"py(?=\d|_\d|h[0-9a-f]|$)")
-"""In a build string, `py311h64a7726_0`, `pyhd8ed1ab_0`, `cuda118_py39h7d1e8b2_1`. The rest of one is hexadecimal, so no
-other package has it by chance."""
+"""Matches build strings such as `py311h64a7726_0`, `pyhd8ed1ab_0` and `cuda118_py39h7d1e8b2_1`. The rest of a build
+string is hexadecimal, so other packages do not match by chance."""
 _LONGEST = 300
-"""Characters of an entry."""
+"""The largest number of characters of an entry."""
 _BRACKETED = re.compile(r"""(\w+)\s*=\s*(?:'([^']*)'|"([^"]*)"|([^'",\]\s]+))""")
-"""`version='>=1.5,<2', build=py39*`."""
+"""Matches `version='>=1.5,<2', build=py39*`."""
 _FILE = re.compile(
     r"\w+://\S*/(?P<name>[^/\s]+)-(?P<version>[^-/\s]+)-(?P<build>[^-/\s]+)\.(?:conda|tar\.bz2)(?:#\w+)?"
 )
-"""A package by its address, whose path may hold a token."""
+"""A package given by its URL, whose path may contain a token."""
 _VERSION = re.compile(
     r"(?:\d+!)?\d+(?:\.\d+)*(?:[._-]?(?:a|b|rc|alpha|beta|pre|preview|post|dev)(?:[._-]?\d+)?)*(?:\+[\w.]+)?"
 )
 _SPECIFIER = re.compile(rf"(?:[=!<>~]=|<|>)\s*{_VERSION.pattern}(?:\.\*)?")
 _LONGER = frozenset({"opencv-python-headless"})
-"""PyPI's version has one part more than conda's."""
+"""Packages whose version has one part more on PyPI than in conda."""
 
 
 @dataclass(slots=True)
 class CondaPackages:
-    """What conda itself is to install, for pip."""
+    """The packages that conda itself would install, for pip."""
 
     lines: dict[str, str] = field(default_factory=dict)
-    """By normalised name."""
+    """Requirement lines by normalized name."""
     python: str | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -46,13 +47,16 @@ class _Entry:
     text: str
     name: str
     version: str
-    """As conda writes it, without the build."""
+    """In conda's syntax, without the build."""
     build: str
 
 
 def python_packages(entries: Collection[str], pip: Collection[str], file: str) -> CondaPackages:
-    """Of conda's `entries` those that are Python packages: built for Python, as the build string says; without one,
-    known by their names, or required by `pip` lines too, which are installed later and win."""
+    """Returns those of conda's `entries` that are Python packages.
+
+    They are recognized by the build string. Without one, they are known by name or required by lines of the `pip` part,
+    which are installed later and take precedence.
+    """
     required = {name for line in pip if (name := name_of(line))}
     found = CondaPackages()
     left: list[str] = []
@@ -94,14 +98,14 @@ def _sort(
 
 
 def _pypi_name(entry: _Entry, required: Collection[str]) -> str | None:
-    """ "": it is no Python package; None: nobody knows."""
+    """Returns the PyPI name. Empty: it is not a Python package. None: unknown."""
     name = entry.name.lower()
-    # conda's conventions: its own internals, and the packages of other languages.
+    # By conda's naming conventions: its own internals, and packages of other languages.
     if name.startswith(("_", "r-", "perl-", "lua-")):
         return ""
     if _BUILT_FOR_PYTHON.search(entry.build):
         return RENAMED.get(name, name)
-    if entry.build and "*" not in entry.build:  # of a pattern such as `*cuda*` nothing follows
+    if entry.build and "*" not in entry.build:  # A pattern such as `*cuda*` says nothing.
         return ""
     if name in RENAMED:
         return RENAMED[name]
@@ -122,7 +126,7 @@ def _read(entry: str) -> _Entry | None:
     version = version or inner.get("version", "")
     if re.fullmatch(r"\d[^\s=<>!~|,]*", version):  # `numpy 1.26.4`
         version = f"=={version}"
-    # Without the channel, whose address may hold a token.
+    # Without the channel, whose URL may contain a token.
     return _Entry(entry.rpartition("::")[2], match["name"], version, build or inner.get("build", ""))
 
 
@@ -133,13 +137,13 @@ def _take_python(found: CondaPackages, entry: _Entry, file: str) -> None:
 
 
 def python_version(value: str | None) -> str | None:
-    """`3.9.18` of `3.9.18`, `=3.9.18`, `==3.9.*`; None of a range."""
+    """Returns the version in `3.9.18`, `=3.9.18` or `==3.9.*`. None: it is a range."""
     match = re.fullmatch(r"=*\s*(\d+\.\d+(?:\.\d+)?)(?:\.\*)?(?:=\S+)?", value or "")
     return match[1] if match else None
 
 
 def _pip_version(version: str, name: str) -> str | None:
-    """conda's `=1.26` means any 1.26. None: it is no version that PyPI has."""
+    """Returns a version specifier for pip. conda's `=1.26` means any 1.26. None: PyPI has no such version."""
     if not version or version == "*":
         return ""
     fuzzy = re.fullmatch(r"=\s*([\w.+!-]+?)(?:\.\*|\*)?", version)

@@ -1,7 +1,7 @@
-"""What conda's packages are called on PyPI, for files that do not say how they were built.
+"""The PyPI names of conda packages, for files that do not say how packages were built.
 
-Only names that are certain: a name that is in neither table, and of which the file says nothing else, is left out, as a
-package index may have somebody else's project under it.
+Only certain names are listed. A package that is in neither table, and about which the file says nothing else, is left
+out, because a package index may have another project under its name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RENAMED = {
     "tensorflow-base": "tensorflow", "tensorflow-gpu": "tensorflow", "tensorflow-mkl": "tensorflow",
     "torchvision-cpu": "torchvision", "typing_extensions": "typing-extensions", "xgboost-cpu": "xgboost",
 }  # fmt: skip
-"""conda -> PyPI; "": conda's own, of which PyPI has nothing or another thing."""
+"""PyPI names by conda names. Empty: a package of conda that PyPI does not have, or has as something else."""
 
 _SAME = """
     absl-py aiohttp alembic altair annotated-types anyio appdirs arch argon2-cffi arrow arviz asgiref astor asttokens
@@ -70,5 +70,5 @@ _SAME = """
 """
 
 SAME = frozenset(_SAME.split())
-"""Names that conda and PyPI have for the same package. Not among them: what conda calls otherwise than PyPI does, such
-as `redis`, which is the server there."""
+"""Names that stand for the same package in conda and PyPI. Names that conda uses differently are missing, such as
+`redis`, which is the server there."""

@@ -1,7 +1,7 @@
-"""Stands before every route of the bundled MLflow: whoever it does not know gets 401 and nothing else.
+"""Authentication for every route of the bundled MLflow server. Unknown clients get 401.
 
-MLflow's own `basic-auth` is not used: it brings a dependency, a database of users, and a password hash that is computed
-for every request, and it knows nothing of the routes that MLflow serves beside Flask.
+MLflow's own `basic-auth` is not used. It needs a further dependency, a user database and an expensive password hash for
+every request, and it does not cover the routes that MLflow serves beside Flask.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 Refusal = tuple[HTTPStatus, str, str]
-"""Status, MLflow's word for it, and a sentence."""
+"""The status, MLflow's error code and a sentence."""
 
 _OPEN = "/health"
-"""Says that the server runs, and nothing of what it holds."""
+"""A route that only says that the server runs."""
 
 
 class Door:
-    """An ASGI application around `app`, for HTTP alone."""
+    """An ASGI application around `app`, for HTTP only."""
 
     def __init__(self, app: App, people: People, proposals: Proposals) -> None:
         self._app = app
@@ -59,7 +59,7 @@ class Door:
         await self._app(scope, receive, send)
 
     def _noted(self, body: bytes, person: Person) -> Refusal | None:
-        """Who sets an alias, for the engine, to which it is their proposal."""
+        """Records who sets an alias, which the engine takes for a proposal of that person."""
         try:
             self._proposals.note(proposals.read(body), person.owner)
         except ValueError:
@@ -91,14 +91,17 @@ def _values(scope: Message, wanted: bytes) -> Sequence[bytes]:
 
 
 def _of_this_server(scope: Message) -> bool:
-    """What a page asks in a browser that remembers the password comes with the page's origin. MLflow would let in those
-    of every port of this machine, which other users may have."""
+    """Whether the request comes from a page of this server.
+
+    Browsers send the stored password with requests of any page, together with the page's origin. MLflow would accept
+    those of every port of this machine, which may belong to other users.
+    """
     host = b"".join(_values(scope, b"host")[:1])
     return all(origin == b"http://" + host for origin in _values(scope, b"origin"))
 
 
 async def _body(receive: Receive) -> bytes:
-    """Of a short request; of one that is too long as much as shows that."""
+    """Reads the body of a short request. Of a longer one it reads just enough to detect that."""
     body, more = b"", True
     while more and len(body) <= proposals.MOST_BYTES:
         message = await receive()
@@ -108,7 +111,7 @@ async def _body(receive: Receive) -> bytes:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """For MLflow, which has not seen the body that was read here."""
+    """Returns the body that was read once more, for MLflow."""
     told = False
 
     async def again() -> Message:
@@ -122,7 +125,7 @@ def _again(body: bytes, receive: Receive) -> Receive:
 
 
 async def _refuse(refusal: Refusal, send: Send) -> None:
-    """Before the body is read, and so the connection is of no further use."""
+    """Answers before the body is read, so the connection cannot be used again."""
     status, code, words = refusal
     body = json.dumps({"error_code": code, "message": words}).encode()
     headers = [
@@ -131,6 +134,7 @@ async def _refuse(refusal: Refusal, send: Send) -> None:
         (b"connection", b"close"),
     ]
     if status == HTTPStatus.UNAUTHORIZED:
-        headers.append((b"www-authenticate", b'Basic realm="MLflow of Serinus"'))  # browsers ask for it
+        # Browsers ask for a password because of it.
+        headers.append((b"www-authenticate", b'Basic realm="MLflow of Serinus"'))
     await send({"type": "http.response.start", "status": int(status), "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""A model's files as files: whole, inside their directory, and named by what they contain."""
+"""The files of a model: complete, inside their directory, and identified by their content."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from serinus.core.text import harmless
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _CHUNK = 1 << 20
 _LONGEST_TEXT = 2 << 20
-"""Bytes of a file that is read as text here: hundreds of times what MLflow writes."""
+"""The largest text file that is read, in bytes: hundreds of times what MLflow writes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
+    """The digest and the size of a directory."""
+
     digest: str
-    """sha256 over every file in the order of its relative path: the path, the size, the content."""
+    """The SHA-256 over path, size and content of every file, sorted by relative path."""
     size_bytes: int
 
 
 def take_inventory(root: Path) -> Inventory:
-    """Reads every file once. Raises Unbuildable: a symbolic link, a device, or a Git LFS pointer in place of a file."""
+    """Reads every file once. Raises Unbuildable for a symbolic link, a device, or a Git LFS pointer in place of a
+    file."""
     digest = hashlib.sha256()
     total = 0
     for path in sorted(walk(root), key=lambda found: os.fsencode(found.relative_to(root))):
@@ -36,7 +39,7 @@ def take_inventory(root: Path) -> Inventory:
                 hint="Rename the file, and log the model again.",
             )
         size = path.stat().st_size
-        # Path and size first, so that no two different trees can run together into the same bytes.
+        # Path and size come first, so that two different trees cannot yield the same bytes.
         digest.update(f"{name}\0{size}\0".encode())
         with path.open("rb") as file:
             first = file.read(_CHUNK)
@@ -53,7 +56,7 @@ def take_inventory(root: Path) -> Inventory:
 
 
 def walk(root: Path) -> Iterator[Path]:
-    """Every regular file below `root`. Raises Unbuildable for anything else that is neither file nor directory."""
+    """Yields every regular file below `root`. Raises Unbuildable for anything else except directories."""
     for directory, names, files in os.walk(root, followlinks=False):
         for path in (Path(directory, name) for name in (*names, *files)):
             if path.is_symlink():
@@ -68,7 +71,7 @@ def walk(root: Path) -> Iterator[Path]:
 
 
 def read_text(path: Path) -> str:
-    """Of a file that the model brings. Raises Unbuildable: it is longer than any such file is, or no text."""
+    """Returns the text of a file of the model. Raises Unbuildable where it is too long or not text."""
     with path.open("rb") as file:
         content = file.read(_LONGEST_TEXT + 1)
     if len(content) > _LONGEST_TEXT:
@@ -83,7 +86,7 @@ def read_text(path: Path) -> str:
 
 
 def inside(root: Path, relative: str, named_by: str) -> Path:
-    """`relative` as a path below `root`, there or not. Raises Unbuildable where it leads out of it."""
+    """Returns `relative` as a path below `root`, which need not exist. Raises Unbuildable where it leads outside."""
     posix, windows = PurePosixPath(relative), PureWindowsPath(relative)
     if posix.is_absolute() or windows.drive or windows.root or ".." in posix.parts or ".." in windows.parts:
         raise Unbuildable(

@@ -1,4 +1,4 @@
-"""Requirement lines of a model's files as pip reads them, without what must not be followed."""
+"""Requirement lines of a model's files in pip's format, without options that must not be followed."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _LOCAL = re.compile(r"(?:(?P<name>[\w.-]+(?:\[[^\]]*\])?)\s*@\s*)?(?:file://)?(?
 _FILE = re.compile(r"(-r|--requirement|-c|--constraint)[\s=]*+(\S++)$")
 _INDEX = re.compile(r"(-i|--index-url|--extra-index-url|--index|--default-index|-f|--find-links)[\s=]*+(\S++)$")
 _KEPT = re.compile(r"--(?:pre|no-binary|only-binary)\b")
-"""Options that say which files of a package are taken, not whose."""
+"""Options that select among the files of a package."""
 _MOST_FILES = 50
 _MOST_LINES, _LONGEST_LINE = 2_000, 20_000
-"""Of all requirements of an artifact; the longest lines are those with the hashes of a package's files."""
+"""The largest number of lines of an artifact, and their largest length. Lines with hashes are the longest."""
 _VARIABLE = re.compile(r"\$\{\w+\}")
-"""Which pip and uv would replace by what this machine has under that name."""
+"""A variable, which pip and uv would replace by a value of this machine."""
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
 def normalised(name: str) -> str:
-    """The name of a package in the normal form of PEP 503."""
+    """Returns the name of a package in the normal form of PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def name_of(line: str) -> str | None:
-    """The normalised name of the package that a line requires; None for an option or a path."""
+    """Returns the normalized name of the package that a line requires. None: it is an option or a path."""
     if line.startswith("-") or re.match(r"[./~]|\w+://", line):
         return None
     found = _NAME.match(line)
@@ -37,7 +37,7 @@ def name_of(line: str) -> str | None:
 
 
 class Lines:
-    """Reads lines of one artifact. `indexes`: addresses of package indexes that may be followed; `notes` gets what was
+    """Reads the lines of one artifact. `indexes` are the package indexes that they may name. `notes` collects what was
     left out, in words."""
 
     def __init__(self, root: Path, indexes: Collection[str] = ()) -> None:
@@ -47,7 +47,7 @@ class Lines:
         self.notes: list[str] = []
 
     def of_file(self, path: Path, seen: frozenset[Path] = frozenset()) -> Iterator[str]:
-        """The lines of a requirements file and of all files that it includes."""
+        """Yields the lines of a requirements file and of all files that it includes."""
         if path in seen:
             return
         self._read += 1
@@ -60,8 +60,10 @@ class Lines:
             yield from self.of(line, path, seen | {path})
 
     def of(self, line: str, path: Path, seen: frozenset[Path] = frozenset()) -> Iterator[str]:
-        """What `line` of the file `path` means from anywhere: files that it names are read, or given by their full
-        path. Raises Unbuildable."""
+        """Yields the lines that `line` of the file `path` stands for.
+
+        Files that it names are read, or given by their full path. Raises Unbuildable.
+        """
         self._lines += 1
         if self._lines > _MOST_LINES or len(line) > _LONGEST_LINE:
             raise Unbuildable(
@@ -127,7 +129,8 @@ class Lines:
         return self._placed(clean)
 
     def _placed(self, line: str) -> str:
-        """A wheel inside the artifact by its full path; a file of the machine where the model was logged is refused."""
+        """Replaces a wheel in the artifact by its full path. Files of the machine where the model was logged are
+        refused."""
         match = _LOCAL.fullmatch(line)
         local = re.search(r"(^|@\s*)file:", line, re.IGNORECASE)
         if local is None and (match is None or not match["path"].endswith(".whl")):
@@ -150,13 +153,13 @@ class Lines:
 
 
 def host_of(text: str) -> str:
-    """The host of the first address in `text`, for people; never a path, which may hold a token."""
+    """Returns the host of the first URL in `text`, for people. A path is left out, because it may contain a token."""
     found = re.search(r"://([^/\s?#]+)", without_credentials(text))
     return _VARIABLE.sub("...", found[1]) if found else "a place of its own"
 
 
 def _raw(path: Path) -> list[str]:
-    """Lines without comments and blanks, continued ones joined."""
+    """Returns lines without comments and blank lines. Continuation lines are joined."""
     joined = re.sub(r"\\\r?\n", " ", read_text(path).removeprefix("\ufeff"))
     stripped = (re.sub(r"(^|\s)#.*$", "", line).strip() for line in joined.splitlines())
     return [line for line in stripped if line]

@@ -1,4 +1,4 @@
-"""The MLmodel file (MLflow's description of a model), read without MLflow and without loading anything."""
+"""The MLmodel file, which is MLflow's description of a model. It is read without MLflow, and nothing is loaded."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from serinus.lib.times import in_utc
 NAME = "MLmodel"
 
 _FILE_FIELDS = ("data", "model_path", "python_model", "code")
-"""Of the python_function flavour; MLflow joins them to the artifact's directory without a look."""
+"""Fields of the python_function flavor with paths, which MLflow joins to the artifact's directory without a check."""
 
 _LOG_AGAIN = "Log the model again and register that version."
 
 
 _DEEPEST = 50
-"""Levels of YAML or JSON; MLflow writes about ten."""
+"""The deepest nesting of YAML or JSON. MLflow writes about ten levels."""
 _MOST_VALUES = 500_000
-"""Of YAML with its aliases written out."""
+"""The largest number of values of a YAML file, with aliases expanded."""
 _MOST_COLUMNS, _LONGEST_NAME = 20_000, 1_000
 
 
@@ -36,7 +36,8 @@ class _TooDeep(Exception):
 
 
 class _Loader(yaml.BaseLoader):
-    """Makes strings only, and stops before the parser's own recursion would. An alias counts as what it stands for."""
+    """Loads all scalars as strings, and stops before the parser's own recursion limit. An alias counts as its
+    values."""
 
     def __init__(self, stream: str) -> None:
         super().__init__(stream)
@@ -59,7 +60,8 @@ class _Loader(yaml.BaseLoader):
         below = [] if isinstance(node, yaml.ScalarNode) else value
         if isinstance(node, yaml.MappingNode):
             below = [part for pair in value for part in pair]
-        sizes = [self._sizes.get(id(part), (_DEEPEST, 0)) for part in below]  # one that is not known holds itself
+        # An alias that is not known yet refers to a node that contains it.
+        sizes = [self._sizes.get(id(part), (_DEEPEST, 0)) for part in below]
         levels, values = 1 + max((level for level, _ in sizes), default=0), 1 + sum(size for _, size in sizes)
         if levels > _DEEPEST or values > _MOST_VALUES:
             raise _TooDeep
@@ -67,8 +69,10 @@ class _Loader(yaml.BaseLoader):
 
 
 def parse_yaml(path: Path) -> Any:
-    """Every scalar stays a string: `python: 3.10` must not become 3.1. Raises Unbuildable where it is not YAML, or not
-    within the bounds of what MLflow writes."""
+    """Returns the values of a YAML file. All scalars are strings, because `python: 3.10` must not become 3.1.
+
+    Raises Unbuildable where it is not YAML or exceeds what MLflow writes.
+    """
     try:
         return yaml.load(read_text(path), Loader=_Loader)  # noqa: S506 - makes strings only
     except _TooDeep as error:
@@ -83,11 +87,14 @@ def parse_yaml(path: Path) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class MLmodel:
+    """The contents of an MLmodel file."""
+
     root: Path
     content: Mapping[str, Any]
 
     @classmethod
     def read(cls, root: Path) -> MLmodel:
+        """Reads the file in the directory `root`."""
         path = root / NAME
         if not path.is_file():
             there = ", ".join(sorted(child.name for child in root.iterdir())[:10]) or "nothing"
@@ -103,7 +110,7 @@ class MLmodel:
 
     @property
     def python_function(self) -> Mapping[str, Any]:
-        """The flavour that can be served. Raises Unbuildable, naming the flavours that there are."""
+        """The flavor that can be served. Raises Unbuildable, which names the flavors that exist."""
         flavors = self.content["flavors"]
         found = flavors.get("python_function")
         if not isinstance(found, dict) or not text(found, "loader_module"):
@@ -115,12 +122,12 @@ class MLmodel:
         return found
 
     def missing_files(self) -> tuple[str, ...]:
-        """What the flavour that is loaded names and the artifact does not hold, as `field: path`."""
+        """Returns files that the flavor names and the artifact does not contain, as `field: path`."""
         named = dict.fromkeys((*self._named(), *self._named_by_library()))
         return tuple(f"{field}: {name}" for field, name in named if not inside(self.root, name, NAME).exists())
 
     def pickled_files(self) -> frozenset[Path]:
-        """Files that are read when the model is loaded."""
+        """Returns the files that are read when the model is loaded."""
         fields = ("data", "model_path", "python_model", "pickled_model", "model_data")
         named = dict.fromkeys((*self._named(), *self._named_by_library()))
         return frozenset(inside(self.root, name, NAME) for field, name in named if field in fields)
@@ -130,7 +137,7 @@ class MLmodel:
         for field in _FILE_FIELDS:
             if value := text(flavor, field):
                 yield field, value
-        # MLflow keeps the path on the machine where it was logged, and itself looks for the last part only.
+        # MLflow stores the path on the machine where the model was logged, and itself only uses the last component.
         if value := text(flavor, "model_code_path"):
             yield "model_code_path", PurePosixPath(value).name
         artifacts = flavor.get("artifacts")
@@ -139,7 +146,7 @@ class MLmodel:
                 yield f"artifacts.{name}", value
 
     def _named_by_library(self) -> Iterator[tuple[str, str]]:
-        """By the flavour of the library that loads the model, which has some names of its own."""
+        """Yields names of files from the flavor of the library that loads the model."""
         library = str(self.python_function["loader_module"]).removeprefix("mlflow.")
         flavor = self.content["flavors"].get(library)
         for field in ("pickled_model", "data", "model_data", "code"):
@@ -147,7 +154,8 @@ class MLmodel:
                 yield field, value
 
     def columns(self, side: str) -> tuple[Column, ...] | None:
-        """`inputs` or `outputs` of the signature; None where it has none. What has no name is named by its position."""
+        """Returns `inputs` or `outputs` of the signature. None: it has none. Columns without a name are named by their
+        position."""
         signature = self.content.get("signature")
         raw = text(signature, side) if isinstance(signature, dict) else None
         if raw is None:
@@ -162,7 +170,7 @@ class MLmodel:
 
     @property
     def logged_at(self) -> datetime | None:
-        """When the model was logged; None where MLmodel does not say, or cannot be read."""
+        """Returns the time at which the model was logged. None: it is missing or cannot be read."""
         try:
             return in_utc(datetime.fromisoformat(text(self.content, "utc_time_created") or ""))
         except ValueError:
@@ -170,16 +178,18 @@ class MLmodel:
 
     @property
     def mlflow_version(self) -> str | None:
+        """Returns the version of MLflow that logged the model. None: unknown."""
         return text(self.content, "mlflow_version")
 
     @property
     def has_example(self) -> bool:
+        """Whether the model was logged with an input example."""
         info = self.content.get("saved_input_example_info")
         return isinstance(info, dict) and text(info, "artifact_path") is not None
 
 
 def text(mapping: Mapping[str, Any], key: str) -> str | None:
-    """A scalar that says something: YAML's ways to write nothing are None."""
+    """Returns a scalar. None where it is missing, or one of YAML's ways to write nothing."""
     value = mapping.get(key)
     return value if isinstance(value, str) and value.lower() not in ("", "null", "~") else None
 

@@ -1,7 +1,7 @@
-"""What the bundled MLflow server may touch on this machine: its own directory.
+"""Restricts the bundled MLflow server to its own directory.
 
-MLflow takes the place of an experiment's artifacts from whoever creates the experiment, and would read and write there
-as this user.
+MLflow accepts any location for the artifacts of an experiment from whoever creates it, and would read and write there
+with the rights of this user.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SCHEMES = ("", "file", "mlflow-artifacts", "models", "runs")
 
 
 def keep_artifacts_in(artifacts: Path) -> None:
-    """Has MLflow refuse files anywhere but below `artifacts`, and stores of other kinds. Imports MLflow."""
+    """Has MLflow refuse artifacts outside of `artifacts` and stores of other kinds. Imports MLflow."""
     from mlflow.exceptions import MlflowException
     from mlflow.store.artifact import artifact_repository_registry as mlflows
     from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
@@ -46,8 +46,11 @@ def keep_artifacts_in(artifacts: Path) -> None:
 
 
 def confine_to(directory: Path) -> None:
-    """As far as the kernel can: from now on this thread, and all that it starts, read libraries, write below
-    `directory`, and open no TCP connection. What listens already goes on. Raises OSError."""
+    """Confines this thread, and everything that it starts, as far as the kernel can.
+
+    They may read libraries, write below `directory`, and open no TCP connections. Listening sockets remain usable.
+    Raises OSError.
+    """
     temporary = directory / "tmp"
     temporary.mkdir(mode=0o700, exist_ok=True)
     os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)

@@ -1,4 +1,4 @@
-"""Who asks the bundled MLflow: the home's own user by the password, and people and services by their Serinus tokens."""
+"""The clients of the bundled MLflow server: the home's own user by the password, others by their Serinus tokens."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ from serinus.core.people import Access
 
 _TOKEN = "srn_"
 _KNOWN_FOR = 2.0
-"""Seconds for which an answer about a token holds: a token that is revoked opens nothing for longer."""
+"""Seconds for which the answer about a token is cached. A revoked token is not accepted for longer."""
 _MOST_KNOWN = 256
 _PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
+    """A client."""
+
     name: str
     writes: bool
-    """Whether they may change anything, or only read."""
+    """Whether the client may change anything."""
     owner: str = ""
-    """Of the token; empty for the password, which all have who may read the home's file."""
+    """The owner of the token. Empty for the password, which everybody has who may read the home's file."""
 
 
 class People:
-    """`password`: of the home. `api`: the control process's Unix socket; None: no tokens are known. `host`: what
-    requests to it call it."""
+    """Authenticates clients. `password` is the home's, `api` the control process's Unix socket (None: tokens are not
+    accepted), `host` the Host header of requests to it."""
 
     def __init__(self, password: str, api: Path | None = None, host: str = "127.0.0.1") -> None:
         self._password = password.encode()
@@ -45,8 +47,11 @@ class People:
         self._known: dict[bytes, tuple[float, Person | None]] = {}
 
     async def who(self, authorizations: Iterable[bytes]) -> Person | None:
-        """By the values of the `Authorization` headers; None for nobody that is known. With two of them it would be
-        open which one counts. Raises Unavailable where nobody can say whose token it is."""
+        """Returns the client by the values of the `Authorization` headers. None: unknown, or there is more than one
+        header.
+
+        Raises Unavailable where tokens cannot be checked.
+        """
         sent = tuple(authorizations)
         if len(sent) != 1:
             return None
@@ -60,7 +65,7 @@ class People:
         return None
 
     async def _by_secret(self, secret: bytes, user: str) -> Person | None:
-        """A token says itself whose it is, whatever user name a browser was given for it."""
+        """Returns the client of a token, whatever the user name that the browser sent with it."""
         if hmac.compare_digest(secret, self._password) and user == MLFLOW_USERNAME:
             return Person(MLFLOW_USERNAME, writes=True)
         if not self._asks or not secret.startswith(_TOKEN.encode()):

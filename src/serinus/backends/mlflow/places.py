@@ -1,5 +1,7 @@
-"""Where the control process takes a model's files from. The place is told by MLflow, which has it from whoever
-registered the version: files of this machine, read with the rights of the control plane, would become a model's.
+"""The locations from which the control process downloads model files.
+
+MLflow has the location from whoever registered the version. Without a check, files of this machine could be read with
+the rights of the control plane and become part of a model.
 """
 
 from __future__ import annotations
@@ -16,27 +18,29 @@ from serinus.core.errors import Unbuildable
 
 
 class Places(Enum):
+    """Which locations are allowed."""
+
     OWN = "own"
-    """What the bundled server keeps: by that server alone."""
+    """Only files that the bundled server keeps, from that server."""
     REMOTE = "remote"
-    """What a team's server names: that server and object stores, but no path of this machine."""
+    """That server and object stores, for a team's server. Paths of this machine are refused."""
     ANY = "any"
-    """A database or directory that this user has chosen as the registry: what lies beside it as well."""
+    """Also local files, for a database or directory that this user has chosen as the registry."""
 
     @classmethod
     def of(cls, uri: str, *, bundled: bool) -> Places:
-        """The places that belong to a tracking URI."""
+        """Returns the locations that are allowed for a tracking URI."""
         if bundled:
             return cls.OWN
         return cls.REMOTE if uri.startswith(("http://", "https://")) else cls.ANY
 
 
 _OF_THE_SERVER = ("mlflow-artifacts", "models", "runs")
-"""`models` and `runs` are looked up, and lead to another place."""
+"""Schemes of the server. `models` and `runs` are resolved to other locations."""
 _OF_THIS_MACHINE = ("", "file")
 
 _WITH_CREDENTIALS = ("mlflow-artifacts", "http", "https")
-"""Whatever server these name, MLflow's client logs in there as it does at the registry."""
+"""Schemes to whose servers MLflow's client sends the credentials of the registry."""
 
 _in_force: ContextVar[Places] = ContextVar("places", default=Places.ANY)
 _server: ContextVar[str] = ContextVar("server", default="")
@@ -44,8 +48,11 @@ _server: ContextVar[str] = ContextVar("server", default="")
 
 @contextmanager
 def only(places: Places, uri: str) -> Iterator[None]:
-    """Within it MLflow's client opens artifacts there and nowhere else; elsewhere it raises Unbuildable. `uri`: of the
-    registry, whose server alone is sent its credentials."""
+    """A context manager in which MLflow's client opens artifacts at allowed locations only, and raises Unbuildable
+    elsewhere.
+
+    `uri` is that of the registry. Only its server gets its credentials.
+    """
     _watch()
     before, server_before = _in_force.set(places), _server.set(_host(uri))
     try:
@@ -56,7 +63,7 @@ def only(places: Places, uri: str) -> Iterator[None]:
 
 
 def _watch() -> None:
-    """Every way of MLflow's client to an artifact, looked up ones included, goes through its table of schemes."""
+    """Wraps all artifact repositories of MLflow's client, which finds them in one table of schemes."""
     from mlflow.store.artifact import artifact_repository_registry as mlflows
 
     table: Any = mlflows.get_registered_artifact_repositories()
@@ -88,5 +95,5 @@ def _checked(scheme: str, opened: Callable[..., Any], *words: Any, **options: An
 
 
 def _host(uri: str) -> str:
-    """With its port; empty where it names none."""
+    """Returns the host and port. Empty: there is none."""
     return urlsplit(uri).netloc.rpartition("@")[2].lower()

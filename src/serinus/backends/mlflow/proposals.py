@@ -1,6 +1,6 @@
-"""Who has set an alias through the door of the bundled MLflow: kept in a file, which the control process reads.
+"""A record of who has set an alias at the bundled MLflow server. The control process reads it.
 
-MLflow itself does not keep it, and a tag of its own could be written by whoever may set the alias.
+MLflow does not record that, and a tag could be written by whoever may set the alias.
 """
 
 from __future__ import annotations
@@ -13,42 +13,46 @@ from pathlib import Path
 from serinus.lib import files
 
 MOST_BYTES = 64 * 1024
-"""Of a request that sets an alias."""
+"""The largest request that sets an alias, in bytes."""
 _MOST_NOTES = 10_000
 _SETS = re.compile(r"/(?:ajax-)?api/2\.0/mlflow/registered-models/alias/?")
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
+    """An alias that was set."""
+
     model: str
     alias: str
     version: int
 
 
 def sets_alias(method: str, path: str) -> bool:
+    """Whether the request sets an alias."""
     return method == "POST" and _SETS.fullmatch(path) is not None
 
 
 def read(body: bytes) -> Proposal:
-    """What the request sets, as MLflow reads it. Raises ValueError where it cannot be told."""
+    """Returns what the request sets, interpreted as MLflow does. Raises ValueError where that is not possible."""
     try:
         told = json.loads(body)
-        if isinstance(told, str):  # clients of old encode twice
+        if isinstance(told, str):  # Old clients encode the body twice.
             told = json.loads(told)
-        # By `int`, as MLflow does it: other spellings of a version are the same version.
+        # `int` is used as in MLflow, so that different spellings of a version are the same version.
         return Proposal(str(told["name"]), str(told["alias"]), int(told["version"]))
     except (KeyError, TypeError, RecursionError, UnicodeDecodeError) as error:
         raise ValueError(type(error).__name__) from error
 
 
 class Proposals:
-    """`file`: written by the door alone."""
+    """The record. Only the server writes to `file`."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def note(self, proposal: Proposal, by: str) -> None:
-        """Before MLflow is asked, so that no alias is seen without it. `by`: empty: nobody's. Raises OSError."""
+        """Records the owner `by` (empty: nobody) before MLflow gets the request, so that no alias appears without it.
+        Raises OSError."""
         notes = self._notes()
         key = _key(proposal.model, proposal.alias)
         notes.pop(key, None)
@@ -57,7 +61,7 @@ class Proposals:
         files.write(self._file, json.dumps(kept))
 
     def who(self, model: str, alias: str, version: str) -> str:
-        """Empty where nobody is known to have set the alias to this version."""
+        """Returns who has set the alias to this version. Empty: unknown."""
         noted = self._notes().get(_key(model, alias))
         if not isinstance(noted, dict) or str(noted.get("version")) != version:
             return ""

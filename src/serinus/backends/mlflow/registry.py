@@ -1,4 +1,4 @@
-"""The Registry port over an MLflow server (or any other tracking URI that MLflow's client knows)."""
+"""The port Registry on an MLflow server, or on any other tracking URI of MLflow's client."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from serinus.core.release import Artifact, VersionRef
 from serinus.core.storage import Stored
 
 _PAGE = 1000
-"""The most that MLflow gives at once."""
+"""The largest page that MLflow returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class _Model:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What is read of a server's answer."""
+    """The part of a response that is read."""
 
     registered_models: Sequence[_Model] = ()
     next_page_token: str = ""
@@ -51,11 +51,11 @@ _PAGES = TypeAdapter(_Page)
 
 
 class MlflowRegistry:
-    """`uri` is MLflow's tracking URI, `cache` the directory that keeps model files. Safe to use from many threads.
+    """`uri` is MLflow's tracking URI, `cache` the directory of model files. Thread-safe.
 
-    MLflow's client reads its settings from the environment: credentials (MLFLOW_TRACKING_TOKEN, ...), and timeouts,
-    which are set to 10 s without a retry where they are not set. `indexes`: of packages, that a model's requirements
-    may name. `bundled`: it is the server of Serinus, and files are taken from nowhere else.
+    MLflow's client reads its settings from the environment: credentials (MLFLOW_TRACKING_TOKEN, ...) and timeouts,
+    which are 10 s without retries by default. `indexes` are the package indexes that a model's requirements may name.
+    `bundled`: it is the server of Serinus, and files are downloaded from nowhere else.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class MlflowRegistry:
         bundled: bool = False,
         proposals: Path | None = None,
     ) -> None:
-        """`proposals`: where the bundled server notes who has set an alias."""
+        """`proposals` is the file in which the bundled server records who has set an alias."""
         self._uri = uri
         self._proposals = Proposals(proposals) if proposals else None
         self._places = Places.of(uri, bundled=bundled)
@@ -77,7 +77,7 @@ class MlflowRegistry:
         self._connected: Any = None
 
     def find(self, model: str, version_or_alias: str) -> VersionRef:
-        """Refused as well: a version that is still PENDING or whose registration FAILED, and the alias `latest`."""
+        """Raises Refused for a version that is PENDING or whose registration FAILED, and for the alias `latest`."""
         wanted = version_or_alias.removeprefix("@")
         _refuse_reserved(model, wanted)
         try:
@@ -99,7 +99,7 @@ class MlflowRegistry:
         return _ref(max(ready, key=lambda one: int(one.version)))
 
     def aliases(self) -> Mapping[str, Mapping[str, str]]:
-        """One request for every thousand models."""
+        """Sends one request for every thousand models."""
         if not self._uri.startswith(("http://", "https://")):
             return {
                 model.name: {alias: str(version) for alias, version in model.aliases.items()}
@@ -123,7 +123,7 @@ class MlflowRegistry:
             client.delete_registered_model_alias(model, alias)
 
     def set_tags(self, model: str, version: str, tags: Mapping[str, str]) -> None:
-        """Sets the tags whose value differs: each is a request of its own."""
+        """Sets the tags whose value differs, because each needs a request."""
         with self._client() as client:
             there = client.get_model_version(model, version).tags
             for key, value in tags.items():
@@ -131,13 +131,13 @@ class MlflowRegistry:
                     client.set_model_version_tag(model, version, key, value)
 
     def fetch(self, ref: VersionRef) -> Artifact:
-        # Source and run belong to the key: MLflow gives the number of a deleted version to the next one.
+        # Source and run belong to the key, because MLflow reuses the number of a deleted version.
         parts = (self._uri, ref.model, ref.version, ref.source, ref.run_id or "")
         key = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         return self._cache.artifact(key, lambda directory: self._download(ref, directory))
 
     def run_file(self, ref: VersionRef, name: str) -> Path | None:
-        """The model's own file comes before the run's, which other models may share."""
+        """Prefers the model's own file to the run's, which other models may share."""
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or not path.parts:
             raise InvalidInput(f"{name!r} is not a path below a run's artifacts.")
@@ -169,7 +169,7 @@ class MlflowRegistry:
             yield self._connected
 
     def _pages(self) -> Iterator[_Page]:
-        """Of a server: often, so that what reads them has to be quick."""
+        """Yields the pages of a server. They are read often, so parsing them must be fast."""
         more: dict[str, str] = {}
         while True:
             with self._client():
@@ -192,7 +192,7 @@ class MlflowRegistry:
     def _versions(self, model: str) -> Sequence[Any]:
         quote = '"' if "'" in model else "'"
         with self._client() as client:
-            # Newest first: of more than a page the last ones are seen.
+            # Newest first, so that the first page has the newest ones.
             return list(
                 client.search_model_versions(
                     f"name = {quote}{model}{quote}", max_results=_PAGE, order_by=["version_number DESC"]
@@ -202,7 +202,7 @@ class MlflowRegistry:
     def _download(self, ref: VersionRef, directory: Path) -> Path:
         try:
             with self._client() as client:
-                # Where the files really are: the `models:/m-...` of a logged model is looked up by the server.
+                # The actual location of the files: the server resolves the `models:/m-...` of a logged model.
                 source = client.get_model_version_download_uri(ref.model, ref.version)
                 return Path(mlflow_client.download(self._uri, source, str(directory)))
         except NotFound as error:
@@ -222,11 +222,11 @@ class MlflowRegistry:
                 with tempfile.TemporaryDirectory(prefix=".incoming-", dir=self._run_files) as incoming:
                     got = Path(client.download_artifacts(run_id, str(path), incoming))
                     return self._cache.keep_of_run(run_id, path, got)
-        except NotFound:  # the run has been deleted
+        except NotFound:  # The run has been deleted.
             return None
 
     def _no_model(self, model: str) -> NotFound | None:
-        """Names near ones; None where it is registered."""
+        """Returns an error that names models with similar names. None: the model is registered."""
         named = [found.name for found in self._models()]
         if model in named:
             return None
@@ -235,7 +235,7 @@ class MlflowRegistry:
         return NotFound(f"MLflow has no registered model {model!r}.", hint=hint)
 
     def _not_found(self, model: str, wanted: str) -> NotFound:
-        """Names what there is instead."""
+        """Returns an error that names what exists instead."""
         if unknown := self._no_model(model):
             return unknown
         if not wanted.isdecimal():

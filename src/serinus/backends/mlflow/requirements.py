@@ -1,7 +1,7 @@
-"""What an artifact says that it needs: python_env.yaml, conda.yaml and requirements.txt, as MLflow writes them.
+"""The requirements that an artifact declares in python_env.yaml, conda.yaml and requirements.txt.
 
-They are read all: one of them may say less than another. Where they disagree, among themselves or with the versions in
-MLmodel, each of them makes a combination.
+All files are read, because one may declare less than another. Where they disagree with each other, or with the versions
+in MLmodel, each of them yields a combination.
 """
 
 from __future__ import annotations
@@ -23,18 +23,21 @@ from serinus.core.release import Combination, Requirements
 
 @dataclass(slots=True)
 class _Found:
-    """Of one environment file."""
+    """The contents of one environment file."""
 
     name: str
     packages: list[str] = field(default_factory=list)
     python: str | None = None
     conda: Mapping[str, str] = field(default_factory=dict)
-    """Lines for what conda itself was to install, by name."""
+    """Requirement lines for the packages of conda, by name."""
 
 
 def read_requirements(model: MLmodel, indexes: Collection[str] = ()) -> tuple[Requirements, tuple[str, ...]]:
-    """The requirements, and notes on what was left out or is in doubt. Credentials in them are removed, and package
-    indexes that are not among `indexes`. Raises Unbuildable: none declared, or a file that they name is missing."""
+    """Returns the requirements, and notes about what was left out or is doubtful.
+
+    Credentials are removed, and so are package indexes that are not in `indexes`. Raises Unbuildable where nothing is
+    declared, or a file that is named is missing.
+    """
     flavor = model.python_function
     declared = _declared(flavor)
     lines = Lines(model.root, indexes)
@@ -60,7 +63,8 @@ def _unknown(root: Path, declared: Mapping[str, str]) -> Unbuildable:
 
 
 def _declared(flavor: Mapping[str, Any]) -> dict[str, str]:
-    """Kind -> file. MLflow 2 and later write {virtualenv: file, conda: file}, earlier ones the conda file's name."""
+    """Returns the environment files by kind. MLflow 2 and later write {virtualenv: file, conda: file}, earlier versions
+    the name of the conda file."""
     env = flavor.get("env")
     if isinstance(env, dict):
         return {kind: name for kind in ("virtualenv", "conda") if (name := text(env, kind))}
@@ -72,7 +76,7 @@ def _declared(flavor: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _read(root: Path, declared: Mapping[str, str], lines: Lines) -> Iterator[_Found]:
-    """The most telling first; under its usual name where MLmodel names none."""
+    """Yields the files, the most informative first. Where MLmodel names none, the usual names are tried."""
     kinds = (
         (declared.get("virtualenv", "python_env.yaml"), _python_env),
         (declared.get("conda", "conda.yaml"), _conda),
@@ -108,7 +112,7 @@ def _conda(name: str, path: Path, lines: Lines) -> _Found:
 
 
 def _combinations(found: Sequence[_Found], logged: Mapping[str, str]) -> Iterator[Combination]:
-    """With MLmodel's versions, then as each file has it; those that come to the same once."""
+    """Yields the combinations without duplicates: with MLmodel's versions, then as each file has them."""
     by_file = [_together(found, leading) for leading in found]
     seen = set()
     for one in (_with_versions(by_file[0], logged), *by_file):
@@ -118,7 +122,8 @@ def _combinations(found: Sequence[_Found], logged: Mapping[str, str]) -> Iterato
 
 
 def _python(said: Mapping[str, str], logged: str | None, notes: list[str]) -> str | None:
-    """`said`: by file. Where files name different minor versions, the one with which the model was `logged`."""
+    """Returns the Python version. Where files (`said`) name different minor versions, the one with which the model was
+    `logged`."""
     taken = next(iter(said.values()), logged)
     if len({_minor(version) for version in said.values()}) > 1:
         taken = next((version for version in said.values() if logged and _minor(version) == _minor(logged)), taken)
@@ -132,7 +137,7 @@ def _minor(version: str) -> tuple[str, ...]:
 
 
 def _together(found: Sequence[_Found], leading: _Found) -> Combination:
-    """What `leading` says, and what the others say of packages that it does not name."""
+    """Returns the packages of `leading`, and those of other files that it does not name."""
     packages: list[str] = []
     sources: list[str] = []
     for one in (leading, *(other for other in found if other is not leading)):
@@ -146,7 +151,7 @@ def _together(found: Sequence[_Found], leading: _Found) -> Combination:
 
 
 def _with_versions(files: Combination, logged: Mapping[str, str]) -> Combination:
-    """`files`, in which the packages that MLmodel gives a version of have that version."""
+    """Returns `files` with the versions that MLmodel names."""
     packages = tuple(_at(line, logged.get(name_of(line) or "")) for line in files.packages)
     return (
         files if packages == files.packages else Combination(f"{files.source}, with the versions in {NAME}", packages)
@@ -154,7 +159,7 @@ def _with_versions(files: Combination, logged: Mapping[str, str]) -> Combination
 
 
 def _at(line: str, version: str | None) -> str:
-    """Extras and markers stay; an address and what is bound to a hash are left as they are."""
+    """Returns the line with this version. Extras and markers are kept. URLs, and lines with hashes, are not changed."""
     match = re.fullmatch(r"([\w.-]+\s*(?:\[[^\]]*\])?)\s*([^;@\[\]]*?)\s*(;.*)?", line)
     same = (f"=={version}", f"=={version}.*")
     if version is None or match is None or "--hash" in line or match[2] in same:
@@ -168,7 +173,7 @@ def _disagreements(combinations: Sequence[Combination]) -> Iterator[str]:
     said: dict[str, list[str]] = {}
     for one in combinations:
         for line in one.packages:
-            # A line that names no version agrees with every other.
+            # A line without a version agrees with every other one.
             if (name := name_of(line)) and name != normalised(line) and line not in said.setdefault(name, []):
                 said[name].append(line)
     for name, lines in said.items():

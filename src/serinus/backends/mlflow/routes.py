@@ -1,7 +1,7 @@
-"""Which of MLflow's routes the bundled server has, and which of them only read.
+"""The routes of MLflow that the bundled server offers, and those of them that only read.
 
-Everything else that an MLflow server brings stays closed: an assistant that runs commands, a gateway and webhooks that
-make the server call others, jobs. Serinus needs runs, models and their files.
+All other routes of MLflow are closed: an assistant that runs commands, a gateway and webhooks that send requests to
+other servers, and jobs. Serinus needs runs, models and their files.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ _READ_BY_POST = re.compile(
     rf"{_API}(?:experiments|runs|logged-models|datasets|traces)/search"
     rf"|{_API}experiments/search-datasets|{_API}registered-models/get-latest-versions"
     rf"|{_API}traces/(?:batchGetInfos|metrics|calculate-filter-correlation)"
-    r"|/graphql"  # whose schema has no mutation that changes anything
+    r"|/graphql"  # Its schema has no mutation that changes anything.
 )
 
 
 def is_known(path: str) -> bool:
+    """Whether the server offers the route."""
     return _KNOWN.fullmatch(path) is not None
 
 
 def only_reads(method: str, path: str) -> bool:
+    """Whether the request changes nothing."""
     return method in _SAFE or (method == "POST" and _READ_BY_POST.fullmatch(path) is not None)

@@ -1,8 +1,9 @@
 """An MLflow server for one machine: SQLite and a directory of artifacts, on loopback.
 
-It runs in one process. `mlflow server` imports MLflow twice, in a parent and in the uvicorn that this starts: 7 s of
-CPU instead of 3, and a parent that is killed leaves the other behind, on the port. MLflow's own checks of Host and
-Origin stay on; they let loopback in, which is everybody on the machine: `door` asks each of them who they are.
+It runs in one process. `mlflow server` imports MLflow twice, in a parent and in the uvicorn that the parent starts,
+which takes 7 s of processor time instead of 3. If the parent is killed, the other one keeps the port. MLflow's own
+checks of Host and Origin remain in force. They accept loopback, which is everybody on the machine, so `door`
+authenticates clients.
 """
 
 from __future__ import annotations
@@ -23,30 +24,34 @@ from serinus.lib.servers import Limits, limited
 
 SHUTDOWN_SECONDS = 5
 LIMITS = Limits(rate=16 * 1024)
-"""Models are large, and are sent by people who are known by then."""
+"""Models are large, and are uploaded by clients that are authenticated by then."""
 
 
 def command(home: Home, port: int, api_host: str = "127.0.0.1") -> list[str]:
-    """How to start it. It answers `/health` once it is ready, keeps running until SIGTERM, and exits with 1 where the
-    port is taken. `api_host`: what requests to the API, which knows whose a token is, call it."""
+    """Returns the command of the server.
+
+    The server answers `/health` once it is ready, runs until SIGTERM, and exits with 1 where the port is taken.
+    `api_host` is the Host header of requests to the API, which checks tokens.
+    """
     module = "serinus.backends.mlflow.server"
     words = ["--home", str(home.path), "--port", str(port), "--api-host", api_host]
     return [sys.executable, "-P", "-m", module, *words]
 
 
 def environment() -> dict[str, str]:
-    """Variables for the environment of the server's process."""
+    """Returns environment variables for the process of the server."""
     return {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
-        # Seven more processes, for evaluation jobs of language models.
+        # Otherwise there are seven more processes for evaluation jobs of language models.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        # Where bytecode is switched off, each start compiles all of MLflow again: 10 s instead of 3.
+        # Without bytecode, each start would compile MLflow again, which takes 10 s instead of 3.
         "PYTHONDONTWRITEBYTECODE": "",
     }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the server."""
     parser = argparse.ArgumentParser(prog="serinus.backends.mlflow.server", description=__doc__)
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--port", type=int, required=True)
@@ -55,13 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.update(environment())
     home = Home(options.home)
     password = home.mlflow_password.read_text().strip()
-    if not password:  # it would let in whoever sends none
+    if not password:  # An empty password would let in everybody.
         sys.exit("MLflow has no password: `serinus down`, remove the empty mlflow-password, `serinus up`.")
     serve(home, options.port, People(password, home.api_socket, options.api_host))
 
 
 def serve(home: Home, port: int, people: People) -> None:
-    """Returns after SIGTERM. `Home.mlflow` holds the database and the artifacts; the process is confined to it."""
+    """Runs the server until SIGTERM. `Home.mlflow` holds database and artifacts, and the process is confined to it."""
     directory = home.mlflow
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     listener = _bound(port)
@@ -70,7 +75,7 @@ def serve(home: Home, port: int, people: People) -> None:
 
     from mlflow.server import constants
 
-    # What `mlflow server --serve-artifacts` hands to its workers, before they import the application.
+    # The variables that `mlflow server --serve-artifacts` sets for its workers before they import the application.
     os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = database
     os.environ[constants.REGISTRY_STORE_URI_ENV_VAR] = database
     os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = "mlflow-artifacts:/"
@@ -84,7 +89,7 @@ def serve(home: Home, port: int, people: People) -> None:
     initialize_backend_stores(database, database, "mlflow-artifacts:/")
     artifacts.mkdir(mode=0o700, exist_ok=True)
     own_files.keep_artifacts_in(artifacts)
-    own_files.confine_to(directory.resolve())  # after the imports, whose bytecode is kept
+    own_files.confine_to(directory.resolve())  # After the imports, which write bytecode.
     config = uvicorn.Config(
         Door(app, people, Proposals(home.mlflow_proposals)),
         log_level="warning",
@@ -97,7 +102,8 @@ def serve(home: Home, port: int, people: People) -> None:
 
 
 def _bound(port: int) -> socket.socket:
-    """Before MLflow is imported, so that a port that is taken is said at once; it listens when MLflow is ready."""
+    """Binds the port before MLflow is imported, so that a port in use is reported at once. It listens when MLflow is
+    ready."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -1,4 +1,4 @@
-"""The versions with which a model was logged, as its flavours say."""
+"""The package versions with which a model was logged, from its flavors."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _SAID_BY = {
     "tensorflow.keras_version": "keras", "transformers.transformers_version": "transformers",
     "xgboost.xgb_version": "xgboost",
 }  # fmt: skip
-"""Field of a flavour -> package."""
+"""The package by the field of a flavor."""
 
 
 def logged_with(flavors: Mapping[str, Any]) -> Mapping[str, str]:
-    """Package -> version. What is no plain version is passed over: nothing of it would be on a package index."""
+    """Returns versions by package. Local builds and other versions that no package index has are left out."""
     found = {}
     for where, package in _SAID_BY.items():
         flavor, _, field = where.partition(".")
         content = flavors.get(flavor)
         said = content.get(field) if isinstance(content, dict) else None
-        # `2.1.0+cpu` is how the wheel was built, which the index does not know.
+        # The suffix of `2.1.0+cpu` says how the wheel was built. The package index does not have it.
         version = re.fullmatch(r"(\d+(?:\.\d+)+(?:(?:a|b|rc|\.post|\.dev)\d+)?)(?:\+[\w.]+)?", str(said))
         if version:
             found[package] = version[1]

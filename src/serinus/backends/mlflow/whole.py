@@ -1,6 +1,6 @@
-"""Files that cannot be what they are named for: empty, cut off, or without those that belong to them.
+"""Detection of broken files: empty, truncated, of another type, or without files that belong to them.
 
-Looked at from outside only: nothing is unpickled, nothing imported, and of each file a few bytes are read.
+Nothing is unpickled or imported, and only a few bytes of each file are read.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _MODELS = frozenset(
 _ZIPPED = b"PK\x03\x04"
 _PICKLED = re.compile(rb"\x80[\x02-\x05]")
 _ANSWERS = (b"<", b"{")
-"""What pages and JSON begin with, and no pickle, whether compressed or not."""
+"""The beginnings of web pages and JSON. No pickle begins like this, compressed or not."""
 _SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<all>\d{5})(?P<suffix>\..+)?")
 
 
 def broken_files(root: Path, loaded: Collection[Path]) -> list[str]:
-    """What is wrong with the artifact at `root`, a few words each. `loaded`: what its flavour reads, files or
-    directories."""
+    """Returns a few words about each broken file of the artifact at `root`. `loaded` are the files and directories that
+    its flavor reads."""
     return [*_unreadable(root, loaded), *_tensorflow(root), *_shards(root)]
 
 
@@ -53,14 +53,14 @@ def _cut_off(path: Path, size: int, start: bytes, last: bytes) -> str:
         return "" if zipfile.is_zipfile(path) else "the directory of the zip archive is missing"
     if path.suffix in _PICKLES and size < 3:
         return f"a pickle of {size} bytes"
-    # Every pickle ends with its instruction to stop; those that torch wrote before it zipped them are followed by data.
+    # Every pickle ends with its instruction to stop. Old files of torch, which are not zipped, have data after that.
     if _PICKLED.match(start) and path.suffix in _PICKLES and last != b".":
         return "the pickle ends too early"
     return ""
 
 
 def _tensorflow(root: Path) -> Iterator[str]:
-    """A SavedModel of TensorFlow 2 has variables beside its graph."""
+    """Yields errors of a SavedModel of TensorFlow 2, which must have variables beside its graph."""
     for graph in sorted(root.rglob("saved_model.pb")):
         folder = graph.parent
         newer = any((folder / name).is_file() for name in ("fingerprint.pb", "keras_metadata.pb"))
@@ -73,7 +73,7 @@ def _tensorflow(root: Path) -> Iterator[str]:
 
 
 def _shards(root: Path) -> Iterator[str]:
-    """`variables.data-00000-of-00002`, `model-00001-of-00003.safetensors`: or which of them is missing."""
+    """Yields missing parts of files such as `variables.data-00000-of-00002` or `model-00001-of-00003.safetensors`."""
     groups: dict[tuple[Path, str, str, str], set[int]] = {}
     for path in walk(root):
         if found := _SHARD.fullmatch(path.name):

@@ -1,4 +1,4 @@
-"""Compiled releases: models as ONNX graphs, proven to decide as they do."""
+"""Compiled releases: models as ONNX graphs, which are proven to decide as the models do."""
 
 from serinus.backends.onnx.compiler import OnnxCompiler
 

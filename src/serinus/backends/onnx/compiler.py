@@ -1,4 +1,4 @@
-"""Writes, proves and keeps compiled models. What cannot be compiled is said in words, and kept as well."""
+"""Compiles models, proves the graphs and keeps them. The reason why a model cannot be compiled is kept as well."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 _FOR_THE_PROOF = ("proof.json", "answers.npy", "margins.npy", "margins.onnx")
 _LARGEST_FILE = 512 << 20
-"""Bytes."""
+"""In bytes."""
 _LONGEST_WORDS = 300
 
 
@@ -38,7 +38,10 @@ class Ask(Protocol):
     def __call__(
         self, environment: str, module: str, artifact: str, *, also: Sequence[Path] = (), **config: Any
     ) -> AbstractContextManager[tuple[Mapping[str, Any], Path]]:
-        """Its answer, and the directory that it wrote to. `environment`, `artifact`: digests. Raises Unbuildable."""
+        """Returns the answer and the directory to which the process wrote. `environment` and `artifact` are digests.
+
+        Raises Unbuildable.
+        """
         ...
 
 
@@ -55,7 +58,7 @@ class OnnxCompiler:
     """Implements `core.ports.Compiler` and `core.storage.Storage`."""
 
     def __init__(self, directory: Path, environments: Environments, ask: Ask) -> None:
-        """`environments` builds the compiled environment, with no package added to what it is asked for."""
+        """`environments` builds the compiled environment. It must not add packages to the requirements."""
         self._kept = Kept(directory)
         self._environments = environments
         self._ask = ask
@@ -73,7 +76,7 @@ class OnnxCompiler:
         say: Callable[[str], None],
     ) -> Compilation:
         table = {"columns": list(columns), "rows": [list(row) for row in rows]}
-        text = json.dumps(table, default=str)  # dates of an evaluation set; no model that takes them is compiled
+        text = json.dumps(table, default=str)  # Dates of an evaluation set. Models with dates cannot be compiled.
         try:
             ours = self._environment(say)
             question = _question(artifact, environment, ours, text)
@@ -83,7 +86,7 @@ class OnnxCompiler:
                     answer = self._answer(artifact, environment, ours, json.loads(text))
                     self._kept.keep(question, answer)
         except (SerinusError, OSError) as error:
-            # Not kept: on a machine with more memory or less to do the next try may succeed.
+            # The failure is not kept, because a later attempt with more memory or less load may succeed.
             return Compilation(reason=f"compiling it failed: {error}")
         digest = answer["digest"]
         if digest is None:
@@ -96,8 +99,10 @@ class OnnxCompiler:
         self._kept.condemn(digest)
 
     def sweep(self, used: Collection[str]) -> None:
-        """Removes the compiled models whose digest is not in `used` and that were not asked for since a day. Never
-        raises: what cannot be removed now is tried the next time."""
+        """Removes compiled models whose digest is not in `used` and that were not requested within the last day.
+
+        Never raises. What cannot be removed now is removed by a later call.
+        """
         try:
             self._kept.sweep(used)
         except OSError as error:
@@ -115,7 +120,7 @@ class OnnxCompiler:
 
     @property
     def environment(self) -> str | None:
-        """Digest of the compiled environment; None: it was not asked for since this process began."""
+        """Returns the digest of the compiled environment. None: it was not requested since this process started."""
         return self._digest
 
     def _environment(self, say: Callable[[str], None]) -> Environment:
@@ -126,7 +131,7 @@ class OnnxCompiler:
     def _answer(
         self, artifact: Artifact, environment: Environment, ours: Environment, table: Mapping[str, Any]
     ) -> Mapping[str, Any]:
-        """Raises Unbuildable where a process fails or takes too long."""
+        """Compiles and proves the model. Raises Unbuildable where a process fails or takes too long."""
         with self._ask(environment.digest, "compiling.convert", artifact.digest, rows=table) as (written, scratch):
             if "unsupported" in written:
                 what = str(written["unsupported"])[:_LONGEST_WORDS]
@@ -143,12 +148,12 @@ class OnnxCompiler:
 
 @contextmanager
 def _copied(directory: Path) -> Iterator[Path]:
-    """What the model's process wrote, as it was once: that process could put something else in its place. Raises
-    Unbuildable: it is not what should be there."""
+    """Yields a copy of what the model's process wrote, which that process cannot replace. Raises Unbuildable where
+    files are missing or wrong."""
     with tempfile.TemporaryDirectory(prefix="serinus-") as made:
         try:
             for name in (*FILES, *_FOR_THE_PROOF):
-                with contextlib.suppress(FileNotFoundError):  # whoever reads it says so
+                with contextlib.suppress(FileNotFoundError):  # The reader reports it.
                     Path(made, name).write_bytes(written.content(directory / name, _LARGEST_FILE))
         except ValueError as error:
             raise Unbuildable(f"The compiled model cannot be used: {error}.") from error
@@ -156,6 +161,7 @@ def _copied(directory: Path) -> Iterator[Path]:
 
 
 def _question(artifact: Artifact, environment: Environment, ours: Environment, rows: str) -> str:
-    """All that the answer depends on: the artifact's digest covers the signature, the environments' their versions."""
+    """Returns a digest of everything that the result depends on. The digest of the artifact covers the signature, those
+    of the environments their versions."""
     asked = [WRITER, artifact.digest, environment.digest, ours.digest, rows]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()

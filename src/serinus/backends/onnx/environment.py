@@ -1,4 +1,4 @@
-"""The compiled environment: what every compiled release is served with, and nothing of any model's."""
+"""The compiled environment, in which all compiled releases are served. It contains no package of a model."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import sys
 from serinus.core.release import Requirements
 
 PACKAGES = ("onnxruntime==1.32.0", "numpy==2.4.6", "uvloop==0.23.0", "orjson==3.13.0")
-"""Pinned, and locked with hashes when the environment is built."""
+"""The packages, pinned. They are locked with hashes when the environment is built."""
 
 
 def requirements() -> Requirements:
-    """The requirements of compiled releases, for the Python that runs Serinus."""
+    """Returns the requirements of compiled releases, for the Python version that runs Serinus."""
     return Requirements(PACKAGES, f"{sys.version_info.major}.{sys.version_info.minor}", source="Serinus itself")

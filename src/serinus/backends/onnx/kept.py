@@ -1,9 +1,9 @@
-"""Compiled models on disk: whole or not there at all, made once whoever asks at the same time.
+"""Compiled models on disk, which are always complete. Concurrent requests create a model once.
 
-<directory>/<digest>/      model.onnx, plan.json, MLmodel; `digest` over these
-<directory>/asked/<question>.json   what became of a question: the digest, or why not, and the proof
-<directory>/locks/<question>.lock   held by who answers it
-<directory>/condemned/<digest>      an empty file: that compiled model answers otherwise than its model
+<directory>/<digest>/      model.onnx, plan.json, MLmodel; `digest` is over these
+<directory>/asked/<question>.json   the result of a question: the digest, or the reason, and the proof
+<directory>/locks/<question>.lock   held by the process that answers it
+<directory>/condemned/<digest>      an empty file: this compiled model answers differently from its model
 """
 
 from __future__ import annotations
@@ -24,20 +24,23 @@ from serinus.core.storage import Stored
 from serinus.lib import files, locks
 
 UNUSED_FOR = 86_400.0
-"""Seconds for which what was made or asked for stays, used or not: whoever asked may not have said so yet."""
+"""Seconds for which a compiled model is kept after it was created or requested, even if it is not used yet."""
 _DIGEST = re.compile("[0-9a-f]{64}")
 _FILES_LOCK = "files"
 
 
 class Kept:
+    """Stores compiled models."""
+
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def path(self, digest: str) -> Path:
+        """Returns the directory of a compiled model."""
         return self._directory / digest
 
     def answer(self, question: str) -> Mapping[str, Any] | None:
-        """What was answered before; None: nothing, or the files are gone."""
+        """Returns the stored result. None: there is none, or its files are gone."""
         answer = _read(self._asked(question))
         if answer is None or answer["digest"] is None:
             return answer
@@ -45,12 +48,13 @@ class Kept:
             return answer if self._touch(answer["digest"]) else None
 
     def keep(self, question: str, answer: Mapping[str, Any]) -> None:
+        """Stores a result."""
         target = self._asked(question)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         files.write(target, json.dumps(answer))
 
     def add(self, source: Path) -> str:
-        """Copies a compiled model; its digest."""
+        """Copies a compiled model and returns its digest."""
         digest = digest_of(source)
         with self._locked(_FILES_LOCK):
             if not self._touch(digest):
@@ -62,7 +66,7 @@ class Kept:
         return digest
 
     def condemn(self, digest: str) -> None:
-        """Durable on return, and for good."""
+        """Marks the compiled model as wrong, durably and permanently."""
         if not _DIGEST.fullmatch(digest):
             raise ValueError("no digest of a compiled model")
         marks = self._directory / "condemned"
@@ -71,11 +75,12 @@ class Kept:
         files.sync_directory(marks)
 
     def condemned(self, digest: str) -> bool:
+        """Whether the compiled model is wrong."""
         return (self._directory / "condemned" / digest).exists()
 
     def sweep(self, used: Collection[str], unused_for: float = UNUSED_FOR) -> None:
-        """Removes the compiled models whose digest is not `used` and that nobody asked for in the last `unused_for`
-        seconds, and the answers that led to them."""
+        """Removes compiled models that are not in `used` and were not requested in the last `unused_for` seconds, with
+        their results."""
         before = time.time() - unused_for
         with self._locked(_FILES_LOCK):
             made = [path for path in self._directory.iterdir() if _DIGEST.fullmatch(path.name)]
@@ -112,7 +117,7 @@ class Kept:
                 path.unlink()
 
     def _touch(self, digest: str) -> bool:
-        """Whether it is there. It is young again then."""
+        """Marks it as requested. Returns whether it exists."""
         try:
             os.utime(self.path(digest))
         except FileNotFoundError:
@@ -121,22 +126,22 @@ class Kept:
 
     @contextmanager
     def _aside(self) -> Iterator[Path]:
-        """A place to make or to remove a directory at, by whoever holds the lock of the files. What a killed process
-        left there is of nobody."""
+        """Yields a path for creating or removing a directory, for the holder of the lock. Remains of a killed process
+        are removed."""
         aside = self._directory / ".aside"
         shutil.rmtree(aside, ignore_errors=True)
         yield aside
         shutil.rmtree(aside, ignore_errors=True)
 
     def answering(self, question: str) -> AbstractContextManager[None]:
-        """One at a time, over all processes; a process that dies lets go."""
+        """Locks the question across processes. The lock of a process that dies is released."""
         return self._locked(question)
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
         directory = self._directory / "locks"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with locks.held(directory / f"{name}.lock", mode=locks.WRITE_ONLY):  # zygotes may read below this directory
+        with locks.held(directory / f"{name}.lock", mode=locks.WRITE_ONLY):  # Zygotes may read below this directory.
             yield
 
     def _asked(self, question: str) -> Path:

@@ -1,4 +1,4 @@
-"""The store in a SQL database: SQLite on one machine, PostgreSQL where several reach it."""
+"""The store in a SQL database: SQLite on one machine, PostgreSQL for several."""
 
 from serinus.backends.sql.store import SqlStore
 

@@ -1,8 +1,8 @@
-"""The audit record: append-only and hash-chained, so that a changed, removed or inserted entry shows.
+"""The audit record: append-only with a hash chain, so that changed, removed and inserted entries are detected.
 
-An entry's digest is sha256 over the canonical JSON of all its other fields, its predecessor's digest among them. The
-number of entries and the last digest are kept in a row of their own, so that cutting off the end shows too. Whoever
-can rewrite the whole database can forge the whole chain: to notice that, keep a digest somewhere else.
+An entry's digest is the SHA-256 over the canonical JSON of all its other fields, including the digest of the entry
+before it. The number of entries and the last digest are stored in a row of their own, so that a truncation is detected
+as well. Whoever can rewrite the whole database can forge the whole chain. To detect that, keep a digest elsewhere.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ def append(
     details: Mapping[str, Any],
     at: datetime,
 ) -> None:
-    """Appends an entry. Call it in a transaction that writes."""
-    # FOR UPDATE: where several may write at once, the chain still grows by one at a time.
+    """Appends an entry. Must be called in a transaction that writes."""
+    # FOR UPDATE makes concurrent writers append one after the other.
     head = connection.execute(select(audit_head.c.entries, audit_head.c.digest).with_for_update()).one()
     fields = {
         "number": head.entries + 1,
@@ -51,6 +51,7 @@ def append(
 
 
 def trail(connection: Connection, after: int, limit: int, model: str | None, newest: bool) -> list[AuditEntry]:
+    """Returns entries, as `Audit.audit_trail` does."""
     query = select(audit).where(audit.c.number > after)
     if model is not None:
         of_it = select(rollouts.c.id).where(rollouts.c.model == model)
@@ -62,7 +63,7 @@ def trail(connection: Connection, after: int, limit: int, model: str | None, new
 
 
 def broken_at(connection: Connection) -> int | None:
-    """Number of the first entry that does not fit, or None."""
+    """Returns the number of the first entry that breaks the chain. None: the chain is intact."""
     entries, digest = 0, ""
     for row in connection.execute(select(audit).order_by(audit.c.number)):
         fields = dict(row._mapping)
@@ -72,14 +73,14 @@ def broken_at(connection: Connection) -> int | None:
         entries, digest = row.number, kept
     head = connection.execute(select(audit_head.c.entries, audit_head.c.digest)).one_or_none()
     if head is None or head.entries > entries:
-        return entries + 1  # the end was cut off
+        return entries + 1  # The end of the chain is missing.
     if head.entries < entries:
-        return int(head.entries) + 1  # something was appended past the head
+        return int(head.entries) + 1  # There are entries after the stored end.
     return None if head.digest == digest else max(entries, 1)
 
 
 def _storable(text: str) -> str:
-    """PostgreSQL keeps no null character, which an address that was asked for can have."""
+    """Removes null characters, which PostgreSQL cannot store and a requested URL may contain."""
     return text.replace("\0", "\\x00")
 
 

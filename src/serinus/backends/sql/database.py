@@ -1,4 +1,4 @@
-"""Transactions on the store's database: one context manager to read, one to write."""
+"""Transactions on the store's database: one context manager for reading, one for writing."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from serinus.backends.sql import postgres, schema, sqlite
 from serinus.core.errors import Refused
 
 _WRITES = "serinus_writes"
-"""Execution option of connections whose transactions write."""
+"""The execution option of connections whose transactions write."""
 
 
 class Database:
-    """Safe to use from many threads. A failure of the database becomes `Unavailable`, with the reason in words.
+    """A database. Thread-safe. Failures become `Unavailable`, with the reason in words.
 
-    Raises Refused where a newer version of Serinus has written it, or where the driver is not installed.
+    Raises Refused where a newer version of Serinus has written it, or the driver is not installed.
     """
 
     def __init__(self, url: str) -> None:
@@ -44,17 +44,19 @@ class Database:
                 self._own.protect_audit(connection)
 
     def close(self) -> None:
+        """Closes all connections."""
         self._writing_engine.dispose()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """One consistent view."""
+        """Opens a transaction with one consistent view."""
         with self._explained(), self._reading_engine.begin() as connection:
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """All of the block or nothing; one at a time. Durable when the block is left."""
+        """Opens a transaction that writes. There is one at a time. It is committed durably at the end, or rolled
+        back."""
         with self._explained(), self._writing_engine.begin() as connection:
             yield connection
 
@@ -62,7 +64,7 @@ class Database:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except IntegrityError:  # against a rule of the schema: the caller knows which
+        except IntegrityError:  # It violates a constraint of the schema. The caller knows which one.
             raise
         except DBAPIError as error:
             raise self._own.explain(error, self._place) from error

@@ -1,4 +1,4 @@
-"""Frozen values as JSON text and back. What a value says of itself is all there is: no second schema."""
+"""The conversion of frozen values to JSON text and back. The types of the values are the schema."""
 
 from __future__ import annotations
 
@@ -19,22 +19,27 @@ T = TypeVar("T")
 
 
 class Document(Generic[T]):
-    """Both ways for one type; `load(dump(value)) == value`, infinite numbers in evidence included, but for credentials
-    in its texts: they are not stored, as what is stored is shown. Equal values may have several texts: sets have no
-    order, and earlier versions wrote dates in another form."""
+    """Converts values of one type, with `load(dump(value)) == value`, also for infinite numbers in evidence.
+
+    Credentials in texts are removed, because what is stored is shown. Equal values may have different texts, because
+    sets have no order and earlier versions wrote dates differently.
+    """
 
     def __init__(self, kind: type[T], remembered: int = 0) -> None:
-        """`remembered`: texts whose value is kept, because they are read far more often than they change."""
+        """`remembered` is the number of texts whose values are cached, because they are read more often than they
+        change."""
         self._adapter = TypeAdapter(kind)
         self._loaded = lru_cache(maxsize=remembered)(self._load) if remembered else self._load
 
     def dump(self, value: T) -> str:
-        # pydantic's own JSON mode writes null for an infinite number, which the judge must get back as it was.
+        """Returns the value as JSON text."""
+        # pydantic's JSON mode writes null for infinite numbers, which the judge must get back unchanged.
         plain = self._adapter.dump_python(value)
         text = _text(plain)
         return _text(all_without_credentials(plain)) if may_hold_credentials(text) else text
 
     def load(self, text: str) -> T:
+        """Returns the value of a JSON text."""
         return self._loaded(text)
 
     def _load(self, text: str) -> T:
@@ -59,5 +64,5 @@ EVENT = Document(Event)
 
 
 def canonical(value: Any) -> str:
-    """The one JSON text of a value, for digests: sorted keys, no spaces."""
+    """Returns the canonical JSON text of a value, for digests: with sorted keys and without spaces."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -1,8 +1,9 @@
-"""All that is PostgreSQL's own: how a transaction begins, how the audit record is protected, which errors mean what.
+"""The parts of the store that are specific to PostgreSQL: beginning transactions, protecting the audit record, errors.
 
-A transaction that writes holds one advisory lock from its first statement to its end: the store's checks, the chain of
-the audit and the order of events rest on one writer at a time. It runs as READ COMMITTED, because a snapshot that was
-taken before the lock would not show what the writer before has committed. One that reads has a single snapshot.
+A transaction that writes holds one advisory lock from its first statement to its end, because the store's checks, the
+chain of the audit record and the order of events need a single writer at a time. It runs as READ COMMITTED, because a
+snapshot from before the lock would not show what the previous writer has committed. A transaction that reads has a
+single snapshot.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from serinus.core.errors import Refused, SerinusError, Unavailable
 LOCK_TIMEOUT_MS = 10_000
 
 _LOCK = 0x5E21_9005
-"""Of the store, among the advisory locks of its database."""
+"""The number of the store's advisory lock in its database."""
 
 _APPEND_ONLY = (
     """
@@ -28,19 +29,19 @@ _APPEND_ONLY = (
 
 
 def with_driver(url: URL) -> URL:
-    """`postgresql://` by the driver that the extra installs."""
+    """Returns the URL with the driver that the extra installs."""
     return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
 
 
 def place_of(url: URL) -> str:
-    """The database and its server, for people, without the password."""
+    """Returns the database and its server, for people, without the password."""
     return (
         f"The PostgreSQL database {url.database or url.username} on {url.host or url.query.get('host', 'this machine')}"
     )
 
 
 def prepare(engine: Engine, writes: str) -> Engine:
-    """The engine for reading. `writes`: the execution option of connections whose transactions write."""
+    """Returns the engine for reading. `writes` is the execution option of connections whose transactions write."""
 
     def begun(connection: Connection) -> None:
         if connection.get_execution_options().get(writes, False):
@@ -53,13 +54,13 @@ def prepare(engine: Engine, writes: str) -> Engine:
 
 
 def protect_audit(connection: Connection) -> None:
-    """The database refuses to change or remove an audit entry."""
+    """Has the database refuse to change or remove an audit entry."""
     for statement in _APPEND_ONLY:
         connection.exec_driver_sql(statement)
 
 
 def explain(error: DBAPIError, place: str) -> SerinusError:
-    """What a failure of the database means for a person. Its own message is left out: it can quote values."""
+    """Returns the error for people. The message of the database is left out, because it may quote values."""
     state = getattr(error.orig, "sqlstate", None) or ""
     if state == "53100":
         return Unavailable(
@@ -77,7 +78,7 @@ def explain(error: DBAPIError, place: str) -> SerinusError:
             f"{place} does not let this user do what the store needs (SQLSTATE {state}).",
             hint="Connect as the user that owns the tables.",
         )
-    if not state and isinstance(error, OperationalError):  # of a session that was not made, or has ended
+    if not state and isinstance(error, OperationalError):  # The connection was not established, or is lost.
         return Unavailable(
             f"{place} cannot be connected to.",
             hint="Check that the server runs, that the database exists and that this user may connect to it.",

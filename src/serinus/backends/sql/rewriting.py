@@ -12,10 +12,11 @@ Document = dict[str, Any]
 
 
 def rewrite(connection: sa.Connection, keys: Mapping[str, str], change: Callable[[Document, str], Document]) -> None:
-    """Stores `change(document, table)` in place of each document that it changes. `keys`: table -> its primary key."""
+    """Replaces every document that `change(document, table)` changes. `keys` has the primary key of each table."""
     for name, key in keys.items():
         table = sa.table(name, sa.column(key), sa.column("document"))
-        for each in connection.execute(sa.select(table.c[key])).scalars().all():  # one at a time: they can be large
+        # One at a time, because they can be large.
+        for each in connection.execute(sa.select(table.c[key])).scalars().all():
             mine = table.c[key] == each
             document = json.loads(connection.execute(sa.select(table.c.document).where(mine)).scalar_one())
             changed = change(document, name)

@@ -1,7 +1,7 @@
-"""Makes a store's tables, or brings those of an earlier version of Serinus up to date by the migrations.
+"""Creates a store's tables, or migrates those of an earlier version of Serinus.
 
-To be called in a transaction that writes: a migration that fails leaves the store as it was. Alembic is imported only
-where there is something to migrate.
+It must be called in a transaction that writes, so that a migration that fails leaves the store unchanged. Alembic is
+imported only where there is something to migrate.
 """
 
 from __future__ import annotations
@@ -16,12 +16,15 @@ from serinus.core.errors import Refused
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 _BEFORE_MIGRATIONS = {1: None, 2: "0002"}
-"""Number in `schema_version` -> the migration that it amounts to; None: before the first."""
+"""The migration that corresponds to each number in `schema_version`. None: before the first one."""
 
 
 def bring_up(connection: Connection, place: str) -> bool:
-    """True where the tables were made. Raises Refused where a newer version of Serinus has written the store, and
-    RuntimeError where a migration leaves it at another one than the last."""
+    """Creates or migrates the tables. Returns whether they were created.
+
+    Raises Refused where a newer version of Serinus has written the store, and RuntimeError where a migration does not
+    end at the latest one.
+    """
     found = _found(connection, place)
     if found == _NOTHING:
         metadata.create_all(connection)
@@ -38,7 +41,7 @@ _NOTHING = ""
 
 
 def _found(connection: Connection, place: str) -> str | None:
-    """The last migration of the store; None: before the first; `_NOTHING`: the store is empty."""
+    """Returns the last migration of the store. None: before the first one. `_NOTHING`: the store is empty."""
     tables = inspect(connection)
     if tables.has_table(alembic_version.name):
         found: str = connection.execute(select(alembic_version.c.version_num)).scalar_one()

@@ -1,4 +1,4 @@
-"""All that is SQLite's own in the store: how a connection is set up (`lib.sqlite`), which errors mean what."""
+"""The parts of the store that are specific to SQLite: connections (`lib.sqlite`) and errors."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ BEGIN SELECT RAISE(ABORT, 'the audit record is append-only'); END
 
 
 def protect_audit(connection: Connection) -> None:
-    """The database refuses to change or remove an audit entry."""
+    """Has the database refuse to change or remove an audit entry."""
     for verb in ("UPDATE", "DELETE"):
         connection.exec_driver_sql(_APPEND_ONLY.format(verb=verb))
 
 
 def explain(error: DBAPIError, place: str) -> SerinusError:
-    """What a failure of the database means for a person."""
+    """Returns the error for people."""
     code = getattr(error.orig, "sqlite_errorcode", None)
-    primary = code & 0xFF if isinstance(code, int) else None  # the upper bits only say which system call it was
+    primary = code & 0xFF if isinstance(code, int) else None  # The upper bits only name the system call.
     if primary == sqlite3.SQLITE_FULL:
         return Unavailable(
             f"The disk that holds {place} is full: nothing was written, and nothing that was written before is lost.",

@@ -1,4 +1,4 @@
-"""The Store port over SQLAlchemy Core."""
+"""The port Store on SQLAlchemy Core."""
 
 from __future__ import annotations
 
@@ -22,15 +22,14 @@ from serinus.core.release import Release
 from serinus.core.rollout import ModelState, Order, Phase, Rollout
 
 _VALUES_A_QUERY = 500
-"""Databases bound how many there may be."""
+"""Databases limit the number of values in a query."""
 
 
 class SqlStore:
-    """`url` is SQLAlchemy's: `sqlite:////home/me/.serinus/store.db`, `postgresql://serinus@db/serinus`. Its tables are
-    made or brought up to date here.
+    """`url` is SQLAlchemy's: `sqlite:////home/me/.serinus/store.db` or `postgresql://serinus@db/serinus`. The
+    constructor creates or migrates the tables.
 
-    Safe to use from many threads and processes. Raises Refused where a newer version of Serinus has written the
-    database.
+    Safe for several threads and processes. Raises Refused where a newer version of Serinus has written the database.
     """
 
     def __init__(self, url: str) -> None:
@@ -39,6 +38,7 @@ class SqlStore:
         """The rollouts in flight as they were last read, by their texts, which change only when they are looked at."""
 
     def close(self) -> None:
+        """Closes all connections."""
         self._database.close()
 
     # --- rollouts -----------------------------------------------------------------------------------------
@@ -192,7 +192,7 @@ class SqlStore:
     def _models(self, query: Select[Any]) -> Sequence[ModelState]:
         with self._database.read() as connection:
             documents = connection.execute(query).scalars()
-            # By name here: how a database sorts text is its own affair.
+            # They are sorted here, because databases sort text differently.
             return sorted(map(MODEL_STATE.load, documents), key=lambda state: state.model)
 
     def model(self, model: str) -> ModelState:
@@ -318,7 +318,7 @@ class SqlStore:
         query = select(settings.c.key, settings.c.value).where(settings.c.key.startswith(prefix, autoescape=True))
         with self._database.read() as connection:
             found = {row.key: row.value for row in connection.execute(query)}
-        return {key: value for key, value in found.items() if key.startswith(prefix)}  # whatever LIKE takes for equal
+        return {key: value for key, value in found.items() if key.startswith(prefix)}  # LIKE may ignore case.
 
     def set_setting(self, key: str, value: str) -> None:
         with self._database.write() as connection:
@@ -330,7 +330,7 @@ def _in_flight(rollout: Rollout) -> bool:
 
 
 def _searched(rollout: Rollout) -> Mapping[str, Any]:
-    """What is found by an index."""
+    """Returns the columns that have an index."""
     return {
         "in_flight": _in_flight(rollout),
         "version": rollout.version,
@@ -340,7 +340,7 @@ def _searched(rollout: Rollout) -> Mapping[str, Any]:
 
 
 def _order(connection: Connection, rollout_id: str, order: Order, *, in_flight: bool) -> bool:
-    """False where it is not given, as the rollout has ended. The same order twice is one."""
+    """Stores an order. Returns False where the rollout has ended. The same order twice is stored once."""
     document = ORDER.dump(order)
     there = connection.execute(select(orders.c.document).where(orders.c.rollout == rollout_id)).scalars().all()
     if ORDER.load(document) in map(ORDER.load, there):
@@ -351,7 +351,7 @@ def _order(connection: Connection, rollout_id: str, order: Order, *, in_flight: 
 
 
 def _put(connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    """The row of `key` has `values` afterwards. Two statements, because no upsert is portable."""
+    """Inserts or updates the row of `key`. It takes two statements, because no upsert is portable."""
     matches = [table.c[name] == value for name, value in key.items()]
     if connection.execute(update(table).where(*matches).values(**values)).rowcount == 0:
         connection.execute(insert(table).values(**key, **values))

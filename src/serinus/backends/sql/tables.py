@@ -1,19 +1,20 @@
-"""The schema. Values are kept whole as JSON text, beside the columns that are searched. Times are ISO 8601, UTC."""
+"""The tables. Values are stored whole as JSON text, beside the columns that are searched. Times are ISO 8601 in UTC."""
 
 from __future__ import annotations
 
 from sqlalchemy import Boolean, Column, ForeignKey, Index, Integer, MetaData, String, Table, Text, false, text
 
 SCHEMA = "0005"
-"""The migration after which the tables are as below, see `migrations/versions`. A new store is made by these tables."""
+"""The migration after which the tables are as below (see `migrations/versions`). A new store is created from this
+module."""
 
 metadata = MetaData()
 
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True, autoincrement=False))
-"""Of versions of Serinus before migrations, which refuse a store whose number they do not know. It stays at 3."""
+"""For versions of Serinus before migrations, which refuse a store with an unknown number. It stays at 3."""
 
 alembic_version = Table("alembic_version", metadata, Column("version_num", String(32), primary_key=True))
-"""Alembic's own: which migration was the last."""
+"""Alembic's table, which names the last migration."""
 
 rollouts = Table(
     "rollouts",
@@ -31,7 +32,7 @@ rollouts = Table(
 Index("rollouts_of_model", rollouts.c.model, rollouts.c.number)
 Index("rollouts_of_version", rollouts.c.model, rollouts.c.version, rollouts.c.number)
 Index("rollouts_of_release", rollouts.c.release, rollouts.c.number)
-# SQLite uses a partial index only for the very condition of the query, which SQLAlchemy writes so.
+# SQLite uses a partial index only where the query has exactly this condition, as SQLAlchemy writes it.
 Index(
     "promoted_rollouts",
     rollouts.c.model,
@@ -45,7 +46,7 @@ Index(
     sqlite_where=text("in_flight = 1"),
     postgresql_where=rollouts.c.in_flight,
 )
-# The database itself refuses a second rollout in flight, whichever code or process tries.
+# The database itself refuses a second rollout in flight.
 Index(
     "one_in_flight",
     rollouts.c.model,
@@ -64,7 +65,7 @@ orders = Table(
 )
 Index("orders_of_rollout", orders.c.rollout, orders.c.number)
 
-# What begins when the rollout of its model that is in flight has ended.
+# Rollouts that begin when the one in flight of their model has ended.
 pending = Table(
     "pending",
     metadata,
@@ -126,7 +127,7 @@ audit = Table(
     Column("digest", String(64), nullable=False),
 )
 
-# A chain alone does not show that its end was cut off: the head is kept a second time, in one row.
+# A chain alone does not show that its end is missing, so the number and digest of the last entry are stored here.
 audit_head = Table(
     "audit_head",
     metadata,

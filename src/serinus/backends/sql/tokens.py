@@ -1,9 +1,9 @@
-"""Tokens of people and callers: shown once, kept as a hash, revoked by name.
+"""Tokens of people and callers. A token is shown once, stored as a hash, and revoked by name.
 
-A token is 256 random bits, so a plain sha256 keeps it: there is nothing to guess that a slow hash would slow down.
+A token consists of 256 random bits, so a plain SHA-256 suffices: a slow hash would only help against guessing.
 
-Its owner is fixed when it is issued: a token that changes hands is revoked and another is issued, so that what was
-asked for with it stays its owner's. A token of a version before owners has none, and counts as owned by its name.
+The owner is fixed when the token is issued. A token that changes hands is revoked and another one issued, so that
+requests made with it remain its owner's. A token of an earlier version has no owner, and counts as owned by its name.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from serinus.core.errors import InvalidInput, NotFound, Refused
 from serinus.core.people import Access, Actor
 
 PREFIX = "srn_"
-"""Lets people and secret scanners recognise a token that lies where it should not."""
+"""Lets people and secret scanners recognize a leaked token."""
 
 PLANES = ("control", "data")
 
 RESERVED = ("nobody", "serinus")
-"""By which the audit record calls what no token did."""
+"""Names that the audit record uses for acts without a token."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _OWNER = re.compile(r"[^\W_](?:[\w.@+ -]{0,126}[\w.])?")
@@ -45,6 +45,7 @@ def issue(
     owner: str,
     models: Collection[str] | None,
 ) -> str:
+    """Issues a token and returns its secret."""
     if not _NAME.fullmatch(name):
         raise InvalidInput(
             "A token's name has 1 to 64 letters, digits, '.', '_', '@' or '-', and begins with a letter or digit."
@@ -77,6 +78,7 @@ def issue(
 
 
 def whose(connection: Connection, secret: str, plane: str) -> Actor | None:
+    """Returns the actor of a token. None: it is unknown, revoked or of the other plane."""
     wanted = _hash(secret)
     query = select(tokens.c.name, tokens.c.access, tokens.c.owner, tokens.c.hash).where(
         tokens.c.hash == wanted, tokens.c.plane == plane, tokens.c.revoked_at.is_(None)
@@ -88,12 +90,13 @@ def whose(connection: Connection, secret: str, plane: str) -> Actor | None:
 
 
 def own(connection: Connection, name: str, owner: str) -> bool:
-    """Gives an owner to the valid token of that name that has none yet, being of an earlier version."""
+    """Sets the owner of the valid token of that name that has none yet, because an earlier version issued it."""
     ownerless = (tokens.c.name == name, tokens.c.revoked_at.is_(None), tokens.c.owner.is_(None))
     return connection.execute(update(tokens).where(*ownerless).values(owner=owner)).rowcount > 0
 
 
 def revoke(connection: Connection, name: str, at: datetime) -> None:
+    """Revokes the token."""
     names = connection.execute(select(tokens.c.name).distinct()).scalars().all()
     if name not in names:
         near = get_close_matches(name, names, n=3)
@@ -103,17 +106,19 @@ def revoke(connection: Connection, name: str, at: datetime) -> None:
 
 
 def valid(connection: Connection, name: str, plane: str) -> Mapping[str, Any] | None:
+    """Returns the valid token of that name. None: there is none."""
     query = select(tokens).where(tokens.c.name == name, tokens.c.revoked_at.is_(None), tokens.c.plane == plane)
     row = connection.execute(query).first()
     return None if row is None else _shown(row)
 
 
 def listing(connection: Connection) -> list[Mapping[str, Any]]:
+    """Returns all tokens without their hashes."""
     return [_shown(row) for row in connection.execute(select(tokens).order_by(tokens.c.number))]
 
 
 def _shown(row: Row[Any]) -> Mapping[str, Any]:
-    """Without what is secret."""
+    """Returns a token without what is secret."""
     return {
         "name": row.name,
         "owner": row.owner or row.name,

@@ -1,4 +1,4 @@
-"""Environments built by uv: locked, content-addressed, each with its own Python."""
+"""Environments built by uv: locked, content-addressed, each with its own Python version."""
 
 from serinus.backends.uv.environments import UvEnvironments
 from serinus.backends.uv.packages import UvPackages

@@ -1,7 +1,7 @@
-"""Compiled libraries that make workers quicker, beside a model's own packages and never in their place.
+"""Compiled libraries that make workers faster. They are beside a model's own packages and never replace them.
 
-One directory for each Python version, shared by all environments of it, each of which has a link to it. The runtime
-puts it at the end of its path, so a model's own version of one of them wins. An environment is good without.
+There is one directory for each Python version, and every environment of that version has a link to it. The runtime puts
+it at the end of its path, so a model's own version takes precedence. Environments work without them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from serinus.lib import directories
 LINK = "accelerators"
 LOCK = Path(__file__).with_name("accelerators.lock")
 _AGAIN = 600.0
-"""Seconds after a failure before they are tried again: a machine without a network is not to wait for each model."""
+"""Seconds after a failure until the next attempt, so that a machine without a network does not wait for each model."""
 
 
 class Accelerators:
-    """Below `directory`, where the environments are."""
+    """Libraries below `directory`, which also holds the environments."""
 
     def __init__(self, uv: Uv, directory: Path, bytecode: Bytecode) -> None:
         self._uv = uv
@@ -34,7 +34,8 @@ class Accelerators:
     def link(
         self, environment: Path, interpreter: Interpreter, say: Callable[[str], None], keep_open: Sequence[int] = ()
     ) -> None:
-        """Gives `environment` its link, and says so where it goes without. Raises nothing of uv's or the disk's."""
+        """Links the libraries into `environment`, and reports through `say` where they are missing. Errors of uv and
+        the disk are not raised."""
         link, place = environment / LINK, self.place(interpreter)
         if link.is_symlink() and link.resolve() == place.resolve() and place.is_dir():
             return
@@ -47,13 +48,14 @@ class Accelerators:
             say(f"goes without accelerators: {error.strerror}")
 
     def place(self, interpreter: Interpreter) -> Path:
+        """Returns the directory for an interpreter."""
         digest = hashlib.sha256(LOCK.read_bytes() + interpreter.platform.encode()).hexdigest()
         return self._directory / f"cp{interpreter.version[0]}{interpreter.version[1]}-{digest[:12]}"
 
     def _build(
         self, place: Path, interpreter: Interpreter, say: Callable[[str], None], keep_open: Sequence[int]
     ) -> bool:
-        """Whether `place` is there now. Built beside it and moved when whole: who comes second finds it there."""
+        """Builds the directory beside `place` and moves it there when complete. Returns whether `place` exists then."""
         self._directory.mkdir(parents=True, exist_ok=True)
         failed = place.with_suffix(".failed")
         if failed.exists() and time.time() - failed.stat().st_mtime < _AGAIN:

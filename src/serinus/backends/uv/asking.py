@@ -1,4 +1,4 @@
-"""Asking an interpreter what it is: once, as long as it stays the same, and never for longer than a few seconds."""
+"""Asks interpreters for their version and platform: once while they stay the same, and within a few seconds."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 from serinus.lib import files, tied
 
 LOOK_SECONDS = 5.0
-"""For one look at the file system, which may never end where that is a network's, and gone."""
+"""The time limit of one file system access, which may hang on a network file system."""
 ANSWER_SECONDS = 10.0
-"""For an interpreter to start and answer, also on a busy machine."""
+"""The time in which an interpreter must start and answer, also on a busy machine."""
 AGAIN_SECONDS = 300.0
-"""After which what was passed over is looked at again: it may have been mended."""
+"""The time after which a rejected interpreter is tried again, because it may have been repaired."""
 _LONGEST_ANSWER = 1 << 16
 _MOST_TOLD = 8
 
@@ -42,21 +42,23 @@ Answer = dict[str, Any]
 
 
 class NoAnswer(Exception):
-    """This is no interpreter that can be used; the text says why."""
+    """The program is not an interpreter that can be used. The text says why."""
 
 
 class PassedOver:
-    """Places and programs that were passed over, why, and when; for `AGAIN_SECONDS` they are not looked at again."""
+    """Directories and programs that were rejected, with reason and time. They are skipped for `AGAIN_SECONDS`."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         self._now = now
         self._why: dict[str, tuple[str, float]] = {}
 
     def add(self, path: Path, why: Exception) -> None:
+        """Adds one."""
         words = (why.strerror if isinstance(why, OSError) else None) or str(why)
         self._why[str(path)] = (words[:1].lower() + words[1:], self._now())
 
     def recently(self, path: Path) -> bool:
+        """Whether it was rejected recently."""
         found = self._why.get(str(path))
         if found is None:
             return False
@@ -66,14 +68,14 @@ class PassedOver:
         return False
 
     def in_words(self) -> str:
-        """A sentence, or nothing."""
+        """Returns a sentence that names them. Empty: there are none."""
         told = [f"{path} ({why})" for path, (why, _) in sorted(dict(self._why).items())]
         more = f" and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
         return f" Passed over: {', '.join(told[:_MOST_TOLD])}{more}." if told else ""
 
 
 class Answers:
-    """What interpreters have answered, kept in the file `memory`."""
+    """The answers of interpreters, stored in the file `memory`."""
 
     def __init__(self, memory: Path, passed_over: PassedOver) -> None:
         self._memory = memory
@@ -81,7 +83,8 @@ class Answers:
         self._known = _remembered(memory)
 
     def of(self, path: Path) -> Answer | None:
-        """None: there is none at `path` that can be used, which is noted unless there is nothing at all."""
+        """Returns the answer of the interpreter. None: there is none that can be used. Rejected programs are
+        recorded."""
         if self._passed_over.recently(path):
             return None
         try:
@@ -101,8 +104,10 @@ class Answers:
 
 
 def within(look: Callable[[], _T]) -> _T:
-    """What a look at the file system answers. TimeoutError where it does not in `LOOK_SECONDS`; its thread is left
-    behind, since a call that the kernel does not end cannot be taken back."""
+    """Returns the result of a file system access. Raises TimeoutError after `LOOK_SECONDS`.
+
+    Its thread is abandoned then, because a call that hangs in the kernel cannot be cancelled.
+    """
     answers: list[_T] = []
     errors: list[OSError] = []
 
@@ -123,17 +128,17 @@ def within(look: Callable[[], _T]) -> _T:
 
 
 def _identity(path: Path) -> str:
-    """Changes when another interpreter is installed at the path. Raises OSError, and NoAnswer where there is something
-    else."""
+    """Returns a text that changes when another interpreter is installed at the path. Raises OSError and NoAnswer."""
     seen = within(path.stat)
     if not stat.S_ISREG(seen.st_mode):
         raise NoAnswer("no file")
-    # The unresolved path: a virtual environment's link and its installation answer the same, a wrapper may not.
+    # The path is not resolved: a link in a virtual environment answers like its target, but a wrapper may not.
     return f"{path}:{seen.st_size}:{seen.st_mtime_ns}"
 
 
 def _ask(path: Path) -> Answer:
-    """Raises OSError where it cannot be started, NoAnswer where it does not answer like a Python interpreter."""
+    """Runs the interpreter. Raises OSError where it cannot be started, and NoAnswer where it does not answer like
+    Python."""
     with _started(path) as process:
         try:
             said = _read(process, time.monotonic() + ANSWER_SECONDS)
@@ -151,11 +156,11 @@ def _ask(path: Path) -> Answer:
 _VARIABLES = (
     "PATH", "HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYENV_ROOT", "PYENV_VERSION", "ASDF_DIR", "ASDF_DATA_DIR",
 )  # fmt: skip
-"""What an interpreter, or the wrapper of a version manager, may need. Credentials of this process are none of it."""
+"""Variables that an interpreter, or the wrapper of a version manager, may need. No credentials are among them."""
 
 
 def _started(path: Path) -> tied.Tied:
-    """What a wrapper has started ends with it."""
+    """Starts it. Processes which a wrapper has started end with it."""
     try:
         return tied.start(
             [path, "-I", "-c", _QUESTION],
@@ -163,12 +168,12 @@ def _started(path: Path) -> tied.Tied:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
         )
-    except FileNotFoundError as error:  # a script, or a program for another system library
+    except FileNotFoundError as error:  # It is a script, or a program for another C library.
         raise NoAnswer("its program does not exist") from error
 
 
 def _read(process: tied.Tied, deadline: float) -> bytes:
-    """All that it prints, up to what an answer may be long. TimeoutExpired, NoAnswer."""
+    """Reads the output up to the length of an answer. Raises TimeoutExpired and NoAnswer."""
     assert process.stdout is not None
     said = b""
     with selectors.DefaultSelector() as selector:
@@ -205,11 +210,11 @@ def _remembered(memory: Path) -> dict[str, Answer]:
     try:
         kept = json.loads(memory.read_text())
     except (OSError, ValueError):
-        return {}  # nothing is lost: they are asked again
+        return {}  # The interpreters are asked again.
     return {key: answer for key, answer in kept.items() if _is_answer(answer)} if isinstance(kept, dict) else {}
 
 
 def _remember(memory: Path, answers: dict[str, Answer]) -> None:
-    with contextlib.suppress(OSError):  # they are asked again by the next process
+    with contextlib.suppress(OSError):  # The next process asks the interpreters again.
         memory.parent.mkdir(parents=True, exist_ok=True)
         files.write(memory, json.dumps(answers, indent=1), durable=False)

@@ -1,4 +1,4 @@
-"""Locks into virtual environments: built once, whoever asks at the same time; whole or not there at all."""
+"""Builds virtual environments from locks. Concurrent calls build once, and an environment is complete or missing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from serinus.core.storage import Stored
 from serinus.lib import files, locks
 
 MARKER = ENVIRONMENT_FACTS
-"""Written last, so an environment that has it is whole."""
+"""The file that is written last, so an environment with it is complete."""
 LOCK = "requirements.lock"
 _BUILDING = ".building"
 _DIGEST = re.compile("[0-9a-f]+")
@@ -34,20 +34,21 @@ _DIGEST = re.compile("[0-9a-f]+")
 class Builder:
     """Keeps environments below `directory`, each by the digest of its lock.
 
-    An environment is built beside its place and moved there when it is whole. Who builds holds a file lock on its
-    digest, which uv inherits: after a kill, by which uv ends as well, the next builder waits for that and starts over.
+    An environment is built beside its path and moved there when complete. The builder locks the digest by a file, and
+    uv inherits the lock. After a kill, uv ends as well. The next builder waits for that and starts over.
     """
 
     def __init__(self, uv: Uv, directory: Path, *, accelerate: bool = True, confined: bool = True) -> None:
-        """`accelerate`: whether environments get a link to what makes workers quicker. `confined`: whether what reads
-        packages, or builds them, is confined as models are."""
+        """`accelerate`: environments get a link to the libraries that make workers faster. `confined`: processes that
+        read or build packages are confined as models are."""
         self._uv = uv
         self._directory = directory
         self._bytecode = Bytecode(directory / "bytecode", confined)
         self._accelerators = Accelerators(uv, directory, self._bytecode) if accelerate else None
 
     def build(self, lock: Lock, wanted: Wanted, say: Callable[[str], None]) -> Environment:
-        """The environment of `lock`. Raises Unbuildable (a package does not install), Unavailable, or OSError."""
+        """Returns the environment of `lock`. Raises Unbuildable (a package cannot be installed), Unavailable and
+        OSError."""
         place = self._directory / lock.digest
         with self._locked(lock.digest, say) as descriptor:
             if not _whole(place):
@@ -56,24 +57,24 @@ class Builder:
                 say(f"building environment {lock.digest[:12]}: {what}")
                 self._make(place, lock, wanted, say, descriptor)
                 say(f"environment {lock.digest[:12]} is built, in {time.monotonic() - started:.1f} s")
-            os.utime(place)  # asked for: who makes room leaves it
+            os.utime(place)  # It counts as requested, so that it is not removed.
             if self._accelerators is not None:
                 self._accelerators.link(place, lock.interpreter, say, (descriptor,))
         return Environment(digest=lock.digest, python_version=lock.interpreter.text)
 
     def place(self, environment: Environment) -> Path:
-        """The directory of the environment, whether or not it exists."""
+        """Returns the directory of the environment, which need not exist."""
         return self._directory / environment.digest
 
     def sweep(self) -> None:
-        """Removes what a killed builder left behind."""
+        """Removes the remains of killed builders."""
         for left in self._directory.glob(f"*{_BUILDING}"):
             with self._try_locked(left.name.removesuffix(_BUILDING)) as mine:
                 if mine:
                     shutil.rmtree(left, ignore_errors=True)
 
     def stored(self) -> Sequence[Stored]:
-        """Environments that are whole."""
+        """Returns the environments that are complete."""
         found = []
         for place in self._directory.glob("*/"):
             with suppress(OSError):
@@ -82,8 +83,7 @@ class Builder:
         return found
 
     def remove(self, digest: str, since: float) -> bool:
-        """See `core.storage.Storage.remove`. The environment is moved aside under the lock of who builds it, as if its
-        building had failed."""
+        """See `core.storage.Storage.remove`. The environment is moved aside under its builder's lock."""
         self.sweep()
         if not _DIGEST.fullmatch(digest):
             return False
@@ -104,7 +104,7 @@ class Builder:
             self._compile(temporary, lock, say, descriptor)
             own_files.protect(temporary)
             _mark(temporary / MARKER, lock)
-            shutil.rmtree(place, ignore_errors=True)  # one whose interpreter is gone
+            shutil.rmtree(place, ignore_errors=True)  # The interpreter of the environment no longer exists.
             temporary.rename(place)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -119,7 +119,8 @@ class Builder:
         made = own_files.made(temporary)
         with (
             tempfile.TemporaryDirectory(prefix="serinus-") as scratch,
-            tempfile.NamedTemporaryFile("w", suffix=".txt", dir=scratch) as options,  # 0600: it may hold credentials
+            # 0600, because it may contain credentials.
+            tempfile.NamedTemporaryFile("w", suffix=".txt", dir=scratch) as options,
         ):
             options.write("\n".join(wanted.sources))
             options.flush()
@@ -136,8 +137,9 @@ class Builder:
         (temporary / LOCK).write_text(lock.text)
 
     def _compile(self, temporary: Path, lock: Lock, say: Callable[[str], None], descriptor: int) -> None:
-        """A confined worker cannot write bytecode, so what is not compiled now is compiled at every start."""
-        say("compiling bytecode")  # of a large environment it takes a minute
+        """Compiles all packages to bytecode. A confined worker cannot write it and would compile them again at every
+        start."""
+        say("compiling bytecode")  # It takes a minute for a large environment.
         (packages,) = temporary.glob("lib/python*/site-packages")
         files, compiled = self._bytecode.provide(packages, lock.interpreter, (descriptor,))
         say(f"bytecode of {files} files: {compiled} compiled, the others shared with other environments")
@@ -154,7 +156,7 @@ class Builder:
             yield descriptor
 
     def _try_locked(self, digest: str) -> AbstractContextManager[int | None]:
-        """The lock's file descriptor, or None where somebody else holds it."""
+        """Yields the descriptor of the lock, or None where somebody else holds it."""
         return locks.held(self._lock_file(digest), seconds=0)
 
     def _lock_file(self, digest: str) -> Path:
@@ -164,7 +166,7 @@ class Builder:
 
 
 def _whole(place: Path) -> bool:
-    """Its marker is there, and the interpreter that it points to still is."""
+    """Whether the marker and the interpreter that it names exist."""
     return (place / MARKER).exists() and (place / "bin" / "python").exists()
 
 

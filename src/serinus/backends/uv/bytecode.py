@@ -1,13 +1,13 @@
-"""Puts the bytecode of an environment's packages beside them: a confined worker cannot write it.
+"""Writes the bytecode of an environment's packages, because a confined worker cannot write it.
 
-uv hard-links a package's files from its cache into every environment, so the same file is the same inode everywhere,
-and what was compiled for one environment is linked into the next: compiling takes longer than all else together.
-Test suites are left out: they are a third of the work, and nothing that serves imports them.
+uv hard-links a package's files from its cache into every environment, so a file has the same inode in all of them.
+Bytecode that was compiled for one environment is linked into the next, because compiling takes longer than everything
+else together. Test suites are left out: they are a third of the work, and serving does not import them.
 
-The compiler runs confined, in the base interpreter, and writes to a directory of its own. What it wrote there is taken
-over as data. It imports nothing of a package, and each package is compiled by a process of its own.
+The compiler is confined, runs in the base interpreter, and writes to a directory of its own, whose files are taken over
+as data. It imports nothing of a package, and each package is compiled by a process of its own.
 """
-# os.path, because it is thousands of files:
+# os.path is used because there are thousands of files.
 # ruff: noqa: PTH103, PTH108, PTH118, PTH120
 
 from __future__ import annotations
@@ -36,22 +36,24 @@ _LARGEST = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Bytecode:
-    """Keeps bytecode below `directory`. `confined`: whether the compiler is, as models are."""
+    """Keeps bytecode below `directory`. `confined`: the compiler is confined as models are."""
 
     directory: Path
     confined: bool = True
 
     def provide(self, packages: Path, interpreter: Interpreter, keep_open: Sequence[int] = ()) -> tuple[int, int]:
-        """For all sources below `packages`: how many they are, and how many had to be compiled. Raises Unavailable,
-        OSError."""
+        """Provides bytecode for all sources below `packages`. Returns their number, and how many had to be compiled.
+
+        Raises Unavailable and OSError.
+        """
         kept = self.directory / f"{_tag(interpreter)}-{interpreter.text}"
         kept.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Before anything is taken from there: a file that is gone may have left its number to another.
+        # This comes first, because the inode number of a deleted file may be used again.
         _forget_unused(str(kept))
         groups = _groups(str(packages))
         names = {source: f"{kept}/{name}" for sources in groups for source, name in _names(packages, sources).items()}
         missing = [
-            # What is there without being kept came with its package, which is as well.
+            # Bytecode that exists without being kept came with its package.
             [one for one in sources if not _linked(names[one], place := _beside(one, interpreter))
              and not os.path.lexists(place)]
             for sources in groups
@@ -98,7 +100,7 @@ class Bytecode:
 
 
 def _groups(root: str) -> Sequence[Sequence[str]]:
-    """The sources by the first part of their path: a package, or a module that is in none."""
+    """Returns the sources by the first component of their path, which is a package or a single module."""
     found: dict[str, list[str]] = {}
     for source in _sources(root):
         found.setdefault(source[len(root) + 1 :].partition("/")[0], []).append(source)
@@ -121,8 +123,11 @@ def _beside(source: str, interpreter: Interpreter) -> str:
 
 
 def _names(packages: Path, sources: Sequence[str]) -> dict[str, str]:
-    """Under which the bytecode of a group is kept: it is shared only with environments that have the same group, file
-    by file, as one process compiles all of it and a file may belong to another package than its directory says."""
+    """Returns the names under which the bytecode of a group is kept.
+
+    It is shared only with environments that have the same group, file by file, because one process compiles the whole
+    group and a file may belong to another package than its directory suggests.
+    """
     seen = {source: os.lstat(source) for source in sources}
     parts = {source: f"{one.st_ino}-{one.st_mtime_ns}-{one.st_size}" for source, one in seen.items()}
     whole = sorted(f"{source[len(str(packages)) :]} {part}" for source, part in parts.items())
@@ -131,7 +136,7 @@ def _names(packages: Path, sources: Sequence[str]) -> dict[str, str]:
 
 
 def _take(source: Path, target: str) -> bool:
-    """Copies a plain file that a confined process wrote; anything else is left."""
+    """Copies a regular file that a confined process wrote. Returns whether it did."""
     try:
         content = written.content(source, _LARGEST)
     except (OSError, ValueError):
@@ -144,13 +149,13 @@ def _linked(source: str, target: str) -> bool:
     try:
         os.makedirs(os.path.dirname(target), exist_ok=True)
         os.link(source, target)
-    except OSError:  # not there, there already, another file system, too many links: all the same to who asks
+    except OSError:  # It does not exist, exists already, is on another file system or has too many links.
         return False
     return True
 
 
 def _forget_unused(kept: str) -> None:
-    """What no environment has any more."""
+    """Removes bytecode that no environment uses."""
     with os.scandir(kept) as entries:
         for entry in entries:
             seen = entry.stat(follow_symlinks=False)

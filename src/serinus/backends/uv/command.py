@@ -1,4 +1,4 @@
-"""Running uv: nothing of the surrounding project or virtual environment leaks in, and a failure is told in words."""
+"""Runs uv without the settings of the surrounding project or virtual environment. Failures are reported in words."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from serinus.backends.uv.words import explain
 from serinus.lib import priority, tied
 
 LONGEST_SECONDS = 3600.0
-"""For one call: the largest wheels over a slow line, or a build from source."""
+"""The time limit of one call, for large wheels over a slow network, or a build from source."""
 
-# All that uv gets of the variables of the process that runs Serinus: where packages come from, how to get there, and
-# where uv keeps what is its own. Whatever else is in them, credentials among it, is nobody's business here.
+
+# The variables that uv gets: package indexes, the way to reach them, and uv's own directories. It gets no others,
+# because they may hold credentials.
 _HANDED_ON = re.compile(
     r"PATH|HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|XDG_(CACHE|CONFIG|DATA)_(HOME|DIRS)|NETRC|SSL_CERT_(FILE|DIR)"
     r"|(HTTPS?|ALL|NO)_PROXY|(https?|all|no)_proxy|RUST_LOG|RUST_BACKTRACE"
@@ -31,14 +32,14 @@ _HANDED_ON = re.compile(
     r"|DOWNLOADS_JSON_URL|CACHE_DIR)|UV_PYPY_INSTALL_MIRROR"
 )
 _SOON = {"UV_HTTP_CONNECT_TIMEOUT": "10", "UV_HTTP_RETRIES": "1"}
-"""Unless the user has chosen otherwise; whoever builds tries again."""
+"""Timeouts, unless the user has set others. The caller tries again."""
 _NICE = 10
-"""Models are being served on the same machine, and other versions examined."""
+"""The niceness, because models are served on the same machine."""
 _PROGRESS = ("Downloading", "Building", "Prepared", "Installed")
 
 
 class Uv:
-    """The uv binary. Index settings (`UV_INDEX_URL`, the user's `uv.toml`, credentials) stay as the user has them."""
+    """The uv binary. Index settings (`UV_INDEX_URL`, the user's `uv.toml`, credentials) are those of the user."""
 
     def __init__(self, binary: Path | None = None) -> None:
         self.binary = binary or Path(uv.find_uv_bin())
@@ -51,15 +52,18 @@ class Uv:
         small: bool = False,
         settings: str = "",
     ) -> None:
-        """Runs to the end; `say` gets uv's own lines of progress. `keep_open`: file descriptors that uv inherits.
-        `small`: nothing large is fetched, so that an index that does not answer is given up soon. `settings`: as in a
-        `uv.toml`, beside the user's own.
+        """Runs uv to its end. Raises Unbuildable, or Unavailable where another attempt may help, both in words, and
+        OSError.
 
-        Raises Unbuildable or, where another try may help, Unavailable, both in words; OSError.
+        - `say`: gets uv's lines of progress.
+        - `keep_open`: file descriptors that uv inherits.
+        - `small`: nothing large is downloaded, so that an index that does not answer is given up soon.
+        - `settings`: text in the format of `uv.toml`, in addition to the user's own.
         """
         environment = (_SOON if small else {}) | _environment()
         with contextlib.ExitStack() as stack:
-            # The root directory, so that no uv.toml or pyproject.toml of a project around the home has a say.
+            # uv runs in the root directory, so that no uv.toml or pyproject.toml of a project around the home has an
+            # effect.
             where, options = Path(self.binary.anchor or "/"), []
             if settings:
                 where = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="serinus-")))
@@ -102,8 +106,8 @@ def _give_way(pid: int) -> None:
 
 
 def _settled(file: Path, settings: str, environment: dict[str, str]) -> list[str | Path]:
-    """Writes `settings` to `file`, in whose directory uv finds them; where the user has switched that off, or has named
-    another file, the options that make uv read it all the same, with what stands in the other."""
+    """Writes `settings` to `file`, where uv finds them. Returns options for the case that the user has switched that
+    off, or has named another file, whose contents are then included."""
     named, none = environment.pop("UV_CONFIG_FILE", ""), environment.pop("UV_NO_CONFIG", "")
     file.write_text((Path(named).read_text() + "\n" if named else "") + settings)
     return ["--config-file", file] if named or none else []

@@ -1,6 +1,7 @@
-"""Runs a module of the runtime in a confined process that reads what packages bring, or runs it.
+"""Runs a module of the runtime in a confined process that reads or runs the contents of packages.
 
-The base interpreter is started, with nothing of an environment before the confinement. It ends with this process.
+The base interpreter is started, and nothing of an environment is used before the confinement. It ends with this
+process.
 """
 
 from __future__ import annotations
@@ -23,27 +24,29 @@ from serinus.lib import isolated, priority, tied
 
 _RUNTIME = Path(str(serinus_runtime.__file__)).parent.parent
 _NICE = 10
-"""Models are being served on the same machine."""
+"""The niceness, because models are served on the same machine."""
 _LOOK = 0.5
-"""Seconds between two looks at what it has written."""
+"""Seconds between two checks of what it has written."""
 _MOST_OUTPUT = 64 << 20
 _LONGEST_ANSWER = 1 << 16
 _TAIL = 1 << 14
 
 
 class Failed(Exception):
-    """The process ended without an answer; the text says why."""
+    """The process ended without an answer. The text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
+    """The limits of a process."""
+
     seconds: float
     written: scratch.Bounds
 
 
 @dataclass(frozen=True, slots=True)
 class Confined:
-    """`confined`: whether the processes are, as models are."""
+    """Runs processes. `confined`: they are confined as models are."""
 
     confined: bool = True
 
@@ -58,10 +61,10 @@ class Confined:
         environment: Path | None = None,
         keep_open: Sequence[int] = (),
     ) -> str:
-        """The last line that `serinus_runtime.<module>` prints, asked with `config`; empty where it prints none.
+        """Runs `serinus_runtime.<module>` with `config`. Returns the last line that it prints, or an empty text.
 
-        `directory` is all that it may write to. `environment`: whose packages it imports after the confinement.
-        Raises Failed; OSError where it cannot be started.
+        `directory` is the only directory that it may write to. `environment` has the packages that it imports after the
+        confinement. Raises Failed, and OSError where it cannot be started.
         """
         with tempfile.TemporaryFile() as told, tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
             told.write(json.dumps({**config, "confine": self.confined}).encode())
@@ -96,8 +99,8 @@ def _give_way(pid: int) -> None:
 
 
 def _ended(process: tied.Tied, directory: Path, streams: Sequence[IO[bytes]], limits: Limits) -> int:
-    """The exit status, when it and all that it has started are gone. Raises Failed where it was ended
-    for what it did."""
+    """Waits until the process and all that it has started have ended, and returns the exit status. Raises Failed where
+    it was killed for exceeding a limit."""
     deadline = time.monotonic() + limits.seconds
     with process:
         while True:
@@ -112,7 +115,7 @@ def _ended(process: tied.Tied, directory: Path, streams: Sequence[IO[bytes]], li
 
 
 def _error(said: str) -> str:
-    """Of an answer as `serinus_runtime.isolation.trial` gives it."""
+    """Returns the error in an answer of `serinus_runtime.isolation.trial`."""
     try:
         answer = json.loads(said)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Fetching one file of a package index as data. uv fetches source archives only to build them."""
+"""Downloads a file of a package index as data. uv would download source archives only to build them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 
 
 def download(url: str, sha256: str, directory: Path, options: Sequence[str]) -> Path:
-    """The file at `url`, with that hash, in `directory`. Credentials are those of an index on the same host, from
-    `options` or the variables of uv. Raises Unbuildable (it is another file, or too large), Unavailable, OSError."""
+    """Downloads the file at `url` to `directory` and checks its hash.
+
+    Credentials are those of an index on the same host, from `options` or uv's variables. Raises Unbuildable (it is
+    another file, or too large), Unavailable and OSError.
+    """
     parts = urlsplit(url)
     name = unquote(parts.path).rpartition("/")[2]
     if not re.fullmatch(r"[\w.+!-]+\.(tar\.gz|tgz|tar\.bz2|tar\.xz|zip)", name):
@@ -67,7 +70,7 @@ def _pieces(url: str, options: Sequence[str]) -> Iterator[bytes]:
 
 
 def _credentials(url: str, options: Sequence[str]) -> tuple[str, str] | None:
-    """None: it has some of its own, or the user's netrc has, or nobody."""
+    """Returns credentials. None: the URL contains some, the user's netrc has them, or there are none."""
     wanted = _place(url)
     for found in (*(option.partition(" ")[2] for option in options), *of_the_environment()):
         parts = urlsplit(found)

@@ -1,4 +1,5 @@
-"""The Environments port on uv: first as of the day the model was logged, then the newest."""
+"""The port Environments on uv. Locks are tried as of the day on which the model was logged, and then with the newest
+packages."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ from serinus.core.release import Combination, Environment, Requirements
 from serinus.core.storage import Stored
 
 _MOST_BUILT = 20
-"""Packages of one environment."""
+"""The largest number of packages of one environment that are built from source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +31,10 @@ class _Attempt:
     wanted: Wanted
     as_of: date | None
     source: str = ""
-    """Where the requirements are from, where more than one combination of them is tried."""
+    """The origin of the requirements, where several combinations are tried."""
     extra: str = ""
     build: bool = False
-    """Whether what has no wheel is built from source."""
+    """Whether packages without a wheel are built from source."""
 
     @property
     def label(self) -> str:
@@ -49,16 +50,17 @@ class _Attempt:
 
 
 class UvEnvironments:
-    """Implements `core.ports.Environments` and `core.storage.Storage`: environments below `directory`, by the digest of
-    their lock.
+    """Implements `core.ports.Environments` and `core.storage.Storage` with environments below `directory`, by the
+    digest of their lock.
 
-    `interpreters`: more Python interpreters than are found by themselves. `always`: packages that every environment
-    must have, added where the requirements do not name them or a slimmer variant (`mlflow-skinny`).
-    `build_from_source`: whether a package without a wheel may be built, which runs its code, confined.
-    `confined`: whether what reads packages, or builds them, is confined as models are.
-    `accelerate`: whether environments get what makes workers quicker, beside the model's packages.
-    `indexes`: addresses of package indexes that requirements may name, with the credentials that they need. The index
-    that uv is set up with needs none of this.
+    - `interpreters`: Python interpreters in addition to those that are found.
+    - `always`: packages that every environment must have. They are added where the requirements name neither them nor a
+      smaller variant (`mlflow-skinny`).
+    - `build_from_source`: a package without a wheel may be built, which runs its code, confined.
+    - `confined`: processes that read or build packages are confined as models are.
+    - `accelerate`: environments get libraries that make workers faster.
+    - `indexes`: package indexes that requirements may name, with the credentials that they need. The index that uv is
+      configured with need not be listed.
     """
 
     def __init__(
@@ -89,8 +91,8 @@ class UvEnvironments:
         loads: Callable[[Environment], str | None],
         say: Callable[[str], None],
     ) -> Environment:
-        """As the port says. Raises Unbuildable with what was tried; Unavailable where the index does not answer or the
-        disk is full."""
+        """See `core.ports.Environments.prepare`. Raises Unbuildable with the attempts, and Unavailable where the index
+        does not answer or the disk is full."""
         self._builder.sweep()
         choice = self._interpreters.choose(requirements.python, say)
         combinations, notes = self._wanted(requirements)
@@ -131,7 +133,8 @@ class UvEnvironments:
         return self._builder.remove(name, since)
 
     def _locked(self, attempt: _Attempt, interpreter: Interpreter, say: Callable[[str], None]) -> tuple[Lock, Wanted]:
-        """The lock, and with it the wheels that were built for it. Raises Unbuildable, Unavailable, OSError."""
+        """Returns the lock, and the requirements with the wheels that were built for it. Raises Unbuildable,
+        Unavailable and OSError."""
         wanted = attempt.wanted
         while True:
             try:
@@ -145,7 +148,7 @@ class UvEnvironments:
                 wanted = replace(wanted, built=(*wanted.built, wheel))
 
     def _wanted(self, requirements: Requirements) -> tuple[Sequence[tuple[str, Wanted]], Sequence[str]]:
-        """Every combination with where it is from, and notes on what was added or left out."""
+        """Returns every combination with its origin, and notes about what was added or left out."""
         notes: list[str] = []
         combinations = []
         first = Combination(requirements.source, requirements.packages)
@@ -166,17 +169,17 @@ class UvEnvironments:
 
 @dataclass(slots=True)
 class _Trial:
-    """What was tried for one model, and therefore what is to be tried next."""
+    """The attempts for one model, and the ones that remain."""
 
     requirements: Requirements
     tried: list[str]
     failures: list[Unbuildable] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
-    """Lock digest -> why the model did not load in it."""
+    """Why the model did not load, by the digest of the lock."""
 
     def attempts(self, combinations: Sequence[tuple[str, Wanted]], *, build_from_source: bool) -> Iterator[_Attempt]:
-        """One combination after the other, each as of the day of logging before the newest; wheels before building
-        from source."""
+        """Yields the attempts: one combination after the other, as of the day of logging before the newest packages,
+        and wheels before building from source."""
         logged_at = self.requirements.logged_at
         dates = [logged_at.date(), None] if logged_at else [None]
         for building in (False, True):
@@ -185,13 +188,13 @@ class _Trial:
             for (source, wanted), as_of in product(combinations, dates):
                 attempt = _Attempt(wanted, as_of, source, build=building)
                 yield attempt
-                # Before Python 3.12 every environment came with setuptools, so packages use it without requiring it.
+                # Before Python 3.12 every environment had setuptools, so packages use it without requiring it.
                 if re.search(r"pkg_resources|setuptools|distutils", next(reversed(self.refused.values()), "")):
                     yield replace(attempt, wanted=wanted.also("setuptools<81"), extra="setuptools")
 
     def hopeless(self) -> Unbuildable:
         source = f" (from {self.requirements.source})" if self.requirements.source else ""
-        # What became of building from source says more than that there was no wheel.
+        # The result of building from source is more informative than the lack of a wheel.
         failures = [one for one in self.failures if not isinstance(one, NoWheel)] or self.failures
         messages = list(dict.fromkeys(failure.message for failure in failures))
         hint = self.failures[-1].hint if self.failures else "Pin the versions that it was trained with; log it again."

@@ -1,4 +1,4 @@
-"""Which Python interpreters are on this machine, and the one that a model is to run on."""
+"""The Python interpreters on this machine, and the choice of one for a model."""
 
 from __future__ import annotations
 
@@ -15,36 +15,41 @@ from serinus.backends.uv.places import candidates
 from serinus.core.errors import SerinusError, Unbuildable
 
 OLDEST = (3, 8)
-"""That the runtime supports."""
+"""The oldest version that the runtime supports."""
 
 Version = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Interpreter:
+    """A Python interpreter."""
+
     path: Path
-    """Of the installation itself, never of a virtual environment or a shim."""
+    """The path of the installation itself, never of a virtual environment or a shim."""
     version: Version
     platform: str
-    """`linux-x86_64-glibc`"""
+    """Such as `linux-x86_64-glibc`."""
 
     @property
     def text(self) -> str:
+        """The version as text."""
         return ".".join(map(str, self.version))
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
+    """The interpreter for a model."""
+
     interpreter: Interpreter
     note: str = ""
-    """Where it is not exactly what was asked for: what it is instead."""
+    """How it differs from what was requested. Empty: it does not."""
 
 
 class Interpreters:
     """Finds interpreters: those that a setting names, pyenv's, uv's own, those on the PATH, and the running one.
 
-    `memory`: a file that keeps what interpreters answered, so that each is asked once. Whatever is unreadable, broken,
-    a loop, or does not answer is passed over, and named where there is no interpreter for a model.
+    `memory` is a file with their answers, so that each is asked once. Those that cannot be read, are broken, loop or do
+    not answer are skipped, and named where there is no interpreter for a model.
     """
 
     def __init__(self, uv: Uv, memory: Path, named: Sequence[Path] = ()) -> None:
@@ -54,9 +59,9 @@ class Interpreters:
         self._answers = Answers(memory, self._passed_over)
 
     def choose(self, wanted: str | None, say: Callable[[str], None]) -> Choice:
-        """The exact patch version, else the newest of the same minor version, else one that uv fetches.
+        """Returns the exact patch version, or else the newest of the same minor version, or else one that uv downloads.
 
-        Raises Unbuildable: there is none, with what there is and what to do.
+        Raises Unbuildable where there is none, with those that exist and what to do.
         """
         version = _parsed(wanted)
         if version is None:
@@ -83,7 +88,8 @@ class Interpreters:
         raise self._missing(text, None)
 
     def found(self) -> Iterator[Interpreter]:
-        """Every usable interpreter, the preferred first; each installation once. Asks no more than is iterated."""
+        """Yields every usable interpreter, the preferred first, each installation once. Only as many are asked as are
+        consumed."""
         seen: set[str] = set()
         for path in candidates(self._named, self._passed_over):
             one = self._known(path)
@@ -92,7 +98,7 @@ class Interpreters:
                 yield one
 
     def _known(self, path: Path) -> Interpreter | None:
-        """What the interpreter says of itself; None: it is none that can be used."""
+        """Returns the interpreter by its own answer. None: it cannot be used."""
         answer = self._answers.of(path)
         if answer is None or not answer["usable"]:
             return None
@@ -108,7 +114,7 @@ class Interpreters:
 
 
 def _parsed(wanted: str | None) -> Version | None:
-    """`3.9.18`, `3.9`, `==3.9.*` -> numbers; None where there is no minor version in it."""
+    """Returns the numbers of `3.9.18`, `3.9` or `==3.9.*`. None: there is no minor version in it."""
     found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", wanted or "")
     return tuple(int(part) for part in found.groups() if part is not None) if found else None
 

@@ -1,4 +1,4 @@
-"""Requirements into a full lock with hashes, as of a day; resolved once and kept."""
+"""Resolves requirements to a complete lock with hashes, as of a date. Each result is kept."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from serinus.core.redaction import without_credentials
 from serinus.lib import files
 
 _PLACE = re.compile(r"^([./~]|file:|[\w+.-]+://)|@ *(file:|[\w+.-]+://|[./~])", re.IGNORECASE)
-"""A path or an address, in place of a name or after it."""
+"""A path or URL, in place of a name or after it."""
 _WHEEL = re.compile(r"\.whl($|[\s;#])")
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Requirement lines, apart from the options among them."""
+    """Requirement lines, separated from the options among them."""
 
     packages: tuple[str, ...]
     options: tuple[str, ...]
-    """`--index-url ...` and the like: needed to resolve and to install, but no part of what is installed. They may
-    hold credentials, so they are kept out of locks, command lines and messages."""
+    """Options such as `--index-url ...`. They are needed to resolve and install, but do not determine what is
+    installed. They may contain credentials, so they are kept out of locks, command lines and messages."""
     built: tuple[Path, ...] = ()
-    """Wheels that were built here from source, as there are none elsewhere."""
+    """Wheels that were built here from source."""
 
     @classmethod
     def of(cls, lines: Sequence[str]) -> Wanted:
-        """Raises Unbuildable: a folder, a repository, or a source archive that no package index has."""
+        """Returns the requirements. Raises Unbuildable for a directory, a repository, or a source archive that no
+        package index has."""
         for line in lines:
             if "${" in line:
                 raise Unbuildable(
@@ -55,61 +56,65 @@ class Wanted:
 
     @property
     def names(self) -> frozenset[str]:
-        """Normalised as PEP 503 says."""
+        """Returns names in the normal form of PEP 503."""
         found = (re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line) for line in self.packages)
         return frozenset(normalised(name[0]) for name in found if name)
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The options that say where packages come from: all but constraints, which a lock already obeys."""
+        """Returns the options that say where packages come from. Constraints are left out, because a lock already obeys
+        them."""
         return tuple(line for line in self.options if not re.match(r"(-c|--constraint)\b", line))
 
     def links(self, directory: Path) -> tuple[str, ...]:
-        """Options with which uv, which builds nothing, finds the wheels that were built: and no others, as a package
-        may have the name of any other. Makes links in `directory`."""
+        """Returns options with which uv finds the wheels that were built, and no others. Creates links in
+        `directory`."""
         for wheel in self.built:
             (directory / wheel.name).symlink_to(wheel)
         return ("--no-build", *(("--find-links", str(directory)) if self.built else ()))
 
     def also(self, *packages: str) -> Wanted:
+        """Returns the requirements with further packages."""
         return replace(self, packages=(*self.packages, *packages))
 
 
 @dataclass(frozen=True, slots=True)
 class Lock:
+    """A lock for one interpreter."""
+
     text: str
-    """A requirements file: every package, pinned, with its hashes; no comments, no options."""
+    """A requirements file with every package, pinned, with its hashes. It has no comments or options."""
     interpreter: Interpreter
 
     @property
     def digest(self) -> str:
-        """sha256 over the lock, the Python version and the platform: what an environment is addressed by."""
+        """The SHA-256 over the lock, the Python version and the platform, by which the environment is addressed."""
         parts = (self.text, self.interpreter.text, self.interpreter.platform)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """`name==version`, or `name @ address`."""
+        """The packages as `name==version` or `name @ URL`."""
         return tuple(re.sub(r"\s*(\\|;.*)?$", "", line) for line in self.text.splitlines() if line[:1].strip())
 
     @property
     def unhashed(self) -> tuple[str, ...]:
-        """Packages that no hash can vouch for: a Git commit or a local file."""
+        """The packages without a hash: Git commits and local files."""
         entries = re.split(r"\n(?=\S)", self.text.strip())
         return tuple(re.split(r"[\s=@]", entry)[0] for entry in entries if "--hash=" not in entry)
 
 
 class Locks:
-    """Resolves, and remembers what it resolved in `directory`: the same question never goes to the network twice."""
+    """Resolves, and stores results in `directory`, so that the same question never uses the network twice."""
 
     def __init__(self, uv: Uv, directory: Path) -> None:
         self._uv = uv
         self._directory = directory
 
     def resolve(self, wanted: Wanted, interpreter: Interpreter, as_of: date | None, say: Callable[[str], None]) -> Lock:
-        """What `wanted` means for `interpreter`, with nothing published after the day `as_of`.
+        """Returns the lock of `wanted` for `interpreter`, with nothing that was published after the day `as_of`.
 
-        Raises Unbuildable (no solution) or Unavailable (the index does not answer).
+        Raises Unbuildable (no solution) and Unavailable (the index does not answer).
         """
         kept = self._directory / f"{_question(wanted, interpreter, as_of)}.txt"
         if kept.exists():
@@ -117,7 +122,8 @@ class Locks:
         say(
             without_credentials(f"resolving {', '.join(wanted.packages)}"[:200]) + (f", as of {as_of}" if as_of else "")
         )
-        with tempfile.TemporaryDirectory(prefix="serinus-") as scratch:  # 0700: the options may hold credentials
+        # 0700, because the options may contain credentials.
+        with tempfile.TemporaryDirectory(prefix="serinus-") as scratch:
             source, target = Path(scratch, "requirements.txt"), Path(scratch, "lock.txt")
             (links := Path(scratch, "built")).mkdir()
             source.write_text("\n".join((*wanted.options, *wanted.packages)) + "\n")
@@ -133,18 +139,18 @@ class Locks:
 
 
 def _packages_alone(text: str) -> str:
-    """Only what is to be installed: comments and options say how it was found."""
+    """Returns the packages without comments and options."""
     lines = (line.rstrip() for line in text.splitlines())
     return "\n".join(line for line in lines if line and not re.match(r"\s*#|-", line)) + "\n"
 
 
 def normalised(name: str) -> str:
-    """The name of a package in the normal form of PEP 503."""
+    """Returns the name of a package in the normal form of PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower().rstrip("-")
 
 
 def dated(as_of: date | None) -> tuple[str, ...]:
-    """As uv is told."""
+    """Returns the date as options of uv."""
     return ("--exclude-newer", _end_of(as_of)) if as_of else ()
 
 
@@ -153,7 +159,7 @@ def _end_of(day: date) -> str:
 
 
 def _question(wanted: Wanted, interpreter: Interpreter, as_of: date | None) -> str:
-    """Everything that the answer depends on, but for what is published meanwhile: that is the point of keeping it."""
+    """Returns a digest of everything that the result depends on, except for later publications."""
     indexes = sorted((name, value) for name, value in os.environ.items() if re.match(r"UV_.*(INDEX|FIND_LINKS)", name))
     built = [str(wheel) for wheel in wanted.built]
     where = [interpreter.text, interpreter.platform]

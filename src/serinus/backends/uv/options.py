@@ -1,4 +1,4 @@
-"""Which package indexes a model's requirements may send uv to: those that the operator has named, and no others."""
+"""Restricts the package indexes that a model's requirements may name to those of the operator."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _FOUND = frozenset({"-f", "--find-links"})
 
 
 class Allowed:
-    """`indexes`: addresses as uv needs them, credentials included."""
+    """`indexes` are URLs as uv needs them, including credentials."""
 
     def __init__(self, indexes: Collection[str]) -> None:
         self._known = {address(url): url for url in indexes}
         self._hosts = frozenset({*_PUBLIC, *map(_host, [*indexes, *of_the_environment()])})
 
     def check(self, packages: Sequence[str]) -> None:
-        """Raises Unbuildable: a package is required by an address on a host that has none of the indexes."""
+        """Raises Unbuildable where a package is given by a URL on a host without a listed index."""
         for line in packages:
             for found in _ADDRESS.findall(line):
                 if not found.startswith("file:") and _host(found) not in self._hosts:
@@ -37,7 +37,7 @@ class Allowed:
                     )
 
     def followed(self, lines: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-        """`lines` with the operator's address in place of the model's, and what was left out, in words."""
+        """Returns `lines` with the operator's URLs in place of the model's, and what was left out, in words."""
         kept: list[str] = []
         left_out: list[str] = []
         for line in lines:
@@ -54,7 +54,7 @@ class Allowed:
 
 
 def of_the_environment() -> Sequence[str]:
-    """Addresses of indexes that uv itself is set up with by variables, credentials included."""
+    """Returns the indexes that uv's variables name, including credentials."""
     values = (value for name, value in os.environ.items() if _VARIABLE.match(name))
     return [found for value in values for found in _ADDRESS.findall(value)]
 
@@ -65,7 +65,7 @@ def _host(url: str) -> tuple[str, str | None, int | None]:
 
 
 def _spelled(option: str) -> str:
-    """As a requirements file may have it."""
+    """Returns the option as a requirements file may spell it."""
     if option in _DEFAULT:
         return "--index-url"
     return "--find-links" if option in _FOUND else "--extra-index-url"

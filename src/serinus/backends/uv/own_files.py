@@ -1,7 +1,7 @@
-"""The files that make a directory an environment: Serinus' own, whatever the packages in it bring.
+"""The files that make a directory an environment. They are Serinus' own, whatever files the packages contain.
 
-A wheel may put files anywhere in an environment (`.data/data/`). Nothing unconfined ever reads or runs them: the
-interpreter that is started is the installation's own. Inside the confinement, too, these files are as they were made.
+A wheel may write files anywhere in an environment (`.data/data/`). Nothing unconfined reads or runs them: the
+interpreter that is started is that of the installation. Within the confinement, these files are restored as well.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from serinus.core.home import ENVIRONMENT_FACTS
 
 _OWN = ("pyvenv.cfg", ENVIRONMENT_FACTS, "requirements.lock", "accelerators", "lib64")
 _NOT_KEPT = ("activate", "deactivate", "pydoc", "python")
-"""First parts of names in `bin/`: uv's, and interpreters."""
+"""The beginnings of names in `bin/` that are removed: uv's scripts and interpreters."""
 _LARGEST_RECORD = 16 << 20
 
 
 def made(environment: Path) -> Mapping[str, object]:
-    """What the own files of an environment are before anything is installed in it."""
+    """Returns the own files of an environment before anything is installed."""
     return {name: _seen(environment / name) for name in (*_OWN, "bin/python", "bin/python3")}
 
 
 def check(environment: Path, before: Mapping[str, object]) -> None:
-    """Raises Unbuildable where a package has brought one of them."""
+    """Raises Unbuildable where a package has replaced one of them."""
     for name, seen in before.items():
         if _seen(environment / name) != seen:
             raise Unbuildable(
@@ -39,7 +39,7 @@ def check(environment: Path, before: Mapping[str, object]) -> None:
 
 
 def write(environment: Path, interpreter: Interpreter) -> None:
-    """Writes them anew, with links to the base interpreter and no others."""
+    """Writes them again, with links to the base interpreter and no others."""
     for name in _OWN:
         _remove(environment / name)
     binaries = environment / "bin"
@@ -62,8 +62,8 @@ def write(environment: Path, interpreter: Interpreter) -> None:
 
 
 def protect(environment: Path) -> None:
-    """Takes away the right to write to the files, for whom modes count; and links that a package has brought. The
-    directories stay, so that whoever owns the home can remove them."""
+    """Removes write permissions from the files, and links that packages contain. Directories stay writable, so that the
+    owner of the home can remove them."""
     own = {environment / "lib64", *(environment / "bin").iterdir()}
     for directory, names, files in os.walk(environment):
         for name in (*names, *files):
@@ -85,7 +85,7 @@ def _seen(path: Path) -> object:
 
 
 def _bringer(environment: Path, name: str) -> str:
-    """The package in whose list of files it is."""
+    """Returns the package whose list of files contains it."""
     for record in sorted(environment.glob("lib/python*/site-packages/*.dist-info/RECORD")):
         packages = record.parent.parent
         with record.open(encoding="utf-8", errors="replace", newline="") as file:

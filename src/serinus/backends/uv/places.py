@@ -1,4 +1,4 @@
-"""Where on this machine interpreters may lie. What cannot be looked into is passed over, and why is kept."""
+"""The directories in which interpreters may be. Those that cannot be read are skipped and recorded."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _ON_THE_PATH = re.compile(r"python3(\.\d+)?")
 
 
 def candidates(named: Sequence[Path], passed_over: PassedOver) -> Iterator[Path]:
-    """Paths of what may be interpreters, the preferred first: those in `named`, pyenv's, uv's own, those on the PATH,
-    and the running one."""
+    """Yields paths of possible interpreters, the preferred first: those in `named`, pyenv's, uv's own, those on the
+    PATH, and the running one."""
     yield from named
     for root in dict.fromkeys(filter(None, (os.environ.get("PYENV_ROOT"), _at_home(".pyenv")))):
-        # Never pyenv's shims: they fail for a version that is not selected.
+        # pyenv's shims are skipped, because they fail for versions that are not selected.
         yield from _installations(Path(root) / "versions", "", "bin/python", passed_over)
     if uvs := _uv_directory():
         yield from _installations(uvs, "cpython-", "bin/python3", passed_over)
@@ -30,20 +30,20 @@ def candidates(named: Sequence[Path], passed_over: PassedOver) -> Iterator[Path]
 
 
 def _installations(directory: Path, prefix: str, program: str, passed_over: PassedOver) -> Iterator[Path]:
-    """Of a directory with one installation in each of its entries, the newest first."""
+    """Yields interpreters of a directory with one installation in each entry, the newest first."""
     for name in sorted(_listed(directory, passed_over), reverse=True):
         if name.startswith(prefix):
             yield directory / name / program
 
 
 def _listed(directory: Path, passed_over: PassedOver) -> Sequence[str]:
-    """The names in `directory`; none where there is no such directory, or it cannot be read."""
+    """Returns the names in `directory`. Empty: it does not exist or cannot be read."""
     if passed_over.recently(directory):
         return ()
     try:
         return within(lambda: [entry.name for entry in directory.iterdir()])
     except FileNotFoundError:
-        return ()  # as on many a PATH
+        return ()  # A PATH often contains such entries.
     except OSError as error:
         passed_over.add(directory, error)
         return ()
@@ -52,7 +52,7 @@ def _listed(directory: Path, passed_over: PassedOver) -> Sequence[str]:
 def _at_home(*parts: str) -> str | None:
     try:
         return str(Path.home().joinpath(*parts))
-    except RuntimeError:  # this user has no home
+    except RuntimeError:  # The user has no home directory.
         return None
 
 

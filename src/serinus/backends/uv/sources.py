@@ -1,9 +1,9 @@
-"""Wheels from source archives, where the operator allows building: what is built is a package's code, and confined.
+"""Builds wheels from source archives where the operator allows it. A build runs the code of the package, confined.
 
-1. uv names the archive and its hash, without a build; it is fetched as data.
-2. A confined process reads what the build needs. That is an environment of its own, made of wheels like any other.
-3. A confined process builds in that environment, without a network, and writes to a directory of its own.
-4. The wheel is taken from there as a plain file, and kept by what it was made from. It is installed like any other.
+1. uv names the archive and its hash, without a build. The archive is downloaded as data. 2. A confined process reads
+the build requirements. They become an environment of wheels, like any other. 3. A confined process builds in that
+environment, without a network, and writes to a directory of its own. 4. The wheel is copied as a regular file, kept by
+the digest of its sources, and installed like any other.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _BUILD = Limits(1800.0, Bounds(4 << 30, 200_000))
 _MEMORY = 8 << 30
 _MOST_REQUIRED, _LONGEST_REQUIREMENT = 100, 500
 _MOST_ROUNDS = 4
-"""In which a backend may ask for more before it builds."""
+"""The number of rounds in which a build backend may request more packages before it builds."""
 _LARGEST_WHEEL = 1 << 30
 _BUILDING = ".building-"
 _ABANDONED = 3600.0
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]* *(\[[\w., -]*\])?[\w.,<>=!~*+() -]*(;[^@$\\\r\n]*)?")
-"""A released version: no option, address, path or variable."""
+"""Matches a released version, without options, URLs, paths or variables."""
 _BACKEND = re.compile(r"[\w.]+(:[\w.]+)?")
 _WHEEL = re.compile(r"([\w.]+)-([\w.+!]+)(?:-\d\w*)?-[\w.]+-[\w.]+-[\w.]+\.whl")
 
@@ -71,7 +71,7 @@ class Sources:
     def wheel(
         self, missing: NoWheel, wanted: Wanted, interpreter: Interpreter, as_of: date | None, say: Callable[[str], None]
     ) -> Path:
-        """Builds the wheel of a package that has none. Raises Unbuildable, Unavailable, OSError."""
+        """Builds the wheel of a package that has none. Raises Unbuildable, Unavailable and OSError."""
         _sweep(self.directory)
         archive = self._found(missing.package, wanted, interpreter, as_of)
         what = f"{archive.name}=={archive.version}"
@@ -100,10 +100,12 @@ class Sources:
                 ) from error
 
     def _found(self, package: str, wanted: Wanted, interpreter: Interpreter, as_of: date | None) -> _Archive:
-        """The newest that there may be. Its metadata is declared empty, so that uv builds nothing to learn it."""
+        """Returns the newest archive that the requirements allow. Its metadata is declared empty, so that uv does not
+        build it."""
         name = normalised(re.split(r"[^\w.-]", package)[0])
         own = [line for line in wanted.packages if normalised(re.split(r"[^\w.-]", line)[0]) == name]
-        with tempfile.TemporaryDirectory(prefix="serinus-") as temporary:  # 0700: the options may hold credentials
+        # 0700, because the options may contain credentials.
+        with tempfile.TemporaryDirectory(prefix="serinus-") as temporary:
             place = Path(temporary)
             source, target = place / "requirements.txt", place / "pylock.toml"
             source.write_text("\n".join((*wanted.sources, package, *own)) + "\n")
@@ -120,7 +122,7 @@ class Sources:
         return _Archive(name, found["version"], url, sdist["hashes"]["sha256"])
 
     def _read(self, file: Path) -> _BuildSystem:
-        """By this process's own interpreter, which can read TOML. Raises Failed."""
+        """Reads the build requirements in this process's own interpreter, which can parse TOML. Raises Failed."""
         with _scratch(self.directory) as scratch:
             config = {"archive": str(file), "scratch": str(scratch)}
             run = self.confined.run
@@ -148,8 +150,8 @@ class Sources:
         interpreter: Interpreter,
         kept: Path,
     ) -> Sequence[str]:
-        """Puts the wheel into `kept`; what the backend asks for beyond `requires` where it did not come to that.
-        Raises Failed."""
+        """Builds the wheel into `kept`. Returns requirements beyond `requires` where the backend needs more. Raises
+        Failed."""
         with _scratch(self.directory) as scratch:
             config = {
                 "archive": str(file),
@@ -177,7 +179,7 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class _BuildSystem:
-    """Checked, since a package wrote it."""
+    """The build requirements of a package, validated."""
 
     requires: tuple[str, ...]
     backend: str
@@ -195,7 +197,7 @@ class _BuildSystem:
 
 
 def _sweep(directory: Path) -> None:
-    """Removes what killed builds have left."""
+    """Removes the remains of killed builds."""
     for left in directory.glob(".*-*"):
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > _ABANDONED:
@@ -245,7 +247,7 @@ def _take(directory: Path, name: Any, archive: _Archive, kept: Path) -> None:
 
 @contextlib.contextmanager
 def _scratch(parent: Path) -> Iterator[Path]:
-    """For one confined process to write in."""
+    """Yields a directory to which one confined process may write."""
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=parent, prefix=_BUILDING))
     try:

@@ -1,4 +1,4 @@
-"""uv's failures, shortened to what a data scientist can act on."""
+"""uv's errors, shortened to what a data scientist can act on."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _LONGEST = 400
 
 
 class NoWheel(Unbuildable):
-    """A package would have to be built from source, which uv is never allowed to do."""
+    """A package would have to be built from source, which uv itself never does here."""
 
     package = ""
-    """`name`, or the versions of it that there may be: `name==1.0`."""
+    """`name`, or the versions that are allowed: `name==1.0`."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
     pattern: re.Pattern[str]
     message: str
-    """With the pattern's groups as {0}, {1}, ..."""
+    """With the groups of the pattern as {0}, {1}, ..."""
     hint: str = ""
     error: type[SerinusError] = Unbuildable
 
@@ -36,7 +36,7 @@ _INDEX = (
     "`serinus up --index URL`, or UV_INDEX_URL here."
 )
 
-# The first that fits is told.
+# The first rule that matches is used.
 _RULES = (
     _rule(r"No space left on device", "the disk is full.", "Free some space.", Unavailable),
     _rule(
@@ -110,8 +110,10 @@ _RULES = (
 
 
 def explain(stderr: str, code: int = 1) -> SerinusError:
-    """What went wrong: Unavailable where another try may help; else Unbuildable, without a full stop, to be told with
-    what else was tried."""
+    """Returns the error: Unavailable where another attempt may help, otherwise Unbuildable.
+
+    Its message has no full stop, because it is quoted with the other attempts.
+    """
     text = _plain(stderr)
     for rule in _RULES:
         if found := rule.pattern.search(text):
@@ -125,13 +127,13 @@ def explain(stderr: str, code: int = 1) -> SerinusError:
 
 
 def _plain(stderr: str) -> str:
-    """Without uv's drawing, its warnings, credentials in addresses, and the environment markers in `{}`."""
+    """Returns the text without uv's drawings and warnings, credentials in URLs, and environment markers in `{}`."""
     lines = (re.sub(r"^[\s×╰─▶├│]*(?:error: )?(?:cause: )?", "", line).rstrip() for line in stderr.splitlines())
     text = "\n".join(line for line in lines if line and not line.startswith("warning:"))
     return re.sub(r"\{[^}]*\}", "", without_credentials(text))
 
 
-# What uv concludes follows from what it found, and goes.
+# uv's conclusions follow from its findings and are left out.
 _CUTS = (
     (r"\s*hint:.*", ""),
     (r", we can conclude that [^.]*(\.[^\s.][^.]*)*\.?(?=\s|$)", ";"),
@@ -142,7 +144,7 @@ _CUTS = (
 
 
 def _shortened(text: str) -> str:
-    """One line, of few sentences."""
+    """Returns the text as one line with few sentences."""
     text = " ".join(text.split())
     for pattern, replacement in _CUTS:
         text = re.sub(pattern, replacement, text)

@@ -1,4 +1,4 @@
-"""Run by Alembic for every command: the migrations go over the connection, and in the transaction, of the store."""
+"""Alembic runs this file for every command. The migrations use the store's connection and transaction."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Tokens have an owner and keys the models that they open.
+"""Tokens get an owner, and API keys the models that they open.
 
-A store before this one has schema 1 in `schema_version` and is what the first versions of Serinus made.
+A store before this one has schema 1 in `schema_version`. The first versions of Serinus made it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What is pending is a table, and what is read often has an index.
+"""Pending rollouts get a table, and columns that are read often get an index.
 
-Before, what was pending was a list of models in the setting `pending` and a rollout in `pending.<model>` for each.
+Before, they were a list of models in the setting `pending` and a rollout in `pending.<model>` for each.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def upgrade() -> None:
     op.create_index("releases_of_model", "releases", ["model", "number"])
     op.create_index("events_of_model", "events", ["model", "number"])
     op.create_index("events_of_rollout", "events", ["rollout", "number"])
-    # Versions of Serinus before migrations look here, and refuse a number that they do not know.
+    # Versions of Serinus before migrations read this number, and refuse one that they do not know.
     op.execute("UPDATE schema_version SET version = 3")
 
 
 def _fill_in_rollouts(connection: sa.Connection) -> None:
     change = sa.text("UPDATE rollouts SET version = :version, release = :release, promoted = :promoted WHERE id = :id")
     ids = connection.execute(sa.text("SELECT id FROM rollouts")).scalars().all()
-    for each in ids:  # one at a time: documents can be large
+    for each in ids:  # One at a time, because documents can be large.
         text = connection.execute(sa.text("SELECT document FROM rollouts WHERE id = :id"), {"id": each}).scalar_one()
         document = json.loads(text)
         values = {
@@ -80,7 +80,7 @@ def _move_pending(connection: sa.Connection) -> None:
     models = json.loads(connection.execute(value, {"key": "pending"}).scalar() or "[]")
     for model in models:
         text = connection.execute(value, {"key": f"pending.{model}"}).scalar()
-        if text:  # empty: it has begun
+        if text:  # Empty: it has begun.
             connection.execute(insert, {"id": json.loads(text)["id"], "document": text})
         connection.execute(delete, {"key": f"pending.{model}"})
     connection.execute(delete, {"key": "pending"})

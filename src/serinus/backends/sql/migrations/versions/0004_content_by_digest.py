@@ -1,8 +1,8 @@
-"""Releases name content by digest, and no longer where it lies on one machine.
+"""Releases name content by digest instead of by paths on one machine.
 
-Before, a release had the paths of its artifact and interpreter, and a compiled one those of its graph and of the
-interpreter of the compiled environment, whose directory has its digest for a name. An artifact had the paths of its
-files and of its input example.
+Before, a release had the paths of its artifact and interpreter. A compiled one had those of its graph and of the
+interpreter of the compiled environment, whose directory is named by its digest. An artifact had the paths of its files
+and of its input example.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def upgrade() -> None:
 
 
 def _without_paths(document: dict[str, Any], table: str) -> dict[str, Any]:
-    """In each table a release is at other places."""
+    """Removes the paths. Each table has releases at other places of its documents."""
     if table == "releases":
         return _release(document)
     changed = dict(document)

@@ -1,8 +1,7 @@
-"""What a release gets is apart from how it answers: its settings no longer hold workers, warm hours, memory, processors
-and the size of the cache.
+"""The scale of a release is separated from its settings: workers, warm hours, memory, processors and the cache size.
 
-A model's scale is what its champion's settings held, or those of the release that was retired; a rollout's is what its
-plan's held.
+A model's scale is taken from the settings of its champion, or of the release that was retired. A rollout's is taken
+from those of its plan.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ def upgrade() -> None:
 
 
 def _apart(document: dict[str, Any], table: str) -> dict[str, Any]:
-    """In each table a release is at other places."""
+    """Separates the scale. Each table has releases at other places of its documents."""
     if table == "releases":
         return _behaving(document)
     changed = dict(document)
@@ -43,7 +42,7 @@ def _apart(document: dict[str, Any], table: str) -> dict[str, Any]:
 
 
 def _scale_of(holder: dict[str, Any]) -> dict[str, Any]:
-    """Of a release or a plan, with the settings that it had before."""
+    """Returns the scale in the former settings of a release or a plan."""
     settings = holder["settings"]
     scale = {name: settings[name] for name in _SCALE if name in settings}
     cache = settings.get("cache")
