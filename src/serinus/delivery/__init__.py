@@ -1,24 +1,16 @@
-"""The rollout as named transitions. Pure: observations and the time come in, the next status comes out.
+"""The phases of a rollout and the named transitions between them. Pure functions.
 
-`advance` is the whole decision; `routing_of` and `read_aliases` say what the world must look like for a status. The
-engine makes it so, and a rollback is nothing more than a status whose routing has the old champion in it.
+`advance` decides what happens next, given what the engine observed and the time. `routing_of` and `read_aliases` derive
+the traffic and the aliases that belong to a status. The engine applies them. A rollback is a rollout like any other: it
+promotes a former champion.
 """
 
 from serinus.delivery.aliases import CHALLENGER, CHAMPION, AliasReading, lost_text, read_aliases, without_lost
 from serinus.delivery.history import champion_before, champions, rolled_back_from, why_never_champion
 from serinus.delivery.needed import needed_releases
-from serinus.delivery.transitions import (
-    TRANSITIONS,
-    Built,
-    Examined,
-    Failure,
-    Observed,
-    Resolved,
-    Transition,
-    advance,
-    may_approve,
-    never_began,
-)
+from serinus.delivery.observed import Built, Examined, Failure, Observed, Resolved
+from serinus.delivery.orders import may_approve, never_began
+from serinus.delivery.transitions import TRANSITIONS, Transition, advance
 from serinus.delivery.world import (
     after_abort,
     after_promotion,

@@ -1,8 +1,8 @@
-"""The aliases that Serinus both obeys and moves. Pure.
+"""The interpretation of the registry's aliases, which both people and Serinus set. Pure functions.
 
-A person's command is a *difference* from what Serinus last saw or set. Before Serinus writes an alias it stores the new
-value as seen and the old one as `<alias>.before`, so that a crash between storing and writing is not misread: neither
-value is a command.
+An alias is a command only where it differs from the value that Serinus last read or wrote. Before Serinus writes an
+alias, it stores the new value as seen and the old one as `<alias>.before`. After a crash between storing and writing,
+neither of the two values is taken for a command.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ CHALLENGER = "challenger"
 
 @dataclass(frozen=True, slots=True)
 class AliasReading:
-    """What the registry's aliases of one model mean, and what is to be done about them."""
+    """The meaning of one model's aliases in the registry, and the actions that follow from it."""
 
     state: ModelState
-    """With what has been seen; to be stored before `writes` are carried out."""
+    """The state with the aliases that have been seen. It must be stored before `writes` are carried out."""
     deploy: str | None = None
-    """A person has set `challenger` to this version: a command."""
+    """The version for which a person has set the alias `challenger`, to be deployed. None: there is no such command."""
     writes: Mapping[str, str | None] = field(default_factory=dict)
-    """Alias -> the version that it is to have; None: it is to go."""
+    """The aliases to write, each with its version. None as the version: the alias is to be deleted."""
     notices: tuple[tuple[str, str], ...] = ()
-    """(event kind, text) of what a person should know."""
+    """Events that report what was found, as pairs of kind and text."""
 
 
 def read_aliases(state: ModelState, rollout: Rollout | None, actual: Mapping[str, str]) -> AliasReading:
-    """`actual`: alias -> version, as the registry has them now."""
+    """Returns the meaning of `actual`, the model's aliases in the registry, each with its version."""
     return _challenger(_champion(AliasReading(state), actual), rollout, actual)
 
 
@@ -56,7 +56,7 @@ def _champion(reading: AliasReading, actual: Mapping[str, str]) -> AliasReading:
 
 
 def _of_a_retired(reading: AliasReading, now: str | None) -> AliasReading:
-    """What was live is no champion any more; an alias that a person has set since is left alone."""
+    """Removes the alias of the retired champion. An alias that a person has set since is left alone."""
     retired = reading.state.retired
     is_ours = retired is not None and now == retired.release.version and now in _expected(reading.state, CHAMPION)
     return _write(reading, CHAMPION, now, None) if is_ours else _seen(reading, CHAMPION, now)
@@ -81,7 +81,7 @@ def _challenger(reading: AliasReading, rollout: Rollout | None, actual: Mapping[
 
 
 def _command(reading: AliasReading, version: str | None) -> AliasReading:
-    """Nothing is in flight and a person has moved `challenger`."""
+    """Reads a change of `challenger` while no rollout is in flight."""
     state = reading.state
     seen = _seen(reading, CHALLENGER, version)
     if version is None:
@@ -105,7 +105,8 @@ def _command(reading: AliasReading, version: str | None) -> AliasReading:
 
 
 def _wait(reading: AliasReading, rollout: Rollout, version: str) -> AliasReading:
-    """Another version while one is in flight: said once, and a command as soon as the rollout has ended."""
+    """Reads a change of `challenger` while another version is in flight. It is reported once, and becomes a command
+    when the rollout has ended."""
     if reading.state.aliases.get("challenger.waiting") == version:
         return reading
     text = (
@@ -117,8 +118,10 @@ def _wait(reading: AliasReading, rollout: Rollout, version: str) -> AliasReading
 
 
 def without_lost(reading: AliasReading, alias: str, version: str, *, registered: bool) -> AliasReading:
-    """The registry has no such version, so its alias is not written, and that is told. `registered`: whether it has
-    the model at all."""
+    """Leaves out the write of `alias`, because the registry does not have `version`, and adds a notice.
+
+    `registered` says whether the registry has the model at all.
+    """
     state = reading.state
     writes = {name: value for name, value in reading.writes.items() if name != alias}
     text = lost_text(state.model, version, registered=registered, live=alias == CHAMPION)
@@ -128,7 +131,7 @@ def without_lost(reading: AliasReading, alias: str, version: str, *, registered:
 
 
 def lost_text(model: str, version: str, *, registered: bool, live: bool) -> str:
-    """What to do about a version that the registry does not have."""
+    """Returns a sentence that says what to do about a version that the registry does not have."""
     what = f"Version {version} of {model}" if registered else f"The model {model}"
     gone = f"{what} is no longer in MLflow: it was deleted or renamed there."
     if not live:
@@ -148,7 +151,7 @@ def _found(reading: AliasReading, alias: str) -> AliasReading:
 
 
 def _expected(state: ModelState, alias: str) -> set[str | None]:
-    """The values that are no command."""
+    """Returns the values of an alias that are not a command."""
     expected: set[str | None] = {state.aliases.get(alias)}
     if f"{alias}.before" in state.aliases:
         expected.add(state.aliases[f"{alias}.before"] or None)
@@ -156,7 +159,7 @@ def _expected(state: ModelState, alias: str) -> set[str | None]:
 
 
 def _confirm(reading: AliasReading, now: str | None) -> AliasReading:
-    """Forgets the value before, once the one that was written is there."""
+    """Removes the stored former value once the registry has the value that was written."""
     return _seen(reading, CHALLENGER, now) if now == reading.state.aliases.get(CHALLENGER) else reading
 
 

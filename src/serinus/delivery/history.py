@@ -1,6 +1,6 @@
-"""Which releases have been champion, and which of them a rollback may return to. Pure.
+"""Which releases of a model have been champion, and which of them a rollback may return to. Pure functions.
 
-`rollouts`: of one model, newest first; those that were promoted are enough.
+`rollouts` are those of one model, newest first. Rollouts that were not promoted may be left out.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ from serinus.core.release import Release
 from serinus.core.rollout import Cause, Kind, Phase, Rollout
 
 _LIVE = (Phase.PROMOTING, Phase.PROMOTED)
-"""The model's state names the release as champion from PROMOTING on."""
+"""The phases in which the model's state names the release of the rollout as champion."""
 
 
 def champions(rollouts: Sequence[Rollout]) -> Mapping[str, Release]:
-    """Release id -> release, of every one that was champion, the latest first."""
+    """Returns every release that was champion, by its id, the latest first."""
     return {r.candidate.id: r.candidate for r in rollouts if r.status.phase in _LIVE and r.candidate}
 
 
 def rolled_back_from(rollouts: Sequence[Rollout]) -> Mapping[str, str]:
-    """Release id -> the rollback that took its traffic away, of those that were not promoted again since."""
+    """Returns the releases that a rollback replaced, each with the id of that rollback.
+
+    Releases that were promoted again later are left out.
+    """
     found: dict[str, str] = {}
     for rollout in reversed(rollouts):
         if rollout.status.phase not in _LIVE or rollout.candidate is None:
@@ -33,13 +36,13 @@ def rolled_back_from(rollouts: Sequence[Rollout]) -> Mapping[str, str]:
 
 
 def champion_before(current: str, rollouts: Sequence[Rollout]) -> Release | None:
-    """The latest champion other than `current` that nobody has rolled back from."""
+    """Returns the latest champion other than `current` that no rollback has replaced. None: there is none."""
     out = rolled_back_from(rollouts)
     return next((one for one in champions(rollouts).values() if one.id != current and one.id not in out), None)
 
 
 def why_never_champion(last: Rollout | None) -> str:
-    """Why a release that was built was never champion, in words; `last`: the newest rollout of it."""
+    """Returns the reason why a release was never champion, in words. `last` is its newest rollout."""
     if last is None:
         return "no rollout of it was promoted"
     if last.status.phase is Phase.APPROVAL:

@@ -1,4 +1,4 @@
-"""Which releases of a model are needed, and why: the files of no other have to be kept. Pure."""
+"""Which releases of a model are needed. The files of all others may be removed. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from serinus.delivery.history import champion_before
 _LIVE = (Phase.PROMOTING, Phase.PROMOTED)
 
 Needed = Mapping[Release, str]
-"""Release -> why it is needed, in words."""
+"""The releases that are needed, each with the reason in words."""
 
 
 def needed_releases(
     state: ModelState, rollouts: Sequence[Rollout], flying: Sequence[Rollout], keep_for: timedelta, now: datetime
 ) -> Needed:
-    """`rollouts`: all of the model, newest first. `flying`: those of them that are in flight, and those that wait for
-    one in flight to end. `keep_for`: how long a former champion is kept, from when it was replaced on."""
+    """Returns the releases of a model whose files must be kept.
+
+    `rollouts` are all rollouts of the model, newest first. `flying` are those that are in flight or wait for another
+    one to end. A former champion is kept for `keep_for` after it was replaced.
+    """
     found: dict[Release, str] = {}
     if state.champion is not None:
         found[state.champion] = "champion"
@@ -40,7 +43,7 @@ def needed_releases(
 
 
 def _replaced(state: ModelState, rollouts: Sequence[Rollout]) -> Sequence[tuple[Release, datetime]]:
-    """Each former champion with when it was replaced, the latest first."""
+    """Returns the former champions, the latest first, each with the time at which it was replaced."""
     found: list[tuple[Release, datetime]] = []
     until = state.retired.since if state.retired is not None else None
     for rollout in rollouts:

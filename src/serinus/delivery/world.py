@@ -1,4 +1,5 @@
-"""What the world must look like for a status: derived, never remembered beside it."""
+"""The traffic, the counts and the model's state that belong to a status. They are derived from it and never stored
+apart."""
 
 from __future__ import annotations
 
@@ -13,33 +14,36 @@ from serinus.core.routing import WHOLE, Arm, Role, Routing
 
 
 def split_token(rollout_id: str, step: int) -> str:
+    """Returns the token of the split of a canary step."""
     return f"{rollout_id}.{step}"
 
 
 def split_of(rollout: Rollout) -> str:
-    """The token of the split of the present step."""
+    """Returns the token of the split of the present step."""
     return rollout.steps[-1].split if rollout.steps else split_token(rollout.id, rollout.status.step)
 
 
 def steady_token(release_id: str) -> str:
-    """The token of the split in which `release_id` has all the traffic."""
+    """Returns the token of the split in which `release_id` has all the traffic."""
     return f"steady.{release_id}"
 
 
 def canary_weight(rollout: Rollout | None) -> int:
-    """The weight of the candidate, out of `WHOLE`: 0 in every phase but the canary, and where its traffic was taken
-    away."""
+    """Returns the weight of the candidate, from 0 to `WHOLE`.
+
+    It is 0 outside the canary phase, and while the canary's traffic is taken away.
+    """
     if rollout is None or rollout.status.phase is not Phase.CANARY or rollout.plan is None or rollout.status.suspended:
         return 0
     return rollout.plan.steps[rollout.status.step].weight
 
 
 def routing_of(state: ModelState, rollout: Rollout | None, endpoints: Mapping[str, str]) -> Routing | None:
-    """The traffic of a model. `endpoints`: release id -> where it answers. None: nothing of it is live, or the champion
-    has no endpoint yet (what is in force then stays in force).
+    """Returns the traffic of a model. `endpoints` are the addresses of releases by their ids.
 
-    When a rollout enters PROMOTING the state's champion is the candidate already, saved in one transaction with it:
-    so the same line serves before, during and after every rollout.
+    None: no release is live, or the champion has no endpoint yet. The routing in force then stays as it is. The
+    champion in the state becomes the candidate in the transaction that enters `promoting`, so that the same rule holds
+    before, during and after a rollout.
     """
     champion = state.champion
     if champion is None or champion.id not in endpoints:
@@ -67,7 +71,7 @@ def _routing(champion: Release, arms: tuple[Arm, ...], salt: str, split: str | N
 
 
 def step_watch(rollout: Rollout) -> Watch | None:
-    """What the prediction log is to count for the present step; None outside the canary."""
+    """Returns what the prediction log must count for the present step. None: the rollout is not in the canary phase."""
     if rollout.status.phase is not Phase.CANARY or rollout.plan is None or rollout.candidate is None:
         return None
     thresholds = {}
@@ -75,7 +79,7 @@ def step_watch(rollout: Rollout) -> Watch | None:
         thresholds[rollout.plan.champion] = rollout.champion_threshold
     if rollout.threshold is not None:
         thresholds[rollout.candidate.id] = rollout.threshold
-    if len(thresholds) < 2:  # alerts are compared or not counted at all
+    if len(thresholds) < 2:  # Alerts are counted only where both releases have a threshold.
         thresholds = {}
     return Watch(
         split=split_of(rollout),
@@ -87,7 +91,7 @@ def step_watch(rollout: Rollout) -> Watch | None:
 
 
 def after_promotion(state: ModelState, rollout: Rollout) -> ModelState:
-    """The model's state once `rollout` is being promoted. Repeating it changes nothing."""
+    """Returns the model's state after `rollout` was promoted. Applying it twice gives the same state."""
     assert rollout.candidate is not None
     if state.champion is not None and state.champion.id == rollout.candidate.id:
         return state
@@ -111,7 +115,7 @@ def after_promotion(state: ModelState, rollout: Rollout) -> ModelState:
 
 
 def _of_the_gates(rollout: Rollout) -> tuple[str, ...]:
-    """What everybody who looks at the model should know of how its champion went live."""
+    """Returns notes about gates that were not passed before the champion went live."""
     if rollout.kind is Kind.DEPLOY and any(
         gate.gate == "asked" and gate.outcome is Outcome.INCONCLUSIVE for gate in rollout.gates
     ):
@@ -120,7 +124,7 @@ def _of_the_gates(rollout: Rollout) -> tuple[str, ...]:
 
 
 def after_retirement(state: ModelState, rollout: Rollout) -> ModelState:
-    """The model's state once `rollout` takes it out of service. Repeating it changes nothing."""
+    """Returns the model's state after `rollout` took it out of service. Applying it twice gives the same state."""
     if state.champion is None:
         return state
     since = rollout.status.since
@@ -139,7 +143,7 @@ def after_retirement(state: ModelState, rollout: Rollout) -> ModelState:
 
 
 def after_scaling(state: ModelState, rollout: Rollout) -> ModelState:
-    """The model's state once `rollout` gives it another scale. Repeating it changes nothing."""
+    """Returns the model's state after `rollout` changed its scale. Applying it twice gives the same state."""
     assert rollout.plan is not None
     if state.scale == rollout.plan.scale:
         return state
@@ -147,17 +151,17 @@ def after_scaling(state: ModelState, rollout: Rollout) -> ModelState:
 
 
 def after_scaled(state: ModelState) -> ModelState:
-    """The model's state once all that serves it has its scale."""
+    """Returns the model's state once everything that serves it has its scale."""
     return replace(state, scale_before=None)
 
 
 def after_abort(state: ModelState, rollout: Rollout) -> ModelState:
-    """The model's state once `rollout` is being aborted: the version stays out until somebody gives a reason. What was
-    being given another scale has the one before again."""
+    """Returns the model's state after `rollout` was aborted. The version is not deployed again without a reason. An
+    aborted change of scale restores the earlier scale."""
     if rollout.kind is Kind.SCALE and state.scale_before is not None:
         return replace(state, scale=state.scale_before, scale_before=None)
     if state.aborted.get(rollout.version) == rollout.id or rollout.status.cause is Cause.SUPERSEDED:
         return state
     if state.champion is not None and state.champion.version == rollout.version:
-        return state  # a rollback or a change of settings that did not come up says nothing about the version
+        return state  # The failure of a rollback or of a change of settings is not the version's.
     return replace(state, aborted={**state.aborted, rollout.version: rollout.id})

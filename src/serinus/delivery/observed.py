@@ -1,0 +1,70 @@
+"""The observations of one tick of the engine, by which the transitions decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from serinus.core.examination import GateResult
+from serinus.core.placement import Placement
+from serinus.core.release import Artifact, Release
+from serinus.core.rollout import Assessment, Cause, Order, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The files of the version are downloaded and scanned, and the plan of the rollout is made."""
+
+    artifact: Artifact
+    plan: Plan
+    scan: GateResult
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The environment of the candidate is built."""
+
+    candidate: Release
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """The results of the gates."""
+
+    gates: tuple[GateResult, ...]
+    passed: bool
+    """Whether the results together allow traffic."""
+    reason: str
+    threshold: float | None = None
+    champion_threshold: float | None = None
+    """The champion's alert threshold, by the same rule on the same rows. None: it stays unchanged."""
+    instead: Release | None = None
+    """The same version with other serving settings, which must be placed and examined in its place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failure that another attempt would not change."""
+
+    cause: Cause
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The observations of one tick. None: not known yet, which is never taken for success."""
+
+    resolved: Resolved | Failure | None = None
+    built: Built | Failure | None = None
+    placement: Placement | None = None
+    examined: Examined | Failure | None = None
+    slow_ms: float | None = None
+    """The latency in milliseconds from which on a request counts as slow."""
+    assessment: Assessment | None = None
+    without_entities: bool = False
+    """None of the few entities that send requests is in the canary's share."""
+    orders: Sequence[Order] = ()
+    settled: bool = False
+    """Routing, aliases and the fleet repository are as the status requires."""
