@@ -13,13 +13,13 @@ from small_fleet import NOW, Installation
 from serinus.cli.client import Client
 from serinus.core.predictions import OutcomeDay
 from serinus.core.rollout import ModelState, Phase
-from serinus.engine import OutcomeFigures
+from serinus.engine import OutcomeReader
 
 TODAY = NOW.date()
 
 
 @pytest.fixture
-def figures(installation: Installation) -> OutcomeFigures:
+def figures(installation: Installation) -> OutcomeReader:
     """Version 7 took the place of version 6 forty days ago; both have outcomes."""
     for release in (V6, V7):
         installation.store.add_release(release)
@@ -34,11 +34,11 @@ def figures(installation: Installation) -> OutcomeFigures:
         OutcomeDay(V7.id, TODAY - timedelta(days=30), 10, 3, 4, 1),
         OutcomeDay(V7.id, TODAY, 5, 1, 1, 1),
     ]
-    return OutcomeFigures(installation.world)
+    return OutcomeReader(installation.world)
 
 
 def test_without_outcomes_nothing_is_read_or_said(
-    installation: Installation, figures: OutcomeFigures, serinus: Serinus
+    installation: Installation, figures: OutcomeReader, serinus: Serinus
 ) -> None:
     assert not figures.look()
     assert not figures.look(force=True)
@@ -48,7 +48,7 @@ def test_without_outcomes_nothing_is_read_or_said(
 
 
 def test_they_are_read_when_outcomes_have_come_and_not_again(
-    installation: Installation, figures: OutcomeFigures
+    installation: Installation, figures: OutcomeReader
 ) -> None:
     installation.log.mark = "1"
     assert figures.look()
@@ -61,7 +61,7 @@ def test_they_are_read_when_outcomes_have_come_and_not_again(
 
 
 def test_the_status_tells_matured_ones_apart_from_young_ones_and_shows_the_weeks(
-    installation: Installation, figures: OutcomeFigures, serinus: Serinus
+    installation: Installation, figures: OutcomeReader, serinus: Serinus
 ) -> None:
     installation.log.mark = "1"
     figures.look()
@@ -81,7 +81,7 @@ def test_the_status_tells_matured_ones_apart_from_young_ones_and_shows_the_weeks
 
 
 def test_what_is_final_depends_on_the_spec_and_on_the_day_it_is_shown(
-    installation: Installation, figures: OutcomeFigures, serinus: Serinus
+    installation: Installation, figures: OutcomeReader, serinus: Serinus
 ) -> None:
     installation.log.mark = "1"
     figures.look()
@@ -99,7 +99,7 @@ def test_what_is_final_depends_on_the_spec_and_on_the_day_it_is_shown(
     assert labelled() == (215, None)
 
 
-def test_the_metrics_have_them_by_maturity(installation: Installation, figures: OutcomeFigures) -> None:
+def test_the_metrics_have_them_by_maturity(installation: Installation, figures: OutcomeReader) -> None:
     installation.log.mark = "1"
     figures.look()
     client = Client(installation.addresses["api"], installation.token("scraper"))

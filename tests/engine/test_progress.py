@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -30,37 +30,40 @@ def canary(tmp_path: Path) -> Lab:
     return lab
 
 
-def told(lab: Lab) -> dict:
+def told(lab: Lab) -> Progress:
     found = progress(lab.world, lab.rollout)
     assert found is not None
-    return dict(found)
+    return found
 
 
 def test_where_a_rate_is_known_the_time_that_is_left_is_told(canary: Lab) -> None:
     found = told(canary)
-    assert found["per_second"] == pytest.approx(5, rel=0.3)
-    assert found["seconds_left"] == pytest.approx(found["requests_left"] / found["per_second"])
-    at = datetime.fromisoformat(found["ready_at"])
-    assert f"minutes left at {found['per_second']:,.3g} requests/s to the canary, until {at:%H:%M} UTC" in found["text"]
-    assert found["metrics"]["errors"]["requests_left"] <= found["requests_left"]
-    assert datetime.fromisoformat(found["metrics"]["errors"]["clear_at"]) <= at
+    assert found.per_second == pytest.approx(5, rel=0.3)
+    assert found.seconds_left == pytest.approx((found.requests_left or 0) / found.per_second)
+    at, errors = found.ready_at, found.metrics["errors"]
+    assert at is not None
+    assert f"minutes left at {found.per_second:,.3g} requests/s to the canary, until {at:%H:%M} UTC" in found.text
+    assert errors.requests_left is not None
+    assert errors.clear_at is not None
+    assert errors.requests_left <= (found.requests_left or 0)
+    assert errors.clear_at <= at
     began = canary.clock.now()
     canary.run(3600, until=lambda: canary.rollout.status.step == 1)
-    assert (canary.clock.now() - began).total_seconds() == pytest.approx(found["seconds_left"], rel=0.35)
+    assert (canary.clock.now() - began).total_seconds() == pytest.approx(found.seconds_left, rel=0.35)
 
 
 def test_a_rate_that_has_changed_is_told_as_it_is_now(canary: Lab) -> None:
     canary.run(60)
     canary.per_second = 400
     canary.run(90)
-    assert told(canary)["per_second"] == pytest.approx(20, rel=0.2)
+    assert told(canary).per_second == pytest.approx(20, rel=0.2)
 
 
 def test_where_no_request_arrives_that_is_what_is_told(canary: Lab) -> None:
     canary.per_second = 0
     canary.run(400)
-    assert told(canary)["text"] == "no traffic reaches this model"
-    assert told(canary)["seconds_left"] is None
+    assert told(canary).text == "no traffic reaches this model"
+    assert told(canary).seconds_left is None
 
 
 def test_a_model_without_any_traffic_from_the_beginning_is_told_of_after_a_moment(tmp_path: Path) -> None:
@@ -69,20 +72,20 @@ def test_a_model_without_any_traffic_from_the_beginning_is_told_of_after_a_momen
     lab.register("7")
     lab.desk.deploy(ref="fraud@7", spec=None, actor=ADA)
     lab.run(600, until=lambda: lab.phase is Phase.CANARY)
-    assert told(lab)["text"] == ""
+    assert told(lab).text == ""
     lab.run(40)
-    assert told(lab)["text"] == "no traffic reaches this model"
+    assert told(lab).text == "no traffic reaches this model"
 
 
 def test_a_machine_without_a_free_processor_is_named_as_the_reason(canary: Lab) -> None:
     canary.log.disturbed = Disturbance(Cause.STARVED, since=canary.clock.now().timestamp())
     canary.run(20)
     found = told(canary)
-    assert found["text"] == "all processors of this machine are in use by other processes, so requests are not counted"
-    aside = found["set_aside"]["starved"]
+    assert found.text == "all processors of this machine are in use by other processes, so requests are not counted"
+    aside = found.set_aside["starved"]
     assert aside == pytest.approx(2_000, rel=0.2)
     said = f"{aside:,} requests do not count: {aside:,} while other processes used all processors"
-    assert found["not_counted"] == said
+    assert found.not_counted == said
 
 
 def test_a_step_that_cannot_be_passed_before_its_end_says_so(canary: Lab) -> None:
@@ -91,32 +94,32 @@ def test_a_step_that_cannot_be_passed_before_its_end_says_so(canary: Lab) -> Non
     canary.per_second = 4
     canary.run(400)
     ends = canary.rollout.steps[0].started_at + timedelta(hours=2)
-    assert f"but the step ends without a verdict at {ends:%H:%M} UTC" in told(canary)["text"]
+    assert f"but the step ends without a verdict at {ends:%H:%M} UTC" in told(canary).text
     # A share that was drawn again after ten minutes has begun the record anew, and not the patience.
     status = replace(canary.rollout.status, since=canary.rollout.status.since - timedelta(minutes=10))
     found = progress(canary.world, replace(canary.rollout, status=status))
     ends -= timedelta(minutes=10)
     assert found is not None
-    assert f"but the step ends without a verdict at {ends:%H:%M} UTC" in found["text"]
+    assert f"but the step ends without a verdict at {ends:%H:%M} UTC" in found.text
 
 
 def test_a_log_that_does_not_answer_is_named(canary: Lab) -> None:
     canary.log.away = True
     found = told(canary)
-    assert found["text"] == "the prediction log does not answer"
-    assert found["ready_at"] is None
+    assert found.text == "the prediction log does not answer"
+    assert found.ready_at is None
 
 
 def test_counts_that_are_not_known_are_not_taken_for_no_traffic(canary: Lab) -> None:
     canary.log.blind = True
-    assert told(canary)["text"] == "the prediction log has no counts for this step yet"
+    assert told(canary).text == "the prediction log has no counts for this step yet"
 
 
 def test_status_explain_and_the_rollout_itself_say_it(canary: Lab) -> None:
     report = Report(canary.world, lambda: {}, lambda: [], {}, lambda: [])
     (model,) = report.status().models
-    assert model.rollout.progress == report.explain("fraud").progress == Progress.model_validate(told(canary))
-    assert report.rollout(canary.rollout).progress == Progress.model_validate(told(canary))
+    assert model.rollout.progress == report.explain("fraud").progress == told(canary)
+    assert report.rollout(canary.rollout).progress == told(canary)
     canary.log.traffic = lambda model, seconds: (_ for _ in ()).throw(Unavailable("away"))  # type: ignore[method-assign]
     assert report.status().models[0].rollout.progress.text == "away"
 

@@ -198,16 +198,16 @@ def test_one_that_is_aborted_before_it_begins_changes_nothing_of_the_last_one(li
 
 def test_diff_and_spec_say_so(live: Lab) -> None:
     said = changes_by(live.world, SPEC + MORE, model=MODEL, source="new.yaml")
-    assert f"A deployment of {MODEL}@7 changes scale only: applied without a canary." in said["effects"]
-    assert not any("canary" in one for one in said["effects"][1:])
+    assert f"A deployment of {MODEL}@7 changes scale only: applied without a canary." in said.effects
+    assert not any("canary" in one for one in said.effects[1:])
     live.fleet.specs[MODEL] = SPEC + MORE  # as by a push
-    assert [one["field"] for one in spec_in_force(live.world, MODEL, {})["not_yet"]] == [
+    assert [one.field for one in spec_in_force(live.world, MODEL, {}).not_yet] == [
         "serving.memory",
         "serving.workers",
     ]
     deploy(live, None)
     live.run(12)
-    assert spec_in_force(live.world, MODEL, {})["not_yet"] == []
+    assert spec_in_force(live.world, MODEL, {}).not_yet == []
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])

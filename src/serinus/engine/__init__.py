@@ -1,11 +1,15 @@
-"""Reconcilers: load, observe, decide, act, persist once, then emit. Level-triggered: a crash at any line is repaired by
-the next tick, because every tick starts from what is stored and from what the world says."""
+"""The engine, which reconciles the world with what is stored.
 
-from serinus.engine.commands.desk import Deployed, Desk
+Each tick loads, observes, decides, acts, stores once and then emits events. It is level-triggered: every tick starts
+from what is stored and observed, so the next tick repairs the effects of a crash at any line.
+"""
+
+from serinus.engine.commands.desk import Desk
 from serinus.engine.commands.disk import Disk
+from serinus.engine.commands.rollouts import Deployed
 from serinus.engine.happenings import ENGINE
 from serinus.engine.news import News
-from serinus.engine.queries.outcomes import OutcomeFigures
+from serinus.engine.queries.outcomes import OutcomeReader
 from serinus.engine.queries.report import Report
 from serinus.engine.reconcile.rechecking import Rechecker
 from serinus.engine.reconcile.reconciler import Engine
@@ -20,7 +24,7 @@ __all__ = [
     "Disk",
     "Engine",
     "News",
-    "OutcomeFigures",
+    "OutcomeReader",
     "Rechecker",
     "RegistryTags",
     "Report",

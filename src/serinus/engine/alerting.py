@@ -1,4 +1,4 @@
-"""What share of the rows that a champion has scored alerts. Only reads."""
+"""The share of a champion's scored rows that alert. Only reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from serinus.resources import AlertRate
 
 
 def live_alerts(world: World, state: ModelState) -> AlertRate | None:
-    """None: nothing is live, it has no threshold, or nothing was counted."""
+    """Returns the alert rate. None: no release is live, it has no threshold, or nothing was counted."""
     if state.champion is None or state.champion_threshold is None or state.since is None:
         return None
     try:

@@ -1,14 +1,14 @@
-"""What was found of releases that answer by a shorter way: kept in the store, read by whoever acts or tells."""
+"""Releases whose faster way to predict was found wrong, and the counts of the recheck. Both are kept in the store."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
 
 from pydantic import TypeAdapter
 
+from serinus import resources
 from serinus.core.placement import Placement
 from serinus.core.ports import Settings
 from serinus.core.release import Release
@@ -16,43 +16,43 @@ from serinus.core.rollout import ModelState, Rollout
 
 _DISTRUSTED, _RECHECKED = "distrusted", "rechecked"
 _MOST_COUNTED = 1_000
-"""Releases whose counts are kept: those that were looked at last."""
+"""The number of releases whose counts are kept: those that were checked last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Distrust:
-    """Why releases with one shortcut are served the long way. It holds for good."""
+    """Why the releases with one shortcut are served by the model's own `predict`. It is never withdrawn."""
 
     model: str
     release: str
-    """Where it was found."""
+    """The release in which the fault was found."""
     way: str
-    """The shorter one that it went."""
+    """The faster way that gave wrong answers."""
     at: datetime
     reason: str
-    """In words, with numbers; never a value of a row."""
+    """In words and with figures, without values of rows."""
     graph: str | None = None
-    """Digest of the compiled model that is not to be used any more."""
+    """The digest of the compiled model that must not be used any more."""
     told: bool = False
-    """The audit and the events have it."""
+    """Whether the audit record and the events have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rechecked:
-    """Of one release since it was first looked at, in answers, which are requests."""
+    """The counts of one release since its first check. The unit is answers to requests."""
 
     model: str
     at: datetime
-    """Of the last look."""
+    """The time of the last check."""
     compared: int = 0
     differing: int = 0
-    """By the fault of the shorter way."""
+    """Answers that the faster way gave wrong."""
     nondeterministic: int = 0
-    """The model itself answered the same request in different ways."""
+    """Requests to which the model itself gives different answers."""
     unrepeated: int = 0
-    """The answer differed in the record and not when it was asked for again."""
+    """Answers that differed in the record, and not when they were requested again."""
     failures: int = 0
-    """Comparisons for which the model's own predict gave no answer."""
+    """Comparisons for which the model's own `predict` gave no answer."""
 
 
 _distrusted = TypeAdapter(Mapping[str, Distrust])
@@ -60,52 +60,56 @@ _rechecked = TypeAdapter(Mapping[str, Rechecked])
 
 
 def shortcut_of(release: Release) -> str:
-    """What a shorter way of the release stands on: what is wrong with it is wrong for every release that has it."""
+    """Returns the key of the release's shortcut. A fault of a shortcut affects every release that has it."""
     if release.compiled is not None:
         return f"graph {release.compiled.digest}"
     return f"model {release.artifact_digest} {release.environment_digest}"
 
 
 def distrusted(settings: Settings) -> Mapping[str, Distrust]:
-    """What is distrusted, by shortcut."""
+    """Returns all distrusted shortcuts."""
     return _distrusted.validate_json(settings.setting(_DISTRUSTED) or "{}")
 
 
 def save_distrusted(settings: Settings, found: Mapping[str, Distrust]) -> None:
+    """Stores all distrusted shortcuts."""
     settings.set_setting(_DISTRUSTED, _distrusted.dump_json(found).decode())
 
 
 def rechecked(settings: Settings) -> Mapping[str, Rechecked]:
-    """Counts of the recheck, by release."""
+    """Returns the counts of the recheck, by release."""
     return _rechecked.validate_json(settings.setting(_RECHECKED) or "{}")
 
 
 def save_rechecked(settings: Settings, counts: Mapping[str, Rechecked]) -> None:
+    """Stores the counts of the releases that were checked last."""
     newest = sorted(counts, key=lambda release: counts[release].at)[-_MOST_COUNTED:]
     settings.set_setting(_RECHECKED, _rechecked.dump_json({name: counts[name] for name in newest}).decode())
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """All of it, for people."""
+    """The results of the recheck, for people."""
 
     marks: Mapping[str, Distrust]
     counts: Mapping[str, Rechecked]
 
-    def of(self, release: Release | None) -> Mapping[str, Any] | None:
+    def of(self, release: Release | None) -> resources.Rechecked | None:
+        """Returns the counts of a release. None: nothing was compared."""
         counts = self.counts.get(release.id) if release else None
-        return _plain(counts) if counts else None
+        return resources.Rechecked(**asdict(counts)) if counts else None
 
-    def table(self) -> Sequence[Mapping[str, Any]]:
-        return [{"release": name, **_plain(counts)} for name, counts in self.counts.items()]
+    def table(self) -> Sequence[resources.RecheckedRelease]:
+        """Returns the counts of all releases."""
+        return [resources.RecheckedRelease(release=name, **asdict(counts)) for name, counts in self.counts.items()]
 
     def why(self, release: Release | None) -> str:
-        """Why it is served the long way; empty where it is not."""
+        """Returns why the release is served by the model's own `predict`. Empty: it is not distrusted."""
         mark = self.marks.get(shortcut_of(release)) if release else None
         return mark.reason if mark else ""
 
     def notes(self, state: ModelState, rollout: Rollout | None, placements: Mapping[str, Placement]) -> Sequence[str]:
-        """Of what takes traffic now."""
+        """Returns a sentence for each distrusted release that has traffic."""
         live = [release for release in (state.champion, rollout and rollout.candidate) if release]
         return [_told(release, reason, placements) for release in live if (reason := self.why(release))]
 
@@ -117,9 +121,6 @@ def _told(release: Release, reason: str, placements: Mapping[str, Placement]) ->
     return f"{release.id} cannot be trusted and will be served by the model's own predict: {reason}"
 
 
-def _plain(counts: Rechecked) -> Mapping[str, Any]:
-    return {**asdict(counts), "at": counts.at.isoformat()}
-
-
 def found_of(settings: Settings) -> Found:
+    """Returns the stored results."""
     return Found(distrusted(settings), rechecked(settings))

@@ -1,4 +1,4 @@
-"""What is told of a transition: the event for people, the entry for the audit."""
+"""Descriptions of transitions: the event for people, and the entry for the audit record."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ ENGINE = Actor(name="serinus", access=Access.ADMIN, origin="engine")
 
 
 def event_of(name: str, before: Rollout, after: Rollout, now: datetime) -> Event:
+    """Returns the event of a transition."""
     kind, text = _words(name, before, after)
     return Event(now, after.model, after.id, kind, text, {"transition": name, "phase": after.status.phase.value})
 
 
 def approver(rollout: Rollout) -> str:
-    """Who approved the rollout, for people; empty where nobody has."""
+    """Returns the approver of the rollout. Empty: there is none."""
     return rollout.approver.shown if rollout.approver else rollout.approved_by
 
 
@@ -69,7 +70,8 @@ def _words(name: str, before: Rollout, after: Rollout) -> tuple[str, str]:
 
 
 def audit_of(name: str, after: Rollout) -> tuple[Actor, str, str, str, Mapping[str, Any]] | None:
-    """(who, what, subject, why, details) of what Serinus itself decided; None where a person's act is told already."""
+    """Returns (actor, act, subject, reason, details) of a decision of Serinus itself. None: it was a person's act,
+    which is recorded already."""
     named = {"approved": "begin-canary", "traffic-taken-away": "suspend-canary"}
     acts = {Phase.PROMOTING: "promote", Phase.ABORTING: "abort", Phase.RETIRING: "retire", Phase.SCALING: "scale"}
     if after.status.phase not in acts and name not in named:

@@ -1,6 +1,7 @@
-"""What holds for every deployment of a model, whatever its spec says.
+"""Policies that hold for every deployment of a model, whatever its spec says.
 
-Kept apart from the spec, which whoever deploys may write, and from the model's state, which the engine writes.
+A policy is stored apart from the spec, which everybody who deploys may write, and from the model's state, which the
+engine writes.
 """
 
 from __future__ import annotations
@@ -18,17 +19,22 @@ from serinus.engine.world import World
 
 @dataclass(frozen=True, slots=True)
 class ModelPolicy:
+    """The policy of a model."""
+
     approval_required: bool = False
-    """Somebody other than who asked approves a version before it gets traffic."""
+    """Another person than the requester must approve a version before it gets traffic."""
     loosened_by: str = ""
-    """Name of the token by which an approver, not an admin, said last that no approval is needed."""
+    """The name of the token with which an approver, who is not an admin, has last loosened the policy."""
     loosened_owner: str = ""
     loosened_spec: str = ""
-    """Digest of the spec that was in force then: what it asks for was loosened with the policy."""
+    """The digest of the spec at that time. Its requirement of an approval was loosened with the policy."""
 
     def asks(self, actor: Actor) -> bool:
-        """Whether what `actor` deploys needs an approval. Who has loosened the policy does not deploy by it alone; nor
-        does a registry's alias, which may be theirs."""
+        """Whether a deployment of `actor` needs an approval.
+
+        A person who has loosened the policy does not deploy without an approval because of that. Neither does an alias
+        of the registry, which the same person may have set.
+        """
         if self.approval_required:
             return True
         loosener = Actor(self.loosened_by, Access.APPROVE, owner=self.loosened_owner)
@@ -36,8 +42,10 @@ class ModelPolicy:
 
 
 def loosened(actor: Actor, spec: str | None) -> ModelPolicy:
-    """The policy after `actor` has said that no approval is needed. An admin, who issues the tokens, is not held to
-    four eyes by them."""
+    """Returns the policy after `actor` has loosened it.
+
+    The four-eyes rule does not apply to an admin, who issues the tokens.
+    """
     digest = digest_of(spec) if spec else ""
     if actor.access is Access.ADMIN:
         return ModelPolicy(loosened_spec=digest)
@@ -45,11 +53,12 @@ def loosened(actor: Actor, spec: str | None) -> ModelPolicy:
 
 
 def digest_of(spec: str) -> str:
+    """Returns the digest of a spec."""
     return hashlib.sha256(spec.encode()).hexdigest()
 
 
 def keep_spec(world: World, rollout: Rollout) -> None:
-    """Makes the rollout's spec the model's: in the fleet repository, and in what the prediction log keeps."""
+    """Makes the rollout's spec the model's, in the fleet repository and in the retention of the prediction log."""
     model, why = rollout.model, rollout.why or f"Deploy {rollout.model}"
     if rollout.approver:
         why += f"\n\nApproved by {rollout.approver.shown}."
@@ -58,16 +67,18 @@ def keep_spec(world: World, rollout: Rollout) -> None:
 
 
 def has_policy(settings: Settings, model: str) -> bool:
-    """Whether one was ever set."""
+    """Whether the model ever had a policy."""
     return settings.setting(_key(model)) is not None
 
 
 def policy_of(settings: Settings, model: str) -> ModelPolicy:
+    """Returns the policy of the model."""
     text = settings.setting(_key(model))
     return ModelPolicy(**json.loads(text)) if text else ModelPolicy()
 
 
 def keep_policy(settings: Settings, model: str, policy: ModelPolicy) -> None:
+    """Stores the policy of the model."""
     settings.set_setting(_key(model), json.dumps(asdict(policy)))
 
 

@@ -1,4 +1,4 @@
-"""What the engine works with: every port, bundled once by `wiring`."""
+"""The ports that the engine uses, bundled by `wiring`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ from serinus.core.ports import (
 )
 
 FREE_BYTES_NEEDED = 1_000_000_000
-"""Below this much free disk no new deployment is taken: an environment may need as much, and the log needs the rest."""
+"""The free disk space, in bytes, below which no new deployment is accepted. An environment may need as much, and the
+log needs the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class World:
+    """All ports of the engine."""
+
     registry: Registry
     environments: Environments
     compiler: Compiler
@@ -37,4 +40,4 @@ class World:
     store: Store
     clock: Clock
     disk: Path
-    """Where the home is: its free space decides whether new deployments are taken."""
+    """The directory whose file system must have free space for new deployments."""

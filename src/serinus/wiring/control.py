@@ -22,7 +22,7 @@ from serinus.engine import (
     Desk,
     Engine,
     News,
-    OutcomeFigures,
+    OutcomeReader,
     Rechecker,
     RegistryTags,
     Report,
@@ -96,7 +96,7 @@ def run_control(home: Home, settings: Settings) -> int:
         threading.Thread(target=renewal.run, args=(stop,), name="renewal", daemon=True).start()
     threading.Thread(target=_prepare_to_compile, args=(world,), name="compiled-environment", daemon=True).start()
     threading.Thread(target=build_crowding(home).run, args=(stop,), name="crowding", daemon=True).start()
-    threading.Thread(target=OutcomeFigures(world).run, args=(stop,), name="outcomes", daemon=True).start()
+    threading.Thread(target=OutcomeReader(world).run, args=(stop,), name="outcomes", daemon=True).start()
     threading.Thread(target=disk.run, args=(stop,), name="disk", daemon=True).start()
     port = settings.ports["api"]
     config = uvicorn.Config(

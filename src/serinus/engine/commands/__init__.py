@@ -1,1 +1,1 @@
-"""The acts of people."""
+"""The commands of people."""

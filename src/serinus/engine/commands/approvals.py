@@ -1,4 +1,4 @@
-"""Which deployments need an approval, and who may change that."""
+"""The approval policies of models, and which deployments need an approval."""
 
 from __future__ import annotations
 
@@ -13,36 +13,43 @@ from serinus.engine.policies import ModelPolicy, digest_of, has_policy, keep_pol
 from serinus.engine.world import World
 
 HISTORY = 10_000
-"""Most promotions of one model that are looked at for its last deployment."""
+"""The largest number of promotions of one model that are read to find its last deployment."""
 
 
 class Approvals:
-    """A deployment is judged by the strictest of the model's policy, the spec before and its own."""
+    """The strictest of three decides whether a deployment needs an approval: the model's policy, its former spec and
+    the new one."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     def asked_before(self, model: str, before: str | None, actor: Actor) -> bool:
-        """Whether this deployment of `actor` needs an approval, whatever its own spec says."""
+        """Whether this deployment of `actor` needs an approval, whatever its own spec says. `before` is the former
+        spec."""
         policy = policy_of(self._world.store, model)
         return policy.asks(actor) or self._counts(policy, model, before)
 
     def _counts(self, policy: ModelPolicy, model: str, before: str | None) -> bool:
-        """Whether the spec `before` asks for an approval, and nobody who may has said since that none is needed."""
+        """Whether the spec `before` requires an approval, and no approver has withdrawn that since."""
         found = [before, *self._of_a_home_before_policies(model)]
         return any(text and policy.loosened_spec != digest_of(text) and _asks(model, text) for text in found)
 
     def _of_a_home_before_policies(self, model: str) -> Sequence[str]:
-        """The spec by which the champion was deployed, where no policy was ever kept of what it asked for: the one in
-        the fleet repository may have been changed by a push."""
+        """Returns the spec by which the champion was deployed, where the model never had a policy.
+
+        The spec in the fleet repository may have been changed by a push since.
+        """
         if has_policy(self._world.store, model):
             return ()
         rollouts = self._world.store.rollouts(model, limit=HISTORY, promoted=True)
         return [r.spec for r in rollouts if r.kind is Kind.DEPLOY and r.status.phase is Phase.PROMOTED][:1]
 
     def tighten(self, model: str, text: str, before: str | None, actor: Actor) -> None:
-        """A deployment can make the model's policy stricter, and never looser: what its own spec asks for holds, and
-        what the spec before asks for, which may have come by Git. Stored before the new spec is."""
+        """Makes the model's policy stricter where its own or its former spec requires an approval. It never becomes
+        looser.
+
+        The former spec may have come by a push. The policy is stored before the new spec is.
+        """
         policy = policy_of(self._world.store, model)
         if policy.approval_required:
             return
@@ -54,14 +61,16 @@ class Approvals:
             self._keep(model, ModelPolicy(approval_required=True), actor, why)
 
     def set(self, model: str, required: bool, actor: Actor, why: str = "") -> str:
-        """The model's policy: whether somebody else approves each version. Refused where somebody without the role
-        approve would loosen it. What is in flight goes on by the policy that it began with."""
+        """Sets the model's policy, and returns it in words. A rollout in flight keeps the policy with which it began.
+
+        Raises Refused where an actor without the role approve would loosen it.
+        """
         if not self._world.store.rollouts(model, limit=1):
             raise NotFound(f"no model {model} is deployed", hint=f"`serinus deploy {model}@VERSION` begins.")
         spec = self._world.fleet.read(model)
         now = policy_of(self._world.store, model)
         wanted = ModelPolicy(approval_required=True) if required else loosened(actor, spec)
-        # What nobody has loosened is not loosened by saying so again; what somebody has, another may say for them.
+        # To loosen it again changes nothing, unless another person than the one who has loosened it does so.
         same_loosener = now.loosened_by in ("", wanted.loosened_by)
         if now.approval_required == required and (required or same_loosener):
             return f"{_in_words(model, now)} already"
@@ -86,7 +95,7 @@ class Approvals:
 
 
 def _asks(model: str, text: str) -> bool:
-    """Whether the spec asks for an approval. One that cannot be read is not trusted to ask for none."""
+    """Whether the spec requires an approval. A spec that cannot be read is taken to require one."""
     try:
         return specs.approval_required(specs.load(text, model=model))
     except InvalidInput:
@@ -101,7 +110,7 @@ def _in_words(model: str, policy: ModelPolicy) -> str:
 
 
 def of_its_spec(model: str, before: str | None, text: str) -> str:
-    """What an approval of the spec covers, for the person who approves."""
+    """Returns a sentence for the approver that says what the approval of the spec covers."""
     try:
         old = specs.load(before, model=model) if before else None
     except InvalidInput:

@@ -1,7 +1,7 @@
-"""What takes how much disk, what of it nothing needs, and how that is removed.
+"""Disk usage, and the removal of files that nothing needs.
 
-What is kept can be made again: an environment is built, an artifact fetched and a graph compiled when a version is
-deployed that needs it. What is needed is decided from the store and from what runs, each time anew.
+These files can be made again: an environment is built, an artifact fetched and a graph compiled when a version is
+deployed that needs it. What is needed is derived from the store and from what runs, each time anew.
 """
 
 from __future__ import annotations
@@ -28,18 +28,22 @@ log = logging.getLogger(__name__)
 
 PRUNER = Actor(name="serinus", access=Access.ADMIN, origin="disk budget")
 LOGS_KEPT = timedelta(days=7)
-"""For which the log of a release is kept that nothing needs: whoever looks for why it was stopped reads it."""
+"""How long the log of a release is kept that nothing needs, for people who want to know why it ended."""
 LOOK_SECONDS = 600.0
-"""Between two looks at whether the budget is kept."""
+"""The time between two checks of the budget."""
 _PREPARING = (Phase.RESOLVE, Phase.BUILD, Phase.PLACE, Phase.GATES)
-"""In which a rollout asks for what is kept, whether or not a release of it names that."""
+"""The phases in which a rollout may use stored files that no release names yet."""
 _HISTORY = 10_000
 
 
 class Disk:
-    """`storages`: what can be made again. `others`: further kinds -> where they are, which are only measured.
-    `always`: digests of environments that are needed whatever is deployed. `budget`: bytes that `storages` may take
-    together before what nothing needs is removed by itself; None: it never is."""
+    """Measures and removes files.
+
+    - `storages`: files that can be made again.
+    - `others`: paths of further kinds, which are only measured.
+    - `always`: digests of environments that are always needed.
+    - `budget`: bytes that `storages` may take together before files that nothing needs are removed. None: no limit.
+    """
 
     def __init__(
         self,
@@ -57,7 +61,7 @@ class Disk:
         self._pruning = threading.Lock()
 
     def usage(self) -> DiskUsage:
-        """Every item, and the bytes of each kind. Raises Unavailable: what runs is not known."""
+        """Returns every item and the bytes of each kind. Raises Unavailable where it is unknown what runs."""
         items, totals = self._items()
         for kind, paths in self._others.items():
             totals[kind] = sum(blocks(paths).values())
@@ -69,8 +73,10 @@ class Disk:
         )
 
     def prune(self, wanted: Collection[tuple[str, str]]) -> Pruned:
-        """Removes those of `wanted` (kind, name) that nothing needs now: `removed` and `kept`, with why. Raises
-        Unavailable."""
+        """Removes those of `wanted` (pairs of kind and name) that nothing needs now. Raises Unavailable.
+
+        The result lists what was removed and what was kept, with the reasons.
+        """
         with self._pruning:
             since = self._since()
             items, _ = self._items()
@@ -85,7 +91,7 @@ class Disk:
         return Pruned(removed=removed, kept=kept, free=shutil.disk_usage(self._world.disk).free)
 
     def run(self, stop: threading.Event) -> None:
-        """Keeps the budget, until `stop` is set."""
+        """Keeps the budget until `stop` is set."""
         while not stop.wait(LOOK_SECONDS):
             try:
                 self.keep_budget()
@@ -93,7 +99,8 @@ class Disk:
                 log.warning("the disk budget could not be checked: %s", error)
 
     def keep_budget(self) -> None:
-        """Removes what nothing needs, the least recently used first, until the rest fits. Raises Unavailable."""
+        """Removes files that nothing needs, the least recently used first, until the budget is kept. Raises
+        Unavailable."""
         if self._budget is None:
             return
         items, totals = self._items()
@@ -109,12 +116,12 @@ class Disk:
     # --- how ----------------------------------------------------------------------------------------------
 
     def _since(self) -> float:
-        """What was asked for at this time or later is left: a deployment that is on its way may be who asked."""
+        """Returns the time from which on files count as in use, because a deployment may have requested them."""
         begun = [one.created_at for one in self._world.store.in_flight() if one.status.phase in _PREPARING]
         return min([self._world.clock.now(), *begun]).timestamp()
 
     def _remove(self, item: DiskItem, since: float) -> str:
-        """Why it is still there; empty: it is gone."""
+        """Removes the item. Returns why it was kept, or an empty text."""
         storage = next(one for one in self._storages if one.kind == item.kind)
         try:
             gone = storage.remove(item.name, since)
@@ -123,7 +130,7 @@ class Disk:
         return "" if gone else "it is being made, or was requested in the meantime"
 
     def _items(self) -> tuple[Sequence[DiskItem], dict[str, int]]:
-        """All of them, the largest first, and the bytes of each kind."""
+        """Returns all items, the largest first, and the bytes of each kind."""
         needs, models = self._needs(), self._models()
         lately = (self._world.clock.now() - LOGS_KEPT).timestamp()
         measured: list[tuple[str, Stored, Mapping[Inode, int]]] = [
@@ -156,10 +163,10 @@ class Disk:
         return sorted(items, key=lambda one: -one.bytes), totals
 
     def _needs(self) -> Mapping[tuple[str, str], str]:
-        """(kind, name) of what is needed -> why. Raises Unavailable where it is not known what runs."""
+        """Returns why each item (kind, name) is needed. Raises Unavailable where it is unknown what runs."""
         store, now = self._world.store, self._world.clock.now()
         needs: dict[tuple[str, str], str] = {}
-        # First what waits: what has begun meanwhile is among those in flight.
+        # Pending rollouts are read first: one that begins meanwhile is among those in flight.
         flying = [*store.pending(), *store.in_flight()]
         states = {state.model: state for state in store.models()}
         for model in {*states, *(rollout.model for rollout in flying)}:
@@ -189,7 +196,7 @@ class Disk:
             ) from error
 
     def _models(self) -> Mapping[tuple[str, str], set[str]]:
-        """(kind, name) -> models that have a release of it."""
+        """Returns the models that have a release with each item (kind, name)."""
         found: dict[tuple[str, str], set[str]] = {}
         for release in self._world.store.releases():
             for key in _kept_of(release):
@@ -198,7 +205,7 @@ class Disk:
 
 
 def to_remove(items: Sequence[DiskItem], over: int) -> Sequence[DiskItem]:
-    """Of what nothing needs, the least recently used first, as many as free `over` bytes, or all. Pure."""
+    """Returns the items to remove: the least recently used that nothing needs, until `over` bytes are freed. Pure."""
     chosen: list[DiskItem] = []
     for one in sorted(items, key=lambda one: one.used_at):
         if over <= 0:
@@ -210,19 +217,21 @@ def to_remove(items: Sequence[DiskItem], over: int) -> Sequence[DiskItem]:
 
 
 def _kept_for(rollouts: Sequence[Rollout]) -> timedelta:
-    """How long a former champion of the model is kept: as long as its successor is watched after its promotion, in
-    which it may be rolled back. `rollouts`: newest first."""
+    """Returns how long a former champion of the model is kept: as long as its successor is watched after its promotion.
+
+    `rollouts` are sorted with the newest first.
+    """
     last = next((one for one in rollouts if one.status.phase in (Phase.PROMOTING, Phase.PROMOTED)), None)
     if last is None:
         return timedelta()
     try:
         return timedelta(seconds=specs.watched_for(specs.load(last.spec, model=last.model)))
-    except SerinusError:  # a spec that an earlier version took
+    except SerinusError:  # An earlier version of Serinus accepted the spec.
         return timedelta(seconds=specs.watched_for(specs.load("", model=last.model)))
 
 
 def _kept_of(release: Release) -> Sequence[tuple[str, str]]:
-    """(kind, name) of all that is kept for the release."""
+    """Returns the items (kind, name) that belong to the release."""
     kept = [
         ("logs", release.id),
         ("artifacts", release.artifact_digest),
@@ -234,6 +243,6 @@ def _kept_of(release: Release) -> Sequence[tuple[str, str]]:
 
 
 def _add(needs: dict[tuple[str, str], str], kept: Iterable[tuple[str, str]], why: str) -> None:
-    """The first reason stays."""
+    """Adds a reason to each item that has none."""
     for one in kept:
         needs.setdefault(one, why)

@@ -1,4 +1,4 @@
-"""The plans of rollouts that resolve nothing. Pure."""
+"""The plans of rollouts that need no resolving. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from serinus.core.rollout import ModelState, Phase, Plan, Policy, Rollout
 
 
 def of_scale(rollout: Rollout, state: ModelState, scale: Scale, *, approval: bool) -> Rollout:
-    """A rollout that gives what is live another scale; `approval`: once another person approves."""
+    """Returns the rollout with a plan that gives the live release another scale. `approval`: after the approval of
+    another person."""
     assert state.champion is not None
     champion = state.champion
     plan = Plan(champion.id, champion.version, (), Policy(), approval, champion.settings, scale=scale)
@@ -20,6 +21,7 @@ def of_scale(rollout: Rollout, state: ModelState, scale: Scale, *, approval: boo
 
 
 def rollback_plan(state: ModelState, release: Release) -> Plan:
+    """Returns the plan of a rollback to `release`."""
     champion = state.champion
     return Plan(
         champion=champion.id if champion else None,

@@ -1,4 +1,4 @@
-"""How many bytes files take on the disk."""
+"""The disk space that files take."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pathlib import Path
 
 Inode = tuple[int, int]
 Blocks = Mapping[Inode, int]
-"""Each file once, however many names it has -> its bytes on the disk."""
+"""The disk space in bytes of each inode, so that a file with several names counts once."""
 
 _BLOCK = 512
-"""Bytes of `st_blocks`."""
+"""The unit of `st_blocks`, in bytes."""
 
 
 def blocks(paths: Iterable[Path]) -> Blocks:
-    """The disk blocks of files, and of directories with everything in them. What goes away meanwhile is not counted."""
+    """Returns the disk space of files, and of directories with all their contents. Files that disappear are not
+    counted."""
     found: dict[Inode, int] = {}
     waiting = [os.fspath(path) for path in paths]
     while waiting:
@@ -30,6 +31,6 @@ def blocks(paths: Iterable[Path]) -> Blocks:
                         continue
                     seen = entry.stat(follow_symlinks=False)
                     found[seen.st_dev, seen.st_ino] = seen.st_blocks * _BLOCK
-        except OSError:  # gone meanwhile, or a file: there is nothing in it
+        except OSError:  # The path has disappeared, or is a file.
             continue
     return found

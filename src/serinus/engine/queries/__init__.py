@@ -1,1 +1,1 @@
-"""What people are told. Only reads."""
+"""The questions of people, and their answers. Only reads."""

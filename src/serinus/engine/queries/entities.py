@@ -1,4 +1,4 @@
-"""Whether so few entities ask a model that a canary may have none of them, told before it begins."""
+"""Whether a model has so few entities that a canary may have none of them, estimated before it begins."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from serinus.core.rollout import Rollout
 from serinus.judge import StepEvidence
 
 OFTEN = 0.05
-"""Share of rollouts that may have a canary without an entity before it is warned of."""
+"""The share of rollouts with an empty canary from which on there is a warning."""
 LOOKED_AT = 10
-"""Rollouts of the model, the newest first."""
+"""The number of newest rollouts of the model that are read."""
 
 
 def entities_before(rollouts: Rollouts, model: str) -> int | None:
-    """Entities that asked in the longest step of the newest rollout that has counted some; None: none has. Requests
-    without an entity are one each."""
+    """Returns the entities in the longest step of the newest rollout that has counted some. None: there is none.
+
+    Every request without an entity counts as one.
+    """
     for rollout in rollouts.rollouts(model, limit=LOOKED_AT):
         if many := max(map(_entities, _evidence(rollout)), default=0):
             return many
@@ -22,7 +24,7 @@ def entities_before(rollouts: Rollouts, model: str) -> int | None:
 
 
 def without_any(entities: int, share: float) -> float:
-    """Share of rollouts whose canary has none of so many entities, where it has `share` of them."""
+    """Returns the share of rollouts whose canary has none of so many entities, at its `share` of them."""
     return float((1.0 - share) ** entities)
 
 

@@ -1,5 +1,4 @@
-"""How long a canary will take, told before it begins: from the traffic that the model has now. Pure but for `measured`,
-which reads."""
+"""The expected duration of a canary, from the present traffic of the model. Pure except for `measured`, which reads."""
 
 from __future__ import annotations
 
@@ -21,41 +20,43 @@ from serinus.spec.checking import Lines, contradictions
 from serinus.spec.schema import ModelDeployment, Rare
 
 LEAST_REQUESTS = 1_000
-"""Of the champion, from which on its own rate of errors is gone by."""
+"""The number of the champion's requests from which on its own error rate is used."""
 LEAST_ERRORS = 10
 LONG = 3600.0
-"""Seconds, from which on a faster way is offered."""
+"""The duration in seconds from which on a faster way is suggested."""
 FASTER = 0.5
-"""Share of the time that an offer must at most take to be worth making."""
+"""The largest share of the duration that a suggestion may take."""
 OFFERS: tuple[tuple[int, ...], ...] = ((1000, 5000), (2500, 5000), (5000,))
-"""Weights of the steps that are offered, the most careful first, each with the least number of requests."""
+"""The weights of the steps that are suggested, the most careful first, each with its least number of requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What is known of the model's traffic."""
+    """The traffic of a model."""
 
     per_second: float
-    """Now; of a model that is seldom asked, over the last hour."""
+    """Requests per second, or the average of the last hour where there are few."""
     errors: float | None
-    """Share of the champion's requests that failed since it was first heard of; None: too few to say."""
+    """The share of the champion's requests that failed. None: there are too few."""
     requests: int = 0
-    """That `errors` is a share of."""
+    """The number of requests behind `errors`."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepEstimate:
+    """The estimate of one step."""
+
     step: Step
     needs: Mapping[str, float]
-    """Metric -> requests of the canary until it is cleared, for a release as good as the champion. Infinite: never."""
+    """Requests of the canary until it is cleared, by metric, for a release as good as the champion. Infinite: never."""
     requests: float
-    """Of the canary, until it is passed."""
+    """Requests of the canary until the step passes."""
     per_second: float
-    """That reach the canary."""
+    """Requests to the canary per second."""
 
     @property
     def slowest(self) -> str:
-        """The metric that takes longest, or what else the step waits for."""
+        """The metric that takes longest, or another condition of the step."""
         name = max(self.needs, key=lambda metric: self.needs[metric], default="")
         if not name or self.requests <= self.step.minimum_requests:
             return f"its minimum of {self.step.minimum_requests:,} requests"
@@ -63,17 +64,17 @@ class StepEstimate:
 
     @property
     def seconds(self) -> float:
-        """Infinite where it can never be passed."""
+        """The expected duration. Infinite: the step can never pass."""
         return max(self.step.minimum_seconds, self.requests / self.per_second if self.per_second else math.inf)
 
     @property
     def patience(self) -> float:
-        """Seconds after which it ends without a verdict, the extension included."""
+        """Seconds until the step ends without a verdict, including the extension."""
         return 2 * self.step.maximum_seconds
 
 
 def measured(world: World, state: ModelState) -> Measured | None:
-    """What the prediction log has measured; None where it does not answer."""
+    """Returns the traffic by the prediction log. None: the log does not answer."""
     try:
         recent = present(world.log, state.model)
         totals = world.log.totals().get(state.champion.id) if state.champion else None
@@ -88,7 +89,7 @@ def measured(world: World, state: ModelState) -> Measured | None:
 def estimates(
     policy: Policy, steps: Sequence[Step], rates: Mapping[str, float], per_second: float
 ) -> list[StepEstimate]:
-    """One a step. `per_second`: requests to the model as a whole."""
+    """Returns an estimate of each step. `per_second` are the requests to the model as a whole."""
     found: list[StepEstimate] = []
     for step, requests in zip(steps, clean(policy, steps, rates), strict=True):
         last = len(found) == len(steps) - 1
@@ -100,20 +101,20 @@ def estimates(
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What is told when a deployment is asked for."""
+    """The advice on a deployment."""
 
     estimate: str = ""
-    """How long the canary will take, and what would make it faster."""
+    """The expected duration of the canary, and what would make it shorter."""
     warnings: tuple[str, ...] = ()
     details: Mapping[str, Any] | None = None
-    """The same as JSON values: `per_second`, `steps` (`traffic`, `requests`, `seconds`, `slowest`), `seconds`."""
+    """The same as JSON values: `per_second`, `steps` (`traffic`, `requests`, `seconds`, `slowest`) and `seconds`."""
 
 
 NO_ADVICE = Advice()
 
 
 def told(world: World, state: ModelState, text: str, source: str) -> Advice:
-    """Of a deployment by the spec `text`, which its warnings call `source`."""
+    """Returns the advice on a deployment by the spec `text`. Warnings call the spec `source`."""
     spec, lines = load(text, source=source, model=state.model), Lines(text, source)
     advice = advise(spec, lines, state, measured(world, state))
     few = () if state.champion is None else _few(spec, lines, entities_before(world.store, state.model))
@@ -121,7 +122,7 @@ def told(world: World, state: ModelState, text: str, source: str) -> Advice:
 
 
 def advise(spec: ModelDeployment, lines: Lines, state: ModelState, seen: Measured | None) -> Advice:
-    """Of a canary beside `state`'s champion; nothing where there will be none."""
+    """Returns the advice on a canary beside the champion in `state`. Empty where there will be none."""
     policy, steps = planning.policy(spec), planning.steps(spec)
     if state.champion is None or not steps or seen is None:
         return NO_ADVICE
@@ -143,7 +144,7 @@ def advise(spec: ModelDeployment, lines: Lines, state: ModelState, seen: Measure
 
 
 def _unreachable(found: Sequence[StepEstimate], lines: Lines) -> Iterator[str]:
-    """Steps that end without a verdict at this traffic."""
+    """Yields a warning for each step that ends without a verdict at this traffic."""
     for index, one in enumerate(found):
         if one.seconds <= one.patience:
             continue
@@ -161,15 +162,18 @@ def _unreachable(found: Sequence[StepEstimate], lines: Lines) -> Iterator[str]:
 
 
 def _misplaced(spec: ModelDeployment, seen: Measured, lines: Lines) -> Iterator[str]:
-    """A budget that the champion itself exceeds, so that a version that is as good is never cleared; and one that
-    clears a version whose rate is unacceptable beside the champion's."""
+    """Yields warnings about error budgets.
+
+    A budget that the champion itself exceeds never clears a version that is as good. A large one clears a version whose
+    rate is unacceptable compared with the champion's.
+    """
     watch, rate = spec.watch.errors, seen.errors
     if rate is None or rate * seen.requests < LEAST_ERRORS:
         return
     fails = f"the {100 * rate:.2g}% that the champion itself fails of its {seen.requests:,} requests"
     if rate >= watch.budget:
         text = f"is less than {fails}: a version as good as the champion does not pass the canary"
-    elif watch.budget > max(watch.bad * rate, Rare().budget):  # the default is small enough by itself
+    elif watch.budget > max(watch.bad * rate, Rare().budget):  # The default is small enough.
         text = f"is more than {watch.bad:g} times {fails}: it clears a version whose rate 'bad' calls unacceptable"
     else:
         return
@@ -177,7 +181,7 @@ def _misplaced(spec: ModelDeployment, seen: Measured, lines: Lines) -> Iterator[
 
 
 def _few(spec: ModelDeployment, lines: Lines, entities: int | None) -> Iterator[str]:
-    """So few entities that the canary may have none: all that asked are the champion's then."""
+    """Yields a warning where there are so few entities that the canary may have none."""
     steps = planning.steps(spec)
     if not steps or entities is None:
         return
@@ -201,7 +205,7 @@ def _slowest(first: StepEstimate) -> str:
 
 
 def _offers(policy: Policy, steps: Sequence[Step], rates: Mapping[str, float], per_second: float, total: float) -> str:
-    """The most careful faster way and the fastest one, in words; empty: there is none that is worth it."""
+    """Returns the most careful and the fastest suggestion in words. Empty: none saves enough time."""
     ways = {
         weights: sum(one.seconds for one in estimates(policy, [_offered(steps, w) for w in weights], rates, per_second))
         for weights in OFFERS
@@ -242,7 +246,7 @@ def _share(weight: int) -> str:
 
 
 def _rate(per_second: float) -> str:
-    """`1 request/s`, and of fewer `30 requests/min` or `12 requests/h`."""
+    """Returns the rate as `1 request/s`, or for lower ones `30 requests/min` or `12 requests/h`."""
     for number, unit in ((per_second, "s"), (per_second * 60, "min")):
         if number >= 0.995:
             return f"{number:,.3g} request{'' if f'{number:.3g}' == '1' else 's'}/{unit}"

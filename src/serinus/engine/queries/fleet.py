@@ -1,4 +1,4 @@
-"""Models at a glance: what is live, what is in flight, and whether anything is wrong. Only reads."""
+"""All models at a glance: the champion, the rollout in flight, and whether anything is wrong. Only reads."""
 
 from __future__ import annotations
 
@@ -12,39 +12,40 @@ from serinus.core.rollout import ModelState, Rollout
 from serinus.delivery import CHAMPION, lost_text
 from serinus.engine.distrust import Found, found_of
 from serinus.engine.queries.outcomes import outcome_figures
-from serinus.engine.queries.rollouts import progress_of, summary
+from serinus.engine.queries.progress import progress
+from serinus.engine.queries.rollouts import summary
 from serinus.engine.queries.running import placements_of, running
 from serinus.engine.queries.starting import is_starting, without_starting
+from serinus.engine.queries.watch import watch_of
 from serinus.engine.reconcile.watching import all_stored, stored
-from serinus.engine.reconcile.watching import shown as watch_of
 from serinus.engine.world import World
 from serinus.judge import Watching
-from serinus.resources import Champion, FormerChampion, Model, OutcomeFigures, Rechecked, SilentModel, WatchOfChampion
+from serinus.resources import Champion, FormerChampion, Model, SilentModel
 from serinus.resources.fleet import State
 
 TRAFFIC_SECONDS = 300.0
 FAILURES_TOLD, SHARE_TOLD = 10, 0.01
 FEW_FAILURES_TOLD = 3
-"""Of a release that fails most of what it is asked, or has failed so many without an answer between them."""
+"""The number of failures that is reported where most requests fail, or so many have failed in a row."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is read once for all models that are shown."""
+    """Facts that are read once for all models."""
 
     flights: Mapping[str, Rollout]
     placements: Mapping[str, Placement]
     totals: Mapping[str, Totals]
     traffic: Mapping[str, Mapping[str, Traffic]] | None
-    """By model and release; None: not known."""
+    """By model and release. None: unknown."""
     watches: Mapping[str, Watching | None]
     found: Found
     lately: Collection[str]
-    """Processes that were started lately."""
+    """Processes that were started recently."""
 
 
 def known(world: World, lately: Collection[str], model: str | None = None) -> Known:
-    """What is known of all models, or of one, read at once."""
+    """Reads the facts of all models, or of one."""
     traffic: Mapping[str, Mapping[str, Traffic]] | None
     try:
         if model is None:
@@ -65,7 +66,7 @@ def known(world: World, lately: Collection[str], model: str | None = None) -> Kn
 
 
 def shown_states(world: World, found: Known, model: str | None = None) -> Sequence[ModelState]:
-    """The states of the models to be shown: of all, or of one."""
+    """Returns the states of all models to be shown, or of one."""
     states = {s.model: s for s in world.store.models(None if model is None else [model])}
     for flying in found.flights:
         states.setdefault(flying, ModelState(flying))
@@ -73,7 +74,7 @@ def shown_states(world: World, found: Known, model: str | None = None) -> Sequen
 
 
 def silent_models(world: World) -> Sequence[SilentModel]:
-    """Those whose champion does not answer, by what is live and what runs alone."""
+    """Returns the models whose champion does not answer. It reads less than `shown_model`."""
     placements = placements_of(world)
     champions = {state.model: state.champion for state in world.store.models() if state.champion}
     silent = []
@@ -86,7 +87,7 @@ def silent_models(world: World) -> Sequence[SilentModel]:
 
 
 def shown_model(world: World, state: ModelState, trouble: Sequence[str], seen: Known) -> Model:
-    """`trouble`: what the engine says is not as it should be."""
+    """Returns a model for people. `trouble` are the problems that the engine reports."""
     rollout, champion = seen.flights.get(state.model), state.champion
     placed = seen.placements.get(champion.id) if champion else None
     broken = champion is not None and (placed is None or not placed.answers)
@@ -98,7 +99,7 @@ def shown_model(world: World, state: ModelState, trouble: Sequence[str], seen: K
         failing = _not_answering(seen.totals.get(champion.id), state, placed)
     wrong = seen.found.notes(state, rollout, seen.placements)
     watch = watch_of(seen.watches.get(state.model), champion.id, world.clock.now()) if champion else None
-    worse = [f"has degraded since its promotion: {one}" for one in watch["degraded"]] if watch else []
+    worse = [f"has degraded since its promotion: {one}" for one in watch.degraded] if watch else []
     notes = [*trouble, *failing, *wrong, *worse, *state.notes, *_removed(state, rollout)]
     if starting:
         notes.append("the champion is starting")
@@ -106,17 +107,17 @@ def shown_model(world: World, state: ModelState, trouble: Sequence[str], seen: K
         notes.append(f"the champion is {_placement(placed)}" + _because(placed))
     if champion is not None and champion.settings.one_at_a_time:
         notes.append("served one row at a time, without a cache, because it answers differently in a batch")
-    rechecked, outcomes, previous = seen.found.of(champion), outcome_figures(world, state), state.previous
+    previous = state.previous
     return Model(
         model=state.model,
         champion=_live(state, placed),
-        rechecked=Rechecked.model_validate(rechecked) if rechecked else None,
+        rechecked=seen.found.of(champion),
         previous=FormerChampion(release=previous.id, version=previous.version) if previous else None,
-        rollout=summary(rollout, progress_of(world, rollout)) if rollout else None,
+        rollout=summary(rollout, progress(world, rollout)) if rollout else None,
         traffic=traffic,
         aborted=state.aborted,
-        watch=WatchOfChampion.model_validate(watch) if watch else None,
-        outcomes=OutcomeFigures.model_validate(outcomes) if outcomes else None,
+        watch=watch,
+        outcomes=outcome_figures(world, state),
         notes=notes,
         state=_state(state, rollout, bool(trouble or failing or wrong or worse) or (broken and not starting), starting),
     )
@@ -132,8 +133,10 @@ def _totals(world: World) -> Mapping[str, Totals]:
 def _traffic(
     world: World, state: ModelState, rollout: Rollout | None, of_all: Mapping[str, Mapping[str, Traffic]] | None
 ) -> Sequence[Traffic]:
-    """Of the champion, and of the candidate since its canary began. A release that was stopped, or the candidate's
-    former attempt, is not among them."""
+    """Returns the traffic of the champion, and of the candidate since its canary began.
+
+    Releases that were stopped, and former attempts of the candidate, are left out.
+    """
     if of_all is None:
         return []
     recent = of_all.get(state.model, {})
@@ -146,8 +149,11 @@ def _traffic(
 
 
 def _candidate(world: World, state: ModelState, rollout: Rollout, recent: Mapping[str, Traffic]) -> Traffic | None:
-    """While its canary is younger than the window, by the counts of its steps, which are this rollout's alone: the
-    same release may have been tried before."""
+    """Returns the candidate's traffic.
+
+    While its canary is younger than the window, the counts of its steps are used, which are this rollout's alone. The
+    same release may have been tried before.
+    """
     release = rollout.candidate
     if release is None or not rollout.steps or (state.champion and state.champion.id == release.id):
         return None
@@ -179,7 +185,7 @@ def _placement(placed: Placement | None) -> str:
 
 
 def _failing(traffic: Traffic) -> str:
-    """Said when more than noise fails, or most of a few; empty otherwise."""
+    """Returns a sentence where more requests fail than by chance, or most of a few. Empty otherwise."""
     noise = traffic.errors < FAILURES_TOLD or traffic.errors < SHARE_TOLD * traffic.requests
     most = traffic.errors >= FEW_FAILURES_TOLD and 2 * traffic.errors > traffic.requests
     if noise and not most:
@@ -189,7 +195,7 @@ def _failing(traffic: Traffic) -> str:
 
 
 def _not_answering(totals: Totals | None, state: ModelState, placed: Placement | None) -> list[str]:
-    """Of a champion that has failed since it became champion and its worker came up, whatever it answered before."""
+    """Returns a sentence about a champion that only fails since it became champion and its worker started."""
     active_since = placed.active_since if placed else None
     streak = totals.streak if totals else Streak()
     began = max((since for since in (state.since, active_since) if since), default=None)
@@ -207,7 +213,7 @@ def _because(placed: Placement | None) -> str:
 
 
 def _removed(state: ModelState, rollout: Rollout | None) -> Sequence[str]:
-    """What a person or the registry took away."""
+    """Returns sentences about what a person or the registry has removed."""
     retired = state.retired
     if retired is not None:
         what = f"it was retired on {retired.since:%Y-%m-%d} by {retired.who}: {retired.why}"

@@ -1,10 +1,8 @@
-"""The spec of a model that is in force, and what a deployment of another one would change. Only reads."""
+"""The spec in force of a model, and the effects of a deployment by another one. Only reads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 from serinus import spec as specs
 from serinus.core.errors import InvalidInput, NotFound
@@ -15,18 +13,19 @@ from serinus.core.rollout import Kind, ModelState, Phase, Rollout
 from serinus.engine.policies import policy_of
 from serinus.engine.queries.estimate import told
 from serinus.engine.world import World
+from serinus.resources import Difference, FieldChange, NotYetInForce, SpecField, SpecInForce
 
 ROLLOUTS_READ = 1_000
-"""Of one model, newest first: among them is the one that made the champion what it is."""
+"""The number of newest rollouts of a model among which the one that made the champion is searched."""
 
 APPROVAL = "rollout.approval"
 
 
-def spec_in_force(world: World, model: str, installation: Mapping[str, str]) -> Mapping[str, Any]:
-    """Each field of the model's spec, with where its value comes from. `installation`: field -> what the settings of
-    this installation say to it, in words. Every value is JSON.
+def spec_in_force(world: World, model: str, installation: Mapping[str, str]) -> SpecInForce:
+    """Returns every field of the model's spec, with the origin of its value.
 
-    Raises NotFound: no spec is kept; InvalidInput: the one that is kept cannot be read.
+    `installation` has notes about fields, in words, that follow from the settings of this installation. Raises NotFound
+    where no spec is kept, and InvalidInput where the spec that is kept cannot be read.
     """
     text = _kept(world, model)
     if text is None:
@@ -36,47 +35,57 @@ def spec_in_force(world: World, model: str, installation: Mapping[str, str]) -> 
         )
     state = world.store.model(model)
     required = policy_of(world.store, model).approval_required
-    fields = []
-    for value in specs.values(text, model=model, source=file_of(model)):
-        origin = "default" if value.line is None else "file"
-        said = {**asdict(value), "origin": origin, "note": _note(value, state, installation)}
-        if value.field == APPROVAL and required and value.text != "required":
-            said |= {"text": "required", "origin": "policy", "note": f"`serinus policy {model}` shows and sets it"}
-        fields.append(said)
-    return {
-        "model": model,
-        "file": file_of(model),
-        "spec": without_credentials(text),
-        "fields": fields,
-        "release": state.champion.id if state.champion else None,
-        "not_yet": _not_yet(world, state, text),
-    }
+    values = specs.values(text, model=model, source=file_of(model))
+    return SpecInForce(
+        model=model,
+        file=file_of(model),
+        spec=without_credentials(text),
+        fields=[_field(value, state, installation, required=required) for value in values],
+        release=state.champion.id if state.champion else None,
+        not_yet=_not_yet(world, state, text),
+    )
 
 
-def changes_by(world: World, spec: str, *, model: str | None, source: str) -> Mapping[str, Any]:
-    """What a deployment of `spec` would change of what is kept. Every value is JSON. Raises InvalidInput."""
+def _field(value: specs.Value, state: ModelState, installation: Mapping[str, str], *, required: bool) -> SpecField:
+    """Returns one field. `required`: the policy of the model requires an approval."""
+    if value.field == APPROVAL and required and value.text != "required":
+        note = f"`serinus policy {state.model}` shows and sets it"
+        return SpecField(field=value.field, text="required", line=value.line, origin="policy", note=note)
+    return SpecField(
+        field=value.field,
+        text=value.text,
+        line=value.line,
+        origin="default" if value.line is None else "file",
+        note=_note(value, state, installation),
+    )
+
+
+def changes_by(world: World, spec: str, *, model: str | None, source: str) -> Difference:
+    """Returns what a deployment of `spec` (YAML text) would change. Errors call the spec `source`. Raises
+    InvalidInput."""
     new = specs.load(spec, source=source, model=model)
     before = _kept(world, new.model)
     changes = specs.changes(before or "", spec, model=new.model, source=source)
     advice = told(world, world.store.model(new.model), spec, source)
     estimate = [advice.estimate] if advice.estimate else []
-    return {
-        "model": new.model,
-        "before": file_of(new.model) if before is not None else None,
-        "same": before is not None and not changes,
-        "changes": [asdict(one) for one in changes],
-        "effects": [*_effects(world, before, new), *estimate],
-        "warnings": list(advice.warnings),
-    }
+    return Difference(
+        model=new.model,
+        before=file_of(new.model) if before is not None else None,
+        same=before is not None and not changes,
+        changes=[FieldChange(field=c.field, before=c.before, after=c.after, line=c.line) for c in changes],
+        effects=[*_effects(world, before, new), *estimate],
+        warnings=advice.warnings,
+    )
 
 
 def file_of(model: str) -> str:
-    """The file of the model's spec in the fleet repository."""
+    """Returns the path of the model's spec in the fleet repository."""
     return f"models/{model}.yaml"
 
 
 def _kept(world: World, model: str) -> str | None:
-    """As in the fleet repository, where somebody may have pushed what cannot be read. Raises InvalidInput."""
+    """Returns the spec in the fleet repository. Raises InvalidInput where somebody has pushed one that cannot be
+    read."""
     text = world.fleet.read(checked(model))
     if text is not None:
         readable(text, model)
@@ -84,7 +93,7 @@ def _kept(world: World, model: str) -> str | None:
 
 
 def readable(text: str, model: str) -> specs.ModelDeployment:
-    """The spec that is kept. Raises InvalidInput, which says where to correct it."""
+    """Returns the spec. Raises InvalidInput, which says where to correct it."""
     try:
         return specs.load(text, source=file_of(model), model=model)
     except InvalidInput as error:
@@ -103,8 +112,8 @@ def _note(value: specs.Value, state: ModelState, installation: Mapping[str, str]
     return ""
 
 
-def _not_yet(world: World, state: ModelState, text: str) -> Sequence[Mapping[str, Any]]:
-    """The fields whose kept value the champion does not go by, because it was deployed by another spec."""
+def _not_yet(world: World, state: ModelState, text: str) -> Sequence[NotYetInForce]:
+    """Returns the fields that are not in force yet, because the champion was deployed by another spec."""
     rollouts = world.store.rollouts(state.model, limit=ROLLOUTS_READ)
     deployed = next((one for one in rollouts if _deployed(one, state)), None)
     if deployed is None:
@@ -116,13 +125,14 @@ def _not_yet(world: World, state: ModelState, text: str) -> Sequence[Mapping[str
         ]
         scale = [one for one in specs.changes(latest.spec, text, model=state.model) if one.field in specs.SCALE]
         in_force = specs.scale(specs.load(text, model=state.model)) == state.scale
-    except InvalidInput:  # a spec that an earlier version took
+    except InvalidInput:  # An earlier version of Serinus accepted the spec.
         return []
-    return [asdict(one) for one in (*behaviour, *(() if in_force else scale))]
+    changes = (*behaviour, *(() if in_force else scale))
+    return [NotYetInForce(field=c.field, before=c.before, after=c.after, line=c.line) for c in changes]
 
 
 def _deployed(rollout: Rollout, state: ModelState) -> bool:
-    """Whether it is one that has made the champion what it is."""
+    """Whether the rollout has made the champion."""
     promoted = rollout.kind is Kind.DEPLOY and rollout.status.phase in (Phase.PROMOTING, Phase.PROMOTED)
     if not promoted or rollout.candidate is None or state.champion is None:
         return False
@@ -130,7 +140,7 @@ def _deployed(rollout: Rollout, state: ModelState) -> bool:
 
 
 def _effects(world: World, before: str | None, new: specs.ModelDeployment) -> Sequence[str]:
-    """Beyond the fields themselves, a sentence each."""
+    """Returns a sentence for each effect beyond the fields themselves."""
     model, champion = new.model, world.store.model(new.model).champion
     found = []
     if before is None:
@@ -146,7 +156,7 @@ def _effects(world: World, before: str | None, new: specs.ModelDeployment) -> Se
 
 
 def _of_champions_version(world: World, champion: Release, new: specs.ModelDeployment) -> str:
-    """What a deployment of the version that is live would do."""
+    """Returns what a deployment of the live version would do."""
     asked = f"{new.model}@{champion.version}"
     if not specs.behaves_alike(new, champion.settings):
         return (

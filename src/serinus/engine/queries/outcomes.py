@@ -1,6 +1,6 @@
-"""The champions over time, by the outcomes: recall and precision at the alert threshold, on what has come of them.
+"""The quality of champions over time, by outcomes: recall and precision at the alert threshold.
 
-What the log counts is kept, by day. Which days are mature is decided when it is shown: it depends on the time.
+The counts of the log are stored by day. Which days are mature depends on the time and is decided when they are shown.
 """
 
 from __future__ import annotations
@@ -8,11 +8,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from itertools import groupby
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -22,24 +21,25 @@ from serinus.core.predictions import OutcomeDay
 from serinus.core.rollout import ModelState, Phase
 from serinus.engine.world import World
 from serinus.gates.intervals import wilson
+from serinus.resources import OutcomeCounts, OutcomeFigures, OutcomeWeek, Share
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
-"""Between two looks at whether outcomes have come."""
+"""The time between two checks for new outcomes."""
 AT_LEAST_SECONDS = 30.0
-SHARE = 0.05
-"""Of the time that may go into reading the log for this."""
+SHARE_OF_TIME = 0.05
+"""The share of the time that reading the log may take."""
 AGAIN_SECONDS = 6 * 3600.0
-"""After which it is read without new outcomes: predictions may have come after theirs."""
+"""The time after which the log is read without new outcomes, because predictions may have arrived after theirs."""
 WEEKS = 13
-"""That are shown."""
+"""The number of weeks that are shown."""
 _HISTORY = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """As it is stored, of one model. `at`: when it was read."""
+    """The stored counts of one model. `at` is the time at which they were read."""
 
     at: datetime
     days: tuple[OutcomeDay, ...]
@@ -48,27 +48,27 @@ class Kept:
 _kept = TypeAdapter(Kept)
 
 
-class OutcomeFigures:
-    """Keeps the figures of all models up to date."""
+class OutcomeReader:
+    """Keeps the counts of all models up to date."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._mark = ""
 
     def run(self, stop: threading.Event) -> None:
-        """Until `stop` is set."""
+        """Reads until `stop` is set."""
         wait, since = LOOK_SECONDS, 0.0
         while not stop.wait(wait):
             wait, began = LOOK_SECONDS, time.monotonic()
             try:
                 if self.look(force=began - since >= AGAIN_SECONDS):
                     since = time.monotonic()
-                    wait = max(AT_LEAST_SECONDS, (since - began) / SHARE)
+                    wait = max(AT_LEAST_SECONDS, (since - began) / SHARE_OF_TIME)
             except SerinusError as error:
                 log.warning("the figures by outcomes could not be read: %s", error)
 
     def look(self, *, force: bool = False) -> bool:
-        """Whether there was something to read: outcomes that have come since, or with `force` any. Raises
+        """Reads the log if outcomes have arrived, or with `force` if there are any. Returns whether it did. Raises
         Unavailable."""
         mark = self._world.log.outcomes_mark()
         if not mark or (mark == self._mark and not force):
@@ -88,9 +88,9 @@ class OutcomeFigures:
         return True
 
 
-def outcome_figures(world: World, state: ModelState) -> Mapping[str, Any] | None:
-    """Of the champion: `matured` and `young`, and `weeks` of it and the champions before it. JSON values. None: there
-    are no outcomes of what it or they have answered."""
+def outcome_figures(world: World, state: ModelState) -> OutcomeFigures | None:
+    """Returns the figures of a model's champion, and by week those of its former champions as well. None: there are no
+    outcomes of their predictions."""
     kept = _stored(world, state.model)
     if kept is None or not kept.days:
         return None
@@ -98,66 +98,70 @@ def outcome_figures(world: World, state: ModelState) -> Mapping[str, Any] | None
     final = _final_until(world.clock.now(), matures)
     champion = state.champion.id if state.champion else None
     mine = [one for one in kept.days if one.release == champion]
-    return {
-        "at": kept.at.isoformat(),
-        "matures_days": matures / timedelta(days=1),
-        "release": champion,
-        "matured": figures(one for one in mine if one.day < final),
-        "young": figures(one for one in mine if one.day >= final),
-        "weeks": weeks(kept.days, final)[-WEEKS:],
-    }
+    return OutcomeFigures(
+        at=kept.at,
+        matures_days=matures / timedelta(days=1),
+        release=champion,
+        matured=figures([one for one in mine if one.day < final]),
+        young=figures([one for one in mine if one.day >= final]),
+        weeks=weeks(kept.days, final)[-WEEKS:],
+    )
 
 
-def figures(days: Iterable[OutcomeDay]) -> Mapping[str, Any] | None:
-    """Recall (share of the frauds that were alerts) and precision (share of the alerts that were frauds), with 95 %
-    intervals; None where there is nothing to divide by. None: there are no outcomes. Pure."""
-    listed = list(days)
-    labelled, frauds = sum(one.labelled for one in listed), sum(one.frauds for one in listed)
-    alerts, caught = sum(one.alerts for one in listed), sum(one.caught for one in listed)
-    if not labelled:
-        return None
-    return {
-        "labelled": labelled,
-        "frauds": frauds,
-        "alerts": alerts,
-        "caught": caught,
-        "recall": _share(caught, frauds),
-        "precision": _share(caught, alerts),
-    }
+def figures(days: Sequence[OutcomeDay]) -> OutcomeCounts | None:
+    """Returns the sums of `days`, with recall and precision. None: there are no outcomes. Pure."""
+    counts = _counts(days)
+    return counts if counts.labelled else None
 
 
-def weeks(days: Sequence[OutcomeDay], final: date) -> Sequence[Mapping[str, Any]]:
-    """The figures of each week, which begins on a Monday, and release, oldest first; a week is `matured` where all of
-    it is. Pure."""
+def _counts(days: Sequence[OutcomeDay]) -> OutcomeCounts:
+    frauds, alerts = sum(one.frauds for one in days), sum(one.alerts for one in days)
+    caught = sum(one.caught for one in days)
+    return OutcomeCounts(
+        labelled=sum(one.labelled for one in days),
+        frauds=frauds,
+        alerts=alerts,
+        caught=caught,
+        recall=_share(caught, frauds),
+        precision=_share(caught, alerts),
+    )
+
+
+def weeks(days: Sequence[OutcomeDay], final: date) -> Sequence[OutcomeWeek]:
+    """Returns the figures by week and release, oldest first. Weeks begin on Monday.
+
+    A week is matured where all of its days are before `final`. Pure.
+    """
 
     def key(one: OutcomeDay) -> tuple[date, str]:
         return one.day - timedelta(days=one.day.weekday()), one.release
 
     return [
-        {
-            "week": week.isoformat(),
-            "release": release,
-            "matured": week + timedelta(days=6) < final,
-            **(figures(found) or {}),
-        }
+        OutcomeWeek(
+            week=week,
+            release=release,
+            matured=week + timedelta(days=6) < final,
+            **dict(_counts(list(found))),
+        )
         for (week, release), found in groupby(sorted(days, key=key), key)
     ]
 
 
-def _share(hits: int, total: int) -> Mapping[str, float] | None:
+def _share(hits: int, total: int) -> Share | None:
     if not total:
         return None
     low, high = wilson(hits, total)
-    return {"share": hits / total, "low": low, "high": high}
+    return Share(share=hits / total, low=low, high=high)
 
 
 def _final_until(now: datetime, matures: timedelta) -> date:
-    """The first day of which not all predictions are that old."""
+    """Returns the first day of which some predictions are not mature."""
     return (now - matures).date()
 
 
 def _thresholds(world: World, state: ModelState) -> Mapping[str, float]:
-    """Of each release that was champion; of one that was deployed twice, the later one."""
+    """Returns the threshold of each release that was the champion. Of a release that was deployed twice, the later
+    one."""
     found: dict[str, float] = {}
     for rollout in reversed(world.store.rollouts(state.model, limit=_HISTORY)):
         live = rollout.status.phase in (Phase.PROMOTING, Phase.PROMOTED)
@@ -182,7 +186,7 @@ def _stored(world: World, model: str) -> Kept | None:
         return None
     try:
         return _kept.validate_json(text)
-    except ValidationError:  # of another version: it is read anew soon
+    except ValidationError:  # Another version has stored it. It is read anew soon.
         return None
 
 

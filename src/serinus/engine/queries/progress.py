@@ -1,11 +1,10 @@
-"""How far a canary step is, and when it will be through at the rate at which requests arrive now. Only reads."""
+"""The progress of a canary step, and when it can pass at the present rate of requests. Only reads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from serinus.core.disturbance import WORDS_AFTER, Cause
 from serinus.core.errors import SerinusError, Unavailable
@@ -14,22 +13,24 @@ from serinus.core.rollout import Phase, Rollout
 from serinus.engine.queries.traffic import ENOUGH, present
 from serinus.engine.world import World
 from serinus.judge.wording import duration
+from serinus.resources import MetricProgress, Progress
 
 RECENT_SECONDS = 360.0
-"""Of which the present rate is told at most; of the step alone while it is younger and few requests have come."""
+"""The longest period over which the present rate is measured. While the step is younger than that and has few requests,
+the rate is that of the step."""
 SILENT_SECONDS = 30.0
-"""Without a request, after which it is said that none arrives."""
+"""The time without a request after which the text says so."""
 MOST = 0.5
-"""Share of the step's requests that were set aside, from which on that is what it waits for."""
+"""The share of requests that are set aside from which on the text names them as the reason."""
 DATED_SECONDS = 43_200.0
-"""Ahead, from which on a time of day is told with its date."""
+"""The distance from which on a time of day is given with its date."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
     arm: ArmCounts
     set_aside: Mapping[str, int]
-    """Cause -> requests to both arms in this step that do not count."""
+    """Requests to both arms in this step that do not count, by cause."""
     of_model: int
     """Requests to the model within the window, counted or not."""
     of_canary: int
@@ -39,21 +40,15 @@ class _Seen:
 
     @property
     def rate(self) -> float:
-        """Requests to the canary that count, per second."""
+        """Requests per second to the canary that count."""
         aside = sum(self.arm.set_aside.values())
         asked = self.arm.requests + aside
         counted = self.arm.requests / asked if asked else 1.0
         return counted * self.of_canary / self.seconds if self.seconds > 0.0 else 0.0
 
 
-def progress(world: World, rollout: Rollout) -> Mapping[str, Any] | None:
-    """Of the present canary step, as JSON values; None: it is in none.
-
-    `answered` of `minimum_requests`, `seconds` of `minimum_seconds`; `per_second`: requests that reach the canary and
-    count, now; `requests_left`, `seconds_left`, `ready_at` (ISO 8601): until it can be passed, None where that cannot
-    be estimated; `metrics`: name -> `requests_left`, `clear_at` of each that is open; `set_aside`: cause -> requests
-    of the step that do not count; `text`, `not_counted`: the same in words.
-    """
+def progress(world: World, rollout: Rollout) -> Progress | None:
+    """Returns the progress of the present canary step. None: the rollout is not in the canary phase."""
     plan, status = rollout.plan, rollout.status
     if plan is None or status.phase is not Phase.CANARY or not rollout.steps:
         return None
@@ -75,30 +70,30 @@ def progress(world: World, rollout: Rollout) -> Mapping[str, Any] | None:
     requests_left = max([short, *(needs or 0 for needs in left.values())]) if known else None
     rate = seen.rate if seen else 0.0
     seconds_left = _seconds_left(requests_left, rate, step.minimum_seconds - elapsed)
-    document = {
-        "answered": answered,
-        "minimum_requests": step.minimum_requests,
-        "seconds": elapsed,
-        "minimum_seconds": step.minimum_seconds,
-        "per_second": rate,
-        "requests_left": requests_left,
-        "seconds_left": seconds_left,
-        "ready_at": _at(now, seconds_left),
-        "set_aside": dict(seen.set_aside) if seen else {},
-        "not_counted": _not_counted(seen.set_aside) if seen else "",
-        "metrics": {
-            name: {"requests_left": needs, "clear_at": _at(now, _seconds_left(needs, rate, 0.0))}
-            for name, needs in left.items()
-        },
-    }
     ends = status.since + timedelta(seconds=record.away_by(now) + 2 * step.maximum_seconds)
     if status.suspended:
-        text = ""  # it waits for a person, and the hold says so
+        text = ""  # It waits for a person, as the hold says.
     elif seen is None:
         text = trouble
     else:
         text = _text(seen, seconds_left, now, ends)
-    return {**document, "text": text}
+    return Progress(
+        answered=answered,
+        minimum_requests=step.minimum_requests,
+        seconds=elapsed,
+        minimum_seconds=step.minimum_seconds,
+        per_second=rate,
+        requests_left=requests_left,
+        seconds_left=seconds_left,
+        ready_at=_at(now, seconds_left),
+        set_aside=seen.set_aside if seen else {},
+        not_counted=_not_counted(seen.set_aside) if seen else "",
+        metrics={
+            name: MetricProgress(requests_left=needs, clear_at=_at(now, _seconds_left(needs, rate, 0.0)))
+            for name, needs in left.items()
+        },
+        text=text,
+    )
 
 
 def _seen(world: World, rollout: Rollout, elapsed: float) -> _Seen:
@@ -129,8 +124,8 @@ def _seconds_left(requests: int | None, rate: float, at_least: float) -> float |
     return max(requests / rate if requests else 0.0, at_least, 0.0)
 
 
-def _at(now: datetime, seconds: float | None) -> str | None:
-    return None if seconds is None else (now + timedelta(seconds=seconds)).isoformat()
+def _at(now: datetime, seconds: float | None) -> datetime | None:
+    return None if seconds is None else now + timedelta(seconds=seconds)
 
 
 def _text(seen: _Seen, seconds_left: float | None, now: datetime, ends: datetime) -> str:
@@ -152,7 +147,8 @@ def _text(seen: _Seen, seconds_left: float | None, now: datetime, ends: datetime
 
 
 def _not_counted(set_aside: Mapping[str, int]) -> str:
-    """`1,240 requests do not count: 900 while Serinus restarted, 340 while a release was activated`"""
+    """Returns a text such as `1,240 requests do not count: 900 while Serinus restarted, 340 while a release was
+    activated`."""
     found = {cause: many for cause, many in set_aside.items() if many}
     if not found:
         return ""
@@ -162,6 +158,6 @@ def _not_counted(set_aside: Mapping[str, int]) -> str:
 
 
 def moment(at: datetime, now: datetime) -> str:
-    """`14:32 UTC`, or with the date where it is not soon."""
+    """Returns the time as `14:32 UTC`, with the date where it is not near."""
     far = abs((at - now).total_seconds()) >= DATED_SECONDS
     return f"{at:%Y-%m-%d %H:%M} UTC" if far else f"{at:%H:%M} UTC"

@@ -1,4 +1,4 @@
-"""Releases and what became of them. Only reads."""
+"""The releases and what became of them. Only reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from serinus.resources import ShownRelease
 
 
 def shown_releases(world: World, model: str | None, limit: int | None, after: str | None) -> Sequence[ShownRelease]:
-    """Newest first. `after`: the last one of the page before."""
+    """Returns releases, newest first. `after` is the last one of the previous page."""
     placements = placements_of(world)
     live = {state.champion.id for state in world.store.models() if state.champion}
     releases = world.store.releases(model, limit, after=after)

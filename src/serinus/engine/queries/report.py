@@ -1,4 +1,4 @@
-"""What people read: the fleet at a glance, one model, rollouts, releases and specs. Only reads."""
+"""The report for people: the fleet, one model, rollouts, releases and specs. Only reads."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from serinus.resources import (
     Fleet,
     ModelAlone,
     Process,
-    RecheckedRelease,
     ShownRelease,
     ShownRollout,
     SilentModel,
@@ -33,8 +32,13 @@ MODELS_NAMED = 20
 
 
 class Report:
-    """`trouble`: the engine's, by model. `processes`: the supervisor's records. `confinement`: of models, in words.
-    `installation`: field of a spec -> what the settings of this installation say to it."""
+    """Answers the questions of people.
+
+    - `trouble`: the problems that the engine reports, by model.
+    - `processes`: the supervisor's records.
+    - `confinement`: how models are confined, in words.
+    - `installation`: notes about fields of a spec that follow from the settings of this installation.
+    """
 
     def __init__(
         self,
@@ -57,7 +61,7 @@ class Report:
         self._installation = installation or {}
 
     def status(self) -> Fleet:
-        """The whole fleet."""
+        """Returns the whole fleet."""
         trouble, processes, now = dict(self._trouble()), list(self._processes()), self._world.clock.now()
         lately = started_lately(processes, now)
         if "mlflow" in lately:
@@ -67,7 +71,7 @@ class Report:
         return Fleet(
             models=[shown_model(self._world, state, trouble.pop(state.model, ()), seen) for state in states],
             totals=list(seen.totals.values()),
-            rechecked=[RecheckedRelease.model_validate(one) for one in seen.found.table()],
+            rechecked=seen.found.table(),
             distrusted=[Distrusted(model=mark.model, release=mark.release) for mark in seen.found.marks.values()],
             processes=[Process.model_validate(one) for one in processes],
             warnings=[
@@ -82,7 +86,7 @@ class Report:
         )
 
     def model(self, model: str) -> ModelAlone:
-        """One of the models of `status`, with the share of its live requests that alerts. Raises NotFound."""
+        """Returns one of the models of `status`, with its alert rate. Raises NotFound."""
         lately = started_lately(list(self._processes()), self._world.clock.now())
         seen = known(self._world, lately, model)
         for state in shown_states(self._world, seen, model):
@@ -94,32 +98,38 @@ class Report:
         raise NotFound(f"no model {model} is deployed", hint=hint)
 
     def silent_models(self) -> Sequence[SilentModel]:
-        """The models whose champion does not answer."""
+        """Returns the models whose champion does not answer."""
         return silent_models(self._world)
 
     def registry_answers(self) -> bool:
-        """Whether the engine could read the registry when it last tried."""
+        """Whether the engine could read the registry at its last attempt."""
         return self._registry_answers()
 
     def rollout(self, rollout: Rollout) -> ShownRollout:
-        """All that is stored of it, and how far it is."""
+        """Returns all that is stored of the rollout, and its progress."""
         return shown_rollout(self._world, rollout)
 
     def explain(self, wanted: str) -> Explanation:
-        """A rollout, by its id, its release or its model, whose newest it is then: what was asked, every gate, every
-        step with its numbers, why it ended. Raises NotFound."""
+        """Returns a rollout with its request, gates, steps, figures and reason. Raises NotFound.
+
+        `wanted` is its id, its release or its model. For a model it is the newest rollout.
+        """
         return explanation(self._world, wanted, self._confinement)
 
     def spec(self, model: str) -> SpecInForce:
-        """The spec that is in force, and where each value comes from. Raises NotFound, InvalidInput."""
-        return SpecInForce.model_validate(spec_in_force(self._world, model, self._installation))
+        """Returns the spec in force, with the origin of each value. Raises NotFound and InvalidInput."""
+        return spec_in_force(self._world, model, self._installation)
 
     def changes_by(self, spec: str, *, model: str | None, source: str) -> Difference:
-        """What a deployment of `spec` (YAML text) would change. `source`: what errors call it. Raises InvalidInput."""
-        return Difference.model_validate(changes_by(self._world, spec, model=model, source=source))
+        """Returns what a deployment of `spec` (YAML text) would change. Errors call the spec `source`. Raises
+        InvalidInput."""
+        return changes_by(self._world, spec, model=model, source=source)
 
     def releases(self, model: str | None, limit: int | None = None, after: str | None = None) -> Sequence[ShownRelease]:
-        """Newest first, each with what became of it. `limit`: None: all. `after`: the last one of the page before."""
+        """Returns releases with what became of each, newest first, at most `limit`. None: all.
+
+        `after` is the last one of the previous page.
+        """
         return shown_releases(self._world, model, limit, after)
 
     def _disk(self) -> Sequence[str]:

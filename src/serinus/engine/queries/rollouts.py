@@ -1,4 +1,4 @@
-"""Rollouts in short, whole, and explained. Only reads."""
+"""Rollouts: in short, whole, and explained. Only reads."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from serinus.core.rollout import Rollout
 from serinus.core.routing import WHOLE
 from serinus.engine.distrust import found_of
 from serinus.engine.happenings import approver
-from serinus.engine.queries import progress as reckoning
-from serinus.engine.reconcile.watching import shown as watch_of
+from serinus.engine.queries.progress import progress
+from serinus.engine.queries.watch import watch_of
 from serinus.engine.reconcile.watching import stored
 from serinus.engine.world import World
 from serinus.resources import (
@@ -23,10 +23,8 @@ from serinus.resources import (
     Gate,
     Metric,
     Progress,
-    Rechecked,
     RolloutSummary,
     ShownRollout,
-    WatchOfChampion,
 )
 
 EVENTS_TOLD = 2_000
@@ -34,17 +32,13 @@ EVENTS_TOLD = 2_000
 _requirements = TypeAdapter(Requirements)
 
 
-def progress_of(world: World, rollout: Rollout) -> Progress | None:
-    """Of its present canary step; None: it is in none."""
-    found = reckoning.progress(world, rollout)
-    return None if found is None else Progress.model_validate(found)
-
-
 def shown_rollout(world: World, rollout: Rollout) -> ShownRollout:
-    return ShownRollout.of(rollout, progress=progress_of(world, rollout))
+    """Returns the whole rollout and its progress."""
+    return ShownRollout.of(rollout, progress=progress(world, rollout))
 
 
-def summary(rollout: Rollout, progress: Progress | None) -> RolloutSummary:
+def summary(rollout: Rollout, how_far: Progress | None) -> RolloutSummary:
+    """Returns the rollout in short."""
     status = rollout.status
     last = rollout.steps[-1] if rollout.steps else None
     assessment = last.assessment if last else None
@@ -70,19 +64,20 @@ def summary(rollout: Rollout, progress: Progress | None) -> RolloutSummary:
         metrics=[Metric.model_validate(one) for one in assessment.metrics] if assessment else [],
         gates=[Gate(gate=one.gate, outcome=one.outcome.value, summary=one.summary) for one in rollout.gates],
         notes=rollout.notes,
-        progress=progress,
+        progress=how_far,
     )
 
 
 def explanation(world: World, wanted: str, confinement: str) -> Explanation:
-    """Of a rollout, by its id, its release or its model, whose newest it is then. `confinement`: of models, in words.
-    Raises NotFound."""
+    """Returns a rollout, explained, by its id, its release or its model. For a model it is the newest one.
+
+    `confinement` says in words how models are confined. Raises NotFound.
+    """
     rollout = _find(world, wanted)
     found, now = found_of(world.store), world.clock.now()
     watch = watch_of(stored(world, rollout.model), rollout.candidate.id, now) if rollout.candidate else None
-    rechecked = found.of(rollout.candidate)
     whole = replace(rollout, artifact=_without_credentials(rollout.artifact)) if rollout.artifact else rollout
-    how_far = progress_of(world, rollout)
+    how_far = progress(world, rollout)
     return Explanation.of(
         whole,
         progress=how_far,
@@ -92,14 +87,14 @@ def explanation(world: World, wanted: str, confinement: str) -> Explanation:
         ],
         summary=summary(rollout, how_far),
         confinement=confinement,
-        rechecked=Rechecked.model_validate(rechecked) if rechecked else None,
+        rechecked=found.of(rollout.candidate),
         distrust=found.why(rollout.candidate),
-        watch=WatchOfChampion.model_validate(watch) if watch and watch["rollout"] == rollout.id else None,
+        watch=watch if watch and watch.rollout == rollout.id else None,
     )
 
 
 def _without_credentials(artifact: Artifact) -> Artifact:
-    """Of a rollout that an earlier version has stored."""
+    """Removes credentials from an artifact that an earlier version has stored."""
     told = _requirements.dump_python(artifact.requirements, mode="json")
     return replace(artifact, requirements=_requirements.validate_python(all_without_credentials(told)))
 

@@ -1,4 +1,4 @@
-"""How releases run, as it is told. Only reads."""
+"""How releases run. Only reads."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from serinus.engine.world import World
 
 
 class Running(TypedDict):
+    """The fields of a placement that people see."""
+
     memory_bytes: int | None
     restarts: int
     workers: int
@@ -19,7 +21,7 @@ class Running(TypedDict):
 
 
 def placements_of(world: World) -> Mapping[str, Placement]:
-    """Placements by release; empty where the target does not answer."""
+    """Returns placements by release. Empty where the target does not answer."""
     try:
         return world.target.observe()
     except SerinusError:
@@ -27,6 +29,7 @@ def placements_of(world: World) -> Mapping[str, Placement]:
 
 
 def running(placed: Placement | None) -> Running:
+    """Returns the fields of a placement that people see."""
     return {
         "memory_bytes": placed.memory_bytes if placed else None,
         "restarts": placed.restarts if placed else 0,
@@ -37,7 +40,7 @@ def running(placed: Placement | None) -> Running:
 
 
 def runs(placed: Placement | None) -> str:
-    """`ready`, or with more than one worker `ready × 3`."""
+    """Returns `ready`, or with more than one worker `ready × 3`."""
     if placed is None:
         return "not running"
     return f"{placed.state.value} × {placed.workers}" if placed.workers > 1 else placed.state.value

@@ -1,4 +1,4 @@
-"""What is only starting: after `serinus up`, a restart or a deployment it is expected, and nobody is warned of it."""
+"""Which problems are only a start that has not finished. Nobody is warned of these."""
 
 from __future__ import annotations
 
@@ -9,26 +9,25 @@ from typing import Any
 from serinus.core.placement import Placement, PlacementState
 
 SECONDS = 60.0
-"""After the start of a process of Serinus, within which what needs it may not be there yet."""
+"""The time after the start of a process within which what depends on it may not work yet."""
 _NEEDS = {"routing": "envoy", "aliases": "mlflow"}
-"""Of what the engine reports, by its first word: the process that has to be up for it."""
+"""The process that must run, by the first word of a problem that the engine reports."""
 
 
 def started_lately(processes: Sequence[Mapping[str, Any]], now: datetime) -> frozenset[str]:
-    """Names of the supervisor's records whose process runs since `SECONDS` at most."""
+    """Returns the names of the processes that have run for at most `SECONDS`."""
     return frozenset(p["name"] for p in processes if p["state"] == "running" and now.timestamp() - p["since"] < SECONDS)
 
 
 def is_starting(placed: Placement | None, lately: Collection[str]) -> bool:
-    """Whether a champion does not answer yet, and nothing is wrong with it. A worker that has failed before is not
-    among those."""
+    """Whether a champion does not answer yet and nothing is wrong. A worker that has failed before is not starting."""
     if placed is None:
         return "host" in lately or "control" in lately
     return placed.state is PlacementState.STARTING and not placed.restarts and not placed.reason
 
 
 def without_starting(trouble: Sequence[str], lately: Collection[str], *, champion: bool) -> list[str]:
-    """What is left of the engine's trouble with a model. `champion`: it is starting, so it cannot be routed to yet."""
+    """Returns the engine's problems with a model, without those of a start. `champion`: the champion is starting."""
     return [line for line in trouble if not _expected(line.partition(":")[0], lately, champion)]
 
 

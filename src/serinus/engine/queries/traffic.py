@@ -1,4 +1,4 @@
-"""How often a model is asked now: whatever tells how long something will take goes by this."""
+"""The present rate of requests to a model, which all estimates of durations use."""
 
 from __future__ import annotations
 
@@ -9,30 +9,33 @@ from dataclasses import dataclass
 from serinus.core.ports import PredictionLog
 
 WINDOWS = (0.0, 60.0, 300.0, 3600.0)
-"""Seconds, each in whole minutes and the one that has begun."""
+"""The lengths of the windows in seconds: whole minutes, and the minute that has begun."""
 ENOUGH = 100
-"""Requests from which on a rate is known within a fifth (two standard deviations)."""
+"""The number of requests from which on a rate is known within a fifth (two standard deviations)."""
 LEAST_SECONDS = 15.0
-"""Of a window: counts come up to a second late, and requests come in clumps."""
+"""The shortest window. Counts arrive up to a second late, and requests come in clumps."""
 
 
 @dataclass(frozen=True, slots=True)
 class Present:
+    """The requests to a model in the last seconds."""
+
     requests: Mapping[str, int]
-    """Release -> requests within the time that was looked at."""
+    """Requests by release."""
     seconds: float
 
     @property
     def per_second(self) -> float:
-        """Requests to the model as a whole."""
+        """Requests per second to the model as a whole."""
         return sum(self.requests.values()) / self.seconds
 
 
 def present(log: PredictionLog, model: str, most: float = math.inf, release: str = "") -> Present | None:
-    """Of the shortest time in which the model, or `release` of it, had `ENOUGH` requests, or else of the longest one.
+    """Returns the requests in the shortest window in which the model, or `release`, had `ENOUGH` of them, or else in
+    the longest window.
 
-    What was before traffic began, or changed, says nothing of the rate now. `most`: seconds of the longest time; None
-    where no window is as short.
+    Earlier requests would say nothing about a rate that has changed. `most` is the length of the longest window in
+    seconds. None: no window is that short.
     """
     found = None
     for window in WINDOWS:

@@ -1,1 +1,1 @@
-"""The loop: observes, decides, acts, and stores what came of it."""
+"""The loop of the engine: it observes, decides, acts and stores the result."""

@@ -1,4 +1,4 @@
-"""The registry's aliases: what a person means by them is done, and what is live is written into them."""
+"""The aliases of the registry: changes by people are carried out, and the champion is written into them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ log = logging.getLogger(__name__)
 
 EVERY = timedelta(seconds=5)
 AGAIN = timedelta(seconds=1)
-"""After a reading that failed: a registry that is back is soon told to be."""
+"""The time until the next attempt after the registry did not answer."""
 
 DeployByAlias = Callable[[str, str], None]
-"""(model, version): a person has set `challenger`."""
+"""Deploys (model, version), because a person has set `challenger`."""
 
 
 class Aliases:
-    """`deploy`: None: nobody deploys by an alias."""
+    """Reads and writes the aliases. `deploy` None: versions cannot be deployed by an alias."""
 
     def __init__(self, world: World, deploy: DeployByAlias | None) -> None:
         self._world = world
@@ -35,12 +35,14 @@ class Aliases:
 
     @property
     def known(self) -> bool:
-        """Whether they were read, and could be when that was last tried."""
+        """Whether the aliases were read, and could be at the last attempt."""
         return self._found is not None
 
     def read(self) -> set[str]:
-        """The models whose aliases are not what they were; none where they were read lately. Raises SerinusError
-        where the registry does not answer; until it does, aliases mean nothing."""
+        """Returns the models whose aliases have changed. Empty where they were read a short time ago.
+
+        Raises SerinusError where the registry does not answer. Until it does, aliases mean nothing.
+        """
         now = self._world.clock.now()
         pause = EVERY if self._found is not None else AGAIN
         if self._read is not None and now - self._read < pause:
@@ -52,7 +54,7 @@ class Aliases:
         return differing(before, self._found)
 
     def _take_baseline(self, aliases: Mapping[str, Mapping[str, str]]) -> None:
-        """What a registry held before Serinus first saw it is no command."""
+        """Records the aliases that existed before Serinus first saw the registry. They are not commands."""
         store = self._world.store
         if store.setting("aliases-baseline") is not None:
             return
@@ -62,25 +64,30 @@ class Aliases:
         store.set_setting("aliases-baseline", self._world.clock.now().isoformat())
 
     def obey(self, state: ModelState, rollout: Rollout | None) -> tuple[ModelState, AliasReading | None]:
-        """Reads what the aliases mean, stores what has been seen, and only then lets them be written. None: they are
-        not known."""
+        """Reads the meaning of the aliases, stores what has been seen, and only then allows them to be written.
+
+        None as the reading: the aliases are unknown.
+        """
         if self._found is None:
             return state, None
         reading = self._writable(read_aliases(state, rollout, self._found.get(state.model, {})))
         if reading.deploy is not None and self._deploy is not None:
-            self._by_alias(state.model, reading.deploy)  # first: a command that was stored as seen only would be lost
+            # The command comes first. One that was only stored as seen would be lost in a crash.
+            self._by_alias(state.model, reading.deploy)
         if reading.state != state:
             now = self._world.clock.now()
             rollout_id = rollout.id if rollout else None
             notices = [Event(now, state.model, rollout_id, kind, text) for kind, text in reading.notices]
             self._world.store.save_model(reading.state, notices)
         if reading.writes:
-            self._read = None  # read them back at the next tick
+            self._read = None  # They are read again in the next tick.
         return reading.state, reading
 
     def _writable(self, reading: AliasReading) -> AliasReading:
-        """Without the aliases of versions that were deleted or renamed in the registry: that is told once, and nothing
-        is written again and again in vain."""
+        """Returns the reading without the aliases of versions that were deleted or renamed in the registry.
+
+        That is reported once, and not attempted again.
+        """
         model = reading.state.model
         for alias, version in reading.writes.items():
             if version is not None and not self._registered(model, version):
@@ -93,7 +100,7 @@ class Aliases:
         except NotFound:
             return False
         except SerinusError:
-            return True  # there, or not known: writing the alias will tell
+            return True  # The version exists, or that is unknown. Writing the alias will show it.
         return True
 
     def _by_alias(self, model: str, version: str) -> None:
@@ -104,7 +111,7 @@ class Aliases:
             raise
         except SerinusError as error:
             self._refuse(model, str(error))
-        except Exception as error:  # a fault in reading that version: it is as it is, and not read again
+        except Exception as error:  # The version exists but cannot be read, which is no reason to leave out its alias.
             log.exception("version %s of %s, requested by alias, failed", version, model)
             self._refuse(model, f"Version {version} cannot be read: {type(error).__name__}, see logs/control.log.")
 

@@ -1,4 +1,5 @@
-"""Makes the world as the status says. Idempotent; each part by itself: one that is away does not hold the others."""
+"""Making the world match the status. Idempotent. Each part is independent: a failure of one does not stop the
+others."""
 
 from __future__ import annotations
 
@@ -17,14 +18,14 @@ from serinus.engine.news import differing
 from serinus.engine.world import World
 
 ROUTING_CHECKED = timedelta(seconds=10)
-"""How long a routing that was read back is believed before it is read back again."""
+"""The time for which a routing that was read from the router is trusted."""
 
 FLEET_READ = timedelta(seconds=5)
-"""After which Git is asked again whether somebody has pushed."""
+"""The time after which the fleet repository is read again for pushes."""
 
 
 class Converger:
-    """Remembers nothing that matters: only what was verified lately, to spare the router and Git from being asked."""
+    """Makes routing, aliases and the fleet repository match the status. It caches only what was verified recently."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -42,8 +43,10 @@ class Converger:
         self._fleet_read: datetime | None = None
 
     def read_back(self) -> set[str]:
-        """Asks the router what is in force, in one call for all models, where that was not done lately. The models
-        whose routing is not what it was. Raises TemporaryError where the router does not answer."""
+        """Reads the routing of all models from the router in one call, if that was not done recently.
+
+        Returns the models whose routing has changed. Raises TemporaryError where the router does not answer.
+        """
         now = self._world.clock.now()
         if self._away is None and self._checked is not None and now - self._checked < ROUTING_CHECKED:
             return set()
@@ -59,7 +62,7 @@ class Converger:
         return changed
 
     def read_fleet(self) -> Collection[str] | None:
-        """The models of which Git does not say any more what it did when it was last read; None: any may be. Raises
+        """Returns the models whose published state has changed since the last reading. None: any may have. Raises
         TemporaryError."""
         now = self._world.clock.now()
         if self._fleet_read is not None and now - self._fleet_read < FLEET_READ:
@@ -77,7 +80,7 @@ class Converger:
         placements: Mapping[str, Placement] | None,
         reading: AliasReading | None,
     ) -> Sequence[str]:
-        """What is not yet as it should be, in words; empty: routing, aliases and Git are as the status says."""
+        """Makes the world match the status. Returns in words what does not match yet. Empty: everything does."""
         parts: tuple[tuple[str, Callable[[], str]], ...] = (
             ("routing", lambda: self._route(state, rollout, placements)),
             ("scale", lambda: _scale_missing(state, placements)),
@@ -115,7 +118,7 @@ class Converger:
         return ""
 
     def _retire(self, state: ModelState) -> str:
-        """Its callers are told so. Of a model that never was live nothing is routed."""
+        """Has the router tell callers that the model is retired. A model that never was live has no routing."""
         now = self._world.clock.now()
         known = self._retired.get(state.model)
         if state.retired is not None and (known is None or now - known >= ROUTING_CHECKED):
@@ -135,7 +138,9 @@ class Converger:
             self._routing = {**self._routing, wanted.model: wanted}
 
     def _alias(self, model: str, rollout: Rollout | None, reading: AliasReading | None) -> str:
-        if reading is None:  # of a model at rest nothing is amiss: it is told once, for the whole fleet
+        if (
+            reading is None
+        ):  # A model without a rollout needs nothing. The failure is reported once, for the whole fleet.
             return "" if rollout is None else "the registry does not answer"
         for alias, version in reading.writes.items():
             if version is None:
@@ -156,7 +161,7 @@ class Converger:
 
 
 def live_of(state: ModelState) -> Mapping[str, object] | None:
-    """What the fleet repository says of the model; None: it never was live."""
+    """Returns what the fleet repository must say of the model. None: it never was live."""
     if state.retired is not None:
         last = state.retired.release
         return {"retired": state.retired.since.isoformat(), "version": last.version, "release": last.id}
@@ -172,7 +177,7 @@ def live_of(state: ModelState) -> Mapping[str, object] | None:
 
 
 def _scale_missing(state: ModelState, placements: Mapping[str, Placement] | None) -> str:
-    """Where what is live runs with another scale than the model's, or a part of it still does."""
+    """Returns a sentence where the champion, or a part of it, runs with another scale than the model's."""
     placed = (placements or {}).get(state.champion.id) if state.champion else None
     if placed is None or placed.scale is None or (placed.scale == state.scale and placed.scaled):
         return ""
@@ -181,8 +186,8 @@ def _scale_missing(state: ModelState, placements: Mapping[str, Placement] | None
 
 
 def _wake(world: World, rollout: Rollout, there: Mapping[str, Placement]) -> None:
-    """The candidate before it gets traffic, so that no request of a rollback or of a canary's first step waits for it;
-    and both arms of a canary, whose first requests after an activation would not be counted."""
+    """Activates the candidate before it gets traffic, so that no request waits for it. Both arms of a canary are
+    activated, because the first requests after an activation would not count."""
     arms = {rollout.candidate.id} if rollout.candidate else set()
     if rollout.status.phase is Phase.CANARY and rollout.plan is not None and rollout.plan.champion is not None:
         arms.add(rollout.plan.champion)
@@ -193,13 +198,16 @@ def _wake(world: World, rollout: Rollout, there: Mapping[str, Placement]) -> Non
 
 
 def wanted_releases(states: Sequence[ModelState], rollouts: Sequence[Rollout]) -> Mapping[str, Release]:
-    """What has to be running."""
+    """Returns the releases that must run."""
     return {name: release for name, (release, _) in _wanted(states, rollouts).items()}
 
 
 def _wanted(states: Sequence[ModelState], rollouts: Sequence[Rollout]) -> Mapping[str, tuple[Release, Scale]]:
-    """And what it gets: every champion, the release before it, and what is being tried. What is being retired
-    runs until its callers are told."""
+    """Returns the releases that must run, with their scales: every champion, the release before it, and every
+    candidate.
+
+    A release that is being retired runs until its callers are told.
+    """
     wanted: dict[str, tuple[Release, Scale]] = {}
     retiring = {rollout.model for rollout in rollouts if rollout.status.phase is Phase.RETIRING}
     for state in states:
@@ -217,8 +225,8 @@ def _wanted(states: Sequence[ModelState], rollouts: Sequence[Rollout]) -> Mappin
 def place(
     world: World, states: Sequence[ModelState], rollouts: Sequence[Rollout], bad: Collection[str]
 ) -> Mapping[str, Placement] | None:
-    """Has the target run just what all models want. What of that it ran already; None where it does not answer.
-    `bad`: the shortcuts that are distrusted."""
+    """Has the target run exactly the wanted releases of all models. Returns the placements that it had. None: it does
+    not answer. `bad` are the distrusted shortcuts."""
     wanted = _wanted(states, rollouts)
     try:
         there = world.target.observe()
@@ -238,7 +246,7 @@ def ensure(
     there: Mapping[str, Placement],
     bad: Collection[str],
 ) -> bool:
-    """Has the target run what one model wants. Whether the target answered."""
+    """Has the target run the wanted releases of one model. Returns whether the target answered."""
     rollouts = [rollout] if rollout is not None else []
     try:
         _ensure(world, _wanted([state], rollouts), rollouts, there, bad)
@@ -257,7 +265,7 @@ def _ensure(
     for release, scale in wanted.values():
         placed = there.get(release.id)
         if shortcut_of(release) in bad and not (placed is not None and placed.long):
-            world.target.distrust(release.id)  # before it is placed, so that no shorter way ever answers
+            world.target.distrust(release.id)  # This comes before the placement, so that the faster way never answers.
         if placed is None or placed.scale not in (None, scale):
             world.target.place(release, scale)
     for rollout in rollouts:

@@ -1,8 +1,7 @@
-"""Long work beside the loop: one job a key, run once, its result kept until it is asked for another key.
+"""Long work beside the loop. Each key has one job, which runs once, and whose result is kept.
 
-Each kind of work has a room of its own, so that what takes seconds is never queued behind what takes minutes.
-
-Jobs are idempotent, so that one which died with the process is simply started again.
+Each kind of work has threads of its own, so that short jobs never wait for long ones of another kind. Jobs are
+idempotent, so that a job that was interrupted by a crash is started again.
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from serinus.core.errors import TemporaryError
 T = TypeVar("T")
 
 A_ROOM = 4
-"""Jobs of one kind at a time."""
+"""The number of jobs of one kind that run at a time."""
 
 
 class Jobs:
-    """`executor` is given in tests, to run jobs at once. `told`: called when one has succeeded."""
+    """Runs jobs. `told` is called after a job has succeeded. Tests pass an `executor` that runs jobs at once."""
 
     def __init__(self, executor: Executor | None = None, told: Callable[[], None] = lambda: None) -> None:
         self._told = told
@@ -30,8 +29,10 @@ class Jobs:
         self._errors: dict[str, str] = {}
 
     def result(self, key: str, work: Callable[[], T], room: str = "") -> T | None:
-        """What `work` answered, or None while it runs or waits for others of its `room`. A TemporaryError has it tried
-        again; other errors are raised."""
+        """Returns the result of `work`. None: it runs, or waits for others of its `room`.
+
+        After a TemporaryError it is tried again. Other errors are raised.
+        """
         future = self._running.get(key)
         if future is None:
             future = self._running[key] = self._room(room).submit(work)
@@ -55,20 +56,21 @@ class Jobs:
         return self._rooms[name]
 
     def _tell(self, future: Future[Any]) -> None:
-        # What has failed for now waits for its next turn: told at once, it would be tried without a pause.
+        # After a failure the engine is not woken. It would try again without a pause.
         if not future.cancelled() and future.exception() is None:
             self._told()
 
     def trouble(self, key: str) -> str:
-        """The reason why the last try of `key` did not succeed, while it is being tried again."""
+        """Returns why the last attempt of `key` failed, while it is being tried again."""
         return self._errors.get(key, "")
 
     def forget(self, prefix: str) -> None:
-        """Drops what has ended with keys that begin with `prefix`; what still runs ends by itself, unheard."""
+        """Drops the results of keys that begin with `prefix`. The results of jobs that still run are ignored."""
         for key in [k for k in self._running if k.startswith(prefix)]:
             del self._running[key]
             self._errors.pop(key, None)
 
     def stop(self) -> None:
+        """Stops accepting jobs, and cancels those that have not begun."""
         for executor in self._rooms.values():
             executor.shutdown(wait=False, cancel_futures=True)

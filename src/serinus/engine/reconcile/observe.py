@@ -1,4 +1,4 @@
-"""What the engine sees of one rollout in one tick. Ports are only read here; long work is asked of `Jobs`."""
+"""The observations of one rollout in one tick. Ports are only read here. Long work is done by `Jobs`."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PATIENCE = timedelta(minutes=10)
-"""For which a build is tried again that a package index does not answer."""
+"""How long a build is tried again while a package index does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Wait:
     phase: Phase
     since: datetime
-    """The first failure of those without a success between them."""
+    """The time of the first failure since the last success."""
     until: datetime
-    """The next try."""
+    """The time of the next attempt."""
 
 
 class Observer:
+    """Observes rollouts."""
+
     def __init__(self, world: World, jobs: Jobs) -> None:
         self._world = world
         self._jobs = jobs
@@ -49,22 +51,25 @@ class Observer:
         self._counted: Counted | TemporaryError = {}
 
     def read(self, rollouts: Sequence[Rollout]) -> None:
-        """What `observe` tells of each of these rollouts until this is called again: read for all of them at once. Of
-        what comes later the engine is told, and visits the model once more."""
+        """Reads the counts and orders of these rollouts, for all at once. `observe` uses them until the next call.
+
+        The engine gets news of later changes, and visits the model again.
+        """
         self._orders = self._world.store.orders_of([one.id for one in rollouts])
         canaries = [one for one in rollouts if one.status.phase is Phase.CANARY]
         try:
             splits = [split for one in canaries for split in splits_of(one)]
             self._counted = self._world.log.counts_of_all(splits) if splits else {}
-        except TemporaryError as error:  # of the canaries alone
+        except TemporaryError as error:  # Only canaries have counts.
             self._counted = error
 
     def forget(self, rollout: Rollout) -> None:
-        """Forgets what was kept for a rollout that has ended."""
+        """Drops what was kept for a rollout that has ended."""
         self._waits.pop(rollout.id, None)
         self._said.pop(rollout.id, None)
 
     def observe(self, rollout: Rollout, placements: Mapping[str, Placement] | None, *, settled: bool) -> Observed:
+        """Returns the observations. `settled`: the world matches the status."""
         placement = (placements or {}).get(rollout.candidate.id) if rollout.candidate else None
         phase = rollout.status.phase
         return Observed(
@@ -80,7 +85,7 @@ class Observer:
         )
 
     def trouble(self, rollout: Rollout) -> tuple[str, ...]:
-        """Why the present phase's work is being tried again."""
+        """Returns why the work of the present phase is being tried again."""
         reason = self._jobs.trouble(_key(rollout))
         return (reason,) if reason else ()
 
@@ -114,7 +119,9 @@ class Observer:
             return self._wait(rollout, cause, error)
         except PermanentError as error:
             return Failure(cause, str(error))
-        except Exception as error:  # a fault of ours ends this rollout, with its trace in the log, not the engine
+        except (
+            Exception
+        ) as error:  # A defect of Serinus ends this rollout and not the engine. The traceback is in the log.
             log.exception("%s: %s failed", rollout.id, rollout.status.phase.value)
             return Failure(
                 cause, f"{rollout.status.phase.value} failed inside Serinus ({type(error).__name__}); see logs"
@@ -124,7 +131,8 @@ class Observer:
         return found
 
     def _wait(self, rollout: Rollout, cause: Cause, error: TemporaryError) -> Failure | None:
-        """Tried again after the error's delay, and `trouble` has the reason; a build only for so long."""
+        """Schedules another attempt after the error's delay. Returns a failure where a build has been tried for too
+        long."""
         now = self._world.clock.now()
         phase = rollout.status.phase
         wait = self._waits.get(rollout.id)

@@ -1,8 +1,8 @@
-"""The recheck: a sample of what shorter ways have answered is answered again by the models themselves, and compared.
+"""The recheck: samples of answers by faster ways to predict are compared with the model's own `predict`.
 
-Off the path of requests, in a process that gets the processors when nobody else wants them, within a share of one
-processor. Where a shorter way is found wrong its release is served the long way at once. Every round begins with what
-an earlier one may have left undone, so that it may be killed at any point.
+It runs beside requests, in a process that only uses idle processors, within a share of one processor. Where a faster
+way is wrong, its release is served by the model's own `predict` at once. Every round first completes what an earlier
+one may have left undone, so the process may be killed at any time.
 """
 
 from __future__ import annotations
@@ -45,30 +45,30 @@ log = logging.getLogger(__name__)
 INTERVAL = 2.0
 """Seconds between two rounds."""
 SHARE = 0.05
-"""Of one processor, by default."""
+"""The default share of one processor."""
 _SAVED = 10.0
-"""Seconds of processor time that may be saved up: a few looks one after the other, when there is something new."""
+"""The largest unused budget, in seconds of processor time. It allows several checks in a row after a pause."""
 _COUNTED = 5 * INTERVAL
-"""Seconds between two rounds that count for the share. More pass where the whole of Serinus stood still, as on a
-machine that slept, or where a look took long, as where others take all processors."""
+"""The largest time between two rounds that counts towards the budget. More time passes while the machine is suspended
+or overloaded."""
 _HELD, _HELD_OF_ALL = 200, 20_000
-"""Requests of one release that wait for its next look, and of all releases together."""
+"""The number of requests that wait for a check, of one release and of all together."""
 _DRAWN = 50
-"""Of them, that are new at each round."""
+"""The number of new requests that are drawn in each round."""
 _CELLS = 20_000
-"""Of all the rows of one release that wait and are compared at one look; one request may have more."""
+"""The number of values of one release that wait and are compared at a time. One request may have more."""
 _CONFIRMED = 20
-"""Requests that are asked again, where more have deviated."""
+"""The number of deviating requests that are confirmed."""
 _ASKED_AGAIN = 10.0
-"""Seconds."""
+"""The time limit of a request that is sent again, in seconds."""
 _TENDED_EVERY = timedelta(hours=1)
 _DAMAGED = "the files of its compiled model are not those that were proven"
-"""Which the target finds out by itself."""
+"""Damage that the target detects by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A release that answers by a shorter way. `threshold`: of its alerts, where one is in use."""
+    """A release with a faster way. `threshold` is its alert threshold, where it has one."""
 
     release: Release
     placement: Placement
@@ -77,7 +77,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A request whose answer is not what the model itself gives."""
+    """A request whose answer deviates from the model's own."""
 
     request: AnsweredRequest
     own: OwnAnswer | None
@@ -85,7 +85,8 @@ class Suspect:
 
 
 class Rechecker:
-    """`round` is for one thread. `share`: processor time that it may take, of one processor."""
+    """Compares answers. `round` must be called by one thread only. `share` is the share of one processor that it may
+    use."""
 
     def __init__(
         self, world: World, rescorer: Rescorer, share: float = SHARE, dice: random.Random | None = None
@@ -102,16 +103,17 @@ class Rechecker:
         self._tended: datetime | None = None
 
     def run(self, stop: threading.Event, interval: float = INTERVAL) -> None:
+        """Runs a round every `interval` seconds until `stop` is set."""
         while not stop.wait(interval):
             try:
                 self.round()
             except TemporaryError as error:
                 log.info("the recheck waits: %s", error)
-            except Exception:  # it must outlive a fault in one round, which is logged whole
+            except Exception:  # It must survive a defect in one round, which is logged with its traceback.
                 log.exception("a round of the recheck failed")
 
     def round(self) -> None:
-        """Raises TemporaryError where a part of the world is away."""
+        """Checks one release. Raises TemporaryError where a component does not answer."""
         placements = self._world.target.observe()
         self.settle(placements)
         self._tend()
@@ -130,7 +132,7 @@ class Rechecker:
             self._look(subjects[name], self._held.pop(name))
 
     def _tend(self) -> None:
-        """Rows are kept no longer than the model's predictions."""
+        """Deletes kept rows that are older than the retention of the model's predictions."""
         now = self._world.clock.now()
         if self._tended is not None and now - self._tended < _TENDED_EVERY:
             return
@@ -161,7 +163,7 @@ class Rechecker:
         for name, release in wanted_releases(states, rollouts).items():
             placed = placements.get(name)
             short = placed is not None and placed.way in gates.SHORT_WAYS and not placed.long
-            # What is compared are scores: records of a release that is declared to answer none hold nothing else.
+            # Only scores can be compared, and releases without scores have none in their records.
             if placed is not None and short and release.settings.scored and shortcut_of(release) not in bad:
                 found[name] = Subject(release, placed, _threshold(name, states, rollouts))
         return found
@@ -199,7 +201,7 @@ class Rechecker:
     def _compared(
         self, subject: Subject, requests: Sequence[AnsweredRequest], before: Rechecked
     ) -> tuple[Rechecked, Sequence[Suspect]]:
-        """The counts after it, and what the shorter way is to blame for."""
+        """Returns the counts after the comparison, and the deviations that the faster way has caused."""
         rescored = self._rescorer.rescore(subject.release, requests)
         self._credit -= rescored.seconds
         suspects = [
@@ -214,7 +216,7 @@ class Rechecker:
         after = replace(
             before,
             compared=before.compared + len(requests),
-            # Of those that were not confirmed one by one, nothing else is to be believed than of those that were.
+            # Deviations beyond the ones that were confirmed are taken to have the same cause.
             differing=before.differing + (len(suspects) if len(wrong) == _CONFIRMED else len(wrong)),
             nondeterministic=before.nondeterministic + counted[gates.Verdict.NONDETERMINISTIC],
             unrepeated=before.unrepeated + counted[gates.Verdict.UNREPEATED],
@@ -222,7 +224,7 @@ class Rechecker:
         return after, wrong
 
     def _confirm(self, subject: Subject, suspects: Sequence[Suspect]) -> Sequence[gates.Verdict]:
-        """Asks the model in a second process, and the release once more."""
+        """Asks the model in a second process and the release once more."""
         if not suspects:
             return []
         again = self._rescorer.rescore(subject.release, [suspect.request for suspect in suspects])
@@ -248,7 +250,8 @@ class Rechecker:
     # --- where a shorter way is wrong ---------------------------------------------------------------------
 
     def _distrust(self, subject: Subject, wrong: Sequence[Suspect], compared: int) -> None:
-        """The rows first, which nobody else has; then the mark, from which all else follows."""
+        """Stores the rows first, because nothing else has them, and then the mark, from which everything else
+        follows."""
         release, store = subject.release, self._world.store
         try:
             for suspect in wrong:
@@ -270,7 +273,7 @@ class Rechecker:
         self.settle(self._world.target.observe())
 
     def settle(self, placements: Mapping[str, Placement]) -> None:
-        """Does what follows from every mark, as far as it is not done."""
+        """Completes everything that follows from the marks."""
         store = self._world.store
         found = dict(distrusted(store))
         for name, release in wanted_releases(store.models(), store.in_flight()).items():
@@ -298,7 +301,7 @@ class Rechecker:
 
 
 def _threshold(name: str, states: Sequence[ModelState], rollouts: Sequence[Rollout]) -> float | None:
-    """Of alerts, as it is in use for the release now."""
+    """Returns the alert threshold that is in use for the release."""
     for rollout in rollouts:
         if rollout.candidate is not None and rollout.candidate.id == name:
             return rollout.threshold
@@ -309,7 +312,7 @@ def _threshold(name: str, states: Sequence[ModelState], rollouts: Sequence[Rollo
 
 
 def _within(requests: Sequence[AnsweredRequest], cells: int) -> list[AnsweredRequest]:
-    """The first of them, at least one."""
+    """Returns the first requests with at most so many values, and at least one request."""
     kept: list[AnsweredRequest] = []
     for request in requests:
         cells -= sum(map(len, request.rows))

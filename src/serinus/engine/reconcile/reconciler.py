@@ -1,8 +1,9 @@
-"""The loop. It never decides (`delivery` does), and whatever it remembers may be forgotten at any time.
+"""The loop of the engine. `delivery` makes the decisions, and everything that the loop remembers may be lost at any
+time.
 
-A tick visits the models with a rollout in flight, those of which there is news, those that were not as they should be
-at their last visit, and a few of the others, so that each is visited within `RESYNC`. What is read of the world is read
-for all models in one call, and compared with the last reading: where it differs, there is news.
+A tick visits the models with a rollout in flight, those with news, those that did not match their status at the last
+visit, and a few of the others, so that each is visited within `RESYNC`. The world is read for all models in one call,
+and compared with the last reading. A difference is news.
 """
 
 from __future__ import annotations
@@ -40,17 +41,19 @@ from serinus.engine.world import World
 log = logging.getLogger(__name__)
 
 SOON = 0.1
-"""Seconds."""
+"""The time until the next tick while a release is starting, in seconds."""
 OBSERVED_EVERY = timedelta(seconds=5)
-"""That the target is observed at the least: with canaries as often as they are judged, and in every tick where there is
-news, or a rollout in another phase."""
-# A chain of transitions in one tick: enough to pass through what is ready, bounded so that no model holds the others.
+"""The longest time between two observations of the target. With canaries it is `CANARIES_JUDGED`. The target is
+observed in every tick where there is news, or a rollout in another phase."""
+# The largest number of transitions of a rollout in one tick, so that no model delays the others.
 TRANSITIONS_A_TICK = 8
 
 
 class Engine:
-    """Reconciles every model. `deploy_by_alias`, `news` and `roll_back` are the desk's, given by wiring; without
-    `roll_back` no release is watched after its promotion."""
+    """Reconciles all models. `deploy_by_alias`, `news` and `roll_back` are those of the desk.
+
+    Without `roll_back` no release is watched after its promotion.
+    """
 
     def __init__(
         self,
@@ -87,14 +90,19 @@ class Engine:
         """Model -> what is not as it should be and being tried again; for people, not for decisions."""
 
     def run(self, stop: threading.Event, interval: float = 0.5) -> None:
-        """A tick every `interval` seconds; at once where there is news, an order or the end of long work; and soon
-        while a release is coming up, of which the target does not tell."""
+        """Runs a tick every `interval` seconds until `stop` is set.
+
+        It runs one at once after news, an order or the end of long work, and soon while a release is starting, because
+        the target does not report that.
+        """
         while not stop.is_set():
             try:
                 self.tick()
             except SerinusError as error:
                 self.trouble[""] = (str(error),)
-            except Exception:  # the loop must outlive a fault in one round; it is logged whole and shown
+            except (
+                Exception
+            ):  # The loop must survive a defect in one round, which is logged with its traceback and shown.
                 log.exception("a tick failed")
                 self.trouble[""] = ("a tick of the engine failed; see logs/control.log",)
             else:
@@ -103,9 +111,10 @@ class Engine:
         self._jobs.stop()
 
     def tick(self) -> None:
+        """Visits the models that are due."""
         store = self._world.store
         news = set(self._news.take())
-        if self._wanted is None:  # what was meant before the last process ended is known of no model
+        if self._wanted is None:  # After a start it is unknown of every model whether it matches its status.
             self._wanted = {state.model: () for state in store.models()}
             news |= self._wanted.keys()
         self._create_pending()
@@ -115,7 +124,7 @@ class Engine:
         news |= self._read_aliases() | self._read_routings() | self._read_fleet()
         news |= self._read_placements(rollouts, at_once=bool(news))
         if self._placements is None:
-            self._again.clear()  # nothing can be mended before the target answers, and then that is news
+            self._again.clear()  # Nothing can be repaired before the target answers. That will be news.
         due = {state.model: state for state in self._next_of_all()}
         models = {*news, *self._again, *due}
         models |= self._flying_due(rollouts, models)
@@ -129,8 +138,11 @@ class Engine:
         self._watch()
 
     def _flying_due(self, rollouts: Mapping[str, Rollout], visited: Collection[str]) -> set[str]:
-        """The models with a rollout in flight whose turn it is: those of canaries once in `CANARIES_JUDGED`, the
-        others at every tick. `visited`: those that are visited anyway."""
+        """Returns the models with a rollout in flight that are due: canaries once in `CANARIES_JUDGED`, others in every
+        tick.
+
+        `visited` are the models that are visited anyway.
+        """
         now = self._world.clock.now()
         canaries = {model for model, one in rollouts.items() if one.status.phase is Phase.CANARY}
         self._judged = {model: self._judged.get(model, now) for model in canaries}
@@ -140,7 +152,7 @@ class Engine:
         return rollouts.keys() - canaries | set(chosen)
 
     def _watch(self) -> None:
-        """A fault in it must not stop rollouts."""
+        """Runs the watch after promotion. A defect in it must not stop rollouts."""
         if self._watcher is None or not self._watcher.due():
             return
         store = self._world.store
@@ -163,14 +175,15 @@ class Engine:
             self._tick_model(state, rollout)
         except TemporaryError as error:
             self._say(model, (str(error),))
-        except Exception as error:  # one model's fault must not stop the others
+        except Exception as error:  # A defect with one model must not stop the others.
             failed = (f"an error while it was reconciled ({type(error).__name__}); see logs/control.log",)
-            if self.trouble.get(model) != failed:  # once, not with every tick
+            if self.trouble.get(model) != failed:  # It is logged once, not in every tick.
                 log.exception("reconciling %s failed", model)
             self._say(model, failed)
 
     def _next_of_all(self) -> Sequence[ModelState]:
-        """The models whose turn it is, as they are stored. The store's own order leads through all of them."""
+        """Returns the stored states of the models that are due, in the store's own order, which leads through all of
+        them."""
         assert self._wanted is not None
         due = self._pace.due(max(1, len(self._wanted)), self._world.clock.now())
         found = self._world.store.models_after(self._last, due) if due else ()
@@ -181,7 +194,7 @@ class Engine:
     # --- the world, read for all models at once -----------------------------------------------------------
 
     def _read_routings(self) -> set[str]:
-        """The models whose routing has changed."""
+        """Returns the models whose routing has changed."""
         try:
             changed = self._converger.read_back()
         except TemporaryError as error:
@@ -192,7 +205,7 @@ class Engine:
         return changed
 
     def _read_fleet(self) -> set[str]:
-        """The models whose published state somebody has changed."""
+        """Returns the models whose published state was changed by somebody else."""
         try:
             changed = self._converger.read_fleet()
         except SerinusError as error:
@@ -202,8 +215,10 @@ class Engine:
         return set(self._wanted or ()) if changed is None else set(self._wanted or ()) & set(changed)
 
     def _read_placements(self, rollouts: Mapping[str, Rollout], *, at_once: bool) -> set[str]:
-        """The models whose releases are not where they were. What has to run and does not, or runs and has not to, is
-        set right first, by what is stored now."""
+        """Returns the models whose placements have changed.
+
+        Releases that must run and do not, or run and must not, are corrected first, by what is stored now.
+        """
         now = self._world.clock.now()
         pause = CANARIES_JUDGED if rollouts else OBSERVED_EVERY
         rested = self._observed is not None and now - self._observed < pause
@@ -229,7 +244,7 @@ class Engine:
         return {model for model, releases in wanted.items() if changed and changed & {one.id for one in releases}}
 
     def _read_aliases(self) -> set[str]:
-        """The models whose aliases have changed."""
+        """Returns the models whose aliases have changed."""
         try:
             changed = self._aliases.read()
         except SerinusError as error:
@@ -241,7 +256,7 @@ class Engine:
 
     @property
     def registry_answers(self) -> bool:
-        """Whether the registry was read, and could be when it was last tried."""
+        """Whether the registry was read, and could be at the last attempt."""
         return self._aliases.known
 
     # --- one model ---------------------------------------------------------------------------------------
@@ -268,14 +283,15 @@ class Engine:
             placements = self._placements_of(state, rollout)
 
     def _placements_of(self, state: ModelState, rollout: Rollout | None) -> Mapping[str, Placement] | None:
-        """What the target runs, after it was told what this model wants."""
+        """Returns the placements after the target was told which releases this model wants."""
         assert self._wanted is not None
         self._wanted[state.model] = tuple(wanted_releases([state], []).values())
         there = self._placements
         return there if there is not None and ensure(self._world, state, rollout, there, self._bad) else None
 
     def _persist(self, name: str, before: Rollout, after: Rollout, state: ModelState) -> ModelState:
-        """The audit first: an act may be told twice after a crash, but never be missing."""
+        """Stores a transition. The audit entry comes first: after a crash it may be there twice, but it is never
+        missing."""
         now = self._world.clock.now()
         if name == "still-watching":
             self._looked_at.append(after)
@@ -298,7 +314,7 @@ class Engine:
         if after.status.phase.ended:
             self._jobs.forget(f"{after.id}/")
             self._observer.forget(after)
-            self._news.tell(after.model)  # it is visited once more, with nothing in flight
+            self._news.tell(after.model)  # It is visited once more, without a rollout in flight.
         return state
 
     def _say(self, model: str, lines: Sequence[str]) -> None:
@@ -312,8 +328,10 @@ class Engine:
     # --- what waits for the present rollout to end --------------------------------------------------------
 
     def _create_pending(self) -> None:
-        """Begins what was asked for while another rollout was in flight (`--supersede`, a rollback). Of several of one
-        model the last one; the others end without having begun."""
+        """Begins rollouts that were requested while another one was in flight (`--supersede`, rollback).
+
+        Of several for one model the last one begins. The others end without having begun.
+        """
         store, now = self._world.store, self._world.clock.now()
         pending = store.pending()
         if not pending:
@@ -328,13 +346,13 @@ class Engine:
                 ended = never_began(rollout, successor, now)
                 store.create(ended, [event_of("never-began", rollout, ended, now)])
             else:
-                # Whoever deploys between the two is first: then it begins after that one.
+                # Another deployment may have begun in the meantime. The rollout then begins after that one.
                 with suppress(Refused):
                     store.create(rollout, [event_of("created", rollout, rollout, now)])
 
 
 def _seen(placements: Mapping[str, Placement]) -> Mapping[str, object]:
-    """What of each placement decides anything; its memory, say, changes all the time."""
+    """Returns the fields of each placement that affect a decision. Others, such as its memory, change all the time."""
     return {
         name: (one.state, one.endpoint, one.reason, one.long, one.way, one.scale, one.scaled)
         for name, one in placements.items()

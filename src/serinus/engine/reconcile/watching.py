@@ -1,4 +1,4 @@
-"""The watch after promotion: reads what live releases do, asks the judge, and rolls back or tells."""
+"""The watch after promotion: reads the counts of live releases, asks the judge, and rolls back or reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -28,16 +27,17 @@ from serinus.judge.watch import LOOK_SECONDS
 log = logging.getLogger(__name__)
 
 WATCH = Actor(name="serinus-watch", access=Access.DEPLOY, origin="engine")
-"""Who rolls back what does worse after its promotion."""
+"""The actor of rollbacks by the watch."""
 
 HISTORY = 10_000
 WEEKS = timedelta(weeks=5)
 USUAL_HOURS, USUAL_BUT_LAST = timedelta(hours=26), 2
-"""What another model usually shows is of a day, without its last hours: the trouble may have begun in them."""
+"""The period from which the usual rates of other models are taken: one day, without the last hours, in which the
+trouble may have begun."""
 A_MINUTE = timedelta(seconds=60)
 
 RollBack = Callable[[str, str, str], str]
-"""(model, release to return to, why) -> what came of it, in words. Raises what a person would be told."""
+"""Rolls back (model, release to return to, reason), and returns the result in words. Raises SerinusError."""
 
 _watching = TypeAdapter(Watching)
 
@@ -46,16 +46,18 @@ _PREFIX = "watch."
 
 
 def key(model: str) -> str:
+    """Returns the setting that holds the watch of a model."""
     return f"{_PREFIX}{model}"
 
 
 def stored(world: World, model: str) -> Watching | None:
-    """The watch of the model's champion, or of a former one; None: there was none that this version can read."""
+    """Returns the stored watch of the model, which may be of a former champion. None: there is none that this version
+    can read."""
     return _read(model, world.store.setting(key(model)))
 
 
 def all_stored(world: World) -> Mapping[str, Watching | None]:
-    """The stored watches, by model."""
+    """Returns the stored watches by model."""
     found = world.store.settings(_PREFIX)
     return {name.removeprefix(_PREFIX): _read(name.removeprefix(_PREFIX), text) for name, text in found.items()}
 
@@ -70,31 +72,9 @@ def _read(model: str, text: str | None) -> Watching | None:
         return None
 
 
-def shown(watching: Watching | None, release: str, now: datetime) -> Mapping[str, Any] | None:
-    """The watch of a model's champion for people, while it lasts; None: `release` is not watched. JSON values."""
-    if watching is None or watching.release != release or now.timestamp() >= watching.until:
-        return None
-    until = datetime.fromtimestamp(watching.until, UTC)
-    what = (
-        f"only reported if it degrades, because {watching.why_told}"
-        if watching.why_told
-        else "rolled back if it degrades"
-    )
-    decided = ". ".join(one for one in (watching.decided, watching.outcome) if one)
-    return {
-        "release": release,
-        "rollout": watching.rollout,
-        "until": until.isoformat(),
-        "rolls_back": watching.acts,
-        "summary": f"watched after its promotion until {until:%Y-%m-%d %H:%M} UTC; it is {what}",
-        "degraded": [decided] if decided else list(watching.told.values()),
-        "metrics": [judge.seen(watching, name, now.timestamp()) for name in watching.baseline.tolerated],
-        "not_watched": dict(watching.baseline.not_watched),
-    }
-
-
 class Watcher:
-    """Remembers only what spares the store: the last minute of all live releases, and which watches are over."""
+    """Watches live releases. It remembers the counts of the last minute and which watches are over, to spare the
+    store."""
 
     def __init__(self, world: World, roll_back: RollBack) -> None:
         self._world = world
@@ -108,12 +88,12 @@ class Watcher:
         """By model, of this look; None: nobody has asked for them yet."""
 
     def due(self) -> bool:
-        """Whether it is time to look again."""
+        """Whether it is time for another look."""
         now = self._world.clock.now()
         return self._looked is None or now - self._looked >= timedelta(seconds=LOOK_SECONDS)
 
     def look(self, states: Collection[ModelState], rollouts: Mapping[str, Rollout]) -> Sequence[str]:
-        """At every live release: what could not be done now, in words."""
+        """Looks at every live release. Returns in words what could not be done now."""
         now = self._looked = self._world.clock.now()
         counts = self._world.log.followed()
         self._troubles = None
@@ -153,7 +133,7 @@ class Watcher:
             self._over[state.model] = champion.id, began
             return
         if rollout is not None and rollout.kind is Kind.ROLLBACK:
-            return  # somebody goes back already
+            return  # A rollback is in flight already.
         if watching.decided:
             self._act(state, watching)
         elif counts is not None and champion.id in counts:
@@ -206,7 +186,7 @@ class Watcher:
         return watching
 
     def _steps(self, promotion: Rollout | None) -> tuple[ArmCounts | None, ArmCounts | None]:
-        """What the champion and the canary did side by side."""
+        """Returns the counts of the champion and the canary from the steps of the rollout."""
         champion: list[ArmCounts] = []
         canary: list[ArmCounts] = []
         if promotion is not None and promotion.plan is not None and promotion.candidate is not None:
@@ -221,7 +201,8 @@ class Watcher:
     def _hours(
         self, state: ModelState, champion: Release, rollouts: Sequence[Rollout], *, back: bool
     ) -> Sequence[HourCounts]:
-        """Of the champions before, without those that were rolled back from; of a rollback's target, its own too."""
+        """Returns the counts of the former champions, without those that were rolled back from. For the target of a
+        rollback, its own counts are included."""
         out = rolled_back_from(rollouts)
         releases = [one for one in champions(rollouts) if one not in out and (back or one != champion.id)]
         since = state.since or self._world.clock.now()
@@ -244,7 +225,7 @@ class Watcher:
             self._act(state, after)
 
     def _everywhere(self, model: str, states: Collection[ModelState]) -> frozenset[str]:
-        """Metrics in which the other live models are in trouble in this minute."""
+        """Returns the metrics in which the other live models are in trouble in this minute."""
         if self._troubles is None:
             self._troubles = self._troubles_of(states)
         return judge.everywhere([found for other, found in self._troubles.items() if other != model])
@@ -291,7 +272,7 @@ class Watcher:
     # --- the rollback -------------------------------------------------------------------------------------
 
     def _act(self, state: ModelState, watching: Watching) -> None:
-        """What was decided is stored; so this is done again where a process has died in between."""
+        """Rolls back. The decision is stored, so it is carried out again after a crash."""
         assert state.champion is not None
         champion = f"{state.model}@{state.champion.version}"
         why = f"{champion} has degraded since its promotion: {watching.decided}"
@@ -299,19 +280,19 @@ class Watcher:
             outcome = self._go_back(state, state.champion, watching, why)
         except TemporaryError:
             raise
-        except SerinusError as error:  # its files were removed
+        except SerinusError as error:  # For example, the files of the release were removed.
             outcome = f"It is not rolled back: {error}"
         self._world.store.emit([self._event(state, watching, "degraded", f"{why}. {outcome}")])
         self._save(state.model, replace(watching, outcome=outcome))
 
     def _tell_late(self, state: ModelState, watching: Watching) -> None:
-        """Of a rollback after whose beginning the process has died."""
+        """Reports a rollback after whose beginning the process crashed."""
         version = watching.release.rsplit("-", 2)[1]
         text = f"{state.model}@{version} has degraded since its promotion: {watching.decided}. It was rolled back"
         self._world.store.emit([self._event(state, watching, "degraded", text)])
 
     def _go_back(self, state: ModelState, champion: Release, watching: Watching, why: str) -> str:
-        """What came of it, in words."""
+        """Rolls back, and returns the result in words."""
         rollouts = self._world.store.rollouts(state.model, limit=HISTORY, promoted=True)
         target = champion_before(champion.id, rollouts)
         if target is None:
@@ -342,12 +323,12 @@ def _spec_of(promotion: Rollout | None, model: str) -> specs.ModelDeployment | N
         return None
     try:
         return specs.load(promotion.spec, model=model)
-    except SerinusError:  # a spec that an earlier version took
+    except SerinusError:  # An earlier version of Serinus accepted the spec.
         return specs.load("", model=model)
 
 
 def _policy_of(promotion: Rollout | None, spec: specs.ModelDeployment | None) -> Policy:
-    """By which its canary was judged; without alerts where no threshold is known."""
+    """Returns the policy by which the canary was judged, without alerts where no threshold is known."""
     if promotion is None or spec is None:
         return Policy(alerts=None)
     if promotion.kind is Kind.DEPLOY and promotion.plan is not None and promotion.steps:
@@ -359,8 +340,11 @@ def _policy_of(promotion: Rollout | None, spec: specs.ModelDeployment | None) ->
 def _slow_limit(
     promotion: Rollout | None, spec: specs.ModelDeployment | None, champion: Release, before: Watching | None
 ) -> float:
-    """Milliseconds. Where the spec says nothing, as the champion before was counted by, so that both are measured by
-    one limit; else as its canary was."""
+    """Returns the latency limit in milliseconds.
+
+    Where the spec sets none, it is that of the champion before, so that both are measured by one limit, or else that of
+    the canary.
+    """
     if spec is not None and (given := specs.slow_ms(spec)) is not None:
         return given
     if before is not None:

@@ -1,1 +1,1 @@
-"""The work of a rollout's phases, each on a thread of its own."""
+"""The work of a rollout's phases, in threads of their own."""

@@ -1,4 +1,4 @@
-"""What the gates ask a placed release: by which protocol, in how many requests, and by which way."""
+"""The requests that the gates send to a placed release: their protocols, sizes and routes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from serinus.engine.world import World
 from serinus.spec import ModelDeployment
 
 CELLS_A_REQUEST = 20_000
-"""Keeps a request of many rows well below the body limit, whatever the number of columns."""
+"""The number of values in a request, which keeps it well below the body limit whatever the number of columns."""
 CELLS_A_REQUEST_OF_THE_CHAMPION = 2_000
-"""It has callers, who wait behind such a request: a few milliseconds each, instead of a quarter of a second."""
+"""The champion has callers, who wait behind such a request for some milliseconds instead of a quarter of a second."""
 SECONDS_A_REQUEST = 60.0
 TIMED_SECONDS = 60.0
-"""After which no further request is timed: enough are, or the model is far too slow."""
+"""The time after which no further request is timed, because there are enough or the model is far too slow."""
 NO_FORM_FOR_MISSING = "has a missing value, for which bytes"
-"""By which a worker refuses to answer in binary what JSON can say (`protocols.binary.check_present` of the runtime)."""
+"""The text with which a worker refuses to answer in binary what JSON can express (`protocols.binary.check_present` of
+the runtime)."""
 OPEN_INFERENCE, GRPC, INVOCATIONS = "open-inference", "grpc", "invocations"
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is being examined, and all that is needed for it."""
+    """The release that is examined, and everything that the examination needs."""
 
     world: World
     rollout: Rollout
@@ -43,15 +44,17 @@ class Subject:
 
     @property
     def candidate(self) -> tuple[Release, Placement]:
+        """The candidate with its placement."""
         return self.release, self.placement
 
     @property
     def together(self) -> bool:
-        """A request's rows are one question."""
+        """Whether the rows of a request form one question."""
         return self.release.settings.rows == "together"
 
     def score(self, whom: tuple[Release, Placement], table: Table) -> Sequence[float | None]:
-        """One score a row, asked in as many requests as it takes; of rows that belong together in one."""
+        """Returns one score for each row, in as many requests as needed. Rows that belong together are sent in one
+        request."""
         cells = CELLS_A_REQUEST if whom[0] is self.release else CELLS_A_REQUEST_OF_THE_CHAMPION
         size = max(1, len(table.rows) if self.together else cells // max(1, len(table.columns)))
         scores: list[float | None] = []
@@ -61,7 +64,7 @@ class Subject:
         return scores
 
     def ask(self, whom: tuple[Release, Placement], table: Table) -> tuple[Sequence[float | None], float]:
-        """The scores of one request past the router, and its seconds."""
+        """Returns the scores of one request without the router, and its duration in seconds."""
         release, placement = whom
         scorer = self.world.scorer
         by_tensors = table.tensors and OPEN_INFERENCE in protocols(release.settings)
@@ -72,7 +75,8 @@ class Subject:
         return replied.scores, replied.seconds
 
     def timed(self, table: Table, times: int) -> Sequence[float]:
-        """Seconds of so many requests of the candidate, one after the other; of fewer where they take too long."""
+        """Returns the durations, in seconds, of so many requests to the candidate, or of fewer where they take too
+        long."""
         began, seconds = monotonic(), list[float]()
         while len(seconds) < times and (monotonic() - began < TIMED_SECONDS or not seconds):
             rows = table.rows if self.together else [table.rows[len(seconds) % len(table.rows)]]
@@ -80,19 +84,20 @@ class Subject:
         return seconds
 
     def seconds(self, table: Table) -> float:
+        """Returns the duration of one request in seconds."""
         try:
             return self.ask(self.candidate, table)[1]
         except SerinusError:
-            return SECONDS_A_REQUEST  # no answer is no fast answer; the other gates tell of the error
+            return SECONDS_A_REQUEST  # A missing answer is not a fast one. Other gates report the error.
 
 
 def protocols(settings: ServingSettings) -> Sequence[str]:
-    """By which the release will be asked. Whoever speaks the Open Inference Protocol may do so over gRPC."""
+    """Returns the protocols of the release. The Open Inference Protocol may also be used over gRPC."""
     return [name for one in settings.protocols for name in ((one, GRPC) if one == OPEN_INFERENCE else (one,))]
 
 
 def asked(subject: Subject, rehearsal: Rehearsal) -> gates.AskedEvidence:
-    """Through the router, by each protocol. Raises Unavailable where the router does not answer."""
+    """Returns the answers through the router, by each protocol. Raises Unavailable where the router does not answer."""
     question = rehearsal.question
     if question is None:
         source = rehearsal.source if rehearsal.refused else ""
@@ -120,7 +125,7 @@ def _checked(subject: Subject, rehearsal: Rehearsal, address: str, protocol: str
     if protocol != INVOCATIONS and question.tensors is None:
         return gates.ProtocolCheck(protocol, unasked="the Open Inference Protocol cannot carry these rows")
     try:
-        # The router says itself where the release does not answer in time: then it is there, and the release is not.
+        # The router's own error means that the router is there and the release has not answered in time.
         replied = subject.world.scorer.ask(address, subject.release, protocol, question, SECONDS_A_REQUEST + 5)
     except Unavailable:
         raise

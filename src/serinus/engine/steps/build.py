@@ -1,4 +1,4 @@
-"""BUILD: the version's own environment, and with it the release."""
+"""The phase `build`: the environment of the version, and the release."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serinus.engine.world import World
 
 
 def build(world: World, rollout: Rollout, say: Callable[[str], None]) -> Built:
-    """`say` gets progress, a line each. Raises Unbuildable with the reason in words, Unavailable."""
+    """Builds the environment. `say` gets the progress, a line at a time. Raises Unbuildable and Unavailable."""
     assert rollout.artifact is not None
     assert rollout.plan is not None
     artifact = rollout.artifact
@@ -38,6 +38,7 @@ def release_of(
     compiled: Compiled | None,
     now: datetime,
 ) -> Release:
+    """Returns the release of these contents and settings."""
     return Release(
         id=release_id(rollout.model, rollout.version, artifact.digest, environment.digest, settings, compiled),
         model=rollout.model,
@@ -53,10 +54,11 @@ def release_of(
 def release_id(
     model: str, version: str, artifact: str, environment: str, settings: ServingSettings, compiled: Compiled | None
 ) -> str:
-    """Content-addressed: the same files, environment, settings and graph have the same id, on every machine."""
+    """Returns the id of a release. The same files, environment, settings and graph have the same id on every
+    machine."""
     digests = [artifact, environment, *([compiled.digest] if compiled else ())]
     usual = asdict(ServingSettings())
-    # Only what differs: a setting that a later Serinus adds makes no new release of what is served.
+    # Only settings that differ from their defaults count, so that a new setting does not make a new release.
     chosen = {name: value for name, value in asdict(settings).items() if value != usual[name]}
     content = json.dumps([*digests, chosen], sort_keys=True)
     return f"{model}-{version}-{hashlib.sha256(content.encode()).hexdigest()[:6]}"

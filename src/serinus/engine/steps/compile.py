@@ -1,4 +1,4 @@
-"""BUILD, after the environment: the model as one ONNX graph, where that is proven to change no decision."""
+"""The phase `build`, after the environment: the model is compiled where that is proven to change no decision."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ PROVEN_ROWS = 2_000
 def compile_model(
     world: World, rollout: Rollout, artifact: Artifact, environment: Environment, say: Callable[[str], None]
 ) -> tuple[Compiled | None, str]:
-    """The compiled model and what is to be told of it; None, and why it is served by its own libraries."""
+    """Returns the compiled model, and what people should know of it. None: the model is served by its own libraries,
+    and the text says why."""
     spec = specs.load(rollout.spec, source=f"models/{rollout.model}.yaml", model=rollout.model)
     if not specs.compiles(spec):
         return None, "not compiled: serving.compile is off"
     columns, rows = _rows(world, rollout, artifact, spec)
     found = world.compiler.compile(artifact, environment, columns, rows, say)
-    # Each deployment may leave a graph that becomes no release; the next one finds it old enough to go.
+    # A deployment may leave a graph that no release uses. A later one removes it.
     world.compiler.sweep({release.compiled.digest for release in world.store.releases() if release.compiled})
     if found.compiled is None:
         note = f"not compiled: {found.reason}"
@@ -46,8 +47,11 @@ def compile_model(
 def _rows(
     world: World, rollout: Rollout, artifact: Artifact, spec: ModelDeployment
 ) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
-    """The rows that were once answered wrong, the golden rows and the evaluation rows, in the order of the model's
-    columns; what is wrong with them the gates will say."""
+    """Returns kept rows that were once answered wrong, golden rows and evaluation rows, in the order of the model's
+    columns.
+
+    The gates report errors in them.
+    """
     ref = world.registry.find(rollout.model, rollout.version)
     names = [column.name for column in artifact.inputs or ()]
     rows: list[Sequence[Any]] = list(kept_rows(world.disk, rollout.model, names))

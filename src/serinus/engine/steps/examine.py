@@ -1,4 +1,5 @@
-"""GATES: asks the placed release, through the router and past it, and lets the gates judge what it answered."""
+"""The phase `gates`: sends requests to the placed release, through the router and without it, and has the gates judge
+the answers."""
 
 from __future__ import annotations
 
@@ -25,17 +26,17 @@ from serinus.engine.world import World
 from serinus.spec import ModelDeployment
 
 HISTORY = 10_000
-"""Most rollouts of one release that are looked at for what is known of it."""
+"""The largest number of rollouts of one release that are read."""
 
 PROBED_ROWS = 50
 GOLDEN_ROWS = 1_000
 TIMED_REQUESTS = 200
 BATCHES, TIMED_BATCHES = (8, 64), 9
-"""Rows in a request, and how many requests, from which it is seen whether batching would help."""
+"""The numbers of rows in a request, and of requests, by which it is measured whether batching would help."""
 
 
 def examine(world: World, rollout: Rollout, placements: Mapping[str, Placement]) -> Examined:
-    """Every gate after the scan. Raises Unavailable where the host, the router or the registry does not answer."""
+    """Returns the results of all gates after the scan. Raises Unavailable."""
     subject = _subject(world, rollout, placements)
     golden = golden_rows(world, subject.ref, subject.spec)
     evaluation = evaluation_rows(world, subject.ref, subject.spec, subject.artifact)
@@ -43,7 +44,7 @@ def examine(world: World, rollout: Rollout, placements: Mapping[str, Placement])
     first = [gates.signature(_signature(subject)), gates.load(_load(subject, rehearsal))]
     evidence = asked(subject, rehearsal)
     if evidence.refused or any(check.error for check in evidence.checks):
-        # What does not answer its first question would only be waited for at each of the others.
+        # A release that does not answer the first request would only delay the others.
         return _concluded(subject, [*first, gates.asked(evidence)], None, None)
     question = rehearsal.question
     example = table_in(question) if question is not None else None
@@ -67,7 +68,7 @@ def examine(world: World, rollout: Rollout, placements: Mapping[str, Placement])
 
 
 EXAMPLE = "the input example"
-"""As a rehearsal names it."""
+"""The name that a rehearsal gives to the input example."""
 
 
 def _concluded(
@@ -126,7 +127,7 @@ def _champion_artifact(subject: Subject) -> Artifact | None:
     state = subject.world.store.model(subject.rollout.model)
     if state.champion is None:
         return None
-    # A rollback to it has none.
+    # A rollback has no gates.
     found = subject.world.store.rollouts(subject.rollout.model, limit=HISTORY, release=state.champion.id)
     return next((rollout.artifact for rollout in found if rollout.artifact), None)
 
@@ -154,15 +155,16 @@ def _example(subject: Subject, example: Table | None) -> gates.ExampleEvidence:
 
 
 def _golden(subject: Subject, golden: Found, probe: Table | None, threshold: float | None) -> gates.GoldenEvidence:
-    """Against the recorded scores; without any, against the model's own `predict` on the same rows. Kept
-    rows are asked as well."""
+    """Compares with the recorded scores, or where there are none with the model's own `predict`. Kept rows are
+    included."""
     if not subject.release.settings.scored:
         return gates.GoldenEvidence(None)
     if golden.error:
         return gates.GoldenEvidence(None, error=golden.error, unavailable=True)
     table = golden.table if golden.table is not None and golden.table.rows else probe
     if table is None or (table.scores is None and (subject.together or not table.tensors)):
-        return gates.GoldenEvidence(None)  # what was asked first is compared with the model's own predict already
+        # The rows of the rehearsal are compared with the model's own `predict` already.
+        return gates.GoldenEvidence(None)
     if not subject.together:
         scores = table.scores[:GOLDEN_ROWS] if table.scores else None
         table = replace(table, rows=table.rows[:GOLDEN_ROWS], scores=scores)
@@ -181,15 +183,17 @@ def _golden(subject: Subject, golden: Found, probe: Table | None, threshold: flo
 
 
 def _own_scores(subject: Subject, table: Table) -> Sequence[float | None]:
-    """By the model's own predict. Raises Unbuildable."""
+    """Returns the scores of the model's own `predict`. Raises Unbuildable."""
     release = subject.release
     digests = (release.environment_digest, release.artifact_digest)
     return subject.world.trials.reference(*digests, table.columns, table.rows, release.settings.score_output)
 
 
 def _kept(subject: Subject, columns: tuple[str, ...]) -> tuple[Sequence[Row], Sequence[float | None]]:
-    """The rows that a shorter way has once answered wrong for this model, and their scores; none where this version
-    refuses one of them, as it may, or where rows are no questions of their own."""
+    """Returns rows that a faster way once answered wrong for this model, and their scores.
+
+    Empty where this version refuses one of them, or where the rows of a request belong together.
+    """
     if subject.together:
         return (), ()
     rows = kept_rows(subject.world.disk, subject.rollout.model, columns, answered=True)
@@ -200,8 +204,7 @@ def _kept(subject: Subject, columns: tuple[str, ...]) -> tuple[Sequence[Row], Se
 
 
 def _latency(subject: Subject, probe: Table | None) -> gates.LatencyEvidence:
-    """Seconds as the caller of one row sees them, one request after the other; of rows that belong together, as the
-    caller of all of them."""
+    """Measures requests of one row each, one after the other. Rows that belong together are sent in one request."""
     budget = subject.spec.gates.latency_p99.total_seconds() * 1000
     timeout = float(subject.release.settings.timeout_ms)
     if probe is None or not probe.rows:
@@ -232,8 +235,11 @@ def _scores(subject: Subject, whom: tuple[Release, Placement], found: Found) -> 
 
 
 def _threshold(subject: Subject, scores: Sequence[float | None] | SerinusError) -> float | None:
-    """Of alerts: the spec's, or the one at which the release spends the budget on the evaluation rows. The same rule on
-    the same rows for both releases, so that a changed budget is no changed alert rate."""
+    """Returns the alert threshold: the spec's, or the one by which the evaluation rows use up the alert budget.
+
+    Both releases get it by the same rule on the same rows, so that a changed budget is not taken for a changed alert
+    rate.
+    """
     if subject.spec.alerts.threshold is not None:
         return subject.spec.alerts.threshold
     if isinstance(scores, SerinusError) or not scores:
@@ -241,11 +247,12 @@ def _threshold(subject: Subject, scores: Sequence[float | None] | SerinusError) 
     try:
         return gates.alert_threshold(scores, subject.spec.alerts.budget)
     except InvalidInput:
-        return None  # not one finite score: the quality gate says so
+        return None  # There is no finite score, which the quality gate reports.
 
 
 def _live_alerts(subject: Subject) -> tuple[int, int] | None:
-    """Live rows and alerts of the champion, where its threshold follows from the same budget as the candidate's."""
+    """Returns live rows and alerts of the champion, where its threshold follows from the same budget as the
+    candidate's."""
     if subject.champion is None:
         return None
     model, champion = subject.rollout.model, subject.champion[0].id

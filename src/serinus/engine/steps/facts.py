@@ -1,4 +1,4 @@
-"""What the registry knows of a model, for its first spec."""
+"""The registry's facts about a version, for the model's first spec."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GOLDEN = ("golden.json",)
 
 
 def facts_of(world: World, ref: VersionRef | None) -> specs.Facts:
-    """What is logged with `ref`. Without a version nothing is known."""
+    """Returns the facts of `ref`. None as the version: nothing is known."""
     if ref is None:
         return specs.Facts()
     artifact = world.registry.fetch(ref)
@@ -26,7 +26,7 @@ def facts_of(world: World, ref: VersionRef | None) -> specs.Facts:
 
 
 def by_alias(world: World, model: str) -> VersionRef | None:
-    """The version that is most likely meant: the challenger, else the champion, else None."""
+    """Returns the version with the alias challenger, or else champion. None: there is neither."""
     for alias in ("challenger", "champion"):
         try:
             return world.registry.find(model, alias)

@@ -1,4 +1,4 @@
-"""Where the rows to ask a release with come from: files of the run that logged it, or of this machine."""
+"""The files with golden and evaluation rows: of the run that logged the version, or of this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_GIVEN = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A table, or why there is none: `error` where one was named and could not be had."""
+    """A table, or the `error` where a file was named and could not be read. Both may be missing."""
 
     table: Table | None = None
     source: str = ""
@@ -27,10 +27,12 @@ class Found:
 
 
 def golden_rows(world: World, ref: VersionRef, spec: ModelDeployment) -> Found:
+    """Returns the golden rows."""
     return _found(world, ref, spec.gates.golden, "golden.json", world.trials.golden)
 
 
 def evaluation_rows(world: World, ref: VersionRef, spec: ModelDeployment, artifact: Artifact) -> Found:
+    """Returns the evaluation set."""
     inputs = [column.name for column in artifact.inputs] if artifact.inputs else None
     label, entity = spec.gates.label, spec.gates.entity
     return _found(
@@ -43,7 +45,7 @@ def evaluation_rows(world: World, ref: VersionRef, spec: ModelDeployment, artifa
 
 
 def given_rows(golden: Found, evaluation: Found) -> GivenRows | None:
-    """For the first question where the model has no example."""
+    """Returns rows for the rehearsal of a model without an input example. None: there are none."""
     for found, source in ((golden, "the golden rows"), (evaluation, "the evaluation rows")):
         if found.table is not None and found.table.rows:
             table = found.table.head(MOST_GIVEN)
@@ -52,7 +54,7 @@ def given_rows(golden: Found, evaluation: Found) -> GivenRows | None:
 
 
 def _found(world: World, ref: VersionRef, named: str | None, default: str, read: Callable[[Path], ReadRows]) -> Found:
-    """The default name may be missing; a name that somebody wrote may not."""
+    """Returns the rows. A file with the default name may be missing. A file that the spec names may not."""
     if named is None:
         return Found()
     try:

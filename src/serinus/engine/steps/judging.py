@@ -1,4 +1,4 @@
-"""CANARY: fetches the figures that the judge decides from, and hands back what it must be given again."""
+"""The phase `canary`: reads the counts by which the judge decides, and keeps the judge's memory."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from serinus.judge import StepEvidence
 
 CHAMPION_SECONDS = 600.0
 CHAMPION_REQUESTS = 1_000
-"""Fewer say too little of a 99th percentile."""
+"""The least number of the champion's requests. Fewer say too little about a 99th percentile."""
 SHARE_OF_TIMEOUT = 0.2
 REDRAW_SECONDS = 600.0
-"""For which a canary that gets no request waits for an entity of its share."""
+"""How long a canary without requests waits for an entity of its share."""
 ASKED_AGAIN = 20
-"""Requests for each entity, from which on those that ask are known: few others will come."""
+"""The number of requests per entity from which on few further entities are expected."""
 
 
 Counted = Mapping[str, Mapping[str, ArmCounts]]
-"""Split -> release -> what was counted of it under that split."""
+"""The counts by split and release."""
 
 
 def splits_of(rollout: Rollout) -> Collection[str]:
-    """The splits whose counts `assess` needs."""
+    """Returns the splits whose counts `assess` needs."""
     return [record.split for record in rollout.steps]
 
 
 def assess(world: World, rollout: Rollout, counted: Counted) -> Assessment | None:
-    """The judge's answer for the present step; None: the prediction log did not answer, which is never good news."""
+    """Returns the judge's assessment of the present step. None: the prediction log did not answer, which is never taken
+    for good."""
     plan, index = rollout.plan, rollout.status.step
     if plan is None or rollout.candidate is None or not rollout.steps:
         return None
@@ -46,8 +47,10 @@ def assess(world: World, rollout: Rollout, counted: Counted) -> Assessment | Non
 
 
 def without_entities(world: World, rollout: Rollout, counted: Counted) -> bool:
-    """Whether none of the few entities that ask, again and again, is in the canary's share, so that it would wait in
-    vain. By the entities of the requests alone, and never by the answers: another draw favours neither release."""
+    """Whether none of the few entities that send requests is in the canary's share, so that it would wait in vain.
+
+    Only the entities of requests decide, and never the answers, so that another draw favours neither release.
+    """
     if rollout.plan is None or rollout.candidate is None or not rollout.steps:
         return False
     record = rollout.steps[-1]
@@ -61,9 +64,9 @@ def without_entities(world: World, rollout: Rollout, counted: Counted) -> bool:
 
 
 def slow_limit(world: World, rollout: Rollout) -> float:
-    """Milliseconds from which on an answer is slow, fixed when the canary starts.
+    """Returns the latency, in milliseconds, from which on an answer is slow. It is fixed when the canary starts.
 
-    The champion's p99, but never less than a fifth of the caller's timeout: a model that answers in 3 ms where the
+    It is the champion's p99, but at least a fifth of the caller's timeout: a model that answers in 3 ms where the
     champion took 1 ms is slower, and no caller is worse off.
     """
     assert rollout.plan is not None
@@ -91,10 +94,10 @@ def _evidence(rollout: Rollout, record: StepRecord, counted: Counted) -> StepEvi
 def _arm(counts: Mapping[str, ArmCounts] | None, release: str | None) -> ArmCounts | None:
     if counts is None or release is None:
         return None
-    return counts.get(release, ArmCounts(release))  # who has answered nothing is not among them
+    return counts.get(release, ArmCounts(release))  # A release without answers is missing.
 
 
 def _memory(rollout: Rollout) -> Mapping[str, Any]:
-    """Of the last look: of this step, or of the one before when this step has not been looked at yet."""
+    """Returns the judge's memory of the last look, at this step or the one before."""
     looked = [record.assessment for record in rollout.steps if record.assessment is not None]
     return looked[-1].memory if looked else {}

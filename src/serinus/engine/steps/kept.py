@@ -1,6 +1,6 @@
-"""Rows that a shorter way has answered wrong: kept for the proofs and the gates of every later version of the model.
+"""Rows that a faster way answered wrong. They are kept for the proofs and gates of all later versions of the model.
 
-`<home>/golden/<model>.json`, readable by its owner alone, as it holds what callers have sent.
+They are in `<home>/golden/<model>.json`, which only its owner can read, because it holds values that callers sent.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from serinus.engine.steps.rows import Row, Table
 from serinus.lib import files
 
 MOST_ROWS = 200
-"""Of one model; the newest stay."""
+"""The number of rows of one model that are kept. The newest stay."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptRow:
-    """`score`: by the predict of the version with this artifact and environment."""
+    """A row. `score` is by the `predict` of the version with this artifact and environment."""
 
     columns: tuple[str, ...]
     row: Sequence[object]
@@ -34,14 +34,14 @@ class KeptRow:
     artifact: str
     environment: str
     at: datetime
-    """When it was found."""
+    """The time at which it was found."""
 
 
 _rows = TypeAdapter(list[KeptRow])
 
 
 def keep_rows(home: Path, release: Release, table: Table, at: datetime) -> None:
-    """Durable on return; the same row twice is one. Raises OSError. `table.scores` are the model's own."""
+    """Stores rows durably. `table.scores` are the model's own. Equal rows are stored once. Raises OSError."""
     digests = (release.artifact_digest, release.environment_digest)
     scores = table.scores or [None] * len(table.rows)
     new = [
@@ -55,7 +55,7 @@ def keep_rows(home: Path, release: Release, table: Table, at: datetime) -> None:
 
 
 def forget_rows(home: Path, model: str, before: datetime) -> None:
-    """Those that were found before. Raises OSError."""
+    """Deletes the rows that were found before `before`. Raises OSError."""
     there = _read(home, model)
     kept = [one for one in there if one.at >= before]
     if there and not kept:
@@ -65,7 +65,7 @@ def forget_rows(home: Path, model: str, before: datetime) -> None:
 
 
 def kept_rows(home: Path, model: str, columns: Sequence[str], *, answered: bool = False) -> Sequence[Row]:
-    """Those that have all of `columns`, in their order. `answered`: only such as the model itself gave a score."""
+    """Returns the rows that have all of `columns`, in their order. `answered`: only those with a score of the model."""
     return [
         [one.row[one.columns.index(name)] for name in columns]
         for one in _read(home, model)
@@ -74,6 +74,7 @@ def kept_rows(home: Path, model: str, columns: Sequence[str], *, answered: bool 
 
 
 def has_rows(home: Path, model: str) -> bool:
+    """Whether the model has kept rows."""
     return _file(home, model).exists()
 
 
@@ -82,7 +83,7 @@ def _file(home: Path, model: str) -> Path:
 
 
 def _read(home: Path, model: str) -> list[KeptRow]:
-    """Empty where there are none, or where they cannot be read: they only add to what is asked anyway."""
+    """Returns the kept rows. Empty where the file cannot be read, because they only add to other rows."""
     try:
         return _rows.validate_python(json.loads(_file(home, model).read_bytes()))
     except (OSError, ValueError, ValidationError):

@@ -1,4 +1,4 @@
-"""Whether a row gets one answer, whatever is asked beside it: the evidence of the metamorphic gate."""
+"""The evidence of the metamorphic gate: whether a row gets the same answer whatever is sent with it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from serinus.engine.steps.rows import Table, companions, integers_for_whole_floa
 from serinus.gates import Transformation, TransformationCheck
 
 COMPANY = 5
-"""Rows that are asked beside others."""
+"""The number of rows that are sent together with others."""
 
 
 def metamorphic(subject: Subject, probe: Table | None) -> gates.MetamorphicEvidence:
-    """Asked of the candidate, past the router; without rows there are no checks."""
+    """Returns the checks of the candidate, without the router. Without rows there are no checks."""
     accepted = subject.rollout.plan is not None and "one-at-a-time" in subject.rollout.plan.accepts
     one_at_a_time, together = subject.release.settings.one_at_a_time, subject.together
 
@@ -37,7 +37,8 @@ def metamorphic(subject: Subject, probe: Table | None) -> gates.MetamorphicEvide
 
 
 def _one_answer_a_row(ask: _Asker, probe: Table, alone: Sequence[float | None]) -> Iterator[TransformationCheck]:
-    """A row gets the answer that it gets alone: once more, among its like, beside others, and in another order."""
+    """Yields checks that a row gets the answer that it gets alone: again, in a batch, beside others, and in another
+    order."""
     rows = probe.rows
     backwards = list(reversed(range(len(rows))))
     yield ask.check(Transformation.TWICE, alone, lambda: ask.alone(rows))
@@ -62,13 +63,16 @@ class _Asker:
         return self.subject.score(self.subject.candidate, self.table.of(rows))
 
     def alone(self, rows: Sequence[Any]) -> Sequence[float | None]:
-        """The score of a row that gets several answers, or none, is none: another one than within a batch."""
+        """Returns the score of each row by itself. A row with several answers, or none, has no score."""
         found = [self.together([row]) for row in rows]
         return [scores[0] if len(scores) == 1 else None for scores in found]
 
     def beside_others(self, expected: Sequence[float | None]) -> TransformationCheck | None:
-        """Each row between one with larger and one with smaller numbers, as the rows of an example may all be alike.
-        None: there are no numbers to change, or the model refuses what became of them."""
+        """Sends each row between one with larger and one with smaller numbers, because the rows of an example may all
+        be alike.
+
+        None: there are no numbers to change, or the model refuses the changed rows.
+        """
         rows = self.table.rows[:COMPANY]
         larger, smaller = self._others(rows, larger=True), self._others(rows, larger=False)
         before, after = larger or smaller, smaller or larger
@@ -82,7 +86,7 @@ class _Asker:
         return self.check(Transformation.COMPANY, expected[: len(rows)], beside)
 
     def _others(self, rows: Sequence[Any], *, larger: bool) -> Sequence[Any] | None:
-        """That the model answers."""
+        """Returns changed rows that the model answers. None: there are none."""
         if not self.table.columns or (others := companions(rows, larger=larger)) == [list(row) for row in rows]:
             return None
         try:

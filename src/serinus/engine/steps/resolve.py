@@ -1,4 +1,4 @@
-"""RESOLVE: from a registered version to files that were read and scanned, and a plan."""
+"""The phase `resolve`: downloads and scans the files of a version, and makes the plan."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from serinus.gates import scan
 
 
 def resolve(world: World, rollout: Rollout) -> Resolved:
-    """Raises what the registry raises: NotFound, Refused (not READY), Unbuildable, Unavailable."""
+    """Returns files and plan. Raises NotFound, Refused (the version is not READY), Unbuildable and Unavailable."""
     spec = specs.load(rollout.spec, source=f"models/{rollout.model}.yaml", model=rollout.model)
     artifact = world.registry.fetch(world.registry.find(rollout.model, rollout.version))
     champion = world.store.model(rollout.model).champion

@@ -1,4 +1,4 @@
-"""Rows to ask a release with, and the forms that they are sent in."""
+"""Rows for requests to a release, and the formats in which they are sent."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ _EXACT = 2**53
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`rows` in the order of `columns`; values as JSON has them. Without columns a row is whatever stands for one in a
-    list of `form`."""
+    """Rows in the order of `columns`, as JSON values. Without columns, a row is an item of a list of `form`."""
 
     columns: tuple[str, ...]
     rows: Sequence[Any]
     scores: Sequence[float | None] | None = None
-    """What the rows got at training time, where that was recorded."""
+    """The scores of the rows at training time, where they were recorded."""
     labels: Sequence[float | None] | None = None
     clusters: Sequence[int] | None = None
-    """Row by row: those of one number depend on each other."""
+    """The cluster of each row. Rows with the same number depend on each other."""
     form: str = "dataframe_split"
-    """Of MLflow's protocol: `dataframe_split`, `inputs` or `instances`."""
+    """A format of MLflow's protocol: `dataframe_split`, `inputs` or `instances`."""
     tensors: bool = True
-    """The Open Inference Protocol has a form for these rows: one tensor a column."""
+    """Whether the rows can be sent by the Open Inference Protocol, with one tensor for each column."""
 
     def head(self, count: int) -> Table:
+        """Returns the first `count` rows."""
         return replace(self, rows=self.rows[:count], scores=None, labels=None, clusters=None)
 
     def of(self, rows: Sequence[Any]) -> Table:
-        """The same form with other rows."""
+        """Returns other rows in the same format."""
         return replace(self, rows=rows, scores=None, labels=None, clusters=None)
 
     def question(self) -> Question:
-        """As MLflow's protocol writes it."""
+        """Returns the rows in MLflow's protocol."""
         if self.form == "dataframe_split":
             named = {"columns": list(self.columns)} if self.columns else {}
             return Question({"dataframe_split": {**named, "data": list(self.rows)}}, None)
@@ -50,13 +50,13 @@ class Table:
 
 
 def table_of(read: ReadRows) -> Table:
-    """Of a file. Arrays and objects in its rows have no form in tensors."""
+    """Returns the rows of a file. Arrays and objects in them cannot be sent as tensors."""
     nested = any(isinstance(value, (list, dict)) for row in read.rows[:1] for value in row)
     return Table(read.columns, read.rows, read.scores, read.labels, read.clusters, tensors=not nested)
 
 
 def table_in(question: Question) -> Table | None:
-    """The rows of a body of `/invocations`; None: they are not in one of its forms, or not of one length."""
+    """Returns the rows in a body of `/invocations`. None: it has another format, or the rows have different lengths."""
     document = question.document
     for form in ("dataframe_split", "inputs", "instances"):
         if form in document:
@@ -80,7 +80,7 @@ def _table(form: str, content: Any, *, tensors: bool) -> Table | None:
 
 
 def integers_for_whole_floats(rows: Sequence[Row]) -> Sequence[Row]:
-    """The same rows with whole numbers sent as integers, as JSON writers do; only rows where that changes something."""
+    """Returns rows with whole numbers as integers, as JSON writers send them. Rows that do not change are left out."""
     changed = []
     for row in rows:
         other = [_integer(value) for value in row]
@@ -90,8 +90,8 @@ def integers_for_whole_floats(rows: Sequence[Row]) -> Sequence[Row]:
 
 
 def companions(rows: Sequence[Row], *, larger: bool) -> Sequence[Row]:
-    """Rows that differ from each of `rows` in every number but 0, none of which changes its sign: what a row may be
-    sent together with."""
+    """Returns rows that differ from `rows` in every number except 0, without changing a sign. They are sent together
+    with the rows."""
     return [[_moved(value, place, larger) for place, value in enumerate(row)] for row in rows]
 
 

@@ -1,7 +1,7 @@
-"""Who is told of what has happened, after it is stored: the one way by which events leave the engine.
+"""Subscribers, which are told of events after these are stored. Events leave the engine in no other way.
 
-A subscriber has a name and `told(event)`. `Delivery` tells it every event once or more, in the order in which they were
-stored, and remembers in the store how far it is. Another one is added in `wiring/control.py`.
+A subscriber has a name and `told(event)`. `Delivery` tells it every event at least once, in order, and stores its
+position. `wiring/control.py` lists the subscribers.
 """
 
 from serinus.engine.subscribers.delivery import Delivery, Subscriber

@@ -1,4 +1,5 @@
-"""Tells one subscriber of events: at least once, those of one model in order, over restarts, with bounded retries."""
+"""The delivery of events to one subscriber: at least once, in order for each model, across restarts, with bounded
+retries."""
 
 from __future__ import annotations
 
@@ -19,30 +20,31 @@ from serinus.lib import backoff
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 1.0
-"""Between two looks at whether something has happened."""
+"""The time between two checks for new events."""
 EVENTS_A_LOOK = 200
 FIRST_RETRY = timedelta(seconds=1)
 LONGEST_RETRY = timedelta(minutes=1)
 TRIED_FOR = timedelta(days=1)
-"""From the first try of an event, after which it is left out."""
+"""The time after its first attempt at which an event is given up."""
 TOLD_FOR = timedelta(days=1)
-"""That people are told of an event that was left out."""
+"""How long people are warned of an event that was given up."""
 MOST_FAILURES = 3
-"""Tries in a row that fail, of different models, before a look ends: each may take as long as the other side does."""
+"""The number of failures in a row, of different models, after which a round ends. Each may take as long as the other
+side's time limit."""
 LEFT_OUT = "left-out"
-"""Kind of the event that says that a subscriber was not told of another."""
+"""The kind of the event that says that another event was given up for a subscriber."""
 
 
 class Subscriber(Protocol):
-    """It may be told of an event more than once, and of one that is old by now."""
+    """A recipient of events. It may get an event more than once, and long after it happened."""
 
     @property
     def name(self) -> str:
-        """For people, and for its place in the store: `registry-tags`. It never changes."""
+        """Its name for people and in the store, such as `registry-tags`. It never changes."""
         ...
 
     def told(self, event: Event) -> None:
-        """Raises TemporaryError to be told again. After any other error it is not told of this event again."""
+        """Takes an event. Raises TemporaryError to get it again. After any other error the event is given up."""
         ...
 
 
@@ -58,23 +60,23 @@ class Behind:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a subscriber is, as it is stored."""
+    """The stored position of a subscriber."""
 
     number: int
-    """Of the last event that is done with, those of models in `behind` apart."""
+    """The number of the last event that was delivered or given up, except for the models in `behind`."""
     left_out: int = 0
-    """Events that it could not be told of, since it was first there."""
+    """The number of events that were given up in total."""
     left_out_at: datetime | None = None
-    """When the last of them was given up."""
+    """The time at which the last of them was given up."""
     reason: str = ""
-    """Of the last of them, in words."""
+    """Why the last of them was given up, in words."""
     behind: Mapping[str, Behind] = field(default_factory=dict)
-    """By model."""
+    """The models whose events are late."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Retry:
-    """Of one model. Not stored: another process tries at once."""
+    """The next attempt for one model. It is not stored, so that another process tries at once."""
 
     again: datetime
     failures: int
@@ -85,9 +87,11 @@ _position = TypeAdapter(Position)
 
 
 class Delivery:
-    """Of events to one subscriber, by a thread of its own: whoever is slow or fails holds up nobody else. Begins with
-    what happens after it was first made for this store. The events of one model are told in their order; what fails
-    for one model does not hold up those of others."""
+    """Delivers events to one subscriber in a thread of its own, so that a slow subscriber delays no other.
+
+    It begins with the events after its first start on this store. The events of one model are delivered in order. A
+    failure for one model does not delay the events of other models.
+    """
 
     def __init__(self, world: World, subscriber: Subscriber) -> None:
         self._world = world
@@ -97,17 +101,17 @@ class Delivery:
         self._position = self._begun()
 
     def run(self, stop: threading.Event) -> None:
-        """Until `stop` is set."""
+        """Delivers events until `stop` is set."""
         while not stop.wait(LOOK_SECONDS):
             try:
                 while self.deliver() >= EVENTS_A_LOOK and not stop.is_set():
                     pass
-            except SerinusError as error:  # of the store
+            except SerinusError as error:  # The store does not answer.
                 log.warning("events could not be read for %s: %s", self._subscriber.name, error)
 
     def deliver(self) -> int:
-        """Tells of what is next, and of what failed before where it is time to try again. How many events were looked
-        at."""
+        """Delivers the next events, and those that failed before if their next attempt is due. Returns how many events
+        were looked at."""
         before = after = self._position
         seen = 0
         try:
@@ -120,7 +124,7 @@ class Delivery:
         return seen
 
     def warnings(self) -> Sequence[str]:
-        """What is late, and what was lately left out; a sentence each."""
+        """Returns a sentence about events that are late, and about those that were given up recently."""
         now, name, position, found = self._world.clock.now(), self._subscriber.name, self._position, []
         retries = {model: retry for model, retry in dict(self._retries).items() if model in position.behind}
         if retries:
@@ -151,8 +155,8 @@ class Delivery:
         return begun
 
     def _steps(self, position: Position) -> Iterator[Position]:
-        """The position after each event. Ends early where one try after the other fails: then it is the other side that
-        does not answer, and what is next is tried at the next look."""
+        """Yields the position after each event. Ends early after several failures in a row, because then the other side
+        does not answer. The next round continues from there."""
         failed = 0
         for event in self._world.store.events_after(position.number, EVENTS_A_LOOK):
             if event.model not in position.behind:
@@ -170,7 +174,7 @@ class Delivery:
                 return
 
     def _due(self, position: Position) -> Sequence[str]:
-        """Models to be tried again, those first that have waited longest."""
+        """Returns the models whose next attempt is due. Those that have waited longest come first."""
         now = self._world.clock.now()
         due = {model: retry.again for model in position.behind if (retry := self._retries.get(model)) is not None}
         return [
@@ -179,7 +183,7 @@ class Delivery:
         ]
 
     def _catch_up(self, model: str, position: Position) -> Iterator[tuple[Position, bool]]:
-        """Of one model, as far as all others are."""
+        """Delivers the late events of one model until it is as far as the others."""
         after = position.behind[model].number
         events = self._world.store.events_after(after, EVENTS_A_LOOK, model=model)
         missed = [event for event in events if event.number <= position.number]
@@ -194,7 +198,7 @@ class Delivery:
                 return
 
     def _tell(self, event: Event, position: Position) -> tuple[Position, bool]:
-        """The position afterwards, and whether the event is done with."""
+        """Delivers an event. Returns the new position, and whether the event was delivered or given up."""
         if event.kind == LEFT_OUT and event.details.get("subscriber") == self._subscriber.name:
             return self._done(event, position), True
         now = self._world.clock.now()
@@ -210,7 +214,7 @@ class Delivery:
             reason = f"it was tried for a day: {error.message}"
         except SerinusError as error:
             reason = error.message
-        except Exception as error:  # a subscriber's fault must not stop the others' events
+        except Exception as error:  # A defect of a subscriber must not stop the events of others.
             log.exception("%s failed with event %d", self._subscriber.name, event.number)
             reason = f"it failed ({type(error).__name__}); see logs/control.log"
         else:

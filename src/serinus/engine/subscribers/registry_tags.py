@@ -1,4 +1,4 @@
-"""What has become of a version, as tags of it in the registry: there, data scientists look for it."""
+"""Tags in the registry that say what became of each version, where data scientists see them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from serinus.engine.happenings import approver
 from serinus.engine.world import World
 
 LONGEST = 500
-"""Characters of a value. MLflow takes 5,000."""
+"""The largest number of characters of a value. MLflow accepts 5,000."""
 ROLLOUTS_READ = 50
-"""Of one version, newest first: among them is the last one that put it to the test."""
+"""The number of newest rollouts of a version among which its last deployment is searched."""
 _PREFIX = "serinus."
 _OF_VERSIONS = (Kind.DEPLOY, Kind.ROLLBACK)
-"""The others say nothing of the version itself."""
+"""The kinds of rollouts that say something about the version itself."""
 CHAMPION, FORMER, RETIRED = "champion", "former champion", "retired"
 
 
 class RegistryTags:
-    """A subscriber. `page`: address of the status page."""
+    """The subscriber that writes tags. `page` is the address of the status page."""
 
     name = "registry-tags"
 
@@ -33,7 +33,7 @@ class RegistryTags:
         self._page = page
 
     def told(self, event: Event) -> None:
-        """Tags are written from what is stored now, so that an event that comes late, or twice, changes nothing."""
+        """Writes tags from what is stored now, so that a late or repeated event does no harm."""
         if event.rollout is None or event.kind == "progress":
             return
         rollout = self._world.store.rollout(event.rollout)
@@ -45,16 +45,17 @@ class RegistryTags:
             self._write(rollout.model, version, tags)
 
     def _write(self, model: str, version: str, tags: Mapping[str, str]) -> None:
-        with suppress(NotFound):  # it was deleted there, which the engine tells of itself
+        with suppress(NotFound):  # The version was deleted in the registry. The engine reports that.
             self._world.registry.set_tags(model, version, tags)
 
 
 def tags_of(rollout: Rollout, state: ModelState, page: str) -> Mapping[str, str]:
-    """Of the rollout's version. What is not known is empty, so that nothing of a former rollout stays. Pure."""
+    """Returns the tags of the rollout's version. Unknown values are empty, so that none of a former rollout remains.
+    Pure."""
     status = rollout.status
     last = rollout.steps[-1].assessment if rollout.steps else None
     ended_badly = status.phase in (Phase.ABORTED, Phase.ABORTING)
-    link = f"{page}/#{quote(rollout.id)}"  # our own, and no text of others
+    link = f"{page}/#{quote(rollout.id)}"  # The text is Serinus' own.
     found = _tags(
         state=_standing(rollout, state),
         since=status.since.isoformat(timespec="seconds"),
@@ -69,7 +70,7 @@ def tags_of(rollout: Rollout, state: ModelState, page: str) -> Mapping[str, str]
 
 
 def tags_of_others(rollout: Rollout, state: ModelState) -> Mapping[str, Mapping[str, str]]:
-    """Version -> its tags, of the other versions that the end of this rollout has changed. Pure."""
+    """Returns the tags of the other versions that the end of this rollout has changed. Pure."""
     live = state.champion.version if state.champion else None
     why = f": {rollout.why}" if rollout.why else ""
     found: dict[str, Mapping[str, str]] = {}
@@ -83,13 +84,13 @@ def tags_of_others(rollout: Rollout, state: ModelState) -> Mapping[str, Mapping[
     elif rollout.status.phase is Phase.RETIRED and state.retired is not None:
         reason = f"it was retired by {state.retired.who}: {state.retired.why}"
         found[state.retired.release.version] = _tags(state=RETIRED, reason=reason)
-    elif live is not None and live == rollout.version:  # it was tried once more, and is live as before
+    elif live is not None and live == rollout.version:  # The live version was deployed again and is live as before.
         found[live] = _tags(state=CHAMPION)
     return found
 
 
 def _standing(rollout: Rollout, state: ModelState) -> str:
-    """Of the rollout's version: what it is by now, or how far it is."""
+    """Returns the state of the rollout's version, or its progress."""
     if rollout.status.phase is not Phase.PROMOTED:
         return rollout.status.phase.value
     if state.champion is not None:
