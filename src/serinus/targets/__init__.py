@@ -1,1 +1,1 @@
-"""Where releases run."""
+"""The targets: places where releases run."""

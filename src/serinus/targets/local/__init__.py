@@ -1,1 +1,1 @@
-"""One machine: releases as processes, and the processes of Serinus themselves."""
+"""The local machine: releases as processes, and the processes of Serinus itself."""

@@ -1,4 +1,4 @@
-"""Reads the operator's files of certificates, and says in a sentence what is wrong with them."""
+"""Reads the operator's certificate files, and reports in a sentence what is wrong with them."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ _LARGEST = 1 << 20
 _LEAST_RSA_BITS = 2048
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _READ_BY_MODELS = ("/usr", "/lib", "/lib64", "/bin")
-"""Directories of the system that a confined model may read, whatever is in them."""
+"""System directories that a confined model may read, including their contents."""
 _TLS = "Give --tls-cert FILE and --tls-key FILE as PEM."
 
 
 def read(files: Files, now: datetime) -> Material:
-    """Raises InvalidInput (a file is not what it should be) or Refused (its mode or its place gives the key away)."""
+    """Returns the certificates. Raises InvalidInput where a file is malformed, and Refused where its mode or directory
+    exposes the key."""
     chain = _certificates("--tls-cert", files.cert)
     for certificate in chain:
         _check_time("--tls-cert", files.cert, certificate, now)
@@ -49,7 +50,7 @@ def read(files: Files, now: datetime) -> Material:
 
 
 def trouble(served: Material, now: datetime) -> str:
-    """Of what is served, in words; empty: all is well."""
+    """Returns what is wrong with the certificates in use, in words. Empty: nothing."""
     chain = x509.load_pem_x509_certificates(served.chain.encode())
     until = min(certificate.not_valid_after_utc for certificate in chain)
     day = f"{until:%Y-%m-%d %H:%M} UTC"

@@ -1,4 +1,4 @@
-"""Whether what was started also answers."""
+"""Checks that started processes answer."""
 
 from __future__ import annotations
 
@@ -19,21 +19,23 @@ from serinus.targets.local.supervisor import tls
 from serinus.targets.local.supervisor.settings import Settings
 
 _COMING = ("starting", "not placed")
-"""As the API has them; a host that has just been started is told again what is placed."""
+"""States as the API reports them. A host that was just started is told again which releases are placed."""
 
 _SILENT = TypeAdapter(Sequence[SilentModel])
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
+    """A check of one process."""
+
     process: str
-    """Which one must run for it."""
+    """The process that must run."""
     label: str
     answers: Callable[[], bool]
 
 
 def local_checks(home: Home, settings: Settings) -> Sequence[Check]:
-    """Of everything that runs on this machine."""
+    """Returns the checks of all processes on this machine."""
     context = tls.own_context(home) if settings.tls_files else None
     client = httpx.Client(timeout=2, trust_env=False, verify=context or True)
     found = [
@@ -49,7 +51,7 @@ def local_checks(home: Home, settings: Settings) -> Sequence[Check]:
 
 
 def _envoy_answers(client: httpx.Client, settings: Settings, context: ssl.SSLContext | None) -> bool:
-    """Where callers need a certificate, which we have none of, as far as it shows its own."""
+    """Whether Envoy answers. Where callers need a certificate, it is only checked that Envoy presents its own."""
     if context is None or settings.client_ca is None:
         return _ok(client, f"{settings.url('envoy')}/v2/health/live")
     try:
@@ -63,12 +65,12 @@ def _envoy_answers(client: httpx.Client, settings: Settings, context: ssl.SSLCon
 
 
 def _api_answers(client: httpx.Client, home: Home, settings: Settings) -> bool:
-    """To the command line, and to everybody else."""
+    """Whether the API answers, on its socket and on its address."""
     return home.token.exists() and _accepts(home.api_socket) and _ok(client, f"{settings.url('api')}/healthz")
 
 
 def _mlflow_answers(client: httpx.Client, settings: Settings) -> bool:
-    """To us, and to the engine, whose first tries may have been too early: `status` warns until one succeeds."""
+    """Whether MLflow answers, and has answered the engine, whose first attempts may have been too early."""
     return _ok(client, f"{settings.registry}/health") and _registry_is_read(client, settings)
 
 
@@ -81,10 +83,10 @@ def _registry_is_read(client: httpx.Client, settings: Settings) -> bool:
 
 
 def registry_trouble(settings: Settings) -> str:
-    """Of a registry that is not ours and therefore not waited for: serving goes on without it. Empty: it answers."""
+    """Returns what is wrong with a registry of others. `up` does not wait for it. Empty: it answers."""
     uri = settings.mlflow_uri
     if uri is None or not uri.startswith(("http://", "https://")):
-        return ""  # ours; or a database, a directory or a name, where nothing answers HTTP
+        return ""  # The bundled server, or a database or directory, which has no HTTP.
     with httpx.Client(timeout=3) as client:
         if _ok(client, f"{uri.rstrip('/')}/health"):
             return ""
@@ -98,12 +100,12 @@ class Silent:
     model: str
     why: str
     coming: bool
-    """It is still starting: it may answer in a moment."""
+    """Whether it is still starting."""
 
 
 def silent_models(home: Home, settings: Settings) -> Sequence[Silent]:
-    """Of those that have a champion; one that is scaled to zero is activated by its first caller. Raises Unavailable
-    where the API does not say."""
+    """Returns the models whose champion does not answer, and is not scaled to zero. Raises Unavailable where the API
+    does not answer."""
     verify = tls.own_context(home) if settings.tls_files else True
     try:
         headers = {"Authorization": f"Bearer {home.token.read_text().strip()}"}
@@ -125,7 +127,7 @@ def _accepts(path: Path, kind: socket.SocketKind = socket.SOCK_STREAM) -> bool:
 
 
 def _speaks(path: Path) -> bool:
-    """HTTP, whatever it says: then it has also taken over what the one before has left."""
+    """Whether a socket answers HTTP with any status. The process has then also adopted what the one before has left."""
     with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=2) as client:
         return _ok(client, "http://host/")
 

@@ -1,4 +1,4 @@
-"""The home's directories: made, refused where they are not ours, and locked while somebody starts them up."""
+"""The directories of a home: creating them, refusing those of others, and locking them during `up`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from serinus.lib import files, locks
 
 
 def claim(home: Home) -> None:
-    """The home's own directory, 0700. Refused: somebody else's, or one that is used for something else.
+    """Creates the directory of the home, 0700. Raises Refused where it belongs to somebody else or is used for
+    something else.
 
-    Such a one is left as it is, because a home is closed to others and written to.
+    Such a directory is left unchanged, because a home is closed to others and written to.
     """
     if home.path.is_dir() and not home.settings.exists():
         written = (home.secret, home.token, home.store, home.mlflow_password, home.settings)
@@ -33,7 +34,7 @@ def claim(home: Home) -> None:
 
 
 def make(home: Home) -> None:
-    """What belongs into a home that has been claimed: the other directories, 0700, and the secrets."""
+    """Creates the other directories of the home, 0700, and its secrets."""
     for directory in home.directories:
         _own(directory)
     _make_secret(home.secret)
@@ -59,21 +60,22 @@ _ANOTHER = "Choose another --home."
 
 
 def _keep_out_of_git(home: Home) -> None:
-    """The usual place of a home is a checkout, and its tokens are not to be committed there."""
+    """Has Git ignore the home, whose tokens must not be committed. A home is usually inside a checkout."""
     ignore = home.path / _GITIGNORE
     if not ignore.exists():
         files.write(ignore, "*\n", mode=None)
 
 
 def _make_secret(path: Path) -> None:
-    """256 random bits in hex, where there is no file yet; half a secret would be one that can be guessed."""
+    """Writes 256 random bits in hexadecimal, where there is no file yet. A partial file would be guessable, so it is
+    written atomically."""
     if not path.exists():
         files.write(path, secrets.token_hex(32))
 
 
 @contextlib.contextmanager
 def one_at_a_time(home: Home, patience: float, say: Callable[[str], None]) -> Iterator[None]:
-    """For `up`: a second one waits for the first. Unavailable where that takes longer than `patience` seconds."""
+    """Makes a second `up` wait for the first. Raises Unavailable after `patience` seconds."""
     path = home.path / UP_LOCK
     lock = locks.take(path, seconds=0)
     if lock is None:
@@ -91,4 +93,5 @@ def one_at_a_time(home: Home, patience: float, say: Callable[[str], None]) -> It
 
 
 def supervisor_lock(home: Home) -> Path:
+    """The lock of the supervisor."""
     return home.run / "supervisor.lock"

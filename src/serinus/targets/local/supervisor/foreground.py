@@ -1,4 +1,4 @@
-"""`up` that stays: for a terminal, an init system or a container, which watch one process and stop it by a signal."""
+"""`up --foreground`, for a terminal, an init system or a container, which watch one process and stop it by a signal."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ from serinus.targets.local.supervisor.lifecycle import Addresses, down
 from serinus.targets.local.supervisor.notify import Notifier
 
 EVERY = 0.2
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 _MOST_OF_A_LOG = 256 * 1024
-"""Bytes of one log that are passed on at a time, so that a flood in one does not hold up the others."""
+"""The number of bytes of one log that are forwarded at a time, so that a flood in one log does not delay the others."""
 
 
 class Stopped(BaseException):
-    """SIGTERM while everything was starting. Like Ctrl-C: what was started is undone."""
+    """SIGTERM was received during the start. As after Ctrl-C, what was started is stopped again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """What SIGHUP does, so that another version that was installed meanwhile takes over."""
+    """The effect of SIGHUP: a newly installed version takes over."""
 
     upgrade: Sequence[str]
-    """The command of that version's `up`."""
+    """The command of the new version's `up`."""
     again: Sequence[str]
-    """The command that this process becomes then, by execve(2): the init system knows it by its pid, which stays."""
+    """The command that this process then executes by execve(2). Its process id, by which the init system knows it,
+    stays."""
 
 
 def stay(
@@ -50,12 +51,11 @@ def stay(
     line: Say | None = None,
     reload: Reload | None = None,
 ) -> None:
-    """Starts everything by `start`, says that it is ready, and returns after SIGTERM or SIGINT, when everything has
-    stopped; also after a `serinus down` elsewhere.
+    """Starts everything by `start`, reports readiness, and returns after SIGTERM or SIGINT, or after a `serinus down`,
+    when everything has stopped.
 
-    `line`: gets what the processes write to their logs from now on. `reload`: None where SIGHUP is not handled.
-
-    Raises what `start` raises, `Stopped`, and Unavailable where the supervisor has ended by itself, or something cannot
+    `line` gets the lines that the processes write to their logs from now on. Without `reload`, SIGHUP is not handled.
+    Raises what `start` raises, `Stopped`, and Unavailable where the supervisor has ended by itself or something cannot
     be stopped.
     """
     home = Home(home.path.resolve())
@@ -84,7 +84,7 @@ def stay(
 
 @dataclass(slots=True)
 class _Told:
-    """By signals."""
+    """The signals that were received."""
 
     stop: bool = False
     reload: bool = False
@@ -98,14 +98,14 @@ class _Told:
 
 @dataclass(slots=True)
 class _Upgrading:
-    """Has the installed version take over whenever that is told, and then becomes it."""
+    """Has the installed version take over when a signal requests that, and then executes it."""
 
     told: _Told
     reload: Reload | None
     say: Say
     notifier: Notifier
     ready: str
-    """The status when nothing is under way."""
+    """The status while nothing is in progress."""
     process: subprocess.Popen[bytes] | None = None
 
     def look(self) -> None:
@@ -115,7 +115,7 @@ class _Upgrading:
             self.process = subprocess.Popen(list(self.reload.upgrade), stdin=subprocess.DEVNULL)
         code = None if self.process is None else self.process.poll()
         if code == 0 and self.reload is not None:
-            sys.stdout.flush()  # what is not written yet would be lost
+            sys.stdout.flush()  # Output that is still buffered would be lost.
             sys.stderr.flush()
             os.execve(self.reload.again[0], list(self.reload.again), {**os.environ, **self.notifier.environment()})  # noqa: S606
         if code is not None:
@@ -124,14 +124,15 @@ class _Upgrading:
             self.notifier.say(STATUS=self.ready)
 
     def end(self) -> None:
-        """As Ctrl-C does: the version before takes over again."""
+        """Interrupts the upgrade, as Ctrl-C does. The former version takes over again."""
         if self.process is not None:
             self.process.send_signal(signal.SIGINT)
             self.process.wait()
 
 
 def _watch(home: Home, told: _Told, notifier: Notifier, each: Callable[[], None]) -> None:
-    """Until it is told to stop or everything was stopped. Unavailable: the supervisor has ended by itself."""
+    """Waits for a signal to stop, or until everything was stopped. Raises Unavailable where the supervisor has ended by
+    itself."""
     pinged = 0.0
     while not told.stop:
         if notifier.watchdog and time.monotonic() - pinged > notifier.watchdog / 3:
@@ -140,7 +141,7 @@ def _watch(home: Home, told: _Told, notifier: Notifier, each: Callable[[], None]
         each()
         if not _supervised(home) and not told.stop:
             if not state.running(home):
-                return  # `serinus down`
+                return  # After `serinus down`.
             raise Unavailable(
                 "the supervisor ended by itself: its processes keep running, but are not restarted",
                 hint=f"Its log is {logs.path(home, state.SUPERVISOR)}; `serinus up` takes over the processes that "
@@ -150,7 +151,7 @@ def _watch(home: Home, told: _Told, notifier: Notifier, each: Callable[[], None]
 
 
 def _supervised(home: Home) -> bool:
-    """Also while somebody else starts or stops it."""
+    """Whether there is a supervisor, or somebody is starting or stopping one."""
     if state.alive(state.read(home, state.SUPERVISOR)) or state.find(home, state.SUPERVISOR) is not None:
         return True
     return locks.is_held(home.path / directories.UP_LOCK)
@@ -182,7 +183,7 @@ def _told(*, hang_up: bool) -> Iterator[_Told]:
 
 @dataclass
 class Follower:
-    """What the processes of a home write to their logs from now on, each line with its process's name."""
+    """Forwards what the processes of a home write to their logs, each line with the name of its process."""
 
     home: Home
     _offsets: dict[str, int] = field(init=False, default_factory=dict)
@@ -191,20 +192,20 @@ class Follower:
         self._offsets = {name: logs.size(path) for name, path in self._logs()}
 
     def pass_on(self, line: Say) -> None:
-        """Whole lines; one that is not finished waits for its end."""
+        """Forwards whole lines. An incomplete one waits for its end."""
         for name, path in self._logs():
             for text in self._new(name, path):
                 line(f"{name:<10} {text}")
 
     def _logs(self) -> Iterator[tuple[str, Path]]:
-        """Of Serinus' own processes. What models write is theirs, and stays in the logs of their releases."""
+        """Yields the logs of Serinus' own processes. Output of models stays in the logs of their releases."""
         for record in sorted(self.home.run.glob("*.json")):
             yield record.stem, logs.path(self.home, record.stem)
 
     def _new(self, name: str, path: Path) -> list[str]:
         since = self._offsets.get(name, 0)
         if logs.size(path) < since:
-            since = 0  # it was turned over
+            since = 0  # The log was rotated.
         try:
             with path.open("rb") as file:
                 file.seek(since)
@@ -213,6 +214,6 @@ class Follower:
             return []
         whole = content.rpartition(b"\n")[0] + b"\n" if b"\n" in content else b""
         if not whole and len(content) == _MOST_OF_A_LOG:
-            whole = content  # a line without an end
+            whole = content  # A line without an end.
         self._offsets[name] = since + len(whole)
         return whole.decode(errors="replace").splitlines()

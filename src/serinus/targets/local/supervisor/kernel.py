@@ -1,4 +1,4 @@
-"""Processes as the kernel knows them. A pid alone names nobody: it is used again."""
+"""Running processes, from /proc. A process id alone identifies no process, because it is used again."""
 
 from __future__ import annotations
 
@@ -11,27 +11,29 @@ from serinus.lib import processes
 from serinus.lib.processes import Seen
 
 MARK = "SERINUS_PROCESS"
-"""Environment variable that every supervised process, and what it starts, carries: the process's name."""
+"""The environment variable with the name of the supervised process. The processes that it starts inherit it."""
 
 
 def open_many_files() -> None:
-    """Raises this process's limit of open files, which its children inherit, to the highest that its user may have.
-    The usual 1,024 are fewer than the callers that Envoy takes, and than the connections that a release may have."""
+    """Raises this process's limit of open files, which children inherit, as far as the user may.
+
+    The usual 1,024 are fewer than the connections of Envoy, or of one release.
+    """
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def leaders(directory: Path) -> Mapping[str, Seen]:
-    """Mark -> the oldest process that was started in `directory` under it, known without any record.
+    """Returns the oldest process of each mark that was started in `directory`, without the use of records.
 
-    A directory that was removed and made anew is another one: what runs in the old one is not found.
+    A directory that was removed and created again is another one. Processes in the old one are not found.
     """
     found = sorted((p for p in _everything() if p.session == p.pid), key=lambda p: p.ticks, reverse=True)
     return {mark: p for p in found if (mark := _mark(p.pid)) and _works_in(p.pid, directory)}
 
 
 def followers(leader_pid: int, name: str) -> Sequence[Seen]:
-    """What the process with the mark `name` has started, and what has outlived it."""
+    """Returns what the process with the mark `name` has started and what has outlived it."""
     return [p for p in _everything() if p.session == leader_pid != p.pid and _mark(p.pid) == name]
 
 
@@ -42,17 +44,17 @@ def _everything() -> Iterator[Seen]:
 
 
 def command(pid: int) -> Sequence[str]:
-    """As it was started. Raises OSError: it is gone."""
+    """Returns the command with which a process was started. Raises OSError where it has ended."""
     return [os.fsdecode(word) for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]]
 
 
 def command_as_it_runs(pid: int) -> Sequence[str]:
-    """As `command`, with a path to the program that runs, which may have been replaced or removed since."""
+    """Returns `command` with a path to the running program, whose file may have been replaced or removed since."""
     return [f"/proc/{pid}/exe", *command(pid)[1:]]
 
 
 def environment(pid: int) -> Mapping[str, str]:
-    """As it was started. Raises OSError: it is gone."""
+    """Returns the environment with which a process was started. Raises OSError where it has ended."""
     found = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     return dict(os.fsdecode(one).split("=", 1) for one in found if b"=" in one)
 
@@ -60,7 +62,7 @@ def environment(pid: int) -> Mapping[str, str]:
 def _mark(pid: int) -> str | None:
     try:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:  # another user's, or gone by now
+    except OSError:  # The process belongs to another user or has ended.
         return None
     prefix = f"{MARK}=".encode()
     return next((os.fsdecode(v[len(prefix) :]) for v in environment.split(b"\0") if v.startswith(prefix)), None)

@@ -1,4 +1,4 @@
-"""A process that finishes what is under way, while one of another version has taken its place already."""
+"""A process that completes its requests while one of another version has already replaced it."""
 
 from __future__ import annotations
 
@@ -16,37 +16,39 @@ from serinus.targets.local.supervisor import state
 from serinus.targets.local.supervisor.state import ProcessRecord
 
 GOODBYE = 40.0
-"""Seconds for it to end by itself, from when the new one answers."""
+"""Seconds within which it must end by itself after the new one answers."""
 KILL_SECONDS = 5.0
 
 
 @dataclass(slots=True)
 class Leaving:
+    """A process that was replaced."""
+
     home: Home
     record: ProcessRecord
     dismissal: Sequence[str]
-    """A command that has it finish what is under way."""
+    """The command that has it complete its requests."""
     until: float = 0.0
-    """When it is told to end; 0: the one in its place does not answer yet."""
+    """The time at which it is told to end. 0: the new process does not answer yet."""
     _dismissing: subprocess.Popen[bytes] | None = None
 
     @classmethod
     def of(cls, home: Home, record: ProcessRecord, dismissal: Sequence[str]) -> Leaving:
-        """From now on `record`'s process is one that leaves. Raises OSError, and then it is not."""
+        """Records that the process is being replaced. Raises OSError, and then it is not."""
         leaving = replace(record, name=f"{record.name}{state.BEFORE}", state=state.STOPPING)
         state.write(home, leaving)
         return cls(home, leaving, dismissal)
 
     @classmethod
     def found(cls, home: Home, successor: ProcessRecord, dismissal: Sequence[str]) -> Leaving | None:
-        """What an earlier supervisor has replaced by `successor`."""
+        """Returns the process that an earlier supervisor has replaced by `successor`. None: there is none."""
         record = state.read(home, f"{successor.name}{state.BEFORE}")
         return None if record is None or record.pid == successor.pid else cls(home, record, dismissal)
 
     def see_off(self, now: float, answers: Callable[[], bool]) -> bool:
-        """Whether it has gone. `answers`: whether the one in its place does."""
+        """Continues the replacement. Returns whether the process has ended. `answers`: whether the new one answers."""
         if self._dismissing is not None:
-            self._dismissing.poll()  # reaps it
+            self._dismissing.poll()  # Reaps it.
         if not state.alive(self.record):
             state.forget(self.home, self.record.name)
             return True
@@ -58,7 +60,7 @@ class Leaving:
         return False
 
     def end(self) -> None:
-        """At once."""
+        """Ends the process at once."""
         if state.alive(self.record):
             signalled(self.record, signal.SIGKILL, KILL_SECONDS)
         state.forget(self.home, self.record.name)
@@ -73,7 +75,7 @@ class Leaving:
 
 
 def signalled(record: ProcessRecord, number: signal.Signals, patience: float = 0.0) -> bool:
-    """Whether the process, which is alive, has ended within `patience` seconds of the signal."""
+    """Sends a signal to a process. Returns whether it has ended within `patience` seconds."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(record.pid, number)
     deadline = time.monotonic() + patience

@@ -1,4 +1,4 @@
-"""`up` and `down`: from nothing to everything answering, and back."""
+"""`up` and `down`: starting everything until it answers, and stopping it."""
 
 from __future__ import annotations
 
@@ -35,26 +35,28 @@ from serinus.targets.local.supervisor.settings import Options, Settings
 from serinus.targets.local.supervisor.state import SUPERVISOR, ProcessRecord
 
 SECOND_LOOK_SECONDS = 5.0
-"""For what has been running for longer than `START_SECONDS` to answer."""
+"""The time limit for the answers of processes that have run for longer than `START_SECONDS`."""
 STOP_MARGIN = 10.0
-"""Seconds that the supervisor may take beyond what its processes may take to stop."""
+"""Seconds that the supervisor may take in addition to the time that its processes may take to stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
+    """The addresses of an installation, and what `up` has to report."""
+
     home: Path
     api: str
-    """Also the status page."""
+    """Also the address of the status page."""
     envoy: str
-    """Where callers of models send their requests."""
+    """Where callers send requests to models."""
     mlflow: str
-    """Without credentials; `mlflow_env` has them."""
+    """Without credentials, which are in `mlflow_env`."""
     mlflow_env: Path
     """A file for the shells of those who register models: `. mlflow.env`."""
     login: str
-    """Where a browser signs in."""
+    """The page for signing in with a browser."""
     limits: Mapping[str, float] = field(default_factory=dict)
-    """Of models, as far as they were chosen: `memory` in bytes, `idle` in seconds, `busiest`."""
+    """The limits of models that were set: `memory` in bytes, `idle` in seconds, `busiest`."""
     already_running: bool = False
     warnings: tuple[str, ...] = ()
 
@@ -62,16 +64,16 @@ class Addresses:
 def up(
     home: Home, options: Options | None = None, say: Say = lambda _line: None, *, launch: Launch | None = None
 ) -> Addresses:
-    """Starts everything and returns when all of it answers; `say` gets progress, a line each.
+    """Starts everything, and returns when it answers. `say` gets the progress, a line at a time.
 
-    What runs already is left as it is. Raises Refused (a port is taken, a home of another version, no confinement on
-    this kernel), InvalidInput, and Unavailable where something did not come up: it says what, and where its log is.
+    Running processes are left alone. Raises Refused (a port is taken, the home has another version, the kernel cannot
+    confine models), InvalidInput, and Unavailable where something did not start, with the name of its log.
     """
     options, launch = options or Options(), launch or Launch()
     os.umask(0o077)
     home = Home(home.path.resolve())
     try:
-        chosen.load(home)  # refuses another version's before anything is written there
+        chosen.load(home)  # Raises for a home of another version before anything is written there.
         directories.claim(home)
         with directories.one_at_a_time(home, 2 * START_SECONDS, say):
             directories.make(home)
@@ -89,7 +91,8 @@ def up(
 
 
 def down(home: Home, say: Say = lambda _line: None) -> bool:
-    """Stops everything, nothing lost; False: nothing ran. Raises Unavailable where something cannot be stopped."""
+    """Stops everything without losing data. Returns False where nothing was running. Raises Unavailable where something
+    cannot be stopped."""
     home = Home(home.path.resolve())
     supervisor = state.find(home, SUPERVISOR)
     if supervisor is not None:
@@ -98,7 +101,7 @@ def down(home: Home, say: Say = lambda _line: None) -> bool:
     orphans = [record.name for record in state.running(home)]
     if orphans and supervisor is None:
         say(f"the supervisor is no longer running: stopping {', '.join(orphans)}, which it has left")
-    # From the records alone, so that what runs can be stopped whatever has become of the settings.
+    # Only the records are used, so that processes can be stopped whatever the settings are.
     left = ProcessManager.of_what_runs(home).stop() if orphans else ()
     if left:
         raise Unavailable(
@@ -114,7 +117,7 @@ def down(home: Home, say: Say = lambda _line: None) -> bool:
 
 def _start(home: Home, options: Options, say: Say, launch: Launch) -> Addresses:
     found = chosen.load(home)
-    running = state.running(home)  # left by a supervisor that was killed
+    running = state.running(home)  # Processes that a killed supervisor has left.
     names = [record.name for record in running]
     if found is None and running:
         raise Refused(f"{', '.join(names)} run, but {home.settings} is gone", hint="Run `serinus down` first.")
@@ -126,7 +129,7 @@ def _start(home: Home, options: Options, say: Say, launch: Launch) -> Addresses:
         settings = ports.assigned(options.applied_to(found or Settings()), options.ports)
     _check_confinement(settings)
     extras.check(settings)
-    registry.credentials(home, settings)  # refused before anything starts
+    registry.credentials(home, settings)  # Refused before anything starts.
     if not running:
         _secure(home, settings)
     if settings != found:
@@ -139,17 +142,18 @@ def _start(home: Home, options: Options, say: Say, launch: Launch) -> Addresses:
             upgrade.until_replaced(home, supervisor, launch.version, say)
         wait(home, launch.checks(home, settings), supervisor, began, say)
     except BaseException:
-        if not running:  # half of it is of no use; but what was serving before is not stopped for that
+        if not running:  # A part of it would be useless. Processes that were serving before are not stopped.
             say("stopping what was started")
             down(home)
-            with contextlib.suppress(OSError):  # options stay only once it has come up with them
+            with contextlib.suppress(OSError):  # Options are kept only after a successful start.
                 chosen.save(home, found or Settings(ports=settings.ports))
         raise
     return _addresses(home, settings, [*warnings, *wait_for_models(home, settings, launch, say)])
 
 
 def _look_again(home: Home, options: Options, supervisor: ProcessRecord, launch: Launch) -> Addresses:
-    """It runs already: waits for what is still coming up, and tells what does not answer."""
+    """Waits for processes that are still starting, where a supervisor is running already, and reports those that do not
+    answer."""
     settings = chosen.load(home)
     if settings is None:
         raise Refused(f"{home.path} is running, but {home.settings} is gone", hint="Run `serinus down` first.")
@@ -165,7 +169,7 @@ def _look_again(home: Home, options: Options, supervisor: ProcessRecord, launch:
 
 
 def _take_over(home: Home, options: Options, before: ProcessRecord, say: Say, launch: Launch) -> Addresses:
-    """Another installation runs: its processes are replaced, while callers are served."""
+    """Replaces the processes of another installation while callers are served."""
     settings = chosen.load(home)
     if settings is None:
         raise Refused(f"{home.path} is running, but {home.settings} is gone", hint="Run `serinus down` first.")
@@ -184,7 +188,7 @@ def _ignored(options: Options, settings: Settings) -> Sequence[str]:
 
 
 def _without_one_that_stops(home: Home, say: Say) -> ProcessRecord | None:
-    """The supervisor that runs, once one that is ending has ended."""
+    """Returns the running supervisor, after waiting for one that is ending."""
     supervisor = state.find(home, SUPERVISOR)
     if supervisor is not None and supervisor.state == state.STOPPING:
         say("Serinus is being stopped: waiting for that")
@@ -202,7 +206,7 @@ def _check_confinement(settings: Settings) -> None:
 
 
 def _secure(home: Home, settings: Settings) -> None:
-    """Takes in the certificate, before anything else is changed. Raises Refused, InvalidInput."""
+    """Stores the certificate before anything else is changed. Raises Refused and InvalidInput."""
     if settings.in_the_clear and not settings.insecure:
         raise Refused(
             f"{settings.listen} is not loopback, and without TLS tokens, API keys and rows could be read in transit",
@@ -211,7 +215,7 @@ def _secure(home: Home, settings: Settings) -> None:
     if settings.tls_files is None:
         tls.forget(home)
     else:
-        from serinus.targets.local.supervisor import certificates  # a library that most homes do without
+        from serinus.targets.local.supervisor import certificates  # Most homes do not need this library.
 
         tls.keep(home, certificates.read(settings.tls_files, datetime.now(UTC)))
 
@@ -238,7 +242,7 @@ def _addresses(home: Home, settings: Settings, warnings: Sequence[str], *, alrea
 
 
 def edge_warnings(settings: Settings) -> Sequence[str]:
-    """What whoever chose the settings accepted, in words."""
+    """Returns the risks that the settings accept, in words."""
     if settings.in_the_clear:
         return (
             f"{settings.listen} is served without TLS: tokens, API keys and rows can be read and changed in transit; "
@@ -262,7 +266,7 @@ def _limits_of_confinement(settings: Settings) -> Sequence[str]:
 
 
 def _stop_supervisor(home: Home, supervisor: ProcessRecord, say: Say) -> None:
-    """Has it stop everything and end; one that does not is killed, and what it leaves is for the caller to stop."""
+    """Has the supervisor stop everything and end. If it does not, it is killed, and the caller stops the rest."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(supervisor.pid, signal.SIGTERM)
     deadline = time.monotonic() + sum(r.stop_seconds for r in state.running(home)) + STOP_MARGIN

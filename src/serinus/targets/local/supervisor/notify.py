@@ -1,4 +1,4 @@
-"""Tells the init system how far this process is: the protocol of sd_notify(3)."""
+"""Notifications to the init system, by the protocol of sd_notify(3)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ _SOCKET, _WATCHDOG, _WATCHDOG_PID = "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_
 
 @dataclass(frozen=True, slots=True)
 class Notifier:
-    """`address`: a Unix datagram socket, where `@` stands for an abstract one; empty: nobody wants to know."""
+    """Sends notifications. `address` is a Unix datagram socket, where `@` marks an abstract one. Empty: there is no
+    recipient."""
 
     address: str = ""
     watchdog: float = 0.0
-    """Seconds within which the init system wants to hear from this process; 0: it does not."""
+    """Seconds within which the init system expects a notification. 0: it does not."""
 
     @classmethod
     def taken(cls, environment: MutableMapping[str, str] = os.environ) -> Notifier:
-        """What the init system has told this process, which its children are not to inherit."""
+        """Takes the variables of the init system out of the environment, so that children do not inherit them."""
         watchdog = _watchdog(environment)
         address = environment.pop(_SOCKET, "")
         for name in (_WATCHDOG, _WATCHDOG_PID):
@@ -29,12 +30,12 @@ class Notifier:
         return cls(address if address.startswith(("/", "@")) else "", watchdog)
 
     def environment(self) -> Mapping[str, str]:
-        """What `taken` has found, for a program that this process becomes."""
+        """Returns these variables again, for a program that this process executes."""
         found = {_SOCKET: self.address} if self.address else {}
         return found | ({_WATCHDOG: str(round(self.watchdog * 1e6))} if self.watchdog else {})
 
     def say(self, **state: str | int) -> None:
-        """`READY=1`, `STATUS="..."` and others; never fails, since serving does not depend on who listens."""
+        """Sends `READY=1`, `STATUS="..."` and others. Never fails, because serving does not depend on the recipient."""
         if not self.address:
             return
         text = "\n".join(f"{name}={_one_line(str(value))}" for name, value in state.items())
@@ -50,7 +51,7 @@ def _one_line(text: str) -> str:
 
 def _watchdog(environment: Mapping[str, str]) -> float:
     if environment.get(_WATCHDOG_PID, str(os.getpid())) != str(os.getpid()):
-        return 0.0  # it is meant for another process
+        return 0.0  # The variables are meant for another process.
     try:
         return int(environment.get(_WATCHDOG, "0")) / 1e6
     except ValueError:

@@ -1,4 +1,4 @@
-"""The TCP ports of a home: asked for, remembered, or found free."""
+"""The TCP ports of a home: requested, remembered, or chosen among free ones."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from serinus.core.errors import InvalidInput, Refused, Unavailable
 from serinus.targets.local.supervisor.settings import Settings
 
 LISTENERS = {"api": "control", "envoy": "envoy", "mlflow": "mlflow"}
-"""Port -> the process that listens on it."""
+"""The process that listens on each port."""
 
 _LOWEST = 20_000
 _TRIES = 200
 
 
 def assigned(settings: Settings, asked: Mapping[str, int], running: Collection[str] = ()) -> Settings:
-    """`settings` with a port for everything. `running`: names of processes that hold theirs already.
+    """Returns `settings` with all ports. `running` are the names of processes that use theirs already.
 
-    Raises Refused where a port that was asked for or remembered is taken: callers know it, so it is not changed
-    silently.
+    Raises Refused where a port that was requested or remembered is taken. It is not changed silently, because callers
+    know it.
     """
     ports = {**settings.ports, **asked}
     needed = [name for name in LISTENERS if name != "mlflow" or settings.mlflow_uri is None]
@@ -38,7 +38,8 @@ def assigned(settings: Settings, asked: Mapping[str, int], running: Collection[s
 
 
 def _address(settings: Settings, name: str) -> str:
-    return "127.0.0.1" if name == "mlflow" else settings.listen  # our MLflow has no password
+    # The bundled MLflow server must not be reachable from elsewhere.
+    return "127.0.0.1" if name == "mlflow" else settings.listen
 
 
 def _check(address: str, name: str, port: int) -> None:
@@ -74,9 +75,9 @@ def _check_different(ports: Mapping[str, int]) -> None:
 
 
 def why_not(address: str, port: int) -> int | None:
-    """The error number with which the kernel refuses to let anything listen there; None: it is free."""
+    """Returns the error number with which the kernel refuses to listen on the port. None: it is free."""
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-        # Without it a port would look taken for a minute after `down`, because of connections in TIME_WAIT.
+        # Otherwise a port would seem taken for a minute after `down`, because of connections in TIME_WAIT.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
@@ -86,8 +87,10 @@ def why_not(address: str, port: int) -> int | None:
 
 
 def _free_port(address: str, taken: Collection[int]) -> int:
-    """At random, so that homes that are made at the same time do not choose the same; and below the ports of outgoing
-    connections, one of which could have it when a process is started again."""
+    """Returns a random free port, so that homes that are created at the same time do not choose the same one.
+
+    It is below the ports of outgoing connections, one of which could have it when a process is started again.
+    """
     refused = why_not(address, 0)
     if refused is not None:
         raise InvalidInput(

@@ -1,4 +1,4 @@
-"""The supervisor's own process, from start to end."""
+"""The process of the supervisor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ _LOCK_SECONDS = 0.5
 
 @dataclass(slots=True)
 class _Stop:
-    """Not a `threading.Event`: its `set` in a signal handler waits for ever where the signal came within its `wait`."""
+    """A flag for signal handlers. `threading.Event` is not used, because its `set` in a signal handler can deadlock
+    with its `wait`."""
 
     wanted: bool = False
 
@@ -36,10 +37,11 @@ class _Stop:
 
 
 def supervise(home: Home, specs: Sequence[ProcessSpec], checks: Sequence[Check] = ()) -> int:
-    """Keeps `specs` running until SIGTERM or SIGINT, or until the home is removed; the exit code. One a home."""
+    """Keeps `specs` running until SIGTERM or SIGINT, or until the home is removed. Returns the exit code. A home has
+    one."""
     configure_logging()
-    logging.raiseExceptions = False  # a log that cannot be written is no reason to end
-    # Held until the process ends. Waited for, as who only wants to know whether it is held holds it for a moment.
+    logging.raiseExceptions = False  # A log that cannot be written is not a reason to end.
+    # The lock is held until the process ends. It waits, because a check of the lock holds it for a moment.
     if locks.take(directories.supervisor_lock(home), seconds=_LOCK_SECONDS) is None:
         log.error("another supervisor keeps %s", home.path)
         return 1
@@ -51,7 +53,7 @@ def supervise(home: Home, specs: Sequence[ProcessSpec], checks: Sequence[Check] 
     record = _own_record()
     if manager.outdated:
         _remember(home, replace(record, state=state.REPLACING))
-        # With a reason: for `up`, which may have the version before take over again.
+        # The reason is for `up`, which may have the former version take over again.
         record = replace(record, reason=succession.succeed(manager, specs, checks, stop, ROUND))
     _remember(home, record)
     _keep(manager, stop, home)
@@ -68,7 +70,7 @@ def _keep(manager: ProcessManager, stop: _Stop, home: Home) -> None:
     while not stop.wanted:
         try:
             manager.round()
-        except Exception:  # the one that keeps the others running must outlive a fault in one round
+        except Exception:  # The supervisor must survive a defect in one round.
             log.exception("a round failed")
         if not _is_still(home, place):
             log.warning("%s was removed", home.path)
@@ -77,12 +79,12 @@ def _keep(manager: ProcessManager, stop: _Stop, home: Home) -> None:
 
 
 def _is_still(home: Home, place: os.stat_result) -> bool:
-    """Nobody could stop, or even find, what goes on running for a home that is not there any more."""
+    """Whether the home still exists. Nobody could find and stop processes of a home that was removed."""
     try:
         return os.path.samestat(home.path.stat(), place)
     except FileNotFoundError:
         return False
-    except OSError:  # a file system that is away for a moment is no reason to stop serving
+    except OSError:  # A file system that is unavailable for a moment is not a reason to stop serving.
         return True
 
 
@@ -93,5 +95,5 @@ def _own_record() -> ProcessRecord:
 
 
 def _remember(home: Home, record: ProcessRecord) -> None:
-    with contextlib.suppress(OSError):  # then it is found by its mark
+    with contextlib.suppress(OSError):  # It is then found by its mark.
         state.write(home, record)

@@ -1,4 +1,4 @@
-"""Keeping processes running, a round at a time. The clock is given, so that back-off is tested without waiting."""
+"""Keeps processes running, in rounds. The clock is an argument, so that tests of the back-off need not wait."""
 
 from __future__ import annotations
 
@@ -27,48 +27,51 @@ log = logging.getLogger(__name__)
 FIRST_DELAY = 0.2
 LONGEST_DELAY = 30.0
 HEALTHY_AFTER = 60.0
-"""Seconds of running after which an earlier death no longer counts against a process."""
+"""Seconds of running after which an earlier death of a process no longer counts."""
 LOGS_EVERY = 30.0
 _SETTLED = 10.0
-"""Seconds after the start of a process that `serves` for which requests may wait for it. What the host has to start it
-tells itself."""
+"""Seconds after the start of a process that `serves` in which requests may wait for it. The host reports its own
+starts."""
 _LEAST_GRACE = 1.0
-"""Between SIGTERM and SIGKILL, also where `pre_stop` has used up the time."""
+"""The least time between SIGTERM and SIGKILL, also where `pre_stop` has used up the time."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """What should run."""
+    """A process that should run."""
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
-    """Added to the supervisor's own."""
+    """Variables in addition to those of the supervisor."""
     stop_seconds: float = 15.0
-    """How long it may take to end by itself, `pre_stop` included, before it is killed."""
+    """The time in which it must end by itself, including `pre_stop`, before it is killed."""
     pre_stop: Sequence[str] = ()
-    """A command to be run before SIGTERM, so that what is in flight is finished (Kubernetes' `preStop`)."""
+    """A command that is run before SIGTERM, to complete requests in flight (like `preStop` in Kubernetes)."""
     credentials: bool = False
-    """Whether it inherits the credentials for MLflow, where the supervisor was started with some."""
+    """Whether it inherits the credentials for MLflow from the supervisor's environment."""
     version: str = ""
-    """Of the installation that it belongs to."""
+    """The version of the installation that it belongs to."""
     prepare: Callable[[], None] | None = None
-    """Done before it is started for the first time, and before it takes the place of another version's."""
+    """Called before it is started for the first time, and before it replaces the process of another version."""
     answers: Callable[[int], bool] | None = None
-    """Whether the process with this pid does what it is for. None: it does as soon as it runs."""
+    """Whether the process with this id works. None: it works as soon as it runs."""
     decides: bool = False
-    """While another version takes over it stands still: it is stopped first and started last."""
+    """The process stands still during a change of version: it is stopped first and started last."""
     after: str = ""
-    """Of another version, it is replaced after this one, for which it keeps something meanwhile."""
+    """During a change of version, it is replaced after this process, for which it keeps something in the meantime."""
     replaced_by: signal.Signals = signal.SIGTERM
-    """What makes another version's go, so that what it serves goes on."""
+    """The signal that ends the process of another version without ending what it serves."""
     beside: Callable[[Sequence[str]], Sequence[str]] | None = None
-    """The command of one that is started while another version's still runs. It is given that one's command, with a
-    path to its program as it runs. None: it is started once that has ended."""
+    """Returns the command of a process that is started while that of another version still runs.
+
+    The argument is the command of the other one, with a path to its program as it runs. None: it is started after the
+    other one has ended.
+    """
     dismissal: Sequence[str] = ()
-    """With `beside`: a command that has the other one finish what is under way, run once the new one answers."""
+    """With `beside`: a command that has the other one complete its requests, run once the new one answers."""
     nice: int = 0
-    """How far it gives way to the others where processors are short, 0 to 19: added to the supervisor's own value."""
+    """The niceness, from 0 to 19, added to the supervisor's own."""
     serves: bool = False
     """Callers of models notice when it is stopped or started."""
 
@@ -78,27 +81,27 @@ class _Watched:
     spec: ProcessSpec
     record: ProcessRecord
     child: subprocess.Popen[bytes] | None = None
-    """None: not ours, but adopted."""
+    """None: the process was adopted and is not a child."""
     started: float = 0.0
     seen: float = 0.0
-    """When it was last alive, unix seconds; 0: it was not."""
+    """The Unix time at which it was last alive. 0: it was not."""
     stopped: int = 0
-    """Number of the disturbance that its stop is; 0: it was not stopped."""
+    """The number of the disturbance of its stop. 0: it was not stopped."""
     backoff: Backoff = field(default_factory=lambda: Backoff(FIRST_DELAY, LONGEST_DELAY, at_once=True))
     next_try: float = 0.0
     log_from: int = 0
     held: bool = False
-    """It is not to be started for now."""
+    """It must not be started for now."""
     leaving: Leaving | None = None
-    """The one whose place it has taken."""
+    """The process that it has replaced."""
     unwritten: bool = False
     """Its record is not on disk yet."""
 
 
 class ProcessManager:
-    """`specs`: in the order of starting; they are stopped the other way round. `now`: seconds that never go back.
+    """Runs `specs`, which are sorted by the order of starting. They are stopped in the reverse order.
 
-    What runs already, by its record or its mark, is adopted as it is.
+    `now` returns seconds that never decrease. Running processes are adopted by their record or mark.
     """
 
     def __init__(self, home: Home, specs: Sequence[ProcessSpec], now: Callable[[], float] = time.monotonic) -> None:
@@ -111,7 +114,7 @@ class ProcessManager:
 
     @classmethod
     def of_what_runs(cls, home: Home) -> ProcessManager:
-        """To stop it: from the records alone, whatever the settings say by now."""
+        """Returns a manager for stopping what runs. It uses the records only, whatever the settings are."""
         specs = [ProcessSpec(r.name, (), {}, r.stop_seconds, r.pre_stop, serves=True) for r in state.running(home)]
         return cls(home, specs)
 
@@ -126,27 +129,28 @@ class ProcessManager:
             self._prepare(spec)
         watched.leaving = Leaving.found(self._home, watched.record, spec.dismissal)
         if there is None and not record.identity.startswith(processes.boot()):
-            watched.record = replace(record, state=state.STOPPED)  # a restart of the machine is no fault of its own
+            # A restart of the machine is not a failure of the process.
+            watched.record = replace(record, state=state.STOPPED)
         return watched
 
     @property
     def outdated(self) -> Sequence[str]:
-        """What runs and is of another installation."""
+        """Returns the running processes of another installation."""
         return [w.spec.name for w in self._watched if w.record.version != w.spec.version and _alive(w)]
 
     def hold(self, name: str) -> None:
-        """It is stopped, and stays so until it is replaced or released."""
+        """Stops a process, which then stays stopped until it is replaced or released."""
         watched = self._named(name)
         self._stop(watched)
         watched.held = True
 
     def release(self, name: str) -> None:
-        """It is started again by the next round."""
+        """Has the next round start it again."""
         self._named(name).held = False
 
     def replace(self, name: str) -> None:
-        """Another installation's makes way for the one that is wanted. Raises SerinusError or OSError, and then what
-        runs goes on."""
+        """Replaces the process of another installation. Raises SerinusError or OSError, and then the old one
+        continues."""
         watched = self._named(name)
         spec, before = watched.spec, watched.record
         log.info("replacing %s", name)
@@ -165,20 +169,20 @@ class ProcessManager:
         self._start(watched)
 
     def why_ended(self, name: str) -> str:
-        """Of its last end, in words; empty: it has not ended."""
+        """Returns why it last ended, in words. Empty: it has not."""
         return self._named(name).record.reason
 
     def ends(self, name: str) -> int:
-        """How often it has ended by itself."""
+        """Returns how often it has ended by itself."""
         return self._named(name).record.restarts
 
     def answers(self, name: str) -> bool:
-        """It runs, and does what it is for."""
+        """Whether it runs and works."""
         watched = self._named(name)
         return _alive(watched) and (watched.spec.answers is None or watched.spec.answers(watched.record.pid))
 
     def leaving(self, name: str) -> bool:
-        """The one whose place it has taken still runs."""
+        """Whether the process that it has replaced still runs."""
         return self._named(name).leaving is not None
 
     @staticmethod
@@ -217,7 +221,8 @@ class ProcessManager:
             self._start(watched)
 
     def _back_off(self, watched: _Watched, reason: str) -> None:
-        """The first restart is at once; one that dies again soon waits twice as long each time."""
+        """Schedules the restart: the first at once, and each further one after twice the pause where it dies again
+        soon."""
         delay = watched.backoff.pause()
         log.warning("%s %s; starting it again in %.1f s", watched.spec.name, reason, delay)
         self._disturbed(watched, delay)
@@ -227,7 +232,7 @@ class ProcessManager:
     def _start(self, watched: _Watched, command: Sequence[str] = ()) -> None:
         before = watched.record
         if not command:
-            self._sweep(before)  # a dead server's workers would still hold its port
+            self._sweep(before)  # Workers of a dead server would still hold its port.
         again = before.state == state.BACKING_OFF
         attempt = replace(before, restarts=before.restarts + 1 if again else 0, reason=before.reason if again else "")
         try:
@@ -262,7 +267,7 @@ class ProcessManager:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # a Ctrl-C in the terminal of `up` is not meant for it
+                start_new_session=True,  # Ctrl-C in the terminal of `up` is not meant for it.
                 cwd=self._home.path,
             )
         finally:
@@ -270,12 +275,12 @@ class ProcessManager:
         return child, trouble
 
     def _disturbed(self, watched: _Watched, seconds: float) -> None:
-        """From when it was last alive, for so many seconds from now."""
+        """Records a disturbance from when it was last alive until so many seconds from now."""
         if watched.spec.serves:
             self._journal.mark(Cause.RESTART, seconds, since=watched.seen or None)
 
     def _end_in_words(self, watched: _Watched) -> str:
-        code = None if watched.child is None else watched.child.poll()  # it may have ended since
+        code = None if watched.child is None else watched.child.poll()  # It may have ended since.
         if code is None:
             return "died"
         if code < 0:
@@ -285,8 +290,9 @@ class ProcessManager:
 
     def _remember(self, watched: _Watched, record: ProcessRecord) -> None:
         watched.record = record
-        # A full disk must not stop the one that keeps the others running: what is in memory goes on, and after its
-        # death its processes are found by their marks. What could not be written is tried again in every round.
+
+        # A full disk must not stop the supervisor. It continues with what is in memory, and after its death its processes
+        # are found by their marks. Writing is tried again in every round.
         try:
             state.write(self._home, record)
             watched.unwritten = False
@@ -303,15 +309,15 @@ class ProcessManager:
     # --- stopping -----------------------------------------------------------------------------------------
 
     def stop(self) -> Sequence[str]:
-        """Ends everything, the last started first, each with its time to finish what is in flight.
+        """Ends everything, the last started first, with time to complete requests in flight.
 
-        The names of what does not even end when it is killed.
+        Returns the names of processes that do not even end when they are killed.
         """
         return [watched.spec.name for watched in reversed(self._watched) if not self._stop(watched)]
 
     def _stop(self, watched: _Watched) -> bool:
         if _alive(watched):
-            if watched.spec.serves:  # until it is started again, by whatever supervisor
+            if watched.spec.serves:  # The disturbance lasts until it is started again by any supervisor.
                 watched.stopped = self._journal.begin(Cause.RESTART)
             self._remember(watched, replace(watched.record, state=state.STOPPING))
             how = self._end(watched)
@@ -329,7 +335,7 @@ class ProcessManager:
         return True
 
     def _end(self, watched: _Watched) -> str:
-        """What ended it, in words."""
+        """Ends a process and returns how, in words."""
         deadline = time.monotonic() + watched.spec.stop_seconds
         self._run_pre_stop(watched.spec)
         patience = max(deadline - time.monotonic(), _LEAST_GRACE)
@@ -358,7 +364,7 @@ class ProcessManager:
             log.warning("what is to be done before %s stops failed: %s", spec.name, words)
 
     def _sweep(self, record: ProcessRecord) -> None:
-        """Ends what a dead process has left behind, and nobody else's, whoever has its pid by now."""
+        """Ends what a dead process has left behind. Processes of others are spared, even where they have its id now."""
         if record.pid <= 0 or state.alive(record):
             return
         for left in kernel.followers(record.pid, record.name):
@@ -372,12 +378,12 @@ def _inherited(spec: ProcessSpec) -> Mapping[str, str]:
 
 def _alive(watched: _Watched) -> bool:
     if watched.child is not None:
-        watched.child.poll()  # reaps, so that a dead child is seen as dead
+        watched.child.poll()  # This reaps, so that a dead child is seen as dead.
     return state.alive(watched.record)
 
 
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
-    except ValueError:  # the real-time ones have no names
+    except ValueError:  # Real-time signals have no names.
         return f"signal {number}"

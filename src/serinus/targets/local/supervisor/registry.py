@@ -1,4 +1,4 @@
-"""How MLflow is reached: its address without credentials, the credentials, and `mlflow.env`, which a shell sources."""
+"""The access to MLflow: its URL without credentials, the credentials, and `mlflow.env`, a file for shells."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from serinus.lib import files
 from serinus.targets.local.supervisor.settings import Settings
 
 CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
-"""As MLflow's client reads them. It prefers a user name with a password to a token."""
+"""The variables that MLflow's client reads. It prefers a user name with a password to a token."""
 
 
 def environment(home: Home, settings: Settings) -> Mapping[str, str]:
-    """What a shell of this user gets. Of a team's server only what stands in its address: whoever registers models
-    there has credentials of their own."""
+    """Returns variables for a shell of this user. For a team's server these are only the credentials in its URL,
+    because those who register models there have their own."""
     known = _in_address(settings.mlflow_uri) if settings.mlflow_uri else _own(home)
     return {"MLFLOW_TRACKING_URI": settings.registry, **known}
 
 
 def credentials(home: Home, settings: Settings) -> Mapping[str, str]:
-    """What the control process asks MLflow with. Empty: what its environment has, or `~/.mlflow/credentials`.
+    """Returns the credentials of the control process. Empty: it uses those of its environment or
+    `~/.mlflow/credentials`.
 
-    Raises OSError where the home has never been started, and InvalidInput.
+    Raises InvalidInput, and OSError where the home was never started.
     """
     if settings.mlflow_uri is None:
         return _own(home)
@@ -39,7 +40,7 @@ def credentials(home: Home, settings: Settings) -> Mapping[str, str]:
 
 
 def put_into_environment(home: Home, settings: Settings) -> None:
-    """Of this process, whose own credentials give way; raises as `credentials` does."""
+    """Sets the credentials in this process's environment, and removes its own. Raises as `credentials` does."""
     if found := credentials(home, settings):
         for name in CREDENTIALS:
             os.environ.pop(name, None)
@@ -47,7 +48,8 @@ def put_into_environment(home: Home, settings: Settings) -> None:
 
 
 def read(file: Path) -> Mapping[str, str]:
-    """Lines `NAME=value`, as for a shell. InvalidInput: others may read it, or something else stands there."""
+    """Reads lines `NAME=value` in shell syntax. Raises InvalidInput where others may read the file or it is
+    malformed."""
     try:
         about = file.stat()
         lines = file.read_text().splitlines()
@@ -78,23 +80,23 @@ _FORM = f"Write lines NAME=value, with the names {', '.join(CREDENTIALS)}."
 def _words(value: str) -> list[str]:
     try:
         return shlex.split(value)
-    except ValueError:  # a quote that is not closed
+    except ValueError:  # An unclosed quote.
         return []
 
 
 def write(home: Home, settings: Settings) -> None:
-    """`mlflow.env`, 0600. Raises OSError."""
+    """Writes `mlflow.env`, 0600. Raises OSError."""
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in environment(home, settings).items()]
     files.write(home.mlflow_env, "# Source it: `. mlflow.env`. `serinus up` writes it.\n" + "".join(lines))
 
 
 def _own(home: Home) -> Mapping[str, str]:
-    """Of the bundled server."""
+    """Returns the credentials of the bundled server."""
     return _basic(MLFLOW_USERNAME, home.mlflow_password.read_text().strip())
 
 
 def _in_address(uri: str) -> Mapping[str, str]:
-    """Of an HTTP server alone: a database is opened by its whole address."""
+    """Returns the credentials in the URL of an HTTP server. The URL of a database is used as a whole."""
     if not re.match("https?://", uri):
         return {}
     user, separator, password = urlsplit(uri).netloc.rpartition("@")[0].partition(":")

@@ -1,4 +1,4 @@
-"""`settings.json`: what was chosen at `up`, and the ports that were found."""
+"""`settings.json`: what was chosen at `up`, and the ports."""
 
 from __future__ import annotations
 
@@ -24,84 +24,91 @@ Keys = Literal["required", "made", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
+    """The settings of an installation."""
+
     ports: Mapping[str, int] = field(default_factory=dict)
     listen: str = "127.0.0.1"
-    """Where Envoy and the API listen; anything but loopback wants a key of callers of models, and TLS."""
+    """The address on which Envoy and the API listen. Other addresses than loopback require API keys of callers and
+    TLS."""
     tls_cert: str | None = None
     tls_key: str | None = None
-    """Of both planes. None: plain HTTP."""
+    """Certificate and key of both planes. None: plain HTTP."""
     client_ca: str | None = None
-    """Who vouches for callers of models. None: they need no certificate."""
+    """The certificate authorities of callers. None: callers need no certificate."""
     insecure: bool = False
-    """Whether plain HTTP beyond loopback was asked for in so many words."""
+    """Whether plain HTTP on other addresses than loopback was requested explicitly."""
     keys: Keys = "made"
-    """Of callers of models, on loopback: `required`, asked for once one was `made`, or `none`."""
+    """Whether callers need API keys on loopback: `required`, `made` (once one was issued) or `none`."""
     mlflow_uri: str | None = None
-    """None: a server of our own."""
+    """None: the bundled server."""
     mlflow_credentials: str | None = None
-    """A file with those for `mlflow_uri`; read whenever the control process starts."""
+    """A file with the credentials for `mlflow_uri`. It is read whenever the control process starts."""
     envoy_binary: str | None = None
     confined: bool = True
     interpreters: tuple[str, ...] = ()
     indexes: tuple[str, ...] = ()
-    """Package indexes that a model's requirements may name, with the credentials that they need."""
+    """Package indexes that a model's requirements may name, with their credentials."""
     allow_builds: bool = False
-    """Whether packages that have only a source archive are built, which runs their code, confined."""
+    """Whether packages with only a source archive are built, which runs their code, confined."""
     allowed_hosts: tuple[str, ...] = ()
-    """Names under which the API may be called, beside its own address."""
+    """Host names of the API in addition to its address."""
     memory: int | None = None
-    """Bytes of all models together, beyond which the least recently used are scaled to zero. None here and below: the
-    host's own."""
+    """The memory of all models in bytes, beyond which the least recently used are scaled to zero.
+
+    None here and in the following settings: the host's default.
+    """
     idle: float | None = None
     """Seconds without a request after which a model may be scaled to zero."""
     busiest: int | None = None
-    """Models that are never scaled to zero for want of requests."""
+    """The number of models that are never scaled to zero for lack of requests."""
     recheck: float | None = None
-    """Share of one processor for answering a sample of requests again by the models' own libraries. None: as ever."""
+    """The share of one processor that the recheck may use. None: the default."""
     disk_budget: int | None = None
-    """Bytes that environments, artifacts, graphs and logs may take before what nothing needs is removed. None: nothing
-    is removed by itself."""
+    """Bytes that environments, artifacts, graphs and logs may take before those that nothing needs are removed. None:
+    nothing is removed automatically."""
     format: int = FORMAT
 
     @property
     def registry(self) -> str:
-        """MLflow's address; of an HTTP server without the credentials in it."""
+        """Returns MLflow's URL, for an HTTP server without credentials."""
         if self.mlflow_uri is None:
             return f"http://127.0.0.1:{self.ports['mlflow']}"
         return shown(self.mlflow_uri) if self.mlflow_uri.startswith(("http://", "https://")) else self.mlflow_uri
 
     @property
     def limits(self) -> Mapping[str, float]:
-        """Of the model host, by its options' names, as far as they were chosen."""
+        """Returns the limits of the host that were set, by the names of its options."""
         chosen = {"memory": self.memory, "idle": self.idle, "busiest": self.busiest}
         return {name: value for name, value in chosen.items() if value is not None}
 
     @property
     def loopback(self) -> bool:
+        """Whether the address is on loopback."""
         return ipaddress.ip_address(self.listen).is_loopback
 
     @property
     def api_keys(self) -> Keys:
-        """Whether callers of models need a key."""
+        """Whether callers of models need an API key."""
         return self.keys if self.loopback else "required"
 
     @property
     def tls_files(self) -> Files | None:
+        """The files of the certificate. None: plain HTTP."""
         if self.tls_cert is None or self.tls_key is None:
             return None
         return Files(Path(self.tls_cert), Path(self.tls_key), Path(self.client_ca) if self.client_ca else None)
 
     @property
     def in_the_clear(self) -> bool:
-        """Whether others may read what is sent on its way."""
+        """Whether others may read what is sent."""
         return not self.loopback and self.tls_files is None
 
     def url(self, port: str) -> str:
-        """Of what listens on `listen`: `api` or `envoy`; for this machine's own processes."""
+        """Returns the URL of `api` or `envoy` for processes of this machine."""
         return self._url(self.listen, port)
 
     def public_url(self, port: str) -> str:
-        """The same for others, who compare the name with the certificate's."""
+        """Returns the URL for others, with the host name of the certificate."""
         return self._url(self.allowed_hosts[0] if self.tls_files and self.allowed_hosts else self.listen, port)
 
     def _url(self, name: str, port: str) -> str:
@@ -111,7 +118,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Of `serinus up`. What is None or empty stays as it was at the last `up`."""
+    """The options of `serinus up`. None and empty values keep the value of the last `up`."""
 
     ports: Mapping[str, int] = field(default_factory=dict)
     listen: str | None = None
@@ -120,7 +127,7 @@ class Options:
     tls_key: str | None = None
     client_ca: str | None = None
     insecure: bool = False
-    """Plain HTTP from now on, also beyond loopback."""
+    """Plain HTTP from now on, also on other addresses than loopback."""
     mlflow_uri: str | None = None
     mlflow_credentials: str | None = None
     envoy_binary: str | None = None
@@ -136,7 +143,8 @@ class Options:
     disk_budget: int | None = None
 
     def applied_to(self, settings: Settings) -> Settings:
-        """Ports apart; paths made absolute, since the processes have another directory. Raises InvalidInput."""
+        """Returns the settings with these options, except ports. Relative paths are made absolute. Raises
+        InvalidInput."""
         if self.envoy_binary and not os.access(self.envoy_binary, os.X_OK):
             raise InvalidInput(
                 f"--envoy {self.envoy_binary} is not a program", hint="Give the path of an Envoy binary."
@@ -178,7 +186,7 @@ class Options:
         return wanted
 
     def _edge(self, settings: Settings) -> Settings:
-        """With TLS, or without it, as it was chosen last."""
+        """Returns the settings with TLS or without it, whichever was chosen last."""
         if (self.tls_cert is None) != (self.tls_key is None):
             given, lacking = ("--tls-cert", "--tls-key") if self.tls_cert else ("--tls-key", "--tls-cert")
             raise InvalidInput(f"{given} needs {lacking} beside it", hint="Both are PEM files.")
@@ -196,7 +204,7 @@ class Options:
         return settings
 
     def ignored_by(self, settings: Settings) -> Sequence[str]:
-        """In words, what is wanted otherwise than `settings` have it."""
+        """Returns in words which options differ from `settings`."""
         wanted = self.applied_to(settings)
         changed = [words for name, words in _WORDS.items() if getattr(wanted, name) != getattr(settings, name)]
         return [*changed, *(f"port of {name}" for name, port in self.ports.items() if settings.ports.get(name) != port)]
@@ -226,7 +234,7 @@ _WORDS = {
 
 
 def _absolute(path: str) -> str:
-    """Not resolved: a renewal may turn a link."""
+    """Returns an absolute path. Links are not resolved, because a renewal may change them."""
     return str(Path(path).absolute())
 
 
