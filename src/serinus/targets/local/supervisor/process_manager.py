@@ -291,8 +291,8 @@ class ProcessManager:
     def _remember(self, watched: _Watched, record: ProcessRecord) -> None:
         watched.record = record
 
-        # A full disk must not stop the supervisor. It continues with what is in memory, and after its death its processes
-        # are found by their marks. Writing is tried again in every round.
+        # A full disk must not stop the supervisor. It continues with what is in memory, and after its death its
+        # processes are found by their marks. Writing is tried again in every round.
         try:
             state.write(self._home, record)
             watched.unwritten = False
