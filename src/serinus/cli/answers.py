@@ -1,4 +1,4 @@
-"""What the API has answered, as the models that it answers by."""
+"""Parsing of the API's answers into their models."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from serinus.core.errors import SerinusError
 Kind = TypeVar("Kind")
 
 _adapters: dict[object, TypeAdapter[Any]] = {}
-"""They are slow to make."""
+"""Cached, because creating them is slow."""
 
 
 def read(kind: type[Kind], found: object) -> Kind:
-    """`found`: JSON values. Raises SerinusError where they are not of that kind."""
+    """Returns JSON values as a model. Raises SerinusError where they do not fit."""
     try:
         value: Kind = _adapter(kind).validate_python(found)
     except ValidationError as error:
@@ -28,7 +28,7 @@ def read(kind: type[Kind], found: object) -> Kind:
 
 
 def read_all(kind: type[Kind], found: object) -> list[Kind]:
-    """Reads a list of answers."""
+    """Returns a list of answers."""
     return read(list[kind], found)  # type: ignore[valid-type]
 
 

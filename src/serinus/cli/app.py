@@ -1,4 +1,4 @@
-"""All verbs together, and what an error becomes."""
+"""The application with all verbs, and the handling of errors."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ app = typer.Typer(
     name="serinus",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,  # plain help starts faster, and reads the same in a pipe
+    rich_markup_mode=None,  # Plain help starts faster, and looks the same in a pipe.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -135,7 +135,7 @@ app.add_typer(token_app, name="token")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """The exit code."""
+    """Runs the command line and returns the exit code."""
     as_json = "--json" in arguments
     try:
         return int(app(list(arguments), prog_name="serinus", standalone_mode=False) or 0)
@@ -149,10 +149,10 @@ def run(arguments: Sequence[str]) -> int:
     except SerinusError as error:
         return _fail(error.message, error.hint, 2 if isinstance(error, InvalidInput) else 1, as_json)
     except BrokenPipeError:
-        # Whoever read our output has gone: nothing is wrong, and the interpreter must not try to flush again.
+        # The reader of the output has ended. That is not an error, and the interpreter must not try to flush again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:  # a full disk, say, or a file that may not be written
+    except OSError as error:  # For example a full disk, or a file without write permission.
         return _fail(f"{error.filename or 'a file'}: {error.strerror or type(error).__name__}", "", 1, as_json)
 
 

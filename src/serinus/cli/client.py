@@ -1,4 +1,4 @@
-"""HTTP to the API: JSON in, JSON out, errors as the errors they are."""
+"""The HTTP client of the API. Requests and answers are JSON, and errors become exceptions."""
 
 from __future__ import annotations
 
@@ -24,19 +24,23 @@ _ERRORS: Mapping[int, type[SerinusError]] = {
     HTTPStatus.SERVICE_UNAVAILABLE: Unavailable,
 }
 SECONDS = 60.0
-"""For an answer."""
+"""The time limit of an answer."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Client:
-    """`base`: `https://host:port`, or `http`. Every method raises what the API answers, or Unavailable where nothing
-    does."""
+    """`base` is `https://host:port` or `http://host:port`. Every method raises the error that the API answers, or
+    Unavailable."""
 
     def __init__(
         self, base: str, token: str, home: Home | None = None, *, scheme: str = "Bearer", ca: Path | None = None
     ) -> None:
-        """`home`: asked over its socket; `base` is then only what the request calls the server. `scheme`: of what is
-        shown, a `Bearer` token or the secret of a `Home`. `ca`: the only authorities to trust. Raises InvalidInput."""
+        """- `home`: its socket is used. `base` is then only the name of the server in requests.
+        - `scheme`: `Bearer` for a token, or `Home` for the home's secret.
+        - `ca`: the only certificate authorities to trust.
+
+        Raises InvalidInput.
+        """
         self.base = base.rstrip("/")
         host = urlsplit(self.base)
         if host.scheme not in ("http", "https") or not host.hostname:
@@ -44,7 +48,7 @@ class Client:
         headers = {"Authorization": f"{scheme} {token}"} if token else {}
         transport = LocalTransport(home.api_socket) if home else None
         self._silent = f"Serinus is not running in {home.path}" if home else f"Serinus does not answer at {self.base}"
-        # A proxy for the world outside has no business with this machine's own addresses.
+        # A proxy must not be used for addresses of this machine.
         outside = host.hostname not in _LOOPBACK
         verify = trusting(ca) if host.scheme == "https" and home is None else True
         self._http = httpx.Client(
@@ -52,20 +56,23 @@ class Client:
         )
 
     def get(self, path: str, **query: Any) -> Any:
+        """Sends a GET and returns the answer."""
         return self._ask("GET", path, params={k: v for k, v in query.items() if v is not None})
 
     def post(self, path: str, body: Any, *, seconds: float = SECONDS) -> Any:
-        """`seconds`: how long an answer is waited for."""
+        """Sends a POST and returns the answer. `seconds` is the time limit of the answer."""
         return self._ask("POST", path, json=body, timeout=seconds)
 
     def put(self, path: str, body: Any) -> Any:
+        """Sends a PUT and returns the answer."""
         return self._ask("PUT", path, json=body)
 
     def put_text(self, path: str, body: str) -> Any:
-        """`body`: JSON text."""
+        """Sends a PUT with JSON text and returns the answer."""
         return self._ask("PUT", path, content=body, headers={"Content-Type": "application/json"})
 
     def delete(self, path: str) -> Any:
+        """Sends a DELETE and returns the answer."""
         return self._ask("DELETE", path)
 
     def _ask(self, method: str, path: str, **request: Any) -> Any:

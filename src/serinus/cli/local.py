@@ -1,4 +1,4 @@
-"""HTTP over the Unix socket of a home on this machine, once it is known whose process is at the other end."""
+"""HTTP over the Unix socket of a home on this machine, after checking the process at the other end."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _TIMEOUT = 60.0
 
 
 class LocalTransport(httpx.BaseTransport):
-    """One connection a request. Raises httpx.ConnectError where nobody listens, or another user does: nothing has been
-    sent by then."""
+    """Opens a connection for each request. Raises httpx.ConnectError where nobody listens or another user does, before
+    anything is sent."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -43,8 +43,8 @@ class LocalTransport(httpx.BaseTransport):
 
 
 def connected(path: Path) -> socket.socket:
-    """A connection to a process of this user; for root, of the user whose directory the socket lies in. Raises
-    OSError."""
+    """Returns a connection to a process of this user. For root, it is a process of the user who owns the socket's
+    directory. Raises OSError."""
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.settimeout(_TIMEOUT)

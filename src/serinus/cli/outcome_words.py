@@ -1,4 +1,4 @@
-"""What the outcomes say of a champion, in words. Pure but for the table."""
+"""The quality of a champion by outcomes, in words. Pure except for the table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def show_outcomes(out: Terminal, outcomes: OutcomeFigures) -> None:
-    """Prints the figures by outcomes in `serinus status MODEL`."""
+    """Prints the figures in `serinus status MODEL`."""
     for line in outcome_lines(outcomes):
         out.line(line)
     columns = ["week of", "release", "outcomes", "frauds", "recall", "precision", ""]
@@ -20,7 +20,7 @@ def show_outcomes(out: Terminal, outcomes: OutcomeFigures) -> None:
 
 
 def outcome_lines(outcomes: OutcomeFigures) -> Iterator[str]:
-    """A line for the champion's matured predictions and one for its younger ones."""
+    """Yields a line for the champion's matured predictions and one for younger ones."""
     days = f"{outcomes.matures_days:g} days"
     matured, young = f"more than {days} ago", f"in the last {days}, which are not final"
     for found, of in ((outcomes.matured, matured), (outcomes.young, young)):

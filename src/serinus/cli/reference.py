@@ -1,4 +1,4 @@
-"""`docs/cli.md`, generated from the verbs themselves: `python -m serinus.cli.reference > docs/cli.md`."""
+"""`docs/cli.md`, which is generated from the verbs: `python -m serinus.cli.reference > docs/cli.md`."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ _PRELUDE = """# The command line
 
 Generated from the code by `python -m serinus.cli.reference`; a test fails when it is stale.
 
-Every verb takes `--home`, `--server`, `--ca`, `--json` and `--help`; the first four may also stand before the verb.
-Answers go to stdout, errors to stderr: what was wrong, and what to do next. On a terminal there is colour (unless
-`NO_COLOR` is set) and live progress; in a pipe there are plain lines. With `--json` an answer is one JSON document, or
-a line of JSON each where it is a stream (`events`, `logs`, `audit`), and an error is `{"error", "hint"}` on stderr.
-A verb that cannot be undone asks on a terminal, is answered by `--yes`, and refuses in a pipe without it.
+Every verb has the options `--home`, `--server`, `--ca`, `--json` and `--help`. The first four may also stand before the
+verb. Results are written to stdout. Errors are written to stderr, and say what was wrong and what to do next. On a
+terminal, output is coloured (unless `NO_COLOR` is set) and progress is redrawn. In a pipe, output consists of plain
+lines. With `--json`, the output is one JSON document, or one document in each line for streams (`events`, `logs`,
+`audit`). An error is then `{"error", "hint"}` on stderr. A verb that cannot be undone asks for confirmation. `--yes`
+confirms it, and is required where there is no terminal.
 
 | exit code | meaning |
 |---|---|
-| 0 | done; of `deploy` and `rollback`: promoted, or nothing was to be done |
-| 1 | refused or failed; of `deploy`: aborted by a gate, the judge or a person; of `diff`: something would change |
-| 2 | wrong usage: an option, a name or a file that cannot be read as what it should be; of `diff`: any failure |
-| 130 | interrupted by Ctrl-C; a rollout that was being watched goes on |
+| 0 | Done. For `deploy` and `rollback`: promoted, or there was nothing to do. |
+| 1 | Refused or failed. For `deploy`: aborted by a gate, the judge or a person. For `diff`: something would change. |
+| 2 | Wrong usage: an option, a name or a file is not valid. For `diff`: any failure. |
+| 130 | Interrupted by Ctrl-C. A rollout that was being watched continues. |
 
 | variable | meaning |
 |---|---|
-| `SERINUS_HOME` | like `--home` |
-| `SERINUS_SERVER` | like `--server` |
-| `SERINUS_TOKEN` | the token to use; without it the home's own is used, and only for the home's own server |
-| `SERINUS_CA` | like `--ca` |
-| `SERINUS_API_KEY` | the key of a caller of models, where Envoy asks for one |
-| `SERINUS_CLIENT_CERT`, `SERINUS_CLIENT_KEY` | what `predict` and `replay` show where callers need a certificate; PEM |
+| `SERINUS_HOME` | The value of `--home`. |
+| `SERINUS_SERVER` | The value of `--server`. |
+| `SERINUS_TOKEN` | The token to use. The default is the home's own, which is never sent to another server. |
+| `SERINUS_CA` | The value of `--ca`. |
+| `SERINUS_API_KEY` | The API key for `predict` and `replay`, where callers need one. |
+| `SERINUS_CLIENT_CERT`, `SERINUS_CLIENT_KEY` | The client certificate of `predict` and `replay`, in PEM. |
 """
 
 
 def reference() -> str:
-    """The text of `docs/cli.md`."""
+    """Returns the text of `docs/cli.md`."""
     root = typer.main.get_command(app)
     parts = [_PRELUDE.strip()]
     for name, command in _verbs(root, "serinus"):

@@ -1,7 +1,7 @@
-"""What every verb has: where Serinus is, how to say things, and four options.
+"""The session of a verb: the address of Serinus, the output, and the common options.
 
-A verb is a function whose first parameter is a `Session`; `add_verb` gives it `--home`, `--server`, `--ca` and
-`--json`, which may also stand before the verb.
+A verb is a function whose first parameter is a `Session`. `add_verb` adds `--home`, `--server`, `--ca` and `--json`,
+which may also stand before the verb.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RootServer = Annotated[
 RootCa = Annotated[
     Path | None, typer.Option("--ca", metavar="FILE", envvar="SERINUS_CA", show_default=False, help=_CA_HELP)
 ]
-# Behind a verb they do not read the environment: what was said before the verb would lose against it.
+# After a verb they do not read the environment, which would override options before the verb.
 HomePath = Annotated[Path | None, typer.Option("--home", metavar="DIR", show_default=False, help=_HOME_HELP)]
 Server = Annotated[str | None, typer.Option("--server", metavar="URL", show_default=False, help=_SERVER_HELP)]
 Ca = Annotated[Path | None, typer.Option("--ca", metavar="FILE", show_default=False, help=_CA_HELP)]
@@ -52,7 +52,7 @@ Why = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """The options that stood before the verb."""
+    """The options before the verb."""
 
     home: Path | None = None
     server: str | None = None
@@ -61,6 +61,8 @@ class Shared:
 
 
 class Session:
+    """The session of a verb."""
+
     def __init__(self, home: Home, server: str | None, terminal: Terminal, ca: Path | None = None) -> None:
         self.home = home
         self.server = server
@@ -69,13 +71,13 @@ class Session:
 
     @cached_property
     def client(self) -> Client:
-        """Raises Unavailable: this home has never been started."""
+        """A client of the API. Raises Unavailable where the home was never started."""
         from serinus.cli.client import Client
 
         if self.server:
-            # The local home's token is not for other servers.
+            # The token of the local home must not be sent to other servers.
             return Client(self.server, os.environ.get("SERINUS_TOKEN", ""), ca=self._ca)
-        # Not by its port, which anybody on the machine may hold while it is stopped.
+        # Its port is not used, because any user of the machine may listen there while it is stopped.
         return Client(self._local("api"), os.environ.get("SERINUS_TOKEN") or self._token(), self._resolved)
 
     @property
@@ -93,8 +95,8 @@ class Session:
         return Client(self._local("api"), secret, self._resolved, scheme="Home")
 
     def envoy(self) -> str:
-        """The address at which models answer. Raises Unavailable where nothing of this home listens there: a request
-        has data, and perhaps a key, that are not for whoever does."""
+        """Returns the address at which models answer. Raises Unavailable where no process of this home listens there,
+        because a request may contain confidential data and a key."""
         if self.server:
             from serinus.cli.answers import read
             from serinus.resources import Fleet
@@ -106,26 +108,26 @@ class Session:
         return address
 
     def runs(self, process: str) -> bool:
-        """Whether the process of this home that the supervisor has recorded runs."""
+        """Whether the process is running, by the supervisor's record."""
         from serinus.targets.local.supervisor import state
 
         return state.find(self._resolved, process) is not None
 
     def callers_context(self, url: str) -> ssl.SSLContext | None:
-        """By which a caller of the models at `url` trusts them, and is trusted: with the certificate that the
-        environment names. None: it is plain HTTP. Raises InvalidInput."""
+        """Returns the TLS context of a caller of models, with the client certificate that the environment names. None:
+        plain HTTP. Raises InvalidInput."""
         if not url.startswith("https:"):
             return None
         from serinus.cli.trust import present, trusting
         from serinus.targets.local.supervisor import tls
 
-        # The certificate of this home itself, whatever its names; of others, what their authorities say.
+        # For this home, its certificate is compared. For other servers, certificate authorities are used.
         context = trusting(self._ca) if self.server or self._ca else tls.own_context(self._resolved)
         return present(context, os.environ.get("SERINUS_CLIENT_CERT"), os.environ.get("SERINUS_CLIENT_KEY"))
 
     @property
     def _resolved(self) -> Home:
-        """As `up` had it, after which its sockets and processes are named."""
+        """Returns the home with the path that `up` used, from which sockets and processes get their names."""
         return Home(self.home.path.resolve())
 
     def _local(self, name: str) -> str:
@@ -147,7 +149,7 @@ Verb = Callable[..., None]
 
 
 def add_verb(app: typer.Typer, verb: Verb, name: str | None = None) -> None:
-    """Typer reads a function's signature: the verb's own is shown with the common options behind it."""
+    """Adds a verb. Typer reads the signature of a function, so it is extended by the common options."""
 
     @wraps(verb)
     def wrapped(
@@ -183,5 +185,5 @@ def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 
 
 def part(name: str) -> str:
-    """`name` as one part of a path of the API."""
+    """Returns `name` as one component of a path of the API."""
     return quote(name, safe="")

@@ -1,4 +1,4 @@
-"""Tables as text, for a pipe and for a terminal that is too narrow for columns. Pure."""
+"""Tables as text, for pipes and for terminals that are too narrow for columns. Pure."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 GAP = "  "
 WIDEST = 40
-"""Characters to which a column is padded at most: a cell that is longer is not made room for in every other row."""
+"""The largest width to which a column is padded. Longer cells do not widen the other rows."""
 
 
 def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A line a row, whatever its length, without blanks at its end."""
+    """Yields a line for each row, whatever its length, without trailing blanks."""
     lines = [list(columns), *([" ".join(cell.split()) for cell in row] for row in rows)]
     widths = [max(len(cell) for cell in column if len(cell) <= WIDEST) for column in zip(*lines, strict=True)]
     for line in lines:
@@ -18,7 +18,7 @@ def aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[s
 
 
 def least_widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """The least width of each column: the longest word in it, which an identifier is and which is not broken."""
+    """Returns the least width of each column, which is its longest word. Words, such as identifiers, are not broken."""
     return [
         max(len(word) for cell in column for word in (cell.split() or [""]))
         for column in zip(columns, *rows, strict=True)
@@ -26,8 +26,8 @@ def least_widths(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[
 
 
 def fitted(columns: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> list[int] | None:
-    """Widths in which the columns fit beside each other in `room` characters, the widest ones folded between words;
-    None: they do not."""
+    """Returns widths in which the columns fit in `room` characters, with the widest ones wrapped between words. None:
+    they do not fit."""
     widths = [max(len(cell) for cell in column) for column in zip(columns, *rows, strict=True)]
     least = least_widths(columns, rows)
     excess = sum(widths) + len(GAP) * (len(widths) - 1) - room
@@ -41,7 +41,7 @@ def fitted(columns: Sequence[str], rows: Sequence[Sequence[str]], room: int) -> 
 
 
 def listed(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """A line a cell, and an empty one between two rows. Empty cells are left out."""
+    """Yields a line for each cell, and an empty line between rows. Empty cells are left out."""
     for number, row in enumerate(rows):
         if number:
             yield ""

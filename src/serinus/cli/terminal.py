@@ -1,4 +1,4 @@
-"""How things are said: to a person at a terminal, to a pipe in plain lines, or to a machine in JSON."""
+"""Output: for people at a terminal, in plain lines for a pipe, or in JSON for programs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PIPE_WIDTH = 10_000
-"""Columns, where nobody looks: a line is never folded for the next program."""
+"""The width of a pipe, where lines are never wrapped."""
 
 STYLES = {
     "serving": "green",
@@ -44,11 +44,14 @@ STYLES = {
 
 
 class Terminal:
+    """Writes output."""
+
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
 
     @cached_property
     def console(self) -> Console:
+        """The console of rich, created on first use."""
         from rich.console import Console
 
         there = Console(markup=False, highlight=False, emoji=False)
@@ -56,28 +59,33 @@ class Terminal:
 
     @property
     def live(self) -> bool:
-        """Somebody looks, and the terminal can be drawn on."""
+        """Whether the output is a terminal that can be redrawn."""
         return not self.as_json and self.console.is_terminal and not self.console.is_dumb_terminal
 
     def json(self, document: Any, *, lines: bool = False) -> None:
-        """One document; with `lines` on one line, for a stream."""
+        """Prints a JSON document. With `lines` on one line, for a stream."""
         text = json.dumps(document, indent=None if lines else 2, ensure_ascii=False)
         print(harmless_in_json(text), flush=lines)
 
     def line(self, text: str = "", style: str = "") -> None:
+        """Prints a line."""
         self.console.print(harmless(text), style=style or None, soft_wrap=True)
 
     def plain(self, text: str) -> None:
-        """Prints text unchanged but for control characters, and at once: for what a program has written."""
+        """Prints text immediately, without changes except for control characters. It is for output of other
+        programs."""
         print(harmless(text), flush=True)
 
     def aside(self, text: str) -> None:
-        """Like `plain`, on stderr."""
+        """Prints like `plain`, on stderr."""
         print(harmless(text), file=sys.stderr, flush=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Words, such as identifiers, are never broken: where they do not fit beside each other, each row becomes a
-        list. In a pipe no line is folded, and none ends in blanks."""
+        """Prints a table. Words, such as identifiers, are not broken. Where columns do not fit, each row becomes a
+        list.
+
+        In a pipe no line is wrapped, and none has trailing blanks.
+        """
         from serinus.cli.tables import GAP, aligned, fitted, listed
 
         cells = [[harmless(str(cell)) for cell in row] for row in rows]
@@ -101,7 +109,7 @@ class Terminal:
         self.console.print(table)
 
     def confirm(self, question: str, *, yes: bool) -> None:
-        """Raises Refused where nobody can be asked, and Abort where the answer is no."""
+        """Asks for confirmation. Raises Refused where there is no terminal, and Abort where the answer is no."""
         if yes:
             return
         if not sys.stdin.isatty():
@@ -113,7 +121,7 @@ class Terminal:
 
 
 def complain(error: str, hint: str) -> None:
-    """On stderr."""
+    """Prints an error and its hint on stderr."""
     from rich.console import Console
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""Whom the command line trusts over TLS, and by what it is trusted."""
+"""TLS of the command line: the certificate authorities that it trusts, and its own certificate."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from serinus.core.errors import InvalidInput
 
 
 def trusting(authorities: Path | None) -> ssl.SSLContext:
-    """A TLS context that trusts the authorities in the file, or the system's. Raises InvalidInput."""
+    """Returns a TLS context that trusts the authorities in the file, or the system's. Raises InvalidInput."""
     try:
         return ssl.create_default_context(cafile=authorities)
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # ssl.SSLError is a subclass of OSError.
         why = error.strerror if not isinstance(error, ssl.SSLError) else "it contains no certificate in PEM"
         raise InvalidInput(
             f"--ca {authorities} cannot be read: {why}", hint="Name a file with certificates in PEM."
@@ -20,7 +20,7 @@ def trusting(authorities: Path | None) -> ssl.SSLContext:
 
 
 def present(context: ssl.SSLContext, certificate: str | None, key: str | None) -> ssl.SSLContext:
-    """`context`, with the caller's own certificate, if there is one. Raises InvalidInput."""
+    """Adds the caller's own certificate to `context`, if there is one. Raises InvalidInput."""
     if certificate is None:
         return context
     try:
@@ -34,7 +34,7 @@ def present(context: ssl.SSLContext, certificate: str | None, key: str | None) -
 
 
 def refusal(error: BaseException) -> str:
-    """Why a TLS connection failed, in words; empty: it was something else."""
+    """Returns why a TLS connection failed, in words. Empty: the reason was another one."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ssl.SSLCertVerificationError):

@@ -1,4 +1,4 @@
-"""Looks at a rollout until it has ended: drawn live on a terminal, plain lines in a pipe."""
+"""Watches a rollout until it has ended: redrawn on a terminal, in plain lines in a pipe."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ if TYPE_CHECKING:
 
 EVERY = 0.5
 PATIENCE = 120.0
-"""Seconds without an answer, or without the rollout that was promised, before it is given up."""
+"""Seconds without an answer, or without the expected rollout, after which watching is given up."""
 LINE_EVERY = 10.0
 """Seconds between two lines about a canary in a pipe."""
 
 
 def looks(client: Client, rollout_id: str) -> Iterator[Document | None]:
-    """The rollout twice a second, the last time when it has ended. None: it is not there yet (the one before it is
-    still ending), or the server is being restarted."""
+    """Yields the rollout twice a second, the last time when it has ended.
+
+    None: it does not exist yet, because the one before it is still ending, or the server is being restarted.
+    """
     silent_since: float | None = None
     while True:
         try:
@@ -50,14 +52,14 @@ def looks(client: Client, rollout_id: str) -> Iterator[Document | None]:
 
 
 def watch(client: Client, rollout_id: str, out: Terminal) -> Document:
-    """The rollout as it ended."""
+    """Watches the rollout, and returns it as it ended."""
     *_, last = looks(client, rollout_id) if out.as_json else _followed(client, rollout_id, out)
-    assert last is not None  # it ends only with a rollout that has ended
+    assert last is not None  # The loop ends only with a rollout that has ended.
     return last
 
 
 def _followed(client: Client, rollout_id: str, out: Terminal) -> Iterator[Document | None]:
-    """The looks, told of."""
+    """Yields the rollout, and prints its news."""
     from serinus.cli.answers import read
     from serinus.resources import ShownRollout
 
@@ -68,7 +70,8 @@ def _followed(client: Client, rollout_id: str, out: Terminal) -> Iterator[Docume
 
 
 class _News:
-    """What has become true since the last look, a line each; while an environment is built, what the builder says."""
+    """The news since the last look, a line each. While an environment is built, they include the lines of the
+    builder."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -83,7 +86,7 @@ class _News:
         self._before = rollout
 
     def _build(self, rollout: Rollout) -> Iterator[str]:
-        """Once more after its end: the last lines come between two looks."""
+        """Yields the lines of the builder, also once after its end, because the last lines come between two looks."""
         from serinus.cli.answers import read_all
 
         if all(seen is None or seen.status.phase is not Phase.BUILD for seen in (self._before, rollout)):
@@ -91,7 +94,7 @@ class _News:
         try:
             found = self._client.get("/v1/events", after=self._after, model=rollout.model)
         except Unavailable:
-            return  # it is being restarted: the next look asks for the same
+            return  # It is being restarted. The next look requests the same lines.
         for event in read_all(Event, found):
             self._after = event.number
             if event.rollout == rollout.id and event.kind == "progress":
@@ -100,7 +103,7 @@ class _News:
 
 
 class _Told(AbstractContextManager["_Told"]):
-    """Plain lines."""
+    """Output in plain lines."""
 
     def __init__(self, client: Client, out: Terminal) -> None:
         self._news = _News(client)
@@ -108,7 +111,7 @@ class _Told(AbstractContextManager["_Told"]):
         self._told = time.monotonic()
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is to be put back."""
+        """Nothing needs to be restored."""
 
     def look(self, rollout: ShownRollout | None) -> None:
         if rollout is None:
@@ -122,7 +125,7 @@ class _Told(AbstractContextManager["_Told"]):
 
 
 class _Drawn(AbstractContextManager["_Drawn"]):
-    """What has happened scrolls by above; the canary's figures are drawn over and over below."""
+    """Output on a terminal: news scroll above, and the figures of the canary are redrawn below."""
 
     def __init__(self, client: Client, out: Terminal) -> None:
         from rich.live import Live
@@ -148,7 +151,7 @@ class _Drawn(AbstractContextManager["_Drawn"]):
 
 
 def style_of(line: str) -> str:
-    """The style of a line, by its most important word."""
+    """Returns the style of a line, by its most important word."""
     head = line.split(":", 2)
     if line.startswith("gate "):
         return STYLES.get(head[1].strip(), "")
@@ -158,6 +161,7 @@ def style_of(line: str) -> str:
 
 
 def panel(rollout: ShownRollout, now: datetime) -> Group:
+    """Returns the figures of the canary."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.spinner import Spinner

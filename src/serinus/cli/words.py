@@ -1,4 +1,4 @@
-"""A rollout in words: what has changed, how far it is, why it ended. Pure."""
+"""Rollouts in words: news, progress and results. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
 
 Document = Mapping[str, Any]
-"""JSON values, as the API has answered them."""
+"""JSON values of the API."""
 
 DOING = {
     "resolve": "resolve: reading the version's files",
@@ -43,33 +43,36 @@ WAYS = {"onnx": "ONNX graph", "matrix": "predict on a matrix", "direct": "direct
 
 
 def served_by(way: str) -> str:
-    """The way in which a release answers, for people."""
+    """Returns in words how a release predicts."""
     return WAYS.get(way, way)
 
 
 _ZERO = {"asleep", "scaled-to-zero"}
-"""How the state of a release without a worker is stored; the first by an earlier version."""
+"""The stored states of a release without a worker. An earlier version stored the first one."""
 
 
 def runs(text: str) -> str:
-    """`text`: a placement's state, with the number of workers where it has several, such as `ready × 3`."""
+    """Returns a placement's state in words, with the number of workers where there are several, such as `ready × 3`."""
     return "scaled to zero" if text in _ZERO else text
 
 
 def promoted(rollout: Rollout) -> bool:
+    """Whether the rollout has promoted its candidate."""
     return rollout.status.phase is Phase.PROMOTED
 
 
 def succeeded(rollout: Rollout) -> bool:
+    """Whether the rollout has ended as requested."""
     return rollout.status.phase in (Phase.PROMOTED, Phase.RETIRED, Phase.SCALED)
 
 
 def share(weight: int) -> str:
+    """Returns the weight in percent."""
     return f"{100 * weight / WHOLE:g}%"
 
 
 def news(before: Rollout | None, after: Rollout) -> Iterator[str]:
-    """What has become true between two looks, a line each."""
+    """Yields a line for everything that has changed between two looks."""
     yield from (f"note: {note}" for note in after.notes[len(before.notes) if before else 0 :])
     yield from (gate_line(gate) for gate in after.gates if before is None or gate not in before.gates)
     yield from _step_news(before.steps if before else (), after)
@@ -84,6 +87,7 @@ def news(before: Rollout | None, after: Rollout) -> Iterator[str]:
 
 
 def gate_line(gate: GateResult) -> str:
+    """Returns the result of a gate as a line."""
     return f"gate {gate.gate}: {gate.outcome.value}: {gate.summary}"
 
 
@@ -100,6 +104,7 @@ def _step_news(known: Sequence[StepRecord], after: Rollout) -> Iterator[str]:
 
 
 def end_line(rollout: Rollout) -> str:
+    """Returns the result of a rollout as a line."""
     asked = f"{rollout.model}@{rollout.version}"
     if promoted(rollout):
         release = f" as {rollout.candidate.id}" if rollout.candidate else ""
@@ -112,6 +117,7 @@ def end_line(rollout: Rollout) -> str:
 
 
 def metrics_of(assessment: Assessment | None) -> list[Metric]:
+    """Returns the metrics of an assessment."""
     from serinus.cli.answers import read_all
     from serinus.resources import Metric
 
@@ -119,14 +125,15 @@ def metrics_of(assessment: Assessment | None) -> list[Metric]:
 
 
 def answered(rollout: Rollout) -> int:
-    """Requests that the canary has answered in its present step."""
+    """Returns the number of requests that the canary has answered in its present step."""
     metrics = metrics_of(rollout.steps[-1].assessment) if rollout.steps else []
     return max((metric.canary.of for metric in metrics if metric.canary), default=0)
 
 
 def progress_line(rollout: ShownRollout, now: datetime) -> str:
-    """Of a canary step: `canary 5%: 1,200 of at least 2,000 requests, 22 of at least 30 s; about 4 minutes ...`."""
-    assert rollout.plan is not None  # a canary has one
+    """Returns a line such as `canary 5%: 1,200 of at least 2,000 requests, 22 of at least 30 s; about 4 minutes
+    ...`."""
+    assert rollout.plan is not None  # A rollout in the canary phase has a plan.
     step = rollout.steps[-1]
     plan = rollout.plan.steps[step.index]
     seconds = (now - step.started_at).total_seconds()
@@ -141,8 +148,8 @@ def progress_line(rollout: ShownRollout, now: datetime) -> str:
 
 
 def metric_lines(metrics: Sequence[Metric], progress: Progress | None, *, evidence: bool) -> Iterator[str]:
-    """Of each what was observed, tolerated and unacceptable, and what it still takes, until when; with `evidence` the
-    line for statisticians."""
+    """Yields what was observed of each metric, what is tolerated and unacceptable, and how long it takes until it is
+    cleared. With `evidence` the line for statisticians is included."""
     for metric in metrics:
         left = progress.metrics.get(metric.name) if progress else None
         yield f"{state(metric)}: {metric.summary}{_still_takes(left)}"
@@ -160,15 +167,16 @@ def _still_takes(left: MetricProgress | None) -> str:
 
 
 def state(metric: Metric) -> str:
-    return "aborted" if metric.state == "bad" else metric.state  # as earlier versions stored it
+    """Returns the state of the metric."""
+    return "aborted" if metric.state == "bad" else metric.state  # Earlier versions stored this value.
 
 
 def statistics(metric: Metric) -> str:
-    """The statistical evidence about a metric that is judged."""
+    """Returns the statistical evidence of a metric that is judged."""
     if metric.evidence is not None:
         return metric.evidence
     against, in_favour = _evidence(metric.e_bad, metric.bound_bad), _evidence(metric.e_good, metric.bound_good)
-    return f"against it {against}, for it {in_favour}"  # stored by an earlier version
+    return f"against it {against}, for it {in_favour}"  # An earlier version stored it.
 
 
 def _evidence(value: float | None, bound: float | None) -> str:
@@ -176,7 +184,7 @@ def _evidence(value: float | None, bound: float | None) -> str:
 
 
 def metric_row(metric: Metric) -> tuple[str, str, str, str, str]:
-    """Name, state, canary, champion, evidence."""
+    """Returns name, state, canary, champion and evidence."""
     if not metric.judged:
         return metric.name, state(metric), "", "", metric.summary
     return metric.name, state(metric), _counts(metric.canary), _counts(metric.champion), statistics(metric)
@@ -187,7 +195,7 @@ def _counts(arm: Arm | None) -> str:
 
 
 def ago(moment: datetime | float, now: datetime) -> str:
-    """`moment`: or seconds since the epoch."""
+    """Returns how long ago it was. `moment` may be in seconds since the epoch."""
     then = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment, now.tzinfo)
     seconds = max((now - then).total_seconds(), 0)
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
@@ -197,12 +205,12 @@ def ago(moment: datetime | float, now: datetime) -> str:
 
 
 def utc(moment: datetime) -> str:
-    """To the second: `2026-03-02T09:30:00Z`."""
+    """Returns the time to the second: `2026-03-02T09:30:00Z`."""
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def say(at: Session, answer: Document) -> None:
-    """What was done or ordered."""
+    """Prints what was done or ordered."""
     from serinus.cli.answers import read
     from serinus.resources import Message
 
@@ -210,7 +218,7 @@ def say(at: Session, answer: Document) -> None:
 
 
 def watch_lines(watch: WatchOfChampion) -> Iterator[str]:
-    """Lines about a release that is watched after its promotion."""
+    """Yields lines about a release that is watched after its promotion."""
     yield f"{watch.release}: {watch.summary}"
     yield from (f"  degraded: {line}" for line in watch.degraded)
     yield from (f"  {metric.summary}" for metric in watch.metrics)
@@ -218,7 +226,7 @@ def watch_lines(watch: WatchOfChampion) -> Iterator[str]:
 
 
 def threshold_line(threshold: float, alerts: AlertRate | None) -> str:
-    """The alert threshold, and the share of live requests that alert."""
+    """Returns the alert threshold, and the share of live requests that alert."""
     line = f"alert threshold {threshold:.6g}"
     if alerts is None:
         return f"{line}; no live requests are counted yet"
@@ -227,7 +235,7 @@ def threshold_line(threshold: float, alerts: AlertRate | None) -> str:
 
 
 def rechecked_line(counts: Rechecked) -> str:
-    """Counts of answers that were compared with the model's own predict."""
+    """Returns the number of answers that were compared with the model's own `predict`."""
     others = (
         (counts.nondeterministic, "to which the model itself gives different answers"),
         (counts.unrepeated, "that differed only once"),

@@ -1,1 +1,1 @@
-"""One file a verb (`orders` has three that are one)."""
+"""The verbs, one in each file. `orders` has three that belong together."""

@@ -47,7 +47,7 @@ def deploy(
 
 
 def follow(at: Session, begun: Document, *, detach: bool) -> None:
-    """Looks at what was begun until it has ended. `begun`: as the API has answered it. Raises Exit."""
+    """Watches the rollout that the API has answered (`begun`) until it has ended. Raises Exit."""
     from serinus.cli.answers import read
     from serinus.resources import Deployed, ShownRollout
 
@@ -76,7 +76,7 @@ def follow(at: Session, begun: Document, *, detach: bool) -> None:
 
 
 def _advise(at: Session, deployed: Deployed, *, detach: bool) -> None:
-    """The warnings are also among the rollout's notes, which are told while it is watched."""
+    """Prints the advice. While the rollout is watched, its warnings are printed as notes of the rollout."""
     if deployed.estimate:
         at.out.line(deployed.estimate.text)
     for warning in deployed.warnings if detach else ():
@@ -84,7 +84,7 @@ def _advise(at: Session, deployed: Deployed, *, detach: bool) -> None:
 
 
 def _what(what: str, spec: Path | None) -> tuple[str | None, Path | None]:
-    """(ref, spec file)."""
+    """Returns the reference and the spec file."""
     path = Path(what)
     if spec is None and (path.suffix in (".yaml", ".yml") or path.is_file()):
         return None, path
@@ -92,7 +92,7 @@ def _what(what: str, spec: Path | None) -> tuple[str | None, Path | None]:
 
 
 def read_spec(path: Path) -> Document:
-    """The spec as the API takes it, with the name by which its errors call it."""
+    """Returns the spec in the form of the API, with its name for errors."""
     try:
         return {"spec": path.read_text(encoding="utf-8"), "spec_name": str(path)}
     except (OSError, UnicodeDecodeError) as error:

@@ -38,7 +38,7 @@ def diff(
         answer = at.client.post("/v1/diff", {**read_spec(file), "model": model})
         found = read(Difference, answer)
     except SerinusError as error:
-        # 1 says that there are differences, as of `git diff --exit-code`: no failure may look like that.
+        # 1 means that there are differences, as with `git diff --exit-code`. A failure must not look like that.
         raise InvalidInput(error.message, hint=error.hint) from error
     if at.out.as_json:
         at.out.json(answer)

@@ -55,7 +55,7 @@ def disk(
 
 
 def size(bytes_: int) -> str:
-    """`1.4 GiB`"""
+    """Returns the size in the form `1.4 GiB`."""
     amount = float(bytes_)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:
@@ -65,11 +65,12 @@ def size(bytes_: int) -> str:
 
 
 def counted(items: int) -> str:
+    """Returns the number of items in words."""
     return "1 item" if items == 1 else f"{items:,} items"
 
 
 def short_name(one: DiskItem) -> str:
-    """The beginning of a digest."""
+    """Returns the name, or the beginning of a digest."""
     return one.name if one.kind == "logs" else one.name[:12]
 
 
@@ -78,7 +79,7 @@ def _row(one: DiskItem) -> list[str]:
 
 
 def _by_model(found: DiskUsage) -> Mapping[str, int]:
-    """The largest first."""
+    """Returns bytes by model, the largest first."""
     sums: dict[str, int] = {}
     for one in found.items:
         for model in one.models or ["of no release"]:

@@ -31,4 +31,4 @@ def env(at: Session) -> None:
     if at.out.as_json:
         at.out.json(dict(shlex.split(line)[1].split("=", 1) for line in exports))
     else:
-        print("\n".join(exports))  # as it is: not folded, nothing made harmless
+        print("\n".join(exports))  # It is printed unchanged: not wrapped, and without escapes.

@@ -20,14 +20,14 @@ def create(
         typer.Option(
             metavar="MODEL",
             show_default=False,
-            help="A model that the key may ask. May be repeated. Default: all models.",
+            help="A model that the key opens. May be repeated. Default: all models.",
         ),
     ] = None,
     owner: Annotated[
         str, typer.Option(metavar="NAME", show_default=False, help="The person or service that the key is for.")
     ] = "",
 ) -> None:
-    """Make an API key for a caller of models, who sends it in the header x-api-key. The key is shown once.
+    """Create an API key for a caller of models, who sends it in the header x-api-key. The key is shown once.
 
     From the first key on, callers without one are refused.
 

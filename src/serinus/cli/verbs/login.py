@@ -16,10 +16,10 @@ def login(at: Session) -> None:
 
 
 def link(at: Session) -> str:
-    """A new one."""
+    """Returns a new link."""
     from serinus.cli.answers import read
     from serinus.resources import LoginCode
 
     code = read(LoginCode, at.client.post("/v1/session/links", {})).code
-    # In the fragment, which browsers do not send: the code reaches no log on the way.
+    # The code is in the fragment, which browsers do not send, so that it does not appear in logs.
     return f"{at.client.base}/login#code={code}"

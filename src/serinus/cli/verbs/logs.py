@@ -32,7 +32,7 @@ def logs(
     ] = 200,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Keep showing new lines until Ctrl-C.")] = False,
 ) -> None:
-    """What a release's worker, or a process of Serinus, has written.
+    """Show the log of a release's worker, or of a process of Serinus.
 
     \b
       serinus logs card-fraud-7-3f9a2c -f
@@ -50,7 +50,7 @@ def logs(
         except Unavailable:
             if offset is None:
                 raise
-            answer = {"lines": [], "offset": offset}  # it is being restarted: the same place is asked for again
+            answer = {"lines": [], "offset": offset}  # It is being restarted. The same offset is requested again.
         found = read(LogLines, answer)
         if at.out.as_json:
             for line in found.lines:

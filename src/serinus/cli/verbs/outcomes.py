@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from serinus.core.predictions import Labels
 
 ROWS = 10_000
-"""Of one request; the API takes no more."""
+"""The largest number of rows that the API accepts in one request."""
 LARGEST = 3 * 2**20
-"""Bytes of one request; the API takes 4 MiB."""
+"""The largest request in bytes. The API accepts 4 MiB."""
 PARTS = 300
-"""Requests of one import; the API takes no more."""
+"""The largest number of requests that the API accepts in one import."""
 TELL_SECONDS = 1.0
 ATTACH_SECONDS = 600.0
 
@@ -78,7 +78,7 @@ def import_(
         found = _attach(at, path, file, received) if received else _NOTHING
     except BaseException:
         if received:
-            with suppress(SerinusError):  # what is not forgotten now is so in a day
+            with suppress(SerinusError):  # The parts are deleted after a day in any case.
                 at.client.delete(path)
         raise
     if at.out.as_json:
@@ -137,7 +137,7 @@ def _meanings(given: Sequence[str]) -> Mapping[str, int]:
 
 
 def bodies(part: Labels) -> Iterator[str]:
-    """The part as the API takes it, in as many requests as it takes."""
+    """Yields the part in the form of the API, in as many requests as needed."""
     columns: dict[str, Sequence[Any]] = {"label": part.label}
     columns |= {name: texts for name in _TEXTS if any(texts := getattr(part, name))}
     moments = {moment: moment.isoformat() for moment in set(part.observed_at)}

@@ -27,8 +27,8 @@ def policy(
 ) -> None:
     """Show or set whether each version of a model must be approved before it gets traffic.
 
-    A spec that asks for an approval sets this policy; a spec that does not ask for one leaves the policy as it is. To
-    loosen it takes the role approve, and what the same owner then deploys needs an approval all the same.
+    A spec that requires an approval sets this policy. A spec that does not leaves the policy unchanged. Loosening it
+    needs the role approve. What the same owner deploys after that needs an approval all the same.
 
     \b
       serinus policy card-fraud

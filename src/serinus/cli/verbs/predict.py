@@ -48,7 +48,7 @@ def predict(
         ),
     ] = None,
 ) -> None:
-    """Ask a model as callers do: through Envoy, with the Open Inference Protocol.
+    """Send a request to a model through Envoy, with the Open Inference Protocol.
 
     \b
       serinus predict card-fraud --row '{"amount": 12.5, "country": "DE"}'
@@ -140,7 +140,7 @@ def _read(path: Path) -> str:
 
 
 def tensors(rows: Sequence[Row]) -> Mapping[str, Any]:
-    """The rows as a request of the Open Inference Protocol, one input a column."""
+    """Returns the rows as a request of the Open Inference Protocol, with one input for each column."""
     return {"inputs": [_tensor(name, [row[name] for row in rows]) for name in rows[0]]}
 
 
@@ -149,7 +149,7 @@ def _tensor(name: str, data: list[Any]) -> Mapping[str, Any]:
 
 
 def _datatype(name: str, data: Sequence[Any]) -> str:
-    """Of what is there; nulls fit every type."""
+    """Returns the datatype of the values. Nulls fit every type."""
     kinds = {type(value) for value in data if value is not None}
     if kinds <= {bool} and kinds:
         return "BOOL"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def releases(
     at: Session,
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", show_default=False, help="Show only events of this model.")
+        str | None, typer.Argument(metavar="[MODEL]", show_default=False, help="Show only releases of this model.")
     ] = None,
     limit: Annotated[
         int | None,

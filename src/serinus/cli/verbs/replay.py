@@ -87,7 +87,7 @@ class _progress:  # noqa: N801 - reads as what it does
         self._said = 0
 
     def __call__(self, report: Report) -> None:
-        """Once a second on a terminal, every ten seconds in a pipe."""
+        """Prints once a second on a terminal, and every ten seconds in a pipe."""
         if self._at.out.as_json:
             return
         if not self._at.out.live and report.seconds < self._said + 10:

@@ -23,7 +23,7 @@ def rollback(
     detach: Annotated[bool, typer.Option("--detach", help="Order the rollback and return at once.")] = False,
     yes: Yes = False,
 ) -> None:
-    """Give all traffic back to an earlier release, at once. Ends what is in flight.
+    """Give all traffic back to an earlier release, at once. Ends the rollout in flight.
 
     \b
       serinus rollback card-fraud --reason "alerts doubled"

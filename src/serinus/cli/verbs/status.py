@@ -44,7 +44,7 @@ def status(
 
 
 def _show(at: Session, fleet: Fleet, alone: ModelAlone | None) -> None:
-    """`alone`: the model that was asked for; None: the whole fleet."""
+    """Prints the status. `alone` is the model that was requested. None: the whole fleet."""
     now, models = fleet.now, fleet.models if alone is None else [alone]
     if models:
         columns = ["model", "state", "champion", "since", "requests", "errors", "p99"]
@@ -111,7 +111,7 @@ def _row(model: Model, now: datetime) -> list[str]:
 
 
 def _show_process(at: Session, process: Process, now: datetime) -> None:
-    """Only one that does not run, or was started again within the hour."""
+    """Prints a process that does not run, or was restarted within the last hour."""
     name, reason = process.name, process.reason or "the reason is not known"
     if process.state != "running":
         at.out.line(f"{name} is {process.state}: {reason}", style="red")
@@ -120,7 +120,7 @@ def _show_process(at: Session, process: Process, now: datetime) -> None:
 
 
 def _show_rollout(at: Session, rollout: RolloutSummary, now: datetime, *, evidence: bool) -> None:
-    """`evidence`: with the line for statisticians."""
+    """Prints a rollout. `evidence`: with the line for statisticians."""
     phase = rollout.phase
     where = f"canary {words.share(int(rollout.steps[rollout.step] * WHOLE))}" if phase == "canary" else phase
     asked = f"{rollout.model}@{rollout.version}"

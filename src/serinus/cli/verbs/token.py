@@ -26,7 +26,7 @@ def create(
         str, typer.Option(hidden=True, help="`data` makes an API key, as `serinus key create` does.")
     ] = "control",
 ) -> None:
-    """Make a token. It is shown once, and only its hash is kept.
+    """Create a token. It is shown once, and only its hash is stored.
 
     A deployment is approved by another person than its requester, and two tokens of one owner count as one person.
     The owner of a token cannot be changed: revoke the token and make another one.

@@ -68,7 +68,7 @@ def up(
     chosen = Options(
         ports={name: port for name, port in ports.items() if port is not None},
         listen=listen,
-        keys=cast("Keys | None", keys),  # checked where the options are applied
+        keys=cast("Keys | None", keys),  # It is checked where the options are applied.
         tls_cert=str(tls_cert) if tls_cert else None,
         tls_key=str(tls_key) if tls_key else None,
         client_ca=str(client_ca) if client_ca else None,
@@ -95,16 +95,16 @@ def _absolute(path: Path | None) -> str | None:
 
 
 def _start(at: Session, chosen: Options, *, foreground: bool, copy: bool) -> None:
-    """Starts the processes, prints where they answer and, with `foreground`, stays until it is told to stop."""
+    """Starts the processes, prints their addresses and, with `foreground`, stays until it is stopped."""
     from serinus.targets.local.supervisor import up as start
 
     say = (lambda _line: None) if at.out.as_json else at.out.line
 
     def begin() -> Addresses:
         addresses = start(at.home, chosen, say)
-        # A link lets in whoever has it, so it is not written where output is kept.
+        # A link lets in everybody who has it, so it is not written where output is stored.
         if not foreground:
-            with contextlib.suppress(SerinusError):  # without a link one signs in with a token
+            with contextlib.suppress(SerinusError):  # Without a link, people sign in with a token.
                 addresses = replace(addresses, login=link(Session(at.home, None, at.out)))
         _tell(at, addresses, foreground=foreground)
         return addresses
@@ -120,9 +120,9 @@ def _stay(at: Session, begin: Callable[[], Addresses], say: Callable[[str], None
     from serinus.targets.local.supervisor.notify import Notifier
 
     reload = None
-    if not sys.stdin.isatty():  # SIGHUP of a terminal ends it, as ever
+    if not sys.stdin.isatty():  # SIGHUP of a terminal ends it, as usual.
         program = [sys.argv[0]] if os.access(sys.argv[0], os.X_OK) else [sys.executable, "-P", "-m", "serinus.cli"]
-        # Not resolved: a link may lead to another version by then.
+        # The path is not resolved, because a link may lead to another version by then.
         reload = Reload([*program, "--home", str(at.home.path), "up"], [*program, *sys.argv[1:]])
     try:
         stay(at.home, begin, say, Notifier.taken(), line=at.out.aside if copy else None, reload=reload)
@@ -153,7 +153,7 @@ def _tell(at: Session, addresses: Addresses, *, foreground: bool = False) -> Non
 
 
 def _in_words(limits: Mapping[str, float]) -> str:
-    """The limits in the units in which they are given to `up`."""
+    """Returns the limits in the units of the options of `up`."""
     from serinus.spec.quantities import format_duration, format_size
 
     words = {

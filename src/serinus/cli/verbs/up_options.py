@@ -1,4 +1,4 @@
-"""The options of `serinus up`: their types, metavars, help and parsers."""
+"""The options of `serinus up`: their types, metavars, help texts and parsers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import typer
 
 _T = TypeVar("_T")
 _LEAST_IDLE = 1.0
-"""Seconds: the idle time of a model is not measured more finely."""
+"""The least idle time in seconds. The idle time of a model is not measured more precisely."""
 
 
 def _quantity(parse: Callable[[object], _T], text: str) -> _T:
-    """Parses a quantity as a ModelDeployment does. Raises BadParameter where `text` is not one."""
+    """Parses a quantity as in a ModelDeployment. Raises BadParameter where it is not valid."""
     from pydantic_core import PydanticCustomError
 
     try:
