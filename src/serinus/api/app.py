@@ -1,4 +1,4 @@
-"""The application, put together."""
+"""The assembly of the application."""
 
 from __future__ import annotations
 
@@ -30,8 +30,11 @@ def create_app(
     allowed_hosts: Iterable[str],
     callers: Callers | None = None,
 ) -> FastAPI:
-    """`allowed_hosts`: what the Host header may say, with and without a port. `callers`: takes the API keys of those
-    who call models, where Envoy asks for one. The home's secret must be there."""
+    """Returns the application.
+
+    `allowed_hosts` are the values of the Host header that are accepted, with and without a port. `callers` takes the
+    API keys of callers, where Envoy requires them. The home's secret must exist.
+    """
     app = described()
     sessions = Sessions(home, world.store, world.clock)
     app.state.services = Services(home, world, desk, report, sessions, disk, callers)
@@ -42,7 +45,7 @@ def create_app(
 
 
 def _add_page(app: FastAPI) -> None:
-    """Files only, for everybody: what they show comes from the API, which asks who asks."""
+    """Serves the files of the status page to everybody. Its data come from the API, which authenticates clients."""
 
     @app.get("/", include_in_schema=False)
     def index() -> FileResponse:

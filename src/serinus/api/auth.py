@@ -1,4 +1,4 @@
-"""Who asks, and whether they may."""
+"""Authentication and authorization."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from serinus.core.errors import Forbidden
 from serinus.core.people import Access, Actor
 
 LADDER = tuple(Access)
-"""Each role includes the ones before it."""
+"""The roles. Each includes the ones before it."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 OPEN_TO_ALL = frozenset({"/v1/session", "/v1/home/token"})
-"""Where nobody is known by a token."""
+"""Paths that need no token."""
 
 
 _BEARER = HTTPBearer(auto_error=False, scheme_name="token", description="A token that `serinus token create` prints.")
@@ -38,23 +38,25 @@ _HOME = HTTPBase(
     scheme_name="home",
     description="The home's secret, by its owner and over its socket alone.",
 )
-"""They describe what `whoever` and `home_owner` read, and decide nothing."""
+"""These describe what `whoever` and `home_owner` read, for the OpenAPI document. They decide nothing."""
 
 
 class Unauthenticated(Forbidden):
-    """Nobody that Serinus knows asks (401)."""
+    """The client is unknown (401)."""
 
 
 def allows(actor: Actor, access: Access) -> bool:
+    """Whether the actor's role includes `access`."""
     return LADDER.index(actor.access) >= LADDER.index(access)
 
 
 def origin_of(request: Request) -> str:
+    """Returns the address of the client, or `local socket`."""
     return request.client.host if request.client else "local socket"
 
 
 def whoever(request: Request) -> Actor:
-    """Who asks, by a bearer token or by the page's cookie; the actor's origin is the address that they ask from."""
+    """Returns the actor of a bearer token or of the status page's cookie. Its origin is the address of the client."""
     services = services_of(request)
     actor = _by_token(services, request) or _by_cookie(services, request)
     if actor is None:
@@ -74,7 +76,7 @@ def _by_cookie(services: Services, request: Request) -> Actor | None:
     value = request.cookies.get(services.sessions.cookie)
     if value is None or "authorization" in request.headers:
         return None
-    # The guard refuses a wrong Origin; a browser that sends a cookie to change something also sends its Origin.
+    # The guard refuses a wrong Origin. A browser that sends a cookie with a change also sends its Origin.
     if request.method not in SAFE_METHODS and "origin" not in request.headers:
         raise Forbidden(
             "a request that is signed in by a cookie must send the Origin header",
@@ -84,12 +86,12 @@ def _by_cookie(services: Services, request: Request) -> Actor | None:
 
 
 def home_owner(request: Request, _by_secret: Annotated[object, Security(_HOME)]) -> Actor:
-    """Whoever can read the home's secret, and asks over the home's socket: its owner."""
+    """Returns the owner of the home, who can read its secret and connects to its socket."""
     services = services_of(request)
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     kept = services.home.secret.read_bytes().strip()
     shown = scheme.lower() == "home" and hmac.compare_digest(secret.strip().encode(), kept)
-    if request.client is not None or not shown:  # a Unix socket's client has no address
+    if request.client is not None or not shown:  # The client of a Unix socket has no address.
         raise Unauthenticated(
             "only the owner of the home may do this", hint="Run `serinus token reset` as the user that owns the home."
         )
@@ -98,7 +100,7 @@ def home_owner(request: Request, _by_secret: Annotated[object, Security(_HOME)])
 
 
 def check(request: Request, actor: Actor, access: Access) -> None:
-    """Raises Forbidden, and notes a refused attempt to change something in the audit record."""
+    """Raises Forbidden, and records a refused change in the audit record."""
     if allows(actor, access):
         return
     reason = f"the token {actor.name} has the role {actor.access.value}; this needs {access.value}"
@@ -107,8 +109,11 @@ def check(request: Request, actor: Actor, access: Access) -> None:
 
 
 def note_refused(request: Request, reason: str, actor: Actor | None = None) -> None:
-    """Notes in the audit record that a change was refused before its route was reached. Only of somebody whom Serinus
-    knows: what others try would fill the record. Raises Unauthenticated where nobody known asks for what needs it."""
+    """Records a change that was refused before its route was reached.
+
+    Only known clients are recorded, because others could fill the record. Raises Unauthenticated where an unknown
+    client requests something that needs authentication.
+    """
     if request.method in SAFE_METHODS or request.url.path in OPEN_TO_ALL:
         return
     world = services_of(request).world
@@ -121,12 +126,12 @@ def known(
     _by_token: Annotated[object, Security(_BEARER)],
     _by_cookie: Annotated[object, Security(_COOKIE)],
 ) -> Actor:
-    """A dependency: who asks, in one of the ways that the OpenAPI document names."""
+    """A dependency: the actor, by one of the methods that the OpenAPI document names."""
     return whoever(request)
 
 
 class Needs:
-    """A dependency: who asks, if their role is `access` or more."""
+    """A dependency: the actor, whose role must include `access`."""
 
     def __init__(self, access: Access) -> None:
         self.access = access

@@ -1,4 +1,4 @@
-"""Errors as answers: `{"error": what, "hint": what to do next}`."""
+"""Errors as answers: `{"error": what is wrong, "hint": what to do next}`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serinus.api.auth import Unauthenticated, note_refused
 from serinus.core.errors import Forbidden, InvalidInput, NotFound, Refused, SerinusError, TemporaryError, Unbuildable
 from serinus.resources import Failure
 
-# The first that an error is an instance of holds.
+# The first class that an error is an instance of is used.
 STATUSES: tuple[tuple[type[SerinusError], int], ...] = (
     (Unauthenticated, 401),
     (Forbidden, 403),
@@ -40,14 +40,16 @@ OF_EVERY_ROUTE: dict[int | str, dict[str, Any]] = {
     **_described(422, "What was sent cannot be read: the error says where and what, never the value."),
     "default": {"model": Failure, "description": "Any other error."},
 }
-"""Status -> what OpenAPI says of it."""
+"""The descriptions of error statuses in the OpenAPI document."""
 
 
 def answer(status: int, error: str, hint: str = "", headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """Returns an answer with an error."""
     return JSONResponse(Failure(error=error, hint=hint).model_dump(), status, dict(headers or {}))
 
 
 def install(app: FastAPI) -> None:
+    """Adds the handlers of errors to the application."""
     app.add_exception_handler(SerinusError, _serinus)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
@@ -65,14 +67,14 @@ def _serinus(_request: Request, error: Exception) -> JSONResponse:
 
 
 def _validation(request: Request, error: Exception) -> JSONResponse:
-    """Where and what, never the value: it may be a card's."""
+    """Answers with the place and the kind of an error. The value is left out, because it may be confidential."""
     assert isinstance(error, RequestValidationError)
     found = [f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()]
     more = f" (and {len(found) - 5} more)" if len(found) > 5 else ""
     said = "; ".join(found[:5]) + more
     try:
         note_refused(request, said)
-    except SerinusError as other:  # a body that is no JSON is looked at before who sent it
+    except SerinusError as other:  # A body that is not JSON is rejected before the client is authenticated.
         return _serinus(request, other)
     return answer(422, said, "`GET /v1/openapi.json` describes every route.")
 

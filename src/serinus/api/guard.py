@@ -1,4 +1,4 @@
-"""Stands before every route: which Host, which Origin, how large a body; and the headers that browsers obey."""
+"""Checks before every route: Host, Origin and body size. It also sets the security headers for browsers."""
 
 from __future__ import annotations
 
@@ -29,8 +29,11 @@ HEADERS = {
 
 
 class Guard:
-    """`hosts`: what the Host header may be, with and without a port. Anything else may be a name that somebody has
-    pointed at this machine (DNS rebinding), and is refused before a token is even looked at."""
+    """`hosts` are the accepted values of the Host header, with and without a port.
+
+    Any other value may be a name that an attacker has pointed at this machine (DNS rebinding). It is refused before a
+    token is checked.
+    """
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str], max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self._app = app
@@ -51,7 +54,8 @@ class Guard:
         await self._answered(scope, self._bounded(receive), send)
 
     async def _answered(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """An error of ours is told as one, with the same headers as everything else; its inside is for the log."""
+        """Answers with a general error where Serinus itself fails, with the same headers as always. Details are in the
+        log."""
         begun = False
 
         async def sending(message: Message) -> None:
@@ -86,7 +90,7 @@ class Guard:
         return None
 
     def _bounded(self, receive: Receive) -> Receive:
-        """For bodies that do not say their length."""
+        """Limits bodies that do not declare their length."""
         seen = 0
 
         async def bounded() -> Message:
@@ -101,7 +105,7 @@ class Guard:
 
 
 def _with_headers(path: str, send: Send) -> Send:
-    # A page may be kept but must be asked for again; what the API says is never kept.
+    # Pages may be cached but must be revalidated. Answers of the API are never cached.
     cache = "no-store" if path.startswith(("/v1", "/metrics")) else "no-cache"
 
     async def sending(message: Message) -> None:

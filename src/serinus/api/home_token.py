@@ -1,4 +1,4 @@
-"""The home's own token: an admin's, in a file that the command line and scripts of the home's owner read."""
+"""The home's own token, with the role admin, in a file that the command line and scripts of the home's owner read."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from serinus.core.people import Access, Actor
 from serinus.core.ports import Store
 from serinus.lib import files
 
-NAME = "admin"  # of the token, not a secret
+NAME = "admin"  # The name of the token, not a secret.
 
 
 def login() -> str:
-    """The login name of the user that owns the home, in the characters that a token's owner may have."""
+    """Returns the login name of the user that owns the home, with the characters that an owner of a token may have."""
     try:
         name = pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # as in a container
+    except KeyError:  # This happens in containers.
         return f"uid {os.geteuid()}"
     clean = re.sub(r"[^A-Za-z0-9.@+-]+", "-", name).strip("-.@+") or "user"
     return f"user {clean}" if clean.casefold() in ("nobody", "serinus") else clean
 
 
 def ensure(home: Home, store: Store, actor: Actor, now: datetime) -> None:
-    """Made where there is none that is valid in the file. One of a version before owners gets the user's login."""
+    """Issues the token where the file has no valid one. A token from before owners gets the user's login name as its
+    owner."""
     if home.token.exists() and (found := store.whose_token(home.token.read_text().strip())) is not None:
         store.own_token(found.name, login())
         return
@@ -34,7 +35,7 @@ def ensure(home: Home, store: Store, actor: Actor, now: datetime) -> None:
 
 
 def renew(home: Home, store: Store, actor: Actor, why: str, now: datetime) -> None:
-    """Revokes the one before, and writes another into the file, 0600. Raises OSError."""
+    """Revokes the token and writes another one to the file, 0600. Raises OSError."""
     if any(token["name"] == NAME and token["revoked_at"] is None for token in store.tokens()):
         store.revoke_token(NAME, now)
     secret = store.issue_token(NAME, Access.ADMIN, now, owner=login())

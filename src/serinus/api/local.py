@@ -1,5 +1,7 @@
-"""The API on a Unix socket in the home, for the command line: no other user of the machine can take its place, as they
-can a port's, or connect to it. Whoever is connected still shows a token, as everywhere."""
+"""The API on a Unix socket of the home, for the command line.
+
+Unlike a port, no other user of the machine can take it over or connect to it. Clients still need a token.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ _BACKLOG = 64
 
 @contextmanager
 def listening(path: Path) -> Iterator[socket.socket]:
-    """A socket that listens at `path`, 0600, in place of what an earlier process has left there; removed at the end.
+    """Yields a socket that listens at `path`, 0600, and replaces that of an earlier process. It is removed at the end.
     Raises OSError."""
     with unix_sockets.listen_beside(path, _BACKLOG) as listener:
         unix_sockets.publish(path)

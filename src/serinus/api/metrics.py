@@ -1,4 +1,4 @@
-"""The fleet as Prometheus metrics. Derived at each scrape; nothing is counted here."""
+"""Prometheus metrics of the fleet. They are derived at each scrape, and nothing is counted here."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ _PHASES = [phase.value for phase in Phase if not phase.ended]
 
 
 def exposition(fleet: Fleet) -> bytes:
+    """Returns the metrics in the text format of Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Status(fleet))
     return generate_latest(registry)
@@ -48,7 +49,7 @@ _TOTALS = {
 
 
 def _totals(totals: Iterable[Totals]) -> Iterator[Metric]:
-    """Since each release was first heard of, over all restarts."""
+    """Counters of each release since its first request, across restarts."""
     labels = ["model", "release"]
     families = {name: CounterMetricFamily(f"serinus_{name}", text, labels=labels) for name, text in _TOTALS.items()}
     for one in totals:
@@ -67,7 +68,7 @@ _RECHECKED = {
 
 
 def _rechecked(counts: Iterable[RecheckedRelease], distrusted: Iterable[Distrusted]) -> Iterator[Metric]:
-    """Since each release was first looked at, over all restarts."""
+    """Counters of each release since its first recheck, across restarts."""
     labels = ["model", "release"]
     for name, text in _RECHECKED.items():
         family = CounterMetricFamily(f"serinus_recheck_{name}", text, labels=labels)
@@ -126,7 +127,7 @@ def _models(models: Iterable[Model]) -> Iterator[Metric]:
 
 
 def _watches(models: Iterable[Model]) -> Iterator[Metric]:
-    """Of champions that are watched after their promotion."""
+    """Metrics of champions that are watched after their promotion."""
     labels = ["model", "release"]
     until = GaugeMetricFamily(
         "serinus_watch_until_timestamp_seconds",
@@ -153,7 +154,7 @@ _OUTCOMES = {
 
 
 def _outcomes(models: Iterable[Model]) -> Iterator[Metric]:
-    """Of the champion's predictions whose outcomes are final, and of the younger ones."""
+    """Metrics of the champion's matured predictions, and of younger ones."""
     labels = ["model", "release", "maturity"]
     counts = {
         name: GaugeMetricFamily(f"serinus_outcomes_{name}", text, labels=labels) for name, text in _OUTCOMES.items()

@@ -19,7 +19,7 @@ from serinus.api.routes import acts, disk, fleet, happenings, imports, keys, ope
 from serinus.core.people import Access
 
 VERSION = "1"
-"""Of the API, as in its paths. Within it, fields and routes are only added."""
+"""The version of the API, as in its paths. Within a version, fields and routes are only added."""
 
 _PREFIX = "/v1"
 _OF_V1 = (fleet, acts, imports, disk, happenings, people, keys)
@@ -43,13 +43,14 @@ _TAGS = {
 }
 _NO_JSON = {"/metrics": "text/plain", "/v1/events/stream": "text/event-stream"}
 _OF_ALL = "/healthz"
-"""Answers everybody."""
+"""Routes that answer everybody."""
 
 
 class ControlApi(FastAPI):
-    """The API, with the role that each route needs in its description."""
+    """The API, with the role that each route requires in its description."""
 
     def openapi(self) -> dict[str, Any]:
+        """Returns the OpenAPI document."""
         if self.openapi_schema is None:
             document = super().openapi()
             for (path, method), role in _roles().items():
@@ -64,14 +65,14 @@ class ControlApi(FastAPI):
 
 
 def described() -> FastAPI:
-    """An application with every route but the page's, and nothing behind them yet."""
+    """Returns an application with all routes except those of the page, and without services behind them."""
     app = ControlApi(
         title="Serinus control API",
         version=VERSION,
         description=_ABOUT,
         openapi_tags=[{"name": name, "description": text} for name, text in _TAGS.items()],
-        openapi_url=None,  # served below, to those who may read
-        docs_url=None,  # FastAPI's own pages load scripts from elsewhere
+        openapi_url=None,  # It is served below, to clients with the role view.
+        docs_url=None,  # FastAPI's own pages load scripts from other servers.
         redoc_url=None,
         responses=OF_EVERY_ROUTE,
         generate_unique_id_function=lambda route: route.name.replace("_", "-"),
@@ -89,7 +90,8 @@ def described() -> FastAPI:
 
 
 def _roles() -> Mapping[tuple[str, str], Access]:
-    """(path, method) -> the role that it needs, by what the route depends on. An order says so itself."""
+    """Returns the role that each (path, method) requires, from the dependencies of its route. Orders describe theirs
+    themselves."""
     routers = [(_PREFIX, module.router) for module in _OF_V1] + [("", operations.router)]
     return {
         (f"{prefix}{route.path}", method.lower()): access
@@ -120,6 +122,6 @@ _Dumper.add_representer(str, _text)
 
 
 def as_yaml() -> str:
-    """The document as it is published."""
+    """Returns the document as it is published."""
     document = described().openapi()
     return _HEAD + yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)

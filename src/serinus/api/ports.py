@@ -1,4 +1,4 @@
-"""What the API needs of the engine and of the world. Satisfied by `engine.Desk`, `engine.Report` and `engine.World`."""
+"""The dependencies of the API, which `engine.Desk`, `engine.Report` and `engine.World` satisfy."""
 
 from __future__ import annotations
 
@@ -23,38 +23,55 @@ from serinus.resources import (
 
 
 class Deployed(Protocol):
-    """`done`: there was nothing to do."""
+    """The result of a request that may have started a rollout. `done`: there was nothing to do."""
 
     @property
-    def rollout(self) -> str | None: ...
+    def rollout(self) -> str | None:
+        """The id of the rollout. None: none was started."""
+
     @property
-    def done(self) -> bool: ...
+    def done(self) -> bool:
+        """Whether there was nothing to do."""
+
     @property
-    def message(self) -> str: ...
+    def message(self) -> str:
+        """The result in words."""
+
     @property
-    def advice(self) -> Advice: ...
+    def advice(self) -> Advice:
+        """Advice on the deployment."""
 
 
 class Advice(Protocol):
-    """How long the canary will take, in words and as JSON values, and what of the spec cannot be meant."""
+    """The expected duration of the canary, in words and as JSON values, and warnings about the spec."""
 
     @property
-    def estimate(self) -> str: ...
+    def estimate(self) -> str:
+        """The expected duration in words."""
+
     @property
-    def warnings(self) -> Sequence[str]: ...
+    def warnings(self) -> Sequence[str]:
+        """Contradictions in the spec."""
+
     @property
-    def details(self) -> Mapping[str, Any] | None: ...
+    def details(self) -> Mapping[str, Any] | None:
+        """The estimate as JSON values. None: there is none."""
 
 
 class Policy(Protocol):
+    """The policy of a model."""
+
     @property
-    def approval_required(self) -> bool: ...
+    def approval_required(self) -> bool:
+        """Whether another person must approve each version."""
+
     @property
-    def loosened_by(self) -> str: ...
+    def loosened_by(self) -> str:
+        """The name of the token that last loosened the policy. Empty: none did."""
 
 
 class Desk(Protocol):
-    """Takes people's wishes. Raises InvalidInput, NotFound, Refused, or Unavailable."""
+    """Takes requests for changes. Raises InvalidInput, NotFound, Refused and Unavailable."""
 
     def deploy(
         self,
@@ -66,100 +83,108 @@ class Desk(Protocol):
         supersede: bool = False,
         source: str = "<spec>",
     ) -> Deployed:
-        """`source`: what errors call the spec."""
+        """Starts a rollout. Errors call the spec `source`."""
         ...
 
     def order(self, rollout_id: str, kind: str, *, actor: Actor, why: str = "") -> str:
-        """`promote`, `abort` or `approve`; what was ordered, in words."""
+        """Orders a rollout to `promote`, `abort` or `approve`. Returns the order in words."""
         ...
 
-    def rollback(self, model: str, *, to: str | None, actor: Actor, why: str = "") -> Deployed: ...
+    def rollback(self, model: str, *, to: str | None, actor: Actor, why: str = "") -> Deployed:
+        """Rolls back to a former champion."""
 
     def retire(self, model: str, *, abort: bool, actor: Actor, why: str) -> Deployed:
-        """Takes the model out of service. `abort`: ends what is in flight first."""
+        """Takes the model out of service. `abort`: ends the rollout in flight first."""
         ...
 
     def set_approval(self, model: str, required: bool, *, actor: Actor, why: str = "") -> str:
-        """The model's policy; what holds now, in words."""
+        """Sets the model's policy, and returns it in words."""
         ...
 
     def policy(self, model: str) -> Policy:
-        """What holds for every deployment of the model."""
+        """Returns the policy of the model."""
         ...
 
     def initial_spec(self, model: str) -> str:
-        """YAML text."""
+        """Returns the model's first spec as YAML text."""
         ...
 
 
 class Report(Protocol):
-    """What people read. Only reads."""
+    """Answers questions. Only reads."""
 
     def status(self) -> Fleet:
-        """The whole fleet."""
+        """Returns the whole fleet."""
         ...
 
     def model(self, model: str) -> ModelAlone:
-        """One of the models of the status. Raises NotFound."""
+        """Returns one of the models of the status. Raises NotFound."""
         ...
 
     def silent_models(self) -> Sequence[SilentModel]:
-        """The models whose champion does not answer."""
+        """Returns the models whose champion does not answer."""
         ...
 
     def registry_answers(self) -> bool:
-        """Whether the registry could be read when that was last tried."""
+        """Whether the registry could be read at the last attempt."""
         ...
 
     def rollout(self, rollout: Rollout) -> ShownRollout:
-        """All of it, and of a canary step how far it is."""
+        """Returns the whole rollout and its progress."""
         ...
 
     def explain(self, wanted: str) -> Explanation:
-        """The whole rollout of a release id, a rollout id or a model, with its events. Raises NotFound."""
+        """Returns the whole rollout of a release id, a rollout id or a model, with its events. Raises NotFound."""
         ...
 
     def spec(self, model: str) -> SpecInForce:
-        """The spec that is in force, and where each value comes from. Raises NotFound, InvalidInput."""
+        """Returns the spec in force, with the origin of each value. Raises NotFound and InvalidInput."""
         ...
 
     def changes_by(self, spec: str, *, model: str | None, source: str) -> Difference:
-        """What a deployment of `spec` (YAML text) would change. `source`: what errors call it. Raises InvalidInput."""
+        """Returns what a deployment of `spec` (YAML text) would change. Errors call the spec `source`. Raises
+        InvalidInput."""
         ...
 
     def releases(self, model: str | None, limit: int | None = None, after: str | None = None) -> Sequence[ShownRelease]:
-        """Newest first; `limit`: None: all. `after`: the last one of the page before."""
+        """Returns releases, newest first, at most `limit` (None: all). `after` is the last one of the previous page."""
         ...
 
 
 class Disk(Protocol):
-    """What takes how much disk. Raises Unavailable: it is not known what runs."""
+    """Measures and frees disk space. Raises Unavailable where it is unknown what runs."""
 
-    def usage(self) -> DiskUsage: ...
+    def usage(self) -> DiskUsage:
+        """Returns the disk usage."""
 
     def prune(self, wanted: Collection[tuple[str, str]]) -> Pruned:
-        """Removes those of `wanted` (kind, name) that nothing needs."""
+        """Removes those of `wanted` (pairs of kind and name) that nothing needs."""
         ...
 
 
 class Callers(Protocol):
-    """Who may call models, where Envoy asks for an API key. Raises Unavailable: nothing has changed."""
+    """The callers of models, where Envoy requires API keys. After Unavailable nothing has changed."""
 
     def admit(self, name: str, key: str, models: Sequence[str] | None = None) -> None:
-        """`models`: that the key opens; None: all."""
+        """Lets a caller in. `models` are the models that the key opens. None: all."""
         ...
 
     def dismiss(self, name: str) -> None:
-        """Nothing happens where there is none of that name."""
+        """Removes the caller's key. Does nothing where there is none of that name."""
         ...
 
 
 class World(Protocol):
-    """What is asked past the engine."""
+    """Ports that the API uses directly."""
 
     @property
-    def store(self) -> Store: ...
+    def store(self) -> Store:
+        """The store."""
+
     @property
-    def log(self) -> PredictionLog: ...
+    def log(self) -> PredictionLog:
+        """The prediction log."""
+
     @property
-    def clock(self) -> Clock: ...
+    def clock(self) -> Clock:
+        """The clock."""

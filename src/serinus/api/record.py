@@ -1,4 +1,4 @@
-"""The audit of what is asked for over HTTP."""
+"""The audit record of requests over HTTP."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serinus.core.people import Actor
 def audited(
     world: World, actor: Actor, what: str, subject: str, why: str, details: Mapping[str, Any] | None = None
 ) -> Iterator[None]:
-    """Notes the act before it happens, so that none is missing after a crash, and once more where it is refused."""
+    """Records an act before it happens, so that none is missing after a crash, and again where it is refused."""
     world.store.audit(actor, what, subject, why, details or {}, world.clock.now())
     try:
         yield

@@ -1,4 +1,4 @@
-"""The API on two sockets: a port, with TLS where there is a certificate, and the home's own socket."""
+"""The server of the API on two sockets: a port, with TLS where there is a certificate, and the home's own socket."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from serinus.lib.servers.handshakes import Handshakes
 
 
 class Server(uvicorn.Server):
-    """`context`: of the port alone. Whoever connects to `local` is on this machine, and is asked of the kernel."""
+    """`context` is for the port only. Clients of `local` are on this machine, and the kernel identifies them."""
 
     def __init__(
         self, config: uvicorn.Config, port: socket.socket, local: socket.socket, context: ssl.SSLContext | None

@@ -1,4 +1,4 @@
-"""What every route may use, found on the application."""
+"""The services that routes use. They are attached to the application."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from serinus.core.home import Home
 
 @dataclass(frozen=True, slots=True)
 class Services:
+    """The services."""
+
     home: Home
     world: World
     desk: Desk
@@ -21,10 +23,11 @@ class Services:
     sessions: Sessions
     disk: Disk
     callers: Callers | None
-    """None: Envoy asks nobody for a key."""
+    """None: Envoy requires no API keys."""
 
 
 def services_of(request: Request) -> Services:
+    """Returns the services of the application."""
     services: Services = request.app.state.services
     return services
 

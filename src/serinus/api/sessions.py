@@ -1,7 +1,7 @@
-"""A browser's session: a signed cookie that names a token, never the token itself.
+"""Sessions of browsers: a signed cookie that names a token and does not contain it.
 
-It outlives a restart of the control process, ends with its token's revocation, and is of one home: cookies of
-127.0.0.1 are shared by every port, so two homes on one machine must not share a name.
+A session survives a restart of the control process, and ends when its token is revoked. It belongs to one home.
+Browsers share the cookies of 127.0.0.1 among all ports, so two homes on one machine must not use the same name.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from serinus.core.ports import Clock, Tokens
 LASTS = timedelta(hours=12)
 LINK_LASTS = timedelta(hours=1)
 LINKS = 100
-"""That wait to be followed; the oldest are forgotten."""
+"""The number of links that may wait to be used. The oldest are dropped."""
 
 
 class Sessions:
-    """Raises OSError where the home has no secret yet."""
+    """Signs and checks cookies. Raises OSError where the home has no secret yet."""
 
     def __init__(self, home: Home, tokens: Tokens, clock: Clock) -> None:
         self._key = session_key(home.secret.read_text())
@@ -40,13 +40,14 @@ class Sessions:
         self.cookie = f"serinus-{hashlib.sha256(str(home.path).encode()).hexdigest()[:8]}"
 
     def open(self, token: str) -> str | None:
-        """The cookie's value; None: no such token."""
+        """Returns the value of a cookie. None: there is no such token."""
         actor = self._tokens.whose_token(token)
         row = self._valid(actor.name) if actor else None
         return self._cookie(actor.name, str(row["issued_at"])) if actor and row else None
 
     def link(self, actor: Actor) -> str | None:
-        """A code that opens one session of the actor's token, once, within an hour; None: the token was revoked."""
+        """Returns a code that opens one session of the actor's token, once and within an hour. None: the token was
+        revoked."""
         row = self._valid(actor.name)
         if row is None:
             return None
@@ -58,7 +59,7 @@ class Sessions:
         return code
 
     def follow(self, code: str) -> str | None:
-        """The cookie's value; None: no such code, it was used, or its time or its token has ended."""
+        """Returns the value of a cookie. None: the code is unknown, used or expired, or its token is revoked."""
         with self._lock:
             name, issued_at, ends = self._links.pop(_digest(code), ("", "", self._clock.now()))
         row = self._valid(name) if self._clock.now() < ends else None
@@ -70,7 +71,7 @@ class Sessions:
         return f"{content}.{self._sign(content)}"
 
     def whose(self, value: str) -> Actor | None:
-        """The actor of a session; None where the session is forged or expired, or its token is revoked."""
+        """Returns the actor of a session. None: the session is forged or expired, or its token is revoked."""
         content, _, signature = value.partition(".")
         if not hmac.compare_digest(self._sign(content).encode(), signature.encode()):
             return None

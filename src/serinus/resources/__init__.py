@@ -1,7 +1,7 @@
-"""The resources of the control API: every answer that it gives and every request that it takes, as typed models.
+"""The resources of the control API as typed models: all its answers and requests.
 
 The engine fills them, the API serves them and describes them in its OpenAPI document, and the command line reads them.
-Rollouts, releases, events and audit entries are values of `core`, which are published whole.
+Rollouts, releases, events and audit entries are values of `core`, and are published as they are.
 """
 
 from serinus.resources.acts import (

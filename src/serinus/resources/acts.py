@@ -12,29 +12,35 @@ from serinus.resources.base import Answer, Name, Request, SpecName, SpecText, Wh
 
 
 class Deployment(Request):
-    """A version by `ref`, a spec, or both."""
+    """A deployment of a version by `ref`, by a spec, or by both."""
 
     why: Why = ""
     ref: Name | None = None
-    """`card-fraud@7`, `card-fraud@challenger`."""
+    """Such as `card-fraud@7` or `card-fraud@challenger`."""
     spec: SpecText | None = None
     spec_name: SpecName = "<spec>"
     supersede: bool = False
-    """Take the place of a rollout of the same model that is in flight."""
+    """Replace a rollout of the same model that is in flight."""
 
 
 class OrderRequest(Request):
+    """An order to a rollout in flight."""
+
     why: Why = ""
     kind: Literal["promote", "abort", "approve"]
 
 
 class RollbackRequest(Request):
+    """A rollback."""
+
     why: Why = ""
     to: Name | None = None
-    """A release id or a version; null: the champion before."""
+    """A release id or a version. null: the champion before."""
 
 
 class Retirement(Request):
+    """The retirement of a model."""
+
     why: Annotated[
         str,
         Field(min_length=1, max_length=2000, description="Why; kept in the audit record."),
@@ -45,47 +51,49 @@ class Retirement(Request):
 
 
 class PolicyRequest(Request):
+    """A change of the policy of a model."""
+
     why: Why = ""
     approval: Literal["none", "required"]
-    """`required`: somebody other than the requester approves each version before it gets traffic."""
+    """`required`: another person than the requester must approve each version before it gets traffic."""
 
 
 class EstimatedStep(Answer):
     """One step of a canary."""
 
     traffic: float
-    """Share of the requests that the canary gets, from 0 to 1."""
+    """The canary's share of the requests, from 0 to 1."""
     requests: int | None
-    """Of the canary, until the step is passed; null: it is never passed."""
+    """Requests of the canary until the step passes. null: it never does."""
     seconds: float | None
-    """Until the step is passed; null: it is never passed."""
+    """Seconds until the step passes. null: it never does."""
     slowest: str
-    """The metric that takes longest, or what else the step waits for."""
+    """The metric that takes longest, or another condition of the step."""
     metrics: Mapping[str, int | None]
-    """Metric -> requests of the canary until it is cleared; null: it never is."""
+    """Requests of the canary until it is cleared, by metric. null: it never is."""
 
 
 class Estimate(Answer):
-    """How long the canary of a version as good as the champion takes, at the present traffic."""
+    """The expected duration of the canary of a version as good as the champion, at the present traffic."""
 
     per_second: float
-    """Requests to the model."""
+    """Requests to the model per second."""
     steps: Sequence[EstimatedStep]
     seconds: float | None
-    """Of all steps together; null: there is a step that is never passed."""
+    """The duration of all steps together. null: a step never passes."""
     text: str
     """The same in words."""
 
 
 class Deployed(Answer):
-    """What came of a deployment, a rollback or a retirement."""
+    """The result of a deployment, a rollback or a retirement."""
 
     rollout: str | None
-    """Its id; null: no rollout was needed."""
+    """The id of the rollout. null: none was needed."""
     done: bool
-    """There was nothing to do."""
+    """Whether there was nothing to do."""
     message: str
     warnings: Sequence[str] = ()
-    """What the spec asks for that contradicts itself or cannot be reached."""
+    """Values of the spec that contradict each other or cannot be reached."""
     estimate: Estimate | None = None
-    """Of the canary; null: the model has no traffic, or nothing is live that it could be compared with."""
+    """The estimate of the canary. null: the model has no traffic, or no champion to compare with."""

@@ -1,4 +1,4 @@
-"""What all models have in common."""
+"""The base classes of all resources."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from serinus.core.text import one_line
 
 
 class Answer(BaseModel):
-    """What the API answers. Whoever reads it passes over fields that they do not know, which a later version adds."""
+    """An answer of the API. Clients must ignore unknown fields, because later versions add fields."""
 
     model_config = ConfigDict(
         frozen=True, use_attribute_docstrings=True, json_schema_serialization_defaults_required=True
@@ -19,7 +19,7 @@ class Answer(BaseModel):
 
 
 class Request(BaseModel):
-    """What the API takes. A field that it does not know is refused: it may be a name that was written wrong."""
+    """A request to the API. Unknown fields are refused, because they may be misspelled names."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
@@ -43,19 +43,21 @@ SpecName = Annotated[
 
 
 class Message(Answer):
-    """What was done, or ordered, in words."""
+    """What was done or ordered, in words."""
 
     message: str
 
 
 class Done(Answer):
+    """Whether the request succeeded."""
+
     ok: bool
 
 
 class Failure(Answer):
-    """Every answer with a status of 400 or more."""
+    """The answer with every status of 400 or more."""
 
     error: str
     """What is wrong, in a sentence."""
     hint: str
-    """What to do next; may be empty."""
+    """What to do next. May be empty."""

@@ -1,4 +1,4 @@
-"""What takes how much disk."""
+"""Disk usage."""
 
 from __future__ import annotations
 
@@ -17,54 +17,64 @@ class DiskItem(Answer):
 
     kind: str
     name: str
-    """A digest, or of a log the release."""
+    """A digest. For a log, the release."""
     models: Sequence[str]
-    """That have a release of it; empty: none is known."""
+    """The models that have a release with it. Empty: none is known."""
     bytes: int
     freed: int
-    """Bytes that it does not share with others."""
+    """Bytes that it does not share with other items."""
     used_at: float
-    """Unix time."""
+    """The Unix time of its last use."""
     needed: str
-    """Why it is kept; empty: nothing needs it."""
+    """Why it is kept. Empty: nothing needs it."""
 
 
 class DiskUsage(Answer):
+    """The disk usage of an installation."""
+
     kinds: Mapping[str, int]
-    """Kind -> bytes. Also of kinds that have no items here, which are only measured."""
+    """Bytes by kind, including kinds without items, which are only measured."""
     items: Sequence[DiskItem]
-    """The largest first."""
+    """Sorted by size, the largest first."""
     budget: int | None
-    """Bytes that all items may take together before what nothing needs is removed; null: there is no budget."""
+    """Bytes that all items may take together before those that nothing needs are removed. null: there is no budget."""
     free: int
-    """Bytes that are free on this disk."""
+    """Free bytes of the file system."""
 
 
 class ItemRequest(Request):
+    """One item to remove."""
+
     kind: Kind
     name: Annotated[str, Field(min_length=1, max_length=512)]
 
 
 class PruneRequest(Request):
-    """What is to be removed, as `GET /v1/disk` names it."""
+    """The items to remove, named as in `GET /v1/disk`."""
 
     items: Annotated[Sequence[ItemRequest], Field(max_length=20_000)]
 
 
 class RemovedItem(Answer):
+    """An item that was removed."""
+
     kind: str
     name: str
     bytes: int
-    """That were freed."""
+    """Bytes that were freed."""
 
 
 class KeptItem(RemovedItem):
+    """An item that was not removed."""
+
     why: str
     """What needs it, or why it could not be removed."""
 
 
 class Pruned(Answer):
+    """The result of a removal."""
+
     removed: Sequence[RemovedItem]
     kept: Sequence[KeptItem]
     free: int
-    """Bytes that are free on this disk."""
+    """Free bytes of the file system."""

@@ -14,112 +14,120 @@ State = Literal["trouble", "starting", "rolling-out", "retired", "serving", "idl
 
 
 class Champion(Answer):
-    """What is live, and how it runs."""
+    """The live release and how it runs."""
 
     release: str
     version: str
     since: Moment | None
     threshold: float | None
-    """Score from which on a row alerts; null: it is not known."""
+    """The score from which on a row alerts. null: unknown."""
     placement: str
     """`starting`, `ready`, `scaled-to-zero`, `failed` or `not placed`."""
     memory_bytes: int | None
-    """null: it has no process, or that cannot be read."""
+    """null: it has no process, or its memory cannot be read."""
     restarts: int
     workers: int
     way: str
-    """How it predicts: `onnx`, `matrix`, `direct` or `mlflow`; empty: it does not run."""
+    """How it predicts: `onnx`, `matrix`, `direct` or `mlflow`. Empty: it does not run."""
     remarks: str
-    """Why it does not run as it should; may be empty."""
+    """What is wrong with it. May be empty."""
 
 
 class FormerChampion(Answer):
+    """The champion before."""
+
     release: str
     version: str
 
 
 class AlertRate(Answer):
-    """Of the rows that the champion has scored, the share that alerts."""
+    """The share of the champion's scored rows that alert."""
 
     requests: int
-    """That it has answered since it became champion; of the last five weeks at most."""
+    """Requests that it has answered since it became the champion, within the last five weeks."""
     rows: int
-    """In these requests; at least one each."""
+    """Rows in these requests, at least one in each."""
     alerts: int
     """Rows whose score reached the release's threshold."""
     rate: float
-    """From 0 to 1, with its 95 % interval."""
+    """From 0 to 1, with its 95% interval."""
     rate_low: float
     rate_high: float
 
 
 class Model(Answer):
+    """A model."""
+
     model: str
     champion: Champion | None
-    """null: nothing is live."""
+    """null: no release is live."""
     rechecked: Rechecked | None
-    """Of the champion; null: nothing was compared."""
+    """The recheck of the champion. null: nothing was compared."""
     previous: FormerChampion | None
     rollout: RolloutSummary | None
-    """That is in flight."""
+    """The rollout in flight."""
     traffic: Sequence[Traffic]
-    """Of the champion and of the canary, in the last five minutes at most."""
+    """The traffic of the champion and of the canary in at most the last five minutes."""
     aborted: Mapping[str, str]
-    """Version -> the rollout that was aborted."""
+    """The rollout that was aborted, by version."""
     watch: WatchOfChampion | None
-    """null: the champion is not watched after its promotion any more."""
+    """null: the champion is no longer watched."""
     outcomes: OutcomeFigures | None
     """null: there are no outcomes."""
     notes: Sequence[str]
-    """What there is to know, a sentence each; of a model in trouble what is wrong."""
+    """Sentences for people. For a model in trouble, they say what is wrong."""
     state: State
 
 
 class ModelAlone(Model):
-    """A model with what is not read for all models at once."""
+    """A model, with fields that are not read for all models at once."""
 
     alerts: AlertRate | None
-    """null: nothing is live, it has no threshold, or nothing was counted."""
+    """null: no release is live, it has no threshold, or nothing was counted."""
 
 
 class RecheckedRelease(Rechecked):
+    """The recheck of one release."""
+
     release: str
 
 
 class Distrusted(Answer):
-    """A release one of whose shorter ways answered wrong."""
+    """A release whose faster way to predict gave wrong answers."""
 
     model: str
     release: str
 
 
 class Process(Answer):
-    """Of this installation."""
+    """A process of this installation."""
 
     name: str
     state: str
-    """`running`, or why not."""
+    """`running`, or the reason why it does not run."""
     pid: int
     since: float
-    """Unix time of the state."""
+    """The Unix time since which it has this state."""
     restarts: int
     reason: str
-    """Why it ended last; may be empty."""
+    """Why it last ended. May be empty."""
 
 
 class Fleet(Answer):
+    """The whole fleet."""
+
     models: Sequence[Model]
     totals: Sequence[Totals]
-    """Of each release since it was first heard of."""
+    """The counters of each release since its first request."""
     rechecked: Sequence[RecheckedRelease]
     distrusted: Sequence[Distrusted]
     processes: Sequence[Process]
     warnings: Sequence[str]
-    """What is not as it should be beyond the models, a sentence each."""
+    """What is wrong apart from the models, a sentence each."""
     confinement: str
-    """Of models, in words; empty: they are not confined."""
+    """How models are confined, in words. Empty: they are not."""
     addresses: Mapping[str, str]
-    """`api`, `envoy`, `mlflow` -> URL."""
+    """The URLs of `api`, `envoy` and `mlflow`."""
     now: Moment
 
 
@@ -130,10 +138,12 @@ class SilentModel(Answer):
     placement: str
     """`starting`, `failed` or `not placed`."""
     remarks: str
-    """Why; may be empty."""
+    """The reason. May be empty."""
 
 
 class Health(Answer):
+    """The health of the API."""
+
     ok: bool
     registry: bool
-    """Whether the registry could be read when that was last tried."""
+    """Whether the registry could be read at the last attempt."""

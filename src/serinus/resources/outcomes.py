@@ -1,4 +1,4 @@
-"""Outcomes of predictions: labels as they are sent, and what they say of champions."""
+"""Outcomes of predictions: labels as they are sent, and figures of champions that follow from them."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ def _zero_or_one(label: float) -> float:
 
 
 class SentOutcome(Request):
-    """One of the two ids is needed."""
+    """One outcome. One of the two ids is required."""
 
     request_id: ShortText = ""
-    """The caller's. One that several requests of a model have labels none of them."""
+    """The caller's id. If several requests of a model have it, none of them is labelled."""
     prediction_id: ShortText = ""
-    """Serinus' own, answered as `x-serinus-prediction-id`."""
+    """The id that Serinus has answered as `x-serinus-prediction-id`."""
     caller: ShortText = ""
-    """If given, the request's: the name of its API key."""
+    """The name of the request's API key. If given, it must match."""
     release: ShortText = ""
-    """If given, the request's."""
+    """The release of the request. If given, it must match."""
     label: Annotated[float, AfterValidator(_zero_or_one)]
     """1 for fraud, 0 for none."""
     observed_at: Annotated[datetime, AfterValidator(in_utc)] | None = None
-    """Without an offset it is UTC; null: now."""
+    """In UTC where it has no offset. null: now."""
     source: ShortText = ""
 
     @model_validator(mode="after")
@@ -52,19 +52,19 @@ _IDS = ("prediction_id", "request_id")
 
 
 class ImportPart(Request):
-    """Outcomes, a list for each field, all of one length; a field that is left out says nothing of any of them. One of
-    the two ids is needed for each outcome."""
+    """Outcomes as columns: a list for each field, all of the same length. Fields may be left out. One of the two ids is
+    required for each outcome."""
 
     label: Annotated[list[float], Field(min_length=1, max_length=ROWS_A_PART)]
     """1 for fraud, 0 for none."""
     prediction_id: Texts | None = None
-    """Empty: not said."""
+    """Empty: not given."""
     request_id: Texts | None = None
-    """Empty: not said."""
+    """Empty: not given."""
     caller: Texts | None = None
     release: Texts | None = None
     observed_at: Annotated[list[datetime], Field(max_length=ROWS_A_PART)] | None = None
-    """Without an offset they are UTC; null: now."""
+    """In UTC where they have no offset. null: now."""
     source: Texts | None = None
 
     @model_validator(mode="after")
@@ -80,7 +80,7 @@ class ImportPart(Request):
         return self
 
     def labels(self, now: datetime, source: str) -> Labels:
-        """With `now` and `source` where it does not say them. Raises InvalidInput."""
+        """Returns the outcomes, with `now` and `source` where they have none. Raises InvalidInput."""
         count = len(self.label)
         try:
             moments = {moment: in_utc(moment) for moment in set(self.observed_at or ())}
@@ -95,27 +95,35 @@ class ImportPart(Request):
 
 
 class ImportRequest(Request):
+    """The completion of an import."""
+
     name: Annotated[str, Field(max_length=1000), AfterValidator(one_line)] = ""
-    """Of the file, for the audit record."""
+    """The name of the file, for the audit record."""
     rows: Annotated[int, Field(ge=0)] = 0
-    """That were sent, for the audit record."""
+    """The number of rows that were sent, for the audit record."""
 
 
 class OutcomesReceived(Answer):
+    """The number of outcomes that were received."""
+
     received: int
 
 
 class OutcomesTaken(OutcomesReceived):
+    """The number of outcomes that were stored."""
+
     changed: int
-    """New, or corrected an earlier one."""
+    """Outcomes that were new or corrected an earlier one."""
 
 
 class Discarded(Answer):
+    """Whether there was an import to discard."""
+
     discarded: bool
 
 
 class Share(Answer):
-    """A share with its 95 % interval, each from 0 to 1."""
+    """A share with its 95% interval, from 0 to 1."""
 
     share: float
     low: float
@@ -123,37 +131,41 @@ class Share(Answer):
 
 
 class OutcomeCounts(Answer):
+    """Counts of predictions with an outcome."""
+
     labelled: int
     """Predictions that have an outcome."""
     frauds: int
-    """Those of them with the label 1."""
+    """Labelled predictions with the label 1."""
     alerts: int
-    """Those of them that alerted."""
+    """Labelled predictions that alerted."""
     caught: int
-    """Those of them that alerted and have the label 1."""
+    """Labelled predictions that alerted and have the label 1."""
     recall: Share | None
-    """Share of the frauds that alerted; null: there are no frauds."""
+    """The share of the frauds that alerted. null: there are no frauds."""
     precision: Share | None
-    """Share of the alerts that were frauds; null: there are no alerts."""
+    """The share of the alerts that were frauds. null: there are no alerts."""
 
 
 class OutcomeWeek(OutcomeCounts):
+    """The counts of one release in one week."""
+
     week: date
-    """Its Monday."""
+    """The Monday of the week."""
     release: str
     matured: bool
-    """Its predictions are old enough for their outcomes to be final."""
+    """Whether all its predictions are old enough for their outcomes to be final."""
 
 
 class OutcomeFigures(Answer):
-    """What the outcomes say of a champion, and by week of the champions before it."""
+    """The quality of a champion by outcomes, and by week that of its former champions as well."""
 
     at: Moment
-    """When they were computed."""
+    """The time at which they were computed."""
     matures_days: float
-    """Age of a prediction from which on its outcome is final."""
+    """The age in days from which on the outcome of a prediction is final."""
     release: str | None
     matured: OutcomeCounts | None
-    """Of predictions that are old enough; null: none of them has an outcome."""
+    """Counts of matured predictions. null: none of them has an outcome."""
     young: OutcomeCounts | None
     weeks: Sequence[OutcomeWeek]

@@ -1,4 +1,4 @@
-"""Tokens of people, keys of callers, and the status page's session."""
+"""Tokens of people, API keys of callers, and the session of the status page."""
 
 from __future__ import annotations
 
@@ -18,22 +18,26 @@ Owner = Annotated[str, Field(max_length=128)]
 
 
 class NewToken(Request):
+    """A token to issue."""
+
     name: TokenName
     access: Access = Access.VIEW
     owner: Owner = ""
-    """The person or service that it is for; empty: the name itself."""
+    """The person or service that it is for. Empty: the owner has the token's name."""
     plane: Plane = "control"
-    """`control`: this API. `data`: callers of models; `/v1/keys` can limit such a key to models."""
+    """`control`: for this API. `data`: for callers of models. `/v1/keys` can restrict a key to some models."""
 
 
 class NewKey(Request):
+    """An API key to issue."""
+
     name: TokenName
-    """Of the caller; each prediction is recorded with it."""
+    """The name of the caller, which is stored with each prediction."""
     owner: Owner = ""
     models: (
         Annotated[Sequence[Annotated[str, Field(max_length=128)]], Field(min_length=1, max_length=MODELS_A_KEY)] | None
     ) = None
-    """Those that it opens; null: all, also those that are deployed later."""
+    """The models that it opens. null: all, also those that are deployed later."""
 
 
 class LoginRequest(Request):
@@ -44,7 +48,7 @@ class LoginRequest(Request):
 
 
 class Me(Answer):
-    """Who asks."""
+    """The owner of the token."""
 
     name: str
     owner: str
@@ -52,55 +56,63 @@ class Me(Answer):
 
 
 class Token(Answer):
-    """Without its secret."""
+    """A token, without its secret."""
 
     name: str
     owner: str
     access: Access
     plane: Plane
     models: Sequence[str] | None
-    """Of a key: those that it opens; null: all."""
+    """For an API key: the models that it opens. null: all."""
     issued_at: str
-    """ISO 8601, UTC."""
+    """ISO 8601 in UTC."""
     revoked_at: str | None
-    """ISO 8601, UTC; null: it is valid."""
+    """ISO 8601 in UTC. null: it is valid."""
 
 
 class Key(Answer):
-    """Of a caller of models, without its secret."""
+    """An API key of a caller, without its secret."""
 
     name: str
     owner: str
     models: Sequence[str] | None
-    """Those that it opens; null: all."""
+    """The models that it opens. null: all."""
     issued_at: str
-    """ISO 8601, UTC."""
+    """ISO 8601 in UTC."""
     revoked_at: str | None
-    """ISO 8601, UTC; null: it is valid."""
+    """ISO 8601 in UTC. null: it is valid."""
 
 
 class IssuedToken(Answer):
+    """A token that was issued."""
+
     name: str
     owner: str
     access: Access
     plane: Plane
     token: str
-    """It is in this answer and nowhere else."""
+    """The secret, which is in this answer only."""
 
 
 class IssuedKey(Answer):
+    """An API key that was issued."""
+
     name: str
     models: Sequence[str] | None
     key: str
-    """It is in this answer and nowhere else."""
+    """The secret, which is in this answer only."""
     message: str
 
 
 class Revoked(Answer):
+    """A token or key that was revoked."""
+
     name: str
     message: str
 
 
 class LoginCode(Answer):
+    """The code of a link that signs a browser in."""
+
     code: str
-    """Of the link `/login#code=...`, which signs a browser in once, within an hour."""
+    """For the link `/login#code=...`, which works once and within an hour."""

@@ -8,13 +8,17 @@ from serinus.resources.base import Answer
 
 
 class AuditChain(Answer):
+    """The result of checking the audit record."""
+
     holds: bool
-    """No entry was changed, removed or inserted."""
+    """Whether no entry was changed, removed or inserted."""
     broken_at: int | None
-    """Number of the first entry that does not fit; null: the chain holds."""
+    """The number of the first entry that breaks the chain. null: the chain is intact."""
 
 
 class LogLines(Answer):
+    """Lines of a log."""
+
     lines: Sequence[str]
     offset: int
-    """To be sent as `after` for what comes later."""
+    """The value of `after` for the lines that follow."""

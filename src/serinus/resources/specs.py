@@ -1,4 +1,4 @@
-"""ModelDeployments: what is in force, what would change, and what holds whatever they say."""
+"""ModelDeployments: the spec in force, the effects of another one, and policies."""
 
 from __future__ import annotations
 
@@ -9,85 +9,92 @@ from serinus.resources.base import Answer, Name, Request, SpecName, SpecText
 
 
 class SpecField(Answer):
-    """One field of a spec that is in force."""
+    """One field of a spec in force."""
 
     field: str
-    """`rollout.steps`"""
+    """Such as `rollout.steps`."""
     text: str
-    """As it would be written in YAML, without credentials."""
+    """The value as it would be written in YAML, without credentials."""
     line: int | None
-    """Of the file that says it; null: the file does not."""
+    """The line of the file that sets it. null: the file does not."""
     origin: Literal["file", "default", "policy"]
-    """Where the value comes from."""
+    """The origin of the value."""
     note: str
-    """What else there is to know of it; may be empty."""
+    """Further information. May be empty."""
 
 
 class NotYetInForce(Answer):
-    """A field that the champion does not go by yet: it was deployed by another spec."""
+    """A field that does not apply to the champion yet, because another spec deployed it."""
 
     field: str
     before: str
-    """What the champion goes by."""
+    """The value that applies to the champion."""
     after: str
-    """What the spec says."""
+    """The value in the spec."""
     line: int | None = None
 
 
 class SpecInForce(Answer):
+    """The spec in force of a model."""
+
     model: str
     file: str
-    """Of the fleet repository."""
+    """The path in the fleet repository."""
     spec: str
     """YAML text, without credentials."""
     fields: Sequence[SpecField]
     release: str | None
-    """The champion; null: there is none."""
+    """The champion. null: there is none."""
     not_yet: Sequence[NotYetInForce]
 
 
 class SpecToCompare(Request):
-    """A spec that is compared with the one that is kept."""
+    """A spec to compare with the one in force."""
 
     spec: SpecText
     spec_name: SpecName = "<spec>"
     model: Name | None = None
-    """Needed where the spec does not name it."""
+    """Required where the spec does not name the model."""
 
 
 class FieldChange(Answer):
+    """The change of one field."""
+
     field: str
     before: str
     after: str
     line: int | None
-    """Of the new spec; null: the new value is the default."""
+    """The line of the new spec. null: the new value is the default."""
 
 
 class Difference(Answer):
-    """What a deployment by a spec would change."""
+    """The effects of a deployment by a spec."""
 
     model: str
     before: str | None
-    """The file that is kept; null: there is none."""
+    """The file in the fleet repository. null: there is none."""
     same: bool
-    """Nothing would change."""
+    """Whether nothing would change."""
     changes: Sequence[FieldChange]
     effects: Sequence[str]
-    """What follows beyond the fields, a sentence each; how long the canary would take among them."""
+    """Effects beyond the fields, a sentence each, including the expected duration of the canary."""
     warnings: Sequence[str]
-    """What the spec asks for that contradicts itself or cannot be reached."""
+    """Values of the spec that contradict each other or cannot be reached."""
 
 
 class InitialSpec(Answer):
+    """The first spec of a model."""
+
     model: str
     spec: str
     """YAML text."""
 
 
 class HeldPolicy(Answer):
-    """What holds for every deployment of a model, whatever its spec says."""
+    """The policy of a model, which holds for every deployment whatever its spec says."""
 
     model: str
     approval: Literal["none", "required"]
     except_of: str
-    """Whose deployments need an approval all the same, because they said that none is needed; may be empty."""
+    """The person whose deployments need an approval all the same, because they have loosened the policy. May be
+    empty."""

@@ -1,1 +1,1 @@
-"""The only place that knows which target it is: makes the backends and hands them on."""
+"""The assembly of the application. Only this package knows which target and backends are used."""

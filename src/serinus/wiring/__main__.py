@@ -1,4 +1,4 @@
-"""`python -m serinus.wiring supervisor|control|rehearsal --home DIR`: the processes that know every backend."""
+"""`python -m serinus.wiring supervisor|control|rehearsal --home DIR` runs the processes that use all backends."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from serinus.wiring.processes import processes_of
 
 
 def main() -> int:
+    """Runs the process that the arguments name, and returns its exit code."""
     parser = argparse.ArgumentParser(prog="serinus.wiring")
     parser.add_argument("process", choices=["supervisor", "control", "rehearsal"])
     parser.add_argument("--home", type=Path, required=True)
@@ -27,7 +28,8 @@ def main() -> int:
         if settings is None:
             raise SerinusError(f"{home.path} is not a Serinus home", hint="`serinus up` creates one.")
         if arguments.process == "control":
-            from serinus.wiring.control import run_control  # of which the supervisor needs nothing: 60 MB
+            # The supervisor does not need these modules, which take 60 MB.
+            from serinus.wiring.control import run_control
 
             return run_control(home, settings)
         if arguments.process == "rehearsal":

@@ -1,4 +1,4 @@
-"""The control process: the engine's loop in a thread beside the API."""
+"""The control process: the engine's loop in a thread, and the API."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ log = logging.getLogger(__name__)
 
 
 def run_control(home: Home, settings: Settings) -> int:
-    """Until SIGTERM or SIGINT; the exit code."""
+    """Runs until SIGTERM or SIGINT. Returns the exit code."""
     configure_logging("%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    registry.put_into_environment(home, settings)  # where MLflow's client reads its credentials
+    registry.put_into_environment(home, settings)  # MLflow's client reads its credentials there.
     context = tls.ServerContext(home) if settings.tls_files else None
     renewal = _renewal(home, settings, context)
     router = build_router(home)
@@ -55,7 +55,7 @@ def run_control(home: Home, settings: Settings) -> int:
     news = News()
     desk = Desk(world, news)
     engine = Engine(world, deploy_by_alias=desk.deploy_by_alias, news=news, roll_back=desk.roll_back)
-    # Before the engine's loop: from here on, no event is missed.
+    # This comes before the engine's loop, so that no event is missed.
     deliveries = [Delivery(world, RegistryTags(world, settings.public_url("api")))]
     report = Report(
         world,
@@ -102,8 +102,8 @@ def run_control(home: Home, settings: Settings) -> int:
     config = uvicorn.Config(
         app, host=settings.listen, port=port, access_log=False, server_header=False, ws="none", log_config=None
     )
-    config.proxy_headers = False  # no proxy of ours is in front, and anybody may send them
-    config.timeout_graceful_shutdown = 2  # an open page holds its event stream for ever
+    config.proxy_headers = False  # There is no proxy in front, and anybody may send these headers.
+    config.timeout_graceful_shutdown = 2  # An open page keeps its event stream forever.
     try:
         with listening(home.api_socket) as local:
             Server(
@@ -119,13 +119,14 @@ def run_control(home: Home, settings: Settings) -> int:
 def _renewal(home: Home, settings: Settings, context: tls.ServerContext | None) -> Renewal | None:
     if settings.tls_files is None or context is None:
         return None
-    from serinus.wiring.renewal import Renewal  # a library that most homes do without
+    from serinus.wiring.renewal import Renewal  # Most homes do not need this library.
 
     return Renewal(home, settings.tls_files, context)
 
 
 def _prepare_to_compile(world: World) -> None:
-    """Before the first deployment asks for it; where that fails now, the deployment tries again and says why."""
+    """Builds the compiled environment before the first deployment needs it. If that fails, the deployment tries again
+    and reports the reason."""
     try:
         world.compiler.prepare()
     except SerinusError as error:
@@ -133,7 +134,7 @@ def _prepare_to_compile(world: World) -> None:
 
 
 def _installation(settings: Settings) -> Mapping[str, str]:
-    """Field of a spec -> what is done where the spec leaves it to this installation."""
+    """Returns notes about fields of a spec that follow from the settings of this installation."""
     usual = Limits()
     idle = usual.idle if settings.idle is None else settings.idle
     busiest = usual.busiest if settings.busiest is None else settings.busiest

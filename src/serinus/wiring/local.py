@@ -1,4 +1,4 @@
-"""One machine: models as processes, Envoy in front, everything in the home."""
+"""The local target: models as processes, Envoy in front, and all state in the home."""
 
 from __future__ import annotations
 
@@ -21,35 +21,38 @@ from serinus.targets.local.host.trial_zygotes import TrialZygotes
 from serinus.targets.local.supervisor.settings import Settings
 
 COMPILE_SECONDS = 60.0
-"""For writing a graph, and again for proving it; a model that takes longer is served as it is."""
+"""The time limit of writing a graph, and of proving it. A model that takes longer is served by its own libraries."""
 
 
 RECHECK_SECONDS = 300.0
-"""For a process of the recheck, which takes seconds by itself and minutes where others take all processors."""
+"""The time limit of a process of the recheck. It takes seconds, but minutes where others use all processors."""
 RECHECK_BYTES = 4 * 1024**3
 
 
 class SystemClock:
+    """The clock of the system."""
+
     def now(self) -> datetime:
         return datetime.now(UTC)
 
 
 def build_router(home: Home) -> EnvoyRouter:
-    """One a home: it is also who lets callers in."""
+    """Returns the router. A home has one, which also admits callers."""
     return EnvoyRouter(home, admin_socket(home))
 
 
 def build_crowding(home: Home) -> Crowding:
+    """Returns the watch over callers' connections."""
     return Crowding(home, admin_socket(home), places())
 
 
 def build_rescorer(home: Home) -> Trials:
-    """Of the recheck: its processes get the processors when nobody else wants them."""
+    """Returns the trials of the recheck, whose processes only use idle processors."""
     return Trials(home, limits=TrialLimits(RECHECK_SECONDS, RECHECK_BYTES, background=True))
 
 
 def build_local(home: Home, settings: Settings, router: EnvoyRouter | None = None) -> World:
-    """Every port on its backend of one machine. Nothing is started here."""
+    """Returns all ports with the backends of one machine. Nothing is started."""
     interpreters = [Path(path) for path in settings.interpreters]
     zygotes = TrialZygotes(home)
     return World(
@@ -85,7 +88,7 @@ def build_local(home: Home, settings: Settings, router: EnvoyRouter | None = Non
 
 
 def build_disk(home: Home, settings: Settings, world: World) -> Disk:
-    """Over the backends of `world`, which `build_local` has made."""
+    """Returns the disk usage of the backends of `world`, which `build_local` has made."""
     environments, registry, compiler = world.environments, world.registry, world.compiler
     assert isinstance(environments, UvEnvironments)
     assert isinstance(registry, MlflowRegistry)

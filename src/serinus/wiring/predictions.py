@@ -1,4 +1,4 @@
-"""A prediction log to read from, by the path of its Delta table."""
+"""Opens a prediction log for reading by the path of its Delta table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serinus.predictions.queries.rows import TableRows
 
 @contextmanager
 def prediction_rows(table: Path) -> Iterator[PredictionRows]:
-    """Of the log of a home, where the table is a home's, and so with the newest seconds; else of the table alone.
+    """Yields the log of a home, with its latest seconds, where the table belongs to one. Otherwise the table alone.
     Raises Unavailable."""
     home = Home(table.resolve().parents[1])
     if table_path(home) == table.resolve() and segments_path(home).is_dir():

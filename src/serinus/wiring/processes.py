@@ -1,4 +1,4 @@
-"""What runs on one machine, in the order of starting; it is stopped the other way round."""
+"""The processes of one machine in the order of starting. They are stopped in the reverse order."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from serinus.targets.local.supervisor.settings import Settings
 from serinus.targets.local.supervisor.version import installed
 
 _BEHIND_PAYMENTS = 5
-"""Deployments, builds and the registry's pages can wait a little where a request cannot."""
+"""The niceness of deployments, builds and the registry's pages, which can wait where a request cannot."""
 _BEHIND_ALL = 10
-"""Records wait in memory and lose nothing by it: at a tenth of the share of who predicts, so that a burst of them does
-not hold a request up, and yet more than taking them in needs."""
+"""The niceness of the collector. Records wait in memory and are not lost. A tenth of a worker's share is more than the
+intake needs, and a burst of records then does not delay requests."""
 
 
 def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
-    """What is to be run."""
+    """Returns the processes to run."""
     binary = Path(settings.envoy_binary) if settings.envoy_binary else None
     collector = _module("serinus.predictions", home, "--envoy-admin", envoy.admin_socket(home))
     control = _module("serinus.wiring", home, first="control")
@@ -40,7 +40,7 @@ def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
             _module("serinus.targets.local.host", home, *limits),
             {},
             30.0,
-            # Its workers outlive a host that is killed, until the next one has replaced them.
+            # Its workers outlive a host that is killed, until the next host has replaced them.
             replaced_by=signal.SIGKILL,
             serves=True,
         ),
@@ -65,7 +65,7 @@ def processes_of(home: Home, settings: Settings) -> Sequence[ProcessSpec]:
 
 
 def _prepare_envoy(home: Home, settings: Settings) -> None:
-    """Writes what Envoy reads at its start."""
+    """Writes the files that Envoy reads at its start."""
     material = tls.kept(home, with_callers=settings.client_ca is not None) if settings.tls_files else None
     envoy.mend(home)
     envoy.prepare(
@@ -78,6 +78,7 @@ def _prepare_envoy(home: Home, settings: Settings) -> None:
 
 
 def envoy_certificates(material: tls.Material) -> envoy.Certificates:
+    """Returns the certificates in the form that the Envoy backend uses."""
     return envoy.Certificates(material.chain, material.key, material.client_ca)
 
 

@@ -1,6 +1,6 @@
-"""What a version of Serinus tries before it takes the place of another one: nothing that runs is touched.
+"""The rehearsal of a version before it replaces another one. Running processes are not affected.
 
-Its control process is imported with all that it stands on, and a copy of the store is opened, which migrates it.
+Its control process is imported with all dependencies, and a copy of the store is opened, which migrates it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from serinus.wiring.processes import processes_of
 
 
 def rehearse(home: Home, settings: Settings) -> int:
-    """The exit code. Raises SerinusError, OSError or sqlite3.Error. The store before is kept as `Home.store_before`."""
+    """Returns the exit code. Raises SerinusError, OSError and sqlite3.Error. The former store is kept as
+    `Home.store_before`."""
     import_module("serinus.wiring.control")
     processes_of(home, settings)
     registry.credentials(home, settings)
@@ -30,7 +31,7 @@ def rehearse(home: Home, settings: Settings) -> int:
 
 
 def _try_store(home: Home) -> None:
-    """A copy that this version cannot read does not take the place of the one that is kept."""
+    """Opens a copy of the store. One that this version cannot read does not replace the kept copy."""
     with tempfile.TemporaryDirectory(dir=home.path, prefix=".rehearsal-") as place:
         kept, tried = Path(place) / "kept.db", Path(place) / "tried.db"
         sqlite.copy(home.store, kept)

@@ -1,4 +1,4 @@
-"""Takes in new certificates while everything runs: connections that are open go on by the one before."""
+"""Applies new certificates while everything runs. Open connections continue with the old one."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from serinus.wiring.processes import envoy_certificates
 log = logging.getLogger(__name__)
 
 SECONDS = 5.0
-"""Between two looks at the operator's files."""
+"""Seconds between two checks of the operator's files."""
 
 
 class Renewal:
-    """`context`: of the API. Every method but `run` may be called from any thread."""
+    """`context` is that of the API. All methods except `run` are thread-safe."""
 
     def __init__(self, home: Home, files: tls.Files, context: tls.ServerContext) -> None:
         self._home, self._files, self._context = home, files, context
@@ -29,13 +29,13 @@ class Renewal:
         self._trouble = ""
 
     def run(self, stop: threading.Event) -> None:
-        """Looks until `stop` is set."""
+        """Checks until `stop` is set."""
         while not stop.is_set():
             self.look()
             stop.wait(SECONDS)
 
     def look(self) -> None:
-        """Serves what the files hold now; what is wrong with them is told by `warnings`, and tried again."""
+        """Applies the certificates in the files. Errors are reported by `warnings`, and tried again."""
         state = self._files.state()
         if state == self._seen and not self._trouble:
             return
@@ -52,6 +52,7 @@ class Renewal:
             self._seen, self._trouble = state, ""
 
     def warnings(self) -> Sequence[str]:
+        """Returns what is wrong with the certificates."""
         found = [certificates.trouble(self._served, datetime.now(UTC))]
         if self._trouble:
             found.append(f"the TLS certificate is not renewed: {self._trouble}")

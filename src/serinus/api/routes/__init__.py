@@ -1,1 +1,1 @@
-"""One file a subject."""
+"""The routes, one file for each subject."""

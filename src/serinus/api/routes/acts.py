@@ -1,4 +1,5 @@
-"""Doing: deploy, order, roll back, attach outcomes. Every act is in the audit record, and every refused one."""
+"""Routes that change something: deployments, orders, rollbacks, retirements, policies and outcomes. Every act is in the
+audit record, and so is every refused one."""
 
 from __future__ import annotations
 
@@ -36,7 +37,7 @@ LABELS_A_REQUEST = 10_000
 
 @router.post("/deployments", status_code=202, responses=ACTS)
 def deploy(wish: Deployment, services: Given, actor: Deployer) -> Deployed:
-    """Begins a rollout of a version by `ref`, by a spec, or both."""
+    """Starts a rollout of a version by `ref`, by a spec, or by both."""
     details = {"supersede": wish.supersede, "with_spec": wish.spec is not None}
     with audited(services.world, actor, "deploy", wish.ref or _model_of(wish.spec), wish.why, details):
         return _shown(
@@ -52,7 +53,7 @@ def deploy(wish: Deployment, services: Given, actor: Deployer) -> Deployed:
 
 
 def _model_of(spec: str | None) -> str:
-    """What the audit calls a deployment by a spec alone."""
+    """Returns the subject of the audit entry for a deployment by a spec alone."""
     try:
         return load(spec or "").model
     except InvalidInput:
@@ -63,8 +64,9 @@ def _model_of(spec: str | None) -> str:
 def order(
     rollout_id: str, wish: OrderRequest, request: Request, services: Given, actor: Annotated[Actor, Depends(known)]
 ) -> Message:
-    """`rollout_id` may be the model's name: the rollout of it that is in flight. Needs the role `deploy`; to approve
-    takes the role `approve`, and a token of another owner than the requester's."""
+    """Orders a rollout to promote, abort or approve. `rollout_id` may be the name of the model, for its rollout in
+    flight. Needs the role `deploy`. An approval needs the role `approve` and a token of another owner than the
+    requester's."""
     check(request, actor, Access.APPROVE if wish.kind == "approve" else Access.DEPLOY)
     with audited(services.world, actor, wish.kind, rollout_id, wish.why):
         return Message(message=services.desk.order(rollout_id, wish.kind, actor=actor, why=wish.why))
@@ -72,22 +74,22 @@ def order(
 
 @router.post("/models/{model}/rollback", status_code=202, responses=ACTS)
 def rollback(model: str, wish: RollbackRequest, services: Given, actor: Deployer) -> Deployed:
-    """Gives all traffic back to an earlier release, at once. Ends what is in flight."""
+    """Gives all traffic back to an earlier release at once. Ends the rollout in flight."""
     with audited(services.world, actor, "rollback", model, wish.why, {"to": wish.to}):
         return _shown(services.desk.rollback(model, to=wish.to, actor=actor, why=wish.why))
 
 
 @router.post("/models/{model}/retire", status_code=202, responses=ACTS)
 def retire(model: str, wish: Retirement, services: Given, actor: Admin) -> Deployed:
-    """Takes the model out of service: its callers get 410. Its record stays, and a deployment brings it back. No gate
-    and no judge looks at it."""
+    """Takes the model out of service without gates or canary. Its callers get HTTP 410. Its record stays, and a
+    deployment brings it back."""
     with audited(services.world, actor, "retire", model, wish.why, {"abort": wish.abort}):
         return _shown(services.desk.retire(model, abort=wish.abort, actor=actor, why=wish.why))
 
 
 @router.put("/models/{model}/policy", responses=ACTS)
 def set_policy(model: str, wish: PolicyRequest, services: Given, actor: Deployer) -> Message:
-    """A policy holds whatever a spec says. To loosen it takes the role `approve`."""
+    """Sets the policy of a model, which holds whatever a spec says. Loosening it needs the role `approve`."""
     required = wish.approval == "required"
     with audited(services.world, actor, "set-policy", model, wish.why, {"approval": wish.approval}):
         return Message(message=services.desk.set_approval(model, required, actor=actor, why=wish.why))
@@ -97,7 +99,8 @@ def set_policy(model: str, wish: PolicyRequest, services: Given, actor: Deployer
 def outcomes(
     sent: Annotated[list[SentOutcome], Body(max_length=LABELS_A_REQUEST)], services: Given, actor: Deployer
 ) -> OutcomesTaken:
-    """Labels by prediction id or request id: late, repeated or corrected. Durable when answered."""
+    """Stores labels by prediction id or request id. They may be late, repeated or corrected. They are durable when
+    answered."""
     now = services.world.clock.now()
     labels = [
         Label(
@@ -117,8 +120,8 @@ def outcomes(
 
 @router.get("/outcomes", responses=UNAVAILABLE)
 def outcomes_in_the_log(services: Given, _actor: Viewer) -> OutcomeMatches:
-    """How many outcomes there are, and how many of them label nothing: `unmatched`, their request is not in the log;
-    `ambiguous`, several requests of one model have the id by which they name theirs."""
+    """Counts the outcomes, and those that label nothing. `unmatched`: their request is not in the log. `ambiguous`:
+    several requests of one model have the id that they name."""
     return services.world.log.matches()
 
 

@@ -1,4 +1,4 @@
-"""What takes how much disk, and removing what nothing needs."""
+"""Routes for disk usage, and for removing what nothing needs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ router = APIRouter(tags=["disk"], responses=UNAVAILABLE)
 
 @router.get("/disk")
 def disk(services: Given, _actor: Viewer) -> DiskUsage:
-    """Bytes of each kind, and each environment, artifact, graph and log, the largest first."""
+    """Returns the bytes of each kind, and every environment, artifact, graph and log, the largest first."""
     return services.disk.usage()
 
 
 @router.post("/disk/prune")
 def prune(wish: PruneRequest, services: Given, actor: Admin) -> Pruned:
-    """Removes those of the items that nothing needs by now. A deployment that needs one again makes it again."""
+    """Removes those of the items that nothing needs. They are made again when a deployment needs them."""
     counted = {"items": len(wish.items)}
     with audited(services.world, actor, "prune", "disk", "", counted):
         return services.disk.prune({(one.kind, one.name) for one in wish.items})

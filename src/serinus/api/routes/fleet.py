@@ -1,4 +1,4 @@
-"""Reading: the fleet, models, rollouts, releases, specs."""
+"""Routes that read the fleet, models, rollouts, releases and specs."""
 
 from __future__ import annotations
 
@@ -32,19 +32,20 @@ OfModel = Annotated[str | None, Query(description="Only of this model.")]
 
 @router.get("/status")
 def status(services: Given, _actor: Viewer) -> Fleet:
-    """The whole fleet: models, rollouts in flight, processes, warnings."""
+    """Returns the whole fleet: models, rollouts in flight, processes and warnings."""
     return services.report.status()
 
 
 @router.get("/silent-models")
 def silent_models(services: Given, _actor: Viewer) -> Sequence[SilentModel]:
-    """The models whose champion does not answer. One that is scaled to zero does: its first request activates it."""
+    """Returns the models whose champion does not answer. A champion that is scaled to zero answers, because its first
+    request activates it."""
     return services.report.silent_models()
 
 
 @router.get("/models/{model}", responses=NOT_FOUND)
 def model(model: str, services: Given, _actor: Viewer) -> ModelAlone:
-    """One model of the status; `alerts`: of the champion's live requests, the share that alerts."""
+    """Returns one model of the status. `alerts` is the share of the champion's live requests that alert."""
     return services.report.model(model)
 
 
@@ -57,14 +58,14 @@ def rollouts(
     after: After = None,
     in_flight: Annotated[bool, Query(description="Only those that have not ended.")] = False,
 ) -> Sequence[ShownRollout]:
-    """Newest first, whole."""
+    """Returns whole rollouts, newest first."""
     found = services.world.store.rollouts(model, limit, in_flight=in_flight, after=after)
     return [services.report.rollout(one) for one in found]
 
 
 @router.get("/rollouts/{rollout_id}", responses=NOT_FOUND)
 def rollout(rollout_id: str, services: Given, _actor: Viewer) -> ShownRollout:
-    """The whole rollout; `progress`: of a canary step, how far it is and when it can be passed."""
+    """Returns the whole rollout. `progress` says how far a canary step is and when it can pass."""
     return services.report.rollout(services.world.store.rollout(rollout_id))
 
 
@@ -76,20 +77,20 @@ def releases(
     limit: Annotated[int | None, Query(ge=1, le=1000)] = None,
     after: After = None,
 ) -> Sequence[ShownRelease]:
-    """Newest first, each with what became of it; without `limit` all."""
+    """Returns releases with what became of each, newest first. Without `limit` it returns all."""
     return services.report.releases(model, limit, after)
 
 
 @router.get("/releases/{wanted}/explain", responses=NOT_FOUND)
 def explain(wanted: str, services: Given, _actor: Viewer) -> Explanation:
-    """Why a release is where it is: every gate, every step with its numbers. `wanted`: a release, a rollout, or a model
-    for its newest rollout."""
+    """Explains a release with the gates, steps and figures of its rollout. `wanted` is a release, a rollout, or a
+    model, whose newest rollout is explained."""
     return services.report.explain(wanted)
 
 
 @router.get("/models/{model}/policy", responses=NOT_FOUND)
 def policy(model: str, services: Given, _actor: Viewer) -> HeldPolicy:
-    """What holds for every deployment of the model, whatever its spec says."""
+    """Returns the policy of the model, which holds for every deployment whatever its spec says."""
     held = services.desk.policy(model)
     return HeldPolicy(
         model=model, approval="required" if held.approval_required else "none", except_of=held.loosened_by
@@ -98,18 +99,18 @@ def policy(model: str, services: Given, _actor: Viewer) -> HeldPolicy:
 
 @router.get("/models/{model}/spec", responses=NOT_FOUND)
 def spec_in_force(model: str, services: Given, _actor: Viewer) -> SpecInForce:
-    """The spec that is in force, and where each value of it comes from."""
+    """Returns the spec in force, with the origin of each value."""
     return services.report.spec(model)
 
 
 @router.post("/diff")
 def diff(wish: SpecToCompare, services: Given, _actor: Viewer) -> Difference:
-    """What a deployment of the spec would change, how long its canary would take, and what of it cannot be meant or
-    reached. It changes nothing itself."""
+    """Returns what a deployment of the spec would change, how long its canary would take, and which of its values
+    contradict each other or cannot be reached. Nothing is changed."""
     return services.report.changes_by(wish.spec, model=wish.model, source=wish.spec_name)
 
 
 @router.get("/spec/{model}", responses={**NOT_FOUND, **UNAVAILABLE})
 def spec(model: str, services: Given, _actor: Viewer) -> InitialSpec:
-    """The model's ModelDeployment, or a first one with comments from what the registry knows."""
+    """Returns the model's ModelDeployment, or a first one with comments from what the registry knows."""
     return InitialSpec(model=model, spec=services.desk.initial_spec(model))

@@ -1,4 +1,4 @@
-"""What has happened: events, as a list and as a stream, the audit record, and logs."""
+"""Routes for events, the audit record and logs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def events(
     model: str | None = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 200,
 ) -> Sequence[Event]:
-    """The events with a number above `after`, oldest first; without `after` the last `limit`."""
+    """Returns the events with a number above `after`, oldest first. Without `after`, it returns the last `limit`
+    events."""
     return services.world.store.events(after, model, limit)
 
 
@@ -52,8 +53,9 @@ def events(
 async def event_stream(
     request: Request, services: Given, _actor: Viewer, after: Number | None = None
 ) -> StreamingResponse:
-    """Server-sent events from now on, or from `after` (or the header `Last-Event-ID`) on. The `data` of each is an
-    event as `GET /v1/events` has it, and its `id` the event's number. The stream ends when the token is revoked."""
+    """Sends events as they happen (server-sent events), from now on, or after the number `after` or the header
+    `Last-Event-ID`. The `data` of each is an event as in `GET /v1/events`, and its `id` is the event's number. The
+    stream ends when the token is revoked."""
     seen = request.headers.get("last-event-id", "")
     start = int(seen) if seen.isascii() and seen.isdigit() else after
     headers = {"X-Accel-Buffering": "no"}
@@ -61,14 +63,15 @@ async def event_stream(
 
 
 async def _stream(request: Request, services: Services, start: int | None) -> AsyncIterator[str]:
-    """Ends with the token's revocation, or when the store does not answer: a client comes back by itself."""
+    """Ends when the token is revoked or the store does not answer. Clients reconnect by themselves."""
     store = services.world.store
     yield "retry: 1000\n\n"
     try:
         last = start if start is not None else _newest(await run_in_threadpool(store.events, limit=1))
         quiet = 0.0
         while True:
-            await run_in_threadpool(whoever, request)  # each time: who asks may have been shut out meanwhile
+            # It is checked each time, because the token may have been revoked.
+            await run_in_threadpool(whoever, request)
             found = await run_in_threadpool(store.events, last)
             for event in found:
                 last = event.number
@@ -96,14 +99,14 @@ def audit(
     model: str | None = None,
     newest: bool = False,
 ) -> Sequence[AuditEntry]:
-    """Who did what, when, why and from where; oldest first: the first `limit` entries after `after`, or with `newest`
-    the last ones. `model`: only what was done to it, its versions and its rollouts."""
+    """Returns entries of the audit record, oldest first: the first `limit` after `after`, or with `newest` the last
+    ones. With `model`, only acts on the model, its versions and its rollouts."""
     return services.world.store.audit_trail(after, limit, model=model, newest=newest)
 
 
 @router.get("/audit/verify")
 def verify_audit(services: Given, _actor: Viewer) -> AuditChain:
-    """Whether the chain of the audit record holds: each entry has the digest of the one before it."""
+    """Checks the chain of the audit record, in which each entry has the digest of the one before it."""
     broken = services.world.store.audit_broken_at()
     return AuditChain(holds=broken is None, broken_at=broken)
 
@@ -117,7 +120,8 @@ def logs(
     lines: Annotated[int, Query(ge=1, le=10_000)] = 200,
     after: Number | None = None,
 ) -> LogLines:
-    """The end of a release's or a process's log; with `after` (an earlier answer's `offset`) what came since."""
+    """Returns the end of the log of a release or a process. With `after` (the `offset` of an earlier answer), it
+    returns what was written since."""
     path = _log_path(services.home, release, process)
     try:
         text, offset = _read_end(path, after)
@@ -135,12 +139,13 @@ def _log_path(home: Home, release: str | None, process: str | None) -> Path:
         raise InvalidInput(
             "no process has that name", hint="The processes are control, host, collector, envoy and mlflow."
         )
-    # Quoted as the host does it: a release's name may hold what a file's name may not, and never leads elsewhere.
+    # The name is quoted as in the host, because a release's name may hold characters that a file name may not.
     return home.logs / (f"release-{quote(release, safe='')}.log" if release else f"{name}.log")
 
 
 def _read_end(path: Path, after: int | None) -> tuple[str, int]:
-    """(whole lines, offset behind them). A file that is shorter than `after` was begun anew and is read from there."""
+    """Returns whole lines and the offset after them. A file that is shorter than `after` was rotated, and is read from
+    its beginning."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         start = 0 if after is None or after > size else after

@@ -1,4 +1,4 @@
-"""Keys of those who call models: to which models they are let in. Envoy asks for them."""
+"""Routes for the API keys of callers, and the models that these open. Envoy checks the keys."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ PLANE = "data"
 
 @router.get("/keys")
 def keys(services: Given, _actor: Admin) -> Sequence[Key]:
-    """Every key, also those that are revoked."""
+    """Returns all keys, including revoked ones."""
     return [Key.model_validate(row) for row in services.world.store.tokens() if row["plane"] == PLANE]
 
 
 @router.post("/keys", status_code=201, responses={**REFUSED, **UNAVAILABLE})
 def create_key(sent: NewKey, services: Given, actor: Admin) -> IssuedKey:
-    """The key itself is in this answer and nowhere else. From the first key on, callers without one are refused."""
+    """Issues a key. The key is in this answer only. From the first key on, callers without one are refused."""
     with audited(services.world, actor, "issue-key", sent.name, "", {"models": sent.models}):
         models = None if sent.models is None else sorted({checked(model) for model in sent.models})
         key = admit(services, sent.name, sent.owner, models)
@@ -51,7 +51,8 @@ def revoke_key(name: str, services: Given, actor: Admin) -> Revoked:
 
 
 def admit(services: Services, name: str, owner: str, models: Sequence[str] | None) -> str:
-    """Raises Refused where no key is asked for, and Unavailable where Envoy does not take it: then it is worthless."""
+    """Issues a key. Raises Refused where keys are not required, and Unavailable where Envoy does not accept it. It is
+    then revoked."""
     if services.callers is None:
         raise Refused(
             "callers of models do not need a key, because `serinus up` was started with `--keys none`",
@@ -68,6 +69,7 @@ def admit(services: Services, name: str, owner: str, models: Sequence[str] | Non
 
 
 def dismiss(services: Services, name: str) -> None:
-    """Removes the key at the proxy first: where that fails, the key still counts as valid and can be revoked again."""
+    """Removes the key from the proxy first. Where that fails, the key still counts as valid and can be revoked
+    again."""
     if services.callers is not None:
         services.callers.dismiss(name)

@@ -1,4 +1,4 @@
-"""For those who keep it running: health and metrics."""
+"""Routes for operators: health and metrics."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ router = APIRouter(tags=["operations"])
 
 @router.get("/healthz")
 def healthz(services: Given) -> Health:
-    """Answers where the API runs and the store can be read; for everybody, and tells nothing else but whether the
-    registry can be read, which is no reason to restart anything."""
+    """Answers everybody where the API runs and the store can be read. It also says whether the registry can be read,
+    which is not a reason for a restart."""
     services.world.store.setting("health")
     return Health(ok=True, registry=services.report.registry_answers())
 
 
 @router.get("/metrics", response_model=None)
 def metrics(services: Given, _actor: Viewer) -> Response:
-    """Prometheus' text format; scrape it with a token of the role view (`authorization` in the scrape config)."""
+    """Returns metrics in the text format of Prometheus. Scrape it with a token of the role view (`authorization` in the
+    scrape config)."""
     return Response(exposition(services.report.status()), media_type=CONTENT_TYPE_LATEST)

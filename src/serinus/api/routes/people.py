@@ -1,4 +1,4 @@
-"""Tokens, and the page's session."""
+"""Routes for tokens, and for the session of the status page."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ router = APIRouter(tags=["people"])
 
 @router.get("/me")
 def me(actor: Viewer) -> Me:
-    """Whose the token is."""
+    """Returns the owner of the token."""
     return Me(name=actor.name, owner=actor.owner, access=actor.access)
 
 
 @router.post("/session")
 def sign_in(sent: LoginRequest, request: Request, response: Response, services: Given) -> Done:
-    """Exchanges a token, or a link's code, for a cookie that only the browser's requests to this server carry."""
+    """Exchanges a token, or the code of a link, for a cookie that browsers send to this server only."""
     value = services.sessions.follow(sent.code) if sent.code else services.sessions.open(sent.token)
     if value is None:
         what = "that link has already been used, or has expired" if sent.code else "that token is unknown or revoked"
@@ -54,7 +54,7 @@ def sign_in(sent: LoginRequest, request: Request, response: Response, services: 
 
 @router.post("/session/links", status_code=201)
 def make_link(services: Given, actor: Viewer) -> LoginCode:
-    """A code for `/login#code=...`, which signs a browser in as who asks: once, and within an hour."""
+    """Returns a code for `/login#code=...`, which signs a browser in as the requester, once and within an hour."""
     with audited(services.world, actor, "make-login-link", actor.name, ""):
         code = services.sessions.link(actor)
         if code is None:
@@ -64,8 +64,8 @@ def make_link(services: Given, actor: Viewer) -> LoginCode:
 
 @router.post("/home/token", status_code=201)
 def reset_home_token(services: Given, owner: HomeOwner) -> Message:
-    """Another token in the home's file, in place of the one before, which is revoked: for whoever owns the home, shown
-    by the home's secret on its socket. The token is not in this answer."""
+    """Replaces the token in the home's file and revokes the old one. The owner of the home proves their identity by the
+    home's secret on its socket. The token is not in this answer."""
     now = services.world.clock.now()
     with audited(services.world, owner, "reset-token", home_token.NAME, ""):
         home_token.renew(services.home, services.world.store, owner, "the home's owner has reset it", now)
@@ -74,20 +74,20 @@ def reset_home_token(services: Given, owner: HomeOwner) -> Message:
 
 @router.delete("/session")
 def sign_out(response: Response, services: Given) -> Done:
-    """Deletes the cookie of whoever asks."""
+    """Deletes the cookie of the client."""
     response.delete_cookie(services.sessions.cookie, httponly=True, samesite="strict")
     return Done(ok=True)
 
 
 @router.get("/tokens")
 def tokens(services: Given, _actor: Admin) -> Sequence[Token]:
-    """Every token and key, also those that are revoked."""
+    """Returns all tokens and keys, including revoked ones."""
     return [Token.model_validate(row) for row in services.world.store.tokens()]
 
 
 @router.post("/tokens", status_code=201, responses={**REFUSED, **UNAVAILABLE})
 def issue_token(sent: NewToken, services: Given, actor: Admin) -> IssuedToken:
-    """The token itself is in this answer and nowhere else: only its hash is kept. Its owner stays for ever."""
+    """Issues a token. The token is in this answer only, and its hash is stored. Its owner cannot be changed."""
     store, owner = services.world.store, sent.owner.strip() or sent.name
     details = {"access": sent.access.value, "plane": sent.plane, "for": owner}
     with audited(services.world, actor, "issue-token", sent.name, "", details):

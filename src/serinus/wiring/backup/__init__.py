@@ -1,11 +1,11 @@
-"""A home in one file, taken while it runs, and back again in another place.
+"""Backup of a home to one file while it runs, and restore elsewhere.
 
-contents   what of a home is taken, and in which order
-archive    the file: whole or not there, and checked when it is read
-sqlite     a database as it is at one moment
-moving     paths of the home before become those of the new one
+contents   the files of a home that are saved, and their order
+archive    the file, which is complete or missing, and is checked when it is read
+sqlite     a consistent copy of a database
+moving     replacement of the paths of the old home
 saving     a home into a file
-restoring  a file into a home; its environments are built again from their locks
+restoring  a file into a home, whose environments are built again from their locks
 """
 
 from serinus.wiring.backup.restoring import build_environments, restore

@@ -1,7 +1,7 @@
-"""The file of a backup: a tar of regular files, compressed, with a manifest at its end.
+"""The file of a backup: a compressed tar of regular files, with a manifest at its end.
 
-The manifest names every file with its size and SHA-256, so that an archive that was cut short or changed is refused.
-Whoever reads one trusts nothing in it before that: names, kinds and sizes are checked one by one.
+The manifest has the size and SHA-256 of every file, so that a truncated or changed archive is refused. Before that
+check nothing in it is trusted: names, types and sizes are checked one by one.
 """
 
 from __future__ import annotations
@@ -34,30 +34,36 @@ _LONGEST = 4096
 
 @dataclass(frozen=True, slots=True)
 class Entry:
+    """A file in the manifest."""
+
     size: int
-    """Bytes."""
+    """In bytes."""
     sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
+    """The manifest of a backup."""
+
     format: int
     version: str
-    """Of Serinus."""
+    """The version of Serinus."""
     taken_at: str
     home: str
-    """The path that it was taken from; `sockets`: that of its sockets."""
+    """The path of the saved home. `sockets` is that of its sockets."""
     sockets: str
     files: Mapping[str, Entry]
 
 
 class Writer:
+    """Writes an archive."""
+
     def __init__(self, tar: tarfile.TarFile) -> None:
         self._tar = tar
         self.files: dict[str, Entry] = {}
 
     def add(self, name: str, content: IO[bytes]) -> None:
-        """As many bytes as it has now; what is appended meanwhile is left out. Raises OSError."""
+        """Adds a file with its present size. Bytes that are appended meanwhile are left out. Raises OSError."""
         found = os.fstat(content.fileno())
         member = tarfile.TarInfo(name)
         member.size, member.mode, member.mtime = found.st_size, found.st_mode & 0o700, found.st_mtime
@@ -66,6 +72,7 @@ class Writer:
         self.files[name] = Entry(found.st_size, reading.digest.hexdigest())
 
     def end(self, manifest: Manifest) -> None:
+        """Writes the manifest."""
         text = json.dumps(asdict(manifest)).encode()
         member = tarfile.TarInfo(MANIFEST)
         member.size, member.mode = len(text), 0o600
@@ -74,8 +81,10 @@ class Writer:
 
 @contextmanager
 def written(path: Path) -> Iterator[Writer]:
-    """0600, and at its place only once it is whole and on disk. Raises OSError; Refused where another backup is being
-    written to the same file."""
+    """Opens an archive for writing, 0600. It appears at `path` once it is complete and on disk.
+
+    Raises OSError, and Refused where another backup is being written to the same file.
+    """
     with ExitStack() as stack:
         try:
             file = stack.enter_context(files.replacing(path, alone=True))
@@ -88,9 +97,10 @@ def written(path: Path) -> Iterator[Writer]:
 
 
 def extracted(path: Path, into: Path, known: Callable[[str], bool]) -> Manifest:
-    """Its files below `into`, an empty directory; 0600, or less. `known`: whether a home has such a file.
+    """Extracts the files into `into`, an empty directory, with mode 0600 or less. Returns the manifest.
 
-    Raises InvalidInput where it is no whole backup, or not one that Serinus has written; OSError.
+    `known` says whether a home has such a file. Raises InvalidInput where the archive is incomplete or not written by
+    Serinus, and OSError.
     """
     found: dict[str, Entry] = {}
     manifest: Manifest | None = None
@@ -123,7 +133,7 @@ _ANOTHER = "It may have been truncated when it was copied. Use another backup."
 
 
 def _check(path: Path, member: tarfile.TarInfo, found: Mapping[str, Entry]) -> None:
-    """Raises InvalidInput."""
+    """Checks one member of the archive. Raises InvalidInput."""
     parts = PurePosixPath(member.name).parts
     if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or member.issparse():
         raise _not_ours(path, f"{shown(member.name)} is a link, a device or something else that is not a file")
@@ -135,6 +145,7 @@ def _check(path: Path, member: tarfile.TarInfo, found: Mapping[str, Entry]) -> N
 
 
 def shown(name: str) -> str:
+    """Returns the name as it may be printed."""
     return ascii(name[:80])
 
 
@@ -171,7 +182,7 @@ def _read_manifest(path: Path, content: IO[bytes], size: int) -> Manifest:
 
 
 class _Hashing(io.RawIOBase):
-    """The first `size` bytes, and their digest. OSError where there are fewer."""
+    """Reads the first `size` bytes and computes their digest. Raises OSError where there are fewer."""
 
     def __init__(self, of: IO[bytes], size: int) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""What of a home is in a backup, and in which order it is taken.
+"""The files of a home that a backup contains, and the order in which they are read.
 
-Whatever is named by something else is taken after it: the store names artifacts, and MLflow's database its files, which
-are written before they are named and hardly ever removed.
+A file that another one names is read after it: the store names artifacts, and MLflow's database its files. These are
+written before they are named, and hardly ever removed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _FILES = ("settings.json", "secret", "token", "mlflow-password")
 _DATABASES = ("store.db", "mlflow/mlflow.db")
 _TREES = ("tls", "envoy/xds", "artifacts", "compiled", "golden", "disturbances", "host/long", "mlflow/artifacts")
 _LOCKS = "environments/resolved"
-"""From them the same environments are built again."""
+"""The locks from which the same environments are built again."""
 _LEFT_OUT = {"artifacts/.incoming", "artifacts/.locks", "compiled/.aside", "compiled/locks"}
 _PROPOSALS = "mlflow/proposals.json"
 _PREDICTIONS = ("predictions/counts.db", "predictions/outcomes.db")
 
 
 def known(name: str) -> bool:
-    """Whether a backup may hold a file of this name."""
+    """Whether a backup may contain a file of this name."""
     if name in (*_FILES, *_DATABASES, *_PREDICTIONS, _PROPOSALS, FLEET):
         return True
     parents = {str(parent) for parent in PurePosixPath(name).parents}
@@ -38,7 +38,7 @@ def known(name: str) -> bool:
 
 
 def take(home: Home, archive: Writer) -> None:
-    """All of it. Raises OSError, sqlite3.Error, Unavailable."""
+    """Writes all files to the archive. Raises OSError, sqlite3.Error and Unavailable."""
     with tempfile.TemporaryDirectory(dir=home.path, prefix=".backup-") as place:
         scratch = Path(place)
         for name in _FILES:
@@ -89,10 +89,10 @@ def _add_tree(home: Home, archive: Writer, name: str) -> None:
             try:
                 _add(home, archive, inside.as_posix())
             except FileNotFoundError:
-                continue  # it was removed meanwhile, so nothing names it
+                continue  # It was removed meanwhile, so nothing names it.
 
 
 def _files(root: Path) -> Iterator[Path]:
-    """No links are followed."""
+    """Yields files. Links are not followed."""
     for directory, _, names in os.walk(root):
         yield from (Path(directory, name) for name in sorted(names))

@@ -1,4 +1,4 @@
-"""A file into a home."""
+"""Restores a home from a file."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Say = Callable[[str], None]
 
 
 def restore(path: Path, home: Home) -> Manifest:
-    """Makes `home` of the backup `path`, but for its environments (`build_environments`).
+    """Creates `home` from the backup `path`, without its environments (`build_environments`).
 
-    Raises Refused (something already exists, or the backup is of a newer version), InvalidInput (it is no whole
-    backup), Unavailable; nothing is left of it then.
+    Raises Refused (it exists already, or the backup is of a newer version), InvalidInput (the backup is damaged) and
+    Unavailable. Nothing is left behind then.
     """
     os.umask(0o077)
     home = Home(home.path.resolve())
@@ -42,7 +42,7 @@ def restore(path: Path, home: Home) -> Manifest:
             place.mkdir(mode=0o700)
             manifest = archive.extracted(path, place, contents.known)
             _finish(place, manifest, home)
-            place.replace(home.path)  # takes the place of an empty directory, and of nothing else
+            place.replace(home.path)  # This replaces an empty directory, and nothing else.
     except FileNotFoundError as error:
         raise InvalidInput(f"{error.filename or path} is not there", hint="Name the file of a backup.") from error
     except (OSError, sqlite3.Error) as error:
@@ -65,7 +65,7 @@ def _finish(place: Path, manifest: Manifest, home: Home) -> None:
 
 
 def build_environments(home: Home, say: Say) -> Sequence[str]:
-    """Builds what releases in use are served from and what is not there. What could not be built, in words."""
+    """Builds the missing environments of releases in use. Returns in words what could not be built."""
     os.umask(0o077)
     home = Home(home.path.resolve())
     settings = chosen.load(home)
@@ -98,7 +98,7 @@ def _in_use(world: World) -> Iterator[Release]:
 
 
 def _build(world: World, home: Home, settings: Settings, release: Release, say: Say) -> None:
-    """Raises SerinusError."""
+    """Builds the environment of one release. Raises SerinusError."""
     wanted = release.environment_digest
     inventory = Inventory(release.artifact_digest, 0)
     requirements = read_artifact(home.artifact(release.artifact_digest), inventory, settings.indexes).requirements

@@ -1,4 +1,4 @@
-"""A home into a file."""
+"""Saves a home to a file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,18 @@ from serinus.wiring.backup import archive, contents
 
 @dataclass(frozen=True, slots=True)
 class Saved:
+    """A backup."""
+
     path: Path
     files: int
     size: int
-    """Bytes of the archive."""
+    """The size of the archive in bytes."""
 
 
 def save(home: Home, path: Path) -> Saved:
-    """`home`, which may be running, into the file `path`, 0600: it holds the home's secrets.
+    """Saves `home`, which may be running, to the file `path`, 0600, because it contains the home's secrets.
 
-    Raises Refused (there is no home, or `path` lies in it), InvalidInput, Unavailable; nothing is left of it then.
+    Raises Refused (there is no home, or `path` is in it), InvalidInput and Unavailable. Nothing is left behind then.
     """
     home = Home(home.path.resolve())
     if chosen.load(home) is None:

@@ -10,11 +10,11 @@ from serinus.lib import files
 
 
 def copy(source: Path, target: Path) -> None:
-    """As it is at one moment, 0600, whole or not at all. Raises OSError, sqlite3.Error."""
+    """Writes a consistent copy, 0600, which is complete or missing. Raises OSError and sqlite3.Error."""
     with (
         files.replacing(target) as new,
         closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True)) as of,
         closing(sqlite3.connect(new.name)) as to,
     ):
         of.backup(to)
-        to.execute("PRAGMA journal_mode = DELETE")  # all of it is in this one file
+        to.execute("PRAGMA journal_mode = DELETE")  # The whole copy is in this one file.
