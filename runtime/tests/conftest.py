@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pods import ALIKE, RunningPod, environment_of
 
 # A thousand connections are more than the usual limit of an ordinary user, who may raise it.
 _FILES, _MOST_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -190,6 +191,26 @@ def start_worker(short_path: Path) -> Iterator[StartWorker]:
             worker = RunningWorker(directory, artifact, config, command)
             stack.callback(worker.close)
             return worker
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As an image holds it: numpy and pandas, and no MLflow, which takes seconds to import."""
+    return environment_of(tmp_path_factory.mktemp("environment") / "environment", ALIKE)
+
+
+@pytest.fixture
+def start_pod(tmp_path: Path, environment: Path) -> Iterator[Callable[..., RunningPod]]:
+    """`start_pod(artifact, python=.., **fields of SERINUS_RELEASE)`; stopped when the test ends."""
+    with contextlib.ExitStack() as stack:
+
+        def start(artifact: Path, **said: Any) -> RunningPod:
+            directory = tmp_path / f"pod-{os.urandom(4).hex()}"
+            pod = RunningPod(directory, artifact, said.pop("environment", environment), **said)
+            stack.callback(pod.close)
+            return pod
 
         yield start
 

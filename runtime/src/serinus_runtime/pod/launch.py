@@ -1,0 +1,114 @@
+"""How the processes with a model's code in them are started in the container."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Mapping, Sequence
+
+import serinus_runtime
+from serinus_runtime.isolation import landlock
+from serinus_runtime.pod.children import Child, Children
+from serinus_runtime.pod.output import Output, Printed
+from serinus_runtime.pod.release import REQUIRED, Release
+from serinus_runtime.process import starting
+from serinus_runtime.process.in_memory import in_memory
+
+# The interpreter takes itself for one of the environment: its packages are there once `site` is asked for them, which
+# happens after the confinement.
+_ENTRY = (
+    "import sys; sys.path.insert(0, {runtime!r}); sys.prefix = sys.exec_prefix = {environment!r}; "
+    "from serinus_runtime.{module} import main; main()"
+)
+
+
+class Launcher:
+    """Of one release."""
+
+    def __init__(self, release: Release, children: Children, output: Output) -> None:
+        self.release = release
+        self.children = children
+        self.output = output
+        self.landlock = landlock.abi()
+        """The kernel's; 0: it has none."""
+        self._runtime = Path(str(serinus_runtime.__file__)).parent.parent
+
+    @property
+    def zygote_scratch(self) -> Path:
+        """All that the zygote may write in; the directory of its workers lies in it."""
+        return self.release.paths.scratch / "zygote"
+
+    @property
+    def scratches(self) -> Sequence[Path]:
+        """All that workers may have written in."""
+        return self.zygote_scratch, self.release.paths.scratch / "own"
+
+    def worker_config(self, *, forked: bool, proven: str, descriptors: tuple[int, int]) -> Mapping[str, Any]:
+        """As `base.config.Config` reads it. `descriptors`: the listening socket, and the wire."""
+        release = self.release
+        return {
+            "release": release.release,
+            "model": release.model,
+            "version": release.version,
+            "artifact": str(release.paths.artifact),
+            "compiled": str(release.paths.graph) if release.compiled else None,
+            "digest": release.digest,
+            "listen_fd": descriptors[0],
+            "report_fd": descriptors[1],
+            "router": release.router,
+            "settings": asdict(release.settings),
+            "scratch": str(self.zygote_scratch / "worker" if forked else self.scratches[1]),
+            "readable": self._readable(),
+            "landlock_required": self._landlock_required,
+            "proven": "" if release.long else proven,
+            "long": release.long,
+            "heartbeat": True,
+        }
+
+    def zygote_config(self, modules: Sequence[str], control: int) -> Mapping[str, Any]:
+        """`modules`: what was learnt beyond what loading the model imports."""
+        return {
+            "control_fd": control,
+            "artifact": None if self.release.compiled else str(self.release.paths.artifact),
+            "modules": modules,
+            "readable": self._readable(),
+            "scratch": str(self.zygote_scratch),
+            "confine": True,
+            "landlock_required": self._landlock_required,
+        }
+
+    def start(self, module: str, config: Mapping[str, Any], printed: Printed, passed: Sequence[int]) -> Child:
+        """Starts `serinus_runtime.<module>`, told `config`, with the descriptors `passed`. Raises OSError."""
+        python, told = Path(sys.executable), in_memory(config)
+        try:
+            process = starting.start(
+                self._command(python, module, f"/proc/self/fd/{told}"),
+                python,
+                Path(config["scratch"]),
+                printed.end,
+                printed.end,
+                (told, *passed),
+            )
+        finally:
+            os.close(told)
+        child = self.children.add(process.pid)
+        process.returncode = 0  # so that `subprocess` never waits for it: it is reaped here
+        starting.limit(child.pid)
+        return child
+
+    def _command(self, python: Path, module: str, argument: str) -> list[str]:
+        environment = str(self.release.paths.environment)
+        entry = _ENTRY.format(runtime=str(self._runtime), environment=environment, module=module)
+        return [str(python), "-I", "-S", "-u", "-X", "faulthandler", "-c", entry, argument]
+
+    def _readable(self) -> Sequence[str]:
+        paths = self.release.paths
+        graph = [str(paths.graph)] if self.release.compiled else []
+        return [str(self._runtime), str(paths.artifact), *graph, "/etc/ssl"]
+
+    @property
+    def _landlock_required(self) -> bool:
+        """Where the kernel has it, nothing starts without it."""
+        return self.landlock > 0 or self.release.confinement == REQUIRED

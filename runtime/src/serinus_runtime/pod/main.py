@@ -1,0 +1,80 @@
+"""The container's command: python3 -I -S -u -X faulthandler -c "... from serinus_runtime.pod.main import main; main()"
+
+Exit status: 0 after SIGTERM; 1 where the release does not come up; 2 where what it is told is wrong. The reason is the
+last line that it prints, and in the container's termination message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import resource
+import signal
+import sys
+import traceback
+from pathlib import Path
+from typing import Any, NoReturn
+
+from serinus_runtime.pod.output import Output
+from serinus_runtime.pod.processors import processors
+from serinus_runtime.pod.release import InvalidRelease, Paths, Release, read
+from serinus_runtime.pod.slots import Slot, bound
+from serinus_runtime.pod.supervisor import Supervisor
+
+_LONGEST_MESSAGE = 4096
+"""Bytes of a termination message that Kubernetes keeps."""
+_PR_SET_DUMPABLE = 4
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, _nothing_to_drain)
+    output = Output()
+    _be_private()
+    try:
+        release = read(os.environ)
+    except InvalidRelease as error:
+        _end(output, Paths().termination_log, 2, str(error))
+    for name in release.unknown:
+        output.say(f"the field {name} is not known to this version, and is passed over")
+    reason = _served(release, output)
+    if reason:
+        _end(output, release.paths.termination_log, 1, f"{release.release} does not come up: {reason}")
+
+
+def _served(release: Release, output: Output) -> str:
+    """Serves until SIGTERM: empty. Else why it cannot."""
+    try:
+        first, health = Slot(release.http_port), bound(release.health_port)
+        slots = [first, *(Slot(first.port) for _ in range(1, release.workers or processors()))]
+        health.listen()
+    except OSError as error:
+        return f"its ports cannot be listened on: {error.strerror}"
+    output.say(f"{release.release} is on port {first.port}, and its probes on port {health.getsockname()[1]}")
+    try:
+        return asyncio.run(Supervisor(release, slots, health, output).run())
+    except Exception as error:  # noqa: BLE001  a fault of the supervisor's own is to be found in the pod's status as well
+        traceback.print_exc()
+        return f"the supervisor failed ({type(error).__name__})"
+
+
+def _be_private() -> None:
+    """No process of the same user may look into this one, which knows the router's key; and it leaves no core dump."""
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _nothing_to_drain(*_: Any) -> NoReturn:
+    """Before anything is served."""
+    sys.exit(0)
+
+
+def _end(output: Output, log: Path, status: int, text: str) -> NoReturn:
+    output.say(text)
+    try:
+        descriptor = os.open(log, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)  # never made here
+    except OSError:
+        sys.exit(status)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text.encode()[:_LONGEST_MESSAGE])
+    sys.exit(status)
