@@ -20,7 +20,7 @@ from serinus.backends.uv import UvEnvironments, UvPackages
 from serinus.core.errors import InvalidInput, Unavailable, Unbuildable
 from serinus.core.home import Home
 from serinus.core.release import Compiled, Release, Requirements, ServingSettings
-from serinus.targets.kubernetes.images import Images, Interpreters, Place, Reference, debian
+from serinus.targets.kubernetes.images import Images, Interpreters, Place, Reference, debian, documents
 from serinus.targets.kubernetes.images.registry import DockerConfig, Registries, Registry
 
 ARTIFACT, GRAPH = "a" * 64, "b" * 64
@@ -72,9 +72,10 @@ class Builder:
         """Of a control plane that has just started; `directory`: of one with nothing on its disk."""
         named = changes.pop("directory", None)
         directory = self.directory / named if named else self.kept
+        interpreters = Interpreters(changes.pop("interpreters", ()))
         place = Place(Reference(self.proxy.host, self.prefix), changes.pop("base", self.base), **changes)
         return Images(
-            self.home, directory, UvPackages(self.home.environments), Registries(self.nobody).of, place, Interpreters()
+            self.home, directory, UvPackages(self.home.environments), Registries(self.nobody).of, place, interpreters
         )
 
     def document(self, reference: Reference, digest: str = "", kind: str = "manifests") -> Any:
@@ -289,6 +290,53 @@ def test_a_base_must_be_pinned_there_and_for_the_platform(builder: Builder, rele
     with pytest.raises(Unbuildable, match=r"no installation of Python 3\.\d+ for linux/arm64") as caught:
         builder.images(platforms=("linux/arm64",)).build_and_push(release)
     assert "linux-aarch64-gnu" in caught.value.hint
+
+
+def test_an_image_for_two_platforms_holds_the_files_of_each(
+    builder: Builder, release: Release, base: Reference, registry_server: str, nobody: DockerConfig, tmp_path: Path
+) -> None:
+    """The interpreter for arm64 is one by name: nothing of it is started here."""
+    minor = f"{sys.version_info.major}.{sys.version_info.minor}"
+    prefix = tmp_path / "arm64"
+    for name, content in (
+        (f"bin/python{minor}", b"\x7fELF\x02\x01" + b"\0" * 12 + b"\xb7\0"), (f"lib/python{minor}/os.py", b""),
+    ):  # fmt: skip
+        (prefix / name).parent.mkdir(parents=True, exist_ok=True)
+        (prefix / name).write_bytes(content)
+    both = base_of_two(Registry(registry_server, nobody), base)
+    images = builder.images(base=both, platforms=("linux/amd64", "linux/arm64"), interpreters=[prefix])
+    reference = images.build_and_push(release)
+    manifests = builder.document(reference)["manifests"]
+    assert [one["platform"]["architecture"] for one in manifests] == ["amd64", "arm64"]
+    for one, machine in zip(manifests, (62, 183), strict=True):
+        manifest = builder.document(reference, one["digest"])
+        config = builder.document(reference, manifest["config"]["digest"], "blobs")
+        assert config["architecture"] == one["platform"]["architecture"]
+        content = builder.document(reference, manifest["layers"][2]["digest"], "blobs")
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            (library,) = (name for name in archive.getnames() if "/orjson/" in name and name.endswith(".so"))
+            file = archive.extractfile(library)
+            assert file is not None
+            assert int.from_bytes(file.read(20)[18:], "little") == machine
+    first, second = (builder.document(reference, one["digest"])["layers"] for one in manifests)
+    assert [a["digest"] == b["digest"] for a, b in zip(first, second, strict=True)] == [True, False, False, True, True]
+
+
+def base_of_two(registry: Registry, base: Reference) -> Reference:
+    """An index with the same files for arm64 as well."""
+    index = registry.manifest(base.repository, base.digest)
+    assert index is not None
+    manifest = registry.manifest(base.repository, index.document()["manifests"][0]["digest"])
+    assert manifest is not None
+    config = registry.content(base.repository, manifest.document()["config"]["digest"])
+    other = config.replace(b'"amd64"', b'"arm64"')
+    registry.push_bytes(base.repository, other)
+    second = documents.manifest(other, manifest.document()["layers"], {})
+    registry.put_manifest(base.repository, second.digest, second)
+    platforms = ({"os": "linux", "architecture": name} for name in ("amd64", "arm64"))
+    both = documents.index(list(zip((manifest, second), platforms, strict=True)), {})
+    registry.put_manifest(base.repository, both.digest, both)
+    return replace(base, digest=both.digest)
 
 
 def test_what_cannot_be_in_an_image_is_said_and_nothing_has_the_tag(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+import registries
 from registries import Proxy
 
 from serinus.core.errors import Unavailable
 from serinus.targets.kubernetes.images import documents
-from serinus.targets.kubernetes.images.registry import MANIFEST, Manifest, Registry, digest_of
+from serinus.targets.kubernetes.images.registry import MANIFEST, DockerConfig, Manifest, Registry, digest_of
 
 REPOSITORY = "tests/models/card-fraud"
 
@@ -171,6 +174,21 @@ def test_a_refusal_is_said_in_words(
     assert proxy.host in caught.value.message
     assert hint in caught.value.hint
     assert proxy.count("POST") == 1  # it would not help
+
+
+def test_a_registry_whose_disk_is_full_is_said(nobody: DockerConfig, tmp_path: Path) -> None:
+    """A file system of 3 MB, which an ordinary user may mount in namespaces of its own."""
+    (tmp_path / "blobs").mkdir()
+    mount = f'mount -t tmpfs -o size=3m none "{tmp_path}/blobs" && exec "$0" "$@"'
+    apart = ["unshare", "--user", "--map-root-user", "--mount"]
+    if shutil.which("unshare") is None or subprocess.run([*apart, "sh", "-c", mount, "true"]).returncode:
+        pytest.skip("this machine lets nobody mount a file system of its own")
+    file, digest = blob(tmp_path / "blob", 5 << 20)
+    with registries.serving(tmp_path, before=[*apart, "sh", "-c", mount]) as host:
+        client = Registry(host, nobody, chunk=1 << 20)
+        with pytest.raises(Unavailable, match=rf"The registry {host} is full or over its quota \(HTTP 500\)"):
+            client.push_file(REPOSITORY, digest, file)
+        client.close()
 
 
 def test_a_subject_that_the_registry_enters_itself_is_reported(client: Registry, proxy: Proxy) -> None:

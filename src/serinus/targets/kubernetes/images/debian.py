@@ -92,6 +92,7 @@ def entries(root: Path) -> Iterator[Entry]:
     bundle = sorted((root / _CERTIFICATES).rglob("*.crt"), key=os.fsencode)
     if bundle:
         yield Entry("etc/ssl/certs/ca-certificates.crt", content=b"".join(map(Path.read_bytes, bundle)))
+        yield Entry("usr/lib/ssl/cert.pem", target="/etc/ssl/certs/ca-certificates.crt")  # where OpenSSL looks
 
 
 def _run(command: list[str], directory: Path, output: int = subprocess.DEVNULL) -> None:
