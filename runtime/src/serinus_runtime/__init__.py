@@ -1,10 +1,7 @@
-"""What runs inside a model's environment: loads one MLflow model and answers for it. Standard library alone.
+"""The runtime, which runs inside a model's environment: it loads one MLflow model and serves it.
 
-    worker       main(): one model, one process, one thread, behind a Unix socket
-    scan         main(): what a model's pickles would import; loads nothing
-    reference    main(): the scores of the training path, for the gates
-
-Libraries that belong to the model (mlflow, numpy, pandas) are imported from its own environment, at load, by name.
+It only needs the standard library. Libraries of the model (mlflow, numpy, pandas) are imported from its own environment
+when it is loaded, by name.
 """
 
 __version__ = "0.1.0"

@@ -1,1 +1,1 @@
-"""What a model's files say and bring: its signature, and the model itself, loaded with its own libraries."""
+"""The files of a model: its signature, and the model itself, loaded with its own libraries."""

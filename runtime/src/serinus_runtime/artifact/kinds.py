@@ -1,4 +1,4 @@
-"""The types that a signature can give a column: scalars, and arrays, objects and maps of them, to any depth."""
+"""The types that a signature can give a column: scalars, and arrays, objects and maps of them to any depth."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ _RANGES = {"integer": (-(1 << 31), (1 << 31) - 1), "long": (-(1 << 63), (1 << 63
 
 
 class Kind(NamedTuple):
-    """`type`: a scalar in MLflow's words, `array`, `object`, `map`, or `any`. `items`: what an array or a map holds;
-    `properties`: of an object, as name, kind and whether it is required."""
+    """A type of a column.
+
+    `type` is a scalar type of MLflow, `array`, `object`, `map` or `any`. `items` is the type of the items of an array
+    or a map. `properties` are those of an object, each with name, kind and whether it is required.
+    """
 
     type: str
     items: Kind | None = None
@@ -22,7 +25,7 @@ class Kind(NamedTuple):
 
 
 def kind_of(entry: Mapping[str, Any], depth: int = 0) -> Kind:
-    """The kind of a type as MLmodel writes it. KeyError, TypeError, ValueError: it cannot be read."""
+    """Returns the kind of a type in MLmodel. Raises KeyError, TypeError or ValueError where it cannot be read."""
     if depth > _MOST_DEPTH:
         raise ValueError("nested too deeply")
     kind = entry["type"]
@@ -43,14 +46,15 @@ def kind_of(entry: Mapping[str, Any], depth: int = 0) -> Kind:
 
 
 def showable(name: Any) -> str:
-    """A name that a caller sent, quoted, where it looks like one; a value that was put in its place is not repeated."""
+    """Returns a name that a caller sent, quoted, where it looks like a name. A value in its place is not repeated."""
     return f"'{name}'" if isinstance(name, str) and _SHOWABLE.fullmatch(name) else "with a name that is not shown"
 
 
 def misfit(value: Any, kind: Kind, required: bool = True) -> str | None:
-    """Where and why a JSON value does not fit, as `.weight takes double: a string was sent`; None where it does.
+    """Returns where and why a JSON value does not fit, such as `.weight takes double: a string was sent`. None: it
+    fits.
 
-    Where the model's environment has MLflow, its own enforcement decides, and this only says where the fault is.
+    Where the model's environment has MLflow, its own enforcement decides, and this function only locates the fault.
     """
     if kind.type == "any" or (value is None and not required):
         return None
@@ -71,7 +75,7 @@ def _array(value: Any, kind: Kind, required: bool) -> str | None:
         return f" takes an array: {_said(value)} was sent"
     scalars = items.type in SCALARS
     for part in value:
-        # Among numbers, null is NaN; an array of nested values is as strict as its column.
+        # Among numbers, null is NaN. An array of nested values is as strict as its column.
         if part is None and scalars and items.type not in _WHOLE:
             continue
         found = misfit(part, items, required)

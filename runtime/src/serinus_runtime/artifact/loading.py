@@ -1,4 +1,5 @@
-"""Loads a model with the libraries of its own environment. From here on the model's code runs: confine first."""
+"""Loading a model with the libraries of its own environment. This runs the model's code, so the process must be
+confined first."""
 
 from __future__ import annotations
 
@@ -18,8 +19,11 @@ Predict = Callable[[Any], Any]
 
 
 class Loaded(NamedTuple):
-    """`public(data)` and `public(data, params=...)` is MLflow's own predict, which enforces the schema each time;
-    `direct(data)` is what it calls in the end. `raw`: the estimator behind it, where there is one."""
+    """A loaded model.
+
+    `public(data)` and `public(data, params=...)` are MLflow's own predict, which enforces the schema each time.
+    `direct(data)` is what it calls in the end. `raw` is the estimator behind it, where there is one.
+    """
 
     public: Callable[..., Any]
     direct: Predict
@@ -28,7 +32,7 @@ class Loaded(NamedTuple):
 
 
 def load(artifact: Path, mlmodel: Mapping[str, Any]) -> Loaded:
-    """StartFailure says in words what is missing or what the model raised."""
+    """Returns the model. Raises StartFailure, which says what is missing or what the model raised."""
     function = mlmodel["flavors"].get("python_function")
     if not isinstance(function, dict) or "loader_module" not in function:
         raise StartFailure("the model has no python_function flavor; log it with one")
@@ -54,10 +58,10 @@ def load(artifact: Path, mlmodel: Mapping[str, Any]) -> Loaded:
 
 
 def libraries_of(artifact: Path) -> Sequence[str]:
-    """Modules that loading the model would import, where it is MLflow that loads it: none of the model's own code."""
+    """Returns the modules that MLflow would import to load the model. Modules of the model's own code are left out."""
     try:
         flavor = str(read_mlmodel(artifact)["flavors"]["python_function"]["loader_module"])
-    except (StartFailure, KeyError, TypeError):  # whoever loads it will say so
+    except (StartFailure, KeyError, TypeError):  # Loading the model will report it.
         return ()
     if not flavor.startswith("mlflow."):
         return ()
@@ -76,7 +80,7 @@ def _has_mlflow() -> bool:
 
 def _with_mlflow(artifact: Path, flavor: str) -> Loaded:
     load_model = library("mlflow.pyfunc").load_model
-    # The environment is locked by the model's own requirements; comparing them again takes longer than to load.
+    # The environment is locked by the model's own requirements. Comparing them again takes longer than loading.
     quietly = {"suppress_warnings": True} if "suppress_warnings" in inspect.signature(load_model).parameters else {}
     model = load_model(str(artifact), **quietly)
     _settle_sklearn()
@@ -86,8 +90,8 @@ def _with_mlflow(artifact: Path, flavor: str) -> Loaded:
 
 
 def _settle_sklearn() -> None:
-    """Hyper-parameters do not change any more, so they need no check with each prediction; and a matrix without names
-    is what is meant where parity is proven on it."""
+    """Switches off checks of hyper-parameters, which do not change any more, and warnings about matrices without names,
+    which are intended where parity is proven on them."""
     sklearn = loaded("sklearn")
     if sklearn is None:
         return
@@ -97,7 +101,7 @@ def _settle_sklearn() -> None:
 
 
 def _without_mlflow(artifact: Path, function: Mapping[str, Any], flavor: str) -> Loaded:
-    """The contract of a loader module is small enough to be kept without MLflow, where the loader is not MLflow's."""
+    """Loads a model without MLflow, by its loader module, where that is not MLflow's."""
     if flavor == "mlflow" or flavor.startswith("mlflow."):
         raise StartFailure(
             f"the model is loaded by {flavor}, but its environment has no mlflow; "
@@ -109,7 +113,7 @@ def _without_mlflow(artifact: Path, function: Mapping[str, Any], flavor: str) ->
     return Loaded(implementation.predict, implementation.predict, implementation, flavor)
 
 
-# Where the wrappers of MLflow before 2.13 keep the model.
+# The attributes in which the wrappers of MLflow before 2.13 keep the model.
 _WRAPPED = ("sklearn_model", "xgb_model", "lgb_model", "cb_model")
 
 
@@ -122,7 +126,8 @@ def _raw(implementation: Any) -> Any:
 
 
 def example_of(artifact: Path, mlmodel: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The input example as MLflow's scoring protocol takes it, or None. StartFailure: it is there but broken."""
+    """Returns the input example in MLflow's scoring protocol. None: there is none. Raises StartFailure where it is
+    broken."""
     serving = artifact / "serving_input_example.json"
     if serving.is_file():
         content = _read(serving)

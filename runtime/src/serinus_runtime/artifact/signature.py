@@ -1,4 +1,4 @@
-"""What an MLmodel file says of inputs and outputs, without MLflow. Types in MLflow's words."""
+"""The inputs and outputs that an MLmodel file declares, read without MLflow. Types are MLflow's."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ DATATYPES = {
     "string": "BYTES", "binary": "BYTES", "datetime": "BYTES", "any": "BYTES", "array": "BYTES", "object": "BYTES",
     "map": "BYTES",
 }  # fmt: skip
-"""`array`, `object` and `map` have no form in the Open Inference Protocol; its metadata must name some datatype."""
+"""The Open Inference Protocol's datatypes. It has none for `array`, `object` and `map`, but its metadata must name
+one."""
 _OF_DTYPE = {"bool": "BOOL", "float16": "FP16", "float32": "FP32", "float64": "FP64"}
 
 
 @dataclass(frozen=True)
 class Column:
-    """`name`: as the signature has it. A DataFrame that was made of an array has numbers; None in a signature without
-    names. `kind`: what an array, object or map holds; None for other types."""
+    """A column. `name` is that of the signature. Columns of a DataFrame that was made of an array have numbers as
+    names, and those of a signature without names have None. `kind` describes arrays, objects and maps, and is None for
+    other types."""
 
     name: str | float | None
     type: str
@@ -32,11 +34,12 @@ class Column:
 
     @property
     def label(self) -> str:
-        """The name as callers write it where only strings are possible."""
+        """The name as text, as callers write it."""
         return str(self.name)
 
     @property
     def datatype(self) -> str:
+        """The datatype of the Open Inference Protocol."""
         return DATATYPES[self.type]
 
     shape = (-1,)
@@ -44,17 +47,20 @@ class Column:
 
 @dataclass(frozen=True)
 class TensorSpec:
+    """A tensor."""
+
     name: str | float | None
     dtype: str
     shape: tuple[int, ...]
 
     @property
     def label(self) -> str:
-        """The name as callers write it where only strings are possible."""
+        """The name as text, as callers write it."""
         return str(self.name)
 
     @property
     def datatype(self) -> str:
+        """The datatype of the Open Inference Protocol."""
         return datatype_of(self.dtype)
 
 
@@ -62,7 +68,7 @@ Spec = Sequence["Column | TensorSpec"]
 
 
 class Param(NamedTuple):
-    """A parameter of a prediction. `type`: in MLflow's words; `shape`: None for a scalar, else of an array."""
+    """A parameter of a prediction. `type` is MLflow's. `shape` is None for a scalar."""
 
     name: str
     type: str
@@ -71,9 +77,12 @@ class Param(NamedTuple):
 
 @dataclass(frozen=True)
 class Signature:
-    """`columns` or `tensors`, or neither: logged without a signature. `outputs` may be unknown (empty). `hinted`: the
-    signature stands for the type hint of the model's `predict`, which takes what was sent as it stands. `by_example`:
-    MLflow turns each DataFrame into what the input example was."""
+    """The signature of a model. It has `columns` or `tensors`, or neither where the model was logged without one.
+
+    `outputs` is empty where they are unknown. `hinted`: the signature stands for the type hint of the model's
+    `predict`, which gets the request unchanged. `by_example`: MLflow converts each DataFrame to the type of the input
+    example.
+    """
 
     columns: tuple[Column, ...] = ()
     tensors: tuple[TensorSpec, ...] = ()
@@ -84,11 +93,12 @@ class Signature:
 
     @property
     def has_params(self) -> bool:
+        """Whether predictions have parameters."""
         return bool(self.params)
 
     @property
     def output_names(self) -> list[str | None]:
-        """The names of the outputs in answers; None for an output without a name."""
+        """The names of the outputs in answers. None: an output without a name."""
         return [None if spec.name is None else spec.label for spec in self.outputs]
 
     @property
@@ -98,29 +108,30 @@ class Signature:
 
     @property
     def as_sent(self) -> bool:
-        """What was sent becomes the model's input in MLflow's way, and not by the types of columns or tensors."""
+        """Whether MLflow's own code makes the model's input of the request, and not the types of columns or tensors."""
         return not self.inputs or bool(self.nested) or self.hinted
 
     @property
     def enforced_by_mlflow(self) -> bool:
-        """MLflow's own predict does more with the input than to check flat columns or tensors: no shorter way may be
-        taken."""
+        """Whether MLflow's own predict does more than to check flat columns or tensors, so that it must not be
+        replaced."""
         return self.has_params or bool(self.nested) or self.hinted or self.by_example
 
     @property
     def inputs(self) -> Sequence[Column | TensorSpec]:
+        """The columns or tensors."""
         return self.columns or self.tensors
 
 
 def datatype_of(dtype: str) -> str:
-    """The Open Inference Protocol's name of a numpy dtype; BYTES for all that is not a number."""
+    """Returns the Open Inference Protocol's name of a NumPy dtype. BYTES stands for everything that is not a number."""
     if dtype in _OF_DTYPE:
         return _OF_DTYPE[dtype]
     return dtype.upper() if dtype.startswith(("int", "uint")) else "BYTES"
 
 
 def read_mlmodel(artifact: Path) -> Mapping[str, Any]:
-    """The MLmodel file as it stands. JSON is YAML, so a file written as JSON needs no PyYAML. Raises StartFailure."""
+    """Returns the MLmodel file. A file in JSON, which is YAML, needs no PyYAML. Raises StartFailure."""
     path = artifact / "MLmodel"
     try:
         text = path.read_text(encoding="utf-8")
@@ -152,7 +163,7 @@ def _yaml(text: str) -> Any:
 
 
 def signature_of(mlmodel: Mapping[str, Any]) -> Signature:
-    """Raises StartFailure where the signature cannot be understood."""
+    """Returns the signature. Raises StartFailure where it cannot be interpreted."""
     raw = mlmodel.get("signature") or {}
     try:
         inputs, outputs = _specs(raw.get("inputs")), _specs(raw.get("outputs"))

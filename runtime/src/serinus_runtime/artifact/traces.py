@@ -1,6 +1,6 @@
-"""Where a model failed while it was loaded, and whether another environment may help.
+"""The place where loading a model failed, and whether another environment may help.
 
-No request has been answered by then, so no message holds a value of a caller.
+No request has been answered at that time, so no message contains a value of a caller.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Iterator
 
 _OURS = str(Path(__file__).parent)
 _LOADERS = frozenset(["cloudpickle", "dill", "joblib", "mlflow", "pickle.py", "skops", "torch"])
-"""They import what a model's file names, on its behalf."""
+"""Modules that import what a model's file names."""
 
 DISTRIBUTIONS = {
     "PIL": "pillow", "catboost": "catboost", "category_encoders": "category-encoders", "cv2": "opencv-python-headless",
@@ -30,18 +30,18 @@ DISTRIBUTIONS = {
     "tensorflow": "tensorflow", "torch": "torch", "transformers": "transformers", "xgboost": "xgboost",
     "yaml": "pyyaml",
 }  # fmt: skip
-"""Modules that models are known to need -> what brings them. Of any other name a stranger may own the package."""
+"""The package of each module that models are known to need. Other names could belong to someone else's package."""
 
 
 def described(error: BaseException, artifact: Path) -> str:
-    """An error's type, the first line of its message and where it was raised."""
+    """Returns an error's type, the first line of its message and where it was raised."""
     lines = str(error).strip().splitlines()
     message = lines[0][:300] if lines else "no reason given"
     return f"{type(error).__name__}: {message}{at(error, artifact)}"
 
 
 def at(error: BaseException, artifact: Path | None = None) -> str:
-    """` (sklearn/tree/_classes.py:12, in fit)`, or nothing where no code but ours was running."""
+    """Returns ` (sklearn/tree/_classes.py:12, in fit)`. Empty: only the runtime's own code was running."""
     frames = list(_frames(error.__traceback__))
     if not frames:
         return ""
@@ -50,7 +50,7 @@ def at(error: BaseException, artifact: Path | None = None) -> str:
 
 
 def _frames(trace: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
-    """From the outermost to the innermost, without ours and the import system's own."""
+    """Yields frames from the outermost to the innermost, without those of the runtime and the import system."""
     while trace is not None:
         name = trace.tb_frame.f_code.co_filename
         if not name.startswith((_OURS, "<frozen importlib")) and "/importlib/" not in name:
@@ -59,7 +59,7 @@ def _frames(trace: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
 
 
 def _shown(file: str, artifact: Path | None) -> str:
-    """`file` from where it is known: the packages, the standard library or the model's directory; else its name."""
+    """Returns `file` relative to the packages, the standard library or the model's directory, or else its name."""
     for part in ("/site-packages/", "/dist-packages/"):
         if part in file:
             return file.rpartition(part)[2]
@@ -82,11 +82,11 @@ def broken_file(error: BaseException) -> bool:
 
 
 def import_failure(error: ImportError, artifact: Path) -> tuple[str, bool]:
-    """What to tell of it, and whether another environment may help."""
+    """Returns a description, and whether another environment may help."""
     name = error.name or ""
     top = name.partition(".")[0]
     if not isinstance(error, ModuleNotFoundError) or not top or top in sys.modules:
-        # Part of a package that is there: in another version it is somewhere else.
+        # A part of an existing package. Another version may have it elsewhere.
         return (
             f"the model's environment has no {name or 'such library'} as the model needs it: "
             f"{described(error, artifact)}; require the version of it that the model was logged with",
@@ -109,7 +109,7 @@ def import_failure(error: ImportError, artifact: Path) -> tuple[str, bool]:
 
 
 def _needed_by_a_library(error: ImportError) -> bool:
-    """A library imported it for itself, and not for a model's file that names it."""
+    """Whether a library imported it for itself, and not for a model's file that names it."""
     frames = list(_frames(error.__traceback__))
     if not frames:
         return False

@@ -1,2 +1,2 @@
-"""What every other package may use: errors, configuration, requests and responses, the wire format of Protocol Buffers,
-and the libraries that may be there. Imports nothing else of the runtime."""
+"""The basis of all other packages: errors, configuration, requests and responses, the wire format of Protocol Buffers,
+and optional libraries. It imports no other package of the runtime."""

@@ -1,7 +1,7 @@
-"""Compiled libraries that make a worker quicker, where they are there: the standard library does without them.
+"""Compiled libraries that make a worker faster. Without them the standard library is used.
 
-A model's own versions come first: they stand before `<environment>/accelerators` on the path, and what the model has
-imported already is what is used. A version that does not do what is needed is passed over.
+A model's own versions take precedence: they come before `<environment>/accelerators` on the path, and modules that the
+model has imported already are used. Versions that do not work are skipped.
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ _found = False
 
 
 def directory() -> Path:
-    """The directory of this interpreter's accelerators, resolved: the environment has a link to a directory that many
-    share."""
+    """Returns the directory of this interpreter's accelerators. The environment has a link to a shared directory."""
     return (Path(sys.prefix) / "accelerators").resolve()
 
 
 def find() -> None:
-    """Imports what there is. Once, after the confinement and after the model's packages can be imported."""
+    """Imports what exists. To be called once, after the confinement and when the model's packages can be imported."""
     global _found, orjson, uvloop
     if _found:
         return
@@ -37,7 +36,7 @@ def find() -> None:
 
 
 def forget() -> None:
-    """Back to the standard library, until they are looked for again."""
+    """Returns to the standard library, until `find` is called again."""
     global _found, orjson, uvloop
     _found, orjson, uvloop = False, None, None
 
@@ -47,7 +46,7 @@ def _usable(name: str, works: Callable[[Any], bool]) -> Any:
         module = importlib.import_module(name)
         return module if works(module) else None
     except Exception:  # noqa: BLE001
-        # A library of the model's choice may fail in any way at its import; the worker serves without it.
+        # A library of the model's may fail in any way at its import. The worker serves without it.
         return None
 
 

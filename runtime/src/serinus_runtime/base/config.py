@@ -1,4 +1,4 @@
-"""What the host tells a worker, as values. One JSON file."""
+"""The configuration that the host gives to a worker, in one JSON file."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any, Mapping, Sequence
 
 PROTOCOLS = ("open-inference", "invocations")
-"""By which predictions can be asked for."""
+"""The protocols of predictions."""
 
 
 @dataclass(frozen=True)
 class CacheSettings:
+    """The settings of the response cache."""
+
     max_bytes: int
     ttl_seconds: float
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a release answers; the fields are those of the control plane's ServingSettings."""
+    """How a release answers. The fields are those of the control plane's ServingSettings."""
 
     timeout_ms: int = 250
     fallback_score: float | None = None
@@ -38,6 +40,7 @@ class Settings:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
+        """Returns the settings of a JSON object."""
         known = {item.name for item in fields(cls)}
         given = {name: value for name, value in values.items() if name in known}
         if given.get("cache") is not None:
@@ -47,39 +50,43 @@ class Settings:
 
 @dataclass(frozen=True)
 class Config:
+    """The configuration of a worker."""
+
     release: str
     model: str
     version: str
     artifact: Path
     listen_fd: int
     report_fd: int
-    """The socket to the host: see `wire`."""
+    """The socket to the host (see `wire`)."""
     scratch: Path
-    """The only place that the worker may write."""
+    """The only directory to which the worker may write."""
     settings: Settings = field(default_factory=Settings)
     log: bool = False
-    """Predictions are recorded: the host hands in the connections to the collector."""
+    """Whether predictions are logged. The host then hands over connections to the collector."""
     router: str = ""
-    """What every request must show in `x-serinus-router`; empty: none has to."""
+    """The key that every request must have in `x-serinus-router`. Empty: none is required."""
     readable: tuple[Path, ...] = ()
     confine: bool = True
     proven: str = ""
-    """The shorter way that an earlier worker of this release and this host has proven: it is used without a proof."""
+    """The faster way that an earlier worker of this release on this host has proven. It is used without another
+    proof."""
     compiled: Path | None = None
-    """Directory of the compiled model, which is served in place of the artifact; this process is then in the compiled
-    environment."""
+    """The directory of the compiled model, which is served in place of the artifact. The process then runs in the
+    compiled environment."""
     digest: str | None = None
-    """Of its files; None: it is not checked."""
+    """The digest of its files. None: it is not checked."""
     long: bool = False
-    """The release is distrusted: only MLflow's own predict answers, and no shorter way."""
+    """The release is distrusted: only MLflow's own predict answers."""
     landlock_required: bool = True
-    """Where it is to be confined and the kernel has no Landlock, it does not start."""
+    """It does not start where it must be confined and the kernel has no Landlock."""
     heartbeat: bool = False
-    """It reports its load every second, also where nothing has changed."""
+    """It reports its load every second, even without changes."""
 
     @classmethod
     def read(cls, path: str | Path) -> Config:
-        """Raises OSError, ValueError or KeyError: the file is the host's own, so its mistakes are not explained."""
+        """Reads the file. Raises OSError, ValueError or KeyError. The host writes the file, so errors need no
+        explanation."""
         raw = json.loads(Path(path).read_text(encoding="utf-8"))
         return cls(
             release=raw["release"],

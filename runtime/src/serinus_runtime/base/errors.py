@@ -1,21 +1,21 @@
-"""The exception tree of the runtime. No text holds a value that a caller sent, or what a model said of it.
+"""The exceptions of the runtime. Their messages contain no values of callers and no messages of models.
 
 RuntimeFailure
-├── RequestError     the caller's fault: answered with its 4xx status, the connection goes on
-├── ProtocolError    bytes that are not HTTP: answered, then the connection is closed
-├── ModelFailure     the model's fault: answered with 500, or with the fallback score
-└── StartFailure     the worker cannot start; reported to the host
+├── RequestError     the caller's mistake: answered with a 4xx status, and the connection stays open
+├── ProtocolError    bytes that are not HTTP: answered, and the connection is closed
+├── ModelFailure     the model's failure: answered with 500 or the fallback score
+└── StartFailure     the worker cannot start: reported to the host
 """
 
 from __future__ import annotations
 
 
 class RuntimeFailure(Exception):
-    """`str()` is meant to be read."""
+    """An error whose `str()` is meant for people."""
 
 
 class RequestError(RuntimeFailure):
-    """The caller's fault. `code` is the short word that goes into the prediction record."""
+    """The caller's mistake. `code` is the short name in the prediction record."""
 
     def __init__(self, message: str, status: int = 400, code: str = "bad-request") -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class RequestError(RuntimeFailure):
 
 
 class ProtocolError(RuntimeFailure):
-    """What comes next on the connection can no longer be told apart."""
+    """The end of the request on the connection cannot be determined."""
 
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
@@ -32,7 +32,7 @@ class ProtocolError(RuntimeFailure):
 
 
 class ModelFailure(RuntimeFailure):
-    """The model raised, or answered what cannot be an answer."""
+    """The model raised, or gave an invalid answer."""
 
     def __init__(self, message: str, code: str = "model-error") -> None:
         super().__init__(message)
@@ -40,8 +40,8 @@ class ModelFailure(RuntimeFailure):
 
 
 class StartFailure(RuntimeFailure):
-    """The model, its environment or this machine does not let the worker start. `environment`: whether it might in
-    another environment."""
+    """The worker cannot start because of the model, its environment or the machine. `environment`: another environment
+    might help."""
 
     def __init__(self, message: str, *, environment: bool = True) -> None:
         super().__init__(message)

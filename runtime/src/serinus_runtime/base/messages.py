@@ -1,4 +1,4 @@
-"""What a handler is given and gives back: a request, and a response, now or later."""
+"""Requests and responses. A response may come later."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STATUS_LINES = {status: b"HTTP/1.1 %d %s\r\n" % (status, reason) for status, re
 
 
 class Request:
-    """One request. Header names are in lower case. `refusal`: why it cannot be handled although it was read."""
+    """A request. Header names are in lower case. `refusal` says why it cannot be handled although it was read."""
 
     __slots__ = ("body", "headers", "keep_alive", "method", "refusal", "target")
 
@@ -31,12 +31,12 @@ class Request:
         self.refusal: RequestError | None = None
 
     def header(self, name: bytes) -> str:
-        """The header as text, empty where there is none."""
+        """Returns the header as text. Empty: it is missing."""
         return self.headers.get(name, b"").decode("latin-1")
 
 
 class Response:
-    """`headers` are whole lines, each with its CR LF."""
+    """A response. `headers` are whole lines, each with CR LF."""
 
     __slots__ = ("body", "content_type", "headers", "status")
 
@@ -47,6 +47,7 @@ class Response:
         self.content_type = content_type
 
     def encode(self, close: bool, without_body: bool = False) -> bytes:
+        """Returns the bytes of the response."""
         return b"%scontent-type: %s\r\n%scontent-length: %d\r\n%s\r\n%s" % (
             _STATUS_LINES[self.status],
             self.content_type,
@@ -67,19 +68,19 @@ class Pending:
         self._deliver: Callable[[Response], None] | None = None
 
     def complete(self, response: Response) -> None:
-        """Completes the answer. It may be called once."""
+        """Sets the response. It may be called once."""
         if self._deliver is None:
             self._response = response
         else:
             self._deliver(response)
 
     def then(self, deliver: Callable[[Response], None]) -> None:
-        """Calls `deliver` with the response, now if it is there already."""
+        """Calls `deliver` with the response, immediately if it is set already."""
         self._deliver = deliver
         if self._response is not None:
             deliver(self._response)
 
 
 def error_response(status: int, message: str, headers: bytes = b"") -> Response:
-    """`{"error": message}`"""
+    """Returns a response with the body `{"error": message}`."""
     return Response(status, json.dumps({"error": message}).encode(), headers)

@@ -1,9 +1,7 @@
 """The wire format of Protocol Buffers, as far as proto3 messages use it (protobuf.dev/programming-guides/encoding).
 
-One reader and one writer for all that is sent or stored in it: gRPC's messages and ONNX files.
-
-Nothing recurses: who reads a message says which of its fields are messages. So nesting costs nothing, and every loop
-ends with the bytes that there are.
+There is one reader and one writer for gRPC's messages and ONNX files. Nothing recurses, because the caller says which
+fields are messages. So nesting costs nothing, and every loop ends with the bytes.
 """
 
 from __future__ import annotations
@@ -19,9 +17,9 @@ _MOST_BITS = 64
 
 
 def fields(message: bytes, what: str) -> Iterator[tuple[int, int, Any]]:
-    """(number, wire type, value) of each field in turn; value is an int >= 0 of a VARINT, else bytes.
+    """Yields (number, wire type, value) of each field. The value is an int >= 0 for a VARINT, and bytes otherwise.
 
-    RequestError names `what` the message is and the byte at which it cannot be read.
+    Raises RequestError, which names the message (`what`) and the byte at which it cannot be read.
     """
     at, end = 0, len(message)
     while at < end:
@@ -38,7 +36,7 @@ def fields(message: bytes, what: str) -> Iterator[tuple[int, int, Any]]:
             yield number, wire, value
             continue
         if wire == LENGTH:
-            # Most are short: then the next byte is the length.
+            # Most are short, so that the next byte is the length.
             if at < end and message[at] < 128:
                 size, at = message[at], at + 1
             else:
@@ -54,7 +52,7 @@ def fields(message: bytes, what: str) -> Iterator[tuple[int, int, Any]]:
 
 
 def _varint(message: bytes, at: int, what: str) -> tuple[int, int]:
-    """The number and where it ended."""
+    """Returns the number and where it ended."""
     value = shift = 0
     begin, end = at, len(message)
     while at < end:
@@ -66,7 +64,7 @@ def _varint(message: bytes, at: int, what: str) -> tuple[int, int]:
                 break
             return value, at
         shift += 7
-        if shift >= _MOST_BITS + 6:  # ten bytes hold all 64 bits
+        if shift >= _MOST_BITS + 6:  # Ten bytes hold all 64 bits.
             break
     else:
         raise _unreadable(what, begin, "a number goes beyond the end")
@@ -78,7 +76,7 @@ def _unreadable(what: str, at: int, why: str) -> RequestError:
 
 
 def expect(wire: int, wanted: int, what: str) -> None:
-    """RequestError where a known field is of another type."""
+    """Raises RequestError where a known field has another type."""
     if wire != wanted:
         raise RequestError(f"{what} is not valid protobuf: a field is of another type than the protocol's")
 
@@ -156,10 +154,10 @@ def text_field(number: int, value: str) -> bytes:
 
 
 def packed_field(number: int, values: Iterable[int]) -> bytes:
-    """A packed, repeated integer field."""
+    """Returns a packed, repeated integer field."""
     return bytes_field(number, b"".join(map(varint, values)))
 
 
 def float_field(number: int, value: float) -> bytes:
-    """A float field, in single precision."""
+    """Returns a float field in single precision."""
     return varint(number << 3 | FIXED32) + struct.pack("<f", value)

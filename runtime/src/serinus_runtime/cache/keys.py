@@ -1,10 +1,10 @@
-"""The one key of all the ways to send the same features.
+"""The keys of the response cache. The same features have one key, however they are sent.
 
-Two requests have one key exactly where the model is given the same: rows in the signature's order, each value as the
-declared type of its column makes it (1, 1.0 and 1e0 are one double, and so are two numbers that one float32 stands
-for), and the same params. What could make a difference does: 1, true and "1"; 0.0 and -0.0; null and a column left
-out. What has no declared type is told apart as exactly as JSON does. Keys hold all of the values, not a digest of
-them: there are no collisions to reason about.
+Two requests have the same key exactly where the model gets the same input: rows in the signature's order, each value as
+the declared type of its column makes it, and the same params. 1, 1.0 and 1e0 are one double, and so are two numbers
+with the same float32. Values that could make a difference have different keys: 1, true and "1"; 0.0 and -0.0; null and
+a missing column. Values without a declared type are distinguished as exactly as in JSON. A key contains all values and
+not a digest of them, so there are no collisions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NAN = math.nan
 _MOST_PLANS = 64
 
 _exactly = json.JSONEncoder(separators=(",", ":")).encode
-"""JSON tells types apart, and Python writes floats such that they are read back bit by bit."""
+"""JSON distinguishes types, and Python writes floats so that they are read back bit by bit."""
 
 
 class _NoKey(Exception):
@@ -36,16 +36,16 @@ _NONE = (_NoKey, ValueError, TypeError, OverflowError, RecursionError, struct.er
 
 
 class CacheKeys:
-    """Keys for one signature, of one release."""
+    """Keys for one signature of one release."""
 
     def __init__(self, signature: Signature, scope: str) -> None:
-        """`scope`: the release, with whatever else changes its answers."""
+        """`scope` identifies the release and everything else that changes its answers."""
         self._scope = scope.encode()
         self._plans: dict[Sequence[Column], _Plan] = {}
         self._whole = _Plan(self._scope + b"\0", signature.columns) if signature.columns else None
 
     def key(self, bound: Bound, params: Mapping[str, Any] | None = None) -> bytes | None:
-        """The key of rows; None where they have none and are predicted. Never raises."""
+        """Returns the key of rows. None: they have none and must be predicted. Never raises."""
         try:
             if isinstance(bound, TableBound):
                 key = self._plan(bound.frames.columns).key(bound.rows)
@@ -56,7 +56,7 @@ class CacheKeys:
             return None
 
     def row_key(self, row: Sequence[Any]) -> bytes | None:
-        """The key of one row of all the signature's columns, in their order; the same as `key` has for it."""
+        """Returns the key of one row of all the signature's columns in their order. It equals that of `key`."""
         assert self._whole is not None
         try:
             return self._whole.key((row,))
@@ -76,10 +76,10 @@ class CacheKeys:
 
 
 class _Plan:
-    """Keys of rows of fixed columns: the numbers packed, the rest as JSON."""
+    """Keys of rows of fixed columns: numbers are packed, other values are JSON."""
 
     def __init__(self, head: bytes, columns: Sequence[Column]) -> None:
-        """`head`: tells these columns from other choices of the signature's."""
+        """`head` distinguishes these columns from other selections of the signature's columns."""
         self.columns = columns
         self._head = head + b"\0"
         numbers = [i for i, column in enumerate(columns) if column.type in _CODES]
@@ -110,7 +110,8 @@ class _Plan:
 
 
 def _whole(value: float) -> int:
-    """As the signature's conversion has it. -0.0 is left out: one way to predict drops its sign, another keeps it."""
+    """Returns the number as the signature's conversion does. -0.0 has no key, because one way to predict drops its sign
+    and another keeps it."""
     if type(value) is int:
         return value
     if not value.is_integer() or (value == 0 and math.copysign(1, value) < 0):
@@ -119,7 +120,7 @@ def _whole(value: float) -> int:
 
 
 def _picker(places: Sequence[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
-    """Of the values at `places`, always as a sequence."""
+    """Returns a function that picks the values at `places`, always as a sequence."""
     if len(places) == 1:
         only = places[0]
         return lambda row: (row[only],)
@@ -127,7 +128,8 @@ def _picker(places: Sequence[int]) -> Callable[[Sequence[Any]], Sequence[Any]]:
 
 
 def _of_data(bound: Bound) -> bytes:
-    """Of what was bound to no columns: arrays by their bytes, and what has no declared type by what was sent."""
+    """Returns the key of input without columns: arrays by their bytes, and values without a declared type as they were
+    sent."""
     sent = getattr(bound, "sent", None)
     if sent is not None:
         return _exactly(sent).encode()

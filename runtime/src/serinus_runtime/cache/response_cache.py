@@ -1,8 +1,8 @@
-"""The response cache of a worker: what is answered without the model, as its body or its features came before.
+"""The response cache of a worker: answers to bodies or features that were answered before.
 
-It holds two kinds of entry. A `CachedResponse` is found by the whole body of a request, which then is not even parsed.
-An `Answer` of the model is found by the features of a request, however they were sent. Every response in it was made
-from an answer in it, and expires with that.
+It holds two kinds of entries. A `CachedResponse` is found by the whole body of a request, which is then not parsed. An
+`Answer` of the model is found by the features of a request, however they were sent. Every response in the cache was
+made from an answer in it, and expires with that.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ _MOST_HEADERS = 64
 
 
 def response_cache_of(config: Config, signature: Signature, say: Callable[[str], None]) -> ResponseCache | None:
-    """The response cache of a release; None where it has no cache. One that is asked a row at a time, or whose rows
-    belong together, answers differently in company, so that none of its answers is the one to keep; of one without a
-    score it could not be noticed that it contradicts itself."""
+    """Returns the response cache of a release. None: it has no cache.
+
+    A release whose rows are predicted one at a time, or belong together, has none, because its answers depend on other
+    rows. Neither has one without scores, because contradictions could not be noticed.
+    """
     cache, settings = config.settings.cache, config.settings
     if cache is None or settings.one_at_a_time or settings.rows == "together" or not settings.scored:
         return None
@@ -35,7 +37,7 @@ def response_cache_of(config: Config, signature: Signature, say: Callable[[str],
 
 
 class RecordedRows(NamedTuple):
-    """What the prediction record of a request holds of its rows. `inputs`: the rows, or their JSON text."""
+    """The rows of a request in its prediction record. `inputs` are the rows or their JSON text."""
 
     columns: Sequence[str] | None
     inputs: Sequence[Sequence[Any]] | bytes
@@ -43,8 +45,8 @@ class RecordedRows(NamedTuple):
 
 
 class CachedResponse(NamedTuple):
-    """A whole response but for the headers that are the request's own, and what its record needs. `header`: the place
-    of its columns' names in `ResponseCache.columns`."""
+    """A response without the headers that depend on the request, and the data for its record. `header` is the index of
+    its column names in `ResponseCache.columns`."""
 
     body: bytes
     content_type: bytes
@@ -54,10 +56,10 @@ class CachedResponse(NamedTuple):
 
 
 class ResponseCache:
-    """The response cache of one release. It ends for good when the model contradicts itself."""
+    """The response cache of one release. It is closed permanently when the model contradicts itself."""
 
     def __init__(self, entries: Cache, keys: CacheKeys, say: Callable[[str], None]) -> None:
-        """`say`: into the release's log."""
+        """`say` writes to the release's log."""
         self._entries = entries
         self._keys = keys
         self._say = say
@@ -67,7 +69,7 @@ class ResponseCache:
         self.off = False
 
     def body_key(self, request: Request) -> Hashable | None:
-        """The key of a body; None where the request must be read first."""
+        """Returns the key of a body. None: the request must be parsed first."""
         headers = request.headers
         if self.off or request.refusal is not None or b"content-encoding" in headers:
             return None
@@ -75,23 +77,25 @@ class ResponseCache:
         return (request.target, *described, request.body)
 
     def key(self, bound: Bound, params: Mapping[str, Any] | None) -> bytes | None:
-        """The key of features; None where they must be predicted, whatever was answered before."""
+        """Returns the key of features. None: they must be predicted."""
         return None if self.off else self._keys.key(bound, params)
 
     def row_key(self, row: Sequence[Any]) -> bytes | None:
-        """The key of one row of all columns, in the signature's order."""
+        """Returns the key of one row of all columns in the signature's order."""
         return None if self.off else self._keys.row_key(row)
 
     def response(self, body_key: Hashable) -> CachedResponse | None:
+        """Returns the response to a body. None: there is none."""
         entry = self._entries.get(body_key)
         return None if entry is None else entry.value
 
     def answer(self, key: Hashable) -> Entry | None:
-        """Its value is an `Answer` of plain values."""
+        """Returns the entry of features, whose value is an `Answer` of plain values. None: there is none."""
         return self._entries.get(key)
 
     def keep_answer(self, key: Hashable, answer: Answer, scores: Scores) -> Entry | None:
-        """What the model has just answered; the entry, where the key has earned one."""
+        """Stores what the model has just answered. Returns the entry, or None where the key is not requested often
+        enough."""
         if self._consistency.contradicts(key, scores):
             self.off = True
             self._entries.clear()
@@ -101,19 +105,21 @@ class ResponseCache:
             return None
         if any(output.problem for output in answer.outputs):
             return None
-        # As JSON has it, which is how it is answered: a model's own arrays and frames have no known weight.
+        # It is stored as JSON values, as it is answered, because the size of a model's arrays and frames is unknown.
         try:
             plain = json.loads(write_predictions(answer.result))
-        except ModelFailure:  # which a release that is served by tensors alone may answer
+        except ModelFailure:  # A release that only answers tensors may have such values.
             return None
         return self._entries.put(key, Answer(plain, answer.outputs))
 
     def keep_response(
         self, body_key: Hashable | None, made_from: Entry | None, response: Response, head: bytes, rows: RecordedRows
     ) -> None:
-        """What answers the same body from now on, if the answer to its features is in the cache (`made_from`). `head`:
-        the headers of `response` that are the request's own; a response with others, or of another class, is not kept:
-        what is sent for it is more than its body."""
+        """Stores the response to a body, if the answer to its features (`made_from`) is in the cache.
+
+        `head` are the headers of `response` that depend on the request. A response with other headers, or of another
+        class, is not stored, because it consists of more than its body.
+        """
         if body_key is None or made_from is None or not self._entries.admits(body_key):
             return
         if type(response) is not Response or response.status != 200 or response.headers != head:
@@ -125,7 +131,7 @@ class ResponseCache:
             self._entries.put(body_key, cached, expires=made_from.expires)
 
     def columns(self, cached: CachedResponse) -> Sequence[str] | None:
-        """Names of its rows' columns."""
+        """Returns the column names of its rows."""
         return self._headers[cached.header]
 
     def _header(self, columns: Sequence[str] | None) -> int | None:

@@ -1,10 +1,10 @@
-"""What a response cache keeps its entries in: bounded by bytes and by age, and only for what is asked for again.
+"""The storage of the response cache: limited by size and age, and only for keys that are requested repeatedly.
 
-A worker serves one release with one set of settings for as long as it lives, so nothing is ever answered across
-releases. What is kept is decided by reuse: a key is stored at its second sighting at the earliest, and when there is
-no room only in place of keys that were asked for less often lately. That is TinyLFU (Einziger, Friedman, Manes:
-"TinyLFU: A Highly Efficient Cache Admission Policy", ACM Transactions on Storage 13(4), 2017) in front of an LRU, so
-that rows which come once, most of them in a stream of payments, do not push out those that come often.
+A worker serves one release with one set of settings, so no answer is given for another release. A key is stored at its
+second request at the earliest, and where there is no room it only replaces keys that were requested less often. That is
+TinyLFU (Einziger, Friedman, Manes: "TinyLFU: A Highly Efficient Cache Admission Policy", ACM Transactions on Storage
+13(4), 2017) in front of an LRU. Rows that come once, which are the majority of payments, therefore do not replace those
+that come often.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from collections import OrderedDict
 from typing import Any, Callable, Hashable, Sequence
 
 _OVERHEAD = 320
-"""Bytes of an entry beside its key and its value: the ordered dictionary's node, the entry itself, its numbers."""
+"""The size in bytes of an entry beside its key and value: the node of the ordered dictionary, the entry, its
+numbers."""
 _LARGEST_SHARE = 8
-"""One entry may take this part of the whole at most."""
+"""One entry may take at most this part of the cache."""
 _TYPICAL = 2048
-"""Bytes of an entry, to choose the sketch's size by: 32 places of one byte each for every entry that there is room for,
-so that it goes back eight times as many requests."""
+"""The assumed size of an entry in bytes, which determines the size of the sketch: 32 places of one byte for each entry,
+so that it covers eight times as many requests."""
 _SIGHTINGS = 2
-"""Of a key before it is kept."""
+"""The number of requests of a key before it is stored."""
 _SATURATED = 255
 _HALVE = bytes(value >> 1 for value in range(256))
 _LEAF = frozenset({float, int, bool, str, bytes, type(None)})
@@ -31,8 +32,10 @@ _ALIKE = 1e-6
 
 
 def weigh(value: Any) -> int:
-    """Bytes of memory of plain values: what JSON has, tuples and bytes. What is shared counts each time. TypeError: a
-    value of another type, whose memory is not known."""
+    """Returns the size in bytes of plain values: JSON values, tuples and bytes. Shared values count each time.
+
+    Raises TypeError for values of another type, whose size is unknown.
+    """
     if type(value) in _LEAF:
         return sys.getsizeof(value)
     if isinstance(value, (list, tuple)):
@@ -43,21 +46,21 @@ def weigh(value: Any) -> int:
 
 
 class Sketch:
-    """About how often hashes were counted lately, never too low until they are halved.
+    """Estimates how often hashes were counted recently. An estimate is never too low until counts are halved.
 
-    A counting Bloom filter with conservative update: four places for each hash, of which the smallest counts. All are
-    halved every quarter as many counts as there are places, which forgets what came once and what was popular, and
-    keeps the filter so sparse that few take a place of another (at most one in six, just before it is halved).
+    It is a counting Bloom filter with conservative update: four places for each hash, of which the smallest counts. All
+    are halved when there were a quarter as many counts as places, which forgets keys that came once or were popular
+    once, and keeps collisions rare (at most one in six, just before halving).
     """
 
     def __init__(self, places: int) -> None:
-        """`places`: a power of two."""
+        """`places` must be a power of two."""
         self._table = bytearray(places)
         self._mask = places - 1
         self._left = self._period = places // 4
 
     def count(self, mark: int) -> int:
-        """One more of `mark`; how many there were with it."""
+        """Counts `mark`, and returns the new estimate."""
         table = self._table
         places = self._places(mark)
         least = min(map(table.__getitem__, places))
@@ -72,16 +75,18 @@ class Sketch:
         return least + 1
 
     def estimate(self, mark: int) -> int:
+        """Returns how often `mark` was counted."""
         return min(map(self._table.__getitem__, self._places(mark)))
 
     def _places(self, mark: int) -> tuple[int, int, int, int]:
-        """Of two halves of a hash (Kirsch and Mitzenmacher: "Less Hashing, Same Performance", 2006)."""
+        """Returns the places, from two halves of a hash (Kirsch and Mitzenmacher: "Less Hashing, Same Performance",
+        2006)."""
         mask, step = self._mask, mark >> 32 | 1
         return mark & mask, mark + step & mask, mark + 2 * step & mask, mark + 3 * step & mask
 
 
 class Entry:
-    """`value` as it was put; not to be changed by anybody. `expires`: on the cache's clock."""
+    """An entry. `value` must not be changed. `expires` is a time of the cache's clock."""
 
     __slots__ = ("expires", "size", "value")
 
@@ -92,10 +97,10 @@ class Entry:
 
 
 class Cache:
-    """Keys must be of plain values too: they are weighed."""
+    """A cache of plain values. Keys must be plain values too, because their size counts."""
 
     def __init__(self, max_bytes: int, ttl: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """`ttl`: seconds after which an entry is given no more, counted from when it was put."""
+        """`ttl` is the age in seconds at which an entry expires."""
         self._max_bytes = max_bytes
         self._ttl = ttl
         self._clock = clock
@@ -105,14 +110,14 @@ class Cache:
 
     @property
     def bytes(self) -> int:
-        """Bytes of memory that the entries take, keys included; never more than was allowed."""
+        """The size of all entries in bytes, including keys. It never exceeds the limit."""
         return self._bytes
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def get(self, key: Hashable) -> Entry | None:
-        """What was put and is not too old. A sighting of the key either way."""
+        """Returns the entry unless it has expired. The request of the key is counted in any case."""
         self._sketch.count(hash(key))
         entry = self._entries.get(key)
         if entry is None:
@@ -124,12 +129,14 @@ class Cache:
         return entry
 
     def admits(self, key: Hashable) -> bool:
-        """Whether `put` would be worth the value's making, while there is room."""
+        """Whether it is worth creating a value for `put`, as long as there is room."""
         return self._sketch.estimate(hash(key)) >= _SIGHTINGS
 
     def put(self, key: Hashable, value: Any, expires: float | None = None) -> Entry | None:
-        """The new entry; None where the key has not earned its place. `expires`: of the entry that this one is made
-        from, which it must not outlive."""
+        """Returns the new entry. None: the key is not requested often enough.
+
+        `expires` is that of the entry from which this one is made, which it must not outlive.
+        """
         popularity = self._sketch.estimate(hash(key))
         if popularity < _SIGHTINGS:
             return None
@@ -147,11 +154,12 @@ class Cache:
         return entry
 
     def clear(self) -> None:
+        """Removes all entries."""
         self._entries.clear()
         self._bytes = 0
 
     def _make_room(self, size: int, popularity: int, now: float) -> bool:
-        """Takes out the least recently used, unless one of them is still good and was asked for as often."""
+        """Removes the least recently used entries, unless one of them is valid and was requested as often."""
         missing = self._bytes + size - self._max_bytes
         victims: list[Hashable] = []
         for key, entry in self._entries.items():
@@ -170,18 +178,18 @@ class Cache:
 
 
 class ConsistencyCheck:
-    """Remembers some answers that were predicted, to notice a model that does not answer equal rows equally: by chance,
-    by the clock, or by what it looks up. Such a model must not have a cache, whatever its spec says."""
+    """Remembers some answers to notice a model that answers equal rows differently: at random, by the time, or by data
+    that it looks up. Such a model must not have a cache, whatever its spec says."""
 
     _MOST_ROWS = 8
 
     def __init__(self, places: int = 1024) -> None:
-        """`places`: a power of two."""
+        """`places` must be a power of two."""
         self._answers: list[tuple[int, Sequence[float | None]] | None] = [None] * places
         self._mask = places - 1
 
     def contradicts(self, key: Hashable, scores: Sequence[float | None]) -> bool:
-        """Whether the model has answered the same key otherwise, beyond the rounding that a batch may bring."""
+        """Whether the model has answered the same key differently, beyond the rounding in a batch."""
         if len(scores) > self._MOST_ROWS:
             return False
         mark = hash(key)

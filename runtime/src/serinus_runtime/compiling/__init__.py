@@ -1,12 +1,12 @@
-"""Turns a fitted model and its preprocessing into one ONNX graph, inside the model's own interpreter.
+"""Compiles a fitted model and its preprocessing to one ONNX graph, inside the model's own interpreter.
 
-The graph is written from the fitted estimators' own numbers by the standard library and numpy alone, in double
-precision and in the order in which the libraries add, so that it decides as they do. What is not known for certain is
-not written: `Unsupported` says what, and the model is served as it is.
+The graph is written from the numbers of the fitted estimators, with the standard library and NumPy, in double precision
+and with the libraries' order of additions, so that it decides as they do. Anything that is not known with certainty is
+refused: `Unsupported` says what, and the model is served by its own libraries.
 
-`convert` writes the graph and what the model itself answers to the proof's rows; `prove` asks the graph the same, in
-the compiled environment.
+`convert` writes the graph, and the model's own answers to the rows of the proof. `prove` gives the same rows to the
+graph, in the compiled environment.
 """
 
 WRITER = 3
-"""Of the way graphs are written and proven. With another number, what was kept is written anew."""
+"""The version of the converter and the proof. After a change, stored graphs are written again."""

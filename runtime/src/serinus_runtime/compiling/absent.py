@@ -1,7 +1,7 @@
-"""Columns that callers may leave out, as the signature says, and that the model answers without.
+"""Optional columns of the signature that the model does not need.
 
-A graph needs a number for each column. Where the model answers without one, it does not look at it, so any value may
-stand for it. That this is so the proof shows, on rows that lack each such column, all of them, and some.
+A graph needs a number for each column. Where the model answers without a column, it does not use it, so any value can
+replace it. The proof verifies that with rows that lack each such column, all of them, and some of them.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from serinus_runtime.compiling.rows import RowList
 from serinus_runtime.values.frames import Frames
 
 _ROWS = 8
-"""Of each set of columns that is left out."""
+"""The number of rows for each set of missing columns."""
 _SETS = 20
 
 
 def stand_ins(public: Predict, columns: Sequence[Column], row: Sequence[Any]) -> dict[int, Any]:
-    """Index of each column that the model answers `row` without -> the value to stand for it."""
+    """Returns replacement values for the columns without which the model answers `row`, by their index."""
     found = {}
     for i, column in enumerate(columns):
         if not column.required and _answers(public, columns, {i}, row):
@@ -49,8 +49,8 @@ def _ask(public: Predict, columns: Sequence[Column], left_out: set[int], rows: S
 def answers_without(
     public: Predict, columns: Sequence[Column], base: RowList, found: Mapping[int, Any]
 ) -> list[tuple[list[int], RowList, Answered]]:
-    """What the model answers to rows like `base` that lack columns of `found`: the columns, the rows, with what stands
-    for these in their places, and the answers. Raises Unsupported."""
+    """Returns the model's answers to rows like `base` that lack columns of `found`: the columns, the rows with
+    replacement values, and the answers. Raises Unsupported."""
     parts = []
     for left_out in _sets(sorted(found)):
         rows = [[found[i] if i in left_out else value for i, value in enumerate(row)] for row in base[:_ROWS]]
@@ -59,7 +59,8 @@ def answers_without(
 
 
 def _sets(columns: Sequence[int]) -> list[set[int]]:
-    """Each alone, all together, and some in between; the same for the same model, always."""
+    """Returns sets of columns: each alone, all together, and some in between. They are always the same for the same
+    model."""
     dice = random.Random(7)  # noqa: S311  the same sets each time, not a secret
     sets = [*({i} for i in columns[:_SETS]), set(columns)]
     sets += [{i for i in columns if dice.random() < 0.5} for _ in range(_SETS if len(columns) > 2 else 0)]

@@ -1,4 +1,4 @@
-"""From what an estimator knows to what MLflow's `predict` answers: the method, the type, the shape."""
+"""The conversion of an estimator's results to the answer of MLflow's `predict`: the method, the type and the shape."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from serinus_runtime.compiling.graph import Graph, Unsupported
 
 
 class Written(NamedTuple):
-    """Names of tensors. `margin`: what is behind `answer`; None: the answer is the score itself."""
+    """Names of tensors. `margin` is the value behind `answer`. None: the answer is the score itself."""
 
     answer: str
     margin: str | None
 
 
 def result_of(graph: Graph, model: Any, method: str, dtype: str, shape: Sequence[int]) -> Written:
-    """`dtype`, `shape` without the rows: of the original's answers. Raises Unsupported."""
+    """Writes the answer. `dtype` and `shape`, without rows, are those of the original. Raises Unsupported."""
     found = answers_of(graph, model, graph.input())
     if method == "predict_log_proba":
-        # Of a probability near 0 or 1 the last bit, which the graph may round otherwise, makes any difference.
+        # For a probability near 0 or 1, the last bit, which the graph may round differently, makes a large difference.
         raise Unsupported(f"predict_log_proba of {type(model).__name__}")
     name = _predicted(graph, model, found) if method == "predict" else _by(method, found)
     if name is None:

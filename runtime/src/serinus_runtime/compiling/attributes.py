@@ -1,9 +1,9 @@
-"""What the compiler knows of each estimator: its attributes, by whether they can change an answer.
+"""The attributes of estimators, by whether they can change an answer.
 
-`honoured` attributes can change an answer, and the writer of the estimator takes them into account. `irrelevant` ones
-cannot: they steer the training, the speed or the output of text. `fitted` ones are what training leaves behind: the
-writer reads those that matter. Any other attribute makes a model uncompiled unless it is a parameter at its default
-(see `known`), so a new parameter of a new version of a library is refused and not passed over.
+`honoured` attributes can change an answer, and the converter handles them. `irrelevant` ones cannot: they control the
+training, the speed or the output of text. `fitted` ones are results of the training, of which the converter reads those
+that matter. With any other attribute a model is not compiled, unless it is a parameter at its default (see `known`). A
+new parameter of a new version of a library is therefore refused and not ignored.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from typing import Mapping, NamedTuple
 
 
 class Attributes(NamedTuple):
+    """The attributes of one class."""
+
     honoured: frozenset[str]
     irrelevant: frozenset[str]
     fitted: frozenset[str]
@@ -149,7 +151,7 @@ SKLEARN: Mapping[str, Attributes] = {
 # --- boosting libraries -------------------------------------------------------------------------------------
 
 _XGBOOST = _of(
-    # Of the booster itself, XGBoost's own JSON is read; see `boosters.xgboost_raw`.
+    # The booster itself is read from XGBoost's own JSON (see `boosters.xgboost_raw`).
     "base_score booster enable_categorical feature_types missing multi_strategy num_parallel_tree objective",
     "callbacks colsample_bylevel colsample_bynode colsample_bytree early_stopping_rounds eta eval_metric \
     feature_weights gamma gpu_id grow_policy importance_type interaction_constraints lambda learning_rate max_bin \
@@ -171,7 +173,7 @@ num_leaves num_threads objective objective_seed other_rate path_smooth pos_baggi
 reg_lambda scale_pos_weight seed subsample subsample_for_bin subsample_freq top_k top_rate tree_learner use_missing \
 verbose verbosity"
 LIGHTGBM_TRAINING = frozenset(_LIGHTGBM_TRAINING.split())
-"""Parameters that LightGBM reads in training only. Others may change what is predicted (`pred_early_stop`)."""
+"""Parameters that LightGBM only reads in training. Others may change predictions (`pred_early_stop`)."""
 _LIGHTGBM = _of(
     "_other_params",
     f"{_LIGHTGBM_TRAINING} class_weight",
@@ -185,7 +187,7 @@ BOOSTING: Mapping[tuple[str, str], Attributes | None] = {
     ("xgboost", "XGBRegressor"): _XGBOOST,
     ("lightgbm", "LGBMClassifier"): _LIGHTGBM,
     ("lightgbm", "LGBMRegressor"): _LIGHTGBM,
-    # These keep their state in the library's own code, which is read as the JSON that it writes.
+    # These keep their state in native code, which is read from the JSON that the library writes.
     ("xgboost", "Booster"): None,
     ("lightgbm", "Booster"): None,
     ("catboost", "CatBoostClassifier"): None,

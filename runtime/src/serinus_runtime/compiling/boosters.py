@@ -1,4 +1,4 @@
-"""XGBoost, LightGBM and CatBoost, from what each of them writes of itself as JSON."""
+"""XGBoost, LightGBM and CatBoost, from the JSON that each of them writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from serinus_runtime.compiling.trees import GT, LEQ, LT, MEMBER, FlatTree, Leaf,
 
 
 class Raw(NamedTuple):
-    """Sums of the leaves, [rows, targets], of type `kind`, and what the library makes of them."""
+    """The sums of the leaves, [rows, targets], of type `kind`, and the link function that the library applies."""
 
     name: str
     targets: int
@@ -24,7 +24,7 @@ class Raw(NamedTuple):
     link: str
     """`sigmoid`, `softmax`, `identity` or `exp`."""
     slope: float = 1.0
-    """Of the sigmoid."""
+    """The slope of the sigmoid."""
 
 
 # --- XGBoost ------------------------------------------------------------------------------------------------
@@ -45,7 +45,7 @@ _XGBOOST_TREES = ("cats", "gbtree_model_param", "iteration_indptr", "tree_info",
 
 
 def xgboost_of(graph: Graph, block: Block, model: Any) -> Raw:
-    """Of a Booster, or of an estimator with what it sets itself: its missing value, and the rounds it predicts by."""
+    """Writes a Booster, or an estimator with its own settings: its missing value and the number of rounds."""
     if not hasattr(model, "get_booster"):
         return xgboost_raw(graph, block, model, None, None)
     if getattr(model, "booster", None) not in (None, "gbtree"):
@@ -58,7 +58,7 @@ def xgboost_of(graph: Graph, block: Block, model: Any) -> Raw:
 
 
 def _xgboost_missing(model: Any) -> float | None:
-    """The number that stands for a missing value; None: only NaN does."""
+    """Returns the number that stands for a missing value. None: only NaN does."""
     missing = model.missing
     if isinstance(missing, bool) or not isinstance(missing, (int, float)) or math.isinf(missing):
         raise Unsupported(f"{type(model).__name__}.missing={missing}")
@@ -66,7 +66,7 @@ def _xgboost_missing(model: Any) -> float | None:
 
 
 def best_rounds(model: Any) -> int | None:
-    """How many rounds `predict` of an XGBoost estimator takes, where training was stopped early; None: all."""
+    """Returns the number of rounds of an XGBoost estimator whose training was stopped early. None: all."""
     try:
         best = model.best_iteration
     except AttributeError:
@@ -75,8 +75,11 @@ def best_rounds(model: Any) -> int | None:
 
 
 def xgboost_raw(graph: Graph, block: Block, booster: Any, rounds: int | None, missing: float | None) -> Raw:
-    """Compares and adds in float32, as XGBoost does. `rounds`: how many predict; None: all. `missing`: a number that
-    is taken for a missing value, as a float32, beside NaN."""
+    """Writes the trees. XGBoost compares and adds in float32.
+
+    `rounds` is the number of rounds. None: all. `missing` is a number that stands for a missing value, as a float32, in
+    addition to NaN.
+    """
     saved = _saved_json(booster, "model.json")
     learner = saved["learner"]
     objective = learner["objective"]["name"]
@@ -104,7 +107,7 @@ def xgboost_raw(graph: Graph, block: Block, booster: Any, rounds: int | None, mi
 
 
 def _without(graph: Graph, block: Block, value: float, kind: str) -> Block:
-    """NaN in place of `value`: XGBoost takes what a sparse matrix leaves out for missing as well."""
+    """Replaces `value` by NaN. XGBoost takes the omitted values of a sparse matrix for missing as well."""
     same = graph.add("Equal", block.name, graph.constant([[value]], kind))
     for feature in block.features:
         graph.names(feature, value)
@@ -112,14 +115,14 @@ def _without(graph: Graph, block: Block, value: float, kind: str) -> Block:
 
 
 def xgboost_sigmoid(graph: Graph, margins: str) -> str:
-    """As XGBoost computes it, 1 / (1 + e) in float32, of an e that was rounded to float32."""
+    """Writes the sigmoid as XGBoost computes it: 1 / (1 + e) in float32, with e rounded to float32."""
     one = graph.constant([[1.0]], "float32")
     power = graph.add("Exp", graph.add("Neg", graph.cast(margins, "float64")))
     return graph.add("Div", one, graph.add("Add", graph.cast(power, "float32"), one))
 
 
 def only(library_name: str, found: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Unsupported: the library has written of its model what no version that was tried has."""
+    """Raises Unsupported where the library's JSON has a field that no tested version writes."""
     for key in found:
         if key not in known:
             raise Unsupported(f"{library_name} with {key}, which is not known to the compiler,")
@@ -161,7 +164,7 @@ def _base_scores(text: str, targets: int) -> list[float]:
 
 
 def _margin(score: float, link: str) -> float:
-    """In float32, as XGBoost computes it."""
+    """Returns the margin of a score in float32, as XGBoost computes it."""
     single = library("numpy").float32
     if link == "sigmoid":
         return float(-library("numpy").log(single(1) / single(score) - single(1)))
@@ -187,7 +190,7 @@ _LIGHTGBM_NODE = ("decision_type", "default_left", "internal_count", "internal_v
 
 
 def lightgbm_raw(graph: Graph, block: Block, booster: Any) -> Raw:
-    """Compares and adds in float64, as LightGBM does, the rounds by which it predicts."""
+    """Writes the rounds by which LightGBM predicts. It compares and adds in float64."""
     genuine(booster)
     rounds = booster.best_iteration
     dumped = booster.dump_model(num_iteration=rounds if rounds and rounds > 0 else -1)
@@ -211,7 +214,7 @@ def lightgbm_raw(graph: Graph, block: Block, booster: Any) -> Raw:
 
 
 def _whole_categories(graph: Graph, block: Block, trees: Sequence[Tree]) -> Block:
-    """LightGBM looks for a category by the number without its fraction."""
+    """Truncates categories to whole numbers, as LightGBM does."""
     found = {split.feature for tree in trees for split in splits(tree) if split.mode == MEMBER}
     if not found:
         return block
@@ -221,7 +224,7 @@ def _whole_categories(graph: Graph, block: Block, trees: Sequence[Tree]) -> Bloc
 
 
 _ZERO = 1.0000000180025095e-35
-"""LightGBM's kZeroThreshold, a float32: numbers up to it are zero."""
+"""LightGBM's kZeroThreshold, a float32. Numbers up to it count as zero."""
 
 
 def _lightgbm_tree(node: Mapping[str, Any], target: int) -> Tree:
@@ -239,7 +242,7 @@ def _lightgbm_tree(node: Mapping[str, Any], target: int) -> Tree:
     kind = node["missing_type"]
     if kind == "Zero":
         raise Unsupported("LightGBM that takes zero for missing")
-    # Where nothing was missing in training NaN is taken for zero.
+    # Where nothing was missing in training, NaN counts as zero.
     missing = default_left if kind == "NaN" else threshold >= 0.0
     return Split(int(node["split_feature"]), threshold, left, right, LEQ, missing)
 
@@ -251,7 +254,7 @@ _CATBOOST_LINKS = {"Logloss": "sigmoid", "CrossEntropy": "sigmoid", "RMSE": "ide
 
 
 def catboost_raw(graph: Graph, block: Block, model: Any) -> Raw:
-    """Compares in float32, adds in float64, as CatBoost does. Symmetric trees on numbers."""
+    """Writes symmetric trees on numbers. CatBoost compares in float32 and adds in float64."""
     saved = _saved_json(model, "model.json", format="json")
     only("CatBoost", saved, ("features_info", "model_info", "oblivious_trees", "scale_and_bias", "trees"))
     only("CatBoost", saved["features_info"], ("categorical_features", "embedding_features", "float_features",
@@ -278,7 +281,7 @@ def catboost_raw(graph: Graph, block: Block, model: Any) -> Raw:
 
 
 def _check_catboost_threshold(model: Any) -> None:
-    """A label is the second class where its probability is above a threshold, which can be set."""
+    """Raises Unsupported where the probability threshold of the second class was changed."""
     ask = getattr(model, "get_probability_threshold", None)
     threshold = 0.5 if ask is None else ask()
     if threshold not in (None, 0.5):
@@ -286,7 +289,8 @@ def _check_catboost_threshold(model: Any) -> None:
 
 
 def _catboost_tree(tree: Mapping[str, Any], floats: Sequence[Mapping[str, Any]], targets: int, target: int) -> Tree:
-    """Leaf number: bit i is whether split i holds. Built from the leaves up: split 0 decides the lowest bit."""
+    """Returns a tree. Bit i of a leaf's number says whether split i holds. It is built from the leaves, and split 0
+    decides the lowest bit."""
     level: list[Tree] = [Leaf(float(value), target) for value in tree["leaf_values"][target::targets]]
     for split in tree["splits"] or ():
         if split.get("split_type", "FloatFeature") != "FloatFeature":

@@ -1,11 +1,11 @@
-"""Writes a model as ONNX, and what the model itself answers to the rows of the proof. In the model's interpreter.
+"""Writes a model as ONNX, and the model's own answers to the rows of the proof. It runs in the model's interpreter.
 
     python -I -c "... from serinus_runtime.compiling.convert import main; main()" config.json
 
 config: {"artifact", "rows": file or null, "readable", "scratch", "confine", "memory_limit_bytes"?}; the file of rows
 holds {"columns": [..], "rows": [[..]]}. Writes `model.onnx`, `plan.json`, `MLmodel`, `proof.json` and `answers.npy` to
-`<scratch>/compiled`, and `margins.onnx` and `margins.npy` where there is something behind the answers to be compared.
-Prints {"written": true}, {"unsupported": reason}, or {"error": reason} with exit status 1.
+`<scratch>/compiled`, and `margins.onnx` and `margins.npy` where the value behind the answer is compared as well. Prints
+{"written": true}, {"unsupported": reason}, or {"error": reason} with exit status 1.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ _BASE_ROWS = 5
 
 Ask = Callable[[RowList], Any]
 Part = Tuple[List[int], RowList, Answered]
-"""Columns that are left out, rows, what the model answers to them."""
+"""The missing columns, the rows, and the model's answers to them."""
 
 
 def main() -> None:
+    """Runs the conversion."""
     run(_convert)
 
 
@@ -53,14 +54,17 @@ def _convert(config: Mapping[str, Any]) -> dict[str, Any]:
     except Unsupported as error:
         return {"unsupported": str(error)}
     except (Exception, SystemExit) as error:  # noqa: BLE001
-        # Attributes of a library's version that nobody has tried: the model is served as it is.
+        # A version of a library may have attributes that are unknown here. The model is then served by its own
+        # libraries.
         return {"unsupported": f"a model that could not be read ({type(error).__name__})"}
     return {"written": True}
 
 
 def convert(artifact: Path, sent: Mapping[str, Any] | None, directory: Path) -> None:
-    """Writes the compiled model and its proof to `directory`. `sent`: rows beside the model's own example, as in the
-    file of rows. Raises Unsupported."""
+    """Writes the compiled model and its proof to `directory`.
+
+    `sent` are rows in addition to the model's own example, in the format of the file of rows. Raises Unsupported.
+    """
     mlmodel = read_mlmodel(artifact)
     signature = signature_of(mlmodel)
     _check(mlmodel, signature)
@@ -72,7 +76,8 @@ def convert(artifact: Path, sent: Mapping[str, Any] | None, directory: Path) -> 
 
 
 def needed(mlmodel: Mapping[str, Any]) -> dict[str, Any]:
-    """Of the MLmodel, what serving reads. As JSON, since the compiled environment cannot read YAML."""
+    """Returns the parts of MLmodel that serving needs. They are written as JSON, because the compiled environment
+    cannot read YAML."""
     kept = {key: mlmodel[key] for key in ("signature", "saved_input_example_info") if key in mlmodel}
     return {**kept, "flavors": {"python_function": mlmodel["flavors"]["python_function"]}}
 
@@ -91,7 +96,7 @@ def _check(mlmodel: Mapping[str, Any], signature: Signature) -> None:
 
 
 def _own_rows(signature: Signature, sent: Mapping[str, Any] | None, example: Mapping[str, Any] | None) -> RowList:
-    """The model's own rows in the order of its columns: those that were given, and the input example's."""
+    """Returns the given rows and the input example's, in the order of the columns."""
     names = [str(column.name) for column in signature.columns]
     split = (example or {}).get("dataframe_split") or {}
     rows: RowList = []
@@ -106,7 +111,7 @@ def _own_rows(signature: Signature, sent: Mapping[str, Any] | None, example: Map
 
 
 def write(model: Loaded, columns: tuple[Column, ...], method: str, own: RowList, directory: Path) -> None:
-    """Converts, and asks the original. Raises Unsupported."""
+    """Writes the graph and asks the original. Raises Unsupported."""
     frames = Frames(columns)
 
     def ask(rows: RowList) -> Any:
@@ -132,13 +137,13 @@ def write(model: Loaded, columns: tuple[Column, ...], method: str, own: RowList,
 
 
 def _splits(graph: Graph) -> dict[str, int]:
-    """How many places trees decide at, and at how many of them the proof has rows."""
+    """Returns the number of thresholds of all trees, and of those that a row of the proof tests exactly."""
     counts = [(len(set(splits)), most_splits(graph.columns[i])) for i, splits in graph.demands.splits.items()]
     return {"splits": sum(count for count, _ in counts), "at_splits": sum(map(min, counts))}
 
 
 def _save_margins(directory: Path, graph: Graph, name: str, margins: Answered) -> None:
-    """NaN where the model has none to a row."""
+    """Writes the margins. NaN stands for rows without one."""
     numpy = library("numpy")
     values = numpy.asarray(margins.values, dtype="float64").reshape(len(margins.values), -1)
     values[[i for i, verdict in enumerate(margins.verdicts) if verdict != ANSWERED]] = math.nan
@@ -162,7 +167,8 @@ def _save_proof(directory: Path, parts: Sequence[Part], splits: Mapping[str, int
 
 
 def _check_names(model: Loaded, columns: tuple[Column, ...]) -> None:
-    """The graph knows columns by their place."""
+    """Raises Unsupported where the model uses columns by name in another order, because the graph knows them by
+    position."""
     names = [str(column.name) for column in columns]
     for trained in trained_names(model.raw):
         if trained != names:
@@ -170,9 +176,9 @@ def _check_names(model: Loaded, columns: tuple[Column, ...]) -> None:
 
 
 def trained_names(model: Any) -> Iterator[list[str]]:
-    """Of the model and of whatever within it is given the same columns: the names of its training, where it has any."""
+    """Yields the column names of the training, of the model and of every part of it that gets the same columns."""
     root, name = library_of(model), type(model).__name__
-    if root == "lightgbm":  # it knows them by their place as well
+    if root == "lightgbm":  # It knows them by position as well.
         return
     found = getattr(model, "feature_names_in_", None)
     if found is None and root in ("xgboost", "catboost"):
@@ -183,7 +189,7 @@ def trained_names(model: Any) -> Iterator[list[str]]:
         for _, part in model.transformer_list:
             yield from trained_names(part)
     elif root == "sklearn" and name == "Pipeline":
-        # A step that hands on the columns as they are may know no names, of which the next one goes by.
+        # A step that passes on the columns unchanged may have no names, while the next one uses them.
         for _, step in model.steps:
             first = list(trained_names(step))
             yield from first
@@ -192,7 +198,8 @@ def trained_names(model: Any) -> Iterator[list[str]]:
 
 
 def _columns(graph: Graph, ask: Ask, row: list[Any], instead: Mapping[int, Any]) -> list[dict[str, Any]]:
-    """What the server must know of each column. Whether null and an unseen text are refused, the original tells."""
+    """Returns the properties of each column for the server. The original decides whether null and unseen texts are
+    refused."""
     plan = []
     for i, column in enumerate(graph.columns):
         known = graph.demands.known.get(i)
@@ -212,7 +219,7 @@ def _columns(graph: Graph, ask: Ask, row: list[Any], instead: Mapping[int, Any])
 
 
 def _bounds(graph: Graph, ask: Ask, row: list[Any], index: int) -> tuple[float, float] | None:
-    """Where float32 ends for the column; None where the original takes infinity for a number."""
+    """Returns the limits of float32 for the column. None: the original accepts infinity."""
     bounds = graph.demands.bounds.get(index)
     beyond = [value * 1.01 for value in bounds or () if math.isfinite(value * 1.01)]
     return None if beyond and _answers(ask, row, index, beyond[-1]) else bounds

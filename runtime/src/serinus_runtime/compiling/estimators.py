@@ -1,4 +1,4 @@
-"""What an estimator answers, by the method that MLflow calls."""
+"""The answers of estimators, by the method that MLflow calls."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ class Answers(NamedTuple):
     """Names of tensors, each [rows, n], where the estimator has them."""
 
     value: str | None = None
-    """What `predict` answers, [rows, 1], where that is no class."""
+    """The result of `predict`, [rows, 1], where that is not a class."""
     probabilities: str | None = None
     """[rows, classes]"""
     decision: str | None = None
-    """`decision_function`, [rows, 1] of two classes, [rows, classes] of more."""
+    """The result of `decision_function`: [rows, 1] for two classes, [rows, classes] for more."""
     margin: str | None = None
-    """What is behind the answer, before a link or a threshold makes it one: see `margins.margins_of`."""
+    """The value behind the answer, before a link function or a threshold (see `margins.margins_of`)."""
     label: str = "Greater"
-    """Of two classes: the second is answered where `decision` is so compared to 0. `ArgMax`: the class is the most
-    probable one."""
+    """For two classes, the comparison of `decision` with 0 for which the second one is answered. `ArgMax`: the most
+    probable class is answered."""
 
 
 def answers_of(graph: Graph, estimator: Any, block: Block) -> Answers:
+    """Writes the answers of an estimator."""
     name, module = type(estimator).__name__, type(estimator).__module__.split(".")[0]
     if module == "sklearn" and name == "Pipeline":
         check(estimator)
@@ -42,7 +43,7 @@ def answers_of(graph: Graph, estimator: Any, block: Block) -> Answers:
     if writer is None:
         raise Unsupported(f"the model {name}")
     check(estimator)
-    encoding = getattr(estimator, "_preprocessor", None)  # of HistGradientBoosting with categories
+    encoding = getattr(estimator, "_preprocessor", None)  # The encoder of HistGradientBoosting with categories.
     if encoding is not None:
         block = categories_first(graph, encoding, block)
     return writer(graph, estimator, block.numbers(name))
@@ -52,13 +53,14 @@ def answers_of(graph: Graph, estimator: Any, block: Block) -> Answers:
 
 
 def sigmoid(graph: Graph, sums: str, slope: float = 1.0) -> str:
+    """Writes the sigmoid."""
     if slope != 1.0:
         sums = graph.add("Mul", sums, graph.constant([[slope]]))
     return graph.add("Sigmoid", sums)
 
 
 def linked(graph: Graph, raw: Raw) -> str:
-    """In float64, whatever type the sums have: the library's own rounding comes last."""
+    """Writes the link function in float64, whatever the type of the sums. The library's own rounding comes last."""
     wide = graph.cast(raw.name, "float64") if raw.kind != "float64" else raw.name
     if raw.link == "sigmoid":
         return sigmoid(graph, wide, raw.slope)
@@ -74,7 +76,7 @@ def _classified(graph: Graph, sums: str, targets: int) -> Answers:
 
 
 def _by_sums(model: Any) -> bool:
-    """Whether `predict` compares the sums, as newer versions of scikit-learn do, and not the probabilities."""
+    """Whether `predict` compares the sums, as newer versions of scikit-learn do, instead of the probabilities."""
     code = getattr(inspect.unwrap(type(model).predict), "__code__", None)
     return code is not None and "astype" in code.co_names
 
@@ -151,7 +153,7 @@ def _histogram_regression(graph: Graph, model: Any, block: Block) -> Answers:
 
 
 def _isolation(graph: Graph, model: Any, block: Block) -> Answers:
-    """-1 where it is an outlier."""
+    """Writes an IsolationForest, which answers -1 for outliers."""
     decision = graph.add("Sub", forests.isolation_scores(graph, block, model), graph.constant([[float(model.offset_)]]))
     outlier = graph.add("Less", decision, graph.constant([[0.0]]))
     labels = (graph.constant([[label]], "int64") for label in (-1, 1))
@@ -159,7 +161,7 @@ def _isolation(graph: Graph, model: Any, block: Block) -> Answers:
 
 
 def _calibrated(graph: Graph, model: Any, block: Block) -> Answers:
-    """The mean of the folds, each of which maps what its own estimator says."""
+    """Writes the mean of the folds, each of which calibrates its own estimator."""
     if len(model.classes_) != 2:
         raise Unsupported("CalibratedClassifierCV of many classes")
     parts = []
@@ -193,7 +195,7 @@ def _calibration(graph: Graph, calibrator: Any, said: str) -> str:
 
 
 def _interpolated(graph: Graph, xs: Any, ys: Any, said: str) -> str:
-    """Straight lines between points: the last x that is not above tells which line it is."""
+    """Writes a piecewise linear function. The last x that is not above the value selects the segment."""
     numpy = library("numpy")
     xs, ys = (numpy.asarray(part, dtype="float64") for part in (xs, ys))
     if len(xs) < 2:

@@ -1,4 +1,4 @@
-"""scikit-learn's ensembles of trees. Each adds its trees in order, in float64, and so does the graph."""
+"""scikit-learn's ensembles of trees. Trees are added in order in float64, and so they are in the graph."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from serinus_runtime.compiling.graph import Block, Graph, Unsupported
 from serinus_runtime.compiling.trees import LEQ, FlatTree, Leaf, Tree, ensemble
 
 _NO_CODE = (-1,)
-"""Where only what is missing goes to the left: a set in a graph may not be empty."""
+"""Used where only missing values go left, because a set in a graph must not be empty."""
 
 
 def flat(tree: Any, weights: Any) -> FlatTree:
-    """`tree`: of `estimator.tree_`; `weights`: one number a node, which counts at leaves."""
+    """Returns a tree of `estimator.tree_`. `weights` has one number for each node, of which those of leaves count."""
     missing = getattr(tree, "missing_go_to_left", None)
     return FlatTree(
         tree.children_left.tolist(), tree.children_right.tolist(), tree.feature.tolist(), tree.threshold.tolist(),
@@ -22,7 +22,8 @@ def flat(tree: Any, weights: Any) -> FlatTree:
 
 
 def forest_probabilities(graph: Graph, block: Block, forest: Any) -> str:
-    """[rows, classes]: the mean over the trees of their leaves' class shares. Also of a single tree."""
+    """Writes the mean of the leaves' class shares over the trees, [rows, classes]. A single tree is accepted as
+    well."""
     estimators = getattr(forest, "estimators_", None) or [forest]
     if forest.n_outputs_ != 1:
         raise Unsupported("a forest with several outputs")
@@ -39,12 +40,12 @@ def forest_probabilities(graph: Graph, block: Block, forest: Any) -> str:
 
 
 def both(graph: Graph, positive: str) -> str:
-    """[1 - p, p]"""
+    """Writes [1 - p, p]."""
     return graph.add("Concat", graph.add("Sub", graph.constant([[1.0]]), positive), positive, axis=1)
 
 
 def forest_mean(graph: Graph, block: Block, forest: Any) -> str:
-    """The mean of a regression forest's trees, [rows, 1]."""
+    """Writes the mean of a regression forest's trees, [rows, 1]."""
     estimators = getattr(forest, "estimators_", None) or [forest]
     if forest.n_outputs_ != 1:
         raise Unsupported("a forest with several outputs")
@@ -54,7 +55,7 @@ def forest_mean(graph: Graph, block: Block, forest: Any) -> str:
 
 
 def boosted_sums(graph: Graph, block: Block, model: Any) -> str:
-    """The sums of GradientBoosting's trees, [rows, 1 or classes]."""
+    """Writes the sums of GradientBoosting's trees, [rows, 1 or classes]."""
     stages: Sequence[Sequence[Any]] = model.estimators_.tolist()
     targets = len(stages[0])
     numpy = library("numpy")
@@ -74,7 +75,7 @@ def boosted_sums(graph: Graph, block: Block, model: Any) -> str:
 
 
 def histogram_sums(graph: Graph, block: Block, model: Any) -> str:
-    """The sums of HistGradientBoosting's trees, [rows, 1 or classes]. It compares in float64."""
+    """Writes the sums of HistGradientBoosting's trees, [rows, 1 or classes]. It compares in float64."""
     if getattr(model, "is_categorical_", None) is not None and getattr(model, "_preprocessor", None) is None:
         raise Unsupported("HistGradientBoosting with categorical features, of scikit-learn before 1.4")
     baseline = library("numpy").ravel(model._baseline_prediction)
@@ -96,7 +97,7 @@ def _histogram_tree(predictor: Any, target: int) -> Tree:
 
 
 def _left_categories(predictor: Any) -> dict[int, tuple[int, ...]]:
-    """By node: the codes of the categories that go to the left, a bit each in words of 32."""
+    """Returns the codes of the categories that go left, by node. They are stored as bits in words of 32."""
     nodes = predictor.nodes
     found = {}
     for i in library("numpy").flatnonzero(nodes["is_categorical"] & (nodes["is_leaf"] == 0)).tolist():
@@ -107,7 +108,7 @@ def _left_categories(predictor: Any) -> dict[int, tuple[int, ...]]:
 
 
 def isolation_scores(graph: Graph, block: Block, forest: Any) -> str:
-    """`score_samples`, [rows, 1]: -2 ^ (-mean path length / expected path length)."""
+    """Writes `score_samples`, [rows, 1]: -2 ^ (-mean path length / expected path length)."""
     trees: list[Tree] = []
     expected: float | None = None
     for estimator, features in zip(forest.estimators_, forest.estimators_features_):
@@ -122,7 +123,8 @@ def isolation_scores(graph: Graph, block: Block, forest: Any) -> str:
 
 
 def _path_lengths(tree: Any) -> list[float]:
-    """Depth of each node and what an unbuilt tree over its samples would add (Liu, Ting and Zhou, 2008, equation 1)."""
+    """Returns the depth of each node plus the expected depth of an unbuilt tree over its samples (Liu, Ting and Zhou,
+    2008, equation 1)."""
     depth = [0] * tree.node_count
     for i, (left, right) in enumerate(zip(tree.children_left.tolist(), tree.children_right.tolist())):
         if left >= 0:

@@ -1,4 +1,4 @@
-"""The graph while it is being written: what flows through it, and what must hold of a row before it may enter."""
+"""The graph while it is being written, and the conditions that a row must fulfil."""
 
 from __future__ import annotations
 
@@ -10,32 +10,34 @@ from serinus_runtime.base.libraries import library
 from serinus_runtime.compiling import onnx_file
 
 ROWS = "rows"
-"""Name of the one input: a matrix, a column a feature. Texts come as their place in the column's vocabulary."""
+"""The name of the only input: a matrix with one column for each feature. Texts are numbers of the column's
+vocabulary."""
 UNSEEN = -1
-"""Of a text that is not in the vocabulary."""
+"""The number of a text that is not in the vocabulary."""
 ML = "ai.onnx.ml"
 EXACT = 1 << 53
-"""Whole numbers beyond it are not exact as float64."""
+"""Larger whole numbers are not exact in float64."""
 FLOAT32_MAX = 3.4028234663852886e38
 
 
 class Unsupported(Exception):
-    """The compiler cannot write this as ONNX so that it decides the same; the text says what."""
+    """The model cannot be written as an ONNX graph that decides in the same way. The text says why."""
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One column of a `Block`. `value = source * scale + shift`, where it still is a caller's column."""
+    """One column of a `Block`. While it is derived from one of the caller's columns, `value = source * scale +
+    shift`."""
 
     source: int | None = None
-    """Index of the caller's column; None: made of several, or not by a straight line."""
+    """The index of the caller's column. None: it is made of several columns, or not linearly."""
     text: bool = False
     scale: float = 1.0
     shift: float = 0.0
     single: bool = False
-    """Of float32, as it was sent."""
+    """It has the type float32, unchanged."""
     wide: bool = True
-    """Of a type that makes numpy compute in float64: neither float32 nor boolean."""
+    """It has a type with which NumPy computes in float64: neither float32 nor boolean."""
 
 
 @dataclass(frozen=True)
@@ -45,27 +47,28 @@ class Block:
     name: str
     features: tuple[Feature, ...]
     sparse: bool = False
-    """The library has it as a sparse matrix, without its zeros."""
+    """The library has it as a sparse matrix without zeros."""
 
     @property
     def width(self) -> int:
+        """The number of columns."""
         return len(self.features)
 
     def numbers(self, what: str) -> Block:
-        """Itself. Unsupported: there are texts in it."""
+        """Returns the block. Raises Unsupported where it has texts."""
         if any(feature.text for feature in self.features):
             raise Unsupported(f"{what} of texts")
         return self
 
     def doubles(self, what: str) -> Block:
-        """Itself. Unsupported: there are texts in it, or the library would compute in float32."""
-        # Beside float32, only a column of float64 or of whole numbers makes numpy compute in float64.
+        """Returns the block. Raises Unsupported where it has texts, or the library would compute in float32."""
+        # Beside float32, only columns of float64 or of whole numbers make NumPy compute in float64.
         if any(feature.single for feature in self.features) and not any(feature.wide for feature in self.features):
             raise Unsupported(f"{what} of nothing but float32")
         return self.numbers(what)
 
     def dense(self, what: str) -> Block:
-        """Itself. Unsupported: it is sparse."""
+        """Returns the block. Raises Unsupported where it is sparse."""
         if self.sparse:
             raise Unsupported(f"{what} of a sparse matrix")
         return self
@@ -73,22 +76,22 @@ class Block:
 
 @dataclass
 class Demands:
-    """What the original refuses and a graph would answer, by index of the caller's column."""
+    """What the original refuses and a graph would answer, by the index of the caller's column."""
 
     known: dict[int, list[float]] = field(default_factory=dict)
-    """Numbers that the column may hold: others are refused."""
+    """The numbers that the column may hold. Others are refused."""
     bounds: dict[int, tuple[float, float]] = field(default_factory=dict)
-    """Beyond them the original refuses."""
+    """The original refuses numbers outside of them."""
     splits: dict[int, list[float]] = field(default_factory=dict)
-    """Where a tree decides: the proof looks at both sides."""
+    """The thresholds of trees. The proof tests both sides."""
     ensembles: list[tuple[tuple[Feature, ...], Sequence[Any]]] = field(default_factory=list)
-    """Trees, and the features that they look at: the proof has rows that come to splits deep within them."""
+    """Trees, and the features that they use. The proof has rows that reach splits deep within them."""
     named: dict[int, list[float]] = field(default_factory=dict)
-    """Numbers that the model names: categories, and what stands for a missing value."""
+    """Numbers with a special meaning for the model: categories, and markers of missing values."""
 
 
 class Graph:
-    """Nodes and constants by name; each is written once."""
+    """Nodes and constants by name. Each is written once."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = tuple(columns)
@@ -102,17 +105,18 @@ class Graph:
                 self.vocabularies[i] = {}
 
     def input(self) -> Block:
+        """Returns the input as a block."""
         return Block(ROWS, tuple(_feature(i, column) for i, column in enumerate(self.columns)))
 
     def add(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """A node of one output; its name."""
+        """Adds a node with one output and returns the output's name."""
         name = f"v{len(self._nodes)}"
         encoded = [onnx_file.attribute(key, value) for key, value in attributes.items() if value is not None]
         self._nodes.append(onnx_file.node(op, inputs, [name], domain, encoded))
         return name
 
     def constant(self, values: Any, kind: str = "float64") -> str:
-        """An initializer's name; the same values share one."""
+        """Returns the name of an initializer. Equal values share one."""
         array = library("numpy").asarray(values, dtype=kind)
         key = (array.tobytes(), array.dtype.name, array.shape)
         if key not in self._constants:
@@ -121,16 +125,18 @@ class Graph:
         return self._constants[key]
 
     def cast(self, name: str, kind: str) -> str:
+        """Adds a conversion to another type."""
         return self.add("Cast", name, to=onnx_file.TYPES[kind])
 
     def pick(self, block: Block, indices: Sequence[int]) -> Block:
-        """Some of its columns, in that order."""
+        """Selects some columns in this order."""
         if list(indices) == list(range(block.width)):
             return block
         name = self.add("Gather", block.name, self.constant(indices, "int64"), axis=1)
         return replace(block, name=name, features=tuple(block.features[i] for i in indices))
 
     def join(self, blocks: Sequence[Block]) -> Block:
+        """Joins blocks."""
         blocks = [block for block in blocks if block.width]
         if not blocks:
             raise Unsupported("a transformer that leaves no column")
@@ -140,18 +146,18 @@ class Graph:
         return Block(self.add("Concat", *(block.name for block in blocks), axis=1), features)
 
     def affine(self, block: Block, op: str, values: Any) -> Block:
-        """`op` (Add, Sub, Mul, Div) of each column with its own number."""
+        """Applies `op` (Add, Sub, Mul, Div) to each column with its own number."""
         row = library("numpy").asarray(values, dtype="float64").reshape(1, -1)
         name = self.add(op, block.name, self.constant(row))
         return Block(name, tuple(_moved(feature, op, float(v)) for feature, v in zip(block.features, row[0])))
 
     def single(self, block: Block) -> Block:
-        """Rounded to float32, as a library does that refuses what does not fit into it."""
+        """Rounds to float32, like a library that refuses numbers that do not fit."""
         self.fits_float32(block)
         return replace(block, name=self.cast(self.cast(block.name, "float32"), "float64"))
 
     def fits_float32(self, block: Block) -> None:
-        """Notes where the callers' numbers would be too large for it."""
+        """Records where the callers' numbers would be too large for float32."""
         for feature in block.features:
             if feature.source is not None and feature.scale:
                 ends = [(end - feature.shift) / feature.scale for end in (-FLOAT32_MAX, FLOAT32_MAX)]
@@ -159,23 +165,23 @@ class Graph:
                 self.demands.bounds[feature.source] = (max(low, min(ends)), min(high, max(ends)))
 
     def code(self, column: int, text: str) -> int:
-        """The number that stands for `text` in this column."""
+        """Returns the number that stands for `text` in this column."""
         vocabulary = self.vocabularies[column]
         return vocabulary.setdefault(text, len(vocabulary))
 
     def split_at(self, feature: Feature, threshold: float) -> None:
-        """Notes that a tree decides here."""
+        """Records a threshold of a tree."""
         if feature.source is not None and feature.scale and not feature.text:
             value = (threshold - feature.shift) / feature.scale
             self.demands.splits.setdefault(feature.source, []).append(value)
 
     def names(self, feature: Feature, value: float) -> None:
-        """Notes that the model treats this number unlike its neighbours."""
+        """Records a number that the model treats differently from its neighbours."""
         if feature.source is not None and feature.scale and not feature.text:
             self.demands.named.setdefault(feature.source, []).append((value - feature.shift) / feature.scale)
 
     def model(self, outputs: Mapping[str, tuple[str, Sequence[int]]]) -> bytes:
-        """The file. `outputs`: name -> type and shape without the rows."""
+        """Returns the file. `outputs` has the type and the shape without rows of each output."""
         given: onnx_file.Value = (ROWS, "float64", [len(self.columns)])
         wanted = [(name, kind, shape) for name, (kind, shape) in outputs.items()]
         return onnx_file.model(self._nodes, self._tensors, [given], wanted)

@@ -1,5 +1,5 @@
-"""Whether an estimator is what the compiler takes it for: its exact class, of a version that was tried, with no
-attribute that is unknown. Anything else is refused by name, and the model is served as it is."""
+"""The check that an estimator is what the compiler takes it for: its exact class, in a tested version, without unknown
+attributes. Anything else is refused by name, and the model is served by its own libraries."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ _LONGEST = 40
 
 
 def library_of(estimator: Any) -> str:
+    """Returns the library of an estimator."""
     return type(estimator).__module__.split(".")[0]
 
 
 def check(estimator: Any) -> None:
-    """Unsupported names what is not known."""
+    """Raises Unsupported, which names what is not known."""
     kind, root = type(estimator), library_of(estimator)
     known = SKLEARN.get(kind.__name__, _MISSING) if root == "sklearn" else BOOSTING.get((root, kind.__name__), _MISSING)
     if known is _MISSING:
@@ -44,7 +45,7 @@ def check(estimator: Any) -> None:
 
 
 def genuine(estimator: Any) -> None:
-    """Unsupported: a class or a method that is not the library's own, though it is called so."""
+    """Raises Unsupported for a class or a method with a library's name that is not the library's own."""
     kind = type(estimator)
     home = sys.modules.get(kind.__module__)
     if getattr(home, kind.__qualname__, None) is not kind:
@@ -61,7 +62,7 @@ def genuine(estimator: Any) -> None:
 
 
 def version(root: str) -> tuple[int, int]:
-    """Major and minor; (0, 0) where there is none."""
+    """Returns major and minor version. (0, 0): there is none."""
     found = re.match(r"(\d+)\.(\d+)", str(getattr(loaded(root), "__version__", "")))
     return (int(found.group(1)), int(found.group(2))) if found else (0, 0)
 
@@ -74,7 +75,7 @@ def _check_version(root: str) -> None:
 
 
 def _check_settings(name: str) -> None:
-    """scikit-learn's global settings that change what steps hand to each other."""
+    """Checks scikit-learn's global settings that change what steps pass to each other."""
     settings = library("sklearn").get_config()
     for setting, plain in (("transform_output", "default"), ("array_api_dispatch", False)):
         if settings.get(setting, plain) != plain:
@@ -99,7 +100,7 @@ def _check_attributes(estimator: Any, known: Attributes) -> None:
 
 
 def _defaults(kind: type) -> Iterator[tuple[str, Any]]:
-    """Of the parameters of all its constructors, those of the class itself last."""
+    """Yields the defaults of the parameters of all constructors, those of the class itself last."""
     for parent in reversed(kind.__mro__):
         if "__init__" in vars(parent) and parent is not object:
             for parameter in inspect.signature(vars(parent)["__init__"]).parameters.values():
@@ -116,6 +117,6 @@ def _alike(value: Any, default: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """Settings are shown, data are not."""
+    """Returns a setting for a message. Data are not shown."""
     text = repr(value) if isinstance(value, (bool, int, float, str, type(None))) else ""
     return f"={text}" if text and len(text) <= _LONGEST else ""

@@ -1,7 +1,7 @@
-"""What is behind a model's answers, as the model itself computes it: margins, or scores where it has no margins.
+"""The values behind a model's answers, as the model itself computes them: margins, or scores where it has no margins.
 
-Labels look alike for most rows of two different models, and a probability near 0 or 1 hides how far apart two margins
-are. So a proof compares these as well.
+Two different models give the same label to most rows, and probabilities near 0 or 1 hide the distance of two margins.
+Therefore a proof compares these as well.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from serinus_runtime.compiling.known import library_of
 
 
 def margins_of(model: Any, frame: Any) -> Any:
-    """An array with a row for each row of `frame`. Raises Unsupported, and what the model raises."""
+    """Returns an array with a row for each row of `frame`. Raises Unsupported, and what the model raises."""
     name, root = type(model).__name__, library_of(model)
     if (root, name) == ("sklearn", "Pipeline"):
         if len(model.steps) > 1:

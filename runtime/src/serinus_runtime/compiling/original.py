@@ -1,4 +1,4 @@
-"""What the model itself answers to rows, one verdict a row, however many of them it refuses."""
+"""The model's own answers to rows, with one verdict for each row, also where it refuses many of them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from serinus_runtime.compiling.graph import Unsupported
 from serinus_runtime.compiling.rows import RowList
 
 ANSWERED, FAILED, REFUSED = 0, 1, 2
-"""FAILED: the model raised (HTTP 500); REFUSED: the request does not fit (400)."""
+"""FAILED: the model raised (HTTP 500). REFUSED: the request does not fit (HTTP 400)."""
 
 _FEW = 8
-"""Rows at the edges come in groups of one kind: where so few fail, it is likely that most of them do."""
+"""Rows at the edges come in groups of one kind. Where so few rows fail, most of the group probably do."""
 
 
 class Answered(NamedTuple):
-    """`verdicts`: one a row; `values` [rows, ...]: zeros where there is no answer. `dtype`: of the answers."""
+    """`verdicts` has one for each row. `values` is [rows, ...] with zeros where there is no answer. `dtype` is the
+    answers'."""
 
     verdicts: list[int]
     values: Any
@@ -25,7 +26,8 @@ class Answered(NamedTuple):
 
 
 def answer(ask: Callable[[RowList], Any], rows: RowList) -> Answered:
-    """`ask` takes rows and gives a numpy array, a row each, or raises. Unsupported: it answers something else."""
+    """Returns the answers. `ask` returns a NumPy array with a row for each row, or raises. Raises Unsupported where it
+    answers something else."""
     numpy = library("numpy")
     verdicts, parts = [ANSWERED] * len(rows), {}
     sample: Any | None = None
@@ -35,7 +37,7 @@ def answer(ask: Callable[[RowList], Any], rows: RowList) -> Answered:
         try:
             found = ask(rows[start:end])
         except (Exception, SystemExit) as error:  # noqa: BLE001
-            # One bad row fails all: the halves are asked, and in the end each alone.
+            # One bad row makes all fail, so the halves are asked, and in the end each row alone.
             if end - start > _FEW:
                 middle = (start + end) // 2
                 waiting += [(start, middle), (middle, end)]

@@ -1,4 +1,5 @@
-"""scikit-learn's transformers: fitted attributes in, nodes out. In float64, in the order in which each computes."""
+"""scikit-learn's transformers, from their fitted attributes to nodes in float64, in each transformer's own order of
+computation."""
 
 from __future__ import annotations
 
@@ -11,11 +12,11 @@ from serinus_runtime.compiling.graph import EXACT, Block, Feature, Graph, Unsupp
 from serinus_runtime.compiling.known import check
 
 _NOT_A_CODE = -(2.0**40)
-"""Stands for NaN while categories are being counted; no category is numbered so."""
+"""Stands for NaN while categories are being counted. No category has this number."""
 
 
 def transform(graph: Graph, step: Any, block: Block) -> Block:
-    """What `step` makes of the columns of `block`."""
+    """Writes the result of `step` on the columns of `block`."""
     if step == "passthrough":
         return block
     name = type(step).__name__
@@ -126,7 +127,7 @@ def _imputer(graph: Graph, step: Any, block: Block) -> Block:
 
 
 def _is_missing(graph: Graph, step: Any, block: Block) -> str:
-    """[rows, columns], boolean: NaN, or the number that the step says stands for a missing value."""
+    """Writes a boolean tensor [rows, columns]: NaN, or the number that stands for a missing value."""
     sign = step.missing_values
     if sign is None or _is_nan(sign):
         return graph.add("IsNaN", block.name)
@@ -148,7 +149,7 @@ def _number_fill(step: Any, value: Any) -> float:
 
 
 def _text_fill(graph: Graph, step: Any, feature: Feature, value: Any) -> float | None:
-    """None: for this imputer null is a text like any other, as NaN is what it fills."""
+    """Returns the number of the text that fills missing values. None: null is an ordinary text for this imputer."""
     if step.missing_values is not None:
         return None
     if not isinstance(value, str) or feature.source is None:
@@ -165,8 +166,8 @@ def _indicators(graph: Graph, step: Any, block: Block) -> Block:
 
 
 def _numbered(graph: Graph, feature: Feature, categories: Sequence[Any], *, strict: bool) -> list[float | None]:
-    """The numbers that stand for the categories in the block; None for the category of what is missing. `strict`:
-    others are refused."""
+    """Returns the numbers of the categories in the block. None: the category of missing values. `strict`: others are
+    refused."""
     numbers: list[float | None] = []
     for value in categories:
         if value is None or _is_nan(value):
@@ -190,7 +191,7 @@ def _numbered(graph: Graph, feature: Feature, categories: Sequence[Any], *, stri
 
 
 def _matches(graph: Graph, block: Block, owners: Sequence[int], numbers: Sequence[float | None]) -> str:
-    """[rows, len(owners)], boolean: whether column `owners[j]` holds `numbers[j]`."""
+    """Writes a boolean tensor [rows, len(owners)]: whether column `owners[j]` holds `numbers[j]`."""
     wide = graph.pick(block, owners).name
     row = [[_NOT_A_CODE if number is None else number for number in numbers]]
     found = graph.add("Equal", wide, graph.constant(row))
@@ -217,13 +218,13 @@ def _one_hot(graph: Graph, step: Any, block: Block) -> Block:
 
 
 def _is_sparse(step: Any) -> bool:
-    """`sparse` is its name before scikit-learn 1.2."""
+    """Whether the step returns a sparse matrix. Before scikit-learn 1.2 the parameter was named `sparse`."""
     return bool(getattr(step, "sparse_output", getattr(step, "sparse", True)))
 
 
 def _grouped_one_hot(graph: Graph, step: Any, block: Block, groups: Sequence[Any]) -> Block:
-    """`groups`: for each column the place of each category among those that it answers, of which the last is that of
-    all infrequent ones; or None."""
+    """Writes an encoder with infrequent categories. `groups` has, for each column, the output of each category, the
+    last of which is that of all infrequent ones, or None."""
     if step.drop_idx_ is not None or step.handle_unknown not in ("error", "ignore", "infrequent_if_exist"):
         raise Unsupported("OneHotEncoder with infrequent categories and others to drop or to warn of")
     numpy = library("numpy")
@@ -238,7 +239,8 @@ def _grouped_one_hot(graph: Graph, step: Any, block: Block, groups: Sequence[Any
         part = numpy.eye(len(numbers)) if group is None else numpy.eye(max(group) + 1)[group]
         shift = numpy.zeros(part.shape[1])
         if group is not None and step.handle_unknown == "infrequent_if_exist":
-            part[:, -1] -= 1.0  # infrequent is what is not frequent, also what was never seen
+            # Everything that is not frequent is infrequent, including categories that were never seen.
+            part[:, -1] -= 1.0
             shift[-1] = 1.0
         parts.append(part)
         shifts.append(shift)
@@ -267,7 +269,7 @@ def _ordinal(graph: Graph, step: Any, block: Block) -> Block:
         numbers = _numbered(graph, feature, categories.tolist(), strict=strict)
         owners += [i] * len(numbers)
         wanted += numbers
-        # Only NaN is missing to it; None is a category like any other.
+        # Only NaN counts as missing. None is an ordinary category.
         codes += [missing if _is_nan(value) else float(j) for j, value in enumerate(categories.tolist())]
     weights = numpy.zeros((len(owners), block.width))
     weights[numpy.arange(len(owners)), owners] = numpy.array(codes) - unknown
@@ -280,7 +282,7 @@ def _ordinal(graph: Graph, step: Any, block: Block) -> Block:
 
 
 def categories_first(graph: Graph, step: Any, block: Block) -> Block:
-    """What HistGradientBoosting makes of its own input: its categories as numbers, then all else as it is."""
+    """Writes the preprocessing of HistGradientBoosting: its categories as numbers, followed by all other columns."""
     numbered, rest = (
         graph.pick(block, [int(i) for i in step._transformer_to_input_indices[name]])
         for name in ("encoder", "numerical")
@@ -295,7 +297,7 @@ def _coded(value: Any) -> float:
 Writer = Callable[[Graph, Any, Block], Block]
 
 _TAKE_SPARSE = ("Pipeline", "VarianceThreshold", "SelectKBest", "SelectPercentile", "SelectFromModel")
-"""Steps that do the same to a sparse matrix as to another."""
+"""Steps that treat sparse and dense matrices alike."""
 
 _WRITERS: dict[str, Writer] = {
     "Pipeline": _pipeline,

@@ -1,4 +1,4 @@
-"""Rows that come to a split deep within a tree: a wrong threshold shows only where a row gets to it."""
+"""Rows that reach splits deep within trees. A wrong threshold only shows where a row reaches it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from serinus_runtime.compiling.graph import Feature
 from serinus_runtime.compiling.trees import MEMBER, Split, Tree, splits
 
 _MOST_VISITED = 20_000
-"""Splits that are walked through; of more every second, third ... tree is."""
+"""The largest number of splits that are visited. With more, only every second, third ... tree is."""
 
 _Limits = Mapping[int, "tuple[float, float]"]
 
 
 class Reached(NamedTuple):
-    """`column`: index of the caller's column that the split looks at, `value`: where it decides. `path`: values of
-    other columns with which a row gets there."""
+    """A split that can be reached. `column` is the index of the caller's column and `value` the threshold. With the
+    values of other columns in `path`, a row gets there."""
 
     column: int
     value: float
@@ -24,6 +24,7 @@ class Reached(NamedTuple):
 
 
 def reached(features: Sequence[Feature], trees: Sequence[Tree]) -> list[Reached]:
+    """Returns splits with the values by which rows reach them."""
     sizes = [sum(1 for _ in splits(tree)) for tree in trees]
     every = max(1, -(-sum(sizes) // _MOST_VISITED))
     return [one for tree in trees[::every] for one in _of_tree(features, tree)]
@@ -48,7 +49,7 @@ def _of_tree(features: Sequence[Feature], tree: Tree) -> Iterator[Reached]:
 
 
 def _row(features: Sequence[Feature], node: Split, limits: _Limits) -> Reached | None:
-    """None: no caller's column alone decides here."""
+    """Returns the values. None: the split does not depend on a single column of the caller."""
     own = features[node.feature]
     if own.source is None or own.text or not own.scale:
         return None

@@ -1,4 +1,4 @@
-"""The rows that a proof asks: the model's own, and rows made of them to stand where two ways of computing part."""
+"""The rows of a proof: the model's own rows, and rows derived from them at points where two computations may differ."""
 
 from __future__ import annotations
 
@@ -17,27 +17,31 @@ _Any = TypeVar("_Any")
 MOST_OF_THE_MODEL = 2000
 _MOST_TEXTS = 40
 MOST_AT_SPLITS = 3000
-"""Rows on and beside the splits of trees; of more splits a part is taken, evenly, and the proof says which part."""
+"""The number of rows on and beside thresholds of trees. Of more thresholds an even selection is used, and the proof
+says which share."""
 MOST_REACHED = 1000
-"""Splits within trees that three rows each come to."""
+"""The number of splits within trees that three rows each reach."""
 _MIXED = 100
 _UNSEEN = "no category of any model: 3f9a2c"
 _WHOLE = {"integer": 1 << 31, "long": 1 << 63}
 _ENDS = (1 << 24, 1 << 31, 1 << 53, 1 << 63)
-"""Where whole numbers cease to be exact in float32, in 32 bits, in float64 and in 64 bits."""
+"""Where whole numbers are no longer exact in float32, 32 bits, float64 and 64 bits."""
 _ODD_FLOATS = (0.0, -0.0, 1, -1, 0.5, 0.1, 1e10, 5e-324, 2.2250738585072014e-308, 1e-45, 1.1754943508222875e-38)
-"""Among them the smallest numbers of float64 and float32, denormal and normal."""
+"""They include the smallest numbers of float64 and float32, denormal and normal."""
 _LARGEST_FLOAT32 = 3.4028235e38
 _HUGE_FLOATS = (1e39, -1e39, 1e308, math.inf, -math.inf)
 _TRIED_CLOSELY = 6
-"""Columns that are given every huge number; the others one, as what fails must be asked alone, which takes its time."""
+"""The number of columns that get every huge number. The others get one, because rows that fail must be asked alone,
+which takes time."""
 
 
 def edge_rows(
     columns: Sequence[Column], base: RowList, demands: Demands, texts: Mapping[int, Mapping[str, int]]
 ) -> RowList:
-    """`base`: a few rows that the model answers; the first is changed one column at a time, then all are mixed.
-    The same rows for the same model, always."""
+    """Returns the rows. They are always the same for the same model.
+
+    `base` are a few rows that the model answers. The first is changed one column at a time, then all are mixed.
+    """
     pools = [_pool(column, i, demands, texts) for i, column in enumerate(columns)]
     rows = [_with(base[0], i, value) for i, pool in enumerate(pools) for value in pool]
     rows.sort(key=_likely_refused)
@@ -52,7 +56,7 @@ def edge_rows(
 
 
 def _likely_refused(row: Sequence[Any]) -> int:
-    """So that rows that fail come together."""
+    """A sort key by which rows that fail come together."""
     if any(isinstance(value, float) and abs(value) > _LARGEST_FLOAT32 for value in row):
         return 2
     return int(any(value is None or value == _UNSEEN for value in row))
@@ -65,7 +69,7 @@ def _with(row: Sequence[Any], index: int, value: Any) -> list[Any]:
 
 
 def _pool(column: Column, index: int, demands: Demands, texts: Mapping[int, Mapping[str, int]]) -> list[Any]:
-    """Values of one column that are worth a row each."""
+    """Returns values of one column that are worth a row each."""
     if column.type == "string":
         known = sorted(texts.get(index, {}))[:_MOST_TEXTS]
         near = [changed for text in known[:2] for changed in (text.upper(), text + " ", text + "\0")]
@@ -88,24 +92,25 @@ def _pool(column: Column, index: int, demands: Demands, texts: Mapping[int, Mapp
 
 
 def _some(values: Sequence[float], most: int) -> list[float]:
-    """Each once, in order, as far as `most` reaches."""
+    """Returns the different values in order, at most `most`."""
     return _spread(sorted({value for value in values if math.isfinite(value)}), most)
 
 
 def _spread(found: list[_Any], most: int) -> list[_Any]:
-    """Of more than `most` a part that is spread evenly."""
+    """Returns an even selection of at most `most`."""
     return found if len(found) <= most else [found[i * len(found) // most] for i in range(most)]
 
 
 def _beyond(demands: Demands, index: int) -> list[float]:
-    """On either side of where the original begins to refuse."""
+    """Returns values on both sides of the limits from which on the original refuses."""
     ends = [end for end in demands.bounds.get(index, ()) if math.isfinite(end)]
     return [value for end in ends for value in (end * 0.99, end * 1.01) if math.isfinite(value)]
 
 
 def _at_splits(columns: Sequence[Column], base: RowList, demands: Demands) -> RowList:
-    """Rows of `base` with every column that trees look at on a split, or a hair beside it as float64 or as float32 has
-    it; one of whole numbers on either side. Every split once, as far as `MOST_AT_SPLITS` rows reach."""
+    """Returns rows of `base` with all columns that trees use exactly on a threshold, or on the next number of float64
+    or float32 beside it. Columns of whole numbers are on either side. Every threshold is used once, up to
+    `MOST_AT_SPLITS` rows."""
     lists = {}
     for index, splits in demands.splits.items():
         values: list[Any] = []
@@ -123,7 +128,7 @@ def _at_splits(columns: Sequence[Column], base: RowList, demands: Demands) -> Ro
 
 
 def _reaching(columns: Sequence[Column], base: RowList, way: Reached, number: int) -> RowList:
-    """Rows that come to a split: exactly on it, and on either side as near as float32 has it."""
+    """Returns rows that reach a split: exactly on it, and on the next float32 on either side."""
     beside = _beside(columns[way.column], way.value)
     if not beside:
         return []
@@ -138,7 +143,7 @@ def _reaching(columns: Sequence[Column], base: RowList, way: Reached, number: in
 
 
 def most_splits(column: Column) -> int:
-    """How many different splits of a column the rows of a proof stand at."""
+    """Returns the number of different thresholds of a column that the rows of a proof can test."""
     return MOST_AT_SPLITS // (2 if column.type in _WHOLE else len(_BESIDE))
 
 
@@ -173,7 +178,8 @@ _BESIDE: Sequence[Callable[[float], float]] = (
 
 
 def _everywhere(columns: Sequence[Column], base: RowList) -> RowList:
-    """Each row of `base` with all its numbers changed alike: missing, zero, sent as another writer of JSON does."""
+    """Returns each row of `base` with all its numbers changed alike: missing, zero, or written by another JSON
+    writer."""
 
     def changed(row: Sequence[Any], change: Callable[[Any], Any], kinds: Sequence[str]) -> list[Any]:
         return [change(value) if column.type in kinds else value for value, column in zip(row, columns)]
@@ -194,7 +200,7 @@ def _plain(value: Any) -> bool:
 
 
 def _mixed(base: RowList, pools: Sequence[Sequence[Any]], dice: random.Random, share: float) -> list[Any]:
-    """A row of the model's with `share` of its columns replaced."""
+    """Returns a row of the model's with `share` of its columns replaced."""
     row = list(dice.choice(base))
     for i, pool in enumerate(pools):
         if pool and dice.random() < share:
@@ -205,5 +211,5 @@ def _mixed(base: RowList, pools: Sequence[Sequence[Any]], dice: random.Random, s
 
 
 def unlike_any(value: Any) -> Any:
-    """A text that no model has as a category; where the column holds no texts, the value itself."""
+    """Returns a text that no model has as a category. For columns without texts, it returns the value."""
     return _UNSEEN if isinstance(value, str) or value is None else value

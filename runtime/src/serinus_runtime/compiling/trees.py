@@ -1,4 +1,4 @@
-"""Ensembles of decision trees as one TreeEnsemble node, whose sum ONNX Runtime takes in the order of the trees."""
+"""Ensembles of decision trees as one TreeEnsemble node. ONNX Runtime adds trees in their order."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from serinus_runtime.base.libraries import library
 from serinus_runtime.compiling.graph import ML, Block, Graph, Unsupported
 
 LEQ, LT, GT, MEMBER = 0, 1, 3, 6
-"""Of TreeEnsemble's `nodes_modes`: go to the true branch where x <= split, x < split, x > split, x in members."""
+"""Values of TreeEnsemble's `nodes_modes`: take the true branch where x <= split, x < split, x > split, x in members."""
 
 
 class Leaf(NamedTuple):
+    """A leaf."""
+
     weight: float
     target: int = 0
 
 
 class Split(NamedTuple):
-    """`yes` and `no` are children; `missing`: whether NaN goes to `yes`. `members`: of a `MEMBER` split, for features
-    of whole numbers only, as ONNX Runtime cuts fractions off in some of them."""
+    """A split. `yes` and `no` are its children. `missing`: whether NaN goes to `yes`.
+
+    `members` is for a `MEMBER` split. It is only used for features of whole numbers, because ONNX Runtime truncates
+    fractions in some cases.
+    """
 
     feature: int
     threshold: float
@@ -38,8 +43,8 @@ Tree = Union[Leaf, Split]
 
 
 class FlatTree(NamedTuple):
-    """A tree as libraries keep it: arrays by node, children below 0 (or equal to each other) at a leaf. `members`: by
-    node, the categories that go to the left."""
+    """A tree as arrays by node, as libraries store it. Children of leaves are below 0 or equal to each other. `members`
+    has the categories that go left by node."""
 
     left: Sequence[int]
     right: Sequence[int]
@@ -50,7 +55,8 @@ class FlatTree(NamedTuple):
     members: Mapping[int, tuple[int, ...]] = {}
 
     def nested(self, mode: int, target: int = 0, scale: float = 1.0) -> Tree:
-        """Children first: parents come before their children in every library's arrays, so no recursion is needed."""
+        """Returns the tree as nodes. Parents come before children in every library's arrays, so no recursion is
+        needed."""
         built: list[Tree | None] = [None] * len(self.left)
         for i in range(len(self.left) - 1, -1, -1):
             left, right = int(self.left[i]), int(self.right[i])
@@ -72,6 +78,7 @@ class FlatTree(NamedTuple):
 
 
 def splits(tree: Tree) -> Iterator[Split]:
+    """Yields the splits of a tree."""
     waiting = [tree]
     while waiting:
         node = waiting.pop()
@@ -96,7 +103,7 @@ class _Arrays:
 
     def tree(self, tree: Tree) -> None:
         self.roots.append(len(self.features))
-        if isinstance(tree, Leaf):  # a root must be a node: both ways lead to the same
+        if isinstance(tree, Leaf):  # The root must be a node, so both branches lead to the same leaf.
             tree = Split(0, 0.0, tree, tree)
         waiting: list[Any] = [(tree, None, 0)]
         while waiting:
@@ -119,13 +126,14 @@ class _Arrays:
                     self.targets.append(child.target)
                 else:
                     waiting.append((child, place, branch))
-            # The true branch is taken up first: neighbours in the tree are neighbours in memory.
+            # The true branch comes first, so that neighbours in the tree are neighbours in memory.
             if len(waiting) > 1 and waiting[-1][2] == 1 and waiting[-2][1] == place:
                 waiting[-1], waiting[-2] = waiting[-2], waiting[-1]
 
 
 def ensemble(graph: Graph, block: Block, trees: Sequence[Tree], targets: int = 1, kind: str = "float64") -> str:
-    """Name of the sums [rows, targets]. `kind`: type of the block's tensor, of the comparisons and of the sums."""
+    """Returns the name of the sums [rows, targets]. `kind` is the type of the block's tensor, of comparisons and of
+    sums."""
     block.numbers("trees")
     arrays = _Arrays()
     graph.demands.ensembles.append((block.features, trees))
