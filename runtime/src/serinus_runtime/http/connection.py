@@ -1,17 +1,17 @@
-"""One caller's connection: requests in, answers out in their order.
+"""One caller's connection: requests in, responses out in the same order.
 
-It is never closed first while it serves: the proxy would meet a reset with a request already on its way. It is closed
-after an answer that said `connection: close`, when it lies idle for hours, or when it is broken. Nor is it closed over
-bytes that nobody has read, which would reset it, and lose the answer: see `refuse`.
+The server does not close it first while it serves, because the proxy could have sent a request already. It is closed
+after a response with `connection: close`, when it was idle for hours, or when it is broken. It is not closed while
+there are unread bytes, which would reset it and lose the response (see `refuse`).
 
-It is in one of four states, by what has happened to the request that it is to answer next:
+It is in one of four states, by the request that is answered next:
 
     idle       it has not arrived, or only a part of it
-    queued     it has arrived, and waits for its turn in the server's queue
-    pending    its answer comes later, with a batch; no other request is answered before
-    refused    the last answer was sent: what still arrives is thrown away
+    queued     it has arrived, and waits in the server's queue
+    pending    its response comes later, with a batch; no other request is answered before
+    refused    the last response was sent, and further bytes are discarded
 
-Beside that, no more is read while the caller does not read its answers, or while it has sent far ahead.
+Besides, reading stops while the caller does not read its responses, or has sent many requests ahead.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     from serinus_runtime.http.server import Server
 
 _BURST = 16
-"""Pipelined requests that one connection is answered before the others have their turn."""
+"""The number of pipelined requests of one connection that are answered before it is the turn of others."""
 _MOST_PIPELINED = 1 << 18
-"""Bytes of requests that wait their turn before no more of them are read."""
+"""The number of bytes of waiting requests from which on no more are read."""
 _MEMORY = 1 / 16
-"""Weight of the last answer in the mean of what one takes."""
+"""The weight of the last response in the mean duration."""
 
 
 class Connection(asyncio.Protocol):
-    """`waiting_since`: when the first byte of a request that is not complete arrived, or None. `leaving`: the next
-    answer is the last. `refused_at`: when the last answer was sent while the caller may still be sending, or None."""
+    """`waiting_since` is the time of the first byte of an incomplete request, or None. `leaving`: the next response is
+    the last. `refused_at` is the time of the last response while the caller may still be sending, or None."""
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
         self._server = server
@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def silent(self) -> bool:
-        """Nothing has arrived that is not answered."""
+        """Whether everything that has arrived is answered."""
         return self.waiting_since is None and self._pending is None and not self._queued
 
     # --- what the event loop tells
@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
         self._proceed()
 
     def eof_received(self) -> bool:
-        """The caller may have closed its sending side only: it still gets its answers."""
+        """Keeps the connection open, because the caller may have closed only its sending side."""
         if self.refused_at is not None:
             self.close()
         self._half_closed = True
@@ -104,7 +104,7 @@ class Connection(asyncio.Protocol):
     # --- from requests to answers
 
     def _proceed(self) -> None:
-        """Answers what is complete, now or in turn."""
+        """Answers complete requests, now or in turn."""
         if self.refused_at is not None:
             return
         if self._queued or self._pending is not None:
@@ -116,7 +116,7 @@ class Connection(asyncio.Protocol):
             self.serve()
 
     def _enter_queue(self) -> None:
-        """With the next request, unless that is refused at once."""
+        """Queues the next request, unless that is refused at once."""
         server = self._server
         while True:
             request = self._next_request()
@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
             self._finish(refusal, request)
 
     def serve(self) -> None:
-        """Answers up to `_BURST` requests; one, where all have to wait for their turn."""
+        """Answers up to `_BURST` requests, or one where connections are queued."""
         self._queued = False
         server, parser = self._server, self._parser
         for _ in range(_BURST):
@@ -155,8 +155,8 @@ class Connection(asyncio.Protocol):
         server.enqueue(self)
 
     def _next_request(self) -> Request | None:
-        """The next request that has arrived; None: there is none, what comes is not one, or its answer could not be
-        sent now."""
+        """Returns the next complete request. None: there is none, it is malformed, or its response could not be sent
+        now."""
         if self._blocked or self._transport is None or self._transport.is_closing():
             return None
         request, self._first = self._first, None
@@ -175,7 +175,7 @@ class Connection(asyncio.Protocol):
         try:
             return self._server.handler(request)
         except Exception:  # noqa: BLE001
-            # The handler's own errors are bugs; the caller and its neighbours are not to suffer more than this answer.
+            # Errors of the handler are defects. They must not affect more than this response.
             traceback.print_exc(file=sys.stderr)
             return error_response(500, "the worker failed on this request")
 
@@ -191,7 +191,7 @@ class Connection(asyncio.Protocol):
         if request is None or self._transport is None:
             return
         self._finish(response, request)
-        # In turn, not at once: this may be one of many answers of a batch.
+        # It is queued, because this may be one of many responses of a batch.
         self._queued = True
         self._server.enqueue(self)
 
@@ -227,7 +227,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _send(self, response: Response, close: bool, without_body: bool = False, reading: bool = False) -> None:
-        """`reading`: only this side is closed, as the other may still be sending."""
+        """Sends a response. `reading`: only this side is closed, because the other one may still be sending."""
         self.waiting_since = None
         transport = self._transport
         if transport is None:
@@ -241,15 +241,15 @@ class Connection(asyncio.Protocol):
             transport.close()
 
     def refuse(self, error: ProtocolError | RequestError) -> None:
-        """Answers with the error, and reads no further request: what still arrives is thrown away until the caller
-        closes its side, or the server the connection."""
+        """Sends the error, and reads no further request. Bytes are discarded until the caller closes its side, or the
+        server closes the connection."""
         self._send(error_response(error.status, str(error)), close=True, reading=not self._half_closed)
 
     def give_up(self) -> None:
-        """The request has not arrived in time."""
+        """Ends the connection, because the request has not arrived in time."""
         self.refuse(self._parser.refusal or ProtocolError("the request took too long to arrive", 408))
 
     def close(self) -> None:
-        """Sends what was answered, then closes."""
+        """Sends what was answered, and closes the connection."""
         if self._transport is not None:
             self._transport.close()

@@ -1,7 +1,7 @@
-"""Heads of requests that are the same as one seen before but for the values of a few headers.
+"""Request heads that equal an earlier one except for the values of a few headers.
 
-A proxy sends the same lines in the same order again and again. A head that was found right becomes a pattern, in which
-only those values may differ; what the pattern matches is read in one step and right for the same reasons.
+A proxy sends the same lines in the same order again and again. A valid head becomes a pattern in which only those
+values may differ. A head that matches the pattern is parsed in one step, and is valid for the same reasons.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple, Sequence
 
-# Only their values differ from request to request, or are not to be kept. All of them mean the same in every value.
+# Only the values of these headers differ between requests, or must not be stored. No value changes the parsing.
 VARYING = frozenset(
     {
         b"authorization", b"content-length", b"cookie", b"traceparent", b"tracestate", b"x-entity-id",
@@ -18,19 +18,21 @@ VARYING = frozenset(
     }
 )  # fmt: skip
 _VALUE = rb"([!-~]*(?: [!-~]+)*)"
-"""Of what is matched: words with single spaces between them, and nothing to strip."""
+"""A value that matches: words with single spaces between them, without leading or trailing space."""
 _MOST = 8
 _LONGEST = 2048
 _PATIENCE = 1024
-"""Heads that no pattern matched before room is made for new ones."""
+"""The number of heads without a matching pattern after which old patterns are removed."""
 
 
 class Head(NamedTuple):
+    """A parsed head."""
+
     method: bytes
     target: bytes
     headers: dict[bytes, bytes]
     end: int
-    """Where the body begins."""
+    """The offset of the body."""
 
 
 class _Pattern(NamedTuple):
@@ -42,12 +44,14 @@ class _Pattern(NamedTuple):
 
 
 class Heads:
+    """Patterns of heads."""
+
     def __init__(self) -> None:
         self._patterns: list[_Pattern] = []
         self._unmatched = 0
 
     def find(self, data: bytes) -> Head | None:
-        """The head that `data` begins with; None: it is like none of those that were seen."""
+        """Returns the head at the beginning of `data`. None: no pattern matches."""
         for known in self._patterns:
             match = known.pattern.match(data)
             if match is not None:
@@ -57,7 +61,8 @@ class Heads:
         return None
 
     def learn(self, head: bytes, lines: Sequence[bytes], names: Sequence[bytes], seen: Head) -> None:
-        """`head`: without the empty line at its end; `lines`: its headers, `names`: theirs, all different."""
+        """Adds a pattern. `head` has no empty line at its end. `lines` are its headers, and `names` their names, all
+        different."""
         self._unmatched += 1
         if self._unmatched > _PATIENCE:
             self._unmatched = 0
@@ -74,7 +79,7 @@ class Heads:
                 parts.append(re.escape(line))
         pattern = re.compile(b"\r\n".join(parts) + b"\r\n\r\n")
         varying = tuple([name for name in names if name in VARYING])
-        # A value with white space after it does not end where its line does.
+        # A value with trailing white space does not end with its line.
         if pattern.match(head + b"\r\n\r\n"):
             fixed = {name: value for name, value in seen.headers.items() if name not in VARYING}
             self._patterns.append(_Pattern(pattern, seen.method, seen.target, fixed, varying))

@@ -1,8 +1,8 @@
-"""HTTP/1.1 requests from a stream of bytes (RFC 9112). No I/O: `feed` what arrives, ask `next_request` for what is
-complete. How the bytes are cut into pieces changes nothing in the answers.
+"""Parses HTTP/1.1 requests from a stream of bytes (RFC 9112), without I/O. `feed` takes bytes, and `next_request`
+returns complete requests. The result does not depend on how the bytes are divided.
 
-Stricter than the RFC where leniency lets two parsers disagree on where a request ends: no bare line feeds, no folded
-lines, one Content-Length, never together with Transfer-Encoding.
+It is stricter than the RFC where lenient parsers could disagree on the end of a request: no bare line feeds, no folded
+lines, one Content-Length, and never together with Transfer-Encoding.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _UNUSUAL = (b"transfer-encoding", b"expect", b"connection")
 
 
 class Parser:
-    """One connection's incoming side. After a ProtocolError it must not be used again."""
+    """The parser of one connection. It must not be used after a ProtocolError."""
 
     def __init__(self, most_body: int, most_head: int = 32_768) -> None:
         self._buffer = bytearray()
@@ -44,19 +44,21 @@ class Parser:
 
     @property
     def idle(self) -> bool:
-        """Between two requests, with nothing received of the next."""
+        """Whether nothing of the next request has been received."""
         return not self._buffer and self._request is None and self._whole is None
 
     @property
     def buffered(self) -> int:
+        """The number of bytes that are buffered."""
         return len(self._buffer)
 
     @property
     def refusal(self) -> RequestError | None:
-        """Why the request that is being read will be refused once it has arrived; None: it may yet be handled."""
+        """Returns why the request that is being read will be refused when it is complete. None: it may be handled."""
         return None if self._request is None else self._request.refusal
 
     def feed(self, data: bytes) -> None:
+        """Takes bytes."""
         if self.idle:
             self._whole = _usual(data, self._most_body, self._most_head)
             if self._whole is not None:
@@ -64,7 +66,7 @@ class Parser:
         self._buffer += data
 
     def next_request(self) -> Request | None:
-        """The next complete request, or None: more bytes are needed. Raises ProtocolError."""
+        """Returns the next complete request. None: more bytes are needed. Raises ProtocolError."""
         whole = self._whole
         if whole is not None:
             self._whole = None
@@ -77,7 +79,7 @@ class Parser:
         return None
 
     def take_expectation(self) -> bool:
-        """True once for a request whose sender waits for `100 Continue` before it sends the body."""
+        """Returns True once for a request whose sender waits for `100 Continue` before it sends the body."""
         expected, self._continue = self._continue, False
         return expected
 
@@ -91,11 +93,11 @@ class Parser:
         self._request, self._continue = None, False
         return request
 
-    # Each of these reads one thing from the buffer; False: it is not there yet.
+    # Each of these reads one part from the buffer. False: it is not there yet.
 
     def _read_head(self) -> bool:
         buffer = self._buffer
-        while buffer[:2] == b"\r\n":  # RFC 9112, 2.2: empty lines before a request are passed over
+        while buffer[:2] == b"\r\n":  # RFC 9112, 2.2: empty lines before a request are ignored.
             del buffer[:2]
         end = buffer.find(b"\r\n\r\n", 0, self._most_head)
         seen = buffer[: end if end >= 0 else self._most_head]
@@ -139,8 +141,8 @@ class Parser:
         self._continue = True
 
     def _begin_discarding(self, request: Request) -> None:
-        """A body that is too large is read to its end, however long, and thrown away: an answer before that is lost
-        where the sender, or a proxy between, does not read while it writes. The caller limits the time."""
+        """Reads a body that is too large to its end and discards it. An earlier response would be lost where the
+        sender, or a proxy, does not read while it writes. The caller limits the time."""
         request.refusal = self._too_large()
         self._advance = self._discard
 
@@ -236,7 +238,8 @@ _heads = Heads()
 
 
 def _usual(data: bytes, most_body: int, most_head: int) -> Request | None:
-    """`data`, if it is exactly one request of the usual kind; None: the parser looks at it piece by piece."""
+    """Returns the request if `data` is exactly one request of the usual kind. None: the parser reads it step by
+    step."""
     head = _heads.find(data) or _new_head(data, most_head)
     if head is None:
         return None

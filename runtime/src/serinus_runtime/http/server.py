@@ -1,7 +1,7 @@
-"""The listening side: one thread, one event loop.
+"""The listening side: one thread with one event loop.
 
-Requests are answered as they are read. Where answers take long, connections with a request wait in a queue instead, and
-what arrives meanwhile is read between two answers: so it is known how many wait, and all have their turn.
+Requests are answered as they are read. Where responses take long, connections with a request wait in a queue instead,
+and new bytes are read between two responses. So the number of waiting requests is known, and each has its turn.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ __all__ = ["Handler", "Pending", "Response", "Server", "error_response"]
 
 _BACKLOG = 4096
 _SLOW = 3e-4
-"""Seconds that an answer takes on the average from which on connections wait in the queue."""
+"""The mean duration of a response, in seconds, from which on connections are queued."""
 _SLICE = 1e-3
-"""Seconds of answers before what has arrived meanwhile is read."""
+"""Seconds of responses before new bytes are read."""
 
 _LINGER = 5.0
-"""Seconds for which what a refused caller still sends is read and thrown away."""
+"""Seconds for which bytes of a refused caller are read and discarded."""
 
 Handler = Callable[[Request], Union[Response, Pending]]
 Refuse = Callable[[Request, int, float], Optional[Response]]
@@ -35,9 +35,10 @@ def _never(request: Request, waiting: int, each: float) -> None:  # noqa: ARG001
 
 
 class Server:
-    """Answers on `listener` with `handler`, which must not raise.
+    """Answers requests on `listener` by `handler`, which must not raise.
 
-    `answered`: requests so far. `service_seconds`: what one takes, a running mean. `pending`: answers that come later.
+    `answered` is the number of requests so far, `service_seconds` the running mean of their durations, and `pending`
+    the number of responses that come later.
     """
 
     def __init__(
@@ -50,10 +51,10 @@ class Server:
         slow: float = 10.0,
         idle: float = 7200.0,
     ) -> None:
-        """`refuse`: asked about a request that would have to wait for its turn, with how many are before it and what
-        each of them takes: its answer if it is not to wait. Must not raise either. `slow`: seconds that a request may
-        take to arrive. `idle`: seconds that a connection may be silent; well above the proxy's own hour, so that the
-        proxy closes first."""
+        """`refuse` is called for a request that must wait, with the number of requests before it and their mean
+        duration. It returns a response if the request must not wait, and must not raise. `slow` is the time in seconds
+        in which a request must arrive. `idle` is the idle timeout in seconds, well above the proxy's one hour, so that
+        the proxy closes first."""
         self.handler = handler
         self.refuse = refuse
         self.most_body = most_body
@@ -72,30 +73,32 @@ class Server:
 
     @property
     def waiting(self) -> int:
-        """Requests that are read and not answered, one for each connection."""
+        """The number of requests that are read and not answered, at most one for each connection."""
         return len(self._queue) + self.pending
 
     @property
     def queueing(self) -> bool:
-        """Answers take so long that connections are to wait for their turn."""
+        """Whether responses take so long that connections are queued."""
         return self.service_seconds > _SLOW or self._serving
 
     async def start(self) -> None:
+        """Starts listening."""
         loop = asyncio.get_running_loop()
-        # uvloop keeps Unix and TCP sockets apart; asyncio's own way for Unix sockets would remove the file at the end.
+        # uvloop distinguishes Unix and TCP sockets. asyncio's function for Unix sockets would remove the file at the
+        # end.
         unix = self._listener.family == socket.AF_UNIX and not isinstance(loop, asyncio.SelectorEventLoop)
         create = loop.create_unix_server if unix else loop.create_server
         self._server = await create(lambda: Connection(self, loop), sock=self._listener, backlog=_BACKLOG)
         self._sweep()
 
     def stop_accepting(self) -> None:
-        """Closes this process's descriptor of the listening socket. Connections live on."""
+        """Closes this process's descriptor of the listening socket. Connections stay open."""
         if self._server is not None:
             self._server.close()
             self._server = None
 
     def enqueue(self, connection: Connection) -> None:
-        """`connection.serve` is called in its turn."""
+        """Queues a connection, whose `serve` is called when it is its turn."""
         self._queue.append(connection)
         if not self._serving:
             self._serving = True
@@ -125,13 +128,13 @@ class Server:
         self._sweeper = loop.call_later(min(1.0, self._slow / 4), self._sweep)
 
     async def drain(self, patience: float = 4.0, quiet: float = 1.0) -> None:
-        """Answers what is there and what still comes in, each with `connection: close`; done when nobody is connected,
-        when all have been silent for `quiet` seconds, or after `patience` seconds."""
+        """Answers all requests, each with `connection: close`. Returns when there are no connections, when all were
+        silent for `quiet` seconds, or after `patience` seconds."""
         loop = asyncio.get_running_loop()
         self.draining = True
         began = loop.time()
         if self._server is not None:
-            await asyncio.sleep(0.05)  # connections that wait in the listener's backlog come in
+            await asyncio.sleep(0.05)  # Connections in the backlog of the listener are accepted.
         while self.connections and loop.time() - began < patience:
             last = max(began, *(connection.last_used for connection in self.connections))
             if loop.time() - last > quiet and not self.waiting:

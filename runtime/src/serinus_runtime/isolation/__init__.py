@@ -1,1 +1,1 @@
-"""Confines processes that run or read a model's code: Landlock, seccomp, namespaces."""
+"""Confinement of processes that run or read a model's code: Landlock, seccomp and namespaces."""

@@ -1,4 +1,4 @@
-"""Copies of files in a process that may not change modes and times: `shutil.copy` and its like make them without."""
+"""File copies in a process that may not change modes and times, which `shutil.copy` and similar functions do."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any, Callable
 
 
 def without_modes() -> None:
-    """From now on `shutil.copymode` and `shutil.copystat` pass over what is not permitted, as they do on file systems
-    without modes; a copy has the mode that a new file has. Once."""
+    """Has `shutil.copymode` and `shutil.copystat` ignore refused changes, as they do on file systems without modes.
+
+    A copy has the mode of a new file. To be called once.
+    """
     for name in ("copymode", "copystat"):
         given = getattr(shutil, name)
         if not hasattr(given, "__wrapped__"):

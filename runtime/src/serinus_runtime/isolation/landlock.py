@@ -1,11 +1,11 @@
-"""Landlock by its three system calls. Names and numbers: `include/uapi/linux/landlock.h`.
+"""Landlock by its three system calls. Names and numbers are those of `include/uapi/linux/landlock.h`.
 
-What it covers grows with the kernel's ABI; `restrict` asks for all that the running one knows:
-1 files, 2 links across directories, 3 truncation, 4 TCP, 5 ioctls of devices, 6 signals and abstract Unix sockets.
-A process in a domain can trace, or read the memory of, only what is in the same domain (every ABI).
-ABI 7 adds only what the kernel's audit log is told. Not covered: sockets of other kinds than TCP and abstract ones,
-and what is done to a file without opening it, such as its mode (see `permitted`). Names, sizes and times of files, and
-where links lead, can be asked for everywhere.
+Its scope grows with the kernel's ABI, and `restrict` uses everything that the running kernel supports: 1 files, 2 links
+across directories, 3 truncation, 4 TCP, 5 ioctls of devices, 6 signals and abstract Unix sockets. In every ABI, a
+process in a domain can only trace, or read the memory of, processes of the same domain. ABI 7 only adds settings for
+the kernel's audit log. Landlock does not cover sockets other than TCP and abstract ones, or changes of a file without
+opening it, such as its mode (see `permitted`). Names, sizes and times of files, and the targets of links, can be read
+everywhere.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SIGNALS_AND_ABSTRACT_SOCKETS = 0b11
 READ = _EXECUTE | _READ_FILE | _READ_DIR
 DEVICE = _READ_FILE | _WRITE_FILE
 WRITE = ((1 << 15) - 1) & ~_EXECUTE
-"""Read, make, change and remove files below a directory, but run nothing that was written there."""
+"""Rights to read, create, change and remove files below a directory, without the right to execute them."""
 
 
 class _Ruleset(ctypes.Structure):
@@ -39,7 +39,7 @@ class _Ruleset(ctypes.Structure):
 
 class _PathBeneath(ctypes.Structure):
     _pack_ = 1
-    _layout_ = "ms"  # What `_pack_` has always meant; Python 3.14 wants it said.
+    _layout_ = "ms"  # This is the meaning of `_pack_`. Python 3.14 requires it explicitly.
     _fields_ = (("allowed", ctypes.c_uint64), ("parent", ctypes.c_int32))
 
 
@@ -55,7 +55,7 @@ def _call(number: int, *arguments: object) -> int:
 
 
 def abi() -> int:
-    """The kernel's Landlock ABI; 0 where it has none or it is switched off."""
+    """Returns the kernel's Landlock ABI. 0: it has none, or it is disabled."""
     try:
         return _call(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION_FLAG))
     except OSError:
@@ -63,10 +63,11 @@ def abi() -> int:
 
 
 def restrict(allowed: Iterable[tuple[Path | int, int]]) -> None:
-    """Confines this thread, and all that it starts from now on, to `allowed`: path, or descriptor -> rights below it.
+    """Confines this thread, and everything that it starts from then on, to `allowed`: rights below paths or
+    descriptors.
 
-    Paths that do not exist are passed over: nothing can be done with them either way. TCP, signals to others and
-    abstract Unix sockets are denied as far as the kernel can. Needs PR_SET_NO_NEW_PRIVS; raises OSError.
+    Paths that do not exist are ignored. TCP, signals to other processes and abstract Unix sockets are denied as far as
+    the kernel can. Needs PR_SET_NO_NEW_PRIVS. Raises OSError.
     """
     version = abi()
     handled = _FILE_RIGHTS[max(known for known in _FILE_RIGHTS if known <= max(version, 1))]

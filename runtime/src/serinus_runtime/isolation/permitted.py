@@ -1,8 +1,9 @@
-"""Which system calls a process with a model's code in it may use. Whatever is not named here is refused.
+"""The system calls that a process with a model's code may use. All others are refused.
 
-The calls that no rule of Landlock covers decide this list: modes, owners, times and attributes of files are changed by
-their path, or by a descriptor that was opened for reading; limits, priorities and the scheduling of processes by their
-number. A filter sees numbers and not paths, so these calls are refused everywhere, in the scratch directory too.
+The list is determined by calls that no rule of Landlock covers. Modes, owners, times and attributes of files are
+changed by path, or by a descriptor that is open for reading, and limits, priorities and scheduling of processes by
+their number. A filter sees numbers and not paths, so these calls are refused everywhere, including the scratch
+directory.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from typing import NamedTuple, Tuple
 from serinus_runtime.isolation.syscalls import SPECIAL, USED
 
 WORKER, TRIAL, ZYGOTE, BUILD = "worker", "trial", "zygote", "build"
-"""Kinds of processes. A trial, or a build, cannot leave its process group, by which all that it has started is ended. A
-zygote may do what those that it forks need before they confine themselves further. To a build, calls that change modes,
-owners and times seem to succeed, and change nothing: linkers and installers give up without them."""
+"""Kinds of processes. A trial or a build cannot leave its process group, by which everything that it has started is
+ended. A zygote may use what its forked workers need before they confine themselves further. In a build, calls that
+change modes, owners and times succeed without an effect, because linkers and installers fail without them."""
 
 
 class Where(NamedTuple):
@@ -28,18 +29,19 @@ class Where(NamedTuple):
 
 
 Conditions = Tuple[Where, ...]
-"""All of them must hold; none: always permitted."""
+"""All of them must hold. None: always permitted."""
 
 _NEW_NAMESPACES = 0x7E020000
-_CLONE_PARENT = 0x8000  # the child would be the host's
+_CLONE_PARENT = 0x8000  # The child would be the host's.
 _STREAM, _SEQPACKET, _KIND_OF_SOCKET = 1, 5, 0xF
 _O_TRUNC, _O_ACCMODE = 0o1000, 0o3
 _PR_SET_SECCOMP = 22
 
-# Of its own process: names, the signal at its parent's end, timers' slack, huge pages, vector lengths. PR_SET_NAME,
+# For its own process: names, the signal at its parent's end, timer slack, huge pages, vector lengths. PR_SET_NAME,
 # PR_SET_VMA (names of memory) and PR_SET_NO_NEW_PRIVS (set already) are the only others that change something.
 _PRCTL = (1, 2, 3, 15, 16, 21, 23, 29, 30, 38, 39, 41, 42, 51, 52, 56, 64, 0x53564D41)
-# Duplicates, flags, locks, pipes' sizes and seals. Not F_SETOWN and F_SETSIG, which signal another process, nor leases
+# Duplicates, flags, locks, sizes of pipes and seals. Not F_SETOWN and F_SETSIG, which signal another process, nor
+# leases
 # and F_NOTIFY, which work on files that are open for reading.
 _FCNTL = (0, 1, 2, 3, 4, 5, 6, 7, 9, 36, 37, 38, 1027, 1030, 1031, 1032, 1033, 1034)
 # TCGETS, TCGETS2, TIOCGPGRP, TIOCGWINSZ, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, FIOASYNC, FICLONE, FICLONERANGE. Many
@@ -53,11 +55,11 @@ _LIMITED: dict[str, Conditions] = {
     "clone": (Where(0, (0,), _NEW_NAMESPACES | _CLONE_PARENT),),
     "fcntl": (Where(1, _FCNTL),),
     "ioctl": (Where(1, _IOCTL),),
-    "personality": (Where(0, (0xFFFFFFFF,)),),  # what it is, not what it shall be
+    "personality": (Where(0, (0xFFFFFFFF,)),),  # Reading only.
     "prctl": (Where(0, _PRCTL),),
     "prlimit64": _SAME_PROCESS,
     "sched_setaffinity": _SAME_PROCESS,
-    # Not datagrams: by `sendto` such a socket reaches every other one that has a path.
+    # Datagram sockets are refused, because `sendto` reaches every other socket with a path.
     "socketpair": (Where(0, (socket.AF_UNIX,)), Where(1, (_STREAM, _SEQPACKET), _KIND_OF_SOCKET)),
 }
 
@@ -66,7 +68,7 @@ _PASSED_OVER = ("chmod", "fchmod", "chown", "fchown", "lchown", "fchmodat", "fch
                 "utime", "utimes", "futimesat", "utimensat")  # fmt: skip
 
 _REFUSED_WITH = {
-    # Their callers fall back on older calls, whose arguments can be seen.
+    # Callers fall back to older calls, whose arguments a filter can see.
     **dict.fromkeys(("clone3", "openat2", "execveat"), errno.ENOSYS),
     # As on a file system without attributes.
     **dict.fromkeys((name for name in SPECIAL if "xattr" in name), errno.EOPNOTSUPP),
@@ -74,8 +76,11 @@ _REFUSED_WITH = {
 
 
 def calls(kind: str, landlock: int, own: int = 0) -> dict[str, Conditions]:
-    """What a process of that kind may use. `landlock`: the kernel's ABI; of what it does not cover, more is refused.
-    `own`: the number of the process, where it may signal itself alone; 0: not even that."""
+    """Returns what a process of that kind may use.
+
+    `landlock` is the kernel's ABI. More calls are refused where it covers less. `own` is the process's number, which
+    alone it may signal. 0: it may signal none.
+    """
     found: dict[str, Conditions] = {**dict.fromkeys(USED, ()), **_LIMITED}
     if kind in (WORKER, ZYGOTE):
         found.update(setsid=(), setpgid=())
@@ -85,19 +90,19 @@ def calls(kind: str, landlock: int, own: int = 0) -> dict[str, Conditions]:
     if landlock < 3:
         found.update(_without_truncation())
     if landlock < 6:
-        # A zygote does not know the numbers of those that it will fork: so it and they send none.
+        # A zygote does not know the numbers of the processes that it will fork, so none of them may send signals.
         own_alone = (Where(0, (own,) if own and kind != ZYGOTE else ()),)
         found.update(dict.fromkeys(("kill", "tkill", "tgkill"), own_alone))
     return found
 
 
 def refused_with(kind: str) -> dict[str, int]:
-    """Calls of that kind of process that are refused with another error than EPERM; 0: none, and still not done."""
+    """Returns the calls that are refused with another error than EPERM. 0: the call succeeds without an effect."""
     return {**_REFUSED_WITH, **(dict.fromkeys(_PASSED_OVER, _SUCCEEDS) if kind == BUILD else {})}
 
 
 def _without_truncation() -> dict[str, Conditions]:
-    """`open` may truncate a file that it opens for reading, which Landlock did not look at."""
+    """Refuses `open` with truncation of a file for reading, which this version of Landlock does not check."""
     flags = _O_TRUNC | _O_ACCMODE
     values = tuple(way | more for way in range(4) for more in (0, _O_TRUNC) if way | more != _O_TRUNC)
     never = (Where(0, ()),)

@@ -1,8 +1,8 @@
-"""What a pickle would import, read from its opcodes. Nothing is imported, built or called.
+"""The imports of a pickle, determined from its opcodes. Nothing is imported, constructed or called.
 
-A small abstract machine follows the stack as far as names need it: strings and numbers are kept, tuples and dicts of
-them, references to globals; all else is unknown. A name that it cannot follow is reported as `unresolved`, never
-passed over. joblib lays array bytes between the opcodes: their length is worked out from the wrapper's own state.
+An abstract machine follows the stack as far as names require it. Strings, numbers, tuples, dicts and references to
+globals are tracked, everything else is unknown. A name that cannot be determined is reported as `unresolved`, never
+ignored. joblib writes array bytes between the opcodes. Their length is computed from the wrapper's state.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _MOST_STREAMS = 100_000
 
 
 class Refused(Exception):
-    """The file is not a pickle, or exceeds what is scanned."""
+    """The file is not a pickle, or exceeds the limits of the scan."""
 
 
 class _Global(NamedTuple):
@@ -25,7 +25,7 @@ class _Global(NamedTuple):
 
 
 class _Object(NamedTuple):
-    """What calling a global would give."""
+    """The result of calling a global."""
 
     of: _Global
     arguments: Any
@@ -42,7 +42,7 @@ _ARRAY_WRAPPERS = ("joblib.numpy_pickle.NumpyArrayWrapper", "sklearn.externals.j
 
 
 class Machine:
-    """One file's pickles. `imports` is what was found so far, also when `run` raises."""
+    """The scan of one file. `imports` is what was found so far, also when `run` raises."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.imports: set[str] = set()
@@ -52,7 +52,7 @@ class Machine:
         self._memo: dict[int, Any] = {}
 
     def run(self) -> None:
-        """Reads pickles until the end of the stream. Refused: what comes is no pickle, or too much of one."""
+        """Reads pickles until the end of the stream. Raises Refused where it is not a pickle, or too large."""
         for count in range(_MOST_STREAMS):
             first = self._stream.read(1)
             if not first:
@@ -62,12 +62,12 @@ class Machine:
                 self._one()
             except (ValueError, IndexError, EOFError, OverflowError, UnicodeError) as error:
                 if count and not self._stack:
-                    return  # Bytes after the last pickle that are none: an unpickler never reads them.
+                    return  # Bytes after the last pickle are ignored, because an unpickler never reads them.
                 raise Refused(f"its opcodes cannot be read to the end ({type(error).__name__})") from error
         raise Refused(f"more than {_MOST_STREAMS} pickles in one file")
 
     def _one(self) -> None:
-        """One pickle, to its STOP; those that lie inside it are read as they come."""
+        """Reads one pickle to its STOP, including pickles within it."""
         outer, self._stack, self._memo = (self._stack, self._memo), [], {}
         for opcode, argument, _ in pickletools.genops(self._stream):
             self._budget -= 1
@@ -107,7 +107,7 @@ class Machine:
             self._stack.append(_Global(name))
 
     def _build(self, name: str) -> bool:
-        """The opcodes that make what a joblib array's size is worked out from."""
+        """Handles opcodes that build the values from which a joblib array's size is computed."""
         stack = self._stack
         if name in _TUPLES:
             size = _TUPLES[name]
@@ -150,7 +150,7 @@ class Machine:
         return items
 
     def _generic(self, opcode: Any) -> None:
-        """Any other opcode, by what pickletools knows of its effect on the stack."""
+        """Handles any other opcode by its effect on the stack, according to pickletools."""
         before = list(opcode.stack_before)
         if pickletools.markobject in before:
             self._pop_to_mark()
@@ -160,7 +160,7 @@ class Machine:
         self._stack.extend(_UNKNOWN for _ in opcode.stack_after)
 
     def _pass_array(self, state: Any) -> None:
-        """The bytes of a joblib array, which follow its wrapper; arrays of objects are pickles of their own."""
+        """Skips the bytes of a joblib array, which follow its wrapper. Arrays of objects are pickles of their own."""
         shape = state.get("shape") if isinstance(state, dict) else None
         dtype = state.get("dtype") if isinstance(state, dict) else None
         code = dtype.arguments[0] if isinstance(dtype, _Object) and isinstance(dtype.arguments, tuple) else None

@@ -1,6 +1,6 @@
-"""What confined code may write in its scratch directory, and its end. Nothing confined runs this.
+"""Scratch directories of confined code: their limits, and their removal. Unconfined code only.
 
-Whoever owns a directory may make it unreadable, nest it beyond any path's length, and put links in it.
+The owner of a directory may make it unreadable, nest it beyond the length of any path, and create links in it.
 """
 
 from __future__ import annotations
@@ -17,25 +17,28 @@ from typing import Collection
 from serinus_runtime.isolation.written import DIRECTORY, opened
 
 _DEEPEST = 64
-"""Directories within each other, each of which is held open while those below it are looked at."""
+"""The deepest nesting. Each directory is held open while those below it are examined."""
 _CLOSED = "a directory that cannot be looked into"
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Limits on what a process may have in a directory."""
+    """Limits for the contents of a directory."""
 
     bytes: int
     files: int
-    """Directories included."""
+    """Includes directories."""
 
 
 def excess(directory: Path, bounds: Bounds, but: Collection[str] = ()) -> str:
-    """What exceeds `bounds` below `directory`, in words ("more than 2048 MiB"); empty where nothing does. Follows no
-    link, and stops looking where it has seen enough. `but`: entries of `directory` that are not counted."""
+    """Returns what exceeds `bounds` below `directory`, in words ("more than 2048 MiB"). Empty: nothing does.
+
+    Links are not followed, and the search ends when a limit is exceeded. `but` are entries of `directory` that do not
+    count.
+    """
     try:
         descriptor = opened(directory)
-    except FileNotFoundError:  # it has not been made yet
+    except FileNotFoundError:  # It has not been created yet.
         return ""
     except OSError:
         return _CLOSED
@@ -46,13 +49,13 @@ def excess(directory: Path, bounds: Bounds, but: Collection[str] = ()) -> str:
 
 
 def _excess(directory: int, bounds: Bounds, seen: list[int], depth: int, but: Collection[str] = ()) -> str:
-    """`seen`: bytes and files until now."""
+    """`seen` are the bytes and files so far."""
     inner = []
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.name in but:
                 continue
-            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+            with contextlib.suppress(FileNotFoundError):  # It was removed meanwhile.
                 status = entry.stat(follow_symlinks=False)
                 seen[0] += status.st_blocks * 512
                 seen[1] += 1
@@ -69,7 +72,7 @@ def _excess(directory: int, bounds: Bounds, seen: list[int], depth: int, but: Co
             descriptor = os.open(name, DIRECTORY, dir_fd=directory)
         except PermissionError:
             return _CLOSED
-        except OSError:  # removed, or something else by now
+        except OSError:  # It was removed, or is something else by now.
             continue
         try:
             if found := _excess(descriptor, bounds, seen, depth + 1):
@@ -80,9 +83,12 @@ def _excess(directory: int, bounds: Bounds, seen: list[int], depth: int, but: Co
 
 
 def remove(directory: Path, *, itself: bool = True, but: Collection[str] = ()) -> None:
-    """Removes what lies in `directory`, all `but` some entries, and the directory `itself`, whatever their modes and
-    however deep they are. Follows no link. Where it is not there, nothing happens. Raises OSError: somebody has written
-    there meanwhile."""
+    """Removes the contents of `directory` except `but`, and with `itself` the directory, whatever their modes and
+    depth.
+
+    Links are not followed. Does nothing where it does not exist. Raises OSError where somebody has written there
+    meanwhile.
+    """
     try:
         parent = os.open(directory.parent, DIRECTORY)
     except FileNotFoundError:
@@ -91,7 +97,7 @@ def remove(directory: Path, *, itself: bool = True, but: Collection[str] = ()) -
         descriptor = _directory(directory.name, parent)
     finally:
         os.close(parent)
-    if descriptor is None:  # a link, or nothing
+    if descriptor is None:  # It is a link, or does not exist.
         directory.unlink(missing_ok=True)
         return
     try:
@@ -103,7 +109,7 @@ def remove(directory: Path, *, itself: bool = True, but: Collection[str] = ()) -
 
 
 def _empty(top: int, but: Collection[str]) -> None:
-    """Directories are moved up and then removed, so that two descriptors are enough for any depth."""
+    """Moves directories up before it removes them, so that two descriptors suffice for any depth."""
     mine, numbers = os.urandom(8).hex(), itertools.count()
     while names := [name for name in os.listdir(top) if name not in but]:
         for name in names:
@@ -125,13 +131,14 @@ def _empty(top: int, but: Collection[str]) -> None:
 
 
 def _directory(name: str, parent: int) -> int | None:
-    """A descriptor of the directory, which its owner may list and change from now on. None: it is none."""
+    """Returns a descriptor of the directory after making it readable and writable for its owner. None: it is not
+    one."""
     try:
         path = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     except (NotADirectoryError, FileNotFoundError):
         return None
     except OSError as error:
-        if error.errno == errno.ELOOP:  # a link
+        if error.errno == errno.ELOOP:  # It is a link.
             return None
         raise
     try:

@@ -1,8 +1,9 @@
-"""A filter of system calls: what is not permitted (`permitted`) fails with an error, and ends nothing.
+"""A filter of system calls. Calls that are not permitted (`permitted`) fail with an error and end nothing.
 
-Classic BPF over `struct seccomp_data` (number, architecture, instruction pointer, six arguments): a binary search for
-the number. Linux 5.11 and newer run it once for every number at its installation, and not again for calls that are
-permitted whatever their arguments. Constants: `include/uapi/linux/{seccomp,bpf_common,audit}.h`.
+It is classic BPF over `struct seccomp_data` (number, architecture, instruction pointer, six arguments), with a binary
+search for the number. Linux 5.11 and newer evaluate it once for every number when it is installed, and not again for
+calls that are permitted whatever their arguments. Constants are those of
+`include/uapi/linux/{seccomp,bpf_common,audit}.h`.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ _LOAD, _AND, _RETURN, _JUMP = 0x20, 0x54, 0x06, 0x05
 _EQUAL, _AT_LEAST = 0x15, 0x35
 _NUMBER, _ARCH, _FIRST_ARGUMENT, _ARGUMENT = 0, 4, 16, 8
 _FARTHEST = 255
-"""Instructions that a conditional jump can pass over."""
+"""The number of instructions that a conditional jump can skip."""
 
 _ALLOW, _ERROR = 0x7FFF0000, 0x00050000
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 
 Row = Tuple[int, int, int, int]
-"""Code, jump if true, jump if false, value; jumps count from the next instruction."""
+"""Code, jump if true, jump if false, value. Jumps count from the next instruction."""
 
 _installed: set[str] = set()
-"""Kinds whose filter this process has, by its own call or from the one that it was forked from."""
+"""The kinds whose filter this process has, by its own call or inherited from the process that forked it."""
 
 
 class _Instruction(ctypes.Structure):
@@ -50,17 +51,19 @@ def known(machine: str | None = None) -> bool:
 
 
 def restrict(kind: str, landlock: int) -> bool:
-    """Filters this thread, and all that it starts from now on, as a process of that kind (`permitted.WORKER`..).
+    """Filters this thread, and everything that it starts from then on, as a process of that kind (`permitted.WORKER`,
+    ...).
 
-    False where the architecture is not known here. Needs PR_SET_NO_NEW_PRIVS; raises OSError. Nothing happens where
-    this kind's filter is there already; of two, both must permit a call. `landlock`: the kernel's ABI.
+    Returns False where the architecture is unknown. Needs PR_SET_NO_NEW_PRIVS. Does nothing where the filter of this
+    kind is installed already. With two filters, both must permit a call. `landlock` is the kernel's ABI. Raises
+    OSError.
     """
     if not known():
         return False
     if kind in _installed:
         return True
     filtering = _made(kind, landlock, _own(landlock))
-    if kind == permitted.ZYGOTE:  # for all that it will fork
+    if kind == permitted.ZYGOTE:  # For all processes that it will fork.
         _made(permitted.WORKER, landlock, _own(landlock))
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_MODE_FILTER), ctypes.byref(filtering), 0, 0) != 0:
@@ -71,7 +74,7 @@ def restrict(kind: str, landlock: int) -> bool:
 
 
 def _own(landlock: int) -> int:
-    """The process's number, where a filter depends on it."""
+    """Returns the process's number, where a filter depends on it."""
     return os.getpid() if landlock < 6 else 0
 
 
@@ -82,8 +85,10 @@ def _made(kind: str, landlock: int, own: int) -> _Program:
 
 
 def program(calls: Mapping[str, Conditions], refused_with: Mapping[str, int], machine: str) -> list[Row]:
-    """The instructions of a filter that permits `calls`, and refuses all others: with EPERM, with the error that
-    `refused_with` names, or with ENOSYS what is newer than the table."""
+    """Returns the instructions of a filter that permits `calls` and refuses all others.
+
+    They fail with EPERM, with the error in `refused_with`, or with ENOSYS where they are newer than the table.
+    """
     outcomes: dict[int, list[Row]] = {}
     for name, code in refused_with.items():
         _set(outcomes, name, machine, [_error(code)])
@@ -92,7 +97,7 @@ def program(calls: Mapping[str, Conditions], refused_with: Mapping[str, int], ma
     return [
         (_LOAD, 0, 0, _ARCH),
         (_EQUAL, 1, 0, _ARCHITECTURE[machine]),
-        _error(errno.EPERM),  # 32-bit calls, which have other numbers
+        _error(errno.EPERM),  # 32-bit calls have other numbers.
         (_LOAD, 0, 0, _NUMBER),
         *_search(_ranges(outcomes)),
     ]
@@ -115,15 +120,15 @@ def _checked(conditions: Conditions) -> list[Row]:
         rows.append((_LOAD, 0, 0, _FIRST_ARGUMENT + _ARGUMENT * where.argument))
         if where.mask != 0xFFFFFFFF:
             rows.append((_AND, 0, 0, where.mask))
-        # Past the other values and the refusal.
+        # Skips the other values and the refusal.
         rows += [(_EQUAL, len(where.values) - place, 0, value) for place, value in enumerate(where.values)]
         rows.append(_error(errno.EPERM))
     return [*rows, (_RETURN, 0, 0, _ALLOW)]
 
 
 def _ranges(outcomes: Mapping[int, list[Row]]) -> list[tuple[int, list[Row]]]:
-    """(first number, what is done from there on), in order. Also holds for what is no number of a call: those of
-    other ways to call the kernel (x32) are far above."""
+    """Returns (first number, instructions from there on) in order. The numbers of other ways to call the kernel (x32)
+    are far above, and are covered too."""
     refused = [_error(errno.EPERM)]
     ranges: list[tuple[int, list[Row]]] = []
     for place in range(NEWEST + 2):

@@ -1,7 +1,7 @@
-"""Numbers of system calls: name -> (x86_64, aarch64), None where an architecture has no such call.
+"""Numbers of system calls: name -> (x86_64, aarch64). None: an architecture has no such call.
 
-Those that a model's process may use, and those that `permitted` treats in a way of their own. All others are refused.
-From `arch/x86/entry/syscalls/syscall_64.tbl` and `include/uapi/asm-generic/unistd.h` of Linux 6.17.
+These are the calls that a model's process may use, and those that `permitted` handles specially. All others are
+refused. From `arch/x86/entry/syscalls/syscall_64.tbl` and `include/uapi/asm-generic/unistd.h` of Linux 6.17.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import Mapping, Sequence
 
 MACHINES = ("x86_64", "aarch64")
 NEWEST = 469
-"""The highest number that was known when this was written, on both. C libraries try newer calls and fall back where
-the kernel does not have them."""
+"""The highest number on both architectures when this was written. C libraries try newer calls, and fall back where the
+kernel does not have them."""
 
 USED: Mapping[str, Sequence[int | None]] = {
-    # Descriptors and files; paths are Landlock's, as far as a call opens, makes, moves or removes something.
+    # Descriptors and files. Landlock checks paths where a call opens, creates, moves or removes something.
     "read": (0, 63), "write": (1, 64), "open": (2, None), "openat": (257, 56), "creat": (85, None),
     "close": (3, 57), "close_range": (436, 436), "lseek": (8, 62), "pread64": (17, 67), "pwrite64": (18, 68),
     "readv": (19, 65), "writev": (20, 66), "preadv": (295, 69), "pwritev": (296, 70), "preadv2": (327, 286),
@@ -36,19 +36,19 @@ USED: Mapping[str, Sequence[int | None]] = {
     "epoll_pwait": (281, 22), "epoll_pwait2": (441, 441), "eventfd": (284, None), "eventfd2": (290, 19),
     "signalfd": (282, None), "signalfd4": (289, 74), "timerfd_create": (283, 85), "timerfd_settime": (286, 86),
     "timerfd_gettime": (287, 87),
-    # Sockets that are there: none is made but pairs, none is bound or connected.
+    # Existing sockets. Only pairs may be created, and none may be bound or connected.
     "accept": (43, 202), "accept4": (288, 242), "listen": (50, 201), "shutdown": (48, 210), "sendto": (44, 206),
     "sendmsg": (46, 211), "sendmmsg": (307, 269), "recvfrom": (45, 207), "recvmsg": (47, 212),
     "recvmmsg": (299, 243), "getsockname": (51, 204), "getpeername": (52, 205), "getsockopt": (55, 209),
     "setsockopt": (54, 208), "socketpair": (53, 199),
-    # Memory, its own.
+    # Its own memory.
     "brk": (12, 214), "mmap": (9, 222), "munmap": (11, 215), "mremap": (25, 216), "mprotect": (10, 226),
     "madvise": (28, 233), "mincore": (27, 232), "msync": (26, 227), "mlock": (149, 228), "mlock2": (325, 284),
     "munlock": (150, 229), "mlockall": (151, 230), "munlockall": (152, 231), "mbind": (237, 235),
     "get_mempolicy": (239, 236), "set_mempolicy": (238, 237), "membarrier": (324, 283),
     "pkey_mprotect": (329, 288), "pkey_alloc": (330, 289), "pkey_free": (331, 290), "map_shadow_stack": (453, 453),
     "mseal": (462, 462),
-    # Threads and processes, its own.
+    # Its own threads and processes.
     "clone": (56, 220), "fork": (57, None), "vfork": (58, None), "execve": (59, 221), "exit": (60, 93),
     "exit_group": (231, 94), "wait4": (61, 260), "waitid": (247, 95), "set_tid_address": (218, 96),
     "set_robust_list": (273, 99), "rseq": (334, 293), "futex": (202, 98), "futex_waitv": (449, 449),
@@ -60,7 +60,7 @@ USED: Mapping[str, Sequence[int | None]] = {
     "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "rt_sigaction": (13, 134),
     "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "rt_sigpending": (127, 136),
     "rt_sigtimedwait": (128, 137), "rt_sigsuspend": (130, 133), "sigaltstack": (131, 132), "pause": (34, None),
-    # Who and what it is.
+    # Its own identity.
     "getpid": (39, 172), "getppid": (110, 173), "gettid": (186, 178), "getpgid": (121, 155),
     "getpgrp": (111, None), "getsid": (124, 156), "getuid": (102, 174), "geteuid": (107, 175),
     "getgid": (104, 176), "getegid": (108, 177), "getresuid": (118, 148), "getresgid": (120, 150),
@@ -76,14 +76,14 @@ USED: Mapping[str, Sequence[int | None]] = {
 """By models and their libraries."""
 
 SPECIAL: Mapping[str, Sequence[int | None]] = {
-    # Of a zygote, or of some processes only.
+    # Only by a zygote, or by some processes.
     "setsid": (112, 157), "setpgid": (109, 154), "landlock_create_ruleset": (444, 444),
     "landlock_add_rule": (445, 445), "landlock_restrict_self": (446, 446),
     # Refused with an error that callers expect.
     "clone3": (435, 435), "openat2": (437, 437), "execveat": (322, 281), "getxattr": (191, 8),
     "lgetxattr": (192, 9), "fgetxattr": (193, 10), "listxattr": (194, 11), "llistxattr": (195, 12),
     "flistxattr": (196, 13), "getxattrat": (464, 464), "listxattrat": (465, 465),
-    # Refused, but to a build.
+    # Refused except in a build.
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452), "chown": (92, None),
     "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54), "utime": (132, None), "utimes": (235, None),
     "futimesat": (261, None), "utimensat": (280, 88),
@@ -91,5 +91,5 @@ SPECIAL: Mapping[str, Sequence[int | None]] = {
 
 
 def number(name: str, machine: str) -> int | None:
-    """The number of a call that is listed above; None where the machine has no such call."""
+    """Returns the number of a call that is listed above. None: the architecture has no such call."""
     return (USED.get(name) or SPECIAL[name])[MACHINES.index(machine)]

@@ -1,4 +1,4 @@
-"""A process that looks at a model once, confined, and ends with an answer: one line of JSON on standard output."""
+"""A confined process that examines a model once, and prints one line of JSON as its answer."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from serinus_runtime.isolation import confine, permitted
 
 
 def run(answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
-    """Prints `answer(config)`, of the configuration file that the first argument names; where that fails
-    {"error": reason, "environment": whether another one might help}, with exit status 1."""
+    """Prints `answer(config)`. The first argument names the file of the configuration.
+
+    After a failure it prints {"error": reason, "environment": whether another one might help}, with exit status 1.
+    """
     config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     answers = _own_stdout()
     try:
@@ -26,11 +28,11 @@ def run(answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
 
 
 _kept = 1
-"""The descriptor that the answer is written to."""
+"""The descriptor to which the answer is written."""
 
 
 def _own_stdout() -> Any:
-    """What the model prints goes to stderr: standard output is the answer alone."""
+    """Redirects the model's output to stderr, so that standard output has the answer only."""
     global _kept
     _kept = os.dup(1)
     os.dup2(2, 1)
@@ -38,13 +40,13 @@ def _own_stdout() -> Any:
 
 
 def confined(config: Mapping[str, Any], *own: Path, kind: str = permitted.TRIAL) -> None:
-    """Confines this process as `config` says ({"readable", "scratch", "confine", "memory_limit_bytes"?}) and lets the
-    environment's packages be imported. `own`: what must be readable beside them. `kind`: of `permitted`."""
+    """Confines this process as `config` says ({"readable", "scratch", "confine", "memory_limit_bytes"?}), and allows
+    imports of the environment's packages. `own` must be readable as well. `kind` is one of `permitted`."""
     scratch = Path(config["scratch"])
     confine.prepare(scratch)
     if config.get("confine", True):
         readable = (*own, *map(Path, config.get("readable") or ()), *confine.own_directories())
-        # A forked one keeps all, as libraries that are there already may hold some.
+        # A forked process keeps all, because libraries that are already imported may use some.
         keep = None if confine.has_packages() else (_kept,)
         confine.confine(readable, scratch, keep, config.get("memory_limit_bytes"), kind=kind)
     confine.with_packages()

@@ -1,4 +1,4 @@
-"""Directories and files that confined code may have had its hands on, opened as what they are; no link is followed."""
+"""Safe access to directories and files that confined code may have written. Links are not followed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def opened(directory: Path) -> int:
-    """A descriptor of a directory that this user owns. Raises OSError: it is a link, something else, or another's."""
+    """Returns a descriptor of a directory that this user owns. Raises OSError where it is a link, something else, or
+    another user's."""
     descriptor = os.open(directory, DIRECTORY)
     if os.fstat(descriptor).st_uid != os.geteuid():
         os.close(descriptor)
@@ -20,8 +21,8 @@ def opened(directory: Path) -> int:
 
 
 def content(file: Path, most_bytes: int) -> bytes:
-    """The content of a regular file in a plain directory. Raises OSError, and ValueError for any other file or a longer
-    one."""
+    """Returns the content of a regular file in a plain directory. Raises OSError, and ValueError for any other file or
+    a longer one."""
     with plain(file) as stream:
         found = stream.read(most_bytes + 1)
     if len(found) > most_bytes:
@@ -30,7 +31,7 @@ def content(file: Path, most_bytes: int) -> bytes:
 
 
 def plain(file: Path) -> BinaryIO:
-    """A plain file in a plain directory, opened to be read. Raises OSError; ValueError: it is none."""
+    """Opens a regular file in a plain directory for reading. Raises OSError, and ValueError where it is not one."""
     directory = opened(file.parent)
     try:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC

@@ -1,1 +1,1 @@
-"""One loaded model: which inputs it takes, which way it predicts, and requests predicted together."""
+"""A loaded model: its inputs, the way in which it predicts, and batches of requests."""

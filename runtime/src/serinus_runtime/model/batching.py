@@ -1,9 +1,9 @@
-"""Adaptive batching: concurrent requests to a slow model are predicted together, and each answered as if it were alone.
+"""Adaptive batching: concurrent requests to a slow model are predicted together, and each is answered as if alone.
 
-A model that takes 5 ms for one row and 6 ms for 64 answers ten times as many requests when they come together. What is
-waited for is bounded by time and by rows, and by who there is: nobody is waited for when all that could ask have asked,
-or as many as came together lately. Rows are only put together where their company cannot change what the model is
-given: same columns, same types.
+A model that takes 5 ms for one row and 6 ms for 64 answers ten times as many requests in batches. The waiting time is
+limited by time, by rows and by the number of callers: nobody waits when all callers have sent their request, or as many
+requests have arrived as in recent batches. Rows are only predicted together where other rows cannot change the model's
+input, that is with the same columns and types.
 """
 
 from __future__ import annotations
@@ -22,23 +22,26 @@ from serinus_runtime.values.inputs import ArrayBound, Bound, TableBound
 
 
 class Late:
-    """The outcome of a request whose time was up before its turn came: it was not predicted."""
+    """The outcome of a request whose time limit ended before it was predicted."""
 
 
 LATE = Late()
 _RECENT = 4
-"""Batches, the largest of which is as much company as is waited for."""
+"""The number of recent batches. The largest of them is the number of requests that are waited for."""
 _MEMORY = 1 / 16
-"""Weight of the last batch in the mean of what a request takes."""
+"""The weight of the last batch in the mean duration of a request."""
 Outcome = Union[Answer, RequestError, ModelFailure, Late]
 Done = Callable[[Outcome], None]
 
 
 class Timer(Protocol):
-    """What is needed of an event loop."""
+    """The functions of an event loop that are used."""
 
-    def call_later(self, delay: float, callback: Callable[[], object]) -> Any: ...
-    def call_soon(self, callback: Callable[[], object]) -> Any: ...
+    def call_later(self, delay: float, callback: Callable[[], object]) -> Any:
+        """Calls `callback` after `delay` seconds."""
+
+    def call_soon(self, callback: Callable[[], object]) -> Any:
+        """Calls `callback` soon."""
 
 
 class _Waiter(NamedTuple):
@@ -47,7 +50,7 @@ class _Waiter(NamedTuple):
 
 
 class _Item:
-    """Rows to predict, and all that wait for them: equal requests in flight are one item."""
+    """Rows to predict, and all requests that wait for them. Equal requests in flight are one item."""
 
     __slots__ = ("bound", "waiters")
 
@@ -57,7 +60,7 @@ class _Item:
 
 
 class Batcher:
-    """Not for several threads. Each `done` is called exactly once, never from within `submit`."""
+    """Forms batches. Single-threaded. Each `done` is called exactly once, and never from within `submit`."""
 
     def __init__(
         self,
@@ -69,8 +72,8 @@ class Batcher:
         callers: Callable[[], int] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`delay`: seconds. `callers`: how many there are that could ask at this moment, each one request at a time;
-        None: nobody knows. `clock`: what deadlines are by."""
+        """`delay` is in seconds. `callers` returns how many callers could send a request at present, one each. None:
+        unknown. `clock` is the clock of deadlines."""
         self._model = model
         self._timer = timer
         self._delay = delay
@@ -92,8 +95,8 @@ class Batcher:
         """What a request takes in its batch, a running mean."""
 
     def submit(self, bound: Bound, deadline: float | None, done: Done, key: Hashable | None = None) -> None:
-        """`deadline`: on the clock, None: none. `key`: requests of one key get one prediction; None: this one has its
-        own."""
+        """Adds a request. `deadline` is a time of the clock (None: none). Requests with the same `key` share one
+        prediction (None: a prediction of its own)."""
         self.waiting += 1
         waiter = _Waiter(deadline, done)
         item = None if key is None else self._by_key.get(key)
@@ -106,7 +109,7 @@ class Batcher:
             if key is not None:
                 self._by_key[key] = item
         if self._rows >= self._most_rows or self.waiting >= self._expected or self._all_are_here():
-            self._hurry()  # what has arrived by then comes along
+            self._hurry()  # Requests that arrive until then are included.
         elif self._scheduled is None:
             self._scheduled = self._timer.call_later(self._delay, self._run)
 
@@ -136,7 +139,7 @@ class Batcher:
                 self._predict(part)
 
     def _parts(self, group: list[_Item]) -> Sequence[list[_Item]]:
-        """Cut so that none has more than the most rows, unless a single request has."""
+        """Divides a group so that no part has more than the largest number of rows, unless a single request has."""
         parts: list[list[_Item]] = [[]]
         rows = 0
         for item in group:
@@ -168,7 +171,7 @@ class Batcher:
                 self._settle(item, self._alone(item.bound))
 
     def _in_time(self, item: _Item) -> bool:
-        """Answers those whose time is up; whether anybody still waits."""
+        """Answers requests whose time limit has ended. Returns whether any others wait."""
         now = self._clock()
         late = [waiter for waiter in item.waiters if waiter.deadline is not None and now > waiter.deadline]
         item.waiters = [waiter for waiter in item.waiters if waiter not in late] if late else item.waiters
@@ -177,7 +180,7 @@ class Batcher:
         return bool(item.waiters)
 
     def _together(self, items: Sequence[_Item]) -> Sequence[Answer] | None:
-        """One answer an item. None: some of them does not get one in this company, so each is to be asked alone."""
+        """Returns one answer for each item. None: some of them get no answer together, so each is predicted alone."""
         sizes = [len(item.bound.rows) for item in items]
         try:
             answer = self._model.predict(_joined([item.bound for item in items]))
@@ -185,7 +188,7 @@ class Batcher:
             results = [_part(answer.result, end - size, end, sum(sizes)) for size, end in zip(sizes, ends)]
             return [Answer(result, self._model.answers.read(result)) for result in results]
         except Exception:  # noqa: BLE001
-            # Whatever it was, each of them gets its own answer or its own error.
+            # Each of them then gets its own answer or error.
             return None
 
     def _alone(self, bound: Bound) -> Outcome:
@@ -194,7 +197,7 @@ class Batcher:
         except (RequestError, ModelFailure) as error:
             return error
         except Exception:  # noqa: BLE001
-            # A bug of ours: told, and not to cost the others that wait their answers.
+            # A defect of the runtime. It is reported, and must not affect the other requests.
             traceback.print_exc(file=sys.stderr)
             return ModelFailure("the worker failed on this request", "worker-error")
 
@@ -208,14 +211,14 @@ class Batcher:
 
 
 def _company(bound: Bound) -> Hashable | None:
-    """Equal for rows that may be predicted together; None: these by themselves."""
+    """Returns a key that is equal for rows that may be predicted together. None: these must be predicted alone."""
     if isinstance(bound, TableBound):
-        # A null among booleans makes objects of the whole column, those of the neighbours too.
+        # A null among booleans turns the whole column into objects, including other requests' values.
         optional = [
             i for i, column in enumerate(bound.frames.columns) if column.type == "boolean" and not column.required
         ]
         return (id(bound.frames), *(any(row[i] is None for row in bound.rows) for i in optional))
-    # Without declared types those of a column follow from all of its rows.
+    # Without declared types, the type of a column depends on all of its rows.
     if getattr(bound, "sent", None) is not None:
         return None
     data = bound.data()
@@ -239,8 +242,10 @@ def _joined(bounds: Sequence[Bound]) -> Bound:
 
 
 def _part(result: Any, start: int, end: int, rows: int) -> Any:
-    """The rows from `start` to before `end` of `rows`, as the model would have answered them alone. ModelFailure: it
-    has not one part for each row, such as a text for all of them."""
+    """Returns the rows from `start` until before `end` of `rows`, as the model would have answered them alone.
+
+    Raises ModelFailure where the result cannot be divided, such as a text for all rows.
+    """
     if isinstance(result, dict):
         return {name: _part(value, start, end, rows) for name, value in result.items()}
     by_rows = isinstance(result, (list, tuple)) or bool(getattr(result, "shape", None))

@@ -1,4 +1,4 @@
-"""Which kind of inputs a model has."""
+"""The choice of the kind of inputs that a model has."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ from serinus_runtime.model.raw import RawInputs
 from serinus_runtime.values.inputs import ColumnInputs, Inputs, TensorInputs
 
 _ESTIMATOR = "mlflow.sklearn"
-"""The flavour that hands its input to the estimator as it is."""
+"""The flavor that passes its input to the estimator unchanged."""
 
 
 def inputs_of(signature: Signature, loaded: Loaded | None = None) -> Inputs:
-    """`loaded`: None where it is not known. ImportError: a library that the inputs need is missing. StartFailure: the
-    model cannot take what its signature says."""
+    """Returns the inputs. `loaded` is None where it is unknown.
+
+    Raises ImportError where a library is missing, and StartFailure where the model cannot take what its signature
+    declares.
+    """
     expected = ExpectedInput() if loaded is None else expected_input(loaded.raw)
     if signature.hinted:
         return HintedInputs(signature)
     if signature.columns:
-        library("pandas")  # so that it is known at the start where it is missing
+        library("pandas")  # So that a missing library is found at the start.
         _check(expected, loaded)
         return NestedInputs(signature, loaded) if signature.nested else ColumnInputs(signature)
     if signature.tensors:

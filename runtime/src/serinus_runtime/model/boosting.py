@@ -1,4 +1,4 @@
-"""XGBoost's C interface for one call: what `Booster.inplace_predict` does, without its 200 us of Python around it."""
+"""XGBoost's C interface for one call: the effect of `Booster.inplace_predict`, without 200 us of Python code."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from serinus_runtime.base.libraries import library
 
 
 def dense_predict(booster: Any, *, missing: float = float("nan"), rounds: int = 0) -> Callable[[Any], Any] | None:
-    """`XGBoosterPredictFromDense` bound to `booster`: a float matrix in, its predictions out, of the same shape as
-    `inplace_predict` gives. None where this version of XGBoost has no such function. Documented in `xgboost/c_api.h`.
+    """Returns `XGBoosterPredictFromDense` bound to `booster`: a float matrix in, its predictions out, with the same
+    shape as `inplace_predict`. None: this version of XGBoost has no such function. It is documented in
+    `xgboost/c_api.h`.
 
-    `missing`: the number that is taken for a missing value, beside NaN. `rounds`: how many boosting rounds predict; 0:
-    all.
+    `missing` is a number that stands for a missing value, in addition to NaN. `rounds` is the number of boosting
+    rounds. 0: all.
     """
     settings = {"type": 0, "training": False, "iteration_begin": 0, "iteration_end": rounds, "missing": missing,
                 "strict_shape": False, "cache_id": 0}  # fmt: skip
@@ -29,6 +30,7 @@ def dense_predict(booster: Any, *, missing: float = float("nan"), rounds: int = 
     found = ctypes.POINTER(ctypes.c_float)()
 
     def predict(matrix: Any) -> Any:
+        """Returns the predictions for a matrix."""
         matrix = numpy.ascontiguousarray(matrix)
         interface = (
             f'{{"data":[{matrix.ctypes.data},true],"shape":[{matrix.shape[0]},{matrix.shape[1]}],'
@@ -46,6 +48,6 @@ def dense_predict(booster: Any, *, missing: float = float("nan"), rounds: int = 
         if code != 0:
             raise ValueError("XGBoost refused the matrix")
         sizes = tuple(shape[i] for i in range(dimensions.value))
-        return numpy.ctypeslib.as_array(found, sizes).copy()  # the memory is the booster's, until its next call
+        return numpy.ctypeslib.as_array(found, sizes).copy()  # The memory belongs to the booster, until its next call.
 
     return predict

@@ -1,7 +1,7 @@
-"""A compiled model: the graph that stands for a model whose decisions it was proven to make.
+"""A compiled model: the graph that replaces a model whose decisions it was proven to make.
 
-Offers what `serinus_runtime.model.model.Model` offers, without any of the model's libraries. The directory holds what
-`serinus_runtime.compiling.convert` wrote: `model.onnx`, `plan.json` and `MLmodel`, as JSON.
+It has the interface of `serinus_runtime.model.model.Model`, and needs none of the model's libraries. The directory has
+the files of `serinus_runtime.compiling.convert`: `model.onnx`, `plan.json` and `MLmodel`, as JSON.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Damaged(StartFailure):
 
 
 def digest_of(directory: Path) -> str:
-    """sha256 over those of `FILES`, in hex. OSError."""
+    """Returns the SHA-256 over those of `FILES`, in hexadecimal. Raises OSError."""
     parts = [hashlib.sha256((directory / name).read_bytes()).digest() for name in FILES]
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 class CompiledModel:
-    """Not for several threads: a worker has one. `signature`, `seen`, `notes`, `warm_up_ms`, `way`, `proven`: as of
+    """Single-threaded: a worker has one. `signature`, `seen`, `notes`, `warm_up_ms`, `way` and `proven` are those of
     `Model`."""
 
     def __init__(
@@ -67,7 +67,7 @@ class CompiledModel:
         self._bind_one_row()
 
     def _bind_one_row(self) -> None:
-        """One row's memory in and out is bound once, so that a prediction allocates nothing but its answer."""
+        """Binds the memory of one row once, so that a prediction only allocates its answer."""
         given, answered = self._session.get_inputs()[0], self._session.get_outputs()[0]
         self._input, self._output = given.name, [answered.name]
         numpy, row = library("numpy"), self._encoder.row
@@ -79,11 +79,12 @@ class CompiledModel:
         self._run_bound = self._session.run_with_iobinding
 
     def bind(self, payload: Payload, *, exact: bool = False) -> Bound:
-        """RequestError: it does not fit the signature."""
+        """Returns the rows of a request. Raises RequestError where they do not fit the signature."""
         return self._inputs.bind(payload, exact=exact)
 
     def predict(self, bound: Bound, params: Mapping[str, Any] | None = None) -> Answer:  # noqa: ARG002  it has none
-        """RequestError: a value does not fit; ModelFailure: the original refuses it."""
+        """Returns the answer. Raises RequestError where a value does not fit, and ModelFailure where the original
+        refuses it."""
         rows: Rows = bound.rows
         if isinstance(bound, TableBound) and bound.frames is not self._inputs.frames:
             rows = completed(self._features, bound.frames.columns, rows)
@@ -91,7 +92,7 @@ class CompiledModel:
         return Answer(result, self.answers.read(result))
 
     def predict_rows(self, rows: Rows) -> Any:
-        """The same for rows in the signature's order: an array of what the original answers, a row each."""
+        """Returns the original's answers to rows in the signature's order, as an array with one row for each."""
         if len(rows) == 1:
             return self.predict_row(rows[0])
         if self._one_at_a_time:
@@ -99,7 +100,7 @@ class CompiledModel:
         return self._run(self._encoder.matrix(rows))
 
     def predict_row(self, row: Sequence[Any]) -> Any:
-        """Of one row: [1] or [1, n]."""
+        """Returns the answer to one row: [1] or [1, n]."""
         if not self._encoder.encode(row):
             return self._run(self._encoder.matrix([list(row)]))
         self._run_bound(self._binding)
@@ -109,7 +110,7 @@ class CompiledModel:
         return self._session.run(self._output, {self._input: matrix})[0]
 
     def warm_up(self, example: Mapping[str, Any], score_output: str | None = None) -> None:
-        """StartFailure: it does not answer the model's own example, or with what cannot be sent."""
+        """Raises StartFailure where it does not answer the model's own example, or the answer cannot be sent."""
         try:
             bound = self.bind(Invocations(self.signature).parse_object(example).payload)
             began = time.perf_counter()
@@ -126,7 +127,7 @@ _DTYPES = {"tensor(float)": "float32", "tensor(double)": "float64", "tensor(int6
 
 
 def _session(graph: bytes) -> Any:
-    """One thread, and no memory that is kept for later: many models share the machine."""
+    """Returns a session with one thread and without a memory arena, because many models share the machine."""
     runtime = library("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -137,7 +138,7 @@ def _session(graph: bytes) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         return runtime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exceptions have no class in common; the graph holds nothing of a caller's
+    except Exception as error:  # Its exceptions have no common class. The graph contains no values of callers.
         raise StartFailure(f"ONNX Runtime does not load the compiled model: {error}") from error
 
 
@@ -159,8 +160,10 @@ def read(
     score_output: str | None = None,
     protocols: Sequence[str] = (),
 ) -> CompiledModel:
-    """Loads and warms up with the artifact's input example. StartFailure says in words what does not work; Damaged:
-    the files are gone or do not have `digest`."""
+    """Loads the model and warms it up with the artifact's input example.
+
+    Raises StartFailure with the reason, and Damaged where files are missing or do not have `digest`.
+    """
     if digest is not None:
         _check(directory, digest)
     try:

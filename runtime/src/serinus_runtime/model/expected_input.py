@@ -1,4 +1,4 @@
-"""What input an estimator expects by its own word, where a model was logged without a signature."""
+"""The input that an estimator itself declares, for models that were logged without a signature."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ _MOST_STEPS = 16
 
 
 class ExpectedInput(NamedTuple):
-    """`items`: TEXTS, RECORDS (dicts) or VALUES (of any kind) where it takes what it is given one by one, so that a
-    DataFrame is to it the names of its columns; None: it takes tables. `names`: of the columns in its training."""
+    """`items` is TEXTS, RECORDS (dicts) or VALUES (of any kind) where the estimator takes items one by one, so that it
+    would take a DataFrame for its column names. None: it takes tables. `names` are the columns of its training."""
 
     items: str | None = None
     names: tuple[str, ...] | None = None
 
 
 def expected_input(raw: Any) -> ExpectedInput:
-    """Of the estimator behind a model. Never raises: what does not say so takes any table."""
+    """Returns the expected input. Never raises: an estimator that declares nothing takes any table."""
     try:
         return ExpectedInput(_items(_first_step(raw)), _names(raw))
     except Exception:  # noqa: BLE001 - the estimator's own code, which may raise anything
@@ -44,7 +44,7 @@ def _first_step(raw: Any) -> Any:
 
 
 def _inner(raw: Any) -> Any:
-    """What a pipeline, or an estimator around others, hands its input to; None: it takes it itself."""
+    """Returns the estimator to which a pipeline or meta-estimator passes its input. None: it takes the input itself."""
     steps = getattr(raw, "steps", None) or getattr(raw, "transformer_list", None)
     if isinstance(steps, list):
         return next((step for _, step in steps if not isinstance(step, str) and step is not None), None)
@@ -59,7 +59,7 @@ def _inner(raw: Any) -> Any:
 
 
 def _wanted(estimator: Any) -> set[str]:
-    """The kinds of input that scikit-learn's tags name, where tables are none of them."""
+    """Returns the kinds of input in scikit-learn's tags, where tables are not among them."""
     if hasattr(estimator, "__sklearn_tags__"):
         tags = estimator.__sklearn_tags__().input_tags
         found = {name for name in ("string", "dict", "two_d_array") if getattr(tags, name, False)}

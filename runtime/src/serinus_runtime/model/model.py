@@ -1,4 +1,4 @@
-"""One loaded model: binds what callers send, predicts, and says what its answers look like."""
+"""A loaded model: binds requests, predicts, and describes its answers."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ _TOGETHER = ". Where the rows of a request are one question, the spec has to say
 
 
 class Answer(NamedTuple):
-    """`result`: as the model gave it; `outputs`: the same as tensors, one row for each row asked."""
+    """An answer. `result` is as the model gave it. `outputs` are the same as tensors, with one row for each row of the
+    request."""
 
     result: Any
     outputs: list[Output]
 
 
 class Model:
-    """One loaded model. Not safe for several threads: a worker has one."""
+    """A loaded model. Single-threaded: a worker has one."""
 
     def __init__(
         self,
@@ -42,9 +43,8 @@ class Model:
         long: bool = False,
         together: bool = False,
     ) -> None:
-        """`protocols`: that must be able to carry what the model answers to its example. `long`: no shorter way than
-        MLflow's own predict is used, proven or not. `together`: a request's rows are one question, which may have
-        another number of answers than rows."""
+        """`protocols` are those that must be able to express the answer to the example. `long`: only MLflow's own
+        predict is used. `together`: the rows of a request form one question, whose number of answers may differ."""
         self.signature = signature
         self.notes: list[str] = []
         self.warm_up_ms: float | None = None
@@ -52,7 +52,7 @@ class Model:
         """The outputs of the warm-up."""
         self._one_at_a_time = one_at_a_time and not together
         self._together = together
-        # The shorter ways are proven on rows alone and in other orders, so not for rows that belong together.
+        # The faster ways are proven on single rows and other orders, so not for rows that belong together.
         self._long = long or together
         self._protocols = protocols
         self._loaded = self._settled(loaded)
@@ -75,9 +75,9 @@ class Model:
         long: bool = False,
         together: bool = False,
     ) -> Model:
-        """Loads, proves the shorter ways and warms up. StartFailure says in words what does not work.
+        """Loads the model, proves the faster ways and warms up. Raises StartFailure with the reason.
 
-        `proven`: that of another `Model` of the same artifact in the same environment. `long`: as of `Model`.
+        `proven` is that of another `Model` of the same artifact in the same environment. `long` is that of `Model`.
         """
         mlmodel = read_mlmodel(artifact)
         signature = signature_of(mlmodel)
@@ -97,7 +97,7 @@ class Model:
         return model
 
     def warm_up(self, example: Mapping[str, Any], score_output: str | None = None, proven: str = "") -> None:
-        """StartFailure: the model does not answer its own example, or with what cannot be sent."""
+        """Raises StartFailure where the model does not answer its own example, or the answer cannot be sent."""
         try:
             bound = self.bind(Invocations(self.signature).parse_object(example).payload)
             whole = not isinstance(bound, TableBound) or bound.frames is self._frames
@@ -121,8 +121,11 @@ class Model:
         return recalled(self._loaded, self._frames.columns if self._frames else (), proven)
 
     def _settled(self, loaded: Loaded) -> Loaded:
-        """MLflow reads a column's name that Python takes for false (0, "") as the column's place. Where that is another
-        name, its own enforcement loses the column; the frame that is made here is enforced already."""
+        """Works around MLflow's treatment of a column name that is false in Python (0, ""), which it takes for a
+        position.
+
+        Where another column has that position, its enforcement loses the column. The frame here is enforced already.
+        """
         names = [column.name for column in self.signature.columns]
         if None in names or all(name or name == place for place, name in enumerate(names)):
             return loaded
@@ -141,15 +144,16 @@ class Model:
 
     @property
     def proven(self) -> str:
-        """The shorter way that is used, to be told to the next worker; empty where there is none."""
+        """The faster way that is used, for the next worker. Empty: there is none."""
         return self._way.name
 
     def bind(self, payload: Payload, *, exact: bool = False) -> Bound:
-        """RequestError: it does not fit the signature."""
+        """Returns the rows of a request. Raises RequestError where they do not fit the signature."""
         return self._inputs.bind(payload, exact=exact)
 
     def predict(self, bound: Bound, params: Mapping[str, Any] | None = None) -> Answer:
-        """RequestError: a value does not fit; ModelFailure: the model raised, or answered what is no answer."""
+        """Returns the answer. Raises RequestError where a value does not fit, and ModelFailure where the model raised
+        or gave an invalid answer."""
         if self._one_at_a_time and len(bound.rows) > 1:
             result = joined([self._call(bound.row(i), params) for i in range(len(bound.rows))])
         else:
@@ -172,7 +176,7 @@ class Model:
         return _guarded(way.by_data or self._loaded.public, bound.data(), bound)
 
     def the_long_way(self, bound: Bound, params: Mapping[str, Any] | None = None) -> Any:
-        """What MLflow's own predict gives. Raises whatever the model raises."""
+        """Returns the result of MLflow's own predict. Raises whatever the model raises."""
         return self._public(bound.data(), params)
 
     def _public(self, data: Any, params: Mapping[str, Any] | None) -> Any:
@@ -193,11 +197,11 @@ def _guarded(call: Any, data: Any, bound: Bound) -> Any:
         fault = bound.misfit(error)
         if fault is not None:
             raise fault from error
-        # Of the type only: the message of a model's exception may hold the caller's values.
+        # Only the type is used, because the message of a model's exception may contain values of the caller.
         raise ModelFailure(f"the model failed: {type(error).__name__}") from error
 
 
 def _brief(error: BaseException) -> str:
-    """The example's values are the artifact's own, so here the message may be shown."""
+    """Returns the error with its message. The values of the example are the artifact's own, so they may be shown."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__

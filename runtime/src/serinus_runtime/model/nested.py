@@ -1,7 +1,7 @@
-"""Inputs whose rows are more than scalars: arrays, objects and maps, and what a type hint declares.
+"""Inputs with arrays, objects and maps, and inputs that a type hint declares.
 
-The forms of MLflow's scoring protocol mean different things for such inputs, and what fits them depends on the versions
-of MLflow and pandas. So where the model's environment has MLflow, its own code makes the input of what was sent.
+The formats of MLflow's scoring protocol have different meanings for such inputs, and validity depends on the versions
+of MLflow and pandas. Where the model's environment has MLflow, its own code therefore makes the input.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NO_FORM = ("array", "object", "map")
 
 
 class MlflowBound(ArrayBound):
-    """What MLflow's own parser made of a request. Whether MLflow's predict takes it is known once it was asked."""
+    """The result of MLflow's own parser. Whether MLflow's predict accepts it is known only after a prediction."""
 
     def __init__(
         self, inputs: NestedInputs, data: Any, columns: Sequence[str] | None, rows: list[list[Any]], sent: Sent
@@ -32,11 +32,13 @@ class MlflowBound(ArrayBound):
         self._inputs = inputs
 
     def misfit(self, error: BaseException) -> RequestError | None:  # noqa: ARG002
+        """Returns the error where the model's failure means that the request does not fit. None: it does not mean
+        that."""
         return self._inputs.misfit(self.sent)
 
 
 class NestedInputs:
-    """For signatures of columns some of which hold arrays, objects, maps or values of any type."""
+    """Inputs for signatures with columns of arrays, objects, maps or any type."""
 
     def __init__(self, signature: Signature, source: Loaded | None) -> None:
         self._columns = signature.columns
@@ -50,6 +52,7 @@ class NestedInputs:
         self._arranger = Arranger(signature.columns)
 
     def bind(self, payload: Payload, *, exact: bool = False) -> Bound:
+        """Returns the rows of a request."""
         if isinstance(payload, Tensors):
             if self._unsayable:
                 raise RequestError(
@@ -65,6 +68,7 @@ class NestedInputs:
         return self._with_mlflow(payload) if self._schema is not None else self._by_itself(payload)
 
     def misfit(self, sent: Sent) -> RequestError | None:
+        """Returns why the request does not fit. None: it does."""
         try:
             library("mlflow.models").validate_schema(self._parsed(sent), self._schema)
         except Exception:  # noqa: BLE001 - whatever it raises, it does not take the input
@@ -76,7 +80,7 @@ class NestedInputs:
         return Sent("dataframe_split", {"columns": columns, "data": table.rows} if columns else {"data": table.rows})
 
     def _renamed(self, sent: Sent) -> Sent:
-        """Names that are no strings can be sent as strings: a key of a JSON object is nothing else."""
+        """Replaces names that are not strings, because keys of a JSON object are strings."""
         names = {column.label: column.name for column in self._columns if not isinstance(column.name, str)}
         form, content = sent
         if not names or not self._named:
@@ -110,7 +114,8 @@ class NestedInputs:
         return MlflowBound(self, data, names, rows, sent)
 
     def _parsed(self, sent: Sent) -> Any:
-        """By the functions that MLflow's scoring server calls. They may change what they are given, so it is copied."""
+        """Parses the request with the functions of MLflow's scoring server. They may change their arguments, so it is
+        copied."""
         parsing, content = library("mlflow.utils.proto_json_utils"), _copied(sent.content)
         if sent.form == "csv":
             raise RequestError("CSV has no form for arrays, objects and maps")
@@ -119,8 +124,8 @@ class NestedInputs:
         return parsing.parse_tf_serving_input({sent.form: content}, self._schema)
 
     def _described(self, sent: Sent, data: Any) -> tuple[Sequence[str] | None, list[list[Any]]]:
-        """Columns and rows. A dict is one row or several by the types of the columns and of its values: then MLflow is
-        asked for the DataFrame that it makes of it."""
+        """Returns columns and rows. Whether a dict is one row or several depends on the types, so MLflow makes a
+        DataFrame of it."""
         if isinstance(data, dict):
             data = self._frame(sent)
         if hasattr(data, "iloc"):
@@ -134,7 +139,7 @@ class NestedInputs:
             raise self._fault(sent) from error
 
     def _fault(self, sent: Sent) -> RequestError:
-        """As near to the value as can be told, without the value."""
+        """Returns an error that locates the fault as closely as possible, without the value."""
         if sent.form == "csv":
             return RequestError("CSV has no form for arrays, objects and maps: send JSON")
         table = _table_of(sent)
@@ -155,7 +160,7 @@ class NestedInputs:
         return RequestError(f"what was sent is not what the signature declares; the model takes: {kinds}")
 
     def _by_itself(self, sent: Sent) -> Bound:
-        """Without MLflow: rows of columns, each value checked as far as its type says."""
+        """Returns the rows without MLflow. Each value is checked as far as its type is known."""
         table = _table_of(sent)
         if table is None:
             raise self._fault(sent)
@@ -180,7 +185,7 @@ def _copied(value: Any) -> Any:
 
 
 def _table_of(sent: Sent) -> Table | None:
-    """Rows and columns of what was sent; None: it is no table."""
+    """Returns rows and columns of the request. None: it is not a table."""
     form, content = sent
     if form == "dataframe_split" and isinstance(content, dict):
         columns, data = content.get("columns"), content.get("data")
@@ -196,7 +201,7 @@ def _table_of(sent: Sent) -> Table | None:
 
 
 def _rows_of(sent: Sent, frame: Any) -> list[list[Any]]:
-    """As they were sent, for the prediction log."""
+    """Returns the rows as they were sent, for the prediction log."""
     table = _table_of(sent)
     if table is not None and len(table.rows) == len(frame):
         return table.rows
@@ -216,21 +221,24 @@ def _plain(value: Any) -> Any:
 
 
 class HintedBound(ArrayBound):
+    """The input of a model with a type hint."""
+
     def misfit(self, error: BaseException) -> RequestError | None:
-        """MLflow checks the type hint itself, in front of the model's code."""
+        """Returns the error of MLflow's check of the type hint, which comes before the model's code."""
         if getattr(error, "error_code", None) != "INVALID_PARAMETER_VALUE":
             return None
         return RequestError("what was sent is not what the type hint of the model's predict says")
 
 
 class HintedInputs:
-    """For models whose `predict` has a type hint: MLflow hands them the list in `inputs` as it is, and checks it."""
+    """Inputs of models whose `predict` has a type hint. MLflow passes them the list in `inputs` and checks it."""
 
     def __init__(self, signature: Signature) -> None:
         column = signature.columns[0] if len(signature.columns) == 1 else None
         self._datatypes = _OF_ITEMS.get(column.type, ()) if column is not None and column.name is None else ()
 
     def bind(self, payload: Payload, *, exact: bool = False) -> Bound:  # noqa: ARG002
+        """Returns the items of a request."""
         if isinstance(payload, Tensors) and self._datatypes:
             payload = Sent("inputs", self._items(payload.tensors))
         if not isinstance(payload, Sent) or payload.form != "inputs" or not isinstance(payload.content, list):
@@ -251,4 +259,4 @@ class HintedInputs:
 _OF_ITEMS: Mapping[str, Sequence[str]] = {
     "string": ("BYTES",), "boolean": ("BOOL",), "long": ("INT64", "INT32"), "double": ("FP64", "FP32"),
 }  # fmt: skip
-"""Type of the items of a list -> datatypes that have the same values."""
+"""Datatypes with the same values, by the type of the items of a list."""
