@@ -1,12 +1,12 @@
-"""Confinement of this process, before any of a model's code is read. Nothing of it can be taken back.
+"""Confinement of this process before any of a model's code is read. It cannot be undone.
 
-A model is code from somewhere else that runs as the same user as the control plane: file modes alone would let it
-read the token and write the store. After `confine` it can read its own files and libraries, write its own scratch
-directory, and use the sockets that it was given; it makes none, cannot change modes, owners or times of files, and
-cannot signal, limit, trace or read other processes (`landlock`, `permitted`, `namespaces`).
+A model is foreign code that runs as the same user as the control plane. File modes alone would let it read the token
+and write the store. After `confine` it can read its own files and libraries, write its own scratch directory, and use
+the sockets that it was given. It can create none, cannot change modes, owners or times of files, and cannot signal,
+limit, trace or read other processes (`landlock`, `permitted`, `namespaces`).
 
-RLIMIT_NPROC is left alone: it counts all threads of the user, so one model's limit would depend on all the others.
-Where there are control groups, the host bounds a worker's processes by one.
+RLIMIT_NPROC is not used. It counts all threads of the user, so one model's limit would depend on all the others. Where
+there are control groups, the host limits the processes of a worker by one.
 """
 
 from __future__ import annotations
@@ -32,15 +32,16 @@ _SYSTEM = (
     "/proc/meminfo", "/proc/stat", "/proc/filesystems", "/proc/self", "/dev/urandom", "/dev/random", "/dev/zero",
 )  # fmt: skip
 _KEPT = ("PATH", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-# One thread a worker: a second one only makes neighbours wait, and p99 with them.
+# One thread for each worker. A second one would delay other workers and increase the p99.
 _ONE_THREAD = (
     "OMP_NUM_THREADS", "OMP_THREAD_LIMIT", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS", "POLARS_MAX_THREADS", "LOKY_MAX_CPU_COUNT",
     "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
 _QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "TOKENIZERS_PARALLELISM": "false"}
-# Libraries that start a thread when they are imported, which keeps a zygote from forking: telemetry of ONNX Runtime,
-# and the purging threads of the jemalloc in Arrow and in libraries written in Rust.
+
+# Libraries that start a thread when they are imported, so that a zygote could not fork: the telemetry of ONNX
+# Runtime, and the purging threads of the jemalloc in Arrow and in libraries written in Rust.
 _NO_THREADS = {
     "ORT_DISABLE_TELEMETRY": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
@@ -49,8 +50,11 @@ _NO_THREADS = {
 
 
 def prepare(scratch: Path) -> None:
-    """A clean environment, with `scratch` as home, temporary and current directory. Before any library is imported.
-    StartFailure where `scratch` is a link, or no directory of this user's."""
+    """Clears the environment, and uses `scratch` as home, temporary and current directory. To be called before any
+    library is imported.
+
+    Raises StartFailure where `scratch` is a link, or not a directory of this user.
+    """
     descriptor = _opened(scratch, make=True)
     kept = {name: value for name, value in os.environ.items() if name in _KEPT or name.startswith("LC_")}
     os.environ.clear()
@@ -77,8 +81,11 @@ _with_packages = False
 
 
 def with_packages() -> None:
-    """Lets the environment's packages be imported, where the interpreter was started without them (`-S`): their `.pth`
-    files may hold code, which is the model's and comes after the confinement. A forked worker has them already."""
+    """Allows imports of the environment's packages, where the interpreter was started without them (`-S`).
+
+    Their `.pth` files may contain code of the model, which must not run before the confinement. A forked worker has the
+    packages already.
+    """
     global _with_packages
     if sys.flags.no_site and not _with_packages:
         import site
@@ -88,12 +95,12 @@ def with_packages() -> None:
 
 
 def has_packages() -> bool:
-    """Whether they were let in already: before the confinement, this process was forked with them."""
+    """Whether this process was forked with the packages, before the confinement."""
     return _with_packages
 
 
 _level = ""
-"""By what this process is confined, in words; also of one that was forked from it. Empty: it is not."""
+"""How this process, or the one that forked it, is confined, in words. Empty: it is not."""
 
 
 def confine(
@@ -105,12 +112,11 @@ def confine(
     kind: str = permitted.TRIAL,
     required: bool = True,
 ) -> list[str]:
-    """Confines this process for good; the notes say what this machine cannot do. Again: what is allowed now and was
-    allowed before.
+    """Confines this process permanently. Returns notes about what this machine cannot do.
 
-    `keep`: descriptors that stay open beside the standard ones; None: all, as libraries that are imported may hold
-    some. `memory`: bytes of private memory. `kind`: of `permitted`. StartFailure where there is no Landlock, unless it
-    is not `required`.
+    A second call allows what both calls allow. `keep` are the descriptors that stay open in addition to the standard
+    ones. None: all, because imported libraries may use some. `memory` is the limit of private memory in bytes. `kind`
+    is one of `permitted`. Raises StartFailure where there is no Landlock, unless it is not `required`.
     """
     version = landlock.abi()
     if version < 1 and required:
@@ -141,16 +147,17 @@ def confine(
 
 
 def level() -> str:
-    """What this process is confined by, in words; empty where it is not confined."""
+    """Returns how this process is confined, in words. Empty: it is not."""
     return _level
 
 
 def _give_up_rights(version: int) -> None:
-    """Once: a forked process has none, either. `version`: of Landlock."""
+    """Drops privileges once. A forked process has none either. `version` is that of Landlock."""
     global _level
     if _level:
         return
-    apart = namespaces.enter()  # before the process is not dumpable, as that hides its own files of /proc from it
+    # This must come before the process becomes non-dumpable, which hides its own files in /proc from it.
+    apart = namespaces.enter()
     _process_control(_PR_SET_NO_NEW_PRIVS, 1)
     _process_control(_PR_SET_DUMPABLE, 0)
     namespaces.drop_capabilities()
@@ -161,7 +168,7 @@ def _give_up_rights(version: int) -> None:
 
 
 def own_directories() -> tuple[Path, ...]:
-    """What this interpreter and this package themselves are read from."""
+    """Returns the directories of this interpreter and of this package."""
     own = Path(__file__).resolve().parent.parent
     return (Path(sys.prefix), Path(sys.base_prefix), own, accelerators.directory())
 
@@ -170,7 +177,7 @@ def _limit(memory: int | None) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _lower(resource.RLIMIT_FSIZE, _LARGEST_FILE)
     if memory is not None:
-        # Not RLIMIT_AS: libraries reserve gigabytes of address space that they never touch.
+        # RLIMIT_AS is not used, because libraries reserve gigabytes of address space that they never touch.
         _lower(resource.RLIMIT_DATA, memory)
 
 
@@ -184,7 +191,7 @@ def _close_others(keep: Sequence[int]) -> None:
     for entry in list(Path("/proc/self/fd").iterdir()):
         descriptor = int(entry.name)
         if descriptor > 2 and descriptor not in keep:
-            with contextlib.suppress(OSError):  # the listing's own, closed by now
+            with contextlib.suppress(OSError):  # The descriptor of the listing itself, which is closed by now.
                 os.close(descriptor)
 
 

@@ -1,12 +1,12 @@
-"""Which way to predict: MLflow's own predict, or a shorter one for which there is a reason why it answers the same.
+"""The choice of the way to predict: MLflow's own predict, or a faster one that is known to give the same answers.
 
-The reasons are in `shortcuts`. On top of them every shortcut is checked at load, on the rows of the model's input
-example, alone and together, and on rows made of them: numbers moved and left out, times at the ends of nanoseconds, and
-for a matrix numbers at the ends of types and those that the model takes for missing ones. It must give the same type,
-names, shape and numbers, and the same scores behind labels, and raise where the public way raises.
+`shortcuts` has the reasons. In addition, every shortcut is checked when the model is loaded, on the rows of its input
+example, alone and together, and on rows derived from them: with changed and missing numbers, with times at the limits
+of nanoseconds, and for a matrix with numbers at the limits of types and with markers of missing values. It must give
+the same type, names, shape and numbers, and the same scores behind labels, and raise where MLflow's predict raises.
 
-That takes some dozens of predictions. It is done once for a release and host: workers that come later are told what
-was proven (`recalled`).
+That takes some dozens of predictions. It is done once for each release and host. Later workers are told what was proven
+(`recalled`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from serinus_runtime.values.outputs import outputs_of
 from serinus_runtime.values.payload import Rows
 
 _TOLERANCE = {"FP64": 1e-12, "FP32": 1e-7, "FP16": 1e-3}
-"""What threads may change that add up in another order each time."""
+"""The differences that threads may cause by adding in another order each time."""
 _MOST_ROWS = 5
 _NUMBERS = ("double", "float", "integer", "long")
 EXTREMES = (0, -0.0, 5e-324, 1e-45, 1e-38, (1 << 24) + 1, (1 << 31) - 1, (1 << 31) + 1, (1 << 53) - 1, 1 << 53,
@@ -35,21 +35,24 @@ _LARGEST = {"integer": 1 << 31, "long": 1 << 63}
 
 
 class Way(NamedTuple):
-    """`by_matrix`: takes `Frames.matrix` of all columns; `by_data`: takes `Bound.data()`. Either may be missing."""
+    """A way to predict. `by_matrix` takes `Frames.matrix` of all columns, `by_data` takes `Bound.data()`. Either may be
+    missing."""
 
     by_data: Predict | None = None
     by_matrix: Predict | None = None
     note: str = ""
     name: str = ""
-    """What `recalled` finds it by; empty where nothing was proven."""
+    """The name for `recalled`. Empty: nothing was proven."""
 
 
 _DATA, _MATRIX = "data", "matrix-"
 
 
 def recalled(loaded: Loaded, columns: Sequence[Column], name: str) -> Way | None:
-    """The way that `choose` has proven for the same model in the same environment. None: none goes by that name, or
-    there is no reason for it."""
+    """Returns the way that `choose` has proven for the same model in the same environment.
+
+    None: there is none of that name, or no reason for it.
+    """
     words = name.split()
     calls = {_MATRIX + shortcut.name: shortcut.call for shortcut in _matrix_shortcuts(loaded, Frames(columns))}
     by_data = loaded.direct if _DATA in words and passes_enforcement(loaded, columns) else None
@@ -63,7 +66,7 @@ def _matrix_shortcuts(loaded: Loaded, frames: Frames) -> list[Shortcut]:
 
 
 def choose(loaded: Loaded, example: Bound) -> Way:
-    """`example`: the input example's rows, for the whole signature."""
+    """Returns the fastest way that gives the same answers. `example` has the rows of the input example."""
     if isinstance(example, TableBound):
         return _choose_for_table(loaded, example)
     cases = [example, *(example.row(i) for i in range(min(len(example.rows), _MOST_ROWS)))]
@@ -78,7 +81,7 @@ def choose(loaded: Loaded, example: Bound) -> Way:
 def _choose_for_table(loaded: Loaded, example: TableBound) -> Way:
     frames = example.frames
     shortcuts = _matrix_shortcuts(loaded, frames)
-    # Only libraries' own classes are asked for extremes: code of an author's own may count up to a number that it gets.
+    # Only classes of libraries get extreme numbers, because an author's own code might loop up to a number.
     odd = [*signs_of(loaded.raw), *EXTREMES] if shortcuts else ()
     cases = _buildable(frames, variants(frames, example.rows[:_MOST_ROWS], odd))
     expected = [_attempt(loaded.public, frames.frame(rows)) for rows in cases]
@@ -101,7 +104,7 @@ def _choose_for_table(loaded: Loaded, example: TableBound) -> Way:
 def _holds(shortcut: Shortcut, frames: Frames, cases: Sequence[Rows], expected: Sequence[_Attempt]) -> bool:
     for want, rows in zip(expected, cases):
         matrix = frames.matrix(rows)
-        if matrix is None:  # such rows go as a frame
+        if matrix is None:  # Such rows are sent as a frame.
             continue
         if not _same(want, _attempt(shortcut.call, matrix)):
             return False
@@ -113,7 +116,7 @@ def _holds(shortcut: Shortcut, frames: Frames, cases: Sequence[Rows], expected: 
 
 
 def _buildable(frames: Frames, batches: Sequence[Rows]) -> list[Rows]:
-    """Those that are not refused before any model is asked."""
+    """Returns the batches that are not refused before the model is called."""
     found = []
     for rows in batches:
         try:
@@ -125,8 +128,9 @@ def _buildable(frames: Frames, batches: Sequence[Rows]) -> list[Rows]:
 
 
 def variants(frames: Frames, rows: Rows, odd: Sequence[float] = ()) -> list[Rows]:
-    """Batches of rows like `rows` to try two ways on: together, alone, reversed, moved, zero, with missing numbers. A
-    row for each of the `odd` numbers, and where there are times for each end of nanoseconds."""
+    """Returns batches of rows like `rows` on which two ways are compared: together, alone, reversed, changed, zero,
+    with missing numbers, a row for each of the `odd` numbers, and where there are times, for each limit of
+    nanoseconds."""
     kinds = [column.type for column in frames.columns]
 
     def changed(change: Callable[[Any, str, int], Any]) -> Rows:
@@ -148,7 +152,7 @@ def variants(frames: Frames, rows: Rows, odd: Sequence[float] = ()) -> list[Rows
 
 
 def _at(value: Any, kind: str, number: float) -> Any:
-    """`number`, where a column of `kind` can hold it."""
+    """Returns `number`, where a column of `kind` can hold it."""
     if kind in _LARGEST:
         return int(number) if -_LARGEST[kind] <= number < _LARGEST[kind] and number == int(number) else value
     if kind not in ("double", "float") or (kind == "float" and abs(number) > 3.4e38):
@@ -171,7 +175,7 @@ def _attempt(call: Predict, data: Any) -> _Attempt:
     try:
         return _Attempt(result=call(data))
     except (Exception, SystemExit) as error:  # noqa: BLE001
-        # What a model raises on odd rows is part of how it behaves: both ways must do the same.
+        # Exceptions on odd rows are a part of the model's behaviour, which both ways must share.
         return _Attempt(raised=type(error))
 
 
@@ -184,7 +188,7 @@ def _same(want: _Attempt, got: _Attempt) -> bool:
         wanted, given = outputs_of(want.result), outputs_of(got.result)
     except ModelFailure:
         return False
-    if any(output.problem for output in wanted):  # values of types that cannot be compared one by one
+    if any(output.problem for output in wanted):  # Values of types that cannot be compared.
         return False
     return [item[:3] for item in wanted] == [item[:3] for item in given] and all(
         _close(a.data, b.data, _TOLERANCE.get(a.datatype, 0.0)) for a, b in zip(wanted, given)

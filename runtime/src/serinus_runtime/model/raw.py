@@ -1,9 +1,9 @@
-"""Inputs of models that were logged without a signature: what was sent goes on as it came.
+"""Inputs of models that were logged without a signature. A request is passed on unchanged.
 
-By MLflow's protocol it becomes what MLflow's scoring server makes of it: a DataFrame of `dataframe_split`,
-`dataframe_records` and CSV, else an array, a dict of arrays or a list of records. By the Open Inference Protocol one
-tensor is an array, and several are the columns of a DataFrame. Where the model says that it takes texts or records,
-anything else is refused: it would read the names of columns as texts.
+With MLflow's protocol it becomes what MLflow's scoring server makes of it: a DataFrame for `dataframe_split`,
+`dataframe_records` and CSV, otherwise an array, a dict of arrays or a list of records. With the Open Inference Protocol
+one tensor is an array, and several are the columns of a DataFrame. Where the model takes texts or records, anything
+else is refused, because it would take the names of columns for texts.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _ARRAY = 'the model takes one value or object for each row: send {"inputs": [...
 
 
 class RawInputs:
-    """`expected`: by the word of the model's own first step."""
+    """`expected` is what the first step of the model declares."""
 
     def __init__(self, expected: ExpectedInput | None = None) -> None:
         self._expected = expected or ExpectedInput()
 
     def bind(self, payload: Payload, *, exact: bool = False) -> ArrayBound:  # noqa: ARG002
-        """RequestError: nothing that the model takes can be made of it."""
+        """Returns the input. Raises RequestError where nothing that the model takes can be made of the request."""
         if isinstance(payload, Tensors):
             bound = self._of_tensors(payload.tensors)
         elif isinstance(payload, Table):
@@ -70,7 +70,7 @@ class RawInputs:
         return self._of_columns(tensors, sent)
 
     def _is_all(self, tensor: Tensor) -> bool:
-        """The only tensor is the whole input, and not one column of it."""
+        """Whether the only tensor is the whole input, and not one column of it."""
         items, names = self._expected
         return items == TEXTS or (items != RECORDS and tensor.name not in (names or ()))
 
@@ -80,11 +80,11 @@ class RawInputs:
             return _of_array(_as_column(array), sent)
         if names is None or array.ndim != 2 or array.shape[1] != len(names):
             return _of_array(array, sent)
-        # The columns are known by their names, which a matrix in their order need not say.
+        # The columns are known by name, and a matrix in their order needs no names.
         return ArrayBound(library("pandas").DataFrame(array, columns=list(names)), names, array.tolist(), sent)
 
     def _of_columns(self, tensors: Sequence[Tensor], sent: Any) -> ArrayBound:
-        """Each tensor is a column: of records, or of a DataFrame."""
+        """Returns the input with each tensor as a column, of records or of a DataFrame."""
         arrays = [_as_column(array) for array in [_array_of(tensor) for tensor in tensors]]
         columns = {str(tensor.name): array.tolist() for tensor, array in zip(tensors, arrays)}
         if len(columns) < len(tensors):
@@ -102,7 +102,7 @@ class RawInputs:
 
 
 def _all_of(data: Any, kind: type) -> bool:
-    """`data` is a sequence of one value of `kind` a row."""
+    """Whether `data` is a sequence with one value of `kind` for each row."""
     if hasattr(data, "ndim"):
         return kind is str and data.ndim == 1 and all(isinstance(value, str) for value in data.tolist())
     return isinstance(data, list) and all(isinstance(value, kind) for value in data)
@@ -114,7 +114,7 @@ def _array_of(tensor: Tensor) -> Any:
     dtype = _DTYPES.get(datatype, datatype.lower())
     kind = _WITH_NULL.get(datatype)
     if kind is not None and None in (values := flat(tensor)):
-        # As MLflow makes of such texts and truth values in JSON: an array of objects.
+        # As MLflow does with texts and booleans in JSON: an array of objects.
         if not set(map(type, values)) <= {kind, type(None)}:
             raise RequestError(f"input {showable(tensor.name)} takes {dtype}: something else was sent")
         dtype = "object"
@@ -143,7 +143,7 @@ def _of_sent(payload: Sent) -> ArrayBound:
 
 
 def _of_object(payload: Sent) -> ArrayBound:
-    """`instances` or `inputs` that hold an object of columns."""
+    """Returns the input of `instances` or `inputs` with an object of columns."""
     arrays = {name: _numpy(value, f"column '{name}'") for name, value in payload.content.items()}
     if payload.form == "instances" and not all(array.ndim for array in arrays.values()):
         raise RequestError("an object in `instances` must hold a list for each column")
@@ -151,7 +151,7 @@ def _of_object(payload: Sent) -> ArrayBound:
 
 
 def _of_list(payload: Sent) -> ArrayBound:
-    """`instances` or `inputs` that hold objects, or values of any depth."""
+    """Returns the input of `instances` or `inputs` with objects, or values of any depth."""
     form, content = payload
     if isinstance(content, list) and content:
         if all(isinstance(record, dict) for record in content):
@@ -187,13 +187,13 @@ def _of_csv(text: str) -> ArrayBound:
     pandas = library("pandas")
     try:
         frame = pandas.read_csv(io.StringIO(text))
-    except (ValueError, OverflowError, IndexError) as error:  # pandas' own errors are ValueErrors
+    except (ValueError, OverflowError, IndexError) as error:  # pandas' own errors are ValueErrors.
         raise RequestError("the body is not CSV with a header and rows of its length") from error
     return _of_pandas(frame, text)
 
 
 def _overflowing(content: Mapping[str, Any]) -> str:
-    """The first column with an integer that is too large for a float."""
+    """Returns the first column with an integer that is too large for a float."""
     numbers = (place for row in content["data"] for place, value in _cells(row) if _overflows(value))
     place = next(numbers, 0)
     columns = content.get("columns")
@@ -211,7 +211,7 @@ def _overflows(value: Any) -> bool:
 
 
 def _numpy(value: Any, what: str) -> Any:
-    """As MLflow makes an array of whatever was sent."""
+    """Returns an array as MLflow makes it."""
     numpy = library("numpy")
     try:
         array = numpy.array(value)
@@ -245,7 +245,7 @@ def _of_dict(arrays: Mapping[str, Any], sent: Any) -> ArrayBound:
 
 
 def _of_columns(records: Sequence[Mapping[str, Any]], sent: Any) -> ArrayBound:
-    """MLflow makes columns of the records of `instances`."""
+    """Returns columns of the records of `instances`, as MLflow does."""
     columns: dict[str, list[Any]] = {}
     for record in records:
         for name, value in record.items():
@@ -254,8 +254,8 @@ def _of_columns(records: Sequence[Mapping[str, Any]], sent: Any) -> ArrayBound:
 
 
 def _of_records(records: Sequence[Mapping[str, Any]], sent: Any) -> ArrayBound:
-    """MLflow leaves the records of `inputs` as they are, each value an array without dimensions. Here it is the scalar
-    of that array, which computes alike and can be looked up in a dictionary."""
+    """Returns the records of `inputs`. MLflow makes each value an array without dimensions. Here it is the scalar of
+    that array, which behaves alike and can be looked up in a dictionary."""
     names = tuple({name: None for record in records for name in record})
     data = [{name: _scalar(value, name) for name, value in record.items()} for record in records]
     return ArrayBound(data, names, [[record.get(name) for name in names] for record in records], sent)

@@ -1,12 +1,13 @@
-"""Which shorter ways of predicting are equivalent to MLflow's own, by how the model and MLflow are made.
+"""Faster ways to predict that are equivalent to MLflow's own, by the construction of the model and of MLflow.
 
-*Data*: MLflow's schema enforcement is passed over. It changes nothing in a frame whose columns have the names, the
-order and the types of the signature already, and `Frames.frame` builds no other.
+*Data*: MLflow's schema enforcement is skipped. It does not change a frame whose columns have the names, the order and
+the types of the signature, and `Frames.frame` builds no others.
 
-*Matrix*: the columns go as one matrix in place of a frame. The first thing that the model does must be to make that
-matrix of the frame itself: it is in a list of classes known to do so, is that very class, looks at no column by name,
-and was trained on the columns of the signature in their order. Columns of whole numbers alone go as float64 only where
-that class casts them to a float itself. Up to 2**53 the cast loses nothing, and larger ones go as a frame.
+*Matrix*: the columns are passed as a matrix instead of a frame. The first step of the model must convert the frame to
+that matrix itself. It must be exactly one of the listed classes that do so, use no column by name, and be trained on
+the columns of the signature in their order. If there are only columns of whole numbers, they are passed as float64 only
+where that class converts them to a float itself. Up to 2**53 the conversion loses nothing, and larger numbers are
+passed as a frame.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from serinus_runtime.compiling.margins import margins_of
 from serinus_runtime.model.boosting import dense_predict
 
 _ENFORCED_ALREADY = frozenset({"double", "float", "integer", "long", "boolean", "string", "binary", "datetime"})
-"""Types of columns that enforcement hands on as they are. Arrays, objects and maps it converts."""
+"""Types of columns that the enforcement does not change. It converts arrays, objects and maps."""
 
 _TREES = ("DecisionTree", "ExtraTree", "ExtraTrees", "RandomForest", "GradientBoosting", "HistGradientBoosting")
 _CASTS = frozenset(
@@ -44,7 +45,7 @@ _CASTS = frozenset(
         ("xgboost", "XGBRegressor"),
     ]
 )  # fmt: skip
-"""Classes that make a matrix of floats of whatever frame of numbers they are given, first of all."""
+"""Classes that first convert any frame of numbers to a matrix of floats."""
 _TAKES = frozenset(
     ("sklearn", name)
     for name in (
@@ -54,14 +55,14 @@ _TAKES = frozenset(
         "SimpleImputer", "VarianceThreshold",
     )
 )  # fmt: skip
-"""Classes that make a matrix of the frame first of all, of the type that numpy finds for its columns together."""
+"""Classes that first convert the frame to a matrix of NumPy's common type of its columns."""
 _LABELS_AT = 0.5
 _MISSING_SIGNS = ("missing", "missing_values")
 
 
 class Shortcut(NamedTuple):
-    """`call` takes a matrix. `scores` (of the matrix) and `wanted` (of the frame, by the model): what is behind the
-    answers, which the check of a shortcut compares as well; None: the answers are the scores themselves."""
+    """A faster way. `call` takes a matrix. `scores` (of the matrix) and `wanted` (of the frame, by the model) are the
+    values behind the answers, which are compared as well. None: the answers are the scores."""
 
     name: str
     call: Predict
@@ -70,18 +71,18 @@ class Shortcut(NamedTuple):
 
 
 def passes_enforcement(loaded: Loaded, columns: Sequence[Column]) -> bool:
-    """Whether `direct` is given by MLflow what it is given without it. `columns`: none for tensors, and where there is
-    no signature to be enforced."""
+    """Whether `direct` gets the same input with and without MLflow's enforcement. `columns` is empty for tensors, and
+    where there is no signature."""
     metadata = getattr(getattr(loaded.public, "__self__", None), "metadata", None)
     for name in ("_is_type_hint_from_example", "_is_signature_from_type_hint"):
         by_hints = getattr(metadata, name, None)
-        if callable(by_hints) and by_hints():  # the rows become what the hint or the example is
+        if callable(by_hints) and by_hints():  # The rows are converted to the type of the hint or the example.
             return False
     return {column.type for column in columns} <= _ENFORCED_ALREADY
 
 
 def matrix_shortcuts(loaded: Loaded, columns: Sequence[Column]) -> list[Shortcut]:
-    """The quickest first; none where there is no reason why a matrix should be as good as a frame."""
+    """Returns the shortcuts, the fastest first. Empty: a matrix may not be equivalent to a frame."""
     if loaded.flavor not in ("mlflow.sklearn", "mlflow.xgboost", "mlflow.lightgbm"):
         return []
     if not _takes_matrix(loaded.raw, columns, whole=all(column.type in ("integer", "long") for column in columns)):
@@ -94,7 +95,7 @@ def matrix_shortcuts(loaded: Loaded, columns: Sequence[Column]) -> list[Shortcut
 
 
 def signs_of(model: Any) -> list[float]:
-    """Numbers that the model or one of its steps takes for a missing value."""
+    """Returns numbers that the model or one of its steps takes for missing values."""
     steps = [part for _, part in getattr(model, "steps", ())] if library_of(model) == "sklearn" else []
     found = [getattr(model, name, None) for name in _MISSING_SIGNS]
     own = [float(sign) for sign in found if isinstance(sign, (int, float)) and not isinstance(sign, bool)]
@@ -102,7 +103,7 @@ def signs_of(model: Any) -> list[float]:
 
 
 def _takes_matrix(model: Any, columns: Sequence[Column], *, whole: bool) -> bool:
-    """`whole`: all columns are of whole numbers."""
+    """Whether the model can take a matrix. `whole`: all columns are of whole numbers."""
     try:
         genuine(model)
     except Unsupported:
@@ -118,17 +119,17 @@ def _takes_matrix(model: Any, columns: Sequence[Column], *, whole: bool) -> bool
 
 
 def _has_categories(model: Any) -> bool:
-    """It was trained on columns of categories, which a matrix has not."""
+    """Whether it was trained on categorical columns, which a matrix does not have."""
     library = library_of(model)
     if library == "xgboost" and any(kind == "c" for kind in getattr(model, "feature_types", None) or ()):
         return True
     if library == "lightgbm" and getattr(getattr(model, "booster_", model), "pandas_categorical", None):
         return True
-    return getattr(model, "_preprocessor", None) is not None  # of HistGradientBoosting
+    return getattr(model, "_preprocessor", None) is not None  # The attribute of HistGradientBoosting.
 
 
 def _hands_on_frames(model: Any) -> bool:
-    """Whether a step was told to answer a frame, of which the next one may look at the names."""
+    """Whether a step returns a frame, whose names the next one may use."""
     if library_of(model) != "sklearn":
         return False
     told = vars(model).get("_sklearn_output_config") or {}
@@ -137,7 +138,7 @@ def _hands_on_frames(model: Any) -> bool:
 
 
 def _same_names(model: Any, names: Sequence[Any]) -> bool:
-    if library_of(model) == "lightgbm":  # it goes by their order alone
+    if library_of(model) == "lightgbm":  # It only uses their order.
         return True
     trained = getattr(model, "feature_names_in_", None)
     if trained is None and library_of(model) == "xgboost":
@@ -154,8 +155,8 @@ def _scores(model: Any) -> Predict | None:
 
 
 def _native(model: Any) -> Shortcut | None:
-    """XGBoost past MLflow's wrapper, which inspects a signature each time, and its own, which looks at what a matrix
-    is. It takes the rounds and the missing value that `predict` takes."""
+    """Returns XGBoost's native function without MLflow's wrapper, which inspects a signature each time, and XGBoost's
+    own, which inspects the matrix. It has the same rounds and missing value as `predict`."""
     name = type(model).__name__
     booster = model if name == "Booster" else model.get_booster()
     learner = json.loads(booster.save_config())["learner"]
@@ -187,7 +188,7 @@ def _of_booster(booster: Any) -> Shortcut | None:
     numpy, refused = library("numpy"), library("xgboost.core").XGBoostError
 
     def checked(matrix: Any) -> Any:
-        # A DMatrix refuses what float32 cannot hold.
+        # A DMatrix refuses numbers that float32 cannot hold.
         with numpy.errstate(over="ignore"):
             single = matrix.astype("float32")
         if numpy.isinf(single).any():

@@ -1,6 +1,5 @@
-"""Tensors as raw bytes: little-endian, row-major, strings each after its length. So the Open Inference Protocol has
-them in its binary tensor data extension of REST and in the raw contents of gRPC.
-"""
+"""Tensors as raw bytes: little-endian, row-major, with each string after its length. The Open Inference Protocol has
+this format in the binary tensor data extension of REST and in the raw contents of gRPC."""
 
 from __future__ import annotations
 
@@ -20,21 +19,21 @@ _NOT_A_NUMBER = float("nan")
 
 
 def split(body: bytes, length: bytes) -> tuple[bytes, bytes]:
-    """The JSON and the raw bytes after it."""
+    """Returns the JSON part and the raw bytes after it."""
     if not length.isdigit() or len(length) > 18 or int(length) > len(body):
         raise RequestError("Inference-Header-Content-Length is not a length within the body")
     return body[: int(length)], body[int(length) :]
 
 
 class Reader:
-    """Takes one tensor after another from the raw bytes, in the order of the inputs."""
+    """Reads tensors from the raw bytes, in the order of the inputs."""
 
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
         self._at = 0
 
     def take(self, datatype: str, count: int, size: Any) -> list[Any]:
-        """Flat values; NaN stands for null, as it does in JSON. RequestError: sizes do not fit."""
+        """Returns flat values. NaN becomes None, as null in JSON. Raises RequestError where sizes do not fit."""
         if type(size) is not int or size < 0 or size > len(self._raw) - self._at:
             raise RequestError("binary_data_size is not a length within the body")
         part = self._raw[self._at : self._at + size]
@@ -42,12 +41,14 @@ class Reader:
         return unpack(part, datatype, count)
 
     def check_end(self) -> None:
+        """Raises RequestError where bytes remain."""
         if self._at != len(self._raw):
             raise RequestError("there are more binary bytes than the inputs take")
 
 
 def unpack(part: bytes, datatype: str, count: int) -> list[Any]:
-    """`count` flat values; NaN becomes None, as null stands for it in JSON. RequestError: not that many."""
+    """Returns `count` flat values. NaN becomes None, as null in JSON. Raises RequestError where there are more or
+    fewer."""
     if datatype == "BYTES":
         return _strings(part, count)
     if count * _SIZES[datatype] != len(part):
@@ -59,7 +60,7 @@ def unpack(part: bytes, datatype: str, count: int) -> list[Any]:
 
 
 def without_nan(values: Sequence[Any]) -> list[Any]:
-    """None in the place of each NaN."""
+    """Replaces each NaN by None."""
     return [None if value != value else value for value in values]
 
 
@@ -76,6 +77,7 @@ def _strings(part: bytes, count: int) -> list[Any]:
 
 
 def text_of(value: bytes) -> str:
+    """Returns the text of bytes."""
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -83,7 +85,8 @@ def text_of(value: bytes) -> str:
 
 
 def pack(data: Sequence[Any], datatype: str) -> bytes:
-    """Flat values of an output. None becomes NaN. ModelFailure: a value that the datatype cannot hold."""
+    """Returns the bytes of an output's flat values. None becomes NaN. Raises ModelFailure for a value that the datatype
+    cannot hold."""
     if datatype == "BYTES":
         return b"".join(struct.pack("<I", len(value)) + value for value in map(bytes_of, data))
     if datatype.startswith("FP"):
@@ -95,7 +98,7 @@ def pack(data: Sequence[Any], datatype: str) -> bytes:
 
 
 def check_present(output: Output) -> None:
-    """RequestError: a value is missing, and bytes of this datatype have no form for that. Floats have NaN."""
+    """Raises RequestError where a value is missing and the datatype has no representation for that. Floats have NaN."""
     if not output.datatype.startswith("FP") and None in output.data:
         raise RequestError(
             f"output '{output.name}' has a missing value, for which bytes of {output.datatype} have no form: "
@@ -104,14 +107,14 @@ def check_present(output: Output) -> None:
 
 
 def with_nan(values: Sequence[Any]) -> Sequence[Any]:
-    """NaN in the place of each None."""
+    """Replaces each None by NaN."""
     return [_NOT_A_NUMBER if value is None else value for value in values] if None in values else values
 
 
 def bytes_of(value: Any) -> bytes:
-    """One element of a BYTES tensor: bytes as they are, a string as UTF-8, anything else as JSON."""
+    """Returns one element of a BYTES tensor: bytes unchanged, a string as UTF-8, anything else as JSON."""
     if isinstance(value, bytes):
         return value
     text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-    # A lone surrogate, which JSON can escape, has no UTF-8.
+    # A lone surrogate, which JSON can escape, has no UTF-8 encoding.
     return text.encode("utf-8", "replace")

@@ -1,9 +1,9 @@
-"""The Open Inference Protocol over gRPC, without a gRPC or protobuf library, which a model may pin.
+"""The Open Inference Protocol over gRPC, without a gRPC or protobuf library, because a model may pin these.
 
-The proxy in front ends HTTP/2 and hands each call on as HTTP/1.1, `POST /inference.GRPCInferenceService/<Method>` of
-type `application/grpc`, the body one message after its length. The status goes back as a trailer of a chunked body, or
-among the headers where there is no message (grpc/grpc, doc/PROTOCOL-HTTP2.md, "Trailers-Only"). The numbers of fields
-are those of the Open Inference Protocol's grpc_predict_v2.proto.
+The proxy terminates HTTP/2 and forwards each call as HTTP/1.1, `POST /inference.GRPCInferenceService/<Method>` of type
+`application/grpc`, with one message after its length as the body. The status is sent as a trailer of a chunked body, or
+among the headers where there is no message (grpc/grpc, doc/PROTOCOL-HTTP2.md, "Trailers-Only"). Field numbers are those
+of the Open Inference Protocol's grpc_predict_v2.proto.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from serinus_runtime.values.shapes import check_shape
 SERVICE = "/inference.GRPCInferenceService"
 CONTENT_TYPE = b"application/grpc"
 _STATUSES = {400: 3, 404: 5, 408: 4, 413: 8, 415: 12, 500: 13, 501: 12, 503: 14, 504: 4}
-"""gRPC's statuses of the HTTP statuses that the worker answers with (grpc.io/docs/guides/status-codes)."""
+"""The gRPC status for each HTTP status of the worker (grpc.io/docs/guides/status-codes)."""
 _UNKNOWN = 2
-# Which field of InferTensorContents holds the values of a datatype. FP16 has none: it is sent raw.
+# The field of InferTensorContents for each datatype. FP16 has none and is sent raw.
 _CONTENTS = {
     "BOOL": 1, "INT8": 2, "INT16": 2, "INT32": 2, "INT64": 3, "UINT8": 4, "UINT16": 4, "UINT32": 4, "UINT64": 5,
     "FP32": 6, "FP64": 7, "BYTES": 8,
@@ -41,7 +41,7 @@ _LONGEST_REMEMBERED = 256
 
 
 class Answered(Response):
-    """One message, then the trailer that says it went well."""
+    """One message, followed by the trailer of success."""
 
     def __init__(self, message: bytes, headers: bytes = b"") -> None:
         super().__init__(200, b"\0" + struct.pack(">I", len(message)) + message, headers, CONTENT_TYPE)
@@ -56,14 +56,15 @@ class Answered(Response):
 
 
 def refused(status: int, message: str, headers: bytes = b"") -> Response:
-    """An error: `status` as HTTP has it."""
+    """Returns an error. `status` is that of HTTP."""
     said = quote(message, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~").encode()
     lines = b"grpc-status: %d\r\ngrpc-message: %s\r\n" % (_STATUSES.get(status, _UNKNOWN), said)
     return Response(200, b"", headers + lines, CONTENT_TYPE)
 
 
 def message_of(request: Request) -> bytes:
-    """RequestError: the body is not exactly one message, or a compressed one."""
+    """Returns the message of a request. Raises RequestError where the body is not exactly one message, or is
+    compressed."""
     if request.refusal is not None:
         raise request.refusal
     body = request.body
@@ -82,19 +83,19 @@ class _Input(NamedTuple):
 
 
 class GrpcInference:
-    """ModelInfer. Answers as it was asked: raw contents after raw contents, typed ones after typed ones."""
+    """ModelInfer. It answers in the form of the request: raw contents to raw contents, typed ones to typed ones."""
 
     exact = True
 
     def __init__(self, model: str, version: str, params: Sequence[Param] = ()) -> None:
-        """`params`: that the model declares."""
+        """`params` are those that the model declares."""
         self._params = params
         self._model = model
         self._version = version
         self._head = text_field(1, model) + text_field(2, version)
 
     def parse(self, request: Request) -> Asked:
-        """RequestError: not a request of the protocol; with 404: for another model."""
+        """Parses a request. Raises RequestError, with 404 for another model."""
         name = version = identity = ""
         inputs: list[bytes] = []
         wanted: list[bytes] = []
@@ -121,8 +122,8 @@ class GrpcInference:
         return Asked(Tensors(tuple(tensors)), params, identity or None, Wanted(names, bool(raw)))
 
     def reply(self, result: Any, outputs: Sequence[Output], asked: Asked, head: bytes = b"") -> Response:  # noqa: ARG002
-        """RequestError: an output was asked for that the model does not have, or one has a missing value for which the
-        protocol has no form. ModelFailure: tensors cannot carry one of them."""
+        """Returns the response. Raises RequestError where an unknown output was requested, or a missing value cannot be
+        expressed, and ModelFailure where tensors cannot express an output."""
         outputs = chosen(outputs, asked.wanted.names)
         check_sendable(outputs)
         for output in outputs:
@@ -138,7 +139,7 @@ class GrpcInference:
         return refused(status, message, head)
 
     def _message(self, outputs: Sequence[Output], asked: Asked, parameters: bytes = b"") -> bytes:
-        # Raw contents are of all outputs or of none.
+        # Either all outputs have raw contents or none.
         raw = asked.wanted.raw or any(output.datatype not in _CONTENTS for output in outputs)
         parts = [self._head]
         if asked.id is not None:
@@ -155,13 +156,13 @@ class GrpcInference:
 
 
 def check_name(name: str, version: str, model: str, served: str) -> None:
-    """RequestError with 404: the call is for another model or version than this worker's."""
+    """Raises RequestError with 404 where the call is for another model or version."""
     if name != model or version not in ("", served):
         raise RequestError(f"there is no such model; this is model {model}, version {served}", 404, "not-found")
 
 
 def _first_text(message: bytes, what: str) -> str:
-    """The text in field 1."""
+    """Returns the text in field 1."""
     found = ""
     for number, wire, value in fields(message, what):
         if number == 1:
@@ -174,7 +175,7 @@ def _raw_tensors(inputs: Sequence[bytes], raw: Sequence[bytes]) -> list[Tensor]:
         raise RequestError(f"there are {len(inputs)} inputs, and raw contents for {len(raw)}")
     tensors = []
     for message, part in zip(inputs, raw):
-        # What callers say of an input is the same in each request; only the contents differ.
+        # The description of an input is the same in each request. Only the contents differ.
         name, datatype, shape, contents = (_remembered if len(message) <= _LONGEST_REMEMBERED else _input)(message)
         if contents is not None:
             raise RequestError("an input has contents of its own beside the raw contents")
@@ -206,7 +207,8 @@ def _input(message: bytes) -> _Input:
 
 
 def _parameter_of(value: Any, wire: int, what: str) -> tuple[str, Any]:
-    """One entry of a map of InferParameter: bool_param, int64_param, string_param, double_param or uint64_param."""
+    """Returns one entry of a map of InferParameter: bool_param, int64_param, string_param, double_param or
+    uint64_param."""
     protobuf.expect(wire, LENGTH, what)
     name, given = "", None
     for number, kind, part in fields(value, what):
@@ -233,7 +235,7 @@ def _choice(field: int, wire: int, value: Any, what: str) -> Any:
 @lru_cache(maxsize=1024)
 def _remembered(message: bytes) -> _Input:
     found = _input(message)
-    # The caller's values are not kept; a request that has them here is refused anyway.
+    # The caller's values are not kept, because a request that has them here is refused anyway.
     return found if found.contents is None else found._replace(contents=b"")
 
 
@@ -290,12 +292,13 @@ Call = Callable[[Request], Response]
 
 
 def refusing(message: str) -> Call:
-    """What answers a ModelInfer that the release is not served by."""
+    """Returns a handler for ModelInfer where the release does not have this protocol."""
     return lambda _: refused(501, message)
 
 
 def calls(model: str, version: str, server: Mapping[str, Any], described: Mapping[str, Any]) -> dict[bytes, Call]:
-    """Path -> what answers there, but for ModelInfer. `server` and `described` are the metadata as REST answers it."""
+    """Returns the handlers of all calls except ModelInfer, by path. `server` and `described` are the metadata of
+    REST."""
     yes = number_field(1, 1)
     about = text_field(1, server["name"]) + text_field(2, server["version"])
     about += b"".join([text_field(3, extension) for extension in server["extensions"]])
@@ -332,7 +335,7 @@ def _guarded(answer: Callable[[bytes], Response]) -> Call:
 
 
 def _name_and_version(message: bytes) -> tuple[str, str]:
-    """Of a ModelReady or ModelMetadata request."""
+    """Returns name and version of a ModelReady or ModelMetadata request."""
     found = {1: "", 2: ""}
     for number, wire, value in fields(message, "the request"):
         if number in found:

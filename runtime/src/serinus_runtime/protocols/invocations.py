@@ -21,6 +21,8 @@ _FORMATS = ("dataframe_split", "dataframe_records", "instances", "inputs")
 
 
 class Invocations:
+    """The protocol for one model."""
+
     exact = False
     """MLflow ignores columns that the model does not have."""
 
@@ -33,7 +35,8 @@ class Invocations:
         self._exact = self._as_sent or any(spec.dtype == "object" for spec in signature.tensors)
 
     def parse(self, request: Request) -> Asked:
-        """RequestError with 415: neither JSON nor CSV; with 400: not one of MLflow's formats."""
+        """Parses a request. Raises RequestError, with 415 where it is neither JSON nor CSV, and with 400 where it is
+        not one of MLflow's formats."""
         kind, _, options = request.header(b"content-type").lower().partition(";")
         charset = options.replace(" ", "").replace('"', "").partition("charset=")[2]
         if charset not in ("", "utf-8", "utf8"):
@@ -48,7 +51,7 @@ class Invocations:
         given = [name for name in _FORMATS if name in content]
         if len(given) != 1:
             raise RequestError(f"the body must hold exactly one of {', '.join(_FORMATS)}")
-        # As MLflow does, params are passed over where the model declares none.
+        # As in MLflow, params are ignored where the model declares none.
         params = content.get("params") if self._params else None
         if params is not None:
             if not isinstance(params, dict):
@@ -68,7 +71,7 @@ class Invocations:
         return Response(200, b'{"predictions":%b}' % write_predictions(result), head)
 
     def around(self, output: Output, asked: Asked) -> tuple[bytes, bytes] | None:  # noqa: ARG002
-        """What stands before and after one row's values."""
+        """Returns the response before and after the values of one row. None: it cannot be divided like that."""
         return (b'{"predictions":', b"}") if len(output.shape) == 1 else (b'{"predictions":[', b"]}")
 
     def fallback(self, output: Output, reason: str, asked: Asked, head: bytes) -> Response:  # noqa: ARG002
@@ -90,8 +93,8 @@ class Invocations:
         return Table(tuple(names) if _TEXT.issuperset(map(type, names)) else self._named(names), data)
 
     def _named(self, names: list[Any]) -> tuple[str, ...] | None:
-        """Of names that are not all strings. They are found by value: 1 and 1.0 are one name to pandas. None: they are
-        those that the rows of a signature without names have anyway."""
+        """Returns names that are not all strings. They are found by value: 1 and 1.0 are one name in pandas. None: they
+        are the default names of rows without names."""
         if any(isinstance(name, (list, dict)) for name in names):
             raise RequestError("`columns` must be a list of names")
         if None in self._labels and names == list(range(len(names))):
@@ -118,7 +121,7 @@ class Invocations:
 
 
 def _of_csv(signature: Signature) -> tuple[Column, ...]:
-    """The types of columns by their place, where they have no names; a single one is of all columns."""
+    """Returns the types of columns by position, where they have no names. A single type is that of all columns."""
     if signature.tensors:
         spec = signature.tensors[0]
         return () if spec.name is not None or spec.datatype != "BYTES" else (Column(None, "string", required=False),)
@@ -126,7 +129,7 @@ def _of_csv(signature: Signature) -> tuple[Column, ...]:
 
 
 def _guessed(values: list[Any]) -> list[Any]:
-    """Without a signature: numbers where all are numbers."""
+    """Returns values without a signature: numbers where all are numbers."""
     try:
         return from_text(values, Column(None, "double"))
     except RequestError:
@@ -148,7 +151,7 @@ def _records(content: Any) -> Table:
 
 
 def _array(content: Any) -> Payload:
-    """`instances` and `inputs`: rows as arrays or objects, or an object of columns."""
+    """Parses `instances` and `inputs`: rows as arrays or objects, or an object of columns."""
     if isinstance(content, dict):
         if not content:
             raise RequestError("`inputs` is empty")

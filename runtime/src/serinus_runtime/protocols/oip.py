@@ -1,4 +1,4 @@
-"""The Open Inference Protocol v2 over REST: requests, replies, metadata."""
+"""The Open Inference Protocol v2 over REST: requests, responses and metadata."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ _ONE = (1,)
 
 
 class Wanted(NamedTuple):
-    """Which outputs are to be answered, and in which form. `names`: empty: all. `raw`: as bytes, but those that are
-    `exceptions` in the other form."""
+    """The outputs that were requested, and their format. `names` empty: all. `raw`: as bytes, except `exceptions`."""
 
     names: tuple[str, ...] = ()
     raw: bool = False
@@ -36,7 +35,7 @@ _ALL = Wanted()
 
 
 class Asked(NamedTuple):
-    """One request for predictions, by whichever protocol."""
+    """A request for predictions in any protocol."""
 
     payload: Payload
     params: Mapping[str, Any] | None = None
@@ -45,17 +44,19 @@ class Asked(NamedTuple):
 
 
 class OpenInference:
+    """The protocol for one model."""
+
     exact = True
-    """An input that the model does not have is a mistake here."""
+    """Unknown inputs are errors."""
 
     def __init__(self, model: str, version: str, params: Sequence[Param] = ()) -> None:
-        """`params`: that the model declares."""
+        """`params` are those that the model declares."""
         self._params = params
         self._head = {"model_name": model, "model_version": version}
 
     def parse(self, request: Request) -> Asked:
-        """RequestError: not a request of the protocol. Without a length of its own header part the body is JSON,
-        whatever its Content-Type says: known clients label it wrongly or not at all."""
+        """Parses a request. Raises RequestError. Without a header with the length of the JSON part, the body is JSON
+        whatever its Content-Type, because known clients send a wrong one or none."""
         length = request.headers.get(b"inference-header-content-length")
         body, raw = (request.body, None) if length is None else binary.split(request.body, length)
         content = read_object(body)
@@ -79,8 +80,8 @@ class OpenInference:
         return Asked(Tensors(tensors), None, identity)
 
     def reply(self, result: Any, outputs: Sequence[Output], asked: Asked, head: bytes) -> Response:  # noqa: ARG002
-        """RequestError: an output was asked for that the model does not have, or as bytes although a value is missing.
-        ModelFailure: tensors cannot carry one of them."""
+        """Returns the response. Raises RequestError where an unknown output was requested, or a missing value as bytes,
+        and ModelFailure where tensors cannot express an output."""
         wanted = asked.wanted
         outputs = chosen(outputs, wanted.names)
         check_sendable(outputs)
@@ -89,7 +90,7 @@ class OpenInference:
         return Response(200, encode(self._content(outputs, asked)), head)
 
     def _with_bytes(self, outputs: Sequence[Output], asked: Asked, head: bytes) -> Response:
-        """The outputs that are wanted so as bytes after the JSON."""
+        """Returns the response with the outputs as bytes after the JSON."""
         content, wanted, parts = self._content(outputs, asked), asked.wanted, []
         for output, entry in zip(outputs, content["outputs"]):
             if wanted.raw != (output.name in wanted.exceptions):
@@ -103,7 +104,8 @@ class OpenInference:
         return Response(200, b"".join([text, *parts]), head + length, b"application/octet-stream")
 
     def around(self, output: Output, asked: Asked) -> tuple[bytes, bytes] | None:
-        """What stands before and after the values where the answer is this one output; None: it would be another."""
+        """Returns the response before and after the values, where it has this one output. None: it cannot be divided
+        like that."""
         if asked.wanted.names not in ((), (output.name,)):
             return None
         text = encode(self._content([output._replace(data=[])], asked))
@@ -175,7 +177,7 @@ def _flag(parameters: Any, name: str, default: bool) -> bool:
 
 
 def chosen(outputs: Sequence[Output], wanted: Sequence[str]) -> Sequence[Output]:
-    """RequestError: an output is wanted that there is not."""
+    """Returns the requested outputs. Raises RequestError where one does not exist."""
     if not wanted:
         return outputs
     by_name = {output.name: output for output in outputs}
@@ -185,7 +187,7 @@ def chosen(outputs: Sequence[Output], wanted: Sequence[str]) -> Sequence[Output]
 
 
 def metadata(model: str, version: str, signature: Signature, outputs: Sequence[Described]) -> dict[str, Any]:
-    """The metadata of one model."""
+    """Returns the metadata of a model."""
     return {
         "name": model,
         "versions": [version],

@@ -1,1 +1,1 @@
-"""Prediction records: in batches, off the request path, until each is acknowledged."""
+"""Prediction records: sent in batches, outside of requests, until each is acknowledged."""

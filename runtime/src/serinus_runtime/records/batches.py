@@ -1,10 +1,10 @@
-"""Prediction records as the batches that go to the collector: column by column, as JSON.
+r"""Batches of prediction records for the collector, column by column as JSON.
 
-    {"seq": n, "bytes": length of the body, "dropped": k?}\\n<body>
+    {"seq": n, "bytes": length of the body, "dropped": k?}\n<body>
 
-The body is an object with one array for each of `FIELDS`, all of the same length. `columns` are places in "headers",
-lists of names; `inputs` are JSON texts of lists of rows, so that whoever stores them need not read them; `answers` are
-null where they are the scores.
+The body is an object with an array for each of `FIELDS`, all of the same length. `columns` are indices into "headers",
+lists of names. `inputs` are JSON texts of lists of rows, so that they can be stored without parsing. `answers` are null
+where they equal the scores.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ FIELDS = (
     "t", "id", "entity", "role", "split", "status", "ms", "rows", "scores", "answers", "fallback", "error", "cached",
     "columns", "inputs", "prediction", "caller",
 )  # fmt: skip
-"""Of a record, in this order. `id`: the caller's, where it gave one. `columns`: a sequence of names, or None. `inputs`:
-rows, or their JSON text in bytes, or None. `prediction`: the router's own id of the request. `caller`: by the name that
-the router knows, or None."""
+"""The fields of a record in order.
+
+`id` is the caller's, where it gave one. `columns` is a sequence of names or None. `inputs` are rows, their JSON text in
+bytes, or None. `prediction` is the router's own id of the request. `caller` is the name that the router knows, or None.
+"""
 
 _FLAGS = (FIELDS.index("fallback"), FIELDS.index("cached"))
 _MS, _COLUMNS, _INPUTS = map(FIELDS.index, ("ms", "columns", "inputs"))
 
 
 class Batch:
-    """Grows lot by lot, so that encoding never takes long at once."""
+    """A batch that is encoded in several lots, so that no lot takes long."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -35,6 +37,7 @@ class Batch:
         self._headers: dict[tuple[str, ...], int] = {}
 
     def add(self, records: Sequence[Sequence[Any]]) -> None:
+        """Adds records."""
         columns: list[Any] = list(zip(*records))
         columns[_MS] = [round(ms, 3) for ms in columns[_MS]]
         for flag in _FLAGS:
@@ -53,7 +56,7 @@ class Batch:
         return self._headers.setdefault(tuple(names), len(self._headers))
 
     def encoded(self, number: int, dropped: int) -> bytes:
-        """`dropped`: records that were lost before these."""
+        """Returns the batch. `dropped` is the number of records that were lost before these."""
         columns = [b'"%b":[%b]' % (name.encode(), b",".join(parts)) for name, parts in zip(FIELDS, zip(*self._lots))]
         columns = columns or [b'"%b":[]' % name.encode() for name in FIELDS]
         body = b'{%b,"headers":%b}' % (b",".join(columns), encode(list(self._headers)))

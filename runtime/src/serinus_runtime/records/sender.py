@@ -1,9 +1,9 @@
-"""Sends prediction records to the collector: off the request path, in batches, until each is acknowledged.
+"""Sends prediction records to the collector in batches, outside of requests, until each is acknowledged.
 
-Over a connection that the host has made, and on which it has said whose records come: see `process.wire`. The collector
-answers each batch (`records.batches`) with `{"ack": n}` once it is durable. What is not acknowledged is sent again over
-the next connection; the collector passes over a number that it has. Until then, batches are held in memory, then in a
-file, both bounded; what then comes is dropped and counted.
+The host makes the connection, and says on it whose records come (see `process.wire`). The collector answers each batch
+(`records.batches`) with `{"ack": n}` once it is durable. Batches without an acknowledgement are sent again over the
+next connection, and the collector skips numbers that it has. Until then, batches are held in memory, then in a file,
+both limited in size. Further records are discarded and counted.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from serinus_runtime.records.spill import Spill
 __all__ = ["FIELDS", "Record", "Records"]
 
 ENCODE_EVERY = 0.025
-"""Seconds, while there are any. Records are encoded in small lots, so that no answer waits for a large one."""
+"""Seconds between two lots while there are records. Lots are small, so that no response waits for a large one."""
 _LOT = 64
 SEND_EVERY = 0.2
 _LARGEST_BATCH = 1 << 20
 _WINDOW = 8 << 20
-"""Bytes sent but not acknowledged before more is sent."""
+"""The number of bytes that may be sent without an acknowledgement."""
 
 Record = Tuple[Any, ...]
-"""In the order of `FIELDS`."""
+"""A record in the order of `FIELDS`."""
 
 
 class Records:
-    """One worker's records. `append` is all that a request pays for."""
+    """The records of one worker. A request only pays for `append`."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Records:
         scratch: Path | None = None,
         most_spilled: int = 256 << 20,
     ) -> None:
-        """`most_bytes`: of memory. `scratch`: a directory to write to where that is not enough; None: nowhere."""
+        """`most_bytes` is the limit in memory. `scratch` is a directory for further batches. None: there is none."""
         self._most_bytes = most_bytes
         self._spill = None if scratch is None else Spill(scratch, most_spilled)
         self._fresh: list[Record] = []
@@ -63,28 +63,29 @@ class Records:
         self._taking: set[asyncio.Task[None]] = set()
 
     def append(self, record: Record) -> None:
+        """Adds a record."""
         fresh = self._fresh
         fresh.append(record)
-        # A timer only while there is something to do: many workers are idle.
+        # There is a timer only while there are records, because many workers are idle.
         if len(fresh) == 1:
             self._encode_later()
         elif len(fresh) == _LOT and self._loop is not None:
             self._loop.call_soon(self._encode)
 
     def full(self) -> bool:
-        """Whether a further record may be lost: what is not in a batch yet must still find its place."""
+        """Whether a further record may be lost. Records that are not in a batch yet need room as well."""
         if not self._spilled and self._held + self._batch.size + _reserve(self._most_bytes) <= self._most_bytes:
             return False
         return self._spill is None or self._spill.room < _reserve(self._spill.most_bytes)
 
     def start(self) -> None:
-        """Within a running loop."""
+        """Starts within a running loop."""
         self._loop = asyncio.get_running_loop()
         if self._fresh:
             self._encode_later()
 
     async def close(self, patience: float = 5.0) -> int:
-        """Sends all that is there and waits for its acknowledgement; how many batches had none in time."""
+        """Sends everything and waits for acknowledgements. Returns how many batches had none in time."""
         loop = asyncio.get_running_loop()
         end = loop.time() + patience
         while loop.time() < end:
@@ -116,7 +117,7 @@ class Records:
         self._encode()
 
     def _encode(self) -> None:
-        """One lot; what is more waits for its turn."""
+        """Encodes one lot. Further records wait for the next one."""
         lot, self._fresh = self._fresh[:_LOT], self._fresh[_LOT:]
         if not lot:
             return
@@ -129,7 +130,7 @@ class Records:
             self._sending = self._loop.call_later(SEND_EVERY, self._send)
 
     def _send(self) -> None:
-        """All that is encoded becomes one batch with the next number."""
+        """Makes a batch of all encoded records."""
         if self._sending is not None:
             self._sending.cancel()
             self._sending = None
@@ -139,7 +140,7 @@ class Records:
         self._pump()
 
     def _hold(self, batch: Batch) -> None:
-        """In memory, or behind those that are in the file already."""
+        """Holds a batch in memory, or after those in the file."""
         data = batch.encoded(self._sequence + 1, self._dropped)
         if self._spill is not None and (len(self._spill) or self._held + len(data) > self._most_bytes):
             if not self._spill.put(self._sequence + 1, data):
@@ -169,7 +170,7 @@ class Records:
             self._link.write(batch)
 
     def _unspill(self) -> None:
-        """The next batch of the file comes back into memory."""
+        """Moves the next batch of the file to memory."""
         if self._spill is None or not len(self._spill):
             return
         taken = self._spill.take()
@@ -178,7 +179,8 @@ class Records:
             self._held += len(taken[1])
 
     def acknowledged(self, link: _Link, number: int) -> None:
-        if link is not self._link:  # it is on its way on another
+        """The collector has acknowledged a batch."""
+        if link is not self._link:  # It was sent on another connection.
             return
         batch = self._sent.pop(number, None)
         if batch is not None:
@@ -186,7 +188,7 @@ class Records:
         self._pump()
 
     def take(self, connection: socket.socket) -> None:
-        """A connection to the collector, in the place of the one before. Within the running loop."""
+        """Replaces the connection to the collector. Within the running loop."""
         task = asyncio.ensure_future(self._take(connection))
         self._taking.add(task)
         task.add_done_callback(self._taking.discard)
@@ -208,7 +210,7 @@ class Records:
         self._pump()
 
     def lost(self, link: _Link) -> None:
-        """What was on its way waits for the next connection."""
+        """The connection was lost. Batches without an acknowledgement wait for the next one."""
         if self._link is link:
             self._link = None
             self._take_back()
@@ -223,7 +225,7 @@ def _reserve(most: int) -> int:
 
 
 class _Link(asyncio.Protocol):
-    """One connection to the collector."""
+    """A connection to the collector."""
 
     def __init__(self, records: Records, connection: socket.socket) -> None:
         self._records = records
@@ -248,7 +250,7 @@ class _Link(asyncio.Protocol):
             try:
                 number = int(json.loads(line)["ack"])
             except (ValueError, KeyError, TypeError):
-                # Not the collector's language: start over rather than guess what it has.
+                # This is not the collector's protocol. A new connection is safer than guessing what it has.
                 self.end()
                 return
             self._records.acknowledged(self, number)
@@ -258,7 +260,7 @@ class _Link(asyncio.Protocol):
             self._transport.write(data)
 
     def end(self) -> None:
-        """The host, which has the socket as well, sees by it that another one is wanted."""
+        """Closes the connection. The host, which has the socket as well, then makes another one."""
         if self._transport is not None:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)

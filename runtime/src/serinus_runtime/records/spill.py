@@ -1,4 +1,4 @@
-"""A queue of byte strings in a file: what does not fit into memory while the collector is away."""
+"""A queue of byte strings in a file, for batches that do not fit into memory while the collector is away."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import IO
 
 
 class Spill:
-    """First in, first out; at most `most_bytes`. The file has no name: it goes when the process goes."""
+    """A queue of at most `most_bytes`, first in, first out. The file has no name, so it disappears with the process."""
 
     def __init__(self, directory: Path, most_bytes: int) -> None:
         self._directory = directory
@@ -24,10 +24,11 @@ class Spill:
 
     @property
     def room(self) -> int:
+        """The free space in bytes."""
         return self.most_bytes - self._end
 
     def put(self, number: int, data: bytes) -> bool:
-        """False: there is no room, here or on the disk."""
+        """Adds data. Returns False where there is no room, here or on the disk."""
         if self._end + len(data) > self.most_bytes:
             return False
         try:
@@ -37,14 +38,14 @@ class Spill:
             written = self._file.write(data)
         except OSError:
             return False
-        if written != len(data):  # the disk, or the largest file, ended in the middle
+        if written != len(data):  # The disk is full, or the file has reached its limit.
             return False
         self._entries.append((number, len(data)))
         self._end += len(data)
         return True
 
     def take(self) -> tuple[int, bytes] | None:
-        """The first with its number; None: what was written does not come back, and is lost."""
+        """Returns the first data with its number. None: it could not be read back, and is lost."""
         number, length = self._entries.popleft()
         assert self._file is not None
         try:
@@ -58,5 +59,6 @@ class Spill:
         return (number, data) if len(data) == length else None
 
     def close(self) -> None:
+        """Closes the file."""
         if self._file is not None:
             self._file.close()

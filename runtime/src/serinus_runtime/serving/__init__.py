@@ -1,1 +1,1 @@
-"""What a worker answers to a request: routes, deadlines, fallbacks, early refusal."""
+"""The responses of a worker: routes, deadlines, fallbacks and early refusals."""

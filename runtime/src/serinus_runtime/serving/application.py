@@ -1,4 +1,4 @@
-"""What the worker answers: the paths that there are, who may ask, and what is said beside predictions. Never raises."""
+"""The application of a worker: its paths, authorization, and information besides predictions. Never raises."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class Application:
         cache: ResponseCache | None = None,
         batcher: Batcher | None = None,
     ) -> None:
-        """Answers 401 to all that does not show the key of `config`, where that has one.
+        """Requests without the key of `config`, where it has one, are answered with 401.
 
-        `record` takes the record of each request that came through the router; None: nobody keeps them. `full`:
-        whether a further one would be lost. `cache`, `batcher`: where the release has a response cache, or is predicted
-        in batches."""
+        `record` takes the record of each request that came through the router. None: records are not kept. `full` says
+        whether a further one would be lost. `cache` and `batcher` are those of the release, where it has them.
+        """
         self._config = config
         self._router = config.router.encode()
         self._stranger = error_response(401, _STRANGER)
@@ -56,6 +56,7 @@ class Application:
         self._describe()
 
     def handle(self, request: Request) -> Response | Pending:
+        """Returns the response to a request."""
         if self._router and not compare_digest(request.headers.get(_ROUTER, b""), self._router):
             return self._stranger
         route = self._routes.get(request.target)
@@ -64,7 +65,7 @@ class Application:
         return self._other(request)
 
     def _describe(self) -> None:
-        """Once more when the first answer was seen, where there was no warm-up."""
+        """Updates the metadata after the first answer, where there was no warm-up."""
         model, name, version = self._model, self._config.model, self._config.version
         self._settled = model.answers.settled
         described = metadata(name, version, model.signature, model.answers.promised)
@@ -91,8 +92,8 @@ class Application:
         return paths
 
     def refuse(self, request: Request, waiting: int, each: float) -> Response | None:
-        """The answer to a request that is not to wait behind `waiting` others, which take `each` seconds; None: it may.
-        With the release's fallback, if there is one."""
+        """Returns a response to a request that must not wait behind `waiting` others, which take `each` seconds: the
+        fallback, where the release has one. None: it may wait."""
         if self._router and not compare_digest(request.headers.get(_ROUTER, b""), self._router):
             return self._stranger
         route = self._routes.get(request.target)
@@ -117,7 +118,7 @@ class Application:
         return error_response(405, "use POST for predictions", b"allow: POST\r\n")
 
     def _told(self, request: Request, path: str) -> Response:
-        """What is read at a path, or why there is nothing."""
+        """Returns the information at a path, or an error."""
         if path in self._unserved:
             return error_response(404, self._unserved[path])
         answer = self._pages.get(path)
@@ -129,7 +130,7 @@ class Application:
 
 
 def _path_of(target: bytes) -> str:
-    """Of an absolute or relative target, without its query, decoded, and without a slash at its end."""
+    """Returns the path of an absolute or relative target, decoded, without its query and a trailing slash."""
     target = target.split(b"?", 1)[0]
     if target.startswith(b"http://"):
         target = b"/" + target[7:].partition(b"/")[2]

@@ -1,4 +1,4 @@
-"""One request for predictions: what its headers say, and what it was found to ask."""
+"""A request for predictions: its headers and its contents."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ _LONGEST_ENTITY = 256
 
 
 class Call:
-    """A request that came in by a route, not yet parsed.
+    """A request on a route, before it is parsed.
 
-    `now`, `start`, `deadline`: Unix seconds, when it arrived here, when it began, and when its caller gives up; no
-    deadline where nobody said when it began. `head`: lines of the answer. `split`: None where it did not come through
-    the router. `cache`: the response cache, where it may be answered from it, and `body_key`: its body's key in there.
+    `now`, `start` and `deadline` are in Unix seconds: the arrival here, the beginning, and the time at which the caller
+    gives up. There is no deadline where the beginning is unknown. `head` has header lines of the response. `split` is
+    None where the request did not come through the router. `cache` is the response cache, where it may be used, and
+    `body_key` the key of the body in it.
     """
 
     __slots__ = (
@@ -32,7 +33,7 @@ class Call:
     )  # fmt: skip
 
     def __init__(self, request: Request, route: Route, release_line: bytes, timeout: float) -> None:
-        """`timeout`: seconds, where the router did not say how long the caller waits."""
+        """`timeout` is the caller's timeout in seconds, where the router does not send it."""
         self.request = request
         self.route = route
         self.cache: ResponseCache | None = None
@@ -46,7 +47,7 @@ class Call:
         self.head = b"%bx-request-id: %b\r\n" % (release_line, identity)
         entity = get(b"x-entity-id")
         self.entity = None if entity is None else entity.decode("latin-1")[:_LONGEST_ENTITY]
-        # The router's own, whatever the caller says: it alone tells one request from all others.
+        # The router's own id, which alone is unique, whatever the caller sends.
         prediction = get(b"x-serinus-prediction-id")
         self.prediction = None if prediction is None else prediction.decode("latin-1")
         self.caller = _text(get(b"x-serinus-caller"))
@@ -54,19 +55,19 @@ class Call:
         self.split = _text(get(b"x-serinus-split"))
         start = _number(get(b"x-serinus-start"))
         expected = _number(get(b"x-envoy-expected-rq-timeout-ms"))
-        # A start in the future is another clock's; then the request is as old as its arrival here.
+        # A start in the future comes from another clock. The arrival here is used instead.
         self.start = now if start is None or start > now else start
         self.deadline = (
             None if start is None and not expected else self.start + (expected / 1000 if expected else timeout)
         )
 
     def late(self, now: float) -> bool:
-        """Whether its caller has given up by `now`, in Unix seconds."""
+        """Whether the caller has given up by `now`, in Unix seconds."""
         return self.deadline is not None and now > self.deadline
 
 
 class ParsedCall(NamedTuple):
-    """A request that was read and fits the model. `key`: of its features in `call.cache`, where they have one."""
+    """A request that fits the model. `key` is that of its features in `call.cache`, where they have one."""
 
     call: Call
     asked: Asked
@@ -76,7 +77,7 @@ class ParsedCall(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _text(value: bytes | None) -> str | None:
-    """Of what hardly ever changes."""
+    """Returns the text of bytes that hardly ever change."""
     return None if value is None else value.decode("latin-1")
 
 

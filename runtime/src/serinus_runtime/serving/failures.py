@@ -1,4 +1,4 @@
-"""What is answered where the model did not predict: errors, and the release's fallback score."""
+"""The responses where the model did not predict: errors, and the release's fallback score."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from serinus_runtime.serving.recorder import Recorder
 from serinus_runtime.values.outputs import DEFAULT_NAME, Output
 
 _QUIET = 60.0
-"""Seconds in which a failure is logged once."""
+"""Seconds within which a failure is logged once."""
 
 
 class Failure(NamedTuple):
-    """`status`: as HTTP has it. `code`: the short word of it in the prediction record."""
+    """`status` is that of HTTP. `code` is the short name in the prediction record."""
 
     status: int
     code: str
@@ -33,7 +33,7 @@ _OVERLOADED = "overloaded"
 
 
 class Failures:
-    """Answers and records them, for one release."""
+    """Answers failures and records them, for one release."""
 
     def __init__(self, settings: Settings, model: Predictor, recorder: Recorder) -> None:
         self._score = settings.fallback_score
@@ -45,12 +45,12 @@ class Failures:
         """When each failure was last logged, on the monotonic clock."""
 
     def refused(self, call: Call, error: RequestError) -> Response:
-        """The caller's fault."""
+        """Answers a mistake of the caller."""
         self._recorder.keep(call, error.status, code=error.code)
         return call.route.scoring.error(error.status, str(error), call.head)
 
     def failed(self, parsed: ParsedCall, failure: Failure) -> Response:
-        """The fallback score for each row where the release has one, else the error."""
+        """Answers with the fallback score for each row where the release has one, or else with the error."""
         call, bound, fallback = parsed.call, parsed.bound, self._fallback(len(parsed.bound.rows))
         status = failure.status if fallback is None else 200
         self._recorder.keep(
@@ -72,7 +72,7 @@ class Failures:
         return None if score is None else Output(self._score_name(), "FP64", [rows], [score] * rows)
 
     def overloaded(self, call: Call, parsed: ParsedCall | None, overload: Overload) -> Response:
-        """`parsed`: of the same request; needed where the release has a fallback score."""
+        """Answers an overload. `parsed` is needed where the release has a fallback score."""
         if parsed is not None and self.has_fallback:
             return self.failed(parsed, Failure(503, _OVERLOADED, overload.message))
         self._recorder.keep(call, 503, code=_OVERLOADED)
@@ -87,7 +87,7 @@ class Failures:
         return described[0].name if described else DEFAULT_NAME
 
     def log(self, failure: ModelFailure) -> None:
-        """Into the release's log, once a minute for each kind: where the model raised, without what it said."""
+        """Logs where the model raised, without its message, once a minute for each kind."""
         now = time.monotonic()
         if now - self._logged.get(str(failure), -_QUIET) < _QUIET:
             return
@@ -99,5 +99,5 @@ class Failures:
 
 
 def unavailable(call: Call, message: str, retry_after: int) -> Response:
-    """503. `retry_after`: seconds."""
+    """Answers 503. `retry_after` is in seconds."""
     return call.route.scoring.error(503, message, call.head + b"retry-after: %d\r\n" % retry_after)

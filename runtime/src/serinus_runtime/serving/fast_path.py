@@ -1,7 +1,7 @@
-"""The fast path: one row, in a body whose layout was seen before.
+"""The fast path: one row, in a body whose layout is known.
 
-Only the values of the row are parsed, and they go to the model as a list. Nothing is decided here that the full path
-would decide differently: whatever is not exactly as it was before is left to it, and so are all errors.
+Only the values of the row are parsed, and are passed to the model as a list. It decides nothing differently from the
+full path: whatever differs from the known layout is left to that, and so are all errors.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class FastPath:
         self._recorder = recorder
 
     def answer(self, call: Call) -> Response | None:
-        """The answer; None where the full path must answer."""
+        """Returns the response. None: the full path must answer."""
         found = _found(call)
         if found is None:
             return None
@@ -60,12 +60,12 @@ class FastPath:
         return response
 
     def _answer(self, result: Any, values: list[Any]) -> Answer:
-        """As the full path would have it, whose outputs the warm-up has shown."""
+        """Returns the answer as the full path would, whose outputs are known from the warm-up."""
         output = self._model.seen[0]
         return Answer(result, [output._replace(shape=[1, *output.shape[1:]], data=values)])
 
     def learn(self, parsed: ParsedCall, answer: Answer, response: Response) -> None:
-        """Makes the next such request quicker, if its answer can be told from this one's."""
+        """Learns the layout of a request, if the answer to another row can be derived from this one's."""
         call, asked, bound = parsed.call, parsed.asked, parsed.bound
         request, route = call.request, call.route
         if len(bound.rows) != 1 or not _plain_json(request.headers):
@@ -81,7 +81,7 @@ class FastPath:
 
 
 def _found(call: Call) -> Values | None:
-    """The row that the request asks for. None: its layout is not known, or its caller has given up."""
+    """Returns the row of the request. None: its layout is unknown, or its caller has given up."""
     layouts = call.route.layouts
     if layouts is None or not _plain_json(call.request.headers):
         return None
@@ -90,7 +90,7 @@ def _found(call: Call) -> Values | None:
 
 
 def _plain_json(headers: dict[bytes, bytes]) -> bool:
-    """Nothing in the headers says that the body is other than it looks."""
+    """Whether no header says that the body is something else than JSON."""
     return (
         headers.get(b"content-type") == b"application/json"
         and b"content-encoding" not in headers

@@ -1,14 +1,14 @@
-"""Requests for predictions: which path each takes to its answer.
+"""The paths from a request for predictions to its response:
 
     refused early      the queue is too long (`refuse`), or the record would be lost
     repeated body      the response cache has the whole response
     fast path          one row in a body of a known layout, predicted or from the cache (`fast_path`)
     full path          parsed and checked against the signature; then one of
         cached         the response cache has the model's answer to these features
-        batched        predicted together with what comes at the same time; equal features are predicted once
+        batched        predicted together with other requests; equal features are predicted once
         at once        predicted by itself
 
-Of these the first that can answers. All protocols take the same paths, but for gRPC, which has no layouts.
+The first path that can answers. All protocols have the same paths, except that gRPC has no layouts.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Inference:
         cache: ResponseCache | None = None,
         batcher: Batcher | None = None,
     ) -> None:
-        """`cache`, `batcher`: where the release has them."""
+        """`cache` and `batcher` are those of the release, where it has them."""
         self._release_line = b"x-serinus-release: " + config.release.encode() + b"\r\n"
         self._settings = config.settings
         self._timeout = config.settings.timeout_ms / 1000
@@ -81,8 +81,8 @@ class Inference:
         return self._cached(parsed) or self._batched(parsed) or self._at_once(parsed)
 
     def refuse(self, request: Request, route: Route, queue: Queue) -> Response | None:
-        """The answer to a request that is not to wait behind `queue`, the fallback where the release has one; None: it
-        may wait."""
+        """Returns a response to a request that must not wait behind `queue`: the fallback, where the release has one.
+        None: it may wait."""
         call = Call(request, route, self._release_line, self._timeout)
         refusal = overload(queue, self._settings.max_waiting, call.now, call.deadline)
         if refusal is None:
@@ -96,7 +96,7 @@ class Inference:
     # --- the paths. None: another is to answer
 
     def _repeated(self, call: Call, cache: ResponseCache) -> Response | None:
-        # Gates, which do not come through the router, ask the model and not what it said before.
+        # Requests of gates, which do not come through the router, must reach the model and not the cache.
         if call.split is None:
             return None
         call.cache = cache
@@ -114,7 +114,7 @@ class Inference:
         return None if entry is None else self._answered(parsed, entry.value, entry)
 
     def _batched(self, parsed: ParsedCall) -> Response | Pending | None:
-        """Answered with its batch, unless too many wait for theirs."""
+        """Answers the request with its batch, unless too many wait."""
         batcher, call = self._batcher, parsed.call
         if batcher is None or parsed.asked.params:
             return None
@@ -128,7 +128,7 @@ class Inference:
             try:
                 response = self._concluded(parsed, outcome)
             except Exception:  # noqa: BLE001
-                # A bug on this request is not to cost its neighbours in the batch their answers.
+                # A defect with this request must not affect others in the batch.
                 traceback.print_exc(file=sys.stderr)
                 response = call.route.scoring.error(500, "the worker failed on this request", call.head)
             pending.complete(response)
@@ -145,7 +145,7 @@ class Inference:
     # --- what they share
 
     def _parsed(self, call: Call) -> ParsedCall:
-        """RequestError: it is not a request of its protocol, or does not fit the model."""
+        """Parses a request. Raises RequestError where it is malformed, or does not fit the model."""
         request, scoring, cache = call.request, call.route.scoring, call.cache
         if request.refusal is not None:
             raise request.refusal
@@ -156,7 +156,7 @@ class Inference:
         return ParsedCall(call, asked, bound, None if cache is None else cache.key(bound, asked.params))
 
     def _concluded(self, parsed: ParsedCall, outcome: Outcome) -> Response:
-        """The response to what came of a prediction, and its record."""
+        """Returns the response to the outcome of a prediction, and records it."""
         if isinstance(outcome, Answer):
             return self._answered(parsed, outcome)
         if isinstance(outcome, RequestError):
@@ -167,7 +167,7 @@ class Inference:
         return self._failures.failed(parsed, Failure(500, outcome.code, str(outcome)))
 
     def _answered(self, parsed: ParsedCall, answer: Answer, entry: Entry | None = None) -> Response:
-        """`entry`: of the response cache, where `answer` is from there."""
+        """Returns the response to an answer. `entry` is that of the response cache, where `answer` comes from there."""
         call, bound = parsed.call, parsed.bound
         try:
             response = call.route.scoring.reply(answer.result, answer.outputs, parsed.asked, call.head)
@@ -184,12 +184,12 @@ class Inference:
         return response
 
     def _scores(self, outputs: Sequence[Output]) -> Scores:
-        """Empty for a release that is declared to answer none."""
+        """Returns the scores. Empty: the release is declared to have none."""
         if not self._settings.scored:
             return []
-        if not outputs:  # of rows that belong together
+        if not outputs:  # Rows that belong together.
             return [None]
         try:
             return scores_of(outputs[score_index(outputs, self._settings.score_output)])
-        except KeyError:  # this once the model left out the output that holds the score
+        except KeyError:  # This time the model left out the output with the score.
             return [None] * (outputs[0].shape or [1])[0]

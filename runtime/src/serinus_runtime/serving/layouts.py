@@ -1,10 +1,10 @@
-"""Bodies that are the same as one seen before but for the values of their single row.
+"""Bodies that equal an earlier one except for the values of their single row.
 
-A program sends the same text around its values again and again. Where that text is known, only the values are parsed:
-the rest was parsed and checked when it was seen first. `Layout.read` proves that a body is such a one: the text around
-is equal byte by byte, no value holds a bracket, and the values put in a list are JSON of as many values as there are
-places, with as many commas as stand between them. So each value is JSON by itself, and the whole body is what it was
-with other values.
+A program writes the same text around its values again and again. Where that text is known, only the values are parsed,
+because the rest was parsed and checked before. `Layout.read` proves that a body has a layout: the surrounding text is
+equal byte by byte, no value contains a bracket, and the values in a list are JSON with as many values as there are
+places and as many commas as separate them. So each value is JSON by itself, and the whole body differs from the earlier
+one in its values only.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from serinus_runtime.base.errors import RequestError
 from serinus_runtime.protocols.oip import Asked
 from serinus_runtime.values.payload import Table, Tensors, read_json
 
-# What stands before a row's values, or before each one of them. The first that fits is used.
+# The text before a row's values, or before each of them. The first that matches is used.
 _CUTS = (
     b'"data":[[', b'"data": [[', b'"data":[', b'"data": [',
     b'"instances":[[', b'"instances": [[', b'"inputs":[[', b'"inputs": [[',
 )  # fmt: skip
 _MOST = 64
 _MOST_TRIES = 512
-"""A caller whose text changes each time is not to be learned from each time."""
+"""The number of layouts that are learned from a caller whose text changes each time."""
 _LARGEST = 65_536
-"""Bytes of a body that is remembered."""
+"""The largest body that is learned, in bytes."""
 
 
 class Layout(NamedTuple):
-    """`parts`: the text around the values, cut at `cut`. `names`: of the columns as they are sent. `pick`: index of the
-    value of each column of the signature; None: in its order already. `before`, `after`: the answer around its values.
-    """
+    """`parts` is the text around the values, cut at `cut`. `names` are those of the columns in the body. `pick` is the
+    index of the value of each column of the signature. None: they are in its order. `before` and `after` are the
+    response around its values."""
 
     cut: bytes
     parts: tuple[bytes, ...]
@@ -42,11 +42,11 @@ class Layout(NamedTuple):
     after: bytes = b""
 
     def read(self, parts: Sequence[bytes], size: int) -> Values | None:
-        """`parts`: the body of `size` bytes, cut. None: it is not of this layout."""
+        """Returns the values. `parts` is the body of `size` bytes, cut. None: it does not have this layout."""
         values = map(bytes.removesuffix, parts, self.parts)
         joined = b",".join(values)
         places = len(parts) - 1
-        # Each text around was there to be taken away exactly if all of their bytes are missing now.
+        # Every surrounding text was found exactly if all their bytes are missing now.
         if len(joined) - places != size - self.fixed or b"[" in joined or b"]" in joined:
             return None
         text = b"[%b]" % joined[1:]
@@ -63,7 +63,7 @@ class Layout(NamedTuple):
 
 
 class Values(NamedTuple):
-    """`row`: in the order of the signature. `text`: the same in the order of `layout.names`, as JSON."""
+    """`row` is in the order of the signature. `text` is JSON in the order of `layout.names`."""
 
     layout: Layout
     row: list[Any]
@@ -71,7 +71,7 @@ class Values(NamedTuple):
 
 
 class Layouts:
-    """Of one path, for a model whose columns are `columns`, in order; None: they have no names."""
+    """The layouts of one path. `columns` are those of the model in order. None: they have no names."""
 
     def __init__(self, columns: Sequence[str] | None) -> None:
         self._columns = columns
@@ -80,6 +80,7 @@ class Layouts:
         self._known: dict[tuple[bytes, int], Layout] = {}
 
     def find(self, body: bytes) -> Values | None:
+        """Returns the values of a body. None: no layout matches."""
         for cut in self._cuts:
             parts = body.split(cut)
             layout = self._known.get((parts[0], len(parts)))
@@ -88,11 +89,12 @@ class Layouts:
         return None
 
     def learn(self, body: bytes, asked: Asked, row: Sequence[Any], around: tuple[bytes, bytes]) -> None:
-        """`row`: what `body` was found to hold, in the order of the signature; all of its columns."""
+        """Learns a layout. `row` has the values of `body` for all columns, in the order of the signature."""
         if len(self._known) >= _MOST or self._tries >= _MOST_TRIES:
             return
         self._tries += 1
-        if len(body) > _LARGEST or b"\\" in body or not hasattr(bytes, "removesuffix"):  # which Python 3.8 has not
+        # Python 3.8 does not have this function.
+        if len(body) > _LARGEST or b"\\" in body or not hasattr(bytes, "removesuffix"):
             return
         for cut in _CUTS:
             layout = self._layout(body, cut, asked, row)
@@ -106,7 +108,7 @@ class Layouts:
     def _layout(self, body: bytes, cut: bytes, asked: Asked, row: Sequence[Any]) -> Layout | None:
         first, *found = body.split(cut)
         names = self._names(asked)
-        # The key once more elsewhere: then it is not sure that these are the values.
+        # The key occurs more than once, so it is not certain which one has the values.
         if not found or body.count(cut[: cut.index(b":")]) != len(found) or len(found) not in (1, len(row)):
             return None
         parts = (first, *(part[part.find(b"]") :] for part in found))
@@ -122,12 +124,12 @@ class Layouts:
         return layout if same else None
 
     def _names(self, asked: Asked) -> tuple[str, ...] | None:
-        """As they were sent, where they say what is what."""
+        """Returns the names in the body, where they identify the values."""
         payload = asked.payload
         if self._columns is None:
             return None
         if not isinstance(payload, Tensors):
             return payload.columns if isinstance(payload, Table) else None
         names = tuple([str(tensor.name) for tensor in payload.tensors])
-        # One tensor that is no column holds all of them.
+        # One tensor that is not a column holds all values.
         return names if len(names) > 1 or names[0] in self._columns else None

@@ -1,4 +1,4 @@
-"""When a worker refuses a request at once: too many wait, or the queue is longer than the caller will."""
+"""Early refusals: too many requests wait, or the queue takes longer than the caller waits."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ from typing import NamedTuple
 
 
 class Queue(NamedTuple):
-    """What is before a request. `waiting`: requests; `seconds_each`: what one of them takes."""
+    """The queue before a request: the number of `waiting` requests, and the seconds that each takes."""
 
     waiting: int
     seconds_each: float
 
 
 class Overload(NamedTuple):
-    """Why a request is answered 503. `retry_after`: whole seconds until what waits is worked off, at least 1."""
+    """Why a request is answered with 503. `retry_after` is in whole seconds until the queue is processed, at least
+    1."""
 
     message: str
     retry_after: int
 
 
 def overload(queue: Queue, most: int, now: float, deadline: float | None) -> Overload | None:
-    """None: the next request may wait behind `queue`, which is to hold `most` requests at most. `deadline`: the
-    request's own, on the clock of `now`."""
+    """Returns why the next request must not wait behind `queue`. None: it may. `most` is the limit of the queue, and
+    `deadline` the request's own, on the clock of `now`."""
     waiting, seconds = queue.waiting, queue.waiting * queue.seconds_each
     if waiting >= most:
         message = f"{waiting} requests are already waiting; try again later"

@@ -1,4 +1,4 @@
-"""The prediction records of one application."""
+"""The prediction records of an application."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from serinus_runtime.values.outputs import Scores
 
 
 class Recorder:
-    """Leaves a record of each request that came through the router: a gate's rows are not traffic."""
+    """Records each request that came through the router. Requests of gates are not traffic."""
 
     def __init__(self, append: Callable[[Record], None] | None, full: Callable[[], bool] | None) -> None:
-        """`append`: takes a record; None: nobody keeps them. `full`: whether a further one would be lost; None: none
-        would."""
+        """`append` takes a record. None: records are not kept. `full` says whether a further one would be lost. None:
+        none would."""
         self._append = append
         self._full = full
 
     def refuses(self, call: Call) -> bool:
-        """Of a release that answers nothing whose record would be lost: whether this request's would be."""
+        """Whether the request must be refused, because its record would be lost and the release is configured so."""
         return self._full is not None and call.split is not None and self._full()
 
     def keep(
@@ -36,12 +36,12 @@ class Recorder:
         code: str | None = None,
         cached: bool = False,
     ) -> None:
-        """`inputs`: the rows, or their JSON text. `fallback`: the scores that were answered in place of the model's.
-        `code`: of the error. `cached`: the scores are the response cache's."""
+        """Records a request. `inputs` are the rows or their JSON text. `fallback` are the scores that were answered in
+        place of the model's. `code` is that of an error. `cached`: the scores come from the response cache."""
         if self._append is None or call.split is None:
             return
         now = time()
-        # In the order of `records.batches.FIELDS`. A plain tuple: one with names takes several times as long to make.
+        # In the order of `records.batches.FIELDS`. A named tuple would take several times as long to create.
         self._append((
             now, call.id, call.entity, call.role, call.split, status, (now - call.start) * 1000, rows, scores, fallback,
             fallback is not None, code, cached, columns, inputs, call.prediction, call.caller,

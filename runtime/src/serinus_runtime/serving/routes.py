@@ -1,4 +1,4 @@
-"""Where predictions are asked for, and by which protocol."""
+"""The paths and protocols of predictions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,21 @@ from serinus_runtime.values.outputs import Output
 
 
 class Scoring(Protocol):
-    """One protocol's way to ask and to answer."""
+    """The requests and responses of one protocol."""
 
     exact: bool
 
-    def parse(self, request: Request) -> Asked: ...
-    def reply(self, result: Any, outputs: Sequence[Output], asked: Asked, head: bytes) -> Response: ...
-    def fallback(self, output: Output, reason: str, asked: Asked, head: bytes) -> Response: ...
-    def error(self, status: int, message: str, head: bytes) -> Response: ...
+    def parse(self, request: Request) -> Asked:
+        """Parses a request. Raises RequestError."""
+
+    def reply(self, result: Any, outputs: Sequence[Output], asked: Asked, head: bytes) -> Response:
+        """Returns the response to a request."""
+
+    def fallback(self, output: Output, reason: str, asked: Asked, head: bytes) -> Response:
+        """Returns a response with the fallback score."""
+
+    def error(self, status: int, message: str, head: bytes) -> Response:
+        """Returns an error response."""
 
 
 MODEL_INFER = f"{grpc.SERVICE}/ModelInfer".encode()
@@ -29,7 +36,7 @@ Around = Callable[[Output, Asked], "tuple[bytes, bytes] | None"]
 
 
 class Route:
-    """Where predictions are asked for. `around`, `layouts`: of the short way, where the protocol has one."""
+    """A path for predictions. `around` and `layouts` belong to the fast path, where the protocol has one."""
 
     __slots__ = ("around", "layouts", "scoring")
 
@@ -40,7 +47,7 @@ class Route:
 
 
 def routes_of(model: str, version: str, signature: Signature, protocols: Sequence[str]) -> dict[bytes, Route]:
-    """The routes of one model that is served by `protocols`, by their paths."""
+    """Returns the routes of a model that is served by `protocols`, by path."""
     names = [column.name for column in signature.columns]
     columns = None if None in names or not names else tuple([column.label for column in signature.columns])
     inference = OpenInference(model, version, signature.params)
@@ -57,7 +64,7 @@ def routes_of(model: str, version: str, signature: Signature, protocols: Sequenc
 
 
 def unserved(model: str, version: str, protocols: Sequence[str]) -> dict[str, str]:
-    """Path -> what is said there, of those that a model has by other protocols only."""
+    """Returns an error text for each path that the model has in other protocols only."""
     inference = f"the Open Inference Protocol, by `serving.protocols`: ask at /models/{model}/invocations"
     invocations = f"MLflow's scoring protocol, by `serving.protocols`: ask at /v2/models/{model}/infer"
     said = {}

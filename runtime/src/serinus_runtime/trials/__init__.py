@@ -1,1 +1,1 @@
-"""Processes that look at a model or a package once, confined, and end with an answer."""
+"""Confined processes that examine a model or a package once and end with an answer."""

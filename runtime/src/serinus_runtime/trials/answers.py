@@ -1,4 +1,4 @@
-"""An answer as rows of plain values, whatever its form: what two answers to the same rows are compared by."""
+"""Answers as rows of plain values, whatever their format, for comparisons."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, Iterator, Mapping, Sequence
 
 
 def of_predictions(predictions: Any, rows: int) -> list[list[Any]]:
-    """Of what MLflow's protocol answers: for each of `rows` all values of its answer, in order. An answer that has not
-    one part for each row is one row."""
+    """Returns all values of each row's answer in MLflow's protocol, in order. An answer that has not one part for each
+    row is one row."""
     if isinstance(predictions, dict) and predictions:
         columns = list(predictions.values())
         if all(isinstance(column, list) and len(column) == rows for column in columns):
@@ -19,7 +19,8 @@ def of_predictions(predictions: Any, rows: int) -> list[list[Any]]:
 
 
 def of_outputs(outputs: Sequence[Mapping[str, Any]], rows: int) -> list[list[Any]]:
-    """The same for an answer of the Open Inference Protocol. KeyError, TypeError: these are no outputs."""
+    """Returns the same for an answer of the Open Inference Protocol. Raises KeyError or TypeError where it is
+    malformed."""
     if any(not output["shape"] or output["shape"][0] != rows for output in outputs):
         return [[value for output in outputs for value in output["data"]]]
     found: list[list[Any]] = [[] for _ in range(rows)]

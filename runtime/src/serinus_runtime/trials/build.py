@@ -1,10 +1,11 @@
-"""Builds a wheel from a source archive by its own build backend (PEP 517), confined: all of that is a package's code.
+"""Builds a wheel from a source archive with its own build backend (PEP 517). All of that is code of the package, so the
+process is confined.
 
-python -I -S -c "... from serinus_runtime.trials.build import main; main()" config.json
+    python -I -S -c "... from serinus_runtime.trials.build import main; main()" config.json
 
-The interpreter is that of an environment with what the build needs. config: {"archive", "backend", "backend_path",
+The interpreter is that of an environment with the build requirements. config: {"archive", "backend", "backend_path",
 "requires", "readable", "scratch", "confine"}. The answer: {"wheel": name of a file in `scratch`/wheel}, or {"requires":
-[..]} where the backend asks for more than `requires`.
+[..]} where the backend needs more than `requires`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from serinus_runtime.trials.source import inside, unpacked
 
 
 def main() -> None:
+    """Runs the build."""
     trial.run(_built)
 
 
@@ -32,7 +34,7 @@ def _built(config: Mapping[str, Any]) -> Mapping[str, Any]:
     target.mkdir()
     source = unpacked(archive, Path("source").absolute())
     os.chdir(source)
-    # What a build starts finds this environment's interpreter and tools first.
+    # Programs that a build starts find this environment's interpreter and tools first.
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     sys.path[:0] = inside(source, config["backend_path"])
@@ -42,7 +44,7 @@ def _built(config: Mapping[str, Any]) -> Mapping[str, Any]:
         if not set(more) <= set(config["requires"]):
             return {"requires": more}
         return {"wheel": str(backend.build_wheel(str(target), None, None))}
-    except BaseException as error:  # SystemExit too: old setup.py end themselves by it
+    except BaseException as error:  # Old setup.py files raise SystemExit.
         traceback.print_exc()
         raise StartFailure(f"{type(error).__name__}: {error}"[:1000]) from error
 

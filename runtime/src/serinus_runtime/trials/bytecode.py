@@ -1,13 +1,13 @@
-"""Compiles source files of an environment, confined: a compiler is code, too, that reads what a model brings.
+"""Compiles source files of an environment to bytecode. A compiler reads foreign code, so the process is confined.
 
-python -I -S -c "... from serinus_runtime.trials.bytecode import main; main()" config.json
+    python -I -S -c "... from serinus_runtime.trials.bytecode import main; main()" config.json
 
 config: {"groups": [[path..]..], "readable": [directory..], "target", "processes", "confine"}. The bytecode of
-`groups[m][n]` becomes `target/<m>/<n>.pyc`; there is none of a file that cannot be compiled. Nothing of the environment
-is imported. Beyond `target` nothing can be written.
+`groups[m][n]` becomes `target/<m>/<n>.pyc`, except for files that cannot be compiled. Nothing of the environment is
+imported, and nothing outside `target` can be written.
 
-Each group is compiled by a process of its own, which can write to the group's directory alone: a source that takes the
-compiler over can leave false bytecode for its own group and for no other.
+Each group is compiled by a process of its own, which can write to the group's directory only. A source file that takes
+over the compiler can forge the bytecode of its own group and of no other.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _MEMORY = 4 << 30
 
 
 def main() -> None:
+    """Compiles all groups."""
     config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     target = Path(config["target"])
     confine.prepare(target)
@@ -44,7 +45,7 @@ def main() -> None:
 
 
 def _start(sources: Sequence[str], directory: str, readable: Sequence[Path] | None) -> None:
-    """A process of its own: a file that makes the compiler crash takes the rest of its group with it, and no more."""
+    """Starts a process. A file that makes the compiler crash affects the rest of its group only."""
     if os.fork() == 0:
         code = 1
         try:

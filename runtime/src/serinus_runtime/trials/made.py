@@ -1,6 +1,6 @@
-"""Rows to ask a model with that was logged without an example: from its signature, or from what its estimator knows.
+"""Rows for a model that was logged without an example, from its signature or from the attributes of its estimator.
 
-Candidates: whether the model answers them is for it to say. Values are typical of their types, not of the model.
+They are candidates, which the model may refuse. Values are typical of their types, not of the model.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from serinus_runtime.artifact.loading import Loaded
 
 ROWS = 3
 _SIZE = 2
-"""Of a dimension that the signature leaves open."""
+"""The size of a dimension that the signature leaves open."""
 _MOST_VALUES = 1_000_000
 _VALUES: dict[str, Sequence[Any]] = {
     "boolean": (True, False, True),
@@ -29,18 +29,20 @@ _VALUES: dict[str, Sequence[Any]] = {
 
 
 class Made(NamedTuple):
+    """Rows and their origin."""
+
     source: str
     document: Mapping[str, Any]
     """A body of `/invocations`."""
 
 
 def candidates(mlmodel: Mapping[str, Any], loaded: Loaded) -> Iterator[Made]:
-    """The most telling first."""
+    """Yields candidates, the most informative first."""
     inputs = _declared(mlmodel)
     if inputs:
         yield Made("rows for its signature", _of_signature(inputs))
         return
-    raw = _attribute(loaded.raw, "best_estimator_")  # of a search for parameters
+    raw = _attribute(loaded.raw, "best_estimator_")  # The attribute of a parameter search.
     raw = loaded.raw if raw is None else raw
     for source, names, width in _known(raw):
         width = len(names) or width
@@ -51,7 +53,7 @@ def candidates(mlmodel: Mapping[str, Any], loaded: Loaded) -> Iterator[Made]:
         for columns in (values, numbers) if values != numbers else (numbers,):
             rows = [[column[row % len(column)] for column in columns] for row in range(ROWS)]
             split = {"columns": list(names), "data": rows} if names else {"data": rows}
-            if names or columns is not numbers:  # an array of numbers and texts is one of texts
+            if names or columns is not numbers:  # An array of numbers and texts is one of texts.
                 yield Made(source, {"dataframe_split": split})
             else:
                 yield Made(source, {"inputs": rows})
@@ -79,7 +81,7 @@ def _of_signature(inputs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _value(spec: Mapping[str, Any], row: int) -> Any:
-    """Of a column, or of a part of one."""
+    """Returns a value of a column, or of a part of one."""
     kind = spec.get("type")
     if kind == "array":
         return [_value(spec.get("items") or {}, part) for part in range(_SIZE)]
@@ -123,7 +125,7 @@ _SOURCE = "rows for the columns that it was fitted with ({})"
 
 
 def _known(raw: Any) -> Iterator[tuple[str, Sequence[str], int]]:
-    """(where that is said, names, number) of the columns that the estimator was fitted with."""
+    """Yields (origin, names, number) of the columns with which the estimator was fitted."""
     for name in ("feature_names_in_", "feature_name_", "feature_names_", "feature_names"):
         names = _strings(_attribute(raw, name))
         if names:
@@ -140,7 +142,7 @@ def _known(raw: Any) -> Iterator[tuple[str, Sequence[str], int]]:
 
 
 def _attribute(owner: Any, name: str, *, call: bool = False) -> Any:
-    """None: it has none, or raises where it is asked, as estimators do that were not fitted."""
+    """Returns an attribute. None: it does not exist or raises, as in estimators that were not fitted."""
     try:
         found = getattr(owner, name, None)
         return found() if call and callable(found) else found
@@ -156,14 +158,14 @@ def _strings(names: Any) -> Sequence[str]:
 
 
 def _first(raw: Any) -> Any:
-    """What a pipeline begins with."""
+    """Returns the first step of a pipeline."""
     steps = _attribute(raw, "steps")
     first = steps[0] if isinstance(steps, list) and steps else None
     return first[1] if isinstance(first, tuple) and len(first) > 1 else raw
 
 
 def _by_column(raw: Any, names: Sequence[str], width: int) -> list[Sequence[Any]]:
-    """Of each column a few values: those that it was encoded by, texts where words are taken from it, else numbers."""
+    """Returns a few values for each column: its categories, texts where words are extracted, or else numbers."""
     values: list[Sequence[Any]] = [_VALUES["double"]] * width
     first = _first(raw)
     transformers = _attribute(first, "transformers_")
@@ -176,7 +178,7 @@ def _by_column(raw: Any, names: Sequence[str], width: int) -> list[Sequence[Any]
 
 
 def _places(chosen: Any, names: Sequence[str], width: int) -> Sequence[int]:
-    """Of the columns that a transformer was given: by name, number, mask or slice."""
+    """Returns the positions of the columns that a transformer gets, by name, number, mask or slice."""
     if isinstance(chosen, slice):
         plain = all(end is None or isinstance(end, int) for end in (chosen.start, chosen.stop))
         return range(width)[chosen] if plain else ()
@@ -189,7 +191,7 @@ def _places(chosen: Any, names: Sequence[str], width: int) -> Sequence[int]:
 
 
 def _encoded(transformer: Any, columns: int) -> Sequence[Sequence[Any]]:
-    """A few values of each column; none where neither the transformer nor one of its steps tells."""
+    """Returns a few values for each column. Empty: neither the transformer nor one of its steps has any."""
     if _attribute(_first(transformer), "analyzer") is not None:
         return [_VALUES["string"]] * columns
     steps = _attribute(transformer, "steps")
@@ -207,13 +209,14 @@ def _scalars(values: Any) -> Sequence[Any]:
 
 
 def _of_texts(raw: Any) -> Iterator[Made]:
-    """For what takes words, or the keys of records, at the beginning of a pipeline or alone."""
+    """Yields texts or records for estimators that take words or the keys of records, at the beginning of a pipeline or
+    alone."""
     first = _first(raw)
     vocabulary = _attribute(first, "vocabulary_")
     if isinstance(vocabulary, dict) and vocabulary:
         words = [str(word) for word in vocabulary][:ROWS]
         of = f"words of its {type(first).__name__}"
-        if _attribute(first, "feature_names_") is not None:  # DictVectorizer's
+        if _attribute(first, "feature_names_") is not None:  # The attribute of DictVectorizer.
             yield Made(of, {"inputs": [{word.partition("=")[0]: 1.0} for word in words]})
         yield Made(of, {"inputs": words})
     elif _attribute(first, "analyzer") is not None:

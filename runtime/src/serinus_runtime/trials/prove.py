@@ -1,13 +1,13 @@
-"""Asks a compiled model the rows of its proof, as it would be served. In the compiled environment.
+"""Gives the rows of the proof to a compiled model, as it would be served. It runs in the compiled environment.
 
     python -I -c "... from serinus_runtime.trials.prove import main; main()" config.json
 
 config: {"compiled": directory that `convert` wrote, "artifact", "readable", "scratch", "confine"}. Prints {"rows",
-"own", "differing": row numbers, "largest": the largest difference, "margins": of how many rows what is behind the
-answer was compared, "behind": rows for which that differs, "splits": how many places trees decide at, "at_splits": at
-how many of them a row stands, "refusals": rows that only one of the two refuses, "alone": rows that are answered
-otherwise alone, "original": scores of the model's own rows, "compiled": the same}. The scores are each answer's last
-column, None where there is none.
+"own", "differing": row numbers, "largest": the largest difference, "margins": for how many rows the value behind the
+answer was compared, "behind": rows for which that differs, "splits": the number of thresholds of trees, "at_splits":
+how many of them a row tests exactly, "refusals": rows that only one of the two refuses, "alone": rows that are answered
+differently alone, "original": scores of the model's own rows, "compiled": the same}. The scores are the last column of
+each answer, None where there is none.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from serinus_runtime.model import compiled
 from serinus_runtime.values.payload import Rows, Table
 
 TOLERANCE = 1e-6
-"""Absolute or relative to the answer, whichever is larger: what single precision rounds."""
+"""Absolute or relative to the answer, whichever is larger: the rounding of single precision."""
 TOGETHER = 1e-12
-"""The same row alone and among others: only the last digits of a double may differ."""
+"""The tolerance for the same row alone and with others: only the last digits of a double may differ."""
 
 
 def main() -> None:
+    """Runs the proof."""
     run(_prove)
 
 
@@ -41,7 +42,7 @@ def _prove(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def prove(directory: Path, artifact: Path) -> dict[str, Any]:
-    """Raises StartFailure where the compiled model does not load or does not answer its example."""
+    """Returns the proof. Raises StartFailure where the compiled model does not load or does not answer its example."""
     proof = json.loads((directory / "proof.json").read_text(encoding="utf-8"))
     wanted = library("numpy").load(directory / "answers.npy", allow_pickle=False)
     model = compiled.read(directory, artifact)
@@ -70,8 +71,8 @@ def prove(directory: Path, artifact: Path) -> dict[str, Any]:
 
 
 def _behind(directory: Path, model: compiled.CompiledModel, rows: Rows, numbers: Sequence[int]) -> dict[int, float]:
-    """By number of each row in `numbers`: how far what is behind its answer is from what it is for the original. Empty
-    where the answer is all there is."""
+    """Returns the difference of the values behind the answers to each row in `numbers`, by its number. Empty: there are
+    none."""
     if not (directory / "margins.onnx").exists() or not numbers:
         return {}
     wanted = library("numpy").load(directory / "margins.npy", allow_pickle=False)
@@ -82,7 +83,7 @@ def _behind(directory: Path, model: compiled.CompiledModel, rows: Rows, numbers:
 
 
 def _asked(ask: Callable[..., Any], *given: Any) -> Any:
-    """The answers, or a verdict of `original`."""
+    """Returns the answers, or a verdict of `original`."""
     try:
         return ask(*given)
     except RequestError:
@@ -92,7 +93,7 @@ def _asked(ask: Callable[..., Any], *given: Any) -> Any:
 
 
 def _alone(model: compiled.CompiledModel, row: list[Any], left_out: Sequence[int]) -> Any:
-    """Asked as a caller asks who leaves these columns out."""
+    """Returns the answer to a request without these columns."""
     if not left_out:
         return model.predict_row(row)
     kept = [i for i in range(len(row)) if i not in left_out]
@@ -105,7 +106,8 @@ def _verdict(answer: Any) -> int:
 
 
 def _differences(wanted: Any, given: Any) -> list[float]:
-    """The largest of each row's, relative where the answer is larger than 1; infinite where only one is a number."""
+    """Returns the largest difference of each row, relative where the answer is larger than 1, and infinite where only
+    one side has a number."""
     numpy = library("numpy")
     if wanted.dtype != given.dtype or wanted.shape != given.shape:
         return [math.inf] * len(wanted)

@@ -1,10 +1,10 @@
-"""The scores of the training path: MLflow's own predict on an ordinary DataFrame, for the gates to compare with.
+"""The scores of MLflow's own predict on an ordinary DataFrame, for comparisons in the gates.
 
     python -I -c "... from serinus_runtime.trials.reference import main; main()" config.json
 
-config: {"artifact", "rows": file or null, "readable", "scratch", "confine", "score_output", "memory_limit_bytes"?};
-the file of rows holds {"columns": [..], "rows": [[..]]}. Prints {"scores": [..]}, or {"loaded": true} where no rows are
-given; {"error": reason} with exit status 1 where that fails. Shares only the loading with the serving path, on purpose.
+config: {"artifact", "rows": file or null, "readable", "scratch", "confine", "score_output", "memory_limit_bytes"?}; the
+file of rows holds {"columns": [..], "rows": [[..]]}. Prints {"scores": [..]}, or {"loaded": true} where no rows are
+given; {"error": reason} with exit status 1 after a failure. By design it shares only the loading with the serving path.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _PANDAS_TYPES = {
 
 
 def main() -> None:
+    """Computes the scores."""
     run(_answer)
 
 
@@ -59,7 +60,7 @@ def _scores(loaded: Loaded, signature: Signature, sent: Mapping[str, Any], wante
 
 
 def _tensors(frame: Any, signature: Signature) -> Any:
-    """An array of all columns, or of the only one; where tensors have names a column for each."""
+    """Returns an array of all columns, or of the only one. Where tensors have names, there is one for each column."""
     specs = signature.tensors
     if specs[0].name is not None:
         return {spec.name: frame[spec.label].to_numpy(dtype=spec.dtype) for spec in specs}

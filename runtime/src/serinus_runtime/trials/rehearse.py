@@ -1,10 +1,10 @@
-"""Loads a model and asks its own predict, before anybody else does: with its example, with rows that are given, or with
-rows that are made for it.
+"""Loads a model and calls its own predict for the first time: with its example, with given rows, or with rows that are
+made for it.
 
-config: as of `reference`, and "most_rows"; the file of rows holds {"columns": [..], "rows": [[..]], "source": text}.
+config: that of `reference`, and "most_rows"; the file of rows holds {"columns": [..], "rows": [[..]], "source": text}.
 Prints {"source", "document", "tensors", "rows", "answers", "reason", "refused", "warnings", "versions"}: the rows as a
-body of `/invocations` and as inputs of the Open Inference Protocol (null where it has no form for them), the values of
-each row's answer, and where there is no document the reason; {"error": reason} where the model does not load.
+body of `/invocations` and as inputs of the Open Inference Protocol (null where it cannot express them), the values of
+each row's answer, and the reason where there is no document; {"error": reason} where the model does not load.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _NOTHING = "it was logged without an input example and a signature, and nothing 
 
 
 def main() -> None:
+    """Runs the rehearsal."""
     run(_answer)
 
 
@@ -45,7 +46,7 @@ def _answer(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def rehearsal(artifact: Path, given: Mapping[str, Any] | None, most_rows: int = MOST_ROWS) -> dict[str, Any]:
-    """In this process. StartFailure: the model does not load."""
+    """Runs the rehearsal in this process. Raises StartFailure where the model does not load."""
     mlmodel = read_mlmodel(artifact)
     with Warnings(own_modules(mlmodel)) as warned:
         loaded = load(artifact, mlmodel)
@@ -85,11 +86,11 @@ def _told(**known: Any) -> dict[str, Any]:
 
 
 def _certain(artifact: Path, mlmodel: Mapping[str, Any], given: Mapping[str, Any] | None, most: int) -> Made | None:
-    """Rows that the model has to answer."""
+    """Returns rows that the model must answer. None: there are none."""
     try:
         example = example_of(artifact, mlmodel)
     except StartFailure:
-        example = None  # it is no JSON: the worker says so where it warms up
+        example = None  # It is not JSON. The worker reports that in its warm-up.
     if example is not None:
         return Made(_EXAMPLE, finite(head(example, most)))
     if given is None:
@@ -99,8 +100,8 @@ def _certain(artifact: Path, mlmodel: Mapping[str, Any], given: Mapping[str, Any
 
 
 def _asked(model: Model, document: Mapping[str, Any]) -> tuple[int, Sequence[Sequence[Any]]]:
-    """The number of rows, and what the model's own predict answers. Raises what that raises."""
-    # A copy: MLflow writes into objects that it enforces a schema on.
+    """Returns the number of rows, and the answer of the model's own predict. Raises what that raises."""
+    # It is copied, because MLflow changes objects on which it enforces a schema.
     asked = Invocations(model.signature).parse_object(json.loads(json.dumps(document)))
     bound = model.bind(asked.payload)
     result = model.the_long_way(bound, asked.params)
@@ -109,14 +110,14 @@ def _asked(model: Model, document: Mapping[str, Any]) -> tuple[int, Sequence[Seq
 
 
 def _brief(source: str, error: BaseException) -> str:
-    """Of what a model raised the type alone: its message may hold values of the rows."""
+    """Returns the type of a model's exception only, because its message may contain values of the rows."""
     if isinstance(error, RuntimeFailure):
         return f"{source} does not fit: {error}"
     return f"its own predict raised {type(error).__name__} on {source}"
 
 
 def _parts(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """All rows, then each alone: a model may refuse one and take another."""
+    """Yields all rows, then each alone, because a model may refuse one and accept another."""
     yield document
     seen = [document]
     for number in range(_TRIED_ALONE):
@@ -127,7 +128,7 @@ def _parts(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def head(document: Mapping[str, Any], rows: int, begin: int = 0) -> Mapping[str, Any]:
-    """The same body with no more than `rows` rows, from row `begin` on."""
+    """Returns the body with at most `rows` rows, from row `begin` on."""
     end = begin + rows
     changed = dict(document)
     for key in ("dataframe_records", "instances", "inputs"):
@@ -147,7 +148,7 @@ def head(document: Mapping[str, Any], rows: int, begin: int = 0) -> Mapping[str,
 
 
 def tensors_of(document: Mapping[str, Any], signature: Signature) -> list[dict[str, Any]] | None:
-    """None: rows of these types have no form in that protocol."""
+    """Returns the rows as tensors. None: the protocol cannot express these types."""
     split, given = document.get("dataframe_split"), document.get("inputs", document.get("instances"))
     if "params" in document:
         return None
@@ -168,7 +169,7 @@ def _columns(names: Any, rows: Any, signature: Signature) -> list[dict[str, Any]
     for place, name in enumerate(map(str, names)):
         values = [row[place] for row in rows]
         if declared and name not in declared:
-            continue  # MLflow's protocol passes over it, this one does not
+            continue  # MLflow's protocol ignores it. This one does not.
         datatype = _datatype(values, declared.get(name))
         if datatype is None:
             return None
@@ -177,7 +178,7 @@ def _columns(names: Any, rows: Any, signature: Signature) -> list[dict[str, Any]
 
 
 def _datatype(values: Sequence[Any], column: Column | None) -> str | None:
-    """None: it has none."""
+    """Returns the datatype. None: there is none."""
     kinds = {type(value) for value in values if value is not None}
     if not kinds <= {bool, int, float, str}:
         return None
@@ -207,7 +208,8 @@ def _arrays(given: Any, signature: Signature) -> list[dict[str, Any]] | None:
 
 
 def _flat(array: Any) -> tuple[list[int], list[Any]]:
-    """Shape and values, row by row; rows of different lengths have the shape of the first, which does not fit."""
+    """Returns shape and values, row by row. Rows of different lengths have the shape of the first, which does not
+    fit."""
     if not isinstance(array, list):
         return [], [array]
     if not array:

@@ -1,4 +1,4 @@
-"""Answers requests once more by the model's own `predict`: what a shorter way has answered is compared with it.
+"""Predicts requests again with the model's own `predict`, to compare the answers of a faster way.
 
     python -I -c "... from serinus_runtime.trials.rescore import main; main()" config.json
 
@@ -7,8 +7,8 @@ config: {"artifact", "requests": file, "readable", "scratch", "confine", "score_
 [{"scores": [..], "datatype"}, ..]}, in their order, with null for a request that the model does not answer; {"error":
 reason} with exit status 1 where the model does not load.
 
-Requests go the way of a release that is served the long way, each by itself as it was asked: what is compared is the
-shorter way alone.
+Each request is predicted by itself, as in a release that is served by the model's own `predict`, so that only the
+faster way is examined.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from serinus_runtime.values.payload import Table
 
 
 def main() -> None:
+    """Predicts the requests."""
     run(_answer)
 
 
@@ -45,6 +46,6 @@ def _answered(model: Model, request: Mapping[str, Any], wanted: str | None) -> M
         return None
     try:
         score = outputs[score_index(outputs, wanted)]
-    except KeyError:  # this once the model left it out, of which the record has no score either
+    except KeyError:  # This time the model left it out, and the record has no score of it either.
         return {"scores": [None] * len(request["rows"]), "datatype": outputs[0].datatype}
     return {"scores": scores_of(score), "datatype": score.datatype}

@@ -1,9 +1,10 @@
-"""Reads a file of golden or evaluation rows, in a confined process with bounds: a file of some KiB may hold gigabytes.
+"""Reads a file of golden or evaluation rows in a confined process with limits, because a file of some KiB may hold
+gigabytes.
 
-config: {"file", "kind": "golden" or "evaluation", "label", "entity", "inputs": [..] or null, "most_rows",
-"most_cells", "most_bytes", "readable", "scratch", "confine", "memory_limit_bytes"?}. Writes {"columns", "rows",
-"scores", "labels", "clusters"} to `rows.json` in its scratch directory and prints {"rows": number}; {"error": reason}
-with exit status 1 where the file is not what it should be. Runs in the control plane's interpreter, which has polars.
+config: {"file", "kind": "golden" or "evaluation", "label", "entity", "inputs": [..] or null, "most_rows", "most_cells",
+"most_bytes", "readable", "scratch", "confine", "memory_limit_bytes"?}. Writes {"columns", "rows", "scores", "labels",
+"clusters"} to `rows.json` in its scratch directory and prints {"rows": number}; {"error": reason} with exit status 1
+where the file is malformed. It runs in the control plane's interpreter, which has polars.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ _SCANS = {".parquet": "scan_parquet", ".csv": "scan_csv", ".jsonl": "scan_ndjson
 
 
 class Bounds(NamedTuple):
+    """The limits of a file."""
+
     rows: int
     cells: int
     bytes: int
 
 
 def main() -> None:
+    """Reads the file."""
     run(_answer)
 
 
@@ -46,7 +50,8 @@ def _answer(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def golden(file: Path, bounds: Bounds) -> dict[str, Any]:
-    """`{"columns": [...], "rows": [[...]], "scores": [...]}`; `scores` may be left out. StartFailure."""
+    """Reads `{"columns": [...], "rows": [[...]], "scores": [...]}`, in which `scores` may be missing. Raises
+    StartFailure."""
     _check_size(file, bounds)
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
@@ -76,8 +81,10 @@ def _no_golden_rows(file: Path, why: str) -> StartFailure:
 
 
 def evaluation(file: Path, label: str, entity: str, inputs: Sequence[str] | None, bounds: Bounds) -> dict[str, Any]:
-    """Of a Parquet, CSV or JSON-lines file. `inputs`: the model's columns; None: all but the label and the entity. The
-    column of entities may be missing. StartFailure."""
+    """Reads a Parquet, CSV or JSON-lines file. Raises StartFailure.
+
+    `inputs` are the model's columns. None: all but the label and the entity. The column of entities may be missing.
+    """
     _check_size(file, bounds)
     scan = _SCANS.get(file.suffix.lower())
     if scan is None:
@@ -91,7 +98,7 @@ def evaluation(file: Path, label: str, entity: str, inputs: Sequence[str] | None
         if missing:
             which = " gates.label names the column of labels." if label in missing else ""
             raise StartFailure(f"{file.name} lacks {', '.join(missing)}.{which}")
-        # Of a Parquet file the footer says how many there are: nothing of it is read for that.
+        # The footer of a Parquet file has the number of rows, so nothing else is read for that.
         _check_count(file, frame.select(polars.len()).collect().item(), len(columns), bounds)
         beside = [name for name in (label, entity) if name in there and name not in columns]
         read = frame.select([*columns, *beside]).head(bounds.rows).collect()
@@ -101,14 +108,14 @@ def evaluation(file: Path, label: str, entity: str, inputs: Sequence[str] | None
         return {"columns": columns, "rows": rows, "scores": None, "labels": labels, "clusters": clusters}
     except (polars.exceptions.PolarsError, OSError, ValueError) as error:
         raise StartFailure(f"{file.name} cannot be read: {type(error).__name__}") from error
-    except BaseException as error:  # what polars raises where its own code fails is no Exception
+    except BaseException as error:  # polars' PanicException is not an Exception.
         if type(error).__name__ != "PanicException":
             raise
         raise StartFailure(f"{file.name} cannot be read: its reader failed") from error
 
 
 def _clusters(rows: Sequence[Any], entities: Sequence[Any]) -> list[int]:
-    """A number for each entity, and for each content of the rows that have none."""
+    """Returns a number for each entity, and for each content of rows without one."""
     numbers: dict[tuple[bool, str], int] = {}
     return [
         numbers.setdefault((entity is not None, repr(row if entity is None else entity)), len(numbers))
@@ -134,7 +141,7 @@ def _check_count(file: Path, rows: int, columns: int, bounds: Bounds) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no type for: times as ISO 8601, bytes in base64."""
+    """Returns a value in JSON: times as ISO 8601, bytes in base64."""
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, (bytes, bytearray)):

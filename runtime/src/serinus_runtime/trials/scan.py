@@ -1,10 +1,10 @@
-"""What the files of an artifact would import if they were loaded. Loads nothing.
+"""The imports that loading an artifact's files would cause. Nothing is loaded.
 
     python -I -c "... from serinus_runtime.trials.scan import main; main()" ARTIFACT
 
 prints {"pickles": [{"file", "imports": ["module.name", ..], "problem"?}], "other": [..]}: pickles wherever they are
-(plain, compressed by joblib, in zip archives as torch and numpy write them; skops lists its types in `schema.json`),
-and the Python files that come with the model. An import that cannot be told is `unresolved`.
+(plain, compressed by joblib, in zip archives as torch and NumPy write them; skops lists its types in `schema.json`),
+and the Python files that come with the model. An import that cannot be determined is `unresolved`.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ _MEMORY = 4 << 30
 
 
 def main() -> None:
+    """Runs the scan."""
     artifact = Path(sys.argv[1]).resolve()
     resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
     if landlock.abi() > 0:
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def scan(artifact: Path) -> dict[str, Any]:
-    """See the module. Hostile files are reported with a `problem`; they cost bounded time and memory."""
+    """See the module. Hostile files are reported with a `problem`, and take bounded time and memory."""
     pickles: list[dict[str, Any]] = []
     other: list[str] = []
     named = _named_files(artifact)
@@ -72,7 +73,7 @@ def _files(root: Path) -> Iterator[Path]:
 
 
 def _named_files(artifact: Path) -> frozenset[str]:
-    """Files that MLmodel tells the flavours to load, whatever their names end in."""
+    """Returns the files that MLmodel tells the flavors to load, whatever their extension."""
     try:
         text = (artifact / "MLmodel").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -94,7 +95,7 @@ def _finding(name: str, imports: set[str], problem: str = "") -> dict[str, Any]:
 
 
 def _scan_stream(name: str, file: BinaryIO, *, certain: bool = True) -> list[dict[str, Any]]:
-    """`certain`: by its name it is a pickle; what is not, and does not read as one, is passed over."""
+    """Scans a stream. `certain`: its name is that of a pickle. Other files are ignored where they are not pickles."""
     start = file.read(8)
     file.seek(0)
     try:
@@ -125,7 +126,7 @@ def _scan_pickle(name: str, stream: BinaryIO, certain: bool = True) -> dict[str,
 
 
 def _unpacked(file: BinaryIO, start: bytes) -> BinaryIO:
-    """The stream itself, or what one of joblib's compressors made of it, up to a bound."""
+    """Returns the stream, decompressed up to a limit where joblib has compressed it."""
     if start[:2] == b"\x1f\x8b":
         return _bounded(gzip.GzipFile(fileobj=file))
     if start[:3] == b"BZh":
@@ -161,7 +162,7 @@ def _scan_zip(name: str, file: BinaryIO) -> Iterator[dict[str, Any]]:
 
 
 def _scan_numpy(name: str, file: BinaryIO) -> list[dict[str, Any]]:
-    """A .npy file holds a pickle only where its dtype is `object`."""
+    """Scans a .npy file, which holds a pickle only where its dtype is `object`."""
     head = file.read(12)
     long = head[6] >= 2
     length = int.from_bytes(head[8:12] if long else head[8:10], "little")
@@ -171,7 +172,7 @@ def _scan_numpy(name: str, file: BinaryIO) -> list[dict[str, Any]]:
 
 
 def _scan_schema(name: str, file: BinaryIO) -> dict[str, Any]:
-    """skops: every node says of which class it is."""
+    """Scans a schema of skops, in which every node names its class."""
     imports: set[str] = set()
     waiting = [json.load(file)]
     while waiting:

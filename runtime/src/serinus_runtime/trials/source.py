@@ -1,9 +1,9 @@
-"""What a source archive says of how it is built: its `[build-system]`, read confined and without running any of it.
+"""The `[build-system]` of a source archive, read in a confined process without running code of the archive.
 
-python -I -S -c "... from serinus_runtime.trials.source import main; main()" config.json
+    python -I -S -c "... from serinus_runtime.trials.source import main; main()" config.json
 
 config: {"archive", "readable", "scratch", "confine"}. The answer: {"requires": [..], "backend": "module:object",
-"backend_path": [..]}, by PEP 517 and 518 with the values that they name where it says nothing. Needs Python 3.11.
+"backend_path": [..]}, with the defaults of PEP 517 and 518. Needs Python 3.11.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ _LONGEST_SETTINGS = 1 << 20
 
 
 def main() -> None:
+    """Reads the archive."""
     trial.run(_described)
 
 
@@ -64,8 +65,11 @@ def _build_system(content: bytes) -> Mapping[str, Any]:
 
 
 def unpacked(archive: Path, target: Path) -> Path:
-    """Unpacks a `.tar.gz` or `.zip` below `target`, and names the directory in it. StartFailure: it is no source
-    archive, or too large. To be called confined: an entry may name any place and be a link to any other."""
+    """Unpacks a `.tar.gz` or `.zip` below `target`, and returns its directory. Raises StartFailure where it is not a
+    source archive, or too large.
+
+    The process must be confined: an entry may name any path and be a link to any other.
+    """
     try:
         if archive.name.endswith(".zip"):
             with zipfile.ZipFile(archive) as zipped:
@@ -92,7 +96,7 @@ def _check(sizes: list[int]) -> None:
 
 
 def inside(directory: Path, names: list[str]) -> list[str]:
-    """Of `backend-path`: directories of the source itself. StartFailure: they lead out of it."""
+    """Returns the directories of `backend-path`. Raises StartFailure where one leads out of the source."""
     if any(PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts for name in names):
         raise StartFailure("its backend-path leads out of it")
     return [str(directory / name) for name in names]

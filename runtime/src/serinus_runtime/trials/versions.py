@@ -1,4 +1,4 @@
-"""Which libraries an MLmodel file names with their versions, and where another one is installed."""
+"""The libraries whose versions an MLmodel file names, and those of which another version is installed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Iterator, Mapping
 
 from serinus_runtime.base.libraries import loaded
 
-# Of a flavor's key without `_version`: the module, and the distributions that may hold it. Others are named alike.
+# The module and its possible distributions, by a flavor's key without `_version`. Others have the same name.
 _NAMES = {
     "sklearn": ("sklearn", ("scikit-learn",)),
     "xgb": ("xgboost", ("xgboost", "xgboost-cpu")),
@@ -24,13 +24,16 @@ _VERSION = re.compile(r"\d[\w.!+-]{0,63}")
 
 
 def own_modules(mlmodel: Mapping[str, Any]) -> set[str]:
-    """Top-level modules of the libraries that the model is of."""
+    """Returns the top-level modules of the libraries that the model was made with."""
     return {_named(stem)[0] for stem, _ in _of_flavors(mlmodel)}
 
 
 def differences(mlmodel: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """`{"library", "logged", "installed", "own"}`. Python is the same where its minor version is. A library that is
-    not found under its name is passed over: loading the model says whether it is needed."""
+    """Returns `{"library", "logged", "installed", "own"}` for each difference.
+
+    Python is the same where its minor version is. A library that is not found under its name is ignored, because
+    loading the model shows whether it is needed.
+    """
     found = []
     for stem, logged in _of_flavors(mlmodel):
         module, distributions = _named(stem)
@@ -41,7 +44,7 @@ def differences(mlmodel: Mapping[str, Any]) -> list[dict[str, Any]]:
     logged = str(function.get("python_version") or "")
     here = "{}.{}".format(*sys.version_info[:2])
     if _VERSION.fullmatch(logged) and logged.split(".")[:2] != here.split("."):
-        # What cloudpickle writes are functions of one version of Python.
+        # cloudpickle writes functions for one version of Python.
         by_code = function.get("loader_module") == "mlflow.pyfunc.model"
         found.append({"library": "python", "logged": logged, "installed": here, "own": by_code})
     return found
@@ -62,7 +65,7 @@ def _named(stem: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _installed(module: str, distributions: tuple[str, ...]) -> tuple[str, str]:
-    """The distribution and its version; an empty version: it is not there."""
+    """Returns the distribution and its version. An empty version: it is not installed."""
     for name in distributions:
         with contextlib.suppress(metadata.PackageNotFoundError):
             return name, metadata.version(name)
@@ -71,5 +74,5 @@ def _installed(module: str, distributions: tuple[str, ...]) -> tuple[str, str]:
 
 
 def _release(version: str) -> str:
-    """Without what says for which machine it was built."""
+    """Returns the version without the suffix of a local build."""
     return version.partition("+")[0]

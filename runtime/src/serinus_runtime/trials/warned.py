@@ -1,4 +1,4 @@
-"""What libraries warn of while a model is loaded and first asked, and which of it concerns the model's own library."""
+"""The warnings of libraries while a model is loaded and first called, and which of them concern its own library."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any, Collection
 _MOST, _LONGEST = 20, 300
 _NOTED = (DeprecationWarning, PendingDeprecationWarning, FutureWarning)
 _INCONSISTENT = "InconsistentVersionWarning"
-# What scikit-learn said before it had a category for that, and what XGBoost says.
+# The messages of scikit-learn before it had a category for that, and of XGBoost.
 _OF_ANOTHER_VERSION = re.compile(r"unpickle estimator|older version of|serialized model", re.IGNORECASE)
 _PATH = re.compile(r"(?:[A-Za-z]:)?(?:[\\/][^\s\\/:'\"]+)+[\\/]([^\s\\/:'\"]+)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e]+")
 
 
 class Warnings:
-    """Collects, as a context manager. `own`: top-level modules of the libraries that the model is of.
+    """A context manager that collects warnings. `own` are the top-level modules of the libraries that the model was
+    made with.
 
-    A model can hide its warnings or invent some: they are evidence, nothing more.
+    A model can hide warnings or invent some. They are evidence only.
     """
 
     def __init__(self, own: Collection[str]) -> None:
@@ -39,7 +40,8 @@ class Warnings:
 
     @property
     def found(self) -> list[dict[str, Any]]:
-        """`{"category", "library", "message", "own"}`, each once, what concerns the model's own library first."""
+        """Returns `{"category", "library", "message", "own"}` without duplicates, warnings of the model's own library
+        first."""
         return sorted(self._found.values(), key=lambda one: not one["own"])[:_MOST]
 
     def _note(self, message: Any, category: type, *_: Any, **__: Any) -> None:
@@ -50,20 +52,20 @@ class Warnings:
         library = _emitter()
         own = foreign or library in self._own
         name = plain(category.__name__)
-        # What concerns the model is never crowded out by what does not.
+        # Warnings that concern the model come first, so that others cannot displace them.
         if len(self._found) < (2 * _MOST if own else _MOST):
             found = {"category": name, "library": library, "message": text, "own": own}
             self._found.setdefault((name, text), found)
 
 
 def plain(text: str) -> str:
-    """In one line and not long, without control characters; of paths the last part alone."""
+    """Returns the text as one short line, without control characters, with only the last component of paths."""
     line = _PATH.sub(r"\1", _CONTROL.sub(" ", text[: 4 * _LONGEST])).strip()
     return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."
 
 
 def _emitter() -> str:
-    """The top-level module of the code that has called `warnings.warn`."""
+    """Returns the top-level module of the code that has called `warnings.warn`."""
     frame = sys._getframe(2)
     while frame.f_back is not None and frame.f_globals.get("__name__") in ("warnings", "_py_warnings"):
         frame = frame.f_back
