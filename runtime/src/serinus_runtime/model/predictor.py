@@ -1,8 +1,7 @@
-"""What serving asks of a model, whichever way it predicts.
+"""The interface of models for serving, whichever way they predict.
 
-`Predictor` is all that is needed. One that is also a `RowPredictor` is asked for single rows by the fast path: a list
-in, an array out, with nothing built in between. Both answer the same; which of them is called depends only on what
-the caller sent.
+`Predictor` is sufficient. A `RowPredictor` also gets single rows from the fast path: a list in, an array out. Both give
+the same answers. Which one is called depends on the request only.
 """
 
 from __future__ import annotations
@@ -18,30 +17,35 @@ from serinus_runtime.values.payload import Payload
 
 
 class Predictor(Protocol):
+    """A model."""
+
     signature: Signature
     answers: Answers
     seen: list[Output]
-    """The outputs of the warm-up; empty where there was none."""
+    """The outputs of the warm-up. Empty: there was none."""
 
     def bind(self, payload: Payload, *, exact: bool = False) -> Bound:
-        """RequestError: it does not fit the signature."""
+        """Returns the rows of a request. Raises RequestError where they do not fit the signature."""
         ...
 
     def predict(self, bound: Bound, params: Mapping[str, Any] | None = None) -> Answer:
-        """RequestError: a value does not fit; ModelFailure: the model raised, or answered what is no answer."""
+        """Returns the answer. Raises RequestError where a value does not fit, and ModelFailure where the model raised
+        or gave an invalid answer."""
         ...
 
 
 class RowPredictor(Predictor, Protocol):
-    def predict_row(self, row: Sequence[Any]) -> Any:
-        """A numpy array of shape [1] or [1, k], as `predict` would answer.
+    """A model that can predict single rows."""
 
-        `row`: JSON values in the order of the signature, all of its columns. RequestError: a value does not fit;
-        ModelFailure.
+    def predict_row(self, row: Sequence[Any]) -> Any:
+        """Returns a NumPy array of shape [1] or [1, k], as `predict` would answer.
+
+        `row` has JSON values for all columns in the order of the signature. Raises RequestError where a value does not
+        fit, and ModelFailure.
         """
         ...
 
 
 def row_predictor(model: Predictor) -> RowPredictor | None:
-    """The same model, where it can predict single rows."""
+    """Returns the model, if it can predict single rows. None: it cannot."""
     return cast(RowPredictor, model) if hasattr(model, "predict_row") else None

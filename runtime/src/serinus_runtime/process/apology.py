@@ -1,4 +1,4 @@
-"""Answers callers in the place of a worker that does not come up: better a 503 at once than a wait for nothing."""
+"""Answers callers in the place of a worker that cannot start: an immediate 503 is better than waiting in vain."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from contextlib import suppress
 _PATIENCE = 1.0
 """Seconds for the caller to send its request, and to read the answer."""
 _MOST = 1 << 16
-"""Bytes of a request that are read before it is answered."""
+"""The number of bytes of a request that are read before it is answered."""
 _AT_ONCE = 256
-"""Callers that are answered at a time."""
+"""The number of callers that are answered at a time."""
 
 
 class Apology:
-    """While it is on, whoever connects to `listener` gets a 503 with Retry-After."""
+    """While it is active, everybody who connects to `listener` gets a 503 with Retry-After."""
 
     def __init__(self, listener: socket.socket) -> None:
         self._listener = listener
@@ -24,13 +24,13 @@ class Apology:
         self._on = False
 
     def begin(self, seconds: float) -> None:
-        """`seconds` until it is worth to try again."""
+        """Activates it. `seconds` is the value of Retry-After."""
         self._seconds = max(1, round(seconds))
         self._on = True
         self._listen()
 
     def end(self) -> None:
-        """From now on callers wait; those that have been accepted still get their answer."""
+        """Ends it. New callers wait from then on, and those that were accepted still get their answer."""
         if self._on:
             self._on = False
             asyncio.get_running_loop().remove_reader(self._listener.fileno())
@@ -45,7 +45,7 @@ class Apology:
             return
         try:
             caller, _ = self._listener.accept()
-        except OSError:  # gone again, or no descriptor is left: the next look tells
+        except OSError:  # The caller has gone, or there is no descriptor left. It is tried again.
             return
         task = asyncio.ensure_future(self._answer(caller))
         self._callers.add(task)
@@ -65,7 +65,7 @@ class Apology:
         await loop.sock_recv(caller, _MOST)
         await loop.sock_sendall(caller, self._said())
         caller.shutdown(socket.SHUT_WR)
-        # Closed with something unread, the caller would find a broken connection in place of the answer.
+        # If it were closed with unread bytes, the caller would see a broken connection instead of the answer.
         while await loop.sock_recv(caller, _MOST):
             pass
 

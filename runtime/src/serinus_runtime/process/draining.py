@@ -1,9 +1,9 @@
-"""How a worker gives its connections up to other workers while it serves, as the host asks it to by signals.
+"""How a worker gives up connections while it serves, at signals of the host.
 
-SIGUSR1: drain. The worker accepts no connection any more, says `connection: close` with each answer, and ends when
-nobody is connected. It never closes first, so that no request meets a closed connection. A proxy closes those that it
-does not use (Envoy by its idle timeout). SIGUSR2: another worker has come to help. Half of the connections are closed
-with their next answer, so that they are spread anew.
+SIGUSR1: drain. The worker accepts no more connections, sends `connection: close` with each response, and ends when
+nobody is connected. It does not close connections first, so that no request meets a closed one. A proxy closes unused
+connections (Envoy by its idle timeout). SIGUSR2: another worker was started. Half of the connections are closed with
+their next response, so that they are distributed again.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from serinus_runtime.http.server import Server
 
 _ACCEPTED = 0.05
-"""Seconds that an accepted connection may take to be among the server's."""
+"""Seconds until an accepted connection is among the server's."""
 _LOOK = 0.02
-"""Seconds between two looks at who is still connected."""
+"""Seconds between two checks of the connections."""
 
 
 class Draining:
-    """Drains one server, in its event loop. `drained` is called once when nobody can reach it any more."""
+    """Drains a server in its event loop. `drained` is called once when nobody can reach it any more."""
 
     def __init__(self, server: Server, drained: Callable[[], None]) -> None:
         self._server = server
@@ -30,11 +30,13 @@ class Draining:
         self._waiting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        """Handles the signals."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGUSR1, self._drain)
         loop.add_signal_handler(signal.SIGUSR2, self._rebalance)
 
     def stop(self) -> None:
+        """Stops handling the signals."""
         if self._waiting is not None:
             self._waiting.cancel()
 

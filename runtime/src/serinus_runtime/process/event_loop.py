@@ -1,4 +1,4 @@
-"""A loaded model's event loop: listens, answers, sends records, and drains at SIGTERM."""
+"""The event loop of a loaded model: it listens, answers, sends records, and drains at SIGTERM."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from serinus_runtime.serving.application import Application
 
 
 def run(config: Config, model: Predictor, ready: Callable[[], None]) -> None:
-    """Returns after SIGTERM, when what was in flight is answered. `ready` is called once requests are answered."""
+    """Serves until SIGTERM, and until the requests in flight are answered. `ready` is called once requests are
+    answered."""
     accelerators.find()
     gc.collect()
-    gc.freeze()  # what is loaded stays: a collection is to look at what requests leave behind only
+    gc.freeze()  # Garbage collections need not examine what is loaded, because it stays.
     _run(_serve(config, model, ready))
 
 
 def _run(serve: Coroutine[Any, Any, None]) -> None:
-    """On uvloop where it is there."""
+    """Runs on uvloop where it exists."""
     if accelerators.uvloop is None:
         asyncio.run(serve)
     elif sys.version_info >= (3, 11):
@@ -45,7 +46,7 @@ def _run(serve: Coroutine[Any, Any, None]) -> None:
 async def _serve(config: Config, model: Predictor, ready: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    # A model's library may have set handlers of its own: what the host counts on is set last.
+    # A model's library may have set handlers of its own, so those that the host relies on are set last.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     records = wire = None
@@ -63,7 +64,7 @@ async def _serve(config: Config, model: Predictor, ready: Callable[[], None]) ->
     await server.start()
     reports, draining = LoadReports(server, config.report_fd, always=config.heartbeat), Draining(server, stop.set)
     reports.start()
-    draining.start()  # before anybody knows that it is there: from then on it may be asked to drain
+    draining.start()  # This comes before anybody knows of the worker, because it may be told to drain from then on.
     ready()
     await stop.wait()
     reports.stop()
@@ -85,8 +86,8 @@ def _say(text: str) -> None:
 def batcher_of(
     settings: Settings, model: Predictor, loop: asyncio.AbstractEventLoop, callers: Callable[[], int]
 ) -> Batcher | None:
-    """None: the release is not asked for one, must not have one, or has a way to predict a row that is quicker than
-    any waiting."""
+    """Returns the batcher. None: the release has no batches, must not have any, or has a way to predict a row that is
+    faster than waiting."""
     alone = settings.one_at_a_time or settings.rows == "together"
     if not settings.batch_delay_ms or alone or row_predictor(model) is not None:
         return None

@@ -1,4 +1,4 @@
-"""What a process does first and last that a zygote has forked."""
+"""The first and the last steps of a forked process."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Callable, NoReturn
 
 
 def end_with(work: Callable[[], int]) -> NoReturn:
-    """Ends this process with the status that `work` gives, or raises as SystemExit; with 1 where it raises anything
-    else. A forked process must never go on as the zygote."""
+    """Ends this process with the status that `work` returns or raises as SystemExit, or with 1 where it raises anything
+    else. A forked process must never continue as the zygote."""
     status = 1
     try:
         status = work()
@@ -30,7 +30,8 @@ def end_with(work: Callable[[], int]) -> NoReturn:
 
 
 def part_from_zygote() -> None:
-    """All that one zygote has forked would draw the same numbers and have the same temporary directory."""
+    """Separates this process from its siblings, which would draw the same random numbers and use the same temporary
+    directory."""
     signal.set_wakeup_fd(-1)
     tempfile.tempdir = None
     random.seed()

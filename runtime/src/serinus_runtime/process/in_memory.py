@@ -1,4 +1,4 @@
-"""What a process is told when it is started."""
+"""The configuration of a process, in memory."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any, Mapping
 
 
 def in_memory(config: Mapping[str, Any]) -> int:
-    """A descriptor to read it from. Not a file: it may hold a token, and a full disk must not keep a worker from
-    starting."""
+    """Returns a descriptor from which the configuration can be read. A file is not used, because the configuration may
+    contain a token, and a full disk must not prevent the start of a worker."""
     descriptor = os.memfd_create("serinus-config")
     with os.fdopen(os.dup(descriptor), "wb") as file:
         file.write(json.dumps(config).encode())

@@ -1,4 +1,4 @@
-"""Why a process with a model in it has ended, from its exit status and from what it wrote last."""
+"""Why a process with a model has ended, by its exit status and its last output."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ _ERROR = re.compile(r"[A-Za-z_][\w.]*(?:Error|Exception|Exit|Interrupt|Failure|W
 
 
 def last_words(file: IO[bytes], since: int = 0, *, errors_alone: bool = False) -> str:
-    """What `file`, a standard error from byte `since` on, ends with: of a crash or a traceback its type and its place,
-    else the last line; empty where it has none. `errors_alone`: other lines are what the model prints."""
+    """Returns the end of `file`, a standard error, after byte `since`: the type and place of a crash or traceback, or
+    else the last line. Empty: there is none.
+
+    `errors_alone`: other lines are output of the model.
+    """
     size = file.seek(0, os.SEEK_END)
-    since = since if since <= size else 0  # it has begun anew meanwhile
+    since = since if since <= size else 0  # The file was rotated meanwhile.
     file.seek(max(since, size - _TAIL))
-    # Cut, so that no line takes long to be looked at.
+    # Lines are truncated, so that none takes long to process.
     lines = [line[:_LONGEST_LINE].rstrip() for line in file.read().decode(errors="replace").rstrip().splitlines()]
-    # faulthandler writes a crash, and then each thread with the innermost call first.
+    # faulthandler writes the crash, and then each thread with the innermost call first.
     crash = next((n for n, line in enumerate(lines) if line.startswith("Fatal Python error")), None)
     if crash is not None:
         frames = [found for line in lines[crash:] if (found := _NAMED.match(line))]
@@ -34,7 +37,7 @@ def last_words(file: IO[bytes], since: int = 0, *, errors_alone: bool = False) -
 
 
 def ending(code: int | None) -> str:
-    """An exit status as `subprocess` gives it, in words. None: it was not our child, so nobody knows."""
+    """Returns an exit status of `subprocess` in words. None: it was not a child, so the status is unknown."""
     if code is None:
         return "is gone"
     if code >= 0:
@@ -46,7 +49,7 @@ def ending(code: int | None) -> str:
 
 
 def why_ended(code: int | None, words: str) -> str:
-    """In words. `words`: what the process said of it, or its last words."""
+    """Returns the reason in words. `words` is what the process said of it, or its last output."""
     how = ending(code)
     if code == -signal.SIGKILL:
         how += ", as the kernel does where memory runs out"
@@ -64,7 +67,7 @@ def _place(frame: re.Match[str] | None) -> str:
 
 
 def _shown(file: str) -> str:
-    """From the packages on; of other files the name alone."""
+    """Returns the path relative to the packages, or the name of any other file."""
     for part in ("/site-packages/", "/dist-packages/"):
         if part in file:
             return file.rpartition(part)[2]

@@ -1,7 +1,7 @@
-"""What a worker reports of its load while it serves: what the host scales it by.
+"""A worker's reports of its load, by which the host scales it.
 
-On the socket to the host, at most once a second and only where something has changed (unless it is to report always),
-cumulative since the start:
+They are sent on the socket to the host at most once a second, and only after a change (unless the worker must always
+report). Numbers are cumulative since the start:
 
     {"state": "stats", "requests": answered, "waiting": read but not answered, "connections": open}
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from serinus_runtime.http.server import Server
 
 _EVERY = 1.0
-"""Seconds between two looks at what has changed."""
+"""Seconds between two checks for changes."""
 
 
 class Load(NamedTuple):
@@ -30,21 +30,23 @@ class Load(NamedTuple):
 
 
 class LoadReports:
-    """Reports the load of one server, in its event loop. `always`: also where nothing has changed."""
+    """Reports the load of one server in its event loop. `always`: also without changes."""
 
     def __init__(self, server: Server, descriptor: int, *, always: bool = False) -> None:
         self._server = server
         self._always = always
         self._descriptor = descriptor
-        self._room = select.poll()  # a pipe that can be written to has room for a page, which is more than a line
+        self._room = select.poll()  # A pipe that is writable has room for a page, which is more than a line.
         self._room.register(descriptor, select.POLLOUT)
         self._reported = Load()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        """Starts reporting."""
         self._task = asyncio.ensure_future(self._run())
 
     def stop(self) -> None:
+        """Stops reporting."""
         if self._task is not None:
             self._task.cancel()
 
@@ -54,13 +56,13 @@ class LoadReports:
             await asyncio.sleep(_EVERY)
 
     def _report(self) -> bool:
-        """False: nobody listens any more."""
+        """Sends a report. Returns False where nobody reads any more."""
         server = self._server
         now = Load(server.answered, server.waiting, len(server.connections))
         if now == self._reported and not self._always:
             return True
         line = json.dumps({"state": "stats", **now._asdict()}) + "\n"
-        if not self._room.poll(0):  # the host is busy; the next line says it all
+        if not self._room.poll(0):  # The host is busy. The next report includes everything.
             return True
         try:
             os.write(self._descriptor, line.encode())

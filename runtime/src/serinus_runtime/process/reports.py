@@ -1,5 +1,8 @@
-"""What a worker reports, as whoever started it reads it: see `wire` and `load_report`. A model could write it: nothing
-here is trusted beyond its type, and of what comes before the one report that counts only so much is read."""
+"""Reading of a worker's reports, by the process that has started it (see `wire` and `load_report`).
+
+A model could write reports, so they are trusted in nothing beyond their types, and the amount that is read before the
+decisive one is limited.
+"""
 
 from __future__ import annotations
 
@@ -17,23 +20,23 @@ from serinus_runtime.process.process_memory import Memory
 
 _LONGEST_LINE = 1 << 20
 _AT_ONCE = 1 << 16
-"""Bytes that are read at a time, so that a worker that says more only makes itself wait."""
+"""The number of bytes that are read at a time, so that a worker that sends more only delays itself."""
 _MOST_WHILE_LOADING = 4 << 20
-"""Bytes, before it says that it is ready or has failed: far beyond the longest report."""
+"""The number of bytes that are read before a worker is ready or has failed. It is far more than the longest report."""
 LAST_WORDS = 0.5
-"""Seconds that a report may still take to arrive after its writer has exited."""
+"""Seconds in which a report may arrive after its writer has ended."""
 _STATES = ("loading", "ready", "failed", "stats")
 _MODULE = re.compile(r"\w+(\.\w+)*\Z")
 _MOST_MODULES, _LONGEST_MODULE = 10_000, 200
 _LARGEST = 1 << 63
 
 Words = Callable[[str], str]
-"""Makes what somebody else wrote fit to be shown."""
+"""Makes text from outside safe to show."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of the load. `stats` says nothing of it: that is a `Load`."""
+    """The result of loading. `stats` says nothing about it, and is a `Load`."""
 
     state: str
     """`loading`, `ready`, `failed` or `stats`."""
@@ -48,19 +51,20 @@ class Report:
     notes: Sequence[str] = ()
     way: str = ""
     proven: str = ""
-    """What the next worker is told, so that it need not prove it again."""
+    """The proven way, for the next worker."""
     modules: Sequence[str] = ()
-    """What it has imported from its environment, in order."""
+    """The modules that it has imported from its environment, in order."""
 
     @property
     def memory(self) -> Memory | None:
+        """The memory of the worker. None: unknown."""
         if self.memory_bytes is None or self.own_bytes is None:
             return None
         return Memory(self.memory_bytes, self.own_bytes)
 
 
 def report_of(line: bytes, words: Words) -> Report:
-    """One line. Raises ValueError: it is no report."""
+    """Parses a line. Raises ValueError where it is not a report."""
     said = _object(line)
     state = said.get("state")
     if state not in _STATES:
@@ -82,7 +86,7 @@ def report_of(line: bytes, words: Words) -> Report:
 
 
 def load_of(line: bytes) -> Load:
-    """One line of a worker that serves: since its start. Raises ValueError: it is none."""
+    """Parses a line of a serving worker, cumulative since its start. Raises ValueError where it is not one."""
     said = _object(line)
     if said.get("state") != "stats":
         raise ValueError("it is no report of a load")
@@ -144,7 +148,7 @@ def _count(said: Mapping[str, Any], name: str) -> int:
 
 
 class Reports:
-    """The descriptor to read from, which it closes."""
+    """Reads reports from a descriptor, which it closes."""
 
     def __init__(self, descriptor: int, words: Words) -> None:
         os.set_blocking(descriptor, False)
@@ -155,8 +159,8 @@ class Reports:
         self._open = True
 
     async def outcome(self, exited: asyncio.Future[Any], seconds: float) -> Report | None:
-        """The first report that the worker is ready or has failed; None: none came before its exit, or within
-        `seconds`. `exited`: done when the worker has ended."""
+        """Returns the first report that the worker is ready or has failed. None: there was none before its end, or
+        within `seconds`. `exited` is done when the worker has ended."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         reading = asyncio.ensure_future(self._outcome())
@@ -165,14 +169,14 @@ class Reports:
             await asyncio.wait(either, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if exited.done():
                 await asyncio.wait({reading}, timeout=LAST_WORDS)
-            elif reading.done() and reading.result() is None:  # it has closed its end without a word
+            elif reading.done() and reading.result() is None:  # It has closed its end without a report.
                 await asyncio.wait({exited}, timeout=max(0.0, end - loop.time()))
             return reading.result() if reading.done() else None
         finally:
             reading.cancel()
 
     async def _outcome(self) -> Report | None:
-        """None: it has closed its end without a word."""
+        """Returns the first report. None: the worker has closed its end without one."""
         loop = asyncio.get_running_loop()
         told: asyncio.Future[Report | None] = loop.create_future()
         loop.add_reader(self._descriptor, self._read, told)
@@ -191,38 +195,38 @@ class Reports:
         try:
             for line in self._lines():
                 report = report_of(line, self._words)
-                if report.state in ("ready", "failed"):  # a worker that was kept waiting may speak of requests first
+                if report.state in ("ready", "failed"):  # A worker whose report was delayed may report requests first.
                     return report
-        except ValueError:  # it is no report
+        except ValueError:  # It is not a report.
             return _nonsense()
         too_much = len(self._buffer) > _LONGEST_LINE or self._read_bytes > _MOST_WHILE_LOADING
         return _nonsense() if too_much else None
 
     def stats(self) -> Load | None:
-        """The latest that has arrived since the last call, or None. Does not wait."""
+        """Returns the latest load that has arrived since the last call. None: there is none. Does not wait."""
         if not self._open or not self._more():
             return None
         latest = None
         for line in self._lines():
-            with suppress(ValueError):  # a model that writes here speaks for itself alone
+            with suppress(ValueError):  # A model that writes here only affects itself.
                 latest = load_of(line)
         self._buffer = self._buffer[-_AT_ONCE:]
         return latest
 
     def close(self) -> None:
-        """Closes the descriptor. Nothing happens the second time."""
+        """Closes the descriptor. A second call does nothing."""
         if self._open:
             self._open = False
             asyncio.get_running_loop().remove_reader(self._descriptor)
             os.close(self._descriptor)
 
     def _more(self) -> bool:
-        """Reads what is there; False at the end of it."""
+        """Reads what has arrived. Returns False at the end."""
         try:
             part = os.read(self._descriptor, _AT_ONCE)
         except BlockingIOError:
             return True
-        except ConnectionResetError:  # it has ended without reading what it was handed
+        except ConnectionResetError:  # It has ended without reading what was sent to it.
             return False
         self._buffer += part
         self._read_bytes += len(part)

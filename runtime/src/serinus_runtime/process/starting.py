@@ -45,7 +45,7 @@ def start(
 def outliving(command: Sequence[str], **chosen: Any) -> subprocess.Popen[bytes]:
     """Starts a process that leads a session of its own, and goes on when this one has ended. `chosen`: options of
     `subprocess.Popen`. Raises OSError."""
-    # Ctrl-C at the terminal of `up` is not for models.
+    # Ctrl-C in the terminal of `up` is not meant for models..
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **chosen)
 
 
@@ -78,7 +78,7 @@ def environment(python: Path, scratch: Path) -> dict[str, str]:
         "LC_ALL": "C.UTF-8",
         "HOME": str(scratch),
         "TMPDIR": str(scratch),
-        "USER": "model",  # so that nobody needs /etc/passwd to learn it
+        "USER": "model",  # So that nothing needs to read /etc/passwd.
     }
     variables |= dict.fromkeys(_ONE_THREAD, "1")
     return variables | {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
@@ -100,6 +100,6 @@ def limit(pid: int, *, memory_bytes: int | None = None, file_bytes: int | None =
     }
     for kind, most in limits.items():
         if most is not None:
-            # It has exited already, which the caller will see; or it has put itself under less, and cannot go back.
+            # It has ended already, which the caller will see, or it has lowered its own limits.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 resource.prlimit(pid, kind, (most, most))

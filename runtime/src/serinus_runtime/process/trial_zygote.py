@@ -1,11 +1,11 @@
-"""The libraries of one model, imported once for all that is tried with it in one deployment: forks a trial at a time.
+"""A zygote for the trials of one model: it imports the model's libraries once and forks one trial at a time.
 
-python -I -S -c "... from serinus_runtime.process.trial_zygote import main; main()" config.json
+    python -I -S -c "... from serinus_runtime.process.trial_zygote import main; main()" config.json
 
-config: {"control_fd", "artifact", "readable": [..], "scratch", "confine"}. As `zygote`, but answers a message
-`{"module", "config"}`, with the descriptors of the trial's standard output and error, by three: `{"pid": n}` at once
-(or `{"error": text}` alone), `{"dead": true}` when `serinus_runtime.<module>`, asked with the file `config`, has ended,
-and, when the other side has killed all that it has started and said so, `{"ended": status}`; a signal is a negative
+config: {"control_fd", "artifact", "readable": [..], "scratch", "confine"}. It works like `zygote`, but answers a
+message `{"module", "config"}`, with the descriptors of the trial's standard output and error, by three: `{"pid": n}` at
+once (or only `{"error": text}`), `{"dead": true}` when `serinus_runtime.<module>` with the file `config` has ended, and
+`{"ended": status}` after the other side has killed everything that it has started and said so. A signal is a negative
 status.
 """
 
@@ -27,6 +27,7 @@ _LONGEST = 16
 
 
 def main() -> None:
+    """Runs the zygote."""
     config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     serve(config, lambda: libraries_of(Path(config["artifact"])), _answer)
 
@@ -42,7 +43,8 @@ def _answer(control: socket.socket, message: bytes, descriptors: Sequence[int]) 
         end_with(lambda: _trial(told["module"], told["config"], *descriptors))
     tell(control, pid=child)
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-    # Its number stays its own meanwhile. It is not killed from here: on older kernels a zygote may signal nobody.
+    # Its number is not used again meanwhile. It is not killed from here, because on older kernels a zygote may not
+    # signal.
     tell(control, dead=True)
     control.recv(_LONGEST)
     _, status = os.waitpid(child, 0)
@@ -50,8 +52,8 @@ def _answer(control: socket.socket, message: bytes, descriptors: Sequence[int]) 
 
 
 def _trial(module: str, config: str, output: int, errors: int) -> int:
-    """Looks at the model as `module` does, and gives the exit status."""
-    os.setpgid(0, 0)  # not a session, which would be a group of the scheduler that gives way to nobody
+    """Runs the trial `module`, and returns the exit status."""
+    os.setpgid(0, 0)  # Not a session, which would be a scheduling group of its own with the usual priority.
     os.dup2(output, 1)
     os.dup2(errors, 2)
     for descriptor in (output, errors):

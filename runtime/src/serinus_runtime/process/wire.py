@@ -1,7 +1,7 @@
-"""The socket between a worker and its host: reports go out on it, connections to the collector come in.
+"""The socket between a worker and its host. Reports go out, and connections to the collector come in.
 
-A worker makes no connection itself, and could not while it is confined. The host makes each one, says on it whose
-records will come, and hands it over; again whenever it was lost, and also where another host follows the first.
+A confined worker cannot make connections. The host makes each one, says on it whose records will come, and passes it
+on. It does so again after a connection was lost, and after another host has taken over.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import sys
 from typing import Any, Callable, Sequence
 
 _MESSAGE = 16
-"""Bytes: what a connection comes with says nothing."""
+"""The size in bytes of the message with a connection, which has no meaning."""
 
 
 _REPORT_SECONDS = 5
-"""For which a worker waits that reports more than anybody reads: nobody does while there is no host."""
+"""Seconds that a worker waits to send a report that nobody reads, as while there is no host."""
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """The host's end of a new wire, and the worker's, which blocks."""
+    """Returns the host's end of a new socket pair, and the worker's, which blocks."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     ours.setblocking(False)
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _REPORT_SECONDS, 0))
@@ -33,12 +33,13 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 class Reporter:
-    """Tells the host, a JSON line a state. The host may die and leave the worker serving: then nobody listens."""
+    """Reports states to the host as lines of JSON. If the host has died, nobody reads them and the worker continues."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def say(self, state: str, **details: Any) -> None:
+        """Sends a report."""
         line = json.dumps({"state": state, **details}) + "\n"
         left = memoryview(line.encode())
         try:
@@ -49,7 +50,7 @@ class Reporter:
 
 
 class Wire:
-    """The incoming side, in the running event loop: `take` is called with each connection that the host hands in."""
+    """The incoming side, in the running event loop. `take` is called with each connection from the host."""
 
     def __init__(self, descriptor: int, take: Callable[[socket.socket], None]) -> None:
         # Reports go out on the descriptor itself.
@@ -59,6 +60,7 @@ class Wire:
         self._loop.add_reader(self._socket.fileno(), self._read)
 
     def close(self) -> None:
+        """Stops reading."""
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
 
@@ -71,25 +73,25 @@ class Wire:
             said, carried = b"", []
         if carried:
             self._take(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=carried[0]))
-        elif not said:  # the host is gone, and nobody keeps its end for the next one
+        elif not said:  # The host has ended, and nobody keeps its end for the next one.
             self._loop.remove_reader(self._socket.fileno())
 
 
 def send(control: socket.socket, message: bytes, descriptors: Sequence[int]) -> None:
-    """Sends one message that carries `descriptors`. Raises OSError. (`socket.send_fds` came with Python 3.9.)"""
+    """Sends one message with `descriptors`. Raises OSError. (`socket.send_fds` exists since Python 3.9.)"""
     control.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))])
 
 
 def received(control: socket.socket, longest: int, most: int, flags: int = 0) -> tuple[bytes, list[int]]:
-    """One message and the descriptors that it carries, closed on exec. Of those that are more than `most` none stays
-    open. Raises OSError."""
+    """Returns one message and its descriptors, which are closed on exec. Descriptors beyond `most` are closed. Raises
+    OSError."""
     found = array.array("i")
     space = socket.CMSG_SPACE(most * found.itemsize)
     message, ancillary, _, _ = control.recvmsg(longest, space, socket.MSG_CMSG_CLOEXEC | flags)
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             found.frombytes(data[: len(data) - len(data) % found.itemsize])
-    # The kernel's room for descriptors is rounded up, and what is beyond it never becomes one of ours.
+    # The kernel rounds up the space for descriptors. Those beyond it are never installed in this process.
     for extra in found[most:]:
         with contextlib.suppress(OSError):
             os.close(extra)

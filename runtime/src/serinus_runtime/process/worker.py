@@ -1,8 +1,9 @@
-"""One model, one process, one thread: confines itself, loads, warms up, reports, answers until it is told to go.
+"""A worker: one model, one process, one thread. It confines itself, loads, warms up, reports, and serves until it is
+told to end.
 
-python -I -c "import sys; sys.path.append(<runtime>); from serinus_runtime.process.worker import main; main()" FILE
+    python -I -c "import sys; sys.path.append(<runtime>); from serinus_runtime.process.worker import main; main()" FILE
 
-A worker that a zygote has forked comes in by `serve_one` instead.
+A worker that a zygote has forked begins in `serve_one`.
 """
 
 from __future__ import annotations
@@ -26,19 +27,20 @@ from serinus_runtime.process import event_loop
 from serinus_runtime.process.wire import Reporter
 
 _ANSWERS_FIRST = 0.005
-"""Seconds between the first answer that is possible and the report of it."""
+"""Seconds between the first possible response and the report of it."""
 
 
 def main() -> None:
+    """Runs the worker."""
     config = Config.read(sys.argv[1])
     serve_one(config, keep=(config.listen_fd, config.report_fd))
 
 
 def serve_one(config: Config, keep: Sequence[int] | None, imported: str | None = None) -> None:
-    """Returns when it has been told to go and nothing is left to be answered; SystemExit where it does not come up.
+    """Serves until it is told to end and all requests are answered. Raises SystemExit where it cannot start.
 
-    `keep`: the only descriptors that stay open; None: all. `imported`: the last of the modules that were there when
-    this process was forked.
+    `keep` are the only descriptors that stay open. None: all. `imported` is the last module that existed when this
+    process was forked.
     """
     reporter = Reporter(config.report_fd)
     reporter.say("loading")
@@ -55,7 +57,7 @@ def serve_one(config: Config, keep: Sequence[int] | None, imported: str | None =
         where = traces.at(error, config.artifact)
         reporter.say("failed", reason=f"the worker failed while it loaded the model: {type(error).__name__}{where}")
         raise
-    # What is there now stays: the collector of garbage need not look at it again.
+    # Everything that exists now stays, so garbage collections need not examine it again.
     gc.collect()
     gc.freeze()
     ready = _described(config, model, notes, time.perf_counter() - began)
@@ -64,12 +66,12 @@ def serve_one(config: Config, keep: Sequence[int] | None, imported: str | None =
         modules = libraries_beside(config.artifact, config.scratch, since=imported)
         reporter.say("ready", **ready, **memory(), modules=modules)
 
-    # The request that has activated the release is answered first: these two take as long as a dozen answers.
+    # The request that has activated the release is answered first, because these two take as long as a dozen responses.
     event_loop.run(config, model, lambda: _soon(report))
 
 
 def _described(config: Config, model: Any, notes: Sequence[str], seconds: float) -> dict[str, Any]:
-    """What the host is told of a model that is ready. `seconds`: that loading it took."""
+    """Returns the report of a model that is ready. `seconds` is how long loading took."""
     return {
         "load_seconds": round(seconds, 3),
         "warm_up_ms": model.warm_up_ms,
@@ -112,11 +114,11 @@ def _confined(config: Config, keep: Sequence[int] | None) -> list[str]:
 
 
 def libraries_beside(*own: Path, since: str | None = None) -> list[str]:
-    """Names of the imported modules, in the order of their import, that are neither the standard library's, nor this
-    package's, nor files of the model's `own`: what the environment's zygote is to import.
+    """Returns the names of imported modules that are neither the standard library's, nor this package's, nor files of
+    the model (`own`), in the order of their import. The environment's zygote imports them.
 
-    Only those that came after `since`: merely to look at a module that was there before the fork writes its count of
-    references, and two thousand of them make 20 MB of a worker's memory its own.
+    Only modules after `since` are examined. Touching a module from before the fork changes its reference count, and two
+    thousand of them would make 20 MB of shared memory private.
     """
     standard = f"{Path(os.__file__).parent}{os.sep}"
     passed_over = tuple(f"{path}{os.sep}" for path in (*own, Path(__file__).parent))
@@ -132,16 +134,16 @@ def libraries_beside(*own: Path, since: str | None = None) -> list[str]:
 
 
 def _modules_since(since: str | None) -> list[str]:
-    """The latest first."""
+    """Returns the modules, the latest first."""
     try:
         return list(takewhile(lambda name: name != since, reversed(sys.modules)))
-    except RuntimeError:  # a thread of the model imports something at this moment
+    except RuntimeError:  # A thread of the model is importing something at the moment.
         return list(takewhile(lambda name: name != since, list(reversed(sys.modules))))
 
 
 def memory() -> dict[str, int]:
-    """Of this process: its proportional set size, and what of it nobody shares. Others cannot read that from outside
-    once the process is not dumpable."""
+    """Returns the proportional set size of this process, and its private memory. Others cannot read them once the
+    process is not dumpable."""
     try:
         lines = Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines()
     except OSError:

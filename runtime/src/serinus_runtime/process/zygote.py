@@ -1,17 +1,17 @@
-"""The libraries of one environment, imported once: forks a worker whenever the host asks for one.
+"""A zygote: it imports the libraries of one environment once, and forks workers on request.
 
-python -I -S -c "... from serinus_runtime.process.zygote import main; main()" config.json
+    python -I -S -c "... from serinus_runtime.process.zygote import main; main()" config.json
 
 config: {"control_fd", "modules": [..], "artifact"?, "readable": [..], "scratch", "confine", "landlock_required"?}.
-`artifact`: a model whose libraries are imported before `modules`. `control_fd` is a socket that keeps messages apart
-(SOCK_SEQPACKET). On it the zygote says first `{"threads": [names..], "imported": n, "skipped": n}`, then
-answers every message of the host, which carries descriptors (`CARRIED`), with `{"error": text}`, or with `{"pid": n}`
-and, when the host has looked at that process and closed its end of the last of the pipes, with `{"left": true}`: then
-the process is the host's child. It ends when the host does.
+`artifact` is a model whose libraries are imported before `modules`. `control_fd` is a socket that preserves message
+boundaries (SOCK_SEQPACKET). The zygote first sends `{"threads": [names..], "imported": n, "skipped": n}`. It answers
+every message, which carries descriptors (`CARRIED`), with `{"error": text}`, or with `{"pid": n}` and, when the host
+has looked at that process and closed its end of the last of the pipes, with `{"left": true}`. The process is then a
+child of the host. The zygote ends when the host does.
 
-It is confined as a worker is, but to the files of all models of its environment, whose code it never runs; each worker
-then narrows that to its own. Forking is sound only from a process of one thread: where the imports leave more, it says
-so and ends.
+It is confined like a worker, but may read the files of all models of its environment, whose code it never runs. Each
+worker then restricts itself to its own. Forking is only safe from a process with one thread. Where the imports leave
+more, the zygote says so and ends.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ _LONGEST_MESSAGE = 4096
 
 
 def main() -> None:
+    """Runs the zygote."""
     config = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     serve(config, lambda: [*_libraries(config.get("artifact")), *config["modules"]], _answer)
 
@@ -51,12 +52,12 @@ def _libraries(artifact: str | None) -> Sequence[str]:
 
 
 Answer = Callable[[socket.socket, bytes, Sequence[int]], Mapping[str, Any]]
-"""To a message, and the descriptors that came with it, on the socket."""
+"""Answers a message with its descriptors on the socket."""
 
 
 def serve(config: Mapping[str, Any], modules: Callable[[], Sequence[str]], answer: Answer) -> None:
-    """Imports `modules()`, then forks as it is asked, until the other side is gone. Where threads are left: not at
-    all."""
+    """Imports `modules()`, then forks on request until the other side closes. It ends at once where threads are
+    left."""
     control = socket.socket(fileno=config["control_fd"])
     _confine(config)
     confine.with_packages()
@@ -68,7 +69,7 @@ def serve(config: Mapping[str, Any], modules: Callable[[], Sequence[str]], answe
     tell(control, threads=threads, imported=len(names) - skipped, skipped=skipped)
     if threads:
         return
-    with contextlib.suppress(ConnectionError):  # the other side is gone
+    with contextlib.suppress(ConnectionError):  # The other side has closed.
         while request := _received(control):
             message, descriptors = request
             told = answer(control, message, descriptors)
@@ -81,14 +82,14 @@ def _confine(config: Mapping[str, Any]) -> None:
     scratch = Path(config["scratch"])
     confine.prepare(scratch / ".zygote")
     if config["confine"]:
-        # All of /proc, as /proc/self is another directory in every worker; a worker narrows it to its own.
+        # All of /proc, because /proc/self is a different directory in every worker. A worker restricts it to its own.
         readable = [Path("/proc"), *map(Path, config["readable"]), *confine.own_directories()]
         required = config.get("landlock_required", True)
         confine.confine(readable, scratch, (config["control_fd"],), kind=permitted.ZYGOTE, required=required)
 
 
 def _other_threads() -> list[str]:
-    """Names of the threads beside this one."""
+    """Returns the names of other threads."""
     return [
         (task / "comm").read_text(encoding="utf-8", errors="replace").strip()
         for task in Path("/proc/self/task").iterdir()
@@ -97,7 +98,7 @@ def _other_threads() -> list[str]:
 
 
 def _import(names: Sequence[str]) -> int:
-    """How many could not be: a worker that needs one then fails on it, or not, by itself."""
+    """Imports modules. Returns how many failed. A worker that needs one of them may then fail by itself."""
     skipped = 0
     with uncollected():
         for name in names:
@@ -110,11 +111,12 @@ def _import(names: Sequence[str]) -> int:
 
 
 def tell(control: socket.socket, **words: Any) -> None:
+    """Sends a message."""
     control.send(json.dumps(words).encode())
 
 
 def _received(control: socket.socket) -> tuple[bytes, list[int]] | None:
-    """The next request and its descriptors; None when the other side is gone."""
+    """Returns the next request and its descriptors. None: the other side has closed."""
     message, descriptors = received(control, _LONGEST_MESSAGE, len(CARRIED))
     return (message, descriptors) if descriptors else None
 
@@ -131,8 +133,11 @@ def _answer(control: socket.socket, _: bytes, descriptors: Sequence[int]) -> Map
 
 
 def _fork(control: socket.socket, descriptors: Sequence[int], imported: str) -> tuple[int, int]:
-    """The pids of the worker and of its parent, which ends when the host has seen whose child that is, and so leaves
-    it to the host (PR_SET_CHILD_SUBREAPER), which can then wait for it as for any child of its own."""
+    """Returns the process ids of the worker and of its parent.
+
+    The parent ends when the host has verified whose child the worker is. The worker then becomes a child of the host
+    (PR_SET_CHILD_SUBREAPER), which can wait for it.
+    """
     receiver, sender = os.pipe()
     between = os.fork()
     if between == 0:
@@ -160,7 +165,7 @@ def _leave_to_the_host(control: socket.socket, sender: int, descriptors: Sequenc
 
 
 def _worker(listening: int, reporting: int, config: int, output: int, held: int, *, imported: str) -> int:
-    """Serves, and gives the exit status."""
+    """Runs the worker, and returns the exit status."""
     os.setsid()
     os.close(held)
     os.dup2(output, 1)

@@ -1,5 +1,5 @@
-"""What is said between a zygote and whoever asks it for workers. The answers are claims: code of the environment may
-have written them."""
+"""The protocol between a zygote and the process that requests workers. Answers are only claims, because code of the
+environment may have written them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from typing import Any, Mapping
 
 CARRIED = ("listening socket", "socket to the host", "config", "output", "held pipe")
-"""The descriptors of a request, in order."""
+"""The descriptors of a request in order."""
 
 COMPILED = (
     "numpy",
@@ -16,17 +16,18 @@ COMPILED = (
     "orjson",
     "serinus_runtime.model.compiled",
 )
-"""What compiled releases need, whatever the model: their one zygote is there before the first of them has loaded."""
+"""The modules of compiled releases, whatever the model. Their only zygote exists before the first of them has
+loaded."""
 
 LONGEST_ANSWER = 4096
 
 
 class Unfit(Exception):
-    """This environment's libraries cannot be forked; the text says why."""
+    """The libraries of this environment do not allow forking. The text says why."""
 
 
 def understood(said: bytes) -> Mapping[str, Any]:
-    """An answer. ConnectionError: it is none."""
+    """Parses an answer. Raises ConnectionError where it is malformed."""
     try:
         answer = json.loads(said)
     except (ValueError, RecursionError):
@@ -37,8 +38,8 @@ def understood(said: bytes) -> Mapping[str, Any]:
 
 
 def check_first(told: Mapping[str, Any]) -> None:
-    """The first thing that a zygote says. Raises Unfit: its imports have left threads; ConnectionError: it is something
-    else."""
+    """Checks the first message of a zygote. Raises Unfit where its imports have left threads, and ConnectionError where
+    it is something else."""
     threads = told.get("threads")
     if not isinstance(threads, list):
         raise ConnectionError("the zygote did not say what threads it has")

@@ -1,4 +1,4 @@
-"""Confines itself as a model's process is, and prints by what: what holds on this machine, tried and not guessed."""
+"""Confines itself like a model's process, and prints how. That shows what actually works on this machine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from serinus_runtime.isolation import confine
 
 
 def main() -> None:
+    """Prints the confinement."""
     try:
         confine.confine(confine.own_directories(), None, ())
     except (StartFailure, OSError) as error:

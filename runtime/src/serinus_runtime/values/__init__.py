@@ -1,1 +1,1 @@
-"""What callers send and models answer, as values: rows, tensors, outputs, and conversions between them."""
+"""The values of requests and answers: rows, tensors and outputs, and conversions between them."""

@@ -1,4 +1,5 @@
-"""JSON values to the typed column that a signature asks for. Errors name the column and the type, never the value."""
+"""Conversion of JSON values to the typed columns of a signature. Errors name the column and the type, never the
+value."""
 
 from __future__ import annotations
 
@@ -21,11 +22,13 @@ Convert = Callable[[Sequence[Any], Column], Any]
 
 
 def column_error(column: Column, what: str) -> RequestError:
+    """Returns an error about the column."""
     label = f"column '{column.label}'" if column.name is not None else "an unnamed column"
     return RequestError(f"{label} takes {column.type}: {what}")
 
 
 def check_types(values: Sequence[Any], column: Column, allowed: frozenset[type]) -> None:
+    """Raises RequestError where a value has none of the types."""
     if allowed.issuperset(map(type, values)):
         return
     wrong = next(value for value in values if type(value) not in allowed)
@@ -35,14 +38,14 @@ def check_types(values: Sequence[Any], column: Column, allowed: frozenset[type])
 
 
 def floats(values: Sequence[Any], kind: str) -> Any | None:
-    """An array of `kind` (float64 or float32), null as NaN. None: a number is too large for it.
+    """Returns an array of `kind` (float64 or float32), with null as NaN. None: a number is too large for it.
 
-    MLflow's scoring server makes such a number infinite without a word; the model would answer what nobody sent.
+    MLflow's scoring server would make such a number infinite, and the model would answer something that nobody sent.
     """
     numpy = library("numpy")
     try:
         array = numpy.array(values, dtype="float64")
-    except OverflowError:  # a whole number that no float can hold
+    except OverflowError:  # An integer that no float can hold.
         return None
     if kind == "float32":
         with numpy.errstate(over="ignore"):
@@ -51,7 +54,7 @@ def floats(values: Sequence[Any], kind: str) -> Any | None:
 
 
 def to_floats(values: Sequence[Any], column: Column) -> Any:
-    """null is NaN."""
+    """Returns floats, with null as NaN."""
     check_types(values, column, FLOATS)
     array = floats(values, "float64" if column.type == "double" else "float32")
     if array is None:
@@ -63,7 +66,7 @@ _WHOLE: frozenset[type] = frozenset({int, float})
 
 
 def whole(values: Sequence[Any], column: Column) -> Sequence[int]:
-    """Integers within the column's range; 3.0 counts as one."""
+    """Returns integers within the range of the column. 3.0 counts as one."""
     check_types(values, column, _WHOLE)
     if float in map(type, values):
         if not all(type(value) is int or value.is_integer() for value in values):
@@ -76,6 +79,7 @@ def whole(values: Sequence[Any], column: Column) -> Sequence[int]:
 
 
 def to_integers(values: Sequence[Any], column: Column) -> Any:
+    """Returns integers."""
     return library("numpy").array(whole(values, column), dtype="int32" if column.type == "integer" else "int64")
 
 
@@ -84,18 +88,20 @@ def _optional(kind: type, column: Column) -> frozenset[type]:
 
 
 def _check_texts(values: Sequence[Any], column: Column) -> None:
-    """Texts, and what is missing: null, or NaN of CSV, which JSON cannot hold."""
+    """Checks texts and missing values: null, or NaN of CSV, which JSON cannot express."""
     present = values if column.required else [value for value in values if value == value]
     check_types(present, column, _optional(str, column))
 
 
 def to_booleans(values: Sequence[Any], column: Column) -> Any:
+    """Returns booleans."""
     check_types(values, column, _optional(bool, column))
-    # As MLflow does: with a null among them they stay objects, since null is not false.
+    # As in MLflow, booleans with a null among them stay objects, because null is not false.
     return library("numpy").array(values, dtype=object if None in values else bool)
 
 
 def to_strings(values: Sequence[Any], column: Column) -> Any:
+    """Returns texts."""
     _check_texts(values, column)
     try:
         "".join(value for value in values if type(value) is str).encode()
@@ -105,12 +111,14 @@ def to_strings(values: Sequence[Any], column: Column) -> Any:
 
 
 def to_objects(values: Sequence[Any], column: Column) -> Any:  # noqa: ARG001
+    """Returns values of any type."""
     array = library("numpy").empty(len(values), dtype=object)
     array[:] = values
     return array
 
 
 def to_binaries(values: Sequence[Any], column: Column) -> Any:
+    """Returns bytes from base64."""
     _check_texts(values, column)
     try:
         decoded = [_decoded(value) if type(value) is str else value for value in values]
@@ -120,7 +128,7 @@ def to_binaries(values: Sequence[Any], column: Column) -> Any:
 
 
 def _decoded(text: str) -> bytes:
-    """Line ends may stand between, as `base64.encodebytes` writes them."""
+    """Decodes base64 with line ends, as `base64.encodebytes` writes it."""
     return base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
 
 
@@ -132,14 +140,14 @@ _TIME_RANGE = (
 
 
 def to_datetimes(values: Sequence[Any], column: Column) -> Any:
-    """Texts, or whole numbers of nanoseconds since 1970."""
+    """Returns times from texts or from integers, which are nanoseconds since 1970."""
     check_types(values, column, _TIMES if column.required else _TIMES | {NOTHING})
     kinds = set(map(type, values)) - {NOTHING}
     if len(kinds) > 1:
         raise column_error(column, "texts and numbers were sent together")
     if int in kinds:
         return _of_nanoseconds(values, column)
-    # A text without a digit is a word such as `now`, which pandas reads as the time of the request.
+    # A text without a digit is a word such as `now`, which pandas reads as the present time.
     if not all(value is None or any(map(str.isdigit, value)) for value in values):
         raise column_error(column, _NO_TIME)
     pandas = library("pandas")
@@ -147,7 +155,7 @@ def to_datetimes(values: Sequence[Any], column: Column) -> Any:
     try:
         times = _read_times(pandas, pandas.Series(list(values), dtype=object))
         if getattr(times.dtype, "tz", None) is None and times.dtype != object and hasattr(times.dt, "as_unit"):
-            # pandas 3 has them in microseconds or seconds, and numpy would let them overflow.
+            # pandas 3 uses microseconds or seconds, and NumPy would let them overflow.
             times = times.dt.as_unit("ns")
     except out_of_range as error:
         raise column_error(column, _TIME_RANGE) from error
@@ -159,7 +167,8 @@ def to_datetimes(values: Sequence[Any], column: Column) -> Any:
 
 
 def _read_times(pandas: Any, texts: Any) -> Any:
-    """pandas 2 takes the first text's way of writing for all of them, but ISO 8601 is one format at any precision."""
+    """Parses times. pandas 2 uses the format of the first text for all, but treats ISO 8601 as one format at any
+    precision."""
     try:
         return pandas.to_datetime(texts)
     except pandas.errors.OutOfBoundsDatetime:
@@ -193,9 +202,11 @@ CONVERSIONS: dict[str, Convert] = {
 
 
 def from_text(values: Sequence[str], column: Column) -> list[Any]:
-    """A CSV column's texts as the JSON values that they stand for. Empty is null; of an optional text it is NaN, which
-    MLflow gives the model there, and which an imputer may tell from null. Bytes have no form in CSV: MLflow's server
-    would give the model the text."""
+    """Returns the JSON values of a CSV column's texts.
+
+    An empty text is null. For an optional column of texts it is NaN, which MLflow passes to the model and an imputer
+    may distinguish from null. CSV cannot express bytes, and MLflow's server passes the text.
+    """
     if column.type == "binary":
         raise column_error(column, "CSV cannot hold bytes; send them as base64 in JSON")
     if column.type == "string" and not column.required:

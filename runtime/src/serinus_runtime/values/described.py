@@ -1,8 +1,8 @@
-"""What the answers of one model look like as tensors: names and datatypes that are the same whatever the rows.
+"""The description of a model's answers as tensors: names and datatypes that do not depend on the rows.
 
-They follow from the first answer, which is that of the warm-up, and from the outputs of the signature, which are held
-against it. Where a signature says less than what is answered, such as `float` for a float64, what is answered counts:
-no digit is lost. Where it says more, such as `double` for a float32, the answers are of what it says.
+They follow from the first answer, which is that of the warm-up, and from the outputs of the signature, which are
+compared with it. Where a signature says less than the answer, such as `float` for a float64, the answer decides, so
+that no digit is lost. Where it says more, such as `double` for a float32, answers have the type of the signature.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WHOLE = {
     "UINT32": (0, (1 << 32) - 1), "UINT64": (0, (1 << 64) - 1),
 }  # fmt: skip
 _FLOATS = {"FP16": ("<e", 1 << 11), "FP32": ("<f", 1 << 24), "FP64": ("<d", 1 << 53)}
-"""Format, and up to where each whole number is one."""
+"""The format, and the limit up to which all whole numbers are exact."""
 _INSTEAD = (
     "see docs/inputs-and-answers.md, or set `serving.protocols: [invocations]` to serve the model by MLflow's scoring "
     "protocol alone"
@@ -31,7 +31,7 @@ _INSTEAD = (
 
 
 class Described(NamedTuple):
-    """One output, as metadata tell it. `shape`: -1 for the rows."""
+    """An output in the metadata. -1 in `shape` stands for the rows."""
 
     name: str
     datatype: str
@@ -39,7 +39,7 @@ class Described(NamedTuple):
 
 
 class Answers:
-    """Of one loaded model. Not for several threads."""
+    """The outputs of one loaded model. Single-threaded."""
 
     def __init__(self, signature: Signature) -> None:
         self._declared = signature.outputs
@@ -49,12 +49,12 @@ class Answers:
 
     @property
     def settled(self) -> bool:
-        """Whether an answer was seen, so that what is described is no longer only what the signature says."""
+        """Whether an answer is known, so that the description does not come from the signature alone."""
         return self._first is not None
 
     @property
     def described(self) -> Sequence[Described]:
-        """Of what tensors can carry."""
+        """The outputs that tensors can express."""
         if self._first is not None:
             return [one for one in self._first if one.datatype]
         return [
@@ -64,11 +64,11 @@ class Answers:
 
     @property
     def promised(self) -> Sequence[Described]:
-        """What metadata may say. Nothing before an answer was seen where the signature leaves a datatype open."""
+        """The outputs for metadata. Empty before the first answer, where the signature leaves a datatype open."""
         return self.described if self.settled or not any(map(_says_nothing, self._declared)) else []
 
     def read(self, result: Any) -> list[Output]:
-        """The outputs of one answer. What is not as the first answer has a `problem`."""
+        """Returns the outputs of an answer. One that differs from the first answer has a `problem`."""
         outputs = outputs_of(result, self._names)
         if self._first is None:
             self._settle(outputs)
@@ -84,8 +84,8 @@ class Answers:
     def check(
         self, result: Any, outputs: Sequence[Output], protocols: Sequence[str], score_output: str | None = None
     ) -> None:
-        """What is known of all answers once there is one. StartFailure: the signature declares other outputs, one of
-        the protocols cannot carry the answer, or there is no `score_output`. It says which, and what to do."""
+        """Checks the first answer. Raises StartFailure, which says what to do, where the signature declares other
+        outputs, a protocol cannot express the answer, or there is no `score_output`."""
         lie = self._lie(outputs)
         if lie:
             raise StartFailure(f"the signature declares {lie}; log the model with a signature of what it answers")
@@ -115,7 +115,7 @@ class Answers:
         return [output._replace(problem=output.problem or problem) for output in outputs]
 
     def _lie(self, outputs: Sequence[Output]) -> str:
-        """What the signature's outputs say that is not so; empty where there is nothing."""
+        """Returns what is wrong in the signature's outputs. Empty: nothing."""
         declared = self._declared
         if not declared or (len(declared) == 1 and _says_nothing(declared[0])):
             return ""
@@ -125,7 +125,7 @@ class Answers:
             return f"{_columns(wanted)}, but {_columns(width)} are answered"
         by_name = {str(spec.name): spec for spec in declared if spec.name is not None}
         answered = [output.name for output in outputs]
-        # An array of as many columns has one name in place of theirs.
+        # An array with as many columns has one name instead of theirs.
         array = len(outputs) == 1 < len(declared)
         wrong = next((name for name in by_name if name not in answered), None)
         if len(by_name) == len(declared) and wrong is not None and not array:
@@ -138,7 +138,7 @@ class Answers:
 
 
 def check_sendable(outputs: Sequence[Output]) -> None:
-    """ModelFailure: tensors cannot carry one of them."""
+    """Raises ModelFailure where tensors cannot express one of them."""
     for output in outputs:
         if output.problem:
             text = f"output '{output.name}' cannot be sent as a tensor: {output.problem}; {_INSTEAD}"
@@ -146,8 +146,7 @@ def check_sendable(outputs: Sequence[Output]) -> None:
 
 
 def fitted(output: Output, datatype: str) -> Output:
-    """As `datatype`, which the output has in each answer. With a `problem` where one of its values would not be what
-    the model answered."""
+    """Returns the output as `datatype`, which it has in each answer. It has a `problem` where a value would change."""
     if output.problem or not datatype or (output.datatype == datatype != "FP64"):
         return output
     given = output.data
@@ -165,12 +164,12 @@ def fitted(output: Output, datatype: str) -> Output:
 
 
 def _known(data: Sequence[Any]) -> bool:
-    """Whether any value is there."""
+    """Whether there is any value."""
     return any(value is not None for value in data)
 
 
 def _numbers(data: Sequence[Any], datatype: str) -> Sequence[Any] | None:
-    """The same numbers as values of `datatype`. None: one of them is not a value of it."""
+    """Returns the numbers as values of `datatype`. None: one of them has no such value."""
     if datatype in _WHOLE:
         low, high = _WHOLE[datatype]
         whole = [int(value) if type(value) is float and value.is_integer() else value for value in data]
@@ -190,7 +189,7 @@ def _holds(letter: str, exact: int, value: Any) -> bool:
 
 
 def _datatype(output: Output, spec: Column | TensorSpec | None) -> str:
-    """Of an output from now on: the declared one, but where that would lose digits or the signature is silent."""
+    """Returns the datatype of an output: the declared one, unless that would lose digits or the signature has none."""
     if output.problem:
         return ""
     if spec is None or _says_nothing(spec) or _is_other_kind(output, spec):
@@ -202,7 +201,7 @@ def _datatype(output: Output, spec: Column | TensorSpec | None) -> str:
 
 
 def _is_wider(datatype: str, than: str) -> bool:
-    """Whether each number of the other is one of this."""
+    """Whether each number of the other datatype is one of this."""
     if datatype in _FLOATS:
         exact = _FLOATS[datatype][1]
         return (than in _FLOATS and _FLOATS[than][1] <= exact) or (than in _WHOLE and _WHOLE[than][1] < exact)
@@ -230,7 +229,7 @@ def _type(spec: Column | TensorSpec) -> str:
 
 
 def _width(declared: Sequence[Column | TensorSpec]) -> int | None:
-    """How many values a row has. None: a signature that leaves it open."""
+    """Returns the number of values in a row. None: the signature leaves it open."""
     widths = [prod(spec.shape[1:]) for spec in declared]
     return None if any(size < 0 for spec in declared for size in spec.shape[1:]) else sum(widths)
 

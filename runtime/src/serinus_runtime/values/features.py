@@ -1,7 +1,7 @@
-"""Rows of JSON values to the matrix that a compiled model takes, refusing what the original refuses.
+"""Conversion of rows of JSON values to the matrix of a compiled model, which refuses what the original refuses.
 
-A text goes in as its place in the column's vocabulary. One row of the usual types is written straight into the
-matrix's memory; all else is converted column by column, as for an uncompiled model.
+A text is replaced by its index in the column's vocabulary. One row of the usual types is written directly to the memory
+of the matrix. Everything else is converted column by column, as for an uncompiled model.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from serinus_runtime.values.convert import CONVERSIONS, column_error
 from serinus_runtime.values.payload import Rows, transpose
 
 UNSEEN = -1
-"""Of a text that is not in the vocabulary."""
+"""The number of a text that is not in the vocabulary."""
 _MOST_TYPES = 256
 _EXACT_TYPES: Mapping[str, frozenset[type]] = {
     "double": frozenset({float, int, type(None)}),
@@ -27,15 +27,15 @@ _EXACT_TYPES: Mapping[str, frozenset[type]] = {
     "boolean": frozenset({bool}),
     "string": frozenset({str, type(None)}),
 }
-"""Types that are converted by being written into the matrix."""
+"""Types that are converted by writing them to the matrix."""
 _LARGEST = {"integer": float(1 << 31), "long": float(1 << 63), "float": 3e38}
 NAN = float("nan")
 
 
 @dataclass(frozen=True)
 class Feature:
-    """One column, as `plan.json` tells of it. `null`, `unseen`: whether the original answers such a row. `instead`:
-    holds the value for a row without it; None: the original needs it."""
+    """A column of `plan.json`. `null` and `unseen`: whether the original answers such a row. `instead` holds the value
+    for a row without the column. None: the original needs it."""
 
     column: Column
     texts: Mapping[str, int] | None
@@ -47,6 +47,7 @@ class Feature:
 
     @classmethod
     def of(cls, plan: Mapping[str, Any], column: Column) -> Feature:
+        """Returns the feature of a column."""
         known, bounds = plan["known"], plan["bounds"]
         return cls(
             column,
@@ -59,8 +60,8 @@ class Feature:
         )
 
     def codes(self, values: Sequence[Any]) -> list[float]:
-        """RequestError: a text is missing as CSV has it, which a graph has no number for; ModelFailure: the original
-        does not know a text."""
+        """Returns the numbers of texts. Raises RequestError where a text is missing as in CSV, which a graph cannot
+        express, and ModelFailure where the original does not know a text."""
         if any(value != value for value in values):
             raise column_error(self.column, "an empty field of CSV was sent; send null in JSON for a missing text")
         texts = self.texts or {}
@@ -70,7 +71,7 @@ class Feature:
         return codes
 
     def check(self, numbers: Any) -> None:
-        """`numbers`: float64, of one column. ModelFailure: the original refuses one of them."""
+        """Checks the numbers (float64) of a column. Raises ModelFailure where the original refuses one of them."""
         numpy = library("numpy")
         there = numbers[~numpy.isnan(numbers)]
         if not self.null and len(there) < len(numbers):
@@ -88,7 +89,8 @@ def _unlike_the_training(column: Column) -> ModelFailure:
 
 
 def completed(features: Sequence[Feature], columns: Sequence[Column], rows: Rows) -> Rows:
-    """Whole rows of such as hold `columns` only. ModelFailure: the original does not answer without one."""
+    """Returns rows with all columns, from rows with `columns` only. Raises ModelFailure where the original needs a
+    missing one."""
     place = {column.name: i for i, column in enumerate(columns)}
     for feature in features:
         if feature.instead is None and feature.column.name not in place:
@@ -99,7 +101,8 @@ def completed(features: Sequence[Feature], columns: Sequence[Column], rows: Rows
 
 
 class Encoder:
-    """Writes one row into `row`, a float64 matrix [1, columns] whose memory stays the same; several into a new one."""
+    """Writes one row to `row`, a float64 matrix [1, columns] with fixed memory. Several rows are written to a new
+    matrix."""
 
     def __init__(self, features: Sequence[Feature]) -> None:
         numpy = library("numpy")
@@ -118,7 +121,8 @@ class Encoder:
         """Types of a row -> where it holds nothing; None: it must be converted."""
 
     def encode(self, row: Sequence[Any]) -> bool:
-        """Whether `row` has been written into `self.row`; if not, `matrix` tells why, or how. ModelFailure."""
+        """Returns whether `row` was written to `self.row`. If not, `matrix` converts it or reports the error. Raises
+        ModelFailure."""
         types = tuple(map(type, row))
         try:
             empty = self._types[types]
@@ -140,20 +144,20 @@ class Encoder:
         return True
 
     def _coded(self, row: Sequence[Any], empty: tuple[int, ...]) -> list[Any] | None:
-        """The row with numbers for texts and 0 for nothing; None: a text that the original may refuse."""
+        """Returns the row with numbers for texts and 0 for missing values. None: the original may refuse a text."""
         values = list(row)
         for i in empty:
             values[i] = 0.0
         for i, texts, unseen in self._texts:
             text = row[i]
             code = values[i] = texts.get(text, UNSEEN)
-            # What is not ASCII may be no valid Unicode; the vocabulary is.
+            # Text that is not ASCII may be invalid Unicode. The vocabulary is valid.
             if code == UNSEEN and text is not None and not (unseen and text.isascii()):
                 return None
         return values
 
     def _rounded(self, values: Sequence[Any]) -> list[Any]:
-        """Columns of float32 as float32 has them."""
+        """Returns the values with columns of float32 rounded."""
         changed = list(values)
         singles = self._round.unpack(self._round.pack(*[values[i] for i in self._singles]))
         for i, value in zip(self._singles, singles):
@@ -163,7 +167,7 @@ class Encoder:
     def _small(self, values: Sequence[Any]) -> bool:
         try:
             return bool(sum(map(abs, values)) < self._safe)
-        except OverflowError:  # a whole number that no float can hold
+        except OverflowError:  # An integer that no float can hold.
             return False
 
     def _learn(self, types: tuple[type, ...]) -> tuple[int, ...] | None:
@@ -182,8 +186,8 @@ class Encoder:
         return feature.null and (feature.column.type in ("double", "float") or not feature.column.required)
 
     def matrix(self, rows: Rows) -> Any:
-        """float64, [rows, columns]. RequestError: a value does not fit the signature; ModelFailure: the original
-        refuses it."""
+        """Returns float64, [rows, columns]. Raises RequestError where a value does not fit the signature, and
+        ModelFailure where the original refuses it."""
         numpy = library("numpy")
         converted = [
             CONVERSIONS[feature.column.type](values, feature.column)

@@ -1,4 +1,4 @@
-"""A signature compiled at load: what turns rows of JSON values into what the model takes, once a request."""
+"""Conversion of rows of JSON values to a model's input. It is prepared when the model is loaded."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from serinus_runtime.values.convert import CONVERSIONS, FLOATS, column_error, fl
 from serinus_runtime.values.payload import Rows, transpose
 
 _EXACT = 1 << 53
-"""Whole numbers beyond it are not exact as float64."""
+"""Larger whole numbers are not exact in float64."""
 
 
 class Frames:
-    """Builds DataFrames, and where all columns are numbers matrices, for a fixed sequence of columns."""
+    """Builds DataFrames for fixed columns, and matrices where all columns are numbers."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
         self.columns = tuple(columns)
@@ -29,8 +29,9 @@ class Frames:
         self._index: Any = None
 
     def frame(self, rows: Rows) -> Any:
-        """The DataFrame that MLflow's schema enforcement would hand to the model. RequestError names a column."""
-        # Imported where it is needed: a compiled model has none.
+        """Returns the DataFrame that MLflow's schema enforcement would pass to the model. RequestError names a
+        column."""
+        # It is imported on use, because a compiled model has no pandas.
         pandas = library("pandas")
         if self._index is None:
             self._index = pandas.Index(self._labels)
@@ -43,7 +44,8 @@ class Frames:
         return frame
 
     def matrix(self, rows: Rows) -> Any | None:
-        """float64 (float32 where all columns are `float`), one row a row; None where it would not be exact."""
+        """Returns a float64 matrix (float32 where all columns are `float`) with one row for each row. None: it would
+        not be exact."""
         for i, column in self._whole:
             numbers = whole([row[i] for row in rows], column)
             if numbers and not -_EXACT <= min(numbers) <= max(numbers) <= _EXACT:
@@ -57,34 +59,37 @@ class Frames:
         array = floats(rows, self._uniform or "float64")
         if array is None:
             self._blame(rows)
-        # Laid out as MLflow's frames are, column by column: sums over another layout differ in their last digits.
+        # It has the memory layout of MLflow's frames, column by column. Sums over another one differ in their last
+        # digits.
         return library("numpy").asfortranarray(array.reshape(len(rows), len(self.columns)))
 
     def _blame(self, rows: Rows) -> NoReturn:
-        """RequestError names the column whose value does not fit."""
+        """Raises RequestError, which names the column whose value does not fit."""
         for column, values in zip(self.columns, transpose(rows)):
             CONVERSIONS[column.type](values, column)
         raise AssertionError("each column takes its values")
 
 
 class Arrangement(NamedTuple):
-    """How one order of sent columns becomes the model's. `pick`: index of each, None: they are in order already."""
+    """The conversion of one order of columns to the model's. `pick` has the index of each. None: they are in order."""
 
     pick: Sequence[int] | None
     frames: Frames
 
     def rows(self, sent: list[list[Any]]) -> list[list[Any]]:
+        """Returns the rows in the model's order."""
         pick = self.pick
         return sent if pick is None else [[row[i] for i in pick] for row in sent]
 
 
 def none_of(columns: Sequence[Column]) -> RequestError:
-    """All of them may be left out, but not at once: rows without columns are none to pandas."""
+    """Returns the error for rows without columns, which pandas does not count. Each column is optional, but not all at
+    once."""
     return RequestError(f"none of the model's columns was sent; it takes: {', '.join(one.label for one in columns)}")
 
 
 class Arranger:
-    """Arrangements by the names that were sent, compiled at first sight and kept."""
+    """Arrangements by the names in requests. They are prepared on first use and cached."""
 
     _MOST = 64
 
@@ -94,7 +99,8 @@ class Arranger:
         self._known: dict[tuple[str, ...], Arrangement] = {}
 
     def arrange(self, names: tuple[str, ...] | None, width: int, *, exact: bool) -> Arrangement:
-        """RequestError: a required column is missing, given twice, or (`exact`) one that the model has not was sent."""
+        """Returns the arrangement. Raises RequestError where a required column is missing, a column is there twice, or
+        with `exact` an unknown one is there."""
         if names is None:
             if width != len(self.columns):
                 raise RequestError(f"the model takes {len(self.columns)} columns, {width} were sent")
@@ -112,8 +118,8 @@ class Arranger:
         return arrangement
 
     def _unnamed(self, names: tuple[str, ...], *, exact: bool) -> Arrangement:
-        """The signature has no names. By tensors they are those of the metadata, or count by their order; a DataFrame
-        keeps its own, as MLflow leaves them."""
+        """Returns the arrangement for a signature without names. Tensors have the names of the metadata, or are used in
+        order. A DataFrame keeps its names, as in MLflow."""
         plain = self.arrange(None, len(names), exact=exact)
         if len(set(names)) < len(names):
             raise RequestError("a column was sent twice")

@@ -1,4 +1,4 @@
-"""From what a caller sent to what the model takes. One class for each kind of signature, chosen at load."""
+"""Conversion of requests to a model's input, by one class for each kind of signature."""
 
 from __future__ import annotations
 
@@ -17,30 +17,35 @@ _Header = Tuple[Tuple[Optional[str], Optional[str]], ...]
 
 
 class Bound(Protocol):
-    """A request's rows, fitted to the model. `columns` and `rows` are what the prediction log keeps."""
+    """The rows of a request, fitted to the model. `columns` and `rows` are for the prediction log."""
 
     columns: Sequence[str] | None
     rows: list[list[Any]]
 
     def data(self) -> Any:
-        """What the model's predict takes. RequestError: a value does not fit."""
+        """Returns the argument of the model's predict. Raises RequestError where a value does not fit."""
         ...
 
-    def row(self, index: int) -> Bound: ...
+    def row(self, index: int) -> Bound:
+        """Returns one row."""
 
     def misfit(self, error: BaseException) -> RequestError | None:
-        """The model raised `error`: why the input is to blame. None: it fits, and what failed is the model."""
+        """Returns the caller's mistake that has made the model raise `error`. None: the input fits, and the model has
+        failed."""
         ...
 
 
 class Inputs(Protocol):
+    """The inputs of a model."""
+
     def bind(self, payload: Payload, *, exact: bool = False) -> Bound:
-        """RequestError: it does not fit. `exact`: inputs that the model does not have are refused, not ignored."""
+        """Returns the rows of a request. Raises RequestError. `exact`: unknown inputs are refused instead of
+        ignored."""
         ...
 
 
 class TableBound:
-    """Rows for `frames`, whose DataFrame or matrix is built when the way to predict is chosen."""
+    """Rows for `frames`. The DataFrame or matrix is built when the way to predict is chosen."""
 
     def __init__(self, frames: Frames, columns: Sequence[str] | None, rows: list[list[Any]]) -> None:
         self.frames = frames
@@ -58,8 +63,8 @@ class TableBound:
 
 
 class ArrayBound:
-    """What the model takes, built already: an array, a list, a dict of arrays or a DataFrame. `sent`: plain values that
-    it was made of, where its types follow from all of them; None: it has declared types."""
+    """A complete input: an array, a list, a dict of arrays or a DataFrame. `sent` are the plain values from which it
+    was made, where its types depend on all of them. None: it has declared types."""
 
     def __init__(self, data: Any, columns: Sequence[str] | None, rows: list[list[Any]], sent: Any = None) -> None:
         self._data = data
@@ -85,7 +90,7 @@ class ArrayBound:
 
 
 class ColumnInputs:
-    """For signatures of columns: the model takes a DataFrame."""
+    """Inputs for signatures of columns. The model takes a DataFrame."""
 
     def __init__(self, signature: Signature) -> None:
         self._arranger = Arranger(signature.columns)
@@ -111,9 +116,9 @@ class ColumnInputs:
         return TableBound(frames, names, arrangement.rows(table.rows))
 
     def table(self, tensors: Sequence[Tensor]) -> Table:
-        """Rows of what came by the Open Inference Protocol. RequestError: they are not those of one table."""
+        """Returns the rows of tensors. Raises RequestError where they do not form one table."""
         first = tensors[0]
-        # Without a shape it is of an object in MLflow's `inputs`, whose keys are names of columns.
+        # A tensor without a shape comes from an object in MLflow's `inputs`, whose keys are column names.
         whole = first.name is None or (first.name not in self._takes and first.shape is not None)
         if len(tensors) == 1 and whole:
             return Table(None, _matrix_rows(first))
@@ -154,7 +159,7 @@ def _column(tensor: Tensor) -> list[Any]:
         return data  # type: ignore[no-any-return]
     if shape is not None and len(shape) != 1 and (len(shape) != 2 or shape[1] != 1):
         raise RequestError("an input of this model is one column: shape [n] or [n, 1]")
-    if shape is None:  # from MLflow's `inputs`, where a value may be an array of its own
+    if shape is None:  # From MLflow's `inputs`, where a value may be an array itself.
         return tensor.data if isinstance(tensor.data, list) else [tensor.data]
     return flat(tensor)
 
@@ -171,7 +176,7 @@ def _matrix_rows(tensor: Tensor) -> list[list[Any]]:
 
 
 class TensorInputs:
-    """For signatures of tensors: the model takes an array, or a dict of arrays where they have names."""
+    """Inputs for signatures of tensors. The model takes an array, or a dict of arrays where they have names."""
 
     def __init__(self, signature: Signature) -> None:
         self._specs = signature.tensors
@@ -202,7 +207,8 @@ class TensorInputs:
         return ArrayBound(array if name is None else {name: array}, None, rows)
 
     def _tensors(self, payload: Table | Sent) -> Sequence[Tensor]:
-        """Of a DataFrame, as MLflow does: each column is a tensor, or all of them together are the only one."""
+        """Returns the tensors of a DataFrame, as in MLflow: each column is a tensor, or all together are the only
+        one."""
         if not isinstance(payload, Table):
             raise AssertionError("what is to go on as it came is not for tensors")
         columns, rows = payload
@@ -227,7 +233,7 @@ class TensorInputs:
 
 
 def _shaped(values: list[Any], spec: TensorSpec) -> list[Any]:
-    """The cells of a column of a DataFrame, a scalar or a flat list for each row, in the shape of the tensor."""
+    """Returns the cells of a column, a scalar or a flat list for each row, in the shape of the tensor."""
     sizes = spec.shape[1:]
     if not sizes or -1 in sizes:
         return values
@@ -239,7 +245,7 @@ def _shaped(values: list[Any], spec: TensorSpec) -> list[Any]:
 
 
 def _folded(values: list[Any], sizes: Sequence[int]) -> list[Any]:
-    """A flat list nested to `sizes`, where it has as many values; else as it is."""
+    """Returns a flat list nested to `sizes` where it has as many values. Otherwise it returns the list."""
     if len(sizes) < 2 or len(values) != prod(sizes):
         return values
     part = prod(sizes[1:])

@@ -1,6 +1,6 @@
-"""What a model answered, as named tensors and as scores.
+"""A model's answers as named tensors and as scores.
 
-JSON has no NaN and no infinity: both are answered as null, and count as a missing score.
+JSON has no NaN and no infinity. Both are answered as null, and count as missing scores.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from serinus_runtime.values.plain import PLAIN, plain, texts_of_times
 
 DEFAULT_NAME = "output-0"
 Scores = List["float | None"]
-"""One a row; None where there is no finite number."""
+"""One for each row. None: there is no finite number."""
 
 
 class Output(NamedTuple):
-    """`data` is flat, row-major: JSON values, bytes, or floats that are not finite.
+    """An output. `data` is flat and row-major: JSON values, bytes, or floats that are not finite.
 
-    `problem`: why no tensor can carry it; its `data` then are one value for each row, where there is one. `firm`: the
-    datatype is that of an array or a column, not taken from the values that it happens to hold.
+    `problem` says why no tensor can express it. Its `data` then have one value for each row, where there is one.
+    `firm`: the datatype is that of an array or a column, and not derived from the values.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Output(NamedTuple):
 
 
 def outputs_of(result: Any, names: Sequence[Any] = ()) -> list[Output]:
-    """`names`: of the signature's outputs. What no tensor can carry has a `problem`."""
+    """Returns the outputs. `names` are those of the signature. An output that no tensor can express has a `problem`."""
     pandas = loaded("pandas")
     if pandas is not None and isinstance(result, pandas.DataFrame):
         names = result.columns.tolist()
@@ -57,7 +57,7 @@ def outputs_of(result: Any, names: Sequence[Any] = ()) -> list[Output]:
 
 
 def _unlike(outputs: list[Output]) -> list[Output]:
-    """With the problem of those that have the same name."""
+    """Marks outputs with the same name as a problem."""
     names = [output.name for output in outputs]
     if len(set(names)) == len(names):
         return outputs
@@ -66,7 +66,8 @@ def _unlike(outputs: list[Output]) -> list[Output]:
 
 
 def _of_records(rows: Sequence[Any]) -> list[Output]:
-    """An output a key, so that a score can be told; tensors would be another form of answer than the model gives."""
+    """Returns an output for each key, from which a score can be taken. Tensors would be another format than the
+    model's."""
     keys = dict.fromkeys(key for row in rows for key in row)
     problem = "the model answers a dictionary for each row"
     return [Output(str(key), "", [len(rows)], [row.get(key) for row in rows], problem, False) for key in keys]
@@ -75,21 +76,21 @@ def _of_records(rows: Sequence[Any]) -> list[Output]:
 def _of_any(name: str, value: Any) -> Output:
     pandas, numpy = loaded("pandas"), loaded("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray):
-        # A matrix has two dimensions in every form, also where one is asked for.
+        # A `numpy.matrix` always has two dimensions, also after a reshape to one.
         return _of_array(name, value.view(numpy.ndarray) if isinstance(value, numpy.matrix) else value)
     if pandas is not None and isinstance(value, pandas.Series):
         return _of_series(name, value)
-    if hasattr(value, "toarray"):  # a sparse matrix
+    if hasattr(value, "toarray"):  # A sparse matrix.
         return _of_array(name, value.toarray())
     if isinstance(value, (list, tuple)):
         return _of_list(name, value)
-    if numpy is not None and _sized(value):  # a tensor of a framework
+    if numpy is not None and _sized(value):  # A tensor of a framework.
         return _of_array(name, numpy.asarray(value))
     return _alone(name, value)
 
 
 def _alone(name: str, value: Any) -> Output:
-    """An answer without rows."""
+    """Returns an answer without rows."""
     try:
         what = "nothing" if plain(value) is None else "one value"
     except TypeError:
@@ -103,7 +104,8 @@ def _unsendable(name: str, shape: Sequence[int], data: list[Any], problem: str) 
 
 @functools.lru_cache(maxsize=256)
 def _datatype(dtype: Any) -> str:
-    """Empty: its values are looked at. Remembered, because the name of a dtype is put together each time."""
+    """Returns the datatype. Empty: it depends on the values. Cached, because NumPy composes the name of a dtype each
+    time."""
     return datatype_of(str(dtype)) if dtype.kind in "biuf" and dtype.itemsize <= 8 else ""
 
 
@@ -137,14 +139,14 @@ def _of_series(name: str, series: Any) -> Output:
         return output
     data = output.data
     if not datatype.startswith("FP"):
-        # In a category of texts or whole numbers NaN is what is missing.
+        # In a categorical column of texts or integers, NaN stands for a missing value.
         data = [None if value != value else value for value in data]
     return Output(name, datatype, output.shape, data)
 
 
 def _datatype_of_pandas(dtype: Any) -> str:
-    """Of a type of pandas' own: the same whether or not a value is missing. Empty: it depends on the values."""
-    for part in ("numpy_dtype", "subtype"):  # nullable and Arrow's; sparse
+    """Returns the datatype of a type of pandas, whether or not a value is missing. Empty: it depends on the values."""
+    for part in ("numpy_dtype", "subtype"):  # Nullable and Arrow types, and sparse ones.
         own = getattr(dtype, part, None)
         if own is not None and hasattr(own, "kind") and _datatype(own):
             return _datatype(own)
@@ -166,7 +168,7 @@ def _of_list(name: str, values: Sequence[Any]) -> Output:
         return _of_array(name, numpy.stack(values))
     try:
         array = numpy.array(values, dtype=object)
-    except ValueError:  # rows of different lengths, the first of them alike
+    except ValueError:  # Rows of different lengths, of which the first ones are equal.
         return _unsendable(name, [len(values)], list(values), "its rows are of different lengths")
     output = _of_values(name, array.shape, array.reshape(-1).tolist())
     if output.problem:
@@ -175,7 +177,7 @@ def _of_list(name: str, values: Sequence[Any]) -> Output:
 
 
 def _sized(value: Any) -> bool:
-    """Whether it is an array of some length."""
+    """Whether it is an array with a length."""
     return hasattr(value, "__array__") and bool(getattr(value, "shape", None))
 
 
@@ -184,12 +186,12 @@ def _form(array: Any) -> Any:
 
 
 def _of_values(name: str, shape: Sequence[int], values: list[Any]) -> Output:
-    """Of values that have no type in common but what they are: numbers, truth values, or else texts."""
+    """Returns an output of values without a common type: numbers, booleans, or else texts."""
     try:
         data = [plain(value) for value in values]
     except TypeError as error:
         return _unsendable(name, list(shape)[:1], values, f"it holds {error}")
-    # Among texts and truth values NaN is what is missing, as pandas has it.
+    # Among texts and booleans, NaN stands for a missing value, as in pandas.
     kinds = {type(value) for value in data if value is not None and value == value}
     if kinds <= {int, float} and any(value is not None for value in data):
         return Output(name, "FP64", list(shape), data, "", False)
@@ -201,12 +203,12 @@ def _of_values(name: str, shape: Sequence[int], values: list[Any]) -> Output:
 
 
 def as_text(value: Any) -> Any:
-    """As an element of a tensor of texts: what is neither text nor bytes nor missing as its JSON."""
+    """Returns an element of a tensor of texts. Values other than texts, bytes and missing ones are written as JSON."""
     return value if value is None or isinstance(value, (str, bytes)) else json.dumps(finite(value))
 
 
 def check_rows(outputs: Sequence[Output], expected: int) -> None:
-    """ModelFailure where an output has not one row for each that was sent."""
+    """Raises ModelFailure where an output has not one row for each row of the request."""
     if not outputs:
         raise ModelFailure("the model answered nothing", "bad-answer")
     for output in outputs:
@@ -217,7 +219,7 @@ def check_rows(outputs: Sequence[Output], expected: int) -> None:
 
 
 def joined(parts: Sequence[Any]) -> Any:
-    """The results of rows that were predicted one by one, as if they had been predicted together."""
+    """Joins the results of rows that were predicted one by one."""
     first = parts[0]
     pandas, numpy = loaded("pandas"), loaded("numpy")
     if pandas is not None and isinstance(first, (pandas.DataFrame, pandas.Series)):
@@ -234,8 +236,8 @@ def joined(parts: Sequence[Any]) -> Any:
 
 
 def score_index(outputs: Sequence[Output], wanted: str | None) -> int:
-    """Which output holds the score; of two of one name the last, as MLflow's protocol has it. KeyError names what
-    there is."""
+    """Returns the index of the output with the score. Of two with the same name it is the last, as in MLflow's
+    protocol. KeyError names the outputs."""
     if wanted is None:
         return 0
     names = [output.name for output in outputs]
@@ -245,8 +247,10 @@ def score_index(outputs: Sequence[Output], wanted: str | None) -> int:
 
 
 def scores_of(output: Output) -> Scores:
-    """One a row: the last column. None: not a finite number. A text is none, even if a number could be read in it. Of
-    an answer without rows, which only rows that belong together have, it is the answer itself."""
+    """Returns one score for each row, from the last column. None: it is not a finite number. Texts are never scores.
+
+    An answer without rows, which only rows that belong together have, is the score itself.
+    """
     if not output.shape:
         return [as_score(value) for value in output.data]
     rows = output.shape[0]
@@ -260,7 +264,7 @@ def scores_of(output: Output) -> Scores:
 
 
 def as_score(value: Any) -> float | None:
-    """None: not a finite number."""
+    """Returns a score. None: it is not a finite number."""
     if type(value) is float:
         return value if math.isfinite(value) else None
     if type(value) is int or type(value) is bool:
@@ -282,12 +286,12 @@ _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_defa
 
 
 def encode(value: Any) -> bytes:
-    """JSON; bytes as base64. ModelFailure: a value that cannot be sent."""
+    """Returns JSON, with bytes as base64. Raises ModelFailure for a value that cannot be sent."""
     if accelerators.orjson is not None:
         try:
             return accelerators.orjson.dumps(value, _default)  # type: ignore[no-any-return]
         except (TypeError, ValueError):
-            # The standard library may know it: whole numbers beyond 64 bits, lone surrogates, keys that are no strings.
+            # The standard library may accept it: integers beyond 64 bits, lone surrogates, keys that are not strings.
             return _write(value)
     return _write(value)
 
@@ -296,7 +300,7 @@ def _write(value: Any) -> bytes:
     try:
         return _encode(value).encode()
     except (ValueError, TypeError):
-        # NaN, or keys that are no strings. Rare, so the way without them stays quick.
+        # NaN, or keys that are not strings. They are rare, so that the usual case stays fast.
         return _refusing(lambda: _encode(finite(value)).encode())
 
 
@@ -308,7 +312,7 @@ def _refusing(write: Callable[[], bytes]) -> bytes:
 
 
 def finite(value: Any) -> Any:
-    """The same value with null for each NaN and infinity."""
+    """Replaces NaN and infinities by null."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

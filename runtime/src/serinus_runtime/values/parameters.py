@@ -1,7 +1,7 @@
-"""Parameters of a prediction: which a request may carry, and whether they are what the model declares.
+"""Parameters of a prediction: which ones a request may have, and whether they are what the model declares.
 
-By MLflow's scoring protocol they are `params`. By the Open Inference Protocol they are `parameters` of the request,
-beside those that the protocol and its servers define themselves.
+In MLflow's scoring protocol they are `params`. In the Open Inference Protocol they are `parameters` of the request,
+beside those that the protocol and its servers define.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PROTOCOLS_OWN = frozenset({
     "binary_data_output", "sequence_id", "sequence_start", "sequence_end", "priority", "timeout", "headers",
     "content_type",
 })  # fmt: skip
-"""Of a request, by the protocol's extensions (binary tensor data, sequence, schedule policy) and by known clients."""
+"""Parameters of the protocol's extensions (binary tensor data, sequence, schedule policy) and of known clients."""
 _TRITONS = "triton_"
 _OF_A_TENSOR = frozenset({"binary_data_size", "content_type"})
 _SCALARS: Mapping[str, tuple[type, ...]] = {
@@ -26,7 +26,8 @@ _SCALARS: Mapping[str, tuple[type, ...]] = {
 
 
 def check_tensor_parameters(parameters: Any) -> Mapping[str, Any]:
-    """Of one input. RequestError: not an object, or one that says what cannot be read."""
+    """Returns the parameters of one input. Raises RequestError where they are not an object, or describe a format that
+    is not supported."""
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
@@ -41,7 +42,8 @@ def check_tensor_parameters(parameters: Any) -> Mapping[str, Any]:
 
 
 def params_of(parameters: Mapping[str, Any], declared: Sequence[Param]) -> dict[str, Any] | None:
-    """Those that are the model's. RequestError: one is neither the model's nor the protocol's, or of a wrong type."""
+    """Returns the model's parameters. Raises RequestError where one is neither the model's nor the protocol's, or has a
+    wrong type."""
     names = {param.name for param in declared}
     found = {name: value for name, value in parameters.items() if name in names}
     for name in parameters:
@@ -53,7 +55,8 @@ def params_of(parameters: Mapping[str, Any], declared: Sequence[Param]) -> dict[
 
 
 def check_params(params: Mapping[str, Any], declared: Sequence[Param]) -> None:
-    """RequestError names a parameter of a wrong type. What MLflow converts, such as times, it checks by itself."""
+    """Raises RequestError, which names a parameter of a wrong type. MLflow itself checks types that it converts, such
+    as times."""
     for param in declared:
         if param.name in params and not _fits(params[param.name], param):
             what = param.type if param.shape is None else f"an array of {param.type}"

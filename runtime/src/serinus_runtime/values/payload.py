@@ -1,4 +1,4 @@
-"""What a caller sent, whichever protocol it came by: a table of rows, or named tensors. Values as JSON gave them."""
+"""The contents of a request in any protocol: a table of rows, or named tensors, as JSON values."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ Rows = Sequence[Sequence[Any]]
 
 
 class Table(NamedTuple):
-    """`columns`: None where the caller gave no names. Every row is as long as `columns`."""
+    """Rows. `columns` is None where the caller gave no names. Every row is as long as `columns`."""
 
     columns: tuple[str, ...] | None
     rows: list[list[Any]]
 
 
 class Tensor(NamedTuple):
-    """`data`: nested lists, or flat where `shape` is given. `datatype`: as declared, or None."""
+    """A tensor. `data` has nested lists, or a flat one where `shape` is given. `datatype` is the declared one, or
+    None."""
 
     name: str | None
     data: Any
@@ -29,11 +30,13 @@ class Tensor(NamedTuple):
 
 
 class Tensors(NamedTuple):
+    """Several tensors."""
+
     tensors: tuple[Tensor, ...]
 
 
 class Sent(NamedTuple):
-    """What came by MLflow's scoring protocol, as it came. `form`: which of its formats, or `csv`."""
+    """A request of MLflow's scoring protocol, unchanged. `form` is one of its formats, or `csv`."""
 
     form: str
     content: Any
@@ -53,16 +56,17 @@ _beyond_64_bits = re.compile(rb"[0-9]{19}").search
 
 
 def read_json(body: bytes, *, exact: bool = False) -> Any:
-    """The body's value. RequestError: it is not UTF-8, not JSON, nested too deeply, or holds NaN or Infinity.
+    """Returns the value of a body. Raises RequestError where it is not UTF-8 or not JSON, is nested too deeply, or has
+    NaN or Infinity.
 
-    `exact`: whole numbers that 64 bits do not hold stay whole. The accelerator makes floats of them, which is all the
-    same where a signature declares what they become.
+    `exact`: integers beyond 64 bits stay integers. The accelerator makes floats of them, which makes no difference
+    where a signature declares the type.
     """
     if accelerators.orjson is not None and not (exact and _beyond_64_bits(body)):
         try:
             return accelerators.orjson.loads(body)
         except ValueError:
-            # The standard library refuses it too and says why, but for rare things that it reads: lone surrogates.
+            # The standard library refuses it too and gives the reason, except for lone surrogates, which it reads.
             return _read(body)
     return _read(body)
 
@@ -79,6 +83,7 @@ def _read(body: bytes) -> Any:
 
 
 def read_object(body: bytes, *, exact: bool = False) -> dict[str, Any]:
+    """Returns the object in a body. Raises RequestError."""
     value = read_json(body, exact=exact)
     if not isinstance(value, dict):
         raise RequestError("the body must be a JSON object")
@@ -89,7 +94,7 @@ _MOST_DEPTH = 64
 
 
 def check_depth(value: Any) -> None:
-    """RequestError: arrays and objects are nested more deeply than what comes after can follow."""
+    """Raises RequestError where arrays and objects are nested too deeply for recursive code."""
     level = [value]
     for _ in range(_MOST_DEPTH):
         inner = (part.values() if isinstance(part, dict) else part for part in level if isinstance(part, (list, dict)))
@@ -100,7 +105,7 @@ def check_depth(value: Any) -> None:
 
 
 def transpose(columns: Sequence[Sequence[Any]]) -> list[list[Any]]:
-    """Columns of equal length to rows, or back."""
+    """Converts columns of equal length to rows, or back."""
     if columns and len(columns[0]) == 1:
         return [[column[0] for column in columns]]
     return [list(row) for row in zip(*columns)]

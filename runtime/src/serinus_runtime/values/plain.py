@@ -1,7 +1,7 @@
-"""Single values of a model's answer as JSON has them, whichever library they are of.
+"""Single values of a model's answer as JSON values, whichever library they come from.
 
-Times are ISO 8601 as pandas writes them, durations are ISO 8601, what is missing is None. Bytes stay bytes: each
-protocol has a form of its own for them.
+Times are in ISO 8601 as pandas writes them, durations are in ISO 8601, and missing values are None. Bytes stay bytes,
+which each protocol expresses differently.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ _COARSE = ("h", "m")
 
 
 def plain(value: Any) -> Any:
-    """TypeError: it is not one value, such as a list, or of a type that nobody knows. Its text names the type."""
+    """Returns a JSON value. Raises TypeError, which names the type, where it is not a single value or its type is
+    unknown."""
     if type(value) in PLAIN:
         return value
     if is_missing(value):
@@ -37,7 +38,7 @@ def plain(value: Any) -> Any:
         return duration(_nanoseconds(value))
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
-    if isinstance(value, int):  # an enumeration of numbers
+    if isinstance(value, int):  # An enumeration of numbers.
         return int(value)
     if isinstance(value, float):
         return float(value)
@@ -45,7 +46,7 @@ def plain(value: Any) -> Any:
 
 
 def is_missing(value: Any) -> bool:
-    """None, pandas' NA, and a time that is not one. NaN is a number."""
+    """Whether it is None, pandas' NA, or NaT. NaN is a number."""
     if value is None:
         return True
     pandas = loaded("pandas")
@@ -53,7 +54,7 @@ def is_missing(value: Any) -> bool:
 
 
 def texts_of_times(array: Any) -> list[Any]:
-    """Of a numpy array of datetime64 or timedelta64, flat; None for each that is missing."""
+    """Returns the texts of a NumPy array of datetime64 or timedelta64, flat. None: a missing value."""
     flat = array.reshape(-1)
     missing = library("numpy").isnat(flat).tolist()
     texts = _durations(flat) if array.dtype.kind == "m" else _times(flat)
@@ -61,7 +62,8 @@ def texts_of_times(array: Any) -> list[Any]:
 
 
 def duration(nanoseconds: int) -> str:
-    """ISO 8601, in the form that pandas writes and reads: `P1DT2H3M4.5S`. Before zero the days alone are negative."""
+    """Returns ISO 8601 in the form that pandas writes and reads: `P1DT2H3M4.5S`. Of a negative one only the days are
+    negative."""
     days, rest = divmod(nanoseconds, _NANOSECONDS["D"])
     seconds, fraction = divmod(rest, 1_000_000_000)
     part = f".{fraction:09d}".rstrip("0") if fraction else ""
@@ -72,14 +74,14 @@ def _of_numpy(value: Any) -> Any:
     if value.dtype.kind in "Mm":
         return texts_of_times(library("numpy").array([value]))[0]
     own = value.item()
-    if type(own) not in PLAIN:  # a complex number, or one of more digits than a float has
+    if type(own) not in PLAIN:  # A complex number, or one with more digits than a float.
         raise TypeError(f"a value of the type {type(value).__name__}")
     return own
 
 
 def _nanoseconds(value: datetime.timedelta) -> int:
     whole = (value.days * 86_400 + value.seconds) * 1_000_000_000 + value.microseconds * 1000
-    return whole + int(getattr(value, "nanoseconds", 0))  # which pandas' own have
+    return whole + int(getattr(value, "nanoseconds", 0))  # pandas' own types have it.
 
 
 def _times(array: Any) -> list[str]:
@@ -91,7 +93,7 @@ def _times(array: Any) -> list[str]:
 
 
 def _shortened(text: str) -> str:
-    """With no fraction where it is zero, else with six or nine digits of it, as Python and pandas write it."""
+    """Returns the text without a zero fraction, or with six or nine digits of it, as Python and pandas write it."""
     whole, point, fraction = text.partition(".")
     fraction = fraction.rstrip("0")
     if not point or not fraction:

@@ -1,9 +1,9 @@
-"""Answers by MLflow's scoring protocol, as MLflow's own server writes them.
+"""Answers in MLflow's scoring protocol, as MLflow's own server writes them.
 
-It asks pandas for the records of a DataFrame and of a Series, numpy for the lists of an array, and leaves the rest to
-a JSON encoder that knows numpy's numbers, times and bytes. So does this, with two differences. JSON has no NaN and no
-infinity, and null is written for both. And what that encoder does not know at all (durations, decimals, missing values
-within lists) is written in a usual form instead of failing.
+It writes the records of a DataFrame or a Series by pandas, the lists of an array by NumPy, and everything else by a
+JSON encoder that knows NumPy's numbers, times and bytes. This module does the same with two differences: NaN and
+infinity, which JSON does not have, are written as null, and types that the encoder does not know (durations, decimals,
+missing values within lists) are written in a usual format instead of failing.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _NAMES = frozenset({str, int})
 
 
 def write_predictions(result: Any) -> bytes:
-    """JSON. ModelFailure: the protocol has no form for it."""
+    """Returns JSON. Raises ModelFailure where the protocol cannot express the answer."""
     numbers = _numbers(result)
     if numbers is not None:
         return encode(numbers)
     try:
         return _written(_jsonable(result)).encode()
     except Exception as error:
-        # Whatever a model's own objects raise. Nothing of the text: it may hold a caller's values.
+        # A model's own objects may raise anything. The message is not used, because it may contain values of a caller.
         raise ModelFailure(
             f"the model answered a {type(result).__name__} that MLflow's scoring protocol cannot carry; see "
             "docs/inputs-and-answers.md, or set `serving.protocols: [open-inference]`",
@@ -41,8 +41,8 @@ def write_predictions(result: Any) -> bytes:
 
 
 def _numbers(result: Any) -> Any | None:
-    """Of arrays, DataFrames and Series of numbers: what is written for nearly every request, the quick way. None: it
-    holds something else."""
+    """Returns arrays, DataFrames and Series of numbers as lists, which is the fast path of nearly every request. None:
+    it holds something else."""
     numpy, pandas = loaded("numpy"), loaded("pandas")
     if numpy is None:
         return None
@@ -67,7 +67,8 @@ def _numbers(result: Any) -> Any | None:
 
 
 def _is_number(numpy: Any, dtype: Any) -> bool:
-    """A float of more digits than 64 bits hold is none of JSON; pandas' own types may hold missing values."""
+    """Whether JSON has these numbers. Floats of more than 64 bits do not fit, and pandas' own types may have missing
+    values."""
     return isinstance(dtype, numpy.dtype) and dtype.kind in _NUMBERS and dtype.itemsize <= 8
 
 
@@ -79,7 +80,7 @@ def _jsonable(result: Any) -> Any:
         result = pandas.DataFrame(result)
     if pandas is not None and isinstance(result, pandas.DataFrame):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of two columns of one name the last is written, as MLflow does
+            warnings.simplefilter("ignore")  # Of two columns with the same name the last is written, as in MLflow.
             return result.to_dict(orient="records")
     return result
 
@@ -88,16 +89,16 @@ def _written(value: Any) -> str:
     try:
         return json.dumps(value, default=_default, allow_nan=False, separators=(",", ":"))
     except ValueError:
-        # NaN or an infinity; a value that holds itself raises once more.
+        # NaN or an infinity. A value that contains itself raises again.
         text = json.dumps(value, default=_default)
     return json.dumps(json.loads(text, parse_constant=lambda _: None), separators=(",", ":"))
 
 
 def _default(value: Any) -> Any:
-    """What the JSON encoder asks for each value that it does not know. TypeError: nobody knows it."""
+    """Returns a JSON value for a type that the JSON encoder does not know. Raises TypeError where it is unknown."""
     if isinstance(value, (bytes, bytearray)):
         return base64.encodebytes(value).decode("ascii")
-    if isinstance(value, (datetime.date, datetime.time)):  # pandas' times are of these, and its NaT says so
+    if isinstance(value, (datetime.date, datetime.time)):  # pandas' times are subclasses of these, and so is NaT.
         return value.isoformat()
     numpy = loaded("numpy")
     if numpy is not None and isinstance(value, numpy.ndarray):
@@ -114,7 +115,7 @@ def _default(value: Any) -> Any:
 
 
 def _by_mlflow(value: Any) -> Any:
-    """Of types that MLflow of the model's own version knows besides. TypeError: it does not."""
+    """Returns a JSON value for a type that the model's MLflow knows. Raises TypeError where it does not."""
     module = loaded("mlflow.utils.proto_json_utils")
     encoder = getattr(module, "NumpyEncoder", None)
     if encoder is None:
@@ -130,7 +131,7 @@ def _beyond_mlflow(value: Any) -> Any:
     pandas = loaded("pandas")
     if pandas is not None and isinstance(value, (pandas.DataFrame, pandas.Series)):
         return _jsonable(value)
-    if hasattr(value, "toarray"):  # a sparse matrix
+    if hasattr(value, "toarray"):  # A sparse matrix.
         return value.toarray().tolist()
     if hasattr(value, "tolist"):
         return value.tolist()

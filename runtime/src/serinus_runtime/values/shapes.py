@@ -1,4 +1,4 @@
-"""What may be the shape of a tensor that a caller sends, whichever way it comes."""
+"""The shapes that callers may give to tensors, in any protocol."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any, Sequence
 from serinus_runtime.base.errors import RequestError
 
 _MOST_SIZES = 32
-"""As many as numpy knew for long. It bounds the product too, which would take seconds for 60,000 large numbers."""
+"""The largest number of dimensions, which was NumPy's for a long time. It also bounds the product, which would take
+seconds for 60,000 large numbers."""
 _LARGEST = (1 << 31) - 1
 
 
 def check_shape(shape: Sequence[Any]) -> tuple[int, ...]:
-    """RequestError: not a shape, or one that no body can fill."""
+    """Returns the shape. Raises RequestError where it is not one, or no body can fill it."""
     if not 0 < len(shape) <= _MOST_SIZES:
         raise RequestError(f"the shape of an input must have 1 to {_MOST_SIZES} sizes")
     for size in shape:

@@ -1,4 +1,4 @@
-"""JSON arrays as numpy arrays of a signature's dtype and shape."""
+"""Conversion of JSON arrays to NumPy arrays with a signature's dtype and shape."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from serinus_runtime.values.payload import Tensor
 
 
 def flat(tensor: Tensor) -> list[Any]:
-    """The values in row-major order. RequestError: their number is not what the shape says."""
+    """Returns the values in row-major order. Raises RequestError where their number does not match the shape."""
     data = tensor.data
     while data and isinstance(data[0], list):
         if not all(isinstance(part, list) for part in data):
@@ -26,7 +26,7 @@ def flat(tensor: Tensor) -> list[Any]:
 
 
 def array_of(tensor: Tensor, spec: TensorSpec) -> Any:
-    """RequestError: shape or type do not fit."""
+    """Returns the array. Raises RequestError where shape or type do not fit."""
     numpy = library("numpy")
     dtype = numpy.dtype(spec.dtype)
     _check_datatype(tensor.datatype, dtype, spec)
@@ -46,7 +46,7 @@ def array_of(tensor: Tensor, spec: TensorSpec) -> Any:
 
 
 def _check_datatype(datatype: str | None, dtype: Any, spec: TensorSpec) -> None:
-    """`datatype`: that of the Open Inference Protocol; None: the request has none."""
+    """Checks `datatype`, which is that of the Open Inference Protocol. None: the request has none."""
     if datatype is None or dtype.kind == "O":
         return
     takes = {"b": "BOOL", "U": "BYTES", "S": "BYTES", "M": "BYTES"}.get(dtype.kind, "a datatype of numbers")
@@ -57,7 +57,7 @@ def _check_datatype(datatype: str | None, dtype: Any, spec: TensorSpec) -> None:
 def _reshaped(array: Any, shape: tuple[int, ...]) -> Any:
     try:
         return array.reshape(shape)
-    except ValueError as error:  # nothing, but of sizes whose product numpy cannot hold
+    except ValueError as error:  # It is empty, with sizes whose product NumPy cannot hold.
         raise RequestError(f"an input of shape {list(shape)} is too large") from error
 
 
@@ -86,7 +86,7 @@ def _typed(data: list[Any], dtype: Any, spec: TensorSpec) -> Any:
         raise RequestError(f"{_label(spec)} takes {spec.dtype}: a text was sent that it cannot hold") from cause
     except (ValueError, TypeError, OverflowError) as cause:
         raise RequestError(f"the data of {_label(spec)} is nested unevenly, or no {spec.dtype}") from cause
-    # An infinity may be sent, as raw bytes; a number may not become one.
+    # An infinity may be sent as raw bytes, but a number must not become one.
     if dtype.kind == "f" and numpy.isinf(array).any() and float("inf") not in map(abs, filter(None, values)):
         raise RequestError(f"{_label(spec)} takes {spec.dtype}: a number out of range was sent")
     if dtype.kind == "M":
@@ -99,13 +99,13 @@ _ALLOWED: Mapping[str, frozenset[type]] = {
     "b": frozenset({bool}), "f": FLOATS, "i": _WHOLE, "u": _WHOLE, "U": frozenset({str}), "S": frozenset({str}),
     "M": frozenset({str, type(None)}),
 }  # fmt: skip
-"""Kind of a dtype -> types of the values."""
+"""The types of the values by the kind of a dtype."""
 
 
 def _array(data: list[Any], dtype: Any) -> Any:
     numpy = library("numpy")
     if dtype.kind in "iu" and float in set(map(type, flat(Tensor(None, data)))):
-        # By way of float64, numbers beyond 2^53 would be others.
+        # A conversion through float64 would change numbers beyond 2^53.
         return numpy.array(data, dtype=object).astype(dtype)
     return numpy.array(data, dtype=dtype)
 
@@ -119,7 +119,7 @@ def _objects(data: list[Any], spec: TensorSpec) -> Any:
 
 
 def _check_times(values: list[Any], dtype: Any, spec: TensorSpec) -> None:
-    """numpy reads many texts as times, and lets a time that the dtype cannot hold become another one."""
+    """Checks times. NumPy reads many texts as times, and lets a time that the dtype cannot hold overflow."""
     numpy = library("numpy")
     texts = [value for value in values if value is not None]
     if not all(_ISO_TIME.fullmatch(text) for text in texts):
@@ -127,7 +127,7 @@ def _check_times(values: list[Any], dtype: Any, spec: TensorSpec) -> None:
     unit, count = numpy.datetime_data(dtype)
     if unit not in _PARTS:
         return
-    # Not converted by numpy, whose conversion of the lower end overflows.
+    # NumPy's conversion of the lower limit would overflow.
     last = count * ((1 << 63) - 1) // _PARTS[unit]
     ends = numpy.array([-last, last]).view("datetime64[us]")
     times = numpy.array(texts, dtype="datetime64[us]")
@@ -137,4 +137,4 @@ def _check_times(values: list[Any], dtype: Any, spec: TensorSpec) -> None:
 
 _ISO_TIME = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?", re.ASCII)
 _PARTS = {"ns": 10**3, "ps": 10**6, "fs": 10**9, "as": 10**12}
-"""Of a microsecond, in the units whose 64 bits do not hold the years 1 to 9999."""
+"""Parts of a microsecond, for units whose 64 bits do not hold the years 1 to 9999."""
