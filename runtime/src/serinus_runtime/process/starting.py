@@ -1,5 +1,5 @@
-"""How a process with a model's code in it is started: with a directory of its own, under limits, and with none of the
-variables of the process that starts it."""
+"""The start of a process with a model's code: in a directory of its own, under limits, and with none of the variables
+of the process that starts it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _ONE_THREAD = (
 )
 
 _PASSED_ON = ("TZ", "OPENBLAS_CORETYPE")
-"""Old builds of OpenBLAS crash on processors that are newer than they, unless told which one to take it for."""
+"""Old builds of OpenBLAS crash on newer processors, unless a variable names a processor."""
 _ON_THEIR_WAY = 300
-"""Descriptors by which one message may exceed the limit (SCM_MAX_FD is 253), and some of our own."""
+"""The number of descriptors by which one message may exceed the limit (SCM_MAX_FD is 253), and some of the host's
+own."""
 
 
 def start(
@@ -37,15 +38,17 @@ def start(
     errors: IO[bytes] | int,
     passed: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
-    """Starts `command` with the `options` for it, as `outliving` does. Raises OSError."""
+    """Starts a process with `options`, as `outliving` does. Raises OSError."""
     with options(python, scratch, output, errors, passed) as chosen:
         return outliving(command, **chosen)
 
 
 def outliving(command: Sequence[str], **chosen: Any) -> subprocess.Popen[bytes]:
-    """Starts a process that leads a session of its own, and goes on when this one has ended. `chosen`: options of
-    `subprocess.Popen`. Raises OSError."""
-    # Ctrl-C in the terminal of `up` is not meant for models..
+    """Starts a process that leads a session of its own, and continues when this process has ended. Raises OSError.
+
+    `chosen` are options of `subprocess.Popen`.
+    """
+    # Ctrl-C in the terminal of `up` is not meant for models.
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, **chosen)
 
 
@@ -53,9 +56,11 @@ def outliving(command: Sequence[str], **chosen: Any) -> subprocess.Popen[bytes]:
 def options(
     python: Path, scratch: Path, output: IO[bytes] | int, errors: IO[bytes] | int, passed: Sequence[int] = ()
 ) -> Iterator[Mapping[str, Any]]:
-    """Options of `subprocess.Popen`, as long as the block goes on, for a process that runs `python` in the directory
-    `scratch`, which is made where it is not there, and is entered by the descriptor that was looked at. It inherits the
-    descriptors `passed`. Raises OSError."""
+    """Yields options of `subprocess.Popen` for a process that runs `python` in the directory `scratch`.
+
+    The directory is created where it does not exist, and entered by the descriptor that was checked. The process
+    inherits the descriptors `passed`. The options are valid within the block. Raises OSError.
+    """
     scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
     directory = written.opened(scratch)
     try:
@@ -71,7 +76,7 @@ def options(
 
 
 def environment(python: Path, scratch: Path) -> dict[str, str]:
-    """Variables of a model's process: none of ours, and one thread, as many models share the processors."""
+    """Returns the variables of a model's process. It has one thread, because many models share the processors."""
     variables = {
         "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
@@ -85,11 +90,12 @@ def environment(python: Path, scratch: Path) -> dict[str, str]:
 
 
 def limit(pid: int, *, memory_bytes: int | None = None, file_bytes: int | None = None) -> None:
-    """Puts a process that has just been started under limits, which its children inherit.
+    """Sets limits of a process that was just started. Its children inherit them.
 
-    Never a core dump, which would hold the callers' data. `memory_bytes` counts what it allocates for itself. Fewer
-    descriptors than this process may have: the kernel lets nobody pass one on while more of the same user's are on
-    their way than its own limit allows to be open, so that who fills the lower limit leaves room for us.
+    Core dumps are disabled, because they would contain callers' data. `memory_bytes` limits the memory that it
+    allocates. It may have fewer descriptors than this process, because the kernel refuses to pass descriptors while
+    more of the same user's are in transit than the limit of the sender allows. A process that reaches the lower limit
+    leaves room for this one.
     """
     most_files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     limits = {
