@@ -66,7 +66,7 @@ def test_metrics_are_of_this_release_and_hold_what_the_workers_report() -> None:
         "serinus_pod_workers": 2, "serinus_pod_workers_wanted": 2, "serinus_pod_ready": 1,
         "serinus_pod_restarts_total": 4, "serinus_pod_requests_total": 9, "serinus_pod_requests_waiting": 4,
         "serinus_pod_requests_in_flight": 4.5, "serinus_pod_connections": 6, "serinus_pod_cpu_seconds_total": 0,
-        "serinus_pod_memory_bytes": 2000, "serinus_pod_landlock_abi": 0,
+        "serinus_pod_memory_bytes": 2000, "serinus_pod_landlock_abi": 0, "serinus_pod_collected": 0,
     }  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def test_the_metrics_are_in_prometheus_own_format() -> None:
     from prometheus_client.parser import text_string_to_metric_families
 
     families = list(text_string_to_metric_families(metrics(Status(RELEASE, serving=[SERVING]))))
-    assert len(families) == 11
+    assert len(families) == 12
     assert all(family.documentation.endswith(".") and family.samples for family in families)
 
 

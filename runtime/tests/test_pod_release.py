@@ -12,6 +12,12 @@ from serinus_runtime.pod.processors import processors
 from serinus_runtime.pod.release import InvalidRelease, read
 
 GOOD: dict[str, Any] = {"release": "fraud-1-abc123", "model": "fraud", "version": "1"}
+COLLECTORS = {
+    "addresses": ["collector.test:7443", "[::1]:7"],
+    "name": "collector.test",
+    "authority": "/a",
+    "token": "/t",
+}
 
 
 def told(**more: Any) -> dict[str, str]:
@@ -35,9 +41,17 @@ def test_settings_are_those_of_a_worker_and_the_memory_limit_is_one_of_them() ->
     assert release.settings.memory_limit_bytes == release.memory_limit_bytes == 9
 
 
+def test_with_collectors_a_release_may_insist_on_being_recorded() -> None:
+    release = read(told(collectors=COLLECTORS, settings={"unlogged": "refuse"}))
+    assert release.collectors.addresses == [("collector.test", 7443), ("::1", 7)]
+    assert release.collectors.token == Path("/t")
+
+
 def test_fields_that_are_not_known_are_named_and_passed_over() -> None:
-    release = read(told(collectors=[], settings={"colour": 1, "cache": {"max_bytes": 1, "ttl_seconds": 1, "x": 1}}))
-    assert sorted(release.unknown) == ["collectors", "settings.cache.x", "settings.colour"]
+    release = read(
+        told(collectors=[], colours=[], settings={"colour": 1, "cache": {"max_bytes": 1, "ttl_seconds": 1, "x": 1}})
+    )
+    assert sorted(release.unknown) == ["colours", "settings.cache.x", "settings.colour"]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +76,13 @@ def test_fields_that_are_not_known_are_named_and_passed_over() -> None:
         ({"settings": {"protocols": []}}, "settings.protocols must be a list of open-inference, invocations"),
         ({"settings": {"cache": {"max_bytes": 1}}}, "settings.cache needs max_bytes and ttl_seconds"),
         ({"settings": {"cache": {"max_bytes": 1, "ttl_seconds": "s3cr3t"}}}, "settings.cache.ttl_seconds must be"),
-        ({"settings": {"unlogged": "refuse"}}, "settings.unlogged is refuse, but a pod sends no prediction records"),
+        ({"collectors": {**COLLECTORS, "addresses": []}}, "collectors.addresses must be a list of host:port"),
+        ({"collectors": {**COLLECTORS, "addresses": ["s3cr3t"]}}, "collectors.addresses must be a list of host:port"),
+        ({"collectors": {**COLLECTORS, "addresses": ["h:99999"]}}, "collectors.addresses must be a list of host:port"),
+        ({"collectors": {**COLLECTORS, "token": "s3cr3t"}}, "collectors.token must be an absolute path"),
+        ({"collectors": {"name": "x"}}, "collectors has no field addresses"),
+        ({"collectors": "s3cr3t"}, "collectors must be an object"),
+        ({"settings": {"unlogged": "refuse"}}, "settings.unlogged is refuse, but there are no collectors"),
     ],
 )
 def test_a_mistake_is_said_with_its_place_and_without_its_value(more: dict[str, Any], said: str) -> None:

@@ -57,6 +57,7 @@ class Launcher:
             "digest": release.digest,
             "listen_fd": descriptors[0],
             "report_fd": descriptors[1],
+            "log": release.collectors is not None,
             "router": release.router,
             "settings": asdict(release.settings),
             "scratch": str(self.zygote_scratch / "worker" if forked else self.scratches[1]),

@@ -46,6 +46,20 @@ class Paths:
 
 
 @dataclass(frozen=True)
+class Collectors:
+    """Which take the prediction records, by TLS, and what says whose they are."""
+
+    addresses: Sequence[tuple[str, int]]
+    """Host and port of each, tried in turn."""
+    name: str
+    """For which their certificates must be valid."""
+    authority: Path
+    """Certificates, one of which must have signed theirs."""
+    token: Path
+    """The projected token of the pod's service account, which is read for each connection."""
+
+
+@dataclass(frozen=True)
 class Release:
     release: str
     """Its id."""
@@ -63,6 +77,8 @@ class Release:
     """Of one worker; beyond it the worker is replaced."""
     router: str = ""
     """The key that every request must show; empty: none has to."""
+    collectors: Collectors | None = None
+    """None: predictions are not recorded."""
     confinement: str = IF_AVAILABLE
     """Without Landlock in the kernel, `required`: the release does not start. `if-available`: it does, and says so."""
     load_seconds: float = 120.0
@@ -99,9 +115,9 @@ def read(variables: Mapping[str, str]) -> Release:
         if name not in found:
             raise InvalidRelease(f"{VARIABLE} has no field {name}")
     release = Release(**found, unknown=unknown)
-    if release.settings.unlogged == "refuse":
+    if release.settings.unlogged == "refuse" and release.collectors is None:
         raise InvalidRelease(
-            f"{VARIABLE}: settings.unlogged is refuse, but a pod sends no prediction records; set it to answer"
+            f"{VARIABLE}: settings.unlogged is refuse, but there are no collectors that take prediction records"
         )
     return dataclasses.replace(
         release, settings=dataclasses.replace(release.settings, memory_limit_bytes=release.memory_limit_bytes)
@@ -205,12 +221,45 @@ def _settings(said: Any) -> tuple[Settings, list[str]]:
     return Settings.of(found), unknown
 
 
+_ADDRESS = re.compile(r"(?P<host>[^\s:]+|\[[0-9a-fA-F:.]+\]):(?P<port>[0-9]{1,5})\Z")
+_COLLECTORS: Mapping[str, Check] = {
+    "addresses": (
+        "a list of host:port",
+        lambda value: isinstance(value, list) and bool(value) and all(_is_address(one) for one in value),
+    ),
+    "name": _IDENTIFIER,
+    "authority": _PATH,
+    "token": _PATH,
+}
+
+
+def _is_address(value: Any) -> bool:
+    found = _ADDRESS.match(value) if isinstance(value, str) else None
+    return found is not None and 0 < int(found["port"]) <= 65_535
+
+
+def _collectors(said: Any) -> tuple[Collectors | None, list[str]]:
+    if said is None or said == []:
+        return None, []
+    found, unknown = _checked(_object(said, "collectors"), _COLLECTORS, "collectors.")
+    missing = [name for name in _COLLECTORS if name not in found]
+    if missing:
+        raise InvalidRelease(f"{VARIABLE}: collectors has no field {missing[0]}")
+    parts = [one.rpartition(":") for one in found["addresses"]]
+    addresses = [(host.strip("[]"), int(port)) for host, _, port in parts]
+    return Collectors(addresses, found["name"], Path(found["authority"]), Path(found["token"])), unknown
+
+
 def _paths(said: Any) -> tuple[Paths, list[str]]:
     found, unknown = _checked(_object(said, "paths"), _PATHS, "paths.")
     return Paths(**{name: Path(value) for name, value in found.items()}), unknown
 
 
-_NESTED: Mapping[str, Callable[[Any], tuple[Any, list[str]]]] = {"settings": _settings, "paths": _paths}
+_NESTED: Mapping[str, Callable[[Any], tuple[Any, list[str]]]] = {
+    "settings": _settings,
+    "paths": _paths,
+    "collectors": _collectors,
+}
 
 
 def _checked(said: Mapping[str, Any], checks: Mapping[str, Check], prefix: str) -> tuple[dict[str, Any], list[str]]:

@@ -44,6 +44,8 @@ class Status:
     cpu_seconds: float = 0.0
     landlock: int = 0
     """ABI of the kernel; 0: it has none."""
+    collecting: int = 0
+    """Workers whose records a collector takes."""
 
 
 def page(request: Request, status: Status) -> Response:
@@ -105,6 +107,7 @@ def metrics(status: Status) -> str:
             "Memory of the workers, with their shares of what several have.",
             _sum(serving, "memory_bytes"),
         ),
+        ("collected", "gauge", "Workers that are connected to a collector of prediction records.", status.collecting),
         ("landlock_abi", "gauge", "ABI of the kernel's Landlock; 0 if it has none.", status.landlock),
     ]
     labels = f'model="{_escaped(status.release.model)}",release="{_escaped(status.release.release)}"'

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 from contextlib import suppress
-from typing import Any, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Iterable, Sequence
 
 from serinus_runtime.base.messages import Request, Response
 from serinus_runtime.http.server import Server
@@ -16,13 +16,16 @@ from serinus_runtime.pod.children import Children
 from serinus_runtime.pod.launch import Launcher
 from serinus_runtime.pod.looks import hung, to_shed
 from serinus_runtime.pod.output import Output
-from serinus_runtime.pod.release import Release
+from serinus_runtime.pod.release import Collectors, Release
 from serinus_runtime.pod.restarts import Restarts
 from serinus_runtime.pod.slots import Slot
 from serinus_runtime.pod.status import Serving, Status, page
 from serinus_runtime.pod.worker import Worker
 from serinus_runtime.pod.zygotes import Zygotes
 from serinus_runtime.process.last_words import ending
+
+if TYPE_CHECKING:
+    from serinus_runtime.pod.collecting import Relay
 
 _LOOK = 1.0
 """Seconds between two looks at the workers."""
@@ -33,6 +36,8 @@ _GRACE = 10.0
 """Seconds for a worker to end after SIGTERM, which it needs to answer what it has read."""
 _SHORT = 0.5
 """Seconds without a worker in a slot that callers wait."""
+_LAST_RECORDS = 2.0
+"""Seconds for what the workers have sent to reach the collectors."""
 _LEAVE = 600.0
 """Seconds for a worker that another one has replaced, until its callers have closed their connections."""
 
@@ -63,6 +68,7 @@ class Supervisor:
         """Of workers that have ended."""
         self._shed_at = 0.0
         self._background: set[asyncio.Future[Any]] = set()
+        self._relays: dict[asyncio.Future[Any], Relay] = {}
 
     async def run(self) -> str:
         """Returns after SIGTERM, when nobody is connected any more or at the deadline: empty. Else why it gives up."""
@@ -118,6 +124,7 @@ class Supervisor:
             requests=self._answered + sum(one.load.requests for one in alive),
             cpu_seconds=self._cpu_seconds + sum(one.cpu_seconds for one in alive),
             landlock=self._launcher.landlock,
+            collecting=sum(relay.connected for relay in self._relays.values()),
         )
 
     # --- keeping workers
@@ -205,12 +212,23 @@ class Supervisor:
             other.child.send(signal.SIGUSR2)
         self._ready.append(worker)
         worker.child.exited.add_done_callback(lambda _: self._ended(worker))
+        if self._release.collectors is not None:
+            self._relay(self._release.collectors, worker)
         self._proven = report.proven
         if not self._started:
             self._started, self._way, self._notes = True, report.way, list(report.notes)
             notes = f": {'; '.join(self._notes)}" if self._notes else ""
             self._output.say(f"{self._release.release} is ready after {report.load_seconds or 0:g} s of loading{notes}")
         self._watch_zygote()
+
+    def _relay(self, collectors: Collectors, worker: Worker) -> None:
+        """Has its records collected until it has ended, and what it has sent before is sent on."""
+        from serinus_runtime.pod.collecting import Relay  # with TLS, which takes memory
+
+        relay = Relay(collectors, worker.wire, self._output.say)
+        running = asyncio.ensure_future(relay.run())
+        self._relays[running] = relay
+        running.add_done_callback(self._relays.pop)
 
     def _spare_callers(self, slot: Slot) -> None:
         """Nobody serves in it for a while: callers are to come to others, or to be answered."""
@@ -331,6 +349,10 @@ class Supervisor:
         await asyncio.gather(*(_stopped(worker, 0.0) for worker in everyone))
         await self._zygotes.close()
         self._children.end_orphans()
+        if self._relays:
+            await asyncio.wait(set(self._relays), timeout=_LAST_RECORDS)
+        for task in list(self._relays):
+            await _cancelled(task)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)

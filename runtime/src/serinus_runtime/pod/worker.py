@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from dataclasses import dataclass, field
 from typing import Sequence
 
@@ -41,6 +42,8 @@ class Worker:
     child: Child
     reports: Reports = field(repr=False)
     printed: Printed = field(repr=False)
+    wire: socket.socket = field(repr=False)
+    """The supervisor's end of its wire, closed soon after its end."""
     slot: Slot = field(repr=False)
     """In which it serves."""
     generation: int
@@ -118,18 +121,18 @@ async def start(launcher: Launcher, zygotes: Zygotes, slot: Slot, proven: str) -
     except BaseException:
         reports.close()
         printed.close()
+        ours.close()
         raise
     finally:
-        ours.close()
         theirs.close()
         os.close(printed.end)
     loop = asyncio.get_running_loop()
-    child.exited.add_done_callback(lambda _: loop.call_later(LAST_WORDS, _close, (reports, printed)))
-    return Worker(child, reports, printed, slot, generation)
+    child.exited.add_done_callback(lambda _: loop.call_later(LAST_WORDS, _close, (reports, printed, ours)))
+    return Worker(child, reports, printed, ours, slot, generation)
 
 
-def _close(both: Sequence[Reports | Printed]) -> None:
-    for one in both:
+def _close(ends: Sequence[Reports | Printed | socket.socket]) -> None:
+    for one in ends:
         one.close()
 
 

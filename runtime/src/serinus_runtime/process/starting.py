@@ -77,16 +77,16 @@ def options(
 
 def environment(python: Path, scratch: Path) -> dict[str, str]:
     """Returns the variables of a model's process. It has one thread, because many models share the processors."""
-    variables = {
+    return {
         "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
         "HOME": str(scratch),
         "TMPDIR": str(scratch),
         "USER": "model",  # So that nothing needs to read /etc/passwd.
+        **dict.fromkeys(_ONE_THREAD, "1"),
+        **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
     }
-    variables |= dict.fromkeys(_ONE_THREAD, "1")
-    return variables | {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
 
 
 def limit(pid: int, *, memory_bytes: int | None = None, file_bytes: int | None = None) -> None:

@@ -16,6 +16,8 @@ import struct
 import sys
 from typing import Any, Callable, Sequence
 
+FORMAT = 2
+"""Of the batches of records, which the first line on a connection to the collector names."""
 _MESSAGE = 16
 """The size in bytes of the message with a connection, which has no meaning."""
 

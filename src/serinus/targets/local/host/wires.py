@@ -16,6 +16,8 @@ import select
 import socket
 from dataclasses import dataclass, field
 
+from serinus_runtime.process.wire import FORMAT
+
 from serinus.core.home import Home
 from serinus.core.keys import log_token
 from serinus.lib import peers
@@ -26,8 +28,6 @@ from serinus.targets.local.host.state_files import WorkerRecord
 
 log = logging.getLogger(__name__)
 
-_FORMAT = 2
-"""Of the batches that the runtime writes."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 """Seconds before the next connection is tried; doubles with every one that failed or was lost soon."""
 _LASTED = 5.0
@@ -164,5 +164,5 @@ def _name(worker: WorkerRecord) -> str:
 def _hello(worker: WorkerRecord, secret: str) -> bytes:
     # The numbers of a worker's batches count from its start: the same worker is the same writer for every host.
     boot = hashlib.sha256(f"{worker.pid}/{worker.identity}".encode()).hexdigest()[:16]
-    said = {"release": worker.release, "token": log_token(secret, worker.release), "boot": boot, "format": _FORMAT}
+    said = {"release": worker.release, "token": log_token(secret, worker.release), "boot": boot, "format": FORMAT}
     return json.dumps(said).encode() + b"\n"

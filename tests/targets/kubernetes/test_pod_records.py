@@ -1,0 +1,205 @@
+"""Prediction records of a real pod, taken by a real collector with a door to other machines."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from identities import Authority
+from pods import ALIKE, ROW, RunningPod, environment_of, until
+
+from serinus.core.home import Home
+from serinus.core.ports import Writer
+from serinus.lib import locks
+from serinus.predictions.collector import Collector, Settings
+from serinus.predictions.intake.listener import RemoteDoor
+from serinus.predictions.log import DeltaPredictionLog
+from serinus.predictions.paths import lock_path
+
+pytestmark = pytest.mark.timeout(150)
+
+RELEASE = "fraud-1-abc123"
+NAME = "collector.test"
+ROUTED = {"content-type": "application/json", "x-serinus-split": "s1", "x-serinus-role": "champion"}
+MODEL = """
+class Model:
+    def predict(self, data, params=None):
+        return data["amount"].to_numpy(dtype="float64")
+
+def _load_pyfunc(path):
+    return Model()
+"""
+
+
+class Door:
+    """A collector in a thread of its own, which can go away and come again. `tokens`: those that are vouched for."""
+
+    def __init__(self, home: Home, directory: Path) -> None:
+        self.home = home
+        self.tokens = {"of the pod": Writer(release=RELEASE, holder="pod-1")}
+        authority = Authority()
+        chain, key = authority.issue(NAME).written(directory)
+        self._certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._certificate.load_cert_chain(chain, key)
+        self.authority = directory / "authority.pem"
+        self.authority.write_bytes(authority.pem)
+        self.port = 0
+        self._thread: threading.Thread | None = None
+
+    def owner(self, token: str) -> Writer | None:
+        return self.tokens.get(token)
+
+    def open(self) -> None:
+        opened = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(opened)), daemon=True)
+        self._thread.start()
+        assert opened.wait(20)
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(20)
+            self._thread = None
+
+    async def _serve(self, opened: threading.Event) -> None:
+        lock = locks.take(lock_path(self.home), seconds=5)
+        assert lock is not None
+        door = RemoteDoor("127.0.0.1", self.port, self._certificate, self)
+        collector = Collector(self.home, Settings(settle_seconds=0.1), lock, remote=door)
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        running = asyncio.create_task(collector.run(self._stop))
+        while collector._intake.remote_port is None:
+            await asyncio.sleep(0.01)
+        self.port = collector._intake.remote_port
+        opened.set()
+        await running
+        os.close(lock)
+
+    def requests(self) -> int:
+        found = DeltaPredictionLog(self.home).totals().get(RELEASE)
+        return 0 if found is None else found.requests
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Door]:
+    home = Home(tmp_path / "home")
+    home.path.mkdir(mode=0o700)
+    home.predictions.mkdir(parents=True)
+    home.secret.write_text("secret of the home")
+    home.sockets.mkdir(parents=True, exist_ok=True)
+    door = Door(home, tmp_path)
+    door.open()
+    yield door
+    door.close()
+
+
+@pytest.fixture
+def start(door: Door, tmp_path: Path) -> Iterator[Callable[..., RunningPod]]:
+    environment = environment_of(tmp_path / "environment", ALIKE)
+    artifact = tmp_path / "model"
+    (artifact / "code").mkdir(parents=True)
+    (artifact / "code" / "by_hand_for_records.py").write_text(MODEL)
+    columns = [
+        {"name": "amount", "type": "double"},
+        {"name": "hour", "type": "long"},
+        {"name": "country", "type": "string"},
+    ]
+    flavor = {"loader_module": "by_hand_for_records", "code": "code", "env": "conda.yaml"}
+    mlmodel = {"flavors": {"python_function": flavor}, "signature": {"inputs": json.dumps(columns), "outputs": None}}
+    (artifact / "MLmodel").write_text(json.dumps(mlmodel))
+    (artifact / "serving_input_example.json").write_text(json.dumps(ROW))
+    (tmp_path / "token").write_text("of the pod\n")
+    collectors = {
+        "addresses": ["127.0.0.1:9", f"127.0.0.1:{door.port}"],  # nobody listens at the first
+        "name": NAME,
+        "authority": str(door.authority),
+        "token": str(tmp_path / "token"),
+    }
+    pods = []
+
+    def started(**more: object) -> RunningPod:
+        pod = RunningPod(tmp_path / f"pod-{len(pods)}", artifact, environment, **{"collectors": collectors, **more})
+        pods.append(pod)
+        return pod
+
+    yield started
+    for pod in pods:
+        pod.close()
+
+
+def ask(pod: RunningPod, times: int) -> None:
+    caller = pod.caller()
+    for _ in range(times):
+        assert caller.request("POST", "/invocations", ROW, ROUTED).status == 200
+    caller.close()
+
+
+def test_each_record_is_taken_once_while_collectors_and_workers_go(
+    start: Callable[..., RunningPod], door: Door
+) -> None:
+    pod = start(workers=2).wait_ready(2).settled(2)
+    until(lambda: pod.metric("collected") == 2)
+    ask(pod, 20)
+    until(lambda: door.requests() == 20)
+    door.close()
+    until(lambda: pod.metric("collected") == 0)
+    ask(pod, 30)
+    door.open()
+    until(lambda: door.requests() == 50, 30)
+    os.kill(pod.workers()[0], signal.SIGKILL)
+    pod.wait_ready(2)
+    until(lambda: pod.metric("collected") == 2, 30)
+    ask(pod, 10)
+    until(lambda: door.requests() == 60, 30)
+
+
+def test_what_was_answered_before_the_end_is_recorded(start: Callable[..., RunningPod], door: Door) -> None:
+    pod = start().wait_ready()
+    until(lambda: pod.metric("collected") == 1)
+    ask(pod, 40)
+    assert pod.stop() == 0
+    until(lambda: door.requests() == 40)
+
+
+@pytest.mark.parametrize("wrong", ["the token", "the name", "the authority"])
+def test_nothing_is_sent_to_one_that_is_not_trusted_or_does_not_trust(
+    start: Callable[..., RunningPod], door: Door, tmp_path: Path, wrong: str
+) -> None:
+    """And the release is served; its records wait, and go once what was wrong is mended."""
+    good = door.authority.read_bytes()
+    if wrong == "the token":
+        (tmp_path / "token").write_text("made up")
+    elif wrong == "the authority":
+        door.authority.write_bytes(Authority().pem)
+    pod = start(
+        workers=1, **({"settings": {"timeout_ms": 1000}} if wrong != "the name" else _with_name(door, tmp_path))
+    )
+    pod.wait_ready()
+    ask(pod, 5)
+    if wrong != "the token":
+        until(lambda: "no collector takes prediction records: " in pod.log)
+        assert pod.metric("collected") == 0
+    assert door.requests() == 0
+    if wrong == "the name":
+        return
+    (tmp_path / "token").write_text("of the pod")
+    door.authority.write_bytes(good)
+    until(lambda: door.requests() == 5, 40)
+
+
+def _with_name(door: Door, tmp_path: Path) -> dict[str, object]:
+    return {
+        "collectors": {
+            "addresses": [f"127.0.0.1:{door.port}"],
+            "name": "another.test",
+            "authority": str(door.authority),
+            "token": str(tmp_path / "token"),
+        }
+    }
