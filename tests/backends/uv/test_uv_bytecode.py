@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import serinus_runtime
 
 from serinus.backends.uv.bytecode import Bytecode
-from serinus.backends.uv.interpreters import Interpreter
+from serinus.backends.uv.command import Uv
+from serinus.backends.uv.interpreters import Interpreter, Interpreters
 
 RUNTIME = Path(str(serinus_runtime.__file__)).parents[1]
 PYTHON = Interpreter(Path(sys.executable).resolve(), tuple(sys.version_info[:3]), "linux")
@@ -78,3 +80,37 @@ def test_bytecode_is_shared_with_the_same_package_and_not_where_a_file_was_added
 def test_a_file_that_makes_the_compiler_fail_leaves_the_others_of_its_package(tmp_path: Path) -> None:
     packages = package(tmp_path / "one", first="value = 1\n", second="{{ no Python }}")
     assert Bytecode(tmp_path / "kept").provide(packages, PYTHON) == (2, 1)
+
+
+def test_reproducible_bytecode_is_the_same_from_another_directory_and_process(tmp_path: Path) -> None:
+    """Sets of strings have another order in each process, as their hashes are drawn anew."""
+    source = "def f(x):\n    return x in {'one', 'two', 'three', 'four', 'five'}\n"
+    made = []
+    for name in ("first", "deep/second", "third"):
+        packages = package(tmp_path / name / "packages", one=source, two="x = 'x'\n")
+        Bytecode(tmp_path / name / "kept").provide_reproducibly(packages, PYTHON)
+        made.append({path.name: path.read_bytes() for path in packages.rglob("*.pyc")})
+    assert made[0] == made[1] == made[2]
+    tag = f"cpython-{PYTHON.version[0]}{PYTHON.version[1]}"
+    assert set(made[0]) == {f"{name}.{tag}.pyc" for name in ("one", "two")}
+    assert all(content[4:8] == b"\1\0\0\0" for content in made[0].values())  # PEP 552: unchecked
+
+
+def test_before_python_3_11_what_has_no_order_has_no_reproducible_bytecode(tmp_path: Path) -> None:
+    old = next((one for one in Interpreters(Uv(), tmp_path / "known").found() if one.version < (3, 11)), None)
+    if old is None:
+        pytest.skip("there is no Python before 3.11 on this machine")
+    source = "def f(x):\n    return x in {'one', 'two', 'three'}\n"
+    packages = package(tmp_path / "packages", one=source, two="def g(x):\n    return x in ('one', 'two')\n")
+    Bytecode(tmp_path / "kept").provide_reproducibly(packages, old)
+    assert [path.name.partition(".")[0] for path in packages.rglob("*.pyc")] == ["two"]
+
+
+def test_reproducible_bytecode_replaces_none_that_a_package_brings(tmp_path: Path) -> None:
+    packages = package(tmp_path / "packages", one="x = 1\n")
+    Bytecode(tmp_path / "kept").provide_reproducibly(packages, PYTHON)
+    (made,) = packages.rglob("*.pyc")
+    made.write_bytes(b"theirs")
+    Bytecode(tmp_path / "kept").provide_reproducibly(packages, PYTHON)
+    assert made.read_bytes() == b"theirs"
+    assert not list((tmp_path / "kept").iterdir())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from serinus.core.ports import LockedPackage
 
 MINOR = f"{sys.version_info.major}{sys.version_info.minor}"
 ENTRY_POINTS = {"scorer-1.0.dist-info/entry_points.txt": "[console_scripts]\nscore = scorer:main\n"}
+CODE = "NAMES = {'a', 'b', 'c'}\ndef main(x='a'):\n    return x in {'one', 'two', 'three', 'four'}\n"
 
 
 @pytest.fixture
@@ -66,10 +68,12 @@ def test_wheels_of_the_images_platform_are_installed_and_not_this_machines(
 def test_the_same_lock_makes_the_same_files_wherever_and_whoever_installs_it(
     index: Any, prepare: Any, packages: UvPackages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index.add("scorer", "1.0", "2023-01-01", "numbers2", more=ENTRY_POINTS)
+    index.add("scorer", "1.0", "2023-01-01", "numbers2", more=ENTRY_POINTS, code=CODE)
     index.add("numbers2", "1.5", "2023-01-01")
     environment = prepare("scorer==1.0")
     packages.install(environment.digest, "linux/amd64", tmp_path / "one", lambda _: None)
+    for path in (tmp_path / "one").rglob("*.py"):
+        os.utime(path, (1, 1))  # when an archive is unpacked
     monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "another-cache"))
     before = os.umask(0o077)
     try:
@@ -78,7 +82,13 @@ def test_the_same_lock_makes_the_same_files_wherever_and_whoever_installs_it(
         os.umask(before)
     found = contents(tmp_path / "one")
     assert found == contents(tmp_path / "deep" / "two")
-    assert {"scorer.py", "numbers2.py", "scorer-1.0.dist-info/METADATA"} <= set(found)
+    bytecode = f"__pycache__/scorer.cpython-{MINOR}.pyc"
+    assert {"scorer.py", "numbers2.py", "scorer-1.0.dist-info/METADATA", bytecode} <= set(found)
+    place = str(tmp_path / "one")
+    asked = f"import sys; sys.path.append({place!r}); import scorer; print(scorer.main.__code__.co_filename)"
+    told = subprocess.run([sys.executable, "-I", "-v", "-c", asked], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == str(tmp_path / "one" / "scorer.py")
+    assert f"matches {tmp_path / 'one' / 'scorer.py'}" in told.stderr  # the bytecode was good
     assert not [name for name in found if name.startswith("bin") or name == ".lock"]
     record = (tmp_path / "one" / "scorer-1.0.dist-info" / "RECORD").read_text()
     assert "scorer.py," in record

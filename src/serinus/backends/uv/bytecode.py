@@ -69,19 +69,36 @@ class Bytecode:
                             compiled += _linked(names[source], _beside(source, interpreter))
         return len(names), compiled
 
+    def provide_reproducibly(self, packages: Path, interpreter: Interpreter) -> None:
+        """For all sources below `packages`: bytecode that is the same byte for byte wherever it is made, and valid
+        whatever times the files get. There is none of the few files for which Python does not write the same each time.
+        It is not shared. Raises Unavailable, OSError."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        groups = _groups(str(packages))
+        with tempfile.TemporaryDirectory(dir=self.directory, prefix=".compiling-", ignore_cleanup_errors=True) as made:
+            self._compile(groups, packages, Path(made), interpreter, root=packages)
+            for group, sources in enumerate(groups):
+                for number, source in enumerate(sources):
+                    place = _beside(source, interpreter)
+                    if not os.path.lexists(place):
+                        os.makedirs(os.path.dirname(place), exist_ok=True)
+                        _take(Path(made, str(group), f"{number}.pyc"), place)
+
     def _compile(
         self,
         groups: Sequence[Sequence[str]],
         packages: Path,
         target: Path,
         interpreter: Interpreter,
-        keep_open: Sequence[int],
+        keep_open: Sequence[int] = (),
+        root: Path | None = None,
     ) -> None:
         config = {
             "groups": groups,
             "readable": [str(packages)],
             "target": str(target),
             "processes": os.cpu_count() or 1,
+            "root": None if root is None else str(root),
         }
         run = Confined(self.confined).run
         try:

@@ -19,7 +19,9 @@ from pathlib import Path
 
 from serinus.backends.uv.accelerators import LOCK as ACCELERATORS
 from serinus.backends.uv.building import LOCK, MARKER
+from serinus.backends.uv.bytecode import Bytecode
 from serinus.backends.uv.command import Uv
+from serinus.backends.uv.interpreters import Interpreter
 from serinus.backends.uv.locking import normalised
 from serinus.backends.uv.words import NoWheel
 from serinus.core.errors import InvalidInput, Unavailable, Unbuildable
@@ -37,10 +39,14 @@ class UvPackages:
     """Implements `core.ports.Packages`, of the environments that are kept below `environments`.
 
     `indexes`: addresses of package indexes beside the one that uv is set up with, with the credentials that they need.
+    `confined`: whether the compiler of their bytecode is confined as models are.
     """
 
-    def __init__(self, environments: Path, *, indexes: Collection[str] = (), uv: Path | None = None) -> None:
+    def __init__(
+        self, environments: Path, *, indexes: Collection[str] = (), uv: Path | None = None, confined: bool = True
+    ) -> None:
         self._uv = Uv(uv)
+        self._bytecode = Bytecode(environments / "bytecode" / "images", confined)
         self._environments = environments
         self._indexes = tuple(indexes)
 
@@ -61,6 +67,7 @@ class UvPackages:
 
     def install(self, environment: str, platform: str, target: Path, say: Callable[[str], None]) -> None:
         locked = self.locked(environment)
+        version = tuple(map(int, locked.python_version.split(".")))
         say(f"installing {len(locked.packages)} packages of environment {environment[:12]} for {platform}")
         try:
             self._install(self._directory(environment) / LOCK, locked.python_version, platform, target, say)
@@ -69,6 +76,8 @@ class UvPackages:
                 f"The image of the model for {platform} cannot be built: {error.message}.",
                 hint="Pin a version that has a wheel for this platform and Python, and log the model again.",
             ) from error
+        # The same on every platform: a container, which cannot write it, would compile at every start.
+        self._bytecode.provide_reproducibly(target, Interpreter(locked.interpreter, version, platform))
 
     def install_accelerators(
         self, python_version: str, platform: str, target: Path, say: Callable[[str], None]

@@ -44,8 +44,8 @@ class Packages(Protocol):
 
     def install(self, environment: str, platform: str, target: Path, say: Callable[[str], None]) -> None:
         """Puts the packages of the environment's lock into the empty directory `target`, as they are for `platform`
-        (`linux/amd64`, `linux/arm64`): the same files whoever does it, and wherever. Only wheels are taken, and nothing
-        of them is run.
+        (`linux/amd64`, `linux/arm64`): the same files whoever does it, and wherever, with their bytecode. Only wheels
+        are taken, and nothing of them is run.
 
         Raises Unbuildable, with the package's name, where there is no wheel for the platform; Unavailable, OSError.
         """

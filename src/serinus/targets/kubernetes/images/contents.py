@@ -74,7 +74,7 @@ def has_shared_library(prefix: Path) -> bool:
 def environment(packages: Path, accelerators: Path | None, version: str) -> Iterator[Entry]:
     """An environment for Python `version`, as `serinus_runtime` expects it: with the packages that were installed in
     the directory `packages`, and with what makes workers quicker where there is any."""
-    yield from trees.walk(packages, f"{ENVIRONMENT}/lib/python{version}/site-packages", wanted=_not_bytecode)
+    yield from trees.walk(packages, f"{ENVIRONMENT}/lib/python{version}/site-packages")
     if accelerators is not None:
         yield from trees.walk(accelerators, f"{ENVIRONMENT}/accelerators", wanted=_not_bytecode)
     yield Entry(f"{ENVIRONMENT}/lib64", target="lib")

@@ -27,7 +27,8 @@ FORMAT = 1
 """Of the archives. Another number where the same content gets other bytes: what was kept is then made anew."""
 _TIME = 315532800
 """1980-01-01, the first that ZIP archives, into which libraries may put their files, can hold."""
-_LEVEL = 6
+_LEVEL = 4
+"""Of gzip: 6 takes two thirds more time for 4% fewer bytes of an environment."""
 _GZIP_WINDOW = 31
 """zlib's for a header of gzip, which then has neither a name nor a time."""
 _BUFFER = 1 << 20
