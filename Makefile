@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: setup check lint types imports test test-judge test-slow test-root demo bench soak fidelity fidelity-short wheels bounds clean
+.PHONY: setup check lint types imports test test-judge test-slow test-root test-cluster lab-packages lab-build lab-up lab-down demo bench soak fidelity fidelity-short wheels bounds clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,8 @@ help:
 	@echo "make test-judge simulated rollouts of every kind: false aborts and false promotions (minutes)"
 	@echo "make test-slow  whole rollouts by real processes, under load"
 	@echo "make test-root  the tests that need root, or show more as root"
+	@echo "make test-cluster the tests that need a Kubernetes cluster: the lab's, or that of SERINUS_KUBECONFIG"
+	@echo "make lab-up     a Kubernetes cluster on this machine, without Docker (as root; lab-build, lab-down)"
 	@echo "make check      what CI runs, as an ordinary user"
 	@echo "make bench      other servers, bounds and Serinus side by side (half an hour; needs wrk)"
 	@echo "make fidelity   100,000 answers compared with those of MLflow's scoring server (half an hour)"
@@ -44,7 +46,7 @@ imports: setup
 	$(BIN)/lint-imports
 
 test: setup
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not browser"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not browser and not cluster"
 
 # 2,000 streams of each kind, as docs/judge.md shows them: make test-judge STREAMS=2000
 STREAMS ?= 100
@@ -53,10 +55,27 @@ test-judge: setup
 	$(BIN)/python -m simulation --streams $(STREAMS)
 
 test-slow: setup
-	$(BIN)/pytest -m "slow or browser"
+	$(BIN)/pytest -m "(slow or browser) and not cluster"
 
 test-root: setup
-	$(BIN)/pytest -m root
+	$(BIN)/pytest -m "root and not cluster"
+
+# Where neither the lab nor another cluster is there, it starts the lab, and ends it afterwards; that needs root.
+test-cluster: setup
+	$(BIN)/pytest -m cluster tests/cluster
+
+# The Debian packages that it needs and this machine has not.
+lab-packages: setup
+	@$(BIN)/python -m clusterlab packages
+
+lab-build: setup
+	$(BIN)/python -m clusterlab build
+
+lab-up: setup
+	$(BIN)/python -m clusterlab up
+
+lab-down: setup
+	$(BIN)/python -m clusterlab down
 
 demo: setup
 	$(BIN)/python -m demo

@@ -1,0 +1,3 @@
+module serinus/clusterlab/pods
+
+go 1.26.0
