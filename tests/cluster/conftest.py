@@ -1,0 +1,61 @@
+"""The cluster of the tests in this directory, and a namespace for each module of them.
+
+SERINUS_KUBECONFIG and SERINUS_REGISTRY name any cluster and its registry. Without them it is the lab of this machine,
+which root starts where it does not run, and ends afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clusters import Cluster, foreign, of_the_lab
+
+from clusterlab import LabError, building, image, lifecycle
+from clusterlab.modules import program
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.cluster)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    named = os.environ.get("SERINUS_KUBECONFIG")
+    if named:
+        yield foreign(named)
+        return
+    started = lifecycle.status()["state"] != "up"
+    try:
+        if started:
+            lifecycle.up(None, None, print)
+        yield of_the_lab(lifecycle.status(), str(program("kubectl")))
+    except LabError as error:
+        pytest.fail(f"{error}\nSERINUS_KUBECONFIG and SERINUS_REGISTRY name another cluster.")
+    finally:
+        if started and os.geteuid() == 0:
+            lifecycle.down(print)
+
+
+@pytest.fixture(scope="module")
+def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Of the module alone, under the restricted Pod Security Standard; removed at the end with all in it."""
+    module = request.path.stem.removeprefix("test_cluster_")
+    name = f"test-{re.sub('[^a-z0-9]+', '-', module.lower())}-{os.getpid()}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    cluster.apply("default", document)
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--timeout=150s", seconds=160)
+
+
+@pytest.fixture(scope="session")
+def answer_image(cluster: Cluster) -> str:
+    """An image that answers with the name of its pod, at port 8080; `clusterlab/go/pods/answer` says what else."""
+    building.build(print)
+    return image.push(cluster.registry, "answer", program("answer"))
