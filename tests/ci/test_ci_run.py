@@ -99,3 +99,48 @@ def test_an_ordinary_user_just_runs_them() -> None:
         command = ["bash", str(checkout / ".ci/run")]
         told = subprocess.run(command, capture_output=True, text=True, check=False, env=OUTSIDE, **other)
     assert (told.returncode, told.stdout) == (0, f"checked by {other.get('user', os.geteuid())}\n"), told.stderr
+
+
+LAB = """
+check:
+\t@echo checked by $$(id -un)
+test-root:
+\t@echo tested by $$(id -un)
+lab-packages:
+lab-build:
+\t@echo compiling; exit {status}
+test-cluster:
+\t@echo the cluster is tested by $$(id -un)
+"""
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a user, and start a cluster")
+@pytest.mark.parametrize(
+    ("built", "environment", "status"),
+    [(True, {"CI": "true"}, 0), (False, {"CI": "true"}, 1), (False, {}, 0)],
+    ids=["built", "not-built-in-CI", "not-built"],
+)
+def test_the_tests_of_the_cluster_are_skipped_only_where_the_lab_cannot_be_built_which_fails_in_ci(
+    built: bool, environment: dict[str, str], status: int, tmp_path: Path
+) -> None:
+    (tmp_path / ".ci").mkdir()
+    script = tmp_path / ".ci/run"
+    script.write_bytes((ROOT / ".ci/run").read_bytes())
+    (tmp_path / "Makefile").write_text(LAB.format(status=0 if built else 3))
+    told = subprocess.run(
+        ["bash", script],
+        env={
+            **{name: value for name, value in OUTSIDE.items() if name != "CI"},
+            "SERINUS_CI_USER": USER,
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == status, told.stderr
+    lines = [line for line in told.stdout.splitlines() if "make" not in line]
+    assert lines == [f"checked by {USER}", "tested by root", *(["the cluster is tested by root"] if built else [])]
+    assert ("THE TESTS OF THE CLUSTER ARE SKIPPED" in told.stderr) == (not built)
+    assert ("compiling" in told.stderr) == (not built)
