@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from clusterlab import image
 from clusterlab.pki import Authority, Pair, signing_key
 from clusterlab.place import API, CGROUP, NODE, PODS, REGISTRY, SERVICE_OF_THE_API, Place
 
@@ -18,7 +19,7 @@ USERS = {
     "proxy": ("system:kube-proxy", None),
 }
 """Who has a kubeconfig: its name -> the name and the group that the API server knows."""
-PAUSE = f"{REGISTRY}/pause:1"
+PAUSE = f"{REGISTRY}/pause:{image.TAG}"
 _HOSTS = f"""\
 server = "http://{REGISTRY}"
 [host."http://{REGISTRY}"]

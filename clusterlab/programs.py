@@ -245,7 +245,7 @@ def _kubectl(place: Place) -> tuple[str, ...]:
 
 
 def _push_pause() -> None:
-    image.push(REGISTRY, "pause", program("pause"))
+    image.push(REGISTRY, "pause", program("pause"), plain=[REGISTRY])
 
 
 def _argo_cd_begins(place: Place, home: Path) -> None:

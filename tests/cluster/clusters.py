@@ -29,7 +29,9 @@ class Git:
 class Cluster:
     kubeconfig: Path
     registry: str
-    """Host and port of an OCI registry without TLS, by which this machine pushes and the nodes pull."""
+    """Host and port of an OCI registry, by which this machine pushes and the nodes pull."""
+    plain: tuple[str, ...]
+    """The registry, where it is asked without TLS; those on loopback addresses are, without being named here."""
     kubectl_program: str
     routed: bool
     """Whether this machine reaches the addresses of pods and services by itself."""
@@ -97,14 +99,14 @@ def eventually(what: str, ask: Callable[[], T], *, seconds: float = 120) -> T:
 
 def foreign(kubeconfig: str) -> Cluster:
     """The cluster of SERINUS_KUBECONFIG, whose registry SERINUS_REGISTRY names."""
-    registry = os.environ.get("SERINUS_REGISTRY")
-    assert registry, (
-        "SERINUS_REGISTRY must name a registry (host:port, without TLS) that the cluster pulls from as well"
-    )
+    named = os.environ.get("SERINUS_REGISTRY")
+    assert named, "SERINUS_REGISTRY must name a registry (host:port) that the cluster pulls from as well"
+    registry = named.removeprefix("http://")
     assert Path(kubeconfig).exists(), f"SERINUS_KUBECONFIG names {kubeconfig}, which does not exist"
     return Cluster(
         Path(kubeconfig),
         registry,
+        () if registry == named else (registry,),
         "kubectl",
         routed=False,
         machine=os.environ.get("SERINUS_MACHINE"),
@@ -119,4 +121,5 @@ def of_the_lab(told: Mapping[str, Any], kubectl: str) -> Cluster:
         f"{kubeconfig} belongs to another user: start the lab with `python -m clusterlab up --owner {os.geteuid()}`"
     )
     git = Git(told["git"], Path(told["repositories"]))
-    return Cluster(kubeconfig, told["registry"], kubectl, routed=True, machine=told["machine"], git=git)
+    registry = told["registry"]
+    return Cluster(kubeconfig, registry, (registry,), kubectl, routed=True, machine=told["machine"], git=git)

@@ -58,4 +58,4 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
 def answer_image(cluster: Cluster) -> str:
     """An image that answers with the name of its pod, at port 8080; `clusterlab/go/pods/answer` says what else."""
     building.build(print)
-    return image.push(cluster.registry, "answer", program("answer"))
+    return image.push(cluster.registry, "answer", program("answer"), plain=cluster.plain)
