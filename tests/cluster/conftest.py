@@ -34,7 +34,8 @@ def cluster() -> Iterator[Cluster]:
     try:
         if started:
             lifecycle.up(None, None, print)
-        yield of_the_lab(lifecycle.status(), str(program("kubectl")))
+        built = program("kubectl")
+        yield of_the_lab(lifecycle.status(), str(built) if built.exists() else "kubectl")
     except LabError as error:
         pytest.fail(f"{error}\nSERINUS_KUBECONFIG and SERINUS_REGISTRY name another cluster.")
     finally:
