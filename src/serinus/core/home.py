@@ -126,7 +126,7 @@ class Home:
 
     def artifact(self, digest: str) -> Path:
         """Returns the directory of a model's files. Raises InvalidInput where `digest` is not a digest."""
-        return self.artifacts / _part(digest)
+        return self.artifacts / checked_digest(digest)
 
     @property
     def environments(self) -> Path:
@@ -135,7 +135,7 @@ class Home:
 
     def interpreter(self, environment: str) -> Path:
         """Returns the interpreter of the environment with this digest. Raises InvalidInput where it is not a digest."""
-        return self.environments / _part(environment) / "bin" / "python"
+        return self.environments / checked_digest(environment) / "bin" / "python"
 
     @property
     def compiled(self) -> Path:
@@ -145,7 +145,7 @@ class Home:
     def graph(self, digest: str) -> Path:
         """Returns the directory of a compiled model, with `model.onnx` and `plan.json`. Raises InvalidInput where
         `digest` is not a digest."""
-        return self.compiled / _part(digest)
+        return self.compiled / checked_digest(digest)
 
     @property
     def images(self) -> Path:
@@ -229,8 +229,9 @@ class Home:
         )
 
 
-def _part(digest: str) -> str:
-    """Returns the digest as one component of a path, which cannot lead elsewhere."""
+def checked_digest(digest: str) -> str:
+    """Returns the digest, which as a component of a path cannot lead elsewhere. Raises InvalidInput where it is not a
+    digest."""
     if not _DIGEST.fullmatch(digest):
         raise InvalidInput("A digest has letters, digits, '-' and '_' alone.")
     return digest

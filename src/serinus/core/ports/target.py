@@ -10,7 +10,7 @@ from serinus.core.release import USUAL, Release, Scale
 
 
 class Target(Protocol):
-    """Runs releases. Implementations: targets/local/host."""
+    """Runs releases. Implementations: targets/local/host, targets/kubernetes."""
 
     def place(self, release: Release, scale: Scale = USUAL) -> None:
         """Runs the release with this scale, from now on and after restarts of the target. Returns at once.

@@ -82,6 +82,7 @@ POLICY = (
         (409, "the object has been modified; please apply your changes", Conflict, "has changed meanwhile"),
         (410, "too old resource version: 1 (2)", Expired, "no history"),
         (422, "Deployment.apps is invalid: spec.selector: field is immutable", Refused, "field is immutable"),
+        (500, "failed to create typed patch object (a/b; /v1): .dat: field not declared", Refused, ".dat: field not"),
         (429, "too many requests", Unavailable, "too busy"),
         (500, "etcdserver: request timed out", Unavailable, "request timed out"),
         (503, "", Unavailable, "status 503"),

@@ -14,6 +14,7 @@ import strict
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from serinus_runtime.pod import release as pod
 
 from serinus.core.release import CacheSettings, Compiled, Release, Scale, ServingSettings, WarmHours
 from serinus.targets.kubernetes import manifests as made
@@ -114,6 +115,9 @@ def test_a_pod_is_told_what_its_release_is_and_gets() -> None:
     assert found["memory_limit_bytes"] == 300 * 2**20
     assert found["settings"]["score_output"] == "fraud"
     assert found["router"] == "k" * 64
+    read = pod.read({pod.VARIABLE: json.dumps(found)})
+    assert (read.release, read.workers, read.digest, list(read.unknown)) == (RELEASE.id, 2, "c" * 64, [])
+    assert read.settings.cache.max_bytes == Scale().cache_bytes
 
 
 def test_a_distrusted_release_is_told_to_go_the_long_way() -> None:
@@ -331,7 +335,7 @@ QUANTITY = re.compile(r"[1-9]\d*(m|Mi|Gi|Ti)?")
 
 @settings(deadline=None, max_examples=60)
 @given(placements(), st.sampled_from(strict.VERSIONS))
-def test_any_release_and_scale_make_manifests_that_kubernetes_takes(what: Placed, version: str) -> None:
+def test_any_release_and_scale_make_manifests_that_kubernetes_takes_and_a_pod_reads(what: Placed, version: str) -> None:
     for one in made.manifests(what, Settings()):
         assert strict.mistakes(one, version) == []
         assert NAME.fullmatch(one["metadata"]["name"])
@@ -339,6 +343,7 @@ def test_any_release_and_scale_make_manifests_that_kubernetes_takes(what: Placed
     resources = container(what)["resources"]
     assert all(QUANTITY.fullmatch(size) for kind in resources.values() for size in kind.values())
     found = told(what)
+    assert list(pod.read({pod.VARIABLE: json.dumps(found)}).unknown) == []
     assert found["release"] == what.release.id
     assert found["settings"]["score_output"] == what.release.settings.score_output
     assert found.get("router") == ("k" * 64 if what.guarded else None)

@@ -145,6 +145,8 @@ def _status(error: httpx2.HTTPStatusError) -> Status:
 _WEBHOOK = re.compile(r'admission webhook "([^"]+)" denied the request')
 _FAILING = re.compile(r'failed calling webhook "([^"]+)"')
 _POLICY = re.compile(r"ValidatingAdmissionPolicy '([^']+)'")
+_UNKNOWN_FIELD = "failed to create typed patch object"
+"""Of a server-side apply, with the status 500: the object has a field that this API server does not know."""
 _QUOTA = re.compile(r"exceeded quota: ([^,]+)")
 _BY = re.compile(r'conflict with "([^"]+)"')
 
@@ -178,7 +180,7 @@ def _refused(status: Status, act: Act) -> SerinusError:
         case 429:
             seconds = status.details.retryAfterSeconds if status.details is not None else None
             return Unavailable(f"The API server is too busy to {act}.", delay=float(seconds or 2.0))
-        case int(code) if 400 <= code < 500:
+        case int(code) if 400 <= code < 500 or _UNKNOWN_FIELD in said:
             return Refused(f"The API server refuses to {act}{words}.")
         case code:
             return Unavailable(f"The API server failed when it was asked to {act}: status {code}{words}.")

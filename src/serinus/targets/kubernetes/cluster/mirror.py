@@ -51,7 +51,7 @@ class Mirror:
         self._error: SerinusError | None = None
         self._lost_since: float | None = None
         self._version = ""
-        self._listed = threading.Event()
+        self._listed, self._tried = threading.Event(), threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"watch-{kind.plural}", daemon=True)
 
@@ -63,8 +63,9 @@ class Mirror:
         self._stop.set()
 
     def listed(self, seconds: float) -> bool:
-        """Whether it has seen everything once, within that time."""
-        return self._listed.wait(seconds)
+        """Whether it has seen everything once. The first answer of the API server is waited for, at most that long."""
+        self._tried.wait(seconds)
+        return self._listed.is_set()
 
     def objects(self) -> Mapping[str, Object]:
         """By name. They must not be changed. Raises Unavailable (or what the API server said): nothing has been listed
@@ -72,9 +73,9 @@ class Mirror:
         with self._lock:
             lost = self._lost_since
             if not self._listed.is_set():
-                raise self._error or Unavailable(f"The {self._kind.plural} have not been read yet.", delay=1.0)
+                raise _anew(self._error or Unavailable(f"The {self._kind.plural} have not been read yet.", delay=1.0))
             if lost is not None and monotonic() - lost > self._stale and self._error is not None:
-                raise self._error
+                raise _anew(self._error)
             return dict(self._objects)
 
     def put(self, written: Object) -> None:
@@ -117,6 +118,7 @@ class Mirror:
             self._version = listing.version
             self._error = self._lost_since = None
         self._listed.set()
+        self._tried.set()
         self._tell()
 
     def _follow(self) -> None:
@@ -154,10 +156,16 @@ class Mirror:
                 log.warning("%s", error)
                 self._lost_since = monotonic()
             self._error = error
+        self._tried.set()
 
     def _tell(self) -> None:
         if self._changed is not None:
             self._changed()
+
+
+def _anew(error: SerinusError) -> SerinusError:
+    """To be raised again and again, each time from where it is raised."""
+    return error.with_traceback(None)
 
 
 def _metadata(seen: Object) -> Mapping[str, Any]:

@@ -45,13 +45,18 @@ def identity(release: Release) -> str:
     return as_json(said)
 
 
+def document(said: Mapping[str, str]) -> dict[str, Any]:
+    """The release of these annotations, without the time at which it was made; empty: they are not of a release."""
+    try:
+        found = json.loads(said.get(RELEASE, ""))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def release_id(said: Mapping[str, str]) -> str | None:
     """Of these annotations; None: they are not of a release."""
-    try:
-        document = json.loads(said.get(RELEASE, ""))
-    except ValueError:
-        return None
-    found = document.get("id") if isinstance(document, dict) else None
+    found = document(said).get("id")
     return found if isinstance(found, str) else None
 
 

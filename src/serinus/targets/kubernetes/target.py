@@ -1,0 +1,249 @@
+"""The Kubernetes target: releases as Deployments."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from serinus.core.errors import InvalidInput, NotFound, Refused, SerinusError, Unavailable
+from serinus.core.home import checked_digest
+from serinus.core.placement import Placement
+from serinus.core.release import USUAL, Release, Scale
+from serinus.targets.kubernetes.cluster import Cluster, Conflict, Mirror, Object
+from serinus.targets.kubernetes.cluster.kinds import CONFIG_MAP, DEPLOYMENT, EVENT, POD, POD_METRICS
+from serinus.targets.kubernetes.manifests import (
+    Placed,
+    Settings,
+    endpoint,
+    manifests,
+    object_name,
+    placed,
+    router_secret,
+)
+from serinus.targets.kubernetes.manifests.names import PART_OF, RELEASE_ROLE, ROLE_LABEL
+from serinus.targets.kubernetes.manifests.resources import workers_of
+from serinus.targets.kubernetes.observing import Seen, by_release, is_going, placement
+from serinus.targets.kubernetes.placing import Placing, Wish
+from serinus.targets.kubernetes.quantities import size_of
+from serinus.targets.kubernetes.removing import Removing
+
+log = logging.getLogger(__name__)
+
+DISTRUSTED = "serinus-distrusted"
+"""The ConfigMap that names the releases that are distrusted, also those that are not placed."""
+_RELEASES = {ROLE_LABEL: RELEASE_ROLE}
+_RELEASE = TypeAdapter(Release)
+_FIRST_LISTING = 10.0
+"""Seconds for which the first reading of the cluster is waited for."""
+_MEASURED_FOR = 15.0
+"""Seconds for which what pods use is not asked again, as metrics-server measures it no more often."""
+
+
+class KubernetesTarget:
+    """Places releases as Deployments of one namespace. Implements `core.ports.Target`.
+
+    Every method raises Unavailable where the API server does not answer. A release is not scaled to zero: its smallest
+    number of pods is one or more, whatever its warm hours say.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        settings: Settings,
+        image_of: Callable[[Release], str],
+        holds: Callable[[Release], bool],
+        *,
+        router_key: Callable[[str], str] | None = None,
+        worker_bytes: Callable[[str], int | None] = lambda _: None,
+    ) -> None:
+        """`image_of`: `registry/repository@sha256:...` of a release, built and pushed where it is not there yet, which
+        may take minutes; raises Unbuildable, InvalidInput or Unavailable. `holds`: whether a release has an image, or
+        all that one is built of. `router_key`: of a release, by its id; None: releases answer everybody who reaches
+        them. `worker_bytes`: memory of one worker of a release, as the gate measured it."""
+        self._cluster, self._settings = cluster, settings
+        self._image_of, self._holds = image_of, holds
+        self._router_key, self._worker_bytes = router_key, worker_bytes
+        namespace = settings.namespace
+        self._deployments = Mirror(cluster, DEPLOYMENT, namespace, labels=_RELEASES)
+        self._pods = Mirror(cluster, POD, namespace, labels=_RELEASES)
+        self._warnings = Mirror(cluster, EVENT, namespace, fields={"type": "Warning"})
+        self._placing = Placing(self._bring)
+        self._removing = Removing(cluster, namespace, lambda: self._placing.wishes())
+        self._distrusted: frozenset[str] | None = None
+        self._lock = threading.Lock()
+        self._memory: Mapping[str, int] = {}
+        self._measured_at = float("-inf")
+        for mirror in (self._deployments, self._pods, self._warnings):
+            mirror.start()
+        self._removing.start()
+
+    def close(self) -> None:
+        """Ends its threads. What is placed goes on."""
+        self._placing.close()
+        self._removing.close()
+        for mirror in (self._deployments, self._pods, self._warnings):
+            mirror.close()
+
+    def place(self, release: Release, scale: Scale = USUAL) -> None:
+        """Refused where another release is placed under the same id."""
+        _check(release)
+        there = self._there().get(object_name(release.id))
+        wish = self._placing.wishes().get(release.id)
+        known = placed.identity(wish.release) if wish is not None else _said(there).get(placed.RELEASE)
+        if known not in (None, placed.identity(release)):
+            raise Refused(f"Another release is placed under the id {release.id}.")
+        self._placing.wish(release, scale)
+
+    def remove(self, release_id: str) -> None:
+        self._placing.forget(release_id)
+        name = object_name(release_id)
+        if self._removing.remove(name):
+            self._deployments.drop(name)
+
+    def activate(self, release_id: str) -> None:
+        """Nothing: no release is scaled to zero. NotFound: it is not placed."""
+        if release_id not in self._placing.wishes() and object_name(release_id) not in self._there():
+            raise NotFound(f"The release {release_id} is not placed.")
+
+    def distrust(self, release_id: str) -> None:
+        """Has it served the long way, now and whenever it is placed. Its pods are replaced by others, which have an
+        image with the model's own environment."""
+        name = object_name(release_id)
+        self._keep_distrusted(name, release_id)
+        wish = self._placing.forget(release_id)
+        there = self._there().get(name)
+        if wish is not None:
+            self._placing.wish(wish.release, wish.scale)
+        elif there is not None and placed.LONG not in _said(there):
+            self._placing.wish(_release(there), placed.scale(_said(there)) or USUAL)
+
+    def holds(self, release: Release) -> bool:
+        return self._holds(release)
+
+    def observe(self) -> Mapping[str, Placement]:
+        there = self._there()
+        pods = by_release(self._pods.objects().values())
+        events = self._events()
+        memory = self._used() if there else {}
+        found: dict[str, Placement] = {}
+        for name, deployment in there.items():
+            scale = placed.scale(_said(deployment)) or USUAL
+            seen = Seen(deployment, pods.get(name, ()), events, memory)
+            one = placement(seen, workers_of(scale, self._settings.sizing))
+            if one is not None:
+                found[one.release] = replace(one, long=one.long or name in self._known_distrusted())
+        for release_id, wish in self._placing.wishes().items():
+            found[release_id] = self._wished(wish, found.get(release_id))
+        return found
+
+    def _wished(self, wish: Wish, there: Placement | None) -> Placement:
+        """What runs of it goes on while another scale or another image is brought."""
+        if there is not None:
+            return replace(there, scale=wish.scale, reason=wish.reason or there.reason)
+        release = wish.release.id
+        return Placement(
+            release,
+            wish.state,
+            wish.reason,
+            endpoint=endpoint(release, self._settings.namespace),
+            workers=0,
+            long=object_name(release) in self._known_distrusted(),
+            scale=wish.scale,
+        )
+
+    def _there(self) -> Mapping[str, Object]:
+        """Deployments of releases that are not being deleted, by name."""
+        self._deployments.listed(_FIRST_LISTING)
+        self._pods.listed(_FIRST_LISTING)
+        return {name: one for name, one in self._deployments.objects().items() if not is_going(one)}
+
+    def _events(self) -> list[Object]:
+        try:
+            return list(self._warnings.objects().values())
+        except SerinusError:  # they only explain
+            return []
+
+    def _bring(self, wish: Wish) -> None:
+        """Raises a SerinusError: the cluster does not run it as it shall."""
+        release, name, namespace = wish.release, object_name(wish.release.id), self._settings.namespace
+        long = name in self._read_distrusted()
+        image = self._image_of(replace(release, compiled=None) if long else release)
+        worker_bytes = self._worker_bytes(release.id)
+        made = Placed(release, wish.scale, image, long, worker_bytes, guarded=self._router_key is not None)
+        with wish.writing:
+            if wish.ended.is_set():
+                return
+            there = self._cluster.find(DEPLOYMENT, name, namespace)
+            if there is not None and is_going(there):
+                raise Unavailable(f"The pods of {release.id} that ran before are still draining.", delay=1.0)
+            if self._router_key is not None:
+                self._cluster.apply(router_secret(release, self._settings, self._router_key(release.id)), force=True)
+            for manifest in manifests(made, self._settings):
+                # What Serinus names is its own; what it does not name, such as `replicas`, is left to others.
+                written = self._cluster.apply(manifest, force=True)
+                if manifest["kind"] == "Deployment":
+                    self._deployments.put(written)
+
+    def _known_distrusted(self) -> frozenset[str]:
+        found = self._distrusted
+        return self._read_distrusted() if found is None else found
+
+    def _read_distrusted(self) -> frozenset[str]:
+        """Names of objects of releases."""
+        found = self._cluster.find(CONFIG_MAP, DISTRUSTED, self._settings.namespace)
+        self._distrusted = frozenset((found or {}).get("data") or {})
+        return self._distrusted
+
+    def _keep_distrusted(self, name: str, release_id: str) -> None:
+        namespace = self._settings.namespace
+        metadata = {"name": DISTRUSTED, "namespace": namespace, "labels": PART_OF}
+        with suppress(Conflict):  # it is there
+            self._cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+        written = self._cluster.merge(CONFIG_MAP, DISTRUSTED, namespace, {"data": {name: release_id}})
+        self._distrusted = frozenset(written.get("data") or {})
+
+    def _used(self) -> Mapping[str, int]:
+        """Bytes of memory by pod; nothing where the cluster does not measure it."""
+        with self._lock:
+            if monotonic() - self._measured_at > _MEASURED_FOR:
+                self._measured_at = monotonic()
+                try:
+                    found = self._cluster.list(POD_METRICS, self._settings.namespace, labels=_RELEASES)
+                    self._memory = {one["metadata"]["name"]: _memory(one) for one in found.items}
+                except SerinusError:
+                    self._memory = {}
+            return self._memory
+
+
+def _check(release: Release) -> None:
+    """Raises InvalidInput: it is none that Serinus makes."""
+    if not release.id or release.id.startswith("."):
+        raise InvalidInput("A release id must not be empty or start with a dot.")
+    digests = [release.artifact_digest, release.environment_digest]
+    if release.compiled is not None:
+        digests += [release.compiled.digest, release.compiled.environment_digest]
+    for digest in digests:
+        checked_digest(digest)
+
+
+def _said(deployment: Object | None) -> Mapping[str, str]:
+    return ((deployment or {}).get("metadata") or {}).get("annotations") or {}
+
+
+def _release(deployment: Object) -> Release:
+    """That it was made of; made again at the time of the Deployment, which nothing reads."""
+    document: dict[str, Any] = {**placed.document(_said(deployment)), "created_at": datetime.now(UTC)}
+    return _RELEASE.validate_python(document)
+
+
+def _memory(metrics: Object) -> int:
+    sizes = [size_of(str((one.get("usage") or {}).get("memory", ""))) for one in metrics.get("containers") or ()]
+    return sum(size or 0 for size in sizes)
