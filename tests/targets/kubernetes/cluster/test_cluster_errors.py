@@ -215,3 +215,9 @@ def test_a_list_is_read_page_by_page() -> None:
 def test_a_list_of_nothing_has_a_version() -> None:
     empty = httpx2.Response(200, json={"metadata": {"resourceVersion": "9"}, "items": []})
     assert cluster(lambda _: empty).list(kinds.POD, "serinus").version == "9"
+
+
+def test_a_list_of_what_is_measured_has_none() -> None:
+    measured = httpx2.Response(200, json={"metadata": {}, "items": [{"metadata": {"name": "p"}}]})
+    found = cluster(lambda _: measured).list(kinds.POD_METRICS, "serinus")
+    assert (found.version, len(found.items)) == ("", 1)

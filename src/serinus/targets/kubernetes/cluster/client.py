@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightkube import Client
+from lightkube.core.exceptions import NotReadyError
 from lightkube.types import CascadeType, PatchType
 
 from serinus.core.errors import NotFound
@@ -23,7 +24,8 @@ _AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The objects of one kind, and the version of the cluster's state that they are of, for a watch that follows."""
+    """The objects of one kind, and the version of the cluster's state that they are of, for a watch that follows;
+    empty: they cannot be watched."""
 
     items: tuple[Object, ...]
     version: str
@@ -93,7 +95,10 @@ class Cluster:
                 fields=_selector(fields),
             )
             items = tuple(dict(one) for one in found)
-            return Listing(items, found.resourceVersion)
+            try:
+                return Listing(items, found.resourceVersion)
+            except NotReadyError:  # what is measured has none: it is of no stored state
+                return Listing(items, "")
 
     def apply(self, manifest: Mapping[str, Any], *, force: bool = False, dry_run: bool = False) -> Object:
         """Creates it, or gives the fields that it names these values and removes those that it named before, by

@@ -151,6 +151,8 @@ class Mirror:
         self._objects[_name(seen)] = seen
 
     def _lost(self, error: SerinusError) -> None:
+        if self._stop.is_set():  # its connections were closed under it
+            return
         with self._lock:
             if self._lost_since is None:
                 log.warning("%s", error)
