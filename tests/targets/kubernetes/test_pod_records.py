@@ -122,7 +122,7 @@ def start(door: Door, tmp_path: Path) -> Iterator[Callable[..., RunningPod]]:
         "authority": str(door.authority),
         "token": str(tmp_path / "token"),
     }
-    pods = []
+    pods: list[RunningPod] = []
 
     def started(**more: object) -> RunningPod:
         pod = RunningPod(tmp_path / f"pod-{len(pods)}", artifact, environment, **{"collectors": collectors, **more})

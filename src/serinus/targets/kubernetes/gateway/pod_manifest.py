@@ -1,0 +1,168 @@
+"""The pod of a gateway: Envoy, and the agent as a sidecar that starts before it and ends after it.
+
+The agent writes Envoy's bootstrap, so Envoy's container starts once the agent is up. When the pod is deleted, Envoy
+first answers those who still come, then finishes what is under way; the agent keeps it up to date until then.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from serinus.targets.kubernetes.gateway.settings import GatewaySettings
+
+Manifest = dict[str, Any]
+
+CALLERS_PORT, PROBES_PORT, HEALTH_PORT = 8080, 8085, 8086
+HOME = "/run/serinus"
+_TLS = "/etc/serinus/tls"
+_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_USER = 65532
+_LINGER_SECONDS = 5
+"""Until every node knows that a pod which is being deleted gets no more connections."""
+_GRACE_SECONDS = 60
+_TOKEN_SECONDS = 3607
+"""As the API server's own projection asks for; the kubelet renews it."""
+
+
+def pod_spec(settings: GatewaySettings, account: str, labels: Manifest) -> Manifest:
+    """Under the restricted Pod Security Standard. Only the agent gets the token of the service account."""
+    return {
+        "automountServiceAccountToken": False,
+        "containers": [_envoy(settings)],
+        "dnsPolicy": "ClusterFirst",
+        "enableServiceLinks": False,
+        "initContainers": [_agent(settings)],
+        "restartPolicy": "Always",
+        "schedulerName": "default-scheduler",
+        "securityContext": {
+            "fsGroup": _USER,
+            "runAsGroup": _USER,
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "serviceAccount": account,
+        "serviceAccountName": account,
+        "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        "topologySpreadConstraints": [
+            {
+                "labelSelector": {"matchLabels": labels},
+                "maxSkew": 1,
+                "topologyKey": key,
+                "whenUnsatisfiable": "ScheduleAnyway",
+            }
+            for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+        ],
+        "volumes": _volumes(settings),
+    }
+
+
+def _envoy(settings: GatewaySettings) -> Manifest:
+    words = _module("serinus.targets.kubernetes.gateway.proxy", "--home", HOME)
+    return {
+        **_container(settings, "envoy"),
+        "command": [*words, "--threads", str(settings.threads)],
+        "lifecycle": {"preStop": {"exec": {"command": [*words, "--leave", str(_LINGER_SECONDS)]}}},
+        "livenessProbe": _probe({"tcpSocket": {"port": "http"}}, period=10, failures=6),
+        "ports": [_port("http", CALLERS_PORT), _port("probes", PROBES_PORT)],
+        "resources": {
+            "limits": {"cpu": str(settings.threads), "memory": "1Gi"},
+            "requests": {"cpu": f"{500 * settings.threads}m", "memory": "256Mi"},
+        },
+        "startupProbe": _probe({"tcpSocket": {"port": "http"}}, period=1, failures=60),
+        "volumeMounts": [{"mountPath": HOME, "name": "run"}],
+    }
+
+
+def _agent(settings: GatewaySettings) -> Manifest:
+    tls = ["--tls", _TLS] if settings.tls_secret else []
+    callers = ["--client-certificates"] if settings.client_certificates else []
+    words = _module(
+        "serinus.targets.kubernetes.gateway",
+        *("--home", HOME, "--namespace", settings.namespace, "--models", settings.models),
+        *("--pod", "$(POD)", "--uid", "$(UID)", "--port", str(CALLERS_PORT)),
+        *("--probe-port", str(PROBES_PORT), "--health-port", str(HEALTH_PORT)),
+        *("--api-keys", settings.api_keys, *tls, *callers),
+    )
+    mounts = [{"mountPath": HOME, "name": "run"}, {"mountPath": _ACCOUNT, "name": "account", "readOnly": True}]
+    if settings.tls_secret:
+        mounts.append({"mountPath": _TLS, "name": "tls", "readOnly": True})
+    container = _container(settings, "agent")
+    return {
+        **container,
+        "command": words,
+        "env": [*container["env"], _field("POD", "metadata.name"), _field("UID", "metadata.uid")],
+        "livenessProbe": _probe({"httpGet": _get("/live")}, period=10, failures=6),
+        "ports": [_port("health", HEALTH_PORT)],
+        "readinessProbe": _probe({"httpGet": _get("/ready")}, period=2, failures=2),
+        "resources": {"limits": {"memory": "256Mi"}, "requests": {"cpu": "50m", "memory": "96Mi"}},
+        "restartPolicy": "Always",
+        "startupProbe": _probe({"httpGet": _get("/live")}, period=1, failures=60),
+        "volumeMounts": mounts,
+    }
+
+
+def _container(settings: GatewaySettings, name: str) -> Manifest:
+    packages = f"/opt/environment/lib/python{settings.python}/site-packages"
+    return {
+        "env": [
+            {"name": "PYTHONPATH", "value": f"/opt/serinus/code:{packages}"},
+            {"name": "PYTHONDONTWRITEBYTECODE", "value": "1"},
+            {"name": "PYTHONUNBUFFERED", "value": "1"},
+        ],
+        "image": settings.image,
+        "imagePullPolicy": "IfNotPresent",
+        "name": name,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+        },
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "workingDir": HOME,
+    }
+
+
+def _module(module: str, *words: str) -> list[str]:
+    return ["/opt/python/bin/python3", "-P", "-m", module, *words]
+
+
+def _volumes(settings: GatewaySettings) -> list[Manifest]:
+    token = {"serviceAccountToken": {"expirationSeconds": _TOKEN_SECONDS, "path": "token"}}
+    authority = {"configMap": {"items": [{"key": "ca.crt", "path": "ca.crt"}], "name": "kube-root-ca.crt"}}
+    where = {
+        "downwardAPI": {
+            "items": [{"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}, "path": "namespace"}]
+        }
+    }
+    volumes: list[Manifest] = [
+        {"emptyDir": {"sizeLimit": "256Mi"}, "name": "run"},
+        {"name": "account", "projected": {"defaultMode": 0o440, "sources": [token, authority, where]}},
+    ]
+    if settings.tls_secret:
+        volumes.append({"name": "tls", "secret": {"defaultMode": 0o440, "secretName": settings.tls_secret}})
+    return volumes
+
+
+def _probe(what: Manifest, *, period: int, failures: int) -> Manifest:
+    return {
+        **what,
+        "failureThreshold": failures,
+        "periodSeconds": period,
+        "successThreshold": 1,
+        "timeoutSeconds": 5,
+    }
+
+
+def _get(path: str) -> Manifest:
+    return {"path": path, "port": "health", "scheme": "HTTP"}
+
+
+def _port(name: str, number: int) -> Manifest:
+    return {"containerPort": number, "name": name, "protocol": "TCP"}
+
+
+def _field(name: str, path: str) -> Manifest:
+    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
