@@ -27,8 +27,10 @@ from serinus.backends.uv.words import NoWheel
 from serinus.core.errors import InvalidInput, Unavailable, Unbuildable
 from serinus.core.ports import LockedEnvironment, LockedPackage
 
-_PLATFORMS = {"linux/amd64": "x86_64-manylinux_2_28", "linux/arm64": "aarch64-manylinux_2_28"}
-"""Of an image -> as uv calls it, with the oldest glibc that a base image may have."""
+_PLATFORMS = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
+"""Of an image -> as uv calls it."""
+_GLIBC = "2.28"
+"""The oldest that a base image may have."""
 _DIGEST = re.compile("[0-9a-f]+")
 _ENTRY = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*(?:==\s*([^\s;\\]+)|@)")
 _OF_THIS_MACHINE = frozenset({"direct_url.json", "uv_cache.json"})
@@ -70,7 +72,7 @@ class UvPackages:
         version = tuple(map(int, locked.python_version.split(".")))
         say(f"installing {len(locked.packages)} packages of environment {environment[:12]} for {platform}")
         try:
-            self._install(self._directory(environment) / LOCK, locked.python_version, platform, target, say)
+            self.install_lock(self._directory(environment) / LOCK, locked.python_version, platform, target, say)
         except NoWheel as error:
             raise Unbuildable(
                 f"The image of the model for {platform} cannot be built: {error.message}.",
@@ -83,15 +85,23 @@ class UvPackages:
         self, python_version: str, platform: str, target: Path, say: Callable[[str], None]
     ) -> bool:
         try:
-            self._install(ACCELERATORS, python_version, platform, target, say)
+            self.install_lock(ACCELERATORS, python_version, platform, target, say)
         except Unbuildable as error:
             say(f"goes without accelerators: {error.message}")
             return False
         return True
 
-    def _install(
-        self, lock: Path, python_version: str, platform: str, target: Path, say: Callable[[str], None]
+    def install_lock(
+        self,
+        lock: Path,
+        python_version: str,
+        platform: str,
+        target: Path,
+        say: Callable[[str], None],
+        glibc: str = _GLIBC,
     ) -> None:
+        """Installs what `lock` names, each file by its hash, for `platform` into the directory `target`. `glibc`: the
+        oldest that the image has. Raises NoWheel and Unavailable."""
         with (
             tempfile.TemporaryDirectory(prefix="serinus-") as scratch,
             tempfile.NamedTemporaryFile("w", suffix=".txt", dir=scratch) as options,  # 0600: it may hold credentials
@@ -102,7 +112,8 @@ class UvPackages:
             # how files are laid out, which `--target` does not leave to it.
             self._uv.run(
                 "pip", "install", "--target", target, "--python", sys.executable, "--no-python-downloads",
-                "--python-platform", _known(platform), "--python-version", python_version,
+                "--python-platform", f"{_known(platform)}-manylinux_{glibc.replace('.', '_')}",
+                "--python-version", python_version,
                 "--only-binary", ":all:", "--require-hashes", "--index-strategy", "unsafe-best-match",
                 "--link-mode", "hardlink", "--requirements", options.name, "--requirements", lock, say=say,
             )  # fmt: skip

@@ -107,6 +107,8 @@ def _container(settings: GatewaySettings, name: str) -> Manifest:
     return {
         "env": [
             {"name": "PYTHONPATH", "value": f"/opt/serinus/code:{packages}"},
+            {"name": "HOME", "value": HOME},
+            {"name": "TMPDIR", "value": HOME},
             {"name": "PYTHONDONTWRITEBYTECODE", "value": "1"},
             {"name": "PYTHONUNBUFFERED", "value": "1"},
         ],

@@ -1,0 +1,40 @@
+"""Gateways in a cluster: which implementations build their image and tell them how to route."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from serinus.backends.uv import UvPackages
+from serinus.core.home import Home
+from serinus.core.keys import router_key
+from serinus.targets.kubernetes.cluster import Cluster
+from serinus.targets.kubernetes.gateway import image
+from serinus.targets.kubernetes.gateway.cluster_board import ClusterBoard, Places
+from serinus.targets.kubernetes.gateway.router import ClusterRouter
+from serinus.targets.kubernetes.images import Place, Reference
+from serinus.targets.kubernetes.images.registry import Registry
+
+_GLIBC = "2.31"
+"""That Envoy's wheel needs in the base image."""
+
+
+def build_cluster_router(cluster: Cluster, places: Places, secret: str, probes: str) -> ClusterRouter:
+    """`secret`: the content of `Home.secret`. `probes`: `host:port` of the Service of probes, as the control plane
+    reaches it. Nothing is asked here."""
+    return ClusterRouter(ClusterBoard(cluster, places), lambda release: router_key(secret, release), probes)
+
+
+def push_gateway_image(
+    home: Home,
+    registry: Callable[[str], Registry],
+    place: Place,
+    prefix: Path,
+    say: Callable[[str], None] = lambda _: None,
+) -> Reference:
+    """The image of gateways with the installation of Python at `prefix`, for the first platform of `place`. Errors as
+    of `image.push`."""
+    install = partial(UvPackages(home.environments).install_lock, glibc=_GLIBC)
+    platform = place.platforms[0]
+    return image.push(registry, place, prefix, install, home.images, platform, say)
