@@ -67,7 +67,7 @@ def _envoy(settings: GatewaySettings) -> Manifest:
         "ports": [_port("http", CALLERS_PORT), _port("probes", PROBES_PORT)],
         "resources": {
             "limits": {"cpu": str(settings.threads), "memory": "1Gi"},
-            "requests": {"cpu": f"{500 * settings.threads}m", "memory": "256Mi"},
+            "requests": {"cpu": settings.cpu_request, "memory": "256Mi"},
         },
         "startupProbe": _probe({"tcpSocket": {"port": "http"}}, period=1, failures=60),
         "volumeMounts": [{"mountPath": HOME, "name": "run"}],
@@ -95,7 +95,7 @@ def _agent(settings: GatewaySettings) -> Manifest:
         "livenessProbe": _probe({"httpGet": _get("/live")}, period=10, failures=6),
         "ports": [_port("health", HEALTH_PORT)],
         "readinessProbe": _probe({"httpGet": _get("/ready")}, period=2, failures=2),
-        "resources": {"limits": {"memory": "256Mi"}, "requests": {"cpu": "50m", "memory": "96Mi"}},
+        "resources": {"limits": {"memory": "256Mi"}, "requests": {"cpu": "20m", "memory": "96Mi"}},
         "restartPolicy": "Always",
         "startupProbe": _probe({"httpGet": _get("/live")}, period=1, failures=60),
         "volumeMounts": mounts,

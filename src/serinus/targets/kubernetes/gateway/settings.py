@@ -25,6 +25,8 @@ class GatewaySettings:
     replicas: int = 2
     threads: int = 1
     """Of one Envoy, and the processors that its container may use."""
+    cpu_request: str = "500m"
+    """Of processors, which the scheduler keeps free for one Envoy."""
     tls_secret: str | None = None
     """Of the type kubernetes.io/tls, in the namespace of gateways; None: plain HTTP."""
     client_certificates: bool = False
