@@ -16,8 +16,9 @@ from serinus.core.errors import Unavailable
 from serinus.core.ports import Writer
 from serinus.targets.kubernetes.cluster import Cluster
 from serinus.targets.kubernetes.manifests import object_name
+from serinus.targets.kubernetes.manifests.names import AUDIENCE
 from serinus.targets.kubernetes.manifests.placed import RELEASE
-from serinus.targets.kubernetes.tokens import AUDIENCE, ClusterWriters
+from serinus.targets.kubernetes.tokens import ClusterWriters
 
 LONG = f"{'a-model-' * 9}7-3f9a2c"
 """An id that is too long for the name of a Service."""

@@ -22,6 +22,7 @@ from serinus.targets.kubernetes.cluster.kinds import CONFIG_MAP, DEPLOYMENT, EVE
 from serinus.targets.kubernetes.manifests import (
     Placed,
     Settings,
+    collectors_authority,
     endpoint,
     manifests,
     object_name,
@@ -186,6 +187,8 @@ class KubernetesTarget:
                 raise Unavailable(f"The pods of {release.id} that ran before are still draining.", delay=1.0)
             if self._router_key is not None:
                 self._cluster.apply(router_secret(release, self._settings, self._router_key(release.id)), force=True)
+            if (authority := collectors_authority(self._settings)) is not None:
+                self._cluster.apply(authority, force=True)
             for manifest in manifests(made, self._settings):
                 # What Serinus names is its own; what it does not name, such as `replicas`, is left to others.
                 written = self._cluster.apply(manifest, force=True)

@@ -13,9 +13,9 @@ from serinus.core.ports import Writer
 from serinus.targets.kubernetes.cluster import Cluster
 from serinus.targets.kubernetes.cluster.kinds import DEPLOYMENT, TOKEN_REVIEW
 from serinus.targets.kubernetes.manifests import object_name
+from serinus.targets.kubernetes.manifests.names import AUDIENCE
 from serinus.targets.kubernetes.manifests.placed import release_id
 
-AUDIENCE = "serinus-collector"
 _ACCOUNT = "system:serviceaccount:"
 _POD = "authentication.kubernetes.io/pod-uid"
 

@@ -18,7 +18,7 @@ from serinus_runtime.pod import release as pod
 
 from serinus.core.release import CacheSettings, Compiled, Release, Scale, ServingSettings, WarmHours
 from serinus.targets.kubernetes import manifests as made
-from serinus.targets.kubernetes.manifests import Placed, Replicas, Settings, Sizing, Timing, placed
+from serinus.targets.kubernetes.manifests import Collectors, Placed, Replicas, Settings, Sizing, Timing, placed
 from serinus.targets.kubernetes.manifests.resources import cpu, memory
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -36,6 +36,7 @@ RELEASE = Release(
 PLACED = Placed(RELEASE, Scale(max_workers=2, memory_limit_bytes=300 * 2**20), IMAGE)
 
 USUAL = Settings()
+COLLECTORS = Collectors(("10.0.0.9:7443", "[fd00::9]:7443", "collector.serinus-system.svc:7443"), "the authority's PEM")
 
 
 def of_kind(kind: str, what: Placed = PLACED, how: Settings = USUAL) -> dict[str, Any]:
@@ -62,6 +63,7 @@ def told(what: Placed = PLACED, key: str = "k" * 64) -> dict[str, Any]:
             Placed(RELEASE, Scale(), IMAGE, long=True, worker_bytes=200 * 2**20, guarded=False),
             Settings("team-a", gateways="serinus-system", replicas=Replicas(least=1), pull_secrets=("registry",)),
         ),
+        ("recorded", PLACED, Settings(collectors=COLLECTORS)),
     ],
 )
 def test_all_objects_of_a_release_are_those_of_the_golden_file(name: str, what: Placed, how: Settings) -> None:
@@ -78,8 +80,44 @@ def test_all_objects_of_a_release_are_those_of_the_golden_file(name: str, what: 
 
 @pytest.mark.parametrize("version", strict.VERSIONS)
 def test_kubernetes_takes_every_manifest(version: str) -> None:
-    for one in (*made.manifests(PLACED, Settings()), made.router_secret(RELEASE, Settings(), "key")):
+    recorded = Settings(collectors=COLLECTORS)
+    more = (made.router_secret(RELEASE, Settings(), "key"), made.collectors_authority(recorded))
+    for one in (*made.manifests(PLACED, Settings()), *made.manifests(PLACED, recorded), *more):
         assert strict.mistakes(one, version) == []
+
+
+def test_records_go_to_collectors_with_a_token_that_is_of_use_to_nobody_else() -> None:
+    how = Settings(collectors=COLLECTORS)
+    spec = of_kind("Deployment", how=how)["spec"]["template"]["spec"]
+    assert spec["automountServiceAccountToken"] is False
+    mounts = {one["name"]: one for one in spec["containers"][0]["volumeMounts"]}
+    variable = next(one["value"] for one in spec["containers"][0]["env"] if one["name"] == "SERINUS_RELEASE")
+    read = pod.read({"SERINUS_RELEASE": variable.replace("$(SERINUS_ROUTER_KEY)", "key")})
+    assert read.collectors is not None
+    assert read.collectors.addresses == [("10.0.0.9", 7443), ("fd00::9", 7443), ("collector.serinus-system.svc", 7443)]
+    sources = next(one for one in spec["volumes"] if one["name"] == "collectors")["projected"]["sources"]
+    where = Path(mounts["collectors"]["mountPath"])
+    assert read.collectors.token == where / sources[0]["serviceAccountToken"]["path"]
+    assert read.collectors.authority == where / sources[1]["configMap"]["items"][0]["path"]
+    assert sources[0]["serviceAccountToken"]["audience"] == "serinus-collector"
+    data = made.collectors_authority(how)
+    assert data is not None
+    assert data["data"] == {sources[1]["configMap"]["items"][0]["key"]: "the authority's PEM"}
+    assert made.collectors_authority(USUAL) is None
+
+
+def test_a_pod_reaches_collectors_and_nothing_else() -> None:
+    assert "egress" not in of_kind("NetworkPolicy")["spec"]
+    policy = of_kind("NetworkPolicy", how=Settings(gateways="serinus-system", collectors=COLLECTORS))["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    peers = [rule["to"] for rule in policy["egress"]]
+    namespace = {"matchLabels": {"kubernetes.io/metadata.name": "serinus-system"}}
+    assert peers == [
+        [{"ipBlock": {"cidr": "10.0.0.9/32"}}],
+        [{"ipBlock": {"cidr": "fd00::9/128"}}],
+        [{"podSelector": {"matchLabels": {"serinus/role": "control"}}, "namespaceSelector": namespace}],
+    ]
+    assert {rule["ports"][0]["port"] for rule in policy["egress"]} == {7443}
 
 
 @pytest.mark.parametrize(

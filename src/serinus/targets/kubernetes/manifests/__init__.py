@@ -13,6 +13,7 @@ from serinus.targets.kubernetes.manifests.names import endpoint, label_value, ob
 from serinus.targets.kubernetes.manifests.objects import (
     Manifest,
     autoscaler,
+    collectors_authority,
     deployment,
     disruption_budget,
     manifests,
@@ -23,9 +24,10 @@ from serinus.targets.kubernetes.manifests.objects import (
 )
 from serinus.targets.kubernetes.manifests.placed import Placed
 from serinus.targets.kubernetes.manifests.rendering import rendered
-from serinus.targets.kubernetes.manifests.settings import Replicas, Settings, Sizing, Timing
+from serinus.targets.kubernetes.manifests.settings import Collectors, Replicas, Settings, Sizing, Timing
 
 __all__ = [
+    "Collectors",
     "Manifest",
     "Placed",
     "Replicas",
@@ -33,6 +35,7 @@ __all__ = [
     "Sizing",
     "Timing",
     "autoscaler",
+    "collectors_authority",
     "deployment",
     "disruption_budget",
     "endpoint",

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import re
 
+AUDIENCE = "serinus-collector"
+"""The audience of the tokens by which pods identify themselves to collectors."""
 PORT = 8080
 HEALTH_PORT = 8081
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Any
 
 from serinus.core.release import Release
@@ -15,6 +16,7 @@ from serinus.targets.kubernetes.manifests.names import (
     CONTROL_ROLE,
     GATEWAY_ROLE,
     HEALTH_PORT,
+    PART_OF,
     PORT,
     ROLE_LABEL,
     labels,
@@ -22,7 +24,7 @@ from serinus.targets.kubernetes.manifests.names import (
     selector,
 )
 from serinus.targets.kubernetes.manifests.placed import Placed, annotations_of
-from serinus.targets.kubernetes.manifests.pod import ROUTER_FIELD, template
+from serinus.targets.kubernetes.manifests.pod import COLLECTORS_OBJECT, ROUTER_FIELD, collectors_data, template
 from serinus.targets.kubernetes.manifests.settings import Settings
 
 Manifest = dict[str, Any]
@@ -89,7 +91,7 @@ def disruption_budget(release: Release, settings: Settings) -> Manifest:
 
 def network_policy(release: Release, settings: Settings) -> Manifest:
     """Gateways and the control plane reach the model. Everybody reaches the port of probes and metrics: the kubelet has
-    no labels by which it could be let in. Nothing is reached from the pod."""
+    no labels by which it could be let in. The pod reaches collectors and nothing else."""
     who: dict[str, Any] = {
         "podSelector": {
             "matchExpressions": [{"key": ROLE_LABEL, "operator": "In", "values": [CONTROL_ROLE, GATEWAY_ROLE]}]
@@ -98,6 +100,7 @@ def network_policy(release: Release, settings: Settings) -> Manifest:
     if settings.gateways and settings.gateways != settings.namespace:
         who["namespaceSelector"] = {"matchLabels": {"kubernetes.io/metadata.name": settings.gateways}}
     spec = {
+        **_egress(settings),
         "ingress": [
             {"from": [who], "ports": [{"port": PORT, "protocol": "TCP"}]},
             {"ports": [{"port": HEALTH_PORT, "protocol": "TCP"}]},
@@ -108,8 +111,38 @@ def network_policy(release: Release, settings: Settings) -> Manifest:
     return _object("networking.k8s.io/v1", "NetworkPolicy", release, settings, spec=spec)
 
 
+def _egress(settings: Settings) -> dict[str, Any]:
+    """Collectors are reached by their addresses where those are of IP, and otherwise as pods of the control plane."""
+    if settings.collectors is None:
+        return {}
+    rules = []
+    for address in settings.collectors.addresses:
+        host, _, port = address.rpartition(":")
+        rules.append({"ports": [{"port": int(port), "protocol": "TCP"}], "to": [_peer(host.strip("[]"), settings)]})
+    return {"egress": rules}
+
+
+def _peer(host: str, settings: Settings) -> dict[str, Any]:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        peer: dict[str, Any] = {"podSelector": {"matchLabels": {ROLE_LABEL: CONTROL_ROLE}}}
+        if settings.gateways and settings.gateways != settings.namespace:
+            peer["namespaceSelector"] = {"matchLabels": {"kubernetes.io/metadata.name": settings.gateways}}
+        return peer
+    return {"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}}
+
+
+def collectors_authority(settings: Settings) -> Manifest | None:
+    """Returns the ConfigMap that the pods of all releases mount to verify collectors. None: there are none."""
+    if settings.collectors is None:
+        return None
+    metadata = {"labels": dict(PART_OF), "name": COLLECTORS_OBJECT, "namespace": settings.namespace}
+    return {"apiVersion": "v1", "data": collectors_data(settings), "kind": "ConfigMap", "metadata": metadata}
+
+
 def service_account(release: Release, settings: Settings) -> Manifest:
-    """Without a token: nothing in the pod may ask the API server."""
+    """Without a token of the API server: nothing in the pod may ask it."""
     return {**_object("v1", "ServiceAccount", release, settings), "automountServiceAccountToken": False}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from serinus.targets.kubernetes.manifests.names import HEALTH_PORT, PORT, labels, object_name, selector
+from serinus.targets.kubernetes.manifests.names import AUDIENCE, HEALTH_PORT, PORT, labels, object_name, selector
 from serinus.targets.kubernetes.manifests.placed import Placed, as_json
 from serinus.targets.kubernetes.manifests.resources import memory, resources, workers_of
 from serinus.targets.kubernetes.manifests.settings import Settings
@@ -17,6 +17,12 @@ ROUTER_VARIABLE = "SERINUS_ROUTER_KEY"
 ROUTER_FIELD = "router"
 """Of the Secret that has the release's name: the key that gateways show."""
 _SCRATCH = "/scratch"
+_COLLECTORS = "/var/run/serinus/collectors"
+_AUTHORITY, _TOKEN = "authority.pem", "token"
+_TOKEN_SECONDS = 3600
+"""The lifetime of a token. The kubelet renews it before it expires."""
+COLLECTORS_OBJECT = "serinus-collectors"
+"""The ConfigMap with the certificate of the collectors' authority."""
 
 
 def template(placed: Placed, settings: Settings) -> dict[str, Any]:
@@ -42,7 +48,10 @@ def template(placed: Placed, settings: Settings) -> dict[str, Any]:
             "serviceAccountName": object_name(release.id),
             "terminationGracePeriodSeconds": _grace(settings),
             "topologySpreadConstraints": [_spread(release.id, key) for key in _DOMAINS],
-            "volumes": [{"name": "scratch", "emptyDir": {"sizeLimit": memory(settings.sizing.scratch_bytes)}}],
+            "volumes": [
+                {"name": "scratch", "emptyDir": {"sizeLimit": memory(settings.sizing.scratch_bytes)}},
+                *_collectors_volume(settings),
+            ],
         },
     }
 
@@ -72,7 +81,10 @@ def _container(placed: Placed, settings: Settings) -> dict[str, Any]:
         "terminationMessagePath": "/dev/termination-log",
         # Where a process could not write its last words itself, its last lines are in the pod's status.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"mountPath": _SCRATCH, "name": "scratch"}],
+        "volumeMounts": [
+            {"mountPath": _SCRATCH, "name": "scratch"},
+            *([{"mountPath": _COLLECTORS, "name": "collectors", "readOnly": True}] if settings.collectors else []),
+        ],
     }
 
 
@@ -107,10 +119,33 @@ def document(placed: Placed, settings: Settings) -> str:
         "memory_limit_bytes": scale.memory_limit_bytes,
         "confinement": settings.confinement,
         "drain_seconds": settings.timing.drain,
+        **_said_of_collectors(settings),
     }
     # A dollar sign begins a reference to a variable unless there are two of them.
     text = as_json(said).replace("$", "$$")
     return f'{text[:-1]},"router":"$({ROUTER_VARIABLE})"}}' if placed.guarded else text
+
+
+def _said_of_collectors(settings: Settings) -> dict[str, Any]:
+    if settings.collectors is None:
+        return {}
+    files = {"authority": f"{_COLLECTORS}/{_AUTHORITY}", "token": f"{_COLLECTORS}/{_TOKEN}"}
+    return {"collectors": {"addresses": list(settings.collectors.addresses), "name": settings.collectors.name, **files}}
+
+
+def _collectors_volume(settings: Settings) -> list[dict[str, Any]]:
+    """The token is for collectors alone: the API server accepts it for nothing else."""
+    if settings.collectors is None:
+        return []
+    token = {"audience": AUDIENCE, "expirationSeconds": _TOKEN_SECONDS, "path": _TOKEN}
+    authority = {"items": [{"key": _AUTHORITY, "path": _AUTHORITY}], "name": COLLECTORS_OBJECT}
+    sources = [{"serviceAccountToken": token}, {"configMap": authority}]
+    return [{"name": "collectors", "projected": {"defaultMode": 0o644, "sources": sources}}]
+
+
+def collectors_data(settings: Settings) -> dict[str, str]:
+    """The content of the ConfigMap that the pods of all releases mount."""
+    return {} if settings.collectors is None else {_AUTHORITY: settings.collectors.authority}
 
 
 def _from_secret(name: str, secret: str, key: str) -> dict[str, Any]:

@@ -65,6 +65,18 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
+class Collectors:
+    """The collectors that pods send their prediction records to."""
+
+    addresses: tuple[str, ...]
+    """`host:port` of each. They are tried in turn."""
+    authority: str
+    """The certificate of the authority that has signed theirs, in PEM."""
+    name: str = "serinus-collector"
+    """The name in their certificates."""
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """`namespace`: of releases. `gateways`: the namespace of gateways and control plane; empty: the same."""
 
@@ -77,3 +89,5 @@ class Settings:
     """Names of Secrets by which the kubelet pulls images."""
     confinement: str = "if-available"
     """`required`: a release does not start on a node whose kernel has no Landlock."""
+    collectors: Collectors | None = None
+    """None: predictions are not recorded."""
