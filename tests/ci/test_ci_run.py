@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +146,38 @@ def test_the_tests_of_the_cluster_are_skipped_only_where_the_lab_cannot_be_built
     assert lines == [f"checked by {USER}", "tested by root", *(["the cluster is tested by root"] if built else [])]
     assert ("THE TESTS OF THE CLUSTER ARE SKIPPED" in told.stderr) == (not built)
     assert ("compiling" in told.stderr) == (not built)
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a user, and start a cluster")
+def test_the_lab_is_built_with_the_time_that_the_checks_leave_and_not_after_they_are_interrupted(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
+    told = tmp_path / "told"
+    (tmp_path / "Makefile").write_text(
+        "lab-packages:\n"
+        f"lab-build:\n\t@chrt -p $$$$ >{told}; cat /proc/self/autogroup >>{told}; "
+        f"echo $$$$ >{told}.pid; exec sleep 1000\n"
+        f"check:\n\t@while [ ! -e {told}.pid ]; do sleep 0.1; done; sleep 1000\n"
+    )
+    tmp_path.chmod(0o755)
+    with subprocess.Popen(
+        ["bash", tmp_path / ".ci/run"],
+        env={**OUTSIDE, "SERINUS_CI_USER": USER},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as running:
+        deadline = time.monotonic() + 60
+        while not Path(f"{told}.pid").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(running.pid, signal.SIGINT)
+    assert running.returncode == 130
+    assert "SCHED_IDLE" in told.read_text()
+    if Path("/proc/self/autogroup").exists():
+        assert "nice 19" in told.read_text()
+    assert not Path("/proc", Path(f"{told}.pid").read_text().strip()).exists()
+    assert not exists(USER)
