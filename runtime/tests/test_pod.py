@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pods import ROW, Caller, RunningPod, children, hold, until
+from pods import ROW, Answered, Caller, RunningPod, children, hold, until
 from tritonclient.grpc import service_pb2
 
 pytestmark = pytest.mark.timeout(120)
@@ -213,6 +213,44 @@ def test_a_killed_zygote_is_replaced_and_nobody_notices(start_pod: StartPod, add
     until(lambda: pod.zygote() not in (None, before))
     until(lambda: pod.workers() and pod.workers() != worker)  # it shares its libraries with the new one
     assert pod.metric("restarts_total") == 0
+
+
+def test_while_no_worker_comes_up_callers_are_answered_and_then_served_again(
+    start_pod: StartPod, make_artifact: Callable[..., Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "model" / "broken"
+    load = "    if pathlib.Path(path, 'broken').exists():\n        raise ValueError('broken')\n    return Model()"
+    artifact = make_artifact(tmp_path / "model", "import pathlib\n" + ORDERS.replace("    return Model()", load))
+    pod = start_pod(artifact).wait_ready()
+    broken.touch()
+    with pytest.raises(ConnectionError):
+        who(pod.caller(), "exit 3")
+
+    def refused() -> Answered | None:
+        answer = pod.caller().invoke(order("FR"))
+        return answer if answer.status == 503 else None
+
+    answer = until(refused)
+    broken.unlink()
+    assert int(answer.headers["retry-after"]) >= 1
+    assert answer.json == {"error": "the release does not come up; see its status"}
+    assert pod.probe("/ready").text.startswith("no worker is ready: ValueError: broken")
+    assert pod.probe("/live").status == 200
+    assert who(pod.wait_ready().caller()) == pod.workers()[0]
+
+
+def test_while_a_worker_is_away_for_longer_new_callers_come_to_the_others(start_pod: StartPod, adds_up: Path) -> None:
+    pod = start_pod(adds_up, workers=2).wait_ready(2).settled(2)
+    stays, victim = pod.workers()
+    for _ in range(4):  # the next one comes 0.1, 0.2, 0.4 and 0.8 s later
+        until(lambda: len(pod.workers()) == 2)
+        os.kill(next(pid for pid in pod.workers() if pid != stays), signal.SIGKILL)
+        until(lambda: pod.workers() == [stays])
+    until(lambda: pod.log.count("killed by SIGKILL") == 4)
+    began = time.monotonic()
+    assert [_answers(pod.caller()) for _ in range(20)] == [True] * 20
+    assert time.monotonic() - began < 0.6, "somebody has waited for the next worker"
+    assert victim not in pod.wait_ready(2).workers()
 
 
 def test_a_hung_worker_is_replaced_and_a_busy_one_is_not(
