@@ -48,9 +48,13 @@ time.sleep(600)
 """
 STARTED = ("first", "daemon", "child-of-daemon", "group")
 
-KEEPS_LEAVING = """
+WRITES = """
 import os, sys
-open(sys.argv[1] + "/first", "w").write(str(os.getpid()))
+open(sys.argv[1] + "/first.part", "w").write(str(os.getpid()))
+os.rename(sys.argv[1] + "/first.part", sys.argv[1] + "/first")
+"""
+
+KEEPS_LEAVING = f"""{WRITES}
 if os.fork() == 0:
     while True:
         os.setsid()
@@ -180,7 +184,7 @@ def test_killed_it_ends_with_all_that_it_has_started(place: Path) -> None:
 
 
 def test_it_ends_with_its_guardian_as_well(place: Path) -> None:
-    code = "import os, sys, time; open(sys.argv[1] + '/first', 'w').write(str(os.getpid())); time.sleep(600)"
+    code = f"{WRITES}\nimport time\ntime.sleep(600)"
     with tied.start([sys.executable, "-c", code, str(place)]) as process:
         all_of_it(place, ("first",))
         guard = processes.parent(process.pid)
@@ -284,7 +288,7 @@ def test_one_that_could_not_be_prepared_never_begins(tmp_path: Path) -> None:
 
 def test_a_command_that_cannot_be_started_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no-such-program"):
-        tied.run(["no-such-program"], timeout=60)
+        tied.run(["no-such-program"], env={"PATH": "/usr/bin:/bin"}, timeout=60)
     (tmp_path / "text").write_text("")
     with pytest.raises(PermissionError):
         tied.run([tmp_path / "text"], timeout=60)
