@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -20,24 +19,17 @@ from serinus_runtime.process.process_memory import Memory
 from serinus.core.disturbance import Cause
 from serinus.core.placement import Placement
 from serinus.core.release import USUAL, Release, Scale
-from serinus.core.text import fit
 from serinus.targets.local.host import release_status as now_is
-from serinus.targets.local.host.disturbing import SETTLED, Disturbing
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.host.listener import Listener
-from serinus.targets.local.host.places import Places, until_gone
-from serinus.targets.local.host.readiness import why_not_ready
+from serinus.targets.local.host.places import Places
+from serinus.targets.local.host.release_starts import Starts, words
 from serinus.targets.local.host.release_status import State, shown
 from serinus.targets.local.host.release_transitions import advance, placed
-from serinus.targets.local.host.renewals import Renewals
-from serinus.targets.local.host.scale_to_zero import ActivationTimes
 from serinus.targets.local.host.worker import Launcher, Worker, note, roots, suits, the_long_way
 from serinus.targets.local.host.workers import Workers
 
 log = logging.getLogger(__name__)
-
-_LONGEST_REASON = 2000
-"""Characters: a model may put anything into an exception."""
 
 
 class ReleaseController:
@@ -66,23 +58,28 @@ class ReleaseController:
         replaced them."""
         self.warm_until = 0.0
         """By the loop's clock: it is not to be scaled to zero before."""
-        self.activation_times = ActivationTimes()
-        self.crowd: Callable[[], float] = lambda: 0.0
-        """Processes that want each processor; given by who looks at them."""
         self._launcher = launcher
         self._limits = limits
         self._places = places
-        self._disturbing = Disturbing(launcher.journal, release.model)
         self._workers = Workers((release, the_long_way(release)), launcher, limits)
-        self._proven = ""
-        """Which way its workers have proven; not kept beyond this host, as a machine may change meanwhile."""
         self._starting: asyncio.Task[None] | None = None
         self._delay: asyncio.TimerHandle | None = None
-        self._renewals = Renewals(limits, asyncio.get_running_loop().time)
         self._memory_bytes: int | None = None
         self._active_since: datetime | None = None
         path = launcher.home.release_socket(release.id)
         self._listener = Listener(path, launcher.sockets)
+        self.starts = Starts(
+            release,
+            launcher,
+            limits,
+            places,
+            self._workers,
+            self._listener,
+            status=lambda: self._status,
+            scale=lambda: self.scale,
+            tell=self._tell,
+            tell_exit=self._tell_exit,
+        )
         self._apology = Apology(self._listener.socket)
         self._placement = Placement(release.id, shown(now_is.Status(State.STARTING, 0.0)).state, endpoint=str(path))
         self._status, actions = placed(
@@ -104,7 +101,7 @@ class ReleaseController:
 
     @property
     def release(self) -> Release:
-        return self._served(self._status.long)
+        return self.starts.served(self._status.long)
 
     @property
     def placement(self) -> Placement:
@@ -112,7 +109,7 @@ class ReleaseController:
         return replace(
             self._placement,
             state=state,
-            reason="; ".join(filter(None, (reason, self._renewals.trouble))),
+            reason="; ".join(filter(None, (reason, self.starts.renewals.trouble))),
             pid=pid,
             workers=workers,
             memory_bytes=self._memory_bytes if self._status.answering else None,
@@ -188,7 +185,7 @@ class ReleaseController:
         """Gives it another scale. No request fails by it: what a worker has from its start is the next one's, in whose
         favour the surveyor has it `renew` its workers."""
         self.scale = scale
-        self._renewals.reset()
+        self.starts.renewals.reset()
         self._workers.limit_processors(scale)
         if scale.keep_warm:
             self.activate(to_stay=False)
@@ -203,7 +200,7 @@ class ReleaseController:
         """Has one worker with the present scale started, in the place of one that has from its start what the scale was
         before and answers until then. Whether that was begun: not while another is, and not soon after one failed."""
         old = next((one for one in self.ready_workers if not suits(one.record.scale, self.scale)), None)
-        if old is None or not self._renewals.due:
+        if old is None or not self.starts.renewals.due:
             return False
         before = self._status
         self._tell(now_is.Renew(old.record.pid))
@@ -269,10 +266,10 @@ class ReleaseController:
         loop = asyncio.get_running_loop()
         match action:
             case now_is.StartMain(cause, urgent):
-                self._starting = self._workers.spawn(self._bring_up(cause, urgent))
+                self._starting = self._workers.spawn(self.starts.main(cause, urgent))
                 self._starting.add_done_callback(self._told_fault)
             case now_is.StartHelper():
-                self._workers.spawn(self._help())
+                self._workers.spawn(self.starts.further())
             case now_is.CancelStart():
                 if self._starting is not None:
                     self._starting.cancel()
@@ -318,7 +315,7 @@ class ReleaseController:
     def _fail(self, error: BaseException) -> None:
         """By a fault of the host itself, which must not look like a release that is starting."""
         log.error("%s is not kept any more", self.placed.id, exc_info=error)
-        self._tell(now_is.Fault(_words(f"the host failed to keep it, see its log: {error}")))
+        self._tell(now_is.Fault(words(f"the host failed to keep it, see its log: {error}")))
 
     def _tell_exit(self, worker: Worker, reason: str = "") -> None:
         """As soon as it has ended. `reason`: why; empty: as its exit status says."""
@@ -327,102 +324,11 @@ class ReleaseController:
             why = worker.why_stopped or reason or f"{ending(exited.result())} while serving"
             if worker.record.pid in self._status.helpers:
                 log.warning("a further worker of %s %s", self.placed.id, why)
-            self._tell(now_is.Exited(worker.record.pid, _words(why)))
+            self._tell(now_is.Exited(worker.record.pid, words(why)))
 
         worker.process.exited.add_done_callback(ended)
 
-    # --- the main worker ----------------------------------------------------------------------------------
-
-    async def _bring_up(self, cause: Cause | None, urgent: bool) -> None:
-        """From the wait for its turn until it is ready, or has ended."""
-        clock = asyncio.get_running_loop().time
-        previous = self._workers.get(self._status.previous)
-        begun, old = clock(), previous.process if previous is not None else None
-        async with AsyncExitStack() as place:
-            if old is not None:
-                await place.enter_async_context(self._places.successions.one(old.exited.done))
-            with self._disturbing.by(cause) as effect:
-                async with self._places.start(self._listener.socket, old, urgent):
-                    outcome = await self._started()
-                if isinstance(outcome, Worker):
-                    effect.lasts = SETTLED
-            if old is not None and isinstance(outcome, Worker):
-                self._workers.spawn(until_gone(old, place.pop_all()))
-        if isinstance(outcome, now_is.NotReady):
-            self._tell(outcome)
-            return
-        loads = outcome.report.load_seconds if outcome.report else None
-        # What nobody has called may have waited for its turn and for the zygote, as no activation does.
-        took = clock() - begun if urgent or not outcome.forked else loads or 0.0
-        self.activation_times.note(took, self.crowd(), clock(), forked=outcome.forked)
-        self._tell(now_is.Ready(outcome.record.pid, self._notes(outcome)))
-        self._tell_exit(outcome)
-
-    async def _started(self) -> Worker | now_is.NotReady:
-        """A worker that is ready, or why there is none."""
-        long = self._status.long
-        try:
-            worker = await self._start()
-        except OSError as error:
-            return now_is.NotReady(None, _words(f"cannot be started: {error}"), long)
-        self._tell(now_is.Started(worker.record.pid, worker.long))
-        reason = await self._why_not_ready(worker)
-        if reason is None:
-            return worker
-        return now_is.NotReady(worker.record.pid, _words(worker.why_stopped or reason), worker.long)
-
-    async def _start(self) -> Worker:
-        """A worker that goes the way that the release is to go now."""
-        long = self._status.long
-        proven = "" if long else self._proven
-        return await self._workers.start(self._served(long), self._listener, proven, long=long, scale=self.scale)
-
-    # --- further workers ----------------------------------------------------------------------------------
-
-    async def _help(self) -> None:
-        """One more worker, or one in the place of another, until it is ready or has ended."""
-        renewing = self._status.renewing is not None and self._status.renewal is None
-        with self._disturbing.by(Cause.REPLACEMENT if renewing else Cause.SCALING) as effect:
-            try:
-                worker = await self._start()
-            except OSError as error:
-                log.warning("no further worker of %s: %s", self.placed.id, error)
-                if renewing:
-                    self._renewals.failed(_words(f"cannot be started: {error}"))
-                self._tell(now_is.HelperNotStarted())
-                return
-            self._tell(now_is.HelperStarted(worker.record.pid, worker.long))
-            reason = await self._why_not_ready(worker)
-            if reason is None:
-                effect.lasts = SETTLED
-        if reason is None:
-            self._tell(now_is.Ready(worker.record.pid, self._notes(worker)))
-        if renewing and reason is None:
-            self._renewals.reset()
-        elif reason is not None and worker.record.pid == self._status.renewal:
-            self._renewals.failed(_words(worker.why_stopped or reason))
-        self._tell_exit(worker, reason or "")
-
     # --- what a worker says -------------------------------------------------------------------------------
-
-    async def _why_not_ready(self, worker: Worker) -> str | None:
-        return await why_not_ready(worker, self._launcher, self._limits.load, self._abandon_graph)
-
-    def _abandon_graph(self, reason: str) -> None:
-        """Of a compiled model that is not what was proven: its own libraries serve the model just as well."""
-        log.error("%s is served by the model's own predict: %s", self.placed.id, reason)
-        try:
-            self._launcher.state_files.keep_long(self.placed.id)
-        except OSError as error:  # the next host finds it again
-            log.warning("that could not be kept: %s", error.strerror)
-        self.go_long()
-
-    def _notes(self, worker: Worker) -> str:
-        """What is to be known of a release that is ready."""
-        why = self._launcher.zygotes.why_not(self._launcher.interpreter(self._served(worker.long)))
-        missing = self._launcher.groups.missing(self.scale)
-        said = worker.report.notes if worker.report else []
-        return _words("; ".join([*said, *([f"starts slowly: {why}"] if why else []), *([missing] if missing else [])]))
 
     def _note_ready(self, pid: int, main: bool) -> None:
         worker = self._workers.get(pid)
@@ -430,7 +336,7 @@ class ReleaseController:
             return
         report = worker.report
         worker.take_note(report)
-        self._proven = report.proven
+        self.starts.proven = report.proven
         worker.record = replace(worker.record, ready=True)
         note(self._launcher.state_files, worker.record)
         if not main:
@@ -441,12 +347,4 @@ class ReleaseController:
         )
         notes = self._status.reason
         log.info("%s is ready, pid %d%s", self.placed.id, pid, f": {notes}" if notes else "")
-        self._launcher.zygotes.learn(self._launcher.interpreter(self._served(worker.long)), report.modules)
-
-    def _served(self, long: bool) -> Release:
-        return the_long_way(self.placed) if long else self.placed
-
-
-def _words(reason: str) -> str:
-    """Of somebody else, as they may be shown."""
-    return fit(reason[:_LONGEST_REASON])
+        self._launcher.zygotes.learn(self._launcher.interpreter(self.starts.served(worker.long)), report.modules)

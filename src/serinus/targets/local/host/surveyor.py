@@ -110,7 +110,7 @@ class Surveyor:
         """What the next host is to know. Nothing is lost by a full disk but that."""
         now = asyncio.get_running_loop().time()
         known: Mapping[str, _Kept] = {
-            name: (self.popularity(name), controller.scaled_to_zero, controller.activation_times.unhurried(now))
+            name: (self.popularity(name), controller.scaled_to_zero, controller.starts.activation_times.unhurried(now))
             for name, controller in self._controllers.items()
         }
         try:
@@ -129,9 +129,9 @@ class Surveyor:
         for name, controller in self._controllers.items():
             if name not in self._seen:
                 if name in self._before:
-                    controller.activation_times.recall(sum(self._before[name][2:]), now)
+                    controller.starts.activation_times.recall(sum(self._before[name][2:]), now)
                 self._seen[name] = _Seen(Demand(now, self.popularity(name)), Autoscaler(self._limits.cores))
-            controller.crowd = lambda: self._crowd.now
+            controller.starts.crowd = lambda: self._crowd.now
             seen = self._seen[name]
             seen.scaler.bound(min(controller.scale.max_workers or self._limits.cores, self._limits.cores))
             said = [_news(worker) for worker in controller.ready_workers]
@@ -197,7 +197,7 @@ class Surveyor:
     def _in_time(self, controller: ReleaseController, share: float) -> bool:
         """Whether its next activation takes no more than `share` of its time limit."""
         most = share * controller.release.settings.timeout_ms / 1000
-        return controller.activation_times.expected(self._crowd.now, asyncio.get_running_loop().time()) <= most
+        return controller.starts.activation_times.expected(self._crowd.now, asyncio.get_running_loop().time()) <= most
 
     def _active(self, controller: ReleaseController, now: float) -> Active:
         name = controller.release.id
