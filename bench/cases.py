@@ -52,7 +52,7 @@ def pyfunc(plan: Plan, results: Results) -> None:
 
 
 def cache(plan: Plan, results: Results) -> None:
-    """The pipeline with and without the prediction cache, compiled: a hit saves the more the more the model costs."""
+    """The pipeline with and without the response cache, compiled: a hit saves more, the longer the model takes."""
     _compare("cache", "pipeline", plan, results, {}, cached=True)
 
 

@@ -1,4 +1,4 @@
-"""The prediction cache, held against a dictionary of the truth."""
+"""The response cache, compared with a dictionary that holds the right answers."""
 
 from __future__ import annotations
 
