@@ -41,7 +41,8 @@ def up(wanted: Path | None, owner: str | None, say: Say) -> None:
         if running is not None and running.alive:
             _check_same(running, wanted)
             say(f"The lab runs already, in {running.place.directory}")
-            _follow(running, say)
+            if status()["state"] != "up":  # who started it was killed
+                _follow(running, say)
             return
         made = Place(_directory(wanted))
         _clear()

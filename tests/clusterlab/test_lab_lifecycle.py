@@ -100,7 +100,7 @@ def test_it_is_reached_from_the_machine_and_a_second_start_says_that_it_runs(dir
     subprocess.run(["git", "ls-remote", f"{told['git']}/one.git"], check=True, timeout=20)
     again: list[str] = []
     lifecycle.up(None, None, again.append)
-    assert again[0] == f"The lab runs already, in {directory}"
+    assert again == [f"The lab runs already, in {directory}"]
     assert lifecycle.status()["pid"] == told["pid"]
     with pytest.raises(LabError, match="a machine can have one"):
         lifecycle.up(Path("/tmp/serinus-lab-other"), None, print)
@@ -126,6 +126,14 @@ def test_a_start_that_is_killed_leaves_nothing_once_it_is_down(directory: Path) 
     up.kill()
     up.communicate()
     assert lifecycle.status()["state"] == "starting"
+    pid = lifecycle.status()["pid"]
+    again = started(directory)
+    assert again.stdout is not None
+    read_until(again.stdout, "The lab runs already")
+    read_until(again.stdout, "registry is ready")
+    again.kill()
+    again.communicate()
+    assert lifecycle.status()["pid"] == pid
 
 
 def test_a_start_that_is_interrupted_ends_what_it_began(directory: Path) -> None:
