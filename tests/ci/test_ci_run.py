@@ -108,6 +108,8 @@ check:
 \t@echo checked by $$(id -un)
 test-root:
 \t@echo tested by $$(id -un)
+setup:
+\t@echo installing
 lab-packages:
 lab-build:
 \t@echo compiling; exit {status}
@@ -157,7 +159,7 @@ def test_the_lab_is_built_with_the_time_that_the_checks_leave_and_not_after_they
     (tmp_path / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
     told = tmp_path / "told"
     (tmp_path / "Makefile").write_text(
-        "lab-packages:\n"
+        "setup lab-packages:\n"
         f"lab-build:\n\t@chrt -p $$$$ >{told}; cat /proc/self/autogroup >>{told}; "
         f"echo $$$$ >{told}.pid; exec sleep 1000\n"
         f"check:\n\t@while [ ! -e {told}.pid ]; do sleep 0.1; done; sleep 1000\n"
