@@ -92,6 +92,11 @@ def addresses() -> dict[str, str]:
     }
 
 
+def proxies() -> list[str]:
+    """The variables of the environment that send requests to a proxy. What is in the lab is reached without one."""
+    return [name for name in os.environ if name.lower().endswith("_proxy")]
+
+
 @contextmanager
 def _alone() -> Iterator[None]:
     """Holds the lock of the lab's directory in /run, which may have been removed while it was opened."""
@@ -139,6 +144,7 @@ def _start(made: Place, owner: str | None) -> Registered:
         init = subprocess.Popen(
             command,
             cwd=ROOT,
+            env={name: value for name, value in os.environ.items() if name not in proxies()},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,

@@ -35,7 +35,10 @@ def cluster() -> Iterator[Cluster]:
         if started:
             lifecycle.up(None, None, print)
         built = program("kubectl")
-        yield of_the_lab(lifecycle.status(), str(built) if built.exists() else "kubectl")
+        with pytest.MonkeyPatch.context() as environment:
+            for name in lifecycle.proxies():
+                environment.delenv(name)
+            yield of_the_lab(lifecycle.status(), str(built) if built.exists() else "kubectl")
     except LabError as error:
         pytest.fail(f"{error}\nSERINUS_KUBECONFIG and SERINUS_REGISTRY name another cluster.")
     finally:
