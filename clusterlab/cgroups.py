@@ -11,6 +11,8 @@ from clusterlab import LabError
 from clusterlab.place import CGROUP
 
 _ROOT = Path("/sys/fs/cgroup")
+_CONTROLLERS = ("cpu", "cpuset", "hugetlb", "memory", "pids")
+"""What the kubelet looks for."""
 _SECONDS = 20.0
 
 
@@ -19,9 +21,13 @@ def make() -> None:
     try:
         for hierarchy in _hierarchies():
             group = hierarchy / CGROUP
+            controllers = hierarchy / "cgroup.controllers"
+            if controllers.exists():  # version 2, where a group has the controllers that the one above it hands down
+                there = [name for name in _CONTROLLERS if name in controllers.read_text().split()]
+                (hierarchy / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in there))
             group.mkdir(exist_ok=True)
             for name in ("cpuset.cpus", "cpuset.mems"):  # of version 1, where an empty set holds no process
-                if (group / name).exists() and not (hierarchy / "cgroup.controllers").exists():
+                if (group / name).exists() and not controllers.exists():
                     (group / name).write_text((hierarchy / name).read_text())
     except OSError as error:
         raise LabError(
