@@ -202,7 +202,7 @@ def test_a_killed_worker_is_replaced_and_only_what_it_was_at_fails(
     pod.wait_ready(workers)
     assert victim not in pod.workers()
     assert pod.metric("restarts_total") == 1
-    assert "a worker killed by SIGKILL while serving" in pod.log
+    assert "a worker ended while serving: killed by SIGKILL" in pod.log
 
 
 def test_a_killed_zygote_is_replaced_and_nobody_notices(start_pod: StartPod, adds_up: Path) -> None:
@@ -285,7 +285,7 @@ def test_what_a_worker_leaves_is_ended_and_reaped(start_pod: StartPod, obedient:
         who(pod.caller(), "exit 3")
     until(lambda: pod.workers() not in ([], [worker]))
     until(lambda: len(children(pod.process.pid)) == 2)  # the zygote and the worker
-    assert "a worker exited with 3 while serving" in pod.log
+    assert "a worker ended while serving: exited with 3" in pod.log
 
 
 def _answers(caller: Caller) -> bool:

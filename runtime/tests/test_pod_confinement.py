@@ -62,6 +62,7 @@ ON_THE_CONTAINER = {
     "the termination message": "open(MESSAGE, 'w')",
     "the scratch of the zygote": "open(SCRATCH + '/zygote/planted', 'w')",
     "a directory beside the scratch": "os.mkdir(SCRATCH + '/planted')",
+    "the token for collectors": "open(TOKEN)",
     "the artifact": "open(ARTIFACT + '/MLmodel', 'a')",
     "the environment": "open(__import__('numpy').__file__, 'a')",
     "the runtime": "open(RUNTIME, 'a')",
@@ -111,11 +112,14 @@ def _not_itself(answer: str) -> list[str]:
 
 
 def test_a_worker_changes_nothing_in_the_container_and_reaches_nobody(pod: RunningPod) -> None:
+    token = pod.artifact.parent / "token"
+    token.write_text("t0k3n")
     attempts = "[" + ", ".join(f"lambda: {attempt}" for attempt in ON_THE_CONTAINER.values()) + "]"
     results = answered(
         pod,
         f"{TRIED}\nanswer = ' '.join(tried(one) for one in {attempts})",
         MESSAGE=str(pod.message),
+        TOKEN=str(token),
         SCRATCH=str(pod.scratch),
         ARTIFACT=str(pod.artifact),
         RUNTIME=str(SOURCE / "serinus_runtime/__init__.py"),

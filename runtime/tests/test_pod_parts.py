@@ -66,7 +66,7 @@ def test_metrics_are_of_this_release_and_hold_what_the_workers_report() -> None:
         "serinus_pod_workers": 2, "serinus_pod_workers_wanted": 2, "serinus_pod_ready": 1,
         "serinus_pod_restarts_total": 4, "serinus_pod_requests_total": 9, "serinus_pod_requests_waiting": 4,
         "serinus_pod_requests_in_flight": 4.5, "serinus_pod_connections": 6, "serinus_pod_cpu_seconds_total": 0,
-        "serinus_pod_memory_bytes": 2000, "serinus_pod_landlock_abi": 0, "serinus_pod_collected": 0,
+        "serinus_pod_memory_bytes": 2000, "serinus_pod_landlock_abi": 0, "serinus_pod_collector_connections": 0,
     }  # fmt: skip
 
 

@@ -145,24 +145,24 @@ def test_each_record_is_taken_once_while_collectors_and_workers_go(
     start: Callable[..., RunningPod], door: Door
 ) -> None:
     pod = start(workers=2).wait_ready(2).settled(2)
-    until(lambda: pod.metric("collected") == 2)
+    until(lambda: pod.metric("collector_connections") == 2)
     ask(pod, 20)
     until(lambda: door.requests() == 20)
     door.close()
-    until(lambda: pod.metric("collected") == 0)
+    until(lambda: pod.metric("collector_connections") == 0)
     ask(pod, 30)
     door.open()
     until(lambda: door.requests() == 50, 30)
     os.kill(pod.workers()[0], signal.SIGKILL)
     pod.wait_ready(2)
-    until(lambda: pod.metric("collected") == 2, 30)
+    until(lambda: pod.metric("collector_connections") == 2, 30)
     ask(pod, 10)
     until(lambda: door.requests() == 60, 30)
 
 
 def test_what_was_answered_before_the_end_is_recorded(start: Callable[..., RunningPod], door: Door) -> None:
     pod = start().wait_ready()
-    until(lambda: pod.metric("collected") == 1)
+    until(lambda: pod.metric("collector_connections") == 1)
     ask(pod, 40)
     assert pod.stop() == 0
     until(lambda: door.requests() == 40)
@@ -185,7 +185,7 @@ def test_nothing_is_sent_to_one_that_is_not_trusted_or_does_not_trust(
     ask(pod, 5)
     if wrong != "the token":
         until(lambda: "no collector takes prediction records: " in pod.log)
-        assert pod.metric("collected") == 0
+        assert pod.metric("collector_connections") == 0
     assert door.requests() == 0
     if wrong == "the name":
         return

@@ -1,4 +1,4 @@
-"""One release in one container: its supervisor, which forks and restarts the workers, and says how they are.
+"""Runs one release in one container. The supervisor is process 1. It keeps the workers running and answers probes.
 
-The supervisor runs nothing of the model and imports nothing of its environment. It is process 1 of the container.
+The supervisor runs no code of the model and imports nothing of the model's environment.
 """

@@ -1,6 +1,6 @@
-"""The children of the supervisor: workers, the zygote, and whatever these leave behind. All are reaped here.
+"""Reaps the children of the supervisor: the workers, the zygote, and the processes that these leave behind.
 
-A child keeps its number until it is reaped, so nothing else can be signalled by it meanwhile.
+The pid of a child is not used again before the child is reaped. So a signal to a child cannot reach another process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 class Child:
-    """`exited`: done with the exit status, as `subprocess` gives it, once it is reaped."""
+    """One child. The result of `exited` is its exit status, as `subprocess` gives it, once it is reaped."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -30,18 +30,18 @@ class Child:
         return not self.exited.done()
 
     def send(self, number: int) -> None:
-        """Sends a signal. Nothing happens where it has ended."""
+        """Sends a signal, unless the child has ended."""
         if self.alive:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
     async def gone(self, seconds: float) -> int:
-        """Waits for its end, and kills it with its group after so many seconds. The exit status."""
+        """Waits for the child to end and kills it, with its process group, after `seconds`. Returns the exit status."""
         await asyncio.wait({self.exited}, timeout=seconds)
         return await self.kill()
 
     async def kill(self) -> int:
-        """With its group. Returns the exit status."""
+        """Kills the child with its process group, and returns the exit status."""
         if self.alive:
             kill_group(self.pid)
             self.send(signal.SIGKILL)  # one that has just been forked leads no group yet
@@ -50,33 +50,33 @@ class Child:
 
 
 def kill_group(pid: int) -> None:
-    """Kills the group that this child of ours leads, where it leads one."""
+    """Kills the process group that the child `pid` leads, if it leads one."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
 
 
 class Children:
-    """In one event loop, in the main thread of a process that has no other children."""
+    """All children of this process. To be used in one event loop, in the main thread."""
 
     def __init__(self) -> None:
         self._known: dict[int, Child] = {}
         self._adopting = 0
         self._ended: dict[int, int] = {}
-        """Statuses of those that have ended while one of them might have been adopted."""
+        """The exit statuses of unknown children that ended while a process was about to be adopted."""
 
     def watch(self) -> None:
-        """From now on. What a child of ours leaves becomes ours, also where this is not process 1."""
+        """Starts to reap. Orphaned descendants become children of this process, even if it is not process 1."""
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self._reap)
 
     def add(self, pid: int) -> Child:
-        """A child that was just started."""
+        """Registers a child that was just started."""
         self._known[pid] = Child(pid)
         return self._known[pid]
 
     @contextlib.contextmanager
     def adopting(self) -> Iterator[None]:
-        """While it is open, a process that nobody knows may be about to be adopted."""
+        """Inside this context, an unknown child may be about to be adopted, and is not killed as an orphan."""
         self._adopting += 1
         try:
             yield
@@ -86,8 +86,8 @@ class Children:
                 self._ended.clear()
 
     def adopt(self, pid: int) -> Child:
-        """A process that another one says it has left to us. Within `adopting`. ConnectionError: it is not ours, or
-        known already."""
+        """Registers a process that the zygote says it has left to this one. To be called inside `adopting`. Raises
+        ConnectionError if it is not a child of this process, or is known already."""
         status = self._ended.pop(pid, None)
         if pid in self._known or (status is None and kernel.parent(pid) != os.getpid()):
             raise ConnectionError("the zygote did not leave its worker to the supervisor")
@@ -98,7 +98,7 @@ class Children:
         return child
 
     def end_orphans(self) -> None:
-        """Kills what workers have started and left, also in sessions of their own: children that nobody knows."""
+        """Kills the processes that workers have started and left, also those in sessions of their own."""
         if self._adopting:
             return
         for pid in _children() - self._known.keys():

@@ -1,8 +1,8 @@
 """Relays the prediction records of each worker to a collector on another machine.
 
-The supervisor makes the connection, by TLS, and says with the token of the pod whose records come; the worker gets one
-end of a pair of sockets, as on one machine, and never has the token. Whenever the connection was lost, another one is
-made, to the next collector in turn, and the worker repeats on it what was not acknowledged.
+The supervisor connects by TLS and identifies the release by the token of the pod. The worker gets one end of a pair of
+sockets, as on one machine, and never has the token. After a lost connection the supervisor connects to the next
+collector in turn, and the worker repeats on it what was not acknowledged.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from serinus_runtime.pod.release import Collectors
 from serinus_runtime.process.wire import FORMAT, send
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-"""Seconds before the next connection is tried; doubles with every one that failed or was lost soon."""
+"""Seconds before the next connection. The pause doubles with every connection that failed or was lost soon."""
 _LASTED = 5.0
-"""Seconds after which a lost connection was none that was lost soon."""
+"""Seconds after which a lost connection does not count as lost soon."""
 _CONNECT_SECONDS = 10.0
 _AT_ONCE = 1 << 16
 _LONGEST_TOKEN = 1 << 15
 _KEEPALIVE = ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
-"""By which a collector whose machine is gone is noticed within half a minute, also while nothing is sent."""
+"""Options that detect within half a minute that a collector's machine is gone, also while nothing is sent."""
 _UNANSWERED_MS = 30_000
 
 Say = Callable[[str], None]
 
 
 class Relay:
-    """Of one worker, for as long as it lives. `wire`: the supervisor's end of its wire."""
+    """Relays for one worker as long as it lives. `wire` is the supervisor's end of the socket to the worker."""
 
     def __init__(self, collectors: Collectors, wire: socket.socket, say: Say) -> None:
         self._collectors = collectors
         self._wire = wire
         self._say = say
         self._boot = os.urandom(16).hex()
-        """The numbers of a worker's batches count from its start."""
+        """Identifies the worker, whose batches are numbered from its start."""
         self._turn = 0
         self._failures = 0
         self._told = False
         self.connected = False
 
     async def run(self) -> None:
-        """Until the worker is gone, or this is cancelled."""
+        """Relays until the worker is gone."""
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
@@ -74,7 +74,7 @@ class Relay:
             self._failures += 1
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """To the next collector in turn. Raises OSError, ValueError."""
+        """Connects to the next collector in turn. Raises OSError and ValueError."""
         collectors = self._collectors
         host, port = collectors.addresses[self._turn % len(collectors.addresses)]
         self._turn += 1
@@ -105,14 +105,14 @@ class Relay:
         return ours
 
     def _complain(self, why: str) -> None:
-        """Once, until there is a connection again. What a worker cannot send it keeps, as far as there is room."""
+        """Says once, until there is a connection again, that there is none. The worker keeps its records meanwhile."""
         if not self._told:
             self._told = True
             self._say(f"no collector takes prediction records: {why}; trying again")
 
 
 def _token(file: Path) -> str:
-    """Raises OSError, ValueError."""
+    """Reads the token. Raises OSError and ValueError."""
     with file.open("rb") as stream:
         token = stream.read(_LONGEST_TOKEN).strip()
     if not token:
@@ -124,7 +124,7 @@ async def _relay(
     worker: tuple[asyncio.StreamReader, asyncio.StreamWriter],
     collector: tuple[asyncio.StreamReader, asyncio.StreamWriter],
 ) -> None:
-    """Both ways, until one side has closed; what the worker has sent before is still sent on."""
+    """Relays in both directions until one side closes. What the worker has sent before is still sent."""
     up = asyncio.ensure_future(_pump(worker[0], collector[1]))
     down = asyncio.ensure_future(_pump(collector[0], worker[1]))
     try:

@@ -1,4 +1,4 @@
-"""How the processes with a model's code in them are started in the container."""
+"""Starts the processes of the container that run a model's code or import its libraries."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ from serinus_runtime.pod.release import REQUIRED, Release
 from serinus_runtime.process import starting
 from serinus_runtime.process.in_memory import in_memory
 
-# The interpreter takes itself for one of the environment: its packages are there once `site` is asked for them, which
-# happens after the confinement.
+# The prefix makes `site` find the packages of the environment. The process asks `site` for them after it is confined.
 _ENTRY = (
     "import sys; sys.path.insert(0, {runtime!r}); sys.prefix = sys.exec_prefix = {environment!r}; "
     "from serinus_runtime.{module} import main; main()"
@@ -25,28 +24,28 @@ _ENTRY = (
 
 
 class Launcher:
-    """Of one release."""
+    """Starts the processes of one release."""
 
     def __init__(self, release: Release, children: Children, output: Output) -> None:
         self.release = release
         self.children = children
         self.output = output
         self.landlock = landlock.abi()
-        """The kernel's; 0: it has none."""
+        """The ABI of the kernel's Landlock, or 0 if it has none."""
         self._runtime = Path(str(serinus_runtime.__file__)).parent.parent
 
     @property
     def zygote_scratch(self) -> Path:
-        """All that the zygote may write in; the directory of its workers lies in it."""
+        """The only directory that the zygote may write to. It contains the directory of the forked workers."""
         return self.release.paths.scratch / "zygote"
 
     @property
     def scratches(self) -> Sequence[Path]:
-        """All that workers may have written in."""
+        """The directories that workers may have written to."""
         return self.zygote_scratch, self.release.paths.scratch / "own"
 
     def worker_config(self, *, forked: bool, proven: str, descriptors: tuple[int, int]) -> Mapping[str, Any]:
-        """As `base.config.Config` reads it. `descriptors`: the listening socket, and the wire."""
+        """Returns what `base.config.Config` reads. `descriptors` are the listening socket and the worker's wire."""
         release = self.release
         return {
             "release": release.release,
@@ -69,7 +68,8 @@ class Launcher:
         }
 
     def zygote_config(self, modules: Sequence[str], control: int) -> Mapping[str, Any]:
-        """`modules`: what was learnt beyond what loading the model imports."""
+        """Returns the configuration of a zygote. `modules` are imported in addition to those that loading the model
+        needs."""
         return {
             "control_fd": control,
             "artifact": None if self.release.compiled else str(self.release.paths.artifact),
@@ -81,7 +81,7 @@ class Launcher:
         }
 
     def start(self, module: str, config: Mapping[str, Any], printed: Printed, passed: Sequence[int]) -> Child:
-        """Starts `serinus_runtime.<module>`, told `config`, with the descriptors `passed`. Raises OSError."""
+        """Starts `serinus_runtime.<module>` with `config`. It inherits the descriptors `passed`. Raises OSError."""
         python, told = Path(sys.executable), in_memory(config)
         try:
             process = starting.start(
@@ -111,5 +111,5 @@ class Launcher:
 
     @property
     def _landlock_required(self) -> bool:
-        """Where the kernel has it, nothing starts without it."""
+        """If the kernel has Landlock, no process may start without it, whatever the release says."""
         return self.landlock > 0 or self.release.confinement == REQUIRED

@@ -1,7 +1,7 @@
 """The container's command: python3 -I -S -u -X faulthandler -c "... from serinus_runtime.pod.main import main; main()"
 
-Exit status: 0 after SIGTERM; 1 where the release does not come up; 2 where what it is told is wrong. The reason is the
-last line that it prints, and in the container's termination message.
+The exit status is 0 after SIGTERM, 1 if the release does not start, and 2 if its configuration is wrong. The reason is
+the last line of the output, and the container's termination message.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from serinus_runtime.pod.slots import Slot, bound
 from serinus_runtime.pod.supervisor import Supervisor
 
 _LONGEST_MESSAGE = 4096
-"""Bytes of a termination message that Kubernetes keeps."""
+"""The number of bytes of a termination message that Kubernetes keeps."""
 _PR_SET_DUMPABLE = 4
 
 
@@ -43,7 +43,7 @@ def main() -> None:
 
 
 def _served(release: Release, output: Output) -> str:
-    """Serves until SIGTERM: empty. Else why it cannot."""
+    """Serves until SIGTERM and returns an empty string, or returns the reason why it cannot serve."""
     try:
         first, health = Slot(release.http_port), bound(release.health_port)
         slots = [first, *(Slot(first.port) for _ in range(1, release.workers or processors()))]
@@ -59,13 +59,13 @@ def _served(release: Release, output: Output) -> str:
 
 
 def _be_private() -> None:
-    """No process of the same user may look into this one, which knows the router's key; and it leaves no core dump."""
+    """Keeps other processes of the same user from reading this one, and disables core dumps."""
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _nothing_to_drain(*_: Any) -> NoReturn:
-    """Before anything is served."""
+    """Handles SIGTERM before anything is served."""
     sys.exit(0)
 
 

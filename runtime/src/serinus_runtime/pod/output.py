@@ -1,4 +1,4 @@
-"""What the workers print: passed on to this process's own standard error, and the end of it kept for each."""
+"""Forwards what the workers print to the standard error of this process, and keeps the end of it for each worker."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from serinus_runtime.process.last_words import last_words
 _KEPT = 64 << 10
 _AT_ONCE = 64 << 10
 _PIECE = select.PIPE_BUF
-"""Bytes that a pipe takes without waiting, where it says that there is room."""
+"""The number of bytes that a pipe accepts without blocking once it is writable."""
 _PAUSE = 0.05
-"""Seconds until another try, where whoever reads our output does not keep up. Meanwhile a worker that prints waits."""
+"""Seconds until the next try if the reader of our output is too slow. A worker that prints has to wait meanwhile."""
 
 
 class Output:
-    """Passes on to `descriptor`, without ever waiting for its reader."""
+    """Writes to `descriptor` without ever waiting for its reader."""
 
     def __init__(self, descriptor: int = 2) -> None:
         self._descriptor = descriptor
@@ -27,7 +27,7 @@ class Output:
         self._room.register(descriptor, select.POLLOUT)
 
     def write(self, data: bytes) -> bytes:
-        """Writes what there is room for, and returns the rest."""
+        """Writes as much as there is room for, and returns the rest."""
         try:
             while data and self._room.poll(0):
                 data = data[os.write(self._descriptor, data[:_PIECE]) :]
@@ -38,12 +38,12 @@ class Output:
         return data
 
     def say(self, text: str) -> None:
-        """A line of the supervisor's own. It is lost where there is no room."""
+        """Writes a line of the supervisor itself. It is lost if there is no room."""
         self.write(f"serinus: {text}\n".encode())
 
 
 class Printed:
-    """What one child prints. `end`: the descriptor to give to it, to be closed by the caller."""
+    """Reads the output of one child. `end` is the descriptor for the child; the caller closes it."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
@@ -56,12 +56,12 @@ class Printed:
         asyncio.get_running_loop().add_reader(self._descriptor, self._read)
 
     def last_words(self) -> str:
-        """Of an error that has ended it; empty where it has printed none."""
+        """Returns the error that the child printed last, or an empty string."""
         self._read()
         return last_words(io.BytesIO(self._kept), errors_alone=True)
 
     def close(self) -> None:
-        """Passes on what there still is room for."""
+        """Forwards what there is still room for, and stops reading."""
         self._read()
         if self._timer is not None:
             self._timer.cancel()
@@ -76,7 +76,7 @@ class Printed:
         part = b""
         with suppress(BlockingIOError):
             part = os.read(self._descriptor, _AT_ONCE)
-            if not part:  # its end, which nobody has open any more
+            if not part:  # nobody has the other end open any more
                 asyncio.get_running_loop().remove_reader(self._descriptor)
         self._kept = (self._kept + part)[-_KEPT:]
         self._pass_on(part)

@@ -1,4 +1,4 @@
-"""How many processors the container may use, which is how many workers it gets.
+"""Reads how many processors the container may use, which is the default for the number of workers.
 
 Control groups of version 2 have `cpu.max` ("200000 100000", or "max 100000"), those of version 1 a quota and a period
 in microseconds; a quota of -1 is no limit. See https://docs.kernel.org/admin-guide/cgroup-v2.html.
@@ -15,7 +15,7 @@ _VERSION_1 = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
 
 
 def processors(groups: Path = GROUPS) -> int:
-    """The limit of the container, rounded up; where there is none, the processors that this process may run on."""
+    """Returns the container's limit, rounded up, or the number of processors that this process may run on."""
     there = len(os.sched_getaffinity(0))
     limit = _limit(groups)
     return there if limit is None else max(1, min(there, math.ceil(limit)))
@@ -33,7 +33,7 @@ def _limit(groups: Path) -> float | None:
 
 
 def _words(file: Path, count: int) -> list[str]:
-    """So many words of the file; empty ones where it has others or is not there."""
+    """Returns the words of the file, or `count` empty strings if it does not have that many words."""
     try:
         words = file.read_text(encoding="ascii").split()
     except (OSError, ValueError):

@@ -1,11 +1,11 @@
-"""What a pod is told: the variable SERINUS_RELEASE, one JSON object. `Release` has its fields, with their defaults.
+"""Reads the variable SERINUS_RELEASE, one JSON object. `Release` has its fields and their defaults.
 
     {"release": "card-fraud-7-3f9a2c", "model": "card-fraud", "version": "7",
      "settings": {"timeout_ms": 250, ...},      as of `base.config.Settings`
      "workers": 2, "compiled": true, "digest": "5c1f...", "router": "...", ...}
 
-A field that is not known is passed over, and named in the log: the manifest may be newer than the image. What is
-known must be of its type and within its bounds.
+An unknown field is ignored and named in the log, because the manifest may be newer than the image. A known field must
+have the right type and be within its bounds.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class InvalidRelease(ValueError):
-    """The text says what is wrong, and where; never a value."""
+    """SERINUS_RELEASE is wrong. The message names the field and never contains a value."""
 
 
 @dataclass(frozen=True)
 class Paths:
-    """Where the files lie, in the image and in the container."""
+    """The paths of files in the image and in the container."""
 
     environment: Path = Path("/opt/environment")
     artifact: Path = Path("/opt/model")
@@ -42,64 +42,64 @@ class Paths:
     """Of a compiled release."""
     scratch: Path = Path("/scratch")
     termination_log: Path = Path("/dev/termination-log")
-    """Where the reason of a failure is written, if the file is there."""
+    """The reason of a failure is written to this file if it exists."""
 
 
 @dataclass(frozen=True)
 class Collectors:
-    """Which take the prediction records, by TLS, and what says whose they are."""
+    """The collectors of prediction records, and what identifies this pod to them."""
 
     addresses: Sequence[tuple[str, int]]
-    """Host and port of each, tried in turn."""
+    """The host and port of each collector. They are tried in turn."""
     name: str
-    """For which their certificates must be valid."""
+    """The name for which their certificates must be valid."""
     authority: Path
-    """Certificates, one of which must have signed theirs."""
+    """A file with the certificates of the authorities that may have signed theirs."""
     token: Path
-    """The projected token of the pod's service account, which is read for each connection."""
+    """A file with the projected token of the pod's service account. It is read for each connection."""
 
 
 @dataclass(frozen=True)
 class Release:
     release: str
-    """Its id."""
+    """The id of the release."""
     model: str
     version: str
     settings: Settings = field(default_factory=Settings)
     workers: int | None = None
-    """None: as many as the container's limit of processors, rounded up."""
+    """The number of workers. None: the container's limit of processors, rounded up."""
     compiled: bool = False
     digest: str | None = None
-    """Of the compiled model's files, sha256 in hex; None: they are not checked."""
+    """The sha256 of the compiled model's files in hex. None: they are not checked."""
     long: bool = False
-    """It is served by the model's own predict, and no shorter way."""
+    """The model's own predict answers, and no shorter way."""
     memory_limit_bytes: int | None = None
-    """Of one worker; beyond it the worker is replaced."""
+    """The memory limit of one worker. A worker beyond it is replaced."""
     router: str = ""
-    """The key that every request must show; empty: none has to."""
+    """The key that every request must show. Empty: no key is needed."""
     collectors: Collectors | None = None
     """None: predictions are not recorded."""
     confinement: str = IF_AVAILABLE
     """Without Landlock in the kernel, `required`: the release does not start. `if-available`: it does, and says so."""
     load_seconds: float = 120.0
-    """Until a worker must be ready."""
+    """The time in seconds within which a worker must become ready."""
     hang_seconds: float = 30.0
-    """For which a worker may say nothing and use no processor before it is replaced. One that computes is busy, not
-    hung."""
+    """The time in seconds for which a worker may report nothing and use no processor before it is replaced. A worker
+    that computes is busy, not hung."""
     accept_seconds: float = 0.0
-    """For which new connections are accepted after SIGTERM, beyond what preStop has waited."""
+    """The time in seconds for which new connections are accepted after SIGTERM."""
     drain_seconds: float = 15.0
-    """For which callers that are connected may go on after that, until they close their connections."""
+    """The time in seconds for which connected callers are answered after that."""
     http_port: int = 8080
-    """0: any that is free."""
+    """0: any free port."""
     health_port: int = 8081
     paths: Paths = field(default_factory=Paths)
     unknown: Sequence[str] = ()
-    """Fields that were passed over."""
+    """The names of the fields that were ignored."""
 
 
 def read(variables: Mapping[str, str]) -> Release:
-    """Reads `VARIABLE` of `variables`. Raises InvalidRelease."""
+    """Reads the release from `variables`. Raises InvalidRelease."""
     text = variables.get(VARIABLE)
     if not text:
         raise InvalidRelease(f"the variable {VARIABLE} is not set; it holds the release as a JSON object")
@@ -125,7 +125,7 @@ def read(variables: Mapping[str, str]) -> Release:
 
 
 Check = Tuple[str, Callable[[Any], bool]]
-"""What a value must be, in words, and whether one is."""
+"""A description of the valid values, and a function that tells whether a value is valid."""
 
 
 def _number(value: Any) -> bool:
@@ -263,7 +263,7 @@ _NESTED: Mapping[str, Callable[[Any], tuple[Any, list[str]]]] = {
 
 
 def _checked(said: Mapping[str, Any], checks: Mapping[str, Check], prefix: str) -> tuple[dict[str, Any], list[str]]:
-    """What is known of `said`, and the names of the rest."""
+    """Returns the known fields of `said`, and the names of the others. Raises InvalidRelease."""
     found: dict[str, Any] = {}
     unknown: list[str] = []
     for name, value in said.items():

@@ -1,8 +1,8 @@
-"""Where workers listen: each has a slot, which is a socket of its own on the port that all share.
+"""The sockets on which the workers listen. Each worker has a slot: a socket of its own on the port that all share.
 
-The kernel spreads new connections over the sockets that listen (SO_REUSEPORT, socket(7)). On one socket for all, the
-worker that happens to wake first would take every connection that waits. A socket listens from the moment when its
-first worker serves. The supervisor holds it as well: who has connected to a worker that died waits for the next one.
+The kernel spreads new connections over the listening sockets (SO_REUSEPORT, socket(7)). On a single shared socket, the
+worker that wakes first would accept all waiting connections. A socket starts to listen when its first worker serves.
+The supervisor keeps it open as well, so that callers who have connected to a dead worker wait for the next one.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from serinus_runtime.process.apology import Apology
 
 
 class Slot:
-    """`socket` is bound, and listens once a worker has served on it."""
+    """One slot. `socket` is bound, and listens once a worker has served on it."""
 
     def __init__(self, port: int) -> None:
-        """Raises OSError: the port is taken."""
+        """Raises OSError if the port is taken."""
         self.socket = bound(port, shared=True)
         self._apology: Apology | None = None
 
@@ -26,20 +26,20 @@ class Slot:
         return int(self.socket.getsockname()[1])
 
     def refuse(self, seconds: float) -> None:
-        """Callers who wait, and who come, are answered 503, with the seconds until it is worth to try again."""
+        """Answers waiting and new callers with 503, and tells them to try again after `seconds`."""
         if self._apology is None:
             self._apology = Apology(self.socket)
             self._apology.begin(seconds)
 
     def await_worker(self) -> None:
-        """Callers wait for a worker."""
+        """Lets callers wait for a worker again."""
         if self._apology is not None:
             self._apology.end()
             self._apology = None
 
     def leave(self) -> None:
-        """New callers come to other slots, until a worker serves on this one. Who has connected and waits is reset, and
-        may try again. Where the port cannot be bound anew, nothing changes."""
+        """Sends new callers to the other slots until a worker serves on this one. Connections that wait here are reset,
+        and their callers may try again. Nothing changes if the port cannot be bound again."""
         try:
             other = bound(self.port, shared=True)
         except OSError:
@@ -48,14 +48,14 @@ class Slot:
         self.socket = other
 
     def close(self) -> None:
-        """This process's descriptor. A worker keeps its own."""
+        """Closes the descriptor of this process. A worker keeps its own."""
         self.await_worker()
         self.socket.close()
 
 
 def bound(port: int, *, shared: bool = False) -> socket.socket:
-    """A socket on all addresses, of IPv4 and of IPv6 where the kernel has it, which does not listen yet. `shared`:
-    others of this user may be bound to the same port. Raises OSError."""
+    """Returns a socket that is bound to all IPv4 and IPv6 addresses and does not listen yet. With `shared`, other
+    sockets of the same user can be bound to the same port. Raises OSError."""
     try:
         found = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
         address: Any = ("::", port)

@@ -1,4 +1,4 @@
-"""How the pod is, and how that is said: to Kubernetes by four pages, and to Prometheus."""
+"""Answers the probes of Kubernetes and the scrapes of Prometheus from the status of the pod."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _METRICS = b"text/plain; version=0.0.4; charset=utf-8"
 
 @dataclass(frozen=True)
 class Serving:
-    """One worker that serves."""
+    """A worker that serves."""
 
     waiting: int
     connections: int
     busy: float
-    """Share of a processor that it uses."""
+    """The share of a processor that it uses."""
     memory_bytes: int
 
 
@@ -27,29 +27,29 @@ class Serving:
 class Status:
     release: Release
     way: str = ""
-    """How the model is asked: see `Model.way`."""
+    """The way in which the model is called: see `Model.way`."""
     notes: Sequence[str] = ()
     started: bool = False
     """A worker has been ready."""
     terminating: bool = False
     hopeless: bool = False
-    """No worker comes up, and the pod is about to end."""
+    """No worker becomes ready, and the container is about to end."""
     reason: str = ""
-    """Why the last worker has ended, or was not ready."""
+    """The reason why the last worker ended or did not become ready."""
     wanted: int = 1
     serving: Sequence[Serving] = ()
     restarts: int = 0
     requests: int = 0
-    """Since the pod's start, as far as reported."""
+    """The number of requests since the start, as far as the workers have reported them."""
     cpu_seconds: float = 0.0
     landlock: int = 0
-    """ABI of the kernel; 0: it has none."""
+    """The ABI of the kernel's Landlock, or 0 if it has none."""
     collecting: int = 0
-    """Workers whose records a collector takes."""
+    """The number of workers that are connected to a collector."""
 
 
 def page(request: Request, status: Status) -> Response:
-    """`/startup`, `/ready`, `/live` and `/metrics`."""
+    """Answers a request for `/startup`, `/ready`, `/live` or `/metrics`."""
     path = request.target.split(b"?", 1)[0]
     if path not in (b"/startup", b"/ready", b"/live", b"/metrics"):
         return error_response(404, "there is no such path; there are /startup, /ready, /live and /metrics")
@@ -62,14 +62,14 @@ def page(request: Request, status: Status) -> Response:
 
 
 def not_started(status: Status) -> str:
-    """Why, in words; empty: it has started."""
+    """Returns the reason why it has not started, or an empty string."""
     if status.started:
         return ""
     return f"no worker has become ready: {status.reason}" if status.reason else "the first worker is starting"
 
 
 def not_ready(status: Status) -> str:
-    """Why, in words; empty: it is ready."""
+    """Returns the reason why it is not ready, or an empty string."""
     if status.terminating:
         return "the pod is terminating"
     if not status.started:
@@ -78,12 +78,12 @@ def not_ready(status: Status) -> str:
 
 
 def not_live(status: Status) -> str:
-    """Why, in words; empty: it is live. That its event loop runs is shown by the answer."""
+    """Returns the reason why it is not live, or an empty string. The answer itself shows that its event loop runs."""
     return f"no worker becomes ready: {status.reason}" if status.hopeless else ""
 
 
 def metrics(status: Status) -> str:
-    """In the text format of Prometheus."""
+    """Returns all metrics in the text format of Prometheus."""
     serving = status.serving
     in_flight = sum(worker.waiting + worker.busy for worker in serving)
     families = [
@@ -107,7 +107,12 @@ def metrics(status: Status) -> str:
             "Memory of the workers, with their shares of what several have.",
             _sum(serving, "memory_bytes"),
         ),
-        ("collected", "gauge", "Workers that are connected to a collector of prediction records.", status.collecting),
+        (
+            "collector_connections",
+            "gauge",
+            "Workers that are connected to a collector of prediction records.",
+            status.collecting,
+        ),
         ("landlock_abi", "gauge", "ABI of the kernel's Landlock; 0 if it has none.", status.landlock),
     ]
     labels = f'model="{_escaped(status.release.model)}",release="{_escaped(status.release.release)}"'

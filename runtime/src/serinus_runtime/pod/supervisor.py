@@ -1,4 +1,4 @@
-"""Keeps the workers of one release: starts them, replaces those that die or hang, and drains them at the end."""
+"""Keeps the workers of one release running: starts them, replaces those that die or hang, drains them at the end."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
 _LOOK = 1.0
 """Seconds between two looks at the workers."""
 _STOPPED = 5.0
-"""Seconds between two looks beyond which it was this process that did not run, so that nobody else is to blame."""
+"""Seconds between two looks from which on this process itself was not running, so that no worker counts as silent."""
 _SHED_EVERY = 10.0
 _GRACE = 10.0
-"""Seconds for a worker to end after SIGTERM, which it needs to answer what it has read."""
+"""Seconds that a worker has to end after SIGTERM. It answers what it has read, and sends its records."""
 _SHORT = 0.5
-"""Seconds without a worker in a slot that callers wait."""
+"""Seconds without a worker in a slot for which callers may wait."""
 _LAST_RECORDS = 2.0
 """Seconds for what the workers have sent to reach the collectors."""
 _LEAVE = 600.0
-"""Seconds for a worker that another one has replaced, until its callers have closed their connections."""
+"""Seconds that a replaced worker waits for its callers to close their connections."""
 
 
 class Supervisor:
-    """Of one pod, in one event loop. `slots`: one for each worker that there shall be. `health`: the bound socket of
+    """The supervisor of one pod, in one event loop. There is one slot for each worker. `health` is the bound socket for
     the probes."""
 
     def __init__(self, release: Release, slots: Sequence[Slot], health: socket.socket, output: Output) -> None:
@@ -65,13 +65,14 @@ class Supervisor:
         self._started = self._terminating = False
         self._reason = ""
         self._answered, self._cpu_seconds = 0, 0.0
-        """Of workers that have ended."""
+        """The sums of the workers that have ended."""
         self._shed_at = 0.0
         self._background: set[asyncio.Future[Any]] = set()
         self._relays: dict[asyncio.Future[Any], Relay] = {}
 
     async def run(self) -> str:
-        """Returns after SIGTERM, when nobody is connected any more or at the deadline: empty. Else why it gives up."""
+        """Returns an empty string after SIGTERM, once nobody is connected or at the deadline. Returns the reason if no
+        worker becomes ready."""
         loop = asyncio.get_running_loop()
         self._changed, self._told, self._hurry = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._children.watch()
@@ -105,7 +106,7 @@ class Supervisor:
 
     @property
     def status(self) -> Status:
-        """As it is now."""
+        """The present status."""
         alive = [*self._ready, *self._leaving]
         return Status(
             self._release,
@@ -130,7 +131,7 @@ class Supervisor:
     # --- keeping workers
 
     async def _keep(self) -> None:
-        """Until no worker comes up. One thing at a time."""
+        """Does one thing at a time, until no worker becomes ready any more."""
         loop = asyncio.get_running_loop()
         await self._clear(first=True)
         while self._ready or not self._restarts.hopeless:
@@ -149,22 +150,22 @@ class Supervisor:
 
     @property
     def _missing(self) -> bool:
-        """The first worker shows whether the release comes up at all; the others follow it."""
+        """Whether a worker is missing. The others are started only after the first one is ready."""
         return len(self._ready) < (self._wanted if self._started else 1)
 
     def _free(self) -> Slot:
-        """One in which nobody serves."""
+        """Returns a slot without a worker."""
         taken = [one.slot for one in self._ready]
         return next(slot for slot in self._slots if slot not in taken)
 
     def _outdated(self) -> Worker | None:
-        """One that does not share the libraries of the present zygote."""
+        """Returns a worker that does not share the libraries of the present zygote."""
         if self._missing or self._zygotes.child is None:
             return None
         return next((one for one in self._ready if one.generation < self._zygotes.generation), None)
 
     def _pause(self) -> float | None:
-        """Seconds until something may be due that no event tells of; None: nothing is."""
+        """Returns the seconds until something is due that no event announces, or None."""
         loop = asyncio.get_running_loop()
         waits = []
         if self._missing or self._outdated() is not None:
@@ -179,7 +180,7 @@ class Supervisor:
             await asyncio.wait_for(self._changed.wait(), seconds)
 
     async def _add(self, slot: Slot) -> bool:
-        """Starts a worker; whether it is ready. Callers wait for it meanwhile."""
+        """Starts a worker, for which callers wait meanwhile. Returns whether it became ready."""
         slot.await_worker()
         if not self._ready and not self._leaving:
             await self._clear()
@@ -204,7 +205,8 @@ class Supervisor:
         return True
 
     def _take(self, worker: Worker) -> None:
-        """It is ready. Callers keep their connections, and would never come to it by themselves."""
+        """Takes over a worker that is ready. The others close half of their connections, because callers that keep
+        theirs would never connect to the new one."""
         report = worker.report
         assert report is not None
         self._restarts.ready()
@@ -222,7 +224,7 @@ class Supervisor:
         self._watch_zygote()
 
     def _relay(self, collectors: Collectors, worker: Worker) -> None:
-        """Has its records collected until it has ended, and what it has sent before is sent on."""
+        """Relays the worker's records until it has ended and everything that it has sent is relayed."""
         from serinus_runtime.pod.collecting import Relay  # with TLS, which takes memory
 
         relay = Relay(collectors, worker.wire, self._output.say)
@@ -231,7 +233,7 @@ class Supervisor:
         running.add_done_callback(self._relays.pop)
 
     def _spare_callers(self, slot: Slot) -> None:
-        """Nobody serves in it for a while: callers are to come to others, or to be answered."""
+        """Sends callers to other slots, or answers them, if there will be no worker in this slot for a while."""
         pause = self._restarts.not_before - asyncio.get_running_loop().time()
         if any(one.slot is slot for one in self._ready) or pause < _SHORT:
             return
@@ -254,14 +256,14 @@ class Supervisor:
         self._ready.remove(worker)
         if not self._terminating:
             now = asyncio.get_running_loop().time()
-            self._reason = worker.why_stopped or f"a worker {ending(worker.child.exited.result())} while serving"
+            self._reason = worker.why_stopped or f"a worker ended while serving: {ending(worker.child.exited.result())}"
             self._restarts.died(now - worker.ready_since, now)
             self._spare_callers(worker.slot)
             self._output.say(f"{self._release.release}: {self._reason}")
         self._changed.set()
 
     def _dismiss(self, worker: Worker) -> None:
-        """Another one has taken its place. Whoever is connected to it is still answered."""
+        """Drains a worker that another one has replaced. Its callers are still answered."""
         if worker in self._ready:
             self._ready.remove(worker)
             self._leaving.append(worker)
@@ -269,7 +271,7 @@ class Supervisor:
             self._spawn(_stopped(worker, _LEAVE))
 
     async def _clear(self, *, first: bool = False) -> None:
-        """Removes what workers have left, none of which lives. `first`: also what an earlier container's zygote has."""
+        """Removes the files of workers while none is alive. With `first`, also those of an earlier zygote."""
         zygote, own = self._launcher.scratches
         loop = asyncio.get_running_loop()
         try:
@@ -302,7 +304,7 @@ class Supervisor:
             self._ready[shed].child.send(signal.SIGUSR2)
 
     def _judge(self, worker: Worker, now: float) -> None:
-        """Ends it where it hangs, or takes more than it may."""
+        """Ends a worker that hangs or uses too much memory."""
         if worker.why_stopped or self._terminating:
             return
         silent, used = now - worker.heard_at, worker.cpu_seconds - worker.cpu_then
@@ -318,14 +320,14 @@ class Supervisor:
     # --- the end
 
     def _terminate(self) -> None:
-        """The second time, it is to hurry."""
+        """Handles SIGTERM. The second one ends the wait for callers."""
         if self._terminating:
             self._hurry.set()
         self._terminating = True
         self._told.set()
 
     async def _drain(self) -> None:
-        """New callers are accepted for a while, then those that are connected are answered until they leave."""
+        """Accepts new callers for a while. Then answers those that are connected until they leave, or the deadline."""
         self._output.say(f"{self._release.release} is terminating")
         if self._starting is not None:
             self._starting.child.send(signal.SIGTERM)
@@ -344,7 +346,7 @@ class Supervisor:
             await _cancelled(task)
 
     async def _end_all(self) -> None:
-        """Nothing is left when it returns."""
+        """Ends all processes."""
         everyone = [*self._ready, *self._leaving, *([self._starting] if self._starting else [])]
         await asyncio.gather(*(_stopped(worker, 0.0) for worker in everyone))
         await self._zygotes.close()
@@ -361,7 +363,7 @@ class Supervisor:
 
 
 async def _stopped(worker: Worker, patience: float) -> None:
-    """After `patience` seconds it is asked to go, and then it is killed."""
+    """Waits `patience` seconds for a worker to end, sends SIGTERM, and kills it after the grace period."""
     await asyncio.wait({worker.child.exited}, timeout=patience)
     worker.child.send(signal.SIGTERM)
     await worker.child.gone(_GRACE)
@@ -373,6 +375,6 @@ async def _gone(everyone: Iterable[Worker]) -> None:
 
 
 async def _cancelled(task: asyncio.Future[Any]) -> None:
-    """Returns when it has ended. What it raises is lost."""
+    """Cancels a task and waits for its end. Its exception is discarded."""
     task.cancel()
     await asyncio.wait({task})

@@ -1,4 +1,4 @@
-"""One worker of the pod: started on the listening socket, listened to, and looked at."""
+"""Starts one worker of the pod, reads its reports, and asks the kernel about it."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from serinus_runtime.process.reports import LAST_WORDS, Report, Reports
 from serinus_runtime.process.wire import pair
 
 _TIME_TO_EXIT = 1.0
-"""Seconds that a worker has after it has reported a failure."""
+"""Seconds that a worker has to end after it has reported a failure."""
 _LONGEST_REASON = 2000
-"""Characters: a model may put anything into an exception."""
+"""The number of characters of a reason, because a model may put anything into an exception."""
 
 
 _NONE_YET = Load()
 
 
 def words(text: str) -> str:
-    """`text` of somebody else as one line of ASCII, which nothing that shows it obeys."""
+    """Returns a foreign text as one line of printable ASCII, which cannot control a terminal."""
     line = " ".join(text.split())[:_LONGEST_REASON]
     return "".join(one if " " <= one <= "~" else one.encode("unicode_escape", "replace").decode() for one in line)
 
@@ -43,36 +43,34 @@ class Worker:
     reports: Reports = field(repr=False)
     printed: Printed = field(repr=False)
     wire: socket.socket = field(repr=False)
-    """The supervisor's end of its wire, closed soon after its end."""
+    """The supervisor's end of the socket to the worker."""
     slot: Slot = field(repr=False)
-    """In which it serves."""
+    """The slot in which it serves."""
     generation: int
-    """Of the zygote that it was forked from; 0: it is an interpreter of its own."""
+    """The generation of the zygote that it was forked from, or 0 if it is an interpreter of its own."""
     report: Report | None = field(default=None, repr=False)
-    """That it is ready."""
+    """The report that it is ready."""
     ready_since: float = 0.0
     load: Load = _NONE_YET
-    """As last reported."""
+    """The load that it reported last."""
     heard_at: float = 0.0
     cpu_then: float = 0.0
-    """Processor seconds that it had used when it was last heard."""
+    """The processor time in seconds that it had used at its last report."""
     cpu_seconds: float = 0.0
-    """As last measured."""
+    """The processor time in seconds that it had used at the last look."""
     busy: float = 0.0
-    """Share of a processor that it used between the last two looks."""
+    """The share of a processor that it used between the last two looks."""
     known: Known | None = None
     memory: Memory | None = None
     why_stopped: str = ""
-    """Where it was ended for what it has done."""
-    leaving: bool = False
-    """It drains: its end is no death."""
+    """The reason why the supervisor ended it, or an empty string."""
 
     @property
     def pid(self) -> int:
         return self.child.pid
 
     def became_ready(self, report: Report, now: float) -> None:
-        """Takes note of its own word on its size, which nobody else can ask for later."""
+        """Notes the memory that the worker reports. Nobody else can ask the kernel for it later."""
         self.report, self.ready_since, self.heard_at = report, now, now
         self.memory = report.memory
         self.cpu_then = self.cpu_seconds = kernel.cpu_seconds(self.pid) or 0.0
@@ -81,7 +79,8 @@ class Worker:
             self.known = Known(report.memory, there)
 
     def look(self, now: float, elapsed: float) -> None:
-        """Takes note of what it has said, and of what the kernel says of it. `elapsed`: seconds since the last look."""
+        """Reads its reports, and its processor time and memory from the kernel. `elapsed` is the time in seconds since
+        the last look."""
         used = kernel.cpu_seconds(self.pid)
         if used is not None:
             self.busy = min(1.0, max(0.0, used - self.cpu_seconds) / max(elapsed, 1e-3))
@@ -94,7 +93,8 @@ class Worker:
             self.memory = self.known.at(there) if self.known else Memory(there, there)
 
     async def why_not_ready(self, seconds: float) -> str:
-        """In words, and then it has ended. Empty: it is ready, as its `report` says."""
+        """Waits until the worker is ready and returns an empty string. Otherwise the worker is ended, and the reason is
+        returned."""
         report = await self.reports.outcome(self.child.exited, seconds)
         if report is None and self.child.alive:
             await self.child.kill()
@@ -111,8 +111,8 @@ class Worker:
 
 
 async def start(launcher: Launcher, zygotes: Zygotes, slot: Slot, proven: str) -> Worker:
-    """Forks a worker that will serve in `slot`, or starts an interpreter of its own. `proven`: as an earlier worker has
-    reported it. Raises OSError."""
+    """Forks a worker for `slot`, or starts an interpreter of its own for it. `proven` is what an earlier worker has
+    reported. Raises OSError."""
     ours, theirs = pair()
     reports = Reports(os.dup(ours.fileno()), words)
     printed = Printed(launcher.output)
@@ -139,7 +139,7 @@ def _close(ends: Sequence[Reports | Printed | socket.socket]) -> None:
 async def _started(
     launcher: Launcher, zygotes: Zygotes, descriptors: tuple[int, int], printed: Printed, proven: str
 ) -> tuple[Child, int]:
-    """And the generation of its zygote. `descriptors`: its socket, and what it reports to."""
+    """Returns the process and the generation of its zygote. `descriptors` are its listening socket and its wire."""
     told = in_memory(launcher.worker_config(forked=True, proven=proven, descriptors=descriptors))
     try:
         forked = await zygotes.fork((*descriptors, told, printed.end))

@@ -1,9 +1,9 @@
-"""The zygote of the pod: forks the workers from one process that has imported their libraries.
+"""The zygote of the pod, from which the workers are forked. It has imported their libraries once.
 
-The first one imports what loading the model is known to import, or what every compiled release needs. What else the
-first worker has imported is learnt from its report, where there are to be several workers: a second zygote then takes
-the place of the first, and the workers share those libraries as well. Where no zygote can be had, workers are
-interpreters of their own: nothing but memory and the time to start depends on it.
+The first zygote imports what loading the model is known to need, or what every compiled release needs. If there are to
+be several workers, the first worker's report tells what else it has imported, and a second zygote with these modules
+replaces the first. If no zygote can be started, the workers are interpreters of their own. Only memory and the time to
+start depend on that.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from serinus_runtime.process.zygote_protocol import COMPILED, LONGEST_ANSWER, Un
 
 _IMPORT_SECONDS = 60.0
 _FORK_SECONDS = 30.0
-"""For one fork, which takes milliseconds: longer than a busy machine makes of that."""
+"""The time limit of one fork in seconds. A fork takes milliseconds, also on a busy machine."""
 
 
 class Zygote:
-    """Forks one worker at a time."""
+    """A process that forks one worker at a time."""
 
     def __init__(self, launcher: Launcher, child: Child, control: socket.socket, printed: Printed) -> None:
         self.child = child
@@ -37,7 +37,7 @@ class Zygote:
 
     @classmethod
     async def start(cls, launcher: Launcher, modules: Sequence[str]) -> Zygote:
-        """Returns when its imports are done. Unfit where they leave threads; OSError where it does not come up."""
+        """Returns when its imports are done. Raises Unfit if they leave threads, and OSError if it does not start."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         printed = Printed(launcher.output)
@@ -60,7 +60,8 @@ class Zygote:
         return zygote
 
     async def fork(self, descriptors: Sequence[int]) -> Child:
-        """A new worker, which has become our child. OSError: there is none, or not the zygote's own."""
+        """Returns a new worker, which has become a child of this process. Raises OSError if there is none, or if the
+        named process is not the zygote's."""
         held, ours = os.pipe()
         with self._children.adopting():
             try:
@@ -79,7 +80,7 @@ class Zygote:
             return self._children.adopt(pid)
 
     async def close(self) -> None:
-        """Its workers stay."""
+        """Ends the zygote. Its workers go on."""
         await self.child.kill()  # it holds nothing that could be lost
         self._control.close()
 
@@ -95,21 +96,21 @@ class Zygote:
 
 
 class Zygotes:
-    """One at a time. `generation`: of the present one; a worker of an earlier one shares less."""
+    """Keeps one zygote at a time. `generation` counts them. A worker of an earlier generation shares less memory."""
 
     def __init__(self, launcher: Launcher) -> None:
         self._launcher = launcher
         self._modules: tuple[str, ...] = COMPILED if launcher.release.compiled else ()
         self._refused = False
-        """What was learnt is not imported, as its import leaves threads."""
+        """The learnt modules are not imported, because their import leaves threads."""
         self._zygote: Zygote | None = None
         self._since = 0.0
-        """When the present one was started."""
+        """The time when the present zygote was started."""
         self._failures = 0
-        """Those in a row that did not come up, or did not last."""
+        """The number of zygotes in a row that did not start, or ended soon."""
         self._not_before = 0.0
         self.unfit = ""
-        """Why there is none, while this pod lives."""
+        """The reason why this pod has no zygote at all, or an empty string."""
         self.generation = 0
 
     @property
@@ -118,17 +119,17 @@ class Zygotes:
 
     @property
     def wanted(self) -> bool:
-        """There is none, one may be had, and it is time for the next try."""
+        """Whether a zygote is to be started now."""
         alive = self._zygote is not None and self._zygote.child.alive
         return not alive and not self.unfit and asyncio.get_running_loop().time() >= self._not_before
 
     @property
     def not_before(self) -> float:
-        """When the next try may begin, by the loop's clock."""
+        """The time of the next try, by the clock of the event loop."""
         return self._not_before
 
     async def fork(self, descriptors: Sequence[int]) -> Child | None:
-        """A new worker. None: none can be forked, now or ever."""
+        """Returns a new worker, or None if none can be forked."""
         if self.wanted:
             await self.renew()
         if self._zygote is None:
@@ -142,8 +143,8 @@ class Zygotes:
             return None
 
     async def learn(self, modules: Sequence[str]) -> None:
-        """What a worker has imported beside. The zygote that has not done so is replaced; its workers stay. Not by both
-        at a time, which would need the memory of both."""
+        """Notes the modules that a worker has imported. A zygote without them is ended, and then replaced. Two at a
+        time would need the memory of both. The workers go on."""
         new = [name for name in modules if name not in self._modules]
         if new and not self._refused and not self.unfit:
             self._modules = (*self._modules, *new)
@@ -151,7 +152,7 @@ class Zygotes:
             await self.renew()
 
     async def renew(self) -> None:
-        """Starts one in the place of one that has ended. The next one after it comes the later, the sooner it ends."""
+        """Starts a zygote in the place of one that has ended. If zygotes end soon, the next one is delayed."""
         before, modules = self._zygote, self._modules
         now = asyncio.get_running_loop().time()
         if before is not None:
@@ -176,7 +177,7 @@ class Zygotes:
             await zygote.close()
 
     def _refuse(self, reason: str) -> None:
-        """Where an earlier one was fit, what has come since is not imported again; else there is none."""
+        """Goes back to the modules of the first zygote, if that one was fit. Otherwise there is no zygote."""
         self._launcher.output.say(reason)
         if self.generation and not self._refused:
             self._refused = True
