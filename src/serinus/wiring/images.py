@@ -18,15 +18,17 @@ def build_images(
     interpreters: Sequence[Path] = (),
     indexes: Collection[str] = (),
     plain: Collection[str] = (),
+    confined: bool = True,
 ) -> Images:
     """Of the releases whose files are in `home`. `interpreters`: prefixes of installations of Python to put into
     images. `indexes`: of packages, as `UvPackages` takes them. `plain`: registries that are asked without TLS, beside
-    those on this machine. Nothing is asked or built here."""
+    those on this machine. `confined`: whether the compiler of bytecode is, as models are. Nothing is asked or built
+    here."""
     registries = Registries(DockerConfig(), plain=plain)
     return Images(
         home,
         home.images,
-        UvPackages(home.environments, indexes=indexes),
+        UvPackages(home.environments, indexes=indexes, confined=confined),
         registries.of,
         place,
         Interpreters(interpreters),

@@ -70,7 +70,7 @@ class UvPackages:
     def install(self, environment: str, platform: str, target: Path, say: Callable[[str], None]) -> None:
         locked = self.locked(environment)
         version = tuple(map(int, locked.python_version.split(".")))
-        say(f"installing {len(locked.packages)} packages of environment {environment[:12]} for {platform}")
+        say(f"installing the packages of environment {environment[:12]} for {platform}")
         try:
             self.install_lock(self._directory(environment) / LOCK, locked.python_version, platform, target, say)
         except NoWheel as error:

@@ -187,7 +187,11 @@ def test_an_image_that_is_there_is_answered_at_once(builder: Builder, release: R
 def test_two_builders_make_the_same_image(builder: Builder, release: Release) -> None:
     first = builder.images().build_and_push(release)
     builder.prefix += "-other"
-    assert builder.images(directory="elsewhere").build_and_push(release).digest == first.digest
+    said: list[str] = []
+    assert builder.images(directory="elsewhere").build_and_push(release, said.append).digest == first.digest
+    assert said[0] == "building the image of card-fraud@7 for linux/amd64"
+    assert f"installing the packages of environment {release.environment_digest[:12]} for linux/amd64" in said
+    assert said[-1].startswith("pushed the image of card-fraud@7: 127.0.0.1:")
 
 
 def test_twenty_models_on_two_locks_push_two_environments(

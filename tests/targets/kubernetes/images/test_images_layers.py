@@ -173,6 +173,27 @@ def test_links_out_of_an_installation_are_refused(tmp_path: Path, target: str) -
         list(trees.walk(tmp_path, "opt/python", links=trees.inside(tmp_path)))
 
 
+def test_of_an_installation_only_the_interpreter_of_the_version_and_its_library_are_taken(tmp_path: Path) -> None:
+    """Such as Debian's, which has several below /usr, and links of its own to /etc."""
+    taken = [
+        "bin/python3.11", "lib/python3.11/os.py", "lib/python3.11/unittest/case.py", "lib/libpython3.11.so.1.0",
+        "lib/python3.11/lib-dynload/_ssl.cpython-311-x86_64-linux-gnu.so", "lib/python3.11/email/mime/text.py",
+    ]  # fmt: skip
+    left = [
+        "bin/python3.12", "bin/bash", "lib/python3.12/os.py", "lib/python3/dist-packages/apt.py", "lib/libc.so.6",
+        "lib/python3.11/site-packages/pip.py", "lib/python3.11/dist-packages/x.py", "lib/python3.11/test/test_os.py",
+        "lib/python3.11/__pycache__/os.cpython-311.pyc", "lib/python3.11/config-3.11-x86_64-linux-gnu/libpython3.11.a",
+        "lib/python3.11/unittest/test/support.py", "lib/python3.11/tkinter/ttk.py", "share/man/man1/python.1",
+    ]  # fmt: skip
+    make(tmp_path, [*taken, *left])
+    (tmp_path / "bin" / "python3").symlink_to("python3.12")
+    (tmp_path / "lib" / "python3.11" / "sitecustomize.py").symlink_to("/etc/python3.11/sitecustomize.py")
+    found = list(contents.python(tmp_path, "3.11"))
+    assert sorted(one.name for one in found if one.source) == sorted(f"opt/python/{name}" for name in taken)
+    links = {one.name: one.target for one in found if one.target}
+    assert links == {"opt/python/bin/python": "python3.11", "opt/python/bin/python3": "python3.11"}
+
+
 def test_the_digest_of_a_tree_tells_contents_and_names_apart(tmp_path: Path) -> None:
     trees_of = [
         [Entry("a", content=b"1")], [Entry("a", content=b"2")], [Entry("b", content=b"1")], [Entry("a", target="1")],

@@ -14,7 +14,7 @@ from serinus.core.ports import LockedEnvironment, Packages
 from serinus.core.release import Release
 from serinus.targets.kubernetes.images import bases, contents, documents, layers, sbom, trees
 from serinus.targets.kubernetes.images.bases import Base
-from serinus.targets.kubernetes.images.interpreters import Interpreters
+from serinus.targets.kubernetes.images.interpreters import Interpreters, minor_of
 from serinus.targets.kubernetes.images.layers import Layer, Layers
 from serinus.targets.kubernetes.images.pushing import Make, Pusher
 from serinus.targets.kubernetes.images.references import Reference, repository_part
@@ -91,7 +91,7 @@ class Images:
     def _built(self, release: Release, say: Callable[[str], None]) -> Reference:
         environment = release.compiled.environment_digest if release.compiled else release.environment_digest
         locked = self._packages.locked(environment)
-        plans = [self._plan(release, locked, platform) for platform in self._place.platforms]
+        plans = [self._plan(release, locked, platform, say) for platform in self._place.platforms]
         identity = self._identity(release, plans)
         repository = f"{self._place.repository.repository}/models/{repository_part(release.model)}"
         where = Reference(self._place.repository.registry, repository)
@@ -113,8 +113,8 @@ class Images:
         say(f"pushed the image of {release.model}@{release.version}: {where}@{index.digest}")
         return Reference(where.registry, repository, digest=index.digest)
 
-    def _plan(self, release: Release, locked: LockedEnvironment, platform: str) -> _Plan:
-        prefix = self._interpreters.prefix(locked, platform)
+    def _plan(self, release: Release, locked: LockedEnvironment, platform: str, say: Callable[[str], None]) -> _Plan:
+        prefix, minor = self._interpreters.prefix(locked, platform), minor_of(locked)
         if release.compiled is not None:
             graph = self._home.graph(release.compiled.digest)
             own = _part("graph", [release.compiled.digest], lambda: contents.graph(graph), common=False)
@@ -123,20 +123,22 @@ class Images:
             own = _part("model", [release.artifact_digest], lambda: contents.model(artifact), common=False)
         of = [locked.digest, platform, locked.python_version, self._packages.accelerators]
         parts = (
-            _part("interpreter", [self._interpreters.digest(prefix)], lambda: contents.python(prefix)),
-            _Part(layers.key("environment", *of), lambda file: self._environment(locked, platform, file), True),
+            _part("interpreter", [self._interpreters.digest(prefix, minor)], lambda: contents.python(prefix, minor)),
+            _Part(layers.key("environment", *of), lambda file: self._environment(locked, platform, say, file), True),
             _part("runtime", [trees.digest(contents.runtime())], contents.runtime),
             own,
         )
         return _Plan(platform, parts, contents.has_shared_library(prefix))
 
-    def _environment(self, locked: LockedEnvironment, platform: str, file: BinaryIO) -> Layer:
+    def _environment(
+        self, locked: LockedEnvironment, platform: str, say: Callable[[str], None], file: BinaryIO
+    ) -> Layer:
         with self._layers.scratch() as scratch:
             packages, accelerators = scratch / "packages", scratch / "accelerators"
-            self._packages.install(locked.digest, platform, packages, lambda _: None)
-            there = self._packages.install_accelerators(locked.python_version, platform, accelerators, lambda _: None)
-            minor = ".".join(locked.python_version.split(".")[:2])
-            return layers.write(contents.environment(packages, accelerators if there else None, minor), file)
+            self._packages.install(locked.digest, platform, packages, say)
+            there = self._packages.install_accelerators(locked.python_version, platform, accelerators, say)
+            made = contents.environment(packages, accelerators if there else None, minor_of(locked))
+            return layers.write(made, file)
 
     def _identity(self, release: Release, plans: Sequence[_Plan]) -> str:
         parts = [[plan.platform, *(part.key for part in plan.parts)] for plan in plans]

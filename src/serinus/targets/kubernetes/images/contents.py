@@ -8,7 +8,6 @@ from pathlib import Path
 
 import serinus_runtime
 
-from serinus.core.errors import Unbuildable
 from serinus.targets.kubernetes.images import trees
 from serinus.targets.kubernetes.images.trees import Entry
 
@@ -25,12 +24,11 @@ ENTRYPOINT = (
     f"import sys; sys.path.append('/{RUNTIME}'); from serinus_runtime.pod.main import main; main()",
 )  # fmt: skip
 
-_PREFIX = re.compile(r"lib/python(3\.\d+)")
-_BINARY = re.compile(r"bin/python(3(\.\d+)?)?")
-_LIBRARY = re.compile(r"lib/(libpython3[.\d]*\.so[.\d]*|python3\.\d+(/.*)?)|lib|bin")
+_LIBRARY = re.compile(r"lib/libpython3[.\d]*\.so[.\d]*")
 # Below lib/python3.x: the packages are the environment's; the rest serves no model, or needs what no base image has.
 _LEFT_OUT = re.compile(
-    r"(site-packages|dist-packages|test|idlelib|turtledemo|tkinter|ensurepip|config-[^/]*|LICENSE\.txt|turtle\.py)(/.*)?"
+    r"(site-packages|dist-packages|test|idlelib|turtledemo|tkinter|ensurepip|config-[^/]*|LICENSE\.txt|turtle\.py"
+    r"|sitecustomize\.py|usercustomize\.py)(/.*)?"
     r"|(distutils|lib2to3|unittest|ctypes|sqlite3|json|email|asyncio|importlib)/(test|tests)(/.*)?"
     r"|lib-dynload/_?(test|tkinter|ctypes_test|xxtest|xxlimited)[^/]*"
     r"|.*\.(a|o|pyc|whl)|(.*/)?__pycache__"
@@ -38,32 +36,20 @@ _LEFT_OUT = re.compile(
 _BYTECODE = re.compile(r"(.*/)?__pycache__|.*\.pyc")
 
 
-def python(prefix: Path) -> Iterator[Entry]:
-    """The interpreter and the standard library of the installation at `prefix`, which is relocatable: it finds its
-    library from where it lies. Raises Unbuildable: there is none, or more than one."""
-    versions = {found[1] for one in prefix.glob("lib/python3.*") if (found := _PREFIX.fullmatch(f"lib/{one.name}"))}
-    binary = prefix / "bin" / f"python{next(iter(versions), '')}"
-    if len(versions) != 1 or not binary.is_file() or binary.is_symlink():
-        raise Unbuildable(
-            f"There is not exactly one installation of Python at {prefix}.",
-            hint="Name the prefix of one installation, with bin/python3.x and lib/python3.x.",
-        )
-    version = versions.pop()
+def python(prefix: Path, version: str) -> Iterator[Entry]:
+    """The interpreter and the standard library of Python `version` (`3.11`) in the installation at `prefix`, which is
+    relocatable: it finds its library from where it lies. There may be other versions at `prefix`. Raises Unbuildable: a
+    link in it leads elsewhere; OSError."""
 
     def wanted(relative: str) -> bool:
-        if _LIBRARY.fullmatch(relative) is None:
-            return relative == f"bin/python{version}"
+        if relative in ("bin", "lib", f"bin/python{version}", f"lib/python{version}"):
+            return True
         inside = relative.removeprefix(f"lib/python{version}/")
-        return inside == relative or _LEFT_OUT.fullmatch(inside) is None
+        return _LIBRARY.fullmatch(relative) is not None if inside == relative else _LEFT_OUT.fullmatch(inside) is None
 
     yield from trees.walk(prefix, PYTHON, links=trees.inside(prefix), wanted=wanted)
     for name in ("python", "python3"):
         yield Entry(f"{PYTHON}/bin/{name}", target=f"python{version}")
-
-
-def python_version(prefix: Path) -> str:
-    """`3.11`. Raises Unbuildable as `python` does."""
-    return next(one.target.removeprefix("python") for one in python(prefix) if one.name == f"{PYTHON}/bin/python3")
 
 
 def has_shared_library(prefix: Path) -> bool:

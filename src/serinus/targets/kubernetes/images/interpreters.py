@@ -20,12 +20,12 @@ class Interpreters:
 
     def __init__(self, named: Sequence[Path] = ()) -> None:
         self._named = tuple(named)
-        self._digests: dict[Path, str] = {}
+        self._digests: dict[tuple[Path, str], str] = {}
 
     def prefix(self, locked: LockedEnvironment, platform: str) -> Path:
         """An installation of the same minor version for `platform`, of the same patch version where there is one.
         Raises Unbuildable: there is none."""
-        minor = ".".join(locked.python_version.split(".")[:2])
+        minor = minor_of(locked)
         found = [one for one in (*self._named, locked.interpreter.parent.parent) if platform_of(one, minor) == platform]
         # pyenv's `3.11.7`, uv's `cpython-3.11.7-linux-x86_64-gnu`
         exact = [one for one in found if locked.python_version in one.name.split("-")]
@@ -37,11 +37,16 @@ class Interpreters:
             hint=f"Fetch one (`uv python install {fetched}`) and name its prefix.",
         )
 
-    def digest(self, prefix: Path) -> str:
+    def digest(self, prefix: Path, minor: str) -> str:
         """Of what an image gets of it. Read once: an installation does not change under a process that uses it."""
-        if prefix not in self._digests:
-            self._digests[prefix] = trees.digest(contents.python(prefix))
-        return self._digests[prefix]
+        if (prefix, minor) not in self._digests:
+            self._digests[prefix, minor] = trees.digest(contents.python(prefix, minor))
+        return self._digests[prefix, minor]
+
+
+def minor_of(locked: LockedEnvironment) -> str:
+    """`3.11`"""
+    return ".".join(locked.python_version.split(".")[:2])
 
 
 def platform_of(prefix: Path, minor: str) -> str | None:
