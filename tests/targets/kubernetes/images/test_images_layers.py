@@ -186,10 +186,14 @@ def test_of_an_installation_only_the_interpreter_of_the_version_and_its_library_
         "lib/python3.11/unittest/test/support.py", "lib/python3.11/tkinter/ttk.py", "share/man/man1/python.1",
     ]  # fmt: skip
     make(tmp_path, [*taken, *left])
-    (tmp_path / "bin" / "python3").symlink_to("python3.12")
+    (tmp_path / "bin" / "python3").symlink_to("python3.11")
     (tmp_path / "lib" / "python3.11" / "sitecustomize.py").symlink_to("/etc/python3.11/sitecustomize.py")
     found = list(contents.python(tmp_path, "3.11"))
     assert sorted(one.name for one in found if one.source) == sorted(f"opt/python/{name}" for name in taken)
+    with pytest.raises(Unbuildable, match="not exactly one installation of Python"):
+        contents.python_version(tmp_path)
+    (tmp_path / "bin" / "python3.12").unlink()
+    assert contents.python_version(tmp_path) == "3.11"
     links = {one.name: one.target for one in found if one.target}
     assert links == {"opt/python/bin/python": "python3.11", "opt/python/bin/python3": "python3.11"}
 

@@ -74,8 +74,8 @@ def _parts(prefix: Path, install: Install, directory: Path, platform: str, say: 
     lock = hashlib.sha256(LOCK.read_bytes()).hexdigest()
     return [
         (
-            layers.key("interpreter", trees.digest(contents.python(prefix))),
-            lambda file: layers.write(contents.python(prefix), file),
+            layers.key("interpreter", trees.digest(contents.python(prefix, python))),
+            lambda file: layers.write(contents.python(prefix, python), file),
         ),
         (
             layers.key("environment", "gateway", lock, platform, python),

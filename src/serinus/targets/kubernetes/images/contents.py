@@ -8,6 +8,7 @@ from pathlib import Path
 
 import serinus_runtime
 
+from serinus.core.errors import Unbuildable
 from serinus.targets.kubernetes.images import trees
 from serinus.targets.kubernetes.images.trees import Entry
 
@@ -24,6 +25,7 @@ ENTRYPOINT = (
     f"import sys; sys.path.append('/{RUNTIME}'); from serinus_runtime.pod.main import main; main()",
 )  # fmt: skip
 
+_VERSION = re.compile(r"python3\.\d+")
 _LIBRARY = re.compile(r"lib/libpython3[.\d]*\.so[.\d]*")
 # Below lib/python3.x: the packages are the environment's; the rest serves no model, or needs what no base image has.
 _LEFT_OUT = re.compile(
@@ -50,6 +52,21 @@ def python(prefix: Path, version: str) -> Iterator[Entry]:
     yield from trees.walk(prefix, PYTHON, links=trees.inside(prefix), wanted=wanted)
     for name in ("python", "python3"):
         yield Entry(f"{PYTHON}/bin/{name}", target=f"python{version}")
+
+
+def python_version(prefix: Path) -> str:
+    """`3.11`, of the only Python at `prefix`. Raises Unbuildable: there is none, or more than one."""
+    found = [
+        one.name.removeprefix("python")
+        for one in prefix.glob("lib/python3.*")
+        if _VERSION.fullmatch(one.name) and (prefix / "bin" / one.name).is_file()
+    ]
+    if len(found) != 1:
+        raise Unbuildable(
+            f"There is not exactly one installation of Python at {prefix}.",
+            hint="Name the prefix of one installation, with bin/python3.x and lib/python3.x.",
+        )
+    return found[0]
 
 
 def has_shared_library(prefix: Path) -> bool:
