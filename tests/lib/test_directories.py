@@ -104,6 +104,20 @@ def test_what_a_killed_maker_has_left_is_removed_by_the_next_and_what_one_is_at_
     assert inside(path.parent) == [path.name, other.name]
 
 
+def test_a_passing_directory_goes_and_takes_those_of_killed_processes_with_it(path: Path) -> None:
+    killed, working = maker(path), maker(path)
+    killed.kill()
+    killed.communicate()
+    with directories.passing(path) as new:
+        (new / "file").touch()
+        assert stat.S_IMODE(new.stat().st_mode) == 0o700
+        assert len(inside(path.parent)) == 2  # this one, and that of the one at work
+    with pytest.raises(ValueError, match="x"), directories.passing(path):
+        raise ValueError("x")
+    working.communicate()
+    assert inside(path.parent) == [path.name]
+
+
 def test_content_is_on_disk_before_it_has_its_name(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, bool]] = []
     real = os.fsync

@@ -42,6 +42,19 @@ def appearing(path: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
+@contextmanager
+def passing(path: Path) -> Iterator[Path]:
+    """An empty directory (0700) beside `path`, which is removed when the block ends. What a killed process has left
+    there is removed by the next one who asks for the same `path`. Raises OSError."""
+    new, descriptor = _claimed(path)
+    try:
+        _sweep(path)
+        yield new
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        os.close(descriptor)
+
+
 def _claimed(path: Path) -> tuple[Path, int]:
     """Creates a directory and locks it while this process lives, so that others can tell it from remains."""
     while True:

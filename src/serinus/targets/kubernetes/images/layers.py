@@ -9,16 +9,15 @@ import json
 import os
 import re
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from serinus.core.errors import Unavailable
-from serinus.lib import files, locks
+from serinus.lib import directories, files, locks
 from serinus.targets.kubernetes.images import trees
 from serinus.targets.kubernetes.images.trees import Entry
 
@@ -100,11 +99,9 @@ class Layers:
             files.write(self._record(key), json.dumps(asdict(made)))
             return made
 
-    @contextmanager
-    def scratch(self) -> Iterator[Path]:
+    def scratch(self) -> AbstractContextManager[Path]:
         """An empty directory beside the layers, removed at the end. Raises OSError."""
-        with tempfile.TemporaryDirectory(prefix=".scratch-", dir=self._made()) as scratch:
-            yield Path(scratch)
+        return directories.passing(self._made() / "scratch")
 
     def file(self, key: str) -> Path:
         """Where the archive of `key` is, once it is made."""
