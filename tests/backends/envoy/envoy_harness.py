@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -194,7 +194,7 @@ class Proxy:
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.client.post(f"/v2/models/{model}/{path}", json={"inputs": []}, headers=names)
 
-    def sides(self, entities: Mapping[str, Any] | list[str]) -> dict[str, str]:
+    def sides(self, entities: Iterable[str]) -> dict[str, str]:
         """Entity -> the release that answered it."""
         return {entity: self.ask(x_entity_id=entity).json()["release"] for entity in entities}
 

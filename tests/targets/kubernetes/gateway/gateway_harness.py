@@ -7,7 +7,7 @@ import json
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -127,10 +127,12 @@ class MemoryGatewayBoard:
 
 
 class Gateway:
-    """A pod: an Envoy as a process, and its agent in threads. `connect` makes the agent's board."""
+    """A pod: an Envoy as a process, and its agent in threads. `connect` makes the agent's board. `uid`: None: some."""
 
-    def __init__(self, directory: Path, name: str, connect: Callable[[], Any], **settings: Any) -> None:
-        self.name, self.uid = name, f"uid-of-{name}"
+    def __init__(
+        self, directory: Path, name: str, connect: Callable[[], Any], uid: str | None = None, **settings: Any
+    ) -> None:
+        self.name, self.uid = name, uid or f"uid-of-{name}"
         self.home = Home(directory)
         for needed in (self.home.path, self.home.sockets, self.home.envoy):
             needed.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -208,14 +210,23 @@ class Gateways:
         self.home = Home(directory / "releases")
         (self.home.sockets / "r").mkdir(parents=True)
         self.releases = Releases(self.home)
-        self.board = MemoryBoard()
-        self.board.kept_pods = self.pods
+        self.board: Any = self.meeting_place()
         self.all = [
-            Gateway(directory / name, name, self.board.of_gateway, **settings)
-            for name in (f"gateway-{index}" for index in range(number))
+            Gateway(directory / name, name, self.board.of_gateway, uid, **settings)
+            for name, uid in self.identities(number)
         ]
         self.router = self.control_plane(patience)
         self._turn = itertools.cycle(range(number))
+
+    def meeting_place(self) -> Any:
+        """Of the control plane and the gateways."""
+        board = MemoryBoard()
+        board.kept_pods = self.pods
+        return board
+
+    def identities(self, number: int) -> Sequence[tuple[str, str | None]]:
+        """Names and uids of the pods."""
+        return [(f"gateway-{index}", None) for index in range(number)]
 
     def control_plane(self, patience: float = 10.0) -> ClusterRouter:
         """A new one, which knows what the board says."""
@@ -234,8 +245,8 @@ class Gateways:
         return [Pod(one.name, one.uid, one.ready(), one.going, ours=True) for one in self.all]
 
     def trace(self) -> object:
-        """What is another one whenever something was written for an Envoy."""
-        return [[file.stat().st_ino for file in sorted((one.home.envoy / "xds").iterdir())] for one in self.all]
+        """What is another one whenever routes were written for an Envoy. Clusters go by themselves after a while."""
+        return [(one.home.envoy / "xds" / "routes.json").stat().st_ino for one in self.all]
 
     def arm(self, release: str, weight: int, role: Role = Role.CHAMPION) -> Arm:
         return Arm(release, weight, role, str(self.home.release_socket(release)))
@@ -246,7 +257,7 @@ class Gateways:
         client = self.all[next(self._turn)].client
         return client.post(f"/v2/models/{model}/{path}", json={"inputs": []}, headers=names)
 
-    def sides(self, entities: Sequence[str]) -> dict[str, str]:
+    def sides(self, entities: Iterable[str]) -> dict[str, str]:
         return {entity: self.ask(x_entity_id=entity).json()["release"] for entity in entities}
 
     @contextmanager

@@ -65,28 +65,36 @@ def test_a_change_is_done_when_all_that_count_have_it() -> None:
         Report("gateway-1", "uid-1", "v1"),
         Report("gateway-2", "uid-2", "v1"),
     ]
-    found = progress(gateways(pods, reports, {}), "v2".__eq__, "v2")
+    found = progress(gateways(pods, reports, {}), "v2".__eq__, "v2", 0)
     assert (found.done, found.having) == (False, ["uid-0"])
     assert [one.pod for one in found.behind] == ["gateway-1", "gateway-2"]
     reports[1] = replace(reports[1], running="v2")
-    assert progress(gateways(pods, reports, {"uid-2": "late"}), "v2".__eq__, "v2").done
+    assert progress(gateways(pods, reports, {"uid-2": "late"}), "v2".__eq__, "v2", 0).done
 
 
 def test_a_change_is_never_done_without_a_gateway() -> None:
-    assert not progress([], "v2".__eq__, "v2").done
-    assert not progress(gateways([POD], [replace(REPORT, running="v2")], {"uid-0": "late"}), "v2".__eq__, "v2").done
+    assert not progress([], "v2".__eq__, "v2", 0).done
+    assert not progress(gateways([POD], [replace(REPORT, running="v2")], {"uid-0": "late"}), "v2".__eq__, "v2", 0).done
 
 
 def test_a_gateway_that_refuses_the_version_is_named() -> None:
-    found = progress(gateways([POD], [replace(REPORT, refused="v2", trouble="bad")], {}), "v2".__eq__, "v2")
+    found = progress(gateways([POD], [replace(REPORT, refused="v2", trouble="bad")], {}), "v2".__eq__, "v2", 0)
     assert found.refused is not None
     assert (found.refused.pod, found.refused.reason) == ("gateway-0", "bad")
-    earlier = progress(gateways([POD], [replace(REPORT, refused="v0")], {}), "v2".__eq__, "v2")
+    earlier = progress(gateways([POD], [replace(REPORT, refused="v0")], {}), "v2".__eq__, "v2", 0)
     assert earlier.refused is None
 
 
 def test_who_was_left_out_comes_back_with_what_is_wanted() -> None:
     late = {"uid-0": "it did not report"}
     assert gateways([POD], [REPORT], late)[0].reason == "it did not report"
-    assert back_again(gateways([POD], [REPORT], late), "v2") == set()
-    assert back_again(gateways([POD], [replace(REPORT, running="v2")], late), "v2") == {"uid-0"}
+    assert back_again(gateways([POD], [REPORT], late), "v2", 0) == set()
+    assert back_again(gateways([POD], [replace(REPORT, running="v2")], late), "v2", 0) == {"uid-0"}
+
+
+def test_a_report_of_before_is_not_taken_for_one_of_the_same_document_that_is_wanted_again() -> None:
+    before = replace(REPORT, running="v2", refused="v2", seen=4)
+    found = progress(gateways([POD], [before], {}), "v2".__eq__, "v2", 5)
+    assert (found.done, found.refused) == (False, None)
+    assert progress(gateways([POD], [replace(before, seen=5)], {}), "v2".__eq__, "v2", 5).done
+    assert back_again(gateways([POD], [before], {"uid-0": "late"}), "v2", 5) == set()

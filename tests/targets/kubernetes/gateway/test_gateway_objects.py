@@ -20,7 +20,7 @@ from serinus.targets.kubernetes.gateway.cluster_board import (
 from serinus.targets.kubernetes.gateway.counting import Pod, Report
 from serinus.targets.kubernetes.gateway.publication import Publication, Unreadable
 
-PUBLICATION = Publication("v2", {"v2": b"\x00\xffnew", "v1": b"old"})
+PUBLICATION = Publication("v2", {"v2": b"\x00\xffnew", "v1": b"old"}, 1_764_000_000)
 NOW = datetime(2026, 11, 29, 12, 0, 0, 250_000, tzinfo=UTC)
 
 
@@ -48,7 +48,7 @@ def test_another_secret_of_that_name_is_unreadable(secret: dict[str, Any]) -> No
 
 
 def test_a_report_is_read_out_of_the_lease_as_it_was_written() -> None:
-    report = Report("serinus-gateway-6d5f-x2", "uid-1", "v2", "v3", "Envoy refused the new routing.")
+    report = Report("serinus-gateway-6d5f-x2", "uid-1", "v2", "v3", "Envoy refused the new routing.", 17)
     assert report_of(lease_of(report, "serinus-system", NOW)) == report
 
 
@@ -109,3 +109,9 @@ def changed(part: str, **changes: Any) -> dict[str, Any]:
 )
 def test_a_pod_is_what_the_api_server_says_of_it(pod: dict[str, Any], wanted: Pod) -> None:
     assert pod_of(pod) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "\u0664", "x", None, 7])
+def test_a_number_that_is_none_is_of_nobody(text: object) -> None:
+    lease = {"metadata": {"name": "x", "annotations": {"serinus/seen": text}}}
+    assert report_of(lease).seen == 0

@@ -97,8 +97,8 @@ def test_models_are_routed_retired_and_removed_by_themselves() -> None:
 
 
 def test_the_version_before_and_those_that_run_are_kept() -> None:
-    documents = Publication("b", {"a": b"1", "b": b"2", "x": b"3"})
-    assert documents.superseded("c", b"4", running={"a"}) == Publication("c", {"c": b"4", "b": b"2", "a": b"1"})
+    documents = Publication("b", {"a": b"1", "b": b"2", "x": b"3"}, 7)
+    assert documents.superseded("c", b"4", running={"a"}) == Publication("c", {"c": b"4", "b": b"2", "a": b"1"}, 8)
     assert documents.superseded("c", b"4", running=()).documents == {"c": b"4", "b": b"2"}
     assert documents.superseded("a", b"1", running={"b"}).documents == {"a": b"1", "b": b"2"}
 
@@ -112,7 +112,7 @@ def test_documents_of_before_make_room_for_the_one_that_is_wanted() -> None:
 
 def test_more_models_than_fit_are_refused_in_words() -> None:
     with pytest.raises(Unavailable, match="has room for"):
-        first(key_of).superseded("v", b"x" * (publication.LARGEST // 2 + 1), running=())
+        first(key_of, 1).superseded("v", b"x" * (publication.LARGEST // 2 + 1), running=())
 
 
 def test_two_thousand_models_with_a_canary_each_fit() -> None:
@@ -131,4 +131,4 @@ def test_two_thousand_models_with_a_canary_each_fit() -> None:
         routings[model] = Routing(model, arms, f"split-{number}", f"rollout-{number}", 250, 0.5)
     what = Wanted(Routes(routings))
     version, content = render(what, key_of)
-    assert first(key_of).superseded(version, content, running=()).document == content
+    assert first(key_of, 1).superseded(version, content, running=()).document == content

@@ -20,7 +20,7 @@ from serinus.targets.kubernetes.gateway import slices
 from serinus.targets.kubernetes.gateway.board import GatewayBoard
 from serinus.targets.kubernetes.gateway.counting import Report
 from serinus.targets.kubernetes.gateway.instance import Instance
-from serinus.targets.kubernetes.gateway.publication import Document, Unreadable, parse
+from serinus.targets.kubernetes.gateway.publication import Document, Publication, Unreadable, parse
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,8 @@ class State:
     """That it routes or probes."""
     refused: str = ""
     trouble: str = ""
+    seen: int = 0
+    """The number of the publication that was looked at last."""
 
 
 class Agent:
@@ -126,8 +128,8 @@ class Agent:
         try:
             running = self._instance.running()
         except Unavailable as error:
-            return Report(self._pod, self._uid, "", state.refused, str(error))
-        return Report(self._pod, self._uid, running, state.refused, state.trouble)
+            return Report(self._pod, self._uid, "", state.refused, str(error), state.seen)
+        return Report(self._pod, self._uid, running, state.refused, state.trouble, state.seen)
 
     def _step(self) -> float:
         if not self._state.content:
@@ -145,27 +147,35 @@ class Agent:
         if wanted != self._state.content and (lacking := self._lacking(document, members)):
             self._trouble(f"no pod of {lacking[0]} is ready yet")
             return self._lag / 20
-        if (wanted, members) == self._applied and self._instance.due() is None and self._instance.running():
-            return REPORT_AGAIN
-        try:
-            self._instance.apply(wanted, members)
-        except RefusedByEnvoy as error:
-            log.error("%s: %s", document.version, error)
-            self._state = replace(self._state, refused=document.version, trouble=error.message)
-            self._news.set()  # the addresses of what stays in force may have changed
-            return REPORT_AGAIN
-        self._applied = (wanted, members)
-        if wanted != self._state.content:
-            log.info("in force: %s", document.version)
-        refused = self._state.refused if publication and publication.version == self._state.refused else ""
-        trouble = self._state.trouble if refused else ""
-        self._state = State(wanted, _routed(document), refused, trouble)
+        settled = (wanted, members) == self._applied and self._instance.due() is None and self._instance.running()
+        if not settled:
+            try:
+                self._instance.apply(wanted, members)
+            except RefusedByEnvoy as error:
+                log.error("%s: %s", document.version, error)
+                seen = publication.number if publication else self._state.seen
+                self._state = replace(self._state, refused=document.version, trouble=error.message, seen=seen)
+                self._news.set()  # the addresses of what stays in force may have changed
+                return REPORT_AGAIN
+            if wanted != self._state.content:
+                log.info("in force: %s", document.version)
+            self._applied = (wanted, members)
+        self._state = self._in_force(wanted, document, publication)
         return REPORT_AGAIN
+
+    def _in_force(self, content: bytes, document: Document, publication: Publication | None) -> State:
+        """After Envoy was brought to run `content`, which is what was published or, where that was refused, what was
+        in force before."""
+        if publication is None:
+            return replace(self._state, content=content, releases=_asked(document), trouble="")
+        refused = publication.version if publication.version == self._state.refused else ""
+        trouble = self._state.trouble if refused else ""
+        return State(content, _asked(document), refused, trouble, publication.number)
 
     def _resume(self) -> None:
         document = self._instance.resume()
         if document is not None:
-            self._state = State(self._instance.kept(), _routed(document))
+            self._state = State(self._instance.kept(), _asked(document))
             log.info("in force as before: %s", document.version)
 
     def _members(self, document: Document, found: Sequence[Mapping[str, object]]) -> Mapping[str, Sequence[str]]:
@@ -193,5 +203,5 @@ class Agent:
         self._state = replace(self._state, trouble=words)
 
 
-def _routed(document: Document) -> frozenset[str]:
+def _asked(document: Document) -> frozenset[str]:
     return frozenset(document.wanted.endpoints)

@@ -23,8 +23,8 @@ from serinus.targets.kubernetes.gateway.names import NAME, ROLE, ROLE_LABEL, SEC
 from serinus.targets.kubernetes.gateway.publication import Publication, Unreadable
 
 SECRET_TYPE = "serinus/routing"
-WANTED = "serinus/wanted"
-RUNNING, REFUSED, TROUBLE = "serinus/running", "serinus/refused", "serinus/trouble"
+WANTED, NUMBER = "serinus/wanted", "serinus/number"
+RUNNING, REFUSED, TROUBLE, SEEN = "serinus/running", "serinus/refused", "serinus/trouble", "serinus/seen"
 _LONGEST_TROUBLE = 500
 _STALE = float("inf")
 """What a gateway has seen holds until it sees something else."""
@@ -130,7 +130,7 @@ def secret_of(publication: Publication, namespace: str, revision: str | None) ->
             "app.kubernetes.io/component": ROLE,
             "app.kubernetes.io/managed-by": "serinus",
         },
-        "annotations": {WANTED: publication.version},
+        "annotations": {WANTED: publication.version, NUMBER: str(publication.number)},
     }
     if revision is not None:
         metadata["resourceVersion"] = revision
@@ -140,14 +140,15 @@ def secret_of(publication: Publication, namespace: str, revision: str | None) ->
 
 def publication_of(secret: Mapping[str, Any]) -> Publication:
     """Raises Unreadable: it is none, or names a document that it does not hold."""
-    version = (secret["metadata"].get("annotations") or {}).get(WANTED, "")
+    said = secret["metadata"].get("annotations") or {}
+    version = said.get(WANTED, "")
     try:
         documents = {name: base64.b64decode(text, validate=True) for name, text in (secret.get("data") or {}).items()}
     except (binascii.Error, TypeError) as error:
         raise Unreadable(f"the Secret {SECRET_NAME} holds something else than documents") from error
     if version not in documents:
         raise Unreadable(f"the Secret {SECRET_NAME} does not hold the document that it names")
-    return Publication(version, documents)
+    return Publication(version, documents, _number(said.get(NUMBER)))
 
 
 def lease_of(report: Report, namespace: str, now: datetime) -> Object:
@@ -163,6 +164,7 @@ def lease_of(report: Report, namespace: str, now: datetime) -> Object:
                 RUNNING: report.running,
                 REFUSED: report.refused,
                 TROUBLE: one_line(report.trouble)[:_LONGEST_TROUBLE],
+                SEEN: str(report.seen),
             },
             "ownerReferences": [owner],
         },
@@ -182,7 +184,13 @@ def report_of(lease: Mapping[str, Any]) -> Report:
         running=str(said.get(RUNNING, "")),
         refused=str(said.get(REFUSED, "")),
         trouble=one_line(str(said.get(TROUBLE, ""))),
+        seen=_number(said.get(SEEN)),
     )
+
+
+def _number(text: object) -> int:
+    """0: it is none, as of nobody."""
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdecimal() else 0
 
 
 def pod_of(pod: Mapping[str, Any]) -> Pod:

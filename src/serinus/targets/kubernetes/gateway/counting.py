@@ -41,6 +41,8 @@ class Report:
     """The version that Envoy has refused."""
     trouble: str = ""
     """Why the wanted version is not in force, in words."""
+    seen: int = 0
+    """The number of the publication that `running` and `refused` are about."""
 
 
 class Standing(StrEnum):
@@ -62,6 +64,7 @@ class Gateway:
     running: str = ""
     refused: str = ""
     reason: str = ""
+    seen: int = 0
 
 
 def gateways(pods: Sequence[Pod], reports: Sequence[Report], left_out: Mapping[str, str]) -> Sequence[Gateway]:
@@ -74,9 +77,8 @@ def _gateway(pod: Pod, report: Report | None, left_out: Mapping[str, str]) -> Ga
     standing, reason = _standing(pod, report, left_out)
     if report is None or report.uid != pod.uid or standing is Standing.NOT_BELIEVED:
         return Gateway(pod.name, pod.uid, standing, reason=reason or "it has not reported yet")
-    return Gateway(
-        pod.name, pod.uid, standing, report.running, report.refused, reason or one_line(report.trouble)[:_LONGEST]
-    )
+    reason = reason or one_line(report.trouble)[:_LONGEST]
+    return Gateway(pod.name, pod.uid, standing, report.running, report.refused, reason, report.seen)
 
 
 def _standing(pod: Pod, report: Report | None, left_out: Mapping[str, str]) -> tuple[Standing, str]:
@@ -103,15 +105,16 @@ class Progress:
     behind: Sequence[Gateway]
 
 
-def progress(found: Sequence[Gateway], has: Callable[[str], bool], version: str) -> Progress:
-    """`has`: whether a gateway that runs this version has the change. `version`: the one that was published for it."""
+def progress(found: Sequence[Gateway], has: Callable[[str], bool], version: str, number: int) -> Progress:
+    """`has`: whether a gateway that runs this version has the change. `version`, `number`: those of its publication."""
     counted = [one for one in found if one.standing is Standing.COUNTED]
-    behind = [one for one in counted if not has(one.running)]
-    having = [one.uid for one in counted if has(one.running)]
-    refused = next((one for one in behind if one.refused == version), None)
+    behind = [one for one in counted if one.seen < number or not has(one.running)]
+    having = [one.uid for one in counted if one not in behind]
+    refused = next((one for one in behind if one.refused == version and one.seen >= number), None)
     return Progress(bool(counted) and not behind, refused, having, behind)
 
 
-def back_again(found: Sequence[Gateway], wanted: str) -> set[str]:
+def back_again(found: Sequence[Gateway], version: str, number: int) -> set[str]:
     """The uids of those that were left out, and now run what is wanted."""
-    return {one.uid for one in found if one.standing is Standing.LEFT_OUT and one.running == wanted}
+    late = [one for one in found if one.standing is Standing.LEFT_OUT]
+    return {one.uid for one in late if one.running == version and one.seen >= number}

@@ -133,10 +133,12 @@ def _version(text: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What is published: documents by version, of which `version` is wanted."""
+    """What is published: documents by version, of which `version` is wanted. Every publication has a higher number than
+    the one before, also where the same document is wanted again: so a report of before is not taken for one of now."""
 
     version: str
     documents: Mapping[str, bytes]
+    number: int = 0
 
     @property
     def document(self) -> bytes:
@@ -158,10 +160,10 @@ class Publication:
                 if sum(map(len, kept.values())) + len(self.documents[one]) > LARGEST:
                     break
                 kept[one] = self.documents[one]
-        return Publication(version, kept)
+        return Publication(version, kept, self.number + 1)
 
 
-def first(key_of: Callable[[str], str]) -> Publication:
-    """Before anything is routed."""
+def first(key_of: Callable[[str], str], number: int) -> Publication:
+    """Before anything is routed. `number`: higher than any that may have been used before, such as the time."""
     version, document = render(Wanted(), key_of)
-    return Publication(version, {version: document})
+    return Publication(version, {version: document}, number)

@@ -211,11 +211,11 @@ class ClusterRouter:
     def _wait(self, stored: Stored, has: Callable[[Wanted], bool]) -> None:
         """Until every gateway that counts has the change. Those that do not have it in time are left out, where another
         one has. Raises Unavailable."""
-        version = stored.publication.version
+        version, number = stored.publication.version, stored.publication.number
         deadline = time.monotonic() + self._patience.gateways
         while True:
             found = self._look(stored)
-            seen = counting.progress(found, lambda running: self._runs(stored, running, has), version)
+            seen = counting.progress(found, lambda running: self._runs(stored, running, has), version, number)
             if seen.done:
                 return
             if seen.refused is not None:
@@ -254,7 +254,7 @@ class ClusterRouter:
         """What is published; where nothing is, what this control plane has seen last, or that nothing is routed."""
         while (stored := self._board.read()) is None:
             with contextlib.suppress(Stale):
-                return self._board.publish(self._last or first(self._key_of), None)
+                return self._board.publish(self._last or first(self._key_of, int(time.time())), None)
         self._last = stored.publication
         return stored
 
@@ -265,7 +265,7 @@ class ClusterRouter:
             there = {pod.uid for pod in pods}
             self._left_out = {uid: why for uid, why in self._left_out.items() if uid in there}
             found = counting.gateways(pods, reports, self._left_out)
-            back = counting.back_again(found, stored.publication.version)
+            back = counting.back_again(found, stored.publication.version, stored.publication.number)
             if not back:
                 return found
             self._left_out = {uid: why for uid, why in self._left_out.items() if uid not in back}
