@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from serinus.targets.kubernetes.gateway.counting import Report, Standing
 from serinus.targets.kubernetes.gateway.manifests import all_of
 from serinus.targets.kubernetes.gateway.pod_manifest import PROBES_PORT
 from serinus.targets.kubernetes.gateway.router import ClusterRouter
-from serinus.targets.kubernetes.gateway.settings import GatewaySettings
+from serinus.targets.kubernetes.gateway.settings import GatewaySettings, ServiceType
 from serinus.targets.kubernetes.images import Place, Reference, debian
 from serinus.targets.kubernetes.images.registry import DockerConfig, Registries
 from serinus.wiring.gateways import build_cluster_router, push_gateway_image
@@ -260,6 +261,27 @@ def test_a_gateway_that_is_killed_costs_what_it_had_under_way_and_goes_out_of_th
     assert set(load.statuses) == {200}
     assert len(load.failures) <= load.connections
     eventually("its Lease is gone", lambda: installed.api.find(LEASE, gone, installed.namespace) is None, seconds=60)
+
+
+# --- manifests ----------------------------------------------------------------------------------------------
+
+GIVEN_OUT = {"clusterIP", "clusterIPs", "ipFamilies"}
+"""Fields of a Service, by the cluster."""
+
+
+@pytest.mark.parametrize("service", ["ClusterIP", "NodePort", "LoadBalancer"])
+def test_nothing_of_a_manifest_shows_as_drift(installed: Installed, service: ServiceType) -> None:
+    """As Argo CD would compare it: the API server adds nothing that the manifest could have said."""
+    settings = replace(installed.settings, service=service)
+    for manifest in all_of(settings):
+        asked = installed.api.apply(manifest, force=True, dry_run=True)
+        metadata = {key: value for key, value in asked["metadata"].items() if key in ("labels", "name", "namespace")}
+        found = {**{key: value for key, value in asked.items() if key != "status"}, "metadata": metadata}
+        if manifest["kind"] == "Service":
+            found["spec"] = {key: value for key, value in asked["spec"].items() if key not in GIVEN_OUT}
+            for port in found["spec"]["ports"]:
+                port.pop("nodePort", None)  # given out as well
+        assert found == manifest
 
 
 # --- what a gateway may do ----------------------------------------------------------------------------------

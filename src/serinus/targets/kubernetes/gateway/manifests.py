@@ -20,6 +20,11 @@ CONTROL_PLANE = {ROLE_LABEL: "control-plane"}
 _SELECTED = {"app.kubernetes.io/name": "serinus", "app.kubernetes.io/component": ROLE, ROLE_LABEL: ROLE}
 _ENDPOINTS = f"{NAME}-endpoints"
 """Of the role in the namespace of releases, which may be the same as that of gateways."""
+_REACHED_FROM_OUTSIDE: dict[str, Manifest] = {
+    "NodePort": {"externalTrafficPolicy": "Cluster"},
+    "LoadBalancer": {"allocateLoadBalancerNodePorts": True, "externalTrafficPolicy": "Cluster"},
+}
+"""By the type of a Service: what the API server would add."""
 _API_SERVER_PORTS = (443, 6443)
 
 
@@ -243,7 +248,9 @@ def _service(settings: GatewaySettings, name: str, port: Manifest, kind: str) ->
     return {
         **_head("v1", "Service", settings.namespace, name),
         "spec": {
+            **_REACHED_FROM_OUTSIDE.get(kind, {}),
             "internalTrafficPolicy": "Cluster",
+            "ipFamilyPolicy": "SingleStack",
             "ports": [port],
             "selector": _SELECTED,
             "sessionAffinity": "None",
