@@ -16,6 +16,8 @@ from serinus_runtime.pod.release import REQUIRED, Release
 from serinus_runtime.process import starting
 from serinus_runtime.process.in_memory import in_memory
 
+_OF_THE_IMAGE = ("LD_LIBRARY_PATH",)
+"""Variables of the container that interpreters need. They name where the image has the shared library of Python."""
 # The prefix makes `site` find the packages of the environment. The process asks `site` for them after it is confined.
 _ENTRY = (
     "import sys; sys.path.insert(0, {runtime!r}); sys.prefix = sys.exec_prefix = {environment!r}; "
@@ -91,6 +93,7 @@ class Launcher:
                 printed.end,
                 printed.end,
                 (told, *passed),
+                _OF_THE_IMAGE,
             )
         finally:
             os.close(told)

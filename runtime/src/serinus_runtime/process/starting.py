@@ -37,10 +37,15 @@ def start(
     output: IO[bytes] | int,
     errors: IO[bytes] | int,
     passed: Sequence[int] = (),
+    variables: Sequence[str] = (),
 ) -> subprocess.Popen[bytes]:
-    """Starts a process with `options`, as `outliving` does. Raises OSError."""
+    """Starts a process with `options`, as `outliving` does. Raises OSError.
+
+    It also has those of this process's environment variables that are in `variables`.
+    """
     with options(python, scratch, output, errors, passed) as chosen:
-        return outliving(command, **chosen)
+        more = {name: os.environ[name] for name in variables if name in os.environ}
+        return outliving(command, **{**chosen, "env": {**chosen["env"], **more}})
 
 
 def outliving(command: Sequence[str], **chosen: Any) -> subprocess.Popen[bytes]:

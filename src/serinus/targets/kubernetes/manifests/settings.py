@@ -38,7 +38,8 @@ class Sizing:
     """Memory of a pod beside its workers: the supervisor and the process that they are forked from."""
     requested_share: float = 0.5
     """Of the limit of processors: what is set aside for the pod, so that the rest is shared while it is idle."""
-    scratch_bytes: int = 256 * MIB
+    scratch_bytes: int = 512 * MIB
+    """Twice what a worker keeps of its records there while no collector answers."""
 
     def __post_init__(self) -> None:
         sizes = (self.workers, self.worker_bytes, self.base_bytes, self.scratch_bytes)

@@ -1,0 +1,28 @@
+"""A process with a model's code gets none of the variables of the one that starts it, but for those that are named."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from serinus_runtime.process import starting
+
+TELL = "import os; print(os.environ.get('LD_LIBRARY_PATH'), os.environ.get('PASSWORD'))"
+
+
+@pytest.mark.parametrize(("variables", "told"), [((), "None None"), (("LD_LIBRARY_PATH", "ABSENT"), "/opt/lib None")])
+def test_only_variables_that_are_named_are_passed_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: tuple[str, ...], told: str
+) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/lib")
+    monkeypatch.setenv("PASSWORD", "secret")
+    python = Path(sys.executable)
+    with (tmp_path / "said").open("wb") as output:
+        process = starting.start(
+            [str(python), "-I", "-S", "-c", TELL], python, tmp_path / "s", output, subprocess.DEVNULL, (), variables
+        )
+        assert process.wait(60) == 0
+    assert (tmp_path / "said").read_text().strip() == told
