@@ -1,13 +1,13 @@
 """The model host: releases as confined processes of this machine, each behind a Unix socket of its own.
 
-    HostTarget, SocketScorer, Trials     what the control plane uses: clients, and trials of a model
+    HostTarget, SocketScorer, Trials     used by the control plane: clients, and trials of a model
     python -m serinus.targets.local.host      the host itself, a process of its own (`__main__`)
-    holder_command                       a small one beside it, which holds its listening sockets while there is no host
+    holder_command                       a small process beside it, which holds its sockets while there is no host
 
-Inside the host: `control` (HTTP) -> `host` (all releases) -> `release_controller` (one release) -> `workers` (its
-processes) -> `worker` (one of them). What can happen to a release is the table in `release_transitions`. `zygotes` fork
-the workers of an environment; `surveyor` decides which releases are scaled to zero (`scale_to_zero`) and which
-get more workers (`autoscaler`).
+Within the host: `control` (HTTP) -> `host` (all releases) -> `release_controller` (one release) -> `workers` (its
+processes) -> `worker` (one of them). `release_transitions` is the table of everything that can happen to a release, and
+`release_starts` starts its workers. `zygotes` fork the workers of an environment. `surveyor` decides which releases are
+scaled to zero (`scale_to_zero`) and which get more workers (`autoscaler`).
 """
 
 from serinus.targets.local.host.launch import holder_command

@@ -1,6 +1,6 @@
 """The model host: `python -m serinus.targets.local.host --home H`.
 
-SIGTERM stops it and its workers. When it is killed its workers go on answering, and the next host takes over.
+SIGTERM stops it and its workers. When it is killed, its workers continue to answer, and the next host adopts them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from serinus.targets.local.host.wires import Wires
 from serinus.targets.local.host.worker import Launcher
 
 _CALLERS = servers.Limits(places=64)
-"""Of the control socket: the control plane asks a few things at a time, each over a connection of its own."""
+"""The number of connections to the control socket. The control plane sends a few requests at a time, each on a
+connection of its own."""
 
 _LIMITS: tuple[tuple[str, str, type, str, str], ...] = (
     ("--load-limit", "load", float, "SECONDS", "a worker that takes longer to get ready is killed"),
@@ -49,6 +50,7 @@ _LIMITS: tuple[tuple[str, str, type, str, str], ...] = (
 
 
 def main() -> None:
+    """Runs the host."""
     options = _options()
     home = Home(options.home.resolve())
     configure_logging()
@@ -64,7 +66,7 @@ def main() -> None:
 
 
 def serve(home: Home, runtime: Path, limits: Limits) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Serves until SIGTERM or SIGINT."""
     secret = home.secret.read_text().strip()
     sockets = Sockets(home.holder_socket, secret)
     wires = Wires(home, secret, sockets)

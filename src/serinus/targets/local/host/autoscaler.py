@@ -1,16 +1,16 @@
-"""How many workers a release has. Pure."""
+"""The number of workers of a release. Pure."""
 
 from __future__ import annotations
 
 _BUSY, _LAZY = 0.8, 0.5
-"""Share of a processor: of each worker before there is one more, and of each of those that would be left before there
-is one less. Far apart, so that the answer does not swing."""
+"""The use of a processor by each worker from which on another one is started, and by each remaining worker below which
+one is stopped. They are far apart, so that the number does not oscillate."""
 _UP_AFTER, _DOWN_AFTER = 2, 15
-"""Looks in a row that must say so."""
+"""The number of measurements in a row that must agree."""
 
 
 class Autoscaler:
-    """One step a look, one worker a step."""
+    """Changes the number by at most one worker for each measurement."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -18,12 +18,15 @@ class Autoscaler:
         self._cold = 0
 
     def bound(self, most: int) -> None:
-        """No more than so many from now on."""
+        """Sets the largest number of workers."""
         self._most = most
 
     def step(self, workers: int, share: float, waiting: int) -> int:
-        """How many there should be. `share`: processors that all together used since the last look; `waiting`:
-        requests that are read and not answered."""
+        """Returns how many workers there should be.
+
+        `share` is the number of processors that all workers together have used since the last measurement, and
+        `waiting` the number of requests that are read and not answered.
+        """
         if workers > self._most:
             return self._most
         hot = workers > 0 and (share / workers >= _BUSY or waiting > workers)

@@ -1,10 +1,9 @@
-"""Control groups: the kernel's bounds on what a worker takes together with all that it has started, which rlimits do
-not give.
+"""Control groups, by which the kernel limits a worker together with everything that it has started. rlimits cannot do
+that.
 
-Only within a group that systemd has delegated to us (`Delegate=yes`; it marks the group with `user.delegate`): of any
-other, somebody else decides. Version 2 takes processes at the leaves alone, so that what else runs in the delegated
-group moves into a leaf of its own. See https://docs.kernel.org/admin-guide/cgroup-v2.html and
-https://systemd.io/CGROUP_DELEGATION/.
+They are only used within a group that systemd has delegated to this process (`Delegate=yes`, which marks the group with
+`user.delegate`). Version 2 only allows processes in leaf groups, so other processes of the delegated group are moved to
+a leaf of their own. See https://docs.kernel.org/admin-guide/cgroup-v2.html and https://systemd.io/CGROUP_DELEGATION/.
 """
 
 from __future__ import annotations
@@ -23,22 +22,23 @@ _WORKER = "serinus-worker-"
 _OTHERS = "serinus-others"
 _CONTROLLERS = ("cpu", "memory", "pids")
 _PERIOD_US = 10_000
-"""The usual 100 ms would keep a payment waiting for nearly as long."""
+"""The usual 100 ms would delay a request by nearly as much."""
 _MOST_PROCESSES = 512
-"""And threads, of one worker: far beyond what libraries start, and a bound for what starts itself again and again."""
+"""The number of processes and threads of one worker. It is far more than libraries start, and limits fork bombs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """A group for each worker, below `root`. Nothing is done where that is None."""
+    """A group for each worker below `root`. None: nothing is done."""
 
     root: Path | None = None
     controllers: frozenset[str] = frozenset()
     _left: set[Path] = field(default_factory=set, compare=False, repr=False)
-    """Which could not be removed yet."""
+    """Groups that could not be removed yet."""
 
     def put(self, pid: int, scale: Scale) -> None:
-        """Puts a worker, and what it will start, under its limits. Without them it serves all the same."""
+        """Moves a worker, and everything that it will start, to a group with limits. Without a group it serves all the
+        same."""
         if self.root is None:
             return
         for left in list(self._left):
@@ -53,7 +53,7 @@ class Groups:
             log.warning("worker %d is in no control group of its own: %s", pid, error)
 
     def limit_processors(self, pid: int, scale: Scale) -> None:
-        """Of a worker that runs in a group of its own."""
+        """Changes the processor limit of a worker's group."""
         if self.root is not None and "cpu" in self.controllers:
             try:
                 (self._of(pid) / "cpu.max").write_text(_processors(scale))
@@ -61,19 +61,19 @@ class Groups:
                 log.warning("the limit of processors of worker %d was not changed: %s", pid, error)
 
     def end(self, pid: int) -> bool:
-        """Ends what a worker that has exited has left, and removes its group: whether the kernel had killed one of
-        them for want of memory."""
+        """Kills what a worker that has ended has left, and removes its group. Returns whether the kernel had killed one
+        of them for lack of memory."""
         if self.root is None:
             return False
         group = self._of(pid)
         killed = _count(group / "memory.events", "oom_kill") > 0
-        with suppress(OSError):  # it never had one; or Linux is older than 5.14
+        with suppress(OSError):  # It never had a group, or Linux is older than 5.14.
             (group / "cgroup.kill").write_text("1")
         self._remove(group)
         return killed
 
     def missing(self, scale: Scale) -> str:
-        """Which of the limits is not kept, in words; empty where all are."""
+        """Returns which limits are not enforced, in words. Empty: all are."""
         if scale.cpu_limit is None or "cpu" in self.controllers:
             return ""
         return "its limit of processors is not kept: that needs a control group delegated by systemd (Delegate=yes)"
@@ -98,7 +98,7 @@ class Groups:
             group.rmdir()
         except FileNotFoundError:
             return
-        except OSError:  # what was killed is not quite gone yet, or it is an earlier host's worker's
+        except OSError:  # A killed process has not ended yet, or the group is that of an earlier host's worker.
             self._left.add(group)
 
 
@@ -108,7 +108,8 @@ def _processors(scale: Scale) -> str:
 
 
 def claim(proc: Path = Path("/proc/self")) -> Groups:
-    """Takes the delegated group that this process runs in, if it does in one. `proc`: of which process."""
+    """Takes over the delegated group in which this process runs, if there is one. `proc` is the /proc directory of the
+    process."""
     root = _delegated(proc)
     if root is None:
         return Groups()
@@ -126,7 +127,7 @@ def _delegated(proc: Path) -> Path | None:
     if mount is None or own is None:
         return None
     here = mount / own.lstrip("/")
-    # Not further up: there it is marked for somebody else, as a user's whole session is for their systemd.
+    # Parents are not searched. They are marked for others, such as a user's session for their systemd.
     group = here.parent if here.name == _OTHERS else here
     with suppress(OSError):
         if os.getxattr(group, "user.delegate") == b"1":
@@ -135,7 +136,7 @@ def _delegated(proc: Path) -> Path | None:
 
 
 def _mount(proc: Path) -> Path | None:
-    """See proc_pid_mountinfo(5): the mount point is field 5, the type follows the dash."""
+    """See proc_pid_mountinfo(5): the mount point is field 5, and the type follows the dash."""
     for line in _lines(proc / "mountinfo"):
         fields, _, described = line.partition(" - ")
         if described.startswith("cgroup2 "):

@@ -1,4 +1,4 @@
-"""What confines models on this machine, in words."""
+"""Describes in words what confines models on this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SECONDS = 30.0
 
 
 def level(home: Home) -> str:
-    """By what models are confined, as a process of this user finds by confining itself: "Landlock ABI 7, system-call
+    """What confines models, as a process of this user finds by confining itself: "Landlock ABI 7, system-call
     allow-list, user, network and IPC namespaces"."""
     if not launch.confined(home):
         return "none"

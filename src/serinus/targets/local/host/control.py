@@ -1,13 +1,13 @@
-"""The host's control over HTTP, on a Unix socket of the home.
+"""The host's control API over HTTP, on a Unix socket of the home.
 
     PUT    /releases/{id}    JSON of a Placed     202
     DELETE /releases/{id}                         202
-    POST   /releases/{id}/activate                202, though it may be up already (`wake` of an earlier version)
-    POST   /releases/{id}/distrust                202, though it may not be placed
+    POST   /releases/{id}/activate                202, even if it is active (`wake` of an earlier version)
+    POST   /releases/{id}/distrust                202, even if it is not placed
     GET    /releases                              200, a list of Placement
 
-Every call carries the home's secret as a bearer token: a model runs as the same user and could connect. Errors are
-`{"error", "hint"}` with 401, 411, 413, 404 (NotFound), 409 (Refused), 422 (InvalidInput) or 503 (the disk is full).
+Every request has the home's secret as a bearer token, because a model runs as the same user and could connect. Errors
+are `{"error", "hint"}` with 401, 411, 413, 404 (NotFound), 409 (Refused), 422 (InvalidInput) or 503 (full disk).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from serinus.targets.local.host.state_files import AnyPlaced
 
 _STATUS: Mapping[type[SerinusError], int] = {NotFound: 404, Refused: 409, InvalidInput: 422}
 MAX_BODY_BYTES = 1 << 20
-"""A release as JSON takes some kilobytes."""
+"""A release in JSON takes some kilobytes."""
 
 
 class Door:
-    """Asks for the secret before a byte of the body is read, and takes no body beyond the limit."""
+    """Checks the secret before a byte of the body is read, and limits the body."""
 
     def __init__(self, app: ASGIApp, secret: str) -> None:
         self._app = app
@@ -40,7 +40,7 @@ class Door:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (refusal := self._refusal(Headers(scope=scope))) is not None:
-            # The connection ends with it: what follows the head is not read to find the next request.
+            # The connection is closed, because the body is not read to find the next request.
             await JSONResponse(refusal[1], refusal[0], {"connection": "close"})(scope, receive, send)
             return
         await self._app(scope, receive, send)
@@ -58,7 +58,7 @@ class Door:
 
 
 def control(host: Host, secret: str) -> ASGIApp:
-    """The application; `host` starts and stops with it."""
+    """Returns the application. `host` starts and stops with it."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

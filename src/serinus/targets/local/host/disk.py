@@ -1,8 +1,8 @@
-"""What models write to disk, kept within bounds: a release's scratch directory and output, and a zygote's.
+"""Limits for what models write to disk: the scratch directory and the output of a release, and of a zygote.
 
-An ordinary user has no quotas, so it is looked at again and again. A worker that is over its bounds is ended, and what
-it has left is removed with its end. What is written to a file whose name has been removed is not seen; the size of each
-file is bounded by its process's own limit.
+Ordinary users have no quotas, so the use is measured repeatedly. A worker that exceeds a limit is ended, and its files
+are removed then. Files whose name was removed are not seen. The size of each file is limited by the process's own
+limit.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Disk:
-    """To be used in one event loop. `controllers` are those of the host, by release."""
+    """For one event loop. `controllers` are those of the host by release."""
 
     def __init__(self, launcher: Launcher, limits: Limits, controllers: Mapping[str, ReleaseController]) -> None:
         self._launcher = launcher
@@ -35,15 +35,16 @@ class Disk:
         self._bounds = Bounds(limits.scratch_bytes, limits.scratch_files)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Measures until it is cancelled."""
         while True:
             await asyncio.sleep(self._limits.look)
             try:
                 await self.look()
-            except Exception:  # of this look alone: serving goes on, and the next one may work
+            except Exception:  # Only this measurement has failed. Serving continues, and the next one may succeed.
                 log.exception("a look at what models have written failed")
 
     async def look(self) -> None:
+        """Measures once."""
         home, zygotes = self._launcher.home, self._launcher.zygotes
         living = [controller for controller in self._controllers.values() if controller.alive]
         there = zygotes.pids()
@@ -63,7 +64,7 @@ class Disk:
                     await asyncio.to_thread(remove, own, but=of_workers)
 
     def _measured(self, logs: Iterable[Path], written: Iterable[Iterable[Path]]) -> Sequence[str]:
-        """What each release has too much of, after the logs were shortened."""
+        """Returns what each release has exceeded, after shortening the logs."""
         self._shorten(logs)
         return [next(filter(None, (excess(one, self._bounds) for one in directories)), "") for directories in written]
 

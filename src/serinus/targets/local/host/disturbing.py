@@ -1,7 +1,7 @@
-"""What the host does to a release that its callers notice, and no release is to answer for.
+"""Disturbances that the host causes, for which no release is responsible.
 
-A worker that ends by itself, or is ended for what it has done, is the release's own matter: what follows from it is
-evidence, and is never written down here.
+A worker that ends by itself, or is ended for exceeding a limit, is the release's own responsibility. The consequences
+are evidence and are not recorded here.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from serinus.core.disturbance import Cause
 from serinus.disturbances import Journal
 
 SETTLED = 3.0
-"""Seconds after a worker has become ready for which it is still new: its first requests fill caches."""
+"""Seconds after a worker has become ready in which its first requests fill caches."""
 MOST = 10
-"""Within an hour, of those that a release could bring about itself, by what it asks of processors, or by whom it has
-scaled to zero: a release that does so again and again is judged by it."""
+"""The number of disturbances within an hour that a release may cause itself, by its use of processors or by being
+scaled to zero. A release that exceeds it is judged by the consequences."""
 _HOUR = 3600.0
 _OF_ITS_OWN = frozenset({Cause.ACTIVATION, Cause.SCALING})
 
 
 @dataclass(slots=True)
 class Effect:
-    """Of one disturbance, while it goes on."""
+    """The effect of a disturbance while it lasts."""
 
     lasts: float = 0.0
-    """Seconds from its end on."""
+    """Seconds for which it lasts after its end."""
 
 
 @dataclass(slots=True)
 class Disturbing:
-    """Of one release."""
+    """The disturbances of one release."""
 
     journal: Journal
     model: str
@@ -43,7 +43,8 @@ class Disturbing:
 
     @contextmanager
     def by(self, cause: Cause | None) -> Iterator[Effect]:
-        """For as long as the block takes, and the effect lasts. None: it is not the platform's doing."""
+        """Records a disturbance for the duration of the block and of its effect. None: the platform is not the
+        cause."""
         effect = Effect()
         if cause is None or not self._may(cause):
             yield effect

@@ -24,26 +24,28 @@ from serinus.targets.local.host.release_steps import Step, draining, refusal, wi
 
 
 def one_more_asked(status: Status, event: ScaleTo, now: float, limits: Limits) -> Step | None:
-    """One at a time: the next look decides about another."""
+    """Starts a helper. The next measurement decides about another one."""
     if status.main is None or status.helpers_asked or 1 + len(status.helpers) >= event.workers:
         return None
     return replace(status, helpers_asked=1), (StartHelper(),)
 
 
 def fewer_asked(status: Status, event: ScaleTo, now: float, limits: Limits) -> Step | None:
+    """Drains surplus helpers."""
     surplus = status.helpers[max(event.workers - 1, 0) :]
     return draining(status, surplus) if surplus else None
 
 
 def renewed(status: Status, event: Renew, now: float, limits: Limits) -> Step | None:
-    """One at a time, as a further worker: no caller waits for it, and it needs the memory of one."""
+    """Starts the replacement of a worker as a helper, one at a time: no caller waits for it, and it takes the memory of
+    one worker."""
     if status.helpers_asked or status.renewing is not None or event.worker not in status.answering:
         return None
     return replace(status, helpers_asked=1, renewing=event.worker), (StartHelper(),)
 
 
 def helper_started(status: Status, event: HelperStarted, now: float, limits: Limits) -> Step | None:
-    """Where it is not wanted any more, it goes."""
+    """Records the process of a helper. It is drained where it is not needed any more."""
     after = replace(status, helpers_asked=0)
     if status.main is None or event.long is not status.long:
         return draining(replace(after, renewing=None), [event.worker])
@@ -52,15 +54,17 @@ def helper_started(status: Status, event: HelperStarted, now: float, limits: Lim
 
 
 def helper_came_too_late(status: Status, event: HelperStarted, now: float, limits: Limits) -> Step | None:
+    """Stops a helper that was started after the release began to end."""
     return replace(status, helpers_asked=0), (StopWorker(event.worker),)
 
 
 def helper_not_started(status: Status, event: HelperNotStarted, now: float, limits: Limits) -> Step | None:
+    """Records that a helper could not be started."""
     return replace(status, helpers_asked=0, renewing=status.renewing if status.renewal is not None else None), ()
 
 
 def renewal_ready(status: Status, event: Ready, now: float, limits: Limits) -> Step | None:
-    """The one in whose place it is accepts no caller any more, and has those that it has connect anew."""
+    """The replacement is ready. The former worker accepts no more callers, and has connected ones connect again."""
     old = status.renewing
     if old is None or event.worker != status.renewal:
         return None
@@ -75,7 +79,8 @@ def renewal_ready(status: Status, event: Ready, now: float, limits: Limits) -> S
 
 
 def helper_ready(status: Status, event: Ready, now: float, limits: Limits) -> Step | None:
-    """Callers keep their connections, and would never come to the new one by themselves."""
+    """The helper is ready. Other workers give up some callers, who keep their connections and would never reach it
+    otherwise."""
     if event.worker in status.shorter:
         return replace(status, ready=status.ready | {event.worker}), (NoteReady(event.worker, main=False),)
     if event.worker not in status.helpers:
@@ -86,7 +91,7 @@ def helper_ready(status: Status, event: Ready, now: float, limits: Limits) -> St
 
 
 def other_gone(status: Status, event: Exited, now: float, limits: Limits) -> Step | None:
-    """Whose end is nobody's trouble: the next look decides whether it is missed."""
+    """A helper has ended. The next measurement decides whether it is replaced."""
     if event.worker not in (*status.helpers, *status.shorter):
         return None
     after = without(status, event.worker)

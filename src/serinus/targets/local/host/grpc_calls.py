@@ -1,7 +1,7 @@
-"""ModelInfer of the Open Inference Protocol as messages: what is asked, and what is answered.
+"""Messages of the Open Inference Protocol's ModelInfer: requests and answers.
 
-Numbers of fields: open-inference-protocol, specification/protocol/grpc_predict_v2.proto. Contents are sent as types, as
-generated clients do. A call goes as HTTP/1.1 with a gRPC frame in its body, which Envoy takes as it takes HTTP/2.
+Field numbers: open-inference-protocol, specification/protocol/grpc_predict_v2.proto. Contents are sent typed, as
+generated clients do. A call is sent as HTTP/1.1 with a gRPC frame in its body, which Envoy accepts like HTTP/2.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _RAW = {
 
 
 class NoForm(Exception):
-    """The rows have no form in these messages; the text says why."""
+    """The messages cannot express the rows. The text says why."""
 
 
 def framed(model: str, tensors: Sequence[Mapping[str, Any]]) -> bytes:
-    """One request after its length. Raises NoForm."""
+    """Returns a request after its length. Raises NoForm."""
     message = text_field(1, model) + b"".join([bytes_field(5, _input(tensor)) for tensor in tensors])
     return b"\0" + struct.pack(">I", len(message)) + message
 
@@ -62,7 +62,7 @@ def _contents(datatype: str, data: Sequence[Any]) -> bytes:
 
 
 def outputs_of(body: bytes) -> list[dict[str, Any]]:
-    """Name, datatype, shape and data of each output, as the protocol's JSON has them. Raises ValueError."""
+    """Returns name, datatype, shape and data of each output, as in the protocol's JSON. Raises ValueError."""
     if len(body) < 5 or body[0] or int.from_bytes(body[1:5], "big") != len(body) - 5:
         raise ValueError("not one message after its length")
     try:
@@ -122,7 +122,7 @@ def _unpacked(part: bytes, datatype: str, count: int) -> list[Any]:
 
 
 def text_of(value: bytes) -> str:
-    """Bytes that are no text as MLflow's protocol has them, in base64."""
+    """Returns text. Bytes that are not text are in base64, as in MLflow's protocol."""
     try:
         return value.decode("utf-8")
     except UnicodeDecodeError:

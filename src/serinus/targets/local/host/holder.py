@@ -1,7 +1,8 @@
-"""Holds the listening sockets of a home's releases while there is no host: callers then wait in the kernel's queue
-instead of being refused. A process of its own, run by its path, because nothing else needs to be imported for it.
+"""The holder, a process that keeps the listening sockets of a home's releases open while there is no host, so that
+callers wait in the kernel's queue instead of being refused. It is run as a script and imports nothing else.
 
-Over a Unix socket (SOCK_SEQPACKET), a message a packet of JSON; one host at a time, the next one waits for its end:
+It uses a Unix socket (SOCK_SEQPACKET) with a JSON message in each packet. It serves one host at a time, and the next
+one waits for its end:
 
     host    {"secret"}                                first; a model runs as the same user and could connect
     holder  {"name", "inode"} and a descriptor        what it holds, one message each
@@ -9,8 +10,8 @@ Over a Unix socket (SOCK_SEQPACKET), a message a packet of JSON; one host at a t
     host    {"keep": name, "inode"} and a descriptor  any number; replaces what it held under that name
     host    {"drop": name}
 
-`inode` is the socket file's: by it the next host sees whether callers still find that socket. What systemd does for
-its services is the same (FileDescriptorStoreMax= of systemd.service(5)).
+`inode` is that of the socket's file, by which the next host sees whether callers still find that socket. systemd does
+the same for its services (FileDescriptorStoreMax= of systemd.service(5)).
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ _LONGEST = 4096
 _HELLO_SECONDS = 1.0
 _WAITING = 128
 _MOST_STRANGERS = 16
-"""Callers that have not said the secret yet, at a time."""
+"""The number of callers at a time that have not sent the secret yet."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """A listening socket and its file's inode."""
+    """A listening socket and the inode of its file."""
 
     inode: int
     socket: socket.socket
@@ -46,7 +47,7 @@ class Held:
 
 @dataclass
 class Holder:
-    """Serves one host after another, for ever."""
+    """Serves one host after another."""
 
     secret: str
     _held: dict[str, Held] = field(default_factory=dict)
@@ -54,6 +55,7 @@ class Holder:
     _strangers: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(_MOST_STRANGERS))
 
     def serve(self, path: Path) -> None:
+        """Serves until the process ends."""
         new = path.with_name(path.name + ".new")
         new.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
@@ -69,17 +71,17 @@ class Holder:
                 threading.Thread(target=self._meet, args=(caller,), daemon=True).start()
 
     def _meet(self, caller: socket.socket) -> None:
-        with caller, contextlib.suppress(OSError, ValueError, KeyError):  # it went away
+        with caller, contextlib.suppress(OSError, ValueError, KeyError):  # It has disconnected.
             try:
                 known = self._knows(caller)
             finally:
                 self._strangers.release()
             if known:
-                with self._one_host:  # what the one before has said is read to its end
+                with self._one_host:  # All messages of the former host are read first.
                     self._attend(caller)
 
     def _knows(self, caller: socket.socket) -> bool:
-        """The secret, which it says first. Descriptors that come with it are not taken."""
+        """Checks the secret, which is the first message. Descriptors with it are not accepted."""
         caller.settimeout(_HELLO_SECONDS)
         try:
             said = json.loads(caller.recv(_LONGEST))
@@ -102,18 +104,19 @@ class Holder:
 
 
 def _is_ours(caller: socket.socket) -> bool:
-    """The kernel says that it is this user's process, or root's: struct ucred of unix(7)."""
+    """Whether the peer is a process of this user or root, by struct ucred of unix(7)."""
     _, uid, _ = struct.unpack("3i", caller.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return uid in (os.geteuid(), 0)
 
 
 def send(to: socket.socket, said: dict[str, Any], carried: socket.socket | None = None) -> None:
-    """Raises OSError where the other end is gone or does not read."""
+    """Sends a message. Raises OSError where the other end has closed or does not read."""
     socket.send_fds(to, [json.dumps(said).encode()], [] if carried is None else [carried.fileno()])
 
 
 def receive(of: socket.socket) -> tuple[dict[str, Any], socket.socket | None]:
-    """One message. Raises OSError where the other end is gone, ValueError where it is none."""
+    """Returns a message. Raises OSError where the other end has closed, and ValueError where the message is
+    malformed."""
     text, descriptors, _, _ = socket.recv_fds(of, _LONGEST, 1)
     carried = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     if not text:
@@ -123,13 +126,13 @@ def receive(of: socket.socket) -> tuple[dict[str, Any], socket.socket | None]:
 
 
 def many_descriptors() -> None:
-    """As many as this user may have open: by default they are a thousand, and a release takes several."""
+    """Raises the limit of open files as far as the user may. The default is a thousand, and a release takes several."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main() -> int:
-    """Until SIGTERM."""
+    """Runs until SIGTERM."""
     parser = argparse.ArgumentParser(description="Holds listening sockets while there is no host.")
     parser.add_argument("--socket", type=Path, required=True)
     parser.add_argument("--secret", type=Path, required=True, help="the file")

@@ -1,4 +1,4 @@
-"""All placed releases of one home."""
+"""The host: all placed releases of one home."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from serinus.targets.local.host.zygotes import key
 log = logging.getLogger(__name__)
 
 _ORPHANS_SECONDS = 5.0
-"""For the kernel to end what models have left."""
+"""The time limit for ending processes that models have left behind."""
 
 
 class Host:
-    """Places and removes releases; the next host places again what is placed. To be used in one event loop."""
+    """Places and removes releases. The next host places them again. For one event loop."""
 
     def __init__(self, launcher: Launcher, limits: Limits) -> None:
         self._launcher = launcher
@@ -51,8 +51,11 @@ class Host:
         self._starving = Starving(launcher.journal, limits, self._controllers)
 
     def start(self) -> None:
-        """Puts everything back, beside the workers that an earlier host has left, of which each release's newest goes
-        on answering until it is replaced. The others are stopped. What was scaled to zero, stays so."""
+        """Places all releases again, beside the workers of an earlier host.
+
+        The newest worker of each release continues to answer until it is replaced, and the others are stopped. Releases
+        that were scaled to zero stay so.
+        """
         become_subreaper()
         self._launcher.sockets.connect()
         if warning := backlog_warning():
@@ -62,7 +65,8 @@ class Host:
         placed = self._files.placed()
         releases = {name: one.release for name, one in placed.items()}
         popularity = {name: self._surveyor.popularity(name) for name in releases}
-        # Of their libraries the old workers have their own: those are there twice until the last of them has gone.
+        # The old workers have their own copies of libraries, which exist twice until the last of these workers has
+        # ended.
         later = {self._launcher.interpreter(release) for name, release in releases.items() if name in newest}
         for release in in_order(releases.values(), newest.keys(), popularity):
             scale = placed[release.id].scale
@@ -80,8 +84,8 @@ class Host:
         self._holding = asyncio.create_task(self._launcher.sockets.run())
 
     async def place(self, release: Release, scale: Scale = USUAL) -> None:
-        """Durable on return. Refused: something else is placed under this id. InvalidInput: a digest is none. OSError:
-        it cannot be kept."""
+        """Places a release durably. Raises Refused where a different release has this id, InvalidInput where a digest
+        is not valid, and OSError where it cannot be stored."""
         self._launcher.check(release)
         if leaving := self._leaving.get(release.id):
             await asyncio.wait({leaving})
@@ -97,7 +101,7 @@ class Host:
         self._keep(release, scale, None).stay_warm()
 
     def remove(self, release_id: str) -> None:
-        """Durable on return; its callers are still being answered."""
+        """Removes a release durably. Connected callers are still answered."""
         file_name(release_id)
         self._files.forget(release_id)
         if controller := self._controllers.pop(release_id, None):
@@ -106,15 +110,15 @@ class Host:
             task.add_done_callback(lambda _: self._leaving.pop(release_id))
 
     def activate(self, release_id: str) -> None:
-        """Before it is asked for; then it stays up for a while. NotFound: it is not placed."""
+        """Activates a release, and keeps it active for a while. Raises NotFound where it is not placed."""
         try:
             self._controllers[release_id].activate()
         except KeyError:
             raise NotFound(f"{release_id} is not placed.", hint="Place it first.") from None
 
     def distrust(self, release_id: str) -> None:
-        """It is served the long way from now on, or from when it is placed. Durable on return. OSError: it cannot be
-        kept, and nothing has changed."""
+        """Has the release served by the model's own `predict`, now or when it is placed. Durable. After OSError nothing
+        has changed."""
         self._files.keep_long(release_id)
         if (controller := self._controllers.get(release_id)) is not None:
             controller.go_long()
@@ -122,10 +126,11 @@ class Host:
             self._launcher.zygotes.expect(self._launcher.interpreter(controller.release), beside, compiled=False)
 
     def observe(self) -> Sequence[Placement]:
+        """Returns all placements."""
         return [controller.placement for controller in self._controllers.values()]
 
     async def close(self) -> None:
-        """Stops every worker; what is placed stays so for the next host."""
+        """Stops every worker. Releases stay placed for the next host."""
         self._launcher.journal.mark(Cause.RESTART, self._limits.grace)
         for task in self._watching:
             task.cancel()
@@ -163,8 +168,8 @@ class Host:
         soon: bool = True,
         cause: Cause | None = None,
     ) -> ReleaseController:
-        """`soon`: its environment's zygote is started now, not when a worker of it is. `cause`: why its first worker
-        is started."""
+        """Starts keeping a release. `soon`: the zygote of its environment is started now, and not when a worker needs
+        it. `cause`: why its first worker is started."""
         long = self._files.is_long(release.id)
         controller = ReleaseController(
             release,
@@ -191,7 +196,7 @@ class Host:
             await self._leave_environment(self._launcher.interpreter(release))
 
     async def _leave_environment(self, python: Path) -> None:
-        """If nothing else is placed there: with it goes what its zygote has written."""
+        """Stops the zygote of the environment and removes its files, if no other release uses it."""
         if self._used(python):
             return
         await self._launcher.zygotes.leave(python)
@@ -216,8 +221,9 @@ class Host:
 
 
 def in_order(releases: Iterable[Release], answered: Collection[str], popularity: Mapping[str, float]) -> list[Release]:
-    """In which they come up again: first those that nobody answers, then one environment after the other, as what
-    earlier workers share of their libraries is free only when the last of them has gone; the most asked for first."""
+    """Returns releases in the order in which they are started again: first those that nobody answers, then one
+    environment after the other, because libraries of earlier workers are only freed when the last of them has ended.
+    The most popular releases come first."""
     most: dict[str, float] = defaultdict(float)
     for one in releases:
         most[environment_of(one)] = max(most[environment_of(one)], popularity[one.id])

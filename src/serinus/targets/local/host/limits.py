@@ -1,4 +1,4 @@
-"""What the host waits for, and how long. Seconds, bytes and counts."""
+"""The time limits and other limits of the host, in seconds, bytes and counts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.lim
 
 
 def memory_there() -> int:
-    """Bytes of the machine, or of the control group that this process is limited to."""
+    """Returns the memory of the machine, or of the control group to which this process is limited, in bytes."""
     found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     texts = [path.read_text().strip() for path in map(Path, _CGROUP_LIMITS) if path.exists()]
     return min([*found, *(int(text) for text in texts if text.isdigit())])
@@ -19,41 +19,44 @@ def memory_there() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
+    """The limits of a host."""
+
     load: float = 120.0
-    """Until a worker must be ready."""
+    """The time in which a worker must become ready."""
     grace: float = 10.0
-    """To finish what is in flight after SIGTERM."""
+    """The time to complete requests in flight after SIGTERM."""
     first_delay: float = 0.1
-    """Before a worker that died is started again; doubles with every death ..."""
+    """The delay before a worker that has died is started again. It doubles with every further death."""
     longest_delay: float = 30.0
-    """... up to this ..."""
+    """The longest of these delays."""
     healthy: float = 60.0
-    """... and starts anew after a worker that was ready for so long, which is replaced at once."""
+    """The time after which a worker that was ready is replaced at once, and the delay starts from the beginning."""
     survey: float = 2.0
-    """Between two looks at what the workers do and use."""
+    """The time between two measurements of the workers."""
     idle: float = 60.0
-    """Without a request before a release may be scaled to zero; well above the time for which the router keeps
-    connections."""
+    """The time without a request after which a release may be scaled to zero. It is well above the router's idle
+    timeout."""
     young: float = 600.0
-    """For which a release stays up after it has been placed or activated on purpose: it may be at the gates."""
+    """The time for which a release stays active after it was placed or activated explicitly, because it may be examined
+    by the gates."""
     settled: float = 60.0
-    """For which a worker that is an interpreter of its own is ready before a forked one may take its place."""
+    """The time for which a worker with its own interpreter must be ready before a forked one may replace it."""
     busiest: int = 10
-    """Releases that are never scaled to zero for want of requests."""
+    """The number of releases that are never scaled to zero for lack of requests."""
     leave: float = 600.0
-    """For a worker that drains, until its callers have closed their connections; then it is stopped."""
+    """The time for callers to close their connections to a draining worker. Then it is stopped."""
     succeeding: int = 8
-    """Releases whose worker of an earlier host and the one that takes its place are there at a time: both need
-    memory, and the old one stays until its callers have closed their connections."""
+    """The number of releases at a time that have a worker of an earlier host beside its successor. Both need memory,
+    and the old one stays until its callers have closed their connections."""
     look: float = 2.0
-    """Between two looks at what models have written."""
+    """The time between two measurements of what models have written."""
     scratch_bytes: int = 2 << 30
-    """That a release, or an environment's zygote, may have in its scratch directory; beyond it, it is ended."""
+    """The limit of the scratch directory of a release or a zygote, beyond which it is ended."""
     scratch_files: int = 50_000
-    """Directories included."""
+    """Includes directories."""
     log_bytes: int = 10 << 20
-    """Of a release's or a zygote's output, beyond which the last part of it is kept aside and it begins anew."""
+    """The size of a log from which on its end is kept in another file and it starts again."""
     memory_bytes: int = field(default_factory=lambda: int(_SHARE_OF_MEMORY * memory_there()))
-    """For all workers and zygotes together; beyond it the least recently used are scaled to zero."""
+    """The memory of all workers and zygotes, beyond which the least recently used releases are scaled to zero."""
     cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
-    """Starts at a time, and most workers of one release."""
+    """The number of starts at a time, and the largest number of workers of one release."""

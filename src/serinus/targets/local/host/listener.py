@@ -1,4 +1,4 @@
-"""A release's listening socket."""
+"""The listening socket of a release."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from serinus.lib import unix_sockets
 from serinus.targets.local.host.sockets import Sockets
 
 BACKLOG = 4096
-"""How many callers may wait while there is no worker. 16 was measured to refuse 83 of 100."""
+"""The number of callers that may wait while there is no worker. With 16, 83 of 100 callers were refused in a test."""
 
 _SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 
 
 def backlog_warning() -> str:
-    """What to tell the operator where the kernel lets fewer callers wait; empty where it does not."""
+    """Returns a warning where the kernel allows fewer callers to wait. Empty: it does not."""
     most = int(_SOMAXCONN.read_text())
     if most >= BACKLOG:
         return ""
@@ -23,10 +23,12 @@ def backlog_warning() -> str:
 
 
 class Listener:
-    """Belongs to the host and is inherited by one worker after another; open while there is none, so callers wait.
+    """A socket that belongs to the host. Workers inherit it one after the other. It is open while there is none, so
+    callers wait.
 
-    It is bound beside `path` and takes its place when published, in one step: no caller ever finds nothing there. With
-    `sockets` it outlives the host: the next one goes on with the one that an earlier one has published (`inherited`).
+    It is bound beside `path` and moved there when published, in one step, so that callers always find a socket. With
+    `sockets` it outlives the host. The next host continues with the one that an earlier host has published
+    (`inherited`).
     """
 
     def __init__(self, path: Path, sockets: Sockets | None = None) -> None:
@@ -38,6 +40,7 @@ class Listener:
         self.socket.setblocking(False)
 
     def publish(self) -> None:
+        """Moves the socket to its path."""
         if not self._published:
             unix_sockets.publish(self._path)
             self._published = True
@@ -45,10 +48,11 @@ class Listener:
                 self._sockets.keep(self._path, self.socket)
 
     def withdraw(self) -> None:
-        """New callers find nothing any more; those that are connected stay."""
+        """Removes the socket from its path. Connected callers stay."""
         if self._sockets is not None:
             self._sockets.drop(self._path)
         unix_sockets.withdraw(self._path)
 
     def close(self) -> None:
+        """Closes the socket."""
         self.socket.close()

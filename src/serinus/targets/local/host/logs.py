@@ -1,4 +1,4 @@
-"""A worker's output file, kept small."""
+"""The output files of workers, which are kept small."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from serinus.targets.local.host.state_files import file_name
 
 
 def log_path(home: Home, release_id: str) -> Path:
+    """Returns the log of a release."""
     return home.logs / f"release-{file_name(release_id)}.log"
 
 
 def zygote_log(home: Home, key: str) -> Path:
+    """Returns the log of a zygote."""
     return home.logs / f"zygote-{key}.log"
 
 
 def rotate(path: Path, largest: int) -> None:
-    """Copies its last `largest` bytes and empties it, because the worker that writes to it outlives the host and never
-    opens it again. However fast that writes, no more is kept.
+    """Copies the last `largest` bytes and empties the file, because the worker outlives the host and never opens it
+    again. A fast writer does not make the copy larger.
 
     A line that is written between the two steps is lost. Raises OSError.
     """
@@ -37,7 +39,7 @@ def rotate(path: Path, largest: int) -> None:
 
 
 class ReleaseLogs:
-    """Implements `core.storage.Storage`: the output of workers, by release."""
+    """Implements `core.storage.Storage` for the output of workers, by release."""
 
     kind = "logs"
 
@@ -55,7 +57,7 @@ class ReleaseLogs:
     def remove(self, name: str, since: float) -> bool:
         try:
             log = log_path(self._home, name)
-        except InvalidInput:  # no release is called so
+        except InvalidInput:  # No release has this name.
             return False
         parts = [path for more in _PARTS if (path := log.with_name(log.name + more)).exists()]
         found = _stored(name, parts)
@@ -67,11 +69,11 @@ class ReleaseLogs:
 
 
 _RELEASE = "release-"
-_PARTS = ("", ".1", ".1.new", ".new")  # the last of a version before
+_PARTS = ("", ".1", ".1.new", ".new")  # The log of an earlier version.
 
 
 def _stored(name: str, paths: Sequence[Path]) -> Stored | None:
-    """None: they are gone."""
+    """Returns the logs of a release. None: they have disappeared."""
     try:
         written = max((path.stat().st_mtime for path in paths), default=None)
     except FileNotFoundError:

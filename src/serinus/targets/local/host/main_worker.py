@@ -34,29 +34,32 @@ from serinus.targets.local.host.release_steps import Step, dismissed, draining, 
 
 
 def activated(status: Status, event: Called, now: float, limits: Limits) -> Step | None:
+    """Starts a worker, because a caller has arrived."""
     after = replace(status, state=State.ACTIVATING)
     return after, (IgnoreCallers(), StartMain(status.cause or Cause.ACTIVATION, urgent=True))
 
 
 def scaled_to_zero(status: Status, event: ScaleToZero, now: float, limits: Limits) -> Step | None:
-    """Whoever is connected is still answered; the next caller activates it."""
+    """Drains all workers. Connected callers are answered, and the next caller activates the release."""
     after, drain = draining(status, own(status))
     return replace(after, state=State.SCALED_TO_ZERO, reason=""), (*drain, AwaitCaller())
 
 
 def replaced(status: Status, event: Replace, now: float, limits: Limits) -> Step | None:
-    """Whoever is connected is still answered; who comes meanwhile waits as for an activation."""
+    """Drains all workers and starts another one. New callers wait as for an activation."""
     after, drain = draining(status, own(status))
     after = replace(after, state=State.ACTIVATING, reason="")
     return after, (*drain, StartMain(Cause.REPLACEMENT, urgent=True))
 
 
 def main_started(status: Status, event: Started, now: float, limits: Limits) -> Step | None:
+    """Records the process of the main worker."""
     return replace(status, main=event.worker, main_long=event.long), ()
 
 
 def ready_by_a_shorter_way(status: Status, event: Ready, now: float, limits: Limits) -> Step | None:
-    """It was distrusted while it loaded: it answers until one that goes the long way is ready."""
+    """The release was distrusted while the worker loaded. It answers until one with the model's own `predict` is
+    ready."""
     if event.worker != status.main or status.main_long is status.long:
         return None
     after = replace(status, state=State.STARTING, reason="", main=None, shorter=(event.worker, *status.shorter))
@@ -65,7 +68,7 @@ def ready_by_a_shorter_way(status: Status, event: Ready, now: float, limits: Lim
 
 
 def ready(status: Status, event: Ready, now: float, limits: Limits) -> Step | None:
-    """Others that have answered in its place go only now."""
+    """The main worker is ready. Workers that have answered in its place are ended now."""
     if event.worker != status.main:
         return None
     after = replace(status, state=State.READY, since=now, reason=event.notes, ready=status.ready | {event.worker})
@@ -75,7 +78,7 @@ def ready(status: Status, event: Ready, now: float, limits: Limits) -> Step | No
 
 
 def failed_by_a_shorter_way(status: Status, event: NotReady, now: float, limits: Limits) -> Step | None:
-    """It was distrusted while it loaded: why it failed says nothing of the way that is to be gone."""
+    """The release was distrusted while the worker loaded. Its failure says nothing about the model's own `predict`."""
     if event.long is status.long:
         return None
     after = without(status, event.worker)
@@ -83,6 +86,7 @@ def failed_by_a_shorter_way(status: Status, event: NotReady, now: float, limits:
 
 
 def failed(status: Status, event: NotReady, now: float, limits: Limits) -> Step | None:
+    """The main worker did not become ready. It is started again after a delay."""
     delay = backoff.after(status.failures + 1, limits.first_delay, limits.longest_delay)
     after = replace(
         without(status, event.worker),
@@ -95,6 +99,7 @@ def failed(status: Status, event: NotReady, now: float, limits: Limits) -> Step 
 
 
 def ended_while_serving(status: Status, event: Exited, now: float, limits: Limits) -> Step | None:
+    """The main worker ended while it served. It is started again, at once where it was ready for long."""
     if event.worker != status.main:
         return None
     healthy = now - status.since >= limits.healthy
@@ -111,15 +116,15 @@ def ended_while_serving(status: Status, event: Exited, now: float, limits: Limit
 
 
 def started_again(status: Status, event: DelayOver, now: float, limits: Limits) -> Step | None:
-    """What never came up stays failed until it does: another try is no news."""
+    """Starts the main worker again. A release that never was ready stays failed until it is."""
     state = State.RETRYING if status.state is State.FAILED else State.STARTING
     after = replace(status, state=state, restarts=status.restarts + 1)
     return after, (EndRefusal(), *start(after))
 
 
 def distrusted(status: Status, event: Distrust, now: float, limits: Limits) -> Step | None:
-    """Its workers answer until one that goes the long way is ready. Those that drain are stopped, as who is connected
-    to them would get one more answer, whenever that is."""
+    """The present workers answer until one with the model's own `predict` is ready. Draining workers are stopped,
+    because they could still answer connected callers."""
     if status.long:
         return None
     stop = [StopWorker(one) for one in sorted(status.draining)]
@@ -133,7 +138,7 @@ def distrusted(status: Status, event: Distrust, now: float, limits: Limits) -> S
 
 
 def previous_gone(status: Status, event: Exited, now: float, limits: Limits) -> Step | None:
-    """Callers wait at this host's socket from now on, also where nobody is ready."""
+    """The worker of an earlier host has ended. Callers wait at this host's socket from now on."""
     if event.worker != status.previous:
         return None
     after = without(status, event.worker)
@@ -141,11 +146,12 @@ def previous_gone(status: Status, event: Exited, now: float, limits: Limits) -> 
 
 
 def left_behind(status: Status, event: LeftBehind, now: float, limits: Limits) -> Step | None:
+    """Ends another worker of an earlier host."""
     return dismissed(status, event.worker)
 
 
 def _taken_over(status: Status) -> Step:
-    """New callers come to this host's socket before the worker that an earlier one left is told to go."""
+    """Publishes this host's socket before the worker of an earlier host is ended."""
     if status.previous is None:
         return status, (Publish(),)
     after, actions = dismissed(status, status.previous)

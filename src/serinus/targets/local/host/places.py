@@ -1,4 +1,5 @@
-"""What the releases of one host share: turns to load a worker, and to have one beside that of an earlier host."""
+"""Queues that the releases of one host share: for loading a worker, and for running one beside that of an earlier
+host."""
 
 from __future__ import annotations
 
@@ -14,27 +15,28 @@ from serinus.targets.local.host.processes import Process
 from serinus.targets.local.host.turns import Turns
 
 _STARTS_ON_CALL = 4
-"""Times the cores: how many releases may come up at a time, where callers wait for them."""
+"""The number of releases, in multiples of the cores, that may be starting at a time where callers wait for them."""
 
 
 @dataclass(frozen=True)
 class Places:
-    """Those that somebody waits for are not held up by the others."""
+    """The queues. Releases for which somebody waits are not delayed by others."""
 
     starts: Turns
-    """To load a worker."""
+    """For loading a worker."""
     successions: Turns
-    """To have a worker beside one of an earlier host, from the new one's start to the old one's end."""
+    """For a worker beside one of an earlier host, from the start of the new one to the end of the old one."""
 
     @classmethod
     def of(cls, limits: Limits) -> Places:
+        """Returns queues with these limits."""
         starts = Turns(limits.cores, limits.cores * _STARTS_ON_CALL)
         return cls(starts, Turns(limits.succeeding, sys.maxsize))
 
     @asynccontextmanager
     async def start(self, listener: socket.socket, old: Process | None, urgent: bool) -> AsyncIterator[None]:
-        """`urgent`: somebody waits for it; else it becomes so as soon as somebody waits at `listener` and `old`, the
-        worker of an earlier host, has ended."""
+        """Waits for a place. `urgent`: somebody waits for the release. Otherwise it becomes urgent as soon as a caller
+        waits at `listener` and `old`, the worker of an earlier host, has ended."""
         if urgent:
             async with self.starts.one(lambda: True):
                 yield
@@ -60,6 +62,6 @@ class Places:
 
 
 async def until_gone(old: Process, place: AsyncExitStack) -> None:
-    """Keeps its place among the successions."""
+    """Keeps the place among the successions until `old` has ended."""
     async with place:
         await asyncio.wait({old.exited})

@@ -1,4 +1,4 @@
-"""What a confined model may read: its own files, its environment, and the parts of the system that Python needs."""
+"""The files that a confined model may read: its own, its environment, and the parts of the system that Python needs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _SYSTEM = (
     "/dev/null",
     "/dev/urandom",
     "/proc/self",
-    "/proc/cpuinfo",  # BLAS chooses its kernels by it
+    "/proc/cpuinfo",  # BLAS selects its kernels by it.
     "/proc/meminfo",
     "/sys/devices/system/cpu",
-    "/sys/fs/cgroup",  # thread pools ask how many processors they may use
+    "/sys/fs/cgroup",  # Thread pools read the number of processors there.
 )
 
 
 def readable(home: Path, python: Path, *own: Path) -> Sequence[str]:
-    """Absolute paths that exist. `python` is the interpreter of the model's environment, `own` what else it needs.
+    """Returns absolute paths that exist. `python` is the interpreter of the model's environment, `own` further paths.
 
-    Nothing but the environment, `own` and what lies in them is readable inside `home`, wherever the home lies.
+    Within `home`, only the environment and `own` are readable, wherever the home lies.
     """
     wanted = [*own, _environment(python), *_interpreter(launch.base(python)), *map(Path, _SYSTEM)]
     hidden = home.resolve()
@@ -35,26 +35,26 @@ def readable(home: Path, python: Path, *own: Path) -> Sequence[str]:
 
 
 def _environment(python: Path) -> Path:
-    """The directory of the virtual environment, or the interpreter alone where it is in none."""
+    """Returns the directory of the virtual environment, or the interpreter where there is none."""
     root = launch.root(python)
     return root if (root / "pyvenv.cfg").exists() else python
 
 
 def _interpreter(base: Path) -> Iterator[Path]:
-    """Where the interpreter itself and its standard library lie. Its parts, not its prefix, which may be `/`."""
+    """Yields the interpreter and its standard library, by their parts and not by the prefix, which may be `/`."""
     prefix = base.resolve().parent.parent
     yield from (prefix / part for part in ("bin", "lib", "lib64", "share", "ssl"))
 
 
 def _without(hidden: Path, tree: Path) -> Iterator[Path]:
-    """`tree`, or the largest parts of it that do not hold `hidden`.
+    """Yields `tree`, or its largest parts that do not contain `hidden`.
 
-    Links are followed for the comparison only: `/proc/self` must stay what it is until the worker opens it.
+    Links are followed for the comparison only. `/proc/self` must not be resolved until the worker opens it.
     """
     real = tree.resolve()
     if not hidden.is_relative_to(real):
         yield tree
     elif real != hidden:
         for child in sorted(tree.iterdir()):
-            if not child.is_symlink():  # a rule on a link would open what it points to
+            if not child.is_symlink():  # A rule on a link would allow its target.
                 yield from _without(hidden, child)

@@ -1,4 +1,4 @@
-"""Whether a worker that was started is ready: by its own report, and by what the kernel says of it."""
+"""Whether a started worker is ready, by its own report and by the kernel's view of it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from serinus_runtime.process.last_words import why_ended
 from serinus.targets.local.host.worker import Launcher, Worker
 
 _TIME_TO_EXIT = 1.0
-"""Seconds that a worker has after it has reported a failure."""
+"""Seconds in which a worker must end after it has reported a failure."""
 
 
 async def why_not_ready(
     worker: Worker, launcher: Launcher, seconds: float, damaged: Callable[[str], None]
 ) -> str | None:
-    """In words, and then the worker is gone. None: it is ready, as its `report` says. It has `seconds` for that.
-    `damaged` is called with the reason where its compiled files are not those that were proven."""
+    """Returns why the worker did not become ready within `seconds`, in words. It has ended then. None: it is ready, and
+    has a `report`.
+
+    `damaged` is called with the reason where its compiled files are not those that were proven.
+    """
     process, report = worker.process, await worker.outcome(seconds)
     if report is None and not process.exited.done():
         await process.kill()

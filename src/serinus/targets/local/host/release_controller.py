@@ -1,6 +1,6 @@
-"""Keeps one release running, or scaled to zero until somebody asks for it.
+"""Keeps one release running, or scaled to zero until a request arrives.
 
-What is to be done is decided by the table in `release_transitions`. Here it is done, and told what came of it.
+The table in `release_transitions` decides what to do. This class performs the actions and reports their results.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class ReleaseController:
-    """Owns the release's socket and workers."""
+    """The owner of a release's socket and workers."""
 
     def __init__(
         self,
@@ -48,9 +48,10 @@ class ReleaseController:
         cause: Cause | None = None,
         scale: Scale = USUAL,
     ) -> None:
-        """`old`: a worker that an earlier host left, which goes on answering until a new one is ready. `long`: the
-        release is served the long way from the start. `cause`: why its first worker is started; None: it is new, and
-        nobody asks for it yet."""
+        """- `old`: a worker of an earlier host, which continues to answer until a new one is ready.
+        - `long`: the release is served by the model's own `predict` from the start.
+        - `cause`: why its first worker is started. None: it is new, and has no callers yet.
+        """
         self.placed = release
         """As it was asked for; `release` is how it is served."""
         self.scale = scale
@@ -101,10 +102,12 @@ class ReleaseController:
 
     @property
     def release(self) -> Release:
+        """The release as it is served at present."""
         return self.starts.served(self._status.long)
 
     @property
     def placement(self) -> Placement:
+        """The placement of the release."""
         state, pid, reason, workers = shown(self._status)
         return replace(
             self._placement,
@@ -122,32 +125,34 @@ class ReleaseController:
 
     @property
     def ready_workers(self) -> Sequence[Worker]:
-        """This host's own that answer, the main one first; empty while it is scaled to zero."""
+        """The workers of this host that answer, the main one first. Empty while it is scaled to zero."""
         found = (self._workers.get(pid) for pid in self._status.answering)
         return [worker for worker in found if worker is not None]
 
     @property
     def ready_since(self) -> float:
-        """When it last became ready, by the loop's clock."""
+        """The time at which it last became ready, by the loop's clock."""
         return self._status.since
 
     @property
     def own_bytes(self) -> int:
-        """What is free again when it is scaled to zero."""
+        """The memory that scaling to zero would free."""
         return sum(worker.memory.own for worker in self.ready_workers if worker.memory is not None)
 
     @property
     def scaled_to_zero(self) -> bool:
+        """Whether it is scaled to zero."""
         return self._status.state is State.SCALED_TO_ZERO
 
     @property
     def alive(self) -> bool:
-        """It has a worker, whether that answers or not."""
+        """Whether it has a worker, which need not answer."""
         return self._workers.alive
 
     @property
     def renewable(self) -> bool:
-        """It is up, on an interpreter of its own although its environment's zygote could fork it a worker."""
+        """Whether it runs on an interpreter of its own, and the zygote of its environment could fork a worker for
+        it."""
         worker = self._workers.get(self._status.main)
         if self._status.state is not State.READY or worker is None or worker.forked:
             return False
@@ -157,33 +162,37 @@ class ReleaseController:
 
     @property
     def _scaled(self) -> bool:
-        """Whatever still answers for it has its present scale."""
+        """Whether everything that answers for it has its present scale."""
         most = min(self.scale.max_workers or self._limits.cores, self._limits.cores)
         fits = all(suits(one, self.scale) for one in self._workers.scales)
         return fits and len(self._status.answering) <= max(most, 1)
 
     def memory_limit(self, worker: Worker) -> int | None:
-        """That it was started with: it is not stopped for what it was allowed, before another takes its place."""
+        """Returns the memory limit with which the worker was started. It is not stopped for exceeding a later one
+        before it is replaced."""
         return (worker.record.scale or self.scale).memory_limit_bytes
 
     # --- what it is told ----------------------------------------------------------------------------------
 
     def activate(self, *, to_stay: bool = True) -> None:
-        """As a caller would. `to_stay`: it stays up for a while."""
+        """Activates the release like a caller. `to_stay`: it stays active for a while."""
         if to_stay:
             self.stay_warm()
         self._tell(now_is.Called())
 
     def stay_warm(self) -> None:
+        """Keeps it from being scaled to zero for a while."""
         self.warm_until = asyncio.get_running_loop().time() + self._limits.young
 
     def scale_to_zero(self) -> None:
-        """Nothing happens where it is not ready. Whoever is connected is answered; the next caller activates it."""
+        """Scales to zero if it is ready. Connected callers are answered, and the next caller activates it."""
         self._tell(now_is.ScaleToZero())
 
     def rescale(self, scale: Scale) -> None:
-        """Gives it another scale. No request fails by it: what a worker has from its start is the next one's, in whose
-        favour the surveyor has it `renew` its workers."""
+        """Sets another scale. No request fails because of it.
+
+        What a worker only gets at its start is given to the next one. The surveyor calls `renew` for that.
+        """
         self.scale = scale
         self.starts.renewals.reset()
         self._workers.limit_processors(scale)
@@ -191,14 +200,17 @@ class ReleaseController:
             self.activate(to_stay=False)
 
     def replace(self) -> None:
-        """Its workers make room for one that is forked. Whoever is connected is still answered; who comes meanwhile
-        waits as for an activation."""
+        """Replaces its workers by a forked one. Connected callers are answered, and new ones wait as for an
+        activation."""
         if self.renewable:
             self._tell(now_is.Replace())
 
     def renew(self) -> bool:
-        """Has one worker with the present scale started, in the place of one that has from its start what the scale was
-        before and answers until then. Whether that was begun: not while another is, and not soon after one failed."""
+        """Starts a worker with the present scale in the place of one with a former scale, which answers until then.
+
+        Returns whether that has begun. It does not while another replacement is in progress, or soon after one has
+        failed.
+        """
         old = next((one for one in self.ready_workers if not suits(one.record.scale, self.scale)), None)
         if old is None or not self.starts.renewals.due:
             return False
@@ -207,26 +219,30 @@ class ReleaseController:
         return self._status is not before
 
     def go_long(self) -> None:
-        """Its answers cannot be trusted: it is served the long way from now on. The workers that there are answer
-        until one that goes it is ready, and are then stopped, whoever is connected. Nothing happens the second time."""
+        """Has the release served by the model's own `predict` from now on, because its answers cannot be trusted.
+
+        The present workers answer until one with that is ready, and are then stopped, even if callers are connected. A
+        second call does nothing.
+        """
         self._tell(now_is.Distrust())
 
     def ask_for(self, workers: int) -> None:
-        """So many, of those that are up: helpers come or go."""
+        """Sets the number of workers of an active release. Helpers are started or stopped."""
         self._tell(now_is.ScaleTo(workers))
 
     def end(self, why: str) -> None:
-        """Ends all of its workers at once, for what they have done. It is started again like any that dies."""
+        """Ends all of its workers at once, for exceeding a limit. It is started again like after a crash."""
         self._workers.end(why)
 
     def retire(self, worker: Worker) -> None:
-        """One more that an earlier host has left."""
+        """Adds another worker of an earlier host, which is to end."""
         self._workers.adopt(worker)
         self._tell_exit(worker)
         self._tell(now_is.LeftBehind(worker.record.pid))
 
     def weigh(self, worker: Worker, memory: Memory | None) -> None:
-        """Takes note of what the worker uses, and stops it beyond its limit: better a new one than a full machine."""
+        """Records the memory of a worker, and stops it beyond its limit, because a restart is better than a full
+        machine."""
         worker.memory = memory
         self._memory_bytes = sum(one.memory.share for one in self.ready_workers if one.memory) or None
         most = self.memory_limit(worker)
@@ -236,11 +252,11 @@ class ReleaseController:
             )
 
     def halt(self) -> None:
-        """Nothing is started any more. Its workers go on until `stop`."""
+        """Starts nothing any more. Its workers continue until `stop`."""
         self._tell(now_is.Halt())
 
     async def stop(self) -> None:
-        """No new callers; those that are connected are answered, within the grace."""
+        """Accepts no new callers, and answers connected ones within the grace period."""
         self.halt()
         self._tell(now_is.Stop())
         await self._workers.settle()
@@ -254,7 +270,7 @@ class ReleaseController:
             _, self._status, actions = step
             try:
                 self._perform_all(actions)
-            except OSError as error:  # what was left to be done may be the next start
+            except OSError as error:  # The actions that were not performed may include the next start.
                 self._fail(error)
 
     def _perform_all(self, actions: Sequence[now_is.Action]) -> None:
@@ -262,7 +278,8 @@ class ReleaseController:
             self._perform(action)
 
     def _perform(self, action: now_is.Action) -> None:
-        """At once, or in a task that tells what came of it: never another event before it returns."""
+        """Performs an action at once, or in a task that reports its result. It must not report another event before it
+        returns."""
         loop = asyncio.get_running_loop()
         match action:
             case now_is.StartMain(cause, urgent):
@@ -313,12 +330,12 @@ class ReleaseController:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        """By a fault of the host itself, which must not look like a release that is starting."""
+        """Records a failure of the host itself, so that the release does not seem to be starting."""
         log.error("%s is not kept any more", self.placed.id, exc_info=error)
         self._tell(now_is.Fault(words(f"the host failed to keep it, see its log: {error}")))
 
     def _tell_exit(self, worker: Worker, reason: str = "") -> None:
-        """As soon as it has ended. `reason`: why; empty: as its exit status says."""
+        """Reports the end of a worker. `reason` is why. Empty: by its exit status."""
 
         def ended(exited: asyncio.Future[int | None]) -> None:
             why = worker.why_stopped or reason or f"{ending(exited.result())} while serving"

@@ -65,7 +65,7 @@ class Starts:
         self._tell_exit = tell_exit
 
     async def main(self, cause: Cause | None, urgent: bool) -> None:
-        """From the wait for its turn until it is ready, or has ended."""
+        """Starts the main worker: from waiting for its turn until it is ready or has ended."""
         clock = asyncio.get_running_loop().time
         previous = self._workers.get(self._status().previous)
         begun, old = clock(), previous.process if previous is not None else None
@@ -83,14 +83,14 @@ class Starts:
             self._tell(outcome)
             return
         loads = outcome.report.load_seconds if outcome.report else None
-        # What nobody has called may have waited for its turn and for the zygote, as no activation does.
+        # A release without callers may have waited for its turn and for the zygote, unlike in an activation.
         took = clock() - begun if urgent or not outcome.forked else loads or 0.0
         self.activation_times.note(took, self.crowd(), clock(), forked=outcome.forked)
         self._tell(now_is.Ready(outcome.record.pid, self.notes(outcome)))
         self._tell_exit(outcome, "")
 
     async def further(self) -> None:
-        """One more worker, or one in the place of another, until it is ready or has ended."""
+        """Starts another worker, or one in the place of another: until it is ready or has ended."""
         renewing = self._status().renewing is not None and self._status().renewal is None
         with self._disturbing.by(Cause.REPLACEMENT if renewing else Cause.SCALING) as effect:
             try:
@@ -114,7 +114,7 @@ class Starts:
         self._tell_exit(worker, reason or "")
 
     async def _started(self) -> Worker | now_is.NotReady:
-        """A worker that is ready, or why there is none."""
+        """Returns a worker that is ready, or why there is none."""
         long = self._status().long
         try:
             worker = await self._start()
@@ -127,7 +127,7 @@ class Starts:
         return now_is.NotReady(worker.record.pid, words(worker.why_stopped or reason), worker.long)
 
     async def _start(self) -> Worker:
-        """A worker that goes the way that the release is to go now."""
+        """Returns a worker with the way to predict that the release has at present."""
         long = self._status().long
         proven = "" if long else self.proven
         return await self._workers.start(self.served(long), self._listener, proven, long=long, scale=self._scale())
@@ -136,22 +136,24 @@ class Starts:
         return await why_not_ready(worker, self._launcher, self._limits.load, self._abandon_graph)
 
     def _abandon_graph(self, reason: str) -> None:
-        """Of a compiled model that is not what was proven: its own libraries serve the model just as well."""
+        """Has the release served by the model's own libraries, because its compiled model is not the one that was
+        proven."""
         log.error("%s is served by the model's own predict: %s", self._release.id, reason)
         try:
             self._launcher.state_files.keep_long(self._release.id)
-        except OSError as error:  # the next host finds it again
+        except OSError as error:  # The next host will find it again.
             log.warning("that could not be kept: %s", error.strerror)
         self._tell(now_is.Distrust())
 
     def notes(self, worker: Worker) -> str:
-        """What is to be known of a release that is ready."""
+        """Returns what people should know of a release that is ready."""
         why = self._launcher.zygotes.why_not(self._launcher.interpreter(self.served(worker.long)))
         missing = self._launcher.groups.missing(self._scale())
         said = worker.report.notes if worker.report else []
         return words("; ".join([*said, *([f"starts slowly: {why}"] if why else []), *([missing] if missing else [])]))
 
     def served(self, long: bool) -> Release:
+        """Returns the release as it is served."""
         return the_long_way(self._release) if long else self._release
 
 

@@ -1,4 +1,4 @@
-"""What the host knows of one release: its status, the events that change it, and the actions that follow.
+"""The host's view of one release: its status, the events that change it, and the actions that follow.
 
 `release_transitions` has the table, and `release_controller` performs the actions. Workers are named by their process
 ids.
@@ -16,21 +16,23 @@ from serinus.core.placement import PlacementState
 
 
 class State(StrEnum):
+    """The state of a release."""
+
     STARTING = "starting"
-    """A worker waits for its turn to be started, or loads the model."""
+    """A worker waits for its turn to start, or is loading the model."""
     ACTIVATING = "activating"
     """The same, after the release was scaled to zero."""
     RETRYING = "retrying"
     """The same, after a worker that did not become ready."""
     READY = "ready"
     SCALED_TO_ZERO = "scaled-to-zero"
-    """There is no worker: the next caller activates it."""
+    """There is no worker. The next caller activates it."""
     RESTARTING = "restarting"
     """Its worker ended while it served. Callers wait for the next one, which is started after a delay."""
     FAILED = "failed"
     """Its worker did not become ready. Callers are refused until the next one is started, after a delay."""
     DRAINING = "draining"
-    """It was removed, or the host stops: no worker is started any more."""
+    """It was removed, or the host stops. No worker is started any more."""
 
 
 LOADING = frozenset({State.STARTING, State.ACTIVATING, State.RETRYING})
@@ -40,53 +42,54 @@ PLACED = frozenset(State) - {State.DRAINING}
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Each worker that this host knows has one part. One that was told to stop has none any more."""
+    """The status of a release. Each worker that this host knows has one part in it. A worker that was told to stop has
+    none."""
 
     state: State
     since: float
-    """When it became ready; seconds of a monotonic clock."""
+    """The time at which it became ready, in seconds of a monotonic clock."""
     reason: str = ""
-    """Of a release that is ready its notes; else why its last worker ended. Empty where nothing is to be said."""
+    """Notes about a release that is ready. Otherwise why its last worker ended. May be empty."""
     main: int | None = None
     """The worker that loads or serves."""
     helpers: tuple[int, ...] = ()
-    """Workers beside it, as load asks for them; those that still load included."""
+    """Workers beside it, according to the load, including those that are still loading."""
     helpers_asked: int = 0
-    """Helpers that are being started."""
+    """The number of helpers that are being started."""
     previous: int | None = None
-    """The worker that an earlier host left: it answers until `main` is ready."""
+    """The worker of an earlier host, which answers until `main` is ready."""
     shorter: tuple[int, ...] = ()
-    """Workers that go a shorter way than they should: they answer until `main`, which goes the long one, is ready."""
+    """Workers that use a faster way than they should. They answer until `main`, which does not, is ready."""
     renewing: int | None = None
-    """The one of `main` and `helpers` in whose place another is being started: it answers until that is ready."""
+    """The one of `main` and `helpers` that is being replaced. It answers until the other one is ready."""
     renewal: int | None = None
-    """That one, among `helpers`; None: it has no process yet."""
+    """Its replacement, among `helpers`. None: it has no process yet."""
     draining: frozenset[int] = frozenset()
     """Workers that end when nobody is connected to them any more."""
     ready: frozenset[int] = frozenset()
-    """Of all these but the draining ones, those that answer."""
+    """The workers that answer, without the draining ones."""
     long: bool = False
-    """The release is served the long way."""
+    """The release is served by the model's own `predict`."""
     main_long: bool = False
-    """`main` goes the long way."""
+    """`main` uses the model's own `predict`."""
     inherited: bool = False
-    """`previous` listens on the socket that this host listens on."""
+    """`previous` listens on the same socket as this host."""
     cause: Cause | None = None
-    """Why the next worker is started, where that is the platform's doing."""
+    """Why the next worker is started, where the platform is the cause."""
     failures: int = 0
-    """Workers in a row that ended before they had been ready for long."""
+    """The number of workers in a row that ended soon after they were ready, or before."""
     retry_at: float = 0.0
-    """When the delay is over, of RESTARTING and FAILED."""
+    """When the delay of RESTARTING and FAILED ends."""
     restarts: int = 0
 
     @property
     def answering(self) -> Sequence[int]:
-        """Main worker and helpers that answer, the main one first."""
+        """The main worker and the helpers that answer, the main one first."""
         return [one for one in (self.main, *self.helpers) if one is not None and one in self.ready]
 
     @property
     def standing_in(self) -> int | None:
-        """A worker that answers until another one takes its place."""
+        """A worker that answers until another one replaces it. None: there is none."""
         return next((one for one in (self.previous, *self.shorter) if one is not None and one in self.ready), None)
 
 
@@ -103,7 +106,7 @@ _SHOWN = {
 
 
 class Shown(NamedTuple):
-    """What others are told of a release: see `Placement`."""
+    """The status for others (see `Placement`)."""
 
     state: PlacementState
     pid: int | None
@@ -112,7 +115,7 @@ class Shown(NamedTuple):
 
 
 def shown(status: Status) -> Shown:
-    """What keeps a new worker from coming up must be seen while another one still answers."""
+    """Returns the status for others. The failure of a new worker is visible even while another one still answers."""
     own, trouble = status.answering, status.reason
     if status.state is not State.READY and status.standing_in is not None:
         whose = "a shorter way" if status.shorter else "an earlier host's worker"
@@ -129,12 +132,12 @@ def shown(status: Status) -> Shown:
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """A caller waits at the socket, or somebody wants the release to be up."""
+    """A caller waits at the socket, or somebody wants the release to be active."""
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The main worker has a process, which loads the model."""
+    """The main worker has a process, which is loading the model."""
 
     worker: int
     long: bool
@@ -142,8 +145,8 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The main worker, or another one, can answer. `notes`: what is to be known of the release where it is, or
-    becomes, the main one."""
+    """The main worker, or another one, can answer. `notes` are about the release, where it is or becomes the main
+    one."""
 
     worker: int
     notes: str = ""
@@ -151,7 +154,8 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class NotReady:
-    """The main worker could not be started, or has ended before it was ready. `long`: it was to go the long way."""
+    """The main worker could not be started, or has ended before it was ready. `long`: it was to use the model's own
+    `predict`."""
 
     worker: int | None
     reason: str
@@ -168,63 +172,73 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class DelayOver:
+    """The delay before the next start has ended."""
+
     pass
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleToZero:
+    """The release is to be scaled to zero."""
+
     pass
 
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """Its workers make room for one that is started in a better way."""
+    """Its workers are to be replaced by one that is started in a better way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """The worker makes room for one that is started beside it, once that is ready."""
+    """The worker is to be replaced by one that is started beside it, once that is ready."""
 
     worker: int
 
 
 @dataclass(frozen=True, slots=True)
 class Distrust:
-    """Its answers cannot be trusted: it is served the long way from now on."""
+    """Its answers cannot be trusted. It is served by the model's own `predict` from now on."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleTo:
-    """It is to have so many workers, while it has any."""
+    """It is to have so many workers while it is active."""
 
     workers: int
 
 
 @dataclass(frozen=True, slots=True)
 class HelperStarted:
+    """A helper has a process."""
+
     worker: int
     long: bool
 
 
 @dataclass(frozen=True, slots=True)
 class HelperNotStarted:
+    """A helper could not be started."""
+
     pass
 
 
 @dataclass(frozen=True, slots=True)
 class LeftBehind:
-    """An earlier host has left one worker more."""
+    """An earlier host has left another worker."""
 
     worker: int
 
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """Nothing is started any more. The workers go on until `Stop`."""
+    """Nothing is started any more. The workers continue until `Stop`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
+    """All workers are to be stopped."""
+
     pass
 
 
@@ -260,7 +274,7 @@ Event = (
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """New callers come to this host's socket from now on."""
+    """New callers use this host's socket from now on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,17 +284,21 @@ class Withdraw:
 
 @dataclass(frozen=True, slots=True)
 class AwaitCaller:
+    """Wait for a caller at the socket."""
+
     pass
 
 
 @dataclass(frozen=True, slots=True)
 class IgnoreCallers:
+    """Stop waiting for callers."""
+
     pass
 
 
 @dataclass(frozen=True, slots=True)
 class StartMain:
-    """`urgent`: callers wait for it."""
+    """Start the main worker. `urgent`: callers wait for it."""
 
     cause: Cause | None = None
     urgent: bool = False
@@ -288,17 +306,21 @@ class StartMain:
 
 @dataclass(frozen=True, slots=True)
 class CancelStart:
+    """Cancel the start of the main worker."""
+
     pass
 
 
 @dataclass(frozen=True, slots=True)
 class StartHelper:
+    """Start a helper."""
+
     pass
 
 
 @dataclass(frozen=True, slots=True)
 class NoteReady:
-    """`main`: what it says of itself is what is told of the release."""
+    """Record a worker that is ready. `main`: its report describes the release."""
 
     worker: int
     main: bool
@@ -306,18 +328,22 @@ class NoteReady:
 
 @dataclass(frozen=True, slots=True)
 class Shed:
-    """The worker's callers are to connect anew, so that some of them come to another worker."""
+    """Have some of the worker's callers connect again, so that they are distributed to other workers."""
 
     worker: int
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
+    """Drain a worker."""
+
     worker: int
 
 
 @dataclass(frozen=True, slots=True)
 class StopWorker:
+    """Stop a worker."""
+
     worker: int
 
 
@@ -330,23 +356,29 @@ class Forget:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """Callers are told to come back after so many seconds."""
+    """Answer callers that they should come back after so many seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class EndRefusal:
+    """Stop refusing callers."""
+
     pass
 
 
 @dataclass(frozen=True, slots=True)
 class Delay:
+    """Report `DelayOver` after so many seconds."""
+
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class EndDelay:
+    """Cancel the delay."""
+
     pass
 
 

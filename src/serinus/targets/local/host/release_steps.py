@@ -1,4 +1,4 @@
-"""Parts of transitions: what they have in common about the workers of a release. Pure."""
+"""Parts that transitions share. Pure."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ Step = tuple[Status, Sequence[Action]]
 
 
 def start(status: Status, urgent: bool = False) -> Sequence[Action]:
-    """Callers wait for one that takes the place of a worker whose answers cannot be trusted."""
+    """Starts the main worker. It is urgent where it replaces a worker whose answers cannot be trusted, because callers
+    wait."""
     return (StartMain(status.cause, urgent or bool(status.shorter)),)
 
 
 def without(status: Status, *workers: int | None) -> Status:
-    """They have no part any more. Where one of two that change places is gone, the other stays as it is."""
+    """Removes workers from the status. Where one of two that replace each other is removed, the other one stays."""
     gone = {one for one in workers if one is not None}
     renewed = status.renewing in gone or status.renewal in gone
     return replace(
@@ -43,29 +44,32 @@ def without(status: Status, *workers: int | None) -> Status:
 
 
 def draining(status: Status, workers: Sequence[int]) -> Step:
+    """Drains workers."""
     after = without(status, *workers)
     return replace(after, draining=after.draining | set(workers)), [Drain(one) for one in workers]
 
 
 def own(status: Status) -> Sequence[int]:
+    """Returns the workers of this host."""
     return [one for one in (status.main, *status.helpers) if one is not None]
 
 
 def dismissed(status: Status, worker: int) -> Step:
-    """One that an earlier host left. Where it listens on a socket of its own it takes in who waits there, and then
-    goes; at once where its answers cannot be trusted."""
+    """Ends a worker of an earlier host. Where it listens on another socket, it is stopped. Otherwise it is drained, or
+    stopped at once where its answers cannot be trusted."""
     if status.inherited and not status.long:
         return draining(status, [worker])
     return without(status, worker), (StopWorker(worker),)
 
 
 def forgotten(worker: int | None) -> Sequence[Action]:
+    """Forgets a worker, if there is one."""
     return () if worker is None else (Forget(worker),)
 
 
 def refusal(status: Status, now: float) -> Sequence[Action]:
-    """Of a release that does not come up: better an answer at once than a wait for nothing. Not where other workers
-    answer: they may listen on the same socket."""
+    """Refuses callers of a release that cannot start, because an immediate answer is better than waiting in vain. It
+    does not where other workers answer, which may listen on the same socket."""
     answered = status.helpers or status.shorter or status.standing_in is not None
     if status.state is not State.FAILED or answered:
         return ()

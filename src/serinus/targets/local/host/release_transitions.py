@@ -51,11 +51,12 @@ from serinus.targets.local.host.release_status import (
 from serinus.targets.local.host.release_steps import Step, own, without
 
 Change = Callable[[Status, Any, float, Limits], Step | None]
+"""Returns the status and the actions after the transition. None: the transition does not apply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """`apply` answers the status afterwards and what is to be done, or None where the transition does not apply."""
+    """A named transition on an event. It may apply in the states `sources`."""
 
     name: str
     on: type[Any]
@@ -73,8 +74,10 @@ def placed(
     long: bool = False,
     cause: Cause | None = None,
 ) -> Step:
-    """How a release begins in this host. `cause`: why its first worker is started; None: it is new. `previous`: the
-    worker that an earlier host left."""
+    """Returns the first status of a release in this host, and its actions.
+
+    `cause` is why its first worker is started. None: it is new. `previous` is the worker of an earlier host.
+    """
     if scaled_to_zero:
         return Status(State.SCALED_TO_ZERO, now, inherited=inherited, long=long), (Publish(), AwaitCaller())
     ready = frozenset({previous}) if previous is not None and previous_ready else frozenset()
@@ -83,7 +86,7 @@ def placed(
 
 
 def advance(status: Status, event: Event, now: float, limits: Limits) -> tuple[str, Status, Sequence[Action]] | None:
-    """The transition that happens, by name, the status after it, and what is to be done; None: nothing happens."""
+    """Returns the name of the transition that happens, the status after it, and the actions. None: nothing happens."""
     for transition in TRANSITIONS:
         if not isinstance(event, transition.on) or status.state not in transition.sources:
             continue
@@ -95,11 +98,12 @@ def advance(status: Status, event: Event, now: float, limits: Limits) -> tuple[s
 
 
 def _cause_left(status: Status, actions: Iterable[Action]) -> Cause | None:
-    """A cause is that of the next start alone."""
+    """Returns the cause, which only applies to the next start."""
     return None if any(isinstance(action, StartMain) for action in actions) else status.cause
 
 
 def halted(status: Status, event: Halt, now: float, limits: Limits) -> Step | None:
+    """Starts nothing any more."""
     after = replace(status, state=State.DRAINING)
     if status.state is State.SCALED_TO_ZERO:
         return after, (IgnoreCallers(),)
@@ -109,7 +113,7 @@ def halted(status: Status, event: Halt, now: float, limits: Limits) -> Step | No
 
 
 def stopped(status: Status, event: Stop, now: float, limits: Limits) -> Step | None:
-    """No new callers; those that are connected are answered, within the grace."""
+    """Accepts no new callers, and stops all workers, which answer connected callers within the grace period."""
     everyone = [*own(status), *status.shorter, *sorted(status.draining)]
     if status.previous is not None:
         everyone.append(status.previous)
@@ -117,11 +121,12 @@ def stopped(status: Status, event: Stop, now: float, limits: Limits) -> Step | N
 
 
 def faulty(status: Status, event: Fault, now: float, limits: Limits) -> Step | None:
-    """Not to look like a release that is starting."""
+    """Records a failure of the host itself, so that the release does not seem to be starting."""
     return replace(status, state=State.FAILED, reason=event.reason), ()
 
 
 def drained(status: Status, event: Exited, now: float, limits: Limits) -> Step | None:
+    """A draining worker has ended."""
     return (without(status, event.worker), ()) if event.worker in status.draining else None
 
 

@@ -1,4 +1,4 @@
-"""When a worker with the present scale is tried again, after one that did not become ready."""
+"""The back-off of replacements that did not become ready."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from serinus.targets.local.host.limits import Limits
 
 @dataclass(slots=True)
 class Renewals:
-    """Of one release. `now`: seconds that never go back."""
+    """The replacements of one release. `now` returns seconds that never decrease."""
 
     limits: Limits
     now: Callable[[], float]
     trouble: str = ""
-    """Why the last one failed, in words; empty: it did not."""
+    """Why the last one failed, in words. Empty: it did not."""
     _not_before: float = 0.0
     _backoff: Backoff = field(init=False)
 
@@ -25,13 +25,15 @@ class Renewals:
 
     @property
     def due(self) -> bool:
+        """Whether another one may be started."""
         return self.now() >= self._not_before
 
     def failed(self, reason: str) -> None:
+        """Records a failure."""
         self.trouble = f"a worker with its new scale {reason}"
         self._not_before = self.now() + self._backoff.pause()
 
     def reset(self) -> None:
-        """One has succeeded, or what is wanted is another scale."""
+        """Records a success, or another scale."""
         self.trouble, self._not_before = "", 0.0
         self._backoff.reset()

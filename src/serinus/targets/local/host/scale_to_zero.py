@@ -1,5 +1,5 @@
-"""Which releases are scaled to zero, and which are activated by the clock. Pure: times are seconds of one monotonic
-clock, but for the hours of the week, which are those of people."""
+"""Decides which releases are scaled to zero, and which are activated by the clock. It is pure. Times are seconds of one
+monotonic clock, except for the warm hours, which are those of a wall clock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from serinus.core.release import WarmHours
 from serinus.targets.local.host.limits import Limits
 
 _HALF_LIFE = 900.0
-"""Seconds in which a request loses half of its weight for popularity."""
+"""The seconds in which a request loses half of its weight in the popularity."""
 
 
 @dataclass(slots=True)
@@ -20,12 +20,12 @@ class Demand:
     """How much a release is asked for."""
 
     last: float
-    """When it was last known to be."""
+    """The time at which the release was last known to be asked for."""
     popularity: float = 0.0
-    """Requests, each halved every `_HALF_LIFE`, as of `last`."""
+    """The number of requests, each halved every `_HALF_LIFE`, as of `last`."""
 
     def note(self, requests: int, waiting: int, now: float) -> None:
-        """So many have been answered since the last call, and so many wait."""
+        """Takes note of the requests that were answered since the last call and of those that wait."""
         if requests > 0 or waiting > 0:
             self.popularity = self.popularity_at(now) + requests
             self.last = now
@@ -36,25 +36,26 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Active:
-    """A release that has workers. `warm_until`: when it may be scaled to zero at the earliest."""
+    """A release that has workers. `warm_until` is the earliest time at which it may be scaled to zero."""
 
     release: str
     last: float
     popularity: float
     warm_until: float
     keep_warm: bool
-    """Always, or at this hour."""
+    """Whether it is kept warm, always or at this hour."""
     busy: bool
-    """It has requests that are not answered."""
+    """Whether it has requests that are not answered yet."""
     memory_bytes: int
-    """Which are free when it is scaled to zero."""
+    """The memory that becomes free when it is scaled to zero."""
     in_time: bool = True
-    """Its next activation, as it is expected to be, leaves half of its time limit to answer."""
+    """Whether its next activation is expected to leave half of its time limit for the answer."""
 
 
 def to_scale_to_zero(active: Sequence[Active], now: float, used_bytes: int, limits: Limits) -> Sequence[str]:
-    """Those that nobody asks for, but the busiest and those whose activation would be late; and while `used_bytes` are
-    beyond the limit also these, the least recently used first. Never one that is busy or to be kept warm."""
+    """The releases that nobody asks for, except the most popular ones and those whose activation would be late. While
+    `used_bytes` exceeds the limit, also those, the least recently used first. A release that is busy or to be kept warm
+    is never among them."""
     ranked = sorted(active, key=lambda one: one.popularity, reverse=True)
     busiest = {one.release for one in ranked[: limits.busiest] if one.popularity > 0}
     free = [one for one in sorted(active, key=lambda one: one.last) if not (one.busy or one.keep_warm)]
@@ -69,13 +70,13 @@ def to_scale_to_zero(active: Sequence[Active], now: float, used_bytes: int, limi
 
 
 TO_SCALE_TO_ZERO, TO_STAY_AT_ZERO = 0.5, 0.8
-"""Of the time limit, that an activation may take for a release to be scaled to zero, and to stay so. The gap keeps it
-from doing both in turn."""
+"""The shares of the time limit that an activation may take for a release to be scaled to zero, and to remain so. The
+gap prevents a release from alternating between the two."""
 
 
 class ActivationTimes:
-    """How long a release's activations take: as measured when they were, times how much busier the machine is now.
-    Times are seconds of one monotonic clock."""
+    """How long a release's activations take: the measured time, multiplied by how much busier the machine is now than
+    it was at the measurement. Times are seconds of one monotonic clock."""
 
     _REMEMBERED = 5
     _LATELY = 900.0
@@ -86,8 +87,8 @@ class ActivationTimes:
         self._forked = False
 
     def note(self, seconds: float, crowd: float, now: float, *, forked: bool) -> None:
-        """A start has taken so long, on a machine with `crowd` as below. One that was not forked says what an
-        activation takes only as long as none was."""
+        """Takes note of a start that took `seconds`, on a machine with `crowd` as in `expected`. A start that was not
+        forked counts only as long as no forked one was measured."""
         if forked and not self._forked:
             self._unhurried.clear()
             self._forked = True
@@ -95,23 +96,24 @@ class ActivationTimes:
             self._unhurried = [*self._unhurried, (now, seconds / max(1.0, crowd))][-self._REMEMBERED :]
 
     def recall(self, seconds: float, now: float) -> None:
-        """What `unhurried` was before this process was there; 0: nothing."""
+        """Takes over the value that `unhurried` had before this process was started; 0 stands for none."""
         if seconds and not self._unhurried:
             self._unhurried.append((now, seconds))
 
     def unhurried(self, now: float) -> float:
-        """With the machine for itself: as the slowest of late, or the quickest of before, so that one slow start does
-        not keep the release from being scaled to zero for ever. 0 where none was measured."""
+        """The time on an otherwise idle machine: the slowest of the recent activations or the quickest of the earlier
+        ones, so that one slow start does not prevent the release from being scaled to zero for ever. It is 0 where none
+        was measured."""
         lately = [seconds for at, seconds in self._unhurried if now - at < self._LATELY]
         return max(lately) if lately else min((seconds for _, seconds in self._unhurried), default=0.0)
 
     def expected(self, crowd: float, now: float) -> float:
-        """`crowd`: processes that want to run, for each processor."""
+        """The expected time. `crowd` is the number of processes that want to run, for each processor."""
         return self.unhurried(now) * max(1.0, crowd)
 
 
 class Crowd:
-    """How many processes want each processor, over the last few looks."""
+    """The number of processes that want each processor, over the last few looks."""
 
     def __init__(self, cores: int) -> None:
         self._cores = cores
@@ -122,26 +124,29 @@ class Crowd:
 
 
 _ACTIVATED_AT_ONCE = 2
-"""Times the cores. Half of those that callers may activate, who so do not queue behind those that nobody asks."""
+"""A multiple of the number of cores. It is half of what callers may activate at once, so that they do not queue behind
+releases that nobody asks for."""
 LEAD = timedelta(minutes=1)
-"""By which a release is up before its hours begin: many may begin at once, and some take long to load."""
+"""The time by which a release is activated before its warm hours begin. Many may begin at once, and some releases take
+long to load."""
 
 
 def to_activate(due: Mapping[str, float], limits: Limits) -> Sequence[str]:
-    """Those of `due` (release -> popularity) that come first, the most asked for before the others."""
+    """Those of `due` (popularity by release) that are activated first; the more popular ones precede the others."""
     return sorted(due, key=lambda name: -due[name])[: limits.cores * _ACTIVATED_AT_ONCE]
 
 
 def to_be_warm(hours: Sequence[WarmHours], at: datetime) -> bool:
-    """Whether `at` lies in one of them, or so shortly before that it is time to get up. `at` is aware.
+    """Whether `at` lies in one of the warm hours, or so shortly before it that the release has to be activated. `at` is
+    aware of its time zone.
 
-    Where clocks are put back or forward at the very time at which they begin or end, the longer reading holds.
+    Where clocks are put back or forward at the very time at which the hours begin or end, the longer reading holds.
     """
     return any(begins - LEAD <= at < ends for one in hours for begins, ends in _near(one, at))
 
 
 def _near(hours: WarmHours, at: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """When they begin and end, of the days about `at`."""
+    """When the hours of the days around `at` begin and end."""
     zone = ZoneInfo(hours.timezone)
     today = at.astimezone(zone).date()
     for day in (today + timedelta(days=n) for n in (-1, 0, 1)):
@@ -150,7 +155,8 @@ def _near(hours: WarmHours, at: datetime) -> Iterator[tuple[datetime, datetime]]
 
 
 def _instants(day: date, minutes: int, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Of a wall clock's reading: two where it comes twice, or is skipped, and else twice the same."""
+    """The instants of a reading of the wall clock: two where the reading occurs twice or is skipped, and otherwise
+    twice the same one."""
     wall = datetime.combine(day, time.min) + timedelta(minutes=minutes)
     first, second = (wall.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     return first, second

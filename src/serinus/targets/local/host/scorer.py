@@ -1,4 +1,4 @@
-"""Asks a placed release, past the router, by the Open Inference Protocol v2 over its socket."""
+"""Asks a placed release over its socket, without the router, by the Open Inference Protocol v2."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from serinus.targets.local.host.state_files import StateFiles
 from serinus.targets.local.host.unix_http import Answer, call
 
 _METADATA_TIMEOUT = 2.0
-"""Seconds."""
+"""In seconds."""
 _MOST_DIMENSIONS = 16
 _LONGEST_WORDS = 2_000
 _NO_ANSWER = (
@@ -37,9 +37,9 @@ _NO_ANSWER = (
     ArithmeticError,
     RecursionError,
 )
-"""What looking into an answer raises that is none: a model may have written it."""
+"""What is raised when something that is not an answer is read as one. A model may have written it."""
 _GRPC_INVALID = "3"
-"""INVALID_ARGUMENT."""
+"""The gRPC status INVALID_ARGUMENT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +69,9 @@ class SocketScorer:
         self._datatypes: dict[str, Mapping[str, str]] = {}
 
     def score(self, endpoint: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], timeout: float) -> Answered:
-        """NotFound: no placed release has this endpoint. TemporaryError also where the release answered with its
-        fallback or with something else than a score a row: then it has not answered."""
+        """Raises NotFound where no placed release has this endpoint. Raises TemporaryError also where the release
+        answered with its fallback, or with something other than a score for each row, since it has not answered
+        then."""
         release = self._release(endpoint)
         inputs = [self._tensor(release, endpoint, name, [row[i] for row in rows]) for i, name in enumerate(columns)]
         answer = self._call(release, endpoint, "POST", f"{_target(release)}/infer", {"inputs": inputs}, timeout)
@@ -82,7 +83,7 @@ class SocketScorer:
         return Answered(scores, answer.seconds)
 
     def ask(self, address: str, release: Release, protocol: str, question: Question, timeout: float) -> Replied:
-        """InvalidInput also where the rows have no form in the protocol."""
+        """Raises InvalidInput also where the rows cannot be expressed in the protocol."""
         target, body, headers = _request(release, protocol, question)
         answer = self._call(release, address, "POST", target, body, timeout, headers)
         if answer.headers.get("x-serinus-fallback") == "true":
@@ -93,13 +94,14 @@ class SocketScorer:
             raise TemporaryError(f"Release {release.id} did not answer as {protocol} says.") from error
 
     def _tensor(self, release: Release, endpoint: str, name: str, values: Sequence[Any]) -> Mapping[str, Any]:
-        """A column as an input of the protocol: one value a row, None and what is not finite as null."""
+        """A column as an input of the protocol: one value for each row, with None and non-finite numbers as null."""
         data = [None if _missing(value) else value for value in values]
         datatype = _datatype(data) or self._declared(release, endpoint).get(name, "FP64")
         return {"name": name, "shape": [len(data)], "datatype": datatype, "data": data}
 
     def _declared(self, release: Release, endpoint: str) -> Mapping[str, str]:
-        """Datatypes as the release itself gives them; asked for once, when a column has no value to tell it by."""
+        """The datatypes as the release itself gives them. They are asked for once, when a column has no value that
+        tells its datatype."""
         if endpoint not in self._datatypes:
             answer = self._call(release, endpoint, "GET", _target(release), None, _METADATA_TIMEOUT)
             try:
@@ -118,7 +120,7 @@ class SocketScorer:
         timeout: float,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """With the release's router key, which a release asks of everybody."""
+        """Sends the release's router key, which a release requires of everybody."""
         self._secret = self._secret or self._home.secret.read_text()
         shown = {ROUTER_HEADER: router_key(self._secret, release.id), **(headers or {})}
         return _call(release, address, method, target, content, timeout, shown)
@@ -134,7 +136,7 @@ class SocketScorer:
 
 
 def _request(release: Release, protocol: str, question: Question) -> tuple[str, Any, Mapping[str, str]]:
-    """Where to, what, and with which headers."""
+    """The target, the content and the headers of the request."""
     if protocol == "invocations":
         return f"/models/{quote(release.model, safe='')}/invocations", finite(question.document), {}
     if question.tensors is None:
@@ -162,8 +164,8 @@ def _replied(answer: Answer, protocol: str, score_output: str | None, rows: int)
 
 
 def _chosen(predictions: Any, score_output: str | None, rows: Sequence[Sequence[Any]]) -> Sequence[float | None]:
-    """Of each row the value under the name of the score, or under the first name, as the worker has it; of an array the
-    last one."""
+    """For each row the value under the name of the score, or under the first name, as the worker chooses it; of an
+    array the last value."""
     if isinstance(predictions, dict) and predictions:
         values = predictions[score_output or next(iter(predictions))]
     elif predictions and isinstance(predictions, list) and all(isinstance(row, dict) for row in predictions):
@@ -175,7 +177,7 @@ def _chosen(predictions: Any, score_output: str | None, rows: Sequence[Sequence[
 
 
 def rows_of(document: Mapping[str, Any]) -> int:
-    """Of a body of `/invocations`."""
+    """The number of rows in a body of `/invocations`."""
     split = document.get("dataframe_split")
     if isinstance(split, dict):
         return len(split["data"])
@@ -198,7 +200,7 @@ def _call(
     timeout: float,
     headers: Mapping[str, str],
 ) -> Answer:
-    """`content`: a message as bytes, or what becomes JSON."""
+    """Makes one call. `content` is a message as bytes, or what becomes JSON."""
     body = content if content is None or isinstance(content, bytes) else json.dumps(content, default=str).encode()
     try:
         answer = call(Path(endpoint), method, target, body, headers, timeout)
@@ -217,7 +219,8 @@ def _call(
 
 
 def _datatype(values: Sequence[Any]) -> str | None:
-    """That all values have, leaving out None; None where there is no other. Times are sent as text."""
+    """The datatype that all values have, where None is ignored. None if there is no such datatype. Times are sent as
+    text."""
     kinds = {type(value) for value in values if value is not None}
     if not kinds:
         return None
@@ -231,7 +234,8 @@ def _missing(value: Any) -> bool:
 
 
 def _scores(body: Any, score_output: str | None) -> Sequence[float | None]:
-    """The last column of the output that is called `score_output`, or of the first one; the worker's own rule."""
+    """The last column of the output that is called `score_output`, or of the first output. The worker has the same
+    rule."""
     try:
         output = next(one for one in body["outputs"] if score_output in (None, one["name"]))
         width = _width(output["shape"])
@@ -241,7 +245,7 @@ def _scores(body: Any, score_output: str | None) -> Sequence[float | None]:
 
 
 def _width(shape: Sequence[int]) -> int:
-    """Values of a row. ValueError: it is no shape."""
+    """The number of values of a row. Raises ValueError if it is not a shape."""
     if len(shape) > _MOST_DIMENSIONS:
         raise ValueError(f"more than {_MOST_DIMENSIONS} dimensions")
     return math.prod(shape[1:])

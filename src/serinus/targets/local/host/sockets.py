@@ -1,4 +1,5 @@
-"""The host's end of `holder`: its sockets, listening ones and those to its workers, where they survive it."""
+"""The host's side of `holder`: the sockets that the holder keeps for the host, that is, its listening sockets and those
+to its workers."""
 
 from __future__ import annotations
 
@@ -19,10 +20,10 @@ _AGAIN_SECONDS = 0.5
 
 
 class Sockets:
-    """What is kept here is with the holder as well, as soon as there is one. Serving never depends on it."""
+    """Whatever is kept here is given to the holder as well, as soon as there is one. Serving never depends on it."""
 
     def __init__(self, path: Path, secret: str) -> None:
-        """`path`: the holder's socket."""
+        """`path` is the holder's socket."""
         self._path = path
         self._secret = secret
         self._kept: dict[str, Held] = {}
@@ -31,7 +32,7 @@ class Sockets:
         self._holder: socket.socket | None = None
 
     def connect(self) -> bool:
-        """Takes over what an earlier host has left; whether there is a holder."""
+        """Takes over what an earlier host has left. Returns whether there is a holder."""
         holder = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         holder.settimeout(_ANSWER_SECONDS)
         try:
@@ -49,7 +50,8 @@ class Sockets:
         return True
 
     async def run(self) -> None:
-        """Stays with a holder, until cancelled: one that died has forgotten everything."""
+        """Keeps the connection to a holder until it is cancelled. A new holder is told everything again, since the one
+        that died kept nothing."""
         loop = asyncio.get_running_loop()
         while True:
             while self._holder is None and not self.connect():
@@ -66,7 +68,8 @@ class Sockets:
                 self._holder = None
 
     def taken(self, path: Path) -> socket.socket | None:
-        """What an earlier host has left listening at `path`, if callers still find it there. Kept again at once."""
+        """The socket that an earlier host has left listening at `path`, if callers still find it there. It is kept
+        again at once."""
         held = self._left.pop(path.name, None)
         if held is None:
             return None
@@ -84,7 +87,7 @@ class Sockets:
         self.drop_wire(path.name)
 
     def taken_wire(self, name: str) -> socket.socket | None:
-        """What an earlier host has left under this name, which is no path's. Kept again at once."""
+        """The wire that an earlier host has left under this name, which is not a path. It is kept again at once."""
         held = self._left.pop(name, None)
         if held is None:
             return None
@@ -99,7 +102,7 @@ class Sockets:
         self._tell_dropped(name)
 
     def forget_left(self) -> None:
-        """What nobody has taken is of releases that are not placed any more."""
+        """Drops what nobody has taken over: it belongs to releases that are no longer placed."""
         for name, held in self._left.items():
             held.socket.close()
             self._tell_dropped(name)

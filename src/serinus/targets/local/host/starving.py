@@ -1,8 +1,9 @@
-"""Whether other processes have all processors of the machine, so that a model that is compared with another one answers
-late for want of them, however good it is.
+"""Detects that other processes use all processors of the machine, so that a model that is compared with another one
+answers late however good it is.
 
-Measured by what it does to somebody who wants a processor now and then, as a worker does: a thread that sleeps for a
-moment and looks how late it wakes. Where the model's own workers use the processors, it is the model's own doing.
+This is measured by its effect on a thread that wants a processor now and then, as a worker does: the thread sleeps for
+a moment and measures how late it wakes. Where the model's own workers use the processors, the delay is the model's own
+doing.
 """
 
 from __future__ import annotations
@@ -24,29 +25,29 @@ from serinus.targets.local.host.release_controller import ReleaseController
 
 _NAP = 0.02
 LATE = 0.006
-"""Seconds by which naps end too late on average where the machine is starved: a request needs a processor several
-times. On a machine of 2 cores it takes about 16 busy processes."""
+"""The mean delay of the naps, in seconds, from which the machine counts as starved. A request needs a processor several
+times. On a machine with 2 cores it takes about 16 busy processes to cause this delay."""
 PRESSED = 0.5
-"""Share of the time in which somebody must have waited for a processor, by what the kernel says: a host that is late
-for other reasons is no sign."""
+"""The share of the time in which a process must have waited for a processor, according to the kernel. A host that is
+late for other reasons is not a sign."""
 OWN = 0.5
-"""Share of the machine's processors that the model's workers use, from which on they are what starves it."""
+"""The share of the machine's processors from which on the model's workers themselves are what starves it."""
 LOOK = 0.5
 _QUIET = 4
-"""Looks in a row without a sign until it is over."""
+"""The number of successive looks without a sign after which the starvation is over."""
 _TOLD_AGAIN = 60.0
-"""Seconds, after which one that goes on is written down anew: none is believed for ever."""
+"""The seconds after which an ongoing starvation is recorded again, since a record is not believed for ever."""
 _PRESSURE = Path("/proc/pressure/cpu")
 
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """Between two looks."""
+    """What was measured between two looks."""
 
     late: float
-    """Mean seconds by which naps ended too late."""
+    """The mean number of seconds by which naps ended too late."""
     pressed: float | None
-    """Share of the time in which somebody waited for a processor; None: the kernel does not say."""
+    """The share of the time in which a process waited for a processor, or None if the kernel does not say."""
 
     @property
     def starved(self) -> bool:
@@ -54,7 +55,7 @@ class Sign:
 
 
 class Pulse:
-    """Naps in a thread of its own, while it is wanted."""
+    """Naps in a thread of its own, as long as it is wanted."""
 
     def __init__(self) -> None:
         self._wanted = threading.Event()
@@ -69,7 +70,7 @@ class Pulse:
             self._wanted.clear()
 
     def take(self) -> Sign:
-        """Since the last call."""
+        """What was measured since the last call."""
         naps, late, self._naps, self._late = self._naps, self._late, 0, 0.0
         before, at = self._pressure, self._at
         self._pressure, self._at = _waited(), time.monotonic()
@@ -87,14 +88,14 @@ class Pulse:
 
 
 def _waited() -> float | None:
-    """Seconds since the machine's start in which somebody waited for a processor: `some` of the kernel's PSI."""
+    """The seconds since the machine's start in which a process waited for a processor: `some` of the kernel's PSI."""
     with suppress(OSError, ValueError, IndexError):
         return int(_PRESSURE.read_text().splitlines()[0].rpartition("=")[2]) / 1e6
     return None
 
 
 class Starving:
-    """Of the models with several releases that are up: only these may be compared."""
+    """Observes the models of which several releases are up, since only these may be compared."""
 
     def __init__(self, journal: Journal, limits: Limits, controllers: Mapping[str, ReleaseController]) -> None:
         self._journal, self._cores, self._controllers = journal, limits.cores, controllers
@@ -104,7 +105,7 @@ class Starving:
         """Model -> number in the journal, when it was written there, and looks without a sign since."""
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until it is cancelled."""
         pulse, before = Pulse(), time.time()
         while True:
             await asyncio.sleep(LOOK)
@@ -115,8 +116,8 @@ class Starving:
             before = now
 
     def look(self, sign: Sign, compared: Mapping[str, Sequence[int]], before: float, now: float) -> None:
-        """`compared`: pids of the workers of each model. `before`, `now`: of the last look and of this one, unix
-        seconds."""
+        """`compared` gives the pids of the workers of each model. `before` and `now` are the times of the last look and
+        of this one, in unix seconds."""
         shares = self._shares(compared, now - before)
         for model in self._told.keys() | compared.keys():
             starved = sign.starved and model in shares and shares[model] < OWN * self._cores
@@ -139,7 +140,7 @@ class Starving:
             self._told[model] = number, since, quiet
 
     def _shares(self, compared: Mapping[str, Sequence[int]], seconds: float) -> Mapping[str, float]:
-        """Processors that each model's workers used since the last look."""
+        """The processors that each model's workers used since the last look."""
         used = {pid: cpu_seconds(pid) or 0.0 for pids in compared.values() for pid in pids}
         share = {
             model: sum(max(0.0, used[pid] - self._used.get(pid, used[pid])) for pid in pids) / max(seconds, 1e-3)
@@ -150,7 +151,7 @@ class Starving:
 
 
 def compared_models(controllers: Sequence[ReleaseController]) -> Mapping[str, Sequence[int]]:
-    """Pids of the workers of models of which several releases are up."""
+    """The pids of the workers of the models of which several releases are up."""
     pids: dict[str, list[int]] = defaultdict(list)
     releases: dict[str, int] = defaultdict(int)
     for controller in controllers:

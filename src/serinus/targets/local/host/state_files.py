@@ -1,8 +1,9 @@
-"""What the host must know again after its own death: the releases that shall run, and the workers that may.
+"""The files from which a host learns, after the death of the earlier one, which releases are to run and which workers
+may be running.
 
-host/<release>.json          a Placed, as long as the release is placed
-host/workers/<pid>.json      a WorkerRecord, from the worker's start until it is known to be gone
-host/long/<release>          an empty file: the release is served the long way, whenever it is placed
+host/<release>.json a Placed, as long as the release is placed host/workers/<pid>.json a WorkerRecord, from the worker's
+start until it is known to be gone host/long/<release> an empty file: the release is served the long way, whenever it is
+placed
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from serinus.core.release import USUAL, Release, Scale
 from serinus.lib import files
 
 _LONGEST_NAME = 200
-"""Bytes; leaves room for prefixes and suffixes under the 255 of a file name."""
+"""In bytes. It leaves room for prefixes and suffixes under the 255 bytes of a file name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +30,24 @@ class WorkerRecord:
     release: str
     pid: int
     identity: str
-    """Of the process, see `lib.processes`: the pid may be another's by now."""
+    """The identity of the process (see `lib.processes`). The pid may belong to another process by now."""
     ready: bool
-    """It has answered its warm-up."""
+    """Whether it has answered its warm-up."""
     scale: Scale | None = None
-    """That it was started with; None: by an earlier version, which did not say."""
+    """The scale that it was started with, or None if an earlier version started it, which did not record it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A release that shall run, and what it gets."""
+    """A release that is to run, and its scale."""
 
     release: Release
     scale: Scale = USUAL
 
 
 def _of_an_earlier_version(document: Any) -> Any:
-    """That was a release alone. Its settings held the scale, and a compiled one named the interpreter of its
-    environment, whose directory has its digest for a name."""
+    """Converts what an earlier version wrote, which was a release alone. The settings of that release contained the
+    scale, and a compiled release named the interpreter of its environment, whose directory is named by its digest."""
     if not isinstance(document, dict) or "release" in document:
         return document
     settings = document.get("settings")
@@ -67,7 +68,7 @@ _WORKER = TypeAdapter(WorkerRecord)
 
 
 def file_name(release_id: str) -> str:
-    """The release's name as part of a path. Raises InvalidInput for one that could lead elsewhere."""
+    """The release's name as part of a path. Raises InvalidInput for a name that could lead elsewhere."""
     name = quote(release_id, safe="")
     if not name or name.startswith(".") or len(name) > _LONGEST_NAME:
         raise InvalidInput(
@@ -78,8 +79,8 @@ def file_name(release_id: str) -> str:
 
 
 class StateFiles:
-    """Reads and writes them; every write is complete or absent, whenever the host stops; a release's also where the
-    machine does."""
+    """Reads and writes the files. A write is complete or absent, whenever the host stops; that of a release also when
+    the machine stops."""
 
     def __init__(self, home: Home) -> None:
         self._desired = home.host
@@ -102,7 +103,7 @@ class StateFiles:
         files.sync_directory(self._desired)
 
     def keep_long(self, release_id: str) -> None:
-        """It stays so when the release is removed and placed again."""
+        """Records that the release is served the long way, also when it is removed and placed again."""
         self._long.mkdir(mode=0o700, exist_ok=True)
         files.write(self._long / file_name(release_id), b"")
 
@@ -110,13 +111,13 @@ class StateFiles:
         return (self._long / file_name(release_id)).exists()
 
     def workers(self) -> Sequence[WorkerRecord]:
-        """Those that last became ready come last."""
+        """Those that became ready last come last."""
         files = sorted(self._workers.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
         found = [worker for file in files if (worker := _worker(file)) is not None]
         return sorted(found, key=lambda worker: worker.ready)
 
     def note(self, worker: WorkerRecord) -> None:
-        """It need not outlast the machine, as the worker does not: so nothing waits for the disk."""
+        """The file need not outlast the machine, since the worker does not, so nothing waits for the disk."""
         files.write(self._workers / f"{worker.pid}.json", _WORKER.dump_json(worker), durable=False)
 
     def drop(self, pid: int) -> None:
@@ -124,7 +125,8 @@ class StateFiles:
 
 
 def _worker(file: Path) -> WorkerRecord | None:
-    """None, and the file is removed, for what the machine's stop has left of one: the worker has stopped with it."""
+    """Returns None and removes the file if it was damaged by a stop of the machine, since the worker stopped with
+    it."""
     try:
         return _WORKER.validate_json(file.read_bytes())
     except ValueError:

@@ -1,5 +1,6 @@
-"""Looks, again and again, at what all releases are asked and what they use, and decides by it: which are
-scaled to zero, which get more workers, what is too large. And at the clock: which are activated before anybody asks."""
+"""Observes, again and again, what all releases are asked and what they use, and decides from it which releases are
+scaled to zero, which get more workers, and which workers are too large. It also decides by the clock which releases are
+activated before anybody asks for them."""
 
 from __future__ import annotations
 
@@ -36,16 +37,16 @@ from serinus.targets.local.host.worker import Launcher, Worker
 log = logging.getLogger(__name__)
 
 _Kept = tuple[float, bool, float] | tuple[float, bool]
-"""Popularity, whether it was scaled to zero, and the seconds that an activation takes, which an earlier version did not
-keep."""
+"""The popularity of a release, whether it was scaled to zero, and the seconds that an activation takes. An earlier
+version did not keep the last of these."""
 _KNOWN: TypeAdapter[Mapping[str, _Kept]] = TypeAdapter(Mapping[str, _Kept])
 
 _WEIGHED_AT_ONCE = 2
-"""Workers that are measured at one look; of the others is known by how much they have grown."""
+"""The number of workers whose memory is measured at one look. Of the others only their growth is known."""
 _ROOM = 0.8
-"""Of the memory that all may take, up to which a release is activated that nobody has asked for."""
+"""The share of the memory limit up to which a release is activated that nobody has asked for."""
 _KEPT_EVERY = 15
-"""Looks between two writes of what was learnt of demand."""
+"""The number of looks between two writes of what was learnt about demand."""
 
 
 @dataclass(slots=True)
@@ -53,12 +54,12 @@ class _Seen:
     demand: Demand
     scaler: Autoscaler
     share: float = 0.0
-    """Processors that its workers used since the last look."""
+    """The processors that its workers used since the last look."""
     waiting: int = 0
 
 
 class Surveyor:
-    """Of the controllers of one host, which come and go. In their event loop."""
+    """Observes the controllers of one host, which come and go. It runs in their event loop."""
 
     def __init__(self, launcher: Launcher, limits: Limits, controllers: Mapping[str, ReleaseController]) -> None:
         self._launcher = launcher
@@ -72,7 +73,7 @@ class Surveyor:
         self._crowd = Crowd(limits.cores)
 
     def was_scaled_to_zero(self, release_id: str) -> bool:
-        """When an earlier host last looked."""
+        """Whether the release was scaled to zero when an earlier host last looked."""
         return bool(self._before.get(release_id, (0.0, False))[1])
 
     def popularity(self, release_id: str) -> float:
@@ -80,7 +81,7 @@ class Surveyor:
         return self._before.get(release_id, (0.0, False))[0] if seen is None else seen.demand.popularity
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until it is cancelled."""
         looks = 0
         while True:
             await asyncio.sleep(self._limits.survey)
@@ -107,7 +108,7 @@ class Surveyor:
         self._launcher.zygotes.keep_only(used)
 
     def keep(self) -> None:
-        """What the next host is to know. Nothing is lost by a full disk but that."""
+        """Writes what the next host is to know. If the disk is full, nothing else is lost."""
         now = asyncio.get_running_loop().time()
         known: Mapping[str, _Kept] = {
             name: (self.popularity(name), controller.scaled_to_zero, controller.starts.activation_times.unhurried(now))
@@ -122,7 +123,7 @@ class Surveyor:
     # ------------------------------------------------------------------------------------------------------
 
     def _listen(self, now: float) -> None:
-        """To what the workers have said, and to what the kernel says of them."""
+        """Takes note of what the workers have reported, and of what the kernel says about them."""
         for gone in self._seen.keys() - self._controllers.keys():
             del self._seen[gone]
         elapsed, self._last_look = now - self._last_look, now
@@ -149,7 +150,7 @@ class Surveyor:
             controller.weigh(worker, size)
 
     def _scale(self) -> None:
-        """No more workers where memory is short."""
+        """Starts no further workers where memory is short."""
         short = self._used_bytes() > self._limits.memory_bytes
         for name, controller in self._controllers.items():
             workers = len(controller.ready_workers)
@@ -168,9 +169,9 @@ class Surveyor:
             self._controllers[name].scale_to_zero()
 
     def _renew(self, now: float) -> None:
-        """Of a release that got another scale one worker at a time makes room for one that has it, whatever it is
-        asked. The first workers of an environment are there before its zygote is: one at a look is replaced, when
-        nobody waits for it."""
+        """Replaces the workers of a release whose scale has changed, one at a time, however much the release is asked.
+        It also replaces workers that were started before the zygote of their environment was there: one at each look,
+        when no caller waits for the release."""
         for name, controller in self._controllers.items():
             if controller.renew():
                 log.info("%s gets a worker with its new scale", name)
@@ -183,8 +184,8 @@ class Surveyor:
                 return
 
     def _activate(self) -> None:
-        """Those whose hours begin; and, where there is room, those whose activation would be late on a machine as busy
-        as this one is now."""
+        """Activates the releases whose warm hours begin and, where there is room, those whose activation would be late
+        on a machine that is as busy as this one is now."""
         at_zero = {name: controller for name, controller in self._controllers.items() if controller.scaled_to_zero}
         hours = {name for name, controller in at_zero.items() if _at_its_hour(controller)}
         room = self._used_bytes() < _ROOM * self._limits.memory_bytes
@@ -195,7 +196,7 @@ class Surveyor:
             self._controllers[name].activate(to_stay=name in hours)
 
     def _in_time(self, controller: ReleaseController, share: float) -> bool:
-        """Whether its next activation takes no more than `share` of its time limit."""
+        """Whether its next activation takes at most `share` of its time limit."""
         most = share * controller.release.settings.timeout_ms / 1000
         return controller.starts.activation_times.expected(self._crowd.now, asyncio.get_running_loop().time()) <= most
 
@@ -214,12 +215,13 @@ class Surveyor:
         )
 
     def _used_bytes(self) -> int:
-        """Of all workers, and of the zygotes, which are counted with all that their workers share."""
+        """The memory of all workers and of the zygotes. What the workers share with their zygote is counted with the
+        zygote."""
         return sum(self._zygotes_bytes.values()) + sum(one.own_bytes for one in self._controllers.values())
 
 
 def running() -> int:
-    """Processes of this machine that run or want to, this one apart."""
+    """The number of processes of this machine that run or want to run, without this one."""
     try:
         return int(Path("/proc/loadavg").read_text().split()[3].partition("/")[0]) - 1
     except (OSError, ValueError, IndexError):
@@ -236,7 +238,7 @@ def _at_its_hour(controller: ReleaseController) -> bool:
 
 
 def _news(worker: Worker) -> tuple[int, int, float]:
-    """Requests answered and processor seconds used since the last call, and the requests that wait."""
+    """The requests answered and the processor seconds used since the last call, and the requests that wait."""
     used = max(0.0, (cpu_seconds(worker.record.pid) or 0.0) - worker.cpu_seconds)
     worker.cpu_seconds += used
     if (stats := worker.stats()) is None:
@@ -249,7 +251,7 @@ def _news(worker: Worker) -> tuple[int, int, float]:
 def _measured(
     workers: Sequence[tuple[Worker, int | None]], now: float, zygotes: Sequence[int]
 ) -> tuple[Sequence[Memory | None], Mapping[int, int]]:
-    """Sizes of all `workers`, which come with their limits, and of the zygotes."""
+    """The sizes of all `workers`, which are given with their limits, and of the zygotes."""
     sizes = [
         size_of(worker, most, now, thorough=place < _WEIGHED_AT_ONCE) for place, (worker, most) in enumerate(workers)
     ]
@@ -257,7 +259,7 @@ def _measured(
 
 
 def size_of(worker: Worker, most: int | None, now: float, *, thorough: bool) -> Memory | None:
-    """None: it is gone. `most`: beyond that it is not to be an estimate."""
+    """The size of the worker, or None if it is gone. A size above `most` must not be an estimate."""
     pid = worker.record.pid
     there = resident(pid)
     if thorough or (most is not None and there is not None and there > most):
@@ -269,7 +271,7 @@ def size_of(worker: Worker, most: int | None, now: float, *, thorough: bool) -> 
 
 
 def _loaded(file: Path) -> Mapping[str, _Kept]:
-    """By release. Empty where it cannot be read: then it is learnt anew."""
+    """What was kept, by release. It is empty where the file cannot be read, and is then learnt again."""
     with suppress(OSError, ValueError):
         return _KNOWN.validate_json(file.read_bytes())
     return {}

@@ -1,4 +1,4 @@
-"""The local target: a client of the model host."""
+"""The local target, which is a client of the model host."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ class HostTarget:
     """
 
     def __init__(self, home: Home, timeout: float = 15.0) -> None:
-        """`timeout` in seconds; longer than a release takes to drain, which placing the same one again waits for."""
+        """`timeout`, in seconds, is longer than a release takes to drain, since placing the same release again waits
+        for that."""
         self._home = home
         self._timeout = timeout
 
     def place(self, release: Release, scale: Scale = USUAL) -> None:
-        """Refused where another release is placed under the same id."""
+        """Raises an error where another release is placed under the same id."""
         body = _PLACED.dump_json(Placed(release, scale))
         self._call("PUT", f"/releases/{quote(release.id, safe='')}", body)
 
@@ -42,11 +43,11 @@ class HostTarget:
 
     def activate(self, release_id: str) -> None:
         """Starts a worker of a release that is scaled to zero before it is asked for, and keeps it up for some minutes.
-        NotFound: it is not placed."""
+        Raises NotFound if the release is not placed."""
         self._call("POST", f"/releases/{quote(release_id, safe='')}/activate")
 
     def distrust(self, release_id: str) -> None:
-        """Has it served the long way, by nothing but MLflow's own predict, now and whenever it is placed."""
+        """Has the release served the long way, which uses only MLflow's own predict, now and whenever it is placed."""
         self._call("POST", f"/releases/{quote(release_id, safe='')}/distrust")
 
     def holds(self, release: Release) -> bool:

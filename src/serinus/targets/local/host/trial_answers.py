@@ -1,4 +1,4 @@
-"""What trials print, as values. A model could write it: nothing here is trusted beyond its type and size."""
+"""What trials print, as values. A model could have written it, so nothing here is trusted beyond its type and size."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _SCORES = {float, int, type(None)}
 
 @dataclass(frozen=True, slots=True)
 class FileLimits:
-    """For the reading of a file of golden or evaluation rows."""
+    """The limits for reading a file of golden or evaluation rows."""
 
     seconds: float = 60.0
     memory_bytes: int = 3 * 1024**3
-    """That the reader allocates for itself."""
+    """The memory that the reader may allocate for itself."""
     file_bytes: int = 512 * 1024**2
     rows: int = 200_000
     cells: int = 5_000_000
     result_bytes: int = 256 * 1024**2
-    """Of the rows as JSON: the largest file that the reader may write."""
+    """The size of the rows as JSON, which is the largest file that the reader may write."""
 
     def config(self) -> dict[str, Any]:
         return {
@@ -77,7 +77,7 @@ class _Table(BaseModel):
 
 
 def rehearsal_of(answer: Mapping[str, Any]) -> Rehearsal:
-    """Raises ValueError: it is none."""
+    """Raises ValueError if the answer is not a rehearsal."""
     said = _Rehearsal.model_validate(answer)
     question = None if said.document is None else Question(said.document, said.tensors)
     return Rehearsal(
@@ -93,7 +93,7 @@ def rehearsal_of(answer: Mapping[str, Any]) -> Rehearsal:
 
 
 def read_rows(file: Path, most_bytes: int) -> ReadRows:
-    """What the reader has written. Raises ValueError, OSError."""
+    """What the reader has written. Raises ValueError or OSError."""
     table = _Table.model_validate_json(written.content(file, most_bytes))
     if any(len(row) != len(table.columns) for row in table.rows):
         raise ValueError("rows of other lengths")
@@ -103,7 +103,7 @@ def read_rows(file: Path, most_bytes: int) -> ReadRows:
 
 
 def scores_of(said: Any, rows: int) -> list[float | None] | None:
-    """One number or None a row; None where it is anything else."""
+    """One number or None for each row. None where it is anything else."""
     if not isinstance(said, list) or len(said) != rows or not _SCORES.issuperset(map(type, said)):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a trial of a model may take: time, memory, processors and disk; and a look at whether it takes more."""
+"""What a trial of a model may use: time, memory, processors and disk; and the check that it does not use more."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from serinus.lib import priority
 
 _WRITTEN = Bounds(4 << 30, 100_000)
 _LOOK = 0.5
-"""Seconds between two looks at what a trial has written."""
+"""The seconds between two looks at what a trial has written."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialLimits:
     seconds: float = 120.0
     memory_bytes: int = 8 * 1024**3
-    """That the process allocates for itself."""
+    """The memory that the process may allocate for itself."""
     file_bytes: int = 1024**3
     """The largest file that it may write."""
     written: Bounds = _WRITTEN
     """What it may have in its scratch directory."""
     printed_bytes: int = 64 << 20
     background: bool = False
-    """It gets the processors when nobody else wants them."""
+    """Whether it gets the processors only when no other process wants them."""
 
     nice: int = 5
-    """By which it gives way to the workers, which have callers."""
+    """The niceness by which it gives way to the workers, which have callers."""
 
     def put_on(self, pid: int) -> None:
-        """Of a process that was just started. The bounds come first: to set the priority may take a moment."""
+        """Applies the limits to a process that was just started. The bounds come first, since setting the priority may
+        take a moment."""
         starting.limit(pid, memory_bytes=self.memory_bytes, file_bytes=self.file_bytes)
         if self.background:
             priority.put_last(pid)
@@ -45,12 +46,12 @@ class TrialLimits:
 
 
 class TookTooMuch(Exception):
-    """The trial was killed, with all that it started; the text says for what."""
+    """The trial was killed, with all that it started. The text says which limit it exceeded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Of what a trial does until it has ended."""
+    """Watches what a trial does until it has ended."""
 
     scratch: Path
     streams: Sequence[IO[bytes]]
@@ -58,7 +59,7 @@ class Watch:
     began: float = field(default_factory=time.monotonic)
 
     def look(self) -> float:
-        """Seconds until the next look. TookTooMuch: it goes on no longer."""
+        """The seconds until the next look. Raises TookTooMuch if the trial must not continue."""
         left = self.began + self.limits.seconds - time.monotonic()
         if left <= 0:
             raise TookTooMuch(f"it took longer than {self.limits.seconds:g} s")

@@ -1,7 +1,7 @@
 """Interpreters that have a model's libraries imported, for the few trials of one deployment.
 
-To import them takes ten times as long as what is then tried. Nothing but that time depends on one being there. They end
-with this process.
+Importing them takes ten times as long as the trial itself. Only that time depends on a zygote being there. The zygotes
+end with this process.
 """
 
 from __future__ import annotations
@@ -40,14 +40,15 @@ _FORK_SECONDS = 30.0
 _KILLED_SECONDS = 5.0
 _LONGEST_ANSWER = 4096
 _KILLED = b"killed"
-"""To a zygote whose trial has ended: so is what that has started."""
+"""Sent to a zygote whose trial has ended: everything that the trial started is killed."""
 
 
 class TrialZygote:
-    """One model's, used by one thread at a time."""
+    """The zygote of one model, which is used by one thread at a time."""
 
     def __init__(self, home: Home, runtime: Path, python: Path, artifact: Path, limits: TrialLimits) -> None:
-        """Returns when its imports are done. OSError where they do not end; Unfit where they leave threads."""
+        """Returns when its imports are done. Raises OSError where they do not end, and Unfit where they leave
+        threads."""
         self.python, self.artifact = python, artifact
         self.usable = True
         """Until a method has raised OSError."""
@@ -77,8 +78,8 @@ class TrialZygote:
             raise
 
     def run(self, module: str, config: str, output: IO[bytes], errors: IO[bytes], limits: TrialLimits) -> int:
-        """The exit status of `serinus_runtime.<module>` with the file `config`; a signal is negative. TookTooMuch;
-        OSError where it could not be forked or the zygote has gone."""
+        """The exit status of `serinus_runtime.<module>` with the file `config`; it is negative for a signal. Raises
+        TookTooMuch, and OSError where the trial could not be forked or the zygote is gone."""
         try:
             message = json.dumps({"module": module, "config": config}).encode()
             socket.send_fds(self._control, [message], [output.fileno(), errors.fileno()])
@@ -103,7 +104,8 @@ class TrialZygote:
         _removed(self._directory)
 
     def _child(self, pid: Any) -> int:
-        """A descriptor of the process that the zygote names, which is a claim: it must be its child. OSError."""
+        """A descriptor of the process that the zygote names. The zygote's statement is only a claim: the process must
+        be its child. Raises OSError otherwise."""
         pidfd = descriptor_of(pid)
         if parent(pid) != self._process.pid:
             os.close(pidfd)
@@ -126,8 +128,9 @@ class TrialZygote:
         return ended
 
     def _ended(self, pid: int, answer: Callable[[], Mapping[str, Any]]) -> Any:
-        """What the zygote says of how the trial has ended; all that the trial has started is killed by then. It cannot
-        leave the group of the trial, whose number is its own until the zygote has waited for it. OSError."""
+        """What the zygote says about the end of the trial, after all that the trial has started was killed. The trial's
+        processes cannot leave the trial's group, whose number is not reused until the zygote has waited for the trial.
+        Raises OSError."""
         if not answer().get("dead"):
             raise ConnectionError("the zygote did not say that its trial has ended")
         if parent(pid) == self._process.pid:
@@ -168,12 +171,15 @@ def _removed(directory: Path) -> None:
 
 
 class TrialZygotes:
-    """Keeps at most one that nobody uses, and that not for long: workers could have its memory. Thread-safe."""
+    """Keeps at most one zygote that nobody uses, for a short time, since the workers could use its memory. It is
+    thread-safe."""
 
     def __init__(self, home: Home, *, runtime: Path | None = None, idle: float = 4.0) -> None:
-        """One a home: removes what trials have left that nobody waits for any more, as their process was killed.
+        """There is one for each home. Removes the files of trials that nobody waits for any more because their process
+        was killed.
 
-        `runtime`: as for `Trials`. `idle`: seconds for which a zygote waits for the next trial of its model.
+        `runtime` is as for `Trials`. `idle` is the number of seconds for which a zygote waits for the next trial of its
+        model.
         """
         self._home = home
         for left in home.scratch.glob(".trial*"):
@@ -187,7 +193,7 @@ class TrialZygotes:
         """Interpreters whose libraries cannot be forked."""
 
     def start(self, python: Path, artifact: Path, limits: TrialLimits) -> TrialZygote | None:
-        """To be given back. None where it does not come up, which the log says."""
+        """The zygote has to be given back. None where it does not come up; the log says why."""
         if python in self._unfit:
             return None
         try:
@@ -200,7 +206,7 @@ class TrialZygotes:
         return None
 
     def take(self, python: Path, artifact: Path) -> TrialZygote | None:
-        """The one that waits, if it is that model's; to be given back."""
+        """The waiting zygote, if it is that of this model. It has to be given back."""
         with self._lock:
             found = self._waiting
             if found is None or (found.python, found.artifact) != (python, artifact):
@@ -221,7 +227,7 @@ class TrialZygotes:
             gone.close()
 
     def _swap(self, zygote: TrialZygote | None) -> TrialZygote | None:
-        """The one that has waited until now."""
+        """The zygote that has waited until now."""
         if self._timer is not None:
             self._timer.cancel()
         gone, self._waiting, self._timer = self._waiting, zygote, None

@@ -1,6 +1,7 @@
-"""Looks at a model before it is placed, each time in a confined process of its own, which ends with the answer.
+"""Examines a model before it is placed, each time in a confined process of its own, which ends with its answer.
 
-It ends with this process as well, should that be killed."""
+The process also ends when this process is killed.
+"""
 
 from __future__ import annotations
 
@@ -38,17 +39,18 @@ from serinus.targets.local.host.trial_zygotes import TrialZygote, TrialZygotes
 _LONGEST_ANSWER = 16 * 1024 * 1024
 _LONGEST_REASON = 2000
 _ROWS_ASKED, _ROWS_TOGETHER = 50, 1_000
-"""Of an example or a file, for the first question. Rows that belong together are not asked in part."""
+"""The number of rows of an example or a file that the first question contains. Rows that belong together are not
+divided."""
 
 
 @dataclass(slots=True)
 class _Place:
-    """Of one process of a model."""
+    """The directories of one process of a model."""
 
     given: Path
-    """What it is told is in files there. Nothing confined writes to it."""
+    """Holds the files that tell the process what to do. Nothing confined writes to it."""
     scratch: Path
-    """All that it may write to. Nothing of ours is written there."""
+    """All that the process may write to. The control plane writes nothing there."""
 
     def save(self, name: str, content: Mapping[str, Any]) -> str:
         path = self.given / f"{name}.json"
@@ -57,7 +59,8 @@ class _Place:
 
 
 class _Failed(Exception):
-    """The process ended without an answer; the text says why. `environment`: another one might help."""
+    """The process ended without an answer; the text says why. `environment` says that another environment might
+    help."""
 
     def __init__(self, reason: str, *, environment: bool = True) -> None:
         super().__init__(reason)
@@ -83,8 +86,9 @@ class Trials:
         limits: TrialLimits | None = None,
         zygotes: TrialZygotes | None = None,
     ) -> None:
-        """`runtime`: the directory that holds `serinus_runtime`, by default where it is installed. `zygotes`: whose
-        processes the trials are forked from after the first of a model, where that can be; by default none is."""
+        """`runtime` is the directory that holds `serinus_runtime`, by default the installed one. `zygotes` provides the
+        processes from which the trials of a model after the first one are forked, where that is possible; by default
+        none is forked."""
         self._home = home
         self._zygotes = zygotes
         self._runtime = launch.stage(home, runtime or launch.runtime_source())
@@ -159,7 +163,8 @@ class Trials:
         return self._rows(file, kind="evaluation", label=label, entity=entity, inputs=columns)
 
     def _rows(self, file: Path, **wanted: Any) -> ReadRows:
-        """In the control plane's interpreter, which has the libraries for that, but confined as a model is."""
+        """Reads a file in the control plane's interpreter, which has the libraries for it, but confined as a model
+        is."""
         python = Path(sys.executable)
         limits = FileLimits()
         try:
@@ -179,11 +184,11 @@ class Trials:
     def ask(
         self, environment: str, module: str, artifact: str, *, also: Sequence[Path] = (), **config: Any
     ) -> Iterator[tuple[Mapping[str, Any], Path]]:
-        """What `serinus_runtime.<module>` answers, asked with `config`, and the directory that it wrote to, which is
-        gone afterwards. `environment`, `artifact`: digests. It may read the artifact and `also`. Raises Unbuildable
-        with the reason in words.
+        """The answer of `serinus_runtime.<module>`, asked with `config`, and the directory that it wrote to, which is
+        removed afterwards. `environment` and `artifact` are digests. The process may read the artifact and `also`.
+        Raises Unbuildable with the reason in words.
 
-        A dict of `config` is given as a file.
+        A dict in `config` is given as a file.
         """
         python, files = self._home.interpreter(environment), self._home.artifact(artifact)
         with self._place(python, files) as (place, zygote):
@@ -214,7 +219,8 @@ class Trials:
     def _place(
         self, python: Path, artifact: Path, *, first: bool = False
     ) -> Iterator[tuple[_Place, TrialZygote | None]]:
-        """For one process of the model, and what it may be forked from. `first`: others will follow."""
+        """The directories for one process of the model, and the zygote that it may be forked from. `first` says that
+        other processes will follow."""
         zygotes = self._zygotes
         zygote = zygotes.take(python, artifact) if zygotes else None
         if zygotes and first and zygote is None:
@@ -263,7 +269,8 @@ class Trials:
         *,
         limits: TrialLimits | None = None,
     ) -> dict[str, Any]:
-        """What it prints last, a JSON object. `told`: its argument, or its configuration. Raises _Failed."""
+        """The JSON object that the process prints last. `told` is its argument, or its configuration. Raises
+        _Failed."""
         limits = limits or self._limits
         argument = told if isinstance(told, str) else place.save("config", told)
         try:
@@ -307,7 +314,7 @@ class Trials:
 
 @contextmanager
 def _directory(parent: Path) -> Iterator[Path]:
-    """0700, for one process."""
+    """A directory with mode 0700 for one process."""
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     made = Path(tempfile.mkdtemp(dir=parent, prefix=".trial-"))
     try:
@@ -319,26 +326,26 @@ def _directory(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def _streams() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """Standard output and error. Files rather than pipes: a model may print for ever."""
+    """The standard output and the standard error. They are files and not pipes, since a model may print for ever."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         yield output, errors
 
 
 def _children_seconds() -> float:
-    """Processor time of all children of this process that have ended."""
+    """The processor time of all children of this process that have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 
 
 def _own_answers(said: Any, requests: Sequence[AnsweredRequest]) -> Sequence[OwnAnswer | None]:
-    """Checked, since the model could write them. Raises Unbuildable."""
+    """Checks the answers, since the model could have written them. Raises Unbuildable."""
     if not isinstance(said, list) or len(said) != len(requests):
         raise Unbuildable("The model's own predict did not give an answer to each request.")
     return [_own_answer(one, len(request.rows)) for one, request in zip(said, requests, strict=True)]
 
 
 def _own_answer(said: Any, rows: int) -> OwnAnswer | None:
-    """None also for what is no answer: then there is nothing to compare with."""
+    """None also where it is not an answer, since there is nothing to compare with then."""
     if not isinstance(said, dict):
         return None
     scores, datatype = scores_of(said.get("scores"), rows), said.get("datatype")

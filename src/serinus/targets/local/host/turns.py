@@ -1,4 +1,4 @@
-"""Who may use the processors for a start, when many want to."""
+"""Decides who may use the processors for a start when many want to."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ class _Waiting:
 
 
 class Turns:
-    """`async with turns.one(): ...`, in the order in which they come, but those that are urgent before the others.
-    In one event loop."""
+    """`async with turns.one(): ...` lets the callers in by the order in which they came, except that the urgent ones
+    precede the others. It is for one event loop."""
 
     def __init__(self, usual: int, urgent: int) -> None:
-        """How many at a time; `urgent`: for those that are, all together."""
+        """`usual` callers may have a turn at a time. An urgent caller gets a turn while fewer than `urgent` callers
+        have one."""
         self._usual, self._urgent = usual, urgent
         self._running = 0
         self._queue: list[_Waiting] = []
 
     @asynccontextmanager
     async def one(self, urgent: Callable[[], bool]) -> AsyncIterator[None]:
-        """`urgent` is asked at every `look`."""
+        """`urgent` is called at every `look`."""
         await self._called(_Waiting(urgent))
         try:
             yield
@@ -35,7 +36,7 @@ class Turns:
             self.look()
 
     def look(self) -> None:
-        """To be called where somebody has become urgent."""
+        """Has to be called when a caller has become urgent."""
         for one in sorted(self._queue, key=lambda one: not one.urgent()):
             if self._running >= (self._urgent if one.urgent() else self._usual):
                 return

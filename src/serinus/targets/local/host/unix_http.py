@@ -1,4 +1,5 @@
-"""HTTP/1.1 over a Unix socket, one request a connection: the other end may be replaced at any moment."""
+"""HTTP/1.1 over a Unix socket, with one request for each connection, since the other end may be replaced at any
+moment."""
 
 from __future__ import annotations
 
@@ -16,9 +17,9 @@ from typing import Any
 from serinus.lib import peers
 
 LONGEST_ANSWER = 16 * 1024 * 1024
-"""Bytes of a body. A worker's answers are a model's."""
+"""The most bytes of a body. A worker's answers are a model's."""
 _LONGEST_ERROR = 2_000
-"""Characters that are kept of a refusal's words."""
+"""The number of characters of a refusal's text that are kept."""
 
 
 class _Connection(http.client.HTTPConnection):
@@ -37,17 +38,17 @@ class _Connection(http.client.HTTPConnection):
 class Answer:
     status: int
     headers: Mapping[str, str]
-    """Names in lower case."""
+    """The names are in lower case."""
     body: Any = field(repr=False)
-    """Decoded JSON; None where it is none."""
+    """The decoded JSON, or None where the content is not JSON."""
     seconds: float
-    """From the first byte sent to the last one received."""
+    """From the first byte sent to the last byte received."""
     content: bytes = field(repr=False, default=b"")
-    """As it came."""
+    """The body as it was received."""
 
     @property
     def error(self) -> str:
-        """What the other end says of its refusal."""
+        """What the other end says about its refusal."""
         said = self.body.get("error") if isinstance(self.body, dict) else None
         return said[:_LONGEST_ERROR] if isinstance(said, str) else f"it answered {self.status}"
 
@@ -55,8 +56,8 @@ class Answer:
 def call(
     path: Path, method: str, target: str, body: bytes | None, headers: Mapping[str, str], timeout: float
 ) -> Answer:
-    """`timeout`: seconds for each step; twice as many for all of it. Raises OSError or http.client.HTTPException where
-    there is no (whole) answer, or one that is longer than `LONGEST_ANSWER`."""
+    """`timeout` is the number of seconds for each step; the whole call may take twice as many. Raises OSError or
+    http.client.HTTPException where there is no complete answer, or one that is longer than `LONGEST_ANSWER`."""
     connection = _Connection(path, timeout)
     late = threading.Event()
     timer = threading.Timer(2 * timeout, lambda: _end(connection.sock, late))
@@ -82,7 +83,7 @@ def call(
 
 
 def _end(stream: socket.socket, late: threading.Event) -> None:
-    """Has whoever waits for more of it see its end, and why."""
+    """Has whoever waits for more of the stream see its end, and records why."""
     late.set()
     with contextlib.suppress(OSError):
         stream.shutdown(socket.SHUT_RDWR)

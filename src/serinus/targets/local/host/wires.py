@@ -1,9 +1,9 @@
-"""Connections to the collector for the workers, which can make none: the host makes each, says on it whose records will
-come, and hands it over. So no worker can say whose they are.
+"""Provides connections to the collector for the workers, which cannot make any themselves. The host makes each
+connection, says on it whose records will follow, and hands it over. So no worker can say whose records they are.
 
 Every worker has a socket to the host (`serinus_runtime.process.wire`), whose end here the holder keeps for the next
-host. The host also keeps what it has handed over: when the collector has closed a connection, or the worker has shut it
-down, the kernel says so here, and the worker is given another.
+host. The host also keeps what it has handed over. When the collector has closed a connection, or the worker has shut it
+down, the kernel reports that here, and the worker is given another one.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from serinus.targets.local.host.state_files import WorkerRecord
 log = logging.getLogger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
-"""Seconds before the next connection is tried; doubles with every one that failed or was lost soon."""
+"""The seconds before the next connection is tried. They double with every connection that failed or was soon lost."""
 _LASTED = 5.0
-"""Seconds after which a lost connection was none that was lost soon."""
+"""The seconds after which a lost connection does not count as soon lost."""
 
 
 @dataclass(eq=False, slots=True)
@@ -47,7 +47,7 @@ class _Wire:
 
 
 class Wires:
-    """Of one host, in its event loop. `secret`: the home's."""
+    """The wires of one host, in its event loop. `secret` is the home's secret."""
 
     def __init__(self, home: Home, secret: str, sockets: Sockets) -> None:
         self._path = str(home.log_socket)
@@ -60,13 +60,14 @@ class Wires:
         self._listening = False
 
     def add(self, worker: WorkerRecord, process: Process, end: socket.socket) -> None:
-        """`end`: the host's of the worker's wire, closed with the process. The worker is given its connection soon."""
+        """`end` is the host's end of the worker's wire, which is closed with the process. The worker is given its
+        connection soon."""
         self._sockets.keep_wire(_name(worker), end)
         self._begin(worker, process, end)
 
     def take_over(self, worker: WorkerRecord, process: Process) -> None:
-        """Of a worker that an earlier host has started. It keeps its connection, and is given no other, where nobody
-        has kept the wire."""
+        """Takes over a worker that an earlier host has started. It keeps its connection and, where nobody has kept the
+        wire, is given no other."""
         end = self._sockets.taken_wire(_name(worker))
         if end is None:
             log.warning(
@@ -157,7 +158,7 @@ class Wires:
 
 
 def _name(worker: WorkerRecord) -> str:
-    """With the holder."""
+    """The name of the wire in the holder."""
     return f"wire/{worker.pid}/{worker.identity}"
 
 

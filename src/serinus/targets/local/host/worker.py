@@ -1,4 +1,4 @@
-"""One worker process: started on a listening socket, listened to until it is ready, stopped."""
+"""One worker process: it is started on a listening socket, listened to until it is ready, and stopped."""
 
 from __future__ import annotations
 
@@ -53,30 +53,31 @@ class Worker:
     waiting: int = 0
     """As last reported."""
     forked: bool = True
-    """From its environment's zygote; else it is an interpreter of its own, which has all the libraries for itself."""
+    """Whether it was forked from its environment's zygote. Otherwise it is an interpreter of its own and shares no
+    libraries."""
     memory: Memory | None = None
     """As last measured."""
     known: Known | None = None
-    """From itself, or from the kernel where that tells us."""
+    """From the worker itself, or from the kernel where the kernel tells us."""
     weighed: float = 0.0
-    """When that was measured, by the loop's clock."""
+    """The time of that measurement, by the loop's clock."""
     why_stopped: str = ""
-    """Where it was stopped for what it has done."""
+    """Why it was stopped, if it was stopped for something that it did."""
     log_from: int = 0
-    """Bytes that its log had when it was started."""
+    """The size of its log in bytes when it was started."""
     long: bool = False
-    """It goes the long way."""
+    """Whether it uses the long way."""
     report: Report | None = field(default=None, repr=False)
-    """That it is ready."""
+    """The report that it is ready."""
 
     def take_note(self, report: Report) -> None:
-        """Of its own word on its size, which nobody else can ask for later."""
+        """Takes note of what the worker says about its own size, since nobody else can determine it later."""
         self.memory = report.memory
         if report.memory is not None and (now := resident(self.record.pid)) is not None:
             self.known = Known(report.memory, now)
 
     async def outcome(self, seconds: float) -> Report | None:
-        """The report that it is ready or has failed; None where none came before its exit or within `seconds`."""
+        """The report that it is ready or has failed. None where no report came before its exit or within `seconds`."""
         if self.reports is None:
             return None
         return await self.reports.outcome(self.process.exited, seconds)
@@ -98,7 +99,7 @@ class Launcher:
     groups: Groups
     cores: int
     journal: Journal
-    """Of what the host does that callers notice."""
+    """Records what the host does that callers notice."""
 
     @cached_property
     def zygotes(self) -> Zygotes:
@@ -107,9 +108,10 @@ class Launcher:
     async def start(
         self, release: Release, listener: Listener, proven: str, *, long: bool = False, scale: Scale = USUAL
     ) -> Worker:
-        """`proven`: as an earlier worker of the release has reported it. `long`: it is to use no shorter way.
+        """`proven` is what an earlier worker of the release has reported. `long` says that the worker is to use no
+        shorter way.
 
-        Raises OSError where it cannot be started: no such interpreter, no memory, no descriptors.
+        Raises OSError where it cannot be started, because there is no such interpreter, no memory, or no descriptor.
         """
         log_from = _size(log_path(self.home, release.id))
         ours, theirs = pair()
@@ -133,7 +135,7 @@ class Launcher:
         return worker
 
     def last_words(self, worker: Worker) -> str:
-        """What the worker wrote to its log last; empty where there is nothing."""
+        """What the worker wrote last to its log; empty where there is nothing."""
         try:
             with log_path(self.home, worker.record.release).open("rb") as written:
                 return last_words(written, worker.log_from, errors_alone=True)
@@ -148,7 +150,7 @@ class Launcher:
     async def _started(
         self, release: Release, listening: int, reporting: int, more: Mapping[str, Any]
     ) -> tuple[Process, bool]:
-        """And whether it was forked. `more`: of its configuration."""
+        """The process, and whether it was forked. `more` belongs to its configuration."""
         with log_path(self.home, release.id).open("ab") as output:
             told = in_memory({**self._config(release, self.scratch(release), listening, reporting), **more})
             try:
@@ -166,7 +168,7 @@ class Launcher:
                 os.close(told)
 
     def _fresh(self, release: Release, scratch: Path, carried: Sequence[int]) -> Process:
-        """A new interpreter."""
+        """Starts a new interpreter."""
         listening, reporting, told, output = carried
         python = self.interpreter(release)
         command = launch.command(python, self.runtime, "process.worker", f"/proc/self/fd/{told}")
@@ -194,26 +196,27 @@ class Launcher:
         }
 
     def interpreter(self, release: Release) -> Path:
-        """Of the environment that its workers run in."""
+        """The interpreter of the environment that its workers run in."""
         return self.home.interpreter(environment_of(release))
 
     def check(self, release: Release) -> None:
-        """Raises InvalidInput where a digest of the release is none, and could lead out of the home."""
+        """Raises InvalidInput where a digest of the release is not one, and could lead out of the home."""
         files_of(self.home, release)
         self.home.interpreter(release.environment_digest)
         self.interpreter(release)
 
     def scratch(self, release: Release) -> Path:
-        """Of a forked worker: in the directory of its zygote, which is all that the zygote may write in. The worker
-        makes it itself, as confined as the zygote is; nothing here looks into it."""
+        """The scratch directory of a forked worker. It lies in the directory of its zygote, which is all that the
+        zygote may write in. The worker makes it itself, confined as the zygote is. Nothing here looks into it."""
         return self.home.scratch / key(self.interpreter(release)) / file_name(release.id)
 
     def scratches(self, release: Release) -> Sequence[Path]:
-        """All that workers of the release may have written in."""
+        """All directories that workers of the release may have written in."""
         return self.scratch(release), self.own_scratch(release)
 
     def clear(self, release: Release) -> None:
-        """Removes what its workers have left, none of which may live. For a thread of its own."""
+        """Removes what the release's workers have left. None of them may still live. It has to be called in a thread of
+        its own."""
         for directory in self.scratches(release):
             if directory.is_symlink():
                 log.warning("the scratch directory of %s was replaced by a link, which is removed", release.id)
@@ -223,7 +226,8 @@ class Launcher:
                 log.warning("what workers of %s have left could not be removed: %s", release.id, error.strerror)
 
     def own_scratch(self, release: Release) -> Path:
-        """Of a worker that is an interpreter of its own: in a directory that nothing confined can write in."""
+        """The scratch directory of a worker that is an interpreter of its own. It lies in a directory that nothing
+        confined can write in."""
         return self.home.scratch / "own" / file_name(release.id)
 
 
@@ -243,35 +247,37 @@ def settings_of(release: Release, scale: Scale) -> Mapping[str, Any]:
 
 
 def suits(started_with: Scale | None, scale: Scale) -> bool:
-    """Whether a worker has of the scale what it is told when it is started, and has until its end. Of one that an
-    earlier version has started, which did not say, that is assumed: a new host replaces it in any case."""
+    """Whether a worker has those parts of the scale that it is told at its start and keeps until its end. For a worker
+    that an earlier version started, which did not record them, it is assumed: a new host replaces it in any case."""
     if started_with is None:
         return True
     return (started_with.memory_limit_bytes, started_with.cache_bytes) == (scale.memory_limit_bytes, scale.cache_bytes)
 
 
 def the_long_way(release: Release) -> Release:
-    """The same release as its own libraries serve it."""
+    """The same release, served by its own libraries."""
     return replace(release, compiled=None)
 
 
 def environment_of(release: Release) -> str:
-    """Digest of the environment that its workers run in."""
+    """The digest of the environment that its workers run in."""
     return release.compiled.environment_digest if release.compiled else release.environment_digest
 
 
 def files_of(home: Home, release: Release) -> tuple[Path, Path | None]:
-    """The directory of its artifact, and that of its graph. Raises InvalidInput: a digest is none."""
+    """The directory of its artifact and that of its graph. Raises InvalidInput where a digest is not one."""
     return home.artifact(release.artifact_digest), home.graph(release.compiled.digest) if release.compiled else None
 
 
 def roots(home: Home, release: Release) -> set[Path]:
-    """What the zygote of its environment must be able to read of it and of others: the directories that hold them."""
+    """The directories that the zygote of its environment must be able to read. They hold the files of this release, and
+    of others."""
     return {home.artifacts, *([home.compiled] if release.compiled else [])}
 
 
 def note(files: StateFiles, record: WorkerRecord) -> None:
-    """On a full disk serving goes on: the next host would leave this worker running, which the log then explains."""
+    """If the disk is full, serving continues. The next host would then leave this worker running; the log explains
+    it."""
     try:
         files.note(record)
     except OSError as error:

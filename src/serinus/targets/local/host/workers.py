@@ -1,4 +1,4 @@
-"""The worker processes of one release: started, drained, stopped, and cleared away."""
+"""The worker processes of one release, which are started, drained, stopped, and cleared away."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 
 
 class Workers:
-    """In one event loop. Which of them answer, and why, is not decided here."""
+    """It belongs to one event loop. Which of the workers answer, and why, is not decided here."""
 
     def __init__(self, releases: Sequence[Release], launcher: Launcher, limits: Limits) -> None:
-        """`releases`: the release in each way in which it may be served."""
+        """`releases` is the release in each of the ways in which it may be served."""
         self._releases = releases
         self._launcher = launcher
         self._limits = limits
@@ -39,18 +39,18 @@ class Workers:
         return bool(self._alive)
 
     def get(self, pid: int | None) -> Worker | None:
-        """None: it has ended."""
+        """None if it has ended."""
         return None if pid is None else self._alive.get(pid)
 
     def adopt(self, worker: Worker) -> None:
-        """One that an earlier host has left."""
+        """Takes over a worker that an earlier host has left."""
         self._cleared = True
         self._add(worker)
 
     async def start(
         self, release: Release, listener: Listener, proven: str, *, long: bool, scale: Scale = USUAL
     ) -> Worker:
-        """See `Launcher.start`. Not to be lost by a cancellation: it may have been forked already."""
+        """See `Launcher.start`. A cancellation must not lose the worker, since it may have been forked already."""
         starting = asyncio.ensure_future(self._start(release, listener, proven, long, scale))
         try:
             return await asyncio.shield(starting)
@@ -60,16 +60,17 @@ class Workers:
 
     @property
     def scales(self) -> Sequence[Scale | None]:
-        """That those which live, or are being started, were started with. Who drains or stops still answers."""
+        """The scales with which the workers that live, or are being started, were started. Draining and stopping
+        workers still answer."""
         return [*(worker.record.scale for worker in self._alive.values()), *self._begun]
 
     def limit_processors(self, scale: Scale) -> None:
-        """Of all that live."""
+        """Limits the processors of all workers that live."""
         for pid in self._alive:
             self._launcher.groups.limit_processors(pid, scale)
 
     def drain(self, pid: int) -> None:
-        """It goes when nobody is connected any more, and never closes first."""
+        """The worker ends when nobody is connected any more, and never closes a connection first."""
         if worker := self._alive.get(pid):
             worker.process.send(signal.SIGUSR1)
             self.spawn(self._drained(worker))
@@ -77,40 +78,41 @@ class Workers:
             self.forget(pid)
 
     def stop(self, pid: int) -> None:
-        """Who is connected is answered within the grace."""
+        """Whoever is connected is answered within the grace period."""
         if worker := self._alive.get(pid):
             self.spawn(self._stopped(worker))
         else:
             self.forget(pid)
 
     def forget(self, pid: int) -> None:
-        """It has ended. Serving goes on where that cannot be written: the next host finds no such process."""
+        """The worker has ended. Serving continues where that cannot be recorded: the next host finds no such
+        process."""
         try:
             self._launcher.state_files.drop(pid)
         except OSError as error:
             log.warning("the record of worker %d could not be removed: %s", pid, error.strerror)
 
     def end(self, why: str) -> None:
-        """All at once, for what they have done."""
+        """Stops all workers at once, for something that they did."""
         for worker in self._alive.values():
             if not worker.why_stopped:
                 worker.why_stopped = why
                 self.spawn(_killed(worker))
 
     def stop_for(self, worker: Worker, why: str) -> None:
-        """For what it has done. It is then one that has ended."""
+        """Stops a worker for something that it did. It then counts as one that has ended."""
         worker.why_stopped = why
         self.spawn(worker.process.stop(self._limits.grace))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Of what `settle` waits for."""
+        """Starts a task that `settle` waits for."""
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
 
     async def settle(self) -> None:
-        """Until nothing is under way."""
+        """Waits until nothing is under way."""
         while self._background:
             await asyncio.wait(self._background)
 

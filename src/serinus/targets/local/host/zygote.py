@@ -1,4 +1,4 @@
-"""The host's side of one zygote: a process that has imported an environment's libraries and forks workers."""
+"""The host's side of one zygote, which is a process that has imported an environment's libraries and forks workers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from serinus.targets.local.host.processes import Process, descriptor_of
 from serinus.targets.local.host.reach import readable
 
 _FORK_SECONDS = 30.0
-"""For one fork, which takes milliseconds: longer than a busy machine makes of that."""
+"""The time limit for one fork, which takes milliseconds and, even on a busy machine, less than this limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """What a zygote is made of. `roots`: directories in which the models lie that its workers load."""
+    """What a zygote is made from. `roots` are the directories that hold the models which its workers load."""
 
     python: Path
     modules: tuple[str, ...]
@@ -47,8 +47,8 @@ class Zygote:
 
     @classmethod
     async def start(cls, nest: Nest, home: Home, runtime: Path, confined: bool, log: Path, seconds: float) -> Zygote:
-        """Returns when its imports are done. Unfit where they leave threads; OSError (TimeoutError) where it does not
-        come up within `seconds`."""
+        """Returns when its imports are done. Raises Unfit where they leave threads, and OSError (TimeoutError) where
+        the zygote does not come up within `seconds`."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         with theirs:
@@ -62,7 +62,8 @@ class Zygote:
         return zygote
 
     async def fork(self, descriptors: Sequence[int]) -> Process:
-        """A new worker, which has become our child. OSError: there is none, or not the zygote's own."""
+        """A new worker, which has become a child of this process. Raises OSError if there is none, or if it is not a
+        descendant of the zygote."""
         async with self._one_at_a_time:
             held, ours = os.pipe()
             try:
@@ -85,8 +86,8 @@ class Zygote:
             return worker
 
     def _descendant(self, pid: int) -> Process:
-        """The process that the zygote names, which is a claim: it must be its grandchild, whose parent waits for us.
-        OSError."""
+        """The process that the zygote names. The zygote's statement is only a claim: the process must be its
+        grandchild, whose parent waits for us. Raises OSError otherwise."""
         pidfd = descriptor_of(pid)
         # Asked after the descriptor is held, and its parent lives as long as we hold the pipe.
         between = parent(pid)
@@ -96,7 +97,7 @@ class Zygote:
         return Process.reparented(pid, pidfd)
 
     async def close(self) -> None:
-        """Its workers stay."""
+        """Its workers remain."""
         await self.process.kill()  # it holds nothing that could be lost
         async with self._one_at_a_time:
             self._control.close()
@@ -138,7 +139,7 @@ def spawn(
     start: Callable[..., _Started],
 ) -> _Started:
     """Starts `serinus_runtime.<module>` in `config["scratch"]`; it inherits the descriptor `config["control_fd"]`.
-    `start`: given the command and options of `subprocess.Popen`."""
+    `start` is called with the command and options of `subprocess.Popen`."""
     told, scratch = in_memory(config), Path(config["scratch"])
     try:
         command = launch.command(python, runtime, module, f"/proc/self/fd/{told}")

@@ -1,8 +1,8 @@
 """The zygotes of one host: one for each environment whose libraries are known and can be forked.
 
-Which modules an environment's zygote imports is learnt from the reports of its workers and kept in
-`host/zygotes/<key>.json`. So the first worker of a new environment is a fresh interpreter. Where a zygote cannot be
-had, so are all: nothing but the time to start depends on it.
+The modules that an environment's zygote imports are learnt from the reports of its workers and kept in
+`host/zygotes/<key>.json`. So the first worker of a new environment is a fresh interpreter. Where there can be no
+zygote, all workers are fresh interpreters. Only the time that a start takes depends on the zygote.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ log = logging.getLogger(__name__)
 _MOST_MODULES = 20_000
 _IMPORT_SECONDS = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0
-"""Seconds before a zygote that did not come up is tried again; doubles with every failure."""
+"""The seconds before a zygote that did not come up is tried again. They double with every failure."""
 
 
 def key(python: Path) -> str:
-    """Of an environment, short enough for any path."""
+    """The key of an environment, which is short enough for any path."""
     return sha256(str(python).encode()).hexdigest()[:12]
 
 
@@ -46,14 +46,14 @@ class _Environment:
     roots: frozenset[Path] = frozenset()
     zygote: Zygote | None = None
     unfit: str = ""
-    """Why there will be no zygote, while this host lives."""
+    """Why there will be no zygote as long as this host lives."""
     refused: set[str] = field(default_factory=set)
     """Modules whose import would have made it unfit."""
     backoff: Backoff = field(default_factory=lambda: Backoff(_FIRST_PAUSE, _LONGEST_PAUSE))
     not_before: float = 0.0
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     wanted: int = 0
-    """Workers that wait for the zygote."""
+    """The number of workers that wait for the zygote."""
 
     @property
     def up_to_date(self) -> bool:
@@ -68,10 +68,10 @@ class _Environment:
 
 
 class Zygotes:
-    """To be used in one event loop."""
+    """It belongs to one event loop."""
 
     def __init__(self, home: Home, runtime: Path, confined: bool, at_once: int) -> None:
-        """`at_once`: how many import at a time, which takes a processor each for seconds."""
+        """`at_once` is the number of zygotes that import at a time. Each of them uses a processor for seconds."""
         self._turns = Turns(at_once, at_once)
         self._home = home
         self._runtime = runtime
@@ -81,7 +81,7 @@ class Zygotes:
         self._background: set[asyncio.Task[None]] = set()
 
     async def fork(self, python: Path, roots: Iterable[Path], descriptors: Sequence[int]) -> Process | None:
-        """A new worker. None: none can be forked, now or ever. Waits for a zygote that is being started."""
+        """A new worker, or None if none can be forked, now or ever. Waits for a zygote that is being started."""
         environment = self._of(python)
         wanted = frozenset(roots)
         if not environment.modules or environment.unfit:
@@ -105,7 +105,8 @@ class Zygotes:
             return None
 
     def learn(self, python: Path, modules: Sequence[str]) -> None:
-        """What a worker of the environment has imported. The zygote is made anew with it, in the background."""
+        """Takes note of what a worker of the environment has imported. The zygote is replaced by one that imports this
+        as well, in the background."""
         environment = self._of(python)
         new = [name for name in modules if name not in environment.modules and name not in environment.refused]
         if not new or environment.unfit or len(environment.modules) + len(new) > _MOST_MODULES:
@@ -115,8 +116,8 @@ class Zygotes:
         self._spawn_renewal(python, environment)
 
     def expect(self, python: Path, roots: Iterable[Path], *, compiled: bool, soon: bool = True) -> None:
-        """A release is placed there: has the zygote ready before it is needed, if its modules are known. Not `soon`:
-        when it is needed."""
+        """A release is placed in the environment: if its modules are known, the zygote is made before it is needed. If
+        not `soon`, it is made when it is needed."""
         environment = self._of(python)
         environment.roots |= frozenset(roots)
         if compiled:
@@ -126,7 +127,8 @@ class Zygotes:
             self._spawn_renewal(python, environment)
 
     def ready(self, python: Path, roots: Iterable[Path]) -> bool:
-        """One is there that can fork a worker for models in `roots`, and it knows all that was learnt."""
+        """Whether there is a zygote that can fork a worker for models in `roots` and that has imported all that was
+        learnt."""
         environment = self._of(python)
         return environment.up_to_date and environment.ready_for(frozenset(roots)) is not None
 
@@ -135,7 +137,7 @@ class Zygotes:
         return self._of(python).unfit
 
     def pids(self) -> Mapping[Path, int]:
-        """Of those that live."""
+        """The pids of the zygotes that live."""
         return {
             python: environment.zygote.process.pid
             for python, environment in self._environments.items()
@@ -143,14 +145,14 @@ class Zygotes:
         }
 
     async def end(self, python: Path, why: str) -> None:
-        """Of the zygote, for what it has done; another takes its place."""
+        """Ends the zygote for something that it did. Another one takes its place."""
         environment = self._environments.get(python)
         if environment is not None and environment.zygote is not None:
             log.warning("the zygote of %s is ended: %s", python, why)
             await environment.zygote.close()
 
     async def leave(self, python: Path) -> None:
-        """Nothing is placed there any more."""
+        """No release is placed in the environment any more."""
         environment = self._environments.pop(python, None)
         if environment is not None and environment.zygote is not None:
             await environment.zygote.close()
@@ -177,7 +179,7 @@ class Zygotes:
         return self._environments[python]
 
     async def _replaced(self, python: Path, environment: _Environment, roots: frozenset[Path]) -> Zygote | None:
-        """A new zygote in the place of the one that there is, which goes only when the new one is there."""
+        """A new zygote in place of the present one, which ends only when the new one is there."""
         if monotonic() < environment.not_before:
             return environment.ready_for(roots)
         environment.roots |= roots
@@ -204,7 +206,8 @@ class Zygotes:
         return environment.ready_for(roots)
 
     def _refuse(self, python: Path, environment: _Environment, nest: Nest, reason: str) -> None:
-        """Where the last one was fit, what has come since is not imported again; else there is none."""
+        """Where the last zygote was fit, the modules that were added since are not imported again. Otherwise there is
+        no zygote."""
         last = environment.zygote
         log.warning("%s: %s", python, reason)
         if last is not None and (new := set(nest.modules) - set(last.nest.modules)):
@@ -222,7 +225,7 @@ class Zygotes:
         self._spawn(self._renew(python, environment), "renewal")
 
     async def _renew(self, python: Path, environment: _Environment) -> None:
-        """Until it has what is known, or will never have it."""
+        """Continues until the zygote has imported all that is known, or it is certain that it never will."""
         while not (environment.unfit or environment.up_to_date) and self._environments.get(python) is environment:
             async with environment.changing:
                 if not environment.up_to_date:
@@ -236,8 +239,8 @@ class Zygotes:
 
 
 def _load(path: Path) -> tuple[str, ...]:
-    """What was learnt; nothing where it cannot be read: then it is learnt again. Without modules of the runtime, which
-    another version may have had under other names."""
+    """What was learnt. It is empty where the file cannot be read, and is then learnt again. Modules of the runtime are
+    left out, since another version may have had them under other names."""
     try:
         names = [str(name) for name in json.loads(path.read_text())]
         return tuple(name for name in names if not name.startswith("serinus_runtime."))
