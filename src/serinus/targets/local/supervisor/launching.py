@@ -21,28 +21,31 @@ from serinus.targets.local.supervisor.version import installed
 
 START_SECONDS = 120.0
 MODELS_SECONDS = 60.0
-"""For the champions that are in use to answer. Those that do not are told, and nothing is stopped for them."""
+"""The time limit for the answers of the champions that are in use. Those that do not answer are reported, and nothing
+is stopped because of them."""
 GIVE_UP_AFTER = 5
-"""Restarts of one process while the others come up."""
+"""The number of restarts of one process during the start of the others, after which the start fails."""
 REHEARSAL_SECONDS = 300.0
-"""For a new version to try itself, with a copy of the store."""
+"""The time limit for a new version to check itself with a copy of the store."""
 _NAMED = 5
-"""Models that a line of progress names."""
+"""The number of models that a line of progress names."""
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What `up` starts, and how it sees that it answers. `command`, with `--home DIR`: the supervisor."""
+    """What `up` starts, and how it determines that everything answers. `command`, followed by `--home DIR`, starts the
+    supervisor."""
 
     command: Sequence[str] = field(default=(sys.executable, "-P", "-m", "serinus.wiring", SUPERVISOR))
     checks: Callable[[Home, Settings], Sequence[Check]] = local_checks
     silent: Callable[[Home, Settings], Sequence[Silent]] = silent_models
     version: str = field(default_factory=installed)
-    """Of the installation; a supervisor of another one is replaced, with all that it keeps."""
+    """The version of the installation. A supervisor of another version is replaced, with all processes that it keeps
+    running."""
     rehearse: Callable[[Home], None] = field(default_factory=lambda: rehearse)
-    """What this version tries before it replaces another one. Raises Unavailable."""
+    """What this version checks before it replaces another one. Raises Unavailable."""
 
 
 def start_supervisor(
@@ -65,7 +68,7 @@ def start_supervisor(
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """How things stood before, so that only what happens from now on counts."""
+    """The state before the start, so that only what happens from then on counts."""
 
     restarts: Mapping[str, int]
     log_size: int
@@ -101,7 +104,7 @@ def wait(home: Home, checks: Sequence[Check], supervisor: subprocess.Popen[bytes
 
 
 def wait_for_models(home: Home, settings: Settings, launch: Launch, say: Say) -> Sequence[str]:
-    """Until no champion is still starting: which ones do not answer, a sentence each."""
+    """Waits until no champion is still starting. Returns a sentence about each one that does not answer."""
     deadline = time.monotonic() + MODELS_SECONDS
     waited = 0
     while True:
@@ -133,7 +136,7 @@ def reason(home: Home, check: Check) -> str:
 
 
 def rehearse(home: Home) -> None:
-    """In a process of its own. Raises Unavailable with the words of this version's control process."""
+    """Runs the check in a process of its own. Raises Unavailable with the text of this version's control process."""
     words = [sys.executable, "-P", "-m", "serinus.wiring", "rehearsal", "--home", str(home.path)]
     try:
         done = tied.run(words, timeout=REHEARSAL_SECONDS)

@@ -1,4 +1,5 @@
-"""One log file a process, kept small. A log that cannot be written never keeps a process from running."""
+"""One log file for each process, which is kept small. A log that cannot be written never prevents a process from
+running."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from pathlib import Path
 from serinus.core.home import Home
 
 LARGEST = 20_000_000
-"""Bytes, before it becomes the second file."""
+"""The size in bytes at which the log becomes the second file."""
 
 _LONGEST_WORDS = 300
 _TAIL = 4096
@@ -21,7 +22,7 @@ def path(home: Home, name: str) -> Path:
 
 
 def open_log(log: Path) -> tuple[int, str]:
-    """A descriptor for a process to write to, and why it leads nowhere; empty where it leads to `log`."""
+    """A descriptor for a process to write to, and the reason if it does not lead to `log`; empty where it does."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
     try:
         return os.open(log, flags, 0o600), ""
@@ -36,9 +37,10 @@ def size(log: Path) -> int:
 
 
 def turn_over(log: Path) -> None:
-    """Copies and empties it, since who writes to it never opens it again. A line written between the two is lost.
+    """Copies the log and empties it, since the process that writes to it never opens it again. A line that is written
+    between the two steps is lost.
 
-    Where there is no room for the copy the log is emptied all the same: it must not be what fills the disk.
+    Where there is no room for the copy, the log is emptied nevertheless: a log must not fill the disk.
     """
     if size(log) <= LARGEST:
         return

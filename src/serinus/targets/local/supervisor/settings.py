@@ -239,7 +239,7 @@ def _absolute(path: str) -> str:
 
 
 def _address(listen: str) -> str:
-    """As Envoy wants it: by number."""
+    """The address as a number, which Envoy requires."""
     try:
         return str(ipaddress.ip_address("127.0.0.1" if listen == "localhost" else listen))
     except ValueError as error:
@@ -250,7 +250,7 @@ def _address(listen: str) -> str:
 
 
 def load(home: Home) -> Settings | None:
-    """None: a new home. Refused: a home of another version."""
+    """None for a new home. Raises Refused for a home of another version."""
     try:
         found = json.loads(home.settings.read_text())
     except (FileNotFoundError, NotADirectoryError):
@@ -275,6 +275,6 @@ _RESTORE = "Restore it, or start with another --home."
 
 
 def save(home: Home, settings: Settings) -> None:
-    """Whole or not at all. Raises OSError."""
+    """Writes the file completely or not at all. Raises OSError."""
     # Its owner's alone: an index may be named with its credentials.
     files.write(home.settings, json.dumps(asdict(settings), indent=2))

@@ -1,7 +1,7 @@
-"""`run/<name>.json`: what is known of each process. Written whole, by rename.
+"""`run/<name>.json` holds what is known of each process. It is replaced as a whole.
 
-A record is what people and the next supervisor read; whether its process runs is asked of the kernel. Where a record
-could not be written (a full disk, a `kill -9` at the wrong moment) the process is found by its mark.
+People and the next supervisor read the records. Whether a process runs is asked of the kernel. Where a record could not
+be written (because of a full disk, or a `kill -9` at the wrong moment), the process is found by its mark.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ from serinus.targets.local.supervisor import kernel
 
 SUPERVISOR = "supervisor"
 BEFORE = "-before"
-"""Behind the name of a process, in the name of the record of the one whose place it has taken."""
+"""Added to the name of a process in the name of the record of the process that it has replaced."""
 
 RUNNING = "running"
 BACKING_OFF = "backing-off"
-"""Died, and is started again in a moment."""
+"""The process has died and is started again soon."""
 REPLACING = "replacing"
-"""The supervisor, while it replaces what another version has started."""
+"""The supervisor replaces what another version has started."""
 STOPPING = "stopping"
 STOPPED = "stopped"
 GONE = "gone"
-"""Should run, and does not, and nobody starts it again: the supervisor is gone as well."""
+"""The process should run but does not, and nobody starts it again, since the supervisor does not run either."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """With how it is to be stopped, so that `down` needs nothing but the records."""
+    """Also says how the process is to be stopped, so that `down` needs only the records."""
 
     name: str
     state: str
     pid: int = 0
     identity: str = ""
-    """Boot and start time: together with the pid it names one process for ever."""
+    """The boot and the start time. Together with the pid it identifies one process for ever."""
     since: float = 0.0
-    """Unix seconds."""
+    """In unix seconds."""
     restarts: int = 0
     reason: str = ""
-    """Of the last end, in words."""
+    """Why it ended the last time, in words."""
     order: int = 0
-    """Of starting; stopping goes the other way round."""
+    """The position in the order of starting. Processes are stopped in the reverse order."""
     stop_seconds: float = 15.0
     pre_stop: Sequence[str] = ()
     version: str = ""
-    """Of the installation that has started it; empty: it was one that did not say so."""
+    """The version of the installation that started it, or empty if that version did not record it."""
 
 
 def alive(record: ProcessRecord | None) -> bool:
@@ -63,7 +63,7 @@ def alive(record: ProcessRecord | None) -> bool:
 
 
 def read(home: Home, name: str) -> ProcessRecord | None:
-    """None: there is none, or none that this version can read."""
+    """None if there is no record, or none that this version can read."""
     try:
         found = json.loads(_path(home, name).read_text())
         known = {field.name for field in fields(ProcessRecord)}  # a newer version may say more
@@ -73,18 +73,18 @@ def read(home: Home, name: str) -> ProcessRecord | None:
 
 
 def write(home: Home, record: ProcessRecord) -> None:
-    """Raises OSError, and then the record before is still there."""
+    """Raises OSError, and leaves the former record in place then."""
     # It need not outlast the machine, as the process does not: so nothing waits for the disk.
     files.write(_path(home, record.name), json.dumps(asdict(record)), durable=False)
 
 
 def forget(home: Home, name: str) -> None:
-    """The record of a process that has ended for good. Raises OSError."""
+    """Removes the record of a process that has ended for good. Raises OSError."""
     _path(home, name).unlink(missing_ok=True)
 
 
 def find(home: Home, name: str) -> ProcessRecord | None:
-    """Of a process that runs, by its record or else by its mark; None: it does not run."""
+    """The record of a running process, found by its record or by its mark. None if it does not run."""
     record = read(home, name)
     if alive(record):
         return record
@@ -97,7 +97,7 @@ def adopted(record: ProcessRecord, seen: Seen) -> ProcessRecord:
 
 
 def running(home: Home) -> Sequence[ProcessRecord]:
-    """Of every process that runs, but for the supervisor, in the order of starting."""
+    """The records of all running processes except the supervisor, in the order of starting."""
     marked = kernel.leaders(home.path)
     names = {path.stem for path in home.run.glob("*.json")} | marked.keys()
     found = []
@@ -111,8 +111,8 @@ def running(home: Home) -> Sequence[ProcessRecord]:
 
 
 def processes(home: Home) -> Sequence[Mapping[str, Any]]:
-    """Every process that this home has or had: name, state (as it is now), pid, since, restarts, reason. Without those
-    that finish what is under way while another version's have taken their place: nobody misses them."""
+    """All processes that this home has or had: name, present state, pid, since, restarts, reason. Processes that finish
+    their work after those of another version have replaced them are left out, since nobody needs them."""
     names = (path.stem for path in home.run.glob("*.json") if not path.stem.endswith(BEFORE))
     records = [record for name in names if (record := read(home, name)) is not None]
     return [

@@ -1,6 +1,6 @@
-"""Another version's processes are replaced one after another, while callers are served.
+"""Replaces the processes of another version one after another, while callers are served.
 
-What decides stands still meanwhile: it is stopped first and started last, so that it never talks to parts of another
+The process that decides is stopped first and started last, so that it never communicates with processes of another
 version.
 """
 
@@ -19,9 +19,9 @@ from serinus.targets.local.supervisor.process_manager import ProcessManager, Pro
 log = logging.getLogger(__name__)
 
 SECONDS = 90.0
-"""For one process to answer."""
+"""The time limit for the answer of one process."""
 _ENOUGH = 3
-"""Ends of a new process, after which it is not waited for."""
+"""The number of times that a new process may end before it is no longer waited for."""
 
 
 class Stop(Protocol):
@@ -31,8 +31,8 @@ class Stop(Protocol):
 def succeed(
     manager: ProcessManager, specs: Sequence[ProcessSpec], checks: Sequence[Check], stop: Stop, pause: float
 ) -> str:
-    """Replaces what is outdated. Why it has ended early, in words: one of them did not come up. What has been replaced
-    by then stays so, and everything is kept running. Empty: all of them answer."""
+    """Replaces the outdated processes. Returns why it stopped early, in words, if one of them did not come up. The
+    processes replaced by then stay, and all are kept running. Empty if all of them answer."""
     deciding = [spec.name for spec in specs if spec.decides]
     names = [name for name in in_order(specs) if name in set(manager.outdated) - set(deciding)]
     log.info("another version runs: replacing %s", ", ".join([*names, *deciding]))
@@ -47,7 +47,8 @@ def succeed(
 
 
 def in_order(specs: Sequence[ProcessSpec]) -> Sequence[str]:
-    """Of replacing: that of starting, but for those that keep something for another one meanwhile."""
+    """The names in the order of replacing. It is the order of starting, except for processes that keep something for
+    another one in the meantime."""
     place = {spec.name: float(number) for number, spec in enumerate(specs)}
     place |= {spec.name: place[spec.after] + 0.5 for spec in specs if spec.after in place}
     return sorted(place, key=place.__getitem__)
@@ -77,7 +78,7 @@ def _replace(manager: ProcessManager, name: str, checks: Sequence[Check], stop: 
 
 
 def _until(manager: ProcessManager, stop: Stop, pause: float, seconds: float, holds: Callable[[], bool]) -> None:
-    """For so many seconds at most, in which everything is kept running."""
+    """Keeps everything running for at most `seconds`, as long as `holds` is not true."""
     deadline = time.monotonic() + seconds
     while not holds() and not stop.wanted and time.monotonic() < deadline:
         manager.round()

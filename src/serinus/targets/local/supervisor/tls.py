@@ -1,5 +1,6 @@
-"""The certificate that is served on both planes: where the operator keeps it, and the last good one, which the home
-keeps. A file that is replaced half, or by a wrong one, changes nothing. `certificates` reads and checks the files."""
+"""The certificate that the API and Envoy serve: where the operator keeps it, and the last valid one, which the home
+keeps. A file that is replaced only partly, or by a wrong one, changes nothing. `certificates` reads and checks the
+files."""
 
 from __future__ import annotations
 
@@ -19,32 +20,33 @@ _AGAIN = "`serinus down`, then `serinus up`."
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where the operator keeps them."""
+    """Where the operator keeps the files."""
 
     cert: Path
     key: Path
     client_ca: Path | None = None
 
     def state(self) -> Sequence[tuple[int, ...] | None]:
-        """Another one wherever a file was written or replaced."""
+        """It differs whenever a file was written or replaced."""
         return [_state(path) for path in (self.cert, self.key, self.client_ca) if path is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """PEM, each part found right and all of it to belong together."""
+    """PEM texts that were checked, each by itself and all together."""
 
     chain: str
     key: str
     client_ca: str | None
-    """Whoever calls a model must show a certificate of one of these. None: nobody is asked for one."""
+    """A caller of a model must show a certificate of one of these authorities. None: callers need no certificate."""
 
     def __repr__(self) -> str:
         return "Material(...)"  # the key is in no log
 
 
 def keep(home: Home, material: Material) -> None:
-    """Whole or not at all, and only what this machine's OpenSSL takes. Raises InvalidInput, OSError."""
+    """Writes the material completely or not at all, and only if this machine's OpenSSL accepts it. Raises InvalidInput
+    and OSError."""
     home.tls.mkdir(mode=0o700, exist_ok=True)
     _write(home.tls_server, material.key + material.chain, _loaded)
     if material.client_ca is None:
@@ -54,8 +56,8 @@ def keep(home: Home, material: Material) -> None:
 
 
 def kept(home: Home, *, with_callers: bool = False) -> Material:
-    """What `keep` was given last. Raises InvalidInput where there is none, or, `with_callers`, nobody who vouches for
-    callers: then none may be let in."""
+    """What `keep` was given last. Raises InvalidInput where there is none. `with_callers` requires an authority for
+    callers, since without one no caller may be let in."""
     try:
         text = home.tls_server.read_text("ascii")
         authorities = home.tls_callers.read_text("ascii") if home.tls_callers.exists() else None
@@ -70,13 +72,14 @@ def kept(home: Home, *, with_callers: bool = False) -> Material:
 
 
 def forget(home: Home) -> None:
-    """No key stays in a home that does not serve by it."""
+    """Removes the key from a home that does not use it."""
     for path in (home.tls_server, home.tls_callers):
         path.unlink(missing_ok=True)
 
 
 class ServerContext:
-    """Of the API. `context` is for the server; `renew` has it answer new connections by what is kept now."""
+    """The context of the API. `context` is for the server. `renew` has it answer new connections with what is kept
+    now."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
@@ -99,7 +102,8 @@ class ServerContext:
 
 
 def own_context(home: Home) -> ssl.SSLContext:
-    """For this home's own clients: only who has the key of the kept certificate is answered, whatever its names."""
+    """For this home's own clients. They accept only a server that has the key of the kept certificate, whatever its
+    names are."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # the certificate itself is compared, not who vouches for it
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

@@ -1,4 +1,4 @@
-"""A unit of systemd that runs `serinus up --foreground`: systemd.service(5), systemd.exec(5)."""
+"""A systemd unit that runs `serinus up --foreground`; see systemd.service(5) and systemd.exec(5)."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ AmbientCapabilities=
 
 
 def unit(home: Home, *, user: str = "", program: Sequence[str] | None = None) -> str:
-    """The text of the unit, for the manager of the system where `user` is named, or else for this user's.
+    """The text of the unit, for the system's manager where `user` is given, and otherwise for this user's manager.
 
-    `program`: how Serinus is called; by default as it is installed here. Raises InvalidInput.
+    `program` is the command for Serinus, by default the installed one. Raises InvalidInput.
     """
     if user and not user.replace("-", "").replace("_", "").replace(".", "").isalnum():
         raise InvalidInput(f"'{user}' is not the name of a user", hint="Name the user that owns the home.")
@@ -94,7 +94,7 @@ def unit(home: Home, *, user: str = "", program: Sequence[str] | None = None) ->
 
 
 def _also_written(user: str) -> Sequence[str]:
-    """Temporary files, and what uv keeps in the user's home directory: its cache, and interpreters."""
+    """The directory of temporary files, and what uv keeps in the user's home directory: its cache, and interpreters."""
     try:
         own = pwd.getpwnam(user).pw_dir
     except KeyError:  # the unit may be written before the user is made
@@ -108,7 +108,7 @@ def _program() -> Sequence[str]:
 
 
 def _quoted(word: str) -> str:
-    """One word of a command line, in which `$` and `%` have meanings."""
+    """One word of a command line in which `$` and `%` have meanings."""
     escaped = _specifiers(word).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
     return f'"{escaped}"' if escaped != word or " " in word or "'" in word else word
 

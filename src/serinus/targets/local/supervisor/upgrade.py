@@ -1,8 +1,8 @@
-"""`up` on a home that another version of Serinus keeps running: its processes are replaced, and callers are served.
+"""`up` on a home that another version of Serinus keeps running: its processes are replaced while callers are served.
 
-First the new version tries what it can without touching anything. Then its supervisor takes the place of the one that
-runs, and replaces the others (`succession`). Where one of them does not come up, the supervisor of the version before
-is started again and replaces them back.
+First the new version checks what it can without changing anything. Then its supervisor replaces the running supervisor,
+and after it the other processes (`succession`). If one of them does not come up, the supervisor of the former version
+is started again and replaces them in turn.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LOOK = 0.1
 
 
 def take_over(home: Home, settings: Settings, before: ProcessRecord, say: Say, launch: Launch) -> None:
-    """Raises Unavailable where this version does not come up, and OSError; what was there before serves then."""
+    """Raises Unavailable where this version does not come up, and OSError. The former version serves then."""
     ours, theirs = number(launch.version), number(before.version) or "an earlier version"
     say(f"{theirs} runs: {ours} takes its place" if ours != theirs else "another installation is running: replacing it")
     launch.rehearse(home)
@@ -45,7 +45,8 @@ def take_over(home: Home, settings: Settings, before: ProcessRecord, say: Say, l
 
 
 def until_replaced(home: Home, supervisor: subprocess.Popen[bytes], version: str, say: Say) -> None:
-    """Until the supervisor that was started has replaced what runs. Raises Unavailable where it has given up."""
+    """Waits until the started supervisor has replaced the running processes. Raises Unavailable where it has given
+    up."""
     said: set[str] = set()
     size = logs.size(logs.path(home, SUPERVISOR))
     while True:
@@ -94,12 +95,12 @@ def _go_back(
 
 
 def _without_home(command: Sequence[str]) -> Sequence[str]:
-    """As `Launch.command` is."""
+    """The command in the form of `Launch.command`."""
     return command[: command.index("--home")]
 
 
 def _end(supervisor: ProcessRecord) -> None:
-    """What it keeps goes on."""
+    """Ends the supervisor. Its processes continue."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(supervisor.pid, signal.SIGKILL)
     while state.alive(supervisor):
