@@ -35,7 +35,7 @@ class Sessions:
         self._tokens = tokens
         self._clock = clock
         self._links: dict[str, tuple[str, str, datetime]] = {}
-        """Digest of a link's code -> its token's name, when that was issued, when the link ends."""
+        """Digest of a link's code -> its token's name, when the token was issued, and when the link expires."""
         self._lock = threading.Lock()
         self.cookie = f"serinus-{hashlib.sha256(str(home.path).encode()).hexdigest()[:8]}"
 

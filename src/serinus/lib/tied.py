@@ -29,7 +29,7 @@ class Tied:
 
     def __init__(self, guard: subprocess.Popen[bytes], lifeline: socket.socket, pid: int) -> None:
         self.pid = pid
-        """Of the command itself, which leads a session of its own."""
+        """The pid of the command itself, which leads a session of its own."""
         self.stdout, self.stderr = guard.stdout, guard.stderr
         self._guard = guard
         self._lifeline = lifeline

@@ -65,7 +65,7 @@ class ResponseCache:
         self._say = say
         self._consistency = ConsistencyCheck()
         self._headers: list[Sequence[str] | None] = []
-        """Kept once, since they weigh more than the numbers below them."""
+        """Stored only once, since they take more memory than the numbers below them."""
         self.off = False
 
     def body_key(self, request: Request) -> Hashable | None:

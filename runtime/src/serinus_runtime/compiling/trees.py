@@ -94,7 +94,7 @@ class _Arrays:
         self.thresholds: list[float] = []
         self.missing: list[int] = []
         self.members: list[float] = []
-        """Of one `MEMBER` split after the other, a NaN after each."""
+        """The members of the `MEMBER` splits, one split after the other, with a NaN after each."""
         self.children: list[list[int]] = [[], []]
         self.is_leaf: list[list[int]] = [[], []]
         self.weights: list[float] = []

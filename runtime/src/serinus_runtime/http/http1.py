@@ -33,11 +33,12 @@ class Parser:
         self._request: Request | None = None
         self._advance = self._read_head
         self._left = 0
-        """Bytes of the body, or of the chunk, that are still to come."""
+        """The number of bytes of the body, or of the chunk, that have not arrived yet."""
         self._size = 0
         self._trailers = 0
         self._chunked = bytearray()
-        """Of a body in chunks. Not kept as parts: an object for each tiny chunk would cost many times its bytes."""
+        """What has arrived of a body in chunks. It is not kept as parts: an object for each tiny chunk would take many
+        times its bytes."""
         self._continue = False
         self._whole: Request | None = None
         """A request that came as one piece, ready to be taken."""

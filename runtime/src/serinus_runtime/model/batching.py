@@ -86,13 +86,14 @@ class Batcher:
         self._scheduled: Any = None
         self._hurried = False
         self._recent: deque[int] = deque(maxlen=_RECENT)
-        """Requests in each of the last batches."""
+        """The number of requests in each of the last batches."""
         self._expected = sys.maxsize
-        """Requests at a time, by what came together lately; kept connections say only who could ask."""
+        """The number of requests that are expected at a time, from the last batches. Open connections only say how many
+        could ask."""
         self.waiting = 0
-        """Requests that were submitted and not answered."""
+        """The number of requests that were submitted and not answered yet."""
         self.seconds_each = 0.0
-        """What a request takes in its batch, a running mean."""
+        """The running mean of the seconds that a request takes in its batch."""
 
     def submit(self, bound: Bound, deadline: float | None, done: Done, key: Hashable | None = None) -> None:
         """Adds a request. `deadline` is a time of the clock (None: none). Requests with the same `key` share one

@@ -49,11 +49,11 @@ class Records:
         self._fresh: list[Record] = []
         self._batch = Batch()
         self._waiting: OrderedDict[int, bytes] = OrderedDict()
-        """Batches that are not on the wire."""
+        """The batches that are not sent yet."""
         self._sent: OrderedDict[int, bytes] = OrderedDict()
-        """Batches that are not acknowledged."""
+        """The batches that are sent and not acknowledged yet."""
         self._held = 0
-        """Bytes of `_waiting` and `_sent`."""
+        """The number of bytes in `_waiting` and `_sent`."""
         self._sequence = 0
         self._dropped = 0
         self._loop: asyncio.AbstractEventLoop | None = None

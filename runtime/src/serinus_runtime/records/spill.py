@@ -16,7 +16,7 @@ class Spill:
         self.most_bytes = most_bytes
         self._file: IO[bytes] | None = None
         self._entries: deque[tuple[int, int]] = deque()
-        """Number and length of each."""
+        """The number and the length of each batch."""
         self._start = self._end = 0
 
     def __len__(self) -> int:

@@ -42,7 +42,7 @@ class Failures:
         self._recorder = recorder
         self.has_fallback = settings.fallback_score is not None
         self._logged: dict[str, float] = {}
-        """When each failure was last logged, on the monotonic clock."""
+        """The time at which each failure was last logged, on the monotonic clock."""
 
     def refused(self, call: Call, error: RequestError) -> Response:
         """Answers a mistake of the caller."""

@@ -116,9 +116,10 @@ class Encoder:
         self._known = [(i, feature.known) for i, feature in enumerate(features) if feature.known is not None]
         ends = [abs(end) for feature in features for end in feature.bounds or ()]
         self._safe = min([1e300, *ends, *(_LARGEST.get(feature.column.type, 1e300) for feature in features)])
-        """Where the sizes of all numbers add up to less, none of them is out of any bounds, and none is NaN."""
+        """If the absolute values of all numbers add up to less than this, none of them is out of bounds and none is
+        NaN."""
         self._types: dict[tuple[type, ...], tuple[int, ...] | None] = {}
-        """Types of a row -> where it holds nothing; None: it must be converted."""
+        """The types of a row -> the positions of its missing values, or None if the row must be converted."""
 
     def encode(self, row: Sequence[Any]) -> bool:
         """Returns whether `row` was written to `self.row`. If not, `matrix` converts it or reports the error. Raises

@@ -23,7 +23,7 @@ class Frames:
         kinds = {column.type for column in columns}
         self._uniform = {frozenset({"double"}): "float64", frozenset({"float"}): "float32"}.get(frozenset(kinds))
         self.has_matrix = bool(kinds) and (self._uniform is not None or kinds <= {"double", "integer", "long"})
-        """A matrix can hold the columns exactly."""
+        """Whether a matrix can hold the columns exactly."""
         self._whole = [(i, column) for i, column in enumerate(columns) if column.type in ("integer", "long")]
         self._labels = [column.name if column.name is not None else i for i, column in enumerate(columns)]
         self._index: Any = None

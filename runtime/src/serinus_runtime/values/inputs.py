@@ -98,7 +98,7 @@ class ColumnInputs:
         self._takes = {column.label: _datatypes(column.type) for column in signature.columns}
         named = signature.columns[0].name is not None
         self._headers: dict[_Header, tuple[str, ...]] = {}
-        """Names and datatypes of inputs that were found right -> the names."""
+        """The names and datatypes of inputs that were found valid -> the names."""
         self.names = tuple([column.label for column in signature.columns]) if named else None
 
     def bind(self, payload: Payload, *, exact: bool = False) -> TableBound:

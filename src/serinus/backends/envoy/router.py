@@ -46,7 +46,8 @@ class EnvoyRouter:
         self._probes_file = names.probes_file(home)
         self._probe_socket = str(names.probe_socket(home))
         self._probes: dict[str, Routing] = {}
-        """Not kept: whoever was asking has gone with this process, and the first probe of the next clears the file."""
+        """Not stored: the process that was asking ended with this one, and the first probe of the next process clears
+        the file."""
         self._lock = threading.RLock()
         self._expiry = Expiry(drain)
         self._text = ""

@@ -60,7 +60,8 @@ class GitFleet:
         self._path = path
         self._git = Git(path)
         self._listed: tuple[str, Mapping[str, str]] = ("", {})
-        """A commit, and the blobs in it by their paths: what is published again is compared without a process."""
+        """A commit, and the blobs in it by their paths, with which something that is published again is compared
+        without starting Git."""
         self._create()
 
     def read(self, model: str) -> str | None:

@@ -43,7 +43,7 @@ class _Loader(yaml.BaseLoader):
         super().__init__(stream)
         self._depth = 0
         self._sizes: dict[int, tuple[int, int]] = {}
-        """Levels and values below a node."""
+        """The numbers of levels and values below a node."""
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self._depth += 1

@@ -30,15 +30,15 @@ class Converger:
     def __init__(self, world: World) -> None:
         self._world = world
         self._routing: Mapping[str, Routing] = {}
-        """In force, as far as it was read back or confirmed."""
+        """The routing in force, as far as it was read back or confirmed."""
         self._checked: datetime | None = None
         self._away: TemporaryError | None = None
-        """The router could not be read when it was last tried."""
+        """Why the router could not be read at the last attempt."""
         self._watched: list[Watch] = []
-        """That the prediction log was told of since the router was read back."""
+        """The watches that the prediction log was given since the router was read back."""
         self._retired: dict[str, datetime] = {}
         self._published: dict[str, Mapping[str, object]] = {}
-        """By model, as it is in Git as long as that stands at `_fleet`."""
+        """What is in Git, by model, as long as Git is at the commit `_fleet`."""
         self._fleet: str | None = None
         self._fleet_read: datetime | None = None
 

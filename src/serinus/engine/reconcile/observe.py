@@ -44,9 +44,9 @@ class Observer:
         self._world = world
         self._jobs = jobs
         self._waits: dict[str, _Wait] = {}
-        """By rollout: of work that is being tried again."""
+        """The waiting times of work that is tried again, by rollout."""
         self._said: dict[str, set[str]] = {}
-        """By rollout: lines of progress, which each try would tell anew."""
+        """The lines of progress that were reported, by rollout, since each try would report them again."""
         self._orders: Mapping[str, Sequence[Order]] = {}
         self._counted: Counted | TemporaryError = {}
 

@@ -71,23 +71,23 @@ class Engine:
         self._converger = Converger(world)
         self._aliases = Aliases(world, deploy_by_alias)
         self._looked_at: list[Rollout] = []
-        """Of this tick, what changed by a look of the judge alone: stored together at its end."""
+        """The rollouts of this tick that only a look of the judge has changed. They are stored together at its end."""
         self._coming_up = False
         self._placements: Mapping[str, Placement] | None = None
         self._observed: datetime | None = None
         self._wanted: dict[str, tuple[Release, ...]] | None = None
-        """Model -> its releases that have to run, as of its last visit. None: no tick has been yet."""
+        """Model -> its releases that have to run, as of its last visit. None: there was no tick yet."""
         self._bad: Collection[str] = ()
         """The shortcuts that are distrusted, as of this tick."""
         self._pace, self._last = Pace(RESYNC), ""
         self._judging, self._judged = Pace(CANARIES_JUDGED), dict[str, datetime]()
-        """When each canary was looked at last."""
+        """The time at which each canary was judged last."""
         self._again: set[str] = set()
-        """Models that were not as they should be at their last visit."""
+        """The models that differed from their intended state at their last visit."""
         self.visits = 0
-        """Of models, since the start; for tests and measurements."""
+        """The number of visits of models since the start, for tests and measurements."""
         self.trouble: dict[str, tuple[str, ...]] = {}
-        """Model -> what is not as it should be and being tried again; for people, not for decisions."""
+        """Model -> what is wrong and is being tried again. It is for people, and not for decisions."""
 
     def run(self, stop: threading.Event, interval: float = 0.5) -> None:
         """Runs a tick every `interval` seconds until `stop` is set.

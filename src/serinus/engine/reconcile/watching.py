@@ -85,7 +85,7 @@ class Watcher:
         self._over: dict[str, tuple[str, float]] = {}
         self._usual: dict[str, tuple[int, ArmCounts | None]] = {}
         self._troubles: Mapping[str, Mapping[str, bool]] | None = None
-        """By model, of this look; None: nobody has asked for them yet."""
+        """The troubles of this look, by model. None: they were not needed yet."""
 
     def due(self) -> bool:
         """Whether it is time for another look."""

@@ -44,7 +44,7 @@ class Counter:
         self._window: deque[Frame] = deque()
         self._stale = False
         self.records = 0
-        """Counted by this process."""
+        """The number of records that this process has counted."""
 
     def step(self, durable: Position, settle: float = SETTLE) -> bool:
         """Counts records that have settled. Returns whether there may be more to count at once."""

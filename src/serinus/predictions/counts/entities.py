@@ -36,8 +36,8 @@ class EntitySets:
         self._at_hand: dict[Set, set[int]] = {}
         self._whole: dict[Set, set[int]] = {}
         self._lately: dict[tuple[str, str], dict[int, int]] = {}
-        """(split, kind) -> hash -> the last window in which it had such an event. Not kept over a restart, after which
-        an event of the present window may be counted once more."""
+        """(split, kind) -> hash -> the last window in which the entity had such an event. It is not kept over a
+        restart, after which an event of the present window may be counted once more."""
 
     def firsts(self, connection: Connection, tally: Tally, now: float) -> tuple[Counter[CountKey], Fresh]:
         """Writes the entities that are new to their sets. Returns what they add to the counts, and what to `remember`

@@ -32,20 +32,20 @@ class Facts:
         number = {key: place for place, key in enumerate(dict.fromkeys(keys))}
         self.arms = [Arm(*key) for key in number]
         self.arm: Integers = np.fromiter(map(number.__getitem__, keys), np.int64, len(records))
-        """Index into `arms`."""
+        """The index in `arms`."""
         self.time: Floats = np.array(records.time, dtype=np.float64)
         self.ms: Floats = np.array(records.ms, dtype=np.float64)
         self._status: Integers = np.array(records.status, dtype=np.int64)
         self._fallback: Booleans = np.array(records.fallback, dtype=np.bool_)
         self._cached: Booleans = np.array(records.cached, dtype=np.bool_)
         self.causes: list[str] = sorted({cause for cause in records.set_aside if cause is not None})
-        """Of the disturbances for which some are set aside."""
+        """The causes for which requests were set aside."""
         number_of: dict[str | None, int] = {None: -1, **{cause: place for place, cause in enumerate(self.causes)}}
         self.aside: Integers = np.fromiter(map(number_of.__getitem__, records.set_aside), np.int64, len(records))
-        """Index into `causes`; -1: it is counted."""
+        """The index in `causes`, or -1 if the request is counted."""
         self._failed_within = _where(records.error, lambda error: error is not None)
         self.fault: Booleans = (self._status >= 400) & (self._status < 500)
-        """The caller's own mistakes, which are requests and nothing else."""
+        """The caller's own mistakes, which count as requests and as nothing else."""
         self.errors: Booleans = ~self.fault & ((self._status >= 500) | (self._fallback & self._failed_within))
         """Failures, and fallbacks that hide one."""
 

@@ -110,8 +110,8 @@ class Ledger:
         self._database = database
         self._entities = EntitySets(most_entities)
         self._minute: dict[CountKey, tuple[int, int]] = {}
-        """Of followed releases: the minute of the last event, and its events. Lost with the process, as one minute
-        says little of an hour."""
+        """The minute of the last event of each followed release, and its events. It is lost with the process, since one
+        minute contributes little to an hour."""
         with database.write() as connection:
             _mend_hours(connection)
 

@@ -46,7 +46,7 @@ class GroupCommit:
         self._lock = asyncio.Lock()
         self.durable: Position = writer.durable
         self.trouble = ""
-        """Why nothing is being written; empty when all is well."""
+        """Why nothing is being written, or empty if nothing is wrong."""
 
     @property
     def pending_bytes(self) -> int:

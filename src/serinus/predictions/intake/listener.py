@@ -104,13 +104,13 @@ class Intake:
         self._strangers = 0
         self._places: Counter[str] = Counter()
         self.heard_at = monotonic()
-        """When the last batch arrived."""
+        """The time at which the last batch arrived."""
         self.received = 0
         self.refused = 0
         self.dropped: Counter[str] = Counter()
-        """Release -> records that its workers had no room for."""
+        """Release -> the number of records that its workers had no room for."""
         self.refused_batches: Counter[str] = Counter()
-        """Release -> batches that are lost because they were not as they should be."""
+        """Release -> the number of batches that were malformed and are lost."""
         self.malformed_replies = 0
         """The number of lines from gateways that could not be parsed."""
         self._large = asyncio.Lock()

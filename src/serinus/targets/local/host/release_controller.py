@@ -53,12 +53,12 @@ class ReleaseController:
         - `cause`: why its first worker is started. None: it is new, and has no callers yet.
         """
         self.placed = release
-        """As it was asked for; `release` is how it is served."""
+        """The release as it was requested. `release` is the form in which it is served."""
         self.scale = scale
-        """What it gets from now on; workers that were started before may have more or less of it, until `renew` has
-        replaced them."""
+        """The present scale. Workers that were started earlier may have another one, until `renew` has replaced
+        them."""
         self.warm_until = 0.0
-        """By the loop's clock: it is not to be scaled to zero before."""
+        """The earliest time at which it may be scaled to zero, by the loop's clock."""
         self._launcher = launcher
         self._limits = limits
         self._places = places

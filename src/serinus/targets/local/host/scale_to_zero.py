@@ -83,7 +83,7 @@ class ActivationTimes:
 
     def __init__(self) -> None:
         self._unhurried: list[tuple[float, float]] = []
-        """When it was, and what it would have taken with the machine for itself."""
+        """The times of activations, and how long each would have taken on an otherwise idle machine."""
         self._forked = False
 
     def note(self, seconds: float, crowd: float, now: float, *, forked: bool) -> None:

@@ -28,7 +28,7 @@ class Sockets:
         self._secret = secret
         self._kept: dict[str, Held] = {}
         self._left: dict[str, Held] = {}
-        """By an earlier host."""
+        """What an earlier host has left."""
         self._holder: socket.socket | None = None
 
     def connect(self) -> bool:

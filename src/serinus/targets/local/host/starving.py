@@ -100,9 +100,10 @@ class Starving:
     def __init__(self, journal: Journal, limits: Limits, controllers: Mapping[str, ReleaseController]) -> None:
         self._journal, self._cores, self._controllers = journal, limits.cores, controllers
         self._used: dict[int, float] = {}
-        """Processor seconds of a worker, by pid."""
+        """The processor seconds of each worker, by pid."""
         self._told: dict[str, tuple[int, float, int]] = {}
-        """Model -> number in the journal, when it was written there, and looks without a sign since."""
+        """Model -> its number in the journal, when it was recorded there, and the number of looks without a sign
+        since."""
 
     async def run(self) -> None:
         """Runs until it is cancelled."""

@@ -51,12 +51,12 @@ class TrialZygote:
         threads."""
         self.python, self.artifact = python, artifact
         self.usable = True
-        """Until a method has raised OSError."""
+        """True until a method has raised OSError."""
         home.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory = Path(tempfile.mkdtemp(dir=home.scratch, prefix=".trials-"))
         self.scratch, self.given, self.beside = (self._directory / name for name in ("scratch", "given", "beside"))
-        """Trials write to directories in the first, which they make themselves, and read in the second; the third is
-        for those that it could not fork."""
+        """Trials write to directories in the first, which they make themselves, and read from the second. The third is
+        for trials that could not be forked."""
         for path in (self.scratch, self.given, self.beside):
             path.mkdir(mode=0o700)
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -190,7 +190,7 @@ class TrialZygotes:
         self._waiting: TrialZygote | None = None
         self._timer: threading.Timer | None = None
         self._unfit: set[Path] = set()
-        """Interpreters whose libraries cannot be forked."""
+        """The interpreters whose libraries cannot be forked."""
 
     def start(self, python: Path, artifact: Path, limits: TrialLimits) -> TrialZygote | None:
         """The zygote has to be given back. None where it does not come up; the log says why."""

@@ -27,12 +27,12 @@ class Workers:
         self._limits = limits
         self._alive: dict[int, Worker] = {}
         self._cleared = False
-        """Whether what an earlier host's workers may have left is gone, or is still used."""
+        """Whether the files that an earlier host's workers may have left are gone or still used."""
         self._clearing = asyncio.Lock()
-        """Held while a worker is started, and while what the last one has left is removed."""
+        """Held while a worker is started, and while the files that the last one has left are removed."""
         self._background: set[asyncio.Task[None]] = set()
         self._begun: list[Scale] = []
-        """Of those that are being started."""
+        """The scales of the workers that are being started."""
 
     @property
     def alive(self) -> bool:
