@@ -23,7 +23,8 @@ ROOT = Path(__file__).parents[2]
 SOURCES = ("src", "runtime/src")
 PAGES = ("README.md", "docs/*.md", "src/serinus/api/page/*.js", "src/serinus/api/page/*.html")
 
-PHRASES = tomllib.loads((Path(__file__).parent / "phrases.toml").read_text())["phrase"]
+_BANNED = tomllib.loads((Path(__file__).parent / "phrases.toml").read_text())
+PHRASES, DOCSTRINGS = _BANNED["phrase"], _BANNED["docstring"]
 GLOSSARY = ROOT / "docs" / "glossary.md"
 _TERM = re.compile(r"^\| \*\*(.+?)\*\* \| (.+) \|$", re.MULTILINE)
 _WORD = re.compile(r"`([a-z-]+)`")
@@ -54,6 +55,13 @@ def said(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
+def documented(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and text of every docstring of a module, including those of attributes."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.lineno, node.value.value
+
+
 def texts() -> Iterator[tuple[str, int, str]]:
     for source in SOURCES:
         for path in sorted((ROOT / source).rglob("*.py")):
@@ -81,15 +89,39 @@ def terms() -> Mapping[str, str]:
     return dict(found)
 
 
+def uses(phrase: Mapping[str, Any], found: list[tuple[str, int, str]]) -> list[str]:
+    return [
+        f"{where}:{line}: {text.strip()[:120]!r}"
+        for where, line, text in found
+        if re.search(phrase["pattern"], text) and not where.startswith(tuple(phrase.get("but", ())))
+    ]
+
+
 @pytest.mark.parametrize("phrase", PHRASES, ids=lambda phrase: phrase["pattern"])
 def test_no_text_uses_a_phrase_that_the_glossary_bans(
     phrase: Mapping[str, Any], spoken: list[tuple[str, int, str]]
 ) -> None:
-    wrong = [
-        f"{where}:{line}: {text.strip()[:120]!r}"
-        for where, line, text in spoken
-        if re.search(phrase["pattern"], text) and not where.startswith(tuple(phrase.get("but", ())))
+    wrong = uses(phrase, spoken)
+    assert not wrong, f"write instead: {phrase['instead']}\n" + "\n".join(wrong)
+
+
+@pytest.fixture(scope="module")
+def written() -> list[tuple[str, int, str]]:
+    found = [
+        (str(path.relative_to(ROOT)), line, text)
+        for source in SOURCES
+        for path in sorted((ROOT / source).rglob("*.py"))
+        for line, text in documented(path)
     ]
+    assert len(found) > 3_000
+    return found
+
+
+@pytest.mark.parametrize("phrase", DOCSTRINGS, ids=lambda phrase: phrase["pattern"])
+def test_no_docstring_uses_a_phrase_that_the_glossary_bans(
+    phrase: Mapping[str, Any], written: list[tuple[str, int, str]]
+) -> None:
+    wrong = uses(phrase, written)
     assert not wrong, f"write instead: {phrase['instead']}\n" + "\n".join(wrong)
 
 
@@ -124,3 +156,4 @@ def test_readme_and_the_pages_of_how_it_works_lead_to_the_glossary() -> None:
 def test_the_strings_of_a_module_are_found_and_its_docstrings_are_not(tmp_path: Path) -> None:
     (tmp_path / "one.py").write_text('"""who asks"""\nx = 1\n"""of x"""\nraise E(f"{x} pickles", hint="Say --yes")\n')
     assert sorted(said(tmp_path / "one.py")) == [(4, "Say --yes"), (4, "{} pickles")]
+    assert sorted(documented(tmp_path / "one.py")) == [(1, "who asks"), (3, "of x")]
