@@ -1,19 +1,20 @@
-"""Runs one command, and ends it with all that it has started as soon as the process that asked for it is gone.
+"""Runs one command, and ends it and everything that it has started as soon as the process that asked for it has ended.
 
-python -I -S guardian.py LIFELINE SIGNAL COMMAND...    started by `serinus.lib.tied`, and by nobody else
+python -I -S guardian.py LIFELINE SIGNAL COMMAND... started only by `serinus.lib.tied`
 
-LIFELINE is a socket that keeps messages apart, whose other end the process that asks holds alone. Its end is told by
-the kernel, however that process went. On it:
+LIFELINE is a socket that keeps message boundaries. Only the process that asks holds its other end. The kernel reports
+the end of that process, in whatever way it ended. These messages are sent:
 
     guardian  pid of the command, which leads a session of its own and waits
-    asking    any message: it may begin
-    guardian  0, or the error number with which it could not be started
+    asking    any message: the command may begin
+    guardian  0, or the error number with which the command could not be started
 
-SIGNAL is what the command gets first when the process that asked is gone; all that is left gets SIGKILL. Nothing that
-the command starts can leave: this process is the subreaper (prctl(2)) of all its descendants, so that those without a
-parent, in whatever session, become its children. It ends when there are none, and as the command has ended.
+When the process that asked has ended, the command first gets SIGNAL, and everything that is left then gets SIGKILL.
+Nothing that the command starts can escape: this process is the subreaper (prctl(2)) of all its descendants, so that
+those without a parent, in whatever session, become its children. It ends when there are none left, with the exit status
+of the command.
 
-The command starts quicker the less is imported here.
+The fewer modules are imported here, the sooner the command starts.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from collections.abc import Mapping, Sequence
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _GRACE = 2.0
-"""Seconds between the first signal, where that is not SIGKILL, and SIGKILL."""
+"""The seconds between the first signal, if that is not SIGKILL, and SIGKILL."""
 _PAUSE = 0.002
 _NOT_STARTED = 127
 
@@ -52,7 +53,7 @@ def main() -> None:
         _begin(command, lifeline, failing)
     _let_go_of_all_but(lifeline, wakened, wakes, failed)
     error = os.read(failed, 16)
-    with contextlib.suppress(OSError):  # nobody asks any more
+    with contextlib.suppress(OSError):  # The process that asked has ended.
         os.write(lifeline, error or b"0")
     if not _ends_first(child, lifeline, wakened) and first != signal.SIGKILL:
         _ask_to_end(child, first)
@@ -60,17 +61,17 @@ def main() -> None:
 
 
 def _begin(command: Sequence[str], lifeline: int, failing: int) -> None:
-    """Becomes the command, once the process that asks has said so."""
+    """Becomes the command, once the process that asks has sent its message."""
     try:
         signal.set_wakeup_fd(-1)
         os.setsid()
-        # For want of a guardian: where somebody kills that one alone. A process can undo it, and what it starts has
-        # none, so that nothing else relies on it.
+        # This is for the case that only the guardian is killed. A process can undo it and its children do not inherit
+        # it, so nothing else relies on it.
         _process_control(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.write(lifeline, b"%d" % os.getpid())
         if not os.read(lifeline, 16):
-            os._exit(_NOT_STARTED)  # nobody asks any more
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores
+            os._exit(_NOT_STARTED)  # The process that asked has ended.
+        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them.
             signal.signal(number, signal.SIG_DFL)
         os.execvpe(command[0], tuple(command), _environment())  # noqa: S606
     except OSError as error:
@@ -80,26 +81,27 @@ def _begin(command: Sequence[str], lifeline: int, failing: int) -> None:
 
 
 def _environment() -> Mapping[bytes, bytes]:
-    """As this process was started: Python may have added the variables of a locale."""
+    """The environment with which this process was started, since Python may have added the variables of a locale."""
     with open("/proc/self/environ", "rb") as file:  # noqa: PTH123  pathlib takes longer to import than all of this
         lines = file.read().split(b"\0")
     return {name: value for name, found, value in (line.partition(b"=") for line in lines) if found}
 
 
 def _let_go_of_all_but(*kept: int) -> None:
-    """What the command holds is its own: who reads from it learns of its end, and no directory is held."""
+    """Closes what only the command should hold: a process that reads from the command then learns of its end, and no
+    directory is held."""
     os.chdir("/")
     nothing = os.open(os.devnull, os.O_RDWR)
     for standard in range(3):
         os.dup2(nothing, standard, inheritable=False)
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
         if int(name) > 2 and int(name) not in kept:
-            with contextlib.suppress(OSError):  # the listing's own, closed by now
+            with contextlib.suppress(OSError):  # This was the descriptor of the listing, which is closed by now.
                 os.close(int(name))
 
 
 def _ends_first(child: int, lifeline: int, wakened: int) -> bool:
-    """Waits until the command has ended; False: the process that asked is gone before."""
+    """Waits until the command has ended. False if the process that asked has ended before."""
     poll = select.poll()
     poll.register(lifeline, select.POLLIN)
     poll.register(wakened, select.POLLIN)
@@ -113,7 +115,7 @@ def _ends_first(child: int, lifeline: int, wakened: int) -> bool:
 
 
 def _has_ended(child: int) -> bool:
-    """Waits for no longer. Others that have ended meanwhile are forgotten; the command's number stays its own."""
+    """Does not wait. Other children that have ended are forgotten; the number of the command is not reused."""
     while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
         if ended.si_pid == child:
             break
@@ -129,10 +131,11 @@ def _ask_to_end(child: int, number: int) -> None:
 
 
 def _end(child: int) -> int:
-    """Ends the command and all that it has started; how it has ended, as `os.waitstatus_to_exitcode` says it."""
+    """Ends the command and everything that it has started. Returns its exit status in the form of
+    `os.waitstatus_to_exitcode`."""
     code = 0
     while children := _children():
-        # A group at once: what a process forks meanwhile is in its group, too.
+        # The whole group is signalled at once, since what a process forks in the meantime is in its group, too.
         for pid in children:
             _signal_group(pid, signal.SIGKILL)
         reaped = False
@@ -147,13 +150,13 @@ def _end(child: int) -> int:
 
 
 def _children() -> Sequence[int]:
-    """Nobody else waits for them, so their numbers stay their own."""
+    """No other process waits for them, so their numbers are not reused."""
     with open(f"/proc/self/task/{os.getpid()}/children", "rb") as file:  # noqa: PTH123
         return [int(pid) for pid in file.read().split()]
 
 
 def _signal_group(pid: int, number: int) -> None:
-    """The group of a child, where it is not ours, as it is until the child leads a session."""
+    """Signals the group of a child, unless that is our own group, as it is until the child leads a session."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         group = os.getpgid(pid)
         if group != os.getpgrp():
@@ -164,7 +167,7 @@ def _signal_group(pid: int, number: int) -> None:
 def _end_as(code: int) -> None:
     if code < 0:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        with contextlib.suppress(OSError):  # SIGKILL has no handler
+        with contextlib.suppress(OSError):  # SIGKILL has no handler.
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     os._exit(max(code, 0))

@@ -1,7 +1,7 @@
-"""Processes that end with the process that asked for them, whatever way that goes: `kill -9` of it included.
+"""Processes that end with the process that asked for them, in whatever way it ends, including `kill -9`.
 
-All that such a process has started ends with it, in whatever session or group that runs, once it has ended by itself
-as well. A process of its own sees to that (`guardian`). Not for what is to outlive this process.
+Everything that such a process has started ends with it, in whatever session or group it runs, also when the process
+ended by itself. A separate process ensures this (`guardian`). It is not for processes that are to outlive this one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _Stream = int | IO[bytes] | None
 
 
 class Tied:
-    """A running command. It ends when nobody refers to this any more. As a context: ended at its end."""
+    """A running command. It ends when this object is no longer referenced and, as a context manager, at the end of the
+    block."""
 
     def __init__(self, guard: subprocess.Popen[bytes], lifeline: socket.socket, pid: int) -> None:
         self.pid = pid
@@ -36,11 +37,11 @@ class Tied:
         self._process = os.pidfd_open(pid)
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit status, as `subprocess` gives it, when it and all that it has started are gone. Raises
-        subprocess.TimeoutExpired after `timeout` seconds."""
+        """Returns the exit status in the form of `subprocess`, when the command and everything that it has started have
+        ended. Raises subprocess.TimeoutExpired after `timeout` seconds."""
         code = self._guard.wait(timeout)
         if self._process >= 0:
-            with contextlib.suppress(ProcessLookupError):  # it is there only where somebody has killed the guardian
+            with contextlib.suppress(ProcessLookupError):  # It still runs only where the guardian was killed.
                 signal.pidfd_send_signal(self._process, signal.Signals.SIGKILL)
                 os.killpg(self.pid, signal.SIGKILL)
             os.close(self._process)
@@ -53,7 +54,7 @@ class Tied:
         return self._guard.communicate(given, timeout)
 
     def kill(self) -> None:
-        """Has it end, with all that it has started, and does not wait for that. Any thread may call it."""
+        """Ends the command and everything that it has started, without waiting for it. Any thread may call it."""
         self._lifeline.close()
 
     def __enter__(self) -> Tied:
@@ -66,7 +67,7 @@ class Tied:
         self.wait()
         for stream in (self._guard.stdin, self.stdout, self.stderr):
             if stream is not None:
-                with contextlib.suppress(OSError):  # what it was given and has not read
+                with contextlib.suppress(OSError):  # The command has not read all of its input.
                     stream.close()
 
 
@@ -82,16 +83,17 @@ def start(
     prepare: Callable[[int], None] = lambda _: None,
     first: signal.Signals = signal.SIGKILL,
 ) -> Tied:
-    """Starts `command`, in a session of its own. What is not said here is as for `subprocess.Popen`.
+    """Starts `command` in a session of its own. Parameters that are not described here are those of `subprocess.Popen`.
 
-    `prepare` is called with its pid before it runs, to put limits on it. `first`: what it gets, two seconds before
-    SIGKILL, when this process is gone or ends it. Raises OSError where it cannot be started.
+    `prepare` is called with its pid before it runs, to put limits on it. `first` is the signal that it gets two seconds
+    before SIGKILL, when this process has ended or ends it. Raises OSError where it cannot be started.
     """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         with theirs:
             guard = subprocess.Popen(
-                # As isolated as what it starts may have to be: no variable, directory or package has a say in it.
+                # The guardian is as isolated as its command may have to be: no variable, directory or package
+                # influences it.
                 [sys.executable, "-I", "-S", _GUARDIAN, str(theirs.fileno()), str(int(first)), *command],
                 stdin=stdin,
                 stdout=stdout,
@@ -128,7 +130,7 @@ def run(
     timeout: float,
     first: signal.Signals = signal.SIGKILL,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Runs `command` to its end and takes what it prints. Raises OSError where it cannot be started, and
+    """Runs `command` to its end and returns what it prints. Raises OSError where it cannot be started, and
     subprocess.TimeoutExpired where it was ended after `timeout` seconds."""
     pipe = subprocess.PIPE
     with start(command, stdin=pipe, stdout=pipe, stderr=pipe, env=env, first=first) as process:

@@ -1,4 +1,4 @@
-"""Images of releases: which implementations build and push them."""
+"""Chooses the implementations that build and push images of releases."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def build_images(
     plain: Collection[str] = (),
     confined: bool = True,
 ) -> Images:
-    """Of the releases whose files are in `home`. `interpreters`: prefixes of installations of Python to put into
-    images. `indexes`: of packages, as `UvPackages` takes them. `plain`: registries that are asked without TLS, beside
-    those on this machine. `confined`: whether the compiler of bytecode is, as models are. Nothing is asked or built
-    here."""
+    """For the releases whose files are in `home`. `interpreters` are prefixes of installations of Python to put into
+    images. `indexes` are package indexes as `UvPackages` takes them. `plain` are registries to which connections use no
+    TLS, in addition to those on this machine. `confined`: whether bytecode is compiled in a confined process, as models
+    are run. Nothing is built, and no registry is asked, here."""
     registries = Registries(DockerConfig(), plain=plain)
     return Images(
         home,

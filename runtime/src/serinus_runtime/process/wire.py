@@ -17,7 +17,7 @@ import sys
 from typing import Any, Callable, Sequence
 
 FORMAT = 2
-"""Of the batches of records, which the first line on a connection to the collector names."""
+"""The format of the batches of records. The first line on a connection to the collector names it."""
 _MESSAGE = 16
 """The size in bytes of the message with a connection, which has no meaning."""
 

@@ -1,4 +1,4 @@
-"""What a routing must be, so that Envoy can be told it."""
+"""Checks that Envoy can be given a routing."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from serinus.backends.envoy.names import (
 )
 
 SHOWN_HEADER = "x-shown-key"
-"""Of requests to the listener of probes: what was in another header before that was removed."""
+"""A header of requests to the listener of probes. It holds the value of another header before that one was removed."""
 _WELL_FORMED = "[A-Za-z0-9._:-]{1,128}"
 _MEND = "serinus.mend"
 _ASIDE = "x-serinus-aside"

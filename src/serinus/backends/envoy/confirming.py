@@ -1,4 +1,4 @@
-"""Files that Envoy watches are replaced, and Envoy confirms each."""
+"""Replaces files that Envoy watches, and waits until Envoy has confirmed each of them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _POLL = 0.003
 
 
 class RefusedByEnvoy(Unavailable):
-    """What Envoy was given is malformed for it: the file before is in force."""
+    """Envoy rejects the file as malformed. The former file remains in force."""
 
 
 class Confirmed:
-    """Envoy's files, written so that each is in force when `put` returns.
+    """Writes Envoy's files. Each is in force when `put` returns.
 
-    `patience`: seconds until Envoy must have confirmed a file.
+    `patience` is the number of seconds in which Envoy must have confirmed a file.
     """
 
     def __init__(self, admin: Admin, patience: float) -> None:
@@ -28,9 +28,9 @@ class Confirmed:
         self._patience = patience
 
     def put(self, path: Path, text: str, subscription: str) -> None:
-        """Has Envoy take `text`, a rendered discovery response, as the content of `path`. Where it does not, the file
-        is put back, and what was in force stays. Raises RefusedByEnvoy, Unavailable (Envoy is away,
-        or did not take it in time) and OSError."""
+        """Has Envoy take `text`, a rendered discovery response, as the content of `path`. If it does not, the former
+        file is put back and remains in force. Raises RefusedByEnvoy, Unavailable (Envoy does not run, or did not take
+        the file in time) and OSError."""
         version = xds.version_of(text) or ""
         before = self._admin.subscription(subscription)
         old = path.read_text(encoding="utf-8") if path.exists() else ""

@@ -128,7 +128,7 @@ def _endpoint(cluster: Json) -> str:
 
 
 def _kept_endpoint(cluster: Json) -> str:
-    """Of a cluster with members."""
+    """The endpoint of a cluster with members."""
     kept = cluster.get("metadata", {}).get("filter_metadata", {}).get(METADATA, {})
     return str(kept.get("endpoint", ""))
 

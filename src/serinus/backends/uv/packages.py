@@ -1,7 +1,8 @@
-"""The Packages port on uv: what an environment was locked to, installed for a platform that need not be this machine's.
+"""The Packages port on uv: installs what an environment was locked to, for a platform that may differ from this
+machine's.
 
-The lock has the hashes of all files of each version, those for other platforms among them, so that uv takes what
-belongs there and nothing else. It unpacks wheels and runs nothing.
+The lock has the hashes of all files of each version, including those for other platforms. So uv takes the right files
+and no others. It unpacks wheels and runs nothing.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ from serinus.core.errors import InvalidInput, Unavailable, Unbuildable
 from serinus.core.ports import LockedEnvironment, LockedPackage
 
 _PLATFORMS = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}
-"""Of an image -> as uv calls it."""
+"""The platform of an image -> its name in uv."""
 _GLIBC = "2.28"
-"""The oldest that a base image may have."""
+"""The oldest version that a base image may have."""
 _DIGEST = re.compile("[0-9a-f]+")
 _ENTRY = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^\]]*\])?\s*(?:==\s*([^\s;\\]+)|@)")
 _OF_THIS_MACHINE = frozenset({"direct_url.json", "uv_cache.json"})
-"""Where a wheel was found, and when."""
+"""Files that say where and when a wheel was found."""
 
 
 class UvPackages:
-    """Implements `core.ports.Packages`, of the environments that are kept below `environments`.
+    """Implements `core.ports.Packages` for the environments that are kept below `environments`.
 
-    `indexes`: addresses of package indexes beside the one that uv is set up with, with the credentials that they need.
-    `confined`: whether the compiler of their bytecode is confined as models are.
+    `indexes` are addresses of package indexes in addition to the one that uv is configured with, with the credentials
+    that they need. `confined` says whether the compiler of their bytecode is confined as models are.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class UvPackages:
                 f"The image of the model for {platform} cannot be built: {error.message}.",
                 hint="Pin a version that has a wheel for this platform and Python, and log the model again.",
             ) from error
-        # The same on every platform: a container, which cannot write it, would compile at every start.
+        # Bytecode is the same on every platform. A container cannot write it and would compile at every start.
         self._bytecode.provide_reproducibly(target, Interpreter(locked.interpreter, version, platform))
 
     def install_accelerators(
@@ -100,16 +101,16 @@ class UvPackages:
         say: Callable[[str], None],
         glibc: str = _GLIBC,
     ) -> None:
-        """Installs what `lock` names, each file by its hash, for `platform` into the directory `target`. `glibc`: the
-        oldest that the image has. Raises NoWheel and Unavailable."""
+        """Installs the packages in `lock`, each file by its hash, for `platform` into the directory `target`. `glibc`
+        is the oldest version that the image has. Raises NoWheel and Unavailable."""
         with (
             tempfile.TemporaryDirectory(prefix="serinus-") as scratch,
             tempfile.NamedTemporaryFile("w", suffix=".txt", dir=scratch) as options,  # 0600: it may hold credentials
         ):
             options.write("".join(f"--extra-index-url {index}\n" for index in self._indexes))
             options.flush()
-            # From whichever index: the hashes say which files they may be. The interpreter is only there for uv to ask
-            # how files are laid out, which `--target` does not leave to it.
+            # The index does not matter, since the hashes determine the files. uv asks the interpreter only how files
+            # are laid out, which `--target` does not determine.
             self._uv.run(
                 "pip", "install", "--target", target, "--python", sys.executable, "--no-python-downloads",
                 "--python-platform", f"{_known(platform)}-manylinux_{glibc.replace('.', '_')}",
@@ -126,8 +127,8 @@ class UvPackages:
 
 
 def _forget_this_machine(target: Path) -> None:
-    """Removes what depends on where and when the packages were installed: scripts, which name the interpreter that uv
-    was given and which nothing that serves runs, and records of their origin."""
+    """Removes what depends on the place and the time of the installation: scripts, which name the interpreter that uv
+    was given and which nothing that serves runs, and records of the packages' origin."""
     for package in target.glob("*.dist-info"):
         gone = {f"{package.name}/{name}" for name in _OF_THIS_MACHINE}
         for name in _OF_THIS_MACHINE:
@@ -136,7 +137,7 @@ def _forget_this_machine(target: Path) -> None:
         if record.is_file():
             text = record.read_text(encoding="utf-8", errors="surrogateescape")
             kept = [row for row in csv.reader(io.StringIO(text)) if row and _stays(row[0], gone)]
-            record.unlink()  # uv has it in its cache under another name
+            record.unlink()  # The cache of uv has it under another name.
             with record.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
                 csv.writer(file, lineterminator="\n").writerows(sorted(kept))
     shutil.rmtree(target / "bin", ignore_errors=True)

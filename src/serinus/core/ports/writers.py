@@ -1,4 +1,4 @@
-"""Who sends records from another machine."""
+"""The senders of records from other machines."""
 
 from __future__ import annotations
 

@@ -50,12 +50,13 @@ class Subscriber(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """A model with an event that the subscriber could not be told of yet. Its later ones wait for that."""
+    """A model with an event that could not be delivered to the subscriber yet. Its later events wait for that one."""
 
     number: int
-    """Of the model's last event that is done with, or one before the first that is not."""
+    """The number of the model's last event that was delivered or given up, or one before the first event that was
+    not."""
     since: datetime
-    """Of the first try of the event that is next."""
+    """The time of the first attempt for the next event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +230,7 @@ class Delivery:
         return replace(position, behind={**position.behind, event.model: behind})
 
     def _leave_out(self, event: Event, reason: str, position: Position) -> Position:
-        """Said before it is stored: twice after a kill rather than never."""
+        """Reports it before it is stored, so that after a kill it is reported twice rather than never."""
         name, now = self._subscriber.name, self._world.clock.now()
         log.warning("%s leaves out event %d: %s", name, event.number, reason)
         text = f"the subscriber {name} was not told of event {event.number}, {event.kind}: {reason}"

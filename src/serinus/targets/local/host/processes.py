@@ -101,7 +101,7 @@ class Process:
 
     @classmethod
     def adopt(cls, pid: int, expected: str) -> Process | None:
-        """Returns a process that another one has started. None: it has ended, whoever has its id now."""
+        """Returns a process that another one has started. None: it has ended, even if its id is in use again."""
         try:
             pidfd = os.pidfd_open(pid)
         except ProcessLookupError:

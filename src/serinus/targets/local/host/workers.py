@@ -112,7 +112,7 @@ class Workers:
         return task
 
     async def settle(self) -> None:
-        """Waits until nothing is under way."""
+        """Waits until all of these tasks have ended."""
         while self._background:
             await asyncio.wait(self._background)
 
