@@ -206,7 +206,7 @@ def _call(
         answer = call(Path(endpoint), method, target, body, headers, timeout)
     except (OSError, http.client.HTTPException) as error:
         raise Unavailable(f"Release {release.id} does not answer: {type(error).__name__}.", delay=1.0) from error
-    status = answer.headers.get("grpc-status", "0")  # in the headers only of a call without a message
+    status = answer.headers.get("grpc-status", "0")  # Headers have it only without a message.
     if status == _GRPC_INVALID or 400 <= answer.status < 500:
         said = unquote(answer.headers.get("grpc-message", ""))[:_LONGEST_WORDS] or answer.error
         raise InvalidInput(f"Release {release.id} refused the rows: {said}")

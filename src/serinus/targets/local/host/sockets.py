@@ -59,7 +59,7 @@ class Sockets:
             self.forget_left()
             holder, gone = self._holder, asyncio.Event()
             assert holder is not None
-            loop.add_reader(holder, gone.set)  # it says nothing any more
+            loop.add_reader(holder, gone.set)  # It sends nothing, so this is its end.
             try:
                 await gone.wait()
             finally:
@@ -113,14 +113,14 @@ class Sockets:
     def _keep(self, name: str, held: Held) -> None:
         self._kept[name] = held
         if self._holder is not None:
-            with suppress(OSError):  # `run` sees that it is gone, and tells the next one
+            with suppress(OSError):  # `run` notices its end, and tells the next holder.
                 _keep(self._holder, name, held)
 
     def _find(self, said: dict[str, Any], listening: socket.socket | None) -> None:
         if listening is None:
             return
         name = said["name"]
-        if name in self._kept:  # it is ours, from before the connection was lost
+        if name in self._kept:  # It is ours, from before the connection was lost.
             listening.close()
         else:
             self._left[name] = Held(said["inode"], listening)

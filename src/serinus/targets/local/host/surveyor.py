@@ -90,7 +90,7 @@ class Surveyor:
                 await self.look()
                 if looks % _KEPT_EVERY == 0:
                     self.keep()
-            except Exception:  # of the survey alone: serving goes on without it, and the next one may work
+            except Exception:  # Serving continues without a survey, and the next one may succeed.
                 log.exception("a look at the workers failed")
 
     async def look(self) -> None:
@@ -232,7 +232,8 @@ def _at_its_hour(controller: ReleaseController) -> bool:
     hours = controller.scale.warm_hours
     try:
         return bool(hours) and to_be_warm(hours, datetime.now(UTC))
-    except ZoneInfoNotFoundError as error:  # the machine had it at the deployment; better up in vain than too late
+    except ZoneInfoNotFoundError as error:
+        # The machine had the time zone at the deployment. A release that is up needlessly is better than a late one.
         log.warning("%s is kept up: %s", controller.release.id, error)
         return True
 

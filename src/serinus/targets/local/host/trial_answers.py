@@ -108,7 +108,7 @@ def scores_of(said: Any, rows: int) -> list[float | None] | None:
         return None
     try:
         return [None if score is None else float(score) for score in said]
-    except OverflowError:  # a whole number beyond any float
+    except OverflowError:  # A whole number exceeds the range of floats.
         return None
 
 

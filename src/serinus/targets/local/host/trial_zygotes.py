@@ -99,7 +99,7 @@ class TrialZygote:
 
     def close(self) -> None:
         self._control.close()
-        self._process.kill()  # it holds nothing that could be lost
+        self._process.kill()  # It holds nothing that could be lost.
         self._process.wait()
         _removed(self._directory)
 
@@ -120,7 +120,7 @@ class TrialZygote:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             try:
                 self._ended(pid, partial(self._answer, _KILLED_SECONDS))
-            except OSError:  # it is not what it was, and goes with all that it has
+            except OSError:  # It is in an unknown state, and ends with its processes.
                 self.usable = False
             raise
         if type(ended) is not int:

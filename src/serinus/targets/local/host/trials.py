@@ -152,7 +152,7 @@ class Trials:
             raise Unbuildable(f"The model does not load: {error}") from error
         try:
             return rehearsal_of(answer)
-        except (ValueError, RecursionError) as error:  # pydantic's: a model can write to the answer
+        except (ValueError, RecursionError) as error:  # A model can write to the answer.
             raise Unbuildable("The model's process answered something that the runtime does not say.") from error
 
     def golden(self, file: Path) -> ReadRows:
@@ -210,7 +210,7 @@ class Trials:
         began, used = time.monotonic(), _children_seconds()
         with self.ask(release.environment_digest, "trials.rescore", release.artifact_digest, **how) as answer:
             answers = _own_answers(answer[0].get("answers"), requests)
-        # Of other children that have ended meanwhile as well, but no more than one process can have used.
+        # This includes other children that have ended in the meantime, but is at most what one process can have used.
         return Rescored(answers, min(time.monotonic() - began, _children_seconds() - used))
 
     # ------------------------------------------------------------------------------------------------------
@@ -278,7 +278,7 @@ class Trials:
                 with suppress(OSError), _streams() as (output, errors):
                     code = zygote.run(module, argument, output, errors, limits)
                     return _answer(code, _last_line(output), last_words(errors))
-                # A new interpreter may write nowhere where the zygote, which has failed, could put something.
+                # The zygote has failed. A new interpreter must not write where the zygote could have put something.
                 place.scratch = zygote.beside / place.given.name
                 place.scratch.mkdir(mode=0o700)
                 assert not isinstance(told, str)
@@ -320,7 +320,7 @@ def _directory(parent: Path) -> Iterator[Path]:
     try:
         yield made
     finally:
-        with suppress(OSError):  # what somebody still writes there is removed at the next start
+        with suppress(OSError):  # What is still written there is removed at the next start.
             remove(made)
 
 
@@ -368,6 +368,6 @@ def _answer(code: int, said: str, complained: str) -> dict[str, Any]:
         return answer
     told = answer if isinstance(answer, dict) else {}
     reason = one_line(str(told.get("error") or complained)[:_LONGEST_REASON])
-    # Only a crash of native code is the environment's where the process could not say so itself.
+    # If the process could not say so itself, only a crash of native code is attributed to the environment.
     crashed = code < 0 and code != -signal.SIGKILL
     raise _Failed(why_ended(code, reason), environment=told.get("environment") is not False if told else crashed)

@@ -69,7 +69,7 @@ def call(
         response = connection.getresponse()
         content = response.read(LONGEST_ANSWER + 1)
         seconds = perf_counter() - start
-        if response.length:  # at the end of the connection
+        if response.length:  # The connection has ended before.
             raise http.client.IncompleteRead(content, response.length)
         if late.is_set():
             raise TimeoutError("it did not end in time")

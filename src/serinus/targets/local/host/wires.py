@@ -100,20 +100,21 @@ class Wires:
         wire.again = None
         try:
             link = self._connected(wire)
-        except OSError:  # the collector is away, or busy
+        except OSError:  # The collector does not run, or is busy.
             self._later(wire)
             return
         try:
             socket.send_fds(wire.end, [b"\n"], [link.fileno()])
-        except BlockingIOError:  # the worker does not read
+        except BlockingIOError:  # The worker does not read.
             link.close()
             self._later(wire)
-        except OSError:  # it is gone, as `exited` will tell
+        except OSError:  # It has ended, which `exited` will report.
             link.close()
         else:
             wire.link, wire.since = link, asyncio.get_running_loop().time()
             self._linked[link.fileno()] = wire
-            self._hangups.register(link.fileno(), 0)  # a hang-up is always told; what the collector says is not for us
+            # A hang-up is reported without any event in the mask. What the collector sends is for the worker.
+            self._hangups.register(link.fileno(), 0)
 
     def _connected(self, wire: _Wire) -> socket.socket:
         """Never waits. Raises OSError."""

@@ -89,7 +89,7 @@ class Zygote:
         """The process that the zygote names. The zygote's statement is only a claim: the process must be its
         grandchild, whose parent waits for us. Raises OSError otherwise."""
         pidfd = descriptor_of(pid)
-        # Asked after the descriptor is held, and its parent lives as long as we hold the pipe.
+        # This is read after the descriptor was opened. The parent lives as long as we hold the pipe.
         between = parent(pid)
         if between is None or parent(between) != self.process.pid:
             os.close(pidfd)
@@ -98,7 +98,7 @@ class Zygote:
 
     async def close(self) -> None:
         """Its workers remain."""
-        await self.process.kill()  # it holds nothing that could be lost
+        await self.process.kill()  # It holds nothing that could be lost.
         async with self._one_at_a_time:
             self._control.close()
 

@@ -195,7 +195,7 @@ class Zygotes:
             log.warning("a zygote of %s does not come up: %s", python, error or type(error).__name__)
             environment.not_before = monotonic() + environment.backoff.pause()
         else:
-            if self._environments.get(python) is not environment:  # nothing of it is placed any more
+            if self._environments.get(python) is not environment:  # None of its releases is placed any more.
                 await new.close()
                 return None
             environment.backoff.reset()

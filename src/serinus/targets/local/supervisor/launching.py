@@ -93,7 +93,7 @@ def wait(home: Home, checks: Sequence[Check], supervisor: subprocess.Popen[bytes
         if supervisor.poll() is not None:
             raise _supervisor_ended(home, supervisor.returncode, began)
         if not waiting and locks.is_held(directories.supervisor_lock(home)):
-            return  # what an earlier one has left answers before the new one has taken over
+            return  # The processes of an earlier supervisor answer before the new one has taken over.
         ended = {name: count - began.restarts.get(name, 0) for name, count in _restarts(home).items()}
         hopeless = [check for check in waiting if ended.get(check.process, 0) >= GIVE_UP_AFTER]
         if hopeless or time.monotonic() > deadline:

@@ -276,5 +276,5 @@ _RESTORE = "Restore it, or start with another --home."
 
 def save(home: Home, settings: Settings) -> None:
     """Writes the file completely or not at all. Raises OSError."""
-    # Its owner's alone: an index may be named with its credentials.
+    # Only its owner may read it, because an index may be named with its credentials.
     files.write(home.settings, json.dumps(asdict(settings), indent=2))

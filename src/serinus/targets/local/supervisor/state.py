@@ -66,7 +66,7 @@ def read(home: Home, name: str) -> ProcessRecord | None:
     """None if there is no record, or none that this version can read."""
     try:
         found = json.loads(_path(home, name).read_text())
-        known = {field.name for field in fields(ProcessRecord)}  # a newer version may say more
+        known = {field.name for field in fields(ProcessRecord)}  # A newer version may write more fields.
         return ProcessRecord(**{key: value for key, value in found.items() if key in known})
     except (OSError, ValueError, TypeError, AttributeError):
         return None
@@ -74,7 +74,7 @@ def read(home: Home, name: str) -> ProcessRecord | None:
 
 def write(home: Home, record: ProcessRecord) -> None:
     """Raises OSError, and leaves the former record in place then."""
-    # It need not outlast the machine, as the process does not: so nothing waits for the disk.
+    # It need not outlast the machine, since the process does not, so nothing waits for the disk.
     files.write(_path(home, record.name), json.dumps(asdict(record)), durable=False)
 
 

@@ -56,7 +56,7 @@ def in_order(specs: Sequence[ProcessSpec]) -> Sequence[str]:
 
 def _replace(manager: ProcessManager, name: str, checks: Sequence[Check], stop: Stop, pause: float) -> str:
     """What went wrong, in words."""
-    # What says whether the registry is read is the control process, which comes last.
+    # Only the control process, which comes last, says whether the registry is read.
     wanted = [check for check in checks if check.process == name and name != "mlflow"]
     _until(manager, stop, pause, GOODBYE, lambda: not manager.leaving(name))
     if stop.wanted:

@@ -41,7 +41,7 @@ class Material:
     """A caller of a model must show a certificate of one of these authorities. None: callers need no certificate."""
 
     def __repr__(self) -> str:
-        return "Material(...)"  # the key is in no log
+        return "Material(...)"  # The key must not get into a log.
 
 
 def keep(home: Home, material: Material) -> None:
@@ -84,7 +84,7 @@ class ServerContext:
     def __init__(self, home: Home) -> None:
         self._home = home
         self._now, self.context = self._made(), self._made()
-        # Loaded into the same context, a key of another kind would be served beside the one before.
+        # If it were loaded into the same context, a key of another kind would be served beside the former one.
         self.context.sni_callback = self._choose
 
     def renew(self) -> None:
@@ -105,7 +105,7 @@ def own_context(home: Home) -> ssl.SSLContext:
     """For this home's own clients. They accept only a server that has the key of the kept certificate, whatever its
     names are."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False  # the certificate itself is compared, not who vouches for it
+    context.check_hostname = False  # The certificate itself is compared.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     [leaf, *_] = _CERTIFICATE.findall(kept(home).chain)
     context.load_verify_locations(cadata=leaf)

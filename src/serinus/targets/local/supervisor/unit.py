@@ -44,7 +44,7 @@ UMask=0077
 WantedBy={target}
 """
 
-# Models confine themselves by Landlock, seccomp and namespaces, for which nothing may be switched off here: so no
+# Models confine themselves by Landlock, seccomp and namespaces, which must not be switched off here: so no
 # RestrictNamespaces=, no SystemCallFilter=, no PrivateUsers=, and no ProtectControlGroups=.
 _HARDENING = """\
 # What models need to confine themselves stays allowed: namespaces, seccomp, Landlock, and their control groups.
@@ -97,7 +97,7 @@ def _also_written(user: str) -> Sequence[str]:
     """The directory of temporary files, and what uv keeps in the user's home directory: its cache, and interpreters."""
     try:
         own = pwd.getpwnam(user).pw_dir
-    except KeyError:  # the unit may be written before the user is made
+    except KeyError:  # The unit may be written before the user is created.
         own = "/"
     return "/tmp", "/var/tmp", *([f"-{own}"] if own not in ("", "/") else ())  # noqa: S108
 

@@ -78,7 +78,7 @@ def _go_back(
 ) -> None:
     """Raises Unavailable, for a SerinusError."""
     command, environment = before
-    if command[0] == launch.command[0]:  # installed over the version before, which is not there any more
+    if command[0] == launch.command[0]:  # It was installed over the former version.
         if isinstance(error, SerinusError):
             raise Unavailable(
                 f"{error.message}; models are served, and what did not start is tried again",
