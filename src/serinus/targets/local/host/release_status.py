@@ -174,14 +174,10 @@ class Exited:
 class DelayOver:
     """The delay before the next start has ended."""
 
-    pass
-
 
 @dataclass(frozen=True, slots=True)
 class ScaleToZero:
     """The release is to be scaled to zero."""
-
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,8 +216,6 @@ class HelperStarted:
 class HelperNotStarted:
     """A helper could not be started."""
 
-    pass
-
 
 @dataclass(frozen=True, slots=True)
 class LeftBehind:
@@ -238,8 +232,6 @@ class Halt:
 @dataclass(frozen=True, slots=True)
 class Stop:
     """All workers are to be stopped."""
-
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,14 +278,10 @@ class Withdraw:
 class AwaitCaller:
     """Wait for a caller at the socket."""
 
-    pass
-
 
 @dataclass(frozen=True, slots=True)
 class IgnoreCallers:
     """Stop waiting for callers."""
-
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,14 +296,10 @@ class StartMain:
 class CancelStart:
     """Cancel the start of the main worker."""
 
-    pass
-
 
 @dataclass(frozen=True, slots=True)
 class StartHelper:
     """Start a helper."""
-
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,8 +349,6 @@ class Refuse:
 class EndRefusal:
     """Stop refusing callers."""
 
-    pass
-
 
 @dataclass(frozen=True, slots=True)
 class Delay:
@@ -378,8 +360,6 @@ class Delay:
 @dataclass(frozen=True, slots=True)
 class EndDelay:
     """Cancel the delay."""
-
-    pass
 
 
 Action = (
