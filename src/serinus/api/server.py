@@ -25,6 +25,7 @@ class Server(uvicorn.Server):
         self._port, self._local, self._context = port, local, context
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  they are known
+        """Starts listening on the port, with TLS if there is a certificate, and on the home's socket."""
         if self._context is None:
             await super().startup(sockets=[self._port, self._local])
             return

@@ -39,6 +39,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main() -> None:
+    """Runs the command, and ends when it and its descendants have ended."""
     lifeline, first, command = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     os.set_inheritable(lifeline, False)
     _process_control(_PR_SET_CHILD_SUBREAPER, 1)

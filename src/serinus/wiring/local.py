@@ -33,6 +33,7 @@ class SystemClock:
     """The clock of the system."""
 
     def now(self) -> datetime:
+        """Returns the present time in UTC."""
         return datetime.now(UTC)
 
 

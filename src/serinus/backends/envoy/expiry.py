@@ -19,6 +19,7 @@ class Expiry:
         return {name for name, at in self._at.items() if at <= now}
 
     def forget(self, removed: Set[str]) -> None:
+        """Forgets clusters that were removed."""
         self._at = {name: at for name, at in self._at.items() if name not in removed}
 
     def next(self) -> float | None:

@@ -31,6 +31,8 @@ class Handshakes(socket.socket):
         """Connection -> source, the oldest first."""
 
     def accept(self) -> tuple[socket.socket, Any]:
+        """Returns the next connection. If there are too many handshakes, closes the oldest one of the source with the
+        most."""
         connection, address = super().accept()
         self._under_way = {one: source for one, source in self._under_way.items() if one.fileno() >= 0}
         self._under_way[connection] = str(address[0])

@@ -47,6 +47,7 @@ class ReleaseLogs:
         self._home = home
 
     def stored(self) -> Sequence[Stored]:
+        """Returns the logs that exist, with their sizes and the times of their last use."""
         found: dict[str, list[Path]] = {}
         for path in self._home.logs.glob("*.log*"):
             end = next((f".log{more}" for more in _PARTS if path.name.endswith(f".log{more}")), None)
@@ -55,6 +56,7 @@ class ReleaseLogs:
         return [one for name, paths in found.items() if (one := _stored(name, paths)) is not None]
 
     def remove(self, name: str, since: float) -> bool:
+        """Removes the log of a release that has not been used since `since`. Returns whether it was removed."""
         try:
             log = log_path(self._home, name)
         except InvalidInput:  # No release has this name.

@@ -31,6 +31,7 @@ class Demand:
             self.last = now
 
     def popularity_at(self, now: float) -> float:
+        """Returns the popularity at the time `now`."""
         return float(self.popularity * 0.5 ** ((now - self.last) / _HALF_LIFE))
 
 
@@ -120,6 +121,7 @@ class Crowd:
         self.now = 0.0
 
     def look(self, running: int) -> None:
+        """Takes note of how many processes run or want to run now."""
         self.now = (self.now + running / self._cores) / 2
 
 

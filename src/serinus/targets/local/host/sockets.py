@@ -81,9 +81,11 @@ class Sockets:
         return None
 
     def keep(self, path: Path, listening: socket.socket) -> None:
+        """Keeps the socket that listens at `path`."""
         self._keep(path.name, Held(path.stat().st_ino, listening))
 
     def drop(self, path: Path) -> None:
+        """Stops keeping the socket that listens at `path`."""
         self.drop_wire(path.name)
 
     def taken_wire(self, name: str) -> socket.socket | None:
@@ -95,9 +97,11 @@ class Sockets:
         return held.socket
 
     def keep_wire(self, name: str, end: socket.socket) -> None:
+        """Keeps the host's end of a worker's wire under `name`."""
         self._keep(name, Held(0, end))
 
     def drop_wire(self, name: str) -> None:
+        """Stops keeping the wire."""
         self._kept.pop(name, None)
         self._tell_dropped(name)
 

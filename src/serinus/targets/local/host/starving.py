@@ -51,6 +51,7 @@ class Sign:
 
     @property
     def starved(self) -> bool:
+        """Whether the naps show that the machine is starved and, where it says something, the kernel does as well."""
         return self.late >= LATE and (self.pressed is None or self.pressed >= PRESSED)
 
 
@@ -64,6 +65,7 @@ class Pulse:
         threading.Thread(target=self._nap, name="pulse", daemon=True).start()
 
     def want(self, wanted: bool) -> None:
+        """Starts or stops the naps."""
         if wanted:
             self._wanted.set()
         else:

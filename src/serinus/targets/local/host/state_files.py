@@ -27,6 +27,8 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
+    """What is kept of a worker."""
+
     release: str
     pid: int
     identity: str
@@ -89,16 +91,20 @@ class StateFiles:
         self._long = home.host / "long"
 
     def placed(self) -> Mapping[str, Placed]:
+        """Returns the placed releases, by id."""
         found = [_PLACED.validate_json(file.read_bytes()) for file in sorted(self._desired.glob("*.json"))]
         return {one.release.id: one for one in found}
 
     def releases(self) -> Mapping[str, Release]:
+        """Returns the placed releases without their scales, by id."""
         return {name: one.release for name, one in self.placed().items()}
 
     def keep(self, release: Release, scale: Scale = USUAL) -> None:
+        """Records that a release is placed."""
         files.write(self._desired / f"{file_name(release.id)}.json", _PLACED.dump_json(Placed(release, scale)))
 
     def forget(self, release_id: str) -> None:
+        """Records that a release is not placed any more."""
         (self._desired / f"{file_name(release_id)}.json").unlink(missing_ok=True)
         files.sync_directory(self._desired)
 
@@ -108,6 +114,7 @@ class StateFiles:
         files.write(self._long / file_name(release_id), b"")
 
     def is_long(self, release_id: str) -> bool:
+        """Whether the release is served the long way."""
         return (self._long / file_name(release_id)).exists()
 
     def workers(self) -> Sequence[WorkerRecord]:
@@ -121,6 +128,7 @@ class StateFiles:
         files.write(self._workers / f"{worker.pid}.json", _WORKER.dump_json(worker), durable=False)
 
     def drop(self, pid: int) -> None:
+        """Removes the record of a worker that has ended."""
         (self._workers / f"{pid}.json").unlink(missing_ok=True)
 
 

@@ -77,6 +77,7 @@ class Surveyor:
         return bool(self._before.get(release_id, (0.0, False))[1])
 
     def popularity(self, release_id: str) -> float:
+        """Returns the popularity of a release, which may be that of an earlier host's last look."""
         seen = self._seen.get(release_id)
         return self._before.get(release_id, (0.0, False))[0] if seen is None else seen.demand.popularity
 
@@ -94,6 +95,7 @@ class Surveyor:
                 log.exception("a look at the workers failed")
 
     async def look(self) -> None:
+        """Observes all releases once, and acts on it."""
         loop = asyncio.get_running_loop()
         end_orphans()
         now = loop.time()

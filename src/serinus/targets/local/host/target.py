@@ -39,6 +39,7 @@ class HostTarget:
         self._call("PUT", f"/releases/{quote(release.id, safe='')}", body)
 
     def remove(self, release_id: str) -> None:
+        """Stops a release and forgets it."""
         self._call("DELETE", f"/releases/{quote(release_id, safe='')}")
 
     def activate(self, release_id: str) -> None:
@@ -51,10 +52,12 @@ class HostTarget:
         self._call("POST", f"/releases/{quote(release_id, safe='')}/distrust")
 
     def holds(self, release: Release) -> bool:
+        """Whether the release is placed."""
         files, python = self._home.artifact(release.artifact_digest), self._home.interpreter(release.environment_digest)
         return files.is_dir() and python.exists()
 
     def observe(self) -> Mapping[str, Placement]:
+        """Returns the placements, by release."""
         placements = _PLACEMENTS.validate_python(self._call("GET", "/releases").body)
         return {placement.release: placement for placement in placements}
 

@@ -34,6 +34,7 @@ class FileLimits:
     """The size of the rows as JSON, which is the largest file that the reader may write."""
 
     def config(self) -> dict[str, Any]:
+        """Returns the limits as the runtime's reader takes them."""
         return {
             "most_rows": self.rows,
             "most_cells": self.cells,

@@ -21,6 +21,8 @@ _LOOK = 0.5
 
 @dataclass(frozen=True, slots=True)
 class TrialLimits:
+    """The limits of one trial."""
+
     seconds: float = 120.0
     memory_bytes: int = 8 * 1024**3
     """The memory that the process may allocate for itself."""

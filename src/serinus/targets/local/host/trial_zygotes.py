@@ -98,6 +98,7 @@ class TrialZygote:
             raise
 
     def close(self) -> None:
+        """Ends the zygote and removes its files."""
         self._control.close()
         self._process.kill()  # It holds nothing that could be lost.
         self._process.wait()
@@ -215,12 +216,14 @@ class TrialZygotes:
             return found
 
     def give_back(self, zygote: TrialZygote) -> None:
+        """Takes back a zygote, which then waits for the next trial of its model if it is usable."""
         with self._lock:
             gone = self._swap(zygote) if zygote.usable else zygote
         if gone is not None:
             gone.close()
 
     def close(self) -> None:
+        """Ends the zygote that waits."""
         with self._lock:
             gone = self._swap(None)
         if gone is not None:

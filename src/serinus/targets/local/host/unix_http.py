@@ -36,6 +36,8 @@ class _Connection(http.client.HTTPConnection):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """An answer to a request."""
+
     status: int
     headers: Mapping[str, str]
     """The names are in lower case."""

@@ -77,6 +77,7 @@ class Wires:
             self._begin(worker, process, end)
 
     def close(self) -> None:
+        """Closes all wires. The workers keep their connections."""
         for wire in list(self._wires):
             self._end(wire)
         if self._listening:

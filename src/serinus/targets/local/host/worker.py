@@ -83,6 +83,7 @@ class Worker:
         return await self.reports.outcome(self.process.exited, seconds)
 
     def stats(self) -> Load | None:
+        """Returns the load that the worker has reported, or None if an earlier host started it."""
         return None if self.reports is None else self.reports.stats()
 
 
@@ -103,6 +104,7 @@ class Launcher:
 
     @cached_property
     def zygotes(self) -> Zygotes:
+        """The zygotes from which workers are forked."""
         return Zygotes(self.home, self.runtime, self.confined, self.cores)
 
     async def start(

@@ -36,6 +36,7 @@ class Workers:
 
     @property
     def alive(self) -> bool:
+        """Whether a worker lives."""
         return bool(self._alive)
 
     def get(self, pid: int | None) -> Worker | None:

@@ -165,6 +165,7 @@ class Zygotes:
                 self._spawn(environment.zygote.close())
 
     async def close(self) -> None:
+        """Ends all zygotes."""
         self.keep_only(set())
         for task in self._background:
             if task.get_name() == "renewal":

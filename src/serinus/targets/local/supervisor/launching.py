@@ -51,6 +51,7 @@ class Launch:
 def start_supervisor(
     home: Home, launch: Launch, environment: Mapping[str, str] | None = None
 ) -> subprocess.Popen[bytes]:
+    """Starts the supervisor in a session of its own. Its output goes to its log."""
     output, _ = logs.open_log(logs.path(home, SUPERVISOR))
     try:
         return subprocess.Popen(
@@ -75,6 +76,7 @@ class Beginning:
 
     @classmethod
     def of(cls, home: Home) -> Beginning:
+        """Returns the present state of the home."""
         return cls(_restarts(home), logs.size(logs.path(home, SUPERVISOR)))
 
 
@@ -84,6 +86,8 @@ def _restarts(home: Home) -> Mapping[str, int]:
 
 
 def wait(home: Home, checks: Sequence[Check], supervisor: subprocess.Popen[bytes], began: Beginning, say: Say) -> None:
+    """Waits until all checks succeed and the supervisor has taken over. `say` gets a line for each check that succeeds.
+    Raises Unavailable if a process does not come up, and Refused if the supervisor was stopped in the meantime."""
     waiting = list(checks)
     deadline = time.monotonic() + START_SECONDS
     while True:
@@ -131,6 +135,7 @@ def _supervisor_ended(home: Home, code: int, began: Beginning) -> SerinusError:
 
 
 def reason(home: Home, check: Check) -> str:
+    """Returns why the process of the check ended the last time, in parentheses, or an empty text."""
     record = state.read(home, check.process)
     return f" ({record.name}: {record.reason})" if record is not None and record.reason else ""
 

@@ -18,6 +18,7 @@ _TAIL = 4096
 
 
 def path(home: Home, name: str) -> Path:
+    """The log of a process."""
     return home.logs / f"{name}.log"
 
 
@@ -31,6 +32,7 @@ def open_log(log: Path) -> tuple[int, str]:
 
 
 def size(log: Path) -> int:
+    """The size of a log in bytes, or 0 if there is none."""
     with contextlib.suppress(OSError):
         return log.stat().st_size
     return 0

@@ -56,6 +56,7 @@ class ProcessRecord:
 
 
 def alive(record: ProcessRecord | None) -> bool:
+    """Whether the process of the record runs."""
     if record is None or record.pid <= 0:
         return False
     seen = look(record.pid)
@@ -93,6 +94,7 @@ def find(home: Home, name: str) -> ProcessRecord | None:
 
 
 def adopted(record: ProcessRecord, seen: Seen) -> ProcessRecord:
+    """Returns the record of a process that was found running."""
     return replace(record, state=RUNNING, pid=seen.pid, identity=seen.identity, since=time.time())
 
 

@@ -25,6 +25,8 @@ _ENOUGH = 3
 
 
 class Stop(Protocol):
+    """Says whether the supervisor was told to stop."""
+
     wanted: bool
 
 

@@ -88,6 +88,7 @@ class ServerContext:
         self.context.sni_callback = self._choose
 
     def renew(self) -> None:
+        """Loads the certificate that is kept now. Open connections are not affected."""
         self._now = self._made()
 
     def _made(self) -> ssl.SSLContext:
