@@ -1,3 +1,5 @@
+"""Runs the command line: `python -m serinus.cli`."""
+
 from serinus.cli import main
 
 main()

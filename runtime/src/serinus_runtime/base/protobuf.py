@@ -82,6 +82,7 @@ def expect(wire: int, wanted: int, what: str) -> None:
 
 
 def text(value: Any, wire: int, what: str) -> str:
+    """The value of a string field. `what` names the message in errors."""
     expect(wire, LENGTH, what)
     try:
         return str(value, "utf-8")
@@ -114,6 +115,7 @@ def floats(value: Any, wire: int, what: str) -> Sequence[float]:
 
 
 def doubles(value: Any, wire: int, what: str) -> Sequence[float]:
+    """The values of a repeated double field, packed or not."""
     return _fixed(value, wire, FIXED64, "d", what)
 
 
@@ -141,10 +143,12 @@ def varint(value: int) -> bytes:
 
 
 def number_field(number: int, value: int) -> bytes:
+    """A field with a whole number, as it is written in a message."""
     return varint(number << 3 | VARINT) + varint(value)
 
 
 def bytes_field(number: int, value: bytes) -> bytes:
+    """A field with bytes, a string or a message, as it is written in a message."""
     return varint(number << 3 | LENGTH) + varint(len(value)) + value
 
 

@@ -1,3 +1,5 @@
+"""The verb `serinus audit`."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator

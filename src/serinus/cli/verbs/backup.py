@@ -1,3 +1,5 @@
+"""The verbs `serinus backup` and `serinus restore`."""
+
 from __future__ import annotations
 
 from pathlib import Path

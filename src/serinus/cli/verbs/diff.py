@@ -1,3 +1,5 @@
+"""The verb `serinus diff`."""
+
 from __future__ import annotations
 
 from pathlib import Path

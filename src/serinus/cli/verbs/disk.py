@@ -1,3 +1,5 @@
+"""The verb `serinus disk`."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping

@@ -1,3 +1,5 @@
+"""The verb `serinus env`."""
+
 from __future__ import annotations
 
 import shlex

@@ -1,3 +1,5 @@
+"""The verb `serinus events`."""
+
 from __future__ import annotations
 
 import time

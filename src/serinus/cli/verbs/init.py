@@ -1,3 +1,5 @@
+"""The verb `serinus init`."""
+
 from __future__ import annotations
 
 from pathlib import Path

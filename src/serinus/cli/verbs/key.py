@@ -1,3 +1,5 @@
+"""The verbs `serinus key create`, `list` and `revoke`."""
+
 from __future__ import annotations
 
 from typing import Annotated

@@ -1,3 +1,5 @@
+"""The verb `serinus login`."""
+
 from __future__ import annotations
 
 from serinus.cli.session import Session

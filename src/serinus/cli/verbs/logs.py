@@ -1,3 +1,5 @@
+"""The verb `serinus logs`."""
+
 from __future__ import annotations
 
 import time

@@ -1,3 +1,5 @@
+"""The verbs `serinus promote`, `serinus abort` and `serinus approve`."""
+
 from __future__ import annotations
 
 from typing import Annotated

@@ -1,3 +1,5 @@
+"""The verbs `serinus outcomes import` and `serinus outcomes check`."""
+
 from __future__ import annotations
 
 import json

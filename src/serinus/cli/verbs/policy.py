@@ -1,3 +1,5 @@
+"""The verb `serinus policy`."""
+
 from __future__ import annotations
 
 from enum import StrEnum
@@ -10,6 +12,8 @@ from serinus.cli.words import say
 
 
 class Approval(StrEnum):
+    """Whether a rollout of the model needs an approval."""
+
     NONE = "none"
     REQUIRED = "required"
 

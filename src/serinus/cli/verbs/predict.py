@@ -1,3 +1,5 @@
+"""The verb `serinus predict`."""
+
 from __future__ import annotations
 
 import json

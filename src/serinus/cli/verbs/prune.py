@@ -1,3 +1,5 @@
+"""The verb `serinus prune`."""
+
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,3 +1,5 @@
+"""The verb `serinus releases`."""
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated

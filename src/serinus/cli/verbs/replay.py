@@ -1,3 +1,5 @@
+"""The verb `serinus replay`."""
+
 from __future__ import annotations
 
 from contextlib import ExitStack

@@ -1,3 +1,5 @@
+"""The verb `serinus status`."""
+
 from __future__ import annotations
 
 from datetime import datetime

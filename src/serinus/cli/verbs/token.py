@@ -1,3 +1,5 @@
+"""The verbs `serinus token create`, `list`, `revoke` and `reset`."""
+
 from __future__ import annotations
 
 from typing import Annotated

@@ -1,3 +1,5 @@
+"""The verb `serinus unit`."""
+
 from __future__ import annotations
 
 from typing import Annotated

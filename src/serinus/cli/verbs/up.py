@@ -1,3 +1,5 @@
+"""The verb `serinus up`."""
+
 from __future__ import annotations
 
 import contextlib
