@@ -45,7 +45,7 @@ def _intro(result: Mapping[str, Any]) -> list[str]:
         f"- Where a model is compiled or predicts from a matrix, an answer differs by at most {TOLERANCES['onnx']:g},",
         "  absolute or relative to the answer, whichever is larger. A label never differs, and no answer is on the",
         "  other side of 0.5.",
-        "- What MLflow refuses, Serinus refuses with a 4xx status. What makes the model raise, it does not answer.",
+        "- Serinus refuses with a 4xx status what MLflow refuses, and gives no answer where the model raises an error.",
         "- By the Open Inference Protocol, which MLflow does not speak, the answer is that of `/invocations` to the",
         "  same rows, in the datatype that the model's metadata state.",
         "",
@@ -67,7 +67,7 @@ def _cell(value: Any) -> str:
 
 def _models(result: Mapping[str, Any]) -> list[str]:
     words = {
-        "compiled": "compiled: a graph answers, and its long way was asked too",
+        "compiled": "compiled: a graph answers, and was compared with its long way as well",
         "shortened": "shortened: without MLflow's schema enforcement, or from a matrix",
         "long": "long: MLflow's own predict",
         "not served": "not served: Serinus says why at the gate",
@@ -106,7 +106,7 @@ def _cells(result: Mapping[str, Any]) -> list[str]:
 def _verdicts(result: Mapping[str, Any]) -> list[str]:
     words = {
         "answered": "MLflow answers",
-        "refused": "MLflow refuses, or the body is none of the protocol",
+        "refused": "MLflow refuses, or the body does not follow the protocol",
         "raised": "the model raises",
         "unwritable": "MLflow cannot write what the model answers",
     }

@@ -82,54 +82,54 @@ WANTED: tuple[Wanted, ...] = (
     ),
     Wanted(
         "rows in another form",
-        "Serinus takes the rows of a named signature also without names, in the order of the signature, and by "
-        "`instances` and `inputs` in every shape that holds rows. MLflow takes some of these forms for some signatures "
-        "only. The answer is the one that MLflow gives to the same rows in `dataframe_split`, or in "
-        "`dataframe_records` to records for a signature of tensors.",
+        "Serinus accepts the rows of a signature with names also without names, in the order of the signature, and in "
+        "`instances` and `inputs` in every shape that holds rows. MLflow accepts some of these forms for some "
+        "signatures only. The answer is the one that MLflow gives to the same rows in `dataframe_split`, or to records "
+        "in `dataframe_records` for a signature of tensors.",
         lambda case, difference, want, got: difference.kind == AS_BY_NAME,
     ),
     Wanted(
         "times of different precision",
-        "Serinus reads ISO 8601 times of one request at any precision, each with or without a time of day and with `T` "
-        "or a space. MLflow refuses them in a data frame unless all are written as the first. The answer is the one "
-        "that MLflow gives to the same times in one way of writing.",
+        "Serinus reads ISO 8601 times of any precision in one request, each with or without a time of day and with `T` "
+        "or a space. MLflow refuses them in a data frame unless all are written like the first. The answer is the one "
+        "that MLflow gives to the same times when all are written in the same way.",
         lambda case, difference, want, got: difference.kind == AS_ALIKE,
     ),
     Wanted(
         "null in an optional column of bytes",
-        "Serinus gives the model a missing value where a column of bytes is optional and null is sent, or nothing. "
-        "MLflow decodes null as base64 and fails, or makes the text `None` of it in `inputs` and `instances`. The "
-        "answer is the one of MLflow's own `predict` to a data frame with None.",
+        "Serinus gives the model a missing value where a column of bytes is optional and null or nothing is sent. "
+        "MLflow decodes null as base64 and fails, or turns it into the text `None` in `inputs` and `instances`. The "
+        "answer is that of MLflow's own `predict` to a data frame with None.",
         lambda case, difference, want, got: difference.kind == AS_MISSING and _optional(case, "binary"),
     ),
     Wanted(
         "null in an optional column of booleans",
         "Serinus gives the model a missing value where a column of booleans is optional and null is sent, or nothing "
-        "in a record. MLflow's server makes false of it, or true in `dataframe_records`. The answer is the one of "
+        "in a record. MLflow's server turns it into false, or into true in `dataframe_records`. The answer is that of "
         "MLflow's own `predict` to a data frame with None.",
         lambda case, difference, want, got: difference.kind == AS_MISSING and _optional(case, "boolean"),
     ),
     Wanted(
         "CSV as it is written",
-        "Serinus reads a number in CSV to the nearest float64, and a text as it stands. MLflow reads CSV with pandas, "
-        "whose parser is one digit off for some numbers and takes texts such as `NA`, `null` and `None` for missing "
-        "values. It reads no times in CSV at all. The answer is the one that MLflow gives to the same values in "
-        "`dataframe_split`.",
+        "Serinus reads a number in CSV as the nearest float64, and a text as it is written. MLflow reads CSV with "
+        "pandas, whose parser is wrong in the last digit for some numbers and reads texts such as `NA`, `null` and "
+        "`None` as missing values. It reads no times in CSV. The answer is the one that MLflow gives to the same "
+        "values in `dataframe_split`.",
         lambda case, difference, want, got: difference.kind == AS_IN_JSON,
     ),
     Wanted(
         "bytes in CSV",
-        "CSV cannot hold bytes, and Serinus refuses a column of them. MLflow gives the model the text that stands "
-        "there, which is of another type than the signature declares.",
+        "CSV cannot hold bytes, and Serinus refuses a column of them. MLflow gives the model the text in the file, "
+        "which is of another type than the signature declares.",
         lambda case, difference, want, got: (
             _refused(difference, got) and case.ask.form == CSV and "CSV cannot hold bytes" in got.text
         ),
     ),
     Wanted(
         "records without a signature",
-        "Without a signature MLflow makes an array without dimensions of each value of the records in `inputs`. It "
-        "computes like a scalar, but no record model of scikit-learn can look it up. Serinus hands over the scalar. "
-        "The answer is the one of MLflow's own `predict` to these records.",
+        "Without a signature MLflow turns each value of the records in `inputs` into an array without dimensions. Such "
+        "an array computes like a scalar, but no record model of scikit-learn can look it up. Serinus gives the model "
+        "the scalar. The answer is that of MLflow's own `predict` to these records.",
         lambda case, difference, want, got: difference.kind == AS_RECORDS,
     ),
     Wanted(
@@ -141,8 +141,8 @@ WANTED: tuple[Wanted, ...] = (
     ),
     Wanted(
         "no rows",
-        "A request without rows, or with null for them, is refused: nothing is asked. MLflow asks the model, and "
-        "answers an empty list where that does not raise.",
+        "A request without rows, or with null in their place, is refused, because it asks for nothing. MLflow calls "
+        "the model, and answers an empty list if the model does not raise an error.",
         lambda case, difference, want, got: (
             _refused(difference, got)
             and ((_spoiled(case, "no rows") and "no rows were sent" in got.text) or _spoiled(case, "null for the rows"))
@@ -150,8 +150,8 @@ WANTED: tuple[Wanted, ...] = (
     ),
     Wanted(
         "none of the model's columns",
-        "A request that names none of the model's columns is refused, also where all of them are optional. MLflow asks "
-        "the model for a data frame without columns, which has no rows.",
+        "A request that names none of the model's columns is refused, also where all of them are optional. MLflow "
+        "gives the model a data frame without columns, which has no rows.",
         lambda case, difference, want, got: (
             _refused(difference, got)
             and "none of the model's columns" in got.text
@@ -161,7 +161,8 @@ WANTED: tuple[Wanted, ...] = (
     Wanted(
         "more values in a row than the model has columns",
         "Values without names belong to the columns in the order of the signature. Serinus refuses rows of another "
-        "length than the signature has columns. MLflow drops what is at the end, or all where all are optional.",
+        "length than the signature has columns. MLflow drops the values at the end, or all of them where all columns "
+        "are optional.",
         lambda case, difference, want, got: (
             _refused(difference, got)
             and case.ask.form in BY_PLACE
@@ -171,8 +172,8 @@ WANTED: tuple[Wanted, ...] = (
     ),
     Wanted(
         "rows of different lengths",
-        "Serinus refuses a data frame whose rows are not all of one length: it is not known which column a value is "
-        "missing of. pandas, and MLflow with it, gives the shorter rows missing values at their ends.",
+        "Serinus refuses a data frame whose rows differ in length, because it is not known which column lacks a value. "
+        "pandas, and therefore MLflow, adds missing values at the ends of the shorter rows.",
         lambda case, difference, want, got: (
             _refused(difference, got)
             and case.ask.form in ("dataframe_split", "dataframe_split without names")
@@ -182,9 +183,9 @@ WANTED: tuple[Wanted, ...] = (
     ),
     Wanted(
         "missing values in binary tensors",
-        "Only floats have a form for a missing value in the binary tensors of the Open Inference Protocol and in gRPC. "
-        "Serinus refuses to answer another one so: zero or an empty text would be a value that the model did not "
-        "answer. JSON has null.",
+        "In the binary tensors of the Open Inference Protocol and in gRPC, only floats have a form for a missing "
+        "value. Serinus refuses to answer with a missing value of another type, because zero or an empty text would be "
+        "a value that the model did not answer. In JSON it is null.",
         lambda case, difference, want, got: (
             _refused(difference, got)
             and case.ask.form in OIP
@@ -196,15 +197,16 @@ WANTED: tuple[Wanted, ...] = (
     ),
     Wanted(
         "an empty text in CSV to a compiled model",
-        "An empty field of an optional text is NaN to a model, which a graph has no number for. A compiled release "
-        "refuses it. By JSON null is sent.",
+        "To a model, an empty field of an optional text is NaN, for which a graph has no number. A compiled release "
+        "refuses it. Send null in JSON instead.",
         lambda case, difference, want, got: (
             _refused(difference, got) and case.ask.form == CSV and "an empty field of CSV" in got.text
         ),
     ),
     Wanted(
         "params that are no object",
-        "Serinus refuses `params` that are no object also where the model declares none, and MLflow passes over them.",
+        "Serinus refuses `params` that are not an object, also where the model declares none. MLflow ignores them in "
+        "that case.",
         lambda case, difference, want, got: (
             _refused(difference, got) and _spoiled(case, "params of another kind") and not case.recipe.params
         ),
@@ -220,24 +222,24 @@ WANTED: tuple[Wanted, ...] = (
     ),
     Wanted(
         "an input that the model does not have",
-        "By the Open Inference Protocol an input that the model does not have is refused. By `/invocations` it is "
-        "passed over, as by MLflow.",
+        "The Open Inference Protocol refuses an input that the model does not have. `/invocations` ignores it, as "
+        "MLflow does.",
         lambda case, difference, want, got: (
             _refused(difference, got) and case.ask.form in OIP and not set(case.ask.columns) <= set(case.recipe.names)
         ),
     ),
     Wanted(
         "one answer in every form",
-        "MLflow makes another input of the same rows by `instances` and `inputs` than by `dataframe_split`: bytes are "
-        "not decoded from base64, missing optional columns and names of columns without names are treated otherwise. "
-        "Serinus gives to the rows of a signature of scalars or tensors the answer to `dataframe_split`, or to "
-        "`inputs` for tensors, in every form.",
+        "MLflow makes another input from the same rows in `instances` and `inputs` than in `dataframe_split`: bytes "
+        "are not decoded from base64, and missing optional columns and columns without names are treated differently. "
+        "For a signature of scalars or tensors, Serinus gives the rows the same answer in every form: that to "
+        "`dataframe_split`, or to `inputs` for tensors.",
         lambda case, difference, want, got: difference.kind == AS_IN_FRAMES,
     ),
     Wanted(
         "params that are not declared",
-        "By the Open Inference Protocol a parameter that the signature does not declare is refused, because the answer "
-        "with its default would be another. By `/invocations` it is passed over, as by MLflow.",
+        "The Open Inference Protocol refuses a parameter that the signature does not declare, because its default "
+        "might give another answer. `/invocations` ignores it, as MLflow does.",
         lambda case, difference, want, got: (
             _refused(difference, got)
             and case.ask.form in OIP
@@ -246,8 +248,8 @@ WANTED: tuple[Wanted, ...] = (
     ),
     Wanted(
         "one answer for each row",
-        "A model that does not answer once for each row is refused before it gets traffic. MLflow hands on whatever "
-        "the model answers.",
+        "A model that does not give one answer for each row is refused before it gets traffic. MLflow passes on "
+        "whatever the model answers.",
         lambda case, difference, want, got: (
             difference.kind == "not served" and "answer" in difference.detail and case.recipe.answer in NOT_BY_ROWS
         ),

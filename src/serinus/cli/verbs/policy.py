@@ -32,7 +32,7 @@ def policy(
     """Show or set whether each version of a model must be approved before it gets traffic.
 
     A spec that requires an approval sets this policy. A spec that does not leaves the policy unchanged. Loosening it
-    needs the role approve. What the same owner deploys after that needs an approval all the same.
+    needs the role approve. Versions that the same owner deploys after that still need an approval.
 
     \b
       serinus policy card-fraud
