@@ -44,8 +44,8 @@ def appearing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def passing(path: Path) -> Iterator[Path]:
-    """An empty directory (0700) beside `path`, which is removed when the block ends. What a killed process has left
-    there is removed by the next one who asks for the same `path`. Raises OSError."""
+    """Creates an empty directory (0700) beside `path`, and removes it when the block ends. The next call for the same
+    `path` removes what a killed process has left. Raises OSError."""
     new, descriptor = _claimed(path)
     try:
         _sweep(path)

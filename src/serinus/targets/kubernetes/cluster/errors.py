@@ -28,11 +28,11 @@ _LONGEST = 400
 
 
 class Unauthorised(Unavailable):
-    """The API server does not know who asks."""
+    """The API server does not accept the credentials."""
 
 
 class NotAllowed(Unavailable):
-    """The API server knows who asks, who lacks the right."""
+    """The API server accepts the credentials, which lack a permission."""
 
 
 class QuotaExceeded(Unavailable):

@@ -112,7 +112,7 @@ class Instance:
         self._put_clusters(known | wanted.endpoints, members)
         self._files.put(self._probes, xds.render_probes(wanted.probes, key_of, guarded=True), PROBE_TABLE)
         routes = xds.render_routes(wanted.routes, key_of)
-        with self._lock:  # before Envoy has them, so that whoever asks meanwhile finds either
+        with self._lock:  # before Envoy has them, so that `running` finds either meanwhile
             before = [one for one in self._rendered.items() if one[1] != document.version]
             self._rendered = dict([*before[-_REMEMBERED:], (xds.version_of(routes) or "", document.version)])
         self._files.put(self._routes, routes, ROUTE_TABLE)

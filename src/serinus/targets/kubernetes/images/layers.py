@@ -83,7 +83,7 @@ class Layers:
             return None
 
     def layer(self, key: str, make: Callable[[BinaryIO], Layer]) -> Layer:
-        """The layer of `key`. Where its file is not there, `make` writes it: once, whoever asks at the same time.
+        """Returns the layer of `key`. If its file does not exist, `make` writes it, once for all concurrent callers.
 
         Raises what `make` raises, Unbuildable, and Unavailable where a file cannot be read or written.
         """
