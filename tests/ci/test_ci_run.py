@@ -152,6 +152,25 @@ def test_the_tests_of_the_cluster_are_skipped_only_where_the_lab_cannot_be_built
 
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a user, and start a cluster")
+def test_the_tests_of_the_cluster_are_left_out_where_no_time_is_left_for_them(tmp_path: Path) -> None:
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci/run").write_bytes((ROOT / ".ci/run").read_bytes())
+    (tmp_path / "Makefile").write_text(LAB.format(status=0))
+    told = subprocess.run(
+        ["bash", tmp_path / ".ci/run"],
+        env={**OUTSIDE, "CI": "true", "SERINUS_CI_USER": USER, "SERINUS_CI_MINUTES": "15"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.returncode == 0, told.stderr
+    assert "tested by root" in told.stdout
+    assert "the cluster is tested" not in told.stdout
+    assert "THE TESTS OF THE CLUSTER ARE SKIPPED: 14 minutes are left of 15" in told.stderr
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a user, and start a cluster")
 def test_the_lab_is_built_with_the_time_that_the_checks_leave_and_not_after_they_are_interrupted(
     tmp_path: Path,
 ) -> None:
