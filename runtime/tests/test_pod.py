@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pods import ROW, Answered, Caller, RunningPod, children, hold, until
+from pods import ALIKE, ROW, Answered, Caller, RunningPod, children, environment_of, hold, until
 from tritonclient.grpc import service_pb2
 
 pytestmark = pytest.mark.timeout(120)
@@ -174,6 +174,44 @@ def test_all_workers_answer_and_are_forked_from_one_process_that_shares_their_li
     assert pod.metric("workers_wanted") == 3
 
 
+@pytest.fixture
+def starts_threads(tmp_path: Path) -> Path:
+    """An environment with a package that starts a thread when it is imported."""
+    environment = environment_of(tmp_path / "threaded", ALIKE)
+    code = "import threading, time\nthreading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+    (_site(environment) / "starts_threads.py").write_text(code)
+    return environment
+
+
+def _site(environment: Path) -> Path:
+    return next(environment.glob("lib/*/site-packages"))
+
+
+def test_where_there_can_be_no_zygote_workers_are_interpreters_of_their_own(
+    start_pod: StartPod, adds_up: Path, starts_threads: Path
+) -> None:
+    (_site(starts_threads) / "starts.pth").write_text("import starts_threads\n")
+    pod = start_pod(adds_up, environment=starts_threads, workers=2).wait_ready(2)
+    assert "its libraries start threads when they are imported" in pod.log
+    assert pod.zygote() is None
+    victim = pod.workers()[0]
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: victim not in pod.workers() and len(pod.workers()) == 2)
+    assert pod.wait_ready(2).caller().invoke().json == {"predictions": [15.5]}
+    assert pod.stop() == 0
+
+
+def test_a_library_of_the_model_that_starts_threads_is_not_imported_by_the_zygote(
+    start_pod: StartPod, make_artifact: Callable[..., Path], adds_up_code: str, tmp_path: Path, starts_threads: Path
+) -> None:
+    artifact = make_artifact(tmp_path / "model", "import starts_threads\n" + adds_up_code)
+    pod = start_pod(artifact, environment=starts_threads, workers=2).wait_ready(2).settled(2)
+    assert "its libraries start threads when they are imported" in pod.log
+    assert pod.zygote() is not None
+    assert pod.caller().invoke().json == {"predictions": [15.5]}
+    assert pod.metric("restarts_total") == 0
+
+
 def test_requests_in_flight_are_in_the_metrics(start_pod: StartPod, obedient: Path) -> None:
     pod = start_pod(obedient, settings={"timeout_ms": 60_000}).wait_ready()
     callers = [pod.caller() for _ in range(8)]
@@ -258,9 +296,9 @@ def test_a_hung_worker_is_replaced_and_a_busy_one_is_not(
 ) -> None:
     busy = "    end = time.monotonic() + seconds\n    while time.monotonic() < end:\n        pass\n"
     artifact = make_artifact(tmp_path / "model", ORDERS.replace("    time.sleep(seconds)\n", busy))
-    pod = start_pod(artifact, hang_seconds=2, settings={"timeout_ms": 60_000}).wait_ready()
+    pod = start_pod(artifact, hang_seconds=5, settings={"timeout_ms": 60_000}).wait_ready()
     worker = pod.workers()[0]
-    assert who(pod.caller(), "work 5") == worker
+    assert who(pod.caller(), "work 9") == worker
     assert pod.probe("/live").status == 200
     os.kill(worker, signal.SIGSTOP)
     until(lambda: pod.workers() not in ([], [worker]))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from serinus_runtime.base.messages import Request, Response
-from serinus_runtime.pod.looks import hung, to_shed
+from serinus_runtime.pod.looks import at_work, to_shed
 from serinus_runtime.pod.release import Release
 from serinus_runtime.pod.restarts import MOST_FAILED_STARTS, Restarts
 from serinus_runtime.pod.status import Serving, Status, metrics, page
@@ -106,11 +106,11 @@ def test_after_failed_starts_in_a_row_there_is_no_hope() -> None:
 
 
 @pytest.mark.parametrize(
-    ("silent", "used", "is_hung"),
-    [(29.0, 0.0, False), (31.0, 0.0, True), (31.0, 0.3, True), (31.0, 0.4, False), (600.0, 300.0, False)],
+    ("reported", "busy", "is_at_work"),
+    [(False, 0.0, False), (False, 0.01, False), (True, 0.0, True), (False, 0.5, True)],
 )
-def test_only_one_that_is_silent_and_does_nothing_hangs(silent: float, used: float, is_hung: bool) -> None:
-    assert hung(silent, used, 30.0) is is_hung
+def test_a_worker_that_reports_or_computes_is_at_work(reported: bool, busy: float, is_at_work: bool) -> None:
+    assert at_work(reported, busy) is is_at_work
 
 
 @pytest.mark.parametrize(

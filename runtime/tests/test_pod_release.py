@@ -67,6 +67,7 @@ def test_fields_that_are_not_known_are_named_and_passed_over() -> None:
         ({"memory_limit_bytes": -1}, "memory_limit_bytes must be a positive number of bytes, or null"),
         ({"confinement": "s3cr3t"}, "confinement must be one of if-available, required"),
         ({"drain_seconds": float("nan")}, "drain_seconds must be a number of seconds from 0 to 86400"),
+        ({"hang_seconds": 4}, "hang_seconds must be a number of seconds from 5 to 86400"),
         ({"http_port": 65536}, "http_port must be a port"),
         ({"paths": {"scratch": "s3cr3t"}}, "paths.scratch must be an absolute path"),
         ({"paths": []}, "paths must be an object"),

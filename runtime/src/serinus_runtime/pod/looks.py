@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Sequence
 
-USES_NONE = 0.01
+_IDLE = 0.02
 """The largest share of a processor that an idle worker uses. A worker that computes uses much more, so it is busy and
 not hung, however long it takes."""
 _UNEVEN = 2
 """The number of connections by which any two workers may differ."""
 
 
-def hung(silent: float, used: float, most_silent: float) -> bool:
-    """Tells whether a worker is hung. It has reported nothing for `silent` seconds and used `used` seconds of processor
-    time in them. A worker reports every second while its event loop runs."""
-    return silent > most_silent and used < USES_NONE * silent
+def at_work(reported: bool, busy: float) -> bool:
+    """Tells whether a worker does something: it has reported since the last look, as it does every second while its
+    event loop runs, or it has used the share `busy` of a processor."""
+    return reported or busy > _IDLE
 
 
 def to_shed(connections: Sequence[int]) -> int | None:

@@ -201,7 +201,7 @@ _FIELDS: Mapping[str, Check] = {
     "router": _TEXT,
     "confinement": _one_of(IF_AVAILABLE, REQUIRED),
     "load_seconds": _seconds(1),
-    "hang_seconds": _seconds(1),
+    "hang_seconds": _seconds(5),
     "accept_seconds": _seconds(0),
     "drain_seconds": _seconds(0),
     "http_port": _PORT,

@@ -14,7 +14,7 @@ from serinus_runtime.isolation.scratch import remove
 from serinus_runtime.pod import worker as workers
 from serinus_runtime.pod.children import Children
 from serinus_runtime.pod.launch import Launcher
-from serinus_runtime.pod.looks import hung, to_shed
+from serinus_runtime.pod.looks import to_shed
 from serinus_runtime.pod.output import Output
 from serinus_runtime.pod.release import Collectors, Release
 from serinus_runtime.pod.restarts import Restarts
@@ -296,7 +296,7 @@ class Supervisor:
         for worker in [*self._ready, *self._leaving]:
             worker.look(now, elapsed)
             if elapsed > _STOPPED:
-                worker.heard_at = now
+                worker.active_at = now
             self._judge(worker, now)
         shed = to_shed([one.load.connections for one in self._ready])
         if shed is not None and now - self._shed_at >= _SHED_EVERY and not self._terminating:
@@ -307,10 +307,9 @@ class Supervisor:
         """Ends a worker that hangs or uses too much memory."""
         if worker.why_stopped or self._terminating:
             return
-        silent, used = now - worker.heard_at, worker.cpu_seconds - worker.cpu_then
-        most = self._release.memory_limit_bytes
-        if hung(silent, used, self._release.hang_seconds):
-            worker.why_stopped = f"a worker was killed because it did nothing for {silent:.0f} s"
+        idle, most = now - worker.active_at, self._release.memory_limit_bytes
+        if idle > self._release.hang_seconds:
+            worker.why_stopped = f"a worker was killed because it did nothing for {idle:.0f} s"
             self._spawn(worker.child.kill())
         elif most is not None and worker.memory is not None and worker.memory.share > most:
             there = worker.memory.share >> 20

@@ -11,6 +11,7 @@ from typing import Sequence
 from serinus_runtime.isolation import observed
 from serinus_runtime.pod.children import Child
 from serinus_runtime.pod.launch import Launcher
+from serinus_runtime.pod.looks import at_work
 from serinus_runtime.pod.output import Printed
 from serinus_runtime.pod.slots import Slot
 from serinus_runtime.pod.zygotes import Zygotes
@@ -53,9 +54,8 @@ class Worker:
     ready_since: float = 0.0
     load: Load = _NONE_YET
     """The load that it reported last."""
-    heard_at: float = 0.0
-    cpu_then: float = 0.0
-    """The processor time in seconds that it had used at its last report."""
+    active_at: float = 0.0
+    """The time at which it was last at work."""
     cpu_seconds: float = 0.0
     """The processor time in seconds that it had used at the last look."""
     busy: float = 0.0
@@ -71,9 +71,9 @@ class Worker:
 
     def became_ready(self, report: Report, now: float) -> None:
         """Notes the memory that the worker reports. Nobody else can ask the kernel for it later."""
-        self.report, self.ready_since, self.heard_at = report, now, now
+        self.report, self.ready_since, self.active_at = report, now, now
         self.memory = report.memory
-        self.cpu_then = self.cpu_seconds = kernel.cpu_seconds(self.pid) or 0.0
+        self.cpu_seconds = kernel.cpu_seconds(self.pid) or 0.0
         there = resident(self.pid)
         if report.memory is not None and there is not None:
             self.known = Known(report.memory, there)
@@ -86,8 +86,9 @@ class Worker:
             self.busy = min(1.0, max(0.0, used - self.cpu_seconds) / max(elapsed, 1e-3))
             self.cpu_seconds = used
         load = self.reports.stats()
-        if load is not None:
-            self.load, self.heard_at, self.cpu_then = load, now, self.cpu_seconds
+        self.load = self.load if load is None else load
+        if at_work(load is not None, self.busy):
+            self.active_at = now
         there = resident(self.pid)
         if there is not None:
             self.memory = self.known.at(there) if self.known else Memory(there, there)
