@@ -248,6 +248,25 @@ def replaced(installed: Installed, gone: set[str]) -> bool:
     return len(found) == len(ready) == 4 and not gone & {one["metadata"]["name"] for one in found}
 
 
+def test_an_agent_that_ends_is_started_again_and_no_request_fails(installed: Installed) -> None:
+    name = installed.pods()[0]
+    inside = (f"--namespace={installed.namespace}", "--container=agent")
+    end = "import os, signal; os.kill(1, signal.SIGTERM)"
+    with installed.load() as load:
+        installed.cluster.kubectl("exec", name, *inside, "--", "/opt/python/bin/python3", "-c", end)
+        eventually("a new agent", lambda: restarts(installed, name) == 1)
+        eventually("both count", installed.all_ready)
+        took = installed.split(6_000)
+    print(f"an agent ended: split in force after {took:.2f} s; {load}")
+    assert load.failed == 0, str(load)
+
+
+def restarts(installed: Installed, pod: str) -> int:
+    status = installed.api.get(POD, pod, installed.namespace)["status"]
+    [agent] = status["initContainerStatuses"]
+    return int(agent["restartCount"]) if agent["ready"] else 0
+
+
 def test_a_gateway_that_is_killed_costs_what_it_had_under_way_and_goes_out_of_the_count(installed: Installed) -> None:
     """Its callers' connections are reset; whoever sends once more finds the other one."""
     gone = installed.pods()[0]

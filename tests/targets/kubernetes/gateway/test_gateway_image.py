@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ import registries
 
 import serinus
 from serinus.core.home import Home
-from serinus.targets.kubernetes.gateway.image import code
+from serinus.targets.kubernetes.gateway.image import LOCK, code
 from serinus.targets.kubernetes.images import Place, Reference, debian
 from serinus.targets.kubernetes.images.registry import DockerConfig, Registries
 from serinus.wiring.gateways import push_gateway_image
@@ -58,6 +60,27 @@ def test_the_image_has_what_a_gateway_runs_and_is_made_once(tmp_path: Path, host
     assert not any("__pycache__" in name for name in names)
     config = json.loads(found.of(host).content(reference.repository, manifest.document()["config"]["digest"]))
     assert config["config"]["User"] == "65532:65532"
+
+
+def test_what_runs_in_a_gateway_needs_no_package_that_is_not_in_its_image() -> None:
+    locked = {line.partition("==")[0] for line in LOCK.read_text().splitlines() if "==" in line}
+    there = {re.sub(r"[-_.]+", "-", name).lower() for name in locked} | {"serinus", "serinus-runtime"}
+    assert "lightkube" in there
+    program = f"""
+import importlib.metadata, re, sys
+there = {sorted(there)!r}
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        of = packages.get(name.partition(".")[0], there)
+        if not any(re.sub("[-_.]+", "-", one).lower() in there for one in of):
+            raise ModuleNotFoundError(name, name=name)
+packages = importlib.metadata.packages_distributions()
+sys.meta_path.insert(0, Missing())
+import serinus.targets.kubernetes.gateway.__main__
+import serinus.targets.kubernetes.gateway.proxy
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert told.returncode == 0, told.stderr
 
 
 def test_gateways_run_the_serinus_that_tells_them_what_to_do() -> None:

@@ -13,6 +13,8 @@ import yaml
 from strict import VERSIONS, mistakes
 
 from serinus.core.errors import InvalidInput
+from serinus.core.release import Release, ServingSettings
+from serinus.targets.kubernetes import manifests as of_release
 from serinus.targets.kubernetes.cluster.kinds import kind_of
 from serinus.targets.kubernetes.gateway.__main__ import arguments
 from serinus.targets.kubernetes.gateway.cluster_board import lease_of, secret_of
@@ -20,6 +22,7 @@ from serinus.targets.kubernetes.gateway.counting import Report
 from serinus.targets.kubernetes.gateway.manifests import all_of, deployment, network_policy, role, service
 from serinus.targets.kubernetes.gateway.publication import first
 from serinus.targets.kubernetes.gateway.settings import GatewaySettings
+from serinus.targets.kubernetes.manifests import Settings
 
 SETTINGS = GatewaySettings("registry.example/serinus/gateway@sha256:" + "a" * 64, "serinus-system")
 WITH_TLS = replace(SETTINGS, tls_secret="gateway-tls", client_certificates=True, service="LoadBalancer", threads=2)
@@ -117,9 +120,21 @@ def test_callers_come_from_everywhere_and_probes_from_the_control_plane() -> Non
     assert "from" not in everybody
     assert [port["port"] for port in probes["ports"]] == [8085]
     assert probes["from"] == [
-        {"podSelector": {"matchLabels": {"serinus/role": "control-plane"}}},
+        {"podSelector": {"matchLabels": {"serinus/role": "control"}}},
         {"ipBlock": {"cidr": "10.9.0.0/16"}},
     ]
+
+
+def test_the_policies_of_releases_let_gateways_in() -> None:
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    release = Release("fraud-1-aaaaaa", "fraud", "1", "a" * 64, "b" * 64, ServingSettings(), when)
+    rules = of_release.network_policy(release, Settings("serinus", gateways="serinus-system"))["spec"]["ingress"]
+    [who] = rules[0]["from"]
+    [expression] = who["podSelector"]["matchExpressions"]
+    assert deployment(SETTINGS)["spec"]["template"]["metadata"]["labels"][expression["key"]] in expression["values"]
+    assert who["namespaceSelector"] == {"matchLabels": {"kubernetes.io/metadata.name": SETTINGS.namespace}}
+    ports = network_policy(SETTINGS)["spec"]["egress"][0]["ports"]
+    assert ports == rules[0]["ports"]
 
 
 def test_callers_with_tls_find_the_usual_port() -> None:

@@ -14,8 +14,9 @@ from serinus.targets.kubernetes.gateway.pod_manifest import (
     pod_spec,
 )
 from serinus.targets.kubernetes.gateway.settings import GatewaySettings
+from serinus.targets.kubernetes.manifests.names import CONTROL_ROLE, PORT
 
-CONTROL_PLANE = {ROLE_LABEL: "control-plane"}
+CONTROL_PLANE = {ROLE_LABEL: CONTROL_ROLE}
 """Labels of the pods from which probes come."""
 _SELECTED = {"app.kubernetes.io/name": "serinus", "app.kubernetes.io/component": ROLE, ROLE_LABEL: ROLE}
 _ENDPOINTS = f"{NAME}-endpoints"
@@ -105,7 +106,7 @@ def network_policy(settings: GatewaySettings) -> Manifest:
         **_head("networking.k8s.io/v1", "NetworkPolicy", settings.namespace, NAME),
         "spec": {
             "egress": [
-                {"ports": [{"port": 8080, "protocol": "TCP"}], "to": [models]},
+                {"ports": [{"port": PORT, "protocol": "TCP"}], "to": [models]},
                 {"ports": [{"port": port, "protocol": "TCP"} for port in _API_SERVER_PORTS]},
             ],
             "ingress": [
