@@ -76,7 +76,7 @@ class Block:
 
 @dataclass
 class Demands:
-    """What the original refuses and a graph would answer, by the index of the caller's column."""
+    """Values that the original refuses and a graph would answer, by the index of the caller's column."""
 
     known: dict[int, list[float]] = field(default_factory=dict)
     """The numbers that the column may hold. Others are refused."""

@@ -25,7 +25,7 @@ _MIXED = 100
 _UNSEEN = "no category of any model: 3f9a2c"
 _WHOLE = {"integer": 1 << 31, "long": 1 << 63}
 _ENDS = (1 << 24, 1 << 31, 1 << 53, 1 << 63)
-"""Where whole numbers are no longer exact in float32, 32 bits, float64 and 64 bits."""
+"""The values from which on whole numbers are no longer exact in float32, 32 bits, float64 and 64 bits."""
 _ODD_FLOATS = (0.0, -0.0, 1, -1, 0.5, 0.1, 1e10, 5e-324, 2.2250738585072014e-308, 1e-45, 1.1754943508222875e-38)
 """They include the smallest numbers of float64 and float32, denormal and normal."""
 _LARGEST_FLOAT32 = 3.4028235e38

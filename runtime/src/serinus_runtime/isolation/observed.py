@@ -1,4 +1,4 @@
-"""What the kernel says of the confinement of another process, whatever that process says of itself."""
+"""The confinement of another process according to the kernel, whatever that process says about itself."""
 
 from __future__ import annotations
 

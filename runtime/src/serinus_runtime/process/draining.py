@@ -1,4 +1,4 @@
-"""How a worker gives up connections while it serves, at signals of the host.
+"""Gives up connections of a worker while it serves, at signals of the host.
 
 SIGUSR1: drain. The worker accepts no more connections, sends `connection: close` with each response, and ends when
 nobody is connected. It does not close connections first, so that no request meets a closed one. A proxy closes unused

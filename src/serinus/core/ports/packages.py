@@ -1,4 +1,4 @@
-"""What installs an environment's packages for another platform than this machine's."""
+"""The installation of an environment's packages for a platform that may differ from this machine's."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ class LockedPackage:
     """One package of a lock."""
 
     name: str
-    """Normalised as PEP 503 says."""
+    """Normalised as in PEP 503."""
     version: str
-    """Empty where it is required by an address."""
+    """Empty if the package is required by an address."""
 
 
 @dataclass(frozen=True, slots=True)
 class LockedEnvironment:
-    """What an environment was locked to."""
+    """The packages and the Python version that an environment was locked to."""
 
     digest: str
     python_version: str
     """`3.11.7`"""
     interpreter: Path
-    """On this machine, outside of the environment."""
+    """The interpreter on this machine, outside of the environment."""
     packages: tuple[LockedPackage, ...]
 
 
@@ -35,25 +35,27 @@ class Packages(Protocol):
 
     @property
     def accelerators(self) -> str:
-        """The digest of the lock of what makes workers quicker, beside the packages of a model."""
+        """The digest of the lock of the packages that make workers faster and do not belong to a model."""
         ...
 
     def locked(self, environment: str) -> LockedEnvironment:
-        """What the environment with this digest was locked to. Raises Unavailable: it is not on this machine."""
+        """Returns the lock of the environment with this digest. Raises Unavailable if the environment is not on this
+        machine."""
         ...
 
     def install(self, environment: str, platform: str, target: Path, say: Callable[[str], None]) -> None:
-        """Puts the packages of the environment's lock into the empty directory `target`, as they are for `platform`
-        (`linux/amd64`, `linux/arm64`): the same files whoever does it, and wherever, with their bytecode. Only wheels
-        are taken, and nothing of them is run.
+        """Installs the packages of the environment's lock for `platform` (`linux/amd64`, `linux/arm64`) into the empty
+        directory `target`, with their bytecode. The files are the same on every machine. Only wheels are used, and
+        no code of them is run.
 
-        Raises Unbuildable, with the package's name, where there is no wheel for the platform; Unavailable, OSError.
+        Raises Unbuildable, with the package's name, where there is no wheel for the platform. Raises Unavailable and
+        OSError.
         """
         ...
 
     def install_accelerators(
         self, python_version: str, platform: str, target: Path, say: Callable[[str], None]
     ) -> bool:
-        """The same for what makes workers quicker. False: there is none for this Python and platform. Raises
-        Unavailable, OSError."""
+        """Installs the packages that make workers faster in the same way. Returns False if there are none for this
+        Python and platform. Raises Unavailable and OSError."""
         ...

@@ -16,8 +16,8 @@ _SECONDS = 30.0
 
 
 def level(home: Home) -> str:
-    """What confines models, as a process of this user finds by confining itself: "Landlock ABI 7, system-call
-    allow-list, user, network and IPC namespaces"."""
+    """Returns the confinement of models, as a process of this user finds it by confining itself: "Landlock ABI 7,
+    system-call allow-list, user, network and IPC namespaces"."""
     if not launch.confined(home):
         return "none"
     python, runtime = Path(sys.executable), launch.stage(home, launch.runtime_source())

@@ -17,7 +17,7 @@ _HALF_LIFE = 900.0
 
 @dataclass(slots=True)
 class Demand:
-    """How much a release is asked for."""
+    """The demand for one release."""
 
     last: float
     """The time at which the release was last known to be asked for."""
@@ -76,8 +76,8 @@ gap prevents a release from alternating between the two."""
 
 
 class ActivationTimes:
-    """How long a release's activations take: the measured time, multiplied by how much busier the machine is now than
-    it was at the measurement. Times are seconds of one monotonic clock."""
+    """The times that a release's activations take: the measured time, multiplied by how much busier the machine is now
+    than it was at the measurement. Times are seconds of one monotonic clock."""
 
     _REMEMBERED = 5
     _LATELY = 900.0
@@ -134,7 +134,8 @@ long to load."""
 
 
 def to_activate(due: Mapping[str, float], limits: Limits) -> Sequence[str]:
-    """Those of `due` (popularity by release) that are activated first; the more popular ones precede the others."""
+    """Returns those of `due` (popularity by release) that are activated first. The more popular ones precede the
+    others."""
     return sorted(due, key=lambda name: -due[name])[: limits.cores * _ACTIVATED_AT_ONCE]
 
 

@@ -37,7 +37,7 @@ _NO_ANSWER = (
     ArithmeticError,
     RecursionError,
 )
-"""What is raised when something that is not an answer is read as one. A model may have written it."""
+"""The exceptions that reading something that is not an answer may raise. A model may have written it."""
 _GRPC_INVALID = "3"
 """The gRPC status INVALID_ARGUMENT."""
 

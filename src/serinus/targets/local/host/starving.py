@@ -42,7 +42,7 @@ _PRESSURE = Path("/proc/pressure/cpu")
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """What was measured between two looks."""
+    """A measurement between two looks."""
 
     late: float
     """The mean number of seconds by which naps ended too late."""
@@ -72,7 +72,7 @@ class Pulse:
             self._wanted.clear()
 
     def take(self) -> Sign:
-        """What was measured since the last call."""
+        """Returns the measurement since the last call."""
         naps, late, self._naps, self._late = self._naps, self._late, 0, 0.0
         before, at = self._pressure, self._at
         self._pressure, self._at = _waited(), time.monotonic()

@@ -27,7 +27,7 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class WorkerRecord:
-    """What is kept of a worker."""
+    """A worker that may be running."""
 
     release: str
     pid: int
@@ -118,7 +118,7 @@ class StateFiles:
         return (self._long / file_name(release_id)).exists()
 
     def workers(self) -> Sequence[WorkerRecord]:
-        """Those that became ready last come last."""
+        """Returns the recorded workers. Those that became ready last come last."""
         files = sorted(self._workers.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
         found = [worker for file in files if (worker := _worker(file)) is not None]
         return sorted(found, key=lambda worker: worker.ready)

@@ -274,7 +274,7 @@ def size_of(worker: Worker, most: int | None, now: float, *, thorough: bool) -> 
 
 
 def _loaded(file: Path) -> Mapping[str, _Kept]:
-    """What was kept, by release. It is empty where the file cannot be read, and is then learnt again."""
+    """Returns what was kept, by release. It is empty where the file cannot be read, and is then learnt again."""
     with suppress(OSError, ValueError):
         return _KNOWN.validate_json(file.read_bytes())
     return {}

@@ -1,4 +1,5 @@
-"""What trials print, as values. A model could have written it, so nothing here is trusted beyond its type and size."""
+"""The output of trials, as values. A model could have written it, so nothing here is trusted beyond its type and
+size."""
 
 from __future__ import annotations
 
@@ -94,7 +95,7 @@ def rehearsal_of(answer: Mapping[str, Any]) -> Rehearsal:
 
 
 def read_rows(file: Path, most_bytes: int) -> ReadRows:
-    """What the reader has written. Raises ValueError or OSError."""
+    """Returns the rows that the reader has written. Raises ValueError or OSError."""
     table = _Table.model_validate_json(written.content(file, most_bytes))
     if any(len(row) != len(table.columns) for row in table.rows):
         raise ValueError("rows of other lengths")

@@ -1,4 +1,4 @@
-"""What a trial of a model may use: time, memory, processors and disk; and the check that it does not use more."""
+"""The limits of a trial of a model: time, memory, processors and disk; and the check that it does not exceed them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class TrialLimits:
     file_bytes: int = 1024**3
     """The largest file that it may write."""
     written: Bounds = _WRITTEN
-    """What it may have in its scratch directory."""
+    """The limits of its scratch directory."""
     printed_bytes: int = 64 << 20
     background: bool = False
     """Whether it gets the processors only when no other process wants them."""

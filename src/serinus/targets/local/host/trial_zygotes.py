@@ -129,9 +129,9 @@ class TrialZygote:
         return ended
 
     def _ended(self, pid: int, answer: Callable[[], Mapping[str, Any]]) -> Any:
-        """What the zygote says about the end of the trial, after all that the trial has started was killed. The trial's
-        processes cannot leave the trial's group, whose number is not reused until the zygote has waited for the trial.
-        Raises OSError."""
+        """Returns the zygote's message about the end of the trial, after all that the trial has started was killed. The
+        trial's processes cannot leave the trial's group, whose number is not reused until the zygote has waited for the
+        trial. Raises OSError."""
         if not answer().get("dead"):
             raise ConnectionError("the zygote did not say that its trial has ended")
         if parent(pid) == self._process.pid:

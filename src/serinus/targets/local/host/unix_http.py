@@ -50,7 +50,7 @@ class Answer:
 
     @property
     def error(self) -> str:
-        """What the other end says about its refusal."""
+        """The reason that the other end gives for its refusal."""
         said = self.body.get("error") if isinstance(self.body, dict) else None
         return said[:_LONGEST_ERROR] if isinstance(said, str) else f"it answered {self.status}"
 

@@ -137,7 +137,7 @@ class Launcher:
         return worker
 
     def last_words(self, worker: Worker) -> str:
-        """What the worker wrote last to its log; empty where there is nothing."""
+        """Returns the error that the worker wrote last to its log, or an empty text."""
         try:
             with log_path(self.home, worker.record.release).open("rb") as written:
                 return last_words(written, worker.log_from, errors_alone=True)

@@ -27,7 +27,8 @@ _FORK_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """What a zygote is made from. `roots` are the directories that hold the models which its workers load."""
+    """The parts from which a zygote is made. `roots` are the directories that hold the models which its workers
+    load."""
 
     python: Path
     modules: tuple[str, ...]

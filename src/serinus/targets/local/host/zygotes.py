@@ -207,8 +207,8 @@ class Zygotes:
         return environment.ready_for(roots)
 
     def _refuse(self, python: Path, environment: _Environment, nest: Nest, reason: str) -> None:
-        """Where the last zygote was fit, the modules that were added since are not imported again. Otherwise there is
-        no zygote."""
+        """Leaves out the modules that were added since the last zygote, if that one was fit. Otherwise there is no
+        zygote."""
         last = environment.zygote
         log.warning("%s: %s", python, reason)
         if last is not None and (new := set(nest.modules) - set(last.nest.modules)):
@@ -240,8 +240,8 @@ class Zygotes:
 
 
 def _load(path: Path) -> tuple[str, ...]:
-    """What was learnt. It is empty where the file cannot be read, and is then learnt again. Modules of the runtime are
-    left out, since another version may have had them under other names."""
+    """Returns the modules that were learnt. It is empty where the file cannot be read, and is then learnt again.
+    Modules of the runtime are left out, since another version may have had them under other names."""
     try:
         names = [str(name) for name in json.loads(path.read_text())]
         return tuple(name for name in names if not name.startswith("serinus_runtime."))

@@ -35,8 +35,8 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What `up` starts, and how it determines that everything answers. `command`, followed by `--home DIR`, starts the
-    supervisor."""
+    """The processes that `up` starts, and how it determines that all of them answer. `command`, followed by `--home
+    DIR`, starts the supervisor."""
 
     command: Sequence[str] = field(default=(sys.executable, "-P", "-m", "serinus.wiring", SUPERVISOR))
     checks: Callable[[Home, Settings], Sequence[Check]] = local_checks
@@ -45,7 +45,7 @@ class Launch:
     """The version of the installation. A supervisor of another version is replaced, with all processes that it keeps
     running."""
     rehearse: Callable[[Home], None] = field(default_factory=lambda: rehearse)
-    """What this version checks before it replaces another one. Raises Unavailable."""
+    """Checks this version before it replaces another one. Raises Unavailable."""
 
 
 def start_supervisor(

@@ -57,7 +57,7 @@ def in_order(specs: Sequence[ProcessSpec]) -> Sequence[str]:
 
 
 def _replace(manager: ProcessManager, name: str, checks: Sequence[Check], stop: Stop, pause: float) -> str:
-    """What went wrong, in words."""
+    """Returns what went wrong, in words."""
     # Only the control process, which comes last, says whether the registry is read.
     wanted = [check for check in checks if check.process == name and name != "mlflow"]
     _until(manager, stop, pause, GOODBYE, lambda: not manager.leaving(name))

@@ -20,7 +20,7 @@ _AGAIN = "`serinus down`, then `serinus up`."
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Where the operator keeps the files."""
+    """The paths of the operator's files."""
 
     cert: Path
     key: Path
@@ -56,8 +56,8 @@ def keep(home: Home, material: Material) -> None:
 
 
 def kept(home: Home, *, with_callers: bool = False) -> Material:
-    """What `keep` was given last. Raises InvalidInput where there is none. `with_callers` requires an authority for
-    callers, since without one no caller may be let in."""
+    """Returns the material that `keep` was given last. Raises InvalidInput where there is none. `with_callers` requires
+    an authority for callers, since without one no caller may be let in."""
     try:
         text = home.tls_server.read_text("ascii")
         authorities = home.tls_callers.read_text("ascii") if home.tls_callers.exists() else None
