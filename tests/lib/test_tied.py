@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -316,3 +317,26 @@ def test_many_threads_start_and_end_them_at_once() -> None:
         thread.join()
     assert codes == [5] * 30
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+SOURCES = Path(tied.__file__).parents[1]
+OUTLIVING = {
+    "lib/tied.py": "the guardian, which ends by itself",
+    "predictions/table/roller.py": "ends with its standard input, after what it is at, and holds the lock until then",
+    "targets/local/supervisor/foreground.py": "an upgrade that the service manager has ordered",
+    "targets/local/supervisor/launching.py": "the supervisor",
+    "targets/local/supervisor/leaving.py": "what tells an Envoy to go, whoever has asked for it",
+    "targets/local/supervisor/process_manager.py": "the processes of Serinus, and what is done before they stop",
+}
+"""Modules that start processes which are to go on without who has started them, each with the reason."""
+_STARTS = re.compile(r"subprocess\.(run|call|check_call|check_output|Popen)\(|create_subprocess_|os\.(posix_)?spawn")
+
+
+def test_whatever_else_starts_a_process_has_it_end_with_itself() -> None:
+    """A module that is new here either uses `lib.tied`, or says why not."""
+    found = {
+        str(file.relative_to(SOURCES))
+        for file in SOURCES.rglob("*.py")
+        if _STARTS.search(file.read_text()) or re.search(r"^\s*os\.fork\(|= os\.fork\(", file.read_text(), re.MULTILINE)
+    }
+    assert found == {*OUTLIVING, "lib/guardian.py"}

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from serinus.core.errors import Unavailable
+from serinus.lib import tied
 from serinus.targets.kubernetes.images import contents, documents, layers, trees
 from serinus.targets.kubernetes.images.layers import Layers
 from serinus.targets.kubernetes.images.references import Reference
@@ -97,13 +98,13 @@ def entries(root: Path) -> Iterator[Entry]:
 
 def _run(command: list[str], directory: Path, output: int = subprocess.DEVNULL) -> None:
     try:
-        done = subprocess.run(
-            command, cwd=directory, stdout=output, stderr=subprocess.PIPE, timeout=_SECONDS, stdin=subprocess.DEVNULL
-        )
+        with tied.start(command, cwd=directory, stdout=output, stderr=subprocess.PIPE) as process:
+            _, complained = process.communicate(timeout=_SECONDS)
+            code = process.wait()
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Unavailable(f"{command[0]}, which makes a base image from Debian's packages, cannot be run.") from error
-    if done.returncode:
-        said = " ".join(done.stderr.decode(errors="replace").split())[-300:]
+    if code:
+        said = " ".join(complained.decode(errors="replace").split())[-300:]
         raise Unavailable(
             f"{command[0]}, which makes a base image from Debian's packages, failed: {said}",
             hint="Run `apt-get update`, and try again.",

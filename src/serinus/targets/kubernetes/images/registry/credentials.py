@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from serinus.core.errors import Unavailable
+from serinus.lib import tied
 from serinus.targets.kubernetes.images.references import credentials_key
 
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -94,7 +95,7 @@ def _from_helper(name: str, key: str) -> Login | None:
     if not _HELPER.fullmatch(name):
         raise _helpless("a credential helper", "its name is not valid")
     try:
-        done = subprocess.run([program, "get"], input=key.encode(), capture_output=True, timeout=_HELPER_SECONDS)
+        done = tied.run([program, "get"], given=key.encode(), timeout=_HELPER_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise _helpless(program, f"it did not answer within {_HELPER_SECONDS:g} s") from error
     except OSError as error:
