@@ -206,20 +206,20 @@ def test_one_that_undoes_that_is_ended_by_the_process_that_asked_for_it(place: P
 
 
 def test_it_gets_the_first_signal_before_it_is_killed(place: Path, tmp_path: Path) -> None:
-    tidies = """
-    import os, signal, sys, time
-    def tidy(*_):
-        open(sys.argv[1] + "/tidied", "w").write(str(os.getpid()))
-        os._exit(0)
-    signal.signal(signal.SIGTERM, tidy)
-    open(sys.argv[1] + "/first", "w").write(str(os.getpid()))
-    time.sleep(600)
-    """
-    with tied.start([sys.executable, "-c", textwrap.dedent(tidies), str(place)], first=signal.SIGTERM) as process:
+    tidies = f"""
+import signal, time
+def tidy(*_):
+    open(sys.argv[1] + "/tidied.part", "w").close()
+    os._exit(0)
+signal.signal(signal.SIGTERM, tidy)
+{WRITES}
+time.sleep(600)
+"""
+    with tied.start([sys.executable, "-c", tidies, str(place)], first=signal.SIGTERM) as process:
         all_of_it(place, ("first",))
         process.kill()
         assert process.wait(SECONDS) == 0
-    assert (place / "tidied").exists()
+    assert (place / "tidied.part").exists()
 
 
 def test_one_that_ignores_the_first_signal_is_killed(place: Path) -> None:
