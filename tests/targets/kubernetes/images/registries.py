@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import shutil
@@ -17,6 +18,9 @@ from pathlib import Path
 import pytest
 import yaml
 from waiting import free_port
+
+from serinus.lib import tied
+from serinus.lib.tied import Tied
 
 USER, PASSWORD = "deployer", "let-me-in"
 HTPASSWD = f"{USER}:$2b$04$CenOXRm1EXk8PxiFVJgzd.FJDbABe901UPkLtoag8O2USI1bOZyq6\n"
@@ -52,16 +56,13 @@ def serving(directory: Path, *, before: list[str] | None = None, **settings: obj
     )
     with (directory / "log").open("wb") as log:
         command = [*(before or []), found, "serve", str(config)]
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    try:
+        process = tied.start(command, stdout=log, stderr=log, first=signal.SIGTERM)
+    with process:
         _wait(process, port, directory / "log")
         yield f"127.0.0.1:{port}"
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
 
 
-def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _wait(process: Tied, port: int, log: Path) -> None:
     end = time.monotonic() + 30
     while True:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
@@ -69,9 +70,10 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
             connection.request("GET", "/v2/")
             connection.getresponse().read()
         except OSError:
-            assert process.poll() is None, log.read_text()
             assert time.monotonic() < end, log.read_text()
-            time.sleep(0.02)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.02)
+                pytest.fail(f"the registry has ended: {log.read_text()}")
         else:
             return
         finally:
