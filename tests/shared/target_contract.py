@@ -28,7 +28,7 @@ def ready(target: Target, release: Release) -> Placement:
         assert found.state is not PlacementState.FAILED, found.reason
         return found.state is PlacementState.READY
 
-    wait_until(is_ready, 120, f"{release.id} is ready")
+    wait_until(is_ready, 240, f"{release.id} is ready")
     return target.observe()[release.id]
 
 
