@@ -204,5 +204,10 @@ def test_the_file_of_requests_that_envoy_answered_itself_does_not_grow_for_ever(
     monkeypatch.setattr(agent, "LARGEST_LOG", 10)
     first.agent.wake()
     wait_until(lambda: file.with_name("local.jsonl.1").exists(), 10)
-    first.client.post("/v2/models/fraud/infer", json={})
-    wait_until(lambda: file.exists() and file.stat().st_size, 10)
+
+    def written_to_the_new_one() -> bool:
+        """Envoy opens it a moment after the one before was moved."""
+        first.client.post("/v2/models/fraud/infer", json={})
+        return file.exists() and file.stat().st_size > 0
+
+    wait_until(written_to_the_new_one, 20)
