@@ -50,11 +50,12 @@ def test_nothing_of_a_manifest_shows_as_drift(
         gateways="elsewhere",
         replicas=Replicas(least=1),
         pull_secrets=pull_secrets,
-        collectors=Collectors(("10.0.0.7:9443",), "collectors.serinus", "authority") if long else None,
+        collectors=Collectors(("10.0.0.7:9443",), authority="-----BEGIN CERTIFICATE-----\n") if long else None,
     )
     placed = Placed(release(number), scale, IMAGE, long, worker_bytes=123_456_789)
     secret = made.router_secret(placed.release, settings, "key")
-    for manifest in (secret, *made.manifests(placed, settings)):
+    authority = made.collectors_authority(settings)
+    for manifest in (secret, *([authority] if authority else []), *made.manifests(placed, settings)):
         client.apply(manifest, force=True)
         found = client.get(kind_of(manifest), manifest["metadata"]["name"], namespace)
         assert compared(found) == manifest
