@@ -224,7 +224,7 @@ attempt("add", lambda: open(os.path.join(packages, "added.py"), "w"))
 attempt("add bytecode", lambda: open(os.path.join(packages, "__pycache__", "other.pyc"), "w"))
 attempt("add beside", lambda: open(os.path.join(sys.prefix, "added"), "w"))
 attempt("by another way", lambda: opened(os.O_WRONLY, "/proc/self/root" + target))
-process = sorted(name for name in sys.modules if name.startswith("serinus_runtime.") and "zygote" in name)
+process = sorted(name for name in sys.modules if name.startswith("serinus_runtime.") and name.endswith("zygote"))
 """
 TELLS_CHANGES = """
 import changes

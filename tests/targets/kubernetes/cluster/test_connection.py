@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
 import yaml
+from lightkube import Client
+from lightkube.config.kubeconfig import KubeConfig
+from lightkube.config.models import Cluster as ClusterEntry
+from lightkube.config.models import User
 
 from serinus.core.errors import InvalidInput, Unavailable
 from serinus.targets.kubernetes.cluster import Cluster, kinds
+from serinus.targets.kubernetes.cluster.connection import Gate
 
 TOKEN = "token-that-nobody-may-see"
 
@@ -98,3 +106,56 @@ def test_a_credential_plugin_that_answers_nonsense_is_said(tmp_path: Path) -> No
         with pytest.raises(Unavailable, match="plugin") as raised:
             Cluster.connected(kubeconfig(tmp_path, exec=spec)).list(kinds.POD, "serinus")
         assert TOKEN not in str(raised.value)
+
+
+def test_a_connection_is_not_closed_while_a_watch_uses_it() -> None:
+    """Its descriptor could belong to another file by the time that the watch writes to it."""
+    reading, go_on = threading.Event(), threading.Event()
+    seen: list[str] = []
+
+    class Slow(httpx2.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            reading.set()
+            assert go_on.wait(10)
+            yield b'{"type": "ADDED", "object": {"metadata": {"name": "one", "resourceVersion": "8"}}}\n'
+
+    asked: list[httpx2.Request] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        asked.append(request)
+        return httpx2.Response(200, stream=Slow())
+
+    class Transport(httpx2.MockTransport):
+        closed = False
+
+        def close(self) -> None:
+            Transport.closed = True
+
+    config = KubeConfig.from_one(cluster=ClusterEntry(server="https://10.0.0.1:6443"), user=User(token="t")).get()
+    client = Client(config, transport=Transport(answer), field_manager="serinus", trust_env=False)
+    cluster = Cluster(client)
+
+    def watch() -> None:
+        for change in cluster.watch(kinds.POD, "serinus", "7"):
+            seen.append(change.object["metadata"]["name"])
+            return
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    assert reading.wait(10)
+    cluster.close()
+    assert not Transport.closed
+    with pytest.raises(Unavailable, match="was closed"):
+        cluster.list(kinds.POD, "serinus")
+    go_on.set()
+    watching.join(10)
+    assert seen == ["one"]
+    assert Transport.closed
+    assert len(asked) == 1
+
+
+def test_a_watch_begins_no_connection_after_the_client_was_closed() -> None:
+    gate = Gate()
+    gate.closed = True
+    with pytest.raises(httpx2.ConnectError, match="was closed"):
+        gate.handle_request(httpx2.Request("GET", "https://10.0.0.1:6443/"))

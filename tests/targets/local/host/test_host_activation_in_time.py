@@ -42,9 +42,12 @@ class AtZero:
         self.scaled_to_zero, self.activated = True, 0
         self.ready_workers = ()
         self.own_bytes, self.ready_since = 0, 0.0
-        self.activation_times = ActivationTimes()
-        self.activation_times.recall(0.1, 0.0)
-        self.renewable, self.outdated, self.scale = False, False, Scale()
+        self.starts = SimpleNamespace(activation_times=ActivationTimes(), crowd=None)
+        self.starts.activation_times.recall(0.1, 0.0)
+        self.renewable, self.scale = False, Scale()
+
+    def renew(self):
+        return False  # it has no worker that could have another scale
 
     def activate(self, *, to_stay):
         assert not to_stay, "it is scaled to zero again when the machine is quiet"

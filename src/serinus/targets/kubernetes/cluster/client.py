@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ from lightkube import Client
 from lightkube.core.exceptions import NotReadyError
 from lightkube.types import CascadeType, PatchType
 
-from serinus.core.errors import NotFound
+from serinus.core.errors import NotFound, Unavailable
 from serinus.targets.kubernetes.cluster import connection
+from serinus.targets.kubernetes.cluster.connection import Gate
 from serinus.targets.kubernetes.cluster.errors import Act, translated
 from serinus.targets.kubernetes.cluster.kinds import Kind, Object, kind_of, resource_class
 
@@ -47,27 +50,60 @@ class Cluster:
     (`Unauthorised`, `NotAllowed`, `QuotaExceeded`, `Denied`), and Refused where it would never take what is sent.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, gate: Gate | None = None) -> None:
+        """`gate` is the transport of `client`, where watches shall end once this is closed."""
+        self._client, self._gate = client, gate
         self._server = client.config.cluster.server
+        self._lock = threading.Lock()
+        self._calls = 0
+        """The number of calls that are under way."""
+        self._closed = False
 
     @classmethod
     def connected(cls, kubeconfig: Path | None, *, context: str | None = None, seconds: float = 10.0) -> Cluster:
         """By a file, or by the service account of the pod where there is none. Nothing is asked yet. Raises
         InvalidInput: the file cannot be used."""
-        return cls(connection.client(connection.configuration(kubeconfig, context), seconds, MANAGER))
+        return cls(*connection.client(connection.configuration(kubeconfig, context), seconds, MANAGER))
 
     @property
     def server(self) -> str:
         return self._server
 
     def close(self) -> None:
-        """Ends its connections, those of watches as well."""
-        self._client.close()
+        """Refuses further calls. The connections are closed when the last call has ended, which for a watch may take as
+        long as its `seconds`.
+
+        A connection is never closed while another thread uses it: the kernel may give its descriptor to another file
+        at once, and what that thread still writes would end up there.
+        """
+        if self._gate is not None:
+            self._gate.closed = True  # A watch would begin a new connection by itself.
+        with self._lock:
+            self._closed = True
+            unused = self._calls == 0
+        if unused:
+            self._client.close()
+
+    @contextmanager
+    def _using(self, act: Act) -> Iterator[None]:
+        """Counts a call, and raises a SerinusError for what the client raises within."""
+        with self._lock:
+            if self._closed:
+                raise Unavailable(f"The client of the API server at {self._server} was closed.")
+            self._calls += 1
+        try:
+            with translated(act):
+                yield
+        finally:
+            with self._lock:
+                self._calls -= 1
+                last = self._closed and self._calls == 0
+            if last:
+                self._client.close()
 
     def get(self, kind: Kind, name: str, namespace: str = "") -> Object:
         """NotFound: there is none."""
-        with translated(self._act("get", kind, namespace, name)):
+        with self._using(self._act("get", kind, namespace, name)):
             return dict(self._client.get(resource_class(kind), name, **_within(kind, namespace)))
 
     def find(self, kind: Kind, name: str, namespace: str = "") -> Object | None:
@@ -86,7 +122,7 @@ class Cluster:
         fields: Mapping[str, str] | None = None,
     ) -> Listing:
         """All that have these labels and fields (`metadata.name`); without a namespace those of all of them."""
-        with translated(self._act("list", kind, namespace)):
+        with self._using(self._act("list", kind, namespace)):
             found = self._client.list(
                 resource_class(kind),
                 **_within(kind, namespace),
@@ -109,7 +145,7 @@ class Cluster:
         """
         kind = kind_of(manifest)
         name, namespace = _identity(manifest)
-        with translated(self._act("patch", kind, namespace, name)):
+        with self._using(self._act("patch", kind, namespace, name)):
             made = self._client.apply(
                 resource_class(kind)(dict(manifest)),
                 name,
@@ -123,19 +159,19 @@ class Cluster:
         """Conflict: it is there."""
         kind = kind_of(manifest)
         name, namespace = _identity(manifest)
-        with translated(self._act("create", kind, namespace, name)):
+        with self._using(self._act("create", kind, namespace, name)):
             return dict(self._client.create(resource_class(kind)(dict(manifest)), **_within(kind, namespace)))
 
     def replace(self, manifest: Mapping[str, Any]) -> Object:
         """The whole object. Conflict: `metadata.resourceVersion` is given and is not the present one."""
         kind = kind_of(manifest)
         name, namespace = _identity(manifest)
-        with translated(self._act("update", kind, namespace, name)):
+        with self._using(self._act("update", kind, namespace, name)):
             return dict(self._client.replace(resource_class(kind)(dict(manifest)), name, **_within(kind, namespace)))
 
     def merge(self, kind: Kind, name: str, namespace: str, changes: Mapping[str, Any]) -> Object:
         """Changes these fields alone, by a merge patch: null removes one. NotFound: there is none."""
-        with translated(self._act("patch", kind, namespace, name)):
+        with self._using(self._act("patch", kind, namespace, name)):
             made = self._client.patch(
                 resource_class(kind), name, dict(changes), patch_type=PatchType.MERGE, **_within(kind, namespace)
             )
@@ -148,7 +184,7 @@ class Cluster:
         seconds that a pod has to end; None: its own."""
         cascade = CascadeType.FOREGROUND if foreground else CascadeType.BACKGROUND
         try:
-            with translated(self._act("delete", kind, namespace, name)):
+            with self._using(self._act("delete", kind, namespace, name)):
                 self._client.delete(
                     resource_class(kind), name, cascade=cascade, grace_period=grace, **_within(kind, namespace)
                 )
@@ -169,7 +205,7 @@ class Cluster:
         """What happens after `version`, for as long as the connections to the API server hold; a new one begins where
         the one before has ended, every `seconds` at the latest. Expired: the history does not reach back that far."""
         act = self._act("watch", kind, namespace)
-        with translated(act):
+        with self._using(act):
             events = self._client.watch(
                 resource_class(kind),
                 **_within(kind, namespace),

@@ -44,7 +44,18 @@ def configuration(kubeconfig: Path | None, context: str | None = None) -> Single
     return chosen
 
 
-def client(config: SingleConfig, seconds: float, manager: str) -> Client:
+class Gate(httpx2.HTTPTransport):
+    """Sends requests until it is closed for new ones. Those that are under way are not disturbed."""
+
+    closed = False
+
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+        if self.closed:
+            raise httpx2.ConnectError("the client was closed", request=request)
+        return super().handle_request(request)
+
+
+def client(config: SingleConfig, seconds: float, manager: str) -> tuple[Client, Gate]:
     """`seconds`: of each part of a call; `manager`: of the fields that it writes. Proxies of the environment are not
     used. Raises InvalidInput: its certificates cannot be read."""
     config = config._replace(user=config.user or User())
@@ -52,6 +63,7 @@ def client(config: SingleConfig, seconds: float, manager: str) -> Client:
         context = verify_cluster(config.cluster, config.user or User(), config.abs_file, trust_env=False)
     except (OSError, ValueError, ConfigError) as error:
         raise InvalidInput(f"The certificates of the kubeconfig cannot be used: {error}.") from error
-    transport = httpx2.HTTPTransport(verify=context, limits=_CONNECTIONS, socket_options=_KEEPALIVE)
+    transport = Gate(verify=context, limits=_CONNECTIONS, socket_options=_KEEPALIVE)
     timeout = httpx2.Timeout(seconds)
-    return Client(config, timeout=timeout, field_manager=manager, trust_env=False, transport=transport)
+    made = Client(config, timeout=timeout, field_manager=manager, trust_env=False, transport=transport)
+    return made, transport

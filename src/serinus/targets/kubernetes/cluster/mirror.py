@@ -59,7 +59,7 @@ class Mirror:
         self._thread.start()
 
     def close(self) -> None:
-        """Returns at once. The thread ends with the next event, or with the connections of the cluster's client."""
+        """Returns at once. The thread ends with the next event, or when the API server ends the watch."""
         self._stop.set()
 
     def listed(self, seconds: float) -> bool:
