@@ -21,15 +21,17 @@ from serinus.core.home import Home
 from serinus.disturbances import Disturbances
 from serinus.predictions.counts import schema
 from serinus.predictions.counts.counter import SETTLE, Counter
-from serinus.predictions.counts.ledger import Ledger, Recovered, RouterOffset
+from serinus.predictions.counts.ledger import Ledger, Recovered
 from serinus.predictions.counts.store import CountStore
 from serinus.predictions.database import Database
 from serinus.predictions.intake.commit import GroupCommit
 from serinus.predictions.intake.listener import Intake, RemoteDoor
+from serinus.predictions.intake.reply_log import ReplyLog
 from serinus.predictions.intake.router_log import TURN_OVER_BYTES, RouterLog
 from serinus.predictions.paths import counts_path, local_replies_path, segments_path, table_path
 from serinus.predictions.segments.aside import Aside
 from serinus.predictions.segments.files import SegmentWriter, numbers, read_frames, repair
+from serinus.predictions.segments.marks import RouterOffset
 from serinus.predictions.segments.parsed import Parsed
 from serinus.predictions.segments.sources import ROUTER, writer_of
 from serinus.predictions.status import write_status
@@ -88,8 +90,9 @@ class Collector:
         secret, parsed = home.secret.read_text(), Parsed()
         self._intake = Intake(home.log_socket, secret, self._commit, parsed, time.monotonic, remote)
         replies = local_replies_path(home)
+        self._replies = ReplyLog(self._commit)
         self._router = RouterLog(
-            replies, recovered.router, self._commit, settings.envoy_admin, settings.turn_over_bytes
+            replies, recovered.router, self._replies, settings.envoy_admin, settings.turn_over_bytes
         )
         aside = Aside(Disturbances(home.disturbances))
         self._counter = Counter(self._segments, self._ledger, store, parsed, now, aside)
@@ -220,7 +223,7 @@ class Collector:
             "warnings": self._warnings(),
             "workers": self._intake.connections,
             "received": self._intake.received,
-            "local_replies": self._router.received,
+            "local_replies": self._replies.received,
             "counted": self._counter.records,
             "unacknowledged_bytes": self._commit.pending_bytes,
             "segments": len(numbers(self._segments)),
@@ -236,7 +239,7 @@ class Collector:
             f"{name}: there are too many entities, so further events are counted without their entity"
             for name in self._full_sets
         ]
-        if malformed := self._router.malformed + self._intake.malformed_replies:
+        if malformed := self._router.malformed + self._replies.malformed + self._intake.malformed_replies:
             found.append(f"{malformed} lines of Envoy's local replies are malformed")
         return found
 

@@ -87,7 +87,7 @@ class Elsewhere:
         return list(read_frames(segments_path(self.home), Position(0, 0)))
 
     def collectors(self, token: str = "of the gateway") -> Collectors:
-        return Collectors((("127.0.0.1", self.port),), NAME, self.trust, lambda: token)
+        return Collectors((("127.0.0.1", self.port),), NAME, lambda: self.trust, lambda: token)
 
 
 @pytest.fixture
@@ -253,7 +253,9 @@ def test_a_killed_sender_that_had_written_its_state_only_loses_nothing(elsewhere
     gateway = Gateway(tmp_path)
 
     async def test() -> None:
-        async with gateway.forwarding(Collectors((("127.0.0.1", 9),), NAME, elsewhere.trust, lambda: "x")) as nowhere:
+        async with gateway.forwarding(
+            Collectors((("127.0.0.1", 9),), NAME, lambda: elsewhere.trust, lambda: "x")
+        ) as nowhere:
             gateway.write(3)
             while not nowhere.trouble:  # the state is written, and nothing has arrived
                 await asyncio.sleep(0.02)

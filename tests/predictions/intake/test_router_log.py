@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from serinus.predictions.counts.ledger import RouterOffset
 from serinus.predictions.intake.commit import GroupCommit
+from serinus.predictions.intake.reply_log import ReplyLog
 from serinus.predictions.intake.router_log import RouterLog
 from serinus.predictions.segments.files import Position, SegmentWriter, read_frames
+from serinus.predictions.segments.marks import RouterOffset
 from serinus.predictions.segments.sources import records_of
 
 
@@ -35,7 +36,8 @@ class Follower:
         metas = [frame.meta for frame in read_frames(self.segments, Position(0, 0))]
         offset = RouterOffset(metas[-1]["inode"], metas[-1]["offset"]) if metas else None
         self.commit = GroupCommit(self.writer, {}, time.time)
-        self.log = RouterLog(self.file, offset, self.commit, self.admin, turn_over_bytes=400)
+        self.replies = ReplyLog(self.commit)
+        self.log = RouterLog(self.file, offset, self.replies, self.admin, turn_over_bytes=400)
 
     def follow(self, steps: int = 6) -> list[str]:
         """Request ids in the log, after some steps."""
@@ -114,7 +116,7 @@ def test_malformed_lines_and_unanswered_requests_are_left_out_and_the_first_are_
     follower.write(3, model=None)
     follower.write(4)
     assert follower.follow() == ["4"]
-    assert follower.log.malformed == 3
+    assert follower.replies.malformed == 3
 
 
 def test_a_file_that_was_begun_anew_is_read_from_its_start(follower: Follower) -> None:

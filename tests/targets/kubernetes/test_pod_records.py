@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
-import ssl
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from identities import Authority
 from pods import ALIKE, ROW, RunningPod, environment_of, until
+from remote_collector import NAME, RemoteCollector
 
-from serinus.core.home import Home
 from serinus.core.ports import Writer
-from serinus.lib import locks
-from serinus.predictions.collector import Collector, Settings
-from serinus.predictions.intake.listener import RemoteDoor
-from serinus.predictions.log import DeltaPredictionLog
-from serinus.predictions.paths import lock_path
 
 pytestmark = pytest.mark.timeout(150)
 
 RELEASE = "fraud-1-abc123"
-NAME = "collector.test"
 ROUTED = {"content-type": "application/json", "x-serinus-split": "s1", "x-serinus-role": "champion"}
 MODEL = """
 class Model:
@@ -38,70 +29,16 @@ def _load_pyfunc(path):
 """
 
 
-class Door:
-    """A collector in a thread of its own, which can go away and come again. `tokens`: those that are vouched for."""
-
-    def __init__(self, home: Home, directory: Path) -> None:
-        self.home = home
-        self.tokens = {"of the pod": Writer(release=RELEASE, holder="pod-1")}
-        authority = Authority()
-        chain, key = authority.issue(NAME).written(directory)
-        self._certificate = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._certificate.load_cert_chain(chain, key)
-        self.authority = directory / "authority.pem"
-        self.authority.write_bytes(authority.pem)
-        self.port = 0
-        self._thread: threading.Thread | None = None
-
-    def owner(self, token: str) -> Writer | None:
-        return self.tokens.get(token)
-
-    def open(self) -> None:
-        opened = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(opened)), daemon=True)
-        self._thread.start()
-        assert opened.wait(20)
-
-    def close(self) -> None:
-        if self._thread is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(20)
-            self._thread = None
-
-    async def _serve(self, opened: threading.Event) -> None:
-        lock = locks.take(lock_path(self.home), seconds=5)
-        assert lock is not None
-        door = RemoteDoor("127.0.0.1", self.port, self._certificate, self)
-        collector = Collector(self.home, Settings(settle_seconds=0.1), lock, remote=door)
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        running = asyncio.create_task(collector.run(self._stop))
-        while collector._intake.remote_port is None:
-            await asyncio.sleep(0.01)
-        self.port = collector._intake.remote_port
-        opened.set()
-        await running
-        os.close(lock)
-
-    def requests(self) -> int:
-        found = DeltaPredictionLog(self.home).totals().get(RELEASE)
-        return 0 if found is None else found.requests
-
-
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Door]:
-    home = Home(tmp_path / "home")
-    home.path.mkdir(mode=0o700)
-    home.predictions.mkdir(parents=True)
-    home.secret.write_text("secret of the home")
-    home.sockets.mkdir(parents=True, exist_ok=True)
-    door = Door(home, tmp_path)
+def door(tmp_path: Path) -> Iterator[RemoteCollector]:
+    door = RemoteCollector(tmp_path, {"of the pod": Writer(release=RELEASE, holder="pod-1")})
     door.open()
     yield door
     door.close()
 
 
 @pytest.fixture
-def start(door: Door, tmp_path: Path) -> Iterator[Callable[..., RunningPod]]:
+def start(door: RemoteCollector, tmp_path: Path) -> Iterator[Callable[..., RunningPod]]:
     environment = environment_of(tmp_path / "environment", ALIKE)
     artifact = tmp_path / "model"
     (artifact / "code").mkdir(parents=True)
@@ -142,35 +79,35 @@ def ask(pod: RunningPod, times: int) -> None:
 
 
 def test_each_record_is_taken_once_while_collectors_and_workers_go(
-    start: Callable[..., RunningPod], door: Door
+    start: Callable[..., RunningPod], door: RemoteCollector
 ) -> None:
     pod = start(workers=2).wait_ready(2).settled(2)
     until(lambda: pod.metric("collector_connections") == 2)
     ask(pod, 20)
-    until(lambda: door.requests() == 20)
+    until(lambda: door.requests(RELEASE) == 20)
     door.close()
     until(lambda: pod.metric("collector_connections") == 0)
     ask(pod, 30)
     door.open()
-    until(lambda: door.requests() == 50, 30)
+    until(lambda: door.requests(RELEASE) == 50, 30)
     os.kill(pod.workers()[0], signal.SIGKILL)
     pod.wait_ready(2)
     until(lambda: pod.metric("collector_connections") == 2, 30)
     ask(pod, 10)
-    until(lambda: door.requests() == 60, 30)
+    until(lambda: door.requests(RELEASE) == 60, 30)
 
 
-def test_what_was_answered_before_the_end_is_recorded(start: Callable[..., RunningPod], door: Door) -> None:
+def test_what_was_answered_before_the_end_is_recorded(start: Callable[..., RunningPod], door: RemoteCollector) -> None:
     pod = start().wait_ready()
     until(lambda: pod.metric("collector_connections") == 1)
     ask(pod, 40)
     assert pod.stop() == 0
-    until(lambda: door.requests() == 40)
+    until(lambda: door.requests(RELEASE) == 40)
 
 
 @pytest.mark.parametrize("wrong", ["the token", "the name", "the authority"])
 def test_nothing_is_sent_to_one_that_is_not_trusted_or_does_not_trust(
-    start: Callable[..., RunningPod], door: Door, tmp_path: Path, wrong: str
+    start: Callable[..., RunningPod], door: RemoteCollector, tmp_path: Path, wrong: str
 ) -> None:
     """And the release is served; its records wait, and go once what was wrong is mended."""
     good = door.authority.read_bytes()
@@ -186,15 +123,15 @@ def test_nothing_is_sent_to_one_that_is_not_trusted_or_does_not_trust(
     if wrong != "the token":
         until(lambda: "no collector takes prediction records: " in pod.log)
         assert pod.metric("collector_connections") == 0
-    assert door.requests() == 0
+    assert door.requests(RELEASE) == 0
     if wrong == "the name":
         return
     (tmp_path / "token").write_text("of the pod")
     door.authority.write_bytes(good)
-    until(lambda: door.requests() == 5, 40)
+    until(lambda: door.requests(RELEASE) == 5, 40)
 
 
-def _with_name(door: Door, tmp_path: Path) -> dict[str, object]:
+def _with_name(door: RemoteCollector, tmp_path: Path) -> dict[str, object]:
     return {
         "collectors": {
             "addresses": [f"127.0.0.1:{door.port}"],

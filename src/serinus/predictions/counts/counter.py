@@ -11,11 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from serinus.predictions.counts.counting import Tally
-from serinus.predictions.counts.ledger import Advance, Ledger, RouterOffset, RouterReplies, RouterReply
+from serinus.predictions.counts.ledger import Advance, Ledger, RouterReplies, RouterReply
 from serinus.predictions.counts.store import CountStore
 from serinus.predictions.segments.aside import Aside
 from serinus.predictions.segments.columns import Columns
 from serinus.predictions.segments.files import Frame, Position, read_frames
+from serinus.predictions.segments.marks import RouterOffset
 from serinus.predictions.segments.parsed import Parsed
 from serinus.predictions.segments.sources import ROUTER, holds_replies, records_of, writer_of
 from serinus.predictions.segments.wire import Malformed, parse_router_line, reached_release

@@ -21,6 +21,7 @@ from serinus.predictions.counts.streaks import Streak
 from serinus.predictions.database import Database
 from serinus.predictions.segments.columns import Columns
 from serinus.predictions.segments.files import Position
+from serinus.predictions.segments.marks import RouterOffset
 
 HOURS_KEPT = 35 * 24
 MINUTES = 3600 // WINDOW_SECONDS
@@ -30,13 +31,6 @@ _HOURS, _TOTALS_ARE_RIGHT = "hours", 1
 """The entry in `progress` with the version of the table of hours."""
 _SAME_REQUEST = 0.02
 """Seconds by which the router and the worker may disagree about the start of a request."""
-
-
-class RouterOffset(NamedTuple):
-    """The position in Envoy's file of local replies up to which it is in the log."""
-
-    inode: int
-    offset: int
 
 
 class RouterReply(NamedTuple):

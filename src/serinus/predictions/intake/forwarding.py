@@ -15,16 +15,14 @@ import logging
 import os
 import secrets
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from serinus.lib import files
 from serinus.lib.backoff import Backoff
-from serinus.predictions.counts.ledger import RouterOffset
 from serinus.predictions.intake.router_log import TURN_OVER_BYTES, RouterLog
-from serinus.predictions.segments.wire import FORMAT
+from serinus.predictions.segments.marks import FORMAT, RouterOffset
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +36,12 @@ _LINE = 64 * 1024
 @dataclass(frozen=True, slots=True)
 class Collectors:
     """The collectors that may be connected to. `addresses` are tried in turn. Their certificates must be valid for
-    `name` and signed by an authority in `trust`. `token` is called for every connection, because tokens expire."""
+    `name` and signed by an authority in `trust`. Both functions are called for every connection, because certificates
+    and tokens are renewed. They raise OSError or ValueError."""
 
     addresses: tuple[tuple[str, int], ...]
     name: str
-    trust: ssl.SSLContext
+    trust: Callable[[], ssl.SSLContext]
     token: Callable[[], str]
 
 
@@ -73,17 +72,14 @@ class Forwarder:
         self._link = _Link(collectors)
         self._last = _read(state)
         at = None if self._last is None else RouterOffset(self._last.inode, self._last.end)
+        self.received = 0
+        """The number of local replies that the collector has acknowledged to this process."""
         self._following = RouterLog(path, at, self, admin, turn_over_bytes)
 
     @property
     def trouble(self) -> str:
         """The reason why nothing can be sent, or an empty string."""
         return self._link.trouble or self._following.trouble
-
-    @property
-    def received(self) -> int:
-        """The number of local replies that the collector has acknowledged to this process."""
-        return self._following.received
 
     async def run(self) -> None:
         """Sends until it is cancelled. Raises OSError if the state cannot be written."""
@@ -96,17 +92,15 @@ class Forwarder:
         finally:
             self._link.close()
 
-    async def offer(self, meta: Mapping[str, Any], body: bytes, done: Callable[[], None]) -> bool:
-        """Sends the next batch and returns once the collector has acknowledged it. Implements `router_log.Commit`."""
-        upto = RouterOffset(meta["inode"], meta["offset"])
+    async def keep(self, upto: RouterOffset, lines: bytes) -> None:
+        """Sends the next batch and returns once the collector has acknowledged it. Implements `router_log.Keeper`."""
         boot, seq = (self._last.boot, self._last.seq) if self._last else (secrets.token_hex(16), 0)
-        sent = _Sent(boot, seq + 1, upto.inode, upto.offset - len(body), upto.offset)
+        sent = _Sent(boot, seq + 1, upto.inode, upto.offset - len(lines), upto.offset)
         await asyncio.to_thread(files.write, self._state_file, json.dumps(asdict(sent)))
         self._last = sent
-        if body:
-            await self._link.send(boot, sent.seq, body)
-        done()
-        return True
+        if lines:
+            await self._link.send(boot, sent.seq, lines)
+            self.received += lines.count(b"\n")
 
     async def _repeat(self) -> None:
         """Sends the last batch of an earlier process again, unless its file no longer exists."""
@@ -166,7 +160,7 @@ class _Link:
         host, port = collectors.addresses[self._turn % len(collectors.addresses)]
         self._turn += 1
         reader, writer = await asyncio.open_connection(
-            host, port, ssl=collectors.trust, server_hostname=collectors.name, limit=_LINE
+            host, port, ssl=collectors.trust(), server_hostname=collectors.name, limit=_LINE
         )
         hello = {"token": collectors.token(), "boot": boot, "format": FORMAT}
         writer.write(json.dumps(hello).encode() + b"\n")

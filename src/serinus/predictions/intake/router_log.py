@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from serinus.predictions.counts.ledger import RouterOffset
-from serinus.predictions.segments.sources import router_meta, router_replies
+from serinus.predictions.segments.marks import RouterOffset
 
 log = logging.getLogger(__name__)
 
@@ -22,11 +20,11 @@ TURN_OVER_BYTES = 16 * 1024 * 1024
 _CHUNK = 1024 * 1024
 
 
-class Commit(Protocol):
-    """Takes what was read: `GroupCommit` where the collector runs beside Envoy, `Forwarder` elsewhere."""
+class Keeper(Protocol):
+    """Keeps what was read: `ReplyLog` where the collector runs beside Envoy, `Forwarder` elsewhere."""
 
-    async def offer(self, meta: Mapping[str, Any], body: bytes, done: Callable[[], None]) -> bool:
-        """Calls `done` once `body` can no longer be lost."""
+    async def keep(self, upto: RouterOffset, lines: bytes) -> None:
+        """Returns once `lines`, which end at `upto`, can no longer be lost."""
         ...
 
 
@@ -38,15 +36,15 @@ class RouterLog:
         self,
         path: Path,
         offset: RouterOffset | None,
-        commit: Commit,
+        keeper: Keeper,
         admin: str | None,
         turn_over_bytes: int = TURN_OVER_BYTES,
     ) -> None:
         self._path, self._old = path, path.with_name(path.name + ".1")
         self._at = offset
-        self._commit, self._admin, self._turn_over_bytes = commit, admin, turn_over_bytes
-        self.received = 0
+        self._keeper, self._admin, self._turn_over_bytes = keeper, admin, turn_over_bytes
         self.malformed = 0
+        """The number of lines that were too long to be read."""
         self.trouble = ""
         self._lock = asyncio.Lock()
 
@@ -95,13 +93,8 @@ class RouterLog:
             await self._ask_to_reopen(self._admin)
 
     async def _take(self, lines: bytes, upto: RouterOffset) -> None:
-        replies, malformed = router_replies(lines)
-        durable = asyncio.Event()
-        await self._commit.offer(router_meta(*upto), lines, durable.set)
-        await durable.wait()
+        await self._keeper.keep(upto, lines)
         self._at = upto
-        self.received += len(replies)
-        self.malformed += malformed
 
     async def _ask_to_reopen(self, admin: str) -> None:
         import httpx  # This module takes as long to import as all others together, and is rarely needed.

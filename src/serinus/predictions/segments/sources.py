@@ -9,9 +9,9 @@ from serinus.predictions.segments.aside import Aside
 from serinus.predictions.segments.columns import Columns, of_replies, parse_body, timed_by
 from serinus.predictions.segments.files import Frame
 from serinus.predictions.segments.format1 import parse_format1
+from serinus.predictions.segments.marks import FORMAT
 from serinus.predictions.segments.parsed import Key, Parsed
 from serinus.predictions.segments.wire import (
-    FORMAT,
     BatchHead,
     GatewayHello,
     Hello,

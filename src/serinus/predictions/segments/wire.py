@@ -11,11 +11,10 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json, to_json
 
 from serinus.core.keys import log_token
+from serinus.predictions.segments.marks import FORMAT
 
 MAX_TEXT = 1024
 """The number of characters that are kept of an id, an entity or a code."""
-FORMAT = 2
-"""The format of batches that the first message must name."""
 
 # Envoy's flags of requests that had reached a release before the router answered in its place.
 _REACHED = frozenset({"UT", "UMSDR", "UC", "UR", "URX", "LR", "UPE"})

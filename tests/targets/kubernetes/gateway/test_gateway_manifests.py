@@ -22,14 +22,15 @@ from serinus.targets.kubernetes.gateway.counting import Report
 from serinus.targets.kubernetes.gateway.manifests import all_of, deployment, network_policy, role, service
 from serinus.targets.kubernetes.gateway.publication import first
 from serinus.targets.kubernetes.gateway.settings import GatewaySettings
-from serinus.targets.kubernetes.manifests import Settings
+from serinus.targets.kubernetes.manifests import Collectors, Settings
 
 SETTINGS = GatewaySettings("registry.example/serinus/gateway@sha256:" + "a" * 64, "serinus-system")
 WITH_TLS = replace(SETTINGS, tls_secret="gateway-tls", client_certificates=True, service="LoadBalancer", threads=2)
+RECORDED = replace(SETTINGS, collectors=Collectors(("10.0.0.9:7443", "collector.n.svc:7443"), "the authority's PEM"))
 GOLDEN = Path(__file__).parent / "golden"
 
 
-@pytest.mark.parametrize(("name", "settings"), [("plain", SETTINGS), ("tls", WITH_TLS)])
+@pytest.mark.parametrize(("name", "settings"), [("plain", SETTINGS), ("tls", WITH_TLS), ("recorded", RECORDED)])
 def test_the_manifests_are_those_that_were_read_and_agreed_upon(name: str, settings: GatewaySettings) -> None:
     """To agree upon others: write what is rendered into the file, and read the difference."""
     rendered = yaml.safe_dump_all(all_of(settings)).replace(f"version: {version('serinus')}\n", "version: VERSION\n")
@@ -40,7 +41,7 @@ def test_the_manifests_are_those_that_were_read_and_agreed_upon(name: str, setti
 def test_every_supported_kubernetes_takes_what_is_written(version_of_kubernetes: str) -> None:
     report = lease_of(Report("gateway-0", "uid-0", "v1"), "serinus-system", datetime.now(UTC))
     published = secret_of(first(str.upper, 1), "serinus-system", "17")
-    for manifest in (*all_of(SETTINGS), *all_of(WITH_TLS), report, published):
+    for manifest in (*all_of(SETTINGS), *all_of(WITH_TLS), *all_of(RECORDED), report, published):
         assert mistakes(manifest, version_of_kubernetes) == []
 
 

@@ -15,8 +15,8 @@ from serinus.core.errors import SerinusError
 from serinus.core.home import Home
 from serinus.core.text import configure_logging
 from serinus.targets.kubernetes.cluster import Cluster
-from serinus.targets.kubernetes.gateway import certificates
-from serinus.targets.kubernetes.gateway.agent import Agent
+from serinus.targets.kubernetes.gateway import certificates, replies
+from serinus.targets.kubernetes.gateway.agent import LARGEST_LOG, Agent
 from serinus.targets.kubernetes.gateway.certificates import Renewal
 from serinus.targets.kubernetes.gateway.cluster_board import ClusterGatewayBoard, Places
 from serinus.targets.kubernetes.gateway.health import Health
@@ -37,6 +37,10 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--api-keys", choices=("required", "made", "none"), default="made")
     parser.add_argument("--tls", type=Path, help="directory with tls.crt and tls.key")
     parser.add_argument("--client-certificates", action="store_true", help="callers need one; ca.crt vouches for them")
+    parser.add_argument("--collectors", nargs="+", default=(), help="host:port of each collector of local replies")
+    parser.add_argument("--collectors-name", help="name in the collectors' certificates")
+    parser.add_argument("--collectors-authority", type=Path, help="file with who has signed their certificates, PEM")
+    parser.add_argument("--collectors-token", type=Path, help="file with the token that this gateway shows to them")
     parser.add_argument("--kubeconfig", type=Path, help="in the place of the pod's service account")
     return parser
 
@@ -55,10 +59,13 @@ def run(given: argparse.Namespace, stop: threading.Event) -> None:
     begin(home)
     cluster = Cluster.connected(given.kubeconfig)
     board = ClusterGatewayBoard(cluster, Places(given.namespace, given.models))
-    agent = Agent(Instance(home, admin_socket(home)), board, given.pod, given.uid)
+    collected = bool(given.collectors)
+    largest = None if collected else LARGEST_LOG
+    agent = Agent(Instance(home, admin_socket(home)), board, given.pod, given.uid, largest_log=largest)
     loops = {
         "apply": lambda: agent.run(stop.is_set),
         "report": lambda: agent.report(stop.is_set),
+        **({"replies": lambda: replies.forward(home, replies.collectors(given), stop)} if collected else {}),
         "crowding": lambda: Crowding(home, admin_socket(home), places()).run(stop),
     }
     threads = [threading.Thread(target=loop, name=name, daemon=True) for name, loop in loops.items()]

@@ -50,11 +50,22 @@ class State:
 class Agent:
     """One a gateway. `run` and `report` are loops, each for a thread of its own."""
 
-    def __init__(self, instance: Instance, board: GatewayBoard, pod: str, uid: str, *, lag: float = LAG) -> None:
+    def __init__(
+        self,
+        instance: Instance,
+        board: GatewayBoard,
+        pod: str,
+        uid: str,
+        *,
+        lag: float = LAG,
+        largest_log: int | None = LARGEST_LOG,
+    ) -> None:
+        """`largest_log` is the size in bytes at which the file of Envoy's local replies is rotated. None: it is left to
+        others, who read it."""
         self._instance = instance
         self._board = board
         self._pod, self._uid = pod, uid
-        self._lag = lag
+        self._lag, self._largest_log = lag, largest_log
         self._news = threading.Event()
         self._to_report = threading.Event()
         self._state = State()
@@ -118,8 +129,9 @@ class Agent:
         except (Unavailable, OSError) as error:
             self._trouble(str(error))
             return _AGAIN
-        with contextlib.suppress(Unavailable, OSError):
-            self._instance.turn_over(LARGEST_LOG)
+        if self._largest_log is not None:
+            with contextlib.suppress(Unavailable, OSError):
+                self._instance.turn_over(self._largest_log)
         due = self._instance.due()
         return min(pause, REPORT_AGAIN if due is None else due + 0.01)
 

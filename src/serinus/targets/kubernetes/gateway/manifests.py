@@ -14,6 +14,7 @@ from serinus.targets.kubernetes.gateway.pod_manifest import (
     pod_spec,
 )
 from serinus.targets.kubernetes.gateway.settings import GatewaySettings
+from serinus.targets.kubernetes.manifests import collecting
 from serinus.targets.kubernetes.manifests.names import CONTROL_ROLE, PORT
 
 CONTROL_PLANE = {ROLE_LABEL: CONTROL_ROLE}
@@ -33,6 +34,7 @@ def all_of(settings: GatewaySettings) -> Sequence[Manifest]:
     """In the order in which they are applied. The namespaces are there already."""
     return [
         service_account(settings),
+        *([collecting.authority(settings.collectors, settings.namespace)] if settings.collectors else []),
         role(settings),
         binding(settings),
         role_in_models(settings),
@@ -97,10 +99,11 @@ def disruption_budget(settings: GatewaySettings) -> Manifest:
 
 
 def network_policy(settings: GatewaySettings) -> Manifest:
-    """In: callers from everywhere, probes from the control plane alone. Out: releases, and the API server, whose
-    address a policy cannot name."""
+    """In: callers from everywhere, probes from the control plane alone. Out: releases, collectors,
+    and the API server, whose address a policy cannot name."""
     sources: list[Manifest] = [{"podSelector": {"matchLabels": CONTROL_PLANE}}]
     sources += [{"ipBlock": {"cidr": network}} for network in settings.control_planes]
+    known = settings.collectors
     models = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": settings.models}}}
     return {
         **_head("networking.k8s.io/v1", "NetworkPolicy", settings.namespace, NAME),
@@ -108,6 +111,7 @@ def network_policy(settings: GatewaySettings) -> Manifest:
             "egress": [
                 {"ports": [{"port": PORT, "protocol": "TCP"}], "to": [models]},
                 {"ports": [{"port": port, "protocol": "TCP"} for port in _API_SERVER_PORTS]},
+                *(collecting.egress(known, settings.namespace, settings.namespace) if known else []),
             ],
             "ingress": [
                 {"ports": [{"port": port, "protocol": "TCP"} for port in (CALLERS_PORT, HEALTH_PORT)]},

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from serinus.targets.kubernetes.gateway.settings import GatewaySettings
+from serinus.targets.kubernetes.manifests import collecting
 
 Manifest = dict[str, Any]
 
@@ -82,9 +83,11 @@ def _agent(settings: GatewaySettings) -> Manifest:
         *("--home", HOME, "--namespace", settings.namespace, "--models", settings.models),
         *("--pod", "$(POD)", "--uid", "$(UID)", "--port", str(CALLERS_PORT)),
         *("--probe-port", str(PROBES_PORT), "--health-port", str(HEALTH_PORT)),
-        *("--api-keys", settings.api_keys, *tls, *callers),
+        *("--api-keys", settings.api_keys, *tls, *callers, *_collectors(settings)),
     )
     mounts = [{"mountPath": HOME, "name": "run"}, {"mountPath": _ACCOUNT, "name": "account", "readOnly": True}]
+    if settings.collectors is not None:
+        mounts.append(collecting.mount())
     if settings.tls_secret:
         mounts.append({"mountPath": _TLS, "name": "tls", "readOnly": True})
     container = _container(settings, "agent")
@@ -100,6 +103,22 @@ def _agent(settings: GatewaySettings) -> Manifest:
         "startupProbe": _probe({"httpGet": _get("/live")}, period=1, failures=60),
         "volumeMounts": mounts,
     }
+
+
+def _collectors(settings: GatewaySettings) -> list[str]:
+    known = settings.collectors
+    if known is None:
+        return []
+    return [
+        "--collectors",
+        *known.addresses,
+        "--collectors-name",
+        known.name,
+        "--collectors-authority",
+        f"{collecting.DIRECTORY}/{collecting.AUTHORITY_FILE}",
+        "--collectors-token",
+        f"{collecting.DIRECTORY}/{collecting.TOKEN_FILE}",
+    ]
 
 
 def _container(settings: GatewaySettings, name: str) -> Manifest:
@@ -143,6 +162,8 @@ def _volumes(settings: GatewaySettings) -> list[Manifest]:
         {"emptyDir": {"sizeLimit": "256Mi"}, "name": "run"},
         {"name": "account", "projected": {"defaultMode": 0o440, "sources": [token, authority, where]}},
     ]
+    if settings.collectors is not None:
+        volumes.append(collecting.volume())
     if settings.tls_secret:
         volumes.append({"name": "tls", "secret": {"defaultMode": 0o440, "secretName": settings.tls_secret}})
     return volumes

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from serinus.core.errors import InvalidInput
+from serinus.targets.kubernetes.manifests import Collectors
 
 ServiceType = Literal["ClusterIP", "NodePort", "LoadBalancer"]
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -33,6 +34,8 @@ class GatewaySettings:
     """Callers need one; `ca.crt` of the same Secret vouches for them."""
     api_keys: Literal["required", "made", "none"] = "made"
     service: ServiceType = "ClusterIP"
+    collectors: Collectors | None = None
+    """Where local replies are sent. None: they stay in the pod."""
     control_planes: Sequence[str] = field(default_factory=tuple)
     """Networks, as CIDR, from which probes may come besides the pods of the control plane in this namespace."""
 

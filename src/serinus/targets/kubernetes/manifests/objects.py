@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from ipaddress import ip_address
 from typing import Any
 
 from serinus.core.release import Release
+from serinus.targets.kubernetes.manifests import collecting
 from serinus.targets.kubernetes.manifests.names import (
     CONTROL_ROLE,
     GATEWAY_ROLE,
     HEALTH_PORT,
-    PART_OF,
     PORT,
     ROLE_LABEL,
     labels,
@@ -24,7 +23,7 @@ from serinus.targets.kubernetes.manifests.names import (
     selector,
 )
 from serinus.targets.kubernetes.manifests.placed import Placed, annotations_of
-from serinus.targets.kubernetes.manifests.pod import COLLECTORS_OBJECT, ROUTER_FIELD, collectors_data, template
+from serinus.targets.kubernetes.manifests.pod import ROUTER_FIELD, template
 from serinus.targets.kubernetes.manifests.settings import Settings
 
 Manifest = dict[str, Any]
@@ -99,8 +98,10 @@ def network_policy(release: Release, settings: Settings) -> Manifest:
     }
     if settings.gateways and settings.gateways != settings.namespace:
         who["namespaceSelector"] = {"matchLabels": {"kubernetes.io/metadata.name": settings.gateways}}
+    control = settings.gateways or settings.namespace
+    known = settings.collectors
     spec = {
-        **_egress(settings),
+        **({"egress": collecting.egress(known, settings.namespace, control)} if known else {}),
         "ingress": [
             {"from": [who], "ports": [{"port": PORT, "protocol": "TCP"}]},
             {"ports": [{"port": HEALTH_PORT, "protocol": "TCP"}]},
@@ -111,34 +112,10 @@ def network_policy(release: Release, settings: Settings) -> Manifest:
     return _object("networking.k8s.io/v1", "NetworkPolicy", release, settings, spec=spec)
 
 
-def _egress(settings: Settings) -> dict[str, Any]:
-    """Collectors are reached by their addresses where those are of IP, and otherwise as pods of the control plane."""
-    if settings.collectors is None:
-        return {}
-    rules = []
-    for address in settings.collectors.addresses:
-        host, _, port = address.rpartition(":")
-        rules.append({"ports": [{"port": int(port), "protocol": "TCP"}], "to": [_peer(host.strip("[]"), settings)]})
-    return {"egress": rules}
-
-
-def _peer(host: str, settings: Settings) -> dict[str, Any]:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        peer: dict[str, Any] = {"podSelector": {"matchLabels": {ROLE_LABEL: CONTROL_ROLE}}}
-        if settings.gateways and settings.gateways != settings.namespace:
-            peer["namespaceSelector"] = {"matchLabels": {"kubernetes.io/metadata.name": settings.gateways}}
-        return peer
-    return {"ipBlock": {"cidr": f"{address}/{address.max_prefixlen}"}}
-
-
 def collectors_authority(settings: Settings) -> Manifest | None:
     """Returns the ConfigMap that the pods of all releases mount to verify collectors. None: there are none."""
-    if settings.collectors is None:
-        return None
-    metadata = {"labels": dict(PART_OF), "name": COLLECTORS_OBJECT, "namespace": settings.namespace}
-    return {"apiVersion": "v1", "data": collectors_data(settings), "kind": "ConfigMap", "metadata": metadata}
+    known = settings.collectors
+    return None if known is None else collecting.authority(known, settings.namespace)
 
 
 def service_account(release: Release, settings: Settings) -> Manifest:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from serinus.targets.kubernetes.manifests.names import AUDIENCE, HEALTH_PORT, PORT, labels, object_name, selector
+from serinus.targets.kubernetes.manifests import collecting
+from serinus.targets.kubernetes.manifests.names import HEALTH_PORT, PORT, labels, object_name, selector
 from serinus.targets.kubernetes.manifests.placed import Placed, as_json
 from serinus.targets.kubernetes.manifests.resources import memory, resources, workers_of
 from serinus.targets.kubernetes.manifests.settings import Settings
@@ -17,12 +18,6 @@ ROUTER_VARIABLE = "SERINUS_ROUTER_KEY"
 ROUTER_FIELD = "router"
 """Of the Secret that has the release's name: the key that gateways show."""
 _SCRATCH = "/scratch"
-_COLLECTORS = "/var/run/serinus/collectors"
-_AUTHORITY, _TOKEN = "authority.pem", "token"
-_TOKEN_SECONDS = 3600
-"""The lifetime of a token. The kubelet renews it before it expires."""
-COLLECTORS_OBJECT = "serinus-collectors"
-"""The ConfigMap with the certificate of the collectors' authority."""
 
 
 def template(placed: Placed, settings: Settings) -> dict[str, Any]:
@@ -50,7 +45,7 @@ def template(placed: Placed, settings: Settings) -> dict[str, Any]:
             "topologySpreadConstraints": [_spread(release.id, key) for key in _DOMAINS],
             "volumes": [
                 {"name": "scratch", "emptyDir": {"sizeLimit": memory(settings.sizing.scratch_bytes)}},
-                *_collectors_volume(settings),
+                *([collecting.volume()] if settings.collectors else []),
             ],
         },
     }
@@ -83,7 +78,7 @@ def _container(placed: Placed, settings: Settings) -> dict[str, Any]:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"mountPath": _SCRATCH, "name": "scratch"},
-            *([{"mountPath": _COLLECTORS, "name": "collectors", "readOnly": True}] if settings.collectors else []),
+            *([collecting.mount()] if settings.collectors else []),
         ],
     }
 
@@ -129,23 +124,12 @@ def document(placed: Placed, settings: Settings) -> str:
 def _said_of_collectors(settings: Settings) -> dict[str, Any]:
     if settings.collectors is None:
         return {}
-    files = {"authority": f"{_COLLECTORS}/{_AUTHORITY}", "token": f"{_COLLECTORS}/{_TOKEN}"}
+    directory = collecting.DIRECTORY
+    files = {
+        "authority": f"{directory}/{collecting.AUTHORITY_FILE}",
+        "token": f"{directory}/{collecting.TOKEN_FILE}",
+    }
     return {"collectors": {"addresses": list(settings.collectors.addresses), "name": settings.collectors.name, **files}}
-
-
-def _collectors_volume(settings: Settings) -> list[dict[str, Any]]:
-    """The token is for collectors alone: the API server accepts it for nothing else."""
-    if settings.collectors is None:
-        return []
-    token = {"audience": AUDIENCE, "expirationSeconds": _TOKEN_SECONDS, "path": _TOKEN}
-    authority = {"items": [{"key": _AUTHORITY, "path": _AUTHORITY}], "name": COLLECTORS_OBJECT}
-    sources = [{"serviceAccountToken": token}, {"configMap": authority}]
-    return [{"name": "collectors", "projected": {"defaultMode": 0o644, "sources": sources}}]
-
-
-def collectors_data(settings: Settings) -> dict[str, str]:
-    """The content of the ConfigMap that the pods of all releases mount."""
-    return {} if settings.collectors is None else {_AUTHORITY: settings.collectors.authority}
 
 
 def _from_secret(name: str, secret: str, key: str) -> dict[str, Any]:
