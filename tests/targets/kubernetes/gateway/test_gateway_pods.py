@@ -16,7 +16,6 @@ from waiting import free_port, wait_until
 
 from serinus.core.errors import Unavailable
 from serinus.core.routing import WHOLE, Arm, Role
-from serinus.targets.kubernetes.gateway import agent
 
 RELEASE, NEXT = "fraud-7-aaaaaa", "fraud-8-bbbbbb"
 PODS = ("127.0.0.2", "127.0.0.3", "127.0.0.4")
@@ -201,7 +200,7 @@ def test_the_file_of_requests_that_envoy_answered_itself_does_not_grow_for_ever(
     file = first.home.envoy / "local.jsonl"
     wait_until(lambda: first.client.post("/v2/models/fraud/infer", json={}).status_code == 503, 10)
     wait_until(lambda: file.exists() and file.stat().st_size, 10)
-    monkeypatch.setattr(agent, "LARGEST_LOG", 10)
+    monkeypatch.setattr(first.agent, "_largest_log", 10)
     first.agent.wake()
     wait_until(lambda: file.with_name("local.jsonl.1").exists(), 10)
 
