@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from waiting import wait_until
 
 from serinus.lib import processes
 
@@ -25,3 +31,17 @@ def descendants(pid: int) -> Mapping[int, str]:
 def alive(seen: Mapping[int, str]) -> list[int]:
     """Those of them that still run."""
     return [pid for pid, identity in seen.items() if processes.identity(pid) == identity]
+
+
+def started(pid: int, least: int) -> Mapping[int, str]:
+    """What it has started, once that is so much."""
+    return wait_until(lambda: found if len(found := descendants(pid)) >= least else {}, what=f"{least} processes")
+
+
+def end(process: subprocess.Popen[Any]) -> None:
+    """Kills it, and what it has started and left."""
+    left = descendants(process.pid)
+    process.kill()
+    process.wait()
+    for pid in alive(left):
+        os.kill(pid, signal.SIGKILL)

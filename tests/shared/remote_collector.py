@@ -6,7 +6,8 @@ import asyncio
 import os
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from identities import Authority
@@ -23,7 +24,7 @@ NAME = "collector.test"
 
 
 class RemoteCollector:
-    """Runs in a thread of its own, and can be stopped and started again. `tokens` are those that are valid."""
+    """`open` runs it in a thread of its own. It can be stopped and started again. `tokens` are those that are valid."""
 
     def __init__(self, directory: Path, tokens: Mapping[str, Writer]) -> None:
         self.home = Home(directory / "home")
@@ -56,18 +57,30 @@ class RemoteCollector:
             self._thread = None
 
     async def _serve(self, opened: threading.Event) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with self.collecting():
+            opened.set()
+            await self._stop.wait()
+
+    @asynccontextmanager
+    async def collecting(self) -> AsyncIterator[Collector]:
+        """Runs it in this event loop, on the same port each time."""
         lock = locks.take(lock_path(self.home), seconds=5)
         assert lock is not None
         door = RemoteDoor("127.0.0.1", self.port, self._certificate, self)
         collector = Collector(self.home, Settings(settle_seconds=0.1), lock, remote=door)
-        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        running = asyncio.create_task(collector.run(self._stop))
+        stop = asyncio.Event()
+        running = asyncio.create_task(collector.run(stop))
         while collector._intake.remote_port is None:
             await asyncio.sleep(0.01)
+            assert not running.done()
         self.port = collector._intake.remote_port
-        opened.set()
-        await running
-        os.close(lock)
+        try:
+            yield collector
+        finally:
+            stop.set()
+            await running
+            os.close(lock)
 
     def requests(self, release: str) -> int:
         """Returns how many requests of a release were counted."""

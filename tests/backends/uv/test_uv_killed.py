@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from descent import alive, descendants
+from descent import alive, end, started
 from waiting import wait_until
 
 SECONDS = 5.0
@@ -85,25 +84,15 @@ def asker() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
     yield start
     for process in started:
-        left = descendants(process.pid)
-        process.kill()
-        process.wait()
-        for pid in alive(left):
-            os.kill(pid, signal.SIGKILL)
+        end(process)
 
 
 def ends_with(process: subprocess.Popen[bytes], least: int) -> None:
     """At least so many processes run for it, and none when it is killed."""
-    found: list[Mapping[int, str]] = [{}]
-
-    def look() -> bool:
-        found[0] = descendants(process.pid)
-        return len(found[0]) >= least
-
-    wait_until(look, what=f"{least} processes")
+    left = started(process.pid, least)
     process.kill()
     process.wait(SECONDS)
-    wait_until(lambda: not alive(found[0]), SECONDS, "the end of all that was started")
+    wait_until(lambda: not alive(left), SECONDS, "the end of all that was started")
 
 
 def program(path: Path, code: str, mark: Path) -> Path:

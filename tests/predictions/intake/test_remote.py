@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -14,22 +13,18 @@ from typing import Any
 
 import pytest
 from identities import Authority
+from remote_collector import NAME, RemoteCollector
 
 from serinus.core.errors import Unavailable
-from serinus.core.home import Home
 from serinus.core.ports import Writer
-from serinus.lib import locks
-from serinus.predictions.collector import Collector, Settings
 from serinus.predictions.counts.ledger import RouterReplies
 from serinus.predictions.intake.forwarding import Collectors, Forwarder
-from serinus.predictions.intake.listener import RemoteDoor
 from serinus.predictions.log import DeltaPredictionLog
-from serinus.predictions.paths import lock_path, segments_path, table_path
+from serinus.predictions.paths import segments_path, table_path
 from serinus.predictions.queries.reading import read_predictions
 from serinus.predictions.segments.files import Frame, Position, read_frames
 
 RELEASE = "card-fraud-7-3f9a2c"
-NAME = "collector.test"
 TOKENS = {
     "of the release": Writer(release=RELEASE, holder="pod-1"),
     "of another pod": Writer(release=RELEASE, holder="pod-2"),
@@ -39,42 +34,18 @@ TOKENS = {
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-class Elsewhere:
-    """A collector with a door to other machines, and those who know its certificate."""
+class Elsewhere(RemoteCollector):
+    """A collector for other machines, and those who know its certificate."""
 
-    def __init__(self, home: Home, directory: Path) -> None:
-        self.home = home
-        authority = Authority()
-        chain, key = authority.issue(NAME).written(directory)
-        self._served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._served.load_cert_chain(chain, key)
-        self.trust = ssl.create_default_context(cadata=authority.pem.decode())
-        self.port = 0
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, TOKENS)
+        self.trust = ssl.create_default_context(cafile=str(self.authority))
         self.verifier_answers = True
 
     def owner(self, token: str) -> Writer | None:
         if not self.verifier_answers:
             raise Unavailable("The API server does not answer.")
-        return TOKENS.get(token)
-
-    @asynccontextmanager
-    async def collecting(self) -> AsyncIterator[Collector]:
-        lock = locks.take(lock_path(self.home), seconds=5)
-        assert lock is not None
-        door = RemoteDoor("127.0.0.1", self.port, self._served, self)
-        collector = Collector(self.home, Settings(settle_seconds=0.1), lock, remote=door)
-        stop = asyncio.Event()
-        running = asyncio.create_task(collector.run(stop))
-        while collector._intake.remote_port is None:
-            await asyncio.sleep(0.01)
-            assert not running.done()
-        self.port = collector._intake.remote_port
-        try:
-            yield collector
-        finally:
-            stop.set()
-            await running
-            os.close(lock)
+        return super().owner(token)
 
     async def connected(self, token: str, boot: int = 1, trust: ssl.SSLContext | None = None) -> Connection:
         reader, writer = await asyncio.open_connection(
@@ -91,8 +62,8 @@ class Elsewhere:
 
 
 @pytest.fixture
-def elsewhere(home: Home, tmp_path: Path) -> Elsewhere:
-    return Elsewhere(home, tmp_path)
+def elsewhere(tmp_path: Path) -> Elsewhere:
+    return Elsewhere(tmp_path)
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:

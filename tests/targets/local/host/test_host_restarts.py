@@ -10,41 +10,14 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+
+from callers import Callers
 
 from serinus.core.placement import PlacementState
 from serinus.lib.processes import identity
 from serinus.targets.local.host.host import in_order
 from serinus.targets.local.host.state_files import StateFiles
 from serinus.targets.local.host.unix_http import call
-
-
-class Callers:
-    """Ask again and again, each request on a connection of its own, and keep who answered and what went wrong."""
-
-    def __init__(self, endpoint: str, threads: int = 4) -> None:
-        self.path = Path(endpoint)
-        self.pids: list[int] = []
-        self.failures: list[Any] = []
-        self.stopping = threading.Event()
-        self.threads = [threading.Thread(target=self.run) for _ in range(threads)]
-
-    def run(self) -> None:
-        while not self.stopping.is_set():
-            try:
-                self.pids.append(call(self.path, "POST", "/", b'{"seconds": 0.005}', {}, 10.0).body["pid"])
-            except (OSError, TypeError, KeyError) as error:
-                self.failures.append(error)
-
-    def __enter__(self) -> Callers:
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join()
 
 
 def gone(pid):
@@ -59,17 +32,17 @@ def test_a_killed_host_leaves_the_workers_answering(host):
 
 def test_the_next_host_replaces_the_workers_and_no_request_fails(host, wait_until):
     first = host.placed(load_seconds=0.5)
-    with Callers(first.endpoint) as callers:
-        wait_until(lambda: callers.pids)
+    with Callers(first.endpoint, lambda body: body["pid"], threads=4, seconds=10.0) as callers:
+        wait_until(lambda: callers.answers)
         host.kill()
         host.start()
         taken_over = host.target.observe()[first.release]
         assert (taken_over.state, taken_over.pid) == (PlacementState.READY, first.pid)
         second = host.until(first.release, PlacementState.READY, but=first.pid)
-        wait_until(lambda: second.pid in callers.pids[-4:])
+        wait_until(lambda: second.pid in callers.answers[-4:])
         wait_until(gone(first.pid))
     assert callers.failures == []
-    assert set(callers.pids) == {first.pid, second.pid}
+    assert set(callers.answers) == {first.pid, second.pid}
     assert wait_until(lambda: [worker.pid for worker in StateFiles(host.home).workers()] == [second.pid])
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import venv
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
 
 import kept
 import pytest
-from descent import alive, descendants
+from descent import alive, end, started
 from waiting import wait_until
 
 from serinus.core.home import Home
@@ -114,25 +113,9 @@ def asker(home: Home) -> Iterator[Callable[[str, str], subprocess.Popen[str]]]:
 
     yield start
     for process in started:
-        left = descendants(process.pid)
-        process.kill()
-        process.wait()
+        end(process)
         assert process.stdout
         process.stdout.close()
-        for pid in alive(left):
-            os.kill(pid, signal.SIGKILL)
-
-
-def started(process: subprocess.Popen[str], least: int) -> Mapping[int, str]:
-    """What it has started, once that is so much."""
-    found: list[Mapping[int, str]] = [{}]
-
-    def look() -> bool:
-        found[0] = descendants(process.pid)
-        return len(found[0]) >= least
-
-    wait_until(look, what=f"{least} processes")
-    return found[0]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
@@ -144,7 +127,7 @@ def test_nothing_of_a_trial_goes_on_when_the_process_that_asked_for_it_is_gone(
     assert process.stdout
     assert process.stdout.readline() == "None\n"  # it loads
     # The guardian, the zygote, the trial, and the two that it has left.
-    left = started(process, 5 if how == "forked" else 4)
+    left = started(process.pid, 5 if how == "forked" else 4)
     process.send_signal(number)
     process.wait(SECONDS)
     wait_until(lambda: not alive(left), SECONDS, "the end of all that was started")
@@ -155,7 +138,7 @@ def test_nothing_goes_on_of_what_libraries_leave_while_they_are_imported(
 ) -> None:
     """A process that forks trials may lead sessions, and so may what a library of it starts."""
     process = asker("forked", environment(f"{LEAVES}\nleave()\nimport time\ntime.sleep(600)\n"))
-    left = started(process, 4)
+    left = started(process.pid, 4)
     process.kill()
     process.wait(SECONDS)
     wait_until(lambda: not alive(left), SECONDS, "the end of all that was started")
