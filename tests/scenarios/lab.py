@@ -260,6 +260,8 @@ class FakeTarget:
     scales: dict[str, Scale] = field(default_factory=dict)
     unscaled: dict[str, str] = field(default_factory=dict)
     """Versions of which workers still have the scale before, and what the target says of that."""
+    crashes: dict[str, int] = field(default_factory=dict)
+    """How many workers of a version ended in a row."""
     at_zero: set[str] = field(default_factory=set)
     """Versions."""
     long: set[str] = field(default_factory=set)
@@ -303,6 +305,7 @@ class FakeTarget:
         placed = Placement(release.id, state, reason, endpoint, 1, 100_000_000, load_seconds=0.1, warm_up_ms=1.0)
         scaled = release.version not in self.unscaled
         placed = replace(placed, scale=self.scales.get(release.id), scaled=scaled)
+        placed = replace(placed, crashes=self.crashes.get(release.version, 0))
         return replace(placed, way="mlflow" if long else way, long=long)
 
 

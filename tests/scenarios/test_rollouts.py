@@ -166,6 +166,34 @@ def test_a_version_that_does_not_load_is_stopped_with_the_reason(serving: Lab) -
     assert "ImportError" in serving.rollout.status.reason
 
 
+def in_canary(lab: Lab, version: str) -> None:
+    lab.register(version)
+    deploy(lab, version)
+    lab.run(3600, until=lambda: lab.phase is Phase.CANARY)
+    lab.run(30)
+    assert lab.phase is Phase.CANARY, lab.rollout.status
+
+
+def test_a_canary_whose_workers_crash_again_and_again_is_aborted_although_its_answers_are_as_good(serving: Lab) -> None:
+    in_canary(serving, "7")
+    serving.target.crashes["7"] = 4
+    serving.run(5)
+    assert serving.phase is Phase.CANARY
+    serving.target.crashes["7"] = 5
+    run_to_the_end(serving, 60)
+    status = serving.rollout.status
+    assert (status.phase, status.cause) == (Phase.ABORTED, Cause.CRASHES)
+    assert status.reason.startswith("5 workers in a row ended soon after they were started")
+    serving.everything_agrees_on("6")
+
+
+def test_where_the_workers_of_the_champion_crash_as_well_the_canary_is_judged_by_its_answers(serving: Lab) -> None:
+    in_canary(serving, "7")
+    serving.target.crashes.update({"6": 5, "7": 9})
+    run_to_the_end(serving)
+    assert serving.phase is Phase.PROMOTED, serving.rollout.status
+
+
 # --- held -------------------------------------------------------------------------------------------------
 
 

@@ -117,9 +117,11 @@ def test_a_canary_goes_on_on_a_machine_without_processors_to_spare(
         is_promoted(serinus, rollout)
 
 
-@pytest.mark.parametrize("fault", ["slow_in_service", "crashes_in_service"])
+@pytest.mark.parametrize(
+    ("fault", "causes"), [("slow_in_service", {"judge"}), ("crashes_in_service", {"judge", "crashes"})]
+)
 def test_a_canary_that_is_slow_or_crashes_again_and_again_is_aborted_although_the_host_was_restarted(
-    serinus: Serinus, register: Callable[..., str], register_code: Callable[..., str], fault: str
+    serinus: Serinus, register: Callable[..., str], register_code: Callable[..., str], fault: str, causes: set[str]
 ) -> None:
     """A model of this kind behaves well for its first requests, or nothing would come through the gates."""
     name = fault.replace("_", "-")
@@ -128,4 +130,5 @@ def test_a_canary_that_is_slow_or_crashes_again_and_again_is_aborted_although_th
     with canary(serinus, name, register_code(fault)) as rollout:
         os.kill(serinus.process("host")["pid"], signal.SIGKILL)
         ended = serinus.ended(rollout)
-    assert (ended["status"]["phase"], ended["status"]["cause"]) == ("aborted", "judge"), ended["status"]
+    assert ended["status"]["phase"] == "aborted", ended["status"]
+    assert ended["status"]["cause"] in causes, ended["status"]

@@ -91,7 +91,9 @@ class Serinus:
         try:
             found: Mapping[str, Any] = wait_until(look, timeout, f"the end of {rollout}")
         except AssertionError as error:
-            raise AssertionError(f"{error}: {self.rollout(rollout)['status']}") from error
+            late = self.rollout(rollout)
+            counts = [self.log.counts(step["split"]) for step in late["steps"]]
+            raise AssertionError(f"{error}: {late['status']}, {counts}") from error
         return found
 
     def _post(self, path: str, wish: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -38,6 +38,8 @@ class Placement:
     memory_bytes: int | None = None
     """The proportional set size (PSS) of its processes. None: it has none, or it could not be read."""
     restarts: int = 0
+    crashes: int = 0
+    """The number of workers in a row that ended by themselves soon after they were ready, or before."""
     load_seconds: float | None = None
     workers: int = 1
     way: str = ""

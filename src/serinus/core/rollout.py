@@ -49,6 +49,8 @@ class Cause(StrEnum):
     JUDGE = "judge"
     PATIENCE = "patience"
     """There was no verdict within the time limit of the step."""
+    CRASHES = "crashes"
+    """The candidate's workers ended by themselves, one after the other."""
     OPERATOR = "operator"
     SUPERSEDED = "superseded"
 
@@ -60,6 +62,7 @@ WHY_ABORTED: Mapping[Cause, str] = {
     Cause.GATE: "it did not pass the gates",
     Cause.JUDGE: "the judge found it worse than the champion",
     Cause.PATIENCE: "the canary reached no verdict in time",
+    Cause.CRASHES: "its workers crash again and again",
 }
 """Causes in words, for rollouts that Serinus itself aborts. Other reasons name the person."""
 

@@ -7,10 +7,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from serinus.core.evidence import Verdict
+from serinus.core.placement import PlacementState
 from serinus.core.rollout import Assessment, Cause, Phase, Rollout, Status, StepRecord
 from serinus.delivery.observed import Observed
 from serinus.delivery.phases import abort, close_step, enter
 from serinus.delivery.world import split_token
+
+MOST_CRASHES = 5
+"""The number of workers in a row that a canary may lose before the rollout is aborted."""
 
 
 def begin_step(rollout: Rollout, index: int, now: datetime) -> Rollout:
@@ -27,6 +31,17 @@ def judged_bad(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | Non
     if seen.assessment is None or seen.assessment.verdict is not Verdict.ABORT:
         return None
     return abort(_looked_at(rollout, seen.assessment, now), Cause.JUDGE, seen.assessment.reason, now)
+
+
+def crashes_again_and_again(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:
+    """Aborts the rollout, because the canary's workers end one after the other. Where another worker answers meanwhile,
+    so few requests may fail that the judge tolerates it."""
+    place = seen.placement
+    if place is None or place.crashes < MOST_CRASHES or seen.champion_crashes >= MOST_CRASHES:
+        return None
+    last = f"; the last one {place.reason}" if place.reason and place.state is PlacementState.FAILED else ""
+    reason = f"{place.crashes} workers in a row ended soon after they were started, or did not become ready{last}"
+    return abort(_looked_at(rollout, seen.assessment, now), Cause.CRASHES, reason, now)
 
 
 def traffic_taken_away(rollout: Rollout, seen: Observed, now: datetime) -> Rollout | None:

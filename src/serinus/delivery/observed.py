@@ -59,6 +59,9 @@ class Observed:
     resolved: Resolved | Failure | None = None
     built: Built | Failure | None = None
     placement: Placement | None = None
+    champion_crashes: int = 0
+    """The number of the champion's workers that crashed in a row. Where they crash as well, the cause may be the
+    machine."""
     examined: Examined | Failure | None = None
     slow_ms: float | None = None
     """The latency in milliseconds from which on a request counts as slow."""

@@ -61,6 +61,7 @@ TRANSITIONS = (
     Transition("examined", frozenset({Phase.GATES}), preparation.examined),
     Transition("approved", frozenset({Phase.APPROVAL}), preparation.approved),
     Transition("judged-bad", CANARY, canary.judged_bad),
+    Transition("crashes-again-and-again", CANARY, canary.crashes_again_and_again),
     Transition("traffic-taken-away", CANARY, canary.traffic_taken_away),
     Transition("step-passed", CANARY, canary.step_passed),
     Transition("share-drawn-again", CANARY, canary.share_drawn_again),

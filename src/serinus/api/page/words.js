@@ -68,6 +68,7 @@ const CAUSES = {
   gate: "it did not pass the gates",
   judge: "the judge found it worse than the champion",
   patience: "the canary reached no verdict in time",
+  crashes: "its workers crash again and again",
   operator: "a person ordered it",
   superseded: "another deployment took its place",
 };

@@ -71,11 +71,13 @@ class Observer:
     def observe(self, rollout: Rollout, placements: Mapping[str, Placement] | None, *, settled: bool) -> Observed:
         """Returns the observations. `settled`: the world matches the status."""
         placement = (placements or {}).get(rollout.candidate.id) if rollout.candidate else None
+        champion = (placements or {}).get(rollout.plan.champion or "") if rollout.plan else None
         phase = rollout.status.phase
         return Observed(
             resolved=self._resolved(rollout) if phase is Phase.RESOLVE else None,
             built=self._built(rollout) if phase is Phase.BUILD else None,
             placement=placement,
+            champion_crashes=champion.crashes if champion else 0,
             examined=self._examined(rollout, placements) if phase is Phase.GATES else None,
             slow_ms=slow_limit(self._world, rollout) if phase in (Phase.GATES, Phase.APPROVAL) else None,
             assessment=self._assessed(rollout) if phase is Phase.CANARY else None,

@@ -64,7 +64,8 @@ def placement(seen: Seen, workers: int) -> Placement | None:
         reason,
         endpoint=endpoint(release, seen.deployment["metadata"]["namespace"]),
         memory_bytes=max(used, default=None),
-        restarts=sum(int(one.get("restartCount") or 0) for pod in live if (one := container_status(pod))),
+        restarts=sum(_restarts(pod) for pod in live),
+        crashes=max((_restarts(pod) for pod in live if _backs_off(pod)), default=0),
         workers=workers * len(ready),
         way="mlflow" if long and ready and _is_complete(seen.deployment) else "",
         active_since=min(ready, default=None),
@@ -89,6 +90,16 @@ def _state(seen: Seen, live: Sequence[Object], ready: bool) -> tuple[PlacementSt
 def container_status(pod: Object) -> Object | None:
     statuses = (pod.get("status") or {}).get("containerStatuses") or ()
     return next((one for one in statuses if one.get("name") == CONTAINER), None)
+
+
+def _restarts(pod: Object) -> int:
+    return int((container_status(pod) or {}).get("restartCount") or 0)
+
+
+def _backs_off(pod: Object) -> bool:
+    """Whether the kubelet waits before it starts the container again, since it ends again and again."""
+    state = (container_status(pod) or {}).get("state") or {}
+    return (state.get("waiting") or {}).get("reason") == "CrashLoopBackOff"
 
 
 def _ready_since(pod: Object) -> datetime | None:

@@ -70,7 +70,8 @@ def test_a_worker_that_exits_in_the_middle_of_a_request_is_started_again(shared)
     first = shared.placed()
     with pytest.raises(OSError):
         shared.ask(first, exit=7)
-    assert shared.until(first.release, PlacementState.READY, but=first.pid).restarts == 1
+    second = shared.until(first.release, PlacementState.READY, but=first.pid)
+    assert (first.crashes, second.restarts, second.crashes) == (0, 1, 1)
     assert "exited with 7 while serving" in (shared.home.logs / "host.log").read_text()
 
 

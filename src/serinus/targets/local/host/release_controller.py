@@ -117,6 +117,7 @@ class ReleaseController:
             workers=workers,
             memory_bytes=self._memory_bytes if self._status.answering else None,
             restarts=self._status.restarts,
+            crashes=self._status.failures,
             active_since=self._active_since if self._status.state is State.READY else None,
             long=self._status.long,
             scale=self.scale,
