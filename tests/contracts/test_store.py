@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from leaders import Leader
 
 from serinus.backends.sql import SqlStore
-from serinus.core.errors import InvalidInput, NotFound, Refused
+from serinus.core.errors import InvalidInput, NotFound, Refused, Superseded
 from serinus.core.events import Event
 from serinus.core.evidence import Verdict
 from serinus.core.examination import GateResult, Outcome
@@ -579,3 +580,95 @@ def test_bad_token_names_planes_and_taken_names_are_refused(store: Store) -> Non
         store.issue_token("bert", Access.VIEW, NOW, plane="moon")
     with pytest.raises(NotFound, match="anna"):
         store.revoke_token("anne", NOW)
+
+
+# --- terms --------------------------------------------------------------------------------------------
+
+
+def test_no_term_has_begun_in_a_new_store(store: Store) -> None:
+    assert store.last_term() == (0, "")
+
+
+def test_what_decides_in_a_lower_term_stores_nothing_and_ends(reopen: Callable[[], Store]) -> None:
+    mine, theirs = reopen(), reopen()
+    assert isinstance(mine, SqlStore)
+    assert isinstance(theirs, SqlStore)
+    first, second = Leader(1), Leader(2)
+    deciding = mine.deciding(first)
+    deciding.begin_term(1, "a")
+    deciding.create(rollout(1))
+    theirs.deciding(second).begin_term(2, "b")
+    for write in _writes(deciding):
+        with pytest.raises(Superseded, match="b decides in term 2"):
+            write()
+        assert "term 1" in first.ended
+        first.ended = ""
+    assert [one.status for one in mine.rollouts()] == [Status(Phase.RESOLVE, NOW)]
+    assert (mine.events(), mine.releases(), mine.models(), mine.audit_trail()) == ([], [], [], [])
+    assert (mine.pending(), mine.settings(""), mine.tokens()) == ([], {}, [])
+    theirs.deciding(second).save(rollout(1, phase=Phase.ABORTED))
+    assert not second.ended
+
+
+def _writes(store: Store) -> list[Callable[[], object]]:
+    """Every method that writes, but for `begin_term`."""
+    event, order = Event(NOW, "card-fraud", None, "said", "words"), Order("abort", ANNA, "", NOW)
+    return [
+        lambda: store.create(rollout(1, "other")),
+        lambda: store.save(rollout(1, phase=Phase.PROMOTED), ModelState("card-fraud"), [event]),
+        lambda: store.save_in_flight([rollout(1, phase=Phase.CANARY)]),
+        lambda: store.next_number("card-fraud"),
+        lambda: store.order("card-fraud-r1", order),
+        lambda: store.supersede("card-fraud-r1", order, rollout(2)),
+        lambda: store.save_model(ModelState("card-fraud"), [event]),
+        lambda: store.add_release(release()),
+        lambda: store.emit([event]),
+        lambda: store.audit(ANNA, "deploy", "card-fraud@7", "", {}, NOW),
+        lambda: store.issue_token("anna", Access.VIEW, NOW),
+        lambda: store.own_token("anna", "anna"),
+        lambda: store.revoke_token("anna", NOW),
+        lambda: store.set_setting("key", "value"),
+    ]
+
+
+def test_what_people_ask_is_stored_in_any_term(reopen: Callable[[], Store]) -> None:
+    store = reopen()
+    store.create(rollout(1))
+    reopen().begin_term(7, "b")
+    store.order("card-fraud-r1", Order("abort", ANNA, "", NOW))
+    assert [one.kind for one in reopen().orders("card-fraud-r1")] == ["abort"]
+
+
+def test_nothing_is_stored_without_a_term(store: Store) -> None:
+    assert isinstance(store, SqlStore)
+    leader = Leader(1)
+    leader.end("the lease has run out")
+    with pytest.raises(Superseded, match="the lease has run out"):
+        store.deciding(leader).create(rollout(1))
+    assert store.rollouts() == []
+
+
+def test_a_term_begins_once_and_above_those_before(reopen: Callable[[], Store]) -> None:
+    store = reopen()
+    store.begin_term(3, "a")
+    store.begin_term(3, "a")
+    for term, holder in ((2, "a"), (3, "b")):
+        with pytest.raises(Superseded, match="a decides in term 3"):
+            reopen().begin_term(term, holder)
+    assert store.last_term() == (3, "a")
+
+
+def test_of_control_planes_that_begin_one_term_at_once_one_has_it(reopen: Callable[[], Store]) -> None:
+    stores = [reopen() for _ in range(4)]
+
+    def begin(number: int) -> bool:
+        try:
+            stores[number].begin_term(1, f"control-{number}")
+        except Superseded:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        begun = list(pool.map(begin, range(4)))
+    assert sum(begun) == 1
+    assert reopen().last_term() == (1, f"control-{begun.index(True)}")

@@ -8,7 +8,8 @@
     │   ├── Forbidden            the token's role does not allow it (403)
     │   └── Unbuildable          the artifact or its environment cannot be made to work
     └── TemporaryError           another attempt may succeed after `delay` seconds (503)
-        └── Unavailable          a component that Serinus depends on does not answer
+        ├── Unavailable          a component that Serinus depends on does not answer
+        └── Superseded           another control plane decides
 
 Only `api` maps them to HTTP statuses.
 """
@@ -67,3 +68,7 @@ class TemporaryError(SerinusError):
 
 class Unavailable(TemporaryError):
     """A component that Serinus depends on (registry, router, host, store) does not answer."""
+
+
+class Superseded(TemporaryError):
+    """Another control plane decides, or none does. This one may not act."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -152,6 +154,7 @@ def test_a_store_of_a_newer_version_is_refused_in_words(
 
 
 BEFORE = """
+DROP TABLE leadership;
 DROP TABLE pending;
 DROP INDEX rollouts_of_model, rollouts_of_version, rollouts_of_release, promoted_rollouts, rollouts_in_flight,
     orders_of_rollout, releases_of_model, events_of_model, events_of_rollout;
@@ -193,3 +196,33 @@ def test_migrations_run_on_it_and_one_that_fails_is_undone(
     SqlStore(postgres_database).close()
     assert tables(connection) == new
     assert [one.rollout for one in store.events(rollout="card-fraud-r1")] == ["card-fraud-r1"]
+
+
+STOPPED = """
+import os, signal, sys
+from serinus.backends.sql import SqlStore
+store = SqlStore(sys.argv[1])
+print("begins", flush=True)
+with store._database.write() as connection:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    connection.exec_driver_sql("INSERT INTO settings (key, value) VALUES ('of', 'the stopped')")
+"""
+
+
+def test_a_writer_that_is_stopped_does_not_stop_the_others(store: SqlStore, postgres_database: str) -> None:
+    """As on a machine that is frozen: nobody closes its connection."""
+    command = [sys.executable, "-c", STOPPED, postgres_database]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begins\n"
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        store.begin_term(1, "another one")
+        process.send_signal(signal.SIGCONT)
+        _, told = process.communicate(timeout=30)
+        assert process.returncode != 0
+        assert "Unavailable" in told
+        assert store.setting("of") is None
+    finally:
+        process.kill()
+        process.wait(10)

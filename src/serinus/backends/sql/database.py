@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import make_url
@@ -37,6 +38,7 @@ class Database:
                 f"{self._place} needs a driver that is not installed ({error.name}).",
                 hint="Install it with `pip install 'serinus[postgres]'`.",
             ) from error
+        self._check: Callable[[Connection], None] = lambda _: None
         self._reading_engine = self._own.prepare(engine, _WRITES)
         self._writing_engine = engine.execution_options(**{_WRITES: True})
         with self.write() as connection:
@@ -46,6 +48,13 @@ class Database:
     def close(self) -> None:
         """Closes all connections."""
         self._writing_engine.dispose()
+
+    def checked(self, check: Callable[[Connection], None]) -> Database:
+        """Returns the same database, in which `check` begins every transaction that writes. What it raises ends the
+        transaction."""
+        other = copy(self)
+        other._check = check
+        return other
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -58,6 +67,7 @@ class Database:
         """Opens a transaction that writes. There is one at a time. It is committed durably at the end, or rolled
         back."""
         with self._explained(), self._writing_engine.begin() as connection:
+            self._check(connection)
             yield connection
 
     @contextmanager

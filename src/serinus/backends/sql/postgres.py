@@ -15,6 +15,10 @@ from serinus.core.errors import Refused, SerinusError, Unavailable
 
 LOCK_TIMEOUT_MS = 10_000
 
+IDLE_TIMEOUT_MS = 5_000
+"""The time after which the server ends the session of a process that is stopped in the middle of a transaction that
+writes. It holds the lock of all writers."""
+
 _LOCK = 0x5E21_9005
 """The number of the store's advisory lock in its database."""
 
@@ -46,6 +50,7 @@ def prepare(engine: Engine, writes: str) -> Engine:
     def begun(connection: Connection) -> None:
         if connection.get_execution_options().get(writes, False):
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
+            connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_TIMEOUT_MS}")
             connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, insert, inspect, select
 
-from serinus.backends.sql.tables import SCHEMA, alembic_version, audit_head, metadata, schema_version
+from serinus.backends.sql.tables import SCHEMA, alembic_version, audit_head, leadership, metadata, schema_version
 from serinus.core.errors import Refused
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -31,6 +31,7 @@ def bring_up(connection: Connection, place: str) -> bool:
         connection.execute(insert(schema_version).values(version=3))
         connection.execute(insert(alembic_version).values(version_num=SCHEMA))
         connection.execute(insert(audit_head).values(id=1, entries=0, digest=""))
+        connection.execute(insert(leadership).values(id=1, term=0, holder=""))
         return True
     if found != SCHEMA:
         _migrate(connection, found, place)

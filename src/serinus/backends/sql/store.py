@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from datetime import datetime
-from difflib import get_close_matches
 from typing import Any
 
 from sqlalchemy import Connection, Select, Table, bindparam, delete, func, insert, select, update
 
-from serinus.backends.sql import audit, tokens
+from serinus.backends.sql import audit, rollout_rows, terms, tokens
 from serinus.backends.sql.database import Database
 from serinus.backends.sql.documents import EVENT, MODEL_STATE, ORDER, RELEASE, ROLLOUT
 from serinus.backends.sql.tables import events as events_table
@@ -18,8 +18,9 @@ from serinus.backends.sql.tables import models, numbers, orders, pending, releas
 from serinus.core.errors import NotFound, Refused
 from serinus.core.events import AuditEntry, Event
 from serinus.core.people import Access, Actor
+from serinus.core.ports import Leadership
 from serinus.core.release import Release
-from serinus.core.rollout import ModelState, Order, Phase, Rollout
+from serinus.core.rollout import ModelState, Order, Rollout
 
 _VALUES_A_QUERY = 500
 """Databases limit the number of values in a query."""
@@ -41,10 +42,32 @@ class SqlStore:
         """Closes all connections."""
         self._database.close()
 
+    def deciding(self, leadership: Leadership) -> SqlStore:
+        """Returns the same store for what decides: nothing is written but in the term of `leadership`, and nothing once
+        a higher term has begun. The methods that write raise Superseded then."""
+        other = copy(self)
+        other._database = self._database.checked(lambda connection: terms.check(connection, leadership))
+        return other
+
+    # --- terms --------------------------------------------------------------------------------------------
+
+    def last_term(self) -> tuple[int, str]:
+        with self._database.read() as connection:
+            return terms.last(connection)
+
+    def begin_term(self, term: int, holder: str) -> None:
+        with self._database.write() as connection:
+            terms.begin(connection, term, holder)
+
     # --- rollouts -----------------------------------------------------------------------------------------
 
     def create(self, rollout: Rollout, events: Sequence[Event] = ()) -> None:
-        row = {"id": rollout.id, "model": rollout.model, **_searched(rollout), "document": ROLLOUT.dump(rollout)}
+        row = {
+            "id": rollout.id,
+            "model": rollout.model,
+            **rollout_rows.searched(rollout),
+            "document": ROLLOUT.dump(rollout),
+        }
         with self._database.write() as connection:
             there = connection.execute(select(rollouts.c.document).where(rollouts.c.id == rollout.id)).scalar()
             if there is not None and ROLLOUT.load(there) == ROLLOUT.load(row["document"]):
@@ -52,7 +75,7 @@ class SqlStore:
             if there is not None:
                 raise Refused(f"There is another rollout with the id {rollout.id} already.")
             if row["in_flight"]:
-                _refuse_a_second(connection, rollout)
+                rollout_rows.refuse_a_second(connection, rollout)
             connection.execute(insert(rollouts).values(row))
             connection.execute(delete(pending).where(pending.c.id == rollout.id))
             _emit(connection, events)
@@ -60,11 +83,13 @@ class SqlStore:
     def save(self, rollout: Rollout, state: ModelState | None = None, events: Sequence[Event] = ()) -> None:
         change = update(rollouts).where(rollouts.c.id == rollout.id)
         with self._database.write() as connection:
-            if _in_flight(rollout):
-                _refuse_a_second(connection, rollout)
-            changed = connection.execute(change.values(**_searched(rollout), document=ROLLOUT.dump(rollout)))
+            if rollout_rows.in_flight(rollout):
+                rollout_rows.refuse_a_second(connection, rollout)
+            changed = connection.execute(
+                change.values(**rollout_rows.searched(rollout), document=ROLLOUT.dump(rollout))
+            )
             if changed.rowcount == 0:
-                raise _no_rollout(connection, rollout.id)
+                raise rollout_rows.missing(connection, rollout.id)
             if state is not None:
                 _save_model(connection, state)
             _emit(connection, events)
@@ -73,17 +98,17 @@ class SqlStore:
         if not flying:
             return
         at = rollouts.c
-        rows = [{"saved": one.id, **_searched(one), "document": ROLLOUT.dump(one)} for one in flying]
+        rows = [{"saved": one.id, **rollout_rows.searched(one), "document": ROLLOUT.dump(one)} for one in flying]
         with self._database.write() as connection:
             there = select(at.id).where(at.in_flight, at.id.in_([one.id for one in flying]))
             lacking = {one.id for one in flying} - set(connection.execute(there).scalars())
             if lacking:
-                raise _no_rollout(connection, min(lacking))
+                raise rollout_rows.missing(connection, min(lacking))
             connection.execute(update(rollouts).where(at.id == bindparam("saved")), rows)
 
     def rollout(self, rollout_id: str) -> Rollout:
         with self._database.read() as connection:
-            return ROLLOUT.load(_rollout_row(connection, rollout_id).document)
+            return ROLLOUT.load(rollout_rows.row(connection, rollout_id).document)
 
     def in_flight(self, model: str | None = None) -> Sequence[Rollout]:
         """Oldest first."""
@@ -130,7 +155,7 @@ class SqlStore:
     def _rollouts(self, query: Select[Any], after: str | None = None) -> Sequence[Rollout]:
         with self._database.read() as connection:
             if after is not None:
-                query = query.where(rollouts.c.number < _rollout_row(connection, after).number)
+                query = query.where(rollouts.c.number < rollout_rows.row(connection, after).number)
             return [ROLLOUT.load(text) for text in connection.execute(query).scalars()]
 
     def next_number(self, model: str) -> int:
@@ -143,8 +168,8 @@ class SqlStore:
     def order(self, rollout_id: str, order: Order) -> None:
         """Refused where the rollout has ended. The same order twice is one."""
         with self._database.write() as connection:
-            row = _rollout_row(connection, rollout_id)
-            if not _order(connection, rollout_id, order, in_flight=row.in_flight):
+            row = rollout_rows.row(connection, rollout_id)
+            if not rollout_rows.add_order(connection, rollout_id, order, in_flight=row.in_flight):
                 phase = ROLLOUT.load(row.document).status.phase
                 raise Refused(
                     f"The rollout {rollout_id} has ended: it is {phase}.",
@@ -169,8 +194,8 @@ class SqlStore:
     def supersede(self, rollout_id: str, order: Order, successor: Rollout) -> None:
         document = ROLLOUT.dump(successor)
         with self._database.write() as connection:
-            row = _rollout_row(connection, rollout_id)
-            _order(connection, rollout_id, order, in_flight=row.in_flight)
+            row = rollout_rows.row(connection, rollout_id)
+            rollout_rows.add_order(connection, rollout_id, order, in_flight=row.in_flight)
             if connection.execute(select(pending.c.id).where(pending.c.id == successor.id)).first() is None:
                 connection.execute(insert(pending).values(id=successor.id, document=document))
 
@@ -325,31 +350,6 @@ class SqlStore:
             _put(connection, settings, {"key": key}, {"value": value})
 
 
-def _in_flight(rollout: Rollout) -> bool:
-    return not rollout.status.phase.ended
-
-
-def _searched(rollout: Rollout) -> Mapping[str, Any]:
-    """Returns the columns that have an index."""
-    return {
-        "in_flight": _in_flight(rollout),
-        "version": rollout.version,
-        "release": rollout.candidate.id if rollout.candidate else None,
-        "promoted": rollout.status.phase in (Phase.PROMOTING, Phase.PROMOTED),
-    }
-
-
-def _order(connection: Connection, rollout_id: str, order: Order, *, in_flight: bool) -> bool:
-    """Stores an order. Returns False where the rollout has ended. The same order twice is stored once."""
-    document = ORDER.dump(order)
-    there = connection.execute(select(orders.c.document).where(orders.c.rollout == rollout_id)).scalars().all()
-    if ORDER.load(document) in map(ORDER.load, there):
-        return True
-    if in_flight:
-        connection.execute(insert(orders).values(rollout=rollout_id, document=document))
-    return in_flight
-
-
 def _put(connection: Connection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """Inserts or updates the row of `key`. It takes two statements, because no upsert is portable."""
     matches = [table.c[name] == value for name, value in key.items()]
@@ -364,33 +364,3 @@ def _save_model(connection: Connection, state: ModelState) -> None:
 def _emit(connection: Connection, events: Iterable[Event]) -> None:
     for one in events:
         connection.execute(insert(events_table).values(model=one.model, rollout=one.rollout, document=EVENT.dump(one)))
-
-
-def _rollout_row(connection: Connection, rollout_id: str) -> Any:
-    query = select(rollouts.c.number, rollouts.c.document, rollouts.c.in_flight).where(rollouts.c.id == rollout_id)
-    row = connection.execute(query).first()
-    if row is None:
-        raise _no_rollout(connection, rollout_id)
-    return row
-
-
-def _no_rollout(connection: Connection, rollout_id: str) -> NotFound:
-    ids = connection.execute(select(rollouts.c.id).order_by(rollouts.c.number.desc()).limit(1000)).scalars().all()
-    near = get_close_matches(rollout_id, ids, n=3)
-    hint = f"Near ones: {', '.join(near)}." if near else "`serinus status` lists them."
-    return NotFound(f"There is no rollout {rollout_id!r}.", hint=hint)
-
-
-def _refuse_a_second(connection: Connection, rollout: Rollout) -> None:
-    query = select(rollouts.c.document).where(
-        rollouts.c.model == rollout.model, rollouts.c.in_flight, rollouts.c.id != rollout.id
-    )
-    text = connection.execute(query).scalar()
-    if text is not None:
-        other = ROLLOUT.load(text)
-        raise Refused(
-            f"A rollout of {rollout.model} is already in flight: {other.id} "
-            f"(version {other.version}, {other.status.phase}, requested by {other.actor.name}).",
-            hint=f"Watch it with `serinus status {rollout.model}`, end it with `serinus abort {rollout.model}`, "
-            "or deploy with `--supersede` to put this one in its place.",
-        )

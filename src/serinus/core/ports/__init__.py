@@ -11,6 +11,7 @@ from serinus.core.ports.compiler import Compilation, Compiler
 from serinus.core.ports.environments import Environments
 from serinus.core.ports.events import Events
 from serinus.core.ports.fleet import Fleet
+from serinus.core.ports.leadership import Leadership
 from serinus.core.ports.models import Models
 from serinus.core.ports.packages import LockedEnvironment, LockedPackage, Packages
 from serinus.core.ports.predictions import ArrowTable, PredictionLog, PredictionQueries, PredictionRows
@@ -21,6 +22,7 @@ from serinus.core.ports.scorer import Scorer
 from serinus.core.ports.settings import Settings
 from serinus.core.ports.store import Store
 from serinus.core.ports.target import Target
+from serinus.core.ports.terms import Terms
 from serinus.core.ports.tokens import Tokens
 from serinus.core.ports.trials import Rescorer, Trials
 from serinus.core.ports.writers import Writer, Writers
@@ -34,6 +36,7 @@ __all__ = [
     "Environments",
     "Events",
     "Fleet",
+    "Leadership",
     "LockedEnvironment",
     "LockedPackage",
     "Models",
@@ -49,6 +52,7 @@ __all__ = [
     "Settings",
     "Store",
     "Target",
+    "Terms",
     "Tokens",
     "Trials",
     "Writer",
