@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Collection
 
-from serinus.core.errors import SerinusError
+from serinus.core.errors import SerinusError, Superseded
 from serinus.targets.kubernetes.cluster import MANAGER, Cluster, Object
 from serinus.targets.kubernetes.cluster.kinds import (
     DEPLOYMENT,
@@ -62,6 +62,8 @@ class Removing:
             self._news.clear()
             try:
                 pause = _PATIENCE if self.sweep() else _BETWEEN
+            except Superseded:  # Another control plane removes it.
+                pause = _PATIENCE
             except SerinusError as error:
                 log.warning("What removed releases have left cannot be looked for: %s", error)
                 pause = _PATIENCE

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 import yaml
+from leaders import Leader
 from lightkube import Client
 from lightkube.config.kubeconfig import KubeConfig
 from lightkube.config.models import Cluster as ClusterEntry
 from lightkube.config.models import User
 
-from serinus.core.errors import InvalidInput, Unavailable
+from serinus.core.errors import InvalidInput, Superseded, Unavailable
 from serinus.targets.kubernetes.cluster import Cluster, kinds
 from serinus.targets.kubernetes.cluster.connection import Gate
 
@@ -38,6 +39,28 @@ def test_an_api_server_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"http://127\.0\.0\.1:1 does not answer: .*refused") as raised:
         cluster.list(kinds.POD, "serinus")
     assert TOKEN not in f"{raised.value!r}{raised.value}"
+
+
+def test_who_may_not_write_only_reads(tmp_path: Path) -> None:
+    leader = Leader(1)
+    cluster = Cluster.connected(kubeconfig(tmp_path), may_write=leader.term)
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "namespace": "serinus"}}
+    writes: list[Callable[[], object]] = [
+        lambda: cluster.apply(manifest),
+        lambda: cluster.create(manifest),
+        lambda: cluster.replace(manifest),
+        lambda: cluster.merge(kinds.CONFIG_MAP, "one", "serinus", {}),
+        lambda: cluster.delete(kinds.CONFIG_MAP, "one", "serinus"),
+    ]
+    for write in writes:
+        with pytest.raises(Unavailable, match="refused"):
+            write()
+    leader.end("another one decides")
+    for write in writes:
+        with pytest.raises(Superseded, match="another one decides"):
+            write()
+    with pytest.raises(Unavailable, match="refused"):
+        cluster.get(kinds.CONFIG_MAP, "one", "serinus")
 
 
 def test_a_kubeconfig_without_a_user_is_one_of_nobody(tmp_path: Path) -> None:

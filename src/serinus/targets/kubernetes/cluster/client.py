@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ MANAGER = "serinus"
 """Of the fields that Serinus applies."""
 _AT_ONCE = 500
 """Objects in one answer to a list."""
+_WRITING = ("create", "delete", "patch", "update")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,12 @@ class Cluster:
     (`Unauthorised`, `NotAllowed`, `QuotaExceeded`, `Denied`), and Refused where it would never take what is sent.
     """
 
-    def __init__(self, client: Client, gate: Gate | None = None) -> None:
-        """`gate` is the transport of `client`, where watches shall end once this is closed."""
-        self._client, self._gate = client, gate
+    def __init__(
+        self, client: Client, gate: Gate | None = None, *, may_write: Callable[[], object] = lambda: None
+    ) -> None:
+        """`gate` is the transport of `client`, where watches shall end once this is closed. `may_write` is called
+        before each write, which does not happen where it raises."""
+        self._client, self._gate, self._may_write = client, gate, may_write
         self._server = client.config.cluster.server
         self._lock = threading.Lock()
         self._calls = 0
@@ -60,10 +64,18 @@ class Cluster:
         self._closed = False
 
     @classmethod
-    def connected(cls, kubeconfig: Path | None, *, context: str | None = None, seconds: float = 10.0) -> Cluster:
+    def connected(
+        cls,
+        kubeconfig: Path | None,
+        *,
+        context: str | None = None,
+        seconds: float = 10.0,
+        may_write: Callable[[], object] = lambda: None,
+    ) -> Cluster:
         """By a file, or by the service account of the pod where there is none. Nothing is asked yet. Raises
         InvalidInput: the file cannot be used."""
-        return cls(*connection.client(connection.configuration(kubeconfig, context), seconds, MANAGER))
+        made = connection.client(connection.configuration(kubeconfig, context), seconds, MANAGER)
+        return cls(*made, may_write=may_write)
 
     @property
     def server(self) -> str:
@@ -87,6 +99,8 @@ class Cluster:
     @contextmanager
     def _using(self, act: Act) -> Iterator[None]:
         """Counts a call, and raises a SerinusError for what the client raises within."""
+        if act.verb in _WRITING:
+            self._may_write()
         with self._lock:
             if self._closed:
                 raise Unavailable(f"The client of the API server at {self._server} was closed.")

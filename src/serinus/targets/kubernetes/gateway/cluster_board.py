@@ -23,7 +23,7 @@ from serinus.targets.kubernetes.gateway.names import NAME, ROLE, ROLE_LABEL, SEC
 from serinus.targets.kubernetes.gateway.publication import Publication, Unreadable
 
 SECRET_TYPE = "serinus/routing"
-WANTED, NUMBER = "serinus/wanted", "serinus/number"
+WANTED, NUMBER, TERM = "serinus/wanted", "serinus/number", "serinus/term"
 RUNNING, REFUSED, TROUBLE, SEEN = "serinus/running", "serinus/refused", "serinus/trouble", "serinus/seen"
 _LONGEST_TROUBLE = 500
 _STALE = float("inf")
@@ -130,7 +130,11 @@ def secret_of(publication: Publication, namespace: str, revision: str | None) ->
             "app.kubernetes.io/component": ROLE,
             "app.kubernetes.io/managed-by": "serinus",
         },
-        "annotations": {WANTED: publication.version, NUMBER: str(publication.number)},
+        "annotations": {
+            WANTED: publication.version,
+            NUMBER: str(publication.number),
+            TERM: str(publication.term),
+        },
     }
     if revision is not None:
         metadata["resourceVersion"] = revision
@@ -148,7 +152,7 @@ def publication_of(secret: Mapping[str, Any]) -> Publication:
         raise Unreadable(f"the Secret {SECRET_NAME} holds something else than documents") from error
     if version not in documents:
         raise Unreadable(f"the Secret {SECRET_NAME} does not hold the document that it names")
-    return Publication(version, documents, _number(said.get(NUMBER)))
+    return Publication(version, documents, _number(said.get(NUMBER)), _number(said.get(TERM)))
 
 
 def lease_of(report: Report, namespace: str, now: datetime) -> Object:

@@ -139,14 +139,16 @@ class Publication:
     version: str
     documents: Mapping[str, bytes]
     number: int = 0
+    term: int = 0
+    """The term in which it was decided. 0: there is one control plane alone."""
 
     @property
     def document(self) -> bytes:
         return self.documents[self.version]
 
-    def superseded(self, version: str, document: bytes, running: Collection[str]) -> Publication:
-        """`document` is wanted from now on. Kept besides are the one that was wanted before, to which a gateway may be
-        on its way, and those that gateways run. Raises Unavailable: there is no room for it."""
+    def superseded(self, version: str, document: bytes, running: Collection[str], term: int = 0) -> Publication:
+        """`document` is wanted from now on, as decided in `term`. Kept besides are the one that was wanted before, to
+        which a gateway may be on its way, and those that gateways run. Raises Unavailable: there is no room for it."""
         if len(document) > LARGEST // 2:
             raise Unavailable(
                 f"The routing of all models takes {len(document)} bytes; a Secret has room for {LARGEST // 2}.",
@@ -160,7 +162,7 @@ class Publication:
                 if sum(map(len, kept.values())) + len(self.documents[one]) > LARGEST:
                     break
                 kept[one] = self.documents[one]
-        return Publication(version, kept, self.number + 1)
+        return Publication(version, kept, self.number + 1, term)
 
 
 def first(key_of: Callable[[str], str], number: int) -> Publication:

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 
 from serinus.backends.envoy.checking import check
 from serinus.backends.envoy.keys import Key
-from serinus.core.errors import Unavailable
+from serinus.core.errors import Superseded, Unavailable
+from serinus.core.ports import Leadership
 from serinus.core.release import Release
 from serinus.core.routing import WHOLE, Arm, Role, Routing
 from serinus.targets.kubernetes.gateway import counting
@@ -52,16 +53,23 @@ class ClusterRouter:
     """One instance a control plane; safe to use from several threads.
 
     `key_of`: release -> its router key. `probes`: `host:port` at which the control plane reaches the gateways' port of
-    probes.
+    probes. `leadership`: where there are several control planes; None: this one is alone. What routes raises Superseded
+    where another one decides; keys of callers are admitted and dismissed by any of them.
     """
 
     def __init__(
-        self, board: Board, key_of: Callable[[str], str], probes: str, patience: Patience | None = None
+        self,
+        board: Board,
+        key_of: Callable[[str], str],
+        probes: str,
+        patience: Patience | None = None,
+        leadership: Leadership | None = None,
     ) -> None:
         self._board = board
         self._key_of = key_of
         self._probes = probes
         self._patience = patience or Patience()
+        self._leadership = leadership
         self._lock = threading.RLock()
         self._left_out: dict[str, str] = {}
         """Uid of a pod -> why. Not kept: the next control plane waits for each once more."""
@@ -151,6 +159,7 @@ class ClusterRouter:
                 lambda wanted: _with_caller(wanted, name, admitted),
                 lambda wanted: wanted.routes.callers.get(name) == admitted,
                 lambda wanted, before: _with_caller(wanted, name, before.routes.callers.get(name)),
+                decided=False,
             )
 
     def dismiss(self, name: str) -> None:
@@ -162,7 +171,14 @@ class ClusterRouter:
                 lambda wanted: _with_caller(wanted, name, None),
                 lambda wanted: name not in wanted.routes.callers,
                 None,
+                decided=False,
             )
+
+    def begin_term(self) -> None:
+        """Publishes what is wanted once more, in the present term: whoever has read it before, and decides in a lower
+        term, cannot publish any more. Raises Superseded and Unavailable."""
+        with self._lock:
+            self._publish(lambda wanted: wanted)
 
     def gateways(self) -> Sequence[Gateway]:
         """All that there are, whether each counts, and why not. Raises Unavailable."""
@@ -176,37 +192,53 @@ class ClusterRouter:
         edit: Callable[[Wanted], Wanted],
         has: Callable[[Wanted], bool],
         undo: Callable[[Wanted, Wanted], Wanted] | None,
+        *,
+        decided: bool = True,
     ) -> None:
         """Publishes and waits. `has`: whether the change is in what a gateway runs. `undo`: what is wanted now, and
-        what was wanted before the change -> what is wanted without it; None: it stays published whatever happens."""
+        what was wanted before the change -> what is wanted without it; None: it stays published whatever happens.
+        `decided`: as of `_publish`."""
         stored = self._stored()
         before = self._document(stored, stored.publication.version).wanted
         found = self._look(stored)
         if undo is not None and not any(one.standing is Standing.COUNTED for one in found):
             raise _nobody(found)
-        stored = self._publish(edit)
+        stored = self._publish(edit, decided=decided)
         try:
             self._wait(stored, has)
         except Unavailable:
             if undo is not None:
                 with contextlib.suppress(Unavailable):  # else the next change supersedes it
-                    self._publish(lambda wanted: undo(wanted, before) if has(wanted) else wanted)
+                    self._publish(lambda wanted: undo(wanted, before) if has(wanted) else wanted, decided=decided)
             raise
 
-    def _publish(self, edit: Callable[[Wanted], Wanted]) -> Stored:
-        """What is wanted from now on. Raises Unavailable."""
+    def _publish(self, edit: Callable[[Wanted], Wanted], *, decided: bool = True) -> Stored:
+        """What is wanted from now on. `decided`: by the engine, in its term. Raises Unavailable and Superseded."""
         for _ in range(_TRIES):
             stored = self._stored()
+            term = self._term(stored) if decided else stored.publication.term
             wanted = edit(self._document(stored, stored.publication.version).wanted)
             version, document = render(wanted, self._key_of)
-            if version == stored.publication.version:
+            if (version, term) == (stored.publication.version, stored.publication.term):
                 return stored
             running = {one.running for one in self._look(stored) if one.running}
+            publication = stored.publication.superseded(version, document, running, term)
             with contextlib.suppress(Stale):
-                stored = self._board.publish(stored.publication.superseded(version, document, running), stored.revision)
+                stored = self._board.publish(publication, stored.revision)
                 self._last = stored.publication
                 return stored
         raise Unavailable("The routing is changed by somebody else again and again.", hint="Run one control plane.")
+
+    def _term(self, stored: Stored) -> int:
+        """The term in which this control plane decides. Raises Superseded: what is published is of a higher one."""
+        if self._leadership is None:
+            return stored.publication.term
+        term, theirs = self._leadership.term(), stored.publication.term
+        if theirs > term:
+            error = Superseded(f"The routing is published in term {theirs}, and this control plane decides in {term}.")
+            self._leadership.end(error.message)
+            raise error
+        return term
 
     def _wait(self, stored: Stored, has: Callable[[Wanted], bool]) -> None:
         """Until every gateway that counts has the change. Those that do not have it in time are left out, where another
@@ -251,8 +283,11 @@ class ClusterRouter:
     # --- reading ------------------------------------------------------------------------------------------
 
     def _stored(self) -> Stored:
-        """What is published; where nothing is, what this control plane has seen last, or that nothing is routed."""
+        """What is published; where nothing is, what this control plane has seen last, or that nothing is routed. Raises
+        Superseded: nothing is, and another control plane has to publish."""
         while (stored := self._board.read()) is None:
+            if self._leadership is not None:
+                self._leadership.term()
             with contextlib.suppress(Stale):
                 return self._board.publish(self._last or first(self._key_of, int(time.time())), None)
         self._last = stored.publication
