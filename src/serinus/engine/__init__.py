@@ -11,6 +11,7 @@ from serinus.engine.happenings import ENGINE
 from serinus.engine.news import News
 from serinus.engine.queries.outcomes import OutcomeReader
 from serinus.engine.queries.report import Report
+from serinus.engine.queries.told import Told, last_told, tell
 from serinus.engine.reconcile.rechecking import Rechecker
 from serinus.engine.reconcile.reconciler import Engine
 from serinus.engine.subscribers import Delivery, RegistryTags
@@ -28,5 +29,8 @@ __all__ = [
     "Rechecker",
     "RegistryTags",
     "Report",
+    "Told",
     "World",
+    "last_told",
+    "tell",
 ]

@@ -16,24 +16,14 @@ from serinus.core.errors import SerinusError
 from serinus.core.home import Home
 from serinus.core.redaction import shown
 from serinus.core.text import configure_logging
-from serinus.engine import (
-    ENGINE,
-    Delivery,
-    Desk,
-    Engine,
-    News,
-    OutcomeReader,
-    Rechecker,
-    RegistryTags,
-    Report,
-    World,
-)
+from serinus.engine import ENGINE, Desk, News, Rechecker, Report, World
 from serinus.engine.reconcile.rechecking import SHARE
 from serinus.lib.servers import checking_peers, limited
 from serinus.targets.local.host import confinement
 from serinus.targets.local.host.limits import Limits
 from serinus.targets.local.supervisor import edge_warnings, processes, registry, tls
 from serinus.targets.local.supervisor.settings import Settings
+from serinus.wiring.deciding import Deciders
 from serinus.wiring.local import build_crowding, build_disk, build_local, build_rescorer, build_router
 
 if TYPE_CHECKING:
@@ -54,12 +44,11 @@ def run_control(home: Home, settings: Settings) -> int:
     home_token.ensure(home, world.store, ENGINE, world.clock.now())
     news = News()
     desk = Desk(world, news)
-    engine = Engine(world, deploy_by_alias=desk.deploy_by_alias, news=news, roll_back=desk.roll_back)
-    # This comes before the engine's loop, so that no event is missed.
-    deliveries = [Delivery(world, RegistryTags(world, settings.public_url("api")))]
+    rechecker = Rechecker(world, build_rescorer(home), SHARE if settings.recheck is None else settings.recheck)
+    deciders = Deciders(world, news, settings.public_url("api"), {"recheck": rechecker.run})
     report = Report(
         world,
-        trouble=lambda: dict(engine.trouble),
+        trouble=lambda: deciders.told().trouble,
         processes=lambda: processes(home),
         addresses={
             "api": settings.public_url("api"),
@@ -69,9 +58,9 @@ def run_control(home: Home, settings: Settings) -> int:
         warnings=lambda: [
             *_warnings(home, settings),
             *(renewal.warnings() if renewal else ()),
-            *(line for delivery in deliveries for line in delivery.warnings()),
+            *deciders.told().warnings,
         ],
-        registry_answers=lambda: engine.registry_answers,
+        registry_answers=lambda: deciders.told().registry_answers,
         confinement=confinement.level(home),
         installation=_installation(settings),
     )
@@ -86,17 +75,11 @@ def run_control(home: Home, settings: Settings) -> int:
         callers=None if settings.api_keys == "none" else router,
     )
     stop = threading.Event()
-    loop = threading.Thread(target=engine.run, args=(stop,), name="engine", daemon=True)
-    loop.start()
-    for delivery in deliveries:
-        threading.Thread(target=delivery.run, args=(stop,), name="subscriber", daemon=True).start()
-    rechecker = Rechecker(world, build_rescorer(home), SHARE if settings.recheck is None else settings.recheck)
-    threading.Thread(target=rechecker.run, args=(stop,), name="recheck", daemon=True).start()
+    deciders.start(stop)
     if renewal is not None:
         threading.Thread(target=renewal.run, args=(stop,), name="renewal", daemon=True).start()
     threading.Thread(target=_prepare_to_compile, args=(world,), name="compiled-environment", daemon=True).start()
     threading.Thread(target=build_crowding(home).run, args=(stop,), name="crowding", daemon=True).start()
-    threading.Thread(target=OutcomeReader(world).run, args=(stop,), name="outcomes", daemon=True).start()
     threading.Thread(target=disk.run, args=(stop,), name="disk", daemon=True).start()
     port = settings.ports["api"]
     config = uvicorn.Config(
@@ -111,8 +94,7 @@ def run_control(home: Home, settings: Settings) -> int:
             ).run()
     finally:
         stop.set()
-        news.tell()
-        loop.join(timeout=10)
+        deciders.join(10)
     return 0
 
 
