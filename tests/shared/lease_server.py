@@ -1,0 +1,90 @@
+"""An API server that knows Leases alone, for clients that connect by a kubeconfig."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from leases import MemoryLeases
+
+from serinus.core.errors import NotFound
+from serinus.targets.kubernetes.cluster import Conflict, Object
+from serinus.targets.kubernetes.cluster.kinds import LEASE
+
+
+@contextmanager
+def serving_leases(directory: Path) -> Iterator[tuple[Path, MemoryLeases]]:
+    """A kubeconfig, and the Leases behind it."""
+    leases = MemoryLeases()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._answer(lambda _: _found(leases))
+
+        def do_POST(self) -> None:
+            self._answer(leases.create)
+
+        def do_PUT(self) -> None:
+            self._answer(leases.replace)
+
+        def _answer(self, act: Any) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length") or 0))
+            try:
+                code, answer = 200, act(json.loads(body) if body else None)
+            except NotFound:
+                code, answer = 404, _status(404, "NotFound")
+            except Conflict:
+                code, answer = 409, _status(409, "Conflict")
+            text = json.dumps(answer).encode()
+            self.send_response(code)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    kubeconfig = directory / "kubeconfig"
+    kubeconfig.write_text(json.dumps(_kubeconfig(server.server_port)))
+    try:
+        yield kubeconfig, leases
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def _found(leases: MemoryLeases) -> Object:
+    found = leases.find(LEASE, "", "")
+    if found is None:
+        raise NotFound("there is none")
+    return found
+
+
+def _status(code: int, reason: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Status",
+        "status": "Failure",
+        "code": code,
+        "reason": reason,
+        "message": reason,
+        "details": {"kind": "leases"},
+    }
+
+
+def _kubeconfig(port: int) -> Object:
+    return {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "users": [{"name": "u", "user": {}}],
+    }
