@@ -22,9 +22,9 @@ from serinus.backends.mlflow import MlflowRegistry
 from serinus.core.errors import Refused, SerinusError, TemporaryError
 from serinus.predictions.segments.columns import parse_body
 from serinus.predictions.segments.wire import Hello, Malformed
+from serinus.targets.asking.grpc_calls import outputs_of
+from serinus.targets.asking.scorer import _scores
 from serinus.targets.local.host import unix_http
-from serinus.targets.local.host.grpc_calls import outputs_of
-from serinus.targets.local.host.scorer import _scores
 from serinus.targets.local.host.trial_answers import rehearsal_of, scores_of
 from serinus.targets.local.host.trials import _answer, _Failed
 

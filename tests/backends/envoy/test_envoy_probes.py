@@ -15,7 +15,7 @@ from serinus.backends.envoy import EnvoyRouter, admin_socket
 from serinus.backends.envoy.names import probe_socket
 from serinus.core.errors import Unavailable
 from serinus.core.keys import router_key
-from serinus.targets.local.host.grpc_calls import TARGET, framed, outputs_of
+from serinus.targets.asking.grpc_calls import TARGET, framed, outputs_of
 
 CANDIDATE = "fraud-2-bbbbbb"
 INFER = "/v2/models/fraud/infer"

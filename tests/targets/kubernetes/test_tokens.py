@@ -7,14 +7,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from lightkube import Client
-from lightkube.config.kubeconfig import KubeConfig
-from lightkube.config.models import Cluster as ClusterEntry
-from lightkube.config.models import User
+from api_server import cluster_of, not_found
 
 from serinus.core.errors import Unavailable
 from serinus.core.ports import Writer
-from serinus.targets.kubernetes.cluster import Cluster
 from serinus.targets.kubernetes.manifests import object_name
 from serinus.targets.kubernetes.manifests.names import AUDIENCE
 from serinus.targets.kubernetes.manifests.placed import RELEASE
@@ -38,13 +34,11 @@ class ApiServer:
         if request.url.path == f"/apis/apps/v1/namespaces/serinus/deployments/{object_name(LONG)}":
             annotations = {RELEASE: json.dumps({"id": LONG})}
             return httpx2.Response(200, json={"metadata": {"name": object_name(LONG), "annotations": annotations}})
-        return httpx2.Response(404, json={"kind": "Status", "code": 404, "reason": "NotFound", "message": "not found"})
+        return not_found()
 
 
 def writers(server: Any) -> ClusterWriters:
-    config = KubeConfig.from_one(cluster=ClusterEntry(server="https://10.0.0.1:6443"), user=User(token="t")).get()
-    client = Client(config, transport=httpx2.MockTransport(server), field_manager="serinus", trust_env=False)
-    return ClusterWriters(Cluster(client), "serinus", ("serinus-system", "serinus-gateway"))
+    return ClusterWriters(cluster_of(server), "serinus", ("serinus-system", "serinus-gateway"))
 
 
 def accepted(account: str, **changes: Any) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from serinus.targets.kubernetes.manifests import (
     placed,
     router_secret,
 )
-from serinus.targets.kubernetes.manifests.names import PART_OF, RELEASE_ROLE, ROLE_LABEL
+from serinus.targets.kubernetes.manifests.names import PART_OF, RELEASE_ROLE, ROLE_LABEL, service_of
 from serinus.targets.kubernetes.manifests.resources import workers_of
 from serinus.targets.kubernetes.observing import Seen, by_release, is_going, placement
 from serinus.targets.kubernetes.placing import Placing, Wish
@@ -128,6 +128,14 @@ class KubernetesTarget:
 
     def holds(self, release: Release) -> bool:
         return self._holds(release)
+
+    def release_at(self, endpoint: str) -> Release:
+        """Returns the release that is placed at an endpoint. Raises NotFound."""
+        service = service_of(endpoint)
+        there = self._there().get(service.name) if service and service.namespace == self._settings.namespace else None
+        if there is None or not placed.document(_said(there)):
+            raise NotFound("No release is placed at this endpoint.", hint="Place it first.")
+        return _release(there)
 
     def observe(self) -> Mapping[str, Placement]:
         there = self._there()

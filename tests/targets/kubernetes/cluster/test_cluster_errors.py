@@ -8,10 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from lightkube import Client
-from lightkube.config.kubeconfig import KubeConfig
-from lightkube.config.models import Cluster as ClusterEntry
-from lightkube.config.models import User
+from api_server import cluster_of
 
 from serinus.core.errors import InvalidInput, NotFound, Refused, SerinusError, Unavailable
 from serinus.targets.kubernetes.cluster import (
@@ -34,8 +31,7 @@ MANIFEST = {
 
 
 def cluster(answer: Callable[[httpx2.Request], httpx2.Response]) -> Cluster:
-    config = KubeConfig.from_one(cluster=ClusterEntry(server="https://10.0.0.1:6443"), user=User(token=TOKEN)).get()
-    return Cluster(Client(config, transport=httpx2.MockTransport(answer), field_manager="serinus", trust_env=False))
+    return cluster_of(answer, TOKEN)
 
 
 def status(code: int, message: str, reason: str = "", details: Mapping[str, Any] | None = None) -> httpx2.Response:

@@ -21,6 +21,7 @@ from serinus.targets.kubernetes.gateway.board import Stale, Stored
 from serinus.targets.kubernetes.gateway.counting import Pod, Report
 from serinus.targets.kubernetes.gateway.names import NAME, ROLE, ROLE_LABEL, SECRET_NAME
 from serinus.targets.kubernetes.gateway.publication import Publication, Unreadable
+from serinus.targets.kubernetes.manifests.names import service_of
 
 SECRET_TYPE = "serinus/routing"
 WANTED, NUMBER, TERM = "serinus/wanted", "serinus/number", "serinus/term"
@@ -70,7 +71,7 @@ class ClusterBoard:
         return [report_of(one) for one in found.items]
 
     def members(self, endpoints: Sequence[str]) -> Mapping[str, Sequence[str]]:
-        asked = {service for endpoint in endpoints if (service := slices.service_of(endpoint)) is not None}
+        asked = {service for endpoint in endpoints if (service := service_of(endpoint)) is not None}
         found: list[Object] = []
         for service in asked:
             labels = {slices.SERVICE_LABEL: service.name}

@@ -8,27 +8,14 @@ Source: Kubernetes API, discovery.k8s.io/v1.
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-_SERVICE = re.compile(r"(?P<service>[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)\.(?P<namespace>[a-z0-9-]{1,63})\.svc:\d{1,5}")
+from serinus.targets.kubernetes.manifests.names import Service, service_of
+
 SERVICE_LABEL = "kubernetes.io/service-name"
 PORT_NAME = "http"
 """Of the port on which a release's pods answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    name: str
-    namespace: str
-
-
-def service_of(endpoint: str) -> Service | None:
-    """That the endpoint is of; None: it is an address by itself."""
-    found = _SERVICE.fullmatch(endpoint)
-    return Service(found["service"], found["namespace"]) if found else None
 
 
 def members(endpoints: Iterable[str], slices: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:

@@ -1,98 +1,36 @@
-"""HTTP/1.1 over a Unix socket, with one request for each connection, since the other end may be replaced at any
-moment."""
+"""HTTP/1.1 over a Unix socket."""
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import json
 import socket
-import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
-from typing import Any
 
 from serinus.lib import peers
+from serinus.targets.asking import http_calls
+from serinus.targets.asking.http_calls import Answer
 
-LONGEST_ANSWER = 16 * 1024 * 1024
-"""The most bytes of a body. A worker's answers are a model's."""
-_LONGEST_ERROR = 2_000
-"""The number of characters of a refusal's text that are kept."""
+__all__ = ["Answer", "UnixConnection", "call"]
 
 
-class _Connection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """A connection to a process of this user, which listens at `path`."""
+
     def __init__(self, path: Path, timeout: float) -> None:
         super().__init__("localhost", timeout=timeout)
         self._path = path
 
     def connect(self) -> None:
+        """Raises OSError where nothing listens there, or another user does."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(str(self._path))
         peers.checked(self.sock)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer to a request."""
-
-    status: int
-    headers: Mapping[str, str]
-    """The names are in lower case."""
-    body: Any = field(repr=False)
-    """The decoded JSON, or None where the content is not JSON."""
-    seconds: float
-    """From the first byte sent to the last byte received."""
-    content: bytes = field(repr=False, default=b"")
-    """The body as it was received."""
-
-    @property
-    def error(self) -> str:
-        """The reason that the other end gives for its refusal."""
-        said = self.body.get("error") if isinstance(self.body, dict) else None
-        return said[:_LONGEST_ERROR] if isinstance(said, str) else f"it answered {self.status}"
-
-
 def call(
     path: Path, method: str, target: str, body: bytes | None, headers: Mapping[str, str], timeout: float
 ) -> Answer:
-    """`timeout` is the number of seconds for each step; the whole call may take twice as many. Raises OSError or
-    http.client.HTTPException where there is no complete answer, or one that is longer than `LONGEST_ANSWER`."""
-    connection = _Connection(path, timeout)
-    late = threading.Event()
-    timer = threading.Timer(2 * timeout, lambda: _end(connection.sock, late))
-    try:
-        connection.connect()
-        timer.start()
-        start = perf_counter()
-        connection.request(method, target, body, {"Content-Type": "application/json", "Connection": "close", **headers})
-        response = connection.getresponse()
-        content = response.read(LONGEST_ANSWER + 1)
-        seconds = perf_counter() - start
-        if response.length:  # The connection has ended before.
-            raise http.client.IncompleteRead(content, response.length)
-        if late.is_set():
-            raise TimeoutError("it did not end in time")
-        if len(content) > LONGEST_ANSWER:
-            raise http.client.HTTPException(f"an answer of more than {LONGEST_ANSWER >> 20} MiB")
-    finally:
-        timer.cancel()
-        connection.close()
-    names = {name.lower(): value for name, value in response.getheaders()}
-    return Answer(response.status, names, _decoded(content), seconds, content)
-
-
-def _end(stream: socket.socket, late: threading.Event) -> None:
-    """Has whoever waits for more of the stream see its end, and records why."""
-    late.set()
-    with contextlib.suppress(OSError):
-        stream.shutdown(socket.SHUT_RDWR)
-
-
-def _decoded(content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
-        return None
+    """See `http_calls.call`."""
+    return http_calls.call(UnixConnection(path, timeout), method, target, body, headers, timeout)

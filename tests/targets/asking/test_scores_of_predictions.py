@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from serinus.targets.local.host.scorer import _chosen
+from serinus.targets.asking.scorer import _chosen
 
 
 @pytest.mark.parametrize(
