@@ -8,11 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from serinus.backends.git import GitFleet
+from serinus.backends.git import GitFleet, Remote
+from serinus.backends.git.command import Git
 from serinus.core.errors import InvalidInput
 from serinus.core.ports import Fleet
 
-FLEETS: dict[str, Callable[[Path], Fleet]] = {"git": lambda path: GitFleet(path / "fleet")}
+
+def with_a_server(path: Path) -> Fleet:
+    server = path / "server.git"
+    if not server.exists():
+        Git.create(server)
+    return GitFleet(path / "fleet", Remote(str(server)))
+
+
+FLEETS: dict[str, Callable[[Path], Fleet]] = {
+    "git": lambda path: GitFleet(path / "fleet"),
+    "git with a server": with_a_server,
+}
 
 LIVE = {"version": "7", "release": "card-fraud-7-3f9a2c", "threshold": 0.93, "artifact": "a" * 64}
 

@@ -13,7 +13,7 @@ import pytest
 
 from serinus.backends.git import GitFleet
 from serinus.backends.git.command import Git
-from serinus.backends.git.fleet import BRANCH, STALE_SECONDS
+from serinus.backends.git.repository import BRANCH, STALE_SECONDS
 from serinus.core.errors import Refused, Unavailable
 
 

@@ -24,11 +24,12 @@ _SETTINGS = (
 
 
 class GitFailed(Exception):
-    """git has failed. `words` is its message."""
+    """git has failed. `words` is its message, and `output` what it had printed before."""
 
-    def __init__(self, words: str) -> None:
+    def __init__(self, words: str, output: str = "") -> None:
         super().__init__(words)
         self.words = words
+        self.output = output
 
 
 class Git:
@@ -37,10 +38,11 @@ class Git:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def run(self, *arguments: str, given: bytes = b"") -> bytes:
-        """Runs git and returns its output. Raises GitFailed, or Unavailable where git is missing or hangs."""
+    def run(self, *arguments: str, given: bytes = b"", timeout: float = TIMEOUT_SECONDS) -> bytes:
+        """Runs git and returns its output. Raises GitFailed, or Unavailable where git is missing or takes more than
+        `timeout` seconds."""
         # --git-dir is given, so that a repository in a parent directory is never used instead.
-        return self._run(f"--git-dir={self._path}", *arguments, given=given)
+        return self._run(f"--git-dir={self._path}", *arguments, given=given, timeout=timeout)
 
     @classmethod
     def create(cls, path: Path) -> None:
@@ -48,22 +50,22 @@ class Git:
         cls._run("init", "--quiet", "--bare", "--template=", "--initial-branch=main", str(path))
 
     @staticmethod
-    def _run(*arguments: str, given: bytes = b"") -> bytes:
+    def _run(*arguments: str, given: bytes = b"", timeout: float = TIMEOUT_SECONDS) -> bytes:
         options = [part for setting in _SETTINGS for part in ("-c", setting)]
         try:
             done = tied.run(
                 ["git", *options, *arguments],
                 given=given,
                 env=_environment(),
-                timeout=TIMEOUT_SECONDS,
+                timeout=timeout,
                 first=signal.SIGTERM,  # by which it removes the locks that it holds
             )
         except FileNotFoundError as error:
             raise Unavailable("The git command is not on the PATH.", hint="Install git.", delay=60) from error
         except subprocess.TimeoutExpired as error:
-            raise Unavailable(f"git {_verb(arguments)} took more than {TIMEOUT_SECONDS} s.") from error
+            raise Unavailable(f"git {_verb(arguments)} took more than {timeout:.0f} s.") from error
         if done.returncode != 0:
-            raise GitFailed(done.stderr.decode(errors="replace").strip())
+            raise GitFailed(done.stderr.decode(errors="replace").strip(), done.stdout.decode(errors="replace"))
         return done.stdout
 
 
@@ -76,12 +78,19 @@ def _environment() -> dict[str, str]:
         "GIT_CONFIG_GLOBAL": "/dev/null",
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",
+        "GIT_SSH_COMMAND": "ssh -oBatchMode=yes -oConnectTimeout=10",  # It never asks, as nobody would answer.
         "LC_ALL": "C",
     }
 
 
 def _verb(arguments: Sequence[str]) -> str:
-    return next((argument for argument in arguments if not argument.startswith("-")), "")
+    words = iter(arguments)
+    for word in words:
+        if word == "-c":
+            next(words, "")
+        elif not word.startswith("-"):
+            return word
+    return ""
 
 
 def explain(failure: GitFailed, path: Path) -> SerinusError:
