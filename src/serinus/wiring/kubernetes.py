@@ -5,15 +5,19 @@ from __future__ import annotations
 from serinus.core.home import Home
 from serinus.core.keys import router_key
 from serinus.core.release import Release
+from serinus.targets.kubernetes.applying import Applier
 from serinus.targets.kubernetes.cluster import Cluster
 from serinus.targets.kubernetes.images import Images
 from serinus.targets.kubernetes.manifests import Settings
 from serinus.targets.kubernetes.target import KubernetesTarget
 
 
-def build_target(home: Home, cluster: Cluster, settings: Settings, images: Images) -> KubernetesTarget:
+def build_target(
+    home: Home, cluster: Cluster, settings: Settings, images: Images, applier: Applier | None = None
+) -> KubernetesTarget:
     """Runs the releases whose files are in `home`, each from an image of its own. They answer those alone who show the
-    key that is derived from the secret of the home, as on one machine. Raises OSError: the home has no secret."""
+    key that is derived from the secret of the home, as on one machine. `applier`: None: objects are applied by the API.
+    Raises OSError: the home has no secret."""
     secret = home.secret.read_text()
     return KubernetesTarget(
         cluster,
@@ -21,6 +25,7 @@ def build_target(home: Home, cluster: Cluster, settings: Settings, images: Image
         lambda release: str(images.build_and_push(release)),
         lambda release: _holds(home, release),
         router_key=lambda release_id: router_key(secret, release_id),
+        applier=applier,
     )
 
 

@@ -30,6 +30,8 @@ class Wish:
     scale: Scale
     reason: str = ""
     """Why it has not been brought yet."""
+    image: str = ""
+    """Of the release, once it was built."""
     failed: bool = False
     """Trying again is of little use."""
     ended: threading.Event = field(default_factory=threading.Event)

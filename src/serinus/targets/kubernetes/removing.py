@@ -1,4 +1,4 @@
-"""Takes releases out of the cluster. The pods drain, and only then goes what protects others from them."""
+"""Takes away what removed releases have left. The pods drain, and only then goes what protects others from them."""
 
 from __future__ import annotations
 
@@ -47,13 +47,9 @@ class Removing:
         self._ended.set()
         self._news.set()
 
-    def remove(self, name: str) -> bool:
-        """Begins it, and answers whether there was a Deployment. Raises Unavailable."""
-        # In the foreground: the Deployment is there until its pods have drained, so that nothing of the same name is
-        # placed among them.
-        found = self._cluster.delete(DEPLOYMENT, name, self._namespace, foreground=True)
+    def look(self) -> None:
+        """Has it look soon."""
         self._news.set()
-        return found
 
     def _run(self) -> None:
         pause = 0.0

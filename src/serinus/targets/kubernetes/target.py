@@ -17,6 +17,7 @@ from serinus.core.errors import InvalidInput, NotFound, Refused, SerinusError, U
 from serinus.core.home import checked_digest
 from serinus.core.placement import Placement
 from serinus.core.release import USUAL, Release, Scale
+from serinus.targets.kubernetes.applying import Applier, DirectApplier
 from serinus.targets.kubernetes.cluster import Cluster, Conflict, Mirror, Object
 from serinus.targets.kubernetes.cluster.kinds import CONFIG_MAP, DEPLOYMENT, EVENT, POD, POD_METRICS
 from serinus.targets.kubernetes.manifests import (
@@ -64,11 +65,13 @@ class KubernetesTarget:
         *,
         router_key: Callable[[str], str] | None = None,
         worker_bytes: Callable[[str], int | None] = lambda _: None,
+        applier: Applier | None = None,
     ) -> None:
         """`image_of`: `registry/repository@sha256:...` of a release, built and pushed where it is not there yet, which
         may take minutes; raises Unbuildable, InvalidInput or Unavailable. `holds`: whether a release has an image, or
         all that one is built of. `router_key`: of a release, by its id; None: releases answer everybody who reaches
-        them. `worker_bytes`: memory of one worker of a release, as the gate measured it."""
+        them. `worker_bytes`: memory of one worker of a release, as the gate measured it. `applier`: None: objects
+        are applied by the API."""
         self._cluster, self._settings = cluster, settings
         self._image_of, self._holds = image_of, holds
         self._router_key, self._worker_bytes = router_key, worker_bytes
@@ -77,6 +80,7 @@ class KubernetesTarget:
         self._pods = Mirror(cluster, POD, namespace, labels=_RELEASES)
         self._warnings = Mirror(cluster, EVENT, namespace, fields={"type": "Warning"})
         self._placing = Placing(self._bring)
+        self._applier = applier or DirectApplier(cluster, namespace)
         self._removing = Removing(cluster, namespace, lambda: self._placing.wishes())
         self._distrusted: frozenset[str] | None = None
         self._lock = threading.Lock()
@@ -84,11 +88,13 @@ class KubernetesTarget:
         self._measured_at = float("-inf")
         for mirror in (self._deployments, self._pods, self._warnings):
             mirror.start()
+        self._applier.start()
         self._removing.start()
 
     def close(self) -> None:
         """Ends its threads. What is placed goes on."""
         self._placing.close()
+        self._applier.close()
         self._removing.close()
         for mirror in (self._deployments, self._pods, self._warnings):
             mirror.close()
@@ -105,9 +111,9 @@ class KubernetesTarget:
 
     def remove(self, release_id: str) -> None:
         self._placing.forget(release_id)
-        name = object_name(release_id)
-        if self._removing.remove(name):
-            self._deployments.drop(name)
+        if self._applier.remove(release_id):
+            self._deployments.drop(object_name(release_id))
+        self._removing.look()
 
     def activate(self, release_id: str) -> None:
         """Nothing: no release is scaled to zero. NotFound: it is not placed."""
@@ -142,13 +148,15 @@ class KubernetesTarget:
         pods = by_release(self._pods.objects().values())
         events = self._events()
         memory = self._used() if there else {}
+        troubles = self._applier.troubles()
         found: dict[str, Placement] = {}
         for name, deployment in there.items():
             scale = placed.scale(_said(deployment)) or USUAL
             seen = Seen(deployment, pods.get(name, ()), events, memory)
             one = placement(seen, workers_of(scale, self._settings.sizing))
             if one is not None:
-                found[one.release] = replace(one, long=one.long or name in self._known_distrusted())
+                long = one.long or name in self._known_distrusted()
+                found[one.release] = replace(one, long=long, reason=one.reason or troubles.get(name, ""))
         for release_id, wish in self._placing.wishes().items():
             found[release_id] = self._wished(wish, found.get(release_id))
         return found
@@ -184,9 +192,9 @@ class KubernetesTarget:
         """Raises a SerinusError: the cluster does not run it as it shall."""
         release, name, namespace = wish.release, object_name(wish.release.id), self._settings.namespace
         long = name in self._read_distrusted()
-        image = self._image_of(replace(release, compiled=None) if long else release)
+        wish.image = wish.image or self._image_of(replace(release, compiled=None) if long else release)
         worker_bytes = self._worker_bytes(release.id)
-        made = Placed(release, wish.scale, image, long, worker_bytes, guarded=self._router_key is not None)
+        made = Placed(release, wish.scale, wish.image, long, worker_bytes, guarded=self._router_key is not None)
         with wish.writing:
             if wish.ended.is_set():
                 return
@@ -197,11 +205,7 @@ class KubernetesTarget:
                 self._cluster.apply(router_secret(release, self._settings, self._router_key(release.id)), force=True)
             if (authority := collectors_authority(self._settings)) is not None:
                 self._cluster.apply(authority, force=True)
-            for manifest in manifests(made, self._settings):
-                # What Serinus names is its own; what it does not name, such as `replicas`, is left to others.
-                written = self._cluster.apply(manifest, force=True)
-                if manifest["kind"] == "Deployment":
-                    self._deployments.put(written)
+            self._deployments.put(self._applier.bring(release, manifests(made, self._settings)))
 
     def _known_distrusted(self) -> frozenset[str]:
         found = self._distrusted

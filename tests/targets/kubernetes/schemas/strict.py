@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema_rs
 
 _FILE = Path(__file__).with_name("kinds.json")
+_ARGO_CD = Path(__file__).with_name("argo_cd.json")
 VERSIONS = ("1.34", "1.35", "1.36", "1.37")
 
 
@@ -23,6 +24,9 @@ def mistakes(manifest: Mapping[str, Any], version: str) -> list[str]:
 
 @cache
 def _validator(kind: str, version: str) -> Any:
+    of_argo_cd = json.loads(_ARGO_CD.read_text()).get(kind)
+    if of_argo_cd is not None:  # Kubernetes takes them in all versions alike.
+        return jsonschema_rs.Draft202012Validator(of_argo_cd)
     content = json.loads(_FILE.read_text())
     definitions = {
         name: schema

@@ -35,6 +35,9 @@ class Kind:
         return group if slash else ""
 
 
+APPLICATION = Kind("argoproj.io/v1alpha1", "Application", "applications")
+APPLICATION_SET = Kind("argoproj.io/v1alpha1", "ApplicationSet", "applicationsets")
+APP_PROJECT = Kind("argoproj.io/v1alpha1", "AppProject", "appprojects")
 CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 DEPLOYMENT = Kind("apps/v1", "Deployment", "deployments")
 ENDPOINT_SLICE = Kind("discovery.k8s.io/v1", "EndpointSlice", "endpointslices")

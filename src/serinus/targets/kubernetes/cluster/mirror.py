@@ -79,8 +79,9 @@ class Mirror:
             return dict(self._objects)
 
     def put(self, written: Object) -> None:
-        """Tells of an object as the API server has just answered it."""
+        """Tells of an object as the API server has just answered it, also where it was dropped and is to stay."""
         with self._lock:
+            self._dropped.discard(_uid(written))
             self._keep(written)
 
     def drop(self, name: str) -> None:
