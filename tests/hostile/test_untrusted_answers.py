@@ -25,8 +25,8 @@ from serinus.predictions.segments.wire import Hello, Malformed
 from serinus.targets.asking.grpc_calls import outputs_of
 from serinus.targets.asking.scorer import _scores
 from serinus.targets.local.host import unix_http
-from serinus.targets.local.host.trial_answers import rehearsal_of, scores_of
-from serinus.targets.local.host.trials import _answer, _Failed
+from serinus.targets.trials import Ended, Failed, document_of
+from serinus.targets.trials.answers import rehearsal_of, scores_of
 
 BRACKETS = "[" * 60_000 + "]" * 60_000
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -138,8 +138,8 @@ def test_a_message_with_many_dimensions_is_refused() -> None:
 
 @pytest.mark.parametrize("said", [BRACKETS, '{"a": ' + BRACKETS + "}", "[]", "1" * 10_000, "\ud800", "", "{"])
 def test_what_a_trial_says_that_is_no_answer_is_a_failure_in_words(said: str) -> None:
-    with pytest.raises(_Failed) as caught:
-        _answer(0, said, "its last words")
+    with pytest.raises(Failed) as caught:
+        document_of(Ended(0, said, "its last words"))
     assert "its last words" in str(caught.value)
 
 

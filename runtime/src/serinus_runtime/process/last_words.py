@@ -36,6 +36,15 @@ def last_words(file: IO[bytes], since: int = 0, *, errors_alone: bool = False) -
     return last[:_LONGEST] + _place(frames[-1] if frames else None)
 
 
+def last_line(file: IO[bytes], longest: int) -> str:
+    """Returns the last line of `file`, a standard output, of which at most `longest` bytes are read. Empty: there is
+    none."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - longest))
+    lines = file.read().decode(errors="replace").rstrip().splitlines()
+    return (lines or [""])[-1]
+
+
 def ending(code: int | None) -> str:
     """Returns an exit status of `subprocess` in words. None: it was not a child, so the status is unknown."""
     if code is None:

@@ -24,7 +24,7 @@ from serinus.core.ports.store import Store
 from serinus.core.ports.target import Target
 from serinus.core.ports.terms import Terms
 from serinus.core.ports.tokens import Tokens
-from serinus.core.ports.trials import Rescorer, Trials
+from serinus.core.ports.trials import Rescorer, RowFiles, Trials
 from serinus.core.ports.writers import Writer, Writers
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "Rescorer",
     "Rollouts",
     "Router",
+    "RowFiles",
     "Scorer",
     "Settings",
     "Store",

@@ -11,9 +11,30 @@ from serinus.core.predictions import AnsweredRequest, OwnAnswer
 from serinus.core.release import Release
 
 
-class Trials(Protocol):
+class RowFiles(Protocol):
+    """Reads files of rows in a confined process. Nothing of a model is loaded. Implementations: targets/local/host."""
+
+    def golden(self, file: Path) -> ReadRows:
+        """Reads golden rows from a JSON file, with their scores at training time where the file has them.
+
+        Raises InvalidInput where the file is malformed or too large.
+        """
+        ...
+
+    def evaluation(self, file: Path, label: str, entity: str, inputs: Sequence[str] | None) -> ReadRows:
+        """Reads the labelled rows of a Parquet, CSV or JSON-lines file.
+
+        `inputs` are the columns of the model. None: all columns except the label. Raises InvalidInput as `golden` does.
+        """
+        ...
+
+
+class Trials(RowFiles, Protocol):
     """Examines models in confined processes. Artifacts and environments are named by their digests. Implementations:
-    targets/local/host."""
+    targets/local/host, targets/kubernetes/jobs.
+
+    Every method raises Unavailable where the process cannot be run now, with the reason in words.
+    """
 
     def scan(self, artifact: str) -> Mapping[str, Any]:
         """Returns what the artifact's pickles would import, without loading them: `{"pickles": [{"file", "imports"}],
@@ -47,28 +68,15 @@ class Trials(Protocol):
         """
         ...
 
-    def golden(self, file: Path) -> ReadRows:
-        """Reads golden rows from a JSON file, with their scores at training time where the file has them.
-
-        Raises InvalidInput where the file is malformed or too large.
-        """
-        ...
-
-    def evaluation(self, file: Path, label: str, entity: str, inputs: Sequence[str] | None) -> ReadRows:
-        """Reads the labelled rows of a Parquet, CSV or JSON-lines file.
-
-        `inputs` are the columns of the model. None: all columns except the label. Raises InvalidInput as `golden` does.
-        """
-        ...
-
 
 class Rescorer(Protocol):
-    """Predicts logged requests again, at the lowest priority. Implementations: targets/local/host."""
+    """Predicts logged requests again, at the lowest priority. Implementations: targets/local/host,
+    targets/kubernetes/jobs."""
 
     def rescore(self, release: Release, requests: Sequence[AnsweredRequest]) -> Rescored:
         """Predicts each request by itself with the model's own `predict`, in a confined process.
 
-        Raises Unbuildable where the model does not load or takes too long.
+        Raises Unbuildable where the model does not load or takes too long, and Unavailable where it cannot be run now.
         """
         ...
 

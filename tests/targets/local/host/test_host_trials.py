@@ -18,9 +18,10 @@ from serinus.core.examination import Rehearsal
 from serinus.core.home import Home
 from serinus.core.predictions import AnsweredRequest, OwnAnswer
 from serinus.core.release import Release, ServingSettings
-from serinus.targets.local.host.trial_answers import FileLimits, rehearsal_of
+from serinus.targets.local.host.row_files import FileLimits
 from serinus.targets.local.host.trial_limits import TrialLimits
 from serinus.targets.local.host.trials import Trials
+from serinus.targets.trials.answers import rehearsal_of
 
 STANDIN = Path(__file__).parent / "standin"
 

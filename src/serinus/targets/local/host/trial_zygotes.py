@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from serinus_runtime.isolation.scratch import remove
+from serinus_runtime.process.watching import TookTooMuch, Watch
 from serinus_runtime.process.zygote_protocol import Unfit, check_first, understood
 
 from serinus.core.home import Home
@@ -30,7 +31,7 @@ from serinus.lib.processes import parent
 from serinus.targets.local.host import launch
 from serinus.targets.local.host.processes import descriptor_of
 from serinus.targets.local.host.reach import readable
-from serinus.targets.local.host.trial_limits import TookTooMuch, TrialLimits, Watch
+from serinus.targets.local.host.trial_limits import TrialLimits
 from serinus.targets.local.host.zygote import spawn
 
 log = logging.getLogger(__name__)

@@ -6,41 +6,33 @@ The process also ends when this process is killed.
 from __future__ import annotations
 
 import json
-import os
 import resource
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from serinus_runtime.isolation.scratch import remove
 from serinus_runtime.process import starting
-from serinus_runtime.process.last_words import last_words, why_ended
+from serinus_runtime.process.last_words import last_line, last_words
+from serinus_runtime.process.watching import TookTooMuch, Watch
 
 from serinus.core.errors import InvalidInput, Unbuildable
-from serinus.core.examination import GivenRows, ReadRows, Rehearsal
+from serinus.core.examination import ReadRows
 from serinus.core.home import Home
-from serinus.core.predictions import AnsweredRequest, OwnAnswer
-from serinus.core.release import Release
-from serinus.core.text import one_line
 from serinus.lib import tied
 from serinus.targets.local.host import launch
 from serinus.targets.local.host.reach import readable
-from serinus.targets.local.host.trial_answers import FileLimits, read_rows, rehearsal_of, scores_of
-from serinus.targets.local.host.trial_limits import TookTooMuch, TrialLimits, Watch
+from serinus.targets.local.host.row_files import FileLimits, read_rows
+from serinus.targets.local.host.trial_limits import TrialLimits
 from serinus.targets.local.host.trial_zygotes import TrialZygote, TrialZygotes
-
-_LONGEST_ANSWER = 16 * 1024 * 1024
-_LONGEST_REASON = 2000
-_ROWS_ASKED, _ROWS_TOGETHER = 50, 1_000
-"""The number of rows of an example or a file that the first question contains. Rows that belong together are not
-divided."""
+from serinus.targets.trials import Answer, CheckedTrials, Ended, Failed, Question, document_of
+from serinus.targets.trials.answers import LONGEST_ANSWER
 
 
 @dataclass(slots=True)
@@ -58,24 +50,7 @@ class _Place:
         return str(path)
 
 
-class _Failed(Exception):
-    """The process ended without an answer; the text says why. `environment` says that another environment might
-    help."""
-
-    def __init__(self, reason: str, *, environment: bool = True) -> None:
-        super().__init__(reason)
-        self.environment = environment
-
-
-@dataclass(frozen=True, slots=True)
-class Rescored:
-    """Implements `core.ports.Rescored`."""
-
-    answers: Sequence[OwnAnswer | None]
-    seconds: float
-
-
-class Trials:
+class Trials(CheckedTrials):
     """Implements `core.ports.Trials` and, with limits that are `background`, `core.ports.Rescorer`."""
 
     def __init__(
@@ -93,67 +68,6 @@ class Trials:
         self._zygotes = zygotes
         self._runtime = launch.stage(home, runtime or launch.runtime_source())
         self._limits = limits or TrialLimits()
-
-    def scan(self, artifact: str) -> Mapping[str, Any]:
-        """Raises Unbuildable where the files cannot be scanned."""
-        try:
-            with self._own_place() as place:
-                # Nothing of the artifact is loaded, so its own environment is not needed, nor there yet.
-                return self._run(Path(sys.executable), place, "trials.scan", str(self._home.artifact(artifact)))
-        except _Failed as error:
-            raise Unbuildable(f"The model's files cannot be scanned: {error}") from error
-
-    def loads(self, environment: str, artifact: str) -> str | None:
-        python, files = self._home.interpreter(environment), self._home.artifact(artifact)
-        try:
-            with self._place(python, files, first=True) as (place, zygote):
-                config = self._config(python, files, place)
-                self._run(python, place, "trials.reference", config, zygote)
-        except _Failed as error:
-            if not error.environment:
-                raise Unbuildable(f"The model does not load: {error}.") from error
-            return str(error)
-        return None
-
-    def reference(
-        self,
-        environment: str,
-        artifact: str,
-        columns: Sequence[str],
-        rows: Sequence[Sequence[Any]],
-        score_output: str | None,
-    ) -> Sequence[float | None]:
-        python, files = self._home.interpreter(environment), self._home.artifact(artifact)
-        try:
-            with self._place(python, files) as (place, zygote):
-                table = place.save("rows", {"columns": list(columns), "rows": [list(row) for row in rows]})
-                config = self._config(python, files, place) | {"rows": table, "score_output": score_output}
-                answer = self._run(python, place, "trials.reference", config, zygote)
-        except _Failed as error:
-            raise Unbuildable(f"The model's own predict gives no scores for the rows: {error}") from error
-        scores = scores_of(answer.get("scores"), len(rows))
-        if scores is None:
-            raise Unbuildable("The model's own predict did not give one score a row.")
-        return scores
-
-    def rehearse(self, release: Release, given: GivenRows | None) -> Rehearsal:
-        python = self._home.interpreter(release.environment_digest)
-        files, settings = self._home.artifact(release.artifact_digest), release.settings
-        try:
-            with self._place(python, files) as (place, zygote):
-                rows = None if given is None else place.save("rows", asdict(given))
-                config = self._config(python, files, place) | {
-                    "rows": rows,
-                    "score_output": settings.score_output,
-                    "most_rows": _ROWS_TOGETHER if settings.rows == "together" else _ROWS_ASKED,
-                }
-                answer = self._run(python, place, "trials.rehearse", config, zygote)
-        except _Failed as error:
-            raise Unbuildable(f"The model does not load: {error}") from error
-        try:
-            return rehearsal_of(answer)
-        except (ValueError, RecursionError) as error:  # A model can write to the answer.
-            raise Unbuildable("The model's process answered something that the runtime does not say.") from error
 
     def golden(self, file: Path) -> ReadRows:
         return self._rows(file, kind="golden", label=None, entity=None, inputs=None)
@@ -173,7 +87,7 @@ class Trials:
                 trial = TrialLimits(limits.seconds, limits.memory_bytes, limits.result_bytes)
                 self._run(python, place, "trials.rows_file", config, limits=trial)
                 return read_rows(place.scratch / "rows.json", limits.result_bytes)
-        except _Failed as error:
+        except Failed as error:
             raise InvalidInput(f"{file.name} was not read: {error}") from error
         except (ValueError, OSError) as error:
             raise InvalidInput(
@@ -190,28 +104,34 @@ class Trials:
 
         A dict in `config` is given as a file.
         """
-        python, files = self._home.interpreter(environment), self._home.artifact(artifact)
-        with self._place(python, files) as (place, zygote):
-            given = {key: place.save(key, v) if isinstance(v, Mapping) else v for key, v in config.items()}
-            try:
-                whole = self._config(python, files, place, *also) | given
-                answer = self._run(python, place, module, whole, zygote)
-            except _Failed as error:
-                raise Unbuildable(str(error)) from error
-            yield answer, place.scratch
+        files = {key: value for key, value in config.items() if isinstance(value, Mapping)}
+        told = {key: value for key, value in config.items() if key not in files}
+        try:
+            with self._asked(Question(module, artifact, environment, told, files), *also) as answer:
+                yield answer
+        except Failed as error:
+            raise Unbuildable(str(error)) from error
 
-    def rescore(self, release: Release, requests: Sequence[AnsweredRequest]) -> Rescored:
-        asked = [{"columns": request.columns, "rows": request.rows} for request in requests]
-        how: dict[str, Any] = {
-            "score_output": release.settings.score_output,
-            "one_at_a_time": release.settings.one_at_a_time,
-            "requests": {"requests": asked},
-        }
+    def _answer(self, question: Question) -> Answer:
         began, used = time.monotonic(), _children_seconds()
-        with self.ask(release.environment_digest, "trials.rescore", release.artifact_digest, **how) as answer:
-            answers = _own_answers(answer[0].get("answers"), requests)
-        # This includes other children that have ended in the meantime, but is at most what one process can have used.
-        return Rescored(answers, min(time.monotonic() - began, _children_seconds() - used))
+        with self._asked(question) as (document, _):
+            # This includes other children that have ended in the meantime, but is at most what one process can have
+            # used.
+            return Answer(document, min(time.monotonic() - began, _children_seconds() - used))
+
+    @contextmanager
+    def _asked(self, question: Question, *also: Path) -> Iterator[tuple[dict[str, Any], Path]]:
+        """The answer, and the directory that the process wrote to. Raises Failed."""
+        files = self._home.artifact(question.artifact)
+        if question.environment is None:
+            with self._own_place() as place:
+                yield self._run(Path(sys.executable), place, question.module, str(files)), place.scratch
+            return
+        python = self._home.interpreter(question.environment)
+        with self._place(python, files, first=question.followed) as (place, zygote):
+            given = {name: place.save(name, content) for name, content in question.files.items()}
+            config = self._config(python, files, place, *also) | question.config(given)
+            yield self._run(python, place, question.module, config, zygote), place.scratch
 
     # ------------------------------------------------------------------------------------------------------
 
@@ -245,18 +165,16 @@ class Trials:
             yield place
 
     def _config(self, python: Path, artifact: Path, place: _Place, *also: Path) -> dict[str, Any]:
-        """Raises _Failed."""
+        """Raises Failed."""
         try:
             may_read = readable(self._home.path, python, artifact, place.given, *also, *launch.code(self._runtime))
         except OSError as error:
-            raise _Failed(str(error.strerror)) from error
+            raise Failed(str(error.strerror)) from error
         return {
             "artifact": str(artifact),
-            "rows": None,
             "readable": may_read,
             "scratch": str(place.scratch),
             "confine": launch.confined(self._home),
-            "score_output": None,
         }
 
     def _run(
@@ -270,14 +188,14 @@ class Trials:
         limits: TrialLimits | None = None,
     ) -> dict[str, Any]:
         """The JSON object that the process prints last. `told` is its argument, or its configuration. Raises
-        _Failed."""
+        Failed."""
         limits = limits or self._limits
         argument = told if isinstance(told, str) else place.save("config", told)
         try:
             if zygote is not None:
                 with suppress(OSError), _streams() as (output, errors):
                     code = zygote.run(module, argument, output, errors, limits)
-                    return _answer(code, _last_line(output), last_words(errors))
+                    return _document(code, output, errors)
                 # The zygote has failed. A new interpreter must not write where the zygote could have put something.
                 place.scratch = zygote.beside / place.given.name
                 place.scratch.mkdir(mode=0o700)
@@ -285,9 +203,9 @@ class Trials:
                 argument = place.save("config", {**told, "scratch": str(place.scratch)})
             with _streams() as (output, errors):
                 code = self._spawned(python, place.scratch, module, argument, (output, errors), limits)
-                return _answer(code, _last_line(output), last_words(errors))
+                return _document(code, output, errors)
         except TookTooMuch as error:
-            raise _Failed(f"{error} and was killed", environment=False) from error
+            raise Failed(f"{error} and was killed", environment=False) from error
 
     def _spawned(
         self,
@@ -304,7 +222,7 @@ class Trials:
             with starting.options(python, scratch, *streams) as options:
                 process = tied.start(command, prepare=limits.put_on, **options)
         except OSError as error:
-            raise _Failed(f"{python} cannot be started: {error.strerror}") from error
+            raise Failed(f"{python} cannot be started: {error.strerror}") from error
         watch = Watch(scratch, streams, limits)
         with process:
             while True:
@@ -337,37 +255,6 @@ def _children_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _own_answers(said: Any, requests: Sequence[AnsweredRequest]) -> Sequence[OwnAnswer | None]:
-    """Checks the answers, since the model could have written them. Raises Unbuildable."""
-    if not isinstance(said, list) or len(said) != len(requests):
-        raise Unbuildable("The model's own predict did not give an answer to each request.")
-    return [_own_answer(one, len(request.rows)) for one, request in zip(said, requests, strict=True)]
-
-
-def _own_answer(said: Any, rows: int) -> OwnAnswer | None:
-    """None also where it is not an answer, since there is nothing to compare with then."""
-    if not isinstance(said, dict):
-        return None
-    scores, datatype = scores_of(said.get("scores"), rows), said.get("datatype")
-    return OwnAnswer(scores, datatype) if scores is not None and isinstance(datatype, str) else None
-
-
-def _last_line(file: IO[bytes]) -> str:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - _LONGEST_ANSWER))
-    lines = file.read().decode(errors="replace").rstrip().splitlines()
-    return (lines or [""])[-1]
-
-
-def _answer(code: int, said: str, complained: str) -> dict[str, Any]:
-    try:
-        answer = json.loads(said)
-    except (ValueError, RecursionError):
-        answer = None
-    if code == 0 and isinstance(answer, dict):
-        return answer
-    told = answer if isinstance(answer, dict) else {}
-    reason = one_line(str(told.get("error") or complained)[:_LONGEST_REASON])
-    # If the process could not say so itself, only a crash of native code is attributed to the environment.
-    crashed = code < 0 and code != -signal.SIGKILL
-    raise _Failed(why_ended(code, reason), environment=told.get("environment") is not False if told else crashed)
+def _document(code: int, output: IO[bytes], errors: IO[bytes]) -> dict[str, Any]:
+    """Raises Failed."""
+    return document_of(Ended(code, last_line(output, LONGEST_ANSWER), last_words(errors)))
